@@ -1,0 +1,74 @@
+"""The one channel between banks: an exact sum of integer vectors.
+
+Law: every bank that calls ``sum`` with its own ``values`` gets the same result, the exact
+elementwise sum over all banks of the cohort. Because integers add exactly in any order, the
+result does not depend on how rows are split over banks.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import BoundError
+
+__all__ = ["Communicator", "SoloCommunicator", "check_bound"]
+
+
+class Communicator(Protocol):
+    """Adds integer vectors over the banks of a cohort."""
+
+    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+        """Return the elementwise sum of ``values`` over all banks.
+
+        Parameters
+        ----------
+        values : ndarray of any shape, dtype=int64
+            This bank's part.
+        bound : int or ndarray broadcastable to ``values.shape``, dtype=int64
+            Public bound, the same at every bank: for each element the *absolute values summed
+            over all banks* stay at or below it. It fixes the width of a slot in the plaintext,
+            so a tight bound makes a round smaller; it must not depend on one bank's data.
+        label : str
+            What is summed, ``"<kind>"`` or ``"<kind>:<detail>"``; equal at every bank. ``kind``
+            is the phase under which time and bytes are reported.
+
+        Returns
+        -------
+        ndarray of shape ``values.shape``, dtype=int64
+
+        Raises
+        ------
+        BoundError
+            If an element of ``values`` or of the sum lies outside its bound.
+        FraudFedError
+            If the round failed; never a wrong number.
+        """
+        ...
+
+
+def check_bound(values: Int64Array, bound: int | Int64Array, *, label: str) -> None:
+    """Raise ``BoundError`` unless ``abs(values) <= bound`` everywhere."""
+    if values.dtype != np.int64:
+        raise BoundError(f"sum {label!r}: values have dtype {values.dtype}, expected int64")
+    limit = np.asarray(bound, dtype=np.int64)
+    # Both signs apart: abs(int64 minimum) overflows and would pass.
+    outside = (values > limit) | (values < -limit)
+    if outside.any():
+        index = np.unravel_index(int(np.argmax(outside)), values.shape)
+        position = tuple(int(i) for i in index)
+        allowed = int(np.broadcast_to(limit, values.shape)[index])
+        # The value itself is this bank's statistic: the message names the place only.
+        raise BoundError(
+            f"sum {label!r}: the value at {position} lies outside the public bound of "
+            f"+-{allowed}; the bound is derived wrongly or the data break the contract"
+        )
+
+
+class SoloCommunicator:
+    """A cohort of one: returns its input. Trains on one machine, and is the oracle in tests."""
+
+    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+        """Return a copy of ``values`` after checking it against ``bound``."""
+        check_bound(values, bound, label=label)
+        return values.copy()

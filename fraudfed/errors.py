@@ -1,0 +1,236 @@
+"""All errors a user can meet, in one tree.
+
+::
+
+    FraudFedError                      exit  http
+      |- ConfigurationError             2    400   option, parameter or file of settings is wrong
+      |    '- ParameterError            2    400   a training parameter is unknown or out of range
+      |- DataError                      3    422   rows do not meet the data contract
+      |- KeyMaterialError               4    422   key file unreadable, too small, or another key
+      |- StateError                     5    409   state or output directory unusable, or foreign
+      |- TransportError                 6    503   aggregator not reachable, or the connection broke
+      |- AuthError                      7    401   token missing or unknown
+      |    '- ForbiddenError            7    403   known, but not allowed to do this
+      |- ProtocolError                  8    400   a message that is malformed or out of place
+      |    |- VersionError              8    400   a message of another protocol version
+      |    |- CiphertextError           8    422   truncated or malformed ciphertext array
+      |    |- BodyTooLargeError         8    413   request body above the aggregator's limit
+      |    |- NotFoundError             8    404   no such run, round or model
+      |    '- ConflictError             8    409   contradicts what was accepted before
+      |- SumError                       9    409   a secure sum that did not open to a number
+      |    '- BoundError                9    422   a value outside its public bound
+      |- CohortError                   10    409   too few banks
+      |- RunFailedError                11    409   the run was ended by a bank or the operator
+      '- ServerError                   12    500   unexpected failure inside the aggregator
+
+A message says what, what it got, what it expected, and what to do, on one line.
+``exit_code`` is the exit code of every command that ends with the error; ``http_status`` and
+``slug`` make the RFC 9457 problem document (``type`` is ``urn:fraudfed:problem:<slug>``).
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AuthError",
+    "BodyTooLargeError",
+    "BoundError",
+    "CiphertextError",
+    "CohortError",
+    "ConfigurationError",
+    "ConflictError",
+    "DataError",
+    "ForbiddenError",
+    "FraudFedError",
+    "KeyMaterialError",
+    "NotFoundError",
+    "ParameterError",
+    "ProtocolError",
+    "RunFailedError",
+    "ServerError",
+    "StateError",
+    "SumError",
+    "TransportError",
+    "VersionError",
+    "error_classes",
+]
+
+
+class FraudFedError(Exception):
+    """Base of every error that fraudfed raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    slug: ClassVar[str] = "error"
+    title: ClassVar[str] = "fraudfed error"
+
+
+class ConfigurationError(FraudFedError):
+    """A command-line option, a settings file or a run description is wrong."""
+
+    exit_code = 2
+    http_status = 400
+    slug = "configuration"
+    title = "Configuration is wrong"
+
+
+class ParameterError(ConfigurationError, ValueError):
+    """A training parameter is unknown or out of its range."""
+
+    slug = "parameter"
+    title = "Training parameter is wrong"
+
+
+class DataError(FraudFedError, ValueError):
+    """Rows do not meet the data contract; names file, row, column, value and expectation."""
+
+    exit_code = 3
+    http_status = 422
+    slug = "data"
+    title = "Data do not meet the contract"
+
+
+class KeyMaterialError(FraudFedError):
+    """A key file is missing, unreadable, too small, or belongs to another consortium."""
+
+    exit_code = 4
+    http_status = 422
+    slug = "key"
+    title = "Key cannot be used"
+
+
+class StateError(FraudFedError):
+    """A state or output directory cannot be used as it is."""
+
+    exit_code = 5
+    http_status = 409
+    slug = "state"
+    title = "State directory cannot be used"
+
+
+class TransportError(FraudFedError):
+    """The aggregator could not be reached, or the connection broke and retries were used up."""
+
+    exit_code = 6
+    http_status = 503
+    slug = "transport"
+    title = "Aggregator not reachable"
+
+
+class AuthError(FraudFedError):
+    """No token was sent, or one the aggregator does not know."""
+
+    exit_code = 7
+    http_status = 401
+    slug = "authentication"
+    title = "Not authenticated"
+
+
+class ForbiddenError(AuthError):
+    """The caller is known but may not do this."""
+
+    http_status = 403
+    slug = "forbidden"
+    title = "Not allowed"
+
+
+class ProtocolError(FraudFedError):
+    """A message that is malformed or does not belong here."""
+
+    exit_code = 8
+    http_status = 400
+    slug = "protocol"
+    title = "Message cannot be accepted"
+
+
+class VersionError(ProtocolError):
+    """A message of another protocol version."""
+
+    slug = "version"
+    title = "Message of another protocol version"
+
+
+class CiphertextError(ProtocolError, ValueError):
+    """A ciphertext array that is truncated, malformed or out of range."""
+
+    http_status = 422
+    slug = "ciphertext"
+    title = "Ciphertext array cannot be accepted"
+
+
+class BodyTooLargeError(ProtocolError):
+    """A request body above the aggregator's limit."""
+
+    http_status = 413
+    slug = "body-too-large"
+    title = "Request body is too large"
+
+
+class NotFoundError(ProtocolError):
+    """No such run, round, model or endpoint."""
+
+    http_status = 404
+    slug = "not-found"
+    title = "Not found"
+
+
+class ConflictError(ProtocolError):
+    """Contradicts something that was accepted before."""
+
+    http_status = 409
+    slug = "conflict"
+    title = "Contradicts what was accepted before"
+
+
+class SumError(FraudFedError):
+    """A secure sum did not open to a number."""
+
+    exit_code = 9
+    http_status = 409
+    slug = "sum"
+    title = "Secure sum did not open"
+
+
+class BoundError(SumError, ValueError):
+    """A value lies outside the public bound of its slot."""
+
+    http_status = 422
+    slug = "bound"
+    title = "Value outside its public bound"
+
+
+class CohortError(FraudFedError):
+    """Fewer banks than the rules allow."""
+
+    exit_code = 10
+    http_status = 409
+    slug = "cohort"
+    title = "Cohort is too small"
+
+
+class RunFailedError(FraudFedError):
+    """The run was ended by a bank or the operator; the message gives the cause."""
+
+    exit_code = 11
+    http_status = 409
+    slug = "run-failed"
+    title = "Run has failed"
+
+
+class ServerError(FraudFedError):
+    """The aggregator met a failure it has no better name for."""
+
+    exit_code = 12
+    http_status = 500
+    slug = "server"
+    title = "Unexpected failure in the aggregator"
+
+
+def error_classes() -> dict[str, type[FraudFedError]]:
+    """Return every class of the tree by its ``slug``."""
+    found: dict[str, type[FraudFedError]] = {}
+    pending: list[type[FraudFedError]] = [FraudFedError]
+    while pending:
+        cls = pending.pop()
+        found[cls.slug] = cls
+        pending.extend(cls.__subclasses__())
+    return found

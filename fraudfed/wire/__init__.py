@@ -1,0 +1,1 @@
+"""What a message is. No behaviour beyond checking and (de)serialising."""
