@@ -1,0 +1,42 @@
+"""What every command of the project does alike: one line for an error, and its exit code."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import click
+
+from fraudfed.errors import FraudFedError
+
+__all__ = ["EXIT_INTERRUPTED", "run_command"]
+
+#: 128 + SIGINT, what a shell expects of an interrupted command.
+EXIT_INTERRUPTED = 130
+_EXIT_UNEXPECTED = 1
+
+logger = logging.getLogger(__name__)
+
+
+def run_command(command: click.Command, *, prog_name: str) -> NoReturn:
+    """Run a click command and exit with its documented code (``fraudfed.errors``).
+
+    A ``FraudFedError`` is one line on stderr. Anything unexpected is one line too, with the
+    traceback in the log at level debug, so that no value of a row is printed by accident.
+    """
+    try:
+        # Outside standalone mode click hands back the code of ``--help`` and ``ctx.exit``.
+        code = command.main(prog_name=prog_name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except FraudFedError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        logger.debug("unexpected error", exc_info=True)
+        click.echo(f"error: unexpected {type(error).__name__}; this is a defect", err=True)
+        sys.exit(_EXIT_UNEXPECTED)
+    sys.exit(code if isinstance(code, int) else 0)
