@@ -1,0 +1,149 @@
+"""Parameters: names, defaults, ranges and the words of every refusal."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.table import FeatureSchema
+from fraudfed.errors import ParameterError
+
+SCHEMA = FeatureSchema(names=("amount", "hour", "channel"), n_categories=(0, 0, 4))
+
+
+def test_defaults_are_xgboosts() -> None:
+    params = BoosterParams.parse({})
+    assert params.eta == np.float32(0.3)
+    assert (params.max_depth, params.max_leaves, params.grow_policy) == (6, 0, "depthwise")
+    assert (params.reg_lambda, params.reg_alpha, params.gamma) == (1.0, 0.0, 0.0)
+    assert (params.min_child_weight, params.max_bin) == (1.0, 256)
+    assert params.base_score is None
+    assert params.eval_metric == ("logloss",)
+
+
+@pytest.mark.parametrize(
+    ("alias", "attribute", "value"),
+    [
+        ("lambda", "reg_lambda", 2.0),
+        ("reg_lambda", "reg_lambda", 2.0),
+        ("alpha", "reg_alpha", 0.5),
+        ("reg_alpha", "reg_alpha", 0.5),
+        ("learning_rate", "eta", 0.25),
+        ("min_split_loss", "gamma", 1.5),
+        ("random_state", "seed", 7),
+    ],
+)
+def test_aliases_reach_their_attribute(alias: str, attribute: str, value: float) -> None:
+    assert getattr(BoosterParams.parse({alias: value}), attribute) == value
+
+
+def test_two_spellings_of_one_parameter_are_refused() -> None:
+    with pytest.raises(ParameterError, match="'lambda' and 'reg_lambda' are the same"):
+        BoosterParams.parse({"lambda": 1.0, "reg_lambda": 1.0})
+
+
+def test_unknown_parameter_is_named_with_its_neighbour() -> None:
+    with pytest.raises(ParameterError, match=r"unknown parameter 'max_dept'.*'max_depth'"):
+        BoosterParams.parse({"max_dept": 3})
+    with pytest.raises(ParameterError, match="unknown parameter 'zzz'; known are alpha, "):
+        BoosterParams.parse({"zzz": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("eta", -0.1, "[0, 1000]"),
+        ("eta", float("nan"), "[0, 1000]"),
+        ("eta", "fast", "a number in"),
+        ("eta", True, "a number in"),
+        ("lambda", -1, "[0, 1000000000]"),
+        ("subsample", 0.0, "(0, 1]"),
+        ("subsample", 1.5, "(0, 1]"),
+        ("colsample_bynode", 0, "(0, 1]"),
+        ("base_score", 1.0, "(0, 1)"),
+        ("base_score", 1 - 1e-12, "as float32"),
+        ("max_bin", 257, "[2, 256]"),
+        ("max_bin", 1, "[2, 256]"),
+        ("max_bin", 16.0, "[2, 256]"),
+        ("max_depth", -1, "[0, 30]"),
+        ("num_boost_round", 0, "[1, 100000]"),
+        ("early_stopping_rounds", 0, "[1, 100000]"),
+        ("seed", -1, "[0, "),
+        ("grow_policy", "widthwise", "depthwise or lossguide"),
+        ("objective", "reg:squarederror", "binary:logistic"),
+        ("tree_method", "exact", "hist"),
+        ("eval_metric", "rmse", "logloss, auc, aucpr, error"),
+        ("eval_metric", [], "logloss, auc, aucpr, error"),
+        ("eval_metric", ["auc", "auc"], "distinct"),
+        ("monotone_constraints", [2], "-1, 0 or 1"),
+        ("monotone_constraints", "(1,x)", "-1, 0 or 1"),
+        ("monotone_constraints", {"amount": True}, "-1, 0 or 1"),
+        ("max_leaves", None, "an integer in"),
+    ],
+)
+def test_out_of_range_names_parameter_value_and_range(
+    name: str, value: object, expected: str
+) -> None:
+    with pytest.raises(ParameterError, match=re.escape(expected)) as caught:
+        BoosterParams.parse({name: value})
+    assert name in str(caught.value)
+    assert str(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_limit_of_the_tree_is_required() -> None:
+    with pytest.raises(ParameterError, match="max_depth and max_leaves are both 0"):
+        BoosterParams.parse({"max_depth": 0})
+    assert BoosterParams.parse({"max_depth": 0, "max_leaves": 8}).max_leaves == 8
+
+
+def test_constraints_resolve_by_position_and_name() -> None:
+    by_position = BoosterParams.parse({"monotone_constraints": [0, -1]})
+    by_text = BoosterParams.parse({"monotone_constraints": "(0,-1)"})
+    by_name = BoosterParams.parse({"monotone_constraints": {"hour": -1}})
+    assert by_position == by_text
+    for params in (by_position, by_name):
+        assert params.resolve_monotone_constraints(SCHEMA) == (0, -1, 0)
+    assert BoosterParams().resolve_monotone_constraints(SCHEMA) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"amuont": 1}, "no feature 'amuont'; did you mean 'amount'"),
+        ([0, 0, 0, 1], "has 4 entries, the data have 3 features"),
+        ({"channel": 1}, "'channel', which is categorical"),
+    ],
+)
+def test_constraints_that_do_not_fit_the_schema(constraints: object, message: str) -> None:
+    params = BoosterParams.parse({"monotone_constraints": constraints})
+    with pytest.raises(ParameterError, match=message):
+        params.resolve_monotone_constraints(SCHEMA)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "eta": st.floats(0.0, 10.0),
+            "lambda": st.floats(0.0, 100.0),
+            "max_depth": st.integers(1, 30),
+            "subsample": st.floats(0.001, 1.0),
+            "base_score": st.floats(0.001, 0.999) | st.none(),
+            "eval_metric": st.sampled_from(["auc", ["logloss", "aucpr"]]),
+            "monotone_constraints": st.lists(st.integers(-1, 1), max_size=4)
+            | st.dictionaries(st.sampled_from(["a", "b", "ä b"]), st.integers(-1, 1), max_size=3),
+            "seed": st.integers(0, 2**53),
+        },
+    )
+)
+def test_to_mapping_is_json_and_parses_back(given_params: dict[str, object]) -> None:
+    params = BoosterParams.parse(given_params)
+    written = json.loads(json.dumps(params.to_mapping()))
+    assert BoosterParams.parse(written) == params
+    assert hash(BoosterParams.parse(written)) == hash(params)
