@@ -1,0 +1,134 @@
+"""A cohort of banks in one process: threads that meet at a barrier for every exact sum."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fraudfed.communicator import check_bound
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import BoundError, SumError
+
+__all__ = ["CohortCommunicator", "SumCall", "run_cohort"]
+
+Result = TypeVar("Result")
+
+#: No sum of a test takes this long; a bank that waits longer is in a deadlock.
+BARRIER_TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class SumCall:
+    """What one call of ``sum`` asked for: equal at every bank of a correct program."""
+
+    label: str
+    shape: tuple[int, ...]
+    bound: bytes
+
+
+@dataclass
+class _Meeting:
+    """What the banks of a cohort share."""
+
+    n_banks: int
+    barrier: threading.Barrier = field(init=False)
+    values: list[Int64Array | None] = field(init=False)
+    calls: list[SumCall | None] = field(init=False)
+    log: list[SumCall] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.barrier = threading.Barrier(self.n_banks)
+        self.values = [None] * self.n_banks
+        self.calls = [None] * self.n_banks
+
+
+class CohortCommunicator:
+    """One bank's end of an in-process cohort; checks everything the contract promises.
+
+    Raises ``SumError`` when the banks disagree on label, shape or bound, or when another bank of
+    the cohort has failed; ``BoundError`` when the absolute values over all banks exceed the bound.
+    """
+
+    def __init__(self, meeting: _Meeting, bank: int) -> None:
+        self._meeting = meeting
+        self._bank = bank
+
+    @property
+    def log(self) -> list[SumCall]:
+        """Every sum so far, in order."""
+        return self._meeting.log
+
+    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+        check_bound(values, bound, label=label)
+        limit = np.broadcast_to(np.asarray(bound, dtype=np.int64), values.shape)
+        call = SumCall(label, values.shape, limit.tobytes())
+        meeting = self._meeting
+        meeting.values[self._bank] = values.copy()
+        meeting.calls[self._bank] = call
+        self._wait()
+        if any(other != call for other in meeting.calls):
+            labels = [None if other is None else other.label for other in meeting.calls]
+            raise SumError(f"banks disagree on what is summed: {labels}")
+        parts = np.stack([part for part in meeting.values if part is not None])
+        if (np.abs(parts).sum(axis=0) > limit).any():
+            raise BoundError(f"sum {label!r}: absolute values over all banks exceed the bound")
+        total: Int64Array = parts.sum(axis=0)
+        if self._bank == 0:
+            meeting.log.append(call)
+        # Nobody may write the next values before everybody has read these.
+        self._wait()
+        return total
+
+    def finish(self) -> None:
+        """Meet the other banks at the end, so that none waits for a bank that has finished."""
+        self._meeting.calls[self._bank] = None
+        self._wait()
+        if any(call is not None for call in self._meeting.calls):
+            raise SumError("a bank has finished while another wants one more sum")
+
+    def _wait(self) -> None:
+        try:
+            self._meeting.barrier.wait(BARRIER_TIMEOUT_SECONDS)
+        except threading.BrokenBarrierError:
+            raise SumError("another bank of the cohort has failed") from None
+
+
+def run_cohort(n_banks: int, program: Callable[[int, CohortCommunicator], Result]) -> list[Result]:
+    """Run ``program(bank, communicator)`` at every bank at the same time.
+
+    Returns
+    -------
+    list
+        What each bank's program returned.
+
+    Raises
+    ------
+    BaseException
+        The first exception that was not merely caused by another bank's failure. A failure of
+        one bank ends all: nobody waits for a bank that is gone.
+    """
+    meeting = _Meeting(n_banks)
+    results: list[Any] = [None] * n_banks
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def run(bank: int) -> None:
+        communicator = CohortCommunicator(meeting, bank)
+        try:
+            results[bank] = program(bank, communicator)
+            communicator.finish()
+        except BaseException as error:
+            with lock:
+                failures.append(error)
+            meeting.barrier.abort()
+
+    threads = [threading.Thread(target=run, args=(bank,), daemon=True) for bank in range(n_banks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return results
