@@ -1,0 +1,200 @@
+"""What every feature means: the published half of the recipe that ``build`` computes.
+
+The definitions go into the data contract of a run, so every bank and every reader of the model
+knows what a column was. The meaning of a published feature never changes; a change of meaning is
+a new recipe version.
+"""
+
+from dataclasses import dataclass
+
+from fraudfed.boosting.table import FeatureSchema
+from fraudfed.features.schema import CHANNELS, MERCHANT_CATEGORIES
+from fraudfed.wire.messages import FeatureSpec, FeatureType
+
+__all__ = [
+    "FAN_IN_DAYS",
+    "FEATURES",
+    "RECIPE",
+    "RISK_ENTITIES",
+    "WINDOW_DAYS",
+    "FeatureDefinition",
+    "contract_features",
+    "feature_schema",
+]
+
+#: Name and version, as a data contract names it.
+RECIPE = "fraudfed-card-1"
+
+#: Window lengths of counts, means and fraud rates; those of the Fraud Detection Handbook
+#: (Le Borgne, Siblini, Lebichot, Bontempi, 2022, chapter 3, "Baseline feature transformation").
+WINDOW_DAYS = (1, 7, 30)
+#: Window lengths of the number of distinct customers who paid a payee.
+FAN_IN_DAYS = (7, 30)
+#: What a fraud rate is kept of, and how the definitions call it.
+RISK_ENTITIES = ("terminal", "merchant", "payee")
+
+
+@dataclass(frozen=True)
+class FeatureDefinition:
+    """One feature column.
+
+    Attributes
+    ----------
+    name : str
+    unit : str
+        ``"1"`` for counts, ratios and flags; ``"code"`` for categories.
+    description : str
+        Definition in one sentence, with when it is missing.
+    categories : tuple of str, or None
+        Values in code order; None for a numeric feature.
+    """
+
+    name: str
+    unit: str
+    description: str
+    categories: tuple[str, ...] | None = None
+
+    @property
+    def kind(self) -> FeatureType:
+        """Numeric or categorical."""
+        return FeatureType.NUMERIC if self.categories is None else FeatureType.CATEGORICAL
+
+
+def _customer_windows() -> list[FeatureDefinition]:
+    counts = [
+        FeatureDefinition(
+            f"customer_count_{days}d",
+            "1",
+            f"the customer's earlier payments in the last {days} x 24 h",
+        )
+        for days in WINDOW_DAYS
+    ]
+    means = [
+        FeatureDefinition(
+            f"customer_mean_amount_{days}d",
+            "minor currency units",
+            f"mean amount of the customer's earlier payments in the last {days} x 24 h; missing if "
+            "there is none",
+        )
+        for days in WINDOW_DAYS
+    ]
+    return counts + means
+
+
+def _risk_windows(entity: str) -> list[FeatureDefinition]:
+    window = "the {days} x 24 h that ended label_delay_seconds ago"
+    counts = [
+        FeatureDefinition(
+            f"{entity}_count_{days}d",
+            "1",
+            f"payments at the {entity} in {window.format(days=days)}; missing without {entity}",
+        )
+        for days in WINDOW_DAYS
+    ]
+    fraud_counts = [
+        FeatureDefinition(
+            f"{entity}_fraud_count_{days}d",
+            "1",
+            f"payments at the {entity} in {window.format(days=days)} that had been reported as "
+            f"fraud before this payment; missing without {entity}",
+        )
+        for days in WINDOW_DAYS
+    ]
+    rates = [
+        FeatureDefinition(
+            f"{entity}_fraud_rate_{days}d",
+            "1",
+            f"{entity}_fraud_count_{days}d / {entity}_count_{days}d; missing if the latter is 0 "
+            "or missing",
+        )
+        for days in WINDOW_DAYS
+    ]
+    return counts + fraud_counts + rates
+
+
+#: Every feature in column order. A monotone copy of a column (a logarithm, say) would never be
+#: chosen by a tree and yet be summed encrypted in every round, so there is none.
+FEATURES: tuple[FeatureDefinition, ...] = (
+    FeatureDefinition("amount", "minor currency units", "amount of the payment"),
+    FeatureDefinition("hour_of_day", "h", "time since midnight UTC, 0 to below 24"),
+    FeatureDefinition("is_night", "1", "1 from 00:00:00 to 05:59:59 UTC, else 0"),
+    FeatureDefinition("is_weekend", "1", "1 on Saturday and Sunday UTC, else 0"),
+    FeatureDefinition("channel", "code", "how it was paid", CHANNELS),
+    FeatureDefinition(
+        "merchant_category",
+        "code",
+        "what the merchant sells; missing for transfers",
+        MERCHANT_CATEGORIES,
+    ),
+    FeatureDefinition(
+        "customer_seconds_since_previous",
+        "s",
+        "time since the customer's latest earlier payment; missing for the first",
+    ),
+    *_customer_windows(),
+    FeatureDefinition(
+        "amount_over_customer_mean_30d",
+        "1",
+        "amount / customer_mean_amount_30d; missing if that is missing",
+    ),
+    FeatureDefinition(
+        "new_payee",
+        "1",
+        "1 if the customer never paid this payee at an earlier second, else 0; missing without "
+        "payee",
+    ),
+    FeatureDefinition(
+        "new_device",
+        "1",
+        "1 if the customer never paid from this device at an earlier second, else 0; missing "
+        "without device",
+    ),
+    FeatureDefinition(
+        "device_age_seconds",
+        "s",
+        "time since the customer first paid from this device, 0 at first sight; missing without "
+        "device",
+    ),
+    FeatureDefinition(
+        "distance_km",
+        "km",
+        "great-circle distance from the place of the customer's latest earlier payment that has "
+        "one; missing if either place is",
+    ),
+    FeatureDefinition(
+        "speed_kmh",
+        "km/h",
+        "distance_km / time between the two payments; missing if distance_km is",
+    ),
+    *(
+        FeatureDefinition(
+            f"payee_customers_{days}d",
+            "1",
+            f"distinct customers of the bank who paid the payee in the last {days} x 24 h, before "
+            "this payment; missing without payee",
+        )
+        for days in FAN_IN_DAYS
+    ),
+    *(definition for entity in RISK_ENTITIES for definition in _risk_windows(entity)),
+)
+
+
+def feature_schema() -> FeatureSchema:
+    """Return names and numbers of categories as training needs them."""
+    return FeatureSchema(
+        names=tuple(feature.name for feature in FEATURES),
+        n_categories=tuple(len(feature.categories or ()) for feature in FEATURES),
+    )
+
+
+def contract_features() -> tuple[FeatureSpec, ...]:
+    """Return the features as a data contract publishes them, in column order."""
+    return tuple(
+        FeatureSpec(
+            name=feature.name,
+            type=feature.kind,
+            categories=feature.categories,
+            description=f"{feature.description} [{feature.unit}]",
+        )
+        for feature in FEATURES
+    )
