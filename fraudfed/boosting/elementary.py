@@ -150,7 +150,7 @@ def _exp_block(x: Float64Array) -> Float64Array:
     series *= r
     whole = steps.astype(np.int64)
     base = _POWERS[whole & (_TABLE_SIZE - 1)]
-    result = base + base * series
+    result: Float64Array = base + base * series
     exponent = whole >> _TABLE_BITS
     # Two steps: 2**-1075 and 2**1024 are no float64, their halves are; only the second can round.
     half = exponent >> 1
@@ -162,7 +162,8 @@ def _exp_block(x: Float64Array) -> Float64Array:
 
 def _power_of_two(exponent: Int64Array) -> Float64Array:
     bits: Int64Array = (exponent + 1023) << 52
-    return bits.view(np.float64)
+    powers: Float64Array = bits.view(np.float64)
+    return powers
 
 
 def _log_block(x: Float64Array) -> Float64Array:

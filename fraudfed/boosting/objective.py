@@ -1,0 +1,195 @@
+"""``binary:logistic``: initial score, gradients in fixed point, and their public bounds.
+
+Gradient and hessian of a row are computed in float32 in the order of operations that XGBoost
+uses, and then rounded once to fixed point: multiples of 2**-24 (``FIXED_POINT_BITS``), to the
+nearest, ties to the even multiple. All later sums are exact.
+
+A hessian below 2**-25 rounds to 0. XGBoost keeps the hessian of an unweighted row at 1e-16 at
+least, which is 0 here; either contributes nothing next to ``min_child_weight`` or ``lambda``. A
+difference can only be seen when both are 0 (a node with no other rows: weight 0 here, an
+unbounded one there).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.boosting.elementary import logit, sigmoid
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.communicator import Communicator
+from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
+from fraudfed.errors import DataError
+
+__all__ = [
+    "GradientBounds",
+    "base_margin",
+    "estimate_base_score",
+    "gradient_bounds",
+    "gradients",
+    "to_fixed_point",
+]
+
+#: XGBoost's lower bound of a hessian before weighting (``regression_loss.h``).
+_LEAST_HESSIAN = np.float32(1e-16)
+#: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of
+#: hessians counts as this much when the initial score is estimated.
+_EPSILON = 1e-6
+#: Sums must stay in int64 also after subtraction (a sibling is parent minus child).
+_LARGEST_SUM = 2**62
+
+
+@dataclass(frozen=True)
+class GradientBounds:
+    """Public bounds of one row in fixed point: |gradient| and hessian never exceed them.
+
+    Proof. Every float32 operation rounds monotonically. The effective weight is at most
+    ``w``, the largest of ``fl(max_weight)`` and ``fl(fl(max_weight) * scale_pos_weight)``. A
+    sigmoid p lies in [0, 1] and a label is 0 or 1, so ``|fl(p - y)| <= 1`` and the gradient is at
+    most w. For the hessian, ``fl(p * fl(1 - p)) <= 1/4``: for p >= 1/2, 1 - p is exact (Sterbenz)
+    and the product at most 1/4. For p < 1/4 the product is below 1/4. For 1/4 <= p = 1/2 - d,
+    p is a multiple of 2**-25 and fl(1 - p) <= 1/2 + d + 2**-25, so that the exact product is
+    at most ``1/4 - d**2 + 2**-25 (1/2 - d) < 1/4 + 2**-26``, less than half a unit in the last
+    place above 1/4, and rounds to at most 1/4. Multiplying by w and rounding to fixed point are
+    monotonic as well, hence ``rint(w * 2**24)`` and ``rint(w / 4 * 2**24)``.
+
+    Attributes
+    ----------
+    gradient, hessian : int
+    """
+
+    gradient: int
+    hessian: int
+
+    def check_rows(self, n_rows: int) -> None:
+        """Raise ``DataError`` if sums over ``n_rows`` rows could leave 62 bits."""
+        if n_rows * max(self.gradient, self.hessian) > _LARGEST_SUM:
+            raise DataError(
+                f"{n_rows} rows with gradients up to {self.gradient / FIXED_POINT_ONE:g} exceed "
+                "the range of exact sums (2**62 at 24 fractional bits); lower max_weight or "
+                "scale_pos_weight"
+            )
+
+
+def gradient_bounds(*, max_weight: float, scale_pos_weight: float) -> GradientBounds:
+    """Return the bounds of one row for the public limits of its weight.
+
+    Parameters
+    ----------
+    max_weight : float
+        ``TrainingTable.max_weight``.
+    scale_pos_weight : float
+        Factor on the weight of positives.
+    """
+    weight = np.float32(max_weight)
+    largest = np.array([max(weight, weight * np.float32(scale_pos_weight))], dtype=np.float32)
+    quarter = largest * np.float32(0.25)
+    return GradientBounds(
+        gradient=int(to_fixed_point(largest)[0]), hessian=int(to_fixed_point(quarter)[0])
+    )
+
+
+def gradients(
+    margins: Float32Array,
+    labels: Float32Array,
+    weights: Float32Array | None,
+    *,
+    scale_pos_weight: float,
+) -> Int64Array:
+    """Return gradient and hessian of the logistic loss in fixed point.
+
+    Parameters
+    ----------
+    margins : ndarray of shape (n_rows,), dtype=float32
+        Sum of base margin and leaf values so far.
+    labels : ndarray of shape (n_rows,), dtype=float32
+        0 or 1.
+    weights : ndarray of shape (n_rows,), dtype=float32, or None
+        None is weight 1.
+    scale_pos_weight : float
+        Factor on the weight of positives.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, 2), dtype=int64
+        Column 0: (p - y) w; column 1: p (1 - p) w; both times 2**24.
+    """
+    probability = sigmoid(margins)
+    weight = _effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
+    one = np.float32(1.0)
+    pair = np.empty((margins.shape[0], 2), dtype=np.int64)
+    pair[:, 0] = to_fixed_point((probability - labels) * weight)
+    hessian = np.maximum(probability * (one - probability), _LEAST_HESSIAN)
+    pair[:, 1] = to_fixed_point(hessian * weight)
+    return pair
+
+
+def to_fixed_point(values: Float32Array | Float64Array) -> Int64Array:
+    """Round to multiples of 2**-24, to the nearest, ties to even; shape is kept."""
+    # A power of two: the product is exact in float64, only rint rounds.
+    return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT_ONE).astype(np.int64)
+
+
+def estimate_base_score(
+    table: TrainingTable,
+    communicator: Communicator,
+    *,
+    scale_pos_weight: float,
+    n_rows: int,
+    n_positives: int,
+) -> np.float32:
+    """Return the initial probability that XGBoost estimates for the pooled rows.
+
+    That is the (weighted) share of positives; or, if ``scale_pos_weight`` is not 1, the sigmoid of
+    one Newton step from margin 0 (``RegLossObj::InitEstimation``, ``FitStump``).
+
+    Parameters
+    ----------
+    table : TrainingTable
+        This bank's rows. Whether there are weights at all is public and equal at every bank;
+        without, no sum is needed beyond the given counts.
+    communicator : Communicator
+    scale_pos_weight : float
+    n_rows, n_positives : int
+        Pooled counts; both classes are there.
+    """
+    newton = abs(scale_pos_weight - 1.0) > _EPSILON
+    factor = scale_pos_weight if newton else 1.0
+    if table.weights is None:
+        positive = n_positives * float(np.float32(factor))
+        negative = float(n_rows - n_positives)
+    else:
+        bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=factor)
+        bounds.check_rows(n_rows)
+        weight = _effective_weights(table.labels, table.weights, scale_pos_weight=factor)
+        fixed = to_fixed_point(weight)
+        is_positive = table.labels == 1
+        sums = communicator.sum(
+            np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
+            bound=n_rows * bounds.gradient,
+            label="base-score",
+        )
+        # Python's int / int rounds once; the fixed point's factor is a power of two.
+        positive, negative = (int(total) / FIXED_POINT_ONE for total in sums)
+        if positive + negative == 0.0:
+            raise DataError(
+                "all weights together are below 2**-24; scale the weights up, for instance to mean 1"
+            )
+    if not newton:
+        return np.float32(positive / (positive + negative))
+    gradient = 0.5 * negative - 0.5 * positive
+    hessian = 0.25 * (negative + positive)
+    step = np.array([-gradient / max(hessian, _EPSILON)], dtype=np.float32)
+    return np.float32(sigmoid(step)[0])
+
+
+def base_margin(base_score: float) -> np.float32:
+    """Return the margin at which boosting starts from an initial probability."""
+    return logit(base_score)
+
+
+def _effective_weights(
+    labels: Float32Array, weights: Float32Array | None, *, scale_pos_weight: float
+) -> Float32Array:
+    base = np.ones_like(labels) if weights is None else weights
+    scaled: Float32Array = base * np.float32(scale_pos_weight)
+    return np.where(labels == 1, scaled, base)
