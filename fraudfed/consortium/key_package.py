@@ -1,0 +1,257 @@
+"""The key package of a consortium: one Paillier private key and one shared secret.
+
+Every bank of the consortium holds the same package; the aggregator holds none of it. The file is
+JSON that only its owner may read. It is not encrypted: whoever reads it can open every sum.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from fraudfed.errors import KeyMaterialError
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
+from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
+from fraudfed.paillier.private_key import PrivateKey
+
+__all__ = ["FORMAT_VERSION", "SECRET_BYTES", "KeyPackage"]
+
+#: Raised when the meaning of the file changes.
+FORMAT_VERSION = 1
+#: Of the consortium secret, the input of every HKDF.
+SECRET_BYTES = 32
+
+_FORMAT = "fraudfed key package"
+_FINGERPRINT_DOMAIN = b"fraudfed key package v1\0"
+#: A package of the largest key is below 10 kB; anything above this is another kind of file.
+_MAXIMUM_FILE_BYTES = 64 * 1024
+
+
+class KeyPackage:
+    """Private key and secret of a consortium. Never printed, pickled, copied, compared or logged.
+
+    Parameters
+    ----------
+    private_key : PrivateKey
+    secret : bytes of length 32
+
+    Raises
+    ------
+    KeyMaterialError
+        If the secret has another length.
+    """
+
+    __slots__ = ("_private_key", "_secret")
+
+    def __init__(self, private_key: PrivateKey, secret: bytes) -> None:
+        if len(secret) != SECRET_BYTES:
+            raise KeyMaterialError(
+                f"consortium secret has {len(secret)} bytes, expected {SECRET_BYTES}; "
+                "make the key package with `fraudfed keygen`"
+            )
+        self._private_key = private_key
+        self._secret = secret
+
+    @classmethod
+    def generate(
+        cls, key_bits: int = DEFAULT_KEY_BITS, *, insecure_allow_small_key: bool = False
+    ) -> "KeyPackage":
+        """Make a new key and a new secret from the operating system's randomness."""
+        private_key = PrivateKey.generate(
+            key_bits, insecure_allow_small_key=insecure_allow_small_key
+        )
+        return cls(private_key, secrets.token_bytes(SECRET_BYTES))
+
+    @property
+    def private_key(self) -> PrivateKey:
+        """The Paillier private key."""
+        return self._private_key
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The Paillier public key."""
+        return self._private_key.public
+
+    def expose_secret(self) -> bytes:
+        """Return the consortium secret; search for this name to find every use of it."""
+        return self._secret
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight groups of four hexadecimal digits, to be read out loud and compared.
+
+        They cover the public key and (hashed) the secret, and betray neither: 128 bits of SHA-256.
+        """
+        digest = hashlib.sha256(_FINGERPRINT_DOMAIN)
+        digest.update(bytes.fromhex(self.public_key.fingerprint))
+        digest.update(hashlib.sha256(_FINGERPRINT_DOMAIN + self._secret).digest())
+        text = digest.hexdigest()[:32]
+        return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+    def __repr__(self) -> str:
+        return f"<KeyPackage {self.fingerprint}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key package cannot be pickled or copied; use save and load")
+
+    def __getstate__(self) -> object:
+        raise TypeError("a key package cannot be pickled or copied; use save and load")
+
+    def save(self, path: Path) -> None:
+        """Write the package to a new file that only its owner may read (mode 0600), atomically.
+
+        Raises
+        ------
+        KeyMaterialError
+            If the file exists already (a lost key package makes its ciphertexts unreadable), if it
+            cannot be written, or if the key is a plain Paillier key.
+        """
+        public = self.public_key
+        if public.hs is None or public.alpha_bits is None:
+            raise KeyMaterialError(
+                f"{path}: a plain Paillier key cannot be saved as a key package; make one with "
+                "`fraudfed keygen`"
+            )
+        fields: dict[str, Any] = {
+            "format": _FORMAT,
+            "version": FORMAT_VERSION,
+            "fingerprint": self.fingerprint,
+            "alpha_bits": public.alpha_bits,
+            "hs": format(public.hs, "x"),
+            **{k: format(v, "x") for k, v in self._private_key.expose_secret_parts().items()},
+            "secret": self._secret.hex(),
+        }
+        try:
+            _write_new_private_file(path, json.dumps(fields, indent=1).encode() + b"\n")
+        except FileExistsError:
+            raise KeyMaterialError(
+                f"{path}: file exists and a key package is never overwritten; choose another "
+                "name or move the old file away"
+            ) from None
+        except OSError as error:
+            raise KeyMaterialError(
+                f"{path}: key package cannot be written ({error.strerror}); choose a directory "
+                "that exists and is writable"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path, *, insecure_allow_small_key: bool = False) -> "KeyPackage":
+        """Read a key package, or a pheutil private key file (which gets a fresh secret).
+
+        Raises
+        ------
+        KeyMaterialError
+            If the file is missing, unreadable, readable by others than its owner, of another
+            format or version, damaged, or holds too small a key.
+        """
+        data = _read_private_file(path)
+        try:
+            text = data.decode("ascii")
+        except UnicodeDecodeError:
+            raise _not_a_package(path, "it is not text") from None
+        if is_pheutil_private_key(text):
+            private_key = read_pheutil_private_key(
+                text, source=str(path), insecure_allow_small_key=insecure_allow_small_key
+            )
+            return cls(private_key, secrets.token_bytes(SECRET_BYTES))
+        return cls._parse(text, path, insecure_allow_small_key=insecure_allow_small_key)
+
+    @classmethod
+    def _parse(cls, text: str, path: Path, *, insecure_allow_small_key: bool) -> "KeyPackage":
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            raise _not_a_package(path, "it is not JSON") from None
+        if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+            raise _not_a_package(path, "it has another format")
+        if fields.get("version") != FORMAT_VERSION:
+            raise KeyMaterialError(
+                f"{path}: key package is of version {fields.get('version')!r}, this program reads "
+                f"{FORMAT_VERSION}; use the fraudfed release that made it"
+            )
+        try:
+            numbers = {name: int(fields[name], 16) for name in ("P", "Q", "p", "q", "hs")}
+            alpha_bits = int(fields["alpha_bits"])
+            secret = bytes.fromhex(fields["secret"])
+            announced = str(fields["fingerprint"])
+        except (KeyError, TypeError, ValueError):
+            # What is in the file is secret: the message quotes nothing of it.
+            raise _not_a_package(path, "a field is missing or malformed") from None
+        try:
+            package = cls(
+                PrivateKey.from_primes(
+                    numbers["P"],
+                    numbers["Q"],
+                    p=numbers["p"],
+                    q=numbers["q"],
+                    hs=numbers["hs"],
+                    alpha_bits=alpha_bits,
+                    insecure_allow_small_key=insecure_allow_small_key,
+                ),
+                secret,
+            )
+        except KeyMaterialError as error:
+            raise KeyMaterialError(f"{path}: {error}") from None
+        if package.fingerprint != announced:
+            raise KeyMaterialError(
+                f"{path}: key package has fingerprint {package.fingerprint}, the file says "
+                f"{announced}; it is damaged, take another copy"
+            )
+        return package
+
+
+def _not_a_package(path: Path, reason: str) -> KeyMaterialError:
+    return KeyMaterialError(
+        f"{path}: not a key package ({reason}); expected the file that `fraudfed keygen` writes"
+    )
+
+
+def _read_private_file(path: Path) -> bytes:
+    try:
+        # One descriptor for the check and the read: nobody can swap the file in between.
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise KeyMaterialError(f"{path}: not a regular file, expected a key package")
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise KeyMaterialError(
+                    f"{path}: key file has mode {stat.S_IMODE(mode):04o}, so others than its "
+                    f"owner can reach it; expected 0600: run `chmod 600 {path}`"
+                )
+            data = file.read(_MAXIMUM_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise KeyMaterialError(
+            f"{path}: no such key file; make one with `fraudfed keygen --out {path}` or copy the "
+            "consortium's here"
+        ) from None
+    except OSError as error:
+        raise KeyMaterialError(
+            f"{path}: key file cannot be read ({error.strerror}); expected a file that this user "
+            "can read"
+        ) from error
+    if len(data) > _MAXIMUM_FILE_BYTES:
+        raise _not_a_package(path, f"it is larger than {_MAXIMUM_FILE_BYTES} bytes")
+    return data
+
+
+def _write_new_private_file(path: Path, data: bytes) -> None:
+    """Write to a temporary neighbour of mode 0600, then link it to its name unless that exists."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # link, unlike rename, fails when the name is taken.
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,65 @@
+"""Encryption of a list of plaintexts to one vector of ciphertexts.
+
+``c = (1 + m * N) * noise mod N^2`` for a signed plaintext ``|m| <= (N - 1) / 2``.
+"""
+
+from collections.abc import Sequence
+
+from gmpy2 import mpz
+
+from fraudfed.errors import BoundError
+from fraudfed.paillier.keys import PublicKey
+from fraudfed.paillier.noise import NoisePool, NoiseSource
+from fraudfed.paillier.vector import CiphertextVector
+
+__all__ = ["Encryptor"]
+
+
+class Encryptor:
+    """Encrypts under one public key with noise of one source.
+
+    Nearly all the time goes into the noise, which does not depend on the data: ``precompute`` makes
+    it ahead, and each value of it is used for one ciphertext only.
+    """
+
+    def __init__(self, public_key: PublicKey, source: NoiseSource) -> None:
+        self._public_key = public_key
+        self._pool = NoisePool(source)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key encrypted under."""
+        return self._public_key
+
+    @property
+    def ready(self) -> int:
+        """Number of ciphertexts for which noise is at hand."""
+        return len(self._pool)
+
+    def precompute(self, count: int) -> None:
+        """Make the noise of ``count`` later ciphertexts now."""
+        self._pool.precompute(count)
+
+    def encrypt(self, plaintexts: Sequence[int]) -> CiphertextVector:
+        """Encrypt signed integers.
+
+        Raises
+        ------
+        BoundError
+            If a plaintext does not lie in ``-(N - 1) / 2 .. (N - 1) / 2``.
+        """
+        n, n_squared = self._public_key.modulus, self._public_key.modulus_squared
+        half = n // 2
+        for index, plaintext in enumerate(plaintexts):
+            if not -half <= plaintext <= half:
+                # Its value is the bank's statistic: the message names the place only.
+                raise BoundError(
+                    f"plaintext {index} of {len(plaintexts)} lies outside +-(N - 1) / 2 of a "
+                    f"{self._public_key.key_bits}-bit key; pack it into more plaintexts"
+                )
+        ciphertexts = []
+        for plaintext, noise in zip(plaintexts, self._pool.take(len(plaintexts)), strict=True):
+            # (1 + m N) noise = noise + N (m noise mod N) modulo N^2: one short product.
+            value = noise + n * (mpz(plaintext) * noise % n)
+            ciphertexts.append(value - n_squared if value >= n_squared else value)
+        return CiphertextVector.of_integers(self._public_key, ciphertexts)

@@ -1,0 +1,317 @@
+"""Many signed integers in one plaintext: balanced digits of individual width.
+
+A slot of width w holds a digit d with ``|d| <= B < 2^(w-1)``; a plaintext is
+``sum of d_i * 2^offset_i``, and plaintexts add slot by slot. Law: for vectors x_1 .. x_k with
+``sum over k of |x_k[i]| <= bounds[i]``, ``unpack(sum of pack(x_k)) = sum of x_k``.
+
+Why nothing overflows: a digit of the sum plus ``2^(w-1)`` lies in ``1 .. 2^w - 1``, so adding the
+constant ``sum of 2^(w_i - 1 + offset_i)`` turns the balanced digits into ordinary bits without a
+carry; and a plaintext of T bits stays below ``2^(T-1)`` in absolute value, which is below N / 4
+(see ``PublicKey.plaintext_bits``).
+
+The layout follows from public facts alone (shape, bounds, key size), so every bank has the same.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fraudfed.communicator import check_bound
+from fraudfed.dtypes import Int64Array, UInt64Array
+from fraudfed.errors import BoundError, SumError
+
+__all__ = ["HEADER_BITS", "SlotLayout"]
+
+#: Bits at the bottom of every plaintext that belong to no slot. The count of banks and the linear
+#: MAC will lie there; there is neither yet, so it is empty.
+HEADER_BITS = 0
+
+_WORD_BITS = 64
+_LAYOUT_DOMAIN = b"fraudfed slot layout v1\0"
+
+
+@dataclass(frozen=True, eq=False)
+class SlotLayout:
+    """Where each element of a vector lies in the plaintexts. Make one with ``for_bounds``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the vectors that are summed.
+    bounds : ndarray of shape (n_values,), dtype=int64
+        Bound of the absolute values summed over all banks, per element in C order.
+    plaintext_bits : int
+        Bits of one plaintext that may be filled.
+    n_plaintexts : int
+    digest : str
+        SHA-256 of all the above; part of the round's context.
+    """
+
+    shape: tuple[int, ...]
+    bounds: Int64Array = field(repr=False)
+    plaintext_bits: int
+    n_plaintexts: int
+    digest: str
+    _elements: Int64Array = field(repr=False)
+    """Indices of the elements that have a slot: those with a bound above 0."""
+    _halves: UInt64Array = field(repr=False)
+    """2^(w-1) of each slot."""
+    _masks: UInt64Array = field(repr=False)
+    """2^w - 1 of each slot."""
+    _words: Int64Array = field(repr=False)
+    """Index of the 64-bit word in which each slot starts, counted over all plaintexts."""
+    _shifts: UInt64Array = field(repr=False)
+    """Bit within that word."""
+    _crossing: Int64Array = field(repr=False)
+    """Slots that run on into the next word."""
+    _starts: Int64Array = field(repr=False)
+    """The first slot of every word in which a slot starts."""
+    _plaintext_sizes: tuple[int, ...] = field(repr=False)
+    """Bits in use of each plaintext."""
+    _offsets: tuple[int, ...] = field(repr=False)
+    """Of each plaintext: the constant that makes all its digits positive."""
+
+    @classmethod
+    def for_bounds(
+        cls, bound: int | Int64Array, shape: tuple[int, ...], *, plaintext_bits: int
+    ) -> "SlotLayout":
+        """Lay out vectors of ``shape``.
+
+        Slots are filled in order and do not straddle plaintexts; an element of bound 0 takes none.
+
+        Parameters
+        ----------
+        bound : int or ndarray broadcastable to ``shape``, dtype=int64
+            Public bound of ``sum over banks of abs(value)``, at least 0.
+        shape : tuple of int
+        plaintext_bits : int
+            ``PublicKey.plaintext_bits``.
+
+        Raises
+        ------
+        BoundError
+            If a bound is negative, not an int64, does not fit ``shape``, or a slot does not fit
+            into one plaintext.
+        """
+        bounds = _flat_bounds(bound, shape)
+        elements = np.flatnonzero(bounds).astype(np.int64)
+        widths = _bit_length(bounds[elements]) + 1
+        capacity = plaintext_bits - HEADER_BITS
+        if len(widths) and int(widths.max()) > capacity:
+            raise BoundError(
+                f"a slot needs {int(widths.max())} bits, expected at most {capacity} of a "
+                "plaintext; use a larger key"
+            )
+        firsts = _fill(widths, capacity)
+        sizes = np.diff(np.append(firsts, len(widths)))
+        n_plaintexts = len(firsts)
+        ends = np.cumsum(widths)
+        before = ends - widths  # bits of all slots before this one
+        base = before[firsts] if n_plaintexts else before
+        offsets = before - np.repeat(base, sizes) + HEADER_BITS
+        words_per_plaintext = -(-plaintext_bits // _WORD_BITS)
+        plaintext_of = np.repeat(np.arange(n_plaintexts, dtype=np.int64), sizes)
+        words = plaintext_of * words_per_plaintext + offsets // _WORD_BITS
+        shifts = (offsets % _WORD_BITS).astype(np.uint64)
+        halves = np.uint64(1) << (widths - 1).astype(np.uint64)
+        crossing = np.flatnonzero(offsets % _WORD_BITS + widths > _WORD_BITS).astype(np.int64)
+        starts = np.flatnonzero(np.diff(words, prepend=-1)).astype(np.int64)
+        lasts = firsts + sizes - 1
+        used = (offsets + widths)[lasts] if n_plaintexts else widths
+        layout = cls(
+            shape=shape,
+            bounds=bounds,
+            plaintext_bits=plaintext_bits,
+            n_plaintexts=n_plaintexts,
+            digest=_digest(shape, bounds, plaintext_bits),
+            _elements=elements,
+            _halves=halves,
+            _masks=halves | (halves - np.uint64(1)),
+            _words=words,
+            _shifts=shifts,
+            _crossing=crossing,
+            _starts=starts,
+            _plaintext_sizes=tuple(used.tolist()),
+            _offsets=(),
+        )
+        # All-zero digits with the constant added are the constant itself.
+        object.__setattr__(layout, "_offsets", tuple(layout._join(halves)))
+        return layout
+
+    @property
+    def n_values(self) -> int:
+        """Number of elements, with or without a slot."""
+        return len(self.bounds)
+
+    @property
+    def n_slots(self) -> int:
+        """Number of elements that have a slot."""
+        return len(self._elements)
+
+    def pack(self, values: Int64Array, *, label: str = "vector") -> list[int]:
+        """Pack one bank's vector into signed plaintexts.
+
+        Parameters
+        ----------
+        values : ndarray of shape ``shape``, dtype=int64
+        label : str
+            What is summed, for error texts.
+
+        Returns
+        -------
+        list of int, of length ``n_plaintexts``
+
+        Raises
+        ------
+        BoundError
+            If a value lies outside its bound, or shape or dtype is another.
+        """
+        if values.shape != self.shape:
+            raise BoundError(
+                f"sum {label!r}: values have shape {values.shape}, expected {self.shape}"
+            )
+        check_bound(values, self.bounds.reshape(self.shape), label=label)
+        # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
+        digits = values.reshape(-1)[self._elements].view(np.uint64) + self._halves
+        return [
+            plaintext - offset
+            for plaintext, offset in zip(self._join(digits), self._offsets, strict=True)
+        ]
+
+    def unpack(self, plaintexts: Sequence[int], *, label: str = "vector") -> Int64Array:
+        """Read the sum out of summed plaintexts.
+
+        Returns
+        -------
+        ndarray of shape ``shape``, dtype=int64
+
+        Raises
+        ------
+        SumError
+            If the number of plaintexts is wrong or one of them does not fit the layout.
+        BoundError
+            If an element of the sum lies outside its bound.
+        """
+        if len(plaintexts) != self.n_plaintexts:
+            raise SumError(
+                f"sum {label!r}: {len(plaintexts)} plaintexts were opened, expected "
+                f"{self.n_plaintexts}; the banks do not sum the same values"
+            )
+        for index, plaintext in enumerate(plaintexts):
+            self.check_plaintext(plaintext, index, label=label)
+        digits = self._split(
+            [
+                plaintext + offset
+                for plaintext, offset in zip(plaintexts, self._offsets, strict=True)
+            ]
+        )
+        values = np.zeros(self.n_values, dtype=np.int64)
+        values[self._elements] = (digits - self._halves).view(np.int64)
+        outside = (values > self.bounds) | (values < -self.bounds)
+        if outside.any():
+            index = int(np.argmax(outside))
+            raise BoundError(
+                f"sum {label!r}: element {index} of the opened sum lies outside the public bound "
+                f"of +-{int(self.bounds[index])}; a ciphertext was altered, made under another "
+                "key or packed differently, or the bound is derived wrongly"
+            )
+        return values.reshape(self.shape)
+
+    def check_plaintext(self, plaintext: int, index: int, *, label: str = "vector") -> None:
+        """Raise ``SumError`` unless ``plaintext`` can be number ``index`` of this layout.
+
+        A ciphertext that was altered or is under another key decrypts to a number that is as good
+        as uniform below N; it passes here only if the layout fills nearly all of the key's bits,
+        and then must still meet every slot's bound.
+        """
+        shifted = plaintext + self._offsets[index]
+        size = self._plaintext_sizes[index]
+        if shifted < 0 or shifted.bit_length() > size:
+            raise SumError(
+                f"sum {label!r}: opened plaintext {index} of {self.n_plaintexts} does not fit "
+                f"{size} bits; a ciphertext was altered, made under another key or packed "
+                "differently"
+            )
+
+    def _join(self, digits: UInt64Array) -> list[int]:
+        """Return the plaintexts whose slots hold ``digits`` in ``[0, 2^w)``."""
+        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
+        words = np.zeros(self.n_plaintexts * words_per_plaintext, dtype="<u8")
+        if len(digits):
+            # Bits of different slots do not overlap, so "or" adds them. Words ascend with slots.
+            words[self._words[self._starts]] = np.bitwise_or.reduceat(
+                digits << self._shifts, self._starts
+            )
+            # At most one slot runs over the end of a word: indices are distinct. Here shift > 0.
+            high = digits[self._crossing] >> (np.uint64(_WORD_BITS) - self._shifts[self._crossing])
+            words[self._words[self._crossing] + 1] |= high
+        data = words.tobytes()
+        width = words_per_plaintext * (_WORD_BITS // 8)
+        return [
+            int.from_bytes(data[start : start + width], "little")
+            for start in range(0, len(data), width)
+        ]
+
+    def _split(self, plaintexts: Sequence[int]) -> UInt64Array:
+        """Return the digits of plaintexts without sign; the inverse of ``_join``."""
+        width = -(-self.plaintext_bits // _WORD_BITS) * (_WORD_BITS // 8)
+        data = b"".join(plaintext.to_bytes(width, "little") for plaintext in plaintexts)
+        words = np.frombuffer(data, dtype="<u8").astype(np.uint64)
+        digits = words[self._words] >> self._shifts
+        crossing = self._crossing
+        digits[crossing] |= words[self._words[crossing] + 1] << (
+            np.uint64(_WORD_BITS) - self._shifts[crossing]
+        )
+        result: UInt64Array = digits & self._masks
+        return result
+
+
+def _flat_bounds(bound: int | Int64Array, shape: tuple[int, ...]) -> Int64Array:
+    if isinstance(bound, (int, np.integer)):
+        if not 0 <= bound <= np.iinfo(np.int64).max:
+            raise BoundError(f"bound is {bound}, expected 0 .. 2^63 - 1; sums are int64")
+        return np.full(int(np.prod(shape, dtype=np.int64)), bound, dtype=np.int64)
+    if bound.dtype != np.int64:
+        raise BoundError(f"bounds have dtype {bound.dtype}, expected int64")
+    try:
+        bounds = np.broadcast_to(bound, shape).reshape(-1).copy()
+    except ValueError:
+        raise BoundError(
+            f"bounds have shape {bound.shape}, expected one that broadcasts to {shape}"
+        ) from None
+    if len(bounds) and int(bounds.min()) < 0:
+        raise BoundError(
+            f"bound of element {int(np.argmin(bounds))} is {int(bounds.min())}, expected at least 0"
+        )
+    return bounds
+
+
+def _bit_length(values: Int64Array) -> Int64Array:
+    """Bits of non-negative integers, exactly; float64 logarithms err near powers of two."""
+    exponent = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    # Rounding to float64 can only carry up to the next power of two: one bit too many, then.
+    too_long = (exponent > 0) & ((values >> np.maximum(exponent - 1, 0)) == 0)
+    result: Int64Array = exponent - too_long
+    return result
+
+
+def _fill(widths: Int64Array, capacity: int) -> Int64Array:
+    """Return the first slot of each plaintext when slots are filled in order."""
+    ends = np.cumsum(widths)
+    firsts: list[int] = []
+    first, filled = 0, 0
+    while first < len(widths):
+        firsts.append(first)
+        first = int(np.searchsorted(ends, filled + capacity, side="right"))
+        filled = int(ends[first - 1])
+    return np.asarray(firsts, dtype=np.int64)
+
+
+def _digest(shape: tuple[int, ...], bounds: Int64Array, plaintext_bits: int) -> str:
+    digest = hashlib.sha256(_LAYOUT_DOMAIN)
+    for number in (HEADER_BITS, plaintext_bits, len(shape), *shape):
+        digest.update(number.to_bytes(8, "big"))
+    digest.update(bounds.astype(">i8").tobytes())
+    return digest.hexdigest()
