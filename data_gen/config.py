@@ -1,0 +1,138 @@
+"""What a world is made from: every number that changes the output, checked before any work."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from data_gen.errors import ConfigurationError
+
+__all__ = ["DAY_SECONDS", "PRESETS", "WorldConfig", "bank_names"]
+
+DAY_SECONDS: Final = 86_400
+# 2025-01-01T00:00:00Z, a Wednesday: the calendar starts here unless told otherwise.
+DEFAULT_START_TIME: Final = 1_735_689_600
+
+_MIN_CUSTOMERS_PER_BANK: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """Configuration of a world.
+
+    Parameters
+    ----------
+    seed : int
+        Names the world; same configuration and seed, same bytes.
+    banks : int
+        Number of banks, 1 to 676.
+    customers : int
+        Customers of all banks together, at least 20 per bank.
+    days : int
+        Length of the period in days, 14 to 3650.
+    start_time : int
+        First second, UTC epoch seconds; must be a midnight.
+    transactions_per_day : float
+        Mean number of legitimate everyday transactions per customer and day.
+    fraud_rate : float
+        Share of fraudulent transactions over all banks, 0 to 0.05.
+    size_exponent : float
+        Bank of rank r has a share of customers proportional to ``r ** -size_exponent``.
+    channel_spread, amount_spread, region_spread, fraud_rate_spread : float
+        Standard deviation, on a log scale, of a bank's channel shares, amounts, home towns and
+        fraud rate around those of all banks; 0 makes banks alike.
+    fraud_mix_spread : float
+        How much the mix of fraud kinds differs between banks at any time; 0 gives every bank
+        the same mix, 2 gives each bank a few dominant kinds.
+    fraud_travel : float
+        How far the focus of a fraud kind moves round the ring of banks over the whole period,
+        in rounds; 0.5 takes a tactic from one bank to the opposite one.
+    growth_per_year : float
+        Relative growth of the number of transactions per year.
+    clean_delay_days : int
+        Days after which a transaction without report counts as legitimate.
+    test_share : float
+        Share of the period, at its end, that is suggested for testing.
+    """
+
+    seed: int = 42
+    banks: int = 5
+    customers: int = 2_700
+    days: int = 120
+    start_time: int = DEFAULT_START_TIME
+    transactions_per_day: float = 0.70
+    fraud_rate: float = 0.008
+    size_exponent: float = 1.4
+    channel_spread: float = 0.35
+    amount_spread: float = 0.20
+    region_spread: float = 0.80
+    fraud_rate_spread: float = 0.30
+    fraud_mix_spread: float = 1.5
+    fraud_travel: float = 0.5
+    growth_per_year: float = 0.10
+    clean_delay_days: int = 10
+    test_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("banks", self.banks, 1, 676)
+        _check_range("customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, 50_000_000)
+        _check_range("days", self.days, 14, 3_650)
+        _check_range("start_time", self.start_time, 0, 2**40)
+        if self.start_time % DAY_SECONDS:
+            raise ConfigurationError(
+                f"start_time: got {self.start_time}, expected midnight UTC "
+                f"(a multiple of {DAY_SECONDS} seconds)"
+            )
+        _check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
+        _check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
+        _check_range("size_exponent", self.size_exponent, 0.0, 3.0)
+        for name in ("channel_spread", "amount_spread", "region_spread", "fraud_rate_spread"):
+            _check_range(name, getattr(self, name), 0.0, 2.0)
+        _check_range("fraud_mix_spread", self.fraud_mix_spread, 0.0, 5.0)
+        _check_range("fraud_travel", self.fraud_travel, 0.0, 10.0)
+        _check_range("growth_per_year", self.growth_per_year, -0.9, 10.0)
+        _check_range("clean_delay_days", self.clean_delay_days, 1, 400)
+        _check_range("test_share", self.test_share, 0.01, 0.9)
+
+    @property
+    def end_time(self) -> int:
+        """First second after the period, UTC epoch seconds."""
+        return self.start_time + self.days * DAY_SECONDS
+
+    @property
+    def split_time(self) -> int:
+        """Suggested first second of the test period: a midnight, UTC epoch seconds."""
+        return self.start_time + round(self.days * (1.0 - self.test_share)) * DAY_SECONDS
+
+    @property
+    def label_delay_seconds(self) -> int:
+        """Suggested shift of features that use labels, and gap between training and test."""
+        return self.clean_delay_days * DAY_SECONDS
+
+    def replace(self, **changes: int | float | None) -> "WorldConfig":
+        """Return a copy with the given fields changed; ``None`` leaves a field as it is."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return dataclasses.replace(self, **given)  # type: ignore[arg-type]
+
+    def as_dict(self) -> dict[str, int | float]:
+        """Return all fields by name, for the manifest."""
+        return dataclasses.asdict(self)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ConfigurationError(f"{name}: got {value}, expected a number from {low} to {high}")
+
+
+def bank_names(count: int) -> list[str]:
+    """Return ``bank_a``, ``bank_b``, ... or, above 26 banks, ``bank_aa``, ``bank_ab``, ..."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    if count <= len(letters):
+        return [f"bank_{letter}" for letter in letters[:count]]
+    return [f"bank_{letters[i // 26]}{letters[i % 26]}" for i in range(count)]
+
+
+PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType({"small": WorldConfig()})

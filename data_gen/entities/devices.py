@@ -1,0 +1,51 @@
+"""Device codes: 64-bit numbers by owner, scrambled when written so that they tell nothing."""
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from data_gen.rng import IntArray
+
+__all__ = ["SLOTS", "DeviceOwner", "owned_device", "scramble", "unique_devices"]
+
+# Devices a customer can have: first main device, second device, replacement of the main device.
+SLOTS: Final = 4
+# 2**48 devices per owner and bank: 2**28 one-off devices per half block, 2**19 blocks.
+_OWNER_SHIFT: Final = 48
+_BANK_SHIFT: Final = 52
+
+
+class DeviceOwner(IntEnum):
+    """Ranges of device codes."""
+
+    CUSTOMER = 0
+    ONE_OFF_EVERYDAY = 1
+    ONE_OFF_OCCASION = 2
+    ONE_OFF_FRAUD = 3
+    CAMPAIGN = 4
+
+
+def owned_device(
+    bank: int, customer: npt.NDArray[np.integer], slot: npt.NDArray[np.integer]
+) -> IntArray:
+    """Return the code of a customer's device in ``slot`` (0 to 3)."""
+    return (bank << _BANK_SHIFT) + customer.astype(np.int64) * SLOTS + slot
+
+
+def unique_devices(owner: DeviceOwner, bank: int, number: npt.NDArray[np.integer]) -> IntArray:
+    """Return the codes of devices numbered within ``owner`` and ``bank``."""
+    return (bank << _BANK_SHIFT) + (int(owner) << _OWNER_SHIFT) + number.astype(np.int64)
+
+
+def scramble(code: IntArray) -> npt.NDArray[np.uint64]:
+    """Return the splitmix64 finaliser of each code: a bijection, so codes stay distinct.
+
+    Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014, with
+    Stafford's mix 13.
+    """
+    z = code.astype(np.uint64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -1,0 +1,116 @@
+"""From codes to the published columns: identifiers are strings that reveal nothing but identity.
+
+Strings are built as Arrow arrays, by dictionary or from a byte matrix, never one by one: this is
+where most of the time of a plain generator goes.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_gen.categories import CATEGORY_NAMES
+from data_gen.entities.devices import scramble
+from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
+from data_gen.rng import IntArray
+from data_gen.schema import ARROW_SCHEMA
+from data_gen.world_parts import BankSide
+
+__all__ = ["numbered_strings", "to_table"]
+
+_HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+_ROW_DIGITS = 10
+_ENTITY_DIGITS = 7
+
+
+def to_table(
+    side: BankSide, events: Events, label_time: IntArray, start: int, stop: int | None
+) -> pa.Table:
+    """Return rows ``start`` to ``stop`` of a bank's sorted events in the published schema."""
+    stop = len(events) if stop is None else min(stop, len(events))
+    rows = slice(start, stop)
+    places = side.world.places
+    merchant = events.merchant[rows]
+    terminal = events.terminal[rows]
+    kind = events.kind[rows]
+    at_terminal = terminal != NONE
+    known_terminal = np.where(at_terminal, terminal, 0)
+    columns = [
+        numbered_strings(f"{side.name}_t", np.arange(start, stop), _ROW_DIGITS),
+        pa.array(events.time[rows]),
+        pa.array(label_time[rows]),
+        numbered_strings(f"{side.name}_c", events.customer[rows], _ENTITY_DIGITS),
+        numbered_strings("m", merchant, _ENTITY_DIGITS),
+        numbered_strings("t", terminal, _ENTITY_DIGITS, nullable=True),
+        numbered_strings("p", events.payee[rows], _ENTITY_DIGITS, nullable=True),
+        _device_strings(events.device[rows]),
+        _names(events.channel[rows], CHANNEL_NAMES),
+        _names(places.merchant_category[merchant], CATEGORY_NAMES),
+        pa.array(events.amount[rows]),
+        pa.array(places.latitude[known_terminal], mask=~at_terminal),
+        pa.array(places.longitude[known_terminal], mask=~at_terminal),
+        pa.array((kind != NONE).astype(np.int8)),
+        _names(kind, KIND_NAMES),
+    ]
+    return pa.table(columns, schema=ARROW_SCHEMA)
+
+
+def numbered_strings(
+    prefix: str, number: npt.NDArray[np.integer], digits: int, *, nullable: bool = False
+) -> pa.Array:
+    """Return ``prefix`` followed by each number, zero-padded to ``digits``.
+
+    Parameters
+    ----------
+    prefix : str
+        ASCII.
+    number : ndarray of shape (n,), dtype=integer
+        Non-negative and below ``10 ** digits``; with ``nullable``, ``NONE`` gives null.
+    digits : int
+    nullable : bool
+    """
+    head = np.frombuffer(prefix.encode("ascii"), dtype=np.uint8)
+    text = np.empty((len(number), len(head) + digits), dtype=np.uint8)
+    text[:, : len(head)] = head
+    rest = np.maximum(number, 0).astype(np.int64)
+    for column in range(text.shape[1] - 1, len(head) - 1, -1):
+        rest, digit = np.divmod(rest, 10)
+        text[:, column] = digit + ord("0")
+    return _from_bytes(text, None if not nullable else number != NONE)
+
+
+def _device_strings(code: IntArray) -> pa.Array:
+    """Return ``d`` and 16 hexadecimal digits per device code; ``NONE`` gives null."""
+    present = code != NONE
+    value = scramble(np.where(present, code, 0))
+    text = np.empty((len(code), 17), dtype=np.uint8)
+    text[:, 0] = ord("d")
+    for position in range(16):
+        nibble = (value >> np.uint64(60 - 4 * position)) & np.uint64(15)
+        text[:, position + 1] = _HEX_DIGITS[nibble.astype(np.intp)]
+    return _from_bytes(text, present)
+
+
+def _from_bytes(text: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_] | None) -> pa.Array:
+    """Return an Arrow string array of the rows of ``text``; rows not present are null."""
+    n, width = text.shape
+    if present is None:
+        lengths = np.full(n, width)
+    else:
+        text = text[present]
+        lengths = np.where(present, width, 0)
+    offsets = np.zeros(n + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    validity = None
+    if present is not None:
+        bits = np.packbits(present, bitorder="little")
+        validity = pa.py_buffer(bits.tobytes())
+    return pa.Array.from_buffers(
+        pa.string(), n, [validity, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(text))]
+    )
+
+
+def _names(code: npt.NDArray[np.integer], names: tuple[str, ...]) -> pa.Array:
+    """Return the name of each code; ``NONE`` gives null."""
+    indices = pa.array(code.astype(np.int32), mask=code == NONE)
+    return pc.take(pa.array(names, type=pa.string()), indices)

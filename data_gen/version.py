@@ -1,0 +1,7 @@
+"""Version of the generated world; it changes whenever the bytes for a given seed change."""
+
+from typing import Final
+
+__all__ = ["GENERATOR_VERSION"]
+
+GENERATOR_VERSION: Final = "0.1.0"
