@@ -172,7 +172,7 @@ def estimate_base_score(
         positive, negative = (int(total) / FIXED_POINT_ONE for total in sums)
         if positive + negative == 0.0:
             raise DataError(
-                "all weights together are below 2**-24; scale the weights up, for instance to mean 1"
+                "all weights together are below 2**-24; scale the weights up, say to mean 1"
             )
     if not newton:
         return np.float32(positive / (positive + negative))
