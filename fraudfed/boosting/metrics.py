@@ -1,0 +1,164 @@
+"""Validation metrics of the pooled rows from sums of integers.
+
+Every row counts once; sample weights do not enter. All sums are exact and each metric is one fixed
+formula over them, so every bank finds the same float.
+
+Rankings come from a histogram of margins: equal steps of 1/64 over [-16, 16], margins outside
+counted at the ends. Rows of one bucket are ties. XGBoost's formulas are meant otherwise:
+``logloss`` with probabilities kept 1e-16 away from 0, ``error`` at probability 0.5, ``auc`` with
+ties counted half, ``aucpr`` as step-wise average precision (scikit-learn's
+``average_precision_score``; XGBoost interpolates between the steps).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fraudfed.boosting.elementary import log, sigmoid
+from fraudfed.boosting.objective import to_fixed_point
+from fraudfed.boosting.params import EVAL_METRICS
+from fraudfed.communicator import Communicator
+from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
+
+__all__ = [
+    "MARGIN_BUCKETS",
+    "average_precision",
+    "is_better",
+    "pooled_metrics",
+    "roc_auc",
+]
+
+#: Buckets of the margin histogram.
+MARGIN_BUCKETS = 2048
+#: Margins are counted in [-limit, limit); beyond, a probability is within 1.2e-7 of 0 or 1.
+_MARGIN_LIMIT = 16.0
+#: XGBoost's lower bound of a probability in logloss.
+_LEAST_PROBABILITY = 1e-16
+#: -ln of it, rounded up: no row loses more.
+_LARGEST_LOSS = 37 * FIXED_POINT_ONE
+_MAXIMISED = ("auc", "aucpr")
+
+
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Tell whether ``value`` of ``metric`` is strictly better than another."""
+    return value > than if metric in _MAXIMISED else value < than
+
+
+def pooled_metrics(
+    names: Sequence[str],
+    margins: Float32Array,
+    labels: Float32Array,
+    communicator: Communicator,
+    *,
+    n_rows: int,
+    n_positives: int,
+) -> dict[str, float]:
+    """Return each metric over the rows of all banks, by one sum.
+
+    Parameters
+    ----------
+    names : sequence of str
+        From ``logloss``, ``auc``, ``aucpr``, ``error``; equal at every bank.
+    margins, labels : ndarray of shape (n_rows of this bank,), dtype=float32
+        There may be none.
+    communicator : Communicator
+    n_rows, n_positives : int
+        Pooled counts, both classes among them.
+
+    Returns
+    -------
+    dict
+        In the order of ``names``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    unknown = [name for name in names if name not in EVAL_METRICS]
+    if unknown:
+        raise ValueError(f"unknown metric {unknown[0]!r}, expected one of {EVAL_METRICS}")
+    parts: dict[str, Int64Array] = {}
+    bounds: dict[str, Int64Array] = {}
+    if "logloss" in names:
+        parts["logloss"] = _losses(margins, labels)
+        bounds["logloss"] = np.array([n_rows * _LARGEST_LOSS], dtype=np.int64)
+    if "error" in names:
+        wrong = (sigmoid(margins) > np.float32(0.5)) != (labels == 1)
+        parts["error"] = np.array([np.count_nonzero(wrong)], dtype=np.int64)
+        bounds["error"] = np.array([n_rows], dtype=np.int64)
+    if "auc" in names or "aucpr" in names:
+        parts["ranking"] = _margin_histogram(margins, labels)
+        bounds["ranking"] = np.repeat(
+            np.array([n_rows - n_positives, n_positives], dtype=np.int64), MARGIN_BUCKETS
+        )
+    pooled = communicator.sum(
+        np.concatenate(list(parts.values())),
+        bound=np.concatenate(list(bounds.values())),
+        label="metric:" + "+".join(names),
+    )
+    stops = np.cumsum([part.size for part in parts.values()])[:-1]
+    sums = dict(zip(parts, np.split(pooled, stops), strict=True))
+    values: dict[str, float] = {}
+    for name in names:
+        if name == "logloss":
+            values[name] = int(sums[name][0]) / (n_rows * FIXED_POINT_ONE)
+        elif name == "error":
+            values[name] = int(sums[name][0]) / n_rows
+        else:
+            negatives, positives = sums["ranking"].reshape(2, MARGIN_BUCKETS)
+            values[name] = (roc_auc if name == "auc" else average_precision)(negatives, positives)
+    return values
+
+
+def roc_auc(negatives: Int64Array, positives: Int64Array) -> float:
+    """Return the area under the ROC curve from counts per bucket, ascending; ties count half.
+
+    Parameters
+    ----------
+    negatives, positives : ndarray of shape (n_buckets,), dtype=int64
+        Each with at least one row in all.
+    """
+    # Twice the number of correctly ordered pairs, in Python integers: exact at any size.
+    doubled = 0
+    below = 0
+    for negative, positive in zip(negatives.tolist(), positives.tolist(), strict=True):
+        doubled += positive * (2 * below + negative)
+        below += negative
+    return doubled / (2 * below * int(positives.sum()))
+
+
+def average_precision(negatives: Int64Array, positives: Int64Array) -> float:
+    """Return the sum over thresholds of (recall step) x precision, from counts per bucket.
+
+    Parameters
+    ----------
+    negatives, positives : ndarray of shape (n_buckets,), dtype=int64
+        Ascending buckets; at least one positive in all.
+    """
+    found, seen = 0, 0
+    area = 0.0
+    for negative, positive in zip(
+        reversed(negatives.tolist()), reversed(positives.tolist()), strict=True
+    ):
+        found += positive
+        seen += positive + negative
+        if positive:
+            area += positive * (found / seen)
+    return area / found
+
+
+def _losses(margins: Float32Array, labels: Float32Array) -> Int64Array:
+    probability = sigmoid(margins)
+    of_label = np.where(labels == 1, probability, np.float32(1.0) - probability)
+    kept = np.maximum(of_label.astype(np.float64), _LEAST_PROBABILITY)
+    return np.array([to_fixed_point(-log(kept)).sum()], dtype=np.int64)
+
+
+def _margin_histogram(margins: Float32Array, labels: Float32Array) -> Int64Array:
+    """Return counts of shape (2 * MARGIN_BUCKETS,): negatives, then positives."""
+    per_unit = MARGIN_BUCKETS / (2 * _MARGIN_LIMIT)
+    position = np.floor((margins.astype(np.float64) + _MARGIN_LIMIT) * per_unit)
+    bucket = np.clip(position, 0, MARGIN_BUCKETS - 1).astype(np.int64)
+    row = np.where(labels == 1, MARGIN_BUCKETS, 0) + bucket
+    return np.bincount(row, minlength=2 * MARGIN_BUCKETS).astype(np.int64)
