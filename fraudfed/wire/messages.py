@@ -30,7 +30,9 @@ __all__ = [
     "ModelVisibility",
     "Problem",
     "PublicKeyMessage",
+    "RoundList",
     "RoundReceipt",
+    "RoundSummary",
     "RunCreated",
     "RunList",
     "RunSpec",
@@ -235,6 +237,30 @@ class RoundReceipt(Message):
     round_number: int
     received: Annotated[int, Field(ge=0)]
     expected: Annotated[int, Field(ge=0)]
+
+
+class RoundSummary(Message):
+    """What is on record of one round; stays after its ciphertexts are deleted."""
+
+    number: Annotated[int, Field(ge=0)]
+    label: str
+    context: Sha256
+    ciphertexts: Annotated[int, Field(ge=0)]
+    """Ciphertexts in each contribution."""
+    bytes_received: Annotated[int, Field(ge=0)]
+    """Bytes of the round's accepted bodies, all banks together."""
+    opened_at: int
+    completed_at: int | None = None
+    """When the last contribution came in."""
+    closed_at: int | None = None
+    """When the last opening came in."""
+
+
+class RoundList(Message):
+    """Rounds of a run in order, from the first that was asked for."""
+
+    run_id: str
+    rounds: tuple[RoundSummary, ...]
 
 
 class ModelReceipt(Message):

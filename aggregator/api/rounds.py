@@ -1,0 +1,83 @@
+"""Rounds: contributions in, product out, openings in, openings out."""
+
+from pydantic import Field
+
+from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, WaitQuery, services
+from aggregator.auth import Principal
+from fraudfed.errors import CiphertextError, ConflictError, NotFoundError, RunFailedError
+from fraudfed.wire.messages import RoundReceipt
+
+__all__ = ["ProductQuery", "endpoints"]
+
+endpoints = Endpoints("rounds")
+
+
+class ProductQuery(WaitQuery):
+    """Query of a product."""
+
+    shard: int = Field(
+        ge=0,
+        description="Index of a bank in the cohort: ciphertexts j with j mod cohort_size == shard.",
+    )
+
+
+@endpoints.add(
+    method="POST",
+    rule="/runs/<run_id>/rounds/<int:number>/contributions",
+    summary="Contribute ciphertexts to the open round; the same bytes again change nothing.",
+    access=Access.BANK,
+    reads=BINARY,
+    answers=RoundReceipt,
+    errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
+)
+def contribute(caller: Principal, run_id: str, number: int, body: bytes) -> RoundReceipt:
+    """Durable when it is acknowledged."""
+    return services().runs.contribute(run_id, number, caller.name, body)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/runs/<run_id>/rounds/<int:number>/product",
+    summary="One shard of the product of all contributions, as a frame.",
+    access=Access.BANK,
+    query=ProductQuery,
+    answers=BINARY,
+    empty="Not every bank has contributed yet.",
+    errors=(NotFoundError, RunFailedError),
+)
+def product(caller: Principal, run_id: str, number: int, query: ProductQuery) -> Binary | None:
+    """Wait for the last contribution."""
+    frame = services().runs.product(
+        run_id, number, caller.name, shard=query.shard, seconds=query.wait
+    )
+    return None if frame is None else Binary(frame)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/runs/<run_id>/rounds/<int:number>/openings",
+    summary="Send the sealed opening of one's own shard; the same bytes again change nothing.",
+    access=Access.BANK,
+    reads=BINARY,
+    answers=RoundReceipt,
+    errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
+)
+def send_opening(caller: Principal, run_id: str, number: int, body: bytes) -> RoundReceipt:
+    """Durable when it is acknowledged."""
+    return services().runs.open(run_id, number, caller.name, body)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/runs/<run_id>/rounds/<int:number>/openings",
+    summary="All openings in shard order: frames, each preceded by its length in 8 bytes.",
+    access=Access.BANK,
+    query=WaitQuery,
+    answers=BINARY,
+    empty="Not every bank has sent its opening yet.",
+    errors=(NotFoundError, RunFailedError),
+)
+def openings(caller: Principal, run_id: str, number: int, query: WaitQuery) -> Binary | None:
+    """Wait for the last opening."""
+    joined = services().runs.openings(run_id, number, caller.name, seconds=query.wait)
+    return None if joined is None else Binary(joined)

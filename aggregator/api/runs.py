@@ -1,0 +1,117 @@
+"""Runs: opened by the operator, joined by banks, watched by both."""
+
+from pydantic import Field
+
+from aggregator.api.endpoint import Access, Endpoints, Query, WaitQuery, services
+from aggregator.auth import Principal
+from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError, RunFailedError
+from fraudfed.wire.messages import (
+    Abort,
+    RoundList,
+    RunCreated,
+    RunList,
+    RunSpec,
+    RunState,
+    RunStatus,
+)
+
+__all__ = ["RoundsQuery", "StatusQuery", "endpoints"]
+
+endpoints = Endpoints("runs")
+
+
+class StatusQuery(WaitQuery):
+    """Query of a run's status."""
+
+    state: RunState | None = Field(
+        default=None, description="Wait while the run is in this state; without it, do not wait."
+    )
+
+
+class RoundsQuery(Query):
+    """Query of the rounds on record."""
+
+    start: int = Field(default=0, ge=0, description="First round.")
+    limit: int = Field(default=1000, ge=1, le=1000, description="Most rounds in one answer.")
+
+
+@endpoints.add(
+    method="POST",
+    rule="/runs",
+    summary="Open a run.",
+    access=Access.OPERATOR,
+    status=201,
+    reads=RunSpec,
+    answers=RunCreated,
+    errors=(KeyMaterialError,),
+)
+def create_run(caller: Principal, body: RunSpec) -> RunCreated:  # noqa: ARG001
+    """Check the public key and store the run."""
+    return services().runs.create_run(body)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/runs",
+    summary="List runs, newest first: the operator sees all, a bank open ones and its own.",
+    access=Access.CALLER,
+    answers=RunList,
+)
+def list_runs(caller: Principal) -> RunList:
+    """List what the caller may see."""
+    return services().runs.list_runs(caller)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/runs/<run_id>",
+    summary="Status of a run; with 'wait' and 'state', answers when the run leaves that state.",
+    access=Access.CALLER,
+    query=StatusQuery,
+    answers=RunStatus,
+    errors=(NotFoundError, RunFailedError),
+)
+def show_run(caller: Principal, run_id: str, query: StatusQuery) -> RunStatus:
+    """Tell a bank of a failure as an error; the operator sees it in the status."""
+    return services().runs.status(run_id, caller, while_state=query.state, seconds=query.wait)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/runs/<run_id>/members",
+    summary="Join an open run; the run starts when the cohort is complete.",
+    access=Access.BANK,
+    answers=RunStatus,
+    errors=(NotFoundError, ConflictError, RunFailedError),
+)
+def join_run(caller: Principal, run_id: str) -> RunStatus:
+    """Join; a member that joins again changes nothing."""
+    return services().runs.join(run_id, caller.name)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/runs/<run_id>/abort",
+    summary="End a run for all without a model, giving the reason.",
+    access=Access.CALLER,
+    reads=Abort,
+    answers=RunStatus,
+    errors=(NotFoundError, ConflictError, RunFailedError),
+)
+def abort_run(caller: Principal, run_id: str, body: Abort) -> RunStatus:
+    """Fail the run as '<bank>: <reason>'."""
+    return services().runs.abort(run_id, caller, body.reason)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/runs/<run_id>/rounds",
+    summary="What is on record of a run's rounds.",
+    access=Access.CALLER,
+    query=RoundsQuery,
+    answers=RoundList,
+    errors=(NotFoundError, RunFailedError),
+)
+def list_rounds(caller: Principal, run_id: str, query: RoundsQuery) -> RoundList:
+    """List labels, sizes and times."""
+    return services().runs.rounds(run_id, caller, start=query.start, limit=query.limit)

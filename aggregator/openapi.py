@@ -1,0 +1,172 @@
+"""The OpenAPI 3.1 document, generated from the endpoint declarations and the message types."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from aggregator.api.endpoint import Access, Endpoint
+from aggregator.problems import MEDIA_TYPE, problem_type
+from fraudfed import __version__
+from fraudfed.errors import (
+    AuthError,
+    BodyTooLargeError,
+    ForbiddenError,
+    FraudFedError,
+    ProtocolError,
+    ServerError,
+    VersionError,
+    error_classes,
+)
+from fraudfed.wire.messages import FrameHeader, Message, Problem
+
+__all__ = ["openapi_document"]
+
+_REFERENCE = "#/components/schemas/{model}"
+_CONVERTERS = {"int": {"type": "integer", "minimum": 0}, "": {"type": "string"}}
+_PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+_DESCRIPTION = """\
+Banks train one model over an encrypted sum; this service multiplies their ciphertexts and keeps
+runs and models. Binary bodies are frames (magic `FFED`, version byte, 4-byte header length,
+`FrameHeader` as JSON, payload). Every error is an RFC 9457 problem document; `x-problems` lists
+all types. The header `X-Request-Id` is echoed, or made up, on every answer."""
+
+
+def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the document that describes ``endpoints``."""
+    declared = list(endpoints)
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in declared:
+        path = "/v1" + _PARAMETER.sub(r"{\2}", endpoint.rule)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fraudfed aggregator",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "GPL-3.0-or-later", "identifier": "GPL-3.0-or-later"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(declared),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "x-problems": [
+            {
+                "type": problem_type(cls),
+                "title": cls.title,
+                "status": cls.http_status,
+                "exitCode": cls.exit_code,
+                "description": (cls.__doc__ or "").strip(),
+            }
+            for _, cls in sorted(error_classes().items())
+        ],
+    }
+
+
+def _schemas(declared: list[Endpoint]) -> dict[str, Any]:
+    classes: list[type[Any]] = [Problem, FrameHeader]
+    for endpoint in declared:
+        classes += [c for c in (endpoint.reads, endpoint.answers) if isinstance(c, type)]
+    unique = sorted(set(classes), key=lambda cls: cls.__name__)
+    _, definitions = models_json_schema(
+        [(cls, "validation") for cls in unique], ref_template=_REFERENCE
+    )
+    schemas: dict[str, Any] = definitions["$defs"]
+    return dict(sorted(schemas.items()))
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "description": f"For {endpoint.access.value}.",
+        "parameters": _parameters(endpoint),
+        "responses": _responses(endpoint),
+    }
+    operation["security"] = [] if endpoint.access is Access.ANYONE else [{"token": []}]
+    if endpoint.reads is not None:
+        operation["requestBody"] = {"required": True, "content": _content(endpoint.reads)}
+    return operation
+
+
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    found = [
+        {"name": name, "in": "path", "required": True, "schema": _CONVERTERS[converter]}
+        for converter, name in _PARAMETER.findall(endpoint.rule)
+    ]
+    if endpoint.query is not None:
+        schema = endpoint.query.model_json_schema()
+        required = schema.get("required", [])
+        definitions = schema.get("$defs", {})
+        for name, field in schema["properties"].items():
+            found.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": name in required,
+                    "description": field["description"],
+                    "schema": _inline(
+                        {k: v for k, v in field.items() if k not in ("title", "description")},
+                        definitions,
+                    ),
+                }
+            )
+    return found
+
+
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Replace references by what they name: query parameters stand outside the components."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return _inline(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+        return {key: _inline(value, definitions) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_inline(item, definitions) for item in schema]
+    return schema
+
+
+def _content(body: type[Message] | str) -> dict[str, Any]:
+    if isinstance(body, str):
+        return {body: {}}
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
+
+
+def _responses(endpoint: Endpoint) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        str(endpoint.status): {"description": "Done.", "content": _content(endpoint.answers)}
+    }
+    if endpoint.empty:
+        responses["204"] = {"description": endpoint.empty}
+    if endpoint.cached:
+        responses[str(endpoint.status)]["headers"] = {
+            "ETag": {"description": "SHA-256 of the body.", "schema": {"type": "string"}}
+        }
+        responses["304"] = {"description": "The caller named this ETag in If-None-Match."}
+    by_status: dict[int, list[str]] = {}
+    for cls in _errors(endpoint):
+        by_status.setdefault(cls.http_status, []).append(cls.slug)
+    if endpoint.reads is not None:
+        by_status[415] = [ProtocolError.slug]
+    for status, slugs in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": f"Problem of type {', '.join(slugs)}.",
+            "content": {
+                MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}
+            },
+        }
+    return responses
+
+
+def _errors(endpoint: Endpoint) -> list[type[FraudFedError]]:
+    """All errors of an endpoint: its own, and those of everything that is checked for it."""
+    found: list[type[FraudFedError]] = [ProtocolError, BodyTooLargeError, ServerError]
+    if endpoint.reads is not None:
+        found.append(VersionError)
+    if endpoint.access is not Access.ANYONE:
+        found += [AuthError, ForbiddenError]
+    found += [cls for cls in endpoint.errors if cls not in found]
+    return found

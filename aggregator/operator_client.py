@@ -1,0 +1,125 @@
+"""The operator's side of the API, for the commands ``aggregator runs ...``."""
+
+from pathlib import Path
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from fraudfed.errors import (
+    ConfigurationError,
+    FraudFedError,
+    ProtocolError,
+    TransportError,
+    error_classes,
+)
+from fraudfed.wire.messages import Abort, Message, Problem, RunCreated, RunList, RunSpec, RunStatus
+from fraudfed.wire.messages import parse as parse_message
+
+__all__ = ["OperatorClient", "read_token"]
+
+_TIMEOUT_SECONDS = 30.0
+_SOURCE = "the aggregator's answer"
+
+M = TypeVar("M", bound=Message)
+
+
+def read_token(path: Path) -> str:
+    """Read a token file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read or is empty.
+    """
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"token file {path} cannot be read ({error}); give the operator.token that "
+            "`aggregator init` wrote"
+        ) from None
+    if not token or not token.isprintable():
+        raise ConfigurationError(f"token file {path} holds no token; give operator.token")
+    return token
+
+
+class OperatorClient:
+    """Calls one aggregator with the operator's token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        try:
+            self._http = httpx.Client(
+                base_url=url.rstrip("/") + "/v1",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"--url {url!r} is no address: {error}") from None
+
+    def __enter__(self) -> Self:
+        """Nothing to prepare."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def create_run(self, spec: RunSpec) -> RunCreated:
+        """Open a run."""
+        return self._call("POST", "/runs", RunCreated, spec)
+
+    def list_runs(self) -> RunList:
+        """Return all runs, newest first."""
+        return self._call("GET", "/runs", RunList)
+
+    def show_run(self, run_id: str) -> RunStatus:
+        """Return the status of a run."""
+        return self._call("GET", f"/runs/{_segment(run_id)}", RunStatus)
+
+    def abort_run(self, run_id: str, reason: str) -> RunStatus:
+        """End a run."""
+        return self._call(
+            "POST", f"/runs/{_segment(run_id)}/abort", RunStatus, Abort(reason=reason)
+        )
+
+    def _call(self, method: str, path: str, answer: type[M], body: Message | None = None) -> M:
+        try:
+            response = self._http.request(
+                method,
+                path,
+                content=None if body is None else body.model_dump_json(),
+                headers={} if body is None else {"Content-Type": "application/json"},
+            )
+        except httpx.UnsupportedProtocol:
+            raise ConfigurationError(
+                f"--url {self._url!r} is no http address; give one like http://127.0.0.1:8765"
+            ) from None
+        except httpx.TransportError as error:
+            raise TransportError(
+                f"aggregator at {self._url} not reachable ({error}); start it with `aggregator "
+                "serve` or check --url"
+            ) from None
+        if response.is_success:
+            return parse_message(answer, response.content, source=_SOURCE)
+        raise _error_of(response)
+
+
+def _segment(run_id: str) -> str:
+    if not run_id.isalnum():
+        raise ConfigurationError(f"run id {run_id!r} is no run id; see `aggregator runs list`")
+    return run_id
+
+
+def _error_of(response: httpx.Response) -> FraudFedError:
+    """Return the exception that a problem document stands for."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ProtocolError(
+            f"{_SOURCE} is status {response.status_code} without a problem document; is this "
+            "address an aggregator?"
+        )
+    cls = error_classes().get(problem.type.rpartition(":")[2], ProtocolError)
+    return cls(problem.detail)

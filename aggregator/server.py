@@ -1,0 +1,208 @@
+"""Serve the application with gunicorn, inside this program.
+
+One worker process with many threads: a waiting bank holds a thread, not a core. One process,
+because long polls wait on conditions in memory and SQLite has one writer.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import ThreadWorker
+
+from aggregator.app import create_app
+from aggregator.config import ServiceConfig
+from aggregator.problems import MEDIA_TYPE, problem_of
+from aggregator.state_directory import StateDirectory
+from aggregator.waiters import Waiters
+from fraudfed.errors import ConfigurationError, FraudFedError, ProtocolError, ServerError
+
+__all__ = ["listen", "serve", "url_of"]
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 512
+#: Longer than HTTP clients keep an idle connection, so that they close it and not we.
+_KEEPALIVE_SECONDS = 75
+#: A worker whose main loop is silent for this long is replaced. Requests run in other threads.
+_SILENT_SECONDS = 120
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 picks a free one.
+
+    Raises
+    ------
+    ConfigurationError
+        If the port is in use, or the address is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"--host {host} is no usable address: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port (0 "
+            "picks a free one) or stop the program that uses it"
+        ) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL under which a listening socket is reached."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def serve(
+    state: StateDirectory,
+    config: ServiceConfig,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT; ``on_ready`` is called when requests are accepted.
+
+    The caller holds the state directory's lock and has checked its database. The address stands
+    in ``state.url_file`` while the service runs.
+
+    Raises
+    ------
+    ServerError
+        If the worker process cannot start.
+    """
+    main_process = os.getpid()
+    try:
+        _Gunicorn(state, config, listener, on_ready).run()
+    except SystemExit as stop:
+        # gunicorn's way to return, in the worker process as well; that one just ends.
+        if os.getpid() != main_process:
+            raise
+        if stop.code not in (0, None):
+            raise ServerError(
+                f"the service's worker process ended with code {stop.code}; see the log above"
+            ) from None
+
+
+class _Logger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
+    """gunicorn's messages go where all others go; requests are logged by the application."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave the handlers alone."""
+        self.cfg = cfg
+        self.error_log.propagate = True
+        # Starting and stopping is said by our own lines.
+        self.error_log.setLevel(logging.WARNING)
+
+    def access(self, *_arguments: Any) -> None:
+        """Log nothing: the application does."""
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, which also ends long polls when it stops."""
+
+    waiters: Waiters
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGTERM: accept nothing more, wake the waiting, finish what is in flight."""
+        super().handle_exit(sig, frame)
+        # Run by the main loop and not here: a signal handler must not take locks.
+        self.method_queue.defer(self.waiters.stop)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGINT or SIGQUIT as on SIGTERM: no contribution is cut off half stored."""
+        self.handle_exit(sig, frame)
+
+    def is_parent_alive(self) -> bool:
+        """Tell whether the main process lives; if it was killed, end the long polls as well."""
+        alive = bool(super().is_parent_alive())
+        if not alive:
+            self.waiters.stop()
+        return alive
+
+    def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP request with a problem document instead of gunicorn's page."""
+        error: FraudFedError
+        if isinstance(exc, ParseException):
+            error = ProtocolError(f"not a valid HTTP request: {exc}")
+        else:
+            _log.error("connection failed unexpectedly", exc_info=exc)
+            error = ServerError("the connection failed unexpectedly")
+        document = problem_of(error)
+        body = document.model_dump_json().encode()
+        head = (
+            f"HTTP/1.1 {document.status} {document.title}\r\nConnection: close\r\n"
+            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode("latin-1") + body)
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured by us alone: no command line, no settings file, no environment."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        config: ServiceConfig,
+        listener: socket.socket,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._config = config
+        self._listener = listener
+        self._on_ready = on_ready
+        self._url = url_of(listener)
+        self._waiters = Waiters()
+        super().__init__()
+
+    def _ready(self) -> None:
+        self._state.write_url(self._url)
+        self._on_ready()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        worker = type("Worker", (_Worker,), {"waiters": self._waiters})
+        settings = {
+            "bind": f"fd://{self._listener.detach()}",
+            "workers": 1,
+            "worker_class": worker,
+            "threads": self._config.threads,
+            "worker_connections": self._config.threads + 1000,
+            "keepalive": _KEEPALIVE_SECONDS,
+            "timeout": _SILENT_SECONDS,
+            "graceful_timeout": self._config.stop_seconds,
+            "logger_class": _Logger,
+            "accesslog": None,
+            "when_ready": lambda _server: self._ready(),
+            # Called in the main process only, unlike a ``finally`` around it.
+            "on_exit": lambda _server: self._state.remove_url(),
+            # Added in gunicorn 25: a socket for its own tool, which nobody here needs.
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Build the application, in the worker process: no connection crosses the fork."""
+        sys.stdout.flush()
+        return create_app(self._config, self._state.open_store(), self._waiters)
