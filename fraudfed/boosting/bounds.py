@@ -1,0 +1,137 @@
+"""Public bounds of what a node's histogram can hold; they fix the slot widths of a secure sum.
+
+A bound follows only from what every bank knows: the pooled number of rows, the sums of the node,
+which were opened before, and the range of the margins, which follows from the published leaves.
+
+Claim
+-----
+Let the sums run over the rows of one node at all banks; ``G`` and ``H`` are the node's pooled
+fixed-point sums, ``N`` the pooled number of rows, ``N1`` of them positive, ``p`` in
+``[p_min, p_max]`` the predicted probabilities, and
+
+* ``r0 = (1 + d) / (1 - p_max)``, ``A = min(r0 * (H + N) + N, (N - N1) * max_gradient)``
+* ``r1 = (1 + d) / p_min``,       ``B = min(r1 * (H + N) + N, N1 * max_gradient)``
+
+Then the sum of ``|g|`` is at most each of ``N * max_gradient``, ``A + B``, ``2 * A - G``,
+``2 * B + G`` and ``max(r0, r1) * (H + N) + N``; and the sum of ``h`` is ``H``, because no hessian
+is negative. Each bin, and each bank's part of it, sums over a subset of these rows, so its
+absolute values stay below the same bound.
+
+Proof
+-----
+The logistic loss gives a row of weight ``w`` the gradient ``(p - y) * w`` and the hessian
+``max(p * (1 - p), 1e-16) * w``. So ``g >= 0`` and ``g <= h / (1 - p)`` if ``y = 0``, and
+``g <= 0`` and ``-g <= h / p`` if ``y = 1``: the weight cancels. In fixed point each ``g`` and ``h``
+moves by at most 1/2 unit and keeps its sign, float32 adds a relative error below ``2^-20``, and
+``d = 2^-8`` covers that and the few units in the last place by which a computed ``p`` may lie
+outside its range, since a ratio is used only while ``1 - p_max`` (or ``p_min``) is at least
+``2^-12``. Let ``a`` and ``b`` be the sums of ``|g|`` over the rows with ``y = 0`` and ``y = 1``.
+Summed up, ``a <= r0 * (H0 + N0) + N0`` and ``b <= r1 * (H1 + N1) + N1`` with the hessians and the
+counts of either label, which gives ``a <= A``, ``b <= B``, ``a + b <= A + B`` and the last bound.
+As ``G = a - b``, also ``a + b = 2 a - G <= 2 A - G`` and ``a + b = 2 b + G <= 2 B + G``. Rows
+outside the sample have ``g = h = 0``; they change nothing.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.boosting.tree import NO_CHILD, Tree
+
+__all__ = ["MarginRange", "NodeBounds"]
+
+#: ``d`` of the proof.
+_SLACK = 2.0**-8
+#: Nearer to 0 or 1 than this the rounding of a float32 probability is no longer covered.
+_LEAST_DISTANCE = 2.0**-12
+
+
+@dataclass(frozen=True)
+class MarginRange:
+    """Range of the margins of all rows at all banks, known from the published leaves alone.
+
+    Attributes
+    ----------
+    low, high : float
+        float32 values.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def at(cls, margin: float) -> "MarginRange":
+        """Return the range before the first tree, when every margin is the base score's."""
+        return cls(low=float(np.float32(margin)), high=float(np.float32(margin)))
+
+    def after(self, tree: Tree) -> "MarginRange":
+        """Return the range after ``tree`` was added to margins within this one.
+
+        Margins are added up in float32. Rounding keeps order, so adding the least leaf to the
+        least margin in float32 bounds every row's rounded sum.
+        """
+        leaves = tree.split_conditions[tree.left_children == NO_CHILD]
+        return MarginRange(
+            low=float(np.float32(self.low) + leaves.min()),
+            high=float(np.float32(self.high) + leaves.max()),
+        )
+
+
+@dataclass(frozen=True)
+class NodeBounds:
+    """What is publicly known about fixed-point gradients and hessians of one boosting round.
+
+    Attributes
+    ----------
+    n_rows : int
+        Pooled number of rows.
+    max_gradient, max_hessian : int
+        Bounds of one row's ``|g|`` and ``h`` in fixed-point units.
+    n_positives : int or None
+        Pooled number of rows with label 1; None if it is not public.
+    min_probability, max_probability : float
+        Range of the predicted probabilities of all rows, as follows from ``MarginRange``. The
+        defaults say nothing and always hold. Only for the logistic loss may they be narrower.
+    """
+
+    n_rows: int
+    max_gradient: int
+    max_hessian: int
+    n_positives: int | None = None
+    min_probability: float = 0.0
+    max_probability: float = 1.0
+
+    def root(self) -> tuple[int, int]:
+        """Return the bounds of the summed ``|g|`` and of ``h`` before any sum is known."""
+        return self.n_rows * self.max_gradient, self.n_rows * self.max_hessian
+
+    def node(self, gradient: int, hessian: int) -> tuple[int, int]:
+        """Return the bounds of the summed ``|g|`` and of ``h`` within one node.
+
+        Parameters
+        ----------
+        gradient, hessian : int
+            The node's pooled sums in fixed-point units.
+        """
+        n_negatives, n_positives = self.n_rows, self.n_rows
+        if self.n_positives is not None:
+            n_negatives, n_positives = self.n_rows - self.n_positives, self.n_positives
+        by_hessian_0 = self._limit_by_hessian(hessian, 1.0 - self.max_probability)
+        by_hessian_1 = self._limit_by_hessian(hessian, self.min_probability)
+        of_negatives = min(by_hessian_0, n_negatives * self.max_gradient)
+        of_positives = min(by_hessian_1, n_positives * self.max_gradient)
+        limit = min(
+            self.n_rows * self.max_gradient,
+            of_negatives + of_positives,
+            2 * of_negatives - gradient,
+            2 * of_positives + gradient,
+            max(by_hessian_0, by_hessian_1),
+        )
+        return math.ceil(limit), hessian
+
+    def _limit_by_hessian(self, hessian: int, distance: float) -> float:
+        """Return ``r * (H + N) + N`` for the distance ``1 - p_max`` or ``p_min``."""
+        if distance < _LEAST_DISTANCE:
+            return math.inf
+        return (1.0 + _SLACK) / distance * (hessian + self.n_rows) + self.n_rows
