@@ -1,0 +1,224 @@
+"""A trained model as stock XGBoost JSON and UBJ: bytes that ``Booster.load_model`` reads.
+
+Law: equal trees give equal bytes. Keys are sorted, there is no white space, floats are the shortest
+decimals that read back to the same float32, and nothing else enters (no time, no version of this
+program, no machine).
+
+Format: XGBoost's ``doc/tutorials/saving_model.rst`` and the loaders in ``src/learner.cc``,
+``src/gbm/gbtree_model.cc`` and ``src/tree/tree_model.cc``. It is the format of release 3.0, which
+later ones read as well: ``base_score`` is one number, not a list.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fraudfed.boosting.table import FeatureSchema
+from fraudfed.boosting.tree import Tree
+from fraudfed.dtypes import Float32Array
+
+__all__ = ["ALL_STATISTICS_BITS", "Model"]
+
+#: The release whose format is written.
+_FORMAT_VERSION = (3, 0, 0)
+#: Bits in the significand of a float32: node statistics as they are.
+ALL_STATISTICS_BITS = 24
+
+#: UBJ type marks (https://ubjson.org) of the arrays that XGBoost writes with a type.
+_UBJ_MARKS = {
+    "float32": (b"d", ">f4"),
+    "int32": (b"l", ">i4"),
+    "int64": (b"L", ">i8"),
+    "uint8": (b"U", "u1"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trees and what is needed to score with them.
+
+    Attributes
+    ----------
+    trees : tuple of Tree
+        Not empty.
+    base_score : float
+        Probability before the first tree; a float32.
+    schema : FeatureSchema
+    scale_pos_weight : float
+        Kept for continued training.
+    attributes : mapping of str to str
+        Free text that XGBoost keeps with a model, such as ``best_iteration``.
+    statistics_bits : int
+        Significant bits, 1 to 24, of ``loss_changes``, ``sum_hessian`` and the ``base_weights`` of
+        inner nodes. Predictions do not depend on them; ``pred_contribs`` weighs by
+        ``sum_hessian``. The one place where the privacy of node statistics is decided.
+    """
+
+    trees: tuple[Tree, ...]
+    base_score: float
+    schema: FeatureSchema
+    scale_pos_weight: float = 1.0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    statistics_bits: int = ALL_STATISTICS_BITS
+
+    def __post_init__(self) -> None:
+        if not self.trees:
+            raise ValueError("a model needs at least one tree")
+        if not 1 <= self.statistics_bits <= ALL_STATISTICS_BITS:
+            raise ValueError(
+                f"statistics_bits is {self.statistics_bits}, expected 1 to {ALL_STATISTICS_BITS}"
+            )
+
+    def to_json(self) -> bytes:
+        """Return the model as UTF-8 JSON text without a final newline."""
+        # Not ASCII only: XGBoost's reader does not resolve \u escapes in names.
+        text = json.dumps(
+            _plain(self._document()),
+            ensure_ascii=False,
+            allow_nan=False,
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+        return text.encode()
+
+    def to_ubj(self) -> bytes:
+        """Return the model as Universal Binary JSON."""
+        parts: list[bytes] = []
+        _write_ubj(self._document(), parts)
+        return b"".join(parts)
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of ``to_json()``: what banks vote for."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    def _document(self) -> dict[str, Any]:
+        n_trees, n_features = len(self.trees), self.schema.n_features
+        trees = [self._tree(number, tree) for number, tree in enumerate(self.trees)]
+        return {
+            "version": list(_FORMAT_VERSION),
+            "learner": {
+                "attributes": dict(self.attributes),
+                "feature_names": list(self.schema.names),
+                "feature_types": [
+                    "c" if self.schema.is_categorical(f) else "float" for f in range(n_features)
+                ],
+                "gradient_booster": {
+                    "name": "gbtree",
+                    "model": {
+                        # Categories reach XGBoost as codes, so it has nothing to encode.
+                        "cats": {
+                            "enc": [],
+                            "feature_segments": np.empty(0, dtype=np.int32),
+                            "sorted_idx": np.empty(0, dtype=np.int32),
+                        },
+                        "gbtree_model_param": {
+                            "num_parallel_tree": "1",
+                            "num_trees": str(n_trees),
+                        },
+                        "iteration_indptr": list(range(n_trees + 1)),
+                        "tree_info": [0] * n_trees,
+                        "trees": trees,
+                    },
+                },
+                "learner_model_param": {
+                    "base_score": str(np.float32(self.base_score)),
+                    "boost_from_average": "1",
+                    "num_class": "0",
+                    "num_feature": str(n_features),
+                    "num_target": "1",
+                },
+                "objective": {
+                    "name": "binary:logistic",
+                    "reg_loss_param": {"scale_pos_weight": str(np.float32(self.scale_pos_weight))},
+                },
+            },
+        }
+
+    def _tree(self, number: int, tree: Tree) -> dict[str, Any]:
+        nodes = np.flatnonzero(tree.is_categorical).astype(np.int32)
+        sizes = np.array([len(tree.right_categories[node]) for node in nodes], dtype=np.int64)
+        categories = [code for node in nodes for code in tree.right_categories[node]]
+        is_split = tree.left_children >= 0
+        base_weights = np.where(
+            is_split,
+            _round_significand(tree.base_weights, self.statistics_bits),
+            # At a leaf this is the leaf value, which is published anyway.
+            tree.split_conditions,
+        )
+        return {
+            "id": number,
+            "tree_param": {
+                "num_deleted": "0",
+                "num_feature": str(self.schema.n_features),
+                "num_nodes": str(tree.n_nodes),
+                "size_leaf_vector": "1",
+            },
+            "left_children": tree.left_children,
+            "right_children": tree.right_children,
+            "parents": tree.parents,
+            "split_indices": tree.split_features,
+            "split_conditions": tree.split_conditions,
+            "split_type": tree.is_categorical.astype(np.uint8),
+            "default_left": tree.default_left.astype(np.uint8),
+            "categories": np.array(categories, dtype=np.int32),
+            "categories_nodes": nodes,
+            "categories_segments": np.cumsum(sizes, dtype=np.int64) - sizes,
+            "categories_sizes": sizes,
+            "loss_changes": _round_significand(tree.loss_changes, self.statistics_bits),
+            "sum_hessian": _round_significand(tree.sum_hessians, self.statistics_bits),
+            "base_weights": base_weights,
+        }
+
+
+def _round_significand(values: Float32Array, bits: int) -> Float32Array:
+    """Round float32 to ``bits`` significant bits, ties to even; 24 changes nothing."""
+    significand, exponent = np.frexp(values.astype(np.float64))
+    rounded = np.ldexp(np.rint(np.ldexp(significand, bits)), exponent - bits)
+    return np.asarray(rounded, dtype=np.float32)
+
+
+def _plain(value: Any) -> Any:
+    """Replace arrays by lists; a float32 becomes the double with the same shortest decimals."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.float32:
+            return [float(text) for text in value.astype(str)]
+        return value.tolist()
+    return value
+
+
+def _write_ubj(value: Any, parts: list[bytes]) -> None:
+    """Append the value with its type mark, in the dialect of XGBoost's reader."""
+    if isinstance(value, dict):
+        parts.append(b"{")
+        for key in sorted(value):
+            _write_ubj_text(key, parts)
+            _write_ubj(value[key], parts)
+        parts.append(b"}")
+    elif isinstance(value, np.ndarray):
+        mark, layout = _UBJ_MARKS[value.dtype.name]
+        parts.append(b"[$" + mark + b"#L" + struct.pack(">q", value.size))
+        parts.append(value.astype(layout).tobytes())
+    elif isinstance(value, list):
+        parts.append(b"[#L" + struct.pack(">q", len(value)))
+        for entry in value:
+            _write_ubj(entry, parts)
+    elif isinstance(value, str):
+        parts.append(b"S")
+        _write_ubj_text(value, parts)
+    else:
+        parts.append(b"L" + struct.pack(">q", value))
+
+
+def _write_ubj_text(text: str, parts: list[bytes]) -> None:
+    encoded = text.encode()
+    parts.append(b"L" + struct.pack(">q", len(encoded)) + encoded)
