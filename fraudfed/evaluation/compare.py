@@ -1,0 +1,242 @@
+"""A demo run's results, bank by bank: the bank's own model, the federated one, the pooled one.
+
+``DemoSummary`` is what ``summary.json`` holds and what the report and the terminal table show.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
+
+__all__ = [
+    "MODELS",
+    "BankResult",
+    "DemoSummary",
+    "ModelScores",
+    "format_number",
+    "format_table",
+    "score_model",
+]
+
+#: The models compared, by the names of the fields of :class:`BankResult`, with what to call them.
+MODELS: Mapping[str, str] = {"local": "own", "federated": "federated", "pooled": "pooled"}
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """How one model did on one bank's test rows; None where it cannot be measured.
+
+    Attributes
+    ----------
+    auprc : float or None
+        Average precision.
+    auc : float or None
+        Area under the ROC curve.
+    recall_at_1pct_fpr : float or None
+        Share of frauds caught while at most 1 % of clean transactions are flagged.
+    """
+
+    auprc: float | None
+    auc: float | None
+    recall_at_1pct_fpr: float | None
+
+
+@dataclass(frozen=True)
+class BankResult:
+    """One bank's rows and how the three models did on its test rows.
+
+    Attributes
+    ----------
+    name : str
+    rows_train, rows_test : int
+    prevalence : float
+        Share of frauds among the test rows: the AUPRC of guessing.
+    local : ModelScores
+        The model the bank trained alone; all None if it had only one class to train on.
+    federated : ModelScores
+        The model the banks trained together over encrypted sums.
+    pooled : ModelScores
+        Stock XGBoost on everybody's rows in one table, which only a demo may do.
+    """
+
+    name: str
+    rows_train: int
+    rows_test: int
+    prevalence: float
+    local: ModelScores
+    federated: ModelScores
+    pooled: ModelScores
+
+    def scores(self, model: str) -> ModelScores:
+        """Return the scores of one of ``MODELS``."""
+        return {"local": self.local, "federated": self.federated, "pooled": self.pooled}[model]
+
+    @property
+    def gain(self) -> float | None:
+        """AUPRC of the federated model minus that of the bank's own."""
+        if self.local.auprc is None or self.federated.auprc is None:
+            return None
+        return self.federated.auprc - self.local.auprc
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """Everything a demo run reports.
+
+    Attributes
+    ----------
+    banks : tuple of BankResult
+    key_bits : int
+        Bits of the Paillier modulus.
+    key_fingerprint : str
+        SHA-256 of the public key, hex.
+    kernel : str
+        Name of the big-integer kernel.
+    rounds : int
+        Secure sums of the run.
+    ciphertexts, bytes_sent : int
+        All banks together.
+    wall_seconds : mapping of str to float
+        Training time by phase (histogram, encrypt, sum, open, wait, ...), mean over the banks.
+    total_seconds : float
+        Wall time of the whole demo.
+    model_sha256 : str
+        SHA-256 of ``model.json``, hex.
+    trees : int
+    parameters : mapping of str to plain values
+        Training parameters under XGBoost's names.
+    transactions, features : int
+        Rows of all banks, train and test; feature columns.
+    versions : mapping of str to str
+        Program or library -> version.
+    identical_trees_on_same_bins : int or None
+        Trees equal to those of stock XGBoost on the same bins; None if that was not compared.
+    top_features : tuple of (str, float)
+        Features by total gain in the federated model, largest first.
+    stage_seconds : mapping of str to float
+        Wall time of the demo's own stages (generate, train, evaluate, ...).
+    data, split : str
+        One sentence each: what was trained on, and how test rows were set apart.
+    """
+
+    banks: tuple[BankResult, ...]
+    key_bits: int
+    key_fingerprint: str
+    kernel: str
+    rounds: int
+    ciphertexts: int
+    bytes_sent: int
+    wall_seconds: Mapping[str, float]
+    total_seconds: float
+    model_sha256: str
+    trees: int
+    parameters: Mapping[str, Any]
+    transactions: int
+    features: int
+    versions: Mapping[str, str]
+    identical_trees_on_same_bins: int | None = None
+    top_features: tuple[tuple[str, float], ...] = ()
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    data: str = ""
+    split: str = ""
+
+    def mean(self, model: str) -> ModelScores:
+        """Return the unweighted mean over the banks for one of ``MODELS``.
+
+        Each metric is averaged over the banks where it is known for *every* model, so that the
+        means of two models are always over the same banks.
+        """
+        return ModelScores(
+            **{metric.name: self._mean(model, metric.name) for metric in fields(ModelScores)}
+        )
+
+    def _mean(self, model: str, metric: str) -> float | None:
+        measured = [
+            getattr(bank.scores(model), metric)
+            for bank in self.banks
+            if all(getattr(bank.scores(other), metric) is not None for other in MODELS)
+        ]
+        return float(np.mean(measured)) if measured else None
+
+    @property
+    def mean_gain(self) -> float | None:
+        """Mean AUPRC of the federated model minus that of the banks' own models."""
+        own, federated = self.mean("local").auprc, self.mean("federated").auprc
+        return None if own is None or federated is None else federated - own
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``json.dumps(..., allow_nan=False)``: ``summary.json``."""
+        plain = asdict(self)
+        total = plain.pop("total_seconds")
+        plain["wall_seconds"] = {**self.wall_seconds, "total": total}
+        plain["mean"] = {model: asdict(self.mean(model)) for model in MODELS}
+        plain["parameters"] = dict(self.parameters)
+        plain["top_features"] = [
+            {"name": name, "total_gain": gain} for name, gain in self.top_features
+        ]
+        plain["banks"] = list(plain["banks"])
+        return plain
+
+
+def score_model(
+    scores: npt.NDArray[np.floating], labels: npt.NDArray[np.floating | np.integer]
+) -> ModelScores:
+    """Measure one model on one bank's test rows.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows,)
+        Higher is more suspicious.
+    labels : ndarray of shape (n_rows,)
+        0 or 1. If only one class is there, every metric is None.
+    """
+    return ModelScores(
+        auprc=auprc(scores, labels),
+        auc=auc(scores, labels),
+        recall_at_1pct_fpr=recall_at_fpr(scores, labels, max_fpr=0.01),
+    )
+
+
+def format_number(value: float | None, *, signed: bool = False) -> str:
+    """Return three decimals, or a dash for what could not be measured."""
+    if value is None:
+        return "-"
+    # Adding 0.0 after rounding keeps "-0.000" out.
+    return f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
+
+
+def format_table(summary: DemoSummary) -> Table:
+    """Return the result as a table for the terminal."""
+    table = Table(title="AUPRC on each bank's test rows, by model")
+    table.add_column("bank", overflow="fold")
+    for heading in ("train", "test", "fraud", *MODELS.values(), "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for bank in summary.banks:
+        table.add_row(
+            bank.name,
+            f"{bank.rows_train:,}",
+            f"{bank.rows_test:,}",
+            f"{bank.prevalence:.2%}",
+            *_auprcs([bank.scores(model) for model in MODELS]),
+            format_number(bank.gain, signed=True),
+        )
+    table.add_section()
+    table.add_row(
+        "mean",
+        "",
+        "",
+        "",
+        *_auprcs([summary.mean(model) for model in MODELS]),
+        format_number(summary.mean_gain, signed=True),
+        style="bold",
+    )
+    return table
+
+
+def _auprcs(scores: Sequence[ModelScores]) -> list[str]:
+    return [format_number(score.auprc) for score in scores]
