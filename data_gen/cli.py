@@ -104,7 +104,10 @@ def _with_progress_bar(config: WorldConfig, run: Callable[[Callable[[int], None]
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # In a log or a pipe a bar is noise.
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task("customers", total=config.customers)
 
         def advance(count: int) -> None:
@@ -127,7 +130,7 @@ def describe(directory: Path) -> None:
 def main() -> None:
     """Run the command; an error of ours is one line on stderr and its exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except DataGenError as error:
         click.echo(f"data-gen: {error}", err=True)
         sys.exit(error.exit_code)

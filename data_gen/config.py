@@ -16,6 +16,8 @@ DAY_SECONDS: Final = 86_400
 DEFAULT_START_TIME: Final = 1_735_689_600
 
 _MIN_CUSTOMERS_PER_BANK: Final = 20
+# Identifiers have 7 digits, and there are two private payees per customer.
+_MAX_CUSTOMERS: Final = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class WorldConfig:
     banks : int
         Number of banks, 1 to 676.
     customers : int
-        Customers of all banks together, at least 20 per bank.
+        Customers of all banks together, at least 20 per bank, at most 4 million.
     days : int
         Length of the period in days, 14 to 3650.
     start_time : int
@@ -63,22 +65,24 @@ class WorldConfig:
     days: int = 120
     start_time: int = DEFAULT_START_TIME
     transactions_per_day: float = 0.70
-    fraud_rate: float = 0.008
+    fraud_rate: float = 0.010
     size_exponent: float = 1.4
     channel_spread: float = 0.35
     amount_spread: float = 0.20
     region_spread: float = 0.80
     fraud_rate_spread: float = 0.30
-    fraud_mix_spread: float = 1.5
+    fraud_mix_spread: float = 1.2
     fraud_travel: float = 0.5
     growth_per_year: float = 0.10
-    clean_delay_days: int = 10
+    clean_delay_days: int = 7
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
         _check_range("seed", self.seed, 0, 2**63 - 1)
         _check_range("banks", self.banks, 1, 676)
-        _check_range("customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, 50_000_000)
+        _check_range(
+            "customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, _MAX_CUSTOMERS
+        )
         _check_range("days", self.days, 14, 3_650)
         _check_range("start_time", self.start_time, 0, 2**40)
         if self.start_time % DAY_SECONDS:

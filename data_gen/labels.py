@@ -17,7 +17,7 @@ __all__ = ["MAX_DELAY_DAYS", "MEDIAN_DELAY_DAYS", "fraud_label_times"]
 
 # By kind: median days from the last transaction to the report. A lost card is missed within a
 # day, a card payment is disputed with the statement, a scam is admitted late.
-MEDIAN_DELAY_DAYS: Final[FloatArray] = np.array([4.0, 0.7, 4.5, 1.2, 5.5])
+MEDIAN_DELAY_DAYS: Final[FloatArray] = np.array([3.0, 0.6, 3.5, 1.0, 4.0])
 DELAY_LOG_SPREAD: Final[FloatArray] = np.array([0.6, 0.7, 0.5, 0.8, 0.7])
 MIN_DELAY_DAYS: Final = 1.0 / 24.0
 MAX_DELAY_DAYS: Final = 60.0

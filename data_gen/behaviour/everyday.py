@@ -12,7 +12,7 @@ from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = ["everyday_blocks", "everyday_events"]
+__all__ = ["everyday_blocks", "everyday_events", "merchant_log_amount", "round_some"]
 
 # Share of transactions that follow another one of the same customer within minutes.
 FOLLOW_UP_SHARE = 0.24
@@ -166,7 +166,7 @@ def _at_cash_machines(
     )
 
 
-def everyday_devices(
+def _devices(
     side: BankSide,
     customer: npt.NDArray[np.integer],
     time: IntArray,
@@ -210,7 +210,7 @@ def _online(
         customer=customer,
         channel=np.full(n, Channel.ECOMMERCE),
         merchant=merchant,
-        device=everyday_devices(side, customer, time, draws, numbers),
+        device=_devices(side, customer, time, draws, numbers),
         amount=to_minor(_large_purchases(log_amount, draws)),
     )
 
@@ -240,7 +240,7 @@ def _transfers(
         channel=np.full(n, Channel.TRANSFER),
         merchant=world.places.first_institution + world.payees.institution[payee],
         payee=payee,
-        device=everyday_devices(side, customer, time, draws, numbers),
+        device=_devices(side, customer, time, draws, numbers),
         amount=round_some(to_minor(log_amount), draws, share=0.5),
     )
 

@@ -26,10 +26,10 @@ from data_gen.world_parts import BankSide
 __all__ = ["occasion_events"]
 
 # Mean days between two occasions of the same sort for a customer.
-SHOPPING_DAY_EVERY = 300.0
+SHOPPING_DAY_EVERY = 800.0
 ONLINE_SPREE_EVERY = 300.0
 MOVING_MONEY_EVERY = 700.0
-PROJECT_EVERY = 900.0
+PROJECT_EVERY = 1_300.0
 
 
 class _OneOffDevices:

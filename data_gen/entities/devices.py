@@ -12,7 +12,8 @@ __all__ = ["SLOTS", "DeviceOwner", "owned_device", "scramble", "unique_devices"]
 
 # Devices a customer can have: first main device, second device, replacement of the main device.
 SLOTS: Final = 4
-# 2**48 devices per owner and bank: 2**28 one-off devices per half block, 2**19 blocks.
+# 2**48 devices per owner and bank: one-off devices take 2**28 per half block, and 4 million
+# customers are fewer than 2**12 half blocks.
 _OWNER_SHIFT: Final = 48
 _BANK_SHIFT: Final = 52
 

@@ -14,10 +14,12 @@ Each bank has its dominant kinds, and the kinds move on: a bank meets late what 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from data_gen.categories import category_index
 from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.payees import Payees
 from data_gen.events import FraudKind
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import SharedWorld
@@ -28,12 +30,14 @@ KINDS = tuple(kind for kind in FraudKind if kind >= 0)
 
 # Share of fraudulent transactions by kind, over all banks and the whole period.
 KIND_SHARE = np.array([0.30, 0.17, 0.23, 0.14, 0.16])
-EPISODES_PER_CAMPAIGN = 14.0
-# Days: a campaign's window at one bank, and from one bank's window to the next bank's.
-WINDOW_DAYS = (8.0, 20.0)
+# By kind. Few, large campaigns against terminals: a compromised terminal stays so for weeks.
+EPISODES_PER_CAMPAIGN = np.array([8.0, 5.0, 35.0, 8.0, 12.0])
+# Days: a campaign's window at one bank, by kind, and from one bank's window to the next one's.
+WINDOW_DAYS = np.array([[8.0, 20.0], [8.0, 20.0], [20.0, 45.0], [8.0, 20.0], [10.0, 25.0]])
 LAG_DAYS = (4.0, 12.0)
 
-MULES_PER_CAMPAIGN = 4
+MULES_PER_CAMPAIGN = 3
+MULE_CANDIDATES = 3
 DEVICES_PER_CAMPAIGN = 6
 CATEGORIES_PER_CAMPAIGN = 3
 TARGET_CATEGORIES = (
@@ -90,7 +94,7 @@ class Campaigns:
     devices: IntArray
     terminal: IntArray
     shop: IntArray
-    at_shop: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    at_shop: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.hour)
@@ -109,7 +113,7 @@ def make_campaigns(world: SharedWorld, kind: FraudKind, expected_episodes: float
     config = world.config
     draws = stream(config.seed, Part.CAMPAIGNS, int(kind))
     # Shorter periods and smaller worlds still get some campaigns, so that kinds do not vanish.
-    n = max(round(expected_episodes / EPISODES_PER_CAMPAIGN), 3)
+    n = max(round(expected_episodes / EPISODES_PER_CAMPAIGN[kind]), 3)
     start, end, weight = _windows(config, kind, n, draws)
     places, payees = world.places, world.payees
     targets = np.array([category_index(name) for name in TARGET_CATEGORIES])
@@ -124,12 +128,24 @@ def make_campaigns(world: SharedWorld, kind: FraudKind, expected_episodes: float
         hour=(HOUR_CENTRE[kind] + draws.uniform(n, low=-hour_range, high=hour_range)) % 24.0,
         log_amount=0.30 * draws.normal(n),
         categories=targets[draws.below(len(targets), n, CATEGORIES_PER_CAMPAIGN)],
-        mules=payees.draw_private(draws, n, MULES_PER_CAMPAIGN),
+        mules=_mules(payees, n, draws),
         devices=unique_devices(DeviceOwner.CAMPAIGN, 0, device_number).reshape(n, -1),
         terminal=places.pos_pool.draw(town, draws.uniform(n)),
         shop=places.online_pool.draw(np.zeros(n, dtype=np.int64), draws.uniform(n)),
         at_shop=draws.uniform(n) < 0.35,
     )
+
+
+def _mules(payees: Payees, n: int, draws: Draws) -> IntArray:
+    """Return mule accounts: private ones, more often at the smaller institutions.
+
+    Accounts there are opened faster. Of three candidates the one whose institution is smallest
+    (institutions are numbered by size) becomes the mule.
+    """
+    candidates = payees.draw_private(draws, n, MULES_PER_CAMPAIGN, MULE_CANDIDATES)
+    smallest = np.argmax(payees.institution[candidates], axis=2)
+    mules: IntArray = np.take_along_axis(candidates, smallest[:, :, None], axis=2)[:, :, 0]
+    return mules
 
 
 def _windows(
@@ -146,10 +162,12 @@ def _windows(
     target = draws.uniform(n) * cumulative[:, -1]
     lead = np.minimum((target[:, None] >= cumulative).sum(axis=1), config.banks - 1)
     position = (banks[None, :] - lead[:, None]) % config.banks
-    stops = 1 + draws.below(config.banks, n) if config.banks > 1 else np.ones(n, dtype=np.int64)
-    stops = np.maximum(stops, min(config.banks, 2))
+    # A campaign visits at least half of the banks.
+    fewest = (config.banks + 1) // 2
+    stops = fewest + draws.below(config.banks - fewest + 1, n)
     lag = draws.uniform(n, low=LAG_DAYS[0], high=LAG_DAYS[1])
-    length = draws.uniform(n, config.banks, low=WINDOW_DAYS[0], high=WINDOW_DAYS[1])
+    shortest, longest = WINDOW_DAYS[kind]
+    length = draws.uniform(n, config.banks, low=shortest, high=longest)
     start = lead_time[:, None] + position * lag[:, None]
     end = start + length
     start = np.clip(start, 0.0, config.days)

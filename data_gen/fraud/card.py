@@ -81,7 +81,7 @@ def lost_stolen(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Eve
     world, people = side.world, side.customers
     draws = stream(world.config.seed, Part.LOST_STOLEN, side.bank)
     count = len(episodes)
-    steps = Steps.of(2 + np.minimum((draws.exponential(count) * 2.8).astype(np.int64), 7))
+    steps = Steps.of(2 + np.minimum((draws.exponential(count) * 3.8).astype(np.int64), 9))
     n = len(steps)
     customer = episodes.customer[steps.owner]
     campaign = episodes.campaign[steps.owner]
@@ -96,13 +96,13 @@ def lost_stolen(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Eve
     )
     merchant = world.places.terminal_merchant[terminal]
     log_amount = merchant_log_amount(world, merchant, 0.4 * people.log_budget[customer], draws)
-    log_amount += 0.55 + campaigns.log_amount[campaign]
+    log_amount += 0.75 + campaigns.log_amount[campaign]
     # Without the PIN most payments stay below the contactless limit of 50.
-    contactless = ~has_pin & (draws.uniform(n) < 0.7)
+    contactless = ~has_pin & (draws.uniform(n) < 0.6)
     log_amount = np.where(contactless, np.minimum(log_amount, np.log(4_900.0)), log_amount)
-    cash_amount = 5_000 * (1 + draws.below(10, n))
+    cash_amount = 5_000 * (3 + draws.below(8, n))
     return Events.build(
-        time=episodes.start[steps.owner] + running_sum(steps, draws.exponential(n) * 1_300.0),
+        time=episodes.start[steps.owner] + running_sum(steps, draws.exponential(n) * 700.0),
         customer=customer,
         channel=np.where(cash, Channel.ATM, Channel.POS),
         merchant=merchant,
@@ -127,7 +127,7 @@ def compromised_terminal(side: BankSide, campaigns: Campaigns, episodes: Episode
     customer = victim[steps.owner]
     merchant = np.where(online, campaigns.shop[campaign], world.places.terminal_merchant[terminal])
     log_amount = merchant_log_amount(world, merchant, 0.7 * people.log_budget[customer], draws)
-    log_amount += 0.30 + campaigns.log_amount[campaign]
+    log_amount += 0.55 + campaigns.log_amount[campaign]
     uniforms = draws.uniform(n)
     no_shift = np.zeros(n)
     second = np.where(

@@ -13,7 +13,7 @@ from data_gen.world_parts import BankSide, SharedWorld
 __all__ = ["Episodes", "FraudPlan", "make_episodes", "make_plan"]
 
 # Mean number of transactions of an episode, used to turn rates into numbers of episodes.
-EPISODE_ROWS = np.array([3.6, 4.2, 1.3, 3.2, 3.4])
+EPISODE_ROWS = np.array([3.6, 5.0, 1.3, 3.2, 3.4])
 # Standard deviation of an episode's start around its campaign's hour.
 HOUR_SPREAD = 3.0
 

@@ -32,7 +32,7 @@ def push_payment_scam(side: BankSide, campaigns: Campaigns, episodes: Episodes) 
     one_mule = draws.below(MULES_PER_CAMPAIGN, count)[steps.owner]
     which = np.where(several, draws.below(MULES_PER_CAMPAIGN, n), one_mule)
     payee = campaigns.mules[campaign, which]
-    log_amount = np.log(100.0) + 6.7 + 0.8 * people.log_budget[customer] + 0.7 * draws.normal(n)
+    log_amount = np.log(100.0) + 7.0 + 0.8 * people.log_budget[customer] + 0.7 * draws.normal(n)
     log_amount += campaigns.log_amount[campaign]
     small = np.log(100.0) + draws.uniform(n, low=2.7, high=4.8)
     # Trust takes days; the large payments are urgent.
