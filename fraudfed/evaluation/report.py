@@ -7,11 +7,13 @@ summary gives the same bytes.
 from collections.abc import Mapping
 from importlib import resources
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fraudfed.evaluation.compare import MODELS, DemoSummary, format_number
-from fraudfed.evaluation.metrics import PrecisionRecallCurve
+from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
 from fraudfed.evaluation.plots import auprc_bars, bars, precision_recall
 
 __all__ = ["headline", "render_report"]
@@ -39,6 +41,8 @@ def render_report(
     summary: DemoSummary,
     *,
     curves: Mapping[str, Mapping[str, PrecisionRecallCurve]] | None = None,
+    scores: Mapping[str, npt.NDArray[np.floating]] | None = None,
+    labels: npt.NDArray[np.floating] | None = None,
 ) -> str:
     """Return the page.
 
@@ -47,6 +51,10 @@ def render_report(
     summary : DemoSummary
     curves : mapping of bank name to (mapping of model name to PrecisionRecallCurve)
         Banks and models that are left out are not drawn.
+    scores : mapping of model name to ndarray of shape (n_rows,)
+        Scores on the test rows of all banks together, drawn as one more figure.
+    labels : ndarray of shape (n_rows,)
+        Labels of the same rows; given exactly if ``scores`` are.
 
     Returns
     -------
@@ -69,11 +77,27 @@ def render_report(
         models=MODELS,
         means={model: summary.mean(model) for model in MODELS},
         bars=auprc_bars(summary.banks),
-        curves=_curves(summary, curves or {}),
+        curves=[*_all_banks(scores, labels), *_curves(summary, curves or {})],
         phases=_phases(summary.wall_seconds, "phases", "Training time by phase, seconds"),
         stages=_phases(summary.stage_seconds, "stages", "Time of the demo's stages, seconds"),
         features=_features(summary),
     )
+
+
+def _all_banks(
+    scores: Mapping[str, npt.NDArray[np.floating]] | None,
+    labels: npt.NDArray[np.floating] | None,
+) -> list[tuple[str, Markup]]:
+    if scores is None or labels is None:
+        if scores is not None or labels is not None:
+            raise ValueError("scores and labels must be given together")
+        return []
+    drawn = {model: precision_recall_curve(values, labels) for model, values in scores.items()}
+    curves = {model: curve for model, curve in drawn.items() if curve is not None}
+    if not curves:
+        return []
+    name = "all banks"
+    return [(name, precision_recall(name, curves, prevalence=float(np.mean(labels))))]
 
 
 def _curves(

@@ -88,9 +88,7 @@ class FeatureTable:
         start, stop : int or None
             Events in ``[start, stop)``, epoch seconds; None is no limit.
         labels_before : int or None
-            Only rows whose label was known before this time. As frauds are reported sooner or
-            later than clean payments count as clean, let ``stop`` lie at least the label delay
-            before it, or the share of frauds near ``stop`` is wrong.
+            Only rows whose label was known before this time.
 
         Returns
         -------
@@ -104,6 +102,33 @@ class FeatureTable:
         if labels_before is not None:
             chosen &= self.label_time < labels_before
         return chosen
+
+    def training_rows(
+        self, *, start: int | None, until: int | None, label_delay_seconds: int
+    ) -> BoolArray:
+        """Choose the rows that may be trained on at a time: the rule of bank and demo alike.
+
+        Events end one label delay before ``until``. Closer to it the known labels are a biased
+        sample: a fraud is often reported at once, while a clean payment counts as clean only
+        after the delay, so the last days would be all fraud.
+
+        Parameters
+        ----------
+        start : int or None
+            First event time, epoch seconds; None is no limit.
+        until : int or None
+            Time of training, epoch seconds: nothing that became known from here on is used.
+            None takes every row whose label is known.
+        label_delay_seconds : int
+            As in the data contract.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), dtype=bool
+        """
+        if until is None:
+            return self.rows_between(start=start, stop=None, labels_before=LABEL_NOT_KNOWN)
+        return self.rows_between(start=start, stop=until - label_delay_seconds, labels_before=until)
 
     def take(self, rows: BoolArray | Int64Array) -> "FeatureTable":
         """Return the chosen rows as a table of their own."""
@@ -129,7 +154,7 @@ class FeatureTable:
             row = int(np.argmax(unknown))
             raise DataError(
                 f"transaction {self.transaction_id[row]!r}: label is not known, expected 0 or 1 in "
-                "every row that is trained on; choose rows by rows_between(labels_before=...)"
+                "every row that is trained on; choose rows by training_rows"
             )
         return TrainingTable(schema=self.schema, features=self.values, labels=self.labels)
 

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from evaluation_examples import example
 
@@ -111,6 +112,19 @@ def test_page_says_what_was_measured(html: str) -> None:
     ):
         assert fact in text, fact
     assert "feature_12" not in text
+
+
+def test_all_banks_together_is_one_more_figure() -> None:
+    summary, _ = example()
+    rng = np.random.default_rng(5)
+    labels = (rng.random(500) < 0.1).astype(np.float32)
+    scores = {"federated": rng.random(500) + labels, "pooled": rng.random(500) + 2 * labels}
+    page = render_report(summary, scores=scores, labels=labels)
+    assert "Precision-recall curves of all banks: federated, pooled" in page
+    one_class = render_report(summary, scores=scores, labels=np.zeros(500, dtype=np.float32))
+    assert "Precision-recall curves" not in one_class
+    with pytest.raises(ValueError, match="scores and labels must be given together"):
+        render_report(summary, scores=scores)
 
 
 def test_optional_parts_may_be_left_out() -> None:

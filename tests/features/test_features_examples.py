@@ -188,6 +188,25 @@ def test_rows_by_time() -> None:
     assert training.schema.names == features.names
 
 
+def test_training_rows_end_one_delay_early() -> None:
+    """A fraud of the last days is known sooner than its clean neighbours: both stay out."""
+    features = build(
+        {"event_time": START, "label_time": START + 2 * DAY},
+        {"event_time": START + DAY, "label_time": START + 3 * DAY},
+        # Reported after training: not known.
+        {"event_time": START + DAY, "is_fraud": 1, "label_time": START + 9 * DAY},
+        {"event_time": START + 3 * DAY - 1, "label_time": START + 5 * DAY - 1},
+        {"event_time": START + 3 * DAY, "is_fraud": 1, "label_time": START + 3 * DAY + 1},
+        {"event_time": START + 4 * DAY, "label_time": START + 6 * DAY},
+    )
+    chosen = features.training_rows(
+        start=START + DAY, until=START + 5 * DAY, label_delay_seconds=2 * DAY
+    )
+    assert chosen.tolist() == [False, True, False, True, False, False]
+    everything = features.training_rows(start=None, until=None, label_delay_seconds=2 * DAY)
+    assert everything.all()
+
+
 def test_training_needs_labels() -> None:
     frame = table([{}, {"event_time": START + 1}]).drop(columns=["is_fraud", "label_time"])
     features = build_features(frame, label_delay_seconds=0)
