@@ -24,6 +24,7 @@ class Tree:
         0 at a leaf.
     split_conditions : ndarray, dtype=float32
         Numeric split: ``x < condition`` goes left. Leaf: the leaf value (eta included).
+        Categorical split: the smallest positive float32, as in XGBoost's JSON.
     split_bins : ndarray, dtype=int32
         Numeric split: bins ``<= split_bin`` go left (-1: all present values go right).
         -1 at leaves and categorical splits. Used while training; not exported.
@@ -37,7 +38,8 @@ class Tree:
         Gain of the split; 0 at a leaf.
     sum_hessians : ndarray, dtype=float32
     base_weights : ndarray, dtype=float32
-        Weight of the node as if it were a leaf, before eta.
+        Weight of the node as if it were a leaf. As in XGBoost's JSON without eta at split nodes
+        (and at a root that is a leaf), and with eta at leaves.
     """
 
     left_children: Int32Array

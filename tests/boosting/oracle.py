@@ -197,12 +197,13 @@ def assert_same_tree(ours: Tree, theirs: dict[str, Any], *, n_bins: tuple[int, .
     np.testing.assert_array_equal(ours.split_conditions[categorical], conditions[categorical])
     assert list(ours.right_categories) == _categories(theirs)
     np.testing.assert_allclose(ours.split_conditions[leaf], conditions[leaf], rtol=0, atol=1e-6)
-    for name, values in (
-        ("loss_changes", ours.loss_changes),
-        ("sum_hessian", ours.sum_hessians),
-        ("base_weights", ours.base_weights),
-    ):
-        np.testing.assert_allclose(values, np.float32(theirs[name]), rtol=2e-5, atol=2e-5)
+    for name, values in (("sum_hessian", ours.sum_hessians), ("base_weights", ours.base_weights)):
+        np.testing.assert_allclose(values, np.float32(theirs[name]), rtol=2e-6, atol=2e-6)
+    # A loss change is the small difference of two large gains, each rounded to float32.
+    gain = ours.loss_changes + np.square(ours.base_weights) * (ours.sum_hessians + 10.0)
+    slack = 8 * np.finfo(np.float32).eps * np.maximum(gain, 1.0)
+    difference = np.abs(ours.loss_changes - np.float32(theirs["loss_changes"]))
+    assert (difference <= slack).all(), (difference / slack).max()
 
 
 def _categories(tree: dict[str, Any]) -> list[tuple[int, ...]]:
