@@ -52,7 +52,9 @@ def read_pheutil_private_key(
     )
 
 
-def _integer(text: str) -> int:
+def _integer(text: object) -> int:
     """Decode base64url without padding (RFC 7518, section 6.3.1)."""
+    if not isinstance(text, str):
+        raise TypeError("a number of a JSON Web Key is a string")
     padded = text.encode("ascii") + b"=" * (-len(text) % 4)
     return int.from_bytes(base64.b64decode(padded, altchars=b"-_", validate=True), "big")

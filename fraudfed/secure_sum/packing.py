@@ -1,13 +1,18 @@
 """Many signed integers in one plaintext: balanced digits of individual width.
 
 A slot of width w holds a digit d with ``|d| <= B < 2^(w-1)``; a plaintext is
-``sum of d_i * 2^offset_i``, and plaintexts add slot by slot. Law: for vectors x_1 .. x_k with
-``sum over k of |x_k[i]| <= bounds[i]``, ``unpack(sum of pack(x_k)) = sum of x_k``.
+``checksum + sum of d_i * 2^offset_i``, and plaintexts add part by part. Law: for vectors
+x_1 .. x_k with ``sum over k of |x_k[i]| <= bounds[i]``, ``unpack(sum of pack(x_k)) = sum of x_k``.
 
 Why nothing overflows: a digit of the sum plus ``2^(w-1)`` lies in ``1 .. 2^w - 1``, so adding the
 constant ``sum of 2^(w_i - 1 + offset_i)`` turns the balanced digits into ordinary bits without a
 carry; and a plaintext of T bits stays below ``2^(T-1)`` in absolute value, which is below N / 4
 (see ``PublicKey.plaintext_bits``).
+
+Faults show: if banks break the bound together, a digit carries into its neighbour; if a ciphertext
+was damaged or made under another key, its plaintext is as good as random. The checksum, a public
+linear function of the digits modulo 2^64, then disagrees. It detects faults, not forgers: it has no
+key, so who can compute on ciphertexts can fix it up too.
 
 The layout follows from public facts alone (shape, bounds, key size), so every bank has the same.
 """
@@ -22,11 +27,14 @@ from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array, UInt64Array
 from fraudfed.errors import BoundError, SumError
 
-__all__ = ["HEADER_BITS", "SlotLayout"]
+__all__ = ["HEADER_BITS", "MAXIMUM_BANKS", "SlotLayout"]
 
-#: Bits at the bottom of every plaintext that belong to no slot. The count of banks and the linear
-#: MAC will lie there; there is neither yet, so it is empty.
-HEADER_BITS = 0
+_CHECKSUM_BITS = 64
+#: Banks in one sum, at most: as many checksums add up without reaching the first slot.
+MAXIMUM_BANKS = 1 << 16
+#: Bits at the bottom of every plaintext that belong to no slot: the checksum and its carries. The
+#: count of banks and the keyed MAC will lie here; there is neither yet.
+HEADER_BITS = _CHECKSUM_BITS + 16
 
 _WORD_BITS = 64
 _LAYOUT_DOMAIN = b"fraudfed slot layout v1\0"
@@ -68,6 +76,10 @@ class SlotLayout:
     """Slots that run on into the next word."""
     _starts: Int64Array = field(repr=False)
     """The first slot of every word in which a slot starts."""
+    _firsts: Int64Array = field(repr=False)
+    """The first slot of each plaintext."""
+    _weights: UInt64Array = field(repr=False)
+    """Coefficient of each digit in its plaintext's checksum."""
     _plaintext_sizes: tuple[int, ...] = field(repr=False)
     """Bits in use of each plaintext."""
     _offsets: tuple[int, ...] = field(repr=False)
@@ -133,11 +145,14 @@ class SlotLayout:
             _shifts=shifts,
             _crossing=crossing,
             _starts=starts,
+            _firsts=firsts,
+            _weights=_checksum_weights(len(elements)),
             _plaintext_sizes=tuple(used.tolist()),
             _offsets=(),
         )
         # All-zero digits with the constant added are the constant itself.
-        object.__setattr__(layout, "_offsets", tuple(layout._join(halves)))
+        no_checksums = np.zeros(n_plaintexts, dtype=np.uint64)
+        object.__setattr__(layout, "_offsets", tuple(layout._join(halves, no_checksums)))
         return layout
 
     @property
@@ -174,11 +189,9 @@ class SlotLayout:
             )
         check_bound(values, self.bounds.reshape(self.shape), label=label)
         # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
-        digits = values.reshape(-1)[self._elements].view(np.uint64) + self._halves
-        return [
-            plaintext - offset
-            for plaintext, offset in zip(self._join(digits), self._offsets, strict=True)
-        ]
+        slots = values.reshape(-1)[self._elements].view(np.uint64)
+        joined = self._join(slots + self._halves, self._checksums(slots))
+        return [plaintext - offset for plaintext, offset in zip(joined, self._offsets, strict=True)]
 
     def unpack(self, plaintexts: Sequence[int], *, label: str = "vector") -> Int64Array:
         """Read the sum out of summed plaintexts.
@@ -190,7 +203,8 @@ class SlotLayout:
         Raises
         ------
         SumError
-            If the number of plaintexts is wrong or one of them does not fit the layout.
+            If the number of plaintexts is wrong, or one of them does not fit the layout or its
+            checksum.
         BoundError
             If an element of the sum lies outside its bound.
         """
@@ -201,30 +215,36 @@ class SlotLayout:
             )
         for index, plaintext in enumerate(plaintexts):
             self.check_plaintext(plaintext, index, label=label)
-        digits = self._split(
+        digits, checksums = self._split(
             [
                 plaintext + offset
                 for plaintext, offset in zip(plaintexts, self._offsets, strict=True)
             ]
         )
+        slots = digits - self._halves
+        wrong = checksums != self._checksums(slots)
+        if wrong.any():
+            raise SumError(
+                f"sum {label!r}: opened plaintext {int(np.argmax(wrong))} of {self.n_plaintexts} "
+                "disagrees with its checksum; the banks' values exceed their bound together, or a "
+                "ciphertext was altered, made under another key or packed differently"
+            )
         values = np.zeros(self.n_values, dtype=np.int64)
-        values[self._elements] = (digits - self._halves).view(np.int64)
+        values[self._elements] = slots.view(np.int64)
         outside = (values > self.bounds) | (values < -self.bounds)
         if outside.any():
             index = int(np.argmax(outside))
             raise BoundError(
                 f"sum {label!r}: element {index} of the opened sum lies outside the public bound "
-                f"of +-{int(self.bounds[index])}; a ciphertext was altered, made under another "
-                "key or packed differently, or the bound is derived wrongly"
+                f"of +-{int(self.bounds[index])}; the bound is derived wrongly or a bank's data "
+                "break the contract"
             )
         return values.reshape(self.shape)
 
     def check_plaintext(self, plaintext: int, index: int, *, label: str = "vector") -> None:
         """Raise ``SumError`` unless ``plaintext`` can be number ``index`` of this layout.
 
-        A ciphertext that was altered or is under another key decrypts to a number that is as good
-        as uniform below N; it passes here only if the layout fills nearly all of the key's bits,
-        and then must still meet every slot's bound.
+        A quick test for who opens only some of the plaintexts; ``unpack`` checks all there is.
         """
         shifted = plaintext + self._offsets[index]
         size = self._plaintext_sizes[index]
@@ -235,7 +255,13 @@ class SlotLayout:
                 "differently"
             )
 
-    def _join(self, digits: UInt64Array) -> list[int]:
+    def _checksums(self, slots: UInt64Array) -> UInt64Array:
+        """Return each plaintext's ``sum of weight_i * d_i modulo 2^64``, linear in the digits."""
+        if not self.n_plaintexts:
+            return np.zeros(0, dtype=np.uint64)
+        return np.add.reduceat(slots * self._weights, self._firsts)
+
+    def _join(self, digits: UInt64Array, checksums: UInt64Array) -> list[int]:
         """Return the plaintexts whose slots hold ``digits`` in ``[0, 2^w)``."""
         words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
         words = np.zeros(self.n_plaintexts * words_per_plaintext, dtype="<u8")
@@ -247,6 +273,8 @@ class SlotLayout:
             # At most one slot runs over the end of a word: indices are distinct. Here shift > 0.
             high = digits[self._crossing] >> (np.uint64(_WORD_BITS) - self._shifts[self._crossing])
             words[self._words[self._crossing] + 1] |= high
+        # The checksum fills the lowest word; the first slot starts above its 16 bits for carries.
+        words[::words_per_plaintext] = checksums
         data = words.tobytes()
         width = words_per_plaintext * (_WORD_BITS // 8)
         return [
@@ -254,9 +282,10 @@ class SlotLayout:
             for start in range(0, len(data), width)
         ]
 
-    def _split(self, plaintexts: Sequence[int]) -> UInt64Array:
-        """Return the digits of plaintexts without sign; the inverse of ``_join``."""
-        width = -(-self.plaintext_bits // _WORD_BITS) * (_WORD_BITS // 8)
+    def _split(self, plaintexts: Sequence[int]) -> tuple[UInt64Array, UInt64Array]:
+        """Return digits and checksums (modulo 2^64) of plaintexts without sign."""
+        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
+        width = words_per_plaintext * (_WORD_BITS // 8)
         data = b"".join(plaintext.to_bytes(width, "little") for plaintext in plaintexts)
         words = np.frombuffer(data, dtype="<u8").astype(np.uint64)
         digits = words[self._words] >> self._shifts
@@ -264,8 +293,20 @@ class SlotLayout:
         digits[crossing] |= words[self._words[crossing] + 1] << (
             np.uint64(_WORD_BITS) - self._shifts[crossing]
         )
-        result: UInt64Array = digits & self._masks
-        return result
+        return digits & self._masks, words[::words_per_plaintext]
+
+
+def _checksum_weights(n_slots: int) -> UInt64Array:
+    """Return scattered odd numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of 1, 2, 3 ...
+
+    Odd, so that no single digit can change without changing the checksum; scattered, so that a
+    digit's overflow by 2^w and its neighbour's carry of 1 do not cancel.
+    """
+    state = np.arange(1, n_slots + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    weights: UInt64Array = (state ^ (state >> np.uint64(31))) | np.uint64(1)
+    return weights
 
 
 def _flat_bounds(bound: int | Int64Array, shape: tuple[int, ...]) -> Int64Array:

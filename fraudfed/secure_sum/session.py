@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import CiphertextError, KeyMaterialError, SumError
+from fraudfed.errors import CiphertextError, CohortError, KeyMaterialError, SumError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector, shard_length
 from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.packing import SlotLayout
+from fraudfed.secure_sum.packing import MAXIMUM_BANKS, SlotLayout
 
 __all__ = ["BOX_OVERHEAD_BYTES", "KeyHolder", "SecureSum"]
 
@@ -260,6 +260,11 @@ class SecureSum:
             raise KeyMaterialError(
                 f"the round is under key {context.key_fingerprint[:16]}..., this bank holds "
                 f"{self.public_key.fingerprint[:16]}...; use the consortium's key package"
+            )
+        if len(context.roster) > MAXIMUM_BANKS:
+            raise CohortError(
+                f"roster has {len(context.roster)} banks, expected at most {MAXIMUM_BANKS}; split "
+                "the consortium"
             )
         if (context.bounds_digest, context.n_values) != (layout.digest, layout.n_values):
             raise SumError(
