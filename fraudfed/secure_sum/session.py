@@ -12,7 +12,7 @@ to the others in an AEAD box whose key follows from the consortium secret and th
 aggregator, which carries the box, can neither read it nor use it in another round.
 """
 
-import os
+import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -175,7 +175,7 @@ class SecureSum:
         self._check_round(layout, context)
         width, n = self.public_key.plaintext_bytes, self.public_key.n
         data = b"".join((plaintext % n).to_bytes(width, "big") for plaintext in plaintexts)
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         aead = ChaCha20Poly1305(self._opening_key(context))
         return nonce + aead.encrypt(nonce, data, _associated_data(context, shard))
 
