@@ -6,8 +6,8 @@ number. A choice therefore depends neither on which bank holds a row, nor on the
 nor on a library's version. Two rows with identical content are drawn together.
 
 The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom
-Number Generators", OOPSLA 2014, figure 17, with the constants of Stafford's variant 13 and the
-increment of the same paper). It is not cryptographic and the seed is no secret.
+Number Generators", OOPSLA 2014, with the constants of Vigna's ``splitmix64.c``,
+https://prng.di.unimi.it/splitmix64.c). It is not cryptographic and the seed is no secret.
 """
 
 import numpy as np
