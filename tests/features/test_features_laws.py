@@ -118,7 +118,7 @@ def test_customers_of_one_bank_do_not_depend_on_names(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", ["str", "object", "category"])
+@pytest.mark.parametrize("dtype", ["string", "object", "category"])
 def test_every_string_storage_gives_the_same(dtype: str) -> None:
     frame = random_table(np.random.default_rng(7), 200)
     expected = by_id(build_features(frame, label_delay_seconds=DAY))

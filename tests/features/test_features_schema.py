@@ -11,6 +11,7 @@ from feature_oracle import START, random_table, table
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.events import CHANNEL_NAMES
+from data_gen.schema import COLUMNS as WRITTEN
 from fraudfed.errors import DataError
 from fraudfed.features import check_transactions
 from fraudfed.features.schema import (
@@ -35,6 +36,15 @@ def test_good_tables_pass() -> None:
 def test_generator_and_schema_agree_on_values() -> None:
     assert CATEGORY_NAMES == MERCHANT_CATEGORIES
     assert CHANNEL_NAMES == CHANNELS
+
+
+def test_generator_writes_the_columns_that_are_read() -> None:
+    written = {column.name: column for column in WRITTEN}
+    assert list(written) == [column.name for column in COLUMNS]
+    for column in COLUMNS:
+        kind = {"string": "string", "int64": "integer", "int8": "integer", "float64": "float"}
+        assert kind[written[column.name].type] == column.kind
+        assert column.nullable or not written[column.name].nullable
 
 
 @pytest.mark.parametrize("column", [c.name for c in COLUMNS if not c.optional])
