@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +79,8 @@ def write(
     ConfigurationError
         Unknown format, or ``workers`` below 1.
     OutputError
-        ``out`` is in use, not writable or not ours to replace. Nothing is left behind.
+        ``out`` is in use, not writable or not ours to replace, or a worker was ended from
+        outside. Nothing is left behind.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
@@ -96,6 +98,11 @@ def write(
         raise OutputError(
             f"{out}: cannot be written ({error.strerror or error}); "
             "nothing was left there, free some space or choose another --out"
+        ) from error
+    except BrokenProcessPool as error:
+        raise OutputError(
+            f"{out}: a worker process was ended from outside, often for want of memory; "
+            "nothing was left there, use fewer --workers or --customers"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -115,11 +115,6 @@ class Places:
     online_by_category: Pool
 
     @property
-    def n_merchants(self) -> int:
-        """Number of merchants of all sorts."""
-        return len(self.merchant_category)
-
-    @property
     def n_terminals(self) -> int:
         """Number of terminals, cash machines included."""
         return len(self.terminal_merchant)
