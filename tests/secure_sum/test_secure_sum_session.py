@@ -230,6 +230,16 @@ def test_boxes_differ_and_show_nothing(one_round: Round) -> None:
     assert len(one_round.boxes[0]) == width + BOX_OVERHEAD_BYTES
 
 
+def test_every_context_and_secret_has_its_own_key(package: KeyPackage, one_round: Round) -> None:
+    # Beside the associated data: a nonce drawn twice would then meet two different keys.
+    bank, context = one_round.bank, one_round.context
+    other = dataclasses.replace(context, round_number=context.round_number + 1)
+    stranger = SecureSum(KeyPackage(package.private_key, secrets.token_bytes(32)))
+    keys = {bank._opening_key(context), bank._opening_key(other), stranger._opening_key(context)}
+    assert len(keys) == 3
+    assert bank._opening_key(context) == one_round.banks[1]._opening_key(context)
+
+
 def test_other_key_is_refused(one_round: Round, other_package: KeyPackage) -> None:
     stranger = SecureSum(other_package)
     with pytest.raises(KeyMaterialError, match="under key"):
