@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -20,8 +22,8 @@ logger = logging.getLogger(__name__)
 def run_command(command: click.Command, *, prog_name: str) -> NoReturn:
     """Run a click command and exit with its documented code (``fraudfed.errors``).
 
-    A ``FraudFedError`` is one line on stderr. Anything unexpected is one line too, with the
-    traceback in the log at level debug, so that no value of a row is printed by accident.
+    A ``FraudFedError`` is one line on stderr. Anything unexpected is one line too: the class and
+    the place, not the message, which might hold a value of a row. The log at level debug has all.
     """
     try:
         # Outside standalone mode click hands back the code of ``--help`` and ``ctx.exit``.
@@ -37,6 +39,11 @@ def run_command(command: click.Command, *, prog_name: str) -> NoReturn:
         sys.exit(error.exit_code)
     except Exception as error:
         logger.debug("unexpected error", exc_info=True)
-        click.echo(f"error: unexpected {type(error).__name__}; this is a defect", err=True)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        click.echo(
+            f"error: unexpected {type(error).__name__} in {Path(place.filename).name}, line "
+            f"{place.lineno} ({place.name}); this is a defect of {prog_name}, please report it",
+            err=True,
+        )
         sys.exit(_EXIT_UNEXPECTED)
     sys.exit(code if isinstance(code, int) else 0)

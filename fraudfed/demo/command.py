@@ -1,0 +1,270 @@
+"""``fraudfed demo``: options in, table and files out."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.demo.job import DemoResult, Stages, run_job
+from fraudfed.demo.processes import run_program
+from fraudfed.demo.sources import MIN_BANKS, DemoData, open_table, open_transactions
+from fraudfed.errors import CohortError, ConfigurationError, StateError
+from fraudfed.evaluation.compare import format_table
+from fraudfed.evaluation.report import render_report
+
+__all__ = ["demo_command"]
+
+#: Our mark in an output directory: only a directory with it is ever cleared.
+_MARK = ".fraudfed-demo"
+_FILES = ("summary.json", "report.html", "model.json")
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder that `data-gen generate` has written, instead of generating one.",
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Any feature table (.parquet or .csv), split over the banks.",
+)
+@click.option("--label", help="With --table: the column of 0 (clean) and 1 (fraud).")
+@click.option("--drop", default="", metavar="COL,...", help="With --table: columns to leave out.")
+@click.option("--bank-column", help="With --table: the column that says whose row it is.")
+@click.option(
+    "--banks", type=int, default=5, show_default=True, help="Number of banks (not with --data)."
+)
+@click.option("--trees", type=int, default=30, show_default=True, help="Boosting rounds.")
+@click.option("--max-depth", type=int, default=5, show_default=True, help="Depth of a tree.")
+@click.option("--max-bin", type=int, default=64, show_default=True, help="Bins per feature.")
+@click.option("--eta", type=float, default=0.2, show_default=True, help="Learning rate.")
+@click.option(
+    "--param",
+    "extra",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other training parameter, under XGBoost's name; repeatable.",
+)
+@click.option(
+    "--key-bits",
+    type=click.IntRange(min=2048),
+    default=3072,
+    show_default=True,
+    help="Size of the Paillier modulus.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of data and random split.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Aggregator's port; 0: a free one."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("fraudfed-demo"),
+    show_default=True,
+    help="Directory for summary.json, report.html, model.json and work/.",
+)
+@click.option("--quiet", is_flag=True, help="Print the table only.")
+def demo_command(
+    data: Path | None,
+    table: Path | None,
+    label: str | None,
+    drop: str,
+    bank_column: str | None,
+    banks: int,
+    trees: int,
+    max_depth: int,
+    max_bin: int,
+    eta: float,
+    extra: tuple[str, ...],
+    key_bits: int,
+    seed: int,
+    port: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Run the main job on this machine: banks train one model over an encrypted sum.
+
+    Starts an aggregator and one process per bank on loopback, trains over HTTP with
+    Paillier-encrypted histograms, and shows what each bank gained against its own model and against
+    XGBoost on the pooled rows.
+    """
+    _check_source_options(data=data, table=table, label=label, drop=drop, bank_column=bank_column)
+    parameters = {
+        "num_boost_round": trees,
+        "max_depth": max_depth,
+        "max_bin": max_bin,
+        "eta": eta,
+        **_parse_extra(extra),
+    }
+    BoosterParams.parse(parameters)
+    if data is None and bank_column is None and banks < MIN_BANKS:
+        raise CohortError(
+            f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
+            "own part is another bank's statistic"
+        )
+    work = _prepare(out)
+    console = Console(stderr=True, quiet=quiet)
+    stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
+    source = _open_source(
+        data, table, label, drop, bank_column, banks=banks, seed=seed, work=work, stages=stages
+    )
+    console.print(
+        f"{source.rows:,} rows, {len(source.banks)} banks, {len(source.contract.features)} features"
+    )
+    with _bar(console, total=trees) as advance:
+        result = run_job(
+            source,
+            parameters=parameters,
+            key_bits=key_bits,
+            port=port,
+            threads=len(os.sched_getaffinity(0)),
+            work=work,
+            stages=stages,
+            on_progress=advance,
+        )
+    _write(result, out)
+    _print(result, out, Console(quiet=False))
+
+
+def _check_source_options(
+    *, data: Path | None, table: Path | None, label: str | None, drop: str, bank_column: str | None
+) -> None:
+    if data is not None and table is not None:
+        raise ConfigurationError("--data and --table exclude each other; give one of them")
+    if table is not None and label is None:
+        raise ConfigurationError("--table needs --label COL, the column of 0 and 1")
+    if table is None and (label or drop or bank_column):
+        raise ConfigurationError("--label, --drop and --bank-column belong to --table FILE")
+
+
+def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
+    parsed: dict[str, object] = {}
+    for text in extra:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--param {text!r}: expected NAME=VALUE, as in gamma=0.5")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def _prepare(out: Path) -> Path:
+    """Make (or clear our own) output directory and return its work directory."""
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+            raise StateError(
+                f"--out {out}: is not empty and was not written by a demo; name a new directory"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARK).touch()
+        for name in _FILES:
+            (out / name).unlink(missing_ok=True)
+        work = out / "work"
+        if work.exists():
+            shutil.rmtree(work)
+        (work / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise StateError(
+            f"--out {out}: cannot be written ({error.strerror}); name a directory you may write to"
+        ) from error
+    return work
+
+
+def _open_source(
+    data: Path | None,
+    table: Path | None,
+    label: str | None,
+    drop: str,
+    bank_column: str | None,
+    *,
+    banks: int,
+    seed: int,
+    work: Path,
+    stages: Stages,
+) -> DemoData:
+    if table is not None and label is not None:
+        with stages.stage("split", f"splitting {table} over the banks"):
+            return open_table(
+                table,
+                label=label,
+                drop=[column.strip() for column in drop.split(",") if column.strip()],
+                bank_column=bank_column,
+                n_banks=banks,
+                work=work / "data",
+                seed=seed,
+            )
+    if data is None:
+        data = work / "data"
+        with stages.stage("generate", f"generating the transactions of {banks} banks"):
+            run_program(
+                [
+                    *("data-gen", "generate", "--quiet", "--out", str(data)),
+                    *("--seed", str(seed), "--banks", str(banks)),
+                ],
+                log=work / "logs" / "data-gen.log",
+            )
+    return open_transactions(data)
+
+
+@contextmanager
+def _bar(console: Console, *, total: int) -> Iterator["_Advance"]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=console.quiet or not console.is_terminal,
+        transient=True,
+    )
+    with progress:
+        yield _Advance(progress, total)
+
+
+class _Advance:
+    """Callable that moves the bar to a number of trees; the bar appears with the first call."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._started = False
+
+    def __call__(self, trees: int) -> None:
+        if not self._started:
+            self._task = self._progress.add_task("trees", total=self._total)
+            self._started = True
+        self._progress.update(self._task, completed=trees)
+
+
+def _write(result: DemoResult, out: Path) -> None:
+    summary = json.dumps(result.summary.to_json(), indent=2, allow_nan=False) + "\n"
+    report = render_report(result.summary, scores=result.scores, labels=result.labels)
+    (out / "model.json").write_bytes(result.model_json)
+    (out / "summary.json").write_text(summary)
+    (out / "report.html").write_text(report)
+
+
+def _print(result: DemoResult, out: Path, console: Console) -> None:
+    summary = result.summary
+    console.print(format_table(summary))
+    console.print(
+        f"{summary.trees} trees in {summary.stage_seconds['train']:.0f} s with "
+        f"{summary.key_bits}-bit keys: {summary.rounds} rounds, {summary.ciphertexts:,} "
+        f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks"
+    )
+    console.print(
+        f"{summary.identical_trees_on_same_bins} of {summary.trees} trees are identical to "
+        "XGBoost's on the pooled rows and the same bins"
+    )
+    console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}")
