@@ -1,0 +1,292 @@
+"""A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from bank_node.columns import categorical_feature, labels, numeric_feature, weights
+from bank_node.data_file import DataFile, shown
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.dtypes import Float32Array
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features import RECIPE, build_features, check_transactions, contract_features
+from fraudfed.features.build import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
+from fraudfed.wire.messages import DataContract, FeatureType
+
+__all__ = [
+    "ScoringRows",
+    "TrainingRows",
+    "check_contract",
+    "feature_schema",
+    "load_scoring_rows",
+    "load_training_rows",
+]
+
+_log = logging.getLogger(__name__)
+
+_ID = "transaction_id"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """What a bank trains on, and what is worth knowing about it. Never leaves the bank.
+
+    Attributes
+    ----------
+    table : TrainingTable
+    rows_read : int
+        Rows of the file; ``table`` holds those inside the training window.
+    period : tuple of int, or None
+        First and last event time used, UTC epoch seconds; None for a plain table.
+    warnings : tuple of str
+        What is allowed and yet unusual.
+    """
+
+    table: TrainingTable
+    rows_read: int
+    period: tuple[int, int] | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringRows:
+    """Rows to score.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_rows, n_features), dtype=float32
+    identifiers : Arrow array of shape (n_rows,), or None
+        ``transaction_id`` where the file has it.
+    """
+
+    features: Float32Array
+    identifiers: pa.Array | None
+
+
+def feature_schema(contract: DataContract) -> FeatureSchema:
+    """Return the contract's features as training needs them."""
+    return FeatureSchema(
+        names=tuple(spec.name for spec in contract.features),
+        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+    )
+
+
+def check_contract(contract: DataContract) -> None:
+    """Make sure that this release can meet the contract.
+
+    Raises
+    ------
+    ConfigurationError
+        If the recipe or a feature of it is unknown here, or a feature is also the label.
+    """
+    special = {contract.label, contract.weight} - {None}
+    mixed = sorted(spec.name for spec in contract.features if spec.name in special)
+    if mixed:
+        raise ConfigurationError(
+            f"data contract: {mixed[0]!r} is a feature and the label or weight at once; the "
+            "operator must publish a corrected run"
+        )
+    if contract.kind == "table":
+        return
+    if contract.recipe != RECIPE:
+        raise ConfigurationError(
+            f"data contract: recipe {contract.recipe!r}, this release knows {RECIPE!r}; use the "
+            "fraudfed release of the other banks"
+        )
+    if contract.label != "is_fraud":
+        raise ConfigurationError(
+            f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
+            "operator must publish a corrected run"
+        )
+    known = {spec.name: spec for spec in contract_features()}
+    for spec in contract.features:
+        own = known.get(spec.name)
+        if own is None or (own.type, own.categories) != (spec.type, spec.categories):
+            raise ConfigurationError(
+                f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
+                f"{RECIPE!r} makes; the operator must publish a corrected run"
+            )
+
+
+def load_training_rows(path: Path, contract: DataContract) -> TrainingRows:
+    """Read, check and convert a bank's file for training.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    ConfigurationError
+        If the contract cannot be met by this release.
+    """
+    check_contract(contract)
+    file = DataFile.open(path)
+    if contract.kind == "transactions":
+        return _transactions(file, contract)
+    return _plain_table(file, contract)
+
+
+def load_scoring_rows(path: Path, contract: DataContract) -> ScoringRows:
+    """Read, check and convert a file to be scored; labels are not needed.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows``.
+    """
+    check_contract(contract)
+    file = DataFile.open(path)
+    if contract.kind == "transactions":
+        built = _build(file, contract, extra={}, with_labels=False)[0]
+        identifiers = pa.array(built.transaction_id, pa.string())
+        return ScoringRows(_selected(built, contract), identifiers)
+    types = _feature_types(file, contract)
+    if _ID in file.columns:
+        file.require(_ID, "identifier")
+        types.setdefault(_ID, pa.string())
+    found = _read(file, types, contract)
+    identifiers = found[_ID].combine_chunks() if _ID in found.column_names else None
+    return ScoringRows(_features(file, contract, found), identifiers)
+
+
+def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
+    types = _feature_types(file, contract)
+    file.require(contract.label, "label")
+    types[contract.label] = pa.float64()
+    if contract.weight is not None:
+        file.require(contract.weight, "weight")
+        types[contract.weight] = pa.float64()
+    found = _read(file, types, contract)
+    table = TrainingTable(
+        schema=feature_schema(contract),
+        features=_features(file, contract, found),
+        labels=labels(file, contract.label, found[contract.label]),
+        weights=_weights(file, contract, found),
+        max_weight=contract.max_weight,
+    )
+    return TrainingRows(table, found.num_rows, None, _warnings(file, table))
+
+
+def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
+    for name in LABEL_COLUMNS:
+        file.require(name, "needed for training")
+    extra = {}
+    if contract.weight is not None:
+        file.require(contract.weight, "weight")
+        extra[contract.weight] = pa.float64()
+    built, found = _build(file, contract, extra=extra, with_labels=True)
+    until = contract.train_until
+    chosen = built.rows_between(
+        start=contract.train_from,
+        stop=until,
+        labels_before=LABEL_NOT_KNOWN if until is None else until,
+    )
+    if not chosen.any():
+        raise DataError(
+            f"{file.path}: none of {built.n_rows} rows has event_time in "
+            f"[{contract.train_from}, {until}) with its label known before the end, expected at "
+            "least one; give the data of the training window"
+        )
+    row_weights = _weights(file, contract, found)
+    used = built.take(chosen)
+    table = TrainingTable(
+        schema=feature_schema(contract),
+        features=_selected(used, contract),
+        labels=used.labels,
+        weights=None if row_weights is None else row_weights[chosen],
+        max_weight=contract.max_weight,
+    )
+    period = (int(used.event_time.min()), int(used.event_time.max()))
+    return TrainingRows(table, built.n_rows, period, _warnings(file, table))
+
+
+def _build(
+    file: DataFile, contract: DataContract, *, extra: Mapping[str, pa.DataType], with_labels: bool
+) -> tuple[FeatureTable, pa.Table]:
+    """Read raw transactions and compute the recipe's features."""
+    # Integers are parsed as float64, which is exact in their range, so that "5.0" and a missing
+    # label time are read; the check of the recipe tells whole numbers from others.
+    types = {
+        column.name: pa.string() if column.kind is ColumnKind.STRING else pa.float64()
+        for column in COLUMNS
+        if not column.optional and column.name in file.columns
+    }
+    for name in types:
+        file.require(name, "transactions")
+    found = _read(file, {**types, **extra}, contract)
+    raw = found.select(list(types)).to_pandas()
+    if file.is_csv:
+        # CSV knows no other way to leave a text out.
+        texts = [name for name, kind in types.items() if pa.types.is_string(kind)]
+        raw[texts] = raw[texts].mask(raw[texts] == "")
+    check_transactions(raw, source=str(file.path), require_labels=False)
+    if with_labels and raw["is_fraud"].isna().all():
+        raise DataError(f"{file.path}: no row has a label, expected 0 or 1 in column 'is_fraud'")
+    return build_features(raw, label_delay_seconds=contract.label_delay_seconds), found
+
+
+def _read(file: DataFile, types: Mapping[str, pa.DataType], contract: DataContract) -> pa.Table:
+    used = {*types, contract.label, contract.weight}
+    ignored = [name for name in file.columns if name not in used]
+    if ignored:
+        _log.info("%s: columns not used: %s", file.path, ", ".join(ignored))
+    found = file.read(types)
+    if found.num_rows == 0:
+        raise DataError(f"{file.path}: has a header and no rows, expected at least one row")
+    return found
+
+
+def _feature_types(file: DataFile, contract: DataContract) -> dict[str, pa.DataType]:
+    for spec in contract.features:
+        file.require(spec.name, f"{spec.type.value} feature")
+    return {
+        spec.name: pa.float64() if spec.type is FeatureType.NUMERIC else pa.string()
+        for spec in contract.features
+    }
+
+
+def _features(file: DataFile, contract: DataContract, found: pa.Table) -> Float32Array:
+    """Convert feature by feature; stored column by column, as binning reads it."""
+    values = np.empty((len(contract.features), found.num_rows), dtype=np.float32)
+    for index, spec in enumerate(contract.features):
+        convert = numeric_feature if spec.type is FeatureType.NUMERIC else categorical_feature
+        values[index] = convert(file, spec, found[spec.name])
+    return values.T
+
+
+def _weights(file: DataFile, contract: DataContract, found: pa.Table) -> Float32Array | None:
+    if contract.weight is None:
+        return None
+    return weights(file, contract.weight, found[contract.weight], max_weight=contract.max_weight)
+
+
+def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:
+    """Pick the contract's features, in its order."""
+    indices = [built.names.index(spec.name) for spec in contract.features]
+    if indices == list(range(len(built.names))):
+        return built.values
+    return np.ascontiguousarray(built.values.T[indices]).T
+
+
+def _warnings(file: DataFile, table: TrainingTable) -> tuple[str, ...]:
+    found = []
+    classes = np.unique(table.labels)
+    if len(classes) == 1:
+        found.append(
+            f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
+            "class, training goes on with the others'"
+        )
+    empty = [
+        name
+        for index, name in enumerate(table.schema.names)
+        if np.isnan(table.features[:, index]).all()
+    ]
+    if empty:
+        found.append(f"{file.path}: no row has a value in {shown(', '.join(empty))}")
+    for text in found:
+        _log.warning("%s", text)
+    return tuple(found)

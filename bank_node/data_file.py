@@ -1,0 +1,221 @@
+"""A bank's data file, CSV or Parquet, read as typed columns; faults are named to the cell.
+
+CSV: UTF-8, comma, one header line. An empty field is a missing value; in number columns so are
+``NaN``, ``nan``, ``NA``, ``N/A``, ``null`` and ``NULL``. Rows are counted from 1 without the
+header, lines from 1 with it.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from fraudfed.errors import DataError
+
+__all__ = ["DataFile", "shown"]
+
+_CSV = ".csv"
+_PARQUET = (".parquet", ".pq")
+_MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null", "NULL")
+#: Longest piece of a bank's own value that an error message repeats.
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file whose header has been read.
+
+    Attributes
+    ----------
+    path : Path
+    is_csv : bool
+    columns : tuple of str
+        All columns of the file, in its order.
+    """
+
+    path: Path
+    is_csv: bool
+    columns: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> "DataFile":
+        """Read the header.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, empty, of another kind, or has no readable header.
+        """
+        if not path.is_file():
+            found = "a directory" if path.is_dir() else "no such file"
+            raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
+        suffix = path.suffix.lower()
+        if suffix != _CSV and suffix not in _PARQUET:
+            raise DataError(
+                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet; "
+                "convert or rename the file"
+            )
+        try:
+            if path.stat().st_size == 0:
+                raise DataError(f"{path}: the file is empty, expected a header and rows")
+            columns = _csv_header(path) if suffix == _CSV else _parquet_header(path)
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
+            ) from error
+        return cls(path, suffix == _CSV, columns)
+
+    def require(self, name: str, purpose: str) -> None:
+        """Raise DataError unless the column is there exactly once."""
+        count = self.columns.count(name)
+        if count == 1:
+            return
+        if count > 1:
+            raise DataError(
+                f"{self.path}: column {name!r} occurs {count} times, expected once; "
+                "rename or drop the others"
+            )
+        raise DataError(
+            f"{self.path}: column {name!r} ({purpose}) is missing; the file has "
+            f"{shown(', '.join(self.columns))}: add or rename the column"
+        )
+
+    def read(self, columns: Mapping[str, pa.DataType]) -> pa.Table:
+        """Read some columns.
+
+        Parameters
+        ----------
+        columns : mapping of column name to Arrow type
+            How a CSV column is parsed, ``float64`` or ``string``. Parquet columns keep the type
+            that the file gives them.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, a row is cut off, or a value cannot be parsed.
+        """
+        try:
+            if not self.is_csv:
+                with pa_parquet.ParquetFile(self.path) as file:
+                    return file.read(columns=list(columns))
+            return pa_csv.read_csv(
+                self.path,
+                # Quoted fields may hold line ends, in names of merchants for example.
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    include_columns=list(columns),
+                    column_types=dict(columns),
+                    null_values=list(_MISSING_NUMBERS),
+                    strings_can_be_null=False,
+                ),
+            )
+        except (pa.ArrowException, OSError) as error:
+            if self.is_csv:
+                self._raise_first_csv_fault(columns)
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{self.path}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
+                f"({shown(reason)}); the file is damaged or cut off"
+            ) from error
+
+    def place(self, row: int) -> str:
+        """Say where a row is: ``row 7 (line 8)`` in CSV, ``row 7`` in Parquet.
+
+        Parameters
+        ----------
+        row : int
+            Counted from 0.
+        """
+        if self.is_csv:
+            for number, (line, _) in enumerate(self._csv_rows()):
+                if number == row:
+                    return f"row {row + 1} (line {line})"
+        return f"row {row + 1}"
+
+    def _raise_first_csv_fault(self, columns: Mapping[str, pa.DataType]) -> None:
+        """Find what the fast reader stumbled over; returns if there is nothing to find."""
+        numeric = [
+            (self.columns.index(name), name)
+            for name, kind in columns.items()
+            if pa.types.is_floating(kind)
+        ]
+        try:
+            for number, (line, fields) in enumerate(self._csv_rows(), start=1):
+                where = f"{self.path}: row {number} (line {line})"
+                if len(fields) != len(self.columns):
+                    raise DataError(
+                        f"{where}: {len(fields)} fields, expected {len(self.columns)} as in the "
+                        "header; the row is cut off or a comma is not quoted"
+                    )
+                for index, name in numeric:
+                    if not _is_number(fields[index]):
+                        raise DataError(
+                            f"{where}, column {name!r}: got {shown(repr(fields[index]))}, expected "
+                            "a number or nothing (missing); correct the value"
+                        )
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}: byte {error.object[error.start]:#04x} is not UTF-8; save the file "
+                "as UTF-8"
+            ) from None
+        except csv.Error as error:
+            raise DataError(f"{self.path}: not readable as CSV ({error}); mend the file") from None
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield first line number and fields of every data row; blank lines are none."""
+        with self.path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            header_seen = False
+            line = 1
+            for fields in reader:
+                if fields and header_seen:
+                    yield line, fields
+                header_seen = header_seen or bool(fields)
+                line = reader.line_num + 1
+
+
+def shown(text: str) -> str:
+    """Shorten a piece of data for a message."""
+    one_line = " ".join(text.split())
+    if len(one_line) <= _SHOWN_CHARACTERS:
+        return one_line
+    return one_line[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def _csv_header(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = next((fields for fields in csv.reader(stream, strict=True) if fields), None)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: the header cannot be read as UTF-8 CSV ({shown(str(error))}); is it a CSV "
+            "file?"
+        ) from None
+    if header is None:
+        raise DataError(f"{path}: the file is empty, expected a header and rows")
+    return tuple(header)
+
+
+def _parquet_header(path: Path) -> tuple[str, ...]:
+    try:
+        with pa_parquet.ParquetFile(path) as file:
+            return tuple(file.schema_arrow.names)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({shown(str(error))}); the file is damaged or cut "
+            "off"
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    if text in _MISSING_NUMBERS:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text

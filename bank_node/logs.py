@@ -1,0 +1,70 @@
+"""Logging of the bank node: text or one JSON object per line, on stderr, with run and round.
+
+No record ever holds a token, a key, or a value of a row: errors about rows go to the terminal of
+the bank, not to the log.
+"""
+
+import logging
+import sys
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter
+from rich.console import Console
+from rich.logging import RichHandler
+
+__all__ = ["LOG_LEVELS", "ROUND", "RUN", "configure_logging", "stderr_console"]
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+#: Run and round that the program works on; every record carries them.
+RUN: ContextVar[str | None] = ContextVar("run", default=None)
+ROUND: ContextVar[int | None] = ContextVar("round", default=None)
+
+_PROGRAM_LOGGERS = ("bank_node", "fraudfed")
+
+
+class _ContextFilter(logging.Filter):
+    """Adds run and round to a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep every record."""
+        record.run = RUN.get()
+        record.round = ROUND.get()
+        return True
+
+
+def stderr_console() -> Console:
+    """Return the console that log and progress bar share, so that they do not overwrite."""
+    return Console(stderr=True, highlight=False)
+
+
+def configure_logging(*, log_format: str, level: str, console: Console) -> None:
+    """Send the program's records to stderr.
+
+    Parameters
+    ----------
+    log_format : {"text", "json"}
+    level : one of ``LOG_LEVELS``
+    console : Console
+        Used for text when stderr is a terminal.
+    """
+    handler: logging.Handler
+    if log_format == "json":
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(
+            JsonFormatter(
+                "%(asctime)s %(levelname)s %(name)s %(message)s %(run)s %(round)s",
+                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            )
+        )
+    elif console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(_ContextFilter())
+    for name in _PROGRAM_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level.upper())
+        logger.propagate = False

@@ -1,0 +1,60 @@
+"""How long to go on when the aggregator does not answer: exponential backoff with full jitter.
+
+The delays are drawn uniformly from [0, min(cap, base * 2^attempt)] ("full jitter", M. Brooker,
+"Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that banks that lost the same
+aggregator do not come back all at once.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["ONE_SHOT_PATIENCE_SECONDS", "TRAINING_PATIENCE_SECONDS", "Retry", "RetryPolicy"]
+
+#: A person waits at the terminal.
+ONE_SHOT_PATIENCE_SECONDS = 10.0
+#: Long enough for an aggregator to be restarted under a run.
+TRAINING_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Total patience and the growth of the delays, in seconds."""
+
+    patience_seconds: float = ONE_SHOT_PATIENCE_SECONDS
+    base_seconds: float = 0.1
+    cap_seconds: float = 5.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def start(self) -> "Retry":
+        """Begin counting for one request."""
+        return Retry(self, self.clock())
+
+
+@dataclass
+class Retry:
+    """Attempts of one request so far."""
+
+    policy: RetryPolicy
+    started: float
+    attempts: int = 0
+    # Jitter decides only when a request is sent, never what: no seed is needed.
+    _random: random.Random = field(default_factory=random.SystemRandom)
+
+    def again(self, *, at_least_seconds: float = 0.0) -> bool:
+        """Sleep and return True, or return False when the patience is used up."""
+        policy = self.policy
+        limit = min(policy.cap_seconds, policy.base_seconds * 2.0**self.attempts)
+        delay = max(at_least_seconds, self._random.uniform(0.0, limit))
+        self.attempts += 1
+        if self.elapsed_seconds + delay > policy.patience_seconds:
+            return False
+        policy.sleep(delay)
+        return True
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since the first attempt."""
+        return self.policy.clock() - self.started

@@ -1,0 +1,229 @@
+"""A real aggregator process, keys, and small data for the tests of the bank node."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from bank_node.client import AggregatorClient
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.wire.messages import (
+    DataContract,
+    FeatureSpec,
+    FeatureType,
+    PublicKeyMessage,
+    RunCreated,
+    RunSpec,
+    RunStatus,
+    parse,
+)
+
+BIN = Path(sys.executable).parent
+#: As the demo does: many processes share the machine's cores.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """A running ``aggregator serve``."""
+
+    url: str
+    operator_token: str
+
+    def create_run(self, spec: RunSpec) -> str:
+        answer = httpx.post(
+            f"{self.url}/v1/runs",
+            content=spec.model_dump_json(),
+            headers={
+                "Authorization": f"Bearer {self.operator_token}",
+                "Content-Type": "application/json",
+            },
+            trust_env=False,
+        )
+        assert answer.status_code == 201, answer.text
+        return parse(RunCreated, answer.content, source="test").run_id
+
+    def status(self, run_id: str) -> RunStatus:
+        answer = httpx.get(
+            f"{self.url}/v1/runs/{run_id}",
+            headers={"Authorization": f"Bearer {self.operator_token}"},
+            trust_env=False,
+        )
+        return parse(RunStatus, answer.content, source="test")
+
+    def members(self, run_id: str, names: tuple[str, ...]) -> dict[str, AggregatorClient]:
+        """Register banks and join them; every name may be used once per aggregator."""
+        clients = {}
+        for name in names:
+            with AggregatorClient(self.url) as anonymous:
+                token = anonymous.register(name).token
+            clients[name] = AggregatorClient(self.url, token=token)
+            clients[name].join(run_id)
+        return clients
+
+
+@pytest.fixture(scope="session")
+def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aggregator]:
+    state = tmp_path_factory.mktemp("aggregator") / "state"
+    program = str(BIN / "aggregator")
+    subprocess.run(
+        [program, "init", "--state", str(state)], check=True, env=ENVIRONMENT, capture_output=True
+    )
+    with (state.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(program, "--quiet", "serve", "--state", str(state), "--port", "0"),
+                "--insecure-allow-small-keys",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=ENVIRONMENT,
+            text=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "listening on" in line, (state.parent / "log").read_text()
+        yield Aggregator(line.split()[-1], (state / "operator.token").read_text().strip())
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def small_package() -> KeyPackage:
+    """Make a key that protects nothing, for tests that call Python directly."""
+    return KeyPackage.generate(256, insecure_allow_small_key=True)
+
+
+@pytest.fixture(scope="session")
+def key_package() -> KeyPackage:
+    """Make the smallest key that the programs accept."""
+    return KeyPackage.generate(2048)
+
+
+@pytest.fixture(scope="session")
+def key_file(key_package: KeyPackage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "consortium.key"
+    key_package.save(path)
+    return path
+
+
+CONTRACT = DataContract(
+    kind="table",
+    label="label",
+    features=(
+        FeatureSpec(name="amount"),
+        FeatureSpec(name="age", nullable=False),
+        FeatureSpec(name="channel", type=FeatureType.CATEGORICAL, categories=("pos", "web")),
+    ),
+)
+
+
+@pytest.fixture
+def contract() -> DataContract:
+    return CONTRACT
+
+
+MakeSpec = Callable[..., RunSpec]
+
+
+@pytest.fixture
+def make_spec() -> MakeSpec:
+    def make(package: KeyPackage, **changes: Any) -> RunSpec:
+        settings: dict[str, Any] = {
+            "name": "test",
+            "cohort_size": 3,
+            "parameters": {"num_boost_round": 2, "max_depth": 2, "max_bin": 8},
+            "contract": CONTRACT,
+            "public_key": PublicKeyMessage.model_validate(package.public_key.to_hex()),
+        }
+        return RunSpec(**{**settings, **changes})
+
+    return make
+
+
+MakeRows = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def make_rows() -> MakeRows:
+    def make(seed: int = 0, n_rows: int = 60) -> pd.DataFrame:
+        """Rows that meet ``CONTRACT``; large amounts on the web are fraud more often."""
+        rng = np.random.default_rng(seed)
+        amount = rng.lognormal(3, 1, n_rows).round(2)
+        channel = rng.choice(["pos", "web"], n_rows)
+        risk = (amount > 20) * 0.4 + (channel == "web") * 0.3
+        label = (rng.random(n_rows) < risk).astype(np.int64)
+        label[:2] = (0, 1)
+        amount[5] = np.nan
+        return pd.DataFrame(
+            {
+                "amount": amount,
+                "age": rng.integers(18, 90, n_rows),
+                "channel": channel,
+                "label": label,
+                "note": "not used",
+            }
+        )
+
+    return make
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """Return the one error line."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+def start_bank(*arguments: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(BIN / "bank-node"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", seconds: float = 120) -> Finished:
+    out, err = process.communicate(timeout=seconds)
+    return Finished(process.returncode, out, err)
+
+
+@pytest.fixture
+def run_bank(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run the command in this process: the same ``main``, without a second of imports each."""
+    from bank_node.cli import main
+
+    def run(*arguments: str | Path) -> Finished:
+        previous = sys.argv
+        sys.argv = ["bank-node", *map(str, arguments)]
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                main()
+        finally:
+            sys.argv = previous
+        out, err = capfd.readouterr()
+        code = stopped.value.code
+        return Finished(code if isinstance(code, int) else 0, out, err)
+
+    return run

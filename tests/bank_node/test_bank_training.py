@@ -1,0 +1,280 @@
+"""Banks as real processes train over a real aggregator, and fail together."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ENVIRONMENT, finish, start_bank
+
+from bank_node.client import AggregatorClient
+from bank_node.data_contract import load_training_rows
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.train import train
+from fraudfed.communicator import SoloCommunicator
+from fraudfed.wire.messages import RunState
+
+pytestmark = pytest.mark.e2e
+
+
+class Banks:
+    """State directories of the members of one run."""
+
+    def __init__(self, root: Path, run_bank, aggregator, key_file: Path, run_id: str) -> None:
+        self.root, self.run_id, self.aggregator = root, run_id, aggregator
+        tag = uuid.uuid4().hex[:8]
+        self.names = [f"{letter}-{tag}" for letter in "abc"]
+        for name in self.names:
+            made = run_bank(
+                *("init", "--state", self.state(name), "--name", name),
+                *("--key-package", key_file),
+            )
+            assert made.code == 0, made.err
+        for name in self.names:
+            joined = run_bank(
+                *("join", "--state", self.state(name), "--aggregator", aggregator.url),
+                *("--run", run_id),
+            )
+            assert joined.code == 0, joined.err
+
+    def state(self, name: str) -> Path:
+        return self.root / name
+
+    def train(self, name: str, data: Path, *options: str) -> "subprocess.Popen[str]":
+        return start_bank(
+            *("--quiet", "--log-format", "json", "train"),
+            *("--state", self.state(name), "--data", data, *options),
+        )
+
+    def record(self, name: str) -> dict:
+        return json.loads((self.state(name) / "runs" / self.run_id / "record.json").read_text())
+
+
+@pytest.fixture
+def make_banks(tmp_path, run_bank, aggregator, key_file, key_package, make_spec):
+    def make(**changes) -> Banks:
+        run_id = aggregator.create_run(make_spec(key_package, **changes))
+        return Banks(tmp_path, run_bank, aggregator, key_file, run_id)
+
+    return make
+
+
+@pytest.fixture
+def files(tmp_path: Path, make_rows) -> list[Path]:
+    """One file for each bank, of different sizes and formats."""
+    paths = [tmp_path / "a.csv", tmp_path / "b.parquet", tmp_path / "c.csv"]
+    for seed, path in enumerate(paths):
+        rows = make_rows(seed, n_rows=40 + 30 * seed)
+        if path.suffix == ".csv":
+            rows.to_csv(path, index=False)
+        else:
+            rows.to_parquet(path)
+    return paths
+
+
+def wait_until_round(aggregator, run_id: str, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while aggregator.status(run_id).round_number < number:
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.05)
+
+
+def test_three_processes_end_with_the_model_of_the_pooled_table(
+    make_banks, files, run_bank, contract, make_rows, tmp_path
+) -> None:
+    parameters = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8, "early_stopping_rounds": 2}
+    banks = make_banks(parameters=parameters)
+    processes = [banks.train(name, path) for name, path in zip(banks.names, files, strict=True)]
+    ended = [finish(process) for process in processes]
+    assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
+    assert [end.out for end in ended] == ["", "", ""], "--quiet prints nothing"
+
+    status = banks.aggregator.status(banks.run_id)
+    assert status.state is RunState.FINISHED
+    models = {
+        (banks.state(name) / "runs" / banks.run_id / "model.json").read_bytes()
+        for name in banks.names
+    }
+    assert len(models) == 1
+    model = models.pop()
+    assert hashlib.sha256(model).hexdigest() == status.model_sha256
+
+    # The pooled rows on one machine give the same bytes.
+    pooled = tmp_path / "pooled.parquet"
+    pd.concat([make_rows(seed, n_rows=40 + 30 * seed) for seed in range(3)]).to_parquet(pooled)
+    from bank_node.validation import split_validation
+
+    table, validation = split_validation(load_training_rows(pooled, contract).table, seed=0)
+    params = BoosterParams.parse(parameters)
+    solo = train(params, table, SoloCommunicator(), validation=validation)
+    assert solo.model.to_json() == model
+
+    records = [banks.record(name) for name in banks.names]
+    for record in records:
+        assert record["model_sha256"] == status.model_sha256
+        assert record["key_bits"] == 2048
+        assert record["rounds"] == status.round_number
+        assert record["history"] == records[0]["history"]
+        assert {"logloss"} == set(record["history"][0]["metrics"])
+        assert {"histogram", "encrypt", "sum", "open", "wait"} <= set(record["wall_seconds"])
+    assert sum(record["ciphertexts"] for record in records) == status.ciphertexts
+    assert sum(record["bytes_sent"] for record in records) == status.bytes_received
+
+    # JSON logs: one object per line, with run and round; one line for each tree.
+    lines = [json.loads(line) for line in ended[0].err.splitlines()]
+    assert {line["run"] for line in lines} >= {banks.run_id}
+    trees = [line for line in lines if line["message"] == "tree finished"]
+    assert [line["tree"] for line in trees] == list(range(len(records[0]["history"])))
+    assert all(line["round"] > 0 for line in trees)
+
+    # A finished run is not trained again.
+    again = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
+    assert again.code == 0
+    assert status.model_sha256 in again.out
+
+    # Scores are xgboost's own, computed in another process that knows nothing of fraudfed.
+    name = banks.names[0]
+    out = tmp_path / "scores.csv"
+    scored = run_bank("score", "--state", banks.state(name), "--data", files[0], "--out", out)
+    assert scored.code == 0, scored.err
+    script = """
+import sys, numpy as np, pandas as pd, xgboost
+rows = pd.read_csv(sys.argv[2])[["amount", "age", "channel"]]
+rows["channel"] = pd.Categorical(rows["channel"], categories=["pos", "web"])
+rows["channel"] = rows["channel"].cat.codes.astype(float)
+booster = xgboost.Booster()
+booster.load_model(sys.argv[1])
+matrix = xgboost.DMatrix(rows.to_numpy(np.float32), feature_names=list(rows.columns),
+                         feature_types=["q", "q", "c"], enable_categorical=True)
+print(" ".join(map(str, booster.predict(matrix))))
+"""
+    model_file = banks.state(name) / "runs" / banks.run_id / "model.json"
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(model_file), str(files[0])],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT,
+    )
+    expected = np.array(answer.stdout.split(), dtype=np.float32)
+    found = pd.read_csv(out)
+    assert list(found.columns) == ["row", "score"]
+    np.testing.assert_array_equal(found["score"].to_numpy(np.float32), expected)
+    assert len(np.unique(expected)) > 1
+
+
+def test_data_that_break_the_contract_stop_the_others_with_the_class_only(
+    make_banks, files, make_rows
+) -> None:
+    banks = make_banks()
+    rows = make_rows(7)
+    rows["age"] = rows["age"].astype(float)
+    rows.loc[3, "age"] = 123456789e40
+    rows.to_csv(files[2], index=False)
+    processes = [banks.train(name, path) for name, path in zip(banks.names, files, strict=True)]
+    ended = [finish(process, 60) for process in processes]
+    assert [end.code for end in ended] == [11, 11, 3]
+    assert "row 4 (line 5), column 'age'" in ended[2].error()
+    for end in ended[:2]:
+        assert f"{banks.names[2]}: DataError" in end.error()
+        assert "age" not in end.error(), "the cause holds nothing of the other bank's rows"
+        assert "1234" not in end.err
+
+
+def test_ctrl_c_at_one_bank_ends_the_run_at_the_others(make_banks, files) -> None:
+    banks = make_banks(parameters={"num_boost_round": 500, "max_depth": 3})
+    processes = [banks.train(name, path) for name, path in zip(banks.names, files, strict=True)]
+    wait_until_round(banks.aggregator, banks.run_id, 3)
+    processes[1].send_signal(signal.SIGINT)
+    ended = [finish(process, 60) for process in processes]
+    assert [end.code for end in ended] == [11, 130, 11]
+    assert f"{banks.names[1]}: stopped by its operator" in ended[0].error()
+    for name in banks.names:
+        assert not (banks.state(name) / "runs" / banks.run_id / "model.json").exists()
+
+
+def test_a_killed_bank_is_named_by_the_timeout_of_the_others(make_banks, files) -> None:
+    banks = make_banks(parameters={"num_boost_round": 500, "max_depth": 3})
+    processes = [
+        banks.train(name, path, "--round-timeout", "3")
+        for name, path in zip(banks.names, files, strict=True)
+    ]
+    wait_until_round(banks.aggregator, banks.run_id, 3)
+    processes[0].kill()
+    ended = [finish(process, 60) for process in processes]
+    assert ended[0].code == -signal.SIGKILL
+    # The first to give up tells the other.
+    assert {ended[1].code, ended[2].code} <= {9, 11}
+    assert all("of all 3 banks were not complete after 3 s" in end.error() for end in ended[1:])
+
+    # Started again, it says that it cannot catch up.
+    again = finish(banks.train(banks.names[0], files[0]), 60)
+    assert again.code == 11
+    assert "not complete" in again.error()
+
+
+def test_a_bank_that_missed_the_start_does_not_take_part(make_banks, files, run_bank) -> None:
+    banks = make_banks(parameters={"num_boost_round": 500, "max_depth": 3})
+    processes = [
+        banks.train(name, path, "--round-timeout", "60")
+        for name, path in zip(banks.names, files, strict=True)
+    ]
+    wait_until_round(banks.aggregator, banks.run_id, 3)
+    processes[0].kill()
+    processes[0].communicate()
+    again = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
+    assert again.code == 8
+    assert "cannot catch up" in again.error()
+    ended = [finish(process, 60) for process in processes[1:]]
+    assert [end.code for end in ended] == [11, 11]
+    assert all("cannot catch up" in end.error() for end in ended)
+
+
+def test_a_changed_run_description_is_refused(make_banks, files, run_bank) -> None:
+    banks = make_banks()
+    path = banks.state(banks.names[0]) / "runs" / banks.run_id / "run.json"
+    pinned = json.loads(path.read_text())
+    pinned["spec"]["parameters"]["max_depth"] = 6
+    path.write_text(json.dumps(pinned))
+    ended = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
+    assert ended.code == 8
+    assert "changed parameters" in ended.error()
+
+
+def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> None:
+    banks = make_banks()
+    first = banks.train(banks.names[0], files[0])
+    deadline = time.monotonic() + 30
+    while banks.aggregator.status(banks.run_id).ciphertexts == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
+    assert second.code == 5
+    assert "another bank-node process" in second.error()
+    assert banks.aggregator.status(banks.run_id).state is RunState.TRAINING
+    first.send_signal(signal.SIGTERM)
+    assert finish(first, 30).code == 143
+    assert "stopped by its operator" in str(banks.aggregator.status(banks.run_id).failure)
+
+
+def test_train_waits_for_the_cohort_and_gives_up_when_told(
+    aggregator, make_spec, key_package, key_file, tmp_path, files, run_bank
+) -> None:
+    run_id = aggregator.create_run(make_spec(key_package))
+    state = tmp_path / "lonely"
+    name = f"lonely-{uuid.uuid4().hex[:8]}"
+    run_bank("init", "--state", state, "--name", name, "--key-package", key_file)
+    run_bank("join", "--state", state, "--aggregator", aggregator.url, "--run", run_id)
+    ended = run_bank("train", "--state", state, "--data", files[0], "--cohort-timeout", "0.5")
+    assert ended.code == 10
+    assert f"1 of 3 banks ({name}) joined within 0.5 s" in ended.error()
+    # The run is still open: the bank may come back.
+    assert aggregator.status(run_id).state is RunState.OPEN
+    with AggregatorClient(aggregator.url) as client:
+        assert client.health().status == "ok"
