@@ -14,7 +14,7 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, build_features, check_transactions, contract_features
-from fraudfed.features.build import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.features.build import FeatureTable
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 from fraudfed.wire.messages import DataContract, FeatureType
 
@@ -179,17 +179,16 @@ def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
     built, found = _build(file, contract, extra=extra, with_labels=True)
-    until = contract.train_until
-    chosen = built.rows_between(
+    chosen = built.training_rows(
         start=contract.train_from,
-        stop=until,
-        labels_before=LABEL_NOT_KNOWN if until is None else until,
+        until=contract.train_until,
+        label_delay_seconds=contract.label_delay_seconds,
     )
     if not chosen.any():
         raise DataError(
-            f"{file.path}: none of {built.n_rows} rows has event_time in "
-            f"[{contract.train_from}, {until}) with its label known before the end, expected at "
-            "least one; give the data of the training window"
+            f"{file.path}: none of {built.n_rows} rows lies in the training window, event_time "
+            f"from {contract.train_from} until {contract.train_until} less the label delay of "
+            f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
     row_weights = _weights(file, contract, found)
     used = built.take(chosen)

@@ -61,7 +61,7 @@ _FILES = ("summary.json", "report.html", "model.json")
     show_default=True,
     help="Size of the Paillier modulus.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of data and random split.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of data and random split.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Aggregator's port; 0: a free one."
 )

@@ -123,7 +123,7 @@ def open_transactions(directory: Path) -> DemoData:
 
     def load(bank: BankSource) -> BankRows:
         built = build_features(_read(bank.train_file), label_delay_seconds=delay)
-        train = built.rows_between(start=None, stop=split_time, labels_before=split_time)
+        train = built.training_rows(start=None, until=split_time, label_delay_seconds=delay)
         test = built.rows_between(start=split_time, stop=None)
         return BankRows(
             train=built.take(train).training_table(),

@@ -104,8 +104,8 @@ class DataContract(Message):
     train_from: int | None = None
     """``transactions`` only: first event time used for training."""
     train_until: int | None = None
-    """``transactions`` only: event times from here on are not used; a label counts only if it was
-    known before this time."""
+    """``transactions`` only: the model knows what was known before this time. An event is trained
+    on if it lies at least the label delay before it, and its label was known before it."""
     label_delay_seconds: Annotated[int, Field(ge=0)] = 0
     """``transactions`` only: fraud-rate features look back from event time minus this delay."""
 
