@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 
 from aggregator import problems
 from aggregator.api import banks, health, models, rounds, runs
-from aggregator.api.endpoint import Endpoint, Services
+from aggregator.api.endpoint import Endpoint, RoundNumberConverter, Services
 from aggregator.config import ServiceConfig
 from aggregator.openapi import openapi_document
 from aggregator.run_service import RunService
@@ -46,6 +46,7 @@ def create_app(config: ServiceConfig, store: Store, waiters: Waiters) -> Flask:
     app = Flask("aggregator", static_folder=None)
     # Flask would turn //v1/runs into a redirect; an address is right or unknown.
     app.url_map.merge_slashes = False
+    app.url_map.converters["round"] = RoundNumberConverter
     app.extensions["fraudfed"] = Services(
         config=config,
         runs=RunService(store, waiters, insecure_allow_small_keys=config.insecure_allow_small_keys),

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from aggregator.api.endpoint import Access, Endpoint
+from aggregator.api.endpoint import MAX_ROUND_NUMBER, Access, Endpoint
 from aggregator.problems import MEDIA_TYPE, problem_type
 from fraudfed import __version__
 from fraudfed.errors import (
@@ -24,7 +24,10 @@ from fraudfed.wire.messages import FrameHeader, Message, Problem
 __all__ = ["openapi_document"]
 
 _REFERENCE = "#/components/schemas/{model}"
-_CONVERTERS = {"int": {"type": "integer", "minimum": 0}, "": {"type": "string"}}
+_CONVERTERS = {
+    "round": {"type": "integer", "minimum": 0, "maximum": MAX_ROUND_NUMBER},
+    "": {"type": "string"},
+}
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _DESCRIPTION = """\
 Banks train one model over an encrypted sum; this service multiplies their ciphertexts and keeps

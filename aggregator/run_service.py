@@ -109,7 +109,9 @@ class RunService:
 
     def abort(self, run_id: str, caller: Principal, reason: str) -> RunStatus:
         """End a run without a model."""
-        self._change(run_id, None, machine.Abort(caller.bank, reason))
+        # One line, because it becomes part of one-line errors and log lines everywhere.
+        event = machine.Abort(caller.bank, " ".join(reason.split()))
+        self._change(run_id, None, event)
         return self._store.status(run_id)
 
     def rounds(self, run_id: str, caller: Principal, *, start: int, limit: int) -> RoundList:

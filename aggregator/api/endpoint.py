@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
+from werkzeug.routing import IntegerConverter, Map
 
 from aggregator.auth import Principal, authenticate
 from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
@@ -23,12 +24,14 @@ from fraudfed.wire.messages import Message, parse
 __all__ = [
     "BINARY",
     "JSON",
+    "MAX_ROUND_NUMBER",
     "Access",
     "Binary",
     "Endpoint",
     "Endpoints",
     "Query",
     "Result",
+    "RoundNumberConverter",
     "Services",
     "WaitQuery",
     "services",
@@ -36,6 +39,9 @@ __all__ = [
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+
+#: Far above any run's rounds, and within every database's integers.
+MAX_ROUND_NUMBER = 2**31 - 1
 
 
 class Access(Enum):
@@ -54,6 +60,13 @@ class Binary:
     data: bytes
     media_type: str = BINARY
     etag: str | None = None
+
+
+class RoundNumberConverter(IntegerConverter):
+    """A round number in an address; what is too large for the database is no such address."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map, max=MAX_ROUND_NUMBER)
 
 
 #: What a view returns: a message, bytes, or None for "204, nothing yet".

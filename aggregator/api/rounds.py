@@ -23,7 +23,7 @@ class ProductQuery(WaitQuery):
 
 @endpoints.add(
     method="POST",
-    rule="/runs/<run_id>/rounds/<int:number>/contributions",
+    rule="/runs/<run_id>/rounds/<round:number>/contributions",
     summary="Contribute ciphertexts to the open round; the same bytes again change nothing.",
     access=Access.BANK,
     reads=BINARY,
@@ -37,7 +37,7 @@ def contribute(caller: Principal, run_id: str, number: int, body: bytes) -> Roun
 
 @endpoints.add(
     method="GET",
-    rule="/runs/<run_id>/rounds/<int:number>/product",
+    rule="/runs/<run_id>/rounds/<round:number>/product",
     summary="One shard of the product of all contributions, as a frame.",
     access=Access.BANK,
     query=ProductQuery,
@@ -55,7 +55,7 @@ def product(caller: Principal, run_id: str, number: int, query: ProductQuery) ->
 
 @endpoints.add(
     method="POST",
-    rule="/runs/<run_id>/rounds/<int:number>/openings",
+    rule="/runs/<run_id>/rounds/<round:number>/openings",
     summary="Send the sealed opening of one's own shard; the same bytes again change nothing.",
     access=Access.BANK,
     reads=BINARY,
@@ -69,7 +69,7 @@ def send_opening(caller: Principal, run_id: str, number: int, body: bytes) -> Ro
 
 @endpoints.add(
     method="GET",
-    rule="/runs/<run_id>/rounds/<int:number>/openings",
+    rule="/runs/<run_id>/rounds/<round:number>/openings",
     summary="All openings in shard order: frames, each preceded by its length in 8 bytes.",
     access=Access.BANK,
     query=WaitQuery,

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from aggregator.api.endpoint import Access, Endpoints, Query, WaitQuery, services
+from aggregator.api.endpoint import MAX_ROUND_NUMBER, Access, Endpoints, Query, WaitQuery, services
 from aggregator.auth import Principal
 from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import (
@@ -31,7 +31,7 @@ class StatusQuery(WaitQuery):
 class RoundsQuery(Query):
     """Query of the rounds on record."""
 
-    start: int = Field(default=0, ge=0, description="First round.")
+    start: int = Field(default=0, ge=0, le=MAX_ROUND_NUMBER, description="First round.")
     limit: int = Field(default=1000, ge=1, le=1000, description="Most rounds in one answer.")
 
 

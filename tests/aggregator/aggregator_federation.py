@@ -1,0 +1,269 @@
+"""Banks that make real ciphertexts with a small insecure key, and ways to call the service."""
+
+import hashlib
+import json as json_module
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+from gmpy2 import mpz
+from phe import paillier
+
+from fraudfed.paillier.keys import PublicKey
+from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.wire import frames
+from fraudfed.wire.messages import FrameHeader, FrameKind
+
+CONTEXT = hashlib.sha256(b"context").hexdigest()
+MODEL = b'{"learner": {}}'
+MODEL_SHA256 = hashlib.sha256(MODEL).hexdigest()
+
+#: An HTTP call: method, address below the server, keyword arguments -> status, headers, body.
+Call = Callable[..., "Answer"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of either the Flask test client or a real server."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json_module.loads(self.body)
+
+    def problem(self) -> tuple[int, str]:
+        """Return status and slug of a problem document."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        document = self.json()
+        assert document["status"] == self.status
+        assert "\n" not in document["detail"]
+        return self.status, document["type"].removeprefix("urn:fraudfed:problem:")
+
+
+@dataclass(frozen=True)
+class TestKey:
+    """A Paillier key far too small to be secure, made with phe."""
+
+    __test__ = False
+
+    public: PublicKey
+    phe_public: paillier.PaillierPublicKey
+    phe_private: paillier.PaillierPrivateKey
+
+    def encrypt(self, values: list[int]) -> CiphertextVector:
+        return CiphertextVector.of_integers(
+            self.public, [mpz(self.phe_public.raw_encrypt(value)) for value in values]
+        )
+
+    def decrypt(self, vector: CiphertextVector) -> list[int]:
+        return [int(self.phe_private.raw_decrypt(int(c))) for c in vector.integers()]
+
+
+def make_spec(key: TestKey, *, cohort_size: int = 3) -> dict[str, Any]:
+    return {
+        "name": "test run",
+        "cohort_size": cohort_size,
+        "parameters": {"eta": 0.3},
+        "contract": {"kind": "table", "features": [{"name": "f0"}]},
+        "public_key": key.public.to_hex(),
+    }
+
+
+@dataclass
+class FakeBank:
+    """A bank that does its part of the protocol over any transport."""
+
+    name: str
+    token: str
+    call: Call
+    key: TestKey
+    run_id: str = ""
+    sent: dict[int, bytes] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, **options: Any) -> Answer:
+        return self.call(method, path, token=self.token, **options)
+
+    def run_request(self, method: str, path: str, **options: Any) -> Answer:
+        return self.request(method, f"/v1/runs/{self.run_id}{path}", **options)
+
+    def join(self, run_id: str) -> Answer:
+        self.run_id = run_id
+        return self.run_request("POST", "/members")
+
+    def contribution(
+        self, number: int, values: list[int], *, label: str = "hist", context: str = CONTEXT
+    ) -> bytes:
+        vector = self.key.encrypt(values)
+        header = FrameHeader(
+            kind=FrameKind.CONTRIBUTION,
+            run_id=self.run_id,
+            round_number=number,
+            label=label,
+            context=context,
+            bank=self.name,
+            count=len(values),
+            item_bytes=self.key.public.ciphertext_bytes,
+        )
+        return frames.encode(header, vector.data)
+
+    def contribute(self, number: int, values: list[int], **options: Any) -> Answer:
+        self.sent[number] = self.contribution(number, values, **options)
+        return self.post_contribution(number, self.sent[number])
+
+    def post_contribution(self, number: int, body: bytes) -> Answer:
+        return self.run_request("POST", f"/rounds/{number}/contributions", body=body)
+
+    def product(self, number: int, shard: int, *, wait: float = 0) -> Answer:
+        return self.run_request("GET", f"/rounds/{number}/product?shard={shard}&wait={wait}")
+
+    def opening(
+        self,
+        number: int,
+        shard: int,
+        count: int,
+        *,
+        label: str = "hist",
+        context: str = CONTEXT,
+        box: bytes | None = None,
+    ) -> bytes:
+        header = FrameHeader(
+            kind=FrameKind.OPENING,
+            run_id=self.run_id,
+            round_number=number,
+            label=label,
+            context=context,
+            bank=self.name,
+            shard=shard,
+            count=count,
+            item_bytes=0,
+        )
+        return frames.encode(header, secrets.token_bytes(40) if box is None else box)
+
+    def open(self, number: int, shard: int, count: int, **options: Any) -> Answer:
+        return self.post_opening(number, self.opening(number, shard, count, **options))
+
+    def post_opening(self, number: int, body: bytes) -> Answer:
+        return self.run_request("POST", f"/rounds/{number}/openings", body=body)
+
+    def openings(self, number: int, *, wait: float = 0) -> Answer:
+        return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")
+
+    def submit_model(self, model: bytes = MODEL) -> Answer:
+        return self.run_request("PUT", f"/models/{hashlib.sha256(model).hexdigest()}", body=model)
+
+
+@dataclass
+class Federation:
+    """An aggregator with its operator and banks."""
+
+    call: Call
+    operator_token: str
+    key: TestKey
+
+    def operate(self, method: str, path: str, **options: Any) -> Answer:
+        return self.call(method, path, token=self.operator_token, **options)
+
+    def open_run(self, *, cohort_size: int = 3) -> str:
+        answer = self.operate("POST", "/v1/runs", json=make_spec(self.key, cohort_size=cohort_size))
+        assert answer.status == 201, answer.body
+        run_id: str = answer.json()["run_id"]
+        return run_id
+
+    def register(self, name: str) -> FakeBank:
+        answer = self.call("POST", "/v1/banks", json={"name": name})
+        assert answer.status == 201, answer.body
+        return FakeBank(name, answer.json()["token"], self.call, self.key)
+
+    def start(self, *, cohort_size: int = 3) -> list[FakeBank]:
+        """Open a run and let a cohort join it."""
+        run_id = self.open_run(cohort_size=cohort_size)
+        banks = [self.register(f"bank-{i}-{secrets.token_hex(3)}") for i in range(cohort_size)]
+        for bank in banks:
+            assert bank.join(run_id).status == 200
+        return banks
+
+    def status(self, run_id: str) -> Any:
+        answer = self.operate("GET", f"/v1/runs/{run_id}")
+        assert answer.status == 200
+        return answer.json()
+
+
+def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> list[int]:
+    """Do one whole round and return what the product decrypts to."""
+    key, count = banks[0].key, len(parts[0])
+    for bank, values in zip(banks, parts, strict=True):
+        assert bank.contribute(number, values).status == 200
+    total = [0] * count
+    for index, bank in enumerate(banks):
+        answer = bank.product(number, index, wait=5)
+        assert answer.status == 200
+        header, payload = frames.decode(answer.body, source="test")
+        assert (header.kind, header.round_number, header.bank) == (FrameKind.PRODUCT, number, None)
+        opened = key.decrypt(CiphertextVector(key.public, bytes(payload)))
+        assert header.count == len(opened)
+        total[index :: len(banks)] = opened
+        assert bank.open(number, index, len(opened), box=f"box {index}".encode()).status == 200
+    for bank in banks:
+        found = frames.decode_many(bank.openings(number, wait=5).body, source="test")
+        assert [bytes(payload) for _, payload in found] == [
+            f"box {i}".encode() for i in range(len(banks))
+        ]
+    return total
+
+
+class DocumentedClient:
+    """The Flask test client; every answer must be one that the OpenAPI document announces."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._document = self("GET", "/v1/openapi.json", check=False).json()
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+        check: bool = True,
+    ) -> Answer:
+        extra = {} if token is None else {"Authorization": f"Bearer {token}"}
+        # A client of its own per call: tests call from several threads.
+        response = self._app.test_client().open(
+            path, method=method, data=body, json=json, headers={**extra, **(headers or {})}
+        )
+        answer = Answer(
+            response.status_code,
+            {name.lower(): value for name, value in response.headers.items()},
+            response.data,
+        )
+        response.close()
+        if check:
+            self._check(method, path, answer)
+        return answer
+
+    def _check(self, method: str, path: str, answer: Answer) -> None:
+        for pattern, operations in self._document["paths"].items():
+            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", pattern), path.partition("?")[0]):
+                operation = operations.get(method.lower())
+                if operation is None:
+                    assert answer.status == 405
+                    return
+                documented = operation["responses"].get(str(answer.status))
+                assert documented is not None, (method, pattern, answer)
+                content = documented.get("content")
+                if content is None:
+                    assert answer.body == b""
+                else:
+                    assert answer.headers["content-type"] in content
+                    if answer.status >= 400:
+                        assert answer.problem()[1] in documented["description"]
+                return
+        assert answer.status == 404

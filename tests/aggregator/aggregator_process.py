@@ -1,0 +1,99 @@
+"""The installed command ``aggregator`` as real processes, called over real HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from aggregator_federation import Answer, Federation, TestKey
+
+COMMAND = str(Path(sys.executable).with_name("aggregator"))
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class ServerProcess:
+    """``aggregator serve`` in a process group of its own; also a ``Call``."""
+
+    def __init__(self, state: Path, *, port: int = 0, group_options: tuple[str, ...] = ()) -> None:
+        self._log = state / "serve.log"
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    COMMAND,
+                    *group_options,
+                    "serve",
+                    "--state",
+                    str(state),
+                    "--port",
+                    str(port),
+                    "--insecure-allow-small-keys",
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("aggregator listening on http://127.0.0.1:"), self.log()
+        self.url = line.rsplit(" ", 1)[1].strip()
+        self._http = httpx.Client(base_url=self.url, timeout=60)
+
+    @property
+    def port(self) -> int:
+        return httpx.URL(self.url).port or 0
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        extra = {} if token is None else {"Authorization": f"Bearer {token}"}
+        response = self._http.request(
+            method, path, content=body, json=json, headers={**extra, **(headers or {})}
+        )
+        return Answer(response.status_code, dict(response.headers), response.content)
+
+    def federation(self, state: Path, key: TestKey) -> Federation:
+        return Federation(self, (state / "operator.token").read_text().strip(), key)
+
+    def kill(self) -> None:
+        """Kill all of it, as a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._end()
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """End it politely and return its exit code."""
+        self.process.send_signal(with_signal)
+        return self._end()
+
+    def _end(self) -> int:
+        code = self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._http.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()

@@ -1,0 +1,61 @@
+"""Fixtures of the aggregator's tests: key, state directory, application, federation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aggregator_federation import DocumentedClient, Federation, TestKey, make_spec
+from flask import Flask
+from phe import paillier
+
+from aggregator.app import create_app
+from aggregator.config import ServiceConfig
+from aggregator.state_directory import StateDirectory
+from aggregator.store import Store
+from aggregator.waiters import Waiters
+from fraudfed.paillier.keys import PublicKey
+
+
+@pytest.fixture(scope="session")
+def key() -> TestKey:
+    public, private = paillier.generate_paillier_keypair(n_length=256)
+    return TestKey(PublicKey(public.n, insecure_allow_small_key=True), public, private)
+
+
+@pytest.fixture
+def spec(key: TestKey) -> dict[str, Any]:
+    return make_spec(key)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDirectory:
+    state = StateDirectory(tmp_path / "state")
+    state.create()
+    return state
+
+
+@pytest.fixture
+def store(state: StateDirectory) -> Iterator[Store]:
+    store = state.open_store()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def waiters() -> Waiters:
+    return Waiters()
+
+
+@pytest.fixture
+def app(store: Store, waiters: Waiters) -> Flask:
+    config = ServiceConfig(
+        insecure_allow_small_keys=True, max_body_bytes=64 * 1024, max_json_bytes=16 * 1024
+    )
+    return create_app(config, store, waiters)
+
+
+@pytest.fixture
+def federation(app: Flask, state: StateDirectory, key: TestKey) -> Federation:
+    token = state.operator_token.read_text().strip()
+    return Federation(DocumentedClient(app), token, key)

@@ -1,0 +1,245 @@
+"""A run over the API: sums, replays, waiting, failure, counters, models."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, Federation, sum_round
+
+from aggregator.store import Store
+from aggregator.waiters import Waiters
+from fraudfed.wire import frames
+
+
+def test_rounds_sum_exactly_and_the_agreed_model_is_published(federation: Federation) -> None:
+    banks = federation.start()
+    run_id = banks[0].run_id
+    status = federation.status(run_id)
+    assert status["state"] == "training"
+    assert status["members"] == sorted(bank.name for bank in banks)
+    parts = [[1, 20, 300, 4000], [5, 60, 700, 8000], [9, 0, 2**100, 7]]
+    assert sum_round(banks, 0, parts) == [15, 80, 1000 + 2**100, 12007]
+    assert sum_round(banks, 1, [[1], [2], [3]]) == [6]
+
+    for votes, bank in enumerate(banks, start=1):
+        assert bank.run_request("GET", "/model").problem() == (404, "not-found")
+        receipt = bank.submit_model().json()
+        assert (receipt["votes"], receipt["accepted"]) == (votes, votes == 3)
+    answer = banks[0].run_request("GET", "/model")
+    assert answer.body == MODEL
+    assert answer.headers["etag"] == f'"{MODEL_SHA256}"'
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert banks[1].run_request("GET", "/model", headers=known).status == 304
+
+    status = federation.status(run_id)
+    assert status["state"] == "finished"
+    assert status["round_number"] == 2
+    assert status["model_sha256"] == MODEL_SHA256
+    assert status["ciphertexts"] == 3 * 4 + 3 * 1
+    rounds = federation.operate("GET", f"/v1/runs/{run_id}/rounds").json()["rounds"]
+    assert [(one["number"], one["label"], one["ciphertexts"]) for one in rounds] == [
+        (0, "hist", 4),
+        (1, "hist", 1),
+    ]
+    assert status["bytes_received"] == sum(one["bytes_received"] for one in rounds)
+    assert all(one["opened_at"] <= one["completed_at"] <= one["closed_at"] for one in rounds)
+    later = banks[0].run_request("GET", "/rounds?start=1&limit=5").json()["rounds"]
+    assert later == rounds[1:]
+
+
+def test_the_same_bytes_again_change_nothing(federation: Federation) -> None:
+    banks = federation.start()
+    first = banks[0].contribute(0, [1, 2])
+    before = federation.status(banks[0].run_id)
+    assert banks[0].post_contribution(0, banks[0].sent[0]).json() == first.json()
+    assert federation.status(banks[0].run_id) == before
+    for bank in banks[1:]:
+        bank.contribute(0, [10, 20])
+    opening = banks[0].opening(0, 0, 1)
+    first = banks[0].post_opening(0, opening)
+    before = federation.status(banks[0].run_id)
+    assert banks[0].post_opening(0, opening).json() == first.json()
+    assert federation.status(banks[0].run_id) == before
+    banks[1].open(0, 1, 1)
+    banks[2].open(0, 2, 0)
+    # A closed round still acknowledges what it accepted, and refuses anything else.
+    assert banks[0].post_contribution(0, banks[0].sent[0]).json()["received"] == 3
+    assert banks[0].post_opening(0, opening).json()["received"] == 3
+    assert banks[0].contribute(0, [1, 2]).problem() == (409, "conflict")
+    assert banks[0].open(0, 0, 1).problem() == (409, "conflict")
+    first = banks[0].submit_model()
+    assert banks[0].submit_model().json() == first.json()
+    assert banks[0].submit_model(b"{}").problem() == (409, "conflict")
+    assert banks[0].join(banks[0].run_id).status == 200
+
+
+def test_payloads_are_deleted_when_every_bank_has_gone_on(
+    federation: Federation, store: Store
+) -> None:
+    banks = federation.start()
+    run_id = banks[0].run_id
+    sum_round(banks, 0, [[1], [2], [3]])
+    for bank in banks[:2]:
+        bank.contribute(1, [1])
+    assert banks[2].openings(0).status == 200
+    assert banks[2].product(0, 0).status == 200
+    assert banks[2].contribute(1, [1]).status == 200
+    assert banks[2].openings(0).problem() == (404, "not-found")
+    assert banks[2].product(0, 0).problem() == (404, "not-found")
+    assert store.product(run_id, 0) is None
+    assert store.opening_frames(run_id, 0) is None
+    # The digests stay.
+    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 200
+
+
+def test_contributions_from_many_threads_are_all_counted_once(federation: Federation) -> None:
+    banks = federation.start(cohort_size=12)
+    bodies = [bank.contribution(0, [1, index]) for index, bank in enumerate(banks)]
+    with ThreadPoolExecutor(max_workers=24) as pool:
+        # Each twice: the second may meet the first on its way.
+        answers = list(
+            pool.map(
+                lambda pair: pair[0].post_contribution(0, pair[1]),
+                [*zip(banks, bodies, strict=True)] * 2,
+            )
+        )
+    assert [answer.status for answer in answers] == [200] * 24
+    assert federation.status(banks[0].run_id)["ciphertexts"] == 24
+    key = federation.key
+    opened = []
+    for shard in (0, 1):
+        _, payload = frames.decode(banks[0].product(0, shard).body, source="test")
+        opened.append(int.from_bytes(payload, "big"))
+    assert [key.phe_private.raw_decrypt(c) for c in opened] == [12, sum(range(12))]
+
+
+def test_waiting_ends_when_the_round_completes(federation: Federation) -> None:
+    banks = federation.start()
+    for bank in banks[:2]:
+        bank.contribute(0, [1])
+    assert banks[0].product(0, 0).status == 204
+    assert banks[0].openings(0, wait=0.05).status == 204
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(banks[0].product, 0, 0, wait=30)
+        banks[2].contribute(0, [1])
+        assert waiting.result(timeout=25).status == 200
+
+
+def test_waiting_for_the_start_ends_when_the_cohort_is_complete(federation: Federation) -> None:
+    run_id = federation.open_run(cohort_size=1)
+    bank = federation.register("bank-a")
+    path = f"/v1/runs/{run_id}?wait=30&state=open"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(bank.request, "GET", path)
+        bank.join(run_id)
+        assert waiting.result(timeout=25).json()["state"] == "training"
+    assert bank.request("GET", f"/v1/runs/{run_id}?wait=0.05&state=training").status == 200
+
+
+def test_a_failed_run_wakes_waiting_banks_with_its_cause(federation: Federation) -> None:
+    banks = federation.start()
+    banks[0].contribute(0, [1])
+    with ThreadPoolExecutor() as pool:
+        waiting = [
+            pool.submit(banks[0].product, 0, 0, wait=30),
+            pool.submit(banks[1].openings, 0, wait=30),
+            pool.submit(banks[1].run_request, "GET", "?wait=30&state=training"),
+        ]
+        reason = {"reason": "disk\nfull"}
+        assert banks[2].run_request("POST", "/abort", json=reason).json()["state"] == "failed"
+        for one in waiting:
+            answer = one.result(timeout=25)
+            assert answer.problem() == (409, "run-failed")
+            assert f"{banks[2].name}: disk full" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [({"label": "leaf"}, [1]), ({"context": "d" * 64}, [1]), ({}, [1, 2])],
+    ids=["label", "context", "count"],
+)
+def test_banks_that_disagree_fail_the_run(
+    federation: Federation, options: dict[str, str], values: list[int]
+) -> None:
+    banks = federation.start()
+    banks[0].contribute(0, [1])
+    answer = banks[1].contribute(0, values, **options)
+    assert answer.problem() == (409, "run-failed")
+    status = federation.status(banks[0].run_id)
+    assert status["state"] == "failed"
+    assert banks[0].name in status["failure"]
+    assert banks[1].name in status["failure"]
+    # The refused contribution is not counted.
+    assert status["ciphertexts"] == 1
+    every_call = [
+        banks[2].contribute(0, [1]),
+        banks[2].open(0, 2, 0),
+        banks[2].product(0, 0),
+        banks[2].openings(0),
+        banks[2].submit_model(),
+        banks[2].join(banks[2].run_id),
+        banks[2].run_request("GET", ""),
+        banks[2].run_request("GET", "/model"),
+        banks[2].run_request("GET", "/rounds"),
+        banks[2].run_request("POST", "/abort", json={"reason": "too late"}),
+    ]
+    assert {answer.problem() for answer in every_call} == {(409, "run-failed")}
+
+
+def test_different_models_fail_the_run(federation: Federation) -> None:
+    banks = federation.start()
+    banks[0].submit_model()
+    answer = banks[1].submit_model(b"{}")
+    assert answer.problem() == (409, "run-failed")
+    assert MODEL_SHA256 in answer.json()["detail"]
+    assert federation.operate("GET", f"/v1/runs/{banks[0].run_id}/model").status == 404
+
+
+def test_operator_ends_a_run_and_sees_why_it_failed(federation: Federation) -> None:
+    run_id = federation.open_run()
+    path = f"/v1/runs/{run_id}/abort"
+    answer = federation.operate("POST", path, json={"reason": "wrong parameters"})
+    assert answer.json()["failure"] == "operator: wrong parameters"
+    assert federation.operate("POST", path, json={"reason": "again"}).json() == answer.json()
+
+
+def test_lists_show_a_bank_open_runs_and_its_own(federation: Federation) -> None:
+    members = federation.start()
+    outsider = federation.register("outsider")
+    open_run = federation.open_run()
+
+    def listed(bank: FakeBank) -> list[str]:
+        return [run["run_id"] for run in bank.request("GET", "/v1/runs").json()["runs"]]
+
+    assert listed(members[0]) == [open_run, members[0].run_id]
+    assert listed(outsider) == [open_run]
+    everything = federation.operate("GET", "/v1/runs").json()["runs"]
+    assert [run["run_id"] for run in everything] == [open_run, members[0].run_id]
+
+
+def test_stopping_ends_every_wait_at_once(federation: Federation, waiters: Waiters) -> None:
+    banks = federation.start()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(banks[0].product, 0, 0, wait=30)
+        time.sleep(0.05)
+        waiters.stop()
+        assert waiting.result(timeout=25).status == 204
+    assert banks[0].product(0, 0, wait=30).status == 204
+
+
+def test_waiters_miss_no_change_between_reading_and_waiting(waiters: Waiters) -> None:
+    reads = []
+
+    def read() -> str | None:
+        reads.append(1)
+        if len(reads) == 1:
+            # The change comes from another thread, after this read has found nothing.
+            thread = threading.Thread(target=waiters.changed, args=("run",))
+            thread.start()
+            thread.join()
+            return None
+        return "found"
+
+    assert waiters.wait("run", read, seconds=30) == "found"
+    assert len(reads) == 2

@@ -1,0 +1,179 @@
+"""The service as a real process: main flow, kill -9, stop, ports, broken connections."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
+from aggregator_process import ServerProcess, run_command
+
+from aggregator.state_directory import StateDirectory
+
+pytestmark = pytest.mark.e2e
+
+
+def move(banks: list[FakeBank], server: ServerProcess) -> None:
+    """Let the banks call another process of the same aggregator."""
+    for bank in banks:
+        bank.call = server
+
+
+def test_three_banks_train_through_a_real_server(state: StateDirectory, key: TestKey) -> None:
+    with ServerProcess(state.path) as server:
+        assert state.url_file.read_text().strip() == server.url
+        federation = server.federation(state.path, key)
+        banks = federation.start()
+        for number in range(3):
+            assert sum_round(banks, number, [[1, 2, 3], [4, 5, 6], [7, 8, 9]]) == [12, 15, 18]
+        for bank in banks:
+            assert bank.submit_model().status == 200
+        assert banks[0].run_request("GET", "/model").body == MODEL
+        assert server.stop() == 0
+    assert "Traceback" not in server.log()
+    assert not state.url_file.exists()
+
+
+def test_a_killed_server_goes_on_from_its_database_alone(
+    state: StateDirectory, key: TestKey
+) -> None:
+    with ServerProcess(state.path) as server:
+        federation = server.federation(state.path, key)
+        banks = federation.start()
+        sum_round(banks, 0, [[1, 1], [2, 2], [3, 3]])
+        receipt = banks[0].contribute(1, [10, 10]).json()
+        banks[1].contribute(1, [20, 20])
+        before = federation.status(banks[0].run_id)
+        server.kill()
+    with ServerProcess(state.path) as server:
+        federation = server.federation(state.path, key)
+        move(banks, server)
+        assert federation.status(banks[0].run_id) == before
+        # The bank that did not see its acknowledgement sends the same bytes again.
+        assert banks[0].post_contribution(1, banks[0].sent[1]).json()["received"] == 2
+        assert receipt["received"] == 1
+        assert banks[2].contribute(1, [30, 30]).status == 200
+        server.kill()
+    with ServerProcess(state.path) as server:
+        federation = server.federation(state.path, key)
+        move(banks, server)
+        opened = []
+        for index, bank in enumerate(banks):
+            assert bank.openings(0).problem() == (404, "not-found")
+            answer = bank.product(1, index)
+            count = len(range(index, 2, 3))
+            if count:
+                width = key.public.ciphertext_bytes
+                value = int.from_bytes(answer.body[-width:], "big")
+                opened.append(key.phe_private.raw_decrypt(value))
+            assert bank.open(1, index, count).status == 200
+        assert opened == [60, 60]
+        assert federation.status(banks[0].run_id)["round_number"] == 2
+        for bank in banks:
+            bank.submit_model()
+        server.kill()
+    with ServerProcess(state.path) as server:
+        move(banks, server)
+        answer = banks[0].run_request("GET", "/model")
+        assert (answer.body, answer.headers["etag"]) == (MODEL, f'"{MODEL_SHA256}"')
+
+
+def test_the_main_process_alone_may_be_killed(state: StateDirectory, key: TestKey) -> None:
+    with ServerProcess(state.path) as server:
+        banks = server.federation(state.path, key).start()
+        port = server.port
+        # Only the main process: its worker is an orphan now, and has to let go by itself.
+        server.process.send_signal(signal.SIGKILL)
+        server._end()
+        with ServerProcess(state.path, port=port) as successor:
+            move(banks, successor)
+            assert banks[0].contribute(0, [1]).status == 200
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopping_server_answers_who_waits(
+    state: StateDirectory, key: TestKey, with_signal: signal.Signals
+) -> None:
+    with ServerProcess(state.path) as server, ThreadPoolExecutor() as pool:
+        banks = server.federation(state.path, key).start()
+        waiting = [pool.submit(bank.product, 0, 0, wait=30) for bank in banks]
+        time.sleep(0.5)
+        assert server.stop(with_signal) == 0
+        assert [one.result(timeout=20).status for one in waiting] == [204] * 3
+    assert "Traceback" not in server.log()
+
+
+def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
+    with ServerProcess(state.path) as server, ThreadPoolExecutor(max_workers=50) as pool:
+        banks = server.federation(state.path, key).start(cohort_size=50)
+        for bank in banks[1:]:
+            bank.contribute(0, [1, 2])
+        waiting = [pool.submit(bank.product, 0, 0, wait=30) for bank in banks[1:]]
+        assert banks[0].contribute(0, [1, 2]).status == 200
+        bodies = {one.result(timeout=60).body for one in waiting}
+        assert len(bodies) == 1
+        width = key.public.ciphertext_bytes
+        assert key.phe_private.raw_decrypt(int.from_bytes(bodies.pop()[-width:], "big")) == 50
+
+
+def test_port_in_use_is_one_line(state: StateDirectory, tmp_path: Path) -> None:
+    other = StateDirectory(tmp_path / "other")
+    other.create()
+    with ServerProcess(state.path) as server:
+        result = run_command("serve", "--state", str(other.path), "--port", str(server.port))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: cannot listen on 127.0.0.1 port {server.port}: ")
+
+
+def raw_request(port: int, data: bytes) -> tuple[int, str]:
+    """Send bytes, close the sending side and return status and problem slug."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["type"].rsplit(":", 1)[1]
+
+
+def test_broken_requests_get_problem_documents(state: StateDirectory) -> None:
+    post = b"POST /v1/banks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with ServerProcess(state.path) as server:
+        port = server.port
+        assert raw_request(port, post + b'Content-Length: 50\r\n\r\n{"name"') == (400, "protocol")
+        assert raw_request(port, post + b"Content-Length: abc\r\n\r\n") == (400, "protocol")
+        assert raw_request(port, post + b"Content-Length: 99999999999\r\n\r\n{") == (
+            413,
+            "body-too-large",
+        )
+        chunked = post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel"
+        assert raw_request(port, chunked) == (400, "protocol")
+        assert raw_request(port, b"nonsense\r\n\r\n") == (400, "protocol")
+        assert server("GET", "/v1/health").status == 200
+        assert server("POST", "/v1/banks", json={"name": "bank-a"}).status == 201
+
+
+def test_nothing_secret_is_in_reach_of_the_service() -> None:
+    code = (
+        "import sys, json, aggregator.cli; "
+        "print(json.dumps([m for m in sys.modules if m.startswith('fraudfed.')]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(json.loads(found.stdout))
+    assert "fraudfed.paillier.vector" in loaded
+    forbidden = (
+        "fraudfed.paillier.private_key",
+        "fraudfed.boosting",
+        "fraudfed.features",
+        "fraudfed.evaluation",
+        "fraudfed.secure_sum",
+        "fraudfed.consortium",
+    )
+    assert not [name for name in loaded if name.startswith(forbidden)]
