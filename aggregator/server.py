@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -124,8 +125,8 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGTERM: accept nothing more, wake the waiting, finish what is in flight."""
         super().handle_exit(sig, frame)
-        # Run by the main loop and not here: a signal handler must not take locks.
-        self.method_queue.defer(self.waiters.stop)
+        # In a thread and not here: a signal handler must not wait for locks.
+        threading.Thread(target=self.waiters.stop, daemon=True).start()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: no contribution is cut off half stored."""
