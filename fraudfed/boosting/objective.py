@@ -1,10 +1,10 @@
 """``binary:logistic``: initial score, gradients in fixed point, and their public bounds.
 
 Gradient and hessian of a row are computed in float32 in the order of operations that XGBoost
-uses, and then rounded once to fixed point: multiples of 2**-24 (``FIXED_POINT_BITS``), to the
-nearest, ties to the even multiple. All later sums are exact.
+uses, and then rounded once to fixed point: integers in units of ``1 / FIXED_POINT_ONE``, to the
+nearest, ties to the even integer. All later sums are exact.
 
-A hessian below 2**-25 rounds to 0. XGBoost keeps the hessian of an unweighted row at 1e-16 at
+A hessian below half a unit rounds to 0. XGBoost keeps the hessian of an unweighted row at 1e-16 at
 least, which is 0 here; either contributes nothing next to ``min_child_weight`` or ``lambda``. A
 difference can only be seen when both are 0 (a node with no other rows: weight 0 here, an
 unbounded one there).
@@ -50,7 +50,7 @@ class GradientBounds:
     p is a multiple of 2**-25 and fl(1 - p) <= 1/2 + d + 2**-25, so that the exact product is
     at most ``1/4 - d**2 + 2**-25 (1/2 - d) < 1/4 + 2**-26``, less than half a unit in the last
     place above 1/4, and rounds to at most 1/4. Multiplying by w and rounding to fixed point are
-    monotonic as well, hence ``rint(w * 2**24)`` and ``rint(w / 4 * 2**24)``.
+    monotonic as well, hence ``rint(w * one)`` and ``rint(w / 4 * one)``.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class GradientBounds:
         if n_rows * max(self.gradient, self.hessian) > _LARGEST_SUM:
             raise DataError(
                 f"{n_rows} rows with gradients up to {self.gradient / FIXED_POINT_ONE:g} exceed "
-                "the range of exact sums (2**62 at 24 fractional bits); lower max_weight or "
+                "the range of exact sums, 62 bits in fixed point; lower max_weight or "
                 "scale_pos_weight"
             )
 
@@ -111,7 +111,7 @@ def gradients(
     Returns
     -------
     ndarray of shape (n_rows, 2), dtype=int64
-        Column 0: (p - y) w; column 1: p (1 - p) w; both times 2**24.
+        Column 0: (p - y) w; column 1: p (1 - p) w; both times ``FIXED_POINT_ONE``.
     """
     probability = sigmoid(margins)
     weight = _effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
@@ -124,7 +124,7 @@ def gradients(
 
 
 def to_fixed_point(values: Float32Array | Float64Array) -> Int64Array:
-    """Round to multiples of 2**-24, to the nearest, ties to even; shape is kept."""
+    """Return ``values * FIXED_POINT_ONE`` as integers, ties to even; shape is kept."""
     # A power of two: the product is exact in float64, only rint rounds.
     return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT_ONE).astype(np.int64)
 
@@ -172,7 +172,7 @@ def estimate_base_score(
         positive, negative = (int(total) / FIXED_POINT_ONE for total in sums)
         if positive + negative == 0.0:
             raise DataError(
-                "all weights together are below 2**-24; scale the weights up, say to mean 1"
+                "all weights together vanish in fixed point; scale the weights up, say to mean 1"
             )
     if not newton:
         return np.float32(positive / (positive + negative))
