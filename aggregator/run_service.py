@@ -124,12 +124,11 @@ class RunService:
 
     def contribute(self, run_id: str, number: int, bank: str, body: bytes) -> RoundReceipt:
         """Multiply a bank's ciphertexts into the round's product."""
-        self._member_snapshot(run_id, bank)
+        snapshot = self._member_snapshot(run_id, bank, number)
         header, vector = combine.read_contribution(
             body, key=self._key(run_id), run_id=run_id, round_number=number, bank=bank
         )
         event = machine.Contribute(bank, number, _terms(header), _sha256(body))
-        snapshot = self._store.snapshot(run_id, number)
         if machine.advance(snapshot.run, snapshot.round, event).effects:
             # Outside the lock: this is the long part, and needs only the bank's own ciphertexts.
             vector.check()

@@ -187,3 +187,12 @@ def test_every_option_is_explained() -> None:
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 assert parameter.help, (command.name, parameter.name)
+
+
+def test_every_setting_and_command_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for name, field in ServiceConfig.model_fields.items():
+        default = str(field.default).lower()
+        assert f"| `{name}` | {default} |" in text
+    for name in cli.commands:
+        assert f"`aggregator {name}" in text
