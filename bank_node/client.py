@@ -68,9 +68,12 @@ class _NoAnswerError(Exception):
     Never leaves this module, and is no fraudfed error: those are found by their slug.
     """
 
-    def __init__(self, message: str, *, hold_off_seconds: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, hold_off_seconds: float = 0.0, never_sent: bool = False
+    ) -> None:
         super().__init__(message)
         self.hold_off_seconds = hold_off_seconds
+        self.never_sent = never_sent
 
 
 class AggregatorClient:
@@ -127,7 +130,7 @@ class AggregatorClient:
 
     def register(self, name: str) -> BankToken:
         """Make the bank known; its token is shown once."""
-        # Sent once: if the answer is lost, the name is taken and only the operator can help.
+        # Sent over once: if the answer is lost, the name is taken and only the operator can help.
         return self._message(
             BankToken, "POST", "/v1/banks", body=BankRegistration(name=name), idempotent=False
         )
@@ -259,7 +262,7 @@ class AggregatorClient:
                 return self._checked(self._send(request), expect)
             except _NoAnswerError as error:
                 _log.debug("%s %s: %s", method, path, error)
-                if not idempotent:
+                if not (idempotent or error.never_sent):
                     raise TransportError(str(error)) from error
                 if not attempts.again(at_least_seconds=error.hold_off_seconds):
                     raise TransportError(
@@ -377,7 +380,8 @@ def mapped_errors(url: str) -> Iterator[None]:
         # A certificate does not become valid by asking again; a wrong scheme neither.
         if _caused_by_tls(error) or isinstance(error, httpx.UnsupportedProtocol):
             raise TransportError(message) from error
-        raise _NoAnswerError(message) from error
+        never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+        raise _NoAnswerError(message, never_sent=never_sent) from error
     except httpx.DecodingError as error:
         raise ProtocolError(f"{url}: answer cannot be decoded ({_reason(error)})") from error
     except httpx.InvalidURL as error:

@@ -1,6 +1,8 @@
 """A real aggregator process, keys, and small data for the tests of the bank node."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -209,7 +211,20 @@ def finish(process: "subprocess.Popen[str]", seconds: float = 120) -> Finished:
 
 
 @pytest.fixture
-def run_bank(capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+def restored_process() -> Iterator[None]:
+    """Undo what ``main`` does to the whole process: log handlers and the handling of SIGTERM."""
+    loggers = [logging.getLogger(name) for name in ("bank_node", "fraudfed")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def run_bank(capfd: pytest.CaptureFixture[str], restored_process: None) -> Callable[..., Finished]:
     """Run the command in this process: the same ``main``, without a second of imports each."""
     from bank_node.cli import main
 

@@ -1,0 +1,49 @@
+"""docs/bank-node.md holds every command, option and exit code."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from bank_node.cli import EXIT_TERMINATED, cli
+from fraudfed.console import EXIT_INTERRUPTED
+from fraudfed.errors import error_classes
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "bank-node.md").read_text()
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", DOCUMENT, re.M | re.S)
+    assert found is not None, f"docs/bank-node.md has no section {title!r}"
+    return found.group(1)
+
+
+@pytest.mark.parametrize("name", [None, *sorted(cli.commands)])
+def test_every_option_is_documented_and_no_other(name: str | None) -> None:
+    command: click.Command = cli if name is None else cli.commands[name]
+    text = section("Options of every command" if name is None else name)
+    options = {
+        option
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    documented = set(re.findall(r"^\| .*?(?=\|)", text, re.M))
+    named = {option for cell in documented for option in re.findall(r"`(--[a-z-]+)", cell)} - {
+        "--help"
+    }
+    assert named == options
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {cls.exit_code for cls in error_classes().values()}
+    codes |= {0, EXIT_INTERRUPTED, EXIT_TERMINATED}
+    rows = re.findall(r"^\| ([0-9, ]+) \|", section("Exit codes"), re.M)
+    assert {int(code) for row in rows for code in row.split(",")} == codes
+
+
+def test_every_option_has_a_help_text() -> None:
+    for command in (cli, *cli.commands.values()):
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, parameter.name

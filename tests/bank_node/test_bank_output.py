@@ -1,0 +1,83 @@
+"""What the bank node says: reasons for the others, logs, progress, times."""
+
+import io
+import json
+import logging
+
+import pytest
+from rich.console import Console
+
+from bank_node.abort import abort_reason
+from bank_node.logs import ROUND, RUN, configure_logging
+from bank_node.phases import PhaseTimes
+from bank_node.progress import TrainingProgress
+from fraudfed.errors import (
+    DataError,
+    KeyMaterialError,
+    ParameterError,
+    StateError,
+    SumError,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("/data/q3.csv: row 7, column 'iban': got 'DE89'"),
+        KeyMaterialError("/data/secret.key"),
+        StateError("/data/state"),
+        ValueError("DE89 /data"),
+        MemoryError("/data"),
+    ],
+)
+def test_the_others_learn_the_kind_of_failure_only(error: Exception) -> None:
+    reason = abort_reason(error)
+    assert type(error).__name__ in reason
+    assert "DE89" not in reason
+    assert "/data" not in reason
+
+
+def test_the_others_learn_what_is_public_anyway() -> None:
+    assert "round 3" in abort_reason(SumError("round 3 did not open"))
+    assert "eta" in abort_reason(ParameterError("eta is -1"))
+    assert abort_reason(KeyboardInterrupt()) == "stopped by its operator"
+    assert abort_reason(SystemExit(143)) == "stopped by its operator"
+    assert 1 <= len(abort_reason(SumError("x" * 10_000))) <= 2000
+
+
+def test_json_logs_are_objects_with_run_and_round(capsys, restored_process) -> None:
+    configure_logging(log_format="json", level="info", console=Console(stderr=True))
+    tokens = RUN.set("r1"), ROUND.set(4)
+    logging.getLogger("bank_node.training").info("tree\nfinished", extra={"tree": 2})
+    logging.getLogger("fraudfed.boosting").debug("not shown")
+    RUN.reset(tokens[0])
+    ROUND.reset(tokens[1])
+    (line,) = capsys.readouterr().err.splitlines()
+    record = json.loads(line)
+    assert record["message"] == "tree\nfinished"
+    assert (record["run"], record["round"], record["tree"]) == ("r1", 4, 2)
+    assert record["level"] == "INFO"
+    assert {"time", "logger"} <= set(record)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_progress_shows_banks_then_trees_with_the_metric(enabled: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    with TrainingProgress(console, enabled=enabled) as progress:
+        progress.banks(("a", "b"), 3)
+        progress.trees(0, 30, "")
+        progress.trees(12, 30, "aucpr 0.71234")
+    text = screen.getvalue()
+    assert ("12/30" in text) == enabled
+    assert ("aucpr 0.71234" in text) == enabled
+    assert enabled or text == ""
+
+
+def test_all_time_is_booked_once() -> None:
+    times = PhaseTimes()
+    for phase in ("histogram", "encrypt", "histogram"):
+        times.mark(phase)
+    assert set(times.wall_seconds) == {"histogram", "encrypt"}
+    assert all(seconds >= 0 for seconds in times.wall_seconds.values())
+    assert json.loads(json.dumps(times.to_dict()))["rounds"] == 0
