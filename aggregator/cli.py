@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -15,7 +16,8 @@ from aggregator.operator_client import OperatorClient, read_token
 from aggregator.server import listen, serve, url_of
 from aggregator.state_directory import StateDirectory
 from fraudfed import __version__
-from fraudfed.errors import ConfigurationError, FraudFedError
+from fraudfed.console import run_command
+from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import RunSpec, RunStatus, parse
 
 __all__ = ["cli", "main"]
@@ -227,16 +229,10 @@ def _print_status(status: RunStatus, *, as_json: bool) -> None:
         click.echo(f"{name + ':':<16}{value}")
 
 
-def main() -> None:
-    """Run the command; one line on stderr and the error's exit code when it fails."""
-    try:
-        cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        # Exit code 2, the same as ConfigurationError's.
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except FraudFedError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+def main() -> NoReturn:
+    """Entry point of the ``aggregator`` command."""
+    run_command(cli, prog_name="aggregator")
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,8 @@ def run_command(command: click.Command, *, prog_name: str) -> NoReturn:
         # Outside standalone mode click hands back the code of ``--help`` and ``ctx.exit``.
         code = command.main(prog_name=prog_name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        # Two, the same as ConfigurationError's.
+        click.echo(f"error: {error.format_message()}; see {prog_name} --help", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

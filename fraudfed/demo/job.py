@@ -1,9 +1,11 @@
 """The demo's steps in order, timed: keys, federation, scoring, reference models, summary."""
 
+import dataclasses
 import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +103,11 @@ def run_job(
             port=port,
             on_progress=on_progress,
         )
-    with stages.stage("score", "every bank scores its test rows with the federated model"):
-        files = [_score(outcome, work) for outcome in federation.banks]
+    with (
+        stages.stage("score", "every bank scores its test rows with the federated model"),
+        ThreadPoolExecutor(max_workers=threads) as workers,
+    ):
+        files = list(workers.map(lambda outcome: _score(outcome, work), federation.banks))
     with stages.stage("references", "training each bank's own model, and one on the pooled rows"):
         rows = [data.load(bank) for bank in data.banks]
         own = [train_reference(part.train, parameters, threads=threads) for part in rows]
@@ -125,16 +130,18 @@ def run_job(
         codes = table_of_bins(everything, cuts)
         stock = train_on_bins(codes, params, parameters, threads=threads)
         compared = compare_trees(federation.model_json, stock, cuts, codes)
-    summary = _summary(data, federation, results, parameters, stages, identical=compared.identical)
-    return DemoResult(
-        summary=summary,
-        model_json=federation.model_json,
-        scores={
-            "federated": np.concatenate(federated_scores),
-            "pooled": np.concatenate(pooled_scores),
-        },
-        labels=np.concatenate([part.test.labels for part in rows]),
+    scores = {
+        "federated": np.concatenate(federated_scores),
+        "pooled": np.concatenate(pooled_scores),
+    }
+    labels = np.concatenate([part.test.labels for part in rows])
+    summary = _summary(data, federation, results, parameters, stages)
+    summary = dataclasses.replace(
+        summary,
+        identical_trees_on_same_bins=compared.identical,
+        all_rows={model: score_model(found, labels) for model, found in scores.items()},
     )
+    return DemoResult(summary, federation.model_json, scores, labels)
 
 
 def _score(outcome: BankOutcome, work: Path) -> Path:
@@ -190,8 +197,6 @@ def _summary(
     results: Sequence[BankResult],
     parameters: Mapping[str, Any],
     stages: Stages,
-    *,
-    identical: int,
 ) -> DemoSummary:
     records = [outcome.record for outcome in federation.banks]
     phases = sorted({name for record in records for name in record["wall_seconds"]})
@@ -223,7 +228,6 @@ def _summary(
             "xgboost": xgboost.__version__,
             "numpy": np.__version__,
         },
-        identical_trees_on_same_bins=identical,
         top_features=tuple(top),
         stage_seconds=dict(stages.seconds),
         data=data.data,

@@ -132,8 +132,8 @@ def open_transactions(directory: Path) -> DemoData:
         )
 
     return DemoData(
-        data=f"Synthetic transactions of {len(names)} banks (no real person)",
-        split="trained on labels known at the split time, tested on all later transactions",
+        data=f"Synthetic transactions of {len(names)} banks; no real person is in them.",
+        split="Trained on what was known at the split time, tested on all later transactions.",
         contract=contract,
         banks=tuple(banks),
         rows=rows,
@@ -215,8 +215,8 @@ def open_table(
         return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
 
     return DemoData(
-        data=f"Feature table {file.name}",
-        split=f"random: {_TEST_SHARE:.0%} of each bank's rows are for testing",
+        data=f"Feature table {file.name}.",
+        split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
         contract=contract,
         banks=tuple(banks),
         rows=len(frame),

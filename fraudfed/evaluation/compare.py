@@ -122,6 +122,9 @@ class DemoSummary:
         Wall time of the demo's own stages (generate, train, evaluate, ...).
     data, split : str
         One sentence each: what was trained on, and how test rows were set apart.
+    all_rows : mapping of str to ModelScores
+        "federated" and "pooled" on the test rows of all banks as one table; a bank's own model
+        has no part in it. May be empty.
     """
 
     banks: tuple[BankResult, ...]
@@ -144,6 +147,7 @@ class DemoSummary:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
     split: str = ""
+    all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
 
     def mean(self, model: str) -> ModelScores:
         """Return the unweighted mean over the banks for one of ``MODELS``.
@@ -180,6 +184,7 @@ class DemoSummary:
             {"name": name, "total_gain": gain} for name, gain in self.top_features
         ]
         plain["banks"] = list(plain["banks"])
+        plain["all_rows"] = {model: asdict(found) for model, found in self.all_rows.items()}
         return plain
 
 
@@ -235,6 +240,16 @@ def format_table(summary: DemoSummary) -> Table:
         format_number(summary.mean_gain, signed=True),
         style="bold",
     )
+    if summary.all_rows:
+        together = [summary.all_rows.get(model) for model in MODELS]
+        table.add_row(
+            "all rows",
+            f"{sum(bank.rows_train for bank in summary.banks):,}",
+            f"{sum(bank.rows_test for bank in summary.banks):,}",
+            "",
+            *(format_number(None if found is None else found.auprc) for found in together),
+            "",
+        )
     return table
 
 
