@@ -20,6 +20,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 RUN: ContextVar[str | None] = ContextVar("run", default=None)
 ROUND: ContextVar[int | None] = ContextVar("round", default=None)
 
+#: Fields of the record "tree finished".
+_TREE_FACTS = ("tree", "leaves", "metrics")
+
 _PROGRAM_LOGGERS = ("bank_node", "fraudfed")
 
 
@@ -31,6 +34,21 @@ class _ContextFilter(logging.Filter):
         record.run = RUN.get()
         record.round = ROUND.get()
         return True
+
+
+class _TextFormatter(logging.Formatter):
+    """One line of text; the facts of a tree, which JSON has as fields, stand behind it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = super().format(record)
+        facts = [f"{key}={vars(record)[key]}" for key in _TREE_FACTS if key in vars(record)]
+        return " ".join((line, *facts))
+
+
+def _is_not_of_a_tree(record: logging.LogRecord) -> bool:
+    """Tell whether a record says something that the progress bar does not show."""
+    return "tree" not in vars(record)
 
 
 def stderr_console() -> Console:
@@ -59,9 +77,10 @@ def configure_logging(*, log_format: str, level: str, console: Console) -> None:
         )
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+        handler.addFilter(_is_not_of_a_tree)
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(_ContextFilter())
     for name in _PROGRAM_LOGGERS:
         logger = logging.getLogger(name)

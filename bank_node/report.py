@@ -23,7 +23,7 @@ _STATUS_PATIENCE_SECONDS = 2.0
 def print_data_report(console: Console, path: Path, rows: TrainingRows) -> None:
     """Print rows, period, prevalence and missing values of a bank's training data."""
     table = rows.table
-    facts = Table(title=str(path), show_header=False)
+    facts = _facts(str(path))
     facts.add_row("rows in the file", f"{rows.rows_read:,}")
     facts.add_row("rows for training", f"{table.n_rows:,}")
     if rows.period is not None:
@@ -71,7 +71,7 @@ def status_report(state: StateDirectory) -> dict[str, Any]:
 
 def print_status(console: Console, report: dict[str, Any]) -> None:
     """Print a status report for a person."""
-    table = Table(title=f"bank {report['name']}", show_header=False)
+    table = _facts(f"bank {report['name']}")
     table.add_row("state directory", report["state"])
     table.add_row("aggregator", report["aggregator"] or "not joined")
     table.add_row("key", f"{report['key']['bits']} bits, {report['key']['fingerprint']}")
@@ -94,6 +94,14 @@ def print_status(console: Console, report: dict[str, Any]) -> None:
             f"{record['bytes_sent']:,} bytes, all under {record['key_bits']}-bit Paillier",
         )
     console.print(table)
+
+
+def _facts(title: str) -> Table:
+    """Return a table of names and values that cuts no fingerprint short."""
+    table = Table(title=title, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def _run_status(state: StateDirectory) -> dict[str, Any] | None:

@@ -99,7 +99,7 @@ def test_init_twice_and_in_a_foreign_directory(bank, tmp_path, run_bank, key_fil
 def test_wrong_usage_is_exit_code_2(arguments, run_bank, key_file) -> None:
     ended = run_bank(*[str(key_file) if part == "KEY" else part for part in arguments])
     assert ended.code == 2
-    assert "Error: " in ended.err
+    assert ended.error()
 
 
 @pytest.mark.parametrize("command", ["train", "score", "check-data", "status", "join"])

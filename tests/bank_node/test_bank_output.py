@@ -60,6 +60,25 @@ def test_json_logs_are_objects_with_run_and_round(capsys, restored_process) -> N
     assert {"time", "logger"} <= set(record)
 
 
+def test_text_logs_hold_the_facts_of_a_tree(capsys, restored_process) -> None:
+    configure_logging(log_format="text", level="info", console=Console(stderr=True))
+    extra = {"tree": 2, "leaves": 4, "metrics": {"aucpr": 0.5}}
+    logging.getLogger("bank_node.training").info("tree finished", extra=extra)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO tree finished tree=2 leaves=4 metrics={'aucpr': 0.5}")
+
+
+def test_on_a_terminal_the_progress_bar_alone_shows_trees(restored_process) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    configure_logging(log_format="text", level="info", console=console)
+    logger = logging.getLogger("bank_node.training")
+    logger.info("tree finished", extra={"tree": 2})
+    logger.info("the cohort is complete")
+    assert "the cohort is complete" in screen.getvalue()
+    assert "tree" not in screen.getvalue()
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_progress_shows_banks_then_trees_with_the_metric(enabled: bool) -> None:
     screen = io.StringIO()
