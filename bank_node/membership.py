@@ -39,20 +39,20 @@ def register(state: StateDirectory, url: str) -> None:
             f"{state.path}: this bank belongs to the aggregator {known}, got {url}; use that URL, "
             "or another state directory"
         )
-    if known is not None and state.token() is not None:
-        return
-    with AggregatorClient(url) as client:
-        try:
-            token = client.register(state.config.name).token
-        except ConflictError as error:
-            raise ConflictError(
-                f"{error}; if it is this bank's own, restore its state directory, or make one "
-                "with another --name"
-            ) from error
-    # Token first: a configured aggregator without a token would look registered.
-    state.save_token(token)
-    state.save_config(state.config.model_copy(update={"aggregator": url}))
-    _log.info("registered as %s at %s", state.config.name, url)
+    # The token is shown once, so it is kept first: a crash between the two writes loses nothing.
+    if state.token() is None:
+        with AggregatorClient(url) as client:
+            try:
+                token = client.register(state.config.name).token
+            except ConflictError as error:
+                raise ConflictError(
+                    f"{error}; if it is this bank's own, restore its state directory, or make one "
+                    "with another --name"
+                ) from error
+        state.save_token(token)
+        _log.info("registered as %s at %s", state.config.name, url)
+    if known is None:
+        state.save_config(state.config.model_copy(update={"aggregator": url}))
 
 
 def join_run(

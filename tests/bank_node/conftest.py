@@ -1,7 +1,6 @@
 """A real aggregator process, keys, and small data for the tests of the bank node."""
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from bank_processes import BIN, ENVIRONMENT, Finished
 
 from bank_node.client import AggregatorClient
 from fraudfed.consortium.key_package import KeyPackage
@@ -27,10 +27,6 @@ from fraudfed.wire.messages import (
     RunStatus,
     parse,
 )
-
-BIN = Path(sys.executable).parent
-#: As the demo does: many processes share the machine's cores.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -177,37 +173,6 @@ def make_rows() -> MakeRows:
         )
 
     return make
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def error(self) -> str:
-        """Return the one error line."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        return lines[0]
-
-
-def start_bank(*arguments: str | Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [str(BIN / "bank-node"), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
-
-
-def finish(process: "subprocess.Popen[str]", seconds: float = 120) -> Finished:
-    out, err = process.communicate(timeout=seconds)
-    return Finished(process.returncode, out, err)
 
 
 @pytest.fixture

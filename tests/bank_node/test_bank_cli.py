@@ -205,6 +205,20 @@ def test_join_needs_a_run_that_exists_and_a_free_name(
 
 
 @pytest.mark.e2e
+def test_a_crash_between_registration_and_bank_toml_loses_nothing(
+    bank, run_bank, aggregator
+) -> None:
+    before = (bank / "bank.toml").read_bytes()
+    where = ("--state", bank, "--aggregator", aggregator.url, "--run", "no-such-run")
+    assert run_bank("join", *where).code == 8
+    assert StateDirectory(bank).config.aggregator == aggregator.url
+    (bank / "bank.toml").write_bytes(before)
+    # The name is taken by now: only the token that was kept helps.
+    assert "no-such-run" in run_bank("join", *where).error()
+    assert StateDirectory(bank).config.aggregator == aggregator.url
+
+
+@pytest.mark.e2e
 def test_train_refuses_a_cohort_that_became_too_small_for_this_bank(
     joined, run_bank, good_file, aggregator
 ) -> None:

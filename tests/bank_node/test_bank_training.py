@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ENVIRONMENT, finish, start_bank
+from bank_processes import ENVIRONMENT, finish, start_bank
 
 from bank_node.client import AggregatorClient
 from bank_node.data_contract import load_training_rows
+from bank_node.validation import split_validation
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -109,8 +110,6 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     # The pooled rows on one machine give the same bytes.
     pooled = tmp_path / "pooled.parquet"
     pd.concat([make_rows(seed, n_rows=40 + 30 * seed) for seed in range(3)]).to_parquet(pooled)
-    from bank_node.validation import split_validation
-
     table, validation = split_validation(load_training_rows(pooled, contract).table, seed=0)
     params = BoosterParams.parse(parameters)
     solo = train(params, table, SoloCommunicator(), validation=validation)
