@@ -34,7 +34,8 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 UInt32Array: TypeAlias = npt.NDArray[np.uint32]
 UInt64Array: TypeAlias = npt.NDArray[np.uint64]
 
-#: Fractional bits of a gradient or hessian in fixed point. With 24 the trees equal XGBoost's
-#: (a float32 has a 24-bit significand); with 20 about half of them differ.
-FIXED_POINT_BITS = 24
+#: Fractional bits of a gradient or hessian in fixed point. A float32 has a 24-bit significand, but
+#: where few rows are positive most gradients are small, and 24 *fractional* bits cut theirs short:
+#: docs/decisions/0006 has the measured table. Each bit widens every slot of a secure sum by one.
+FIXED_POINT_BITS = 32
 FIXED_POINT_ONE = 1 << FIXED_POINT_BITS

@@ -9,10 +9,11 @@ Let the sums run over the rows of one node at all banks; ``G`` and ``H`` are the
 fixed-point sums, ``N`` the pooled number of rows, ``N1`` of them positive, ``p`` in
 ``[p_min, p_max]`` the predicted probabilities, and
 
-* ``r0 = (1 + d) / (1 - p_max)``, ``A = min(r0 * (H + N) + N, (N - N1) * max_gradient)``
-* ``r1 = (1 + d) / p_min``,       ``B = min(r1 * (H + N) + N, N1 * max_gradient)``
+* ``r0 = (1 + d) / (1 - p_max)``, ``A = min(r0 * (H + N) + N, (N - N1) * g0)``
+* ``r1 = (1 + d) / p_min``,       ``B = min(r1 * (H + N) + N, N1 * g1)``
 
-Then the sum of ``|g|`` is at most each of ``N * max_gradient``, ``A + B``, ``2 * A - G``,
+with ``g0`` and ``g1`` the bounds of one row's ``|g|`` for label 0 and 1. Then the sum of ``|g|`` is
+at most each of ``(N - N1) * g0 + N1 * g1``, ``A + B``, ``2 * A - G``,
 ``2 * B + G`` and ``max(r0, r1) * (H + N) + N``; and the sum of ``h`` is ``H``, because no hessian
 is negative. Each bin, and each bank's part of it, sums over a subset of these rows, so its
 absolute values stay below the same bound.
@@ -88,6 +89,9 @@ class NodeBounds:
         Pooled number of rows.
     max_gradient, max_hessian : int
         Bounds of one row's ``|g|`` and ``h`` in fixed-point units.
+    max_negative_gradient, max_negative_hessian : int or None
+        The same for a row with label 0, where ``scale_pos_weight`` has no part in it; None if that
+        makes no difference.
     n_positives : int or None
         Pooled number of rows with label 1; None if it is not public.
     min_probability, max_probability : float
@@ -98,13 +102,26 @@ class NodeBounds:
     n_rows: int
     max_gradient: int
     max_hessian: int
+    max_negative_gradient: int | None = None
+    max_negative_hessian: int | None = None
     n_positives: int | None = None
     min_probability: float = 0.0
     max_probability: float = 1.0
 
     def root(self) -> tuple[int, int]:
         """Return the bounds of the summed ``|g|`` and of ``h`` before any sum is known."""
-        return self.n_rows * self.max_gradient, self.n_rows * self.max_hessian
+        gradients = self._limits_by_class(self.max_negative_gradient, self.max_gradient)
+        hessians = self._limits_by_class(self.max_negative_hessian, self.max_hessian)
+        return sum(gradients), sum(hessians)
+
+    def _limits_by_class(self, of_negative: int | None, of_positive: int) -> tuple[int, int]:
+        """Return the bounds of a sum over all rows with label 0, and over those with label 1.
+
+        If the number of positives is not public, the second counts every row.
+        """
+        n_positives = self.n_rows if self.n_positives is None else self.n_positives
+        limit = of_positive if of_negative is None else of_negative
+        return (self.n_rows - n_positives) * limit, n_positives * of_positive
 
     def node(self, gradient: int, hessian: int) -> tuple[int, int]:
         """Return the bounds of the summed ``|g|`` and of ``h`` within one node.
@@ -114,15 +131,16 @@ class NodeBounds:
         gradient, hessian : int
             The node's pooled sums in fixed-point units.
         """
-        n_negatives, n_positives = self.n_rows, self.n_rows
-        if self.n_positives is not None:
-            n_negatives, n_positives = self.n_rows - self.n_positives, self.n_positives
+        negatives, positives = self._limits_by_class(self.max_negative_gradient, self.max_gradient)
+        total = negatives + positives
+        if self.n_positives is None:
+            negatives = positives
         by_hessian_0 = self._limit_by_hessian(hessian, 1.0 - self.max_probability)
         by_hessian_1 = self._limit_by_hessian(hessian, self.min_probability)
-        of_negatives = min(by_hessian_0, n_negatives * self.max_gradient)
-        of_positives = min(by_hessian_1, n_positives * self.max_gradient)
+        of_negatives = min(by_hessian_0, negatives)
+        of_positives = min(by_hessian_1, positives)
         limit = min(
-            self.n_rows * self.max_gradient,
+            total,
             of_negatives + of_positives,
             2 * of_negatives - gradient,
             2 * of_positives + gradient,

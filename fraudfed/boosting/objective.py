@@ -55,18 +55,25 @@ class GradientBounds:
     Attributes
     ----------
     gradient, hessian : int
+        Of any row.
+    negative_gradient, negative_hessian : int
+        Of a row with label 0, which ``scale_pos_weight`` does not touch.
     """
 
     gradient: int
     hessian: int
+    negative_gradient: int
+    negative_hessian: int
 
-    def check_rows(self, n_rows: int) -> None:
-        """Raise ``DataError`` if sums over ``n_rows`` rows could leave 62 bits."""
-        if n_rows * max(self.gradient, self.hessian) > _LARGEST_SUM:
+    def check_rows(self, n_rows: int, n_positives: int) -> None:
+        """Raise ``DataError`` if sums over these rows could leave 62 bits."""
+        # Hessians are a quarter of gradients, up to rounding: gradients decide.
+        total = (n_rows - n_positives) * self.negative_gradient + n_positives * self.gradient
+        if total > _LARGEST_SUM:
             raise DataError(
-                f"{n_rows} rows with gradients up to {self.gradient / FIXED_POINT_ONE:g} exceed "
-                "the range of exact sums, 62 bits in fixed point; lower max_weight or "
-                "scale_pos_weight"
+                f"{n_rows} rows, {n_positives} of them positive, with gradients up to "
+                f"{self.gradient / FIXED_POINT_ONE:g} exceed the range of exact sums, 62 bits in "
+                "fixed point; lower max_weight or scale_pos_weight"
             )
 
 
@@ -81,11 +88,14 @@ def gradient_bounds(*, max_weight: float, scale_pos_weight: float) -> GradientBo
         Factor on the weight of positives.
     """
     weight = np.float32(max_weight)
-    largest = np.array([max(weight, weight * np.float32(scale_pos_weight))], dtype=np.float32)
-    quarter = largest * np.float32(0.25)
-    return GradientBounds(
-        gradient=int(to_fixed_point(largest)[0]), hessian=int(to_fixed_point(quarter)[0])
+    largest = max(weight, weight * np.float32(scale_pos_weight))
+    quarter = np.float32(0.25)
+    # Not by to_fixed_point: the bound of a weight that is far too large need not fit int64.
+    gradient, hessian, negative_gradient, negative_hessian = (
+        round(float(value) * FIXED_POINT_ONE)
+        for value in (largest, largest * quarter, weight, weight * quarter)
     )
+    return GradientBounds(gradient, hessian, negative_gradient, negative_hessian)
 
 
 def gradients(
@@ -159,13 +169,19 @@ def estimate_base_score(
         negative = float(n_rows - n_positives)
     else:
         bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=factor)
-        bounds.check_rows(n_rows)
+        bounds.check_rows(n_rows, n_positives)
         weight = _effective_weights(table.labels, table.weights, scale_pos_weight=factor)
         fixed = to_fixed_point(weight)
         is_positive = table.labels == 1
         sums = communicator.sum(
             np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
-            bound=n_rows * bounds.gradient,
+            bound=np.array(
+                [
+                    n_positives * bounds.gradient,
+                    (n_rows - n_positives) * bounds.negative_gradient,
+                ],
+                dtype=np.int64,
+            ),
             label="base-score",
         )
         # Python's int / int rounds once; the fixed point's factor is a power of two.

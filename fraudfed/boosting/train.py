@@ -163,7 +163,7 @@ def train(
         _check_rows(validation, what="validation rows")
     counts = _count_rows(table, validation, communicator)
     bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
-    bounds.check_rows(counts.n_rows)
+    bounds.check_rows(counts.n_rows, counts.n_positives)
     base_score = params.base_score
     if base_score is None:
         base_score = float(
@@ -255,6 +255,8 @@ class _Boosting:
             n_rows=self._counts.n_rows,
             max_gradient=self._bounds.gradient,
             max_hessian=self._bounds.hessian,
+            max_negative_gradient=self._bounds.negative_gradient,
+            max_negative_hessian=self._bounds.negative_hessian,
             n_positives=self._counts.n_positives,
             min_probability=float(low),
             max_probability=float(high),

@@ -17,7 +17,7 @@ from fraudfed.boosting.partition import assign_leaves
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.dtypes import Int64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
 
 NUMERIC = {"n_bins": (16, 32, 8, 20, 5)}
 MISSING = {**NUMERIC, "missing": 0.15}
@@ -368,12 +368,15 @@ def assert_equal_trees(one: Tree, other: Tree) -> None:
 
 def _pairs(rows: Rows) -> Int64Array:
     """Gradients of the logistic loss at probability 1/2."""
-    gradient = np.where(rows.labels == 1, -(1 << 23), 1 << 23)
-    return np.stack((gradient, np.full(rows.n_rows, 1 << 22)), axis=1).astype(np.int64)
+    gradient = np.where(rows.labels == 1, -(FIXED_POINT_ONE // 2), FIXED_POINT_ONE // 2)
+    hessian = np.full(rows.n_rows, FIXED_POINT_ONE // 4)
+    return np.stack((gradient, hessian), axis=1).astype(np.int64)
 
 
 def _wide(rows: Rows) -> NodeBounds:
-    return NodeBounds(n_rows=rows.n_rows, max_gradient=1 << 24, max_hessian=1 << 22)
+    return NodeBounds(
+        n_rows=rows.n_rows, max_gradient=FIXED_POINT_ONE, max_hessian=FIXED_POINT_ONE // 4
+    )
 
 
 def _grow_alone(rows: Rows, params: BoosterParams, *, tree_index: int) -> Tree:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xgboost
 from cohort import run_cohort
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fraudfed.boosting.elementary import sigmoid
@@ -75,6 +75,8 @@ def test_no_row_exceeds_the_bounds(
     margin: float, label: float, share: float, max_weight: float, scale_pos_weight: float
 ) -> None:
     bounds = gradient_bounds(max_weight=max_weight, scale_pos_weight=scale_pos_weight)
+    # Training is refused otherwise, even for a single row.
+    assume(bounds.gradient <= 2**62)
     for weight in (max_weight, np.float32(share) * np.float32(max_weight)):
         pair = gradients(
             np.array([margin], dtype=np.float32),
@@ -97,8 +99,16 @@ def test_hessians_near_one_half_stay_at_a_quarter() -> None:
 def test_too_large_sums_are_refused() -> None:
     bounds = gradient_bounds(max_weight=65536.0, scale_pos_weight=65536.0)
     with pytest.raises(DataError, match="lower max_weight or scale_pos_weight"):
-        bounds.check_rows(10_000_000)
-    bounds.check_rows(4)
+        bounds.check_rows(10_000_000, 5_000_000)
+    bounds.check_rows(4, 0)
+
+
+def test_the_weight_of_rare_positives_does_not_count_for_every_row() -> None:
+    bounds = gradient_bounds(max_weight=1.0, scale_pos_weight=500.0)
+    assert bounds.negative_gradient == FIXED_POINT_ONE
+    bounds.check_rows(100_000_000, 200_000)
+    with pytest.raises(DataError):
+        bounds.check_rows(100_000_000, 20_000_000)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
