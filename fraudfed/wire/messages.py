@@ -9,27 +9,45 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraudfed.errors import ProtocolError, VersionError
 
 __all__ = [
+    "MODEL_PLAIN_HEADER",
+    "MODEL_SIGNATURE_HEADER",
     "PROTOCOL_VERSION",
     "Abort",
+    "AuditEntry",
+    "AuditKey",
+    "AuditLog",
+    "AuditStatus",
     "BankName",
     "BankRegistration",
-    "BankToken",
     "DataContract",
+    "EpochNumber",
     "FeatureSpec",
     "FeatureType",
     "FrameHeader",
     "FrameKind",
     "Health",
+    "Invite",
+    "InviteRequest",
+    "KeyAcknowledgement",
+    "KeyEpoch",
+    "KeyEpochState",
+    "KeyEpochStatus",
+    "MemberKeys",
+    "Members",
     "Message",
     "ModelReceipt",
+    "ModelSignature",
+    "ModelSignatures",
     "ModelVisibility",
     "Problem",
+    "PublicKeyHex",
     "PublicKeyMessage",
+    "Roster",
     "RoundList",
     "RoundReceipt",
     "RoundSummary",
@@ -38,7 +56,9 @@ __all__ = [
     "RunSpec",
     "RunState",
     "RunStatus",
+    "SealedKey",
     "Sha256",
+    "SignatureHex",
     "parse",
 ]
 
@@ -47,6 +67,18 @@ PROTOCOL_VERSION: Literal[1] = 1
 
 BankName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: The 32 bytes of an Ed25519 or X25519 public key.
+PublicKeyHex: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: The 64 bytes of an Ed25519 signature.
+SignatureHex: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+EpochNumber: TypeAlias = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+#: Request header of a submitted model: the bank's signature over run and plain model
+#: (``fraudfed.consortium.documents.model_bytes``), a ``SignatureHex``.
+MODEL_SIGNATURE_HEADER = "Fraudfed-Model-Signature"
+#: Request header of a submitted model: SHA-256 of the plain ``model.json``, which differs from
+#: that of the body when the model is sealed to the members.
+MODEL_PLAIN_HEADER = "Fraudfed-Model-Plain"
 
 
 class Message(BaseModel):
@@ -131,23 +163,148 @@ class PublicKeyMessage(Message):
     """SHA-256 over the key's canonical bytes; recomputed by every reader."""
 
 
+class MemberKeys(Message):
+    """The public keys of one member of the consortium."""
+
+    name: BankName
+    signing_key: PublicKeyHex
+    """Ed25519: requests, key epochs, acknowledgements and models are signed with it."""
+    agreement_key: PublicKeyHex
+    """X25519: key packages are sealed to it, pairwise masks are agreed with it."""
+
+
+def _sorted_members(members: tuple[MemberKeys, ...]) -> tuple[MemberKeys, ...]:
+    names = [member.name for member in members]
+    if names != sorted(set(names)):
+        raise ValueError("members must be distinct and sorted by name")
+    for what in ("signing_key", "agreement_key"):
+        keys = [getattr(member, what) for member in members]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"members must have distinct keys, but two have one {what}")
+    return members
+
+
+#: Distinct members with distinct keys, sorted by name.
+Members: TypeAlias = Annotated[
+    tuple[MemberKeys, ...], Field(max_length=1000), AfterValidator(_sorted_members)
+]
+
+
+class InviteRequest(Message):
+    """The operator invites one bank, by name."""
+
+    name: BankName
+    valid_seconds: Annotated[int, Field(ge=1, le=90 * 86_400)] = 7 * 86_400
+
+
+class Invite(Message):
+    """Answer to an invite request; the code is shown once, works once, and is stored hashed."""
+
+    name: BankName
+    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,128}$")]
+    expires_at: int
+
+
+class BankRegistration(Message):
+    """An invited bank announces its keys, in a request signed with the signing key it announces."""
+
+    name: BankName
+    invite: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,128}$")]
+    signing_key: PublicKeyHex
+    agreement_key: PublicKeyHex
+
+
+class Roster(Message):
+    """The members of the consortium now, as the aggregator tells it; banks hold it against pins."""
+
+    members: Members
+
+
+class SealedKey(Message):
+    """The key package of an epoch, sealed to one member (HPKE, RFC 9180)."""
+
+    name: BankName
+    box: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=131_072)]
+    """Base64 of the encapsulated key and the ciphertext."""
+
+
+class KeyEpoch(Message):
+    """A steward bank's key package for exactly one roster.
+
+    ``signature`` is the steward's over ``fraudfed.consortium.documents.key_epoch_bytes``.
+    """
+
+    epoch: EpochNumber
+    steward: BankName
+    roster: Annotated[Members, Field(min_length=1)]
+    public_key: PublicKeyMessage
+    sealed: tuple[SealedKey, ...]
+    """One box for each member, in the order of the roster."""
+    signature: SignatureHex
+
+    @model_validator(mode="after")
+    def _sealed_to_the_roster(self) -> Self:
+        names = [member.name for member in self.roster]
+        if [box.name for box in self.sealed] != names:
+            raise ValueError("sealed must hold one box for each member, in the roster's order")
+        if self.steward not in names:
+            raise ValueError("the steward must be a member of the roster")
+        return self
+
+
+class KeyAcknowledgement(Message):
+    """A member opened its box of an epoch and found the announced key inside.
+
+    ``signature`` is the bank's over ``fraudfed.consortium.documents.acknowledgement_bytes``.
+    """
+
+    epoch: EpochNumber
+    bank: BankName
+    digest: Sha256
+    """``fraudfed.consortium.documents.key_epoch_digest`` of the epoch."""
+    signature: SignatureHex
+
+
+class KeyEpochState(StrEnum):
+    """Life of a key epoch: pending -> active -> superseded."""
+
+    PENDING = "pending"
+    """Not all members have acknowledged."""
+    ACTIVE = "active"
+    """All have: runs may be opened with it."""
+    SUPERSEDED = "superseded"
+    """There is a later epoch, or its roster is no longer the members: no new run with it."""
+
+
+class KeyEpochStatus(Message):
+    """A key epoch and who has acknowledged it."""
+
+    key_epoch: KeyEpoch
+    acknowledged: tuple[KeyAcknowledgement, ...]
+    """Sorted by bank."""
+    state: KeyEpochState
+
+
 class ModelVisibility(StrEnum):
     """Who may read the final model."""
 
     AGGREGATOR = "aggregator"
+    MEMBERS = "members"
+    """The registry holds it sealed under a key that only the consortium has."""
 
 
 class RunSpec(Message):
     """What the operator publishes to open a run."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    cohort_size: Annotated[int, Field(ge=1, le=1000)]
-    """Number of banks; the run starts when that many have joined."""
+    key_epoch: EpochNumber
+    """The active key epoch; its roster is the cohort, and the run starts when all have joined."""
     parameters: dict[str, Any]
     """Training parameters under XGBoost's names. The aggregator stores, the banks check them."""
     contract: DataContract
-    public_key: PublicKeyMessage
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
+    require_confirmed_roster: bool = False
+    """Banks take part only if they have confirmed every member's fingerprint."""
 
 
 class RunCreated(Message):
@@ -171,8 +328,12 @@ class RunStatus(Message):
     run_id: str
     spec: RunSpec
     state: RunState
+    cohort: tuple[BankName, ...]
+    """The banks of the key epoch's roster, sorted by name."""
+    public_key: PublicKeyMessage
+    """That of the key epoch."""
     members: tuple[BankName, ...]
-    """In the order of the cohort: sorted by name once the run is training."""
+    """Banks of the cohort that have joined, sorted by name; all of it once the run is training."""
     round_number: Annotated[int, Field(ge=0)]
     """Number of rounds closed so far."""
     ciphertexts: Annotated[int, Field(ge=0)]
@@ -188,19 +349,6 @@ class RunList(Message):
     """All runs the caller may see, newest first."""
 
     runs: tuple[RunStatus, ...]
-
-
-class BankRegistration(Message):
-    """A bank makes itself known to the aggregator."""
-
-    name: BankName
-
-
-class BankToken(Message):
-    """Answer to a registration; the token is shown once and stored only as a hash."""
-
-    name: BankName
-    token: str
 
 
 class FrameKind(StrEnum):
@@ -271,6 +419,70 @@ class ModelReceipt(Message):
     votes: Annotated[int, Field(ge=0)]
     expected: Annotated[int, Field(ge=0)]
     accepted: bool
+
+
+class ModelSignature(Message):
+    """A bank's signature over ``fraudfed.consortium.documents.model_bytes``."""
+
+    bank: BankName
+    signature: SignatureHex
+
+
+class ModelSignatures(Message):
+    """Every bank of the cohort signed that this run ended with this model."""
+
+    run_id: str
+    sha256: Sha256
+    """Of the stored bytes."""
+    plain_sha256: Sha256
+    """Of the plain ``model.json``, which is what was signed; equal to ``sha256`` unless sealed."""
+    signatures: tuple[ModelSignature, ...]
+    """Sorted by bank."""
+
+
+class AuditStatus(StrEnum):
+    """What became of an audited request."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class AuditEntry(Message):
+    """One line of the aggregator's audit log.
+
+    ``hash`` is SHA-256 of ``fraudfed.consortium.documents.audit_entry_bytes``, which cover every
+    other field but the signature; ``signature`` is the audit key's over the same bytes.
+    """
+
+    seq: Annotated[int, Field(ge=1)]
+    """1, 2, 3, ... without a gap."""
+    time: int
+    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    """What was asked for, for example ``contribution`` or ``run-created``."""
+    actor: Annotated[str, Field(max_length=200)]
+    """``bank:<name>``, ``operator:<token name>``, ``viewer:<token name>``, or ``anonymous``."""
+    subject: Annotated[str, Field(max_length=500)]
+    """For example ``run/<id>``, ``run/<id>/round/<n>``, ``bank/<name>``, ``epoch/<n>``."""
+    status: AuditStatus
+    detail: Annotated[str, Field(max_length=4000)]
+    body_sha256: Sha256 | None = None
+    """Of the request's body; None if it had none."""
+    previous_hash: Sha256
+    """The hash of the entry before; 64 zeros in the first."""
+    hash: Sha256
+    signature: SignatureHex
+
+
+class AuditLog(Message):
+    """Entries of the audit log, in order of ``seq``."""
+
+    entries: tuple[AuditEntry, ...]
+
+
+class AuditKey(Message):
+    """The public key that the aggregator signs its audit log with (Ed25519)."""
+
+    audit_key: PublicKeyHex
 
 
 class Abort(Message):

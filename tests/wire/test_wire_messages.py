@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from fraudfed.errors import ProtocolError, VersionError
 from fraudfed.wire import messages
-from fraudfed.wire.messages import BankRegistration, DataContract, FeatureSpec, Message, parse
+from fraudfed.wire.messages import (
+    BankRegistration,
+    DataContract,
+    FeatureSpec,
+    InviteRequest,
+    Message,
+    parse,
+)
 
 
 def all_messages() -> list[type[Message]]:
@@ -35,13 +42,15 @@ def test_every_message_is_frozen_versioned_and_closed(cls: type[Message]) -> Non
 
 @given(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True))
 def test_a_message_survives_the_wire(name: str) -> None:
-    sent = BankRegistration(name=name)
+    sent = BankRegistration(
+        name=name, invite="i" * 22, signing_key="0" * 64, agreement_key="f" * 64
+    )
     assert parse(BankRegistration, sent.model_dump_json(), source="test") == sent
 
 
 def test_another_version_is_its_own_error() -> None:
     with pytest.raises(VersionError, match="protocol version is 2, this program speaks 1"):
-        parse(BankRegistration, {"name": "a", "protocol_version": 2}, source="test")
+        parse(InviteRequest, {"name": "a", "protocol_version": 2}, source="test")
 
 
 @pytest.mark.parametrize(
@@ -56,8 +65,8 @@ def test_another_version_is_its_own_error() -> None:
     ],
 )
 def test_a_bad_message_names_source_and_field(data: Any, named: str) -> None:
-    with pytest.raises(ProtocolError, match=rf"^the test: BankRegistration\.{named} is") as caught:
-        parse(BankRegistration, data, source="the test")
+    with pytest.raises(ProtocolError, match=rf"^the test: InviteRequest\.{named} is") as caught:
+        parse(InviteRequest, data, source="the test")
     assert "\n" not in str(caught.value)
 
 
