@@ -537,16 +537,20 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
         return cls.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "message"
+        # The sender chooses field names too: a line break in one must not break a log's line.
+        where = _shown(".".join(str(part) for part in first["loc"]) or "message")[1:-1]
         if first["loc"] == ("protocol_version",):
             raise VersionError(
-                f"{source}: protocol version is {first['input']!r}, this program speaks "
+                f"{source}: protocol version is {_shown(first['input'])}, this program speaks "
                 f"{PROTOCOL_VERSION}; use the same fraudfed release on both sides"
             ) from None
-        shown = repr(first["input"])
-        if len(shown) > 80:
-            shown = shown[:77] + "..."
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ProtocolError(
-            f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}"
+            f"{source}: {cls.__name__}.{where} is {_shown(first['input'])}: {first['msg']}{more}"
         ) from None
+
+
+def _shown(value: object) -> str:
+    """Return a value on one short line of printable characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

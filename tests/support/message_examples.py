@@ -1,0 +1,196 @@
+"""One valid example of every message, and mutations of what travels."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from fraudfed.wire.messages import (
+    Abort,
+    AuditEntry,
+    AuditKey,
+    AuditLog,
+    AuditStatus,
+    BankRegistration,
+    DataContract,
+    FeatureSpec,
+    FeatureType,
+    FrameHeader,
+    FrameKind,
+    Health,
+    Invite,
+    InviteRequest,
+    KeyAcknowledgement,
+    KeyEpoch,
+    KeyEpochState,
+    KeyEpochStatus,
+    MemberKeys,
+    Message,
+    ModelReceipt,
+    ModelSignature,
+    ModelSignatures,
+    PublicKeyMessage,
+    Roster,
+    RoundList,
+    RoundReceipt,
+    RoundSummary,
+    RunCreated,
+    RunList,
+    RunSpec,
+    RunState,
+    RunStatus,
+    SealedKey,
+)
+
+__all__ = ["EXAMPLES", "mutated_bytes", "mutated_json"]
+
+_HASH = "ab" * 32
+_SIGNATURE = "cd" * 64
+_MEMBERS = tuple(
+    MemberKeys(name=f"bank-{i}", signing_key=f"{i}a" * 32, agreement_key=f"{i}b" * 32)
+    for i in range(3)
+)
+_KEY = PublicKeyMessage(n="ff", hs="abc", alpha_bits=448, fingerprint=_HASH)
+_CONTRACT = DataContract(
+    kind="table",
+    features=(
+        FeatureSpec(name="amount"),
+        FeatureSpec(name="channel", type=FeatureType.CATEGORICAL, categories=("pos", "web")),
+    ),
+)
+_SPEC = RunSpec(name="run", key_epoch=1, parameters={"eta": 0.3}, contract=_CONTRACT)
+_STATUS = RunStatus(
+    run_id="r1",
+    spec=_SPEC,
+    state=RunState.OPEN,
+    cohort=("bank-0", "bank-1", "bank-2"),
+    public_key=_KEY,
+    members=("bank-0",),
+    round_number=0,
+    ciphertexts=0,
+    bytes_received=0,
+    created_at=1,
+)
+_EPOCH = KeyEpoch(
+    epoch=1,
+    steward="bank-0",
+    roster=_MEMBERS,
+    public_key=_KEY,
+    sealed=tuple(SealedKey(name=member.name, box="AAAA") for member in _MEMBERS),
+    signature=_SIGNATURE,
+)
+_ACKNOWLEDGEMENT = KeyAcknowledgement(epoch=1, bank="bank-0", digest=_HASH, signature=_SIGNATURE)
+_ROUND = RoundSummary(
+    number=0, label="rows", context=_HASH, ciphertexts=1, bytes_received=10, opened_at=1
+)
+_ENTRY = AuditEntry(
+    seq=1,
+    time=1,
+    kind="run-created",
+    actor="operator:operator",
+    subject="run/r1",
+    status=AuditStatus.ACCEPTED,
+    detail="",
+    body_sha256=_HASH,
+    previous_hash="0" * 64,
+    hash=_HASH,
+    signature=_SIGNATURE,
+)
+_SIGNED = ModelSignature(bank="bank-0", signature=_SIGNATURE)
+
+#: A valid message of every class, by class.
+EXAMPLES: dict[type[Message], Message] = {
+    type(message): message
+    for message in (
+        *(_KEY, _CONTRACT, _CONTRACT.features[0], _SPEC, _STATUS, _EPOCH, _ACKNOWLEDGEMENT),
+        *(_ROUND, _ENTRY, _SIGNED, _MEMBERS[0], _EPOCH.sealed[0]),
+        Abort(reason="disk full"),
+        AuditKey(audit_key=_HASH),
+        AuditLog(entries=(_ENTRY,)),
+        BankRegistration(name="bank-0", invite="x" * 20, signing_key=_HASH, agreement_key=_HASH),
+        FrameHeader(
+            kind=FrameKind.CONTRIBUTION,
+            run_id="r1",
+            round_number=0,
+            label="rows",
+            context=_HASH,
+            bank="bank-0",
+            count=2,
+            item_bytes=8,
+        ),
+        Health(status="ok", version="1"),
+        Invite(name="bank-0", code="x" * 20, expires_at=1),
+        InviteRequest(name="bank-0", valid_seconds=60),
+        KeyEpochStatus(
+            key_epoch=_EPOCH, acknowledged=(_ACKNOWLEDGEMENT,), state=KeyEpochState.PENDING
+        ),
+        ModelReceipt(run_id="r1", sha256=_HASH, votes=1, expected=3, accepted=False),
+        ModelSignatures(run_id="r1", sha256=_HASH, plain_sha256=_HASH, signatures=(_SIGNED,)),
+        Roster(members=_MEMBERS),
+        RoundList(run_id="r1", rounds=(_ROUND,)),
+        RoundReceipt(run_id="r1", round_number=0, received=1, expected=3),
+        RunCreated(run_id="r1"),
+        RunList(runs=(_STATUS,)),
+    )
+}
+
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=20),
+    st.sampled_from(["", "0" * 64, "A" * 64, "bank-0\n", "../../etc", "\x00", "é", "1e999"]),
+)
+_JUNK = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def mutated_json(draw: st.DrawFn, original: Any) -> Any:
+    """Change one place of a JSON value: replace, remove, add or repeat something."""
+    if isinstance(original, dict) and original and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(original)))
+        match draw(st.integers(0, 5)):
+            case 0:
+                return {k: v for k, v in original.items() if k != key}
+            case 1:
+                return {**original, draw(st.text(max_size=12)): draw(_JUNK)}
+            case _:
+                return {**original, key: draw(mutated_json(original[key]))}
+    if isinstance(original, list) and original and draw(st.integers(0, 9)):
+        index = draw(st.integers(0, len(original) - 1))
+        match draw(st.integers(0, 4)):
+            case 0:
+                return original[:index] + original[index + 1 :]
+            case 1:
+                return [*original, original[index]]
+            case 2:
+                return original[::-1]
+            case _:
+                changed = draw(mutated_json(original[index]))
+                return [*original[:index], changed, *original[index + 1 :]]
+    return draw(_JUNK)
+
+
+@st.composite
+def mutated_bytes(draw: st.DrawFn, original: bytes) -> bytes:
+    """Flip, cut, repeat or insert bytes in one to three places."""
+    data = bytearray(original)
+    for _ in range(draw(st.integers(1, 3))):
+        where = draw(st.integers(0, max(0, len(data) - 1)))
+        match draw(st.integers(0, 4)):
+            case 0 if data:
+                data[where] ^= draw(st.integers(1, 255))
+            case 1:
+                del data[where:]
+            case 2:
+                data[where:where] = draw(st.binary(min_size=1, max_size=9))
+            case 3:
+                del data[where : where + draw(st.integers(1, 9))]
+            case _:
+                data += data[where:]
+    return bytes(data)
