@@ -1,5 +1,8 @@
 """An exact sum of integer vectors that nobody sees but the members.
 
 Law: ``combine(open(product of seal_i(x_i))) = sum of x_i``, exactly, for every vector within its
-bound; anything else is an error. Data flows: ``packing`` -> ``context`` -> ``session``.
+bound; anything else is an error that names the kind of fault. Data flows: ``packing`` (slots) ->
+``tags`` -> ``header`` -> ``plaintexts`` -> ``masks`` -> ``session``; ``context`` and ``transcript``
+say what is summed and what came before, ``derivation`` makes every key and stream, ``faults``
+names what can go wrong. ``docs/cryptography.md`` has the construction and its proofs.
 """

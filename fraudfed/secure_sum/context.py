@@ -6,10 +6,10 @@ from functools import cached_property
 
 from fraudfed.errors import ProtocolError
 
-__all__ = ["CONTEXT_VERSION", "RoundContext"]
+__all__ = ["CONTEXT_VERSION", "RoundContext", "check_digest"]
 
 #: Raised when the canonical bytes change their meaning.
-CONTEXT_VERSION = 1
+CONTEXT_VERSION = 2
 
 _DOMAIN = b"fraudfed round context"
 
@@ -19,8 +19,8 @@ class RoundContext:
     """The public facts that all banks of a round must agree on.
 
     Law: two contexts have the same digest exactly when all their fields are equal (up to a
-    collision of SHA-256). The digest keys and authenticates the sealed openings, so an opening of
-    another run, round, layout, key or roster does not open.
+    collision of SHA-256). Masks, tags and the keys of the sealed openings are derived from the
+    digest, so nothing of another run, round, layout, key, roster or history opens.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class RoundContext:
         Names of the banks in the order of the cohort; bank j opens shard j.
     key_fingerprint : str
         ``PublicKey.fingerprint``.
-
-    Notes
-    -----
-    The transcript hash - a digest of all contexts and sums before this one - is not part of
-    version 1; it becomes one more field, behind the present ones, under the next version.
+    roster_digest : str
+        SHA-256 over the members' names and public keys, hexadecimal: two banks that were shown
+        other keys under the same names have different contexts.
+    previous : str
+        ``Transcript.digest``: all contexts and sums before this one.
 
     Raises
     ------
@@ -59,6 +59,8 @@ class RoundContext:
     bounds_digest: str
     roster: tuple[str, ...]
     key_fingerprint: str
+    roster_digest: str
+    previous: str
 
     def __post_init__(self) -> None:
         for name in ("epoch", "round_number", "n_values"):
@@ -70,13 +72,8 @@ class RoundContext:
                 f"round context: roster is {self.roster!r}, expected at least one bank and each "
                 "name once"
             )
-        for name in ("bounds_digest", "key_fingerprint"):
-            text = getattr(self, name)
-            if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-                raise ProtocolError(
-                    f"round context: {name} is {text!r}, expected a SHA-256 in lower-case "
-                    "hexadecimal"
-                )
+        for name in ("bounds_digest", "key_fingerprint", "roster_digest", "previous"):
+            check_digest(f"round context: {name}", getattr(self, name))
 
     def canonical_bytes(self) -> bytes:
         """Return the one encoding: each field in order, preceded by its length in 4 bytes."""
@@ -92,6 +89,8 @@ class RoundContext:
             bytes.fromhex(self.key_fingerprint),
             _number(len(self.roster)),
             *(name.encode() for name in self.roster),
+            bytes.fromhex(self.roster_digest),
+            bytes.fromhex(self.previous),
         )
         return b"".join(len(part).to_bytes(4, "big") + part for part in fields)
 
@@ -99,6 +98,12 @@ class RoundContext:
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, lower-case hexadecimal."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+
+def check_digest(name: str, text: str) -> None:
+    """Raise ``ProtocolError`` unless ``text`` is a SHA-256 in lower-case hexadecimal."""
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise ProtocolError(f"{name} is {text!r}, expected a SHA-256 in lower-case hexadecimal")
 
 
 def _number(value: int) -> bytes:

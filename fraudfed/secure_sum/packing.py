@@ -1,18 +1,15 @@
 """Many signed integers in one plaintext: balanced digits of individual width.
 
 A slot of width w holds a digit d with ``|d| <= B < 2^(w-1)``; a plaintext is
-``checksum + sum of d_i * 2^offset_i``, and plaintexts add part by part. Law: for vectors
-x_1 .. x_k with ``sum over k of |x_k[i]| <= bounds[i]``, ``unpack(sum of pack(x_k)) = sum of x_k``.
+``sum of d_i * 2^offset_i`` above the header (``header.py``), and plaintexts add part by part. Law:
+for vectors x_1 .. x_k with ``sum over k of |x_k[i]| <= bounds[i]``,
+``values(split(sum of join(digits(x_k)))) = sum of x_k``.
 
 Why nothing overflows: a digit of the sum plus ``2^(w-1)`` lies in ``1 .. 2^w - 1``, so adding the
 constant ``sum of 2^(w_i - 1 + offset_i)`` turns the balanced digits into ordinary bits without a
 carry; and a plaintext of T bits stays below ``2^(T-1)`` in absolute value, which is below N / 4
-(see ``PublicKey.plaintext_bits``).
-
-Faults show: if banks break the bound together, a digit carries into its neighbour; if a ciphertext
-was damaged or made under another key, its plaintext is as good as random. The checksum, a public
-linear function of the digits modulo 2^64, then disagrees. It detects faults, not forgers: it has no
-key, so who can compute on ciphertexts can fix it up too.
+(see ``PublicKey.plaintext_bits``). If banks break a bound together, a digit carries into its
+neighbour and the authentication tag, which is over the digits, disagrees.
 
 The layout follows from public facts alone (shape, bounds, key size), so every bank has the same.
 """
@@ -24,20 +21,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fraudfed.communicator import check_bound
-from fraudfed.dtypes import Int64Array, UInt64Array
-from fraudfed.errors import BoundError, SumError
+from fraudfed.dtypes import BoolArray, Int64Array, UInt64Array
+from fraudfed.errors import BoundError
+from fraudfed.secure_sum.header import HEADER_BITS
 
-__all__ = ["HEADER_BITS", "MAXIMUM_BANKS", "SlotLayout"]
-
-_CHECKSUM_BITS = 64
-#: Banks in one sum, at most: as many checksums add up without reaching the first slot.
-MAXIMUM_BANKS = 1 << 16
-#: Bits at the bottom of every plaintext that belong to no slot: the checksum and its carries. The
-#: count of banks and the keyed MAC will lie here; there is neither yet.
-HEADER_BITS = _CHECKSUM_BITS + 16
+__all__ = ["SlotLayout"]
 
 _WORD_BITS = 64
-_LAYOUT_DOMAIN = b"fraudfed slot layout v1\0"
+_LAYOUT_DOMAIN = b"fraudfed slot layout v2\0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +43,16 @@ class SlotLayout:
         Bound of the absolute values summed over all banks, per element in C order.
     plaintext_bits : int
         Bits of one plaintext that may be filled.
-    n_plaintexts : int
+    firsts : ndarray of shape (n_plaintexts,), dtype=int64
+        The first slot of each plaintext.
     digest : str
-        SHA-256 of all the above; part of the round's context.
+        SHA-256 of shape, bounds and sizes; part of the round's context.
     """
 
     shape: tuple[int, ...]
     bounds: Int64Array = field(repr=False)
     plaintext_bits: int
-    n_plaintexts: int
+    firsts: Int64Array = field(repr=False)
     digest: str
     _elements: Int64Array = field(repr=False)
     """Indices of the elements that have a slot: those with a bound above 0."""
@@ -76,10 +68,6 @@ class SlotLayout:
     """Slots that run on into the next word."""
     _starts: Int64Array = field(repr=False)
     """The first slot of every word in which a slot starts."""
-    _firsts: Int64Array = field(repr=False)
-    """The first slot of each plaintext."""
-    _weights: UInt64Array = field(repr=False)
-    """Coefficient of each digit in its plaintext's checksum."""
     _plaintext_sizes: tuple[int, ...] = field(repr=False)
     """Bits in use of each plaintext."""
     _offsets: tuple[int, ...] = field(repr=False)
@@ -136,7 +124,7 @@ class SlotLayout:
             shape=shape,
             bounds=bounds,
             plaintext_bits=plaintext_bits,
-            n_plaintexts=n_plaintexts,
+            firsts=firsts,
             digest=_digest(shape, bounds, plaintext_bits),
             _elements=elements,
             _halves=halves,
@@ -145,14 +133,11 @@ class SlotLayout:
             _shifts=shifts,
             _crossing=crossing,
             _starts=starts,
-            _firsts=firsts,
-            _weights=_checksum_weights(len(elements)),
             _plaintext_sizes=tuple(used.tolist()),
             _offsets=(),
         )
         # All-zero digits with the constant added are the constant itself.
-        no_checksums = np.zeros(n_plaintexts, dtype=np.uint64)
-        object.__setattr__(layout, "_offsets", tuple(layout._join(halves, no_checksums)))
+        object.__setattr__(layout, "_offsets", tuple(layout._to_bits(halves)))
         return layout
 
     @property
@@ -161,12 +146,17 @@ class SlotLayout:
         return len(self.bounds)
 
     @property
+    def n_plaintexts(self) -> int:
+        """Number of plaintexts."""
+        return len(self.firsts)
+
+    @property
     def n_slots(self) -> int:
         """Number of elements that have a slot."""
         return len(self._elements)
 
-    def pack(self, values: Int64Array, *, label: str = "vector") -> list[int]:
-        """Pack one bank's vector into signed plaintexts.
+    def digits(self, values: Int64Array, *, label: str = "vector") -> Int64Array:
+        """Return the digits of one bank's vector, slot by slot.
 
         Parameters
         ----------
@@ -176,7 +166,7 @@ class SlotLayout:
 
         Returns
         -------
-        list of int, of length ``n_plaintexts``
+        ndarray of shape (n_slots,), dtype=int64
 
         Raises
         ------
@@ -188,13 +178,55 @@ class SlotLayout:
                 f"sum {label!r}: values have shape {values.shape}, expected {self.shape}"
             )
         check_bound(values, self.bounds.reshape(self.shape), label=label)
-        # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
-        slots = values.reshape(-1)[self._elements].view(np.uint64)
-        joined = self._join(slots + self._halves, self._checksums(slots))
-        return [plaintext - offset for plaintext, offset in zip(joined, self._offsets, strict=True)]
+        return values.reshape(-1)[self._elements]
 
-    def unpack(self, plaintexts: Sequence[int], *, label: str = "vector") -> Int64Array:
-        """Read the sum out of summed plaintexts.
+    def join(self, digits: Int64Array) -> list[int]:
+        """Return the signed plaintexts with these digits; their lowest ``HEADER_BITS`` are 0."""
+        # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
+        bits = self._to_bits(digits.view(np.uint64) + self._halves)
+        return [plaintext - offset for plaintext, offset in zip(bits, self._offsets, strict=True)]
+
+    def split(self, plaintexts: Sequence[int]) -> tuple[Int64Array, BoolArray]:
+        """Read the digits out of plaintexts; the inverse of ``join``, whatever the header holds.
+
+        Parameters
+        ----------
+        plaintexts : sequence of int, of length ``n_plaintexts``
+
+        Returns
+        -------
+        digits : ndarray of shape (n_slots,), dtype=int64
+            0 in plaintexts that cannot be of this layout.
+        fits : ndarray of shape (n_plaintexts,), dtype=bool
+            Whether each plaintext lies in the range of this layout.
+        """
+        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
+        width = words_per_plaintext * (_WORD_BITS // 8)
+        shifted = [
+            plaintext + offset for plaintext, offset in zip(plaintexts, self._offsets, strict=True)
+        ]
+        fits = np.array(
+            [
+                bits >= 0 and bits.bit_length() <= size
+                for bits, size in zip(shifted, self._plaintext_sizes, strict=True)
+            ],
+            dtype=np.bool_,
+        )
+        data = b"".join(
+            (bits if fit else offset).to_bytes(width, "little")
+            for bits, fit, offset in zip(shifted, fits.tolist(), self._offsets, strict=True)
+        )
+        words = np.frombuffer(data, dtype="<u8").astype(np.uint64)
+        bits = words[self._words] >> self._shifts
+        crossing = self._crossing
+        bits[crossing] |= words[self._words[crossing] + 1] << (
+            np.uint64(_WORD_BITS) - self._shifts[crossing]
+        )
+        digits = (bits & self._masks) - self._halves
+        return digits.view(np.int64), fits
+
+    def values(self, digits: Int64Array, *, label: str = "vector") -> Int64Array:
+        """Return the summed vector whose digits these are.
 
         Returns
         -------
@@ -202,35 +234,11 @@ class SlotLayout:
 
         Raises
         ------
-        SumError
-            If the number of plaintexts is wrong, or one of them does not fit the layout or its
-            checksum.
         BoundError
             If an element of the sum lies outside its bound.
         """
-        if len(plaintexts) != self.n_plaintexts:
-            raise SumError(
-                f"sum {label!r}: {len(plaintexts)} plaintexts were opened, expected "
-                f"{self.n_plaintexts}; the banks do not sum the same values"
-            )
-        for index, plaintext in enumerate(plaintexts):
-            self.check_plaintext(plaintext, index, label=label)
-        digits, checksums = self._split(
-            [
-                plaintext + offset
-                for plaintext, offset in zip(plaintexts, self._offsets, strict=True)
-            ]
-        )
-        slots = digits - self._halves
-        wrong = checksums != self._checksums(slots)
-        if wrong.any():
-            raise SumError(
-                f"sum {label!r}: opened plaintext {int(np.argmax(wrong))} of {self.n_plaintexts} "
-                "disagrees with its checksum; the banks' values exceed their bound together, or a "
-                "ciphertext was altered, made under another key or packed differently"
-            )
         values = np.zeros(self.n_values, dtype=np.int64)
-        values[self._elements] = slots.view(np.int64)
+        values[self._elements] = digits
         outside = (values > self.bounds) | (values < -self.bounds)
         if outside.any():
             index = int(np.argmax(outside))
@@ -241,28 +249,8 @@ class SlotLayout:
             )
         return values.reshape(self.shape)
 
-    def check_plaintext(self, plaintext: int, index: int, *, label: str = "vector") -> None:
-        """Raise ``SumError`` unless ``plaintext`` can be number ``index`` of this layout.
-
-        A quick test for who opens only some of the plaintexts; ``unpack`` checks all there is.
-        """
-        shifted = plaintext + self._offsets[index]
-        size = self._plaintext_sizes[index]
-        if shifted < 0 or shifted.bit_length() > size:
-            raise SumError(
-                f"sum {label!r}: opened plaintext {index} of {self.n_plaintexts} does not fit "
-                f"{size} bits; a ciphertext was altered, made under another key or packed "
-                "differently"
-            )
-
-    def _checksums(self, slots: UInt64Array) -> UInt64Array:
-        """Return each plaintext's ``sum of weight_i * d_i modulo 2^64``, linear in the digits."""
-        if not self.n_plaintexts:
-            return np.zeros(0, dtype=np.uint64)
-        return np.add.reduceat(slots * self._weights, self._firsts)
-
-    def _join(self, digits: UInt64Array, checksums: UInt64Array) -> list[int]:
-        """Return the plaintexts whose slots hold ``digits`` in ``[0, 2^w)``."""
+    def _to_bits(self, digits: UInt64Array) -> list[int]:
+        """Return the numbers whose slots hold ``digits`` in ``[0, 2^w)``."""
         words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
         words = np.zeros(self.n_plaintexts * words_per_plaintext, dtype="<u8")
         if len(digits):
@@ -273,40 +261,12 @@ class SlotLayout:
             # At most one slot runs over the end of a word: indices are distinct. Here shift > 0.
             high = digits[self._crossing] >> (np.uint64(_WORD_BITS) - self._shifts[self._crossing])
             words[self._words[self._crossing] + 1] |= high
-        # The checksum fills the lowest word; the first slot starts above its 16 bits for carries.
-        words[::words_per_plaintext] = checksums
         data = words.tobytes()
         width = words_per_plaintext * (_WORD_BITS // 8)
         return [
             int.from_bytes(data[start : start + width], "little")
             for start in range(0, len(data), width)
         ]
-
-    def _split(self, plaintexts: Sequence[int]) -> tuple[UInt64Array, UInt64Array]:
-        """Return digits and checksums (modulo 2^64) of plaintexts without sign."""
-        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
-        width = words_per_plaintext * (_WORD_BITS // 8)
-        data = b"".join(plaintext.to_bytes(width, "little") for plaintext in plaintexts)
-        words = np.frombuffer(data, dtype="<u8").astype(np.uint64)
-        digits = words[self._words] >> self._shifts
-        crossing = self._crossing
-        digits[crossing] |= words[self._words[crossing] + 1] << (
-            np.uint64(_WORD_BITS) - self._shifts[crossing]
-        )
-        return digits & self._masks, words[::words_per_plaintext]
-
-
-def _checksum_weights(n_slots: int) -> UInt64Array:
-    """Return scattered odd numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of 1, 2, 3 ...
-
-    Odd, so that no single digit can change without changing the checksum; scattered, so that a
-    digit's overflow by 2^w and its neighbour's carry of 1 do not cancel.
-    """
-    state = np.arange(1, n_slots + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    weights: UInt64Array = (state ^ (state >> np.uint64(31))) | np.uint64(1)
-    return weights
 
 
 def _flat_bounds(bound: int | Int64Array, shape: tuple[int, ...]) -> Int64Array:

@@ -1,0 +1,108 @@
+"""Pairwise masks: uniform to everybody but their two banks, and gone in the sum.
+
+For every pair of banks i < j of the roster there is one stream, derived from what only these two
+can compute (X25519) and from the round's context. Bank i adds it, bank j subtracts it. Law: the
+masks of all banks of a roster add up to 0 modulo N, plaintext by plaintext; what a bank sends is
+uniform modulo N to anybody who lacks at least one of its pairwise secrets.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gmpy2 import mpz
+
+from fraudfed.errors import CohortError, KeyMaterialError
+from fraudfed.secure_sum.derivation import derive_key, keystream
+
+__all__ = ["PAIRWISE_SECRET_BYTES", "PairwiseMasks"]
+
+#: An X25519 shared secret (RFC 7748).
+PAIRWISE_SECRET_BYTES = 32
+#: A number of this many bits more than N, reduced modulo N, is uniform up to 2^-128.
+_EXTRA_BITS = 128
+
+
+class PairwiseMasks:
+    """One bank's masks with every other bank of its roster. Never printed or pickled.
+
+    Parameters
+    ----------
+    bank : str
+        This bank's name.
+    roster : sequence of str
+        All names in the order of the cohort.
+    pairwise : mapping of str to bytes
+        Name of each other bank -> the secret shared with it (X25519, 32 bytes).
+
+    Raises
+    ------
+    CohortError
+        If ``bank`` is not in ``roster``.
+    KeyMaterialError
+        If ``pairwise`` is not of exactly the other banks, or holds what is no shared secret.
+    """
+
+    __slots__ = ("_bank", "_pairwise", "_roster")
+
+    def __init__(self, bank: str, roster: Sequence[str], pairwise: Mapping[str, bytes]) -> None:
+        if bank not in roster:
+            raise CohortError(
+                f"bank {bank!r} is not in the roster {', '.join(roster)}; it cannot take part"
+            )
+        others = sorted(set(roster) - {bank})
+        if sorted(pairwise) != others:
+            raise KeyMaterialError(
+                f"pairwise secrets are of {', '.join(sorted(pairwise)) or 'nobody'}, expected of "
+                f"{', '.join(others) or 'nobody'}: all other banks of the roster"
+            )
+        for name in others:
+            # All zeros is what X25519 gives for a key of low order (RFC 7748, section 6.1).
+            if len(pairwise[name]) != PAIRWISE_SECRET_BYTES or not any(pairwise[name]):
+                raise KeyMaterialError(
+                    f"the pairwise secret with {name!r} is no X25519 shared secret, expected "
+                    f"{PAIRWISE_SECRET_BYTES} bytes that are not all zero; its agreement key is "
+                    "damaged or forged"
+                )
+        self._bank = bank
+        self._roster = tuple(roster)
+        self._pairwise = {name: bytes(pairwise[name]) for name in others}
+
+    def __repr__(self) -> str:
+        return f"<PairwiseMasks of {self._bank!r} with {len(self._pairwise)} banks>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("pairwise masks are secret and cannot be copied or pickled")
+
+    def totals(self, context_digest: str, count: int, modulus: int) -> list[int]:
+        """Return the sum of this bank's masks for each of ``count`` plaintexts, in [0, modulus).
+
+        Always the same for the same context: they may hide one contribution only.
+        """
+        width = (modulus.bit_length() + _EXTRA_BITS + 7) // 8
+        totals = [0] * count
+        mine = self._roster.index(self._bank)
+        for position, peer in enumerate(self._roster):
+            if peer == self._bank:
+                continue
+            stream = self._stream(peer, context_digest, count * width, first=mine < position)
+            numbers = [
+                int.from_bytes(stream[start : start + width], "little")
+                for start in range(0, count * width, width)
+            ]
+            if mine < position:
+                totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+            else:
+                totals = [total - number for total, number in zip(totals, numbers, strict=True)]
+        # Reduced once for all pairs: the remainder of the sum is that of the sum of remainders.
+        reducer = mpz(modulus)
+        return [int(mpz(total) % reducer) for total in totals]
+
+    def _stream(self, peer: str, context_digest: str, n_bytes: int, *, first: bool) -> bytes:
+        """Return the pair's stream: both banks compute the same bytes."""
+        pair = (self._bank, peer) if first else (peer, self._bank)
+        key = derive_key(
+            self._pairwise[peer],
+            "mask",
+            bytes.fromhex(context_digest),
+            *(name.encode() for name in pair),
+        )
+        return keystream(key, n_bytes)

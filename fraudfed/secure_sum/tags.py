@@ -1,0 +1,101 @@
+"""Linear authentication tags modulo the prime 2^89 - 1.
+
+The tag of a plaintext with digits ``d_1 .. d_s`` and count c is ``sum of a_i d_i + b c``, with
+coefficients a, b that are fresh for every slot and plaintext of every context and known to the
+members only. Law: tags of vectors add up to the tag of the vectors' sum.
+
+Why 2^89 - 1 and not 2^61 - 1, the next smaller Mersenne prime: sums are int64, and modulo 2^61 - 1
+a digit d and ``d + 2^61 - 1`` have the same tag, so whoever adds that constant to a wide slot would
+go unnoticed. Modulo 2^89 - 1 all digits of 64 bits differ. Forgery: ``docs/cryptography.md``.
+"""
+
+import numpy as np
+
+from fraudfed.dtypes import Int64Array, UInt32Array
+from fraudfed.secure_sum.derivation import derive_key, keystream
+
+__all__ = ["TAG_BITS", "TAG_PRIME", "TagCoefficients"]
+
+TAG_BITS = 89
+TAG_PRIME = (1 << TAG_BITS) - 1
+
+#: Numbers are cut into limbs of 30 bits: a product of two has 60, and three of those add up
+#: without leaving int64.
+_LIMB_BITS = 30
+_LIMB_MASK = (1 << _LIMB_BITS) - 1
+_LIMBS = 3
+_HALF_BITS = 32
+_HALF_MASK = (1 << _HALF_BITS) - 1
+#: A coefficient is drawn from three words of 32 bits, of which its limbs keep 30, 30 and 29: a
+#: uniform number of 89 bits. Only 2^89 - 1 itself counts as 0: a bias of 2^-89.
+_WORD_MASKS = np.array([_LIMB_MASK, _LIMB_MASK, _LIMB_MASK >> 1], dtype=np.uint32)
+
+
+class TagCoefficients:
+    """The secret coefficients of one context. Never printed or pickled.
+
+    Parameters
+    ----------
+    secret : bytes
+        The consortium's.
+    context_digest : str
+        SHA-256 of the round's context, hexadecimal.
+    firsts : ndarray of shape (n_plaintexts,), dtype=int64
+        Number of the first slot of each plaintext, ascending (``SlotLayout.firsts``).
+    n_slots : int
+    """
+
+    __slots__ = ("_constants", "_firsts", "_slots")
+
+    def __init__(
+        self, secret: bytes, context_digest: str, *, firsts: Int64Array, n_slots: int
+    ) -> None:
+        n_plaintexts = len(firsts)
+        key = derive_key(secret, "tag", bytes.fromhex(context_digest))
+        size = (n_plaintexts + n_slots) * _LIMBS
+        words = np.frombuffer(keystream(key, 4 * size), dtype="<u4").reshape(-1, _LIMBS)
+        self._firsts = firsts
+        self._constants = _numbers(words[:n_plaintexts])
+        # One contiguous array for each limb.
+        self._slots = (words[n_plaintexts:] & _WORD_MASKS).T.astype(np.int64)
+
+    def __repr__(self) -> str:
+        return f"<TagCoefficients of {len(self._firsts)} plaintexts>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("tag coefficients are secret and cannot be copied or pickled")
+
+    def tags(self, digits: Int64Array, *, count: int) -> list[int]:
+        """Return the tag of each plaintext, in ``[0, TAG_PRIME)``.
+
+        Parameters
+        ----------
+        digits : ndarray of shape (n_slots,), dtype=int64
+            Any int64.
+        count : int
+            Contributions that each plaintext stands for.
+        """
+        if not len(self._firsts):
+            return []
+        # d = d0 + d1 2^30 + d2 2^60, the highest limb signed: |d2| <= 8.
+        limbs = (digits & _LIMB_MASK, (digits >> _LIMB_BITS) & _LIMB_MASK, digits >> 2 * _LIMB_BITS)
+        tags = [constant * count for constant in self._constants]
+        for column in range(2 * _LIMBS - 1):
+            products = sum(
+                self._slots[place] * limbs[column - place]
+                for place in range(max(0, column - _LIMBS + 1), min(column, _LIMBS - 1) + 1)
+            )
+            # Each half of a column adds up over thousands of slots without leaving int64.
+            halves = (products & _HALF_MASK, products >> _HALF_BITS)
+            for half, shift in zip(halves, (0, _HALF_BITS), strict=True):
+                sums = np.add.reduceat(half, self._firsts).tolist()
+                shift += column * _LIMB_BITS
+                tags = [tag + (part << shift) for tag, part in zip(tags, sums, strict=True)]
+        return [tag % TAG_PRIME for tag in tags]
+
+
+def _numbers(words: UInt32Array) -> list[int]:
+    return [
+        low | middle << _LIMB_BITS | high << 2 * _LIMB_BITS
+        for low, middle, high in (words & _WORD_MASKS).tolist()
+    ]
