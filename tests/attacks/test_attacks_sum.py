@@ -1,0 +1,443 @@
+"""A malicious aggregator between honest banks: every sum is exact or an error that says why.
+
+Each control takes one defence out, in this process only, and shows that the attack then yields a
+wrong number at every bank. So it is that defence which stops the attack.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from attacked_sums import AttackedSums, Outcome, make_parts
+from sum_attacks import ATTACKS, encrypt_publicly, honest, multiply
+
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import CiphertextError, FraudFedError, SumError
+from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.header import HEADER_BITS, Header
+from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
+from fraudfed.secure_sum.transcript import Transcript
+from fraudfed.secure_sum.used_contexts import UsedContexts
+
+MakeSums = Callable[..., AttackedSums]
+Patch = pytest.MonkeyPatch
+
+
+def attacked_round(sums: AttackedSums, attack: str) -> dict[str, Outcome]:
+    """Do an honest round first, so that there is something to replay; then the attacked one."""
+    sums.round(make_parts(len(sums.roster), 1))
+    return sums.round(make_parts(len(sums.roster), 2), ATTACKS[attack])
+
+
+def truth(n_banks: int, seed: int = 2) -> Int64Array:
+    return np.sum(make_parts(n_banks, seed), axis=0)
+
+
+def kinds_of(errors: dict[str, Outcome]) -> dict[str, SumFault]:
+    """Return which kind of fault each bank's error names; exactly one each."""
+    found = {}
+    for name, error in errors.items():
+        assert isinstance(error, SumError), f"{name} got {error!r}"
+        named = [fault for fault in SumFault if f": {fault.value}: " in str(error)]
+        assert len(named) == 1, error
+        found[name] = named[0]
+    return found
+
+
+def assert_wrong_number_everywhere(outcomes: dict[str, Outcome], expected: Int64Array) -> None:
+    """Assert what a control shows: that the attack has succeeded."""
+    for outcome in outcomes.values():
+        assert not isinstance(outcome, FraudFedError), outcome
+        assert not np.array_equal(outcome, expected)
+
+
+@pytest.mark.parametrize("n_banks", [3, 5])
+def test_without_an_attack_every_bank_has_the_sum(make_sums: MakeSums, n_banks: int) -> None:
+    sums = make_sums(n_banks)
+    for seed in (1, 2):
+        for outcome in sums.round(make_parts(n_banks, seed)).values():
+            np.testing.assert_array_equal(outcome, truth(n_banks, seed))
+    assert not sums.noticed
+
+
+@pytest.mark.parametrize("n_banks", [3, 5])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_bank_uses_an_attacked_sum(make_sums: MakeSums, attack: str, n_banks: int) -> None:
+    sums = make_sums(n_banks)
+    outcomes = attacked_round(sums, attack)
+    # Even those whose own shard was untouched, and even if nobody had told them.
+    assert len(kinds_of(outcomes)) == n_banks
+    # And somebody notices before any plaintext of the round is passed on.
+    assert sums.noticed
+    # What was refused is not history: the next honest round is a number again.
+    for outcome in sums.round(make_parts(n_banks, 3)).values():
+        np.testing.assert_array_equal(outcome, truth(n_banks, 3))
+
+
+KINDS = {
+    "alter_a_contribution": SumFault.MASKS,
+    "alter_the_sum": SumFault.TAG,
+    "scale_the_sum": SumFault.COUNT,
+    "scale_and_patch_the_count": SumFault.TAG,
+    "negate_the_sum": SumFault.COUNT,
+    "negate_and_patch_the_count": SumFault.TAG,
+    "swap_plaintexts": SumFault.TAG,
+    "swap_within_a_contribution": SumFault.MASKS,
+    "replay_a_contribution": SumFault.MASKS,
+    "replay_the_sum": SumFault.TAG,
+    "drop_a_contribution": SumFault.MASKS,
+    "drop_and_patch_the_count": SumFault.MASKS,
+    "duplicate_a_contribution": SumFault.MASKS,
+    "exchange_a_contribution": SumFault.MASKS,
+    "show_one_contribution": SumFault.MASKS,
+    "add_a_known_plaintext": SumFault.TAG,
+    "add_to_a_contribution": SumFault.TAG,
+    "add_to_the_tag": SumFault.TAG,
+    "add_to_the_count": SumFault.COUNT,
+}
+#: What the bank sees whose own contribution it is about.
+OWN_KINDS = {
+    "drop_a_contribution": SumFault.MISSING,
+    "duplicate_a_contribution": SumFault.REPEATED,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_error_names_the_kind_of_fault(make_sums: MakeSums, attack: str) -> None:
+    sums = make_sums(4)
+    found = kinds_of(attacked_round(sums, attack))
+    expected = dict.fromkeys(sums.roster, KINDS[attack])
+    expected["bank-0"] = OWN_KINDS.get(attack, KINDS[attack])
+    assert found == expected
+
+
+def test_blind_forgeries_of_the_tag_do_not_pass(make_sums: MakeSums) -> None:
+    """Add to a value and, on top, guess what that adds to its tag: 200 guesses, none right."""
+    sums = make_sums(3)
+    sums.contribute(make_parts(3))
+    product = honest(sums.package.public_key, sums.rounds)
+    key = sums.package.public_key
+    first = product.integers()[0]
+    for _ in range(200):
+        guess = secrets.randbelow(TAG_PRIME)
+        forged = first * encrypt_publicly(key, (1 << HEADER_BITS) + guess) % key.modulus_squared
+        values = [forged, *product.integers()[1:]]
+        part = CiphertextVector.of_integers(key, values).shard(0, 3)
+        with pytest.raises(SumError):
+            sums.sessions["bank-0"].open_shard(
+                part.data, sums.layout, sums.contexts[-1]["bank-0"], shard=0
+            )
+
+
+def test_an_exchanged_opening_does_not_authenticate(make_sums: MakeSums) -> None:
+    """Boxes of another round, of another bank, altered, cut off, or left out."""
+    sums = make_sums(3)
+    boxes: list[list[bytes]] = []
+    for seed in (1, 2):
+        sums.contribute(make_parts(3, seed))
+        product = honest(sums.package.public_key, sums.rounds)
+        boxes.append(
+            [
+                session.open_shard(
+                    product.shard(j, 3).data, sums.layout, sums.contexts[-1][name], shard=j
+                )
+                for j, (name, session) in enumerate(sums.sessions.items())
+            ]
+        )
+    old, new = boxes
+    flipped = bytes([*new[0][:-1], new[0][-1] ^ 1])
+    for forged, fault in (
+        ([old[0], new[1], new[2]], SumFault.BOX),
+        (old, SumFault.BOX),
+        ([new[0], new[1], new[1]], None),
+        ([new[1], new[0], new[2]], None),
+        ([flipped, new[1], new[2]], SumFault.BOX),
+        ([new[0][:-1], new[1], new[2]], SumFault.OPENER),
+        (new[:2], SumFault.OPENINGS),
+        ([*new, new[0]], SumFault.OPENINGS),
+    ):
+        for name, session in sums.sessions.items():
+            with pytest.raises(SumError) as refusal:
+                session.combine(forged, sums.layout, sums.contexts[-1][name])
+            assert fault is None or fault.value in str(refusal.value)
+
+
+def different(name: str, **changes: object) -> Callable[[str, RoundContext], RoundContext]:
+    return lambda bank, context: (
+        dataclasses.replace(context, **changes) if bank == name else context
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epoch": 2},
+        {"round_number": 7},
+        {"run_id": "another run"},
+        {"label": "metric:auc"},
+        {"previous": "22" * 32},
+    ],
+    ids=str,
+)
+def test_banks_with_different_contexts_get_no_number(
+    make_sums: MakeSums, changes: dict[str, object]
+) -> None:
+    sums = make_sums(3)
+    outcomes = sums.round(make_parts(3), change=different("bank-1", **changes))
+    assert set(sums.noticed) == set(sums.roster)
+    assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
+    assert set(kinds_of(outcomes).values()) == {SumFault.BOX}
+
+
+def test_banks_that_were_shown_different_keys_get_no_number(make_sums: MakeSums) -> None:
+    """The names are the same, so only the digest of the keys can tell."""
+    sums = make_sums(3, roster_digests={"bank-2": "33" * 32})
+    kinds_of(sums.round(make_parts(3)))
+    assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
+
+
+def test_banks_with_different_histories_get_no_number(make_sums: MakeSums) -> None:
+    """One bank was told another sum in the round before."""
+    sums = make_sums(3)
+    sums.round(make_parts(3, 1))
+    fooled = sums.sessions["bank-1"].begin_transcript(b"the run")
+    context = sums.contexts[-1]["bank-1"]
+    sums.transcripts["bank-1"] = fooled.advance(context, truth(3, 1) + 1)
+    assert set(kinds_of(sums.round(make_parts(3, 2))).values()) == {SumFault.BOX}
+    assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
+
+
+def test_reordered_rounds_get_no_number(make_sums: MakeSums) -> None:
+    """Contributions to round 0 are shown as round 1 and the other way round."""
+    sums = make_sums(3)
+    sums.contribute(make_parts(3, 1))
+    sums.contribute(make_parts(3, 2))
+    first, second = (multiply(contributions) for contributions in sums.rounds)
+    assert set(kinds_of(sums.open(first)).values()) == {SumFault.TAG}
+    sums.contexts.reverse()
+    assert set(kinds_of(sums.open(second)).values()) == {SumFault.TAG}
+    np.testing.assert_array_equal(sums.open(first)["bank-0"], truth(3, 1))
+
+
+def test_a_bank_seals_once_under_a_context(make_sums: MakeSums) -> None:
+    """Or the difference of two contributions would be that of two vectors."""
+    sums = make_sums(3)
+    sums.contribute(make_parts(3, 1))
+    session, context = sums.sessions["bank-0"], sums.contexts[-1]["bank-0"]
+    with pytest.raises(SumError, match=SumFault.REUSE.value):
+        session.seal(make_parts(3, 2)[0], sums.layout, context)
+
+
+def bad_ciphertexts(key: KeyPackage) -> dict[str, int]:
+    """Return what is no ciphertext under a key, by what it is."""
+    parts = key.private_key.expose_secret_parts()
+    n = key.public_key.n
+    prime = next(value for value in parts.values() if value > 1 and n % value == 0 and value != n)
+    return {
+        "zero": 0,
+        "n": n,
+        "a prime of n": prime,
+        "a multiple of a prime": 12345 * prime,
+        "n squared": n * n,
+        "above n squared": n * n + 1,
+        "the largest of its width": (1 << 8 * key.public_key.ciphertext_bytes) - 1,
+    }
+
+
+def test_a_bank_decrypts_nothing_that_is_no_ciphertext(
+    make_sums: MakeSums, package: KeyPackage
+) -> None:
+    sums = make_sums(3)
+    sums.contribute(make_parts(3))
+    key = package.public_key
+    width = key.ciphertext_bytes
+    good = honest(key, sums.rounds).shard(0, 3).data
+    for value in bad_ciphertexts(package).values():
+        with pytest.raises(CiphertextError):
+            sums.sessions["bank-0"].open_shard(
+                value.to_bytes(width, "big") + good[width:],
+                sums.layout,
+                sums.contexts[-1]["bank-0"],
+                shard=0,
+            )
+    for data in (good[:-1], good + b"\0", good[:-width], good + good[:width], b""):
+        with pytest.raises(CiphertextError):
+            sums.sessions["bank-0"].open_shard(
+                data, sums.layout, sums.contexts[-1]["bank-0"], shard=0
+            )
+
+
+def test_an_encryption_of_nothing_is_refused(make_sums: MakeSums) -> None:
+    """1 is a ciphertext, of 0 without noise; as a sum it counts no bank."""
+    sums = make_sums(3)
+    sums.contribute(make_parts(3))
+    key = sums.package.public_key
+    ones = CiphertextVector(key, (1).to_bytes(key.ciphertext_bytes, "big") * len(sums.rounds[0][0]))
+    assert set(kinds_of(sums.open(ones)).values()) == {SumFault.COUNT}
+
+
+# The controls. Each takes out what it names and nothing else.
+
+
+def without_tags(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(
+        TagCoefficients, "tags", lambda self, digits, count: [0] * len(self._firsts)
+    )
+
+
+def without_masks(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(PairwiseMasks, "totals", lambda self, digest, count, modulus: [0] * count)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "alter_the_sum",
+        "scale_and_patch_the_count",
+        "negate_and_patch_the_count",
+        "swap_plaintexts",
+        "replay_the_sum",
+        "add_a_known_plaintext",
+        "add_to_a_contribution",
+    ],
+)
+def test_control_without_the_tag_a_forged_sum_passes(
+    make_sums: MakeSums, monkeypatch: Patch, attack: str
+) -> None:
+    without_tags(monkeypatch)
+    sums = make_sums(3)
+    outcomes = attacked_round(sums, attack)
+    for outcome in outcomes.values():
+        # A value that leaves its bound is refused for that; the attacker only has to stay below.
+        if not isinstance(outcome, FraudFedError):
+            assert not np.array_equal(outcome, truth(3))
+            continue
+        assert attack in {"scale_and_patch_the_count", "alter_the_sum"}, outcome
+        assert isinstance(outcome, SumError)
+
+
+@pytest.mark.parametrize("attack", ["drop_and_patch_the_count", "exchange_a_contribution"])
+def test_control_without_tag_and_masks_a_missing_bank_passes(
+    make_sums: MakeSums, monkeypatch: Patch, attack: str
+) -> None:
+    without_tags(monkeypatch)
+    assert set(kinds_of(attacked_round(make_sums(3), attack)).values()) == {SumFault.MASKS}
+    without_masks(monkeypatch)
+    assert_wrong_number_everywhere(attacked_round(make_sums(3), attack), truth(3))
+
+
+def test_control_without_tag_and_count_a_scaled_sum_passes(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_tags(monkeypatch)
+    assert set(kinds_of(attacked_round(make_sums(3), "negate_the_sum")).values()) == {
+        SumFault.COUNT
+    }
+    monkeypatch.setattr(Header, "of", classmethod(lambda cls, plaintext: cls(tag=0, count=3)))
+    assert_wrong_number_everywhere(attacked_round(make_sums(3), "negate_the_sum"), truth(3))
+
+
+def without_contexts(monkeypatch: Patch) -> None:
+    """Make all contexts alike."""
+    monkeypatch.setattr(RoundContext, "digest", property(lambda self: "00" * 32))
+    # Of which each could be used once only.
+    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
+
+
+@pytest.mark.parametrize("attack", ["replay_the_sum"])
+def test_control_without_the_context_a_replayed_sum_passes(
+    make_sums: MakeSums, monkeypatch: Patch, attack: str
+) -> None:
+    without_contexts(monkeypatch)
+    outcomes = attacked_round(make_sums(3), attack)
+    assert_wrong_number_everywhere(outcomes, truth(3))
+    for outcome in outcomes.values():
+        np.testing.assert_array_equal(outcome, truth(3, 1))
+
+
+def test_control_without_the_context_banks_that_disagree_get_a_number(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_contexts(monkeypatch)
+    sums = make_sums(3)
+    for outcome in sums.round(
+        make_parts(3), change=different("bank-1", epoch=2, label="metric")
+    ).values():
+        assert not isinstance(outcome, FraudFedError), outcome
+
+
+def test_control_without_the_context_an_old_opening_passes(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_contexts(monkeypatch)
+    sums = make_sums(3)
+    boxes = []
+    for seed in (1, 2):
+        sums.contribute(make_parts(3, seed))
+        product = honest(sums.package.public_key, sums.rounds)
+        boxes.append(
+            [
+                session.open_shard(
+                    product.shard(j, 3).data, sums.layout, sums.contexts[-1][name], shard=j
+                )
+                for j, (name, session) in enumerate(sums.sessions.items())
+            ]
+        )
+    found = sums.sessions["bank-1"].combine(boxes[0], sums.layout, sums.contexts[-1]["bank-1"])
+    np.testing.assert_array_equal(found, truth(3, 1))
+
+
+def test_control_without_the_transcript_a_replaced_history_passes(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(Transcript, "advance", lambda self, context, total: self)
+    sums = make_sums(3)
+    sums.round(make_parts(3, 1))
+    context = sums.contexts[-1]["bank-1"]
+    sums.transcripts["bank-1"] = sums.transcripts["bank-1"].advance(context, truth(3, 1) + 1)
+    for outcome in sums.round(make_parts(3, 2)).values():
+        np.testing.assert_array_equal(outcome, truth(3, 2))
+
+
+def test_control_without_the_record_of_contexts_masks_are_used_twice(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    """Two contributions under one context: their quotient shows the difference of the vectors."""
+    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
+    sums = make_sums(3)
+    parts = make_parts(3, 1)
+    sums.contribute(parts)
+    session, context = sums.sessions["bank-0"], sums.contexts[-1]["bank-0"]
+    more = parts[0].copy()
+    more[0] += 77
+    again = CiphertextVector(sums.package.public_key, session.seal(more, sums.layout, context))
+    n = sums.package.public_key.n
+    first, second = (
+        sums.package.private_key.decrypt(vector)[0] for vector in (sums.rounds[0][0], again)
+    )
+    # The tags differ too, and are below half a slot: they round away.
+    shown = (second - first + (1 << HEADER_BITS - 1)) % n
+    assert shown >> HEADER_BITS == 77
+
+
+def test_control_without_the_check_a_zero_is_multiplied_in(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    """A bank that does not look would decrypt what shows a factor of n."""
+    monkeypatch.setattr(CiphertextVector, "check", lambda self: None)
+    sums = make_sums(3)
+    sums.contribute(make_parts(3))
+    key = sums.package.public_key
+    width = key.ciphertext_bytes
+    good = honest(key, sums.rounds).shard(0, 3).data
+    with pytest.raises(Exception) as failure:
+        sums.sessions["bank-0"].open_shard(
+            bytes(width) + good[width:], sums.layout, sums.contexts[-1]["bank-0"], shard=0
+        )
+    assert not isinstance(failure.value, CiphertextError)
