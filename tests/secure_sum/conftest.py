@@ -1,4 +1,4 @@
-"""Key packages made once for the whole area."""
+"""Key packages made once for the whole area, and cohorts whose banks share real masks."""
 
 import pytest
 

@@ -19,12 +19,14 @@ BASE = RoundContext(
     bounds_digest="ab" * 32,
     roster=("alpha", "beta", "gamma"),
     key_fingerprint="cd" * 32,
+    roster_digest="12" * 32,
+    previous="34" * 32,
 )
 
 
 def test_digest_has_a_fixed_value() -> None:
     assert BASE.canonical_bytes().startswith(b"\x00\x00\x00\x16fraudfed round context\x00")
-    assert BASE.digest == "41a2c0a79e1907a3325fbe245afd5e51f99a64a6fea97485cb326280ac30d064"
+    assert BASE.digest == "95cfb049c5c4aba84d57437a81fc1205407daf65bbc478bf0f362a56f37e67c4"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,9 @@ def test_digest_has_a_fixed_value() -> None:
         {"roster": ("alpha", "beta")},
         {"roster": ("alpha", "betagamma")},
         {"key_fingerprint": "ce" * 32},
+        {"roster_digest": "13" * 32},
+        {"previous": "35" * 32},
+        {"roster_digest": "34" * 32, "previous": "12" * 32},
         {"run_id": "run-", "label": "1histogram:3"},
     ],
 )
@@ -58,6 +63,8 @@ def test_every_field_is_covered() -> None:
         "bounds_digest",
         "roster",
         "key_fingerprint",
+        "roster_digest",
+        "previous",
     }
 
 
@@ -71,6 +78,8 @@ contexts = st.builds(
     bounds_digest=st.sampled_from(["ab" * 32, "cd" * 32]),
     roster=st.lists(st.text(max_size=2), min_size=1, max_size=3, unique=True).map(tuple),
     key_fingerprint=st.sampled_from(["ab" * 32, "cd" * 32]),
+    roster_digest=st.sampled_from(["ab" * 32, "cd" * 32]),
+    previous=st.sampled_from(["ab" * 32, "cd" * 32]),
 )
 
 
@@ -93,6 +102,8 @@ def test_digests_are_equal_exactly_when_contexts_are(
         ({"bounds_digest": "ab"}, "bounds_digest"),
         ({"bounds_digest": "AB" * 32}, "lower-case"),
         ({"key_fingerprint": "zz" * 32}, "key_fingerprint"),
+        ({"roster_digest": ""}, "roster_digest"),
+        ({"previous": "0" * 63}, "previous"),
     ],
 )
 def test_what_is_no_context_is_refused(change: dict[str, Any], message: str) -> None:

@@ -1,62 +1,46 @@
-"""The law of the secure sum with real keys, and everything that must not give a number."""
+"""The law of the secure sum with real keys, and what a session refuses to begin with."""
 
 import dataclasses
 import secrets
-from functools import reduce
+from typing import Any
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from summing_cohort import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import BoundError, CiphertextError, CohortError, KeyMaterialError, SumError
-from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.packing import MAXIMUM_BANKS, SlotLayout
-from fraudfed.secure_sum.session import BOX_OVERHEAD_BYTES, SecureSum
+from fraudfed.errors import (
+    BoundError,
+    CiphertextError,
+    CohortError,
+    KeyMaterialError,
+    ProtocolError,
+    SumError,
+)
+from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.header import MAXIMUM_BANKS
+from fraudfed.secure_sum.openings import BOX_OVERHEAD_BYTES, opening_key
+from fraudfed.secure_sum.session import SecureSum
 
 quick = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
-def new_context(bank: SecureSum, layout: SlotLayout, n_banks: int) -> RoundContext:
-    return bank.context(
-        layout,
-        run_id="run",
-        epoch=0,
-        round_number=3,
-        label="histogram:0",
-        roster=[f"bank{i}" for i in range(n_banks)],
-    )
-
-
-def multiply(bank: SecureSum, payloads: list[bytes]) -> CiphertextVector:
-    """Do what the aggregator does."""
-    vectors = [CiphertextVector(bank.public_key, payload) for payload in payloads]
-    for vector in vectors:
-        vector.check()
-    return reduce(CiphertextVector.product, vectors)
-
-
 def secure_sum(
     package: KeyPackage, parts: list[Int64Array], bound: int | Int64Array
 ) -> list[Int64Array]:
-    """Run one round; return what each bank ends up with."""
-    n_banks = len(parts)
-    banks = [SecureSum(package, threads=1 + i % 2) for i in range(n_banks)]
-    layout = banks[0].layout(bound, parts[0].shape)
-    context = new_context(banks[0], layout, n_banks)
-    payloads = [b.seal(part, layout, context) for b, part in zip(banks, parts, strict=True)]
-    product = multiply(banks[0], payloads)
-    boxes = [
-        bank.open_shard(product.shard(j, n_banks).data, layout, context, shard=j)
-        for j, bank in enumerate(banks)
-    ]
-    return [bank.combine(boxes, layout, context) for bank in banks]
+    """Run two rounds, the second on the transcript of the first; return what each bank has."""
+    cohort = SummingCohort(package, len(parts))
+    first = cohort.round(parts, bound)
+    totals = first.finish(first.product)
+    cohort.advance(first, totals)
+    second = cohort.round(parts, bound, round_number=1)
+    return [*totals, *second.finish(second.product)]
 
 
 @pytest.mark.parametrize("name", ["package_256", "package"])
@@ -90,7 +74,7 @@ def test_real_key_sizes(key_bits: int) -> None:
     parts = [rng.integers(-(2**40), 2**40, (25, 10, 2)) for _ in range(3)]
     parts[0][0, 0] = 2**61, -(2**61)
     bound = np.full((25, 10, 2), 3 * 2**40)
-    bound[0, 0] = 2**62
+    bound[0, 0] = 2**63 - 1
     for result in secure_sum(package, parts, bound):
         np.testing.assert_array_equal(result, sum(parts))
 
@@ -103,182 +87,119 @@ def test_vectors_without_ciphertexts(package: KeyPackage, shape: tuple[int, ...]
         np.testing.assert_array_equal(result, parts[0])
 
 
-class Round:
-    """One round of three banks, taken apart so that a test can damage any piece of it."""
-
-    def __init__(self, package: KeyPackage) -> None:
-        self.banks = [SecureSum(package) for _ in range(3)]
-        self.bank = self.banks[0]
-        # 40 slots of 23 bits in plaintexts of 510 bits: three ciphertexts, one for each bank.
-        self.layout = self.bank.layout(2**21, (40,))
-        self.context = new_context(self.bank, self.layout, 3)
-        self.parts = [np.arange(40, dtype=np.int64) * (i - 1) + i for i in range(3)]
-        self.payloads = [bank.seal(x, self.layout, self.context) for bank, x in self.pairs()]
-        self.product = multiply(self.bank, self.payloads)
-        self.boxes = self.open(self.product)
-
-    def pairs(self) -> list[tuple[SecureSum, Int64Array]]:
-        return list(zip(self.banks, self.parts, strict=True))
-
-    def open(self, product: CiphertextVector) -> list[bytes]:
-        return [
-            bank.open_shard(product.shard(j, 3).data, self.layout, self.context, shard=j)
-            for j, bank in enumerate(self.banks)
-        ]
-
-    def combine(self, boxes: list[bytes]) -> Int64Array:
-        return self.bank.combine(boxes, self.layout, self.context)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_broken_bounds_never_give_a_wrong_number(package: KeyPackage, data: st.DataObject) -> None:
+    bounds = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=12))
+    parts = [
+        np.array([data.draw(st.integers(-bound, bound)) for bound in bounds], dtype=np.int64)
+        for _ in range(data.draw(st.integers(1, 4)))
+    ]
+    one_round = SummingCohort(package, len(parts)).round(parts, np.array(bounds))
+    total = np.sum(parts, axis=0)
+    if (np.abs(total) <= bounds).all():
+        for result in one_round.finish(one_round.product):
+            np.testing.assert_array_equal(result, total)
+    else:
+        with pytest.raises(SumError):
+            one_round.finish(one_round.product)
 
 
 @pytest.fixture
-def one_round(package: KeyPackage) -> Round:
-    return Round(package)
+def cohort(package: KeyPackage) -> SummingCohort:
+    return SummingCohort(package, 3)
 
 
-def flipped(data: bytes, position: int, bit: int = 0) -> bytes:
-    damaged = bytearray(data)
-    damaged[position] ^= 1 << bit
-    return bytes(damaged)
+@pytest.fixture
+def one_round(cohort: SummingCohort) -> SummingRound:
+    # 40 slots of 23 bits in plaintexts of 510 bits: three ciphertexts, one for each bank.
+    return cohort.round([np.arange(40) * (i - 1) + i for i in range(3)], 2**21)
 
 
-def test_undamaged_round_gives_the_sum(one_round: Round) -> None:
-    assert len(one_round.product) == 3
-    np.testing.assert_array_equal(one_round.combine(one_round.boxes), sum(one_round.parts))
-    as_views = [memoryview(box) for box in one_round.boxes]
-    np.testing.assert_array_equal(one_round.combine(as_views), sum(one_round.parts))
+def test_boxes_differ_and_show_nothing(package: KeyPackage, one_round: SummingRound) -> None:
+    boxes, again = one_round.open(one_round.product), one_round.open(one_round.product)
+    assert all(a != b for a, b in zip(boxes, again, strict=True))
+    width, n = package.public_key.plaintext_bytes, package.public_key.n
+    opened = package.private_key.decrypt(one_round.product)
+    for box, plaintext in zip(boxes, opened, strict=True):
+        shown = (plaintext % n).to_bytes(width, "big")
+        assert shown[:8] not in box
+        assert shown[-8:] not in box
+        assert len(box) == width + BOX_OVERHEAD_BYTES
+    views = [memoryview(box) for box in boxes]
+    np.testing.assert_array_equal(one_round.combine(views), sum(one_round.parts))
 
 
-def test_damaged_ciphertext_gives_no_number(one_round: Round) -> None:
-    width = one_round.bank.public_key.ciphertext_bytes
-    for position in (0, 1, width // 2, width - 1, width + 5, 3 * width - 1):
-        product = CiphertextVector(
-            one_round.bank.public_key, flipped(one_round.product.data, position)
-        )
-        with pytest.raises((SumError, CiphertextError)):
-            one_round.combine(one_round.open(product))
-
-
-@pytest.mark.parametrize("other", [1, 2])
-def test_swapped_ciphertexts_give_no_number(one_round: Round, other: int) -> None:
-    # 40 slots: 18 + 18 + 4. The first two plaintexts have the same slots; only the weights of
-    # their checksums tell them apart.
-    values = one_round.product.integers()
-    values[0], values[other] = values[other], values[0]
-    product = CiphertextVector.of_integers(one_round.bank.public_key, values)
-    with pytest.raises(SumError):
-        one_round.combine(one_round.open(product))
-
-
-def test_ciphertexts_of_another_layout_give_no_number(one_round: Round) -> None:
-    layout = one_round.bank.layout(2**20, (40,))
-    other = new_context(one_round.bank, layout, 3)
-    payloads = [bank.seal(x, layout, other) for bank, x in one_round.pairs()]
-    with pytest.raises((SumError, CiphertextError)):
-        one_round.combine(one_round.open(multiply(one_round.bank, payloads)))
-
-
-@pytest.mark.parametrize("position", [0, 11, 12, 40, -1])
-@pytest.mark.parametrize("shard", [0, 1, 2])
-def test_damaged_box_names_the_bank(one_round: Round, shard: int, position: int) -> None:
-    boxes = list(one_round.boxes)
-    boxes[shard] = flipped(boxes[shard], position, 7)
-    with pytest.raises(SumError, match=f"opening of bank 'bank{shard}' does not authenticate"):
-        one_round.combine(boxes)
-
-
-def test_swapped_boxes_are_refused(one_round: Round) -> None:
-    first, second, third = one_round.boxes
-    assert len(first) == len(second)
-    with pytest.raises(SumError, match="'bank0' does not authenticate"):
-        one_round.combine([second, first, third])
-
-
-def test_missing_and_truncated_boxes_are_refused(one_round: Round) -> None:
-    with pytest.raises(SumError, match="2 openings, expected 3"):
-        one_round.combine(one_round.boxes[:2])
-    for cut in (b"", one_round.boxes[1][:20], one_round.boxes[1][:-1], one_round.boxes[1] + b"x"):
-        with pytest.raises(SumError, match=f"'bank1' has {len(cut)} bytes"):
-            one_round.combine([one_round.boxes[0], cut, one_round.boxes[2]])
-
-
-@pytest.mark.parametrize(
-    "change", [{"round_number": 4}, {"run_id": "r"}, {"epoch": 1}, {"label": "histogram:1"}]
-)
-def test_boxes_of_another_context_do_not_open(
-    one_round: Round, change: dict[str, int | str]
+def test_every_context_and_secret_has_its_own_opening_key(
+    package: KeyPackage, one_round: SummingRound
 ) -> None:
-    other = dataclasses.replace(one_round.context, **change)  # type: ignore[arg-type]
-    with pytest.raises(SumError, match="'bank0' does not authenticate"):
-        one_round.bank.combine(one_round.boxes, one_round.layout, other)
-
-
-def test_same_key_with_another_secret_does_not_open(package: KeyPackage, one_round: Round) -> None:
-    stranger = SecureSum(KeyPackage(package.private_key, secrets.token_bytes(32)))
-    with pytest.raises(SumError, match="another key package"):
-        stranger.combine(one_round.boxes, one_round.layout, one_round.context)
-
-
-def test_boxes_differ_and_show_nothing(one_round: Round) -> None:
-    again = one_round.open(one_round.product)
-    assert all(a != b for a, b in zip(one_round.boxes, again, strict=True))
-    plaintexts = one_round.bank.decrypt(
-        one_round.product.shard(0, 3).data, one_round.layout, one_round.context, shard=0
-    )
-    width = one_round.bank.public_key.plaintext_bytes
-    shown = (plaintexts[0] % one_round.bank.public_key.n).to_bytes(width, "big")
-    assert all(shown[:8] not in box and shown[-8:] not in box for box in one_round.boxes)
-    assert len(one_round.boxes[0]) == width + BOX_OVERHEAD_BYTES
-
-
-def test_every_context_and_secret_has_its_own_key(package: KeyPackage, one_round: Round) -> None:
     # Beside the associated data: a nonce drawn twice would then meet two different keys.
-    bank, context = one_round.bank, one_round.context
+    context = one_round.contexts[0]
     other = dataclasses.replace(context, round_number=context.round_number + 1)
-    stranger = SecureSum(KeyPackage(package.private_key, secrets.token_bytes(32)))
-    keys = {bank._opening_key(context), bank._opening_key(other), stranger._opening_key(context)}
+    secret = package.expose_secret()
+    keys = {
+        opening_key(secret, context),
+        opening_key(secret, other),
+        opening_key(secrets.token_bytes(32), context),
+    }
     assert len(keys) == 3
-    assert bank._opening_key(context) == one_round.banks[1]._opening_key(context)
 
 
-def test_other_key_is_refused(one_round: Round, other_package: KeyPackage) -> None:
-    stranger = SecureSum(other_package)
-    with pytest.raises(KeyMaterialError, match="under key"):
-        stranger.seal(one_round.parts[0], one_round.layout, one_round.context)
-    with pytest.raises(KeyMaterialError, match="under key"):
-        stranger.combine(one_round.boxes, one_round.layout, one_round.context)
-    with pytest.raises(KeyMaterialError, match="under key"):
-        stranger.open_shard(
-            one_round.product.shard(0, 3).data, one_round.layout, one_round.context, shard=0
-        )
-
-
-def test_contribution_under_another_key_gives_no_number(
-    one_round: Round, other_package: KeyPackage
+def test_one_context_seals_once_in_a_process(
+    package: KeyPackage, cohort: SummingCohort, one_round: SummingRound
 ) -> None:
-    stranger = SecureSum(other_package)
-    context = new_context(stranger, one_round.layout, 3)
-    payload = stranger.seal(one_round.parts[0], one_round.layout, context)
-    # Relabelled as ciphertexts of our key; whatever passes the range check must not open.
-    smuggled = CiphertextVector.of_integers(
-        one_round.bank.public_key,
-        [
-            value % one_round.bank.public_key.n_squared
-            for value in CiphertextVector(stranger.public_key, payload).integers()
-        ],
-    )
-    with pytest.raises(SumError):
-        one_round.combine(one_round.open(one_round.product.product(smuggled)))
+    again = np.zeros(40, dtype=np.int64)
+    with pytest.raises(SumError, match=SumFault.REUSE):
+        one_round.banks[1].seal(again, one_round.layout, one_round.contexts[1])
+    # Another session of the same bank has the same masks.
+    restarted = SummingCohort(package, 3, agreed=cohort.agreed).banks[1]
+    with pytest.raises(SumError, match="'bank1' has sealed a contribution to round 0"):
+        restarted.seal(again, one_round.layout, one_round.contexts[1])
+    later = cohort.context(1, one_round.layout, round_number=1)
+    restarted.seal(again, one_round.layout, later)
 
 
-def test_layout_and_context_must_agree(one_round: Round) -> None:
-    other = one_round.bank.layout(2**22, (40,))
-    with pytest.raises(SumError, match="another layout"):
-        one_round.bank.seal(one_round.parts[0], other, one_round.context)
-    with pytest.raises(SumError, match="another layout"):
-        one_round.bank.combine(one_round.boxes, other, one_round.context)
+def test_value_outside_its_bound_uses_no_context_up(cohort: SummingCohort) -> None:
+    layout = cohort.layout(2**21, (40,))
+    context = cohort.context(0, layout)
+    values = np.zeros(40, dtype=np.int64)
+    values[11] = 2**21 + 1
+    with pytest.raises(BoundError, match=r"\(11,\)"):
+        cohort.banks[0].seal(values, layout, context)
+    values[11] -= 1
+    cohort.banks[0].seal(values, layout, context)
 
 
-def test_shard_of_the_wrong_length_is_refused(one_round: Round) -> None:
+def test_session_keeps_to_its_key_roster_and_layout(
+    package: KeyPackage, other_package: KeyPackage, one_round: SummingRound
+) -> None:
+    values, layout, context = one_round.parts[0], one_round.layout, one_round.contexts[0]
+    shard = one_round.product.shard(0, 3).data
+    boxes = one_round.open(one_round.product)
+    bank = one_round.banks[0]
+    cases: list[tuple[SecureSum, Any, Any, type[Exception], str]] = [
+        (SummingCohort(other_package, 3).banks[0], layout, context, KeyMaterialError, "under key"),
+        (SummingCohort(package, 4).banks[0], layout, context, SumError, SumFault.ROSTER),
+        (
+            SummingCohort(package, 3, roster_digests=["ff" * 32] * 3).banks[0],
+            layout,
+            context,
+            SumError,
+            SumFault.ROSTER,
+        ),
+        (bank, bank.layout(2**22, (40,)), context, SumError, SumFault.LAYOUT),
+    ]
+    for session, its_layout, its_context, error, message in cases:
+        with pytest.raises(error, match=message):
+            session.seal(values, its_layout, its_context)
+        with pytest.raises(error, match=message):
+            session.open_shard(shard, its_layout, its_context, shard=0)
+        with pytest.raises(error, match=message):
+            session.combine(boxes, its_layout, its_context)
+
+
+def test_shard_of_the_wrong_length_is_refused(one_round: SummingRound) -> None:
+    bank, layout, context = one_round.banks[0], one_round.layout, one_round.contexts[0]
     shard = one_round.product.shard(0, 3).data
     for wrong, message in (
         (b"", "has 0 ciphertexts, expected 1"),
@@ -286,17 +207,17 @@ def test_shard_of_the_wrong_length_is_refused(one_round: Round) -> None:
         (shard[:-1], "multiple of"),
     ):
         with pytest.raises(CiphertextError, match=message):
-            one_round.bank.open_shard(wrong, one_round.layout, one_round.context, shard=0)
+            bank.open_shard(wrong, layout, context, shard=0)
     for outside in (-1, 3):
         with pytest.raises(SumError, match=r"expected one of 0 \.\. 2"):
-            one_round.bank.open_shard(shard, one_round.layout, one_round.context, shard=outside)
+            bank.open_shard(shard, layout, context, shard=outside)
 
 
 @pytest.mark.parametrize("name", ["zero", "N", "multiple of P", "N^2", "all ones"])
 def test_what_is_no_ciphertext_is_not_opened(
-    package: KeyPackage, one_round: Round, name: str
+    package: KeyPackage, one_round: SummingRound, name: str
 ) -> None:
-    key = one_round.bank.public_key
+    key = package.public_key
     bad = {
         "zero": 0,
         "N": key.n,
@@ -306,57 +227,100 @@ def test_what_is_no_ciphertext_is_not_opened(
     }[name]
     shard = bad.to_bytes(key.ciphertext_bytes, "big")
     with pytest.raises(CiphertextError, match="ciphertext 0 of 1"):
-        one_round.bank.open_shard(shard, one_round.layout, one_round.context, shard=0)
+        one_round.banks[0].open_shard(shard, one_round.layout, one_round.contexts[0], shard=0)
 
 
-def test_value_outside_its_bound_is_not_sealed(one_round: Round) -> None:
-    values = one_round.parts[0].copy()
-    values[11] = 2**21 + 1
-    with pytest.raises(BoundError, match=r"\(11,\)"):
-        one_round.bank.seal(values, one_round.layout, one_round.context)
-
-
-def test_bound_broken_together_gives_no_number(one_round: Round) -> None:
-    values = np.zeros(40, dtype=np.int64)
-    values[5] = 2**21
-    payloads = [
-        bank.seal(values, one_round.layout, one_round.context) for bank, _ in one_round.pairs()
-    ]
-    with pytest.raises(SumError):
-        one_round.combine(one_round.open(multiply(one_round.bank, payloads)))
-
-
-def test_opener_that_sends_a_number_above_the_modulus_is_named(one_round: Round) -> None:
-    key = one_round.bank.public_key
+def test_opener_that_sends_a_number_above_the_modulus_is_named(
+    package: KeyPackage, one_round: SummingRound
+) -> None:
     # As a member that runs other software could: right AEAD key, wrong content.
-    honest = one_round.bank._opening_key(one_round.context)
-    nonce = bytes(12)
-    associated = bytes.fromhex(one_round.context.digest) + (0).to_bytes(4, "big")
-    content = b"\xff" * key.plaintext_bytes
-    box = nonce + ChaCha20Poly1305(honest).encrypt(nonce, content, associated)
+    context = one_round.contexts[0]
+    key = opening_key(package.expose_secret(), context)
+    associated = bytes.fromhex(context.digest) + (0).to_bytes(4, "big")
+    content = b"\xff" * package.public_key.plaintext_bytes
+    box = bytes(12) + ChaCha20Poly1305(key).encrypt(bytes(12), content, associated)
     with pytest.raises(SumError, match="'bank0' holds a number above the modulus"):
-        one_round.combine([box, *one_round.boxes[1:]])
+        one_round.combine([box, *one_round.open(one_round.product)[1:]])
 
 
-def test_precomputed_noise_is_used(one_round: Round) -> None:
-    bank = one_round.bank
-    bank.precompute(4)
-    first = bank.seal(one_round.parts[0], one_round.layout, one_round.context)
-    second = bank.seal(one_round.parts[0], one_round.layout, one_round.context)
-    width = bank.public_key.ciphertext_bytes
+def test_precomputed_noise_is_used_once(cohort: SummingCohort) -> None:
+    cohort.banks[0].precompute(4)
+    rounds = [
+        cohort.round([np.zeros(40, dtype=np.int64)] * 3, 2**21, round_number=number)
+        for number in range(2)
+    ]
+    width = cohort.banks[0].public_key.ciphertext_bytes
     ciphertexts = {
-        data[i : i + width] for data in (first, second) for i in range(0, 3 * width, width)
+        one.payloads[0].data[i : i + width] for one in rounds for i in range(0, 3 * width, width)
     }
     assert len(ciphertexts) == 6
 
 
-def test_too_many_banks_are_refused(one_round: Round) -> None:
-    context = new_context(one_round.bank, one_round.layout, MAXIMUM_BANKS + 1)
-    with pytest.raises(CohortError, match="65537 banks"):
-        one_round.bank.seal(one_round.parts[0], one_round.layout, context)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"roster": ("a", "b", "a")}, CohortError, "names a bank twice"),
+        ({"roster": ("b", "c")}, CohortError, "'a' is not in the roster b, c"),
+        (
+            {"roster": tuple(f"bank{i}" for i in range(MAXIMUM_BANKS + 1))},
+            CohortError,
+            "4097 banks, expected at most 4096",
+        ),
+        ({"roster_digest": b"too short"}, ProtocolError, "roster digest"),
+        ({"roster_digest": "AB" * 32}, ProtocolError, "lower-case"),
+        ({"pairwise": {}}, KeyMaterialError, "expected of b, c"),
+    ],
+)
+def test_what_cannot_be_a_session_is_refused(
+    package: KeyPackage, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    roster = ("a", "b", "c")
+    arguments: dict[str, Any] = {
+        "bank": "a",
+        "roster": roster,
+        "roster_digest": ROSTER_DIGEST,
+        "pairwise": agree_in_pairs(roster)["a"],
+    }
+    SecureSum(package, **arguments)
+    with pytest.raises(error, match=message):
+        SecureSum(package, **(arguments | change))
 
 
-def test_session_does_not_print_secrets(package: KeyPackage, one_round: Round) -> None:
-    text = repr(one_round.bank)
+def test_roster_digest_may_be_raw(package: KeyPackage) -> None:
+    roster = ("a", "b")
+    raw, text = (
+        SecureSum(
+            package,
+            bank="a",
+            roster=roster,
+            roster_digest=digest,
+            pairwise=agree_in_pairs(roster)["a"],
+        )
+        for digest in (bytes.fromhex(ROSTER_DIGEST), ROSTER_DIGEST)
+    )
+    layout = raw.layout(1, (1,))
+    contexts = {
+        bank.context(
+            layout,
+            run_id="r",
+            epoch=0,
+            round_number=0,
+            label="x",
+            transcript=bank.begin_transcript(),
+        ).digest
+        for bank in (raw, text)
+    }
+    assert len(contexts) == 1
+
+
+def test_transcript_is_resumed_by_its_digest(package: KeyPackage) -> None:
+    bank = SummingCohort(package, 2).banks[0]
+    begun = bank.begin_transcript(b"facts")
+    assert bank.resume_transcript(begun.digest) == begun
+
+
+def test_session_does_not_print_secrets(package: KeyPackage, cohort: SummingCohort) -> None:
+    text = repr(cohort.banks[0])
     assert package.expose_secret().hex() not in text
+    assert all(secret.hex() not in text for secret in cohort.agreed["bank0"].values())
     assert len(text) < 80

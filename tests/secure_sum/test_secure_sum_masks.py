@@ -1,0 +1,121 @@
+"""Masks cancel in the sum, hide everything else, and follow from the pair and the context."""
+
+import pickle
+import secrets
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from summing_cohort import agree_in_pairs
+
+from fraudfed.errors import BoundError, CohortError, KeyMaterialError
+from fraudfed.secure_sum import derivation
+from fraudfed.secure_sum.derivation import derive_key, keystream
+from fraudfed.secure_sum.masks import PairwiseMasks
+
+DIGEST = "6b" * 32
+laws = settings(max_examples=60, deadline=None)
+
+
+def new_masks(n_banks: int) -> list[PairwiseMasks]:
+    roster = [f"bank{i}" for i in range(n_banks)]
+    agreed = agree_in_pairs(roster)
+    return [PairwiseMasks(name, roster, agreed[name]) for name in roster]
+
+
+@laws
+@given(
+    n_banks=st.integers(1, 7),
+    count=st.integers(0, 9),
+    modulus=st.integers(1, 2**300).map(lambda half: 2 * half + 1),
+)
+def test_masks_cancel(n_banks: int, count: int, modulus: int) -> None:
+    totals = [masks.totals(DIGEST, count, modulus) for masks in new_masks(n_banks)]
+    assert all(0 <= mask < modulus for bank in totals for mask in bank)
+    assert [sum(column) % modulus for column in zip(*totals, strict=True)] == [0] * count
+
+
+def test_masks_of_all_but_one_bank_do_not_cancel() -> None:
+    modulus = 2**255 - 19
+    totals = [masks.totals(DIGEST, 4, modulus) for masks in new_masks(4)]
+    for left_out in range(4):
+        rest = [bank for position, bank in enumerate(totals) if position != left_out]
+        assert all(sum(column) % modulus for column in zip(*rest, strict=True))
+
+
+def test_masks_are_the_defined_ones() -> None:
+    modulus = 2**127 - 1
+    secret = secrets.token_bytes(32)
+    key = derive_key(secret, "mask", bytes.fromhex(DIGEST), b"a", b"b")
+    stream = keystream(key, 3 * 32)  # (127 + 128) bits, rounded up to bytes
+    numbers = [int.from_bytes(stream[i : i + 32], "little") % modulus for i in (0, 32, 64)]
+    first = PairwiseMasks("a", ("a", "b"), {"b": secret})
+    second = PairwiseMasks("b", ("a", "b"), {"a": secret})
+    assert first.totals(DIGEST, 3, modulus) == numbers
+    assert second.totals(DIGEST, 3, modulus) == [-number % modulus for number in numbers]
+
+
+def test_masks_differ_by_context_plaintext_and_pair() -> None:
+    modulus = 2**255 - 19
+    secret = secrets.token_bytes(32)
+    # Even if one secret served two pairs, their streams would differ.
+    masks = PairwiseMasks("a", ("a", "b"), {"b": secret})
+    other = PairwiseMasks("a", ("a", "c"), {"c": secret})
+    seen = {
+        *masks.totals(DIGEST, 5, modulus),
+        *masks.totals("6c" * 32, 5, modulus),
+        *other.totals(DIGEST, 5, modulus),
+    }
+    assert len(seen) == 15
+    assert masks.totals(DIGEST, 5, modulus)[:2] == masks.totals(DIGEST, 2, modulus)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("d", ("a", "b"), {}), CohortError, "'d' is not in the roster a, b"),
+        (("a", ("a", "b", "c"), {"b": b"x" * 32}), KeyMaterialError, "of b, expected of b, c"),
+        (("a", ("a",), {"a": b"x" * 32}), KeyMaterialError, "of a, expected of nobody"),
+        (("a", ("a", "b"), {"b": b"x" * 31}), KeyMaterialError, "'b' is no X25519"),
+        (("a", ("a", "b"), {"b": bytes(32)}), KeyMaterialError, "not all zero"),
+    ],
+)
+def test_what_cannot_be_masks_is_refused(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        PairwiseMasks(*arguments)
+
+
+def test_masks_do_not_leave() -> None:
+    secret = secrets.token_bytes(32)
+    masks = PairwiseMasks("a", ("a", "b"), {"b": secret})
+    assert repr(masks) == "<PairwiseMasks of 'a' with 1 banks>"
+    with pytest.raises(TypeError, match="secret"):
+        pickle.dumps(masks)
+
+
+def test_keys_differ_by_purpose_and_parts() -> None:
+    keys = {
+        derive_key(b"s" * 32, "mask", b"ab", b"c"),
+        derive_key(b"s" * 32, "mask", b"a", b"bc"),
+        derive_key(b"s" * 32, "mask", b"abc"),
+        derive_key(b"s" * 32, "tag", b"abc"),
+        derive_key(b"t" * 32, "tag", b"abc"),
+        derive_key(b"s" * 32, "tag"),
+    }
+    assert len(keys) == 6
+
+
+def test_keystream_is_chacha20_of_rfc_8439() -> None:
+    # Appendix A.1, test vectors 1 and 2: key, nonce and counter 0, then counter 1.
+    stream = keystream(bytes(32), 128)
+    assert stream[:16].hex() == "76b8e0ada0f13d90405d6ae55386bd28"
+    assert stream[64:80].hex() == "9f07e7be5551387a98ba977c732d080d"
+
+
+def test_a_stream_stops_before_its_counter_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivation, "_MAXIMUM_STREAM_BYTES", 63)
+    with pytest.raises(BoundError, match="64 bytes is needed"):
+        keystream(bytes(32), 64)
