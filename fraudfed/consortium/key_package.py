@@ -6,12 +6,15 @@ JSON that only its owner may read. It is not encrypted: whoever reads it can ope
 
 import hashlib
 import json
-import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Any
 
+from fraudfed.consortium.private_file import (
+    MAXIMUM_BYTES,
+    read_private_file,
+    write_new_private_file,
+)
 from fraudfed.errors import KeyMaterialError
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
@@ -26,8 +29,6 @@ SECRET_BYTES = 32
 
 _FORMAT = "fraudfed key package"
 _FINGERPRINT_DOMAIN = b"fraudfed key package v1\0"
-#: A package of the largest key is below 10 kB; anything above this is another kind of file.
-_MAXIMUM_FILE_BYTES = 64 * 1024
 
 
 class KeyPackage:
@@ -100,19 +101,18 @@ class KeyPackage:
     def __getstate__(self) -> object:
         raise TypeError("a key package cannot be pickled or copied; use save and load")
 
-    def save(self, path: Path) -> None:
-        """Write the package to a new file that only its owner may read (mode 0600), atomically.
+    def expose_bytes(self, *, source: str = "key package") -> bytes:
+        """Return the package as JSON text: what ``save`` writes and a key ceremony seals.
 
         Raises
         ------
         KeyMaterialError
-            If the file exists already (a lost key package makes its ciphertexts unreadable), if it
-            cannot be written, or if the key is a plain Paillier key.
+            If the key is a plain Paillier key.
         """
         public = self.public_key
         if public.hs is None or public.alpha_bits is None:
             raise KeyMaterialError(
-                f"{path}: a plain Paillier key cannot be saved as a key package; make one with "
+                f"{source}: a plain Paillier key cannot be saved as a key package; make one with "
                 "`fraudfed keygen`"
             )
         fields: dict[str, Any] = {
@@ -124,8 +124,19 @@ class KeyPackage:
             **{k: format(v, "x") for k, v in self._private_key.expose_secret_parts().items()},
             "secret": self._secret.hex(),
         }
+        return json.dumps(fields, indent=1).encode() + b"\n"
+
+    def save(self, path: Path) -> None:
+        """Write the package to a new file that only its owner may read (mode 0600), atomically.
+
+        Raises
+        ------
+        KeyMaterialError
+            If the file exists already (a lost key package makes its ciphertexts unreadable), if it
+            cannot be written, or if the key is a plain Paillier key.
+        """
         try:
-            _write_new_private_file(path, json.dumps(fields, indent=1).encode() + b"\n")
+            write_new_private_file(path, self.expose_bytes(source=str(path)))
         except FileExistsError:
             raise KeyMaterialError(
                 f"{path}: file exists and a key package is never overwritten; choose another "
@@ -147,30 +158,52 @@ class KeyPackage:
             If the file is missing, unreadable, readable by others than its owner, of another
             format or version, damaged, or holds too small a key.
         """
-        data = _read_private_file(path)
-        try:
-            text = data.decode("ascii")
-        except UnicodeDecodeError:
-            raise _not_a_package(path, "it is not text") from None
+        data = read_private_file(
+            path,
+            what="key package",
+            hint=f"make one with `fraudfed keygen --out {path}` or copy the consortium's here",
+        )
+        text = data.decode("ascii", errors="replace")
         if is_pheutil_private_key(text):
             private_key = read_pheutil_private_key(
                 text, source=str(path), insecure_allow_small_key=insecure_allow_small_key
             )
             return cls(private_key, secrets.token_bytes(SECRET_BYTES))
-        return cls._parse(text, path, insecure_allow_small_key=insecure_allow_small_key)
+        return cls.from_bytes(
+            data, source=str(path), insecure_allow_small_key=insecure_allow_small_key
+        )
 
     @classmethod
-    def _parse(cls, text: str, path: Path, *, insecure_allow_small_key: bool) -> "KeyPackage":
+    def from_bytes(
+        cls, data: bytes, *, source: str, insecure_allow_small_key: bool = False
+    ) -> "KeyPackage":
+        """Read what ``expose_bytes`` returned, and nothing else; ``source`` is for the error text.
+
+        Raises
+        ------
+        KeyMaterialError
+            As ``load``.
+        """
+        if len(data) > MAXIMUM_BYTES:
+            raise _not_a_package(source, f"it is larger than {MAXIMUM_BYTES} bytes")
+        try:
+            text = data.decode("ascii")
+        except UnicodeDecodeError:
+            raise _not_a_package(source, "it is not text") from None
+        return cls._parse(text, source, insecure_allow_small_key=insecure_allow_small_key)
+
+    @classmethod
+    def _parse(cls, text: str, source: str, *, insecure_allow_small_key: bool) -> "KeyPackage":
         try:
             fields = json.loads(text)
         except ValueError:
-            raise _not_a_package(path, "it is not JSON") from None
+            raise _not_a_package(source, "it is not JSON") from None
         if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-            raise _not_a_package(path, "it has another format")
+            raise _not_a_package(source, "it has another format")
         if fields.get("version") != FORMAT_VERSION:
             raise KeyMaterialError(
-                f"{path}: key package is of version {fields.get('version')!r}, this program reads "
-                f"{FORMAT_VERSION}; use the fraudfed release that made it"
+                f"{source}: key package is of version {fields.get('version')!r}, this program "
+                f"reads {FORMAT_VERSION}; use the fraudfed release that made it"
             )
         try:
             numbers = {name: int(fields[name], 16) for name in ("P", "Q", "p", "q", "hs")}
@@ -179,7 +212,7 @@ class KeyPackage:
             announced = str(fields["fingerprint"])
         except (KeyError, TypeError, ValueError):
             # What is in the file is secret: the message quotes nothing of it.
-            raise _not_a_package(path, "a field is missing or malformed") from None
+            raise _not_a_package(source, "a field is missing or malformed") from None
         try:
             package = cls(
                 PrivateKey.from_primes(
@@ -194,64 +227,16 @@ class KeyPackage:
                 secret,
             )
         except KeyMaterialError as error:
-            raise KeyMaterialError(f"{path}: {error}") from None
+            raise KeyMaterialError(f"{source}: {error}") from None
         if package.fingerprint != announced:
             raise KeyMaterialError(
-                f"{path}: key package has fingerprint {package.fingerprint}, the file says "
+                f"{source}: key package has fingerprint {package.fingerprint}, the file says "
                 f"{announced}; it is damaged, take another copy"
             )
         return package
 
 
-def _not_a_package(path: Path, reason: str) -> KeyMaterialError:
+def _not_a_package(source: str, reason: str) -> KeyMaterialError:
     return KeyMaterialError(
-        f"{path}: not a key package ({reason}); expected the file that `fraudfed keygen` writes"
+        f"{source}: not a key package ({reason}); expected the file that `fraudfed keygen` writes"
     )
-
-
-def _read_private_file(path: Path) -> bytes:
-    try:
-        # One descriptor for the check and the read: nobody can swap the file in between.
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyMaterialError(f"{path}: not a regular file, expected a key package")
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise KeyMaterialError(
-                    f"{path}: key file has mode {stat.S_IMODE(mode):04o}, so others than its "
-                    f"owner can reach it; expected 0600: run `chmod 600 {path}`"
-                )
-            data = file.read(_MAXIMUM_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise KeyMaterialError(
-            f"{path}: no such key file; make one with `fraudfed keygen --out {path}` or copy the "
-            "consortium's here"
-        ) from None
-    except OSError as error:
-        raise KeyMaterialError(
-            f"{path}: key file cannot be read ({error.strerror}); expected a file that this user "
-            "can read"
-        ) from error
-    if len(data) > _MAXIMUM_FILE_BYTES:
-        raise _not_a_package(path, f"it is larger than {_MAXIMUM_FILE_BYTES} bytes")
-    return data
-
-
-def _write_new_private_file(path: Path, data: bytes) -> None:
-    """Write to a temporary neighbour of mode 0600, then link it to its name unless that exists."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # link, unlike rename, fails when the name is taken.
-        os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

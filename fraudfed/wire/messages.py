@@ -454,9 +454,9 @@ class AuditEntry(Message):
     other field but the signature; ``signature`` is the audit key's over the same bytes.
     """
 
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=1, lt=2**63)]
     """1, 2, 3, ... without a gap."""
-    time: int
+    time: Annotated[int, Field(ge=0, lt=2**63)]
     kind: Annotated[str, Field(min_length=1, max_length=100)]
     """What was asked for, for example ``contribution`` or ``run-created``."""
     actor: Annotated[str, Field(max_length=200)]

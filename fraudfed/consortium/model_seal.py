@@ -1,0 +1,70 @@
+"""A model sealed to the members of the consortium: every member seals the same bytes.
+
+Law: ``open_model(seal_model(model)) == model`` for everyone with the consortium secret, and for
+nobody else; sealing the same model of the same run twice gives the same bytes, so that the banks
+can agree on the hash of a model that their registry cannot read.
+
+AES-GCM-SIV (RFC 8452) under a key derived from consortium secret and run, with a nonce derived
+from the model's hash. Sealing is deterministic on purpose; what that betrays - whether two sealed
+models of one run are equal - is what the registry has to know. A nonce that repeats by a collision
+of the 96 bits would betray no more than that either (RFC 8452, section 1).
+"""
+
+import hashlib
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from fraudfed.errors import KeyMaterialError
+
+__all__ = ["SEAL_OVERHEAD_BYTES", "open_model", "seal_model"]
+
+#: RFC 8452: a 96-bit nonce in front and a 128-bit tag behind.
+_NONCE_BYTES = 12
+SEAL_OVERHEAD_BYTES = _NONCE_BYTES + 16
+
+_KEY_INFO = b"fraudfed sealed model v1\0"
+_NONCE_DOMAIN = b"fraudfed sealed model nonce v1\0"
+
+
+class _SecretHolder(Protocol):
+    """``fraudfed.consortium.key_package.KeyPackage``."""
+
+    def expose_secret(self) -> bytes:
+        """Return the consortium secret."""
+        ...
+
+
+def seal_model(model: bytes, *, holder: _SecretHolder, run_id: str) -> bytes:
+    """Return the sealed model, ``SEAL_OVERHEAD_BYTES`` longer than the model."""
+    nonce = hashlib.sha256(_NONCE_DOMAIN + hashlib.sha256(model).digest()).digest()[:_NONCE_BYTES]
+    return nonce + AESGCMSIV(_key(holder, run_id)).encrypt(nonce, model, run_id.encode())
+
+
+def open_model(sealed: bytes, *, holder: _SecretHolder, run_id: str) -> bytes:
+    """Return the model.
+
+    Raises
+    ------
+    KeyMaterialError
+        If it was altered, or sealed in another run or under another consortium secret.
+    """
+    try:
+        return AESGCMSIV(_key(holder, run_id)).decrypt(
+            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], run_id.encode()
+        )
+    except (InvalidTag, ValueError):
+        raise KeyMaterialError(
+            f"run {run_id}: the sealed model does not open; it was altered, or this bank does not "
+            "hold the key package of the run's key epoch"
+        ) from None
+
+
+def _key(holder: _SecretHolder, run_id: str) -> bytes:
+    """Derive the AEAD key of one run (HKDF, RFC 5869)."""
+    return HKDF(
+        algorithm=hashes.SHA256(), length=32, salt=None, info=_KEY_INFO + run_id.encode()
+    ).derive(holder.expose_secret())
