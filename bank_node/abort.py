@@ -39,7 +39,7 @@ def tell_others(client: AggregatorClient, run_id: str, error: BaseException) -> 
     """End the run for all, so that nobody waits for this bank; never raises a fraudfed error."""
     if isinstance(error, RunFailedError):
         return
-    client.retry = RetryPolicy(patience_seconds=_PATIENCE_SECONDS)
+    client.be_patient(RetryPolicy(patience_seconds=_PATIENCE_SECONDS))
     try:
         client.abort(run_id, abort_reason(error))
     except FraudFedError as failure:

@@ -12,17 +12,31 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from bank_node.client import AggregatorClient
-from bank_node.config import DEFAULT_MIN_COHORT, BankConfig
+from bank_node.audit_check import check_against_aggregator
+from bank_node.audit_explain import explain
+from bank_node.audit_log import verify_audit_log
+from bank_node.ceremony import AcceptedEpoch, accept_epoch, create_epoch
+from bank_node.config import DEFAULT_MIN_COHORT, CohortRules, TlsFiles
+from bank_node.connection import connect, read_passphrase
+from bank_node.enrolment import enrol
 from bank_node.logs import LOG_LEVELS, configure_logging, stderr_console
-from bank_node.membership import join_run, register
+from bank_node.members import confirm_members, observe_roster, own_fingerprint
+from bank_node.membership import known_run
 from bank_node.progress import TrainingProgress
-from bank_node.report import print_data_report, print_status, status_report
+from bank_node.report import (
+    epochs_report,
+    print_data_report,
+    print_epochs,
+    print_roster,
+    print_status,
+    roster_report,
+    status_report,
+)
 from bank_node.secure_communicator import DEFAULT_ROUND_TIMEOUT_SECONDS
 from bank_node.state import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
-from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.wire.messages import BankName
 
 __all__ = ["EXIT_TERMINATED", "cli", "main"]
@@ -32,6 +46,8 @@ _log = logging.getLogger(__name__)
 #: 128 + SIGTERM, what a shell expects of a terminated command.
 EXIT_TERMINATED = 143
 
+#: ``--confirm`` without a name; no bank can be called so.
+EVERYBODY = "*"
 _PATH = click.Path(path_type=Path)
 _COHORT = click.IntRange(min=1, max=1000)
 _SECONDS = click.FloatRange(min=0, min_open=True)
@@ -57,12 +73,24 @@ _state_option = click.option(
 _data_option = click.option(
     "--data", type=_PATH, required=True, help="The bank's data, .csv or .parquet."
 )
-_min_cohort_option = click.option(
-    "--min-cohort",
-    type=_COHORT,
-    default=None,
-    help="Smallest cohort to take part in; overrides min_cohort of bank.toml.",
+_run_option = click.option(
+    "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"
 )
+_passphrase_option = click.option(
+    "--passphrase-file",
+    type=_PATH,
+    default=None,
+    envvar="BANK_NODE_PASSPHRASE_FILE",
+    help="File with the passphrase of the bank's private keys in its first line.",
+)
+_key_bits_option = click.option(
+    "--key-bits",
+    type=click.IntRange(min=MINIMUM_KEY_BITS, max=MAXIMUM_KEY_BITS),
+    default=DEFAULT_KEY_BITS,
+    show_default=True,
+    help="Size of the Paillier key.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,60 +122,242 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 @cli.command()
 @_state_option
-@click.option("--name", required=True, help="Name of the bank: a-z, 0-9, - and _.")
-@click.option("--key-package", type=_PATH, required=True, help="Key package of the consortium.")
+@click.option("--name", required=True, help="Name of the bank, as the operator invited it.")
+@click.option("--aggregator", required=True, help="URL of the aggregator; https, or loopback.")
+@click.option("--invite", required=True, help="One-time code from the operator.")
+@_passphrase_option
 @click.option(
     "--min-cohort",
     type=_COHORT,
     default=DEFAULT_MIN_COHORT,
     show_default=True,
-    help="Smallest cohort this bank takes part in.",
+    help="Smallest cohort this bank takes part in; kept in bank.toml.",
+)
+@click.option(
+    "--ca-file",
+    type=_PATH,
+    default=None,
+    help="Certificates (PEM) to trust for https instead of the system's; kept in bank.toml.",
+)
+@click.option(
+    "--client-certificate",
+    type=_PATH,
+    default=None,
+    help="This bank's TLS certificate (PEM), if the aggregator asks for one; kept in bank.toml.",
+)
+@click.option(
+    "--client-key",
+    type=_PATH,
+    default=None,
+    help="Key (PEM) of the client certificate; kept in bank.toml.",
 )
 @click.pass_obj
-def init(output: _Output, path: Path, name: str, key_package: Path, min_cohort: int) -> None:
-    """Make the state directory of a bank."""
-    config = BankConfig(name=_bank_name(name), min_cohort=min_cohort)
-    package = KeyPackage.load(key_package)
-    StateDirectory.create(path, config, package)
-    output.say(f"{path}: state directory of bank {name}, key package {package.fingerprint}")
+def join(
+    output: _Output,
+    path: Path,
+    name: str,
+    aggregator: str,
+    invite: str,
+    passphrase_file: Path | None,
+    min_cohort: int,
+    ca_file: Path | None,
+    client_certificate: Path | None,
+    client_key: Path | None,
+) -> None:
+    """Make this bank's keys and register them at the aggregator; finishes what was cut off."""
+    if (client_certificate is None) != (client_key is None):
+        raise click.UsageError("--client-certificate and --client-key belong together")
+    state = enrol(
+        path,
+        name=_bank_name(name),
+        url=aggregator,
+        invite=invite,
+        passphrase=read_passphrase(passphrase_file),
+        rules=CohortRules(min_cohort=min_cohort),
+        tls=TlsFiles(
+            ca_file=_absolute(ca_file),
+            client_certificate=_absolute(client_certificate),
+            client_key=_absolute(client_key),
+        ),
+    )
+    output.say(
+        f"bank {name} is registered at {state.config.aggregator}; its fingerprint is\n"
+        f"  {own_fingerprint(state)}\n"
+        "Read it to the other banks over the phone, and compare theirs with 'bank-node roster'."
+    )
 
 
 @cli.command()
 @_state_option
-@click.option("--aggregator", required=True, help="URL of the aggregator; https, or loopback.")
-@click.option("--run", "run_id", default=None, help="Run to join.  [default: the only open one]")
-@_min_cohort_option
+@_passphrase_option
+@click.option(
+    "--confirm",
+    is_flag=False,
+    flag_value=EVERYBODY,
+    default=None,
+    metavar="[NAME]",
+    help="Record that the fingerprint was compared with its owner; of all members without NAME.",
+)
+@_json_option
 @click.pass_obj
-def join(
-    output: _Output, path: Path, aggregator: str, run_id: str | None, min_cohort: int | None
+def roster(
+    output: _Output, path: Path, passphrase_file: Path | None, confirm: str | None, as_json: bool
 ) -> None:
-    """Register at the aggregator and join a run."""
+    """Show every member's fingerprint, and record which ones a person has compared."""
     state = StateDirectory(path)
-    with state.locked():
-        register(state, aggregator)
-        url, token = state.config.aggregator, state.token()
-        with AggregatorClient(url or aggregator, token=token) as client:
-            least = state.config.min_cohort if min_cohort is None else min_cohort
-            status = join_run(state, client, run_id, min_cohort=least)
-    if status is None:
-        output.say(f"bank {state.config.name} is registered; no run is open yet")
-    else:
-        output.say(
-            f"bank {state.config.name} joined run {status.run_id} ({status.spec.name}): "
-            f"{len(status.members)} of {status.spec.cohort_size} banks are in"
+    with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
+        observed = observe_roster(state, connection.client)
+        if confirm is not None:
+            name = None if confirm == EVERYBODY else confirm
+            observed = confirm_members(state, observed, name)
+    report = roster_report(observed.pins, name=state.config.name, now=observed.members)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    elif not output.quiet:
+        print_roster(Console(), report)
+
+
+@cli.group()
+def keys() -> None:
+    """Make, accept and show the consortium's keys."""
+
+
+@keys.command("create")
+@_state_option
+@_passphrase_option
+@_key_bits_option
+@click.pass_obj
+def keys_create(output: _Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
+    """Make the consortium's first key and seal it to every member."""
+    _make_epoch(output, path, passphrase_file, key_bits, rotate=False)
+
+
+@keys.command("rotate")
+@_state_option
+@_passphrase_option
+@_key_bits_option
+@click.pass_obj
+def keys_rotate(output: _Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
+    """Make a new key for the members of now; needed whenever a bank joins or leaves."""
+    _make_epoch(output, path, passphrase_file, key_bits, rotate=True)
+
+
+def _make_epoch(
+    output: _Output, path: Path, passphrase_file: Path | None, key_bits: int, *, rotate: bool
+) -> None:
+    state = StateDirectory(path)
+    with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
+        epoch = create_epoch(
+            state,
+            connection,
+            observe_roster(state, connection.client),
+            key_bits=key_bits,
+            rotate=rotate,
         )
+    names = ", ".join(member.name for member in epoch.key_epoch.roster)
+    output.say(f"key epoch {epoch.key_epoch.epoch} is made and sealed to {names}")
+    output.say(_epoch_state(epoch))
+
+
+def _epoch_state(epoch: AcceptedEpoch) -> str:
+    if epoch.active:
+        return "every member has accepted it: runs can use it"
+    if epoch.missing:
+        return f"{', '.join(epoch.missing)} must accept it yet ('bank-node keys accept')"
+    return "it is superseded: the members have changed, or there is a later one"
+
+
+@keys.command("accept")
+@_state_option
+@_passphrase_option
+@click.pass_obj
+def keys_accept(output: _Output, path: Path, passphrase_file: Path | None) -> None:
+    """Check the latest key epoch, keep its key, and acknowledge it to all."""
+    state = StateDirectory(path)
+    with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
+        epoch = accept_epoch(state, connection, observe_roster(state, connection.client))
+    output.say(
+        f"key epoch {epoch.key_epoch.epoch} of steward {epoch.key_epoch.steward} is accepted: "
+        f"{epoch.package.public_key.key_bits} bits, key package {epoch.package.fingerprint}"
+    )
+    output.say(_epoch_state(epoch))
+
+
+@keys.command("show")
+@_state_option
+@_json_option
+def keys_show(path: Path, as_json: bool) -> None:
+    """Show the key epochs that this bank holds; needs no network."""
+    report = epochs_report(StateDirectory(path))
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    else:
+        print_epochs(Console(), report)
+
+
+@cli.group()
+def audit() -> None:
+    """Check and explain the log of everything that left this bank."""
+
+
+@audit.command("verify")
+@_state_option
+@_passphrase_option
+@click.option(
+    "--against-aggregator",
+    is_flag=True,
+    help="Also compare with the aggregator's log, of every run or of --run.",
+)
+@click.option("--run", "run_id", default=None, help="Compare this run only.  [default: all]")
+@click.pass_obj
+def audit_verify(
+    output: _Output,
+    path: Path,
+    passphrase_file: Path | None,
+    against_aggregator: bool,
+    run_id: str | None,
+) -> None:
+    """Check that the log is whole, and that it agrees with the aggregator's."""
+    state = StateDirectory(path)
+    entries = verify_audit_log(state.audit_path, signing_key=state.config.signing_key)
+    output.say(f"{state.audit_path}: {len(entries)} entries, chain and signatures are whole")
+    if against_aggregator:
+        with connect(state, read_passphrase(passphrase_file)) as connection:
+            compared = check_against_aggregator(state, connection.client, entries, run_id=run_id)
+        output.say(f"the aggregator's log agrees on {compared} runs")
+
+
+@audit.command("explain")
+@_state_option
+@click.option("--run", "run_id", default=None, help="Explain this run only.  [default: all]")
+def audit_explain(path: Path, run_id: str | None) -> None:
+    """List in plain words every field that left this bank; needs no network."""
+    state = StateDirectory(path)
+    entries = verify_audit_log(state.audit_path, signing_key=state.config.signing_key)
+    for line in explain(entries, run_id=run_id):
+        click.echo(line)
 
 
 @cli.command("check-data")
 @_state_option
 @_data_option
+@click.option(
+    "--run",
+    "run_id",
+    default=None,
+    help="The run.  [default: the last one of this bank, else the one open to it]",
+)
+@_passphrase_option
 @click.pass_obj
-def check_data(output: _Output, path: Path, data: Path) -> None:
-    """Check a file against the run's data contract; sends nothing."""
+def check_data(
+    output: _Output, path: Path, data: Path, run_id: str | None, passphrase_file: Path | None
+) -> None:
+    """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.data_contract import load_training_rows
 
-    _, spec = StateDirectory(path).current_run()
-    rows = load_training_rows(data, spec.contract)
+    state = StateDirectory(path)
+    run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
+    rows = load_training_rows(data, run.spec.contract)
     if not output.quiet:
         print_data_report(Console(), data, rows)
 
@@ -155,7 +365,14 @@ def check_data(output: _Output, path: Path, data: Path) -> None:
 @cli.command()
 @_state_option
 @_data_option
-@_min_cohort_option
+@_run_option
+@_passphrase_option
+@click.option(
+    "--min-cohort",
+    type=_COHORT,
+    default=None,
+    help="Smallest cohort to take part in; overrides min_cohort of bank.toml.",
+)
 @click.option(
     "--round-timeout",
     type=_SECONDS,
@@ -174,6 +391,8 @@ def train(
     output: _Output,
     path: Path,
     data: Path,
+    run_id: str | None,
+    passphrase_file: Path | None,
     min_cohort: int | None,
     round_timeout: float,
     cohort_timeout: float | None,
@@ -185,16 +404,22 @@ def train(
     state = StateDirectory(path)
     options = TrainingOptions(
         data=data,
+        run_id=run_id,
         min_cohort=min_cohort,
         round_timeout_seconds=round_timeout,
         cohort_timeout_seconds=cohort_timeout,
     )
+    passphrase = read_passphrase(passphrase_file)
     with state.locked(), TrainingProgress(output.console, enabled=output.progress) as progress:
-        record = train_run(state, options, progress)
+        record = train_run(state, options, progress, passphrase=passphrase)
+    protection = record["protection"]
     output.say(
         f"run {record['run_id']}: {record['trees']} trees, {record['rounds']} rounds, "
         f"{record['ciphertexts']} ciphertexts sent; model accepted, sha256 "
-        f"{record['model_sha256']}"
+        f"{record['model_sha256']}\n"
+        f"every round under {protection['key_bits']}-bit Paillier, masked against "
+        f"{protection['masked_against_banks']} banks, {protection['rounds_verified']} of "
+        f"{protection['rounds']} sums verified"
     )
 
 
@@ -205,25 +430,31 @@ def train(
 @click.option(
     "--model", type=_PATH, default=None, help="Model file.  [default: the run's accepted model]"
 )
+@click.option(
+    "--run", "run_id", default=None, help="The run.  [default: the last one of this bank]"
+)
 @click.pass_obj
-def score(output: _Output, path: Path, data: Path, out: Path, model: Path | None) -> None:
+def score(
+    output: _Output, path: Path, data: Path, out: Path, model: Path | None, run_id: str | None
+) -> None:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
     from bank_node.scoring import score_file
 
     state = StateDirectory(path)
-    run_id, spec = state.current_run()
-    chosen = state.model_path(run_id) if model is None else model
-    count = score_file(data, out, model=chosen, contract=spec.contract)
+    run = state.current_run(run_id)
+    chosen = state.model_path(run.run_id) if model is None else model
+    count = score_file(data, out, model=chosen, contract=run.spec.contract)
     output.say(f"{out}: {count} scores")
 
 
 @cli.command()
 @_state_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(path: Path, as_json: bool) -> None:
-    """Show what this bank knows of itself and its run."""
-    report = status_report(StateDirectory(path))
+@_passphrase_option
+@_json_option
+def status(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Show this bank, its keys, its roster, and what protected its last run."""
+    report = status_report(StateDirectory(path), read_passphrase(passphrase_file))
     if as_json:
         click.echo(json.dumps(report, indent=1))
     else:
@@ -238,6 +469,10 @@ def main() -> NoReturn:
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     # As an exception it passes through the code that tells the other banks.
     raise SystemExit(EXIT_TERMINATED)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _bank_name(name: str) -> BankName:

@@ -1,18 +1,30 @@
-"""``bank.toml``: who this bank is, where its aggregator is, and which run it takes part in."""
+"""``bank.toml``: who this bank is, where its aggregator is, and what it agrees to.
+
+The bank's program writes everything but the tables ``[rules]`` and ``[tls]``, which are the
+bank's own to edit.
+"""
 
 import json
 import tomllib
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from fraudfed.errors import ConfigurationError, StateError
-from fraudfed.wire.messages import BankName
+from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex
 
-__all__ = ["DEFAULT_MIN_COHORT", "FORMAT_VERSION", "BankConfig", "RunId", "check_run_id"]
+__all__ = [
+    "DEFAULT_MIN_COHORT",
+    "FORMAT_VERSION",
+    "BankConfig",
+    "CohortRules",
+    "RunId",
+    "TlsFiles",
+    "check_run_id",
+]
 
 #: Raised with every incompatible change of the state directory.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: With two banks, the sum minus one's own part is the other bank.
 DEFAULT_MIN_COHORT = 3
 
@@ -20,26 +32,101 @@ DEFAULT_MIN_COHORT = 3
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
+class CohortRules(BaseModel):
+    """``[rules]``: when this bank takes part, whatever the aggregator says.
+
+    Attributes
+    ----------
+    min_cohort : int
+        Smallest cohort.
+    require_confirmed_roster : bool
+        Take part only with members whose fingerprints a person has compared.
+    model_visibility : tuple of ModelVisibility
+        Whom this bank allows to read the final model.
+    min_min_child_weight : float or None
+        Least ``min_child_weight``: how much data each published leaf rests on at least.
+    max_max_depth, max_max_leaves, max_max_bin, max_num_boost_round : int or None
+        Largest values of these parameters: how finely the model may look. None allows any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_cohort: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_MIN_COHORT
+    require_confirmed_roster: bool = False
+    model_visibility: Annotated[tuple[ModelVisibility, ...], Field(min_length=1)] = tuple(
+        ModelVisibility
+    )
+    min_min_child_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_max_depth: Annotated[int, Field(ge=1)] | None = None
+    max_max_leaves: Annotated[int, Field(ge=2)] | None = None
+    max_max_bin: Annotated[int, Field(ge=2)] | None = None
+    max_num_boost_round: Annotated[int, Field(ge=1)] | None = None
+
+
+class TlsFiles(BaseModel):
+    """``[tls]``: files for https beyond the system's certificate authorities.
+
+    Attributes
+    ----------
+    ca_file : str or None
+        Certificates (PEM) of the authorities that are trusted instead of the system's.
+    client_certificate, client_key : str or None
+        This bank's certificate and its key (PEM), if the aggregator asks for one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca_file: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "TlsFiles":
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("client_certificate and client_key belong together")
+        return self
+
+
 class BankConfig(BaseModel):
-    """Contents of ``bank.toml``."""
+    """Contents of ``bank.toml``.
+
+    Attributes
+    ----------
+    name : str
+    aggregator : str
+        URL.
+    registered : bool
+        The aggregator has acknowledged this bank's keys.
+    signing_key, agreement_key : str
+        The public halves of ``identity.key``, hexadecimal.
+    audit_key : str or None
+        The key that the aggregator signs its audit log with, as first seen.
+    run_id : str or None
+        The run this bank took part in last.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = FORMAT_VERSION
     name: BankName
-    aggregator: str | None = None
+    aggregator: str
+    registered: bool = False
+    signing_key: PublicKeyHex
+    agreement_key: PublicKeyHex
+    audit_key: PublicKeyHex | None = None
     run_id: RunId | None = None
-    min_cohort: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_MIN_COHORT
-    """Smallest cohort this bank takes part in, whatever the aggregator says."""
+    rules: CohortRules = CohortRules()
+    tls: TlsFiles = TlsFiles()
 
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
-        # A JSON string without escapes beyond ASCII controls is a TOML basic string.
-        lines = [
-            f"{key} = {json.dumps(value, ensure_ascii=False)}"
-            for key, value in self.model_dump(exclude_none=True).items()
-        ]
-        return "# Written by bank-node; min_cohort may be edited.\n" + "\n".join(lines) + "\n"
+        entries = self.model_dump(mode="json", exclude_none=True)
+        tables = {name: entries.pop(name) for name in ("rules", "tls")}
+        lines = ["# Written by bank-node; the tables [rules] and [tls] may be edited."]
+        lines += _entries(entries)
+        for name, table in tables.items():
+            lines += ["", f"[{name}]", *_entries(table)]
+        return "\n".join(lines) + "\n"
 
     @classmethod
     def from_toml(cls, text: str, *, source: str) -> "BankConfig":
@@ -70,6 +157,12 @@ class BankConfig(BaseModel):
             raise StateError(
                 f"{source}: {where} is {first['input']!r}: {first['msg']}; correct the file"
             ) from None
+
+
+def _entries(table: dict[str, Any]) -> list[str]:
+    # JSON strings, numbers, booleans and lists of them, without escapes beyond ASCII controls, are
+    # TOML, too.
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
 
 
 def check_run_id(run_id: str) -> str:

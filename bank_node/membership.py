@@ -1,95 +1,51 @@
-"""Becoming a member of a run: register, choose and pin the run, join, wait for the others."""
+"""Which run this bank takes part in, and waiting until its cohort is complete."""
 
 import logging
 import time
 from collections.abc import Callable
 
-from bank_node.client import LONG_POLL_SECONDS, AggregatorClient, check_url
+from bank_node.client import LONG_POLL_SECONDS, AggregatorClient
 from bank_node.config import check_run_id
+from bank_node.connection import connect
 from bank_node.run_rules import check_run, pin_run
-from bank_node.state import StateDirectory
-from fraudfed.errors import (
-    CohortError,
-    ConfigurationError,
-    ConflictError,
-    RunFailedError,
-    StateError,
-)
+from bank_node.state import PinnedRun, StateDirectory
+from fraudfed.errors import CohortError, ConfigurationError, RunFailedError
 from fraudfed.wire.messages import RunState, RunStatus
 
-__all__ = ["join_run", "register", "require_membership", "wait_for_cohort"]
+__all__ = ["choose_run", "known_run", "wait_for_cohort"]
 
 _log = logging.getLogger(__name__)
 
 
-def register(state: StateDirectory, url: str) -> None:
-    """Make the bank known to the aggregator, once; keep URL and token.
-
-    Raises
-    ------
-    StateError
-        If the bank is registered at another aggregator already.
-    ConflictError
-        If another bank has taken the name.
-    """
-    url = check_url(url)
-    known = state.config.aggregator
-    if known is not None and known != url:
-        raise StateError(
-            f"{state.path}: this bank belongs to the aggregator {known}, got {url}; use that URL, "
-            "or another state directory"
-        )
-    # The token is shown once, so it is kept first: a crash between the two writes loses nothing.
-    if state.token() is None:
-        with AggregatorClient(url) as client:
-            try:
-                token = client.register(state.config.name).token
-            except ConflictError as error:
-                raise ConflictError(
-                    f"{error}; if it is this bank's own, restore its state directory, or make one "
-                    "with another --name"
-                ) from error
-        state.save_token(token)
-        _log.info("registered as %s at %s", state.config.name, url)
-    if known is None:
-        state.save_config(state.config.model_copy(update={"aggregator": url}))
-
-
-def join_run(
-    state: StateDirectory, client: AggregatorClient, run_id: str | None, *, min_cohort: int
-) -> RunStatus | None:
-    """Join a run after checking it by this bank's own rules.
-
-    Parameters
-    ----------
-    run_id : str or None
-        None joins the one open run there is.
-
-    Returns
-    -------
-    RunStatus, or None when no run was named and none is open
+def choose_run(state: StateDirectory, client: AggregatorClient, run_id: str | None) -> RunStatus:
+    """Return the run that was named, else the only one this bank can take part in, else its last.
 
     Raises
     ------
     ConfigurationError
-        If no run is named and several are open.
-    FraudFedError
-        If the run breaks a rule of this bank, or the aggregator refuses.
+        If no run is named, and several are possible or none is.
+    NotFoundError
+        If the aggregator does not know the run.
     """
     if run_id is None:
-        run_id = _only_open_run(client)
-        if run_id is None:
-            return None
+        name = state.config.name
+        possible = [
+            status
+            for status in client.runs().runs
+            if name in status.cohort and status.state in {RunState.OPEN, RunState.TRAINING}
+        ]
+        if len(possible) > 1:
+            named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in possible)
+            raise ConfigurationError(
+                f"{len(possible)} runs are open to this bank: {named}; choose one with --run"
+            )
+        run_id = possible[0].run_id if possible else state.config.run_id
+    if run_id is None:
+        raise ConfigurationError(
+            "no run is open to this bank; ask the operator for one, or name it with --run"
+        )
     # It becomes a directory name, whether it was typed or came from the aggregator.
-    status = client.run(check_run_id(run_id))
-    package = state.key_package()
-    check_run(status.spec, public_key=package.public_key, min_cohort=min_cohort)
-    pin_run(state, status)
-    if state.config.name not in status.members:
-        status = client.join(run_id)
-    state.save_config(state.config.model_copy(update={"run_id": run_id}))
-    _log.info("joined run %s (%s)", run_id, status.spec.name)
-    return status
+    return client.run(check_run_id(run_id))
 
 
 def wait_for_cohort(
@@ -115,17 +71,16 @@ def wait_for_cohort(
         if status.members != seen:
             seen = status.members
             on_members(seen)
-            _log.info(
-                "%d of %d banks are in: %s", len(seen), status.spec.cohort_size, ", ".join(seen)
-            )
+            _log.info("%d of %d banks are in: %s", len(seen), len(status.cohort), ", ".join(seen))
         left = LONG_POLL_SECONDS
         if timeout_seconds is not None:
             left = min(left, started + timeout_seconds - clock())
             if left <= 0:
+                missing = [name for name in status.cohort if name not in seen]
                 raise CohortError(
-                    f"run {status.run_id}: {len(seen)} of {status.spec.cohort_size} banks "
-                    f"({', '.join(seen)}) joined within {timeout_seconds:g} s; ask the missing "
-                    "banks, or wait longer with --cohort-timeout"
+                    f"run {status.run_id}: {len(seen)} of {len(status.cohort)} banks joined within "
+                    f"{timeout_seconds:g} s, without {', '.join(missing)}; ask them, or wait "
+                    "longer with --cohort-timeout"
                 )
         # Short questions, so that newly joined banks are shown.
         status = client.run(status.run_id, while_state=RunState.OPEN, wait_seconds=min(left, 5.0))
@@ -136,26 +91,29 @@ def wait_for_cohort(
     return status
 
 
-def _only_open_run(client: AggregatorClient) -> str | None:
-    runs = [status for status in client.runs().runs if status.state is RunState.OPEN]
-    if len(runs) > 1:
-        named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in runs)
-        raise ConfigurationError(f"{len(runs)} runs are open: {named}; choose one with --run")
-    return runs[0].run_id if runs else None
+def known_run(
+    state: StateDirectory, run_id: str | None, *, passphrase: Callable[[], str | None]
+) -> PinnedRun:
+    """Return a run this bank knows, after asking the aggregator for it if it knows none yet.
 
-
-def require_membership(state: StateDirectory) -> tuple[str, str, str]:
-    """Return aggregator URL, token and run of a bank that has joined.
+    Parameters
+    ----------
+    run_id : str or None
+        None takes this bank's last run, else the one open to it.
+    passphrase : callable
+        Asked only if the aggregator is.
 
     Raises
     ------
-    StateError
-        If it has not.
+    FraudFedError
+        If the run cannot be chosen, or breaks a rule of this bank.
     """
-    url, token, run_id = state.config.aggregator, state.token(), state.config.run_id
-    if url is None or token is None or run_id is None:
-        raise StateError(
-            f"{state.path}: this bank has joined no run; run "
-            f"'bank-node join --state {state.path} --aggregator URL --run RUN_ID' first"
-        )
-    return url, token, run_id
+    chosen = state.config.run_id if run_id is None else check_run_id(run_id)
+    if chosen is not None and state.pinned_run(chosen) is not None:
+        return state.current_run(chosen)
+    with state.locked(), connect(state, passphrase()) as connection:
+        status = choose_run(state, connection.client, run_id)
+        check_run(PinnedRun.of(status), state.config.rules)
+        run = pin_run(state, status)
+        state.save_config(state.config.model_copy(update={"run_id": run.run_id}))
+    return run

@@ -1,54 +1,119 @@
 """What this bank agrees to before it contributes, whatever the aggregator says."""
 
+import json
+
+from bank_node.config import CohortRules
 from bank_node.data_contract import check_contract, feature_schema
-from bank_node.state import StateDirectory
+from bank_node.state import PinnedRun, StateDirectory
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.errors import CohortError, ConflictError, KeyMaterialError, ProtocolError
-from fraudfed.paillier.keys import PublicKey
-from fraudfed.wire.messages import RunSpec, RunStatus
+from fraudfed.consortium.documents import key_epoch_digest
+from fraudfed.errors import (
+    CohortError,
+    ConfigurationError,
+    ConflictError,
+    KeyMaterialError,
+    ParameterError,
+    ProtocolError,
+)
+from fraudfed.wire.messages import KeyEpoch, RunStatus
 
-__all__ = ["check_roster", "check_run", "pin_run"]
+__all__ = ["check_epoch", "check_members", "check_run", "pin_run", "run_facts"]
 
 
-def check_run(spec: RunSpec, *, public_key: PublicKey, min_cohort: int) -> BoosterParams:
+def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     """Accept a run's description and return its checked parameters.
 
     Raises
     ------
     CohortError
         If the cohort is smaller than this bank allows.
-    KeyMaterialError
-        If the run uses another key than this bank's key package.
     ParameterError, ConfigurationError
-        If a parameter or the data contract cannot be met.
+        If a parameter, the model's visibility or the data contract is not what this bank allows,
+        or cannot be met.
     """
-    if spec.cohort_size < min_cohort:
+    spec, size = run.spec, len(run.cohort)
+    if size < rules.min_cohort:
         raise CohortError(
-            f"run {spec.name!r}: cohort of {spec.cohort_size} banks, this bank takes part from "
-            f"{min_cohort} on, as sums over fewer show single banks; ask for a larger cohort, or "
-            "allow it by --min-cohort"
+            f"run {spec.name!r}: cohort of {size} banks, this bank takes part from "
+            f"{rules.min_cohort} on, as sums over fewer show single banks; ask for a larger "
+            "cohort, or allow it by --min-cohort"
         )
-    announced = spec.public_key
-    own = (public_key.n, public_key.hs, public_key.alpha_bits, public_key.fingerprint)
-    theirs = (
-        int(announced.n, 16),
-        None if announced.hs is None else int(announced.hs, 16),
-        announced.alpha_bits,
-        announced.fingerprint,
-    )
-    if own != theirs:
-        raise KeyMaterialError(
-            f"run {spec.name!r}: uses public key {announced.fingerprint[:16]}..., this bank's key "
-            f"package holds {public_key.fingerprint[:16]}...; wrong key: get the key package of "
-            "this consortium"
+    if spec.model_visibility not in rules.model_visibility:
+        raise ConfigurationError(
+            f"run {spec.name!r}: model_visibility is {spec.model_visibility.value!r}, this bank "
+            f"allows {' and '.join(v.value for v in rules.model_visibility)} (bank.toml); ask for "
+            "another run, or allow it there"
         )
     check_contract(spec.contract)
     params = BoosterParams.parse(spec.parameters)
     params.resolve_monotone_constraints(feature_schema(spec.contract))
+    _check_parameters(params, rules, run=spec.name)
     return params
 
 
-def pin_run(state: StateDirectory, status: RunStatus) -> None:
+def _check_parameters(params: BoosterParams, rules: CohortRules, *, run: str) -> None:
+    """Refuse parameters that look closer at the rows than this bank allows."""
+    least = rules.min_min_child_weight
+    if least is not None and params.min_child_weight < least:
+        raise ParameterError(
+            f"run {run!r}: min_child_weight is {params.min_child_weight:g}, this bank allows "
+            f"{least:g} and more (min_min_child_weight of bank.toml); ask for another run"
+        )
+    # XGBoost reads 0 as no limit.
+    for name, unlimited in (
+        ("max_depth", 0),
+        ("max_leaves", 0),
+        ("max_bin", None),
+        ("num_boost_round", None),
+    ):
+        limit, value = getattr(rules, f"max_{name}"), getattr(params, name)
+        if limit is not None and (value > limit or value == unlimited):
+            raise ParameterError(
+                f"run {run!r}: {name} is {value}{' (no limit)' if value == unlimited else ''}, "
+                f"this bank allows at most {limit} (max_{name} of bank.toml); ask for another run"
+            )
+
+
+def check_epoch(run: PinnedRun, key_epoch: KeyEpoch, *, latest: int) -> None:
+    """Refuse a run whose cohort or key is not that of this bank's latest key epoch.
+
+    Parameters
+    ----------
+    run : PinnedRun
+    key_epoch : KeyEpoch
+        The run's, as this bank accepted it.
+    latest : int
+        The latest epoch whose key this bank holds.
+
+    Raises
+    ------
+    KeyMaterialError
+        If the run uses an older epoch, or another key than the epoch's.
+    CohortError
+        If its cohort is not the epoch's roster.
+    """
+    where = f"run {run.spec.name!r}"
+    if key_epoch.epoch < latest:
+        raise KeyMaterialError(
+            f"{where}: uses key epoch {key_epoch.epoch}, this bank holds epoch {latest} already; "
+            "an old key is never used again: ask for a run with the latest epoch"
+        )
+    if run.public_key != key_epoch.public_key:
+        raise KeyMaterialError(
+            f"{where}: uses public key {run.public_key.fingerprint[:16]}..., key epoch "
+            f"{key_epoch.epoch} has {key_epoch.public_key.fingerprint[:16]}...; the aggregator is "
+            "at fault"
+        )
+    roster = tuple(member.name for member in key_epoch.roster)
+    if run.cohort != roster:
+        raise CohortError(
+            f"{where}: the aggregator says that the cohort is {', '.join(run.cohort) or 'nobody'}, "
+            f"key epoch {key_epoch.epoch} is signed for {', '.join(roster)}; the aggregator is at "
+            "fault"
+        )
+
+
+def pin_run(state: StateDirectory, status: RunStatus) -> PinnedRun:
     """Keep the run's description on first sight, and refuse any other later.
 
     Raises
@@ -56,38 +121,47 @@ def pin_run(state: StateDirectory, status: RunStatus) -> None:
     ConflictError
         If the aggregator now describes the run differently.
     """
-    pinned = state.pinned_run(status.run_id)
+    seen, pinned = PinnedRun.of(status), state.pinned_run(status.run_id)
     if pinned is None:
-        state.pin_run(status.run_id, status.spec)
-    elif pinned != status.spec:
+        state.pin_run(seen)
+    elif pinned != seen:
         changed = [
             name
-            for name in RunSpec.model_fields
-            if getattr(pinned, name) != getattr(status.spec, name)
+            for name in type(seen.spec).model_fields
+            if getattr(pinned.spec, name) != getattr(seen.spec, name)
+        ]
+        changed += [
+            name
+            for name in ("cohort", "public_key")
+            if getattr(pinned, name) != getattr(seen, name)
         ]
         raise ConflictError(
             f"run {status.run_id}: the aggregator changed {', '.join(changed)} since this bank "
             "first saw the run; nothing was sent: ask the operator for a new run"
         )
+    return seen
 
 
-def check_roster(status: RunStatus, name: str) -> int:
-    """Return this bank's index in a full cohort.
+def check_members(status: RunStatus, run: PinnedRun) -> None:
+    """Refuse a full run whose members are not its cohort.
 
     Raises
     ------
     ProtocolError
-        If the members are not ``cohort_size`` distinct banks in sorted order with this one.
+        If a member is missing, foreign or named twice.
     """
-    members = status.members
-    if len(members) != status.spec.cohort_size or list(members) != sorted(set(members)):
+    if status.members != run.cohort:
         raise ProtocolError(
-            f"run {status.run_id}: members are {', '.join(members) or 'none'}, expected "
-            f"{status.spec.cohort_size} distinct banks in sorted order; the aggregator is at fault"
+            f"run {status.run_id}: members are {', '.join(status.members) or 'none'}, expected the "
+            f"cohort {', '.join(run.cohort)}; the aggregator is at fault"
         )
-    if name not in members:
-        raise ProtocolError(
-            f"run {status.run_id}: bank {name!r} is not among the members "
-            f"{', '.join(members)}; join the run before it is full"
-        )
-    return members.index(name)
+
+
+def run_facts(run: PinnedRun, key_epoch: KeyEpoch) -> bytes:
+    """Return what every bank must have been told alike, in one encoding.
+
+    It begins the transcript: banks that were shown different descriptions of the run, or different
+    key epochs under one number, have different contexts, and no sum opens.
+    """
+    text = json.dumps(run.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return b"fraudfed run v1\0" + text.encode() + bytes.fromhex(key_epoch_digest(key_epoch))

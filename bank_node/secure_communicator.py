@@ -10,21 +10,19 @@ from typing import TypeVar
 from bank_node.client import AggregatorClient, wait_for
 from bank_node.logs import ROUND
 from bank_node.phases import PhaseTimes
+from bank_node.round_record import RoundRecord
+from bank_node.sealed_contexts import SealedContexts
 from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import ConflictError, SumError
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.session import SecureSum
-from fraudfed.wire import frames
 from fraudfed.wire.messages import FrameHeader, FrameKind
 
 __all__ = ["DEFAULT_ROUND_TIMEOUT_SECONDS", "SecureCommunicator"]
 
-
 #: A bank may be slow, or be started again; after so long the others stop waiting for it.
 DEFAULT_ROUND_TIMEOUT_SECONDS = 900.0
-#: The roster of a run does not change yet.
-_EPOCH = 0
 
 T = TypeVar("T")
 
@@ -36,12 +34,19 @@ class SecureCommunicator:
     ----------
     client : AggregatorClient
     session : SecureSum
-        Packs, encrypts, opens and combines under the consortium's key package.
+        Packs, tags, masks, encrypts, opens and verifies under the consortium's key package; made
+        with the same ``roster`` and ``bank``.
     run_id : str
+    epoch : int
+        The run's key epoch.
     roster : tuple of str
         Names of the banks in the order of the cohort.
     bank : str
         This bank's name; its index in ``roster`` is the shard that it opens.
+    facts : bytes
+        What all banks must have been told alike about the run; begins the transcript.
+    sealed : SealedContexts
+        Contexts of the run that are used up.
     round_timeout_seconds : float
         How long to wait for the other banks in each half of a round.
 
@@ -51,6 +56,8 @@ class SecureCommunicator:
         Where time and bytes went so far.
     round_number : int
         Rounds that this communicator has completed.
+    rounds : list of RoundRecord
+        What protected each of them.
     """
 
     def __init__(
@@ -59,19 +66,26 @@ class SecureCommunicator:
         session: SecureSum,
         *,
         run_id: str,
+        epoch: int,
         roster: tuple[str, ...],
         bank: str,
+        facts: bytes,
+        sealed: SealedContexts,
         round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._session = session
         self._run_id = run_id
+        self._epoch = epoch
         self._roster = roster
         self._bank = bank
         self._shard = roster.index(bank)
         self._round_timeout_seconds = round_timeout_seconds
+        self._sealed = sealed
+        self._transcript = session.begin_transcript(facts)
         self.times = PhaseTimes()
         self.round_number = 0
+        self.rounds: list[RoundRecord] = []
 
     def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
         """Return the elementwise sum of ``values`` over all banks; see ``Communicator.sum``.
@@ -82,7 +96,8 @@ class SecureCommunicator:
             If an element of ``values`` or of the sum lies outside its bound; nothing is sent in
             the first case.
         SumError
-            If the round does not open, or the other banks stay away.
+            If the sum does not open or does not verify, the context is used up, or the other banks
+            stay away.
         RunFailedError
             If another bank or the operator has ended the run.
         TransportError, ProtocolError
@@ -98,11 +113,12 @@ class SecureCommunicator:
         context = self._session.context(
             layout,
             run_id=self._run_id,
-            epoch=_EPOCH,
+            epoch=self._epoch,
             round_number=self.round_number,
             label=label,
-            roster=self._roster,
+            transcript=self._transcript,
         )
+        self._sealed.claim(context.digest, label=label, round_number=self.round_number)
         payload = self._session.seal(values, layout, context)
         self.times.mark("encrypt")
         product = self._exchange_product(payload, context, count=layout.n_plaintexts)
@@ -112,6 +128,10 @@ class SecureCommunicator:
         boxes = self._exchange_openings(box, context, count=layout.n_plaintexts)
         self.times.mark("wait")
         total = self._session.combine(boxes, layout, context)
+        self._transcript = self._transcript.advance(context, total)
+        self.rounds.append(
+            RoundRecord.verified(context, self._session.public_key, ciphertexts=layout.n_plaintexts)
+        )
         self.times.mark("open")
         self.round_number += 1
         self.times.rounds += 1
@@ -121,10 +141,9 @@ class SecureCommunicator:
         """Send this bank's ciphertexts; return its shard of the product of all banks'."""
         width = self._session.public_key.ciphertext_bytes
         header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
-        frame = frames.encode(header, payload)
-        self._client.contribute(self._run_id, self.round_number, frame)
+        _, n_bytes = self._client.contribute(header, payload)
         self.times.ciphertexts += count
-        self.times.bytes_sent += len(frame)
+        self.times.bytes_sent += n_bytes
         found, shard = self._wait(
             lambda wait: self._client.product(
                 self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
@@ -140,9 +159,8 @@ class SecureCommunicator:
         """Send this bank's opened shard, sealed; return all banks' in the order of the roster."""
         mine = len(range(self._shard, count, len(self._roster)))
         header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
-        frame = frames.encode(header, box)
-        self._client.send_opening(self._run_id, self.round_number, frame)
-        self.times.bytes_sent += len(frame)
+        _, n_bytes = self._client.send_opening(header, box)
+        self.times.bytes_sent += n_bytes
         size, openings = self._wait(
             lambda wait: self._client.openings(self._run_id, self.round_number, wait_seconds=wait),
             context,

@@ -3,40 +3,65 @@
 ::
 
     DIR/                      0700
-      bank.toml               name, aggregator, run, smallest cohort; format version
-      token                   bearer token of this bank at its aggregator
-      keys/consortium.key     key package of the consortium
+      bank.toml               name, aggregator, run; rules of this bank; format version
+      identity.key            signing and agreement key of this bank
+      roster.json             every member's public keys as first seen, and who was confirmed
+      audit.log               everything that left this bank, chained and signed
+      keys/
+        epoch-<n>.key         key package of a key epoch
+        epoch-<n>.json        the key epoch as accepted: any other under its number is refused
       runs/<run id>/
-        run.json              the run's description as first seen: later changes are refused
+        run.json              the run as first seen: later changes are refused
+        sealed                contexts that a contribution was sealed under: never a second one
         model.json            the accepted model
-        record.json           what was done and what it cost
+        signatures.json       every bank's signature over it
+        record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
 
-All files are 0600. Every write is atomic (see ``bank_node.files``).
+All files are 0600. Every write is atomic (see ``bank_node.files``), or appends one whole line.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bank_node.audit_log import AuditLog
 from bank_node.config import BankConfig
 from bank_node.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
+from bank_node.sealed_contexts import SealedContexts
+from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
 from fraudfed.errors import ProtocolError, StateError
-from fraudfed.wire.messages import Message, RunSpec, parse
+from fraudfed.wire.messages import (
+    BankName,
+    KeyEpoch,
+    Message,
+    ModelSignatures,
+    PublicKeyMessage,
+    RunSpec,
+    RunStatus,
+    parse,
+)
 
 __all__ = ["PinnedRun", "StateDirectory"]
 
 _CONFIG = "bank.toml"
-_TOKEN = "token"  # noqa: S105 - a file name
-_KEY = "keys/consortium.key"
+_IDENTITY = "identity.key"
+_ROSTER = "roster.json"
+_AUDIT = "audit.log"
 _LOCK = ".lock"
+_EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
+
+M = TypeVar("M", bound=Message)
 
 
 class PinnedRun(Message):
@@ -44,6 +69,18 @@ class PinnedRun(Message):
 
     run_id: str
     spec: RunSpec
+    cohort: tuple[BankName, ...]
+    public_key: PublicKeyMessage
+
+    @classmethod
+    def of(cls, status: RunStatus) -> "PinnedRun":
+        """Return what never changes of a run."""
+        return cls(
+            run_id=status.run_id,
+            spec=status.spec,
+            cohort=status.cohort,
+            public_key=status.public_key,
+        )
 
 
 class StateDirectory:
@@ -56,32 +93,34 @@ class StateDirectory:
     Raises
     ------
     StateError
-        If the directory does not exist, was not made by ``bank-node init``, or is damaged.
+        If the directory does not exist, was not made by ``bank-node join``, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_dir():
             raise StateError(
-                f"{path}: no such state directory; make it with "
-                f"'bank-node init --state {path} --name NAME --key-package FILE'"
+                f"{path}: no such state directory; make it with 'bank-node join --state {path} "
+                "--name NAME --aggregator URL --invite CODE'"
             )
         self.config = self._read_config()
 
     @classmethod
-    def create(cls, path: Path, config: BankConfig, package: KeyPackage) -> "StateDirectory":
+    def create(
+        cls, path: Path, config: BankConfig, identity: Identity, *, passphrase: str | None = None
+    ) -> "StateDirectory":
         """Make a new state directory, all or nothing.
+
+        Parameters
+        ----------
+        passphrase : str or None
+            Encrypts the identity's private keys on disk.
 
         Raises
         ------
         StateError
             If ``path`` exists and is not an empty directory, or cannot be written.
         """
-        if (path / _CONFIG).exists():
-            raise StateError(
-                f"{path}: is already the state directory of a bank; nothing was changed: "
-                "use another directory for another bank"
-            )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StateError(
                 f"{path}: exists and is not an empty directory; nothing was changed: "
@@ -96,7 +135,9 @@ class StateDirectory:
             temporary.chmod(PRIVATE_DIRECTORY)
             for name in ("keys", "runs"):
                 (temporary / name).mkdir(mode=PRIVATE_DIRECTORY)
-            package.save(temporary / _KEY)
+            identity.save(temporary / _IDENTITY, passphrase)
+            own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
+            save_roster(temporary / _ROSTER, own)
             write_atomic(temporary / _CONFIG, config.to_toml().encode())
             temporary.rename(path)
             sync_directory(path.parent)
@@ -105,6 +146,11 @@ class StateDirectory:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return cls(path)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Tell whether ``path`` is a state directory already."""
+        return (path / _CONFIG).is_file()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -138,18 +184,49 @@ class StateDirectory:
         write_atomic(self.path / _CONFIG, config.to_toml().encode())
         self.config = config
 
-    def key_package(self) -> KeyPackage:
-        """Read the consortium's key package; raises KeyMaterialError as ``KeyPackage.load``."""
-        return KeyPackage.load(self.path / _KEY)
+    def identity(self, passphrase: str | None = None) -> Identity:
+        """Read this bank's private keys; raises KeyMaterialError as ``Identity.load``."""
+        return Identity.load(self.path / _IDENTITY, passphrase)
 
-    def token(self) -> str | None:
-        """Return the bank's token at its aggregator, or None before it has joined."""
-        path = self.path / _TOKEN
-        return self._read_text(path).strip() if path.exists() else None
+    def pinned_roster(self) -> PinnedRoster:
+        """Return the members' keys as first seen; raises StateError as ``load_roster``."""
+        return load_roster(self.path / _ROSTER)
 
-    def save_token(self, token: str) -> None:
-        """Keep the bank's token."""
-        write_atomic(self.path / _TOKEN, token.encode() + b"\n")
+    def save_pinned_roster(self, roster: PinnedRoster) -> None:
+        """Replace the pins."""
+        save_roster(self.path / _ROSTER, roster)
+
+    @property
+    def audit_path(self) -> Path:
+        """Where everything that leaves this bank is written down."""
+        return self.path / _AUDIT
+
+    def audit_log(self, identity: Identity) -> AuditLog:
+        """Open the audit log to add to it."""
+        return AuditLog(self.audit_path, identity)
+
+    def epochs(self) -> list[int]:
+        """Return the numbers of the key epochs whose key package is here, in order."""
+        found = (_EPOCH_FILE.fullmatch(file.name) for file in (self.path / "keys").iterdir())
+        return sorted(int(match[1]) for match in found if match is not None)
+
+    def save_epoch(self, key_epoch: KeyEpoch, package: KeyPackage) -> None:
+        """Keep an accepted key epoch and its key package."""
+        path = self._epoch_path(key_epoch.epoch, "json")
+        # The key package last: where it is, the epoch is complete.
+        write_atomic(path, key_epoch.model_dump_json(indent=1).encode())
+        package.save(self._epoch_path(key_epoch.epoch, "key"))
+
+    def key_epoch(self, number: int) -> KeyEpoch | None:
+        """Return a key epoch as this bank accepted it, or None."""
+        return self._read_message(KeyEpoch, self._epoch_path(number, "json"))
+
+    def key_package(self, number: int) -> KeyPackage:
+        """Read the key package of an epoch; raises KeyMaterialError as ``KeyPackage.load``."""
+        return KeyPackage.load(self._epoch_path(number, "key"))
+
+    def _epoch_path(self, number: int, suffix: str) -> Path:
+        return self.path / "keys" / f"epoch-{number}.{suffix}"
 
     def run_directory(self, run_id: str) -> Path:
         """Return the directory of a run, made when it is missing."""
@@ -160,47 +237,54 @@ class StateDirectory:
             raise _unusable(self.path, error) from error
         return directory
 
-    def pinned_run(self, run_id: str) -> RunSpec | None:
-        """Return the run's description as first seen, or None if it was never seen."""
-        path = self.path / "runs" / run_id / "run.json"
-        if not path.exists():
-            return None
-        try:
-            return parse(PinnedRun, self._read_text(path), source=str(path)).spec
-        except ProtocolError as error:
-            raise StateError(f"{error}; restore the file from a backup") from None
+    def pinned_run(self, run_id: str) -> PinnedRun | None:
+        """Return the run as first seen, or None if it was never seen."""
+        return self._read_message(PinnedRun, self.path / "runs" / run_id / "run.json")
 
-    def pin_run(self, run_id: str, spec: RunSpec) -> None:
-        """Keep the run's description as first seen."""
-        text = PinnedRun(run_id=run_id, spec=spec).model_dump_json(indent=1)
-        write_atomic(self.run_directory(run_id) / "run.json", text.encode())
+    def pin_run(self, run: PinnedRun) -> None:
+        """Keep the run as first seen."""
+        path = self.run_directory(run.run_id) / "run.json"
+        write_atomic(path, run.model_dump_json(indent=1).encode())
 
-    def current_run(self) -> tuple[str, RunSpec]:
-        """Return id and description of the run this bank takes part in, without network.
+    def sealed_contexts(self, run_id: str) -> SealedContexts:
+        """Return the contexts of a run that are used up."""
+        return SealedContexts(self.run_directory(run_id) / "sealed")
+
+    def current_run(self, run_id: str | None = None) -> PinnedRun:
+        """Return a run that this bank knows, without network; the last one without ``run_id``.
 
         Raises
         ------
         StateError
-            If the bank has joined no run.
+            If the bank does not know the run, or any.
         """
-        run_id = self.config.run_id
-        spec = self.pinned_run(run_id) if run_id is not None else None
-        if run_id is None or spec is None:
+        chosen = self.config.run_id if run_id is None else run_id
+        run = self.pinned_run(chosen) if chosen is not None else None
+        if run is None:
+            which = "any run" if chosen is None else f"run {chosen}"
             raise StateError(
-                f"{self.path}: this bank has joined no run; run "
-                f"'bank-node join --state {self.path} --aggregator URL --run RUN_ID' first"
+                f"{self.path}: this bank does not know {which} yet; run 'bank-node check-data "
+                f"--state {self.path} --data FILE --run RUN_ID' or 'bank-node train' first"
             )
-        return run_id, spec
+        return run
 
     def model_path(self, run_id: str) -> Path:
         """Return where the accepted model of a run lies or would lie."""
         return self.path / "runs" / run_id / "model.json"
 
-    def save_result(self, run_id: str, model: bytes, record: Mapping[str, Any]) -> None:
-        """Keep an accepted model and the record of its run."""
+    def save_result(
+        self,
+        run_id: str,
+        model: bytes,
+        signatures: ModelSignatures,
+        record: Mapping[str, Any],
+    ) -> None:
+        """Keep an accepted model, its signatures and the record of its run."""
         directory = self.run_directory(run_id)
-        # The record last: where it is, the model is complete.
+        # The record last: where it is, the rest is complete.
         write_atomic(directory / "model.json", model)
+        text = signatures.model_dump_json(indent=1)
+        write_atomic(directory / "signatures.json", text.encode() + b"\n")
         write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")
 
     def record(self, run_id: str) -> dict[str, Any] | None:
@@ -218,12 +302,20 @@ class StateDirectory:
             raise StateError(f"{path}: holds no JSON object; restore it from a backup")
         return found
 
+    def _read_message(self, cls: type[M], path: Path) -> M | None:
+        if not path.exists():
+            return None
+        try:
+            return parse(cls, self._read_text(path), source=str(path))
+        except ProtocolError as error:
+            raise StateError(f"{error}; restore the file from a backup") from None
+
     def _read_config(self) -> BankConfig:
         path = self.path / _CONFIG
         if not path.is_file():
             raise StateError(
                 f"{self.path}: is not the state directory of a bank (no {_CONFIG}); name the "
-                "directory given to 'bank-node init'"
+                "directory given to 'bank-node join'"
             )
         return BankConfig.from_toml(self._read_text(path), source=str(path))
 

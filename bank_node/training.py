@@ -1,6 +1,5 @@
 """Train the run's model with the other banks, from the first check to the accepted model."""
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -8,21 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from bank_node.abort import tell_others
+from bank_node.ceremony import AcceptedEpoch, accept_epoch
 from bank_node.client import AggregatorClient, wait_for
+from bank_node.config import CohortRules
+from bank_node.connection import Connection, connect
 from bank_node.data_contract import TrainingRows, load_training_rows
 from bank_node.data_file import DataFile
 from bank_node.logs import RUN
-from bank_node.membership import require_membership, wait_for_cohort
+from bank_node.members import ObservedRoster, observe_roster, unconfirmed
+from bank_node.membership import choose_run, wait_for_cohort
+from bank_node.model_vote import ModelVote, check_signatures
 from bank_node.progress import TrainingProgress
 from bank_node.retry import TRAINING_PATIENCE_SECONDS, RetryPolicy
-from bank_node.run_rules import check_roster, check_run, pin_run
+from bank_node.round_record import protection_of
+from bank_node.run_rules import check_epoch, check_members, check_run, pin_run, run_facts
 from bank_node.secure_communicator import DEFAULT_ROUND_TIMEOUT_SECONDS, SecureCommunicator
-from bank_node.state import StateDirectory
+from bank_node.state import PinnedRun, StateDirectory
 from bank_node.validation import split_validation
 from fraudfed import __version__
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import TrainResult, TreeProgress, train
-from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.documents import roster_digest
 from fraudfed.errors import ConflictError, ProtocolError, RunFailedError, StateError
 from fraudfed.paillier.kernel import select_kernel
 from fraudfed.secure_sum.session import SecureSum
@@ -40,6 +45,8 @@ class TrainingOptions:
     Attributes
     ----------
     data : Path
+    run_id : str or None
+        None takes the only run there is for this bank.
     min_cohort : int or None
         None takes ``bank.toml``'s.
     round_timeout_seconds : float
@@ -48,58 +55,73 @@ class TrainingOptions:
     """
 
     data: Path
+    run_id: str | None = None
     min_cohort: int | None = None
     round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS
     cohort_timeout_seconds: float | None = None
+
+    def rules(self, configured: CohortRules) -> CohortRules:
+        """Return the bank's rules under these options."""
+        if self.min_cohort is None:
+            return configured
+        return configured.model_copy(update={"min_cohort": self.min_cohort})
 
 
 @dataclass(frozen=True)
 class _Ready:
     """A bank that has checked everything it can check alone."""
 
-    status: RunStatus
+    run: PinnedRun
     params: BoosterParams
-    package: KeyPackage
+    epoch: AcceptedEpoch
+    observed: ObservedRoster
     rows: TrainingRows
 
 
 def train_run(
-    state: StateDirectory, options: TrainingOptions, progress: TrainingProgress
+    state: StateDirectory,
+    options: TrainingOptions,
+    progress: TrainingProgress,
+    *,
+    passphrase: str | None = None,
 ) -> dict[str, Any]:
     """Train, have the model accepted, keep it; return the record of the run.
 
-    The bank checks its own file, key and rules before it lets anybody wait for it. From the moment
-    the cohort is complete every failure here is told to the others, without any of its values.
+    The bank checks its own file, the members' keys and its rules before it lets anybody wait for
+    it. From the moment the cohort is complete every failure here is told to the others, without
+    any of its values. A member whose keys have changed is one exception: nothing more is sent.
 
     Raises
     ------
     FraudFedError
-        As ``fraudfed.errors`` says; the state directory is then as it was, except that the run's
-        description is pinned.
+        As ``fraudfed.errors`` says; the state directory is then as it was, except for pins,
+        accepted key epochs and the audit log.
     """
-    url, token, run_id = require_membership(state)
     DataFile.open(options.data)
-    package = state.key_package()
-    RUN.set(run_id)
-    with AggregatorClient(url, token=token) as client:
-        status = client.run(run_id)
+    with connect(state, passphrase) as connection:
+        client = connection.client
+        observed = observe_roster(state, client)
+        status = choose_run(state, client, options.run_id)
+        run_id = status.run_id
+        RUN.set(run_id)
         if status.state is RunState.FINISHED:
             return _finished(state, status)
         # A complete cohort waits for this bank already.
         others_wait = status.state is RunState.TRAINING and state.config.name in status.members
         try:
-            ready = _prepare(state, options, status, package)
-            client.retry = RetryPolicy(patience_seconds=TRAINING_PATIENCE_SECONDS)
+            ready = _prepare(state, options, status, connection, observed)
+            client.be_patient(RetryPolicy(patience_seconds=TRAINING_PATIENCE_SECONDS))
+            state.save_config(state.config.model_copy(update={"run_id": run_id}))
             if state.config.name not in status.members:
                 status = client.join(run_id)
             status = wait_for_cohort(
                 client,
                 status,
                 timeout_seconds=options.cohort_timeout_seconds,
-                on_members=lambda names: progress.banks(names, status.spec.cohort_size),
+                on_members=lambda names: progress.banks(names, len(status.cohort)),
             )
             others_wait = True
-            return _train_with_others(state, options, client, status, ready, progress)
+            return _train_with_others(state, options, connection, status, ready, progress)
         except BaseException as error:
             if others_wait:
                 tell_others(client, run_id, error)
@@ -107,43 +129,64 @@ def train_run(
 
 
 def _prepare(
-    state: StateDirectory, options: TrainingOptions, status: RunStatus, package: KeyPackage
+    state: StateDirectory,
+    options: TrainingOptions,
+    status: RunStatus,
+    connection: Connection,
+    observed: ObservedRoster,
 ) -> _Ready:
     """Check everything that needs no other bank."""
     if status.state is RunState.FAILED:
         raise RunFailedError(f"run {status.run_id} has failed: {status.failure}")
+    run, rules = PinnedRun.of(status), options.rules(state.config.rules)
+    params = check_run(run, rules)
+    epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
+    check_epoch(run, epoch.key_epoch, latest=max(state.epochs()))
+    if run.spec.require_confirmed_roster or rules.require_confirmed_roster:
+        observed.pins.require_confirmed(run.cohort)
     pin_run(state, status)
-    least = state.config.min_cohort if options.min_cohort is None else options.min_cohort
-    params = check_run(status.spec, public_key=package.public_key, min_cohort=least)
     if status.round_number > 0:
         raise ConflictError(
             f"run {status.run_id}: is at round {status.round_number}, this program was not there "
             "from round 0 on and cannot catch up; ask the operator for a new run"
         )
-    rows = load_training_rows(options.data, status.spec.contract)
+    rows = load_training_rows(options.data, run.spec.contract)
     _log.info("%d rows meet the data contract", rows.table.n_rows)
-    return _Ready(status, params, package, rows)
+    return _Ready(run, params, epoch, observed, rows)
 
 
 def _train_with_others(
     state: StateDirectory,
     options: TrainingOptions,
-    client: AggregatorClient,
+    connection: Connection,
     status: RunStatus,
     ready: _Ready,
     progress: TrainingProgress,
 ) -> dict[str, Any]:
     # What was joined is what was checked.
-    pin_run(state, status)
-    check_roster(status, state.config.name)
+    run, client, bank = pin_run(state, status), connection.client, state.config.name
+    check_members(status, run)
     started = time.time()
-    params = ready.params
+    params, key_epoch = ready.params, ready.epoch.key_epoch
     communicator = SecureCommunicator(
         client,
-        SecureSum(ready.package),
-        run_id=status.run_id,
-        roster=status.members,
-        bank=state.config.name,
+        SecureSum(
+            ready.epoch.package,
+            bank=bank,
+            roster=run.cohort,
+            roster_digest=roster_digest(key_epoch.roster),
+            pairwise={
+                member.name: connection.identity.exchange(member.agreement_key)
+                for member in key_epoch.roster
+                if member.name != bank
+            },
+        ),
+        run_id=run.run_id,
+        epoch=key_epoch.epoch,
+        roster=run.cohort,
+        bank=bank,
+        facts=run_facts(run, key_epoch),
+        sealed=state.sealed_contexts(run.run_id),
         round_timeout_seconds=options.round_timeout_seconds,
     )
 
@@ -158,13 +201,21 @@ def _train_with_others(
     progress.trees(0, params.num_boost_round, "")
     result = train(params, table, communicator, validation=validation, on_tree=on_tree)
     model = result.model.to_json()
-    sha256 = hashlib.sha256(model).hexdigest()
-    client.submit_model(status.run_id, sha256, model)
-    _wait_for_acceptance(client, status.run_id, sha256, options.round_timeout_seconds)
+    vote = ModelVote.of(model, run, ready.epoch.package, connection.identity)
+    client.submit_model(
+        run.run_id,
+        vote.sha256,
+        vote.body,
+        plain_sha256=vote.plain_sha256,
+        signature=vote.signature,
+    )
+    _wait_for_acceptance(client, run.run_id, vote.sha256, options.round_timeout_seconds)
+    signatures = client.model_signatures(run.run_id)
+    check_signatures(signatures, vote, run, key_epoch)
     communicator.times.mark("accept")
-    record = _record(state, status, ready, communicator, result, sha256)
+    record = _record(state, ready, communicator, result, vote)
     record["started_at"], record["finished_at"] = int(started), int(time.time())
-    state.save_result(status.run_id, model, record)
+    state.save_result(run.run_id, model, signatures, record)
     return record
 
 
@@ -194,29 +245,35 @@ def _wait_for_acceptance(
 
 def _record(
     state: StateDirectory,
-    status: RunStatus,
     ready: _Ready,
     communicator: SecureCommunicator,
     result: TrainResult,
-    sha256: str,
+    vote: ModelVote,
 ) -> dict[str, Any]:
-    """Say what was done and what it cost; holds no value of a row."""
-    public = ready.package.public_key
+    """Say what was done, what protected it and what it cost; holds no value of a row."""
+    public, run = ready.epoch.package.public_key, ready.run
     return {
-        "run_id": status.run_id,
-        "name": status.spec.name,
+        "run_id": run.run_id,
+        "name": run.spec.name,
         "bank": state.config.name,
-        "members": list(status.members),
+        "members": list(run.cohort),
         "fraudfed_version": __version__,
         "parameters": ready.params.to_mapping(),
         "rows": ready.rows.table.n_rows,
         "trees": len(result.model.trees),
         "best_iteration": result.best_iteration,
         "history": [_tree_record(tree) for tree in result.history],
-        "model_sha256": sha256,
+        "model_sha256": vote.plain_sha256,
+        "registry_sha256": vote.sha256,
+        "model_visibility": run.spec.model_visibility.value,
+        "key_epoch": ready.epoch.key_epoch.epoch,
         "key_bits": public.key_bits,
         "key_fingerprint": public.fingerprint,
         "kernel": select_kernel().name,
+        "roster_confirmed": not unconfirmed(ready.observed.pins, run.cohort),
+        "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
+        "protection": protection_of(communicator.rounds),
+        "round_records": [record.to_dict() for record in communicator.rounds],
         **communicator.times.to_dict(),
     }
 
@@ -228,7 +285,7 @@ def _tree_record(tree: TreeProgress) -> dict[str, Any]:
 def _finished(state: StateDirectory, status: RunStatus) -> dict[str, Any]:
     """Return the record of a run that this bank has finished before."""
     record = state.record(status.run_id)
-    if record is None or record.get("model_sha256") != status.model_sha256:
+    if record is None or record.get("registry_sha256") != status.model_sha256:
         raise StateError(
             f"run {status.run_id}: is finished at the aggregator, but this state directory does "
             "not hold its model; restore the directory, or ask the operator for a new run"
