@@ -32,6 +32,7 @@ from http_message_signatures import (
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
     InvalidSignature,
+    VerifyResult,
 )
 from http_message_signatures.algorithms import ED25519
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
@@ -57,6 +58,8 @@ _TAG: Final = "fraudfed"
 #: Headers of this prefix mean something to the protocol, so they are always signed.
 _OWN_PREFIX: Final = "fraudfed-"
 _PARAMETERS: Final = frozenset({"created", "keyid", "nonce", "alg", "tag"})
+_SIGNATURE_HEADERS: Final = ("signature-input", "signature")
+_PARAMETERS_COMPONENT: Final = '"@signature-params"'
 _NONCE_BYTES: Final = 16
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _KEYID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -135,7 +138,7 @@ def sign_request(
         URL that is not percent-encoded, or a header that is signed already.
     """
     fields = _fields(headers)
-    for name in ("signature", "signature-input", "content-digest"):
+    for name in (*_SIGNATURE_HEADERS, "content-digest"):
         if name in fields:
             raise ProtocolError(f"request to sign has a header {name} already, expected none")
     added: dict[str, str] = {}
@@ -153,7 +156,7 @@ def sign_request(
             f"request to sign has keyid {keyid!r} and nonce {nonce!r}, expected a bank's name and "
             "16 bytes in base64url"
         )
-    request = _Request(method, _ORIGIN + _target(url), _pairs(fields))
+    request = _Request(method, _ORIGIN + _target(url), _covered_values(fields))
     library = HTTPMessageSigner(signature_algorithm=ED25519)
     try:
         prepared = library.prepare(
@@ -210,57 +213,15 @@ def verify_request(
         If ``resolve_key`` gave something that is no Ed25519 public key.
     """
     fields = _fields(headers)
-    for name in ("signature-input", "signature"):
-        if name not in fields:
-            raise AuthError(
-                f"request has no {name} header; expected one signed with the bank's key (RFC 9421)"
-            )
-    for name, values in fields.items():
-        if (name in ("signature", "signature-input") or _is_covered(name)) and len(values) != 1:
-            raise AuthError(f"request has header {name} {len(values)} times, expected it once")
-    if sum(len(fields[name][0]) for name in ("signature", "signature-input")) > _MAX_HEADER_CHARS:
-        raise AuthError(f"request signature is longer than {_MAX_HEADER_CHARS} characters")
     has_body = not hmac.compare_digest(body_sha256, _EMPTY_SHA256)
-    if has_body:
-        for name in ("content-digest", "content-type"):
-            if name not in fields:
-                raise AuthError(f"request has a body but no {name} header; sign the body too")
-    elif "content-digest" in fields:
-        raise AuthError("request has a content-digest but no body; the body was lost on the way")
+    _require_headers(fields, has_body=has_body)
     if not target.startswith("/"):
         raise AuthError(f"request target is {target[:80]!r}, expected a path that begins with /")
-
-    request = _Request(method, _ORIGIN + target, _pairs(fields))
-    verifier = _Verifier(signature_algorithm=ED25519, key_resolver=_Resolver(resolve_key))
-    try:
-        (result,) = verifier.verify(request, max_age=None)
-    except InvalidSignature as error:
-        cause = error.__cause__
-        if isinstance(cause, (AuthError, KeyMaterialError)):  # from the resolver below
-            raise cause from None
-        reason = str(error) or "it is not that of the bank's key over this request"
-        raise AuthError(f"request signature is refused: {reason}") from None
-    except (HTTPMessageSignaturesException, ValueError, TypeError) as error:
-        raise AuthError(f"request signature is malformed: {error}") from None
-
-    expected = [f'"{name}"' for name in _components(fields, has_body=has_body)]
-    covered = [name for name in result.covered_components if name != '"@signature-params"']
-    if covered != expected:
-        raise AuthError(
-            f"request signature covers {' '.join(covered)}, expected {' '.join(expected)}"
-        )
-    parameters = result.parameters
-    if result.label != SIGNATURE_LABEL or parameters.get("tag") != _TAG:
-        raise AuthError(
-            f"request signature has label {result.label!r} and tag {parameters.get('tag')!r}, "
-            f"expected {SIGNATURE_LABEL!r} and {_TAG!r}"
-        )
-    if parameters.keys() != _PARAMETERS:
-        raise AuthError(
-            f"request signature has parameters {' '.join(sorted(parameters))}, expected "
-            f"{' '.join(sorted(_PARAMETERS))}"
-        )
-    nonce, created, keyid = (parameters[name] for name in ("nonce", "created", "keyid"))
+    result = _verify_signature(
+        resolve_key, _Request(method, _ORIGIN + target, _covered_values(fields))
+    )
+    _require_profile(result, fields, has_body=has_body)
+    nonce, created, keyid = (result.parameters[name] for name in ("nonce", "created", "keyid"))
     if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
         raise AuthError(f"request nonce is {nonce!r}, expected 16 bytes in base64url")
     if not isinstance(created, int) or not isinstance(keyid, str):  # the library checked both
@@ -279,6 +240,81 @@ def verify_request(
             "wrong (an old request is never accepted again)"
         )
     return VerifiedRequest(keyid=keyid, nonce=nonce, created=created)
+
+
+def _require_headers(fields: Mapping[str, list[str]], *, has_body: bool) -> None:
+    """Refuse what is missing, repeated or out of place before any cryptography."""
+    for name in _SIGNATURE_HEADERS:
+        if name not in fields:
+            raise AuthError(
+                f"request has no {name} header; expected one signed with the bank's key (RFC 9421)"
+            )
+    for name, values in fields.items():
+        if (name in _SIGNATURE_HEADERS or _is_covered(name)) and len(values) != 1:
+            raise AuthError(f"request has header {name} {len(values)} times, expected it once")
+    if sum(len(fields[name][0]) for name in _SIGNATURE_HEADERS) > _MAX_HEADER_CHARS:
+        raise AuthError(f"request signature is longer than {_MAX_HEADER_CHARS} characters")
+    if has_body:
+        for name in ("content-digest", "content-type"):
+            if name not in fields:
+                raise AuthError(f"request has a body but no {name} header; sign the body too")
+    elif "content-digest" in fields:
+        raise AuthError("request has a content-digest but no body; the body was lost on the way")
+
+
+def _verify_signature(resolve_key: KeyResolver, request: "_Request") -> VerifyResult:
+    verifier = _Verifier(signature_algorithm=ED25519, key_resolver=_Resolver(resolve_key))
+    try:
+        (result,) = verifier.verify(request, max_age=None)
+    except InvalidSignature as error:
+        cause = error.__cause__
+        if isinstance(cause, (AuthError, KeyMaterialError)):  # from the resolver below
+            raise cause from None
+        reason = str(error) or "it is not that of the bank's key over this request"
+        raise AuthError(f"request signature is refused: {reason}") from None
+    except (HTTPMessageSignaturesException, ValueError, TypeError) as error:
+        raise AuthError(f"request signature is malformed: {error}") from None
+    return result
+
+
+def _require_profile(
+    result: VerifyResult, fields: Mapping[str, list[str]], *, has_body: bool
+) -> None:
+    """Refuse a good signature that covers, or says, something else than this profile."""
+    expected = [f'"{name}"' for name in _components(fields, has_body=has_body)]
+    covered = [name for name in result.covered_components if name != _PARAMETERS_COMPONENT]
+    if covered != expected:
+        raise AuthError(
+            f"request signature covers {' '.join(covered)}, expected {' '.join(expected)}"
+        )
+    signed = result.covered_components[_PARAMETERS_COMPONENT]
+    if result.parameters.keys() != _PARAMETERS or result.parameters["tag"] != _TAG:
+        raise AuthError(
+            f"request signature has parameters {signed}, expected "
+            f"{' '.join(sorted(_PARAMETERS))} with tag {_TAG!r}"
+        )
+    # Structured fields have many texts of one value. Only one is taken, so that what was received
+    # and logged is what was signed, to the byte.
+    if fields["signature-input"][0] != f"{SIGNATURE_LABEL}={signed}":
+        raise AuthError(
+            f"request signature-input is {fields['signature-input'][0]!r}, expected label "
+            f"{SIGNATURE_LABEL!r} and no needless space"
+        )
+    if not _is_canonical_signature(fields["signature"][0]):
+        raise AuthError(
+            f"request signature is {fields['signature'][0]!r}, expected "
+            f"'{SIGNATURE_LABEL}=:<base64 of 64 bytes>:'"
+        )
+
+
+def _is_canonical_signature(text: str) -> bool:
+    """Whether decoding and encoding gives the same text."""
+    prefix = f"{SIGNATURE_LABEL}=:"
+    try:
+        data = base64.b64decode(text[len(prefix) : -1], validate=True)
+    except ValueError:
+        return False
+    return text == f"{prefix}{base64.b64encode(data).decode()}:"
 
 
 @dataclass
@@ -330,12 +366,12 @@ def _fields(headers: Headers) -> dict[str, list[str]]:
     return fields
 
 
-def _pairs(fields: Mapping[str, list[str]]) -> dict[str, str]:
+def _covered_values(fields: Mapping[str, list[str]]) -> dict[str, str]:
     """Only what the library needs to see; everything there is known to occur once."""
     return {
         name: values[0]
         for name, values in fields.items()
-        if name in ("signature", "signature-input") or _is_covered(name)
+        if name in _SIGNATURE_HEADERS or _is_covered(name)
     }
 
 
