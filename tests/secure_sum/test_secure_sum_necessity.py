@@ -1,0 +1,324 @@
+"""Each defence taken out: the attack that it stops then succeeds.
+
+The first half of each test shows the attack refused, the second that it goes through unnoticed
+with the one defence patched away. That no test of attacks passes for another reason rests on this.
+"""
+
+import secrets
+
+import numpy as np
+import pytest
+from sum_tampering import COUNT_ONE, added, exchanged, scaled
+from summing_cohort import SummingCohort, SummingRound, multiply
+
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import SumError
+from fraudfed.secure_sum import openings, plaintexts, tags, transcript
+from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.header import HEADER_BITS, Header
+from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
+from fraudfed.secure_sum.used_contexts import UsedContexts
+
+BOUND = 2**20
+SIZE = 51  # of 17 slots of 22 bits: three plaintexts
+
+
+def parts(offset: int = 0) -> list[Int64Array]:
+    return [np.arange(SIZE) * (bank - 1) + bank + offset for bank in range(3)]
+
+
+def new_round(package: KeyPackage) -> SummingRound:
+    return SummingCohort(package, 3).round(parts(), BOUND)
+
+
+def without_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PairwiseMasks, "totals", lambda self, digest, count, modulus: [0] * count)
+
+
+def without_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe the count that is read instead of comparing it with the roster."""
+    check = plaintexts.check
+
+    def believe(opened, indices, layout, coefficients, *, n_banks, label):  # type: ignore[no-untyped-def]
+        n_banks = Header.of(opened[0]).count if opened else n_banks
+        return check(opened, indices, layout, coefficients, n_banks=n_banks, label=label)
+
+    monkeypatch.setattr(plaintexts, "check", believe)
+
+
+def without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        TagCoefficients, "tags", lambda self, digits, *, count: [0] * len(self._firsts)
+    )
+
+
+def doubled(one: SummingRound) -> bool:
+    """Tell whether every bank takes twice the sum for the sum."""
+    results = one.finish(scaled(one.product, 2))
+    return all(np.array_equal(result, 2 * sum(one.parts)) for result in results)
+
+
+def test_without_masks_every_key_holder_reads_every_contribution(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(one: SummingRound) -> Int64Array:
+        """Do what any bank can do with another's ciphertexts."""
+        opened = package.private_key.decrypt(one.payloads[1])
+        return one.layout.split(opened)[0]
+
+    one = new_round(package)
+    assert not np.array_equal(read(one), one.parts[1])
+    without_masks(monkeypatch)
+    one = new_round(package)
+    np.testing.assert_array_equal(read(one), one.parts[1])
+
+
+def test_without_masks_and_count_a_contribution_can_be_left_out(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_out() -> list[Int64Array]:
+        one = new_round(package)
+        return one.finish(multiply(one.payloads[:2]))
+
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        left_out()
+    without_masks(monkeypatch)
+    with pytest.raises(SumError, match=SumFault.COUNT):
+        left_out()
+    without_count(monkeypatch)
+    for wrong in left_out():
+        np.testing.assert_array_equal(wrong, sum(parts()[:2]))
+
+
+def test_without_count_the_sum_can_be_scaled(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SumError, match=SumFault.COUNT):
+        doubled(new_round(package))
+    without_count(monkeypatch)
+    assert doubled(new_round(package))
+
+
+def test_without_the_constant_in_the_tag_the_count_can_be_patched(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def patched() -> list[Int64Array]:
+        one = new_round(package)
+        return one.finish(added(scaled(one.product, 2), [-3 * COUNT_ONE] * 3))
+
+    with pytest.raises(SumError, match=SumFault.TAG):
+        patched()
+    honest = TagCoefficients.tags
+    monkeypatch.setattr(
+        TagCoefficients, "tags", lambda self, digits, *, count: honest(self, digits, count=0)
+    )
+    for wrong in patched():
+        np.testing.assert_array_equal(wrong, 2 * sum(parts()))
+
+
+def test_without_tags_a_known_number_can_be_added(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add() -> list[Int64Array]:
+        one = new_round(package)
+        return one.finish(added(one.product, [5 << HEADER_BITS, 0, 0]))
+
+    with pytest.raises(SumError, match=SumFault.TAG):
+        add()
+    without_tags(monkeypatch)
+    expected = np.array(sum(parts()))
+    expected[0] += 5
+    for wrong in add():
+        np.testing.assert_array_equal(wrong, expected)
+
+
+def test_without_tags_the_sum_of_another_round_passes(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replay() -> list[Int64Array]:
+        cohort = SummingCohort(package, 3)
+        first = cohort.round(parts(), BOUND)
+        cohort.advance(first, first.finish(first.product))
+        second = cohort.round(parts(9), BOUND, round_number=1)
+        return second.finish(first.product)
+
+    with pytest.raises(SumError, match=SumFault.TAG):
+        replay()
+    without_tags(monkeypatch)
+    for wrong in replay():
+        np.testing.assert_array_equal(wrong, sum(parts()))
+
+
+def test_without_fresh_coefficients_for_each_slot_ciphertexts_can_be_exchanged(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exchange() -> list[Int64Array]:
+        one = new_round(package)
+        return one.finish(exchanged(one.product, 0, 1))
+
+    with pytest.raises(SumError, match=SumFault.TAG):
+        exchange()
+    stream = tags.keystream
+    monkeypatch.setattr(tags, "keystream", lambda key, n: (stream(key, 12) * n)[:n])
+    expected = sum(parts())[np.r_[17:34, 0:17, 34:51]]
+    for wrong in exchange():
+        np.testing.assert_array_equal(wrong, expected)
+
+
+def test_who_knows_the_coefficients_can_forge(package: KeyPackage) -> None:
+    """Why they are secret; and what a bank that helps the aggregator can do (documented)."""
+    one = new_round(package)
+    coefficients = TagCoefficients(
+        package.expose_secret(),
+        one.contexts[0].digest,
+        firsts=one.layout.firsts,
+        n_slots=one.layout.n_slots,
+    )
+    change = np.zeros(SIZE, dtype=np.int64)
+    change[[0, 20, 50]] = 5, -6, 7
+    amounts = [
+        slots + tag
+        for slots, tag in zip(
+            one.layout.join(change), coefficients.tags(change, count=0), strict=True
+        )
+    ]
+    for wrong in one.finish(added(one.product, amounts)):
+        np.testing.assert_array_equal(wrong, sum(parts()) + change)
+    # With any other secret the same forgery is found.
+    stranger = TagCoefficients(
+        secrets.token_bytes(32),
+        one.contexts[0].digest,
+        firsts=one.layout.firsts,
+        n_slots=one.layout.n_slots,
+    )
+    guessed = [
+        (amount >> HEADER_BITS << HEADER_BITS) + tag % TAG_PRIME
+        for amount, tag in zip(amounts, stranger.tags(change, count=0), strict=True)
+    ]
+    with pytest.raises(SumError, match=SumFault.TAG):
+        one.finish(added(one.product, guessed))
+
+
+def test_without_the_context_in_the_keys_a_contribution_can_be_replayed(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replay() -> list[Int64Array]:
+        cohort = SummingCohort(package, 3)
+        first = cohort.round(parts(), BOUND)
+        cohort.advance(first, first.finish(first.product))
+        second = cohort.round(parts(9), BOUND, round_number=1)
+        return second.finish(multiply([first.payloads[0], *second.payloads[1:]]))
+
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        replay()
+    monkeypatch.setattr(RoundContext, "digest", property(lambda self: "00" * 32))
+    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
+    for wrong in replay():
+        np.testing.assert_array_equal(wrong, sum(parts(9)) - 9)
+
+
+@pytest.mark.parametrize("what", ["previous", "roster_digest"])
+def test_without_history_and_roster_in_the_context_a_split_goes_unnoticed(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def split() -> list[Int64Array]:
+        digests = ["aa" * 32] * 3
+        if what == "roster_digest":
+            digests[1] = "bb" * 32
+        cohort = SummingCohort(package, 3, roster_digests=digests)
+        if what == "previous":
+            cohort.transcripts[1] = cohort.banks[1].begin_transcript(b"other parameters")
+        one = cohort.round(parts(), BOUND)
+        return one.finish(one.product)
+
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        split()
+    canonical = RoundContext.canonical_bytes
+
+    def blind(self: RoundContext) -> bytes:
+        return canonical(self).replace(bytes.fromhex(getattr(self, what)), bytes(32))
+
+    monkeypatch.setattr(RoundContext, "canonical_bytes", blind)
+    for result in split():
+        np.testing.assert_array_equal(result, sum(parts()))
+
+
+def test_without_the_ban_on_reuse_two_contributions_show_their_difference(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seal_twice() -> Int64Array:
+        """Read the difference of two contributions of one bank, as a key holder can."""
+        cohort = SummingCohort(package, 3)
+        one = cohort.round(parts(), BOUND)
+        again = cohort.banks[1].seal(parts(9)[1], one.layout, one.contexts[1])
+        n = package.public_key.n
+        opened = [
+            package.private_key.decrypt(vector)
+            for vector in (type(one.product)(package.public_key, again), one.payloads[1])
+        ]
+        return one.layout.split([openings.centred(a - b, n) for a, b in zip(*opened, strict=True)])[
+            0
+        ]
+
+    with pytest.raises(SumError, match=SumFault.REUSE):
+        seal_twice()
+    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
+    # A borrow from the header may take one from the first digit of a plaintext.
+    assert np.abs(seal_twice() - 9).max() <= 1
+
+
+class Sealed:
+    """A cipher that seals nothing."""
+
+    def __init__(self, key: bytes) -> None:
+        pass
+
+    def encrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+        return data + bytes(16)
+
+    def decrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+        return bytes(data[:-16])
+
+
+def test_without_the_box_the_aggregator_reads_the_sum(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(one: SummingRound) -> Int64Array:
+        """Read the boxes, as the aggregator that carries them could."""
+        n, width = package.public_key.n, package.public_key.plaintext_bytes
+        shown = [
+            openings.centred(int.from_bytes(box[12 : 12 + width], "big"), n)
+            for box in one.open(one.product)
+        ]
+        return one.layout.split(shown)[0]
+
+    one = new_round(package)
+    assert not np.array_equal(read(one), sum(one.parts))
+    monkeypatch.setattr(openings, "ChaCha20Poly1305", Sealed)
+    np.testing.assert_array_equal(read(one), sum(one.parts))
+
+
+def test_without_a_key_the_transcript_betrays_small_sums(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def guess() -> list[int]:
+        """Try all counts, as an aggregator that knows all the rest could."""
+        cohort = SummingCohort(package, 3)
+        first = cohort.round([np.array([4])] * 3, 50)
+        cohort.advance(first, first.finish(first.product))
+        seen = cohort.context(0, first.layout, round_number=1)
+        mine = KeyPackage(package.private_key, secrets.token_bytes(32))
+        begun = SummingCohort(mine, 3).banks[0].begin_transcript(b"run")
+        assumed = transcript.Transcript(begun._key, first.contexts[0].previous)
+        return [
+            count
+            for count in range(-50, 51)
+            if assumed.advance(first.contexts[0], np.array([count])).digest == seen.previous
+        ]
+
+    assert guess() == []
+    monkeypatch.setattr(transcript, "derive_key", lambda secret, purpose: bytes(32))
+    assert guess() == [12]
