@@ -5,67 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from bank_consortium import Aggregator
 from bank_processes import BIN, ENVIRONMENT, Finished
 
-from bank_node.client import AggregatorClient
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.wire.messages import (
-    DataContract,
-    FeatureSpec,
-    FeatureType,
-    PublicKeyMessage,
-    RunCreated,
-    RunSpec,
-    RunStatus,
-    parse,
-)
-
-
-@dataclass(frozen=True)
-class Aggregator:
-    """A running ``aggregator serve``."""
-
-    url: str
-    operator_token: str
-
-    def create_run(self, spec: RunSpec) -> str:
-        answer = httpx.post(
-            f"{self.url}/v1/runs",
-            content=spec.model_dump_json(),
-            headers={
-                "Authorization": f"Bearer {self.operator_token}",
-                "Content-Type": "application/json",
-            },
-            trust_env=False,
-        )
-        assert answer.status_code == 201, answer.text
-        return parse(RunCreated, answer.content, source="test").run_id
-
-    def status(self, run_id: str) -> RunStatus:
-        answer = httpx.get(
-            f"{self.url}/v1/runs/{run_id}",
-            headers={"Authorization": f"Bearer {self.operator_token}"},
-            trust_env=False,
-        )
-        return parse(RunStatus, answer.content, source="test")
-
-    def members(self, run_id: str, names: tuple[str, ...]) -> dict[str, AggregatorClient]:
-        """Register banks and join them; every name may be used once per aggregator."""
-        clients = {}
-        for name in names:
-            with AggregatorClient(self.url) as anonymous:
-                token = anonymous.register(name).token
-            clients[name] = AggregatorClient(self.url, token=token)
-            clients[name].join(run_id)
-        return clients
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +39,11 @@ def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aggregator]
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "listening on" in line, (state.parent / "log").read_text()
-        yield Aggregator(line.split()[-1], (state / "operator.token").read_text().strip())
+        token = (state / "operator.token").read_text().strip()
+        found = Aggregator(line.split()[-1], token, tmp_path_factory.mktemp("members"))
+        yield found
+        for client in found.clients:
+            client.close()
         process.terminate()
         process.wait(20)
         process.stdout.close()
@@ -105,13 +59,6 @@ def small_package() -> KeyPackage:
 def key_package() -> KeyPackage:
     """Make the smallest key that the programs accept."""
     return KeyPackage.generate(2048)
-
-
-@pytest.fixture(scope="session")
-def key_file(key_package: KeyPackage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "consortium.key"
-    key_package.save(path)
-    return path
 
 
 CONTRACT = DataContract(
@@ -135,13 +82,12 @@ MakeSpec = Callable[..., RunSpec]
 
 @pytest.fixture
 def make_spec() -> MakeSpec:
-    def make(package: KeyPackage, **changes: Any) -> RunSpec:
+    def make(key_epoch: int = 1, **changes: Any) -> RunSpec:
         settings: dict[str, Any] = {
             "name": "test",
-            "cohort_size": 3,
+            "key_epoch": key_epoch,
             "parameters": {"num_boost_round": 2, "max_depth": 2, "max_bin": 8},
             "contract": CONTRACT,
-            "public_key": PublicKeyMessage.model_validate(package.public_key.to_hex()),
         }
         return RunSpec(**{**settings, **changes})
 

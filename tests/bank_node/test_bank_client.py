@@ -1,23 +1,35 @@
 """The client against a real local server that misbehaves as told."""
 
+import hashlib
 import inspect
 import json
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 
-from bank_node.client import AggregatorClient, check_url, mapped_errors, wait_for
+from bank_node.audit_explain import EVERY_REQUEST
+from bank_node.audit_log import AuditLog, read_audit_log, verify_audit_log
+from bank_node.client import AggregatorClient, wait_for
 from bank_node.retry import RetryPolicy
+from bank_node.transport import Caller, check_url, mapped_errors
+from fraudfed import __version__
+from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.signatures import verify_request
 from fraudfed.errors import (
+    AuthError,
     ConfigurationError,
+    ConflictError,
     FraudFedError,
     ProtocolError,
     ServerError,
+    StateError,
     TransportError,
     VersionError,
     error_classes,
@@ -42,6 +54,7 @@ class Script:
     url: str = ""
     answers: list[tuple[int, str, bytes, dict[str, str]] | None] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    on_request: Callable[[], None] | None = None
 
     def say(self, status: int, kind: str = JSON, body: bytes = b"", **headers: str) -> None:
         self.answers.append((status, kind, body, headers))
@@ -59,6 +72,8 @@ def script() -> Iterator[Script]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if found.on_request is not None:
+                found.on_request()
             found.requests.append((self.command, self.path, dict(self.headers), body))
             answer = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
             if answer is None:
@@ -111,9 +126,22 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return Identity.generate()
+
+
 @pytest.fixture
-def client(script: Script, clock: Clock) -> Iterator[AggregatorClient]:
-    with AggregatorClient(script.url, token="s3cret-token", retry=clock.policy()) as made:
+def audit_file(tmp_path: Path) -> Path:
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+def client(
+    script: Script, clock: Clock, identity: Identity, audit_file: Path
+) -> Iterator[AggregatorClient]:
+    caller = Caller("bank-a", identity, AuditLog(audit_file, identity))
+    with AggregatorClient(script.url, caller=caller, retry=clock.policy()) as made:
         yield made
 
 
@@ -146,11 +174,115 @@ def test_retry_after_is_respected(script, client, clock) -> None:
     assert clock.delays == [7.0]
 
 
-def test_a_registration_is_sent_once(script, client) -> None:
+def test_every_attempt_is_signed_anew_and_verifies(script, client, clock, identity) -> None:
+    clock.now = 0.0
+    script.say(503)
     script.hang_up()
-    with pytest.raises(TransportError, match="not reachable"):
-        client.register("bank-a")
-    assert len(script.requests) == 1
+    script.say(409, PROBLEM, _problem("urn:fraudfed:problem:conflict"))
+    header = FrameHeader(
+        kind=FrameKind.OPENING,
+        run_id="r",
+        round_number=3,
+        label="histogram",
+        context="c" * 64,
+        bank="bank-a",
+        shard=0,
+        count=1,
+        item_bytes=0,
+    )
+    with pytest.raises(ConflictError):
+        client.send_opening(header, b"box")
+    seen = set()
+    for method, path, headers, body in script.requests:
+        found = verify_request(
+            {"bank-a": identity.public.signing_key}.get,
+            method=method,
+            target=path,
+            headers=headers,
+            body_sha256=hashlib.sha256(body).digest(),
+            now=int(time.time()),
+        )
+        assert found.keyid == "bank-a"
+        seen.add(found.nonce)
+        with pytest.raises(AuthError):
+            verify_request(
+                {"bank-a": identity.public.signing_key}.get,
+                method=method,
+                target=path,
+                headers=headers,
+                body_sha256=hashlib.sha256(body + b"x").digest(),
+                now=int(time.time()),
+            )
+    assert len(seen) == 3, "an aggregator refuses a nonce that it has seen"
+
+
+def test_questions_are_signed_too(script, client, identity) -> None:
+    script.say(200, JSON, json.dumps({"protocol_version": 1, "runs": []}).encode())
+    assert client.runs().runs == ()
+    ((method, path, headers, body),) = script.requests
+    found = verify_request(
+        lambda name: identity.public.signing_key,
+        method=method,
+        target=path,
+        headers=headers,
+        body_sha256=hashlib.sha256(body).digest(),
+        now=int(time.time()),
+    )
+    assert found.keyid == "bank-a"
+
+
+def test_a_model_goes_with_its_signature_under_the_requests_signature(
+    script, client, identity
+) -> None:
+    script.say(409, PROBLEM, _problem("urn:fraudfed:problem:conflict"))
+    with pytest.raises(ConflictError):
+        client.submit_model("r", "1" * 64, b"sealed", plain_sha256="2" * 64, signature="3" * 128)
+    ((method, path, headers, body),) = script.requests
+    assert (method, path, body) == ("PUT", f"/v1/runs/r/models/{'1' * 64}", b"sealed")
+    assert headers["Content-Type"] == BINARY
+    assert "fraudfed-model-plain" in headers["Signature-Input"]
+    assert "fraudfed-model-signature" in headers["Signature-Input"]
+
+
+def test_what_leaves_is_written_down_before_it_leaves(script, client, audit_file, identity) -> None:
+    """The entry is there when the request arrives, each attempt has one, and so has the answer."""
+    script.say(503)
+    script.say(409, PROBLEM, _problem("urn:fraudfed:problem:conflict"))
+    entries_at_arrival = []
+    script.on_request = lambda: entries_at_arrival.append(len(list(read_audit_log(audit_file))))
+    with pytest.raises(ConflictError):
+        client.abort("r", "disk is full")
+    assert entries_at_arrival == [1, 3]
+    entries = verify_audit_log(audit_file, signing_key=identity.public.signing_key)
+    assert [(entry.event, entry.status) for entry in entries] == [
+        ("sent", None),
+        ("answered", 503),
+        ("sent", None),
+        ("answered", 409),
+    ]
+    bodies = [body for _, _, _, body in script.requests]
+    for entry, body in zip(entries[::2], bodies, strict=True):
+        assert entry.body_sha256 == hashlib.sha256(body).hexdigest()
+        assert entry.body_bytes == len(body)
+        assert (entry.kind, entry.run_id, entry.path) == ("abort", "r", "/v1/runs/r/abort")
+    assert len({entry.request_id for entry in entries}) == 1
+
+
+def test_without_the_log_nothing_is_sent(script, client, audit_file) -> None:
+    audit_file.write_bytes(b"damaged\n")
+    script.say(200, JSON, HEALTH)
+    with pytest.raises(StateError, match="no entry of an audit log"):
+        client.health()
+    assert script.requests == []
+
+
+def test_a_client_says_nothing_about_its_machine(script, client) -> None:
+    script.say(200, JSON, HEALTH)
+    client.health()
+    headers = script.requests[0][2]
+    assert headers["User-Agent"] == f"fraudfed/{__version__}"
+    explained = {name.strip() for names in EVERY_REQUEST for name in names.split(",")}
+    assert set(headers) <= explained
 
 
 def test_no_aggregator_is_one_line_with_the_url_and_what_to_do(clock) -> None:
@@ -226,15 +358,12 @@ def test_a_truncated_product_and_a_missing_one(script, client) -> None:
     assert script.requests[-1][1] == "/v1/runs/r/rounds/0/product?shard=1&wait=0"
 
 
-def test_the_token_is_sent_and_never_logged(script, client, caplog) -> None:
-    script.say(503)
+def test_requests_are_logged_for_debugging_without_their_signature(script, client, caplog) -> None:
     script.say(200, JSON, HEALTH)
     with caplog.at_level(logging.DEBUG):
         client.health()
-    assert script.requests[0][2]["Authorization"] == "Bearer s3cret-token"
     assert "GET /v1/health -> 200" in caplog.text
-    assert "s3cret-token" not in caplog.text
-    assert "s3cret-token" not in repr(client)
+    assert script.requests[0][2]["Signature"] not in caplog.text
 
 
 def test_a_run_id_cannot_leave_its_place_in_the_path(script, client) -> None:

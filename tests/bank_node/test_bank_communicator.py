@@ -1,66 +1,86 @@
 """The law of the secure sum, over a real aggregator."""
 
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from bank_consortium import Member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.client import AggregatorClient
+import fraudfed.secure_sum.session as session_module
+from bank_node.round_record import protection_of
+from bank_node.sealed_contexts import SealedContexts
 from bank_node.secure_communicator import SecureCommunicator
+from fraudfed.consortium.documents import roster_digest
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import BoundError, RunFailedError, SumError
+from fraudfed.errors import BoundError, FraudFedError, RunFailedError, StateError, SumError
 from fraudfed.secure_sum.session import SecureSum
 
 pytestmark = pytest.mark.e2e
 
 
+FACTS = b"what every bank was told"
+
+
 class Cohort:
     """Banks as threads, each with a communicator of its own."""
 
-    def __init__(self, aggregator, make_spec, package: KeyPackage, size: int, **options) -> None:
-        self.aggregator = aggregator
-        self.run_id = aggregator.create_run(make_spec(package, cohort_size=size))
-        tag = uuid.uuid4().hex[:8]
-        self.roster = tuple(f"bank-{tag}-{i}" for i in range(size))
-        self.clients: dict[str, AggregatorClient] = aggregator.members(self.run_id, self.roster)
-        self.banks = [
-            SecureCommunicator(
-                self.clients[name],
-                SecureSum(package),
-                run_id=self.run_id,
-                roster=self.roster,
-                bank=name,
-                **{"round_timeout_seconds": 20, **options},
-            )
-            for name in self.roster
-        ]
+    def __init__(self, aggregator, make_spec, package: KeyPackage, size: int, root: Path) -> None:
+        self.aggregator, self.package, self.root = aggregator, package, root
+        self.members: list[Member] = aggregator.members(size)
+        self.key_epoch = aggregator.active_epoch(package, self.members)
+        self.run_id = aggregator.create_run(make_spec(self.key_epoch.epoch))
+        self.roster = tuple(member.name for member in self.members)
+        for member in self.members:
+            member.client.join(self.run_id)
+        self.banks = [self.bank(index) for index in range(size)]
+
+    def bank(self, index: int, **changes) -> SecureCommunicator:
+        """Make the communicator of a bank, as the program does when it starts."""
+        member = self.members[index]
+        session = SecureSum(
+            changes.pop("package", self.package),
+            bank=member.name,
+            roster=self.roster,
+            roster_digest=changes.pop("digest", roster_digest(self.key_epoch.roster)),
+            pairwise={
+                other.name: member.identity.exchange(other.keys.agreement_key)
+                for other in self.members
+                if other is not member
+            },
+        )
+        settings = {
+            "epoch": self.key_epoch.epoch,
+            "facts": FACTS,
+            "sealed": SealedContexts(self.root / f"{member.name}.sealed"),
+            "round_timeout_seconds": 20,
+            **changes,
+        }
+        return SecureCommunicator(
+            member.client,
+            session,
+            run_id=self.run_id,
+            roster=self.roster,
+            bank=member.name,
+            **settings,
+        )
 
     def each(self, work: Callable[[int, SecureCommunicator], Int64Array]) -> list[Int64Array]:
         with ThreadPoolExecutor(len(self.banks)) as pool:
             return list(pool.map(work, range(len(self.banks)), self.banks))
 
-    def close(self) -> None:
-        for client in self.clients.values():
-            client.close()
-
 
 @pytest.fixture
-def make_cohort(aggregator, make_spec, small_package):
-    made: list[Cohort] = []
+def make_cohort(aggregator, make_spec, small_package, tmp_path):
+    def make(size: int = 3) -> Cohort:
+        return Cohort(aggregator, make_spec, small_package, size, tmp_path)
 
-    def make(size: int = 3, **options) -> Cohort:
-        made.append(Cohort(aggregator, make_spec, small_package, size, **options))
-        return made[-1]
-
-    yield make
-    for cohort in made:
-        cohort.close()
+    return make
 
 
 def test_sum_is_the_elementwise_sum(make_cohort) -> None:
@@ -137,9 +157,11 @@ def test_another_bound_at_one_bank_is_never_a_number(make_cohort) -> None:
 
 
 def test_a_bank_that_stays_away_is_not_waited_for_without_end(make_cohort) -> None:
-    cohort = make_cohort(3, round_timeout_seconds=0.3)
+    cohort = make_cohort(3)
     with pytest.raises(SumError, match=r"contributions of all 3 banks were not complete"):
-        cohort.banks[0].sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
+        cohort.bank(0, round_timeout_seconds=0.3).sum(
+            np.ones(2, dtype=np.int64), bound=9, label="histogram"
+        )
 
 
 def test_an_abort_wakes_the_waiting_banks_with_its_cause(make_cohort) -> None:
@@ -149,7 +171,7 @@ def test_an_abort_wakes_the_waiting_banks_with_its_cause(make_cohort) -> None:
     def work(i: int, bank: SecureCommunicator) -> Int64Array:
         if i == 2:
             contributed.wait(10)
-            cohort.clients[cohort.roster[2]].abort(cohort.run_id, "disk is full")
+            cohort.members[2].client.abort(cohort.run_id, "disk is full")
         else:
             contributed.set()
             with pytest.raises(RunFailedError, match="disk is full") as failure:
@@ -160,17 +182,91 @@ def test_an_abort_wakes_the_waiting_banks_with_its_cause(make_cohort) -> None:
     cohort.each(work)
 
 
-def test_a_bank_with_another_consortium_secret_is_found_out(
-    aggregator, make_spec, small_package, make_cohort
-) -> None:
-    """The same Paillier key with another secret: its openings do not authenticate."""
-    cohort = make_cohort(3, round_timeout_seconds=10)
-    other = KeyPackage(small_package.private_key, bytes(32))
-    cohort.banks[1]._session = SecureSum(other)
+def refused_at_each(cohort: Cohort, *, error: type[FraudFedError], match: str) -> None:
+    """Every bank sums, and none gets a number."""
 
     def work(i: int, bank: SecureCommunicator) -> Int64Array:
-        with pytest.raises(SumError, match="does not authenticate"):
+        with pytest.raises(error, match=match):
             bank.sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
         return np.ones(1, dtype=np.int64)
 
     cohort.each(work)
+
+
+def test_a_bank_with_another_consortium_secret_is_found_out(make_cohort, small_package) -> None:
+    """The same Paillier key with another secret: its transcript, and so its context, differs."""
+    cohort = make_cohort(3)
+    other = KeyPackage(small_package.private_key, bytes(32))
+    cohort.banks[1] = cohort.bank(1, package=other)
+    refused_at_each(cohort, error=RunFailedError, match="disagree")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"facts": b"another run"}, {"digest": "1" * 64}, {"epoch": 99}]
+)
+def test_banks_that_were_told_different_things_get_no_sum(make_cohort, changes) -> None:
+    cohort = make_cohort(3)
+    cohort.banks[2] = cohort.bank(2, **changes)
+    refused_at_each(cohort, error=RunFailedError, match="disagree")
+
+
+def test_a_different_past_shows_in_the_next_round(make_cohort) -> None:
+    """Each context holds the digest of all sums before it."""
+    cohort = make_cohort(3)
+
+    def ones(i: int, bank: SecureCommunicator) -> Int64Array:
+        return bank.sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
+
+    cohort.each(ones)
+    transcript = cohort.banks[1]._transcript
+    cohort.each(ones)
+    # As a bank that had seen another second sum.
+    cohort.banks[1]._transcript = transcript
+    refused_at_each(cohort, error=RunFailedError, match="disagree")
+
+
+def test_a_bank_that_starts_again_never_seals_a_second_contribution(make_cohort) -> None:
+    cohort = make_cohort(3)
+    first = cohort.bank(0, round_timeout_seconds=0.1)
+    with pytest.raises(SumError, match="not complete"):
+        first.sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
+    sent = cohort.aggregator.status(cohort.run_id).ciphertexts
+    assert sent == 1
+    # What a new process knows is the file.
+    session_module._USED_CONTEXTS._used.clear()
+    with pytest.raises(SumError, match=r"context was used before.*started again"):
+        cohort.bank(0).sum(np.zeros(2, dtype=np.int64), bound=9, label="histogram")
+    assert cohort.aggregator.status(cohort.run_id).ciphertexts == sent
+
+
+def test_a_context_is_used_up_before_anything_is_sent(make_cohort, tmp_path) -> None:
+    cohort = make_cohort(3)
+    lost = SealedContexts(tmp_path / "none" / "sealed")
+    with pytest.raises(StateError, match="nothing was sealed"):
+        cohort.bank(0, sealed=lost).sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
+    assert cohort.aggregator.status(cohort.run_id).ciphertexts == 0
+
+
+def test_every_round_is_on_record(make_cohort) -> None:
+    cohort = make_cohort(3)
+    for label in ("cuts:1", "histogram:tree 0"):
+        cohort.each(
+            lambda i, bank, label=label: bank.sum(np.ones(40, dtype=np.int64), bound=9, label=label)
+        )
+    bank = cohort.banks[1]
+    assert [record.label for record in bank.rounds] == ["cuts:1", "histogram:tree 0"]
+    public = cohort.package.public_key
+    for number, record in enumerate(bank.rounds):
+        assert record.number == number
+        assert record.key_fingerprint == public.fingerprint
+        assert record.key_bits == public.key_bits
+        assert record.ciphertext_bytes == public.ciphertext_bytes
+        assert record.masks == 2
+        assert record.tag_verified
+    assert sum(record.ciphertexts for record in bank.rounds) == bank.times.ciphertexts
+    assert len({record.context for record in bank.rounds}) == 2
+    summary = protection_of(bank.rounds)
+    assert summary["rounds"] == summary["rounds_verified"] == 2
+    assert summary["masked_against_banks"] == 2
+    assert summary["key_bits"] == public.key_bits
+    assert protection_of([])["key_bits"] is None

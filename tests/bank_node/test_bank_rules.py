@@ -206,12 +206,12 @@ def test_bank_toml_is_read_back() -> None:
     ],
 )
 def test_a_rule_that_cannot_be_is_named_and_never_ignored(line: str) -> None:
-    text = config().to_toml().partition("[rules]")[0] + f"[rules]\n{line}\n"
+    text = config().to_toml().partition("\n[rules]\n")[0] + f"\n[rules]\n{line}\n"
     with pytest.raises(StateError, match=f"rules.{line.split()[0]}"):
         BankConfig.from_toml(text, source="bank.toml")
 
 
 def test_a_client_certificate_needs_its_key() -> None:
-    text = config().to_toml().replace("[tls]", '[tls]\nclient_certificate = "/c"')
+    text = config().to_toml().replace("\n[tls]", '\n[tls]\nclient_certificate = "/c"')
     with pytest.raises(StateError, match="belong together"):
         BankConfig.from_toml(text, source="bank.toml")

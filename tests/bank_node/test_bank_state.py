@@ -1,66 +1,139 @@
 """The state directory: private, atomic, never half made."""
 
 import stat
-from pathlib import Path
 
 import pytest
 
 from bank_node.config import BankConfig
 from bank_node.files import write_atomic, write_stream
-from bank_node.state import StateDirectory
-from fraudfed.errors import StateError
+from bank_node.state import PinnedRun, StateDirectory
+from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.key_ceremony import seal_key_package
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.errors import KeyMaterialError, StateError
+from fraudfed.wire.messages import KeyEpoch, ModelSignatures
 
 
-def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
-    return {
-        str(path.relative_to(root)): (path.stat().st_mode, path.read_bytes())
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return Identity.generate()
 
 
 @pytest.fixture
-def state(tmp_path, key_package) -> StateDirectory:
-    return StateDirectory.create(tmp_path / "bank", BankConfig(name="bank-a"), key_package)
+def config(identity) -> BankConfig:
+    return BankConfig(
+        name="bank-a",
+        aggregator="https://a.example",
+        signing_key=identity.public.signing_key,
+        agreement_key=identity.public.agreement_key,
+    )
 
 
-def test_everything_is_private(state, make_spec, key_package) -> None:
-    state.save_token("t")
-    state.pin_run("r1", make_spec(key_package))
-    state.save_result("r1", b"{}", {"trees": 1})
+@pytest.fixture
+def state(tmp_path, config, identity) -> StateDirectory:
+    return StateDirectory.create(tmp_path / "bank", config, identity)
+
+
+@pytest.fixture
+def key_epoch(identity, key_package) -> KeyEpoch:
+    return seal_key_package(
+        key_package,
+        epoch=7,
+        steward=identity,
+        steward_name="bank-a",
+        roster=[identity.member("bank-a")],
+    )
+
+
+@pytest.fixture
+def run(make_spec, key_epoch) -> PinnedRun:
+    return PinnedRun(
+        run_id="r1", spec=make_spec(), cohort=("bank-a",), public_key=key_epoch.public_key
+    )
+
+
+SIGNATURES = ModelSignatures(run_id="r1", sha256="0" * 64, plain_sha256="0" * 64, signatures=())
+
+
+def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: KeyPackage) -> None:
+    """Write every kind of file that a bank keeps."""
+    state.save_config(state.config.model_copy(update={"run_id": "r1", "registered": True}))
+    state.save_epoch(key_epoch, package)
+    state.save_pinned_roster(state.pinned_roster().confirm())
+    state.pin_run(run)
+    state.sealed_contexts("r1").claim("0" * 64, label="cuts", round_number=0)
+    state.audit_log(state.identity()).append(
+        durable=True,
+        event="sent",
+        kind="question",
+        method="GET",
+        path="/v1/runs",
+        request_id="1",
+        body_bytes=0,
+    )
+    state.save_result("r1", b"{}", SIGNATURES, {"trees": 1})
     with state.locked():
         pass
+
+
+def test_everything_is_private(state, run, key_epoch, key_package) -> None:
+    fill(state, run, key_epoch, key_package)
+    found = {str(path.relative_to(state.path)) for path in state.path.rglob("*")}
+    assert found == {
+        *("bank.toml", "identity.key", "roster.json", "audit.log", ".lock", "keys", "runs"),
+        *("keys/epoch-7.key", "keys/epoch-7.json", "runs/r1", "runs/r1/run.json"),
+        *("runs/r1/sealed", "runs/r1/model.json", "runs/r1/signatures.json"),
+        "runs/r1/record.json",
+    }
     for path in (state.path, *state.path.rglob("*")):
         expected = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == expected, path
 
 
-def test_what_was_saved_is_read_again(state, make_spec, key_package) -> None:
-    config = state.config.model_copy(update={"aggregator": "https://a.example", "run_id": "r1"})
-    state.save_config(config)
-    state.save_token("t")
-    state.pin_run("r1", make_spec(key_package))
-    state.save_result("r1", b"{}", {"trees": 1})
+def test_what_was_saved_is_read_again(state, identity, run, key_epoch, key_package) -> None:
+    assert state.epochs() == []
+    assert state.key_epoch(7) is None
+    assert state.pinned_run("r1") is None
+    fill(state, run, key_epoch, key_package)
     again = StateDirectory(state.path)
-    assert again.config == config
-    assert again.token() == "t"
-    assert again.current_run() == ("r1", make_spec(key_package))
+    assert again.config == state.config
+    assert again.config.run_id == "r1"
+    assert again.identity().public == identity.public
+    assert again.epochs() == [7]
+    assert again.key_epoch(7) == key_epoch
+    assert again.key_package(7).fingerprint == key_package.fingerprint
+    assert again.pinned_roster().members == {"bank-a": identity.member("bank-a")}
+    assert again.current_run() == again.current_run("r1") == run
+    assert "0" * 64 in again.sealed_contexts("r1")
     assert again.record("r1") == {"trees": 1}
-    assert again.key_package().fingerprint == key_package.fingerprint
+    with pytest.raises(StateError, match="does not know run r2"):
+        again.current_run("r2")
 
 
-def test_a_second_init_changes_nothing(state, key_package) -> None:
-    before = snapshot(state.path)
-    with pytest.raises(StateError, match="already the state directory"):
-        StateDirectory.create(state.path, BankConfig(name="bank-b"), key_package)
-    assert snapshot(state.path) == before
-    assert [path.name for path in state.path.parent.iterdir()] == ["bank"]
+def test_epochs_are_sorted_as_numbers(state, key_epoch, key_package) -> None:
+    for number in (10, 2, 1):
+        epoch = key_epoch.model_copy(update={"epoch": number})
+        state.save_epoch(epoch, key_package)
+    (state.path / "keys" / "epoch-3.json").write_text("a crash before the key was written")
+    assert state.epochs() == [1, 2, 10]
 
 
-def test_a_foreign_directory_is_left_alone(tmp_path, key_package) -> None:
+def test_private_keys_may_be_encrypted(tmp_path, config, identity) -> None:
+    made = StateDirectory.create(tmp_path / "bank", config, identity, passphrase="open sesame")
+    content = (made.path / "identity.key").read_text()
+    assert identity._signing.private_bytes_raw().hex() not in content
+    assert identity._agreement.private_bytes_raw().hex() not in content
+    with pytest.raises(KeyMaterialError, match="encrypted"):
+        made.identity()
+    with pytest.raises(KeyMaterialError):
+        made.identity("wrong")
+    assert made.identity("open sesame").public == identity.public
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path, config, identity) -> None:
     (tmp_path / "mine").write_text("x")
     with pytest.raises(StateError, match="not an empty directory"):
-        StateDirectory.create(tmp_path, BankConfig(name="bank-a"), key_package)
+        StateDirectory.create(tmp_path, config, identity)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(StateError, match="not the state directory of a bank"):
         StateDirectory(tmp_path)
@@ -68,10 +141,10 @@ def test_a_foreign_directory_is_left_alone(tmp_path, key_package) -> None:
         StateDirectory(tmp_path / "none")
 
 
-def test_a_place_that_cannot_be_written(tmp_path, key_package) -> None:
+def test_a_place_that_cannot_be_written(tmp_path, config, identity) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StateError, match="cannot be used"):
-        StateDirectory.create(tmp_path / "file" / "bank", BankConfig(name="a"), key_package)
+        StateDirectory.create(tmp_path / "file" / "bank", config, identity)
     with pytest.raises(StateError, match="cannot be written"):
         write_atomic(tmp_path / "none" / "x", b"")
 
@@ -94,22 +167,27 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path) -> None:
     ("text", "message"),
     [
         ("not toml", "not readable as TOML"),
-        ('format_version = 2\nname = "a"', "format_version is 2"),
+        ('format_version = 1\nname = "a"', "format_version is 1"),
         ('name = "a"', "format_version is None"),
-        ('format_version = 1\nname = "A B"', "name is 'A B'"),
-        ('format_version = 1\nname = "a"\nextra = 1', "extra"),
-        ('format_version = 1\nname = "a"\nrun_id = "../x"', "run_id"),
-        ('format_version = 1\nname = "a"\nmin_cohort = 0', "min_cohort"),
+        ('format_version = 2\nname = "A B"', "name is 'A B'"),
+        ('format_version = 2\nname = "a"', "aggregator"),
+        ("EXTRA", "extra"),
+        ("RUN", "run_id"),
     ],
 )
 def test_a_damaged_bank_toml_is_named(state, text, message) -> None:
+    whole = state.config.to_toml()
+    text = {
+        "EXTRA": whole.replace("\n[rules]", "extra = 1\n[rules]"),
+        "RUN": whole.replace("\n[rules]", 'run_id = "../x"\n[rules]'),
+    }.get(text, text)
     (state.path / "bank.toml").write_text(text)
     with pytest.raises(StateError, match=message):
         StateDirectory(state.path)
 
 
-def test_a_damaged_run_is_named(state, make_spec, key_package) -> None:
-    state.pin_run("r1", make_spec(key_package))
+def test_a_damaged_run_is_named(state, run) -> None:
+    state.pin_run(run)
     for name, read in (("run.json", state.pinned_run), ("record.json", state.record)):
         (state.path / "runs" / "r1" / name).write_text("{")
         with pytest.raises(StateError, match=name):

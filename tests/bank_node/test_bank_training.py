@@ -26,24 +26,32 @@ pytestmark = pytest.mark.e2e
 
 
 class Banks:
-    """State directories of the members of one run."""
+    """State directories of the members of one run, with an active key epoch."""
 
-    def __init__(self, root: Path, run_bank, aggregator, key_file: Path, run_id: str) -> None:
-        self.root, self.run_id, self.aggregator = root, run_id, aggregator
+    def __init__(self, root: Path, aggregator: Aggregator, package: KeyPackage) -> None:
+        self.root, self.aggregator = root, aggregator
+        self.run_id = ""
         tag = uuid.uuid4().hex[:8]
         self.names = [f"{letter}-{tag}" for letter in "abc"]
+        aggregator.empty()
         for name in self.names:
-            made = run_bank(
-                *("init", "--state", self.state(name), "--name", name),
-                *("--key-package", key_file),
+            aggregator.enrol(self.state(name), name)
+        self.key_epoch = self._ceremony(package)
+
+    def _ceremony(self, package: KeyPackage) -> KeyEpoch:
+        """As the commands do it, with a key that is made already."""
+        steward = StateDirectory(self.state(self.names[0]))
+        with steward.locked(), connect(steward, None) as connection:
+            observed = observe_roster(steward, connection.client)
+            key_epoch = self.aggregator.publish_epoch(
+                package, connection.identity, self.names[0], connection.client, observed.members
             )
-            assert made.code == 0, made.err
         for name in self.names:
-            joined = run_bank(
-                *("join", "--state", self.state(name), "--aggregator", aggregator.url),
-                *("--run", run_id),
-            )
-            assert joined.code == 0, joined.err
+            bank = StateDirectory(self.state(name))
+            with bank.locked(), connect(bank, None) as connection:
+                epoch = accept_epoch(bank, connection, observe_roster(bank, connection.client))
+        assert epoch.active
+        return key_epoch
 
     def state(self, name: str) -> Path:
         return self.root / name
@@ -51,7 +59,7 @@ class Banks:
     def train(self, name: str, data: Path, *options: str) -> "subprocess.Popen[str]":
         return start_bank(
             *("--quiet", "--log-format", "json", "train"),
-            *("--state", self.state(name), "--data", data, *options),
+            *("--state", self.state(name), "--data", data, "--run", self.run_id, *options),
         )
 
     def record(self, name: str) -> dict:
@@ -59,10 +67,11 @@ class Banks:
 
 
 @pytest.fixture
-def make_banks(tmp_path, run_bank, aggregator, key_file, key_package, make_spec):
+def make_banks(tmp_path, aggregator, key_package, make_spec):
     def make(**changes) -> Banks:
-        run_id = aggregator.create_run(make_spec(key_package, **changes))
-        return Banks(tmp_path, run_bank, aggregator, key_file, run_id)
+        banks = Banks(tmp_path, aggregator, key_package)
+        banks.run_id = aggregator.create_run(make_spec(banks.key_epoch.epoch, **changes))
+        return banks
 
     return make
 
