@@ -1,77 +1,201 @@
-"""Bearer tokens: made here, shown once, stored as a hash.
+"""Who sent a request: banks sign it (RFC 9421), operators and viewers send an API token.
 
-A token is 256 bits from the operating system. Plain SHA-256 is enough to store it: a slow,
-salted hash protects secrets that people choose and others can guess; nobody guesses 256 random
-bits, and the hash of one cannot be turned back. Looking a token up by its hash tells an attacker
-who measures time nothing either, because he cannot steer the hash; the comparison is in constant
-time all the same.
+A signature is checked before the body is read, against the digest that the request's headers
+announce; the body is held against that digest when it is there. So a stranger cannot make the
+service take in megabytes, and a signature is never taken for another body.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
-import secrets
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from aggregator.caller import Caller, Role
+from aggregator.members import Members, SignedNonce
+from aggregator.replay import Nonces
+from aggregator.tokens import Tokens
+from fraudfed.consortium.signatures import (
+    MAX_SKEW_SECONDS,
+    SIGNATURE_LABEL,
+    KeyResolver,
+    VerifiedRequest,
+    content_digest,
+    verify_request,
+)
 from fraudfed.errors import AuthError
+from fraudfed.wire.messages import BankRegistration
 
-__all__ = ["Principal", "TokenStore", "authenticate", "hash_token", "new_token"]
+__all__ = [
+    "ACCEPT_SIGNATURE",
+    "SIGNATURE_DESCRIPTION",
+    "Authenticator",
+    "RequestHead",
+    "require_digest",
+]
 
-_TOKEN_BYTES = 32
+#: Answer to a request without a usable signature (RFC 9421, section 5.1).
+ACCEPT_SIGNATURE = (
+    f'{SIGNATURE_LABEL}=("@method" "@path" "@query" "content-digest" "content-type");created;'
+    f'keyid;nonce;alg="ed25519";tag="{SIGNATURE_LABEL}"'
+)
+
+SIGNATURE_DESCRIPTION = f"""\
+Signature of a bank: RFC 9421 with Ed25519, one signature under the label `{SIGNATURE_LABEL}`,
+described by `Signature-Input`. Covered components, in this order: `"@method" "@path" "@query"`,
+with a body also `"content-digest" "content-type"`, then every header whose name begins with
+`Fraudfed-`, by name. Parameters, all of them: `created`, `keyid` (the bank's name), `nonce` (16
+random bytes, base64url without padding), `alg="ed25519"` and `tag="{SIGNATURE_LABEL}"`. A body
+comes with `Content-Digest: sha-256=:...:` (RFC 9530). `created` may differ from the aggregator's
+clock by {MAX_SKEW_SECONDS} seconds; a nonce is taken once, so every repetition of a request is
+signed anew. The registration of a bank is signed with the key that it announces."""
+
 _SCHEME = "bearer"
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_EMPTY_SHA256 = hashlib.sha256(b"").digest()
+#: Stands for a body whose digest is not announced; no body has it.
+_UNANNOUNCED = bytes(32)
 
 
 @dataclass(frozen=True)
-class Principal:
-    """Who sent a request: a bank by its name, or the operator."""
+class RequestHead:
+    """What is known of a request before its body is read."""
 
-    name: str
-    is_operator: bool
+    method: str
+    target: str
+    """Path and query as they were sent, percent-encoded."""
+    headers: tuple[tuple[str, str], ...]
+    has_body: bool
 
-    @property
-    def bank(self) -> str | None:
-        """The bank's name, None for the operator."""
-        return None if self.is_operator else self.name
-
-
-class TokenStore(Protocol):
-    """Where tokens are looked up."""
-
-    def principal(self, token_sha256: str) -> tuple[Principal, str] | None:
-        """Return the holder of a token and the hash that is stored for him."""
-        ...
+    def header(self, name: str) -> str | None:
+        """Return the value of a header, its name in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
 
 
-def new_token() -> str:
-    """Return a fresh token of 256 random bits, URL-safe."""
-    return secrets.token_urlsafe(_TOKEN_BYTES)
+class Authenticator:
+    """Tells who sent a request. Safe to use from many threads.
+
+    Parameters
+    ----------
+    clock : callable
+        UTC epoch seconds.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        members: Members,
+        nonces: Nonces,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens = tokens
+        self._members = members
+        self._nonces = nonces
+        self._clock = clock
+
+    def authenticate(self, head: RequestHead) -> Caller:
+        """Return the sender of a request, and take the nonce of its signature.
+
+        Raises
+        ------
+        AuthError
+            If it is not signed and has no token, or the signature or token is not good.
+        ForbiddenError
+            If it is signed by a bank that was removed.
+        """
+        authorization = head.header("authorization")
+        signature = head.header("signature") or head.header("signature-input")
+        if authorization is not None and signature is not None:
+            raise AuthError("request has a token and a signature; send the one that is yours")
+        if authorization is not None:
+            return self._holder(authorization)
+        if signature is None:
+            raise AuthError(
+                "request is not signed and has no token; a bank signs it with its key, an operator "
+                "sends 'Authorization: Bearer <token>'"
+            )
+        now = int(self._clock())
+        verified = _verify(self._members.known_key, head, now=now)
+        self._members.require_member(verified.keyid)
+        signed = _nonce(verified)
+        self._nonces.use(verified.keyid, signed.nonce, expires_at=signed.expires_at, now=now)
+        return Caller(verified.keyid, Role.BANK)
+
+    def check_candidate(self, head: RequestHead, registration: BankRegistration) -> SignedNonce:
+        """Check that a registration is signed with the key that it announces.
+
+        Raises
+        ------
+        AuthError
+            If it is not, or is signed under another name.
+        """
+        if head.header("authorization") is not None:
+            raise AuthError("a registration is signed with the bank's key; send it without a token")
+        verified = _verify(
+            lambda name: registration.signing_key if name == registration.name else None,
+            head,
+            now=int(self._clock()),
+        )
+        return _nonce(verified)
+
+    def _holder(self, authorization: str) -> Caller:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != _SCHEME or not token:
+            raise AuthError(
+                "the Authorization header is no bearer token; send 'Authorization: Bearer <token>'"
+            )
+        holder = self._tokens.holder(token)
+        if holder is None:
+            raise AuthError(
+                "the token is unknown to this aggregator or revoked; use one that `aggregator "
+                "init` or `aggregator tokens create` made"
+            )
+        return holder
 
 
-def hash_token(token: str) -> str:
-    """Return what is stored of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def authenticate(authorization: str | None, store: TokenStore) -> Principal:
-    """Return who sent a request with this ``Authorization`` header.
+def require_digest(head: RequestHead, body_sha256: bytes) -> None:
+    """Hold a body against the digest that its request's signature covers.
 
     Raises
     ------
     AuthError
-        If the header is missing, is not a bearer token, or the token is unknown.
+        If it has another one.
     """
-    if authorization is None:
-        raise AuthError("no token was sent; send the header 'Authorization: Bearer <token>'")
-    scheme, _, token = authorization.partition(" ")
-    token = token.strip()
-    if scheme.lower() != _SCHEME or not token:
+    announced = _announced_sha256(head)
+    if not hmac.compare_digest(announced, body_sha256):
         raise AuthError(
-            "the Authorization header is no bearer token; send 'Authorization: Bearer <token>'"
+            f"request body has digest {content_digest(body_sha256)}, its content-digest says "
+            f"{content_digest(announced)}; the body was altered or cut off"
         )
-    digest = hash_token(token)
-    found = store.principal(digest)
-    if found is None or not hmac.compare_digest(found[1], digest):
-        raise AuthError(
-            "the token is unknown to this aggregator; use the one it issued, or register again"
-        )
-    return found[0]
+
+
+def _verify(resolve_key: KeyResolver, head: RequestHead, *, now: int) -> VerifiedRequest:
+    return verify_request(
+        resolve_key,
+        method=head.method,
+        target=head.target,
+        headers=head.headers,
+        body_sha256=_announced_sha256(head),
+        now=now,
+    )
+
+
+def _nonce(verified: VerifiedRequest) -> SignedNonce:
+    return SignedNonce(verified.nonce, verified.created + MAX_SKEW_SECONDS)
+
+
+def _announced_sha256(head: RequestHead) -> bytes:
+    if not head.has_body:
+        return _EMPTY_SHA256
+    match = _DIGEST.fullmatch(head.header("content-digest") or "")
+    if match is None:
+        return _UNANNOUNCED
+    try:
+        return base64.b64decode(match[1], validate=True)
+    except binascii.Error:
+        return _UNANNOUNCED

@@ -1,24 +1,30 @@
 """The command ``aggregator``. Exit codes are those of ``fraudfed.errors``."""
 
+import contextlib
 import json
 import logging
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from aggregator import operator_commands
 from aggregator.app import declared_endpoints
-from aggregator.config import load_config
+from aggregator.audit import AuditHead
+from aggregator.caller import Role
+from aggregator.config import load_config, with_options
 from aggregator.logs import LogFormat, configure_logging
 from aggregator.openapi import openapi_document
-from aggregator.operator_client import OperatorClient, read_token
-from aggregator.server import listen, serve, url_of
+from aggregator.operator_commands import utc
+from aggregator.server import is_loopback, listen, serve, tls_context, url_of
 from aggregator.state_directory import StateDirectory
+from aggregator.store import Store
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.errors import ConfigurationError
-from fraudfed.wire.messages import RunSpec, RunStatus, parse
 
 __all__ = ["cli", "main"]
 
@@ -32,6 +38,8 @@ _STATE_OPTION = click.option(
     metavar="DIR",
     help="State directory of the aggregator.",
 )
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,7 +60,7 @@ def cli(quiet: bool, log_format: str) -> None:
 @cli.command()
 @_STATE_OPTION
 def init(state_path: Path) -> None:
-    """Create the database and the operator's token in DIR."""
+    """Create the database, the audit key and the operator's token in DIR."""
     state = StateDirectory(state_path)
     state.create()
     click.echo(f"created {state.database}; the operator's token is in {state.operator_token}")
@@ -84,7 +92,25 @@ def init(state_path: Path) -> None:
 @click.option(
     "--insecure-allow-small-keys",
     is_flag=True,
-    help="Accept runs with Paillier keys below 2048 bits. For tests only.",
+    help="Accept key epochs with Paillier keys below 2048 bits. For tests only.",
+)
+@click.option(
+    "--tls-certificate",
+    type=_FILE,
+    metavar="FILE",
+    help="Serve https with this certificate (PEM, with those between it and a root).",
+)
+@click.option(
+    "--tls-key",
+    type=_FILE,
+    metavar="FILE",
+    help="Private key of the certificate (PEM); if it is not in the certificate's file.",
+)
+@click.option(
+    "--client-ca",
+    type=_FILE,
+    metavar="FILE",
+    help="Ask every client for a certificate of one of these roots (PEM).",
 )
 def serve_command(
     state_path: Path,
@@ -93,25 +119,39 @@ def serve_command(
     threads: int | None,
     config_path: Path | None,
     insecure_allow_small_keys: bool,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
 ) -> None:
     """Serve the API until SIGTERM or SIGINT."""
-    config = load_config(config_path)
-    if threads is not None:
-        config = config.model_copy(update={"threads": threads})
-    if insecure_allow_small_keys:
-        config = config.model_copy(update={"insecure_allow_small_keys": True})
+    options = {
+        "threads": threads,
+        "insecure_allow_small_keys": insecure_allow_small_keys or None,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+        "client_ca": client_ca,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    config = with_options(load_config(config_path), given)
+    tls = tls_context(config)
     state = StateDirectory(state_path)
     # Before the lock: a directory that was never initialised gets no lock file.
     state.open_store().close()
     with state.locked():
         listener = listen(host, port)
-        url = url_of(listener)
+        url = url_of(listener, tls=tls is not None)
+        if tls is None and not is_loopback(listener):
+            _log.warning(
+                "%s is reached over plain http from other machines; bank nodes refuse that: give "
+                "--tls-certificate, or put a TLS proxy in front",
+                url,
+            )
 
         def announce() -> None:
             click.echo(f"aggregator listening on {url}")
             sys.stdout.flush()
 
-        serve(state, config, listener, on_ready=announce)
+        serve(state, config, listener, tls=tls, on_ready=announce)
     _log.info("aggregator stopped")
 
 
@@ -122,111 +162,114 @@ def openapi() -> None:
 
 
 @cli.group(no_args_is_help=False)
-def runs() -> None:
-    """Open, list, show and end runs at a running aggregator."""
+def tokens() -> None:
+    """Make, list and revoke API tokens, on the state directory."""
 
 
-def _client_options(command: click.decorators.FC) -> click.decorators.FC:
-    for option in (
-        click.option(
-            "--token-file",
-            required=True,
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE",
-            help="File with the operator's token (DIR/operator.token).",
-        ),
-        click.option(
-            "--url",
-            default="http://127.0.0.1:8765",
-            show_default=True,
-            help="Address of the aggregator.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-@runs.command()
-@_client_options
+@tokens.command(name="create")
+@_STATE_OPTION
 @click.option(
-    "--spec",
-    "spec_path",
+    "--role",
+    type=click.Choice([Role.OPERATOR.value, Role.VIEWER.value]),
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Run description, JSON (message RunSpec).",
+    help="An operator may do all that the API offers; a viewer may only read.",
 )
-def create(url: str, token_file: Path, spec_path: Path) -> None:
-    """Open a run and print its id."""
-    try:
-        text = spec_path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"run description {spec_path} cannot be read: {error.strerror}; give a JSON file"
-        ) from None
-    spec = parse(RunSpec, text, source=str(spec_path))
-    with OperatorClient(url, read_token(token_file)) as client:
-        click.echo(client.create_run(spec).run_id)
+@click.option("--name", required=True, help="Name of the token, as the audit log shows it.")
+def create_token(state_path: Path, role: str, name: str) -> None:
+    """Make a token and print it; it is not shown again."""
+    with _opened(state_path) as store:
+        click.echo(store.tokens.create(name, Role(role)))
 
 
-@runs.command(name="list")
-@_client_options
-@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
-def list_command(url: str, token_file: Path, as_json: bool) -> None:
-    """List all runs, newest first."""
-    with OperatorClient(url, read_token(token_file)) as client:
-        found = client.list_runs()
-    if as_json:
-        click.echo(found.model_dump_json(indent=2))
-        return
-    for status in found.runs:
+@tokens.command(name="list")
+@_STATE_OPTION
+def list_tokens(state_path: Path) -> None:
+    """List all tokens, revoked ones too."""
+    with _opened(state_path) as store:
+        for token in store.tokens.listed():
+            ended = "" if token.revoked_at is None else f", revoked {utc(token.revoked_at)}"
+            click.echo(f"{token.name}  {token.role}  made {utc(token.created_at)}{ended}")
+
+
+@tokens.command(name="revoke")
+@_STATE_OPTION
+@click.argument("name")
+def revoke_token(state_path: Path, name: str) -> None:
+    """End a token; a running service refuses it from now on."""
+    with _opened(state_path) as store:
+        store.tokens.revoke(name)
+    click.echo(f"token {name} is revoked")
+
+
+@cli.group(no_args_is_help=False)
+def audit() -> None:
+    """Check and show the audit log, on the state directory."""
+
+
+@audit.command(name="verify")
+@_STATE_OPTION
+@click.option(
+    "--expect",
+    "expected",
+    metavar="ENTRIES:HASH",
+    help="End of the log as an earlier verify printed it; it must still be in the log.",
+)
+def verify_audit(state_path: Path, expected: str | None) -> None:
+    """Check every entry's hash, place and signature, and that nothing stored lacks its entry."""
+    with _opened(state_path) as store:
+        head = store.audit.verify(expected=None if expected is None else _head(expected))
         click.echo(
-            f"{status.run_id}  {status.state:<8}  {len(status.members)}/{status.spec.cohort_size} "
-            f"banks  {status.round_number} rounds  {status.spec.name}"
+            f"audit log verifies: {head.entries} entries, end {head.entries}:{head.hash}, "
+            f"audit key {store.audit.public_key}"
         )
 
 
-@runs.command()
-@_client_options
-@click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
-def show(url: str, token_file: Path, run_id: str, as_json: bool) -> None:
-    """Show one run."""
-    with OperatorClient(url, read_token(token_file)) as client:
-        _print_status(client.show_run(run_id), as_json=as_json)
+@audit.command(name="show")
+@_STATE_OPTION
+@click.option("--run", "run_id", metavar="ID", help="Only entries of this run.")
+@click.option(
+    "--start",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of the first entry.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per entry.")
+def show_audit(state_path: Path, run_id: str | None, start: int, as_json: bool) -> None:
+    """Print entries without checking them."""
+    with _opened(state_path) as store:
+        while page := store.audit.entries(run_id=run_id, start=start):
+            for entry in page:
+                body = "" if entry.body_sha256 is None else f"  body {entry.body_sha256}"
+                click.echo(
+                    entry.model_dump_json()
+                    if as_json
+                    else f"{entry.seq}  {utc(entry.time)}  {entry.status.value:<8}  {entry.kind}  "
+                    f"{entry.actor}  {entry.subject}  {entry.detail}{body}"
+                )
+            start = page[-1].seq + 1
 
 
-@runs.command()
-@_client_options
-@click.argument("run_id")
-@click.option("--reason", required=True, help="Told to every bank.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
-def abort(url: str, token_file: Path, run_id: str, reason: str, as_json: bool) -> None:
-    """End a run for all its banks, without a model."""
-    if not 1 <= len(reason) <= 2000:
-        raise ConfigurationError(f"--reason has {len(reason)} characters, expected 1 to 2000")
-    with OperatorClient(url, read_token(token_file)) as client:
-        _print_status(client.abort_run(run_id, reason), as_json=as_json)
+@contextlib.contextmanager
+def _opened(state_path: Path) -> Iterator[Store]:
+    store = StateDirectory(state_path).open_store()
+    try:
+        yield store
+    finally:
+        store.close()
 
 
-def _print_status(status: RunStatus, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(status.model_dump_json(indent=2))
-        return
-    lines = {
-        "run": status.run_id,
-        "name": status.spec.name,
-        "state": status.state.value,
-        "banks": f"{', '.join(status.members) or '-'} ({len(status.members)} of "
-        f"{status.spec.cohort_size})",
-        "rounds closed": status.round_number,
-        "ciphertexts": status.ciphertexts,
-        "bytes received": status.bytes_received,
-        "model": status.model_sha256 or "-",
-        "failure": status.failure or "-",
-    }
-    for name, value in lines.items():
-        click.echo(f"{name + ':':<16}{value}")
+def _head(text: str) -> AuditHead:
+    match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text)
+    if match is None:
+        raise ConfigurationError(
+            f"--expect {text!r}: give ENTRIES:HASH as `aggregator audit verify` printed it"
+        )
+    return AuditHead(int(match[1]), match[2])
+
+
+for _group in operator_commands.GROUPS:
+    cli.add_command(_group)
 
 
 def main() -> NoReturn:

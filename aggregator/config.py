@@ -1,13 +1,13 @@
 """Settings of the service, each with its default; read from an optional JSON file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraudfed.errors import ConfigurationError
 
-__all__ = ["MAX_WAIT_SECONDS", "ServiceConfig", "load_config"]
+__all__ = ["MAX_WAIT_SECONDS", "ServiceConfig", "load_config", "with_options"]
 
 #: Longest long poll: below the usual 60 s idle limit of proxies between a bank and the aggregator.
 MAX_WAIT_SECONDS = 30
@@ -30,6 +30,18 @@ class ServiceConfig(BaseModel):
     """Accept runs whose Paillier key is below 2048 bits. For tests only."""
     stop_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     """How long a stopping service lets requests end that are in flight."""
+    tls_certificate: Path | None = None
+    """PEM file with the service's certificate and those between it and a root: serve https."""
+    tls_key: Path | None = None
+    """PEM file with the certificate's private key; None if it is in the certificate's file."""
+    client_ca: Path | None = None
+    """PEM file of root certificates: every client must present a certificate of one of them."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls_certificate is None and (self.tls_key or self.client_ca):
+            raise ValueError("tls_key and client_ca need tls_certificate")
+        return self
 
 
 def load_config(path: Path | None) -> ServiceConfig:
@@ -51,6 +63,24 @@ def load_config(path: Path | None) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigurationError(f"settings file {path}: {where}: {first['msg']}") from None
+        raise _wrong(error, f"settings file {path}") from None
+
+
+def with_options(config: ServiceConfig, options: dict[str, Any]) -> ServiceConfig:
+    """Return the settings with those replaced that were given on the command line.
+
+    Raises
+    ------
+    ConfigurationError
+        If they do not go together.
+    """
+    try:
+        return ServiceConfig.model_validate(config.model_dump() | options)
+    except ValidationError as error:
+        raise _wrong(error, "options") from None
+
+
+def _wrong(error: ValidationError, source: str) -> ConfigurationError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ConfigurationError(f"{source}: {where + ': ' if where else ''}{first['msg']}")

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from aggregator import run_machine as machine
 from aggregator.schema import (
+    CohortRow,
     ContributionRow,
-    MemberRow,
     ModelRow,
     OpeningRow,
     ProductRow,
@@ -29,6 +29,7 @@ class Payload:
     """The running product with this contribution in it."""
     opening: bytes | None = None
     model: bytes | None = None
+    model_signature: str = ""
 
 
 def write_effect(
@@ -43,7 +44,11 @@ def write_effect(
     """Write one effect of ``step``; in their order, because later rows refer to earlier ones."""
     match effect:
         case machine.MemberJoined(bank):
-            session.add(MemberRow(run_id=run_id, bank=bank, joined_at=now))
+            session.execute(
+                update(CohortRow)
+                .where(CohortRow.run_id == run_id, CohortRow.bank == bank)
+                .values(joined_at=now)
+            )
         case machine.TrainingStarted():
             pass  # ``runs.state`` says it
         case machine.RoundOpened(number, terms):
@@ -92,19 +97,21 @@ def write_effect(
                 )
                 .values(frame=None)
             )
-        case machine.VoteAccepted(bank, sha256):
+        case machine.VoteAccepted(bank, model):
             session.add(
                 VoteRow(
                     run_id=run_id,
                     bank=bank,
                     position=len(step.run.votes) - 1,
-                    sha256=sha256,
+                    sha256=model.stored,
+                    plain_sha256=model.plain,
+                    signature=payload.model_signature,
                     submitted_at=now,
                 )
             )
-        case machine.ModelAccepted(sha256):
-            if session.get(ModelRow, sha256) is None:
-                session.add(ModelRow(sha256=sha256, content=payload.model, accepted_at=now))
+        case machine.ModelAccepted(model):
+            if session.get(ModelRow, model.stored) is None:
+                session.add(ModelRow(sha256=model.stored, content=payload.model, accepted_at=now))
             _end_run(session, run_id, now)
         case machine.RunFailed():
             _end_run(session, run_id, now)

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from aggregator.api.endpoint import MAX_ROUND_NUMBER, Access, Endpoint
+from aggregator.api.endpoint import MAX_NUMBER, Access, Endpoint
+from aggregator.auth import SIGNATURE_DESCRIPTION
+from aggregator.caller import Role
 from aggregator.problems import MEDIA_TYPE, problem_type
 from fraudfed import __version__
 from fraudfed.errors import (
@@ -25,7 +27,7 @@ __all__ = ["openapi_document"]
 
 _REFERENCE = "#/components/schemas/{model}"
 _CONVERTERS = {
-    "round": {"type": "integer", "minimum": 0, "maximum": MAX_ROUND_NUMBER},
+    "number": {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER},
     "": {"type": "string"},
 }
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
@@ -34,6 +36,27 @@ Banks train one model over an encrypted sum; this service multiplies their ciphe
 runs and models. Binary bodies are frames (magic `FFED`, version byte, 4-byte header length,
 `FrameHeader` as JSON, payload). Every error is an RFC 9457 problem document; `x-problems` lists
 all types. The header `X-Request-Id` is echoed, or made up, on every answer."""
+
+
+_SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "API token of an operator or a viewer; a viewer may only read.",
+    },
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Signature",
+        "description": SIGNATURE_DESCRIPTION,
+    },
+    "signatureInput": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Signature-Input",
+        "description": "Covered components and parameters of the signature; see `signature`.",
+    },
+}
 
 
 def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
@@ -55,7 +78,7 @@ def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(declared),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _SECURITY_SCHEMES,
         },
         "x-problems": [
             {
@@ -90,7 +113,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": _parameters(endpoint),
         "responses": _responses(endpoint),
     }
-    operation["security"] = [] if endpoint.access is Access.ANYONE else [{"token": []}]
+    operation["security"] = _security(endpoint.access)
     if endpoint.reads is not None:
         operation["requestBody"] = {"required": True, "content": _content(endpoint.reads)}
     return operation
@@ -100,6 +123,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     found = [
         {"name": name, "in": "path", "required": True, "schema": _CONVERTERS[converter]}
         for converter, name in _PARAMETER.findall(endpoint.rule)
+    ]
+    found += [
+        {
+            "name": header.name,
+            "in": "header",
+            "required": header.required,
+            "description": header.description,
+            "schema": {"type": "string", "pattern": f"^{header.pattern}$"},
+        }
+        for header in endpoint.headers
     ]
     if endpoint.query is not None:
         schema = endpoint.query.model_json_schema()
@@ -121,6 +154,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     return found
 
 
+def _security(access: Access) -> list[dict[str, list[str]]]:
+    signed: dict[str, list[str]] = {"signature": [], "signatureInput": []}
+    if access is Access.CANDIDATE:
+        return [signed]
+    choices: list[dict[str, list[str]]] = [signed] if Role.BANK in access.roles else []
+    # In OpenAPI 3.1 the list of a scheme that is not OAuth2 names roles: one of them suffices.
+    roles = sorted(role.value for role in access.roles - {Role.BANK})
+    return [*choices, {"token": roles}] if roles else choices
+
+
 def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     """Replace references by what they name: query parameters stand outside the components."""
     if isinstance(schema, dict):
@@ -132,9 +175,9 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     return schema
 
 
-def _content(body: type[Message] | str) -> dict[str, Any]:
-    if isinstance(body, str):
-        return {body: {}}
+def _content(body: type[Message] | tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(body, tuple):
+        return {media_type: {} for media_type in body}
     return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
 
 

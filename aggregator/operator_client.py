@@ -1,5 +1,7 @@
-"""The operator's side of the API, for the commands ``aggregator runs ...``."""
+"""The operator's side of the API, for the commands that call a running aggregator."""
 
+import re
+import ssl
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -13,7 +15,19 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
-from fraudfed.wire.messages import Abort, Message, Problem, RunCreated, RunList, RunSpec, RunStatus
+from fraudfed.wire.messages import (
+    Abort,
+    Invite,
+    InviteRequest,
+    KeyEpochStatus,
+    Message,
+    Problem,
+    Roster,
+    RunCreated,
+    RunList,
+    RunSpec,
+    RunStatus,
+)
 from fraudfed.wire.messages import parse as parse_message
 
 __all__ = ["OperatorClient", "read_token"]
@@ -45,15 +59,47 @@ def read_token(path: Path) -> str:
 
 
 class OperatorClient:
-    """Calls one aggregator with the operator's token."""
+    """Calls one aggregator with the token of an operator or viewer.
 
-    def __init__(self, url: str, token: str) -> None:
+    Parameters
+    ----------
+    ca_file : Path, optional
+        Root certificates to trust instead of the system's.
+    client_certificate : Path, optional
+        PEM file with a certificate and its key, for an aggregator that asks for one.
+
+    Raises
+    ------
+    ConfigurationError
+        If the URL is none, or a certificate file cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ca_file: Path | None = None,
+        client_certificate: Path | None = None,
+    ) -> None:
         self._url = url
+        try:
+            context = httpx.create_ssl_context()
+            if ca_file is not None:
+                context = ssl.create_default_context(cafile=ca_file)
+            if client_certificate is not None:
+                context.load_cert_chain(client_certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"certificate file {client_certificate or ca_file} cannot be used: "
+                f"{error.strerror or error}; give a PEM file"
+            ) from None
         try:
             self._http = httpx.Client(
                 base_url=url.rstrip("/") + "/v1",
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=_TIMEOUT_SECONDS,
+                verify=context,
             )
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"--url {url!r} is no address: {error}") from None
@@ -66,6 +112,23 @@ class OperatorClient:
         """Close the connection."""
         self._http.close()
 
+    def create_invite(self, request: InviteRequest) -> Invite:
+        """Invite a bank."""
+        return self._call("POST", "/invites", Invite, request)
+
+    def roster(self) -> Roster:
+        """Return the members."""
+        return self._call("GET", "/roster", Roster)
+
+    def remove_bank(self, name: str) -> Roster:
+        """Remove a bank; return who is left."""
+        return self._call("DELETE", f"/banks/{_segment(name, 'bank name')}", Roster)
+
+    def key_epoch(self, epoch: int | None) -> KeyEpochStatus:
+        """Return a key epoch, the newest without a number."""
+        path = "/epochs/current" if epoch is None else f"/epochs/{epoch}"
+        return self._call("GET", path, KeyEpochStatus)
+
     def create_run(self, spec: RunSpec) -> RunCreated:
         """Open a run."""
         return self._call("POST", "/runs", RunCreated, spec)
@@ -76,13 +139,12 @@ class OperatorClient:
 
     def show_run(self, run_id: str) -> RunStatus:
         """Return the status of a run."""
-        return self._call("GET", f"/runs/{_segment(run_id)}", RunStatus)
+        return self._call("GET", f"/runs/{_segment(run_id, 'run id')}", RunStatus)
 
     def abort_run(self, run_id: str, reason: str) -> RunStatus:
         """End a run."""
-        return self._call(
-            "POST", f"/runs/{_segment(run_id)}/abort", RunStatus, Abort(reason=reason)
-        )
+        path = f"/runs/{_segment(run_id, 'run id')}/abort"
+        return self._call("POST", path, RunStatus, Abort(reason=reason))
 
     def _call(self, method: str, path: str, answer: type[M], body: Message | None = None) -> M:
         try:
@@ -106,10 +168,10 @@ class OperatorClient:
         raise _error_of(response)
 
 
-def _segment(run_id: str) -> str:
-    if not run_id.isalnum():
-        raise ConfigurationError(f"run id {run_id!r} is no run id; see `aggregator runs list`")
-    return run_id
+def _segment(text: str, what: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_-]+", text) is None:
+        raise ConfigurationError(f"{what} {text!r} is no {what}; list them to see")
+    return text
 
 
 def _error_of(response: httpx.Response) -> FraudFedError:

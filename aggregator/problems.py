@@ -5,6 +5,7 @@ import logging
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from aggregator.auth import ACCEPT_SIGNATURE
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
@@ -52,6 +53,7 @@ def _fraudfed_error(error: FraudFedError) -> Response:
         response.headers["Connection"] = "close"
     if isinstance(error, AuthError) and not isinstance(error, ForbiddenError):
         response.headers["WWW-Authenticate"] = "Bearer"
+        response.headers["Accept-Signature"] = ACCEPT_SIGNATURE
     return response
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    open --(cohort_size banks joined)--> training --(every bank voted one hash)--> finished
+    open --(all of the cohort joined)--> training --(every bank voted one hash)--> finished
       |                                     |
       '------- abort ------> failed <-------'  abort, or banks that disagree
 
@@ -38,6 +38,7 @@ __all__ = [
     "Join",
     "MemberJoined",
     "ModelAccepted",
+    "ModelHashes",
     "Open",
     "OpeningAccepted",
     "PayloadsExpired",
@@ -70,6 +71,17 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class ModelHashes:
+    """SHA-256 of a model as it is stored, and of the plain model, which may be sealed in it."""
+
+    stored: str
+    plain: str
+
+    def __str__(self) -> str:
+        return self.stored if self.stored == self.plain else f"{self.stored} (of {self.plain})"
+
+
+@dataclass(frozen=True)
 class Round:
     """One secure sum: who sent what. Pairs are (bank, sha256 of the body), in order of arrival."""
 
@@ -84,16 +96,23 @@ class Run:
     """A run apart from the bytes of its rounds."""
 
     run_id: str
-    cohort_size: int
+    cohort: tuple[str, ...]
+    """Who may join: the roster of the run's key epoch, sorted by name."""
     state: RunState = RunState.OPEN
     members: tuple[str, ...] = ()
-    """Sorted by name; the index of a bank is the shard it opens."""
+    """Who has joined, sorted by name; the index of a bank is the shard it opens."""
     round_number: int = 0
     """Number of closed rounds, and so the number of the only round that can be open."""
-    votes: tuple[tuple[str, str], ...] = ()
-    """Pairs (bank, sha256 of its model), in order of arrival."""
+    votes: tuple[tuple[str, ModelHashes], ...] = ()
+    """Pairs (bank, its model), in order of arrival."""
     model_sha256: str | None = None
+    """Of the accepted model as it is stored."""
     failure: str | None = None
+
+    @property
+    def cohort_size(self) -> int:
+        """Number of banks that take part."""
+        return len(self.cohort)
 
 
 @dataclass(frozen=True)
@@ -129,7 +148,7 @@ class Vote:
     """A bank submits the model it ended with."""
 
     bank: str
-    sha256: str
+    model: ModelHashes
 
 
 @dataclass(frozen=True)
@@ -208,14 +227,14 @@ class VoteAccepted:
     """Store the vote."""
 
     bank: str
-    sha256: str
+    model: ModelHashes
 
 
 @dataclass(frozen=True)
 class ModelAccepted:
     """Store the model; the run is finished."""
 
-    sha256: str
+    model: ModelHashes
 
 
 @dataclass(frozen=True)
@@ -263,7 +282,7 @@ def advance(run: Run, addressed: Round | None, event: Event) -> Transition:
     Raises
     ------
     ForbiddenError
-        If the bank is no member.
+        If the bank is no member, or cannot become one.
     RunFailedError
         If the run had failed before. (A run that fails *by* this event is a ``RunFailed`` effect,
         because that has to be stored.)
@@ -286,14 +305,15 @@ def advance(run: Run, addressed: Round | None, event: Event) -> Transition:
 
 
 def _join(run: Run, event: Join) -> Transition:
+    if event.bank not in run.cohort:
+        raise ForbiddenError(
+            f"{event.bank} is not in the cohort of run {run.run_id}, which is the roster of its "
+            "key epoch; take part in the next key epoch"
+        )
     _refuse_failed(run)
     if event.bank in run.members:
         return Transition(run, None)
-    if run.state is not RunState.OPEN:
-        raise ConflictError(
-            f"run {run.run_id} is {run.state} with {len(run.members)} of {run.cohort_size} banks; "
-            f"{event.bank} can join only a run that is open"
-        )
+    # Not all of the cohort has joined, so the run is still open.
     members = tuple(sorted((*run.members, event.bank)))
     effects: tuple[Effect, ...] = (MemberJoined(event.bank),)
     joined = replace(run, members=members)
@@ -389,7 +409,7 @@ def _vote(run: Run, addressed: Round | None, event: Vote) -> Transition:
     _refuse_failed(run)
     known = dict(run.votes).get(event.bank)
     if known is not None:
-        _require_same(known, event.sha256, what="model", run=run)
+        _require_same(str(known), str(event.model), what="model", run=run)
         return Transition(run, addressed)
     _require_training(run, what="model")
     if addressed is not None:
@@ -401,22 +421,22 @@ def _vote(run: Run, addressed: Round | None, event: Vote) -> Transition:
             f"with {addressed.terms}; use the same release, parameters and data contract at every "
             "bank",
         )
-    others = {sha256 for _, sha256 in run.votes}
-    if others - {event.sha256}:
+    others = {model for _, model in run.votes}
+    if others - {event.model}:
         # All earlier votes are equal, or the run would have failed at the first other one.
         (earlier,) = others
         return _fail(
             run,
             None,
             f"banks ended with different models: {_names(bank for bank, _ in run.votes)} "
-            f"submitted {earlier}, {event.bank} submitted {event.sha256}; use the same release on "
+            f"submitted {earlier}, {event.bank} submitted {event.model}; use the same release on "
             "the same kind of machine at every bank",
         )
-    run = replace(run, votes=(*run.votes, (event.bank, event.sha256)))
-    effects: tuple[Effect, ...] = (VoteAccepted(event.bank, event.sha256),)
+    run = replace(run, votes=(*run.votes, (event.bank, event.model)))
+    effects: tuple[Effect, ...] = (VoteAccepted(event.bank, event.model),)
     if len(run.votes) == run.cohort_size:
-        run = replace(run, state=RunState.FINISHED, model_sha256=event.sha256)
-        effects += (ModelAccepted(event.sha256), PayloadsExpired(before=run.round_number))
+        run = replace(run, state=RunState.FINISHED, model_sha256=event.model.stored)
+        effects += (ModelAccepted(event.model), PayloadsExpired(before=run.round_number))
     return Transition(run, None, effects)
 
 

@@ -1,8 +1,9 @@
 """What the API does: state machine, ciphertexts, store and waiters put together.
 
 Order of every change: read, decide (``run_machine``), multiply, commit, wake the waiters, answer.
-The commit fails if the run has changed since it was read; then the change starts over. A lock per
-run makes that rare within one process; it is no part of the correctness.
+The commit holds the change's entry in the audit log. It fails if the run has changed since it was
+read; then the change starts over. A lock per run makes that rare within one process; it is no part
+of the correctness.
 """
 
 import hashlib
@@ -13,18 +14,23 @@ from functools import lru_cache
 
 from aggregator import combine
 from aggregator import run_machine as machine
-from aggregator.auth import Principal, hash_token, new_token
+from aggregator.caller import Caller
 from aggregator.effects import Payload
-from aggregator.store import Snapshot, StaleError, Store
+from aggregator.members import Members
+from aggregator.run_records import audit_records
+from aggregator.run_store import RunStore, Snapshot, StaleError
 from aggregator.waiters import Waiters
+from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.errors import ForbiddenError, NotFoundError, ProtocolError, RunFailedError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
-    BankToken,
+    MODEL_PLAIN_HEADER,
     FrameHeader,
     ModelReceipt,
+    ModelSignatures,
+    ModelVisibility,
     RoundList,
     RoundReceipt,
     RunCreated,
@@ -38,6 +44,8 @@ __all__ = ["RunService"]
 
 _log = logging.getLogger(__name__)
 
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
 #: Effects that a waiting bank can observe; the others wake nobody.
 _OBSERVABLE = (
     machine.TrainingStarted,
@@ -49,12 +57,18 @@ _OBSERVABLE = (
 
 
 class RunService:
-    """All that can be done with banks, runs, rounds and models."""
+    """All that can be done with runs, rounds and models."""
 
     def __init__(
-        self, store: Store, waiters: Waiters, *, insecure_allow_small_keys: bool = False
+        self,
+        store: RunStore,
+        members: Members,
+        waiters: Waiters,
+        *,
+        insecure_allow_small_keys: bool = False,
     ) -> None:
         self._store = store
+        self._members = members
         self._waiters = waiters
         self._insecure_allow_small_keys = insecure_allow_small_keys
         self._locks_guard = threading.Lock()
@@ -62,30 +76,20 @@ class RunService:
         # A run's key never changes.
         self._key = lru_cache(maxsize=64)(self._read_key)
 
-    # Banks and runs
+    # Runs
 
-    def register_bank(self, name: str) -> BankToken:
-        """Make a bank known; raises ``ConflictError`` if its name is taken."""
-        token = new_token()
-        self._store.register_bank(name, hash_token(token))
-        _log.info("bank %s registered", name)
-        return BankToken(name=name, token=token)
-
-    def create_run(self, spec: RunSpec) -> RunCreated:
-        """Open a run; raises ``KeyMaterialError`` if its public key cannot be used."""
-        combine.public_key(
-            spec.public_key, insecure_allow_small_keys=self._insecure_allow_small_keys
-        )
-        run_id = self._store.create_run(spec)
-        _log.info("run %s opened for %d banks", run_id, spec.cohort_size)
+    def create_run(self, spec: RunSpec, caller: Caller) -> RunCreated:
+        """Open a run for the banks of its key epoch, which must be active."""
+        run_id = self._store.create_run(spec, caller)
+        _log.info("run %s opened with key epoch %d", run_id, spec.key_epoch)
         return RunCreated(run_id=run_id)
 
-    def list_runs(self, caller: Principal) -> RunList:
+    def list_runs(self, caller: Caller) -> RunList:
         """Return the runs that the caller may see."""
         return RunList(runs=self._store.statuses(visible_to=caller.bank))
 
     def status(
-        self, run_id: str, caller: Principal, *, while_state: RunState | None, seconds: float
+        self, run_id: str, caller: Caller, *, while_state: RunState | None, seconds: float
     ) -> RunStatus:
         """Return the status, after waiting up to ``seconds`` while the run is in ``while_state``.
 
@@ -96,39 +100,46 @@ class RunService:
         """
 
         def read() -> RunStatus | None:
-            status = self._visible_status(run_id, caller)
+            status = self.visible_status(run_id, caller)
             return None if status.state is while_state else status
 
         found = self._waiters.wait(run_id, read, seconds=seconds)
-        return found if found is not None else self._visible_status(run_id, caller)
+        return found if found is not None else self.visible_status(run_id, caller)
 
-    def join(self, run_id: str, bank: str) -> RunStatus:
-        """Make a bank a member; a member already stays one."""
-        self._change(run_id, None, machine.Join(bank))
+    def join(self, run_id: str, caller: Caller) -> RunStatus:
+        """Make a bank of the cohort a member; a member already stays one."""
+        self._change(run_id, None, machine.Join(caller.name), caller)
         return self._store.status(run_id)
 
-    def abort(self, run_id: str, caller: Principal, reason: str) -> RunStatus:
+    def abort(self, run_id: str, caller: Caller, reason: str) -> RunStatus:
         """End a run without a model."""
         # One line, because it becomes part of one-line errors and log lines everywhere.
         event = machine.Abort(caller.bank, " ".join(reason.split()))
-        self._change(run_id, None, event)
+        self._change(run_id, None, event, caller)
         return self._store.status(run_id)
 
-    def rounds(self, run_id: str, caller: Principal, *, start: int, limit: int) -> RoundList:
+    def end_runs_of(self, bank: str, caller: Caller) -> None:
+        """End every run that waits for a bank that left: it can never finish."""
+        for run_id in self._store.active_with(bank):
+            event = machine.Abort(None, f"{bank} was removed from the consortium")
+            self._change(run_id, None, event, caller)
+
+    def rounds(self, run_id: str, caller: Caller, *, start: int, limit: int) -> RoundList:
         """Return what is on record of a run's rounds."""
-        self._visible_status(run_id, caller, members_only=True)
+        self.visible_status(run_id, caller)
         summaries = self._store.round_summaries(run_id, start=start, limit=limit)
         return RoundList(run_id=run_id, rounds=summaries)
 
     # Rounds
 
-    def contribute(self, run_id: str, number: int, bank: str, body: bytes) -> RoundReceipt:
+    def contribute(self, run_id: str, number: int, caller: Caller, body: bytes) -> RoundReceipt:
         """Multiply a bank's ciphertexts into the round's product."""
+        bank = caller.name
         snapshot = self._member_snapshot(run_id, bank, number)
         header, vector = combine.read_contribution(
             body, key=self._key(run_id), run_id=run_id, round_number=number, bank=bank
         )
-        event = machine.Contribute(bank, number, _terms(header), _sha256(body))
+        event = machine.Contribute(bank, number, _terms(header), _digest(caller))
         if machine.advance(snapshot.run, snapshot.round, event).effects:
             # Outside the lock: this is the long part, and needs only the bank's own ciphertexts.
             vector.check()
@@ -139,7 +150,7 @@ class RunService:
             running = self._store.product(run_id, number)
             return Payload(received_bytes=len(body), product=combine.multiply(running, vector))
 
-        step = self._change(run_id, number, event, multiply)
+        step = self._change(run_id, number, event, caller, multiply)
         _raise_failure(step)
         received = len(step.round.contributions) if step.round else 0
         return _receipt(step.run, number, received)
@@ -175,13 +186,14 @@ class RunService:
 
         return self._waiters.wait(run_id, read, seconds=seconds)
 
-    def open(self, run_id: str, number: int, bank: str, body: bytes) -> RoundReceipt:
+    def open(self, run_id: str, number: int, caller: Caller, body: bytes) -> RoundReceipt:
         """Store a bank's sealed opening of its shard."""
+        bank = caller.name
         self._member_snapshot(run_id, bank)
         header = combine.read_opening(body, run_id=run_id, round_number=number, bank=bank)
-        event = machine.Open(bank, number, _terms(header), header.shard, _sha256(body))
+        event = machine.Open(bank, number, _terms(header), header.shard, _digest(caller))
         payload = Payload(received_bytes=len(body), opening=body)
-        step = self._change(run_id, number, event, lambda _: payload)
+        step = self._change(run_id, number, event, caller, lambda _: payload)
         return _receipt(step.run, number, len(step.round.openings) if step.round else 0)
 
     def openings(self, run_id: str, number: int, bank: str, *, seconds: float) -> bytes | None:
@@ -201,43 +213,86 @@ class RunService:
 
     # Models
 
-    def submit_model(self, run_id: str, bank: str, sha256: str, body: bytes) -> ModelReceipt:
-        """Store a bank's vote; the last equal vote of the cohort stores the model."""
+    def submit_model(
+        self, run_id: str, caller: Caller, model: machine.ModelHashes, signature: str, body: bytes
+    ) -> ModelReceipt:
+        """Store a bank's vote; the last equal vote of the cohort stores the model.
+
+        Parameters
+        ----------
+        model : ModelHashes
+            As the bank announced them.
+        signature : str
+            The bank's over run and plain model, hexadecimal.
+        body : bytes
+            The model, sealed if the run says ``model_visibility: members``.
+        """
+        bank = caller.name
         self._member_snapshot(run_id, bank)
-        actual = _sha256(body)
-        if actual != sha256:
+        actual = _digest(caller)
+        if actual != model.stored:
             raise ProtocolError(
-                f"run {run_id}: model was sent to address {sha256}, but its bytes have sha256 "
-                f"{actual}; the body was altered on its way"
+                f"run {run_id}: model was sent to address {model.stored}, but its bytes have "
+                f"sha256 {actual}; the body was altered on its way"
             )
-        event = machine.Vote(bank, sha256)
-        payload = Payload(model=body)
-        step = self._change(run_id, None, event, lambda _: payload)
+        _check_sealed(run_id, self._store.status(run_id).spec.model_visibility, model)
+        signing_key = self._members.known_key(bank)
+        if signing_key is None:
+            raise ForbiddenError(f"{bank} is no bank of this aggregator")
+        verify_model_signature(
+            signing_key,
+            signature,
+            bank=bank,
+            run_id=run_id,
+            plain_sha256=model.plain,
+        )
+        payload = Payload(model=body, model_signature=signature)
+        step = self._change(run_id, None, machine.Vote(bank, model), caller, lambda _: payload)
         _raise_failure(step)
         return ModelReceipt(
             run_id=run_id,
-            sha256=sha256,
+            sha256=model.stored,
             votes=len(step.run.votes),
             expected=step.run.cohort_size,
             accepted=step.run.state is RunState.FINISHED,
         )
 
-    def model(self, run_id: str, caller: Principal) -> tuple[str, bytes]:
-        """Return hash and bytes of a run's accepted model.
+    def model(self, run_id: str, caller: Caller) -> tuple[str, bytes, ModelVisibility]:
+        """Return hash and bytes of a run's accepted model as it is stored, and who can read it.
 
         Raises
         ------
         NotFoundError
             If no model is accepted yet.
         """
-        status = self._visible_status(run_id, caller, members_only=True)
-        content = self._store.model(status.model_sha256) if status.model_sha256 else None
-        if status.model_sha256 is None or content is None:
+        status, sha256 = self._accepted_model(run_id, caller)
+        content = self._store.model(sha256)
+        if content is None:
+            raise NotFoundError(f"run {run_id}: model {sha256} is no longer kept")
+        return sha256, content, status.spec.model_visibility
+
+    def model_signatures(self, run_id: str, caller: Caller) -> ModelSignatures:
+        """Return what every bank of the cohort signed for the accepted model.
+
+        Raises
+        ------
+        NotFoundError
+            If no model is accepted yet.
+        """
+        _, sha256 = self._accepted_model(run_id, caller)
+        plain, signatures = self._store.model_signatures(run_id)
+        return ModelSignatures(
+            run_id=run_id, sha256=sha256, plain_sha256=plain, signatures=signatures
+        )
+
+    def _accepted_model(self, run_id: str, caller: Caller) -> tuple[RunStatus, str]:
+        status = self.visible_status(run_id, caller)
+        if status.model_sha256 is None:
             raise NotFoundError(
                 f"run {run_id} is {status.state} and has no accepted model; it has one when every "
                 "bank has submitted the same"
             )
-        return status.model_sha256, content
+        return status, status.model_sha256
 
     # Parts
 
@@ -246,6 +301,7 @@ class RunService:
         run_id: str,
         number: int | None,
         event: machine.Event,
+        caller: Caller,
         payload: Callable[[machine.Transition], Payload] = lambda _: Payload(),
     ) -> machine.Transition:
         with self._lock_of(run_id):
@@ -255,7 +311,9 @@ class RunService:
                 if not step.effects:
                     return step
                 try:
-                    self._store.commit(before, step, payload(step))
+                    self._store.commit(
+                        before, step, payload(step), audit_records(event, step, caller)
+                    )
                 except StaleError:
                     continue
                 break
@@ -270,7 +328,7 @@ class RunService:
 
     def _read_key(self, run_id: str) -> PublicKey:
         return combine.public_key(
-            self._store.spec(run_id).public_key,
+            self._store.public_key(run_id),
             insecure_allow_small_keys=self._insecure_allow_small_keys,
         )
 
@@ -279,19 +337,36 @@ class RunService:
         machine.require_active_member(snapshot.run, bank)
         return snapshot
 
-    def _visible_status(
-        self, run_id: str, caller: Principal, *, members_only: bool = False
-    ) -> RunStatus:
-        status = self._store.status(run_id)
-        if caller.bank is None:
-            return status
-        is_open = status.state is RunState.OPEN and not members_only
-        if caller.bank not in status.members and not is_open:
-            raise ForbiddenError(
-                f"{caller.bank} is no member of run {run_id}, which is no longer open"
-            )
-        if status.state is RunState.FAILED:
+    def visible_status(self, run_id: str, caller: Caller) -> RunStatus:
+        """Return the status of a run of the caller's; all are the operator's.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        ForbiddenError
+            If the caller is a bank outside the cohort.
+        RunFailedError
+            If the run has failed and the caller is a bank.
+        """
+        status = self.require_cohort(run_id, caller)
+        if caller.bank is not None and status.state is RunState.FAILED:
             raise RunFailedError(f"run {run_id} has failed: {status.failure}")
+        return status
+
+    def require_cohort(self, run_id: str, caller: Caller) -> RunStatus:
+        """Return the status of a run, failed or not.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        ForbiddenError
+            If the caller is a bank outside the cohort.
+        """
+        status = self._store.status(run_id)
+        if caller.bank is not None and caller.bank not in status.cohort:
+            raise ForbiddenError(f"{caller.bank} is not in the cohort of run {run_id}")
         return status
 
     def _opened_round(self, snapshot: Snapshot, number: int) -> machine.Round | None:
@@ -311,8 +386,8 @@ def _log_effects(step: machine.Transition) -> None:
                 _log.info("run %s: %s joined", run_id, bank)
             case machine.RoundClosed(number):
                 _log.info("run %s: round %d closed", run_id, number)
-            case machine.ModelAccepted(sha256):
-                _log.info("run %s: model %s accepted", run_id, sha256)
+            case machine.ModelAccepted(model):
+                _log.info("run %s: model %s accepted", run_id, model.stored)
             case machine.RunFailed(reason):
                 _log.warning("run %s failed: %s", run_id, reason)
             case _:
@@ -324,8 +399,22 @@ def _raise_failure(step: machine.Transition) -> None:
         raise RunFailedError(f"run {step.run.run_id} has failed: {step.run.failure}")
 
 
-def _sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+def _check_sealed(run_id: str, visibility: ModelVisibility, model: machine.ModelHashes) -> None:
+    if visibility is ModelVisibility.MEMBERS and model.stored == model.plain:
+        raise ProtocolError(
+            f"run {run_id}: model was sent in the clear, but the run's models are for members "
+            "only; seal it"
+        )
+    if visibility is ModelVisibility.AGGREGATOR and model.stored != model.plain:
+        raise ProtocolError(
+            f"run {run_id}: header {MODEL_PLAIN_HEADER} is {model.plain}, but the model's bytes "
+            f"have sha256 {model.stored}; the run's models are not sealed"
+        )
+
+
+def _digest(caller: Caller) -> str:
+    """Return the digest of the request's body, which was computed for its signature."""
+    return caller.body_sha256 or _EMPTY_SHA256
 
 
 def _terms(header: FrameHeader) -> machine.Terms:

@@ -3,27 +3,41 @@
 Times are UTC epoch seconds, digests lower-case hexadecimal SHA-256.
 """
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, LargeBinary, String, Text
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    LargeBinary,
+    String,
+    Text,
+    event,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AcknowledgementRow",
+    "AuditRow",
     "BankRow",
     "Base",
+    "CohortRow",
     "ContributionRow",
-    "MemberRow",
+    "InviteRow",
+    "KeyEpochRow",
     "MetaRow",
     "ModelRow",
+    "NonceRow",
     "OpeningRow",
-    "OperatorRow",
     "ProductRow",
     "RoundRow",
     "RunRow",
+    "TokenRow",
     "VoteRow",
 ]
 
 #: Version of these tables, stored in the database; a program refuses a database of another one.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _NAME = String(63)
 _DIGEST = String(64)
@@ -45,24 +59,106 @@ class MetaRow(Base):
     value: Mapped[str] = mapped_column(Text)
 
 
-class OperatorRow(Base):
-    """Who may open and end runs. Only the hash of a token is kept."""
+class TokenRow(Base):
+    """An operator's or viewer's access. Only the hash of the token is kept, revoked ones too."""
 
-    __tablename__ = "operators"
+    __tablename__ = "tokens"
 
     name: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
     token_sha256: Mapped[str] = mapped_column(_DIGEST, unique=True)
     created_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class InviteRow(Base):
+    """An invitation of one bank. Only the hash of its code is kept."""
+
+    __tablename__ = "invites"
+
+    code_sha256: Mapped[str] = mapped_column(_DIGEST, primary_key=True)
+    bank: Mapped[str] = mapped_column(_NAME)
+    created_at: Mapped[int]
+    expires_at: Mapped[int]
+    used_at: Mapped[int | None]
 
 
 class BankRow(Base):
-    """A registered bank. Only the hash of its token is kept."""
+    """A bank and its keys. The row stays when the bank leaves: a name means one pair of keys."""
 
     __tablename__ = "banks"
 
     name: Mapped[str] = mapped_column(_NAME, primary_key=True)
-    token_sha256: Mapped[str] = mapped_column(_DIGEST, unique=True)
-    created_at: Mapped[int]
+    signing_key: Mapped[str] = mapped_column(_DIGEST, unique=True)
+    agreement_key: Mapped[str] = mapped_column(_DIGEST, unique=True)
+    registered_at: Mapped[int]
+    removed_at: Mapped[int | None]
+
+
+class NonceRow(Base):
+    """A signed request that was seen; kept while its signature would still be fresh."""
+
+    __tablename__ = "nonces"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own declaration
+
+    bank: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[int] = mapped_column(index=True)
+
+
+class KeyEpochRow(Base):
+    """A key epoch as its steward announced it."""
+
+    __tablename__ = "key_epochs"
+
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    document: Mapped[str] = mapped_column(Text)
+    """The message ``KeyEpoch``, JSON."""
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    announced_at: Mapped[int]
+    retired_at: Mapped[int | None]
+    """When a later epoch or a change of the members ended it: no new run with it since."""
+
+
+class AcknowledgementRow(Base):
+    """A bank's acknowledgement of a key epoch."""
+
+    __tablename__ = "acknowledgements"
+
+    epoch: Mapped[int] = mapped_column(ForeignKey("key_epochs.epoch"), primary_key=True)
+    bank: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True)
+    signature: Mapped[str] = mapped_column(String(128))
+    acknowledged_at: Mapped[int]
+
+
+class AuditRow(Base):
+    """One entry of the audit log; triggers refuse to change or delete it."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(100))
+    actor: Mapped[str] = mapped_column(String(200))
+    subject: Mapped[str] = mapped_column(String(500), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text)
+    body_sha256: Mapped[str | None] = mapped_column(_DIGEST)
+    previous_hash: Mapped[str] = mapped_column(_DIGEST)
+    hash: Mapped[str] = mapped_column(_DIGEST)
+    signature: Mapped[str] = mapped_column(String(128))
+
+
+for _change in ("UPDATE", "DELETE"):
+    # A guard against our own mistakes; against the owner of the file the hash chain is the guard.
+    event.listen(
+        AuditRow.__table__,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]
+            f"CREATE TRIGGER audit_no_{_change.lower()} BEFORE {_change} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        ),
+    )
 
 
 class RunRow(Base):
@@ -74,7 +170,7 @@ class RunRow(Base):
     sequence: Mapped[int] = mapped_column(unique=True)
     """Order of creation; two runs may share a second."""
     spec: Mapped[str] = mapped_column(Text)
-    cohort_size: Mapped[int]
+    key_epoch: Mapped[int] = mapped_column(ForeignKey("key_epochs.epoch"))
     state: Mapped[str] = mapped_column(String(16))
     round_number: Mapped[int]
     ciphertexts: Mapped[int]
@@ -86,14 +182,14 @@ class RunRow(Base):
     ended_at: Mapped[int | None]
 
 
-class MemberRow(Base):
-    """A bank's membership of a run."""
+class CohortRow(Base):
+    """A bank of a run's cohort: the key epoch's roster when the run was opened."""
 
-    __tablename__ = "members"
+    __tablename__ = "cohorts"
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     bank: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True, index=True)
-    joined_at: Mapped[int]
+    joined_at: Mapped[int | None]
 
 
 class RoundRow(Base):
@@ -173,6 +269,9 @@ class VoteRow(Base):
     bank: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True)
     position: Mapped[int]
     sha256: Mapped[str] = mapped_column(_DIGEST)
+    plain_sha256: Mapped[str] = mapped_column(_DIGEST)
+    """Of the plain model, which is what the bank signed."""
+    signature: Mapped[str] = mapped_column(String(128))
     submitted_at: Mapped[int]
 
 

@@ -5,9 +5,11 @@ because long polls wait on conditions in memory and SQLite has one writer.
 """
 
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from aggregator.api.endpoint import Services
 from aggregator.app import create_app
 from aggregator.config import ServiceConfig
 from aggregator.problems import MEDIA_TYPE, problem_of
@@ -27,7 +30,7 @@ from aggregator.state_directory import StateDirectory
 from aggregator.waiters import Waiters
 from fraudfed.errors import ConfigurationError, FraudFedError, ProtocolError, ServerError
 
-__all__ = ["listen", "serve", "url_of"]
+__all__ = ["is_loopback", "listen", "serve", "tls_context", "url_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,11 +69,57 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def tls_context(config: ServiceConfig) -> ssl.SSLContext | None:
+    """Return how connections are secured, None for plain http.
+
+    Raises
+    ------
+    ConfigurationError
+        If a certificate or key file cannot be used.
+    """
+    if config.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # A key with a passphrase would be asked for at a terminal: refuse it instead.
+        context.load_cert_chain(config.tls_certificate, config.tls_key, password=_no_passphrase)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"TLS certificate {config.tls_certificate} with key "
+            f"{config.tls_key or config.tls_certificate} cannot be used: {_reason(error)}; give "
+            "PEM files that belong together, the key without a passphrase"
+        ) from None
+    if config.client_ca is not None:
+        try:
+            context.load_verify_locations(cafile=config.client_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"client CA {config.client_ca} cannot be used: {_reason(error)}; give a PEM file "
+                "of root certificates"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _no_passphrase() -> str:
+    return ""
+
+
+def _reason(error: OSError) -> str:
+    return getattr(error, "reason", None) or error.strerror or type(error).__name__
+
+
+def url_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Return the URL under which a listening socket is reached."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
+    return f"{'https' if tls else 'http'}://{shown}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether a listening socket can be reached from this machine only."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def serve(
@@ -78,6 +127,7 @@ def serve(
     config: ServiceConfig,
     listener: socket.socket,
     *,
+    tls: ssl.SSLContext | None,
     on_ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` is called when requests are accepted.
@@ -92,7 +142,7 @@ def serve(
     """
     main_process = os.getpid()
     try:
-        _Gunicorn(state, config, listener, on_ready).run()
+        _Gunicorn(state, config, listener, tls, on_ready).run()
     except SystemExit as stop:
         # gunicorn's way to return, in the worker process as well; that one just ends.
         if os.getpid() != main_process:
@@ -121,6 +171,14 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, which also ends long polls when it stops."""
 
     waiters: Waiters
+
+    def run(self) -> None:
+        """Serve; at the end, record what the audit log has only counted so far."""
+        try:
+            super().run()
+        finally:
+            services: Services = self.wsgi.extensions["fraudfed"]
+            services.refusals.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGTERM: accept nothing more, wake the waiting, finish what is in flight."""
@@ -165,13 +223,15 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         state: StateDirectory,
         config: ServiceConfig,
         listener: socket.socket,
+        tls: ssl.SSLContext | None,
         on_ready: Callable[[], None],
     ) -> None:
         self._state = state
         self._config = config
         self._listener = listener
         self._on_ready = on_ready
-        self._url = url_of(listener)
+        self._tls = tls
+        self._url = url_of(listener, tls=tls is not None)
         self._waiters = Waiters()
         super().__init__()
 
@@ -199,6 +259,11 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             # Added in gunicorn 25: a socket for its own tool, which nobody here needs.
             "control_socket_disable": True,
         }
+        if self._tls is not None:
+            context = self._tls
+            # ``certfile`` switches TLS on; all the rest is in our context.
+            settings["certfile"] = str(self._config.tls_certificate)
+            settings["ssl_context"] = lambda _conf, _default: context
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)

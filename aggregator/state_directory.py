@@ -1,9 +1,10 @@
-"""The service's own directory: database, operator token, and the lock of the one who serves it.
+"""The service's own directory: database, keys, and the lock of the one who serves it.
 
 ::
 
     DIR/aggregator.db     all state (SQLite; with -wal and -shm beside it while it is open)
-    DIR/operator.token    the operator's bearer token, readable by the owner only
+    DIR/operator.token    the operator's API token, readable by the owner only
+    DIR/audit.key         the key that the audit log is signed with, readable by the owner only
     DIR/aggregator.lock   held by the process that serves the directory
     DIR/url               address of the service that runs, gone when it stops
 """
@@ -16,13 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aggregator.auth import hash_token, new_token
-from aggregator.store import Store, sqlite_url
+from aggregator.audit import AuditRecord
+from aggregator.audit_key import AuditKey
+from aggregator.caller import Role
+from aggregator.database import Database, sqlite_url
+from aggregator.store import Store
+from aggregator.tokens import LOCAL_ACTOR
 from fraudfed.errors import StateError
 
 __all__ = ["OPERATOR_NAME", "StateDirectory"]
 
-#: Name of the operator that ``init`` makes; the first of several in later versions.
+#: Name of the token that ``init`` makes.
 OPERATOR_NAME = "operator"
 
 #: After ``kill -9`` of the main process its worker notices within a second and ends.
@@ -47,12 +52,17 @@ class StateDirectory:
         return self.path / "operator.token"
 
     @property
+    def audit_key(self) -> Path:
+        """The file with the key that the audit log is signed with."""
+        return self.path / "audit.key"
+
+    @property
     def url_file(self) -> Path:
         """The file with the address of the running service."""
         return self.path / "url"
 
     def create(self) -> None:
-        """Make directory, database and operator token; the database last, so it is all or nothing.
+        """Make directory, database, keys and token; the database last, so it is all or nothing.
 
         Raises
         ------
@@ -78,30 +88,46 @@ class StateDirectory:
         draft.unlink(missing_ok=True)
         # Made here with its mode, because SQLite would use the umask.
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        token = new_token()
-        store = Store.create(sqlite_url(draft))
+        key = AuditKey.generate()
+        store = Store.over(Database.create(sqlite_url(draft)), key)
         try:
-            store.add_operator(OPERATOR_NAME, hash_token(token))
+            store.audit.record(
+                AuditRecord(
+                    kind="initialised",
+                    actor=LOCAL_ACTOR,
+                    subject="service",
+                    detail=f"audit key {key.public_hex}",
+                )
+            )
+            token = store.tokens.create(OPERATOR_NAME, Role.OPERATOR)
         finally:
             store.close()
+        self._write(self.audit_key, key.to_pem().decode("ascii"), mode=0o600)
         self._write(self.operator_token, token + "\n", mode=0o600)
         draft.rename(self.database)
         self._sync()
 
     def open_store(self) -> Store:
-        """Open the database.
+        """Open the database with its audit key.
 
         Raises
         ------
         StateError
             If there is none, or it is damaged, foreign, or of another schema version.
+        KeyMaterialError
+            If the audit key cannot be used.
         """
         if not self.database.is_file():
             raise StateError(
                 f"state directory {self.path} holds no aggregator; run "
                 f"`aggregator init --state {self.path}` first"
             )
-        return Store.open(sqlite_url(self.database))
+        database = Database.open(sqlite_url(self.database))
+        try:
+            return Store.over(database, AuditKey.load(self.audit_key))
+        except BaseException:
+            database.close()
+            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,8 +1,10 @@
-"""Banks make themselves known."""
+"""Banks: invited by the operator, registered by themselves, seen by all members."""
 
 from aggregator.api.endpoint import Access, Endpoints, services
-from fraudfed.errors import ConflictError
-from fraudfed.wire.messages import BankRegistration, BankToken
+from aggregator.caller import Caller
+from aggregator.members import SignedNonce
+from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
+from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys, Roster
 
 __all__ = ["endpoints"]
 
@@ -11,14 +13,59 @@ endpoints = Endpoints("banks")
 
 @endpoints.add(
     method="POST",
-    rule="/banks",
-    summary="Register a bank under a free name; its token is shown this once.",
-    access=Access.ANYONE,
+    rule="/invites",
+    summary="Invite a bank by name; the code works once and is shown this once.",
+    access=Access.OPERATOR,
+    kind="invite",
     status=201,
-    reads=BankRegistration,
-    answers=BankToken,
+    reads=InviteRequest,
+    answers=Invite,
     errors=(ConflictError,),
 )
-def register_bank(body: BankRegistration) -> BankToken:
-    """Names are first come, first served."""
-    return services().runs.register_bank(body.name)
+def create_invite(caller: Caller, body: InviteRequest) -> Invite:
+    """Keep only the hash of the code."""
+    return services().members.invite(body, caller)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/banks",
+    summary="Register an invited bank with its keys; signed with the key that it announces.",
+    access=Access.CANDIDATE,
+    kind="registration",
+    status=201,
+    reads=BankRegistration,
+    answers=MemberKeys,
+    errors=(ForbiddenError, ConflictError, KeyMaterialError),
+)
+def register_bank(caller: Caller, signed: SignedNonce, body: BankRegistration) -> MemberKeys:
+    """Take the same registration again without effect, for a bank that missed the answer."""
+    return services().members.register(body, caller, signed)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/roster",
+    summary="The members of the consortium and their public keys.",
+    access=Access.READER,
+    answers=Roster,
+)
+def show_roster(caller: Caller) -> Roster:  # noqa: ARG001
+    """Sorted by name; a bank holds it against what it has pinned."""
+    return Roster(members=services().members.roster())
+
+
+@endpoints.add(
+    method="DELETE",
+    rule="/banks/<name>",
+    summary="Remove a bank; its key epochs are superseded, the runs that wait for it end.",
+    access=Access.OPERATOR,
+    kind="removal",
+    answers=Roster,
+    errors=(NotFoundError,),
+)
+def remove_bank(caller: Caller, name: str) -> Roster:
+    """Answer who is left. Removing it again changes nothing."""
+    left = services().members.remove(name, caller)
+    services().runs.end_runs_of(name, caller)
+    return Roster(members=left)

@@ -4,34 +4,47 @@ A view states who may call it, what it reads and what it answers. The wrapper en
 that, and the OpenAPI document is generated from the same declaration.
 """
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected, HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
-from aggregator.auth import Principal, authenticate
+from aggregator.audit import AuditRecord, AuditTrail, round_subject
+from aggregator.auth import Authenticator, RequestHead, require_digest
+from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
+from aggregator.database import Database
+from aggregator.key_epochs import KeyEpochs
+from aggregator.members import Members
+from aggregator.refusals import Refusals
 from aggregator.run_service import RunService
-from aggregator.store import Store
-from fraudfed.errors import BodyTooLargeError, ForbiddenError, FraudFedError, ProtocolError
-from fraudfed.wire.messages import Message, parse
+from fraudfed.errors import (
+    BodyTooLargeError,
+    ForbiddenError,
+    FraudFedError,
+    ProtocolError,
+    RunFailedError,
+)
+from fraudfed.wire.messages import AuditStatus, BankRegistration, Message, parse
 
 __all__ = [
     "BINARY",
     "JSON",
-    "MAX_ROUND_NUMBER",
+    "MAX_NUMBER",
     "Access",
     "Binary",
     "Endpoint",
     "Endpoints",
+    "Header",
+    "NumberConverter",
     "Query",
     "Result",
-    "RoundNumberConverter",
     "Services",
     "WaitQuery",
     "services",
@@ -40,17 +53,34 @@ __all__ = [
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
-#: Far above any run's rounds, and within every database's integers.
-MAX_ROUND_NUMBER = 2**31 - 1
+#: Far above any round, epoch or audit entry, and within every database's integers.
+MAX_NUMBER = 2**31 - 1
 
 
 class Access(Enum):
     """Who may call an endpoint."""
 
-    ANYONE = "anyone, without a token"
+    ANYONE = "anyone, without a signature or token"
+    CANDIDATE = "a bank with an invitation, signed with the key that it announces"
     BANK = "a bank"
     OPERATOR = "the operator"
-    CALLER = "a bank or the operator"
+    PARTICIPANT = "a bank or the operator"
+    READER = "a bank, the operator or a viewer"
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Whose requests are taken; empty if nobody is asked who he is."""
+        return _ROLES[self]
+
+
+_ROLES = {
+    Access.ANYONE: frozenset[Role](),
+    Access.CANDIDATE: frozenset[Role](),
+    Access.BANK: frozenset({Role.BANK}),
+    Access.OPERATOR: frozenset({Role.OPERATOR}),
+    Access.PARTICIPANT: frozenset({Role.BANK, Role.OPERATOR}),
+    Access.READER: frozenset({Role.BANK, Role.OPERATOR, Role.VIEWER}),
+}
 
 
 @dataclass(frozen=True)
@@ -62,11 +92,21 @@ class Binary:
     etag: str | None = None
 
 
-class RoundNumberConverter(IntegerConverter):
-    """A round number in an address; what is too large for the database is no such address."""
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """A request header of one endpoint, for the document; the view reads it."""
+
+    name: str
+    required: bool
+    pattern: str
+    description: str
+
+
+class NumberConverter(IntegerConverter):
+    """A number in an address; what is too large for the database is no such address."""
 
     def __init__(self, url_map: Map) -> None:
-        super().__init__(url_map, max=MAX_ROUND_NUMBER)
+        super().__init__(url_map, max=MAX_NUMBER)
 
 
 #: What a view returns: a message, bytes, or None for "204, nothing yet".
@@ -96,12 +136,15 @@ class Endpoint:
     name: str
     summary: str
     access: Access
+    kind: str = "read"
+    """How the audit log calls it; ``read`` if it changes nothing, then only refusals are logged."""
     status: int = 200
-    reads: type[Message] | str | None = None
-    """Message class, or media type of a body that is bytes, or None for no body."""
+    reads: type[Message] | tuple[str, ...] | None = None
+    """Message class, or media types of a body that is bytes, or None for no body."""
+    headers: tuple[Header, ...] = ()
     query: type[Query] | None = None
-    answers: type[Message] | str
-    """Message class, or media type."""
+    answers: type[Message] | tuple[str, ...]
+    """Message class, or media types."""
     empty: str = ""
     """When the answer is 204; empty if never."""
     cached: bool = False
@@ -115,8 +158,13 @@ class Services:
     """What views work with."""
 
     config: ServiceConfig
-    store: Store
+    database: Database
+    authenticator: Authenticator
+    members: Members
+    epochs: KeyEpochs
     runs: RunService
+    audit: AuditTrail
+    refusals: Refusals
     openapi: bytes
     """The OpenAPI document, JSON."""
 
@@ -137,8 +185,9 @@ class Endpoints:
     def add(self, **declaration: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Register the decorated view under an ``Endpoint`` with these fields.
 
-        The view gets the address's parameters, and by keyword: ``caller`` (``Principal``) unless
-        anyone may call; ``query`` if declared; ``body`` (message or bytes) if it reads one.
+        The view gets the address's parameters, and by keyword: ``caller`` (``Caller``) unless
+        anyone may call; ``signed`` (``SignedNonce``) for a candidate; ``query`` if declared;
+        ``body`` (message or bytes) if it reads one.
         """
 
         def register(view: Callable[..., Result]) -> Callable[..., Result]:
@@ -157,9 +206,22 @@ class Endpoints:
 
 
 def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Response:
+    g.caller = ANONYMOUS
+    try:
+        return _respond(endpoint, view(**_arguments(endpoint, address)))
+    except (FraudFedError, HTTPException) as error:
+        _record_refusal(endpoint, address, error)
+        raise
+
+
+def _arguments(endpoint: Endpoint, address: dict[str, Any]) -> dict[str, Any]:
+    """Check who calls and what was sent; return what the view is called with."""
     arguments = dict(address)
-    if endpoint.access is not Access.ANYONE:
-        arguments["caller"] = _caller(endpoint.access)
+    head = _head()
+    if endpoint.access.roles:
+        # Before the body is read: who is nobody cannot make us take in megabytes.
+        g.caller = services().authenticator.authenticate(head)
+        _require_role(endpoint.access, g.caller)
     query = request.args.to_dict(flat=False)
     if endpoint.query is not None:
         arguments["query"] = parse(endpoint.query, _single(query), source="query string")
@@ -167,22 +229,76 @@ def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, 
         raise ProtocolError(
             f"query string holds {sorted(query)[0]!r}, but this address takes none; leave it out"
         )
-    body = _body(endpoint)
-    if endpoint.reads is not None:
-        arguments["body"] = body
-    return _respond(endpoint, view(**arguments))
+    data = _data(endpoint)
+    digest = hashlib.sha256(data)
+    if data:
+        g.caller = replace(g.caller, body_sha256=digest.hexdigest())
+    if g.caller.bank is not None:
+        require_digest(head, digest.digest())
+    if isinstance(endpoint.reads, type):
+        arguments["body"] = parse(endpoint.reads, data, source="request body")
+    elif endpoint.reads is not None:
+        arguments["body"] = data
+    if endpoint.access is Access.CANDIDATE:
+        registration: BankRegistration = arguments["body"]
+        arguments["signed"] = services().authenticator.check_candidate(head, registration)
+        require_digest(head, digest.digest())
+        # Its key is proven; that it is invited is for the view to find out.
+        arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
+    elif endpoint.access.roles:
+        arguments["caller"] = g.caller
+    return arguments
 
 
-def _caller(access: Access) -> Principal:
-    principal = authenticate(request.headers.get("Authorization"), services().store)
-    g.principal = principal.name
-    if access is Access.BANK and principal.bank is None:
-        raise ForbiddenError("the operator's token was sent, but only a bank may do this")
-    if access is Access.OPERATOR and not principal.is_operator:
-        raise ForbiddenError(
-            f"{principal.name}'s token was sent, but only the operator may do this"
+def _head() -> RequestHead:
+    # The target as it was sent: what is signed must not depend on how it is decoded.
+    return RequestHead(
+        method=request.method,
+        target=request.environ.get("RAW_URI") or request.environ["REQUEST_URI"],
+        headers=tuple(request.headers.items()),
+        has_body=bool(request.content_length),
+    )
+
+
+def _require_role(access: Access, caller: Caller) -> None:
+    if caller.role not in access.roles:
+        raise ForbiddenError(f"{caller.actor} sent this request, but only {access.value} may")
+
+
+def _record_refusal(
+    endpoint: Endpoint, address: dict[str, Any], error: FraudFedError | HTTPException
+) -> None:
+    if isinstance(error, RunFailedError) and endpoint.kind == "read":
+        return  # an answer to who asked how the run is
+    if isinstance(error, FraudFedError):
+        status, slug, text = error.http_status, error.slug, str(error)
+    else:
+        status, slug, text = error.code or 400, ProtocolError.slug, str(error.description)
+    caller: Caller = g.caller
+    services().refusals.record(
+        AuditRecord(
+            kind=endpoint.kind,
+            actor=caller.actor,
+            subject=_subject(address),
+            detail=f"{request.method} {request.path}: {status} {slug}: {text}",
+            status=AuditStatus.REFUSED,
+            body_sha256=caller.body_sha256,
         )
-    return principal
+    )
+
+
+def _subject(address: dict[str, Any]) -> str:
+    match address:
+        case {"run_id": run_id, "number": number}:
+            return round_subject(run_id, number)
+        case {"run_id": run_id}:
+            return f"run/{run_id}"
+        case {"epoch": epoch}:
+            return f"epoch/{epoch}"
+        case {"name": name}:
+            return f"bank/{name}"
+        case _:
+            return "service"
 
 
 def _single(query: dict[str, list[str]]) -> dict[str, str]:
@@ -192,24 +308,24 @@ def _single(query: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in query.items()}
 
 
-def _body(endpoint: Endpoint) -> Message | bytes | None:
+def _data(endpoint: Endpoint) -> bytes:
     config = services().config
     if endpoint.reads is None:
         if _read(config.max_json_bytes):
             raise ProtocolError(f"{request.method} {request.path} takes no body, but one was sent")
-        return None
-    if isinstance(endpoint.reads, str):
+        return b""
+    if isinstance(endpoint.reads, tuple):
         _require_media_type(endpoint.reads)
         return _read(config.max_body_bytes)
-    _require_media_type(JSON)
-    return parse(endpoint.reads, _read(config.max_json_bytes), source="request body")
+    _require_media_type((JSON,))
+    return _read(config.max_json_bytes)
 
 
-def _require_media_type(expected: str) -> None:
+def _require_media_type(expected: tuple[str, ...]) -> None:
     # A body without a type is taken at its word; one of another type is a mistake.
-    if request.mimetype not in ("", expected):
+    if request.mimetype not in ("", *expected):
         raise UnsupportedMediaType(
-            f"body has media type {request.mimetype!r}, expected {expected!r}"
+            f"body has media type {request.mimetype!r}, expected {' or '.join(expected)}"
         )
 
 

@@ -18,7 +18,7 @@ endpoints = Endpoints("health")
 )
 def health() -> Health:
     """Read the store and answer."""
-    services().store.check()
+    services().database.check()
     return Health(status="ok", version=__version__)
 
 
@@ -27,7 +27,7 @@ def health() -> Health:
     rule="/openapi.json",
     summary="This document.",
     access=Access.ANYONE,
-    answers=JSON,
+    answers=(JSON,),
 )
 def openapi() -> Binary:
     """Return the OpenAPI document."""

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, WaitQuery, services
-from aggregator.auth import Principal
+from aggregator.caller import Caller
 from fraudfed.errors import CiphertextError, ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import RoundReceipt
 
@@ -23,29 +23,30 @@ class ProductQuery(WaitQuery):
 
 @endpoints.add(
     method="POST",
-    rule="/runs/<run_id>/rounds/<round:number>/contributions",
+    rule="/runs/<run_id>/rounds/<number:number>/contributions",
     summary="Contribute ciphertexts to the open round; the same bytes again change nothing.",
     access=Access.BANK,
-    reads=BINARY,
+    kind="contribution",
+    reads=(BINARY,),
     answers=RoundReceipt,
     errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
 )
-def contribute(caller: Principal, run_id: str, number: int, body: bytes) -> RoundReceipt:
+def contribute(caller: Caller, run_id: str, number: int, body: bytes) -> RoundReceipt:
     """Durable when it is acknowledged."""
-    return services().runs.contribute(run_id, number, caller.name, body)
+    return services().runs.contribute(run_id, number, caller, body)
 
 
 @endpoints.add(
     method="GET",
-    rule="/runs/<run_id>/rounds/<round:number>/product",
+    rule="/runs/<run_id>/rounds/<number:number>/product",
     summary="One shard of the product of all contributions, as a frame.",
     access=Access.BANK,
     query=ProductQuery,
-    answers=BINARY,
+    answers=(BINARY,),
     empty="Not every bank has contributed yet.",
     errors=(NotFoundError, RunFailedError),
 )
-def product(caller: Principal, run_id: str, number: int, query: ProductQuery) -> Binary | None:
+def product(caller: Caller, run_id: str, number: int, query: ProductQuery) -> Binary | None:
     """Wait for the last contribution."""
     frame = services().runs.product(
         run_id, number, caller.name, shard=query.shard, seconds=query.wait
@@ -55,29 +56,30 @@ def product(caller: Principal, run_id: str, number: int, query: ProductQuery) ->
 
 @endpoints.add(
     method="POST",
-    rule="/runs/<run_id>/rounds/<round:number>/openings",
+    rule="/runs/<run_id>/rounds/<number:number>/openings",
     summary="Send the sealed opening of one's own shard; the same bytes again change nothing.",
     access=Access.BANK,
-    reads=BINARY,
+    kind="opening",
+    reads=(BINARY,),
     answers=RoundReceipt,
     errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
 )
-def send_opening(caller: Principal, run_id: str, number: int, body: bytes) -> RoundReceipt:
+def send_opening(caller: Caller, run_id: str, number: int, body: bytes) -> RoundReceipt:
     """Durable when it is acknowledged."""
-    return services().runs.open(run_id, number, caller.name, body)
+    return services().runs.open(run_id, number, caller, body)
 
 
 @endpoints.add(
     method="GET",
-    rule="/runs/<run_id>/rounds/<round:number>/openings",
+    rule="/runs/<run_id>/rounds/<number:number>/openings",
     summary="All openings in shard order: frames, each preceded by its length in 8 bytes.",
     access=Access.BANK,
     query=WaitQuery,
-    answers=BINARY,
+    answers=(BINARY,),
     empty="Not every bank has sent its opening yet.",
     errors=(NotFoundError, RunFailedError),
 )
-def openings(caller: Principal, run_id: str, number: int, query: WaitQuery) -> Binary | None:
+def openings(caller: Caller, run_id: str, number: int, query: WaitQuery) -> Binary | None:
     """Wait for the last opening."""
     joined = services().runs.openings(run_id, number, caller.name, seconds=query.wait)
     return None if joined is None else Binary(joined)

@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from aggregator.api.endpoint import MAX_ROUND_NUMBER, Access, Endpoints, Query, WaitQuery, services
-from aggregator.auth import Principal
-from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError, RunFailedError
+from aggregator.api.endpoint import MAX_NUMBER, Access, Endpoints, Query, WaitQuery, services
+from aggregator.caller import Caller
+from fraudfed.errors import ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import (
     Abort,
     RoundList,
@@ -31,33 +31,34 @@ class StatusQuery(WaitQuery):
 class RoundsQuery(Query):
     """Query of the rounds on record."""
 
-    start: int = Field(default=0, ge=0, le=MAX_ROUND_NUMBER, description="First round.")
+    start: int = Field(default=0, ge=0, le=MAX_NUMBER, description="First round.")
     limit: int = Field(default=1000, ge=1, le=1000, description="Most rounds in one answer.")
 
 
 @endpoints.add(
     method="POST",
     rule="/runs",
-    summary="Open a run.",
+    summary="Open a run for the banks of an active key epoch.",
     access=Access.OPERATOR,
+    kind="run-created",
     status=201,
     reads=RunSpec,
     answers=RunCreated,
-    errors=(KeyMaterialError,),
+    errors=(NotFoundError, ConflictError),
 )
-def create_run(caller: Principal, body: RunSpec) -> RunCreated:  # noqa: ARG001
-    """Check the public key and store the run."""
-    return services().runs.create_run(body)
+def create_run(caller: Caller, body: RunSpec) -> RunCreated:
+    """Bind the run to an active key epoch and store it."""
+    return services().runs.create_run(body, caller)
 
 
 @endpoints.add(
     method="GET",
     rule="/runs",
-    summary="List runs, newest first: the operator sees all, a bank open ones and its own.",
-    access=Access.CALLER,
+    summary="List runs, newest first: the operator sees all, a bank those of its cohorts.",
+    access=Access.READER,
     answers=RunList,
 )
-def list_runs(caller: Principal) -> RunList:
+def list_runs(caller: Caller) -> RunList:
     """List what the caller may see."""
     return services().runs.list_runs(caller)
 
@@ -66,12 +67,12 @@ def list_runs(caller: Principal) -> RunList:
     method="GET",
     rule="/runs/<run_id>",
     summary="Status of a run; with 'wait' and 'state', answers when the run leaves that state.",
-    access=Access.CALLER,
+    access=Access.READER,
     query=StatusQuery,
     answers=RunStatus,
     errors=(NotFoundError, RunFailedError),
 )
-def show_run(caller: Principal, run_id: str, query: StatusQuery) -> RunStatus:
+def show_run(caller: Caller, run_id: str, query: StatusQuery) -> RunStatus:
     """Tell a bank of a failure as an error; the operator sees it in the status."""
     return services().runs.status(run_id, caller, while_state=query.state, seconds=query.wait)
 
@@ -79,26 +80,28 @@ def show_run(caller: Principal, run_id: str, query: StatusQuery) -> RunStatus:
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/members",
-    summary="Join an open run; the run starts when the cohort is complete.",
+    summary="Join a run; it starts when all of its cohort have joined.",
     access=Access.BANK,
+    kind="join",
     answers=RunStatus,
-    errors=(NotFoundError, ConflictError, RunFailedError),
+    errors=(NotFoundError, RunFailedError),
 )
-def join_run(caller: Principal, run_id: str) -> RunStatus:
+def join_run(caller: Caller, run_id: str) -> RunStatus:
     """Join; a member that joins again changes nothing."""
-    return services().runs.join(run_id, caller.name)
+    return services().runs.join(run_id, caller)
 
 
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/abort",
     summary="End a run for all without a model, giving the reason.",
-    access=Access.CALLER,
+    access=Access.PARTICIPANT,
+    kind="abort",
     reads=Abort,
     answers=RunStatus,
     errors=(NotFoundError, ConflictError, RunFailedError),
 )
-def abort_run(caller: Principal, run_id: str, body: Abort) -> RunStatus:
+def abort_run(caller: Caller, run_id: str, body: Abort) -> RunStatus:
     """Fail the run as '<bank>: <reason>'."""
     return services().runs.abort(run_id, caller, body.reason)
 
@@ -107,11 +110,11 @@ def abort_run(caller: Principal, run_id: str, body: Abort) -> RunStatus:
     method="GET",
     rule="/runs/<run_id>/rounds",
     summary="What is on record of a run's rounds.",
-    access=Access.CALLER,
+    access=Access.READER,
     query=RoundsQuery,
     answers=RoundList,
     errors=(NotFoundError, RunFailedError),
 )
-def list_rounds(caller: Principal, run_id: str, query: RoundsQuery) -> RoundList:
+def list_rounds(caller: Caller, run_id: str, query: RoundsQuery) -> RoundList:
     """List labels, sizes and times."""
     return services().runs.rounds(run_id, caller, start=query.start, limit=query.limit)

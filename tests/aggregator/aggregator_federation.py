@@ -1,10 +1,12 @@
 """Banks that make real ciphertexts with a small insecure key, and ways to call the service."""
 
+import base64
 import hashlib
 import json as json_module
 import re
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +14,28 @@ from flask import Flask
 from gmpy2 import mpz
 from phe import paillier
 
+from fraudfed.consortium.documents import (
+    acknowledgement_bytes,
+    key_epoch_bytes,
+    key_epoch_digest,
+    model_bytes,
+)
+from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.signatures import sign_request
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameHeader, FrameKind
+from fraudfed.wire.messages import (
+    MODEL_PLAIN_HEADER,
+    MODEL_SIGNATURE_HEADER,
+    FrameHeader,
+    FrameKind,
+    KeyAcknowledgement,
+    KeyEpoch,
+    MemberKeys,
+    PublicKeyMessage,
+    SealedKey,
+)
 
 CONTEXT = hashlib.sha256(b"context").hexdigest()
 MODEL = b'{"learner": {}}'
@@ -64,32 +84,118 @@ class TestKey:
         return [int(self.phe_private.raw_decrypt(int(c))) for c in vector.integers()]
 
 
-def make_spec(key: TestKey, *, cohort_size: int = 3) -> dict[str, Any]:
+def make_spec(key_epoch: int = 1) -> dict[str, Any]:
     return {
         "name": "test run",
-        "cohort_size": cohort_size,
+        "key_epoch": key_epoch,
         "parameters": {"eta": 0.3},
         "contract": {"kind": "table", "features": [{"name": "f0"}]},
-        "public_key": key.public.to_hex(),
     }
+
+
+def make_epoch(
+    key: TestKey, number: int, steward: "FakeBank", roster: Sequence[MemberKeys]
+) -> KeyEpoch:
+    """Return a signed key epoch; its boxes hold noise, which the aggregator cannot tell."""
+    draft = KeyEpoch(
+        epoch=number,
+        steward=steward.name,
+        roster=tuple(sorted(roster, key=lambda member: member.name)),
+        public_key=PublicKeyMessage.model_validate(key.public.to_hex()),
+        sealed=tuple(
+            SealedKey(name=name, box=base64.b64encode(secrets.token_bytes(60)).decode())
+            for name in sorted(member.name for member in roster)
+        ),
+        signature="0" * 128,
+    )
+    signature = steward.identity.sign(key_epoch_bytes(draft)).hex()
+    return draft.model_copy(update={"signature": signature})
+
+
+def make_acknowledgement(bank: "FakeBank", epoch: KeyEpoch) -> KeyAcknowledgement:
+    digest = key_epoch_digest(epoch)
+    data = acknowledgement_bytes(epoch=epoch.epoch, bank=bank.name, digest=digest)
+    signature = bank.identity.sign(data).hex()
+    return KeyAcknowledgement(epoch=epoch.epoch, bank=bank.name, digest=digest, signature=signature)
 
 
 @dataclass
 class FakeBank:
-    """A bank that does its part of the protocol over any transport."""
+    """A bank that does its part of the protocol over any transport, with real signatures."""
 
     name: str
-    token: str
+    identity: Identity
     call: Call
     key: TestKey
     run_id: str = ""
     sent: dict[int, bytes] = field(default_factory=dict)
 
-    def request(self, method: str, path: str, **options: Any) -> Answer:
-        return self.call(method, path, token=self.token, **options)
+    @property
+    def keys(self) -> MemberKeys:
+        return self.identity.member(self.name)
+
+    def signed_headers(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        keyid: str | None = None,
+        created: int | None = None,
+        nonce: str | None = None,
+    ) -> dict[str, str]:
+        """Return all headers of a signed request."""
+        given = dict(headers or {})
+        if body:
+            given.setdefault("Content-Type", "application/octet-stream")
+        signature = sign_request(
+            self.identity,
+            keyid=keyid or self.name,
+            method=method,
+            url=path,
+            headers=given,
+            body=body,
+            created=int(time.time()) if created is None else created,
+            nonce=nonce,
+        )
+        return given | signature
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Answer:
+        given = dict(headers or {})
+        if json is not None:
+            body = json_module.dumps(json).encode()
+            given.setdefault("Content-Type", "application/json")
+        signed = self.signed_headers(method, path, body=body, headers=given, **options)
+        return self.call(method, path, body=body, headers=signed)
 
     def run_request(self, method: str, path: str, **options: Any) -> Answer:
         return self.request(method, f"/v1/runs/{self.run_id}{path}", **options)
+
+    def register(self, code: str, **changes: Any) -> Answer:
+        announced = {
+            "name": self.name,
+            "invite": code,
+            "signing_key": self.keys.signing_key,
+            "agreement_key": self.keys.agreement_key,
+        }
+        return self.request("POST", "/v1/banks", json=announced | changes)
+
+    def announce(self, epoch: KeyEpoch) -> Answer:
+        return self.request("POST", "/v1/epochs", json=epoch.model_dump(mode="json"))
+
+    def acknowledge(self, epoch: KeyEpoch) -> Answer:
+        body = make_acknowledgement(self, epoch).model_dump(mode="json")
+        return self.request("POST", f"/v1/epochs/{epoch.epoch}/acknowledgements", json=body)
 
     def join(self, run_id: str) -> Answer:
         self.run_id = run_id
@@ -153,8 +259,25 @@ class FakeBank:
     def openings(self, number: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")
 
-    def submit_model(self, model: bytes = MODEL) -> Answer:
-        return self.run_request("PUT", f"/models/{hashlib.sha256(model).hexdigest()}", body=model)
+    def submit_model(
+        self,
+        model: bytes = MODEL,
+        *,
+        plain: str | None = None,
+        signature: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        stored = hashlib.sha256(model).hexdigest()
+        signed = model_bytes(run_id=self.run_id, plain_sha256=plain or stored)
+        given = {
+            MODEL_SIGNATURE_HEADER: signature or self.identity.sign(signed).hex(),
+            "Content-Type": "application/json" if plain is None else "application/octet-stream",
+        }
+        if plain is not None:
+            given[MODEL_PLAIN_HEADER] = plain
+        return self.run_request(
+            "PUT", f"/models/{stored}", body=model, headers=given | (headers or {})
+        )
 
 
 @dataclass
@@ -164,33 +287,75 @@ class Federation:
     call: Call
     operator_token: str
     key: TestKey
+    banks: list[FakeBank] = field(default_factory=list)
 
     def operate(self, method: str, path: str, **options: Any) -> Answer:
         return self.call(method, path, token=self.operator_token, **options)
 
-    def open_run(self, *, cohort_size: int = 3) -> str:
-        answer = self.operate("POST", "/v1/runs", json=make_spec(self.key, cohort_size=cohort_size))
+    def invite(self, name: str, **options: Any) -> str:
+        answer = self.operate("POST", "/v1/invites", json={"name": name, **options})
+        assert answer.status == 201, answer.body
+        code: str = answer.json()["code"]
+        return code
+
+    def stranger(self, name: str) -> FakeBank:
+        """Return a bank with keys that is not registered."""
+        return FakeBank(name, Identity.generate(), self.call, self.key)
+
+    def register(self, name: str) -> FakeBank:
+        bank = self.stranger(name)
+        answer = bank.register(self.invite(name))
+        assert answer.status == 201, answer.body
+        self.banks.append(bank)
+        return bank
+
+    def announce_epoch(self, number: int | None = None) -> KeyEpoch:
+        """Let the first bank be the steward of the next key epoch."""
+        if number is None:
+            current = self.operate("GET", "/v1/epochs/current")
+            number = 1 if current.status == 404 else current.json()["key_epoch"]["epoch"] + 1
+        epoch = make_epoch(self.key, number, self.banks[0], [bank.keys for bank in self.banks])
+        answer = self.banks[0].announce(epoch)
+        assert answer.status == 201, answer.body
+        return epoch
+
+    def make_epoch(self) -> KeyEpoch:
+        """Make an active key epoch of all banks."""
+        epoch = self.announce_epoch()
+        for bank in self.banks:
+            assert bank.acknowledge(epoch).status == 200
+        return epoch
+
+    def open_run(self, **changes: Any) -> str:
+        """Open a run for all banks, under a new key epoch."""
+        spec = make_spec(self.make_epoch().epoch) | changes
+        answer = self.operate("POST", "/v1/runs", json=spec)
         assert answer.status == 201, answer.body
         run_id: str = answer.json()["run_id"]
         return run_id
 
-    def register(self, name: str) -> FakeBank:
-        answer = self.call("POST", "/v1/banks", json={"name": name})
-        assert answer.status == 201, answer.body
-        return FakeBank(name, answer.json()["token"], self.call, self.key)
-
-    def start(self, *, cohort_size: int = 3) -> list[FakeBank]:
-        """Open a run and let a cohort join it."""
-        run_id = self.open_run(cohort_size=cohort_size)
-        banks = [self.register(f"bank-{i}-{secrets.token_hex(3)}") for i in range(cohort_size)]
-        for bank in banks:
+    def start(self, *, cohort_size: int = 3, **changes: Any) -> list[FakeBank]:
+        """Register banks, open a run for them, and let them join it."""
+        for index in range(cohort_size):
+            self.register(f"bank-{index:02d}")
+        run_id = self.open_run(**changes)
+        for bank in self.banks:
             assert bank.join(run_id).status == 200
-        return banks
+        return list(self.banks)
 
     def status(self, run_id: str) -> Any:
         answer = self.operate("GET", f"/v1/runs/{run_id}")
         assert answer.status == 200
         return answer.json()
+
+    def audit(self, query: str = "") -> list[dict[str, Any]]:
+        answer = self.operate("GET", f"/v1/audit{query}")
+        assert answer.status == 200
+        entries: list[dict[str, Any]] = answer.json()["entries"]
+        return entries
+
+    def refusals(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.audit() if entry["status"] == "refused"]
 
 
 def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> list[int]:

@@ -1,7 +1,9 @@
 """The installed command ``aggregator`` as real processes, called over real HTTP."""
 
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +25,15 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 class ServerProcess:
     """``aggregator serve`` in a process group of its own; also a ``Call``."""
 
-    def __init__(self, state: Path, *, port: int = 0, group_options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        port: int = 0,
+        group_options: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self._log = state / "serve.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -36,6 +46,7 @@ class ServerProcess:
                     "--port",
                     str(port),
                     "--insecure-allow-small-keys",
+                    *options,
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -44,9 +55,9 @@ class ServerProcess:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith("aggregator listening on http://127.0.0.1:"), self.log()
+        assert re.match("aggregator listening on https?://127.0.0.1:", line), self.log()
         self.url = line.rsplit(" ", 1)[1].strip()
-        self._http = httpx.Client(base_url=self.url, timeout=60)
+        self._http = httpx.Client(base_url=self.url, timeout=60, verify=verify)
 
     @property
     def port(self) -> int:

@@ -24,8 +24,8 @@ def key() -> TestKey:
 
 
 @pytest.fixture
-def spec(key: TestKey) -> dict[str, Any]:
-    return make_spec(key)
+def spec() -> dict[str, Any]:
+    return make_spec()
 
 
 @pytest.fixture

@@ -6,18 +6,20 @@ import stat
 from pathlib import Path
 
 import pytest
-from aggregator_federation import TestKey, make_spec
+from aggregator_federation import Federation, TestKey, make_spec
 from aggregator_process import ServerProcess, run_command
+from sqlalchemy.orm import Session
 
 from aggregator import run_machine
 from aggregator.cli import cli
 from aggregator.config import ServiceConfig, load_config
 from aggregator.effects import Payload
+from aggregator.run_store import StaleError
 from aggregator.state_directory import StateDirectory
-from aggregator.store import StaleError, Store
+from aggregator.store import Store
 from fraudfed import __version__
+from fraudfed.consortium.fingerprint import fingerprint
 from fraudfed.errors import ConfigurationError, StateError
-from fraudfed.wire.messages import RunSpec
 
 
 def assert_fails(result: object, code: int, *words: str) -> None:
@@ -64,33 +66,32 @@ def test_unusable_state_directories(tmp_path: Path) -> None:
         StateDirectory(tmp_path).open_store()
 
 
-def test_a_newer_schema_is_refused_by_name(state: StateDirectory) -> None:
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_another_schema_is_refused_by_name(state: StateDirectory, version: str) -> None:
     connection = sqlite3.connect(state.database)
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
     connection.commit()
     connection.close()
-    assert_fails(run_command("serve", "--state", str(state.path)), 5, "schema version 2", "needs 1")
+    result = run_command("serve", "--state", str(state.path))
+    assert_fails(result, 5, f"schema version {version}", "needs 2")
 
 
-def test_the_database_is_durable_and_guarded(store: Store, key: TestKey) -> None:
-    with store._read() as session:
-        connection = session.connection()
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+def test_the_database_is_durable_and_guarded(store: Store, federation: Federation) -> None:
+    for synchronous, transaction in ((2, store.database.read), (1, store.database.write_behind)):
+        with transaction() as opened:
+            connection = opened.connection() if isinstance(opened, Session) else opened
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     # A write that was planned on an older version of the run is refused.
-    store.register_bank("bank-a", "0" * 64)
-    store.register_bank("bank-b", "1" * 64)
-    run_id = store.create_run(RunSpec.model_validate(make_spec(key)))
-    before = store.snapshot(run_id)
-    steps = [
-        run_machine.advance(before.run, None, run_machine.Join(bank))
-        for bank in ("bank-a", "bank-b")
-    ]
-    store.commit(before, steps[0], Payload())
+    names = [federation.register(name).name for name in ("bank-a", "bank-b")]
+    run_id = federation.open_run()
+    before = store.runs.snapshot(run_id)
+    steps = [run_machine.advance(before.run, None, run_machine.Join(bank)) for bank in names]
+    store.runs.commit(before, steps[0], Payload(), [])
     with pytest.raises(StaleError):
-        store.commit(before, steps[1], Payload())
-    assert store.status(run_id).members == ("bank-a",)
+        store.runs.commit(before, steps[1], Payload(), [])
+    assert store.runs.status(run_id).members == ("bank-a",)
 
 
 def test_a_second_service_on_one_directory_is_refused(
@@ -111,15 +112,26 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
     state: StateDirectory, key: TestKey, tmp_path: Path
 ) -> None:
     spec = tmp_path / "run.json"
-    spec.write_text(json.dumps(make_spec(key)))
+    spec.write_text(json.dumps(make_spec()))
     with ServerProcess(state.path) as server:
         login = ["--url", server.url, "--token-file", str(state.operator_token)]
-        created = run_command("runs", "create", *login, "--spec", str(spec))
+        create = ["runs", "create", *login, "--spec", str(spec)]
+        assert_fails(run_command(*create), 8, "no key epoch 1")
+        assert_fails(run_command("epochs", "show", *login), 8, "no key epoch yet")
+        federation = server.federation(state.path, key)
+        federation.register("bank-a")
+        federation.register("bank-b")
+        federation.make_epoch()
+        shown = run_command("epochs", "show", *login).stdout
+        assert "state:          active" in shown
+        assert "acknowledged:   bank-a, bank-b" in shown
+        assert run_command("epochs", "show", *login, "1").stdout == shown
+        created = run_command(*create)
         assert created.returncode == 0, created.stderr
         run_id = created.stdout.strip()
         listed = run_command("runs", "list", *login).stdout
         assert listed.startswith(run_id)
-        assert "0/3 banks" in listed
+        assert "0/2 banks" in listed
         ended = run_command("runs", "abort", *login, run_id, "--reason", "wrong spec")
         assert "failure:        operator: wrong spec" in ended.stdout
         shown = json.loads(run_command("runs", "show", *login, run_id, "--json").stdout)
@@ -127,11 +139,49 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         assert_fails(run_command("runs", "show", *login, "x"), 8, "no run 'x'")
         assert_fails(run_command("runs", "show", *login, "../x"), 2, "run id")
         spec.write_text('{"name": "x"}')
-        assert_fails(run_command("runs", "create", *login, "--spec", str(spec)), 8, "cohort_size")
+        assert_fails(run_command(*create), 8, "key_epoch")
         (tmp_path / "token").write_text("unknown\n")
         wrong = ["--url", server.url, "--token-file", str(tmp_path / "token")]
         assert_fails(run_command("runs", "list", *wrong), 7, "unknown to this aggregator")
     assert_fails(run_command("runs", "list", *login), 6, "not reachable")
+
+
+def test_the_operator_invites_lists_and_removes_banks(state: StateDirectory, key: TestKey) -> None:
+    with ServerProcess(state.path) as server:
+        login = ["--url", server.url, "--token-file", str(state.operator_token)]
+        invited = run_command("invites", "create", *login, "--name", "bank-a")
+        assert invited.returncode == 0
+        assert "for bank bank-a, until 20" in invited.stderr
+        bank = server.federation(state.path, key).stranger("bank-a")
+        assert bank.register(invited.stdout.strip()).status == 201
+        as_json = run_command("invites", "create", *login, "--name", "bank-b", "--json").stdout
+        assert json.loads(as_json)["name"] == "bank-b"
+        shown = fingerprint(bank.name, bank.keys.signing_key, bank.keys.agreement_key)
+        assert run_command("banks", "list", *login).stdout == f"bank-a  {shown}\n"
+        assert run_command("banks", "remove", *login, "bank-a").stdout == ""
+        assert_fails(run_command("banks", "remove", *login, "bank-c"), 8, "no bank 'bank-c'")
+        assert_fails(run_command("invites", "create", *login, "--name", "Bank"), 8, "InviteRequest")
+
+
+def test_tokens_have_roles_and_end(state: StateDirectory, tmp_path: Path) -> None:
+    where = ["--state", str(state.path)]
+    with ServerProcess(state.path) as server:
+        made = run_command("tokens", "create", *where, "--role", "viewer", "--name", "eve")
+        (tmp_path / "eve").write_text(made.stdout)
+        login = ["--url", server.url, "--token-file", str(tmp_path / "eve")]
+        assert run_command("runs", "list", *login).returncode == 0
+        refused = run_command("invites", "create", *login, "--name", "bank-a")
+        assert_fails(refused, 7, "viewer:eve", "only the operator")
+        assert "eve  viewer  made 20" in run_command("tokens", "list", *where).stdout
+        assert run_command("tokens", "revoke", *where, "eve").returncode == 0
+        assert_fails(run_command("runs", "list", *login), 7, "revoked")
+        assert "revoked 20" in run_command("tokens", "list", *where).stdout
+    again = run_command("tokens", "create", *where, "--role", "viewer", "--name", "eve")
+    assert_fails(again, 8, "used before")
+    assert_fails(run_command("tokens", "revoke", *where, "eve"), 8, "revoked already")
+    assert_fails(run_command("tokens", "revoke", *where, "x"), 8, "no token 'x'")
+    wrong = run_command("tokens", "create", *where, "--role", "viewer", "--name", "E v e")
+    assert_fails(wrong, 2, "token name")
 
 
 def test_usage_errors_are_one_line(tmp_path: Path) -> None:

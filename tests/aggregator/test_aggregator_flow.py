@@ -1,5 +1,6 @@
 """A run over the API: sums, replays, waiting, failure, counters, models."""
 
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, Federation, sum
 
 from aggregator.store import Store
 from aggregator.waiters import Waiters
+from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.wire import frames
 
 
@@ -87,8 +89,8 @@ def test_payloads_are_deleted_when_every_bank_has_gone_on(
     assert banks[2].contribute(1, [1]).status == 200
     assert banks[2].openings(0).problem() == (404, "not-found")
     assert banks[2].product(0, 0).problem() == (404, "not-found")
-    assert store.product(run_id, 0) is None
-    assert store.opening_frames(run_id, 0) is None
+    assert store.runs.product(run_id, 0) is None
+    assert store.runs.opening_frames(run_id, 0) is None
     # The digests stay.
     assert banks[0].post_contribution(0, banks[0].sent[0]).status == 200
 
@@ -127,8 +129,8 @@ def test_waiting_ends_when_the_round_completes(federation: Federation) -> None:
 
 
 def test_waiting_for_the_start_ends_when_the_cohort_is_complete(federation: Federation) -> None:
-    run_id = federation.open_run(cohort_size=1)
     bank = federation.register("bank-a")
+    run_id = federation.open_run()
     path = f"/v1/runs/{run_id}?wait=30&state=open"
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(bank.request, "GET", path)
@@ -197,6 +199,7 @@ def test_different_models_fail_the_run(federation: Federation) -> None:
 
 
 def test_operator_ends_a_run_and_sees_why_it_failed(federation: Federation) -> None:
+    federation.register("bank-a")
     run_id = federation.open_run()
     path = f"/v1/runs/{run_id}/abort"
     answer = federation.operate("POST", path, json={"reason": "wrong parameters"})
@@ -204,18 +207,65 @@ def test_operator_ends_a_run_and_sees_why_it_failed(federation: Federation) -> N
     assert federation.operate("POST", path, json={"reason": "again"}).json() == answer.json()
 
 
-def test_lists_show_a_bank_open_runs_and_its_own(federation: Federation) -> None:
+def test_lists_show_a_bank_the_runs_of_its_cohorts(federation: Federation) -> None:
     members = federation.start()
-    outsider = federation.register("outsider")
+    newcomer = federation.register("newcomer")
     open_run = federation.open_run()
 
     def listed(bank: FakeBank) -> list[str]:
         return [run["run_id"] for run in bank.request("GET", "/v1/runs").json()["runs"]]
 
     assert listed(members[0]) == [open_run, members[0].run_id]
-    assert listed(outsider) == [open_run]
+    assert listed(newcomer) == [open_run]
     everything = federation.operate("GET", "/v1/runs").json()["runs"]
     assert [run["run_id"] for run in everything] == [open_run, members[0].run_id]
+
+
+def test_a_run_is_bound_to_the_roster_and_key_of_its_epoch(federation: Federation) -> None:
+    banks = federation.start()
+    status = federation.status(banks[0].run_id)
+    assert status["spec"]["key_epoch"] == 1
+    assert status["cohort"] == [bank.name for bank in banks]
+    assert status["public_key"]["fingerprint"] == federation.key.public.fingerprint
+    # Who comes later is in later runs; this one goes on with its key.
+    federation.register("newcomer")
+    federation.make_epoch()
+    assert sum_round(banks, 0, [[1], [2], [3]]) == [6]
+    assert federation.status(banks[0].run_id)["cohort"] == status["cohort"]
+
+
+def test_the_signatures_of_all_banks_are_kept_with_the_model(federation: Federation) -> None:
+    banks = federation.start()
+    run_id = banks[0].run_id
+    path = f"/v1/runs/{run_id}/model/signatures"
+    assert federation.operate("GET", path).problem() == (404, "not-found")
+    for bank in banks:
+        bank.submit_model()
+    found = banks[1].request("GET", path).json()
+    assert (found["sha256"], found["plain_sha256"]) == (MODEL_SHA256, MODEL_SHA256)
+    assert [one["bank"] for one in found["signatures"]] == [bank.name for bank in banks]
+    for bank, one in zip(banks, found["signatures"], strict=True):
+        verify_model_signature(
+            bank.keys.signing_key,
+            one["signature"],
+            bank=bank.name,
+            run_id=run_id,
+            plain_sha256=MODEL_SHA256,
+        )
+
+
+def test_a_model_for_members_is_kept_sealed(federation: Federation) -> None:
+    banks = federation.start(model_visibility="members")
+    sealed = b"sealed to the members"
+    assert banks[0].submit_model().problem() == (400, "protocol")
+    for bank in banks:
+        assert bank.submit_model(sealed, plain=MODEL_SHA256).status == 200
+    answer = federation.operate("GET", f"/v1/runs/{banks[0].run_id}/model")
+    assert answer.body == sealed
+    assert answer.headers["content-type"] == "application/octet-stream"
+    found = federation.operate("GET", f"/v1/runs/{banks[0].run_id}/model/signatures").json()
+    assert found["plain_sha256"] == MODEL_SHA256
+    assert found["sha256"] == hashlib.sha256(sealed).hexdigest()
 
 
 def test_stopping_ends_every_wait_at_once(federation: Federation, waiters: Waiters) -> None:

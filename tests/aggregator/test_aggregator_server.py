@@ -141,7 +141,7 @@ def raw_request(port: int, data: bytes) -> tuple[int, str]:
     return int(head.split()[1]), json.loads(body)["type"].rsplit(":", 1)[1]
 
 
-def test_broken_requests_get_problem_documents(state: StateDirectory) -> None:
+def test_broken_requests_get_problem_documents(state: StateDirectory, key: TestKey) -> None:
     post = b"POST /v1/banks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with ServerProcess(state.path) as server:
         port = server.port
@@ -155,7 +155,7 @@ def test_broken_requests_get_problem_documents(state: StateDirectory) -> None:
         assert raw_request(port, chunked) == (400, "protocol")
         assert raw_request(port, b"nonsense\r\n\r\n") == (400, "protocol")
         assert server("GET", "/v1/health").status == 200
-        assert server("POST", "/v1/banks", json={"name": "bank-a"}).status == 201
+        server.federation(state.path, key).register("bank-a")
 
 
 def test_nothing_secret_is_in_reach_of_the_service() -> None:
@@ -174,6 +174,10 @@ def test_nothing_secret_is_in_reach_of_the_service() -> None:
         "fraudfed.features",
         "fraudfed.evaluation",
         "fraudfed.secure_sum",
-        "fraudfed.consortium",
     )
     assert not [name for name in loaded if name.startswith(forbidden)]
+    assert {name for name in loaded if name.startswith("fraudfed.consortium.")} == {
+        "fraudfed.consortium.documents",
+        "fraudfed.consortium.fingerprint",
+        "fraudfed.consortium.signatures",
+    }
