@@ -1,15 +1,15 @@
-"""The lowest 128 bits of every plaintext: authentication tag and count of contributions.
+"""The lowest 120 bits of every plaintext: authentication tag and count of contributions.
 
 ::
 
-    bit 0           89               101                 128
+    bit 0           89               99                  120
     | tag           | carries of tags | count             | slots ...
 
 Law: headers of up to ``MAXIMUM_BANKS`` plaintexts add field by field, and nothing carries into
-the slots. Proof: one bank's tag is below ``2^89``, so ``2^12`` of them stay below ``2^101``; its
-count is 1, so the sum of counts is at most ``2^12 < 2^27``. Hence the sum of headers is below
-``2^101 + 2^12 * 2^101 < 2^128``. Slots lie above and may be negative as a whole: ``plaintext mod
-2^128`` is the header all the same, because every slot is a multiple of ``2^128``.
+the slots. Proof: one bank's tag is below ``2^89``, so ``2^10`` of them stay below ``2^99``; its
+count is 1, so the sum of counts is at most ``2^10 < 2^20``. Hence the sum of headers is below
+``2^99 + 2^10 * 2^99 < 2^120``. Slots lie above and may be negative as a whole: ``plaintext mod
+2^120`` is the header all the same, because every slot is a multiple of ``2^120``.
 
 The header lies below the slots so that a sum whose digits overflow still shows its count.
 """
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 from fraudfed.secure_sum.tags import TAG_BITS
 
-__all__ = ["HEADER_BITS", "MAXIMUM_BANKS", "Header"]
+__all__ = ["HEADER_BITS", "MAXIMUM_BANKS", "Header", "join_header"]
 
-_BANK_BITS = 12
+_BANK_BITS = 10
 #: Banks in one sum, at most: as many tags add up without reaching the count.
 MAXIMUM_BANKS = 1 << _BANK_BITS
 _TAG_FIELD_BITS = TAG_BITS + _BANK_BITS
 #: Much wider than any count, so that noise is not taken for a count: see ``is_plausible``.
-_COUNT_FIELD_BITS = 27
+_COUNT_FIELD_BITS = 21
 #: Bits at the bottom of every plaintext that belong to no slot.
 HEADER_BITS = _TAG_FIELD_BITS + _COUNT_FIELD_BITS
 
@@ -35,9 +35,14 @@ _HEADER_MASK = (1 << HEADER_BITS) - 1
 _LARGEST_FACTOR = 16
 
 
+def join_header(tag: int, *, count: int) -> int:
+    """Return the lowest bits of a plaintext with this tag and count."""
+    return tag | count << _TAG_FIELD_BITS
+
+
 @dataclass(frozen=True)
 class Header:
-    """Tag and count of one plaintext.
+    """Tag and count as read from one plaintext.
 
     Attributes
     ----------
@@ -49,10 +54,6 @@ class Header:
 
     tag: int
     count: int
-
-    def to_int(self) -> int:
-        """Return the header as the plaintext's lowest bits."""
-        return self.tag | self.count << _TAG_FIELD_BITS
 
     @classmethod
     def of(cls, plaintext: int) -> "Header":
@@ -66,7 +67,7 @@ class Header:
     def is_plausible(self, n_banks: int) -> bool:
         """Tell whether the count can come from a sum whose masks cancel.
 
-        A uniform plaintext passes with probability ``(2 * 16 * n_banks + 1) / 2^27``: 2^-20 for 3
-        banks. It only decides which error is raised.
+        A uniform plaintext passes with probability ``(2 * 16 * n_banks + 1) / 2^21``: 2^-14 for 3
+        banks, and only if all others do. It only decides which error is raised.
         """
         return abs(self.count) <= _LARGEST_FACTOR * n_banks

@@ -8,6 +8,7 @@ uniform modulo N to anybody who lacks at least one of its pairwise secrets.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from gmpy2 import mpz
 
 from fraudfed.errors import CohortError, KeyMaterialError
@@ -19,6 +20,8 @@ __all__ = ["PAIRWISE_SECRET_BYTES", "PairwiseMasks"]
 PAIRWISE_SECRET_BYTES = 32
 #: A number of this many bits more than N, reduced modulo N, is uniform up to 2^-128.
 _EXTRA_BITS = 128
+_WORD_BITS = 32
+_WORD_MASK = (1 << _WORD_BITS) - 1
 
 
 class PairwiseMasks:
@@ -77,24 +80,38 @@ class PairwiseMasks:
 
         Always the same for the same context: they may hide one contribution only.
         """
-        width = (modulus.bit_length() + _EXTRA_BITS + 7) // 8
-        totals = [0] * count
+        n_words = -(-(modulus.bit_length() + _EXTRA_BITS) // _WORD_BITS)
+        n_bytes = count * n_words * (_WORD_BITS // 8)
         mine = self._roster.index(self._bank)
+        # Numbers add up word by word, without carries; the bias keeps the words positive.
+        bias = len(self._roster) << _WORD_BITS
+        sums = np.full(count * n_words, bias, dtype=np.int64)
         for position, peer in enumerate(self._roster):
             if peer == self._bank:
                 continue
-            stream = self._stream(peer, context_digest, count * width, first=mine < position)
-            numbers = [
-                int.from_bytes(stream[start : start + width], "little")
-                for start in range(0, count * width, width)
-            ]
+            stream = self._stream(peer, context_digest, n_bytes, first=mine < position)
+            words = np.frombuffer(stream, dtype="<u4")
             if mine < position:
-                totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+                sums += words
             else:
-                totals = [total - number for total, number in zip(totals, numbers, strict=True)]
+                sums -= words
+        low = (sums & _WORD_MASK).astype("<u4").tobytes()
+        high = (sums >> _WORD_BITS).astype("<u4").tobytes()
+        width = n_words * (_WORD_BITS // 8)
+        biases = bias * (((1 << n_words * _WORD_BITS) - 1) // _WORD_MASK)
         # Reduced once for all pairs: the remainder of the sum is that of the sum of remainders.
         reducer = mpz(modulus)
-        return [int(mpz(total) % reducer) for total in totals]
+        return [
+            int(
+                (
+                    int.from_bytes(low[start : start + width], "little")
+                    + (int.from_bytes(high[start : start + width], "little") << _WORD_BITS)
+                    - biases
+                )
+                % reducer
+            )
+            for start in range(0, n_bytes, width)
+        ]
 
     def _stream(self, peer: str, context_digest: str, n_bytes: int, *, first: bool) -> bytes:
         """Return the pair's stream: both banks compute the same bytes."""

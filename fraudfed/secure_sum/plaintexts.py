@@ -12,7 +12,7 @@ import numpy as np
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import SumError
 from fraudfed.secure_sum.faults import SumFault, sum_error
-from fraudfed.secure_sum.header import Header
+from fraudfed.secure_sum.header import Header, join_header
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
@@ -32,7 +32,7 @@ def make(
     digits = layout.digits(values, label=label)
     tags = coefficients.tags(digits, count=1)
     return [
-        slots + Header(tag=tag, count=1).to_int()
+        slots + join_header(tag, count=1)
         for slots, tag in zip(layout.join(digits), tags, strict=True)
     ]
 

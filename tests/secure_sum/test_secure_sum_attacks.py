@@ -105,7 +105,7 @@ def test_scaled_sum(one_round: SummingRound, factor: int) -> None:
     check_refused_everywhere(one_round, scaled(one_round.product, factor), SumFault.COUNT)
 
 
-@pytest.mark.parametrize("factor", [0, 2, 3, 1000, -1])
+@pytest.mark.parametrize("factor", [0, 2, 3, 200, -1])
 def test_scaled_sum_with_the_count_patched(one_round: SummingRound, factor: int) -> None:
     patch = [(1 - factor) * N_BANKS * COUNT_ONE] * N_BANKS
     product = added(scaled(one_round.product, factor), patch)
@@ -147,15 +147,15 @@ def test_sum_of_two_rounds(one_round: SummingRound, earlier: SummingRound) -> No
 @pytest.mark.parametrize(
     ("amount", "fault"),
     [
-        (1 << 128, SumFault.TAG),
-        (-1 << 128, SumFault.TAG),
+        (1 << 120, SumFault.TAG),
+        (-1 << 120, SumFault.TAG),
         (7 << 480, SumFault.TAG),
         (1 << 509, SumFault.TAG),
         (1, SumFault.TAG),
         (1 << 88, SumFault.TAG),
         (COUNT_ONE, SumFault.COUNT),
         (-COUNT_ONE, SumFault.COUNT),
-        ((1 << 61) - 1 << 128, SumFault.TAG),
+        ((1 << 61) - 1 << 120, SumFault.TAG),
     ],
 )
 def test_known_number_added(one_round: SummingRound, amount: int, fault: SumFault) -> None:
@@ -367,7 +367,7 @@ def test_an_error_depends_on_no_digit(cohort: SummingCohort) -> None:
     texts = set()
     for number, value in enumerate((-BOUND // N_BANKS, 0, BOUND // N_BANKS)):
         one = cohort.round([np.full(SIZE, value)] * N_BANKS, BOUND, round_number=number)
-        top = 128 + 16 * 22 + 20
+        top = 120 + 16 * 22 + 20
         with pytest.raises(SumError) as caught:
             one.open(added(one.product, [1 << top] * N_BANKS))
         texts.add(str(caught.value))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS, Header
+from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS, Header, join_header
 from fraudfed.secure_sum.tags import TAG_PRIME
 
 
@@ -12,23 +12,23 @@ from fraudfed.secure_sum.tags import TAG_PRIME
     slots=st.integers(-(2**400), 2**400),
 )
 def test_headers_add_field_by_field(tags: list[int], slots: int) -> None:
-    total = sum(Header(tag=tag, count=1).to_int() for tag in tags)
+    total = sum(join_header(tag, count=1) for tag in tags)
     assert 0 <= total < 2**HEADER_BITS
     assert Header.of(total + (slots << HEADER_BITS)) == Header(tag=sum(tags), count=len(tags))
 
 
 def test_the_largest_cohort_with_the_largest_tags_fits() -> None:
-    largest = Header(tag=TAG_PRIME - 1, count=1).to_int() * MAXIMUM_BANKS
+    largest = join_header(TAG_PRIME - 1, count=1) * MAXIMUM_BANKS
     assert largest < 2**HEADER_BITS
     assert Header.of(largest - (1 << 3000)).count == MAXIMUM_BANKS
     assert Header.of(largest).tag == MAXIMUM_BANKS * (TAG_PRIME - 1)
     assert Header.of(largest).is_plausible(MAXIMUM_BANKS)
     # One bank more could carry out of the tag's field: that is where the limit comes from.
-    assert (MAXIMUM_BANKS + 1) * (2**89 - 1) >= 1 << 101
+    assert (MAXIMUM_BANKS + 1) * (2**89 - 1) >= 1 << 99
 
 
 def test_a_sum_taken_away_counts_negative() -> None:
-    three = Header(tag=3 * 5, count=3).to_int()
+    three = join_header(3 * 5, count=3)
     assert Header.of(-three).count in (-3, -4)  # the negative tag borrows one
     assert Header.of(2 * three).count == 6
 
@@ -37,4 +37,4 @@ def test_a_sum_taken_away_counts_negative() -> None:
 def test_noise_is_rarely_plausible(value: int) -> None:
     header = Header.of(value)
     assert header.is_plausible(3) == (abs(header.count) <= 48)
-    assert -(2**26) <= header.count < 2**26
+    assert -(2**20) <= header.count < 2**20

@@ -48,7 +48,7 @@ def test_masks_are_the_defined_ones() -> None:
     modulus = 2**127 - 1
     secret = secrets.token_bytes(32)
     key = derive_key(secret, "mask", bytes.fromhex(DIGEST), b"a", b"b")
-    stream = keystream(key, 3 * 32)  # (127 + 128) bits, rounded up to bytes
+    stream = keystream(key, 3 * 32)  # (127 + 128) bits, rounded up to words
     numbers = [int.from_bytes(stream[i : i + 32], "little") % modulus for i in (0, 32, 64)]
     first = PairwiseMasks("a", ("a", "b"), {"b": secret})
     second = PairwiseMasks("b", ("a", "b"), {"a": secret})

@@ -264,7 +264,7 @@ def test_precomputed_noise_is_used_once(cohort: SummingCohort) -> None:
         (
             {"roster": tuple(f"bank{i}" for i in range(MAXIMUM_BANKS + 1))},
             CohortError,
-            "4097 banks, expected at most 4096",
+            "1025 banks, expected at most 1024",
         ),
         ({"roster_digest": b"too short"}, ProtocolError, "roster digest"),
         ({"roster_digest": "AB" * 32}, ProtocolError, "lower-case"),

@@ -16,7 +16,7 @@ from fraudfed.secure_sum.tags import TagCoefficients
 
 BUCKETS = 64
 SIGNIFICANCE = 1e-9
-#: 7 slots of 17 bits in the 126 bits that a 256-bit key leaves: 4,000 plaintexts.
+#: 7 slots of 17 bits in the 134 bits that a 256-bit key leaves: 4,000 plaintexts.
 SIZE = 28_000
 BOUND = 2**15
 
@@ -42,8 +42,8 @@ def statistics(residues: list[int], n: int) -> list[float]:
     buckets = [
         [value * BUCKETS // n for value in residues],
         [value % BUCKETS for value in residues],
-        [(value >> 101) % BUCKETS for value in residues],
-        [(value >> 128) % BUCKETS for value in residues],
+        [(value >> 99) % BUCKETS for value in residues],
+        [(value >> 120) % BUCKETS for value in residues],
         [(value >> 200) % BUCKETS for value in residues],
     ]
     return [chi_square(np.bincount(column, minlength=BUCKETS)) for column in buckets]

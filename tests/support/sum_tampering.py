@@ -7,7 +7,7 @@ from fraudfed.paillier.vector import CiphertextVector
 __all__ = ["COUNT_ONE", "added", "exchanged", "scaled"]
 
 #: One contribution more in a plaintext's count field.
-COUNT_ONE = 1 << 101
+COUNT_ONE = 1 << 99
 
 
 def scaled(vector: CiphertextVector, factor: int) -> CiphertextVector:
