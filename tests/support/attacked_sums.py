@@ -26,7 +26,8 @@ Outcome = Int64Array | FraudFedError
 Change = Callable[[str, RoundContext], RoundContext]
 
 BOUND = 1 << 20
-N_VALUES = 60
+#: Enough for several plaintexts in each shard, so that noise is never taken for a wrong count.
+N_VALUES = 200
 
 
 def make_parts(n_banks: int, seed: int = 0) -> list[Int64Array]:

@@ -14,7 +14,7 @@ from gmpy2 import mpz
 
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum.header import HEADER_BITS, Header
+from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS, join_header
 from fraudfed.secure_sum.tags import TAG_PRIME
 
 __all__ = ["ATTACKS", "Attack", "Rounds", "encrypt_publicly", "honest", "multiply"]
@@ -70,7 +70,7 @@ def alter_a_contribution(key: PublicKey, rounds: Rounds) -> CiphertextVector:
 
 def alter_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Put the encryption of a small, plausible number in the place of a sum."""
-    forged = (5 << HEADER_BITS) + Header(tag=0, count=len(rounds[-1])).to_int()
+    forged = (5 << HEADER_BITS) + join_header(0, count=len(rounds[-1]))
     return _with(honest(key, rounds), 0, encrypt_publicly(key, forged))
 
 
@@ -80,7 +80,7 @@ def scale_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:
 
 
 def _add_to_counts(vector: CiphertextVector, count: int) -> CiphertextVector:
-    return _add(vector, [count * Header(tag=0, count=1).to_int()] * len(vector))
+    return _add(vector, [count * join_header(0, count=1)] * len(vector))
 
 
 def scale_and_patch_the_count(key: PublicKey, rounds: Rounds) -> CiphertextVector:
@@ -92,7 +92,7 @@ def negate_and_patch_the_count(key: PublicKey, rounds: Rounds) -> CiphertextVect
     """Turn every sign, and add the banks that are missing."""
     patched = _add_to_counts(negate_the_sum(key, rounds), 2 * len(rounds[-1]))
     # A multiple of the tag's modulus, so that the negative tag borrows nothing from the count.
-    return _add(patched, [TAG_PRIME << 12] * len(patched))
+    return _add(patched, [TAG_PRIME * MAXIMUM_BANKS] * len(patched))
 
 
 def negate_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:

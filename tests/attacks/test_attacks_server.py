@@ -1,0 +1,237 @@
+"""A malicious server over real HTTP: a tampering proxy between real communicators and aggregator.
+
+The server answers as it likes; the banks run ``SecureCommunicator`` as in a training. A bank that
+notices something tells the others, as ``bank_node.training`` does.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from attacked_sums import Outcome, make_parts
+from live_cohort import LiveCohort
+from live_consortium import BINARY, LiveConsortium, served
+from sum_attacks import ATTACKS, Attack
+from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
+
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import FraudFedError, SumError
+from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.tags import TagCoefficients
+from fraudfed.wire import frames
+
+BANKS = ("bank-a", "bank-b", "bank-c")
+Patch = pytest.MonkeyPatch
+
+
+class MaliciousServer:
+    """Keeps what the banks send, and answers with what an attack makes of it."""
+
+    def __init__(self, proxy: TamperingProxy, package: KeyPackage) -> None:
+        self.proxy = proxy
+        self.key = package.public_key
+        self.rounds: dict[int, dict[str, CiphertextVector]] = {}
+        self.openings: dict[int, bytes] = {}
+        self.attack: Attack | None = None
+        self.attacked_round = 1
+        self.forge_openings: Callable[[bytes], bytes] | None = None
+        self.swallows_aborts = False
+        proxy.before, proxy.after = self._before, self._after
+
+    def _before(self, exchange: Exchange) -> None:
+        method, path = exchange.route
+        if method == "POST" and path.endswith("/contributions"):
+            header, payload = frames.decode(exchange.body, source="server")
+            vector = CiphertextVector(self.key, bytes(payload))
+            self.rounds.setdefault(header.round_number, {})[str(header.bank)] = vector
+        if self.swallows_aborts and path.endswith("/abort"):
+            exchange.reply(b"{}")
+
+    def _after(self, exchange: Exchange) -> None:
+        method, path = exchange.route
+        if method != "GET" or exchange.status != 200 or "/rounds/" not in path:
+            return
+        number = int(path.split("/")[-2])
+        if path.endswith("/product") and self.attack and number == self.attacked_round:
+            exchange.answer = self._product(exchange, number)
+        if path.endswith("/openings"):
+            self.openings[number] = exchange.answer
+            if self.forge_openings and number == self.attacked_round:
+                exchange.reply(self.forge_openings(exchange.answer), media_type=BINARY)
+
+    def _product(self, exchange: Exchange, number: int) -> bytes:
+        header, _ = frames.decode(exchange.answer, source="server")
+        seen = [
+            [self.rounds[n][bank] for bank in sorted(self.rounds[n])] for n in range(number + 1)
+        ]
+        assert self.attack is not None
+        forged = self.attack(self.key, seen)
+        shard = int(parse_qs(urlsplit(exchange.path).query)["shard"][0])
+        return frames.encode(header, forged.shard(shard, len(BANKS)).data)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveConsortium]:
+    with served(tmp_path_factory.mktemp("server") / "aggregator", package) as consortium:
+        for name in BANKS:
+            consortium.enrol(name)
+        consortium.activate(1)
+        yield consortium
+
+
+@pytest.fixture
+def server(live: LiveConsortium) -> Iterator[MaliciousServer]:
+    with tampering_proxy(live.url) as proxy:
+        yield MaliciousServer(proxy, live.package)
+
+
+@pytest.fixture
+def cohort(live: LiveConsortium, server: MaliciousServer, tmp_path: Path) -> Iterator[LiveCohort]:
+    made = LiveCohort(live, server.proxy.url, live.start_run(1), tmp_path)
+    yield made
+    made.close()
+
+
+def truth(seed: int) -> Int64Array:
+    return np.sum(make_parts(len(BANKS), seed), axis=0)
+
+
+def assert_no_number(outcomes: dict[str, Outcome]) -> list[SumFault]:
+    """Every bank has an error, and those that noticed name the fault; return what they named."""
+    assert all(isinstance(outcome, FraudFedError) for outcome in outcomes.values()), outcomes
+    named = []
+    for outcome in outcomes.values():
+        named += [fault for fault in SumFault if f"{fault.value}: " in str(outcome)]
+    # Those that noticed nothing by themselves were told what the others had.
+    assert len(named) >= len(outcomes)
+    return named
+
+
+def test_an_honest_server_gives_the_sum(cohort: LiveCohort) -> None:
+    for seed in (1, 2):
+        for outcome in cohort.sum(make_parts(3, seed)).values():
+            np.testing.assert_array_equal(outcome, truth(seed))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_tampering_server_gets_no_number(
+    cohort: LiveCohort, server: MaliciousServer, live: LiveConsortium, attack: str
+) -> None:
+    server.attack = ATTACKS[attack]
+    for outcome in cohort.sum(make_parts(3, 1)).values():
+        np.testing.assert_array_equal(outcome, truth(1))
+    assert_no_number(cohort.sum(make_parts(3, 2)))
+    assert live.status(cohort.run_id)["state"] == "failed"
+    # No bank passed on what the forged product opened to.
+    assert len(server.openings) == 1
+
+
+def test_a_server_that_swallows_the_alarm_gets_no_number_either(
+    live: LiveConsortium, server: MaliciousServer, tmp_path: Path
+) -> None:
+    """The others wait in vain for an opening that does not come."""
+    server.attack, server.swallows_aborts, server.attacked_round = (
+        ATTACKS["add_a_known_plaintext"],
+        True,
+        0,
+    )
+    cohort = LiveCohort(live, server.proxy.url, live.start_run(1), tmp_path, timeout=1.5)
+    outcomes = cohort.sum(make_parts(3, 1), tell=False)
+    cohort.close()
+    assert all(isinstance(outcome, SumError) for outcome in outcomes.values())
+    assert any(SumFault.TAG.value in str(outcome) for outcome in outcomes.values())
+    assert any("were not complete" in str(outcome) for outcome in outcomes.values())
+
+
+def reversed_openings(answer: bytes) -> bytes:
+    found = [frames.encode(h, p) for h, p in frames.decode_many(answer, source="server")]
+    return frames.encode_many(found[::-1])
+
+
+def exchanged_boxes(answer: bytes) -> bytes:
+    (first, a), (second, b), *rest = frames.decode_many(answer, source="server")
+    forged = [(first, b), (second, a), *rest]
+    return frames.encode_many([frames.encode(h, p) for h, p in forged])
+
+
+def flipped_bit(answer: bytes) -> bytes:
+    return answer[:-1] + bytes([answer[-1] ^ 1])
+
+
+def one_missing(answer: bytes) -> bytes:
+    found = [frames.encode(h, p) for h, p in frames.decode_many(answer, source="server")]
+    return frames.encode_many(found[:-1])
+
+
+def cut_off(answer: bytes) -> bytes:
+    return answer[:-1]
+
+
+@pytest.mark.parametrize(
+    "forge", [reversed_openings, exchanged_boxes, flipped_bit, one_missing, cut_off]
+)
+def test_tampered_openings_give_no_number(
+    cohort: LiveCohort, server: MaliciousServer, forge: Callable[[bytes], bytes]
+) -> None:
+    server.forge_openings, server.attacked_round = forge, 0
+    outcomes = cohort.sum(make_parts(3, 1), tell=False)
+    assert all(isinstance(outcome, FraudFedError) for outcome in outcomes.values()), outcomes
+
+
+def test_replayed_openings_give_no_number(cohort: LiveCohort, server: MaliciousServer) -> None:
+    cohort.sum(make_parts(3, 1))
+    old = server.openings[0]
+    server.forge_openings = lambda _: old
+    outcomes = cohort.sum(make_parts(3, 2), tell=False)
+    assert all(isinstance(outcome, FraudFedError) for outcome in outcomes.values()), outcomes
+
+
+def test_replayed_openings_under_new_headers_give_no_number(
+    cohort: LiveCohort, server: MaliciousServer
+) -> None:
+    """The header is the server's to write; the box is not."""
+    cohort.sum(make_parts(3, 1))
+    old = [payload for _, payload in frames.decode_many(server.openings[0], source="server")]
+
+    def forge(answer: bytes) -> bytes:
+        new = [header for header, _ in frames.decode_many(answer, source="server")]
+        return frames.encode_many([frames.encode(h, p) for h, p in zip(new, old, strict=True)])
+
+    server.forge_openings = forge
+    for outcome in cohort.sum(make_parts(3, 2), tell=False).values():
+        assert isinstance(outcome, SumError)
+        assert SumFault.BOX.value in str(outcome)
+
+
+def test_a_bank_that_is_restarted_never_seals_twice(
+    live: LiveConsortium, server: MaliciousServer, tmp_path: Path
+) -> None:
+    """A server that plays a run again from its start gets no second contribution to round 0."""
+    run_id = live.start_run(1)
+    first = LiveCohort(live, server.proxy.url, run_id, tmp_path)
+    first.sum(make_parts(3, 1))
+    first.close()
+    sent = len(server.proxy.sent("POST", "/contributions"))
+    again = LiveCohort(live, server.proxy.url, run_id, tmp_path)
+    outcomes = again.sum(make_parts(3, 2), tell=False)
+    again.close()
+    assert all(isinstance(outcome, FraudFedError) for outcome in outcomes.values())
+    assert "before" in str(outcomes["bank-a"])
+    assert len(server.proxy.sent("POST", "/contributions")) == sent
+
+
+def test_control_without_the_tag_a_tampering_server_chooses_the_number(
+    cohort: LiveCohort, server: MaliciousServer, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(
+        TagCoefficients, "tags", lambda self, digits, count: [0] * len(self._firsts)
+    )
+    server.attack, server.attacked_round = ATTACKS["add_a_known_plaintext"], 0
+    for outcome in cohort.sum(make_parts(3, 1)).values():
+        assert not isinstance(outcome, FraudFedError), outcome
+        assert outcome[0] == truth(1)[0] + 1
+        np.testing.assert_array_equal(outcome[1:], truth(1)[1:])

@@ -1,0 +1,86 @@
+"""Real communicators of the banks of a live consortium, each in a thread, behind any server."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from attacked_sums import BOUND, Outcome
+from live_consortium import LiveConsortium
+
+from bank_node.abort import tell_others
+from bank_node.audit_log import AuditLog
+from bank_node.client import AggregatorClient
+from bank_node.retry import RetryPolicy
+from bank_node.sealed_contexts import SealedContexts
+from bank_node.secure_communicator import SecureCommunicator
+from bank_node.transport import Caller
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import FraudFedError, RunFailedError
+from fraudfed.secure_sum.session import SecureSum
+
+__all__ = ["LABEL", "LiveCohort"]
+
+LABEL = "histogram:0"
+Result = TypeVar("Result")
+
+
+class LiveCohort:
+    """Banks as threads behind one server."""
+
+    def __init__(
+        self, live: LiveConsortium, url: str, run_id: str, work: Path, *, timeout: float = 20.0
+    ) -> None:
+        self.run_id = run_id
+        self.communicators: dict[str, SecureCommunicator] = {}
+        self.clients: dict[str, AggregatorClient] = {}
+        roster = tuple(sorted(live.banks))
+        for name in roster:
+            bank = live.banks[name]
+            caller = Caller(name, bank, AuditLog(work / f"{name}.log", bank))
+            client = AggregatorClient(url, caller=caller, retry=RetryPolicy(patience_seconds=5.0))
+            self.clients[name] = client
+            self.communicators[name] = SecureCommunicator(
+                client,
+                SecureSum(
+                    live.package,
+                    bank=name,
+                    roster=roster,
+                    roster_digest=live.roster_digest,
+                    pairwise={
+                        peer.name: bank.shared(peer) for peer in live.roster if peer.name != name
+                    },
+                ),
+                run_id=run_id,
+                epoch=1,
+                roster=roster,
+                bank=name,
+                facts=b"the run",
+                sealed=SealedContexts(work / f"{name}.sealed"),
+                round_timeout_seconds=timeout,
+            )
+
+    def each(self, work: Callable[[str, SecureCommunicator], Result]) -> dict[str, Result]:
+        """Do the same at every bank at the same time."""
+        names = list(self.communicators)
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = pool.map(lambda name: work(name, self.communicators[name]), names)
+            return dict(zip(names, found, strict=True))
+
+    def sum(self, parts: Sequence[Int64Array], *, tell: bool = True) -> dict[str, Outcome]:
+        """Have every bank sum its part; return what each ends with."""
+        own = dict(zip(self.communicators, parts, strict=True))
+
+        def work(name: str, communicator: SecureCommunicator) -> Outcome:
+            try:
+                return communicator.sum(own[name], bound=BOUND, label=LABEL)
+            except FraudFedError as error:
+                if tell and not isinstance(error, RunFailedError):
+                    tell_others(self.clients[name], self.run_id, error)
+                return error
+
+        return self.each(work)
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
