@@ -35,6 +35,20 @@ def identity() -> Identity:
     return Identity.generate()
 
 
+@pytest.fixture(scope="module")
+def encrypted(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Text of the identity's file under the passphrase "right", which is slow to make."""
+    path = tmp_path_factory.mktemp("identity") / "identity.key"
+    identity.save(path, "right")
+    return path.read_text()
+
+
+def written(path: Path, fields: dict[str, Any]) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(fields))
+    return path
+
+
 @pytest.fixture(params=[None, "correct horse"], ids=["plain", "encrypted"])
 def passphrase(request: pytest.FixtureRequest) -> str | None:
     found: str | None = request.param
@@ -92,21 +106,23 @@ def test_round_trip(identity: Identity, tmp_path: Path, passphrase: str | None) 
     assert again.exchange(peer) == identity.exchange(peer)
 
 
-def test_an_encrypted_file_holds_no_private_key(identity: Identity, tmp_path: Path) -> None:
+def test_an_encrypted_file_holds_no_private_key(
+    identity: Identity, encrypted: str, tmp_path: Path
+) -> None:
     identity.save(tmp_path / "plain.key")
-    identity.save(tmp_path / "one.key", "one")
-    identity.save(tmp_path / "two.key", "one")
+    identity.save(tmp_path / "again.key", "right")
     private = json.loads((tmp_path / "plain.key").read_text())["private_keys"]
-    one, two = ((tmp_path / name).read_text() for name in ("one.key", "two.key"))
+    again = (tmp_path / "again.key").read_text()
     for half in (private[:64], private[64:]):
-        assert half not in one
-        assert half not in two
-    assert json.loads(one)["private_keys"] != json.loads(two)["private_keys"]
+        assert half not in encrypted
+        assert half not in again
+    assert json.loads(encrypted)["private_keys"] != json.loads(again)["private_keys"]
 
 
-def test_the_passphrase_must_be_the_right_one(identity: Identity, tmp_path: Path) -> None:
-    path = tmp_path / "identity.key"
-    identity.save(path, "right")
+def test_the_passphrase_must_be_the_right_one(
+    identity: Identity, encrypted: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "identity.key", json.loads(encrypted))
     with pytest.raises(KeyMaterialError, match="passphrase is wrong"):
         Identity.load(path, "Right")
     with pytest.raises(KeyMaterialError, match="passphrase is wrong"):
@@ -207,27 +223,18 @@ def test_damage_is_found_and_not_shown(
     ],
 )
 def test_encryption_parameters_cannot_be_changed(
-    identity: Identity, tmp_path: Path, name: str, value: Any
+    encrypted: str, tmp_path: Path, name: str, value: Any
 ) -> None:
-    path = tmp_path / "identity.key"
-    identity.save(path, "right")
-    fields = json.loads(path.read_text())
+    fields = json.loads(encrypted)
     fields["encryption"][name] = value
-    path.write_text(json.dumps(fields))
     with pytest.raises(KeyMaterialError):
-        Identity.load(path, "right")
+        Identity.load(written(tmp_path / "identity.key", fields), "right")
 
 
-def test_public_keys_of_an_encrypted_file_cannot_be_changed(
-    identity: Identity, tmp_path: Path
-) -> None:
-    path = tmp_path / "identity.key"
-    identity.save(path, "right")
-    fields = json.loads(path.read_text())
-    fields["signing_key"] = Identity.generate().public.signing_key
-    path.write_text(json.dumps(fields))
+def test_public_keys_of_an_encrypted_file_cannot_be_changed(encrypted: str, tmp_path: Path) -> None:
+    fields = json.loads(encrypted) | {"signing_key": Identity.generate().public.signing_key}
     with pytest.raises(KeyMaterialError, match="does not open"):
-        Identity.load(path, "right")
+        Identity.load(written(tmp_path / "identity.key", fields), "right")
 
 
 def test_an_identity_does_not_print_pickle_or_copy(identity: Identity, tmp_path: Path) -> None:
