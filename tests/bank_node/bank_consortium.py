@@ -117,17 +117,20 @@ class Aggregator:
         roster: tuple[MemberKeys, ...],
     ) -> KeyEpoch:
         """Publish the next key epoch with a key that is made already."""
+        key_epoch = seal_key_package(
+            package, epoch=self.last_epoch() + 1, steward=steward, steward_name=name, roster=roster
+        )
+        client.create_epoch(key_epoch)
+        return key_epoch
+
+    def last_epoch(self) -> int:
+        """Return the number of the latest key epoch, whoever's it was; 0 before the first."""
         answer = httpx.get(
             f"{self.url}/v1/epochs/current",
             headers={"Authorization": f"Bearer {self.operator_token}"},
             trust_env=False,
         )
-        last = answer.json()["key_epoch"]["epoch"] if answer.is_success else 0
-        key_epoch = seal_key_package(
-            package, epoch=last + 1, steward=steward, steward_name=name, roster=roster
-        )
-        client.create_epoch(key_epoch)
-        return key_epoch
+        return answer.json()["key_epoch"]["epoch"] if answer.is_success else 0
 
     def active_epoch(self, package: KeyPackage, members: list[Member]) -> KeyEpoch:
         """Publish a key epoch of members without state directories; all acknowledge it."""

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 import pytest
 
+from bank_node.audit_explain import FIELDS
 from bank_node.cli import EXIT_TERMINATED, cli
+from bank_node.config import CohortRules
 from fraudfed.console import EXIT_INTERRUPTED
 from fraudfed.errors import error_classes
 
@@ -19,9 +21,20 @@ def section(title: str) -> str:
     return found.group(1)
 
 
-@pytest.mark.parametrize("name", [None, *sorted(cli.commands)])
+def commands() -> dict[str, click.Command]:
+    """Every command by its whole name, those of groups among them."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        if isinstance(command, click.Group):
+            found |= {f"{name} {inner}": part for inner, part in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", [None, *sorted(commands())])
 def test_every_option_is_documented_and_no_other(name: str | None) -> None:
-    command: click.Command = cli if name is None else cli.commands[name]
+    command: click.Command = cli if name is None else commands()[name]
     text = section("Options of every command" if name is None else name)
     options = {
         option
@@ -44,6 +57,16 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
-    for command in (cli, *cli.commands.values()):
+    for command in (cli, *commands().values()):
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+
+
+def test_every_rule_of_the_bank_is_documented() -> None:
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Rules of the bank"), re.M))
+    assert rows == set(CohortRules.model_fields)
+
+
+def test_every_kind_of_request_is_documented() -> None:
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", section("What is sent"), re.M))
+    assert rows == set(FIELDS)

@@ -12,15 +12,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bank_consortium import Aggregator
 from bank_processes import ENVIRONMENT, finish, start_bank
 
-from bank_node.client import AggregatorClient
+from bank_node.ceremony import accept_epoch
+from bank_node.connection import connect
 from bank_node.data_contract import load_training_rows
+from bank_node.members import observe_roster
+from bank_node.state import StateDirectory
 from bank_node.validation import split_validation
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.wire.messages import RunState
+from fraudfed.consortium.documents import verify_model_signature
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.model_seal import open_model
+from fraudfed.wire.messages import KeyEpoch, ModelSignatures, ModelVisibility, RunState, parse
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +59,12 @@ class Banks:
                 epoch = accept_epoch(bank, connection, observe_roster(bank, connection.client))
         assert epoch.active
         return key_epoch
+
+    def join(self) -> None:
+        """Make all banks members of the run, so that a failure of one is told to the others."""
+        for name in self.names:
+            with connect(StateDirectory(self.state(name)), None) as connection:
+                connection.client.join(self.run_id)
 
     def state(self, name: str) -> Path:
         return self.root / name
@@ -132,6 +145,14 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
         assert record["history"] == records[0]["history"]
         assert {"logloss"} == set(record["history"][0]["metrics"])
         assert {"histogram", "encrypt", "sum", "open", "wait"} <= set(record["wall_seconds"])
+        assert record["key_epoch"] == banks.key_epoch.epoch
+        assert record["roster_confirmed"] is False
+        protection = record["protection"]
+        assert protection["rounds"] == protection["rounds_verified"] == status.round_number
+        assert protection["key_bits"] == 2048
+        assert protection["masked_against_banks"] == 2
+        assert [one["number"] for one in record["round_records"]] == list(range(record["rounds"]))
+        assert all(one["tag_verified"] for one in record["round_records"])
     assert sum(record["ciphertexts"] for record in records) == status.ciphertexts
     assert sum(record["bytes_sent"] for record in records) == status.bytes_received
 
@@ -146,6 +167,33 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     again = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
     assert again.code == 0
     assert status.model_sha256 in again.out
+
+    # Both logs agree, and the bank can say what left it.
+    name = banks.names[1]
+    where = ("--state", banks.state(name))
+    checked = run_bank("audit", "verify", *where, "--against-aggregator")
+    assert checked.code == 0, checked.err
+    assert "agrees on 1 runs" in checked.out
+    explained = run_bank("audit", "explain", *where, "--run", banks.run_id).out
+    rounds = status.round_number
+    assert f"  contribution: {rounds} requests" in explained
+    assert f"  opening: {rounds} requests" in explained
+    assert "  model: 1 requests" in explained
+    assert f"of rounds 0 to {rounds - 1}, summing: " in explained
+    shown = json.loads(run_bank("status", *where, "--json").out)
+    assert shown["record"]["protection"]["rounds_verified"] == rounds
+    printed = " ".join(run_bank("status", *where).out.replace("│", " ").split())
+    assert "2048-bit Paillier" in printed
+    assert f"tag verified in {rounds} of {rounds} rounds" in printed
+    # An entry cut off the end of the bank's log shows against the aggregator's.
+    log = banks.state(name) / "audit.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    model_at = next(i for i, line in enumerate(lines) if b'"kind":"model"' in line)
+    log.write_bytes(b"".join(lines[:model_at]))
+    assert run_bank("audit", "verify", *where).code == 0
+    differing = run_bank("audit", "verify", *where, "--against-aggregator")
+    assert differing.code == 8
+    assert "says that this bank sent a model" in differing.error()
 
     # Scores are xgboost's own, computed in another process that knows nothing of fraudfed.
     name = banks.names[0]
@@ -182,6 +230,7 @@ def test_data_that_break_the_contract_stop_the_others_with_the_class_only(
     make_banks, files, make_rows
 ) -> None:
     banks = make_banks()
+    banks.join()
     rows = make_rows(7)
     rows["age"] = rows["age"].astype(float)
     rows.loc[3, "age"] = 123456789e40
@@ -247,17 +296,21 @@ def test_a_bank_that_missed_the_start_does_not_take_part(make_banks, files, run_
 
 def test_a_changed_run_description_is_refused(make_banks, files, run_bank) -> None:
     banks = make_banks()
+    where = ("--state", banks.state(banks.names[0]), "--data", files[0])
+    assert run_bank("check-data", *where, "--run", banks.run_id).code == 0
     path = banks.state(banks.names[0]) / "runs" / banks.run_id / "run.json"
     pinned = json.loads(path.read_text())
     pinned["spec"]["parameters"]["max_depth"] = 6
     path.write_text(json.dumps(pinned))
-    ended = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
+    ended = run_bank("train", *where)
     assert ended.code == 8
     assert "changed parameters" in ended.error()
+    assert banks.aggregator.status(banks.run_id).members == ()
 
 
 def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> None:
     banks = make_banks()
+    banks.join()
     first = banks.train(banks.names[0], files[0])
     deadline = time.monotonic() + 30
     while banks.aggregator.status(banks.run_id).ciphertexts == 0 and time.monotonic() < deadline:
@@ -271,18 +324,43 @@ def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> No
     assert "stopped by its operator" in str(banks.aggregator.status(banks.run_id).failure)
 
 
-def test_train_waits_for_the_cohort_and_gives_up_when_told(
-    aggregator, make_spec, key_package, key_file, tmp_path, files, run_bank
-) -> None:
-    run_id = aggregator.create_run(make_spec(key_package))
-    state = tmp_path / "lonely"
-    name = f"lonely-{uuid.uuid4().hex[:8]}"
-    run_bank("init", "--state", state, "--name", name, "--key-package", key_file)
-    run_bank("join", "--state", state, "--aggregator", aggregator.url, "--run", run_id)
-    ended = run_bank("train", "--state", state, "--data", files[0], "--cohort-timeout", "0.5")
+def test_train_waits_for_the_cohort_and_gives_up_when_told(make_banks, files, run_bank) -> None:
+    banks = make_banks()
+    name, missing = banks.names[0], banks.names[1:]
+    ended = run_bank(
+        *("train", "--state", banks.state(name), "--data", files[0], "--cohort-timeout", "0.5")
+    )
     assert ended.code == 10
-    assert f"1 of 3 banks ({name}) joined within 0.5 s" in ended.error()
+    assert f"1 of 3 banks joined within 0.5 s, without {', '.join(missing)}" in ended.error()
     # The run is still open: the bank may come back.
-    assert aggregator.status(run_id).state is RunState.OPEN
-    with AggregatorClient(aggregator.url) as client:
-        assert client.health().status == "ok"
+    status = banks.aggregator.status(banks.run_id)
+    assert (status.state, status.members) == (RunState.OPEN, (name,))
+
+
+def test_a_model_for_members_is_sealed_in_the_registry(make_banks, files, key_package) -> None:
+    banks = make_banks(model_visibility=ModelVisibility.MEMBERS)
+    processes = [banks.train(name, path) for name, path in zip(banks.names, files, strict=True)]
+    assert [finish(process).code for process in processes] == [0, 0, 0]
+    status = banks.aggregator.status(banks.run_id)
+    stored = banks.aggregator.operator("GET", f"/v1/runs/{banks.run_id}/model")
+    assert hashlib.sha256(stored).hexdigest() == status.model_sha256
+    state = StateDirectory(banks.state(banks.names[0]))
+    model = state.model_path(banks.run_id).read_bytes()
+    assert model not in stored
+    assert b"learner" not in stored
+    assert open_model(stored, holder=key_package, run_id=banks.run_id) == model
+    record = banks.record(banks.names[0])
+    assert record["model_sha256"] == hashlib.sha256(model).hexdigest() != status.model_sha256
+    assert record["registry_sha256"] == status.model_sha256
+    # Every bank's signature lies beside the model.
+    text = (state.path / "runs" / banks.run_id / "signatures.json").read_text()
+    signatures = parse(ModelSignatures, text, source="test")
+    assert [one.bank for one in signatures.signatures] == banks.names
+    for member, one in zip(banks.key_epoch.roster, signatures.signatures, strict=True):
+        verify_model_signature(
+            member.signing_key,
+            one.signature,
+            bank=member.name,
+            run_id=banks.run_id,
+            plain_sha256=record["model_sha256"],
+        )
