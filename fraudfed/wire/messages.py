@@ -545,8 +545,10 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
                 f"{PROTOCOL_VERSION}; use the same fraudfed release on both sides"
             ) from None
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        # Of a missing field the input is the whole message, where an invite's code may be in.
+        shown = "missing" if first["type"] == "missing" else _shown(first["input"])
         raise ProtocolError(
-            f"{source}: {cls.__name__}.{where} is {_shown(first['input'])}: {first['msg']}{more}"
+            f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}"
         ) from None
 
 

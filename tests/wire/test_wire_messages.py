@@ -218,3 +218,10 @@ def test_a_run_names_a_key_epoch_and_neither_a_key_nor_a_cohort() -> None:
             parse(RunSpec, spec | extra, source="test")
     with pytest.raises(ProtocolError, match="key_epoch"):
         parse(RunSpec, {k: v for k, v in spec.items() if k != "key_epoch"}, source="test")
+
+
+def test_an_error_about_a_missing_field_does_not_show_the_others() -> None:
+    code = "secret-invite-code-1234"
+    with pytest.raises(ProtocolError, match="signing_key is missing") as caught:
+        parse(BankRegistration, {"name": "a", "invite": code}, source="test")
+    assert code not in str(caught.value)
