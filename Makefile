@@ -1,5 +1,6 @@
 # make demo   set up .venv, then run the main job end to end
 # make test   set up .venv, then lint, type checks, import rules and all tests
+# make fuzz   send thousands of generated requests to a running aggregator
 # make install  only set up .venv
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test install lint format clean
+.PHONY: demo test fuzz install lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +34,9 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -m fuzz --timeout 1800 -rP tests/fuzz
 
 format: $(STAMP)
 	$(BIN)/ruff format .
