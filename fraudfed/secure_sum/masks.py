@@ -1,12 +1,17 @@
 """Pairwise masks: uniform to everybody but their two banks, and gone in the sum.
 
-For every pair of banks i < j of the roster there is one stream, derived from what only these two
-can compute (X25519) and from the round's context. Bank i adds it, bank j subtracts it. Law: the
-masks of all banks of a roster add up to 0 modulo N, plaintext by plaintext; what a bank sends is
-uniform modulo N to anybody who lacks at least one of its pairwise secrets.
+For every pair of banks i < j of the roster there is one stream for each use, derived from what only
+these two can compute (X25519) and from the round's context. Bank i adds it, bank j subtracts it.
+Law: the masks of all banks of a roster add up to 0 modulo the modulus, item by item; what a bank
+masks is uniform to anybody who lacks at least one of its pairwise secrets.
+
+There are two uses. *Plaintexts* are masked modulo N. *Tags* are masked modulo their prime before
+that, for banks know the coefficients: the sum of tags is read as an integer, and how often it
+exceeds the prime would tell them a bit about how the sum splits between the others.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import numpy as np
 from gmpy2 import mpz
@@ -14,7 +19,7 @@ from gmpy2 import mpz
 from fraudfed.errors import CohortError, KeyMaterialError
 from fraudfed.secure_sum.derivation import derive_key, keystream
 
-__all__ = ["PAIRWISE_SECRET_BYTES", "PairwiseMasks"]
+__all__ = ["PAIRWISE_SECRET_BYTES", "MaskUse", "PairwiseMasks"]
 
 #: An X25519 shared secret (RFC 7748).
 PAIRWISE_SECRET_BYTES = 32
@@ -22,6 +27,13 @@ PAIRWISE_SECRET_BYTES = 32
 _EXTRA_BITS = 128
 _WORD_BITS = 32
 _WORD_MASK = (1 << _WORD_BITS) - 1
+
+
+class MaskUse(StrEnum):
+    """What a stream of masks is for; streams of different uses are independent."""
+
+    PLAINTEXT = "mask"
+    TAG = "tag mask"
 
 
 class PairwiseMasks:
@@ -35,6 +47,8 @@ class PairwiseMasks:
         All names in the order of the cohort.
     pairwise : mapping of str to bytes
         Name of each other bank -> the secret shared with it (X25519, 32 bytes).
+    use : MaskUse
+        What is masked.
 
     Raises
     ------
@@ -44,9 +58,16 @@ class PairwiseMasks:
         If ``pairwise`` is not of exactly the other banks, or holds what is no shared secret.
     """
 
-    __slots__ = ("_bank", "_pairwise", "_roster")
+    __slots__ = ("_bank", "_pairwise", "_roster", "_use")
 
-    def __init__(self, bank: str, roster: Sequence[str], pairwise: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        bank: str,
+        roster: Sequence[str],
+        pairwise: Mapping[str, bytes],
+        *,
+        use: MaskUse = MaskUse.PLAINTEXT,
+    ) -> None:
         if bank not in roster:
             raise CohortError(
                 f"bank {bank!r} is not in the roster {', '.join(roster)}; it cannot take part"
@@ -66,6 +87,7 @@ class PairwiseMasks:
                     "damaged or forged"
                 )
         self._bank = bank
+        self._use = use
         self._roster = tuple(roster)
         self._pairwise = {name: bytes(pairwise[name]) for name in others}
 
@@ -76,7 +98,7 @@ class PairwiseMasks:
         raise TypeError("pairwise masks are secret and cannot be copied or pickled")
 
     def totals(self, context_digest: str, count: int, modulus: int) -> list[int]:
-        """Return the sum of this bank's masks for each of ``count`` plaintexts, in [0, modulus).
+        """Return the sum of this bank's masks for each of ``count`` items, in [0, modulus).
 
         Always the same for the same context: they may hide one contribution only.
         """
@@ -118,7 +140,7 @@ class PairwiseMasks:
         pair = (self._bank, peer) if first else (peer, self._bank)
         key = derive_key(
             self._pairwise[peer],
-            "mask",
+            self._use,
             bytes.fromhex(context_digest),
             *(name.encode() for name in pair),
         )

@@ -20,9 +20,23 @@ __all__ = ["check", "counts", "make", "masks_cancel", "read"]
 
 
 def make(
-    values: Int64Array, layout: SlotLayout, coefficients: TagCoefficients, *, label: str
+    values: Int64Array,
+    layout: SlotLayout,
+    coefficients: TagCoefficients,
+    tag_masks: Sequence[int],
+    *,
+    label: str,
 ) -> list[int]:
-    """Return one bank's plaintexts, not masked yet: digits, count 1 and tag.
+    """Return one bank's plaintexts, not masked yet as a whole: digits, count 1 and masked tag.
+
+    Parameters
+    ----------
+    values : ndarray of shape ``layout.shape``, dtype=int64
+    layout : SlotLayout
+    coefficients : TagCoefficients
+    tag_masks : sequence of int, of length ``layout.n_plaintexts``
+        Those of all banks add up to 0 modulo ``TAG_PRIME``.
+    label : str
 
     Raises
     ------
@@ -32,8 +46,8 @@ def make(
     digits = layout.digits(values, label=label)
     tags = coefficients.tags(digits, count=1)
     return [
-        slots + join_header(tag, count=1)
-        for slots, tag in zip(layout.join(digits), tags, strict=True)
+        slots + join_header((tag + mask) % TAG_PRIME, count=1)
+        for slots, tag, mask in zip(layout.join(digits), tags, tag_masks, strict=True)
     ]
 
 

@@ -26,10 +26,10 @@ from fraudfed.secure_sum import plaintexts as codec
 from fraudfed.secure_sum.context import RoundContext, check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 from fraudfed.secure_sum.header import MAXIMUM_BANKS
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
 from fraudfed.secure_sum.openings import BOX_OVERHEAD_BYTES, centred
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.tags import TagCoefficients
+from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.secure_sum.used_contexts import UsedContexts
 
@@ -104,6 +104,7 @@ class SecureSum:
         self._roster = tuple(roster)
         self._roster_digest = digest
         self._masks = PairwiseMasks(bank, roster, pairwise)
+        self._tag_masks = PairwiseMasks(bank, roster, pairwise, use=MaskUse.TAG)
         self._threads = threads
         self._encryptor = key_package.private_key.encryptor()
         self._coefficients: tuple[str, TagCoefficients] | None = None
@@ -181,10 +182,11 @@ class SecureSum:
         """
         self._check_round(layout, context)
         coefficients = self._tag_coefficients(layout, context)
-        plain = codec.make(values, layout, coefficients, label=context.label)
+        count, n = layout.n_plaintexts, self.public_key.n
+        tag_masks = self._tag_masks.totals(context.digest, count, TAG_PRIME)
+        plain = codec.make(values, layout, coefficients, tag_masks, label=context.label)
         _USED_CONTEXTS.claim(self._bank, context)
-        n = self.public_key.n
-        masks = self._masks.totals(context.digest, len(plain), n)
+        masks = self._masks.totals(context.digest, count, n)
         return self._encryptor.encrypt(
             [centred(plaintext + mask, n) for plaintext, mask in zip(plain, masks, strict=True)]
         ).data

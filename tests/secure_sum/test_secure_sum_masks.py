@@ -12,7 +12,7 @@ from summing_cohort import agree_in_pairs
 from fraudfed.errors import BoundError, CohortError, KeyMaterialError
 from fraudfed.secure_sum import derivation
 from fraudfed.secure_sum.derivation import derive_key, keystream
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
 
 DIGEST = "6b" * 32
 laws = settings(max_examples=60, deadline=None)
@@ -62,12 +62,14 @@ def test_masks_differ_by_context_plaintext_and_pair() -> None:
     # Even if one secret served two pairs, their streams would differ.
     masks = PairwiseMasks("a", ("a", "b"), {"b": secret})
     other = PairwiseMasks("a", ("a", "c"), {"c": secret})
+    of_tags = PairwiseMasks("a", ("a", "b"), {"b": secret}, use=MaskUse.TAG)
     seen = {
         *masks.totals(DIGEST, 5, modulus),
         *masks.totals("6c" * 32, 5, modulus),
         *other.totals(DIGEST, 5, modulus),
+        *of_tags.totals(DIGEST, 5, modulus),
     }
-    assert len(seen) == 15
+    assert len(seen) == 20
     assert masks.totals(DIGEST, 5, modulus)[:2] == masks.totals(DIGEST, 2, modulus)
 
 

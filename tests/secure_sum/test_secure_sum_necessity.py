@@ -76,6 +76,38 @@ def test_without_masks_every_key_holder_reads_every_contribution(
     np.testing.assert_array_equal(read(one), one.parts[1])
 
 
+def test_without_masks_of_tags_carries_tell_how_the_sum_splits(
+    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two honest banks, and a third that knows the coefficients and takes its own tag off."""
+
+    def predictions() -> list[bool]:
+        """Compare the carry of the honest tags with what the true split would make it."""
+        cohort = SummingCohort(package, 3)
+        found = []
+        for number in range(20):
+            one = cohort.round(parts(), BOUND, round_number=number)
+            coefficients = TagCoefficients(
+                package.expose_secret(),
+                one.contexts[0].digest,
+                firsts=one.layout.firsts,
+                n_slots=one.layout.n_slots,
+            )
+            split = [coefficients.tags(one.layout.digits(part), count=1) for part in parts()]
+            own = one.banks[2]._tag_masks.totals(one.contexts[2].digest, 3, TAG_PRIME)
+            for index, plaintext in enumerate(package.private_key.decrypt(one.product)):
+                mine = (split[2][index] + own[index]) % TAG_PRIME
+                carry = Header.of(plaintext).tag - mine >= TAG_PRIME
+                found.append(carry == (split[0][index] + split[1][index] >= TAG_PRIME))
+        return found
+
+    # 60 fair coins; all alike once in 2^60.
+    assert not all(predictions())
+    assert any(predictions())
+    without_masks(monkeypatch)
+    assert all(predictions())
+
+
 def test_without_masks_and_count_a_contribution_can_be_left_out(
     package: KeyPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

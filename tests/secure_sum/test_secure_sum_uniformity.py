@@ -12,7 +12,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.secure_sum.masks import PairwiseMasks
 from fraudfed.secure_sum.plaintexts import make
-from fraudfed.secure_sum.tags import TagCoefficients
+from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
 BUCKETS = 64
 SIGNIFICANCE = 1e-9
@@ -89,7 +89,9 @@ def packed(package: KeyPackage, one: SummingRound, bank: int) -> set[int]:
         firsts=one.layout.firsts,
         n_slots=one.layout.n_slots,
     )
-    plain = make(one.parts[bank], one.layout, coefficients, label="x")
+    count, digest = one.layout.n_plaintexts, one.contexts[bank].digest
+    tag_masks = one.banks[bank]._tag_masks.totals(digest, count, TAG_PRIME)
+    plain = make(one.parts[bank], one.layout, coefficients, tag_masks, label="x")
     return {plaintext % package.public_key.n for plaintext in plain}
 
 
