@@ -199,6 +199,11 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
         """Answer what is no HTTP request with a problem document instead of gunicorn's page."""
+        if isinstance(exc, OSError):
+            # The client is gone, speaks no TLS, or has not the certificate that we asked for (an
+            # ssl.SSLError is an OSError): there is nobody to answer.
+            _log.info("connection refused or lost: %s", _reason(exc))
+            return
         error: FraudFedError
         if isinstance(exc, ParseException):
             error = ProtocolError(f"not a valid HTTP request: {exc}")
