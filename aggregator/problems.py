@@ -1,6 +1,7 @@
 """Every error as one RFC 9457 problem document."""
 
 import logging
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -60,7 +61,7 @@ def _fraudfed_error(error: FraudFedError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     """Translate what Flask itself refuses: unknown address, method, media type, broken body."""
     status = error.code or ServerError.http_status
-    where = f"{request.method} {request.path}"
+    where = f"{request.method} {quote(request.path)}"
     match status:
         case 404:
             document = problem_of(NotFoundError(f"{where}: no such address; see /v1/openapi.json"))
@@ -81,8 +82,8 @@ def _unexpected_error(error: Exception) -> Response:
     return _respond(
         problem_of(
             ServerError(
-                f"{request.method} {request.path} failed unexpectedly; nothing was stored; tell "
-                f"the operator request id {g.get('request_id', '-')}"
+                f"{request.method} {quote(request.path)} failed unexpectedly; nothing was stored; "
+                f"tell the operator request id {g.get('request_id', '-')}"
             )
         )
     )

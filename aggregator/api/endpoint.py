@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, Field
@@ -280,7 +281,7 @@ def _record_refusal(
             kind=endpoint.kind,
             actor=caller.actor,
             subject=_subject(address),
-            detail=f"{request.method} {request.path}: {status} {slug}: {text}",
+            detail=f"{request.method} {quote(request.path)}: {status} {slug}: {text}",
             status=AuditStatus.REFUSED,
             body_sha256=caller.body_sha256,
         )
@@ -312,7 +313,9 @@ def _data(endpoint: Endpoint) -> bytes:
     config = services().config
     if endpoint.reads is None:
         if _read(config.max_json_bytes):
-            raise ProtocolError(f"{request.method} {request.path} takes no body, but one was sent")
+            raise ProtocolError(
+                f"{request.method} {quote(request.path)} takes no body, but one was sent"
+            )
         return b""
     if isinstance(endpoint.reads, tuple):
         _require_media_type(endpoint.reads)
@@ -338,8 +341,8 @@ def _read(limit: int) -> bytes:
     announced = request.content_length or 0
     if announced > limit:
         raise BodyTooLargeError(
-            f"body has {announced} bytes, this aggregator accepts {limit} at {request.path}; "
-            "split the work or ask the operator to raise the limit"
+            f"body has {announced} bytes, this aggregator accepts {limit} at "
+            f"{quote(request.path)}; split the work or ask the operator to raise the limit"
         )
     try:
         data = request.get_data(cache=False)

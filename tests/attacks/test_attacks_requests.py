@@ -497,6 +497,16 @@ def test_a_changed_audit_log_does_not_verify(live: LiveConsortium, run_id: str) 
         verify_audit_entry(entries[3], "ab" * 32, previous=entries[2])
 
 
+@pytest.mark.parametrize("path", ["/v1/runs/x%0Aforged/abort", "/v1/%0Aforged", "/v1/banks/%0Ax"])
+def test_a_line_break_in_an_address_breaks_no_line(live: LiveConsortium, path: str) -> None:
+    """Neither of the answer nor of the audit log."""
+    method = "DELETE" if "banks" in path else "POST"
+    answer = live.operate(method, path, **({} if method == "DELETE" else {"json": {"reason": "x"}}))
+    assert answer.status_code == 404
+    assert "\n" not in answer.json()["detail"]
+    assert not [entry for entry in live.audit() if "\n" in entry.detail]
+
+
 # Controls
 
 
