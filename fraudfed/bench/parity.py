@@ -97,7 +97,7 @@ def run_parity(
     *,
     missing: float = 0.0,
     categorical: int = 0,
-    prevalence: float = 0.3,
+    prevalence: float = 0.02,
     seed: int = 0,
 ) -> ParityResult:
     """Train both engines on the same synthetic rows and bins and compare every tree.
@@ -192,7 +192,7 @@ def _usable_cores() -> int:
 @click.option(
     "--prevalence",
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    default=0.3,
+    default=0.02,
     show_default=True,
     help="Share of positives.",
 )
