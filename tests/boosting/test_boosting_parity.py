@@ -112,7 +112,7 @@ def test_the_workload_is_the_same_every_time() -> None:
         for _ in range(2)
     )
     assert first.features.tobytes() == second.features.tobytes()
-    assert first.labels.mean() == pytest.approx(0.3, abs=0.003)
+    assert first.labels.mean() == pytest.approx(0.02, abs=0.003)
     assert np.isnan(first.features).mean() == pytest.approx(0.3, abs=0.05)
     assert first.schema.n_categories == (0, 0, 0, 0, 3, 12)
 
