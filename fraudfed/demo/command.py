@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.demo.job import DemoResult, Stages, run_job
 from fraudfed.demo.processes import run_program
@@ -98,11 +99,13 @@ def demo_command(
     XGBoost on the pooled rows.
     """
     _check_source_options(data=data, table=table, label=label, drop=drop, bank_column=bank_column)
-    parameters = {
+    parameters: dict[str, object] = {
         "num_boost_round": trees,
         "max_depth": max_depth,
         "max_bin": max_bin,
         "eta": eta,
+        # So that the trees can be compared with those of the XGBoost that is here.
+        "xgboost_version": installed_rules(),
         **_parse_extra(extra),
     }
     BoosterParams.parse(parameters)

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import xgboost
 
+from fraudfed.bench.same_trees import installed_rules
+
 BIN = Path(sys.executable).parent
 QUICK = ("--trees", "2", "--max-depth", "2", "--max-bin", "8", "--key-bits", "2048")
 
@@ -73,6 +75,7 @@ def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
     assert summary["key_bits"] == 2048
     assert summary["trees"] == 2
     assert summary["identical_trees_on_same_bins"] == 2
+    assert summary["parameters"]["xgboost_version"] == installed_rules()
     assert summary["rounds"] > 2
     assert summary["ciphertexts"] > 0
     assert summary["bytes_sent"] > summary["ciphertexts"] * 512
