@@ -99,8 +99,8 @@ def test_a_bank_without_positives_and_a_bank_without_rows() -> None:
 @pytest.mark.parametrize(
     ("xgboost_version", "digest"),
     [
-        ("3.2", "2d423569eb2515384d3d78d20df9b6aed9c3e014eadfe81e4123deead3c76718"),
-        ("3.4", "b9c0d834493781d3e058699b4042ae381548edfe04974a41fd0c726e58566df3"),
+        ("3.2", "b4458b9271100902084f98123d80491808c7d79f59ba70cf8ec1706db95659b9"),
+        ("3.4", "6789c4767d039862113be0572b3e9a8c824aca57707f69ab08904c470510dd60"),
     ],
 )
 def test_the_bytes_of_a_model_are_fixed(xgboost_version: str, digest: str) -> None:
