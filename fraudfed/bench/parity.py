@@ -12,7 +12,12 @@ import click
 import numpy as np
 import xgboost
 
-from fraudfed.bench.same_trees import compare_trees, table_of_bins, train_on_bins
+from fraudfed.bench.same_trees import (
+    compare_trees,
+    installed_rules,
+    table_of_bins,
+    train_on_bins,
+)
 from fraudfed.bench.workload import synthetic_table
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
@@ -40,6 +45,8 @@ class ParityResult:
         building of its matrix from bin numbers.
     rows, features, max_depth, max_bin, categorical, seed : int
     missing, prevalence : float
+    xgboost_version : str
+        Whose split rules our trees follow: those of the installed XGBoost.
     threads : int
         Cores this process may use: XGBoost's ``nthread``. Our engine is NumPy, whose elementwise
         operations run on one of them.
@@ -60,6 +67,7 @@ class ParityResult:
     categorical: int
     prevalence: float
     seed: int
+    xgboost_version: str
     threads: int
     versions: dict[str, str]
 
@@ -83,6 +91,7 @@ class ParityResult:
                 f"max_bin {self.max_bin}, missing {self.missing:g}, "
                 f"categorical {self.categorical}, prevalence {self.prevalence:g}, "
                 f"seed {self.seed}",
+                f"split rules of         xgboost {self.xgboost_version}",
                 f"versions               {used}",
             )
         )
@@ -97,13 +106,14 @@ def run_parity(
     *,
     missing: float = 0.0,
     categorical: int = 0,
-    prevalence: float = 0.3,
+    prevalence: float = 0.02,
     seed: int = 0,
 ) -> ParityResult:
     """Train both engines on the same synthetic rows and bins and compare every tree.
 
     Ours is given the values and finds the cuts; XGBoost is given the numbers of our bins, which
-    saves it the search for cuts. See ``fraudfed.bench.same_trees`` for what identical means.
+    saves it the search for cuts. Ours follows the split rules of the installed XGBoost. See
+    ``fraudfed.bench.same_trees`` for what identical means.
     """
     table = synthetic_table(
         rows,
@@ -113,7 +123,11 @@ def run_parity(
         categorical=categorical,
         prevalence=prevalence,
     )
-    settings = {"max_depth": max_depth, "max_bin": max_bin}
+    settings = {
+        "max_depth": max_depth,
+        "max_bin": max_bin,
+        "xgboost_version": installed_rules(),
+    }
     params = BoosterParams.parse({**settings, "num_boost_round": trees})
     started = time.perf_counter()
     ours = train(params, table, SoloCommunicator())
@@ -142,6 +156,7 @@ def run_parity(
         categorical=categorical,
         prevalence=prevalence,
         seed=seed,
+        xgboost_version=params.xgboost_version,
         threads=threads,
         versions={
             "python": platform.python_version(),
@@ -192,7 +207,7 @@ def _usable_cores() -> int:
 @click.option(
     "--prevalence",
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    default=0.3,
+    default=0.02,
     show_default=True,
     help="Share of positives.",
 )
@@ -210,7 +225,7 @@ def parity_command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Compare our trees with those of XGBoost's hist on the same bins."""
+    """Compare our trees with those of the installed XGBoost's hist on the same bins."""
     if categorical > features:
         raise click.BadParameter(
             f"{categorical} of {features} features; expected at most {features}",

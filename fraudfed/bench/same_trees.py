@@ -15,11 +15,19 @@ import numpy as np
 import xgboost
 
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.params import NOT_XGBOOST, BoosterParams
+from fraudfed.boosting.rules import version_of_release
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 
-__all__ = ["TreeComparison", "compare_trees", "table_of_bins", "train_on_bins"]
+__all__ = [
+    "TreeComparison",
+    "compare_trees",
+    "installed_rules",
+    "table_of_bins",
+    "train_on_bins",
+    "xgboost_parameters",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,20 @@ class TreeComparison:
     identical: int
     trees: int
     max_leaf_difference: float
+
+
+def installed_rules() -> str:
+    """Return the ``xgboost_version`` whose trees the installed XGBoost grows.
+
+    For comparisons with that XGBoost only: a run takes the rules from its parameters.
+    """
+    return version_of_release(xgboost.__version__)
+
+
+def xgboost_parameters(settings: Mapping[str, Any], *, threads: int) -> dict[str, Any]:
+    """Return a run's parameters as ``xgboost.train`` takes them."""
+    chosen = {name: value for name, value in settings.items() if name not in NOT_XGBOOST}
+    return {"objective": "binary:logistic", "tree_method": "hist", "nthread": threads, **chosen}
 
 
 def table_of_bins(table: TrainingTable, cuts: Cuts) -> TrainingTable:
@@ -57,7 +79,7 @@ def train_on_bins(
     params : BoosterParams
         Gives ``max_bin`` and ``num_boost_round``.
     settings : mapping
-        The run's parameters under XGBoost's names.
+        The run's parameters under XGBoost's names; those that are ours alone are left out.
     threads : int
         XGBoost's ``nthread``.
     """
@@ -71,10 +93,8 @@ def train_on_bins(
         max_bin=params.max_bin,
         nthread=threads,
     )
-    ours_alone = {"num_boost_round", "early_stopping_rounds"}
-    chosen = {name: value for name, value in settings.items() if name not in ours_alone}
     return xgboost.train(
-        {"objective": "binary:logistic", "tree_method": "hist", "nthread": threads, **chosen},
+        xgboost_parameters(settings, threads=threads),
         matrix,
         num_boost_round=params.num_boost_round,
     )

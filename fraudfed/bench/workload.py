@@ -18,7 +18,7 @@ def synthetic_table(
     *,
     missing: float = 0.0,
     categorical: int = 0,
-    prevalence: float = 0.3,
+    prevalence: float = 0.02,
 ) -> TrainingTable:
     """Draw rows whose label depends on some of the features, with steps and products.
 

@@ -1,7 +1,8 @@
 """Leaf weights and gains, with XGBoost's casts between double and float at XGBoost's places.
 
-The choice between two splits can hang on the last bit of a gain. XGBoost 3.2 keeps sums in double
-and weights and gains in float32 (``src/tree/split_evaluator.h``, ``src/tree/param.h``); computing
+The choice between two splits can hang on the last bit of a gain. XGBoost keeps sums in double and
+weights and gains in float32 (``src/tree/split_evaluator.h``, ``src/tree/param.h``); which steps in
+between are taken in float differs between releases, see ``fraudfed.boosting.rules``. Computing
 gains in double throughout makes most trees differ. Parameters are float32 values held as Python
 floats, which promotes as in C++.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.rules import rules_for
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import FIXED_POINT_BITS, Float32Array, Float64Array, Int64Array
 
@@ -45,6 +47,7 @@ class GainFormula:
     Parameters
     ----------
     params : BoosterParams
+        Also says whose rules are followed (``xgboost_version``).
     schema : FeatureSchema
         Resolves the monotone constraints.
     """
@@ -53,27 +56,36 @@ class GainFormula:
         self._reg_lambda = params.reg_lambda
         self._reg_alpha = params.reg_alpha
         self._min_child_weight = params.min_child_weight
-        # XGBoost takes its slower, constrained formula when any constraint is given, even 0.
-        self.is_constrained = bool(params.monotone_constraints)
+        self._rules = rules_for(params.xgboost_version)
         self.directions = np.array(params.resolve_monotone_constraints(schema), dtype=np.int8)
+        self.is_constrained = bool(self.directions.any()) or (
+            self._rules.zeros_constrain and bool(params.monotone_constraints)
+        )
 
     def is_valid_child(
         self, hessian: Float64Array
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Tell which sums of hessians reach ``min_child_weight``."""
-        return hessian >= self._min_child_weight
+        """Tell which sums of hessians are enough for a child."""
+        is_valid = hessian >= self._min_child_weight
+        if self._rules.children_need_hessian:
+            is_valid &= hessian > 0.0
+        return is_valid
 
     def can_split(self, hessian: int) -> bool:
         """Tell whether a node with this pooled fixed-point sum can have two valid children."""
-        # Sums are exact, so two children of at least m have a parent of at least 2 m.
+        # Sums are exact, so two children of at least m have a parent of at least 2 m. All rules
+        # ask for m; what else some of them ask for only makes fewer children valid.
         return bool(np.ldexp(float(hessian), -FIXED_POINT_BITS) >= 2.0 * self._min_child_weight)
 
     def free_weight(self, gradient: Float64Array, hessian: Float64Array) -> Float32Array:
         """Return the weight ``-T(g) / (h + lambda)`` with no regard to constraints.
 
-        ``T`` is the soft threshold of the L1 penalty. 0 below ``min_child_weight``.
+        ``T`` is the soft threshold of the L1 penalty. 0 without any hessian, and by some rules
+        already below ``min_child_weight``.
         """
-        no_weight = (hessian < self._min_child_weight) | (hessian <= 0.0)
+        no_weight = hessian <= 0.0
+        if self._rules.light_nodes_weigh_nothing:
+            no_weight |= hessian < self._min_child_weight
         divisor = np.where(no_weight, 1.0, hessian + self._reg_lambda)
         weight = -self._threshold(gradient) / divisor
         return np.where(no_weight, 0.0, weight).astype(np.float32)
@@ -95,8 +107,9 @@ class GainFormula:
         self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds
     ) -> Float32Array:
         """Return the gain of nodes at their weight within ``bounds``."""
-        weight = self.weight(gradient, hessian, bounds) if self.is_constrained else None
-        return self._gain_at(gradient, hessian, weight)
+        if not self.is_constrained and self._rules.free_gain_in_closed_form:
+            return self._closed_form(gradient, hessian)
+        return self._gain_at(gradient, hessian, self.weight(gradient, hessian, bounds))
 
     def split_gain(
         self,
@@ -117,7 +130,7 @@ class GainFormula:
             Monotone direction of each candidate's feature.
         """
         if not self.is_constrained:
-            return self._gain_at(*left, None) + self._gain_at(*right, None)
+            return self.gain(*left, bounds) + self.gain(*right, bounds)
         left_weight = self.weight(*left, bounds)
         right_weight = self.weight(*right, bounds)
         gain = self._gain_at(*left, left_weight) + self._gain_at(*right, right_weight)
@@ -126,21 +139,27 @@ class GainFormula:
         )
         return np.where(violated, np.float32(-np.inf), gain)
 
-    def _gain_at(
-        self, gradient: Float64Array, hessian: Float64Array, weight: Float32Array | None
-    ) -> Float32Array:
+    def _closed_form(self, gradient: Float64Array, hessian: Float64Array) -> Float32Array:
+        """Return ``T(g)^2 / (h + lambda)``: numerator and divisor round to float first."""
         empty = hessian <= 0.0
-        if weight is None:
-            # The closed form T(g)^2 / (h + lambda): numerator and divisor round to float first.
-            numerator = np.square(self._threshold(gradient)).astype(np.float32)
-            divisor = np.where(empty, 1.0, hessian + self._reg_lambda).astype(np.float32)
-            gain = numerator / divisor
-        else:
-            # -(2 g w + (h + lambda) w^2), all of it in float.
+        numerator = np.square(self._threshold(gradient)).astype(np.float32)
+        divisor = np.where(empty, 1.0, hessian + self._reg_lambda).astype(np.float32)
+        return np.where(empty, np.float32(0.0), numerator / divisor)
+
+    def _gain_at(
+        self, gradient: Float64Array, hessian: Float64Array, weight: Float32Array
+    ) -> Float32Array:
+        """Return ``-(2 g w + (h + lambda) w^2 + 2 alpha |w|)`` at the weight ``w``."""
+        squared = weight * weight  # In float by all rules.
+        if self._rules.bounded_gain_in_float:
             g, h = gradient.astype(np.float32), hessian.astype(np.float32)
             linear = np.float32(2.0) * g * weight
-            gain = -(linear + (h + np.float32(self._reg_lambda)) * (weight * weight))
-        return np.where(empty, np.float32(0.0), gain)
+            gain = -(linear + (h + np.float32(self._reg_lambda)) * squared)
+        else:
+            w = weight.astype(np.float64)
+            loss = 2.0 * gradient * w + (hessian + self._reg_lambda) * squared.astype(np.float64)
+            gain = (-(loss + 2.0 * self._reg_alpha * np.abs(w))).astype(np.float32)
+        return np.where(hessian <= 0.0, np.float32(0.0), gain)
 
     def _threshold(self, gradient: Float64Array) -> Float64Array:
         alpha = self._reg_alpha

@@ -273,7 +273,8 @@ class _Grower:
             # What XGBoost stores where there is no threshold (``DftBadValue``).
             return np.float32(np.finfo(np.float32).smallest_subnormal)
         if split.split_bin < 0:
-            # XGBoost stores the feature's least value here; nobody's value is published.
+            # XGBoost stores the feature's least value here, since 3.3 minus infinity. We publish
+            # nobody's value, and a model of finite numbers is JSON to any reader.
             return np.float32(-FLOAT32_MAX)
         return np.float32(self._binned.cuts.values[split.feature][split.split_bin])
 

@@ -3,6 +3,8 @@
 ``BoosterParams.parse`` is the one way in from outside: it accepts XGBoost's aliases and refuses
 everything it does not know, naming it. Source of names, defaults and ranges:
 https://xgboost.readthedocs.io/en/stable/parameter.html
+
+Names that ``xgboost.train`` does not take among its parameters are listed in ``NOT_XGBOOST``.
 """
 
 import difflib
@@ -14,13 +16,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fraudfed.boosting.rules import NEWEST_RULES, RULE_VERSIONS
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.errors import ParameterError
 
-__all__ = ["EVAL_METRICS", "BoosterParams", "MonotoneConstraints"]
+__all__ = ["EVAL_METRICS", "NOT_XGBOOST", "BoosterParams", "MonotoneConstraints"]
 
 #: Metrics that can be computed from pooled integer sums, see ``fraudfed.boosting.metrics``.
 EVAL_METRICS = ("logloss", "auc", "aucpr", "error")
+
+#: Ours alone, or handed to ``xgboost.train`` apart from its parameters.
+NOT_XGBOOST = frozenset({"num_boost_round", "early_stopping_rounds", "xgboost_version"})
 
 #: By position, or as sorted (name, direction) pairs.
 MonotoneConstraints: TypeAlias = tuple[int, ...] | tuple[tuple[str, int], ...]
@@ -52,7 +58,7 @@ class _Range:
     def __str__(self) -> str:
         left = "(" if self.low_is_open else "["
         right = ")" if self.high_is_open else "]"
-        return f"{left}{self.low:.12g}, {self.high:.12g}{right}"
+        return f"{left}{self.low:.16g}, {self.high:.16g}{right}"
 
 
 #: Weights and hessians are bounded by 65536 in fixed point sums, so no larger value can matter.
@@ -136,6 +142,9 @@ class BoosterParams:
         Number of trees.
     objective, tree_method : str
         ``binary:logistic`` and ``hist``, the only ones there are.
+    xgboost_version : str
+        Whose split rules the trees follow; the same at every bank, whichever XGBoost is installed.
+        ``3.2`` (also those of 3.3) or ``3.4``. See ``fraudfed.boosting.rules``.
 
     Raises
     ------
@@ -167,6 +176,7 @@ class BoosterParams:
     num_boost_round: int = 10
     objective: str = "binary:logistic"
     tree_method: str = "hist"
+    xgboost_version: str = NEWEST_RULES
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}
@@ -180,6 +190,7 @@ class BoosterParams:
                 checked[name] = _check_integer(name, value, _INTEGERS[name])
             elif name in _CHOICES:
                 checked[name] = _check_choice(name, value, _CHOICES[name])
+        checked["xgboost_version"] = _check_version(self.xgboost_version)
         checked["eval_metric"] = _check_metrics(self.eval_metric)
         checked["monotone_constraints"] = _check_monotone(self.monotone_constraints)
         if checked["max_depth"] == 0 and checked["max_leaves"] == 0:
@@ -307,6 +318,12 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ParameterError(f"parameter {name} is {value!r}, expected {' or '.join(allowed)}")
     return value
+
+
+def _check_version(value: object) -> str:
+    """Accept the number, too: that is how 3.4 reads in a JSON file or on a command line."""
+    text = str(value) if isinstance(value, float) else value
+    return _check_choice("xgboost_version", text, RULE_VERSIONS)
 
 
 def _check_metrics(value: object) -> tuple[str, ...]:

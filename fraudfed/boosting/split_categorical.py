@@ -85,7 +85,7 @@ def _one_against_rest(sums: Int64Array, totals: Int64Array) -> tuple[Int64Array,
 
 
 def _order_by_weight(sums: Int64Array, formula: GainFormula) -> Int64Array:
-    """Sort categories by weight; constraints do not enter, a small hessian counts as weight 0."""
+    """Sort categories by weight; monotone constraints do not enter."""
     gradients, hessians = to_double(sums)
     order: Int64Array = np.argsort(formula.free_weight(gradients, hessians), kind="stable")
     return order

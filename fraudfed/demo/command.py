@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.demo.job import DemoResult, Stages, run_job
 from fraudfed.demo.processes import run_program
@@ -98,11 +99,13 @@ def demo_command(
     XGBoost on the pooled rows.
     """
     _check_source_options(data=data, table=table, label=label, drop=drop, bank_column=bank_column)
-    parameters = {
+    parameters: dict[str, object] = {
         "num_boost_round": trees,
         "max_depth": max_depth,
         "max_bin": max_bin,
         "eta": eta,
+        # So that the trees can be compared with those of the XGBoost that is here.
+        "xgboost_version": installed_rules(),
         **_parse_extra(extra),
     }
     BoosterParams.parse(parameters)
@@ -261,10 +264,12 @@ def _print(result: DemoResult, out: Path, console: Console) -> None:
     console.print(
         f"{summary.trees} trees in {summary.stage_seconds['train']:.0f} s with "
         f"{summary.key_bits}-bit keys: {summary.rounds} rounds, {summary.ciphertexts:,} "
-        f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks"
+        f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks",
+        soft_wrap=True,
     )
     console.print(
         f"{summary.identical_trees_on_same_bins} of {summary.trees} trees are identical to "
-        "XGBoost's on the pooled rows and the same bins"
+        "XGBoost's on the pooled rows and the same bins",
+        soft_wrap=True,
     )
-    console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}")
+    console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}", soft_wrap=True)

@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 import xgboost
 
+from fraudfed.bench.same_trees import xgboost_parameters
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 
-__all__ = ["pool", "predict", "train_reference", "xgboost_parameters"]
-
-#: Ours alone, or handed to ``xgboost.train`` apart from its parameters.
-_NOT_XGBOOST = frozenset({"num_boost_round", "early_stopping_rounds"})
-
-
-def xgboost_parameters(parameters: Mapping[str, Any], *, threads: int) -> dict[str, Any]:
-    """Return the run's parameters as ``xgboost.train`` takes them."""
-    chosen = {name: value for name, value in parameters.items() if name not in _NOT_XGBOOST}
-    return {"objective": "binary:logistic", "tree_method": "hist", "nthread": threads, **chosen}
+__all__ = ["pool", "predict", "train_reference"]
 
 
 def train_reference(

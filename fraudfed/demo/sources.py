@@ -169,8 +169,9 @@ def open_table(
     wrong = ~labels.isin((0, 1))
     if wrong.any():
         row = int(np.argmax(wrong.to_numpy()))
+        value = frame[label].tolist()[row]
         raise DataError(
-            f"{file}: row {row + 1}, column {label!r} holds {frame[label].iloc[row]!r}, expected "
+            f"{file}: row {row + 1}, column {label!r} holds {value!r}, expected "
             "0 or 1 (1 = fraud); choose the label column with --label"
         )
     if labels.nunique() < 2:

@@ -5,13 +5,14 @@ separate exactly the same bins; every bin must occur in the data.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xgboost
 
+from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.grower import GrownTree, grow_tree
@@ -27,6 +28,7 @@ __all__ = [
     "assert_same_tree",
     "boost",
     "boost_xgboost",
+    "oracle_params",
     "random_rows",
 ]
 
@@ -113,6 +115,11 @@ def random_rows(
     )
 
 
+def oracle_params(settings: Mapping[str, Any]) -> BoosterParams:
+    """Return our parameters with the split rules of the installed ``xgboost``."""
+    return BoosterParams.parse({"xgboost_version": installed_rules(), **settings})
+
+
 def boost(
     rows: Rows,
     params: BoosterParams,
@@ -190,10 +197,11 @@ def assert_same_tree(ours: Tree, theirs: dict[str, Any], *, n_bins: tuple[int, .
     leaf = ours.left_children == -1
     categorical = ours.is_categorical
     numeric = ~leaf & ~categorical
-    # x < t, x a bin number: the last bin that goes left is the last whole number below t.
-    last_left = np.ceil(conditions[numeric]).astype(np.int64) - 1
+    # x < t, x a bin number: the last bin that goes left is the last whole number below t, which
+    # since 3.3 may be minus infinity.
     sizes = np.array(n_bins)[ours.split_features[numeric]]
-    assert ours.split_bins[numeric].tolist() == np.clip(last_left, -1, sizes - 1).tolist()
+    last_left = np.clip(np.ceil(conditions[numeric]) - 1, -1, sizes - 1)
+    assert ours.split_bins[numeric].tolist() == last_left.astype(np.int64).tolist()
     np.testing.assert_array_equal(ours.split_conditions[categorical], conditions[categorical])
     assert list(ours.right_categories) == _categories(theirs)
     np.testing.assert_allclose(ours.split_conditions[leaf], conditions[leaf], rtol=0, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from cohort import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Rows, assert_same_tree, boost, boost_xgboost, random_rows
+from oracle import Rows, assert_same_tree, boost, boost_xgboost, oracle_params, random_rows
 
 from fraudfed.boosting.bins import FLOAT32_MAX
 from fraudfed.boosting.bounds import NodeBounds
@@ -79,7 +79,7 @@ def test_trees_equal_those_of_xgboost(case: str) -> None:
     if "monotone_constraints" in theirs:
         theirs["monotone_constraints"] = str(tuple(theirs["monotone_constraints"]))
     expected = boost_xgboost(rows, theirs, 5)
-    grown = boost(rows, BoosterParams.parse(settings_), 5)
+    grown = boost(rows, oracle_params(settings_), 5)
     for tree, other in zip(grown, expected, strict=True):
         assert_same_tree(tree, other, n_bins=rows.n_bins)
     if case != "root only":
@@ -90,7 +90,7 @@ def test_a_level_of_more_than_256_nodes_is_expanded_in_parts() -> None:
     rng = np.random.default_rng(5)
     rows = random_rows(rng, n_rows=20_000, n_bins=(64, 64, 64, 64), positive_rate=0.5)
     params = {"max_depth": 11, "min_child_weight": 0.1, "lambda": 0.5}
-    [tree] = boost(rows, BoosterParams.parse(params), 1)
+    [tree] = boost(rows, oracle_params(params), 1)
     [expected] = boost_xgboost(rows, params, 1)
     assert_same_tree(tree, expected, n_bins=rows.n_bins)
     depth = _depths(tree)
@@ -107,7 +107,7 @@ def test_missing_against_present_publishes_no_value(missing_is_positive: bool) -
     bins[0, is_missing] = 4
     labels = (is_missing == missing_is_positive).astype(np.float32)
     rows = Rows(bins=bins, n_bins=(4,), is_categorical=(False,), labels=labels)
-    [tree] = boost(rows, BoosterParams(max_depth=1), 1)
+    [tree] = boost(rows, oracle_params({"max_depth": 1}), 1)
     [expected] = boost_xgboost(rows, {"max_depth": 1}, 1)
     assert_same_tree(tree, expected, n_bins=rows.n_bins)
     # The forward scan is first and wins the tie with the backward one.
@@ -126,7 +126,7 @@ def test_backward_before_the_first_bin_sends_all_present_values_right() -> None:
         bins=bins, n_bins=(4,), is_categorical=(False,), labels=(~is_missing).astype(np.float32)
     )
     settings_ = {"max_depth": 1, "monotone_constraints": "(1)"}
-    [tree] = boost(rows, BoosterParams.parse(settings_), 1)
+    [tree] = boost(rows, oracle_params(settings_), 1)
     [expected] = boost_xgboost(rows, settings_, 1)
     assert_same_tree(tree, expected, n_bins=rows.n_bins)
     assert tree.split_bins[0] == -1

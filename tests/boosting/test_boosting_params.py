@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.errors import ParameterError
 
+PAGE = (Path(__file__).parents[2] / "docs" / "parameters.md").read_text()
 SCHEMA = FeatureSchema(names=("amount", "hour", "channel"), n_categories=(0, 0, 4))
 
 
@@ -76,6 +78,9 @@ def test_unknown_parameter_is_named_with_its_neighbour() -> None:
         ("grow_policy", "widthwise", "depthwise or lossguide"),
         ("objective", "reg:squarederror", "binary:logistic"),
         ("tree_method", "exact", "hist"),
+        ("xgboost_version", "3.3", "3.2 or 3.4"),
+        ("xgboost_version", 3.0, "3.2 or 3.4"),
+        ("xgboost_version", None, "3.2 or 3.4"),
         ("eval_metric", "rmse", "logloss, auc, aucpr, error"),
         ("eval_metric", [], "logloss, auc, aucpr, error"),
         ("eval_metric", ["auc", "auc"], "distinct"),
@@ -99,6 +104,13 @@ def test_a_limit_of_the_tree_is_required() -> None:
     with pytest.raises(ParameterError, match="max_depth and max_leaves are both 0"):
         BoosterParams.parse({"max_depth": 0})
     assert BoosterParams.parse({"max_depth": 0, "max_leaves": 8}).max_leaves == 8
+
+
+@pytest.mark.parametrize("version", ["3.2", "3.4"])
+def test_the_version_may_be_a_number_as_json_reads_it(version: str) -> None:
+    parsed = BoosterParams.parse({"xgboost_version": json.loads(version)})
+    assert parsed == BoosterParams.parse({"xgboost_version": version})
+    assert parsed.xgboost_version == version
 
 
 def test_constraints_resolve_by_position_and_name() -> None:
@@ -139,6 +151,7 @@ def test_constraints_that_do_not_fit_the_schema(constraints: object, message: st
             "monotone_constraints": st.lists(st.integers(-1, 1), max_size=4)
             | st.dictionaries(st.sampled_from(["a", "b", "ä b"]), st.integers(-1, 1), max_size=3),
             "seed": st.integers(0, 2**53),
+            "xgboost_version": st.sampled_from(["3.2", "3.4"]),
         },
     )
 )
@@ -147,3 +160,25 @@ def test_to_mapping_is_json_and_parses_back(given_params: dict[str, object]) -> 
     written = json.loads(json.dumps(params.to_mapping()))
     assert BoosterParams.parse(written) == params
     assert hash(BoosterParams.parse(written)) == hash(params)
+
+
+def test_every_parameter_is_documented_with_its_default() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
+    defaults = BoosterParams().to_mapping()
+    assert [name for name, _ in rows] == list(defaults)
+    for name, text in rows:
+        value = defaults[name]
+        written = "none" if value is None or value == [] else value
+        if isinstance(written, list):
+            written = ", ".join(written)
+        expected = f"{written:g}" if isinstance(written, float) else str(written)
+        assert text.strip().strip("`") == expected, name
+
+
+def test_every_range_in_the_documentation_is_the_range() -> None:
+    found = re.findall(r"^\| `([a-z_]+)` \|.*\| ([\[(][^|]+[\])]) \| [^|]+ \|$", PAGE, re.MULTILINE)
+    assert len(found) >= 15
+    for name, text in found:
+        with pytest.raises(ParameterError) as caught:
+            BoosterParams.parse({name: -5})
+        assert f"in {text}" in str(caught.value), name

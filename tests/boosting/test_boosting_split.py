@@ -11,6 +11,7 @@ from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, WeightBounds, to_double
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.partition import goes_left
+from fraudfed.boosting.rules import RULE_VERSIONS
 from fraudfed.boosting.split import SplitFinder
 from fraudfed.boosting.split_candidate import NodeSums, Split
 from fraudfed.boosting.table import FeatureSchema
@@ -76,7 +77,7 @@ def _plain_candidates(
 
 def _plain_weight(sums: Int64Array, params: BoosterParams) -> np.float32:
     g, h = float(sums[0]) / FIXED_POINT_ONE, float(sums[1]) / FIXED_POINT_ONE
-    if h < params.min_child_weight or h <= 0.0:
+    if h <= 0.0 or (params.xgboost_version == "3.2" and h < params.min_child_weight):
         return np.float32(0.0)
     shrunk = max(abs(g) - params.reg_alpha, 0.0) * (1.0 if g > 0.0 else -1.0)
     return np.float32(-shrunk / (h + params.reg_lambda))
@@ -86,8 +87,12 @@ def _plain_gain(sums: Int64Array, params: BoosterParams) -> np.float32:
     g, h = float(sums[0]) / FIXED_POINT_ONE, float(sums[1]) / FIXED_POINT_ONE
     if h <= 0.0:
         return np.float32(0.0)
-    shrunk = max(abs(g) - params.reg_alpha, 0.0)
-    return np.float32(shrunk * shrunk) / np.float32(h + params.reg_lambda)
+    if params.xgboost_version == "3.2":
+        shrunk = max(abs(g) - params.reg_alpha, 0.0)
+        return np.float32(shrunk * shrunk) / np.float32(h + params.reg_lambda)
+    w = _plain_weight(sums, params)
+    loss = 2.0 * g * float(w) + (h + params.reg_lambda) * float(w * w)
+    return np.float32(-(loss + 2.0 * params.reg_alpha * abs(float(w))))
 
 
 def _plain_best(
@@ -97,7 +102,10 @@ def _plain_best(
     for feature, split_bin, right_categories, default_left, left, right in _plain_candidates(
         histogram, total, features, params
     ):
-        if min(left[1], right[1]) / FIXED_POINT_ONE < params.min_child_weight:
+        lighter = min(left[1], right[1]) / FIXED_POINT_ONE
+        if lighter < params.min_child_weight:
+            continue
+        if lighter <= 0.0 and params.xgboost_version == "3.4":
             continue
         loss_change = _plain_gain(left, params) + _plain_gain(right, params)
         loss_change -= _plain_gain(total, params)
@@ -142,7 +150,7 @@ def _nodes(draw: st.DrawFn) -> tuple[Features, Int64Array, Int64Array]:
     return features, histogram, total
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     node=_nodes(),
     min_child_weight=st.sampled_from([0.0, 0.5, 2.0]),
@@ -150,6 +158,7 @@ def _nodes(draw: st.DrawFn) -> tuple[Features, Int64Array, Int64Array]:
     reg_lambda=st.sampled_from([0.0, 1.0]),
     max_cat_to_onehot=st.sampled_from([1, 4, 7]),
     max_cat_threshold=st.sampled_from([1, 3, 64]),
+    xgboost_version=st.sampled_from(RULE_VERSIONS),
 )
 def test_the_first_best_candidate_is_found(
     node: tuple[Features, Int64Array, Int64Array],
@@ -158,6 +167,7 @@ def test_the_first_best_candidate_is_found(
     reg_lambda: float,
     max_cat_to_onehot: int,
     max_cat_threshold: int,
+    xgboost_version: str,
 ) -> None:
     features, histogram, total = node
     params = BoosterParams(
@@ -166,6 +176,7 @@ def test_the_first_best_candidate_is_found(
         reg_lambda=reg_lambda,
         max_cat_to_onehot=max_cat_to_onehot,
         max_cat_threshold=max_cat_threshold,
+        xgboost_version=xgboost_version,
     )
     expected = _plain_best(histogram, total, features, params)
     assert _find(histogram, total, features, params) == expected

@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BANKS, CATEGORIES, WatchedRun, make_rows, split_rows, train_in_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watched_federation import (
+    BANKS,
+    CATEGORIES,
+    WatchedRun,
+    make_rows,
+    split_rows,
+    train_in_process,
+)
 
 from fraudfed.demo.processes import run_program
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WatchedRun
+from watched_federation import WatchedRun
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.secure_sum.session import SecureSum
