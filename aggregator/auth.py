@@ -123,7 +123,9 @@ class Authenticator:
         self._members.require_member(verified.keyid)
         signed = _nonce(verified)
         self._nonces.use(verified.keyid, signed.nonce, expires_at=signed.expires_at, now=now)
-        return Caller(verified.keyid, Role.BANK)
+        # What the bank signed to have sent, whether or not we get to read it.
+        body_sha256 = _announced_sha256(head).hex() if head.has_body else None
+        return Caller(verified.keyid, Role.BANK, body_sha256)
 
     def check_candidate(self, head: RequestHead, registration: BankRegistration) -> SignedNonce:
         """Check that a registration is signed with the key that it announces.

@@ -27,7 +27,7 @@ class Caller:
     """The bank's name, or the name of the token."""
     role: Role
     body_sha256: str | None = None
-    """Of the request's body; None if it has none."""
+    """Of the request's body, a bank's as it has signed it; None if it has none."""
 
     @property
     def bank(self) -> str | None:

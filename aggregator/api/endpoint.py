@@ -232,10 +232,10 @@ def _arguments(endpoint: Endpoint, address: dict[str, Any]) -> dict[str, Any]:
         )
     data = _data(endpoint)
     digest = hashlib.sha256(data)
-    if data:
-        g.caller = replace(g.caller, body_sha256=digest.hexdigest())
     if g.caller.bank is not None:
         require_digest(head, digest.digest())
+    elif data:
+        g.caller = replace(g.caller, body_sha256=digest.hexdigest())
     if isinstance(endpoint.reads, type):
         arguments["body"] = parse(endpoint.reads, data, source="request body")
     elif endpoint.reads is not None:

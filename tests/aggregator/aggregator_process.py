@@ -1,5 +1,8 @@
-"""The installed command ``aggregator`` as real processes, called over real HTTP."""
+"""The command ``aggregator``: as real processes over real HTTP, and in this process."""
 
+import contextlib
+import io
+import logging
 import os
 import re
 import signal
@@ -8,15 +11,40 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 import httpx
 from aggregator_federation import Answer, Federation, TestKey
+
+from aggregator.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("aggregator"))
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to its end in this process: what it prints and its exit code."""
+    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with (
+        mock.patch.object(sys, "argv", ["aggregator", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(
+        ["aggregator", *arguments], code, out.getvalue(), err.getvalue()
+    )
+
+
+def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
     return subprocess.run(
         [COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
     )

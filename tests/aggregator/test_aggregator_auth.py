@@ -193,6 +193,10 @@ def test_a_body_that_is_not_the_signed_one_is_refused(federation: Federation) ->
     headers = bank.signed_headers("POST", path, body=body)
     answer = bank.call("POST", path, body=other, headers=headers)
     assert_refused(federation, answer, "content-digest", "altered", actor="bank:bank-00")
+    # The log holds what the bank did send and what came instead of it.
+    entry = federation.refusals()[-1]
+    assert entry["body_sha256"] == hashlib.sha256(body).hexdigest()
+    assert base64.b64encode(hashlib.sha256(other).digest()).decode() in entry["detail"]
 
 
 def test_nothing_is_read_from_a_stranger(federation: Federation, bank: FakeBank) -> None:
@@ -201,6 +205,7 @@ def test_nothing_is_read_from_a_stranger(federation: Federation, bank: FakeBank)
     path = "/v1/runs/x/rounds/0/contributions"
     assert federation.call("POST", path, body=large).problem() == (401, "authentication")
     assert bank.request("POST", path, body=large).problem() == (413, "body-too-large")
+    assert federation.refusals()[-1]["body_sha256"] == hashlib.sha256(large).hexdigest()
 
 
 def test_token_and_signature_together_are_refused(federation: Federation, bank: FakeBank) -> None:

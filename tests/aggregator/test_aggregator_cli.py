@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aggregator_federation import Federation, TestKey, make_spec
-from aggregator_process import ServerProcess, run_command
+from aggregator_process import ServerProcess, run_command, run_process
 from sqlalchemy.orm import Session
 
 from aggregator import run_machine
@@ -33,7 +33,7 @@ def assert_fails(result: object, code: int, *words: str) -> None:
 
 def test_init_makes_a_private_directory_once(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "a" / "state")
-    assert run_command("init", "--state", str(state.path)).returncode == 0
+    assert run_process("init", "--state", str(state.path)).returncode == 0
     assert stat.S_IMODE(state.operator_token.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.database.stat().st_mode) == 0o600
     token = state.operator_token.read_text()
@@ -185,7 +185,7 @@ def test_tokens_have_roles_and_end(state: StateDirectory, tmp_path: Path) -> Non
 
 
 def test_usage_errors_are_one_line(tmp_path: Path) -> None:
-    assert_fails(run_command(), 2, "Missing command")
+    assert_fails(run_process(), 2, "Missing command")
     assert_fails(run_command("serve"), 2, "--state")
     token = ["--token-file", str(tmp_path / "none")]
     assert_fails(run_command("runs", "list", *token), 2, "token file")
@@ -197,7 +197,7 @@ def test_usage_errors_are_one_line(tmp_path: Path) -> None:
 
 
 def test_version_and_openapi() -> None:
-    assert run_command("--version").stdout.strip() == f"aggregator, version {__version__}"
+    assert run_process("--version").stdout.strip() == f"aggregator, version {__version__}"
     assert json.loads(run_command("openapi").stdout)["openapi"] == "3.1.0"
 
 
