@@ -1,27 +1,23 @@
 """Run one federation on loopback: an aggregator process and one process per bank."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.demo.processes import Program, ProgramGroup, run_program
+from fraudfed.demo.consortium import Consortium, start_aggregator
+from fraudfed.demo.processes import Program, ProgramGroup
 from fraudfed.demo.sources import BankSource
 from fraudfed.errors import RunFailedError, TransportError
-from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunSpec, RunStatus, parse
+from fraudfed.wire.messages import DataContract, RunStatus, parse
 
 __all__ = ["BankOutcome", "FederationOutcome", "run_federation"]
 
-_START_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-_LISTENING = "aggregator listening on "
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,7 @@ class FederationOutcome:
     model_json: bytes
     status: RunStatus
     banks: tuple[BankOutcome, ...]
+    set_up_seconds: float
     train_seconds: float
 
 
@@ -49,62 +46,51 @@ def run_federation(
     *,
     contract: DataContract,
     parameters: Mapping[str, Any],
-    key_package: KeyPackage,
+    key_bits: int,
     work: Path,
     port: int,
     on_progress: Callable[[int], None],
 ) -> FederationOutcome:
-    """Train over real processes and HTTP; return the model that every bank agreed on.
+    """Make a consortium and train over real processes and HTTP.
 
     Parameters
     ----------
     banks : the banks and their files
     contract, parameters : of the run
-    key_package : handed to every bank's state directory, never to the aggregator
+    key_bits : size of the Paillier key, which the first bank makes and seals to the others
     work : directory for state, logs and the run's description
     port : for the aggregator; 0 takes a free one
     on_progress : called with the number of trees finished so far
+
+    Returns
+    -------
+    FederationOutcome
+        With the model that every bank agreed on.
 
     Raises
     ------
     FraudFedError
         The error of the first program that failed, with its exit code's class.
     """
-    key_file = work / "consortium.key"
-    key_package.save(key_file)
-    aggregator_state = work / "aggregator"
     logs = work / "logs"
+    states = {bank.name: work / "banks" / bank.name for bank in banks}
+    token_file = work / "aggregator" / "operator.token"
     with ProgramGroup(logs=logs) as group:
-        run_program(
-            ["aggregator", "init", "--state", str(aggregator_state)],
-            log=logs / "aggregator-init.log",
+        started = time.monotonic()
+        server, url = start_aggregator(group, work / "aggregator", logs=logs, port=port)
+        consortium = Consortium(url, token_file, states, logs)
+        consortium.enrol(bank_url=url)
+        consortium.make_keys(key_bits=key_bits)
+        run_id = consortium.create_run(
+            name="demo", contract=contract, parameters=parameters, file=work / "run.json"
         )
-        server = group.start(
-            "aggregator",
-            [
-                *("aggregator", "--log-format", "json", "serve"),
-                *("--state", str(aggregator_state), "--host", "127.0.0.1", "--port", str(port)),
-            ],
-        )
-        url = group.wait_for_line(server, _LISTENING, seconds=_START_SECONDS)
-        token_file = aggregator_state / "operator.token"
-        run_id = _create_run(
-            url, token_file, contract, parameters, len(banks), key_package, work=work, logs=logs
-        )
-        states = {bank.name: work / "banks" / bank.name for bank in banks}
-        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-            enrolled = [
-                pool.submit(_enrol, bank, states[bank.name], key_file, url, run_id, logs=logs)
-                for bank in banks
-            ]
-            for future in enrolled:
-                future.result()
+        set_up_seconds = time.monotonic() - started
         started = time.monotonic()
         nodes = [
             group.start(
                 bank.name,
                 [
-                    *("bank-node", "--log-format", "json", "train"),
+                    *("bank-node", "--log-format", "json", "train", "--run", run_id),
                     *("--state", str(states[bank.name]), "--data", str(bank.train_file)),
                 ],
             )
@@ -112,58 +98,13 @@ def run_federation(
         ]
         _watch(group, server, nodes, on_progress)
         train_seconds = time.monotonic() - started
-        token = token_file.read_text().strip()
-        status, model = _fetch(url, run_id, token)
+        status, model = _fetch(url, run_id, token_file.read_text().strip())
     outcomes = []
     for bank in banks:
         record_file = states[bank.name] / "runs" / run_id / "record.json"
         record = json.loads(record_file.read_text())
         outcomes.append(BankOutcome(bank=bank, state=states[bank.name], record=record))
-    return FederationOutcome(model, status, tuple(outcomes), train_seconds)
-
-
-def _create_run(
-    url: str,
-    token_file: Path,
-    contract: DataContract,
-    parameters: Mapping[str, Any],
-    cohort_size: int,
-    key_package: KeyPackage,
-    *,
-    work: Path,
-    logs: Path,
-) -> str:
-    spec = RunSpec(
-        name="demo",
-        cohort_size=cohort_size,
-        parameters=dict(parameters),
-        contract=contract,
-        public_key=PublicKeyMessage.model_validate(key_package.public_key.to_hex()),
-    )
-    spec_file = work / "run.json"
-    spec_file.write_text(spec.model_dump_json(indent=1))
-    output = run_program(
-        [
-            *("aggregator", "runs", "create", "--url", url),
-            *("--token-file", str(token_file), "--spec", str(spec_file)),
-        ],
-        log=logs / "runs-create.log",
-    )
-    return output.split()[-1]
-
-
-def _enrol(
-    bank: BankSource, state: Path, key_file: Path, url: str, run_id: str, *, logs: Path
-) -> None:
-    where = ("--state", str(state))
-    run_program(
-        ["bank-node", "init", *where, "--name", bank.name, "--key-package", str(key_file)],
-        log=logs / f"{bank.name}-init.log",
-    )
-    run_program(
-        ["bank-node", "join", *where, "--aggregator", url, "--run", run_id],
-        log=logs / f"{bank.name}-join.log",
-    )
+    return FederationOutcome(model, status, tuple(outcomes), set_up_seconds, train_seconds)
 
 
 def _watch(

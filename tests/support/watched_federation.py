@@ -17,9 +17,10 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.demo.processes import ProgramGroup, run_program
+from fraudfed.demo.consortium import FIRST_EPOCH, Consortium, start_aggregator
+from fraudfed.demo.processes import ProgramGroup
 from fraudfed.dtypes import Int64Array
-from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, PublicKeyMessage, RunSpec
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 BANKS = ("bank_a", "bank_b", "bank_c")
 PARAMETERS = {
@@ -168,48 +169,26 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
     """Run one federation in ``work``; its aggregator lives until the block ends."""
     logs = work / "logs"
     logs.mkdir()
-    package = KeyPackage.generate(2048)
-    key_file = work / "consortium.key"
-    package.save(key_file)
     parts = split_rows(make_rows(), len(BANKS))
     statistics: list[Statistic] = []
     train_in_process(parts, statistics)
     state = work / "aggregator"
-    run_program(["aggregator", "init", "--state", str(state)], log=logs / "init.log")
-    spec = RunSpec(
-        name="watched",
-        cohort_size=len(BANKS),
-        parameters=PARAMETERS,
-        contract=CONTRACT,
-        public_key=PublicKeyMessage.model_validate(package.public_key.to_hex()),
-    )
-    (work / "run.json").write_text(spec.model_dump_json())
+    states = {name: work / name for name in BANKS}
     with ProgramGroup(logs=logs) as group:
-        server = group.start(
-            "aggregator", ["aggregator", "serve", "--state", str(state), "--port", "0"]
-        )
-        url = group.wait_for_line(server, "aggregator listening on ", seconds=60)
-        created = run_program(
-            [
-                *("aggregator", "runs", "create", "--url", url, "--spec", str(work / "run.json")),
-                *("--token-file", str(state / "operator.token")),
-            ],
-            log=logs / "create.log",
-        )
-        run_id = created.split()[-1]
-        states = {}
+        server, url = start_aggregator(group, state, logs=logs)
+        consortium = Consortium(url, state / "operator.token", states, logs)
         with capture_proxy(url) as capture:
+            consortium.enrol(bank_url=capture.url)
+            consortium.make_keys(key_bits=2048)
+            run_id = consortium.create_run(
+                name="watched", contract=CONTRACT, parameters=PARAMETERS, file=work / "run.json"
+            )
             nodes = []
             for name, part in zip(BANKS, parts, strict=True):
-                states[name] = work / name
                 data = work / f"{name}.parquet"
                 part.to_parquet(data, index=False)
-                where = ("--state", str(states[name]))
-                init = ["bank-node", "init", *where, "--name", name, "--key-package", str(key_file)]
-                join = ["bank-node", "join", *where, "--aggregator", capture.url, "--run", run_id]
-                run_program(init, log=logs / f"{name}-init.log")
-                run_program(join, log=logs / f"{name}-join.log")
-                nodes.append(group.start(name, ["bank-node", "train", *where, "--data", str(data)]))
+                train = ["bank-node", "train", "--state", str(states[name]), "--run", run_id]
+                nodes.append(group.start(name, [*train, "--data", str(data)]))
             for node in nodes:
                 assert node.process.wait(240) == 0, node.last_error()
         models = [(states[name] / "runs" / run_id / "model.json").read_bytes() for name in BANKS]
@@ -220,7 +199,7 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
             states=states,
             aggregator_state=state,
             aggregator_pid=server.process.pid,
-            key_package=package,
+            key_package=KeyPackage.load(states[BANKS[0]] / "keys" / f"epoch-{FIRST_EPOCH}.key"),
             capture=capture,
             parts=parts,
             work=work,
