@@ -26,7 +26,9 @@ __all__ = ["EVAL_METRICS", "NOT_XGBOOST", "BoosterParams", "MonotoneConstraints"
 EVAL_METRICS = ("logloss", "auc", "aucpr", "error")
 
 #: Ours alone, or handed to ``xgboost.train`` apart from its parameters.
-NOT_XGBOOST = frozenset({"num_boost_round", "early_stopping_rounds", "xgboost_version"})
+NOT_XGBOOST = frozenset(
+    {"num_boost_round", "early_stopping_rounds", "xgboost_version", "statistics_bits"}
+)
 
 #: By position, or as sorted (name, direction) pairs.
 MonotoneConstraints: TypeAlias = tuple[int, ...] | tuple[tuple[str, int], ...]
@@ -87,6 +89,7 @@ _INTEGERS = {
     "early_stopping_rounds": _Range(1, 100_000),
     "seed": _Range(0, 2**53),
     "num_boost_round": _Range(1, 100_000),
+    "statistics_bits": _Range(1, 24),
 }
 _CHOICES = {
     "grow_policy": ("depthwise", "lossguide"),
@@ -145,6 +148,9 @@ class BoosterParams:
     xgboost_version : str
         Whose split rules the trees follow; the same at every bank, whichever XGBoost is installed.
         ``3.2`` (also those of 3.3) or ``3.4``. See ``fraudfed.boosting.rules``.
+    statistics_bits : int
+        Significant bits of the node statistics that the published model carries. Rows can be
+        rebuilt from exact ones (TimberStrike, arXiv 2506.07605); predictions do not need them.
 
     Raises
     ------
@@ -177,6 +183,7 @@ class BoosterParams:
     objective: str = "binary:logistic"
     tree_method: str = "hist"
     xgboost_version: str = NEWEST_RULES
+    statistics_bits: int = 6
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}

@@ -278,6 +278,7 @@ class _Boosting:
             schema=self._table.schema,
             scale_pos_weight=self._params.scale_pos_weight,
             attributes=attributes,
+            statistics_bits=self._params.statistics_bits,
         )
         return TrainResult(
             model=model,

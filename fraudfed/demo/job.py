@@ -214,6 +214,7 @@ def _summary(
         key_fingerprint=records[0]["key_fingerprint"],
         kernel=records[0]["kernel"],
         rounds=federation.status.round_number,
+        rounds_verified=min(record["protection"]["rounds_verified"] for record in records),
         ciphertexts=federation.status.ciphertexts,
         bytes_sent=sum(record["bytes_sent"] for record in records),
         wall_seconds={

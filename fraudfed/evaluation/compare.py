@@ -97,8 +97,8 @@ class DemoSummary:
         SHA-256 of the public key, hex.
     kernel : str
         Name of the big-integer kernel.
-    rounds : int
-        Secure sums of the run.
+    rounds, rounds_verified : int
+        Secure sums of the run, and those whose count and tag every bank found right.
     ciphertexts, bytes_sent : int
         All banks together.
     wall_seconds : mapping of str to float
@@ -148,6 +148,7 @@ class DemoSummary:
     data: str = ""
     split: str = ""
     all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
+    rounds_verified: int = 0
 
     def mean(self, model: str) -> ModelScores:
         """Return the unweighted mean over the banks for one of ``MODELS``.
