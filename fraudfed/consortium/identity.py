@@ -26,7 +26,7 @@ HPKE_SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA2
 
 _FORMAT = "fraudfed identity"
 _WHAT = "bank identity"
-_HINT = "make one with `bank-node init`"
+_HINT = "make one with `bank-node join`"
 _DOMAIN = b"fraudfed identity v1\0"
 _KEY_BYTES = 32
 #: scrypt (RFC 7914) over 128 MiB, the first choice of the OWASP password storage cheat sheet.
@@ -279,5 +279,5 @@ def _associated(public: PublicKeys) -> bytes:
 
 def _not_an_identity(path: Path, reason: str) -> KeyMaterialError:
     return KeyMaterialError(
-        f"{path}: not a {_WHAT} ({reason}); expected the file that `bank-node init` writes"
+        f"{path}: not a {_WHAT} ({reason}); expected the file that `bank-node join` writes"
     )

@@ -51,7 +51,7 @@ class KeyPackage:
         if len(secret) != SECRET_BYTES:
             raise KeyMaterialError(
                 f"consortium secret has {len(secret)} bytes, expected {SECRET_BYTES}; "
-                "make the key package with `fraudfed keygen`"
+                "make the key package with `bank-node keys create`"
             )
         self._private_key = private_key
         self._secret = secret
@@ -113,7 +113,7 @@ class KeyPackage:
         if public.hs is None or public.alpha_bits is None:
             raise KeyMaterialError(
                 f"{source}: a plain Paillier key cannot be saved as a key package; make one with "
-                "`fraudfed keygen`"
+                "`bank-node keys create`"
             )
         fields: dict[str, Any] = {
             "format": _FORMAT,
@@ -161,7 +161,7 @@ class KeyPackage:
         data = read_private_file(
             path,
             what="key package",
-            hint=f"make one with `fraudfed keygen --out {path}` or copy the consortium's here",
+            hint="get the consortium's with `bank-node keys accept`",
         )
         text = data.decode("ascii", errors="replace")
         if is_pheutil_private_key(text):
@@ -238,5 +238,5 @@ class KeyPackage:
 
 def _not_a_package(source: str, reason: str) -> KeyMaterialError:
     return KeyMaterialError(
-        f"{source}: not a key package ({reason}); expected the file that `fraudfed keygen` writes"
+        f"{source}: not a key package ({reason}); expected the file that `bank-node keys accept` writes"
     )

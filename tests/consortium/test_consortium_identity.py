@@ -169,7 +169,7 @@ def test_file_that_others_can_reach_is_refused(
         (b'{"format": "fraudfed identity", "version": 2}', "version 2, this program reads 1"),
         (b'{"format": "fraudfed identity", "version": 1}', "missing or malformed"),
         (b" " * 70_000, "larger than 65536"),
-        (None, "no such key file; make one with `bank-node init`"),
+        (None, "no such key file; make one with `bank-node join`"),
     ],
 )
 def test_what_is_no_identity(tmp_path: Path, content: bytes | None, message: str) -> None:

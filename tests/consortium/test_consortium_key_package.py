@@ -87,7 +87,10 @@ def test_file_that_others_can_reach_is_refused(saved: Path, mode: int) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyMaterialError, match="no such key file; make one with `fraudfed keygen"):
+    with pytest.raises(
+        KeyMaterialError,
+        match="no such key file; get the consortium's with `bank-node keys accept`",
+    ):
         load(tmp_path / "consortium.key")
 
 
