@@ -238,5 +238,6 @@ class KeyPackage:
 
 def _not_a_package(source: str, reason: str) -> KeyMaterialError:
     return KeyMaterialError(
-        f"{source}: not a key package ({reason}); expected the file that `bank-node keys accept` writes"
+        f"{source}: not a key package ({reason}); expected the file that `bank-node keys accept` "
+        "writes"
     )
