@@ -111,8 +111,8 @@ def accept_epoch(
         If it is older than one accepted before, is not signed by its steward, has a member that
         is not pinned, or this bank's box does not hold the announced key.
     ConflictError
-        If its members' keys are not the pinned ones, or the aggregator has shown another epoch
-        under this number before.
+        If its members' keys are not the pinned ones, the aggregator has shown another epoch under
+        this number before, or it serves as the latest one that is older than this bank's.
     ForbiddenError
         If this bank requires a confirmed roster and it is not.
     """
@@ -120,6 +120,8 @@ def accept_epoch(
     status = client.epoch(number)
     key_epoch = status.key_epoch
     held = state.epochs()
+    if number is None:
+        _refuse_older(client, key_epoch.epoch, max(held, default=0))
     known = state.key_epoch(key_epoch.epoch)
     if known is not None and known != key_epoch:
         raise ConflictError(
@@ -148,13 +150,17 @@ def _last_epoch(state: StateDirectory, client: AggregatorClient) -> int:
         last = client.epoch().key_epoch.epoch
     except NotFoundError:
         last = 0
-    held = max(state.epochs(), default=0)
-    if last < held:
+    _refuse_older(client, last, max(state.epochs(), default=0))
+    return last
+
+
+def _refuse_older(client: AggregatorClient, latest: int, held: int) -> None:
+    """Refuse a latest epoch that is not this bank's latest; 0 stands for none."""
+    if latest < held:
         raise ConflictError(
-            f"{client.url}: says that the latest key epoch is {last or 'none'}, this bank has "
+            f"{client.url}: says that the latest key epoch is {latest or 'none'}, this bank has "
             f"accepted epoch {held}; the aggregator has lost it or hides it: ask its operator"
         )
-    return last
 
 
 def _held_package(state: StateDirectory, key_epoch: KeyEpoch) -> KeyPackage:
