@@ -1,0 +1,41 @@
+"""Compiled modules of this installation: optional, and never what decides a result.
+
+Every compiled function has a counterpart in Python that gives the same bytes. ``FRAUDFED_NO_EXT=1``
+in the environment leaves all compiled modules unused: for comparison, and to rule them out.
+"""
+
+import importlib
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+__all__ = ["DISABLING_VARIABLE", "NativeModule", "load_native"]
+
+DISABLING_VARIABLE = "FRAUDFED_NO_EXT"
+
+
+@dataclass(frozen=True)
+class NativeModule:
+    """A compiled module, or why there is none.
+
+    Attributes
+    ----------
+    module : module or None
+    reason : str
+        Why it is missing, in words for an operator; empty if it is there.
+    """
+
+    module: ModuleType | None
+    reason: str = ""
+
+
+def load_native(name: str) -> NativeModule:
+    """Import a compiled module by its full name, if this installation has it."""
+    if os.environ.get(DISABLING_VARIABLE) == "1":
+        return NativeModule(None, f"{DISABLING_VARIABLE}=1 is set")
+    try:
+        return NativeModule(importlib.import_module(name))
+    except ImportError as error:
+        if getattr(error, "name", None) == name and isinstance(error, ModuleNotFoundError):
+            return NativeModule(None, "not built: no C compiler was there at installation")
+        return NativeModule(None, f"cannot be loaded ({error})")
