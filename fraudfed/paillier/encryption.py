@@ -20,11 +20,19 @@ class Encryptor:
 
     Nearly all the time goes into the noise, which does not depend on the data: ``precompute`` makes
     it ahead, and each value of it is used for one ciphertext only.
+
+    Parameters
+    ----------
+    public_key : PublicKey
+    source : NoiseSource
+    threads : int
+        Threads that make noise which was not made ahead.
     """
 
-    def __init__(self, public_key: PublicKey, source: NoiseSource) -> None:
+    def __init__(self, public_key: PublicKey, source: NoiseSource, *, threads: int = 1) -> None:
         self._public_key = public_key
         self._pool = NoisePool(source)
+        self._threads = threads
 
     @property
     def public_key(self) -> PublicKey:
@@ -58,7 +66,8 @@ class Encryptor:
                     f"{self._public_key.key_bits}-bit key; pack it into more plaintexts"
                 )
         ciphertexts = []
-        for plaintext, noise in zip(plaintexts, self._pool.take(len(plaintexts)), strict=True):
+        pool = self._pool.take(len(plaintexts), threads=self._threads)
+        for plaintext, noise in zip(plaintexts, pool, strict=True):
             # (1 + m N) noise = noise + N (m noise mod N) modulo N^2: one short product.
             value = noise + n * (mpz(plaintext) * noise % n)
             ciphertexts.append(value - n_squared if value >= n_squared else value)

@@ -1,10 +1,11 @@
 """The kernel that is always there: GMP through gmpy2."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import gmpy2
 from gmpy2 import mpz
+
+from fraudfed.paillier.slices import over_threads
 
 __all__ = ["GmpFixedBase", "GmpKernel"]
 
@@ -23,15 +24,16 @@ class GmpFixedBase:
 
     Parameters
     ----------
-    base, modulus : mpz
+    base, root : mpz
+        The modulus is ``root ** 2``.
     exponent_bits : int
         Exponents are in ``[0, 2 ** exponent_bits)``.
     """
 
     __slots__ = ("_modulus", "_table")
 
-    def __init__(self, base: mpz, modulus: mpz, *, exponent_bits: int) -> None:
-        self._modulus = modulus
+    def __init__(self, base: mpz, root: mpz, *, exponent_bits: int) -> None:
+        self._modulus = modulus = root * root
         self._table: list[list[mpz]] = []
         step = base % modulus
         for _ in range(-(-exponent_bits // WINDOW_BITS)):
@@ -48,8 +50,8 @@ class GmpFixedBase:
     def __reduce__(self) -> str:
         raise TypeError("a fixed-base table may hold a secret modulus and cannot be pickled")
 
-    def powers(self, exponents: Sequence[int]) -> list[mpz]:
-        """Return ``base ** e mod modulus`` for each exponent."""
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:  # noqa: ARG002
+        """Return ``base ** e mod root^2`` for each exponent, in one thread: this holds the GIL."""
         table, modulus, n_windows = self._table, self._modulus, len(self._table)
         result = []
         for exponent in exponents:
@@ -71,29 +73,22 @@ class GmpKernel:
         """Name under which a run's record says what was used."""
         return "gmp"
 
-    def fixed_base(self, base: mpz, modulus: mpz, *, exponent_bits: int) -> GmpFixedBase:
-        """Prepare many powers of one base."""
-        return GmpFixedBase(base, modulus, exponent_bits=exponent_bits)
+    def fixed_base(self, base: mpz, root: mpz, *, exponent_bits: int) -> GmpFixedBase:
+        """Prepare many powers of one base modulo ``root ** 2``."""
+        return GmpFixedBase(base, root, exponent_bits=exponent_bits)
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, modulus: mpz, *, threads: int = 1
+        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
     ) -> list[mpz]:
-        """Return ``b ** exponent mod modulus`` for each ``b`` of ``bases``.
+        """Return ``b ** exponent mod root^2`` for each ``b`` of ``bases``.
 
         Not constant-time: callers with a secret exponent blind the bases first (see
         ``docs/cryptography.md``; ``powmod_sec`` takes 2.1 times as long and has no batch form).
         """
-        if threads <= 1 or len(bases) < 2 * threads:
-            return _powers_of_list(bases, exponent, modulus)
-        # powmod_base_list computes a whole list without the GIL; one slice for each thread.
-        slices = [bases[start::threads] for start in range(threads)]
-        result: list[mpz] = [mpz(0)] * len(bases)
-        with ThreadPoolExecutor(threads) as pool:
-            parts = pool.map(lambda part: _powers_of_list(part, exponent, modulus), slices)
-            for start, part in enumerate(parts):
-                result[start::threads] = part
-        return result
+        modulus = root * root
 
+        def powers(part: Sequence[mpz]) -> list[mpz]:
+            # Computes the whole list without the GIL.
+            return list(gmpy2.powmod_base_list(list(part), exponent, modulus))
 
-def _powers_of_list(bases: Sequence[mpz], exponent: mpz, modulus: mpz) -> list[mpz]:
-    return list(gmpy2.powmod_base_list(list(bases), exponent, modulus))
+        return over_threads(powers, bases, threads=threads)

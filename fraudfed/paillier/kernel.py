@@ -1,25 +1,34 @@
 """The two exponentiations that cost all the time, behind one narrow interface.
 
 A kernel only computes; it knows no key and draws no randomness. Every kernel gives the same
-integers, so which one runs never shows in a ciphertext, a sum or a model.
+integers, so which one runs never shows in a ciphertext, a sum or a model. All powers are taken
+modulo the square of an odd number, its *root*: P, Q or N.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
 from fraudfed.paillier.gmp import GmpKernel
+from fraudfed.paillier.ifma import IfmaKernel, why_unavailable
 
-__all__ = ["FixedBase", "Kernel", "kernel_names", "select_kernel"]
+__all__ = ["FixedBase", "Kernel", "kernel_names", "kernel_note", "select_kernel"]
 
 
 class FixedBase(Protocol):
     """Powers of one base, with a table made once."""
 
-    def powers(self, exponents: Sequence[int]) -> list[mpz]:
-        """Return ``base ** e mod modulus`` for each ``e`` in ``[0, 2 ** exponent_bits)``."""
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
+        """Return ``base ** e mod root^2`` for each ``e`` in ``[0, 2 ** exponent_bits)``.
+
+        Raises
+        ------
+        OverflowError
+            If an exponent is longer: a fault of the caller.
+        """
         ...
 
 
@@ -31,20 +40,36 @@ class Kernel(Protocol):
         """Name under which a run's record says what was used."""
         ...
 
-    def fixed_base(self, base: mpz, modulus: mpz, *, exponent_bits: int) -> FixedBase:
-        """Prepare many powers of one base: the noise of the fast scheme."""
+    def fixed_base(self, base: mpz, root: mpz, *, exponent_bits: int) -> FixedBase:
+        """Prepare many powers of one base modulo ``root ** 2``: the noise of the fast scheme."""
         ...
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, modulus: mpz, *, threads: int = 1
+        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
     ) -> list[mpz]:
-        """Return ``b ** exponent mod modulus`` for each ``b`` of ``bases``: decryption."""
+        """Return ``b ** exponent mod root^2`` for each ``b`` of ``bases``: decryption."""
         ...
 
 
+@cache
+def _kernels() -> dict[str, Kernel]:
+    """Kernels of this installation and CPU, fastest first."""
+    if why_unavailable():
+        return {"gmp": GmpKernel()}
+    return {"ifma": IfmaKernel(), "gmp": GmpKernel()}
+
+
 def kernel_names() -> tuple[str, ...]:
-    """Names of the kernels of this installation, fastest first."""
-    return ("gmp",)
+    """Names of the kernels that can run here, fastest first."""
+    return tuple(_kernels())
+
+
+def kernel_note() -> str:
+    """Say which kernel runs here and why, in one line for an operator."""
+    reason = why_unavailable()
+    if reason:
+        return f"gmp (ifma does not run here: {reason})"
+    return "ifma (AVX-512 IFMA; sizes that it does not cover fall back to gmp)"
 
 
 def select_kernel(name: str | None = None) -> Kernel:
@@ -55,11 +80,13 @@ def select_kernel(name: str | None = None) -> Kernel:
     ConfigurationError
         If this installation has no kernel of that name.
     """
-    available = kernel_names()
-    chosen = available[0] if name is None else name
-    if chosen not in available:
+    available = _kernels()
+    if name is None:
+        return next(iter(available.values()))
+    if name not in available:
+        why = f" (ifma: {why_unavailable()})" if name == "ifma" else ""
         raise ConfigurationError(
-            f"Paillier kernel is {chosen!r}, expected one of {', '.join(available)}; "
+            f"Paillier kernel is {name!r}, expected one of {', '.join(available)}{why}; "
             "leave it out to take the fastest"
         )
-    return GmpKernel()
+    return available[name]

@@ -23,7 +23,7 @@ __all__ = ["NoisePool", "NoiseSource", "PublicNoise"]
 class NoiseSource(Protocol):
     """Makes noise for one public key from the operating system's randomness."""
 
-    def fresh(self, count: int) -> list[mpz]:
+    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
         """Return ``count`` new random N-th residues modulo N^2."""
         ...
 
@@ -43,18 +43,19 @@ class PublicNoise:
             if public_key.hs is None or public_key.alpha_bits is None
             else kernel.fixed_base(
                 mpz(public_key.hs),
-                public_key.modulus_squared,
+                public_key.modulus,
                 exponent_bits=public_key.alpha_bits,
             )
         )
 
-    def fresh(self, count: int) -> list[mpz]:
+    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
         """Return ``count`` new random N-th residues modulo N^2."""
         key = self._public_key
         if self._powers is not None and key.alpha_bits is not None:
-            return self._powers.powers([secrets.randbits(key.alpha_bits) for _ in range(count)])
+            exponents = [secrets.randbits(key.alpha_bits) for _ in range(count)]
+            return self._powers.powers(exponents, threads=threads)
         units = [random_unit(key.modulus) for _ in range(count)]
-        return self._kernel.common_exponent(units, key.modulus, key.modulus_squared)
+        return self._kernel.common_exponent(units, key.modulus, key.modulus, threads=threads)
 
 
 class NoisePool:
@@ -81,20 +82,20 @@ class NoisePool:
     def __reduce__(self) -> str:
         raise TypeError("noise may be used once only and cannot be copied or pickled")
 
-    def precompute(self, count: int) -> None:
+    def precompute(self, count: int, *, threads: int = 1) -> None:
         """Make ``count`` more values."""
-        values = self._source.fresh(count)
+        values = self._source.fresh(count, threads=threads)
         with self._lock:
             self._forget_after_fork()
             self._ready.extend(values)
 
-    def take(self, count: int) -> list[mpz]:
+    def take(self, count: int, *, threads: int = 1) -> list[mpz]:
         """Remove ``count`` values from the pool and return them; what is missing is made now."""
         with self._lock:
             self._forget_after_fork()
             values = [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
         if len(values) < count:
-            values += self._source.fresh(count - len(values))
+            values += self._source.fresh(count - len(values), threads=threads)
         return values
 
     def _forget_after_fork(self) -> None:

@@ -13,7 +13,7 @@ also one whose noise was made by phe as r^N - decrypts to its one plaintext.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gmpy2
@@ -31,12 +31,15 @@ from fraudfed.paillier.keys import (
 )
 from fraudfed.paillier.noise import random_unit
 from fraudfed.paillier.primes import is_certain_prime, structured_prime
+from fraudfed.paillier.slices import over_threads
 from fraudfed.paillier.vector import CiphertextVector
 
 __all__ = ["KeyHolderNoise", "PrivateKey"]
 
 #: Keys this small are broken in seconds and serve tests only; below it a slot does not fit either.
 _SMALLEST_TEST_KEY_BITS = 256
+#: Ciphertexts blinded from one fresh exponent; also what OpenSSL's RSA does (crypto/bn/bn_blind.c).
+_BLIND_CHAIN = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,17 +269,19 @@ class PrivateKey:
             self._noise = KeyHolderNoise(self._public, self._halves, self._kernel)
         return self._noise
 
-    def encryptor(self) -> Encryptor:
+    def encryptor(self, *, threads: int = 1) -> Encryptor:
         """Return an encryptor that computes its noise modulo P^2 and Q^2."""
-        return Encryptor(self._public, self.noise_source())
+        return Encryptor(self._public, self.noise_source(), threads=threads)
 
     def decrypt(self, ciphertexts: CiphertextVector, *, threads: int = 1) -> list[int]:
         """Return the signed plaintexts, each in ``-(N - 1) / 2 .. (N - 1) / 2``.
 
-        Each ciphertext is multiplied by fresh noise first: the aggregator, which chooses the
-        ciphertexts and sees how long the answer takes, then knows nothing of the numbers that the
-        secret exponent is applied to (blinding; Kocher, CRYPTO '96, section 10). A plain Paillier
-        key is not blinded, for its noise costs as much as the decryption.
+        Each ciphertext is multiplied by noise first: the aggregator, which chooses the ciphertexts
+        and sees how long the answer takes, then knows nothing of the numbers that the secret
+        exponent is applied to. The noise is fresh for the first of every ``_BLIND_CHAIN``
+        ciphertexts and the square of the one before for the others (Kocher, CRYPTO '96, section
+        10, whose blinds are updated the same way). A plain Paillier key is not blinded, for its
+        noise costs as much as the decryption.
 
         Raises
         ------
@@ -290,17 +295,31 @@ class PrivateKey:
             )
         ciphertexts.check()
         values = ciphertexts.integers()
-        exponents = self.noise_source().random_exponents(len(values)) if self.is_fast else None
-        first, second = self._halves
-        residues_p = self._residues(0, values, exponents, threads=threads)
-        residues_q = self._residues(1, values, exponents, threads=threads)
+        exponents = None
+        if self.is_fast:
+            n_chains = -(-len(values) // _BLIND_CHAIN)
+            exponents = self.noise_source().random_exponents(n_chains)
+        second = self._halves[1]
+        residues_p, residues_q = _both_sides(
+            lambda side, share: self._residues(side, values, exponents, threads=share),
+            threads=threads,
+        )
         n, half = self._public.modulus, self._public.modulus // 2
         plaintexts = []
         for at_p, at_q in zip(residues_p, residues_q, strict=True):
             lift = (at_q - at_p) * self._prime_inverse % second.prime
-            plaintext = at_p + first.prime * lift
+            plaintext = at_p + self._halves[0].prime * lift
             plaintexts.append(int(plaintext - n if plaintext > half else plaintext))
         return plaintexts
+
+    def _blinds(self, side: int, count: int, exponents: Sequence[int]) -> Iterator[mpz]:
+        """Yield ``hs^r`` modulo P^2 or Q^2, squared from one ciphertext to the next of a chain."""
+        square = self._halves[side].square
+        for start, blind in enumerate(self.noise_source().half_powers(side, exponents)):
+            value = blind
+            for _ in range(min(_BLIND_CHAIN, count - start * _BLIND_CHAIN)):
+                yield value
+                value = value * value % square
 
     def _residues(
         self,
@@ -314,25 +333,23 @@ class PrivateKey:
         half = self._halves[side]
         bases = [value % half.square for value in values]
         if exponents is not None:
-            blinds = self.noise_source().half_powers(side, exponents)
+            blinds = self._blinds(side, len(bases), exponents)
             bases = [base * blind % half.square for base, blind in zip(bases, blinds, strict=True)]
-        powers = self._kernel.common_exponent(bases, half.exponent, half.square, threads=threads)
+        powers = self._kernel.common_exponent(bases, half.exponent, half.prime, threads=threads)
+        # x = low + high P; without noise, low is 1 and L_P(x) is high.
+        digits = [gmpy2.f_divmod(power, half.prime) for power in powers]
         # Noise of the fast scheme is gone now. Noise of another maker (phe's r^N) has an order that
         # divides P - 1 only, and takes the rest of the exponent.
-        foreign = [index for index, power in enumerate(powers) if power % half.prime != 1]
-        scales = dict.fromkeys(foreign, half.scale)
+        foreign = [index for index, (_, low) in enumerate(digits) if low != 1]
+        residues = [high * half.scale % half.prime for high, _ in digits]
         if foreign:
             rest = self._kernel.common_exponent(
-                [powers[index] for index in foreign], half.cofactor, half.square, threads=threads
+                [powers[index] for index in foreign], half.cofactor, half.prime, threads=threads
             )
             full_scale = half.scale * gmpy2.invert(half.cofactor, half.prime) % half.prime
             for index, power in zip(foreign, rest, strict=True):
-                powers[index] = power
-                scales[index] = full_scale
-        return [
-            (power - 1) // half.prime * scales.get(index, half.scale) % half.prime
-            for index, power in enumerate(powers)
-        ]
+                residues[index] = (power - 1) // half.prime * full_scale % half.prime
+        return residues
 
 
 class KeyHolderNoise:
@@ -354,7 +371,7 @@ class KeyHolderNoise:
             self._powers = tuple(
                 kernel.fixed_base(
                     mpz(public_key.hs) % half.square,
-                    half.square,
+                    half.prime,
                     exponent_bits=int(half.exponent).bit_length(),
                 )
                 for half in halves
@@ -366,22 +383,23 @@ class KeyHolderNoise:
     def __reduce__(self) -> str:
         raise TypeError("a key holder's noise source holds the private key; it cannot be pickled")
 
-    def fresh(self, count: int) -> list[mpz]:
+    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
         """Return ``count`` new random N-th residues modulo N^2."""
         if self._powers:
-            return self.powers(self.random_exponents(count))
+            return self.powers(self.random_exponents(count), threads=threads)
         units = [random_unit(self._public_key.modulus) for _ in range(count)]
-        return self._join(
-            [
-                self._kernel.common_exponent(
-                    [unit % half.square for unit in units],
-                    # The units modulo P^2 have order P (P - 1).
-                    self._public_key.modulus % (half.square - half.prime),
-                    half.square,
-                )
-                for half in self._halves
-            ]
-        )
+
+        def residues(side: int, share: int) -> list[mpz]:
+            half = self._halves[side]
+            return self._kernel.common_exponent(
+                [unit % half.square for unit in units],
+                # The units modulo P^2 have order P (P - 1).
+                self._public_key.modulus % (half.square - half.prime),
+                half.prime,
+                threads=share,
+            )
+
+        return self._join(_both_sides(residues, threads=threads))
 
     def random_exponents(self, count: int) -> list[int]:
         """Return ``count`` exponents r, uniform of |alpha| bits."""
@@ -390,14 +408,21 @@ class KeyHolderNoise:
             raise KeyMaterialError("a plain Paillier key has no exponents; make a fraudfed key")
         return [secrets.randbits(bits) for _ in range(count)]
 
-    def half_powers(self, side: int, exponents: Sequence[int]) -> list[mpz]:
+    def half_powers(self, side: int, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
         """Return ``hs^r`` modulo P^2 (``side`` 0) or Q^2 (``side`` 1)."""
         order = int(self._halves[side].exponent)
-        return self._powers[side].powers([exponent % order for exponent in exponents])
+        return self._powers[side].powers(
+            [exponent % order for exponent in exponents], threads=threads
+        )
 
-    def powers(self, exponents: Sequence[int]) -> list[mpz]:
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
         """Return ``hs^r mod N^2`` for each r."""
-        return self._join([self.half_powers(side, exponents) for side in (0, 1)])
+        return self._join(
+            _both_sides(
+                lambda side, share: self.half_powers(side, exponents, threads=share),
+                threads=threads,
+            )
+        )
 
     def _join(self, sides: Sequence[Sequence[mpz]]) -> list[mpz]:
         """Chinese remainder theorem from modulo P^2 and Q^2 to modulo N^2 (Garner's form)."""
@@ -406,6 +431,15 @@ class KeyHolderNoise:
             at_p + first.square * ((at_q - at_p) * self._square_inverse % second.square)
             for at_p, at_q in zip(*sides, strict=True)
         ]
+
+
+def _both_sides(work: Callable[[int, int], list[mpz]], *, threads: int) -> list[list[mpz]]:
+    """Return ``work(side, threads for it)`` modulo P^2 and modulo Q^2, at the same time."""
+    # One thread for each side wastes fewer lanes of a kernel than two threads for one side.
+    share = max(1, threads // 2)
+    return over_threads(
+        lambda sides: [work(side, share) for side in sides], (0, 1), threads=min(threads, 2)
+    )
 
 
 def _check_structure(first: mpz, second: mpz, p: mpz, q: mpz, public_key: PublicKey) -> None:

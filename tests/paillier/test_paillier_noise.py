@@ -22,7 +22,7 @@ class CountingSource:
     def __init__(self) -> None:
         self.made = 0
 
-    def fresh(self, count: int) -> list[mpz]:
+    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
         values = [mpz(self.made + i) for i in range(count)]
         self.made += count
         return values
@@ -53,7 +53,7 @@ import os
 from fraudfed.paillier.noise import NoisePool
 
 class Source:
-    def fresh(self, count):
+    def fresh(self, count, *, threads=1):
         return [1] * count
 
 pool = NoisePool(Source())

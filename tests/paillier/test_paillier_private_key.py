@@ -171,10 +171,10 @@ class RecordingKernel(GmpKernel):
         self.bases: list[int] = []
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, modulus: mpz, *, threads: int = 1
+        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
     ) -> list[mpz]:
         self.bases += [int(base) for base in bases]
-        return super().common_exponent(bases, exponent, modulus, threads=threads)
+        return super().common_exponent(bases, exponent, root, threads=threads)
 
 
 def test_decryption_is_blinded(small_key: PrivateKey) -> None:
