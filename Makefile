@@ -1,6 +1,8 @@
 # make demo   set up .venv, then run the main job end to end
 # make test   set up .venv, then lint, type checks, import rules and all tests
 # make fuzz   send thousands of generated requests to a running aggregator
+# make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
+# make sanitize  the compiled parts under the address and undefined-behaviour sanitizers
 # make install  only set up .venv
 
 PYTHON ?= python3
@@ -8,7 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test fuzz install lint format clean
+# Tests that drive the compiled modules: against their counterparts in Python and on bad input.
+COMPILED_TESTS := tests/paillier tests/boosting
+
+.PHONY: demo test test-no-ext sanitize fuzz install lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +42,22 @@ test: lint
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz --timeout 1800 -rP tests/fuzz
+
+test-no-ext: $(STAMP)
+	rm -rf build
+	CC=/bin/false $(BIN)/python -m pip install --quiet --no-deps --target build/no-ext .
+	cd build/no-ext && ! find . -name '*.so' | grep .
+	PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 $(COMPILED_TESTS) tests/secure_sum
+
+sanitize: $(STAMP)
+	rm -rf build/sanitize
+	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+	FRAUDFED_EXTRA_LDFLAGS="-fsanitize=address,undefined" \
+		$(BIN)/python setup.py -q build --build-base build/sanitize --build-lib build/sanitize/lib
+	ls build/sanitize/lib/fraudfed/paillier/_ifma*.so
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitize/lib \
+		$(BIN)/pytest --timeout 1800 $(COMPILED_TESTS)
 
 format: $(STAMP)
 	$(BIN)/ruff format .
