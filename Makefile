@@ -56,7 +56,7 @@ sanitize: $(STAMP)
 		$(BIN)/python setup.py -q build --build-base build/sanitize --build-lib build/sanitize/lib
 	ls build/sanitize/lib/fraudfed/paillier/_ifma*.so
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitize/lib \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib \
 		$(BIN)/pytest --timeout 1800 $(COMPILED_TESTS)
 
 format: $(STAMP)
