@@ -57,7 +57,7 @@ sanitize: $(STAMP)
 	ls build/sanitize/lib/fraudfed/paillier/_ifma*.so
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib \
-		$(BIN)/pytest --timeout 1800 $(COMPILED_TESTS)
+		$(BIN)/pytest -s --timeout 1800 $(COMPILED_TESTS)
 
 format: $(STAMP)
 	$(BIN)/ruff format .
