@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -386,6 +387,12 @@ def check_data(
     default=None,
     help="Seconds to wait for the cohort to be complete.  [default: no limit]",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1, max=1024),
+    default=None,
+    help="Cores to use at once.  [default: all that the process may use]",
+)
 @click.pass_obj
 def train(
     output: _Output,
@@ -396,6 +403,7 @@ def train(
     min_cohort: int | None,
     round_timeout: float,
     cohort_timeout: float | None,
+    threads: int | None,
 ) -> None:
     """Train the run's model together with the other banks."""
     from bank_node.training import TrainingOptions, train_run
@@ -408,6 +416,7 @@ def train(
         min_cohort=min_cohort,
         round_timeout_seconds=round_timeout,
         cohort_timeout_seconds=cohort_timeout,
+        threads=len(os.sched_getaffinity(0)) if threads is None else threads,
     )
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), TrainingProgress(output.console, enabled=output.progress) as progress:

@@ -2,9 +2,11 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["PhaseTimes"]
+__all__ = ["PhaseTimes", "peak_memory_bytes"]
 
 
 class PhaseTimes:
@@ -18,8 +20,9 @@ class PhaseTimes:
 
     Attributes
     ----------
-    wall_seconds, cpu_seconds : dict of phase to seconds
-        CPU seconds are those of the whole process, all threads.
+    wall_seconds, cpu_seconds, main_cpu_seconds : dict of phase to seconds
+        CPU seconds are those of the whole process, all threads; main CPU seconds are those of the
+        thread that trains alone. What is left is work that more cores would share.
     rounds, ciphertexts, bytes_sent, bytes_received : int
         Bytes of round bodies, headers of HTTP not counted.
     """
@@ -27,27 +30,48 @@ class PhaseTimes:
     def __init__(self) -> None:
         self.wall_seconds: defaultdict[str, float] = defaultdict(float)
         self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
+        self.main_cpu_seconds: defaultdict[str, float] = defaultdict(float)
         self.rounds = 0
         self.ciphertexts = 0
         self.bytes_sent = 0
         self.bytes_received = 0
         self._wall = time.perf_counter()
         self._cpu = time.process_time()
+        self._main_cpu = time.thread_time()
 
     def mark(self, phase: str) -> None:
         """Book the time since the last mark under ``phase``."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu, main = time.perf_counter(), time.process_time(), time.thread_time()
         self.wall_seconds[phase] += wall - self._wall
         self.cpu_seconds[phase] += cpu - self._cpu
-        self._wall, self._cpu = wall, cpu
+        self.main_cpu_seconds[phase] += main - self._main_cpu
+        self._wall, self._cpu, self._main_cpu = wall, cpu, main
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, seconds to the millisecond."""
         return {
-            "wall_seconds": {name: round(value, 3) for name, value in self.wall_seconds.items()},
-            "cpu_seconds": {name: round(value, 3) for name, value in self.cpu_seconds.items()},
+            "training_seconds": round(sum(self.wall_seconds.values()), 3),
+            "wall_seconds": _rounded(self.wall_seconds),
+            "cpu_seconds": _rounded(self.cpu_seconds),
+            "main_cpu_seconds": _rounded(self.main_cpu_seconds),
             "rounds": self.rounds,
             "ciphertexts": self.ciphertexts,
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
         }
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident memory this process has had so far.
+
+    From ``/proc``, because ``ru_maxrss`` of a process begins with what its parent held at the fork.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0]) * 1024
+    return 0
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}

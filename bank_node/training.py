@@ -17,6 +17,7 @@ from bank_node.logs import RUN
 from bank_node.members import ObservedRoster, observe_roster, unconfirmed
 from bank_node.membership import choose_run, wait_for_cohort
 from bank_node.model_vote import ModelVote, check_signatures
+from bank_node.phases import peak_memory_bytes
 from bank_node.progress import TrainingProgress
 from bank_node.retry import TRAINING_PATIENCE_SECONDS, RetryPolicy
 from bank_node.round_record import protection_of
@@ -52,6 +53,8 @@ class TrainingOptions:
     round_timeout_seconds : float
     cohort_timeout_seconds : float or None
         None waits without limit.
+    threads : int
+        Cores that this bank's work may use at once; no result depends on it.
     """
 
     data: Path
@@ -59,6 +62,7 @@ class TrainingOptions:
     min_cohort: int | None = None
     round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS
     cohort_timeout_seconds: float | None = None
+    threads: int = 1
 
     def rules(self, configured: CohortRules) -> CohortRules:
         """Return the bank's rules under these options."""
@@ -180,6 +184,7 @@ def _train_with_others(
                 for member in key_epoch.roster
                 if member.name != bank
             },
+            threads=options.threads,
         ),
         run_id=run.run_id,
         epoch=key_epoch.epoch,
@@ -215,6 +220,9 @@ def _train_with_others(
     communicator.times.mark("accept")
     record = _record(state, ready, communicator, result, vote)
     record["started_at"], record["finished_at"] = int(started), int(time.time())
+    record["threads"] = options.threads
+    record["process_cpu_seconds"] = round(time.process_time(), 3)
+    record["peak_memory_bytes"] = peak_memory_bytes()
     state.save_result(run.run_id, model, signatures, record)
     return record
 

@@ -1,10 +1,18 @@
 """Synthetic rows for measurements: the same arguments give the same table."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.wire.messages import DataContract, FeatureSpec
 
-__all__ = ["synthetic_table"]
+__all__ = ["LABEL", "synthetic_table", "table_contract", "write_shares"]
+
+#: Column of the label in a bank's file.
+LABEL = "is_fraud"
 
 #: Numbers of categories that the categorical features cycle through: from a pair, which is split
 #: one against the rest, to many, which are partitioned.
@@ -66,3 +74,34 @@ def synthetic_table(
         features=features,
         labels=labels,
     )
+
+
+def table_contract(table: TrainingTable) -> DataContract:
+    """Return the data contract of files that ``write_shares`` makes of a numeric table."""
+    features = tuple(FeatureSpec(name=name) for name in table.schema.names)
+    return DataContract(kind="table", features=features, label=LABEL)
+
+
+def write_shares(table: TrainingTable, shares: Sequence[float], folder: Path) -> dict[str, Path]:
+    """Cut a numeric table in the order of its rows, and write each bank's part as Parquet.
+
+    Parameters
+    ----------
+    table : TrainingTable
+    shares : sequence of float
+        Size of each bank's part in relation to the others; each bank gets at least one row.
+    folder : Path
+
+    Returns
+    -------
+    dict of bank name to file
+    """
+    ends = np.round(np.cumsum(shares) / np.sum(shares) * table.n_rows).astype(np.int64)
+    files = {}
+    for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True), 1):
+        frame = pd.DataFrame(table.features[start:end], columns=list(table.schema.names))
+        frame[LABEL] = table.labels[start:end].astype(np.int8)
+        name = f"bank_{number:02d}"
+        files[name] = folder / f"{name}.parquet"
+        frame.to_parquet(files[name], index=False)
+    return files

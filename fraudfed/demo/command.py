@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.demo.job import DemoResult, Stages, run_job
-from fraudfed.demo.processes import run_program
 from fraudfed.demo.sources import MIN_BANKS, DemoData, open_table, open_transactions
 from fraudfed.errors import CohortError, ConfigurationError, StateError
 from fraudfed.evaluation.compare import format_table
 from fraudfed.evaluation.report import render_report
+from fraudfed.federation.processes import run_program
 
 __all__ = ["demo_command"]
 

@@ -16,17 +16,17 @@ import pandas as pd
 import xgboost
 
 import fraudfed
+from fraudfed.bench.references import pool, predict, train_reference
 from fraudfed.bench.same_trees import compare_trees, table_of_bins, train_on_bins
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.demo.federation import BankOutcome, FederationOutcome, run_federation
-from fraudfed.demo.processes import run_program
-from fraudfed.demo.references import pool, predict, train_reference
 from fraudfed.demo.sources import BankRows, BankSource, DemoData
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, StateError
 from fraudfed.evaluation.compare import BankResult, DemoSummary, score_model
+from fraudfed.federation.processes import run_program
+from fraudfed.federation.run import BankOutcome, FederationOutcome, run_federation
 
 __all__ = ["DemoResult", "Stages", "run_job"]
 
@@ -95,7 +95,8 @@ def run_job(
     )
     with stages.stage("federation", training):
         federation = run_federation(
-            data.banks,
+            {bank.name: bank.train_file for bank in data.banks},
+            name="demo",
             contract=data.contract,
             parameters=parameters,
             key_bits=key_bits,
@@ -111,7 +112,13 @@ def run_job(
         stages.stage("score", "every bank scores its test rows with the federated model"),
         ThreadPoolExecutor(max_workers=threads) as workers,
     ):
-        files = list(workers.map(lambda outcome: _score(outcome, work), federation.banks))
+        files = list(
+            workers.map(
+                lambda outcome, bank: _score(outcome, bank.test_file, work),
+                federation.banks,
+                data.banks,
+            )
+        )
     with stages.stage("references", "training each bank's own model, and one on the pooled rows"):
         rows = [data.load(bank) for bank in data.banks]
         own = [train_reference(part.train, parameters, threads=threads) for part in rows]
@@ -148,15 +155,15 @@ def run_job(
     return DemoResult(summary, federation.model_json, scores, labels)
 
 
-def _score(outcome: BankOutcome, work: Path) -> Path:
+def _score(outcome: BankOutcome, test_file: Path, work: Path) -> Path:
     """Let the bank node itself score its test file, as it would in production."""
     out = outcome.state / "scores.parquet"
     run_program(
         [
             *("bank-node", "--quiet", "score", "--state", str(outcome.state)),
-            *("--data", str(outcome.bank.test_file), "--out", str(out)),
+            *("--data", str(test_file), "--out", str(out)),
         ],
-        log=work / "logs" / f"{outcome.bank.name}-score.log",
+        log=work / "logs" / f"{outcome.name}-score.log",
     )
     return out
 

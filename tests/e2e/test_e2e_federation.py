@@ -19,7 +19,7 @@ from watched_federation import (
     train_in_process,
 )
 
-from fraudfed.demo.processes import run_program
+from fraudfed.federation.processes import run_program
 
 pytestmark = pytest.mark.e2e
 

@@ -17,9 +17,9 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.demo.consortium import FIRST_EPOCH, Consortium, start_aggregator
-from fraudfed.demo.processes import ProgramGroup
 from fraudfed.dtypes import Int64Array
+from fraudfed.federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
+from fraudfed.federation.processes import ProgramGroup
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 BANKS = ("bank_a", "bank_b", "bank_c")
@@ -178,7 +178,7 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
         server, url = start_aggregator(group, state, logs=logs)
         consortium = Consortium(url, state / "operator.token", states, logs)
         with capture_proxy(url) as capture:
-            consortium.enrol(bank_url=capture.url)
+            consortium.enrol(bank_urls=dict.fromkeys(BANKS, capture.url))
             consortium.make_keys(key_bits=2048)
             run_id = consortium.create_run(
                 name="watched", contract=CONTRACT, parameters=PARAMETERS, file=work / "run.json"

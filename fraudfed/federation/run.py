@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from fraudfed.demo.consortium import Consortium, start_aggregator
-from fraudfed.demo.processes import Program, ProgramGroup
-from fraudfed.demo.sources import BankSource
 from fraudfed.errors import RunFailedError, TransportError
+from fraudfed.federation.consortium import Consortium, start_aggregator
+from fraudfed.federation.processes import Program, ProgramGroup
+from fraudfed.federation.usage import Usage, usage_of
 from fraudfed.wire.messages import DataContract, RunStatus, parse
 
 __all__ = ["BankOutcome", "FederationOutcome", "run_federation"]
@@ -22,44 +23,75 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class BankOutcome:
-    """What one bank's process left behind."""
+    """What one bank's process left behind.
 
-    bank: BankSource
+    Attributes
+    ----------
+    name : str
+    state : Path
+        The bank node's state directory.
+    record : mapping
+        The bank node's own record of the run: phases, rounds, ciphertexts, bytes, key, kernel.
+    """
+
+    name: str
     state: Path
     record: Mapping[str, Any]
-    """The bank node's own record of the run: phases, rounds, ciphertexts, bytes, key, kernel."""
 
 
 @dataclass(frozen=True)
 class FederationOutcome:
-    """A finished run."""
+    """A finished run.
+
+    Attributes
+    ----------
+    model_json : bytes
+    status : RunStatus
+    banks : tuple of BankOutcome
+        In the order in which their files were given.
+    set_up_seconds : float
+        Wall time until the run was open: starting the aggregator, enrolment, key ceremony.
+    train_seconds : float
+        Wall time from the start of the banks' processes to the end of the last one: with their
+        imports, the reading and checking of their files, and their waiting for each other.
+    aggregator : Usage
+        What the aggregator used in that time; its peak is that of its whole life.
+    """
 
     model_json: bytes
     status: RunStatus
     banks: tuple[BankOutcome, ...]
     set_up_seconds: float
     train_seconds: float
+    aggregator: Usage
 
 
 def run_federation(
-    banks: Sequence[BankSource],
+    train_files: Mapping[str, Path],
     *,
+    name: str,
     contract: DataContract,
     parameters: Mapping[str, Any],
     key_bits: int,
     work: Path,
-    port: int,
-    on_progress: Callable[[int], None],
+    port: int = 0,
+    threads: int | None = None,
+    network: Callable[[str], AbstractContextManager[str]] = nullcontext,
+    on_progress: Callable[[int], None] = lambda _trees: None,
 ) -> FederationOutcome:
     """Make a consortium and train over real processes and HTTP.
 
     Parameters
     ----------
-    banks : the banks and their files
+    train_files : mapping of bank name to the file its node trains on
+    name : of the run
     contract, parameters : of the run
     key_bits : size of the Paillier key, which the first bank makes and seals to the others
     work : directory for state, logs and the run's description
     port : for the aggregator; 0 takes a free one
+    threads : of each bank node; None leaves it the choice
+    network : makes one bank's way to the aggregator: a context manager that is given the
+        aggregator's URL and gives the one that the bank is to call
     on_progress : called with the number of trees finished so far
 
     Returns
@@ -73,38 +105,44 @@ def run_federation(
         The error of the first program that failed, with its exit code's class.
     """
     logs = work / "logs"
-    states = {bank.name: work / "banks" / bank.name for bank in banks}
+    states = {bank: work / "banks" / bank for bank in train_files}
     token_file = work / "aggregator" / "operator.token"
-    with ProgramGroup(logs=logs) as group:
+    with ProgramGroup(logs=logs) as group, ExitStack() as networks:
         started = time.monotonic()
         server, url = start_aggregator(group, work / "aggregator", logs=logs, port=port)
         consortium = Consortium(url, token_file, states, logs)
-        consortium.enrol(bank_url=url)
+        consortium.enrol(
+            bank_urls={bank: networks.enter_context(network(url)) for bank in train_files}
+        )
         consortium.make_keys(key_bits=key_bits)
         run_id = consortium.create_run(
-            name="demo", contract=contract, parameters=parameters, file=work / "run.json"
+            name=name, contract=contract, parameters=parameters, file=work / "run.json"
         )
         set_up_seconds = time.monotonic() - started
+        before = usage_of(server.process.pid)
         started = time.monotonic()
+        limits = () if threads is None else ("--threads", str(threads))
         nodes = [
             group.start(
-                bank.name,
+                bank,
                 [
-                    *("bank-node", "--log-format", "json", "train", "--run", run_id),
-                    *("--state", str(states[bank.name]), "--data", str(bank.train_file)),
+                    *("bank-node", "--log-format", "json", "train", "--run", run_id, *limits),
+                    *("--state", str(states[bank]), "--data", str(file)),
                 ],
             )
-            for bank in banks
+            for bank, file in train_files.items()
         ]
         _watch(group, server, nodes, on_progress)
         train_seconds = time.monotonic() - started
+        aggregator = usage_of(server.process.pid).since(before)
         status, model = _fetch(url, run_id, token_file.read_text().strip())
     outcomes = []
-    for bank in banks:
-        record_file = states[bank.name] / "runs" / run_id / "record.json"
-        record = json.loads(record_file.read_text())
-        outcomes.append(BankOutcome(bank=bank, state=states[bank.name], record=record))
-    return FederationOutcome(model, status, tuple(outcomes), set_up_seconds, train_seconds)
+    for bank, state in states.items():
+        record = json.loads((state / "runs" / run_id / "record.json").read_text())
+        outcomes.append(BankOutcome(name=bank, state=state, record=record))
+    return FederationOutcome(
+        model, status, tuple(outcomes), set_up_seconds, train_seconds, aggregator
+    )
 
 
 def _watch(

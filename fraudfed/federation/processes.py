@@ -1,4 +1,4 @@
-"""Start, watch and stop the programs of the demo. None of them outlives it."""
+"""Start, watch and stop the programs of a federation. None of them outlives it."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Program:
         self.log = log
         self._stdout: IO[bytes] = log.with_suffix(".out").open("wb")
         self._stderr: IO[bytes] = log.open("wb")
-        # A session of its own: Ctrl-C reaches the demo alone, which then stops the rest in order.
+        # A session of its own: Ctrl-C reaches the caller alone, which then stops the rest in order.
         self.process = subprocess.Popen(
             [_command(arguments[0]), *arguments[1:]],
             stdin=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ class Program:
 
 
 class ProgramGroup:
-    """The programs of one demo; leaving the ``with`` block stops them all, last started first."""
+    """The programs of one federation; leaving the ``with`` block stops all, last started first."""
 
     def __init__(self, *, logs: Path) -> None:
         self._logs = logs

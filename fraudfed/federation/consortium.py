@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudfed.demo.processes import Program, ProgramGroup, run_program
+from fraudfed.federation.processes import Program, ProgramGroup, run_program
 from fraudfed.wire.messages import DataContract, RunSpec
 
 __all__ = ["FIRST_EPOCH", "Consortium", "start_aggregator"]
@@ -52,13 +52,13 @@ class Consortium:
     states: Mapping[str, Path]
     logs: Path
 
-    def enrol(self, *, bank_url: str) -> None:
-        """Invite every bank and let it join; each makes its own keys."""
+    def enrol(self, *, bank_urls: Mapping[str, str]) -> None:
+        """Invite every bank and let it join at its URL of the aggregator; each makes its keys."""
 
         def join(name: str) -> None:
             code = self._operator("invites", "create", "--name", name, log=f"{name}-invite")
             self._bank(
-                *(name, "join", "--name", name, "--aggregator", bank_url),
+                *(name, "join", "--name", name, "--aggregator", bank_urls[name]),
                 *("--invite", code.split()[-1]),
             )
 

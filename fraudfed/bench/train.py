@@ -1,0 +1,220 @@
+"""``fraudfed bench train``: a federation of real processes against XGBoost on the pooled rows."""
+
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from fraudfed.bench.machine import Machine, usable_cores
+from fraudfed.bench.own_machine import own_machines
+from fraudfed.bench.references import train_reference
+from fraudfed.bench.same_trees import (
+    TreeComparison,
+    compare_trees,
+    installed_rules,
+    table_of_bins,
+    train_on_bins,
+)
+from fraudfed.bench.train_result import BankCost, Reference, TrainCase, TrainFigures
+from fraudfed.bench.workload import synthetic_table, table_contract, write_shares
+from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.communicator import SoloCommunicator
+from fraudfed.federation.run import run_federation
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
+
+__all__ = ["run_train", "train_command"]
+
+#: Reference trainings before the federation, and as many after it.
+_REFERENCE_REPEATS = 2
+
+
+def run_train(
+    case: TrainCase, work: Path, *, announce: Callable[[str], None] = lambda _line: None
+) -> TrainFigures:
+    """Train one case encrypted and pooled, and compare.
+
+    Parameters
+    ----------
+    case : TrainCase
+    work : Path
+        For the banks' files, states and logs.
+    announce : callable
+        Given a line at the start of every stage.
+
+    Raises
+    ------
+    FraudFedError
+        The error of the first program that failed.
+    """
+    rng = np.random.default_rng(case.seed)
+    table = synthetic_table(case.rows, case.features, rng, prevalence=case.prevalence)
+    parameters = {
+        "num_boost_round": case.trees,
+        "max_depth": case.max_depth,
+        "max_bin": case.max_bin,
+        "xgboost_version": installed_rules(),
+    }
+    files = write_shares(table, case.shares, work)
+    announce(f"pooled xgboost on {case.rows} rows")
+    pooled = _reference_seconds(table, parameters, case.threads)
+    announce(f"{len(files)} banks train {case.trees} trees over {case.key_bits}-bit Paillier")
+    federation = run_federation(
+        files,
+        name="bench",
+        contract=table_contract(table),
+        parameters=parameters,
+        key_bits=case.key_bits,
+        work=work,
+        threads=case.threads,
+    )
+    announce("pooled xgboost once more, and the same trees on the same bins")
+    pooled += _reference_seconds(table, parameters, case.threads)
+    compared = _same_trees(federation.model_json, table, parameters, case.threads)
+    records = [bank.record for bank in federation.banks]
+    seconds = max(record["training_seconds"] for record in records)
+    reference = statistics.median(pooled)
+    alone = own_machines(records, cores=case.threads)
+    return TrainFigures(
+        ratio=seconds / reference,
+        ratio_own_machines=alone.seconds / reference,
+        identical_trees=compared.identical,
+        trees=compared.trees,
+        max_leaf_difference=compared.max_leaf_difference,
+        encrypted_seconds=seconds,
+        reference=Reference(reference, tuple(pooled)),
+        own_machines=alone,
+        set_up_seconds={
+            "consortium": federation.set_up_seconds,
+            "processes": federation.train_seconds - seconds,
+        },
+        rounds=federation.status.round_number,
+        banks=tuple(BankCost.of(record) for record in records),
+        aggregator_cpu_seconds=federation.aggregator.cpu_seconds,
+        aggregator_peak_memory_bytes=federation.aggregator.peak_bytes,
+        network=(),
+        case=case,
+        kernel=records[0]["kernel"],
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=Machine.here("xgboost", "numpy", "gmpy2"),
+    )
+
+
+def _reference_seconds(
+    table: TrainingTable, parameters: dict[str, Any], threads: int
+) -> list[float]:
+    seconds = []
+    for _ in range(_REFERENCE_REPEATS):
+        started = time.perf_counter()
+        train_reference(table, parameters, threads=threads)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _same_trees(
+    model_json: bytes, table: TrainingTable, parameters: dict[str, Any], threads: int
+) -> TreeComparison:
+    params = BoosterParams.parse(parameters)
+    cuts = find_cuts(table, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows)
+    codes = table_of_bins(table, cuts)
+    stock = train_on_bins(codes, params, parameters, threads=threads)
+    return compare_trees(model_json, stock, cuts, codes)
+
+
+def _parse_shares(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; expected numbers, as in 50,30,20") from None
+    if not all(0 < share < float("inf") for share in shares):
+        raise click.BadParameter(f"{text!r}; expected numbers above 0")
+    return shares
+
+
+@click.command("train")
+@click.option("--rows", type=click.IntRange(min=100), default=300_000, show_default=True)
+@click.option("--features", type=click.IntRange(1, 4096), default=30, show_default=True)
+@click.option("--trees", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--max-depth", type=click.IntRange(1, 30), default=5, show_default=True)
+@click.option("--max-bin", type=click.IntRange(2, 256), default=64, show_default=True)
+@click.option("--banks", type=click.IntRange(3, 100), default=3, show_default=True)
+@click.option(
+    "--shares",
+    callback=_parse_shares,
+    default=None,
+    metavar="N,N,...",
+    help="Each bank's part of the rows.  [default: 50,30,20 of three banks, else equal]",
+)
+@click.option(
+    "--key-bits",
+    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
+    default=DEFAULT_KEY_BITS,
+    show_default=True,
+    help="Size of the Paillier modulus.",
+)
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    default=0.02,
+    show_default=True,
+    help="Share of positives.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1, max=1024),
+    default=None,
+    help="Of each bank node and of XGBoost.  [default: all cores]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def train_command(
+    rows: int,
+    features: int,
+    trees: int,
+    max_depth: int,
+    max_bin: int,
+    banks: int,
+    shares: tuple[float, ...] | None,
+    key_bits: int,
+    prevalence: float,
+    threads: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare encrypted training over real processes with XGBoost on the pooled rows."""
+    if shares is None:
+        shares = TrainCase.shares if banks == len(TrainCase.shares) else (1.0,) * banks
+    if len(shares) != banks:
+        raise click.BadParameter(
+            f"{len(shares)} shares for {banks} banks; expected one for each", param_hint="--shares"
+        )
+    case = TrainCase(
+        rows=rows,
+        features=features,
+        trees=trees,
+        max_depth=max_depth,
+        max_bin=max_bin,
+        shares=shares,
+        key_bits=key_bits,
+        prevalence=prevalence,
+        threads=usable_cores() if threads is None else threads,
+        seed=seed,
+    )
+    work = Path(tempfile.mkdtemp(prefix="fraudfed-bench-"))
+    figures = run_train(case, work, announce=lambda line: click.echo(line, err=True))
+    # After a failure its logs are left: the message names them.
+    shutil.rmtree(work)
+    click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())
