@@ -56,7 +56,7 @@ class Encryptor:
         BoundError
             If a plaintext does not lie in ``-(N - 1) / 2 .. (N - 1) / 2``.
         """
-        n, n_squared = self._public_key.modulus, self._public_key.modulus_squared
+        n = self._public_key.modulus
         half = n // 2
         for index, plaintext in enumerate(plaintexts):
             if not -half <= plaintext <= half:
@@ -65,10 +65,12 @@ class Encryptor:
                     f"plaintext {index} of {len(plaintexts)} lies outside +-(N - 1) / 2 of a "
                     f"{self._public_key.key_bits}-bit key; pack it into more plaintexts"
                 )
-        ciphertexts = []
         pool = self._pool.take(len(plaintexts), threads=self._threads)
-        for plaintext, noise in zip(plaintexts, pool, strict=True):
-            # (1 + m N) noise = noise + N (m noise mod N) modulo N^2: one short product.
-            value = noise + n * (mpz(plaintext) * noise % n)
-            ciphertexts.append(value - n_squared if value >= n_squared else value)
-        return CiphertextVector.of_integers(self._public_key, ciphertexts)
+        # (1 + m N) (low + high N) = low + (high + m low) N modulo N^2.
+        return CiphertextVector.of_integers(
+            self._public_key,
+            [
+                low + n * ((high + mpz(plaintext) * low) % n)
+                for plaintext, (low, high) in zip(plaintexts, pool, strict=True)
+            ],
+        )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import gmpy2
 from gmpy2 import mpz
 
+from fraudfed.paillier.residues import Residue, from_digits, to_digits
 from fraudfed.paillier.slices import over_threads
 
 __all__ = ["GmpFixedBase", "GmpKernel"]
@@ -30,10 +31,11 @@ class GmpFixedBase:
         Exponents are in ``[0, 2 ** exponent_bits)``.
     """
 
-    __slots__ = ("_modulus", "_table")
+    __slots__ = ("_modulus", "_root", "_table")
 
     def __init__(self, base: mpz, root: mpz, *, exponent_bits: int) -> None:
-        self._modulus = modulus = root * root
+        self._root, self._modulus = root, root * root
+        modulus = self._modulus
         self._table: list[list[mpz]] = []
         step = base % modulus
         for _ in range(-(-exponent_bits // WINDOW_BITS)):
@@ -50,7 +52,7 @@ class GmpFixedBase:
     def __reduce__(self) -> str:
         raise TypeError("a fixed-base table may hold a secret modulus and cannot be pickled")
 
-    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:  # noqa: ARG002
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:  # noqa: ARG002
         """Return ``base ** e mod root^2`` for each exponent, in one thread: this holds the GIL."""
         table, modulus, n_windows = self._table, self._modulus, len(self._table)
         result = []
@@ -60,7 +62,7 @@ class GmpFixedBase:
             for row, digit in zip(table, exponent.to_bytes(n_windows, "little"), strict=True):
                 power = power * row[digit] % modulus
             result.append(power)
-        return result
+        return to_digits(result, self._root)
 
 
 class GmpKernel:
@@ -78,8 +80,8 @@ class GmpKernel:
         return GmpFixedBase(base, root, exponent_bits=exponent_bits)
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
-    ) -> list[mpz]:
+        self, bases: Sequence[Residue], exponent: mpz, root: mpz, *, threads: int = 1
+    ) -> list[Residue]:
         """Return ``b ** exponent mod root^2`` for each ``b`` of ``bases``.
 
         Not constant-time: callers with a secret exponent blind the bases first (see
@@ -91,4 +93,4 @@ class GmpKernel:
             # Computes the whole list without the GIL.
             return list(gmpy2.powmod_base_list(list(part), exponent, modulus))
 
-        return over_threads(powers, bases, threads=threads)
+        return to_digits(over_threads(powers, from_digits(bases, root), threads=threads), root)

@@ -14,6 +14,7 @@ from gmpy2 import mpz
 from fraudfed.errors import ConfigurationError
 from fraudfed.native import load_native
 from fraudfed.paillier.gmp import GmpFixedBase, GmpKernel
+from fraudfed.paillier.residues import Residue, to_digits
 from fraudfed.paillier.slices import over_threads
 
 __all__ = ["IfmaFixedBase", "IfmaKernel", "limbs_for", "why_unavailable"]
@@ -61,13 +62,13 @@ def limbs_for(root: int) -> int | None:
 class _Square:
     """A modulus ``root^2`` as ``_ifma.c`` wants it. As secret as the root; never printed."""
 
-    __slots__ = ("half_bytes", "limbs", "root", "square", "words")
+    __slots__ = ("half_bytes", "limbs", "root", "words")
 
     def __init__(self, root: mpz, limbs: int) -> None:
-        self.root, self.square, self.limbs = root, root * root, limbs
+        self.root, self.limbs = root, limbs
         self.half_bytes = (_LIMB_BITS * limbs + 7) // 8
         radix = mpz(1) << (_LIMB_BITS * limbs)
-        to_montgomery = radix * radix % self.square
+        to_montgomery = radix * radix % (root * root)
         high, low = divmod(to_montgomery, root)
         self.words = b"".join(
             (
@@ -82,28 +83,24 @@ class _Square:
             for shift in range(0, _LIMB_BITS * self.limbs, _LIMB_BITS)
         )
 
-    def pack(self, values: Sequence[mpz]) -> bytes:
-        """Write residues as pairs ``x mod root``, ``x div root``, little-endian."""
-        width, root = self.half_bytes, self.root
-        parts = []
-        for value in values:
-            high, low = gmpy2.f_divmod(value, root)
-            parts.append(low.to_bytes(width, "little"))
-            parts.append(high.to_bytes(width, "little"))
-        return b"".join(parts)
+    def pack(self, residues: Sequence[Residue]) -> bytes:
+        """Write residues digit by digit, little-endian."""
+        width = self.half_bytes
+        return b"".join(
+            [digit.to_bytes(width, "little") for residue in residues for digit in residue]
+        )
 
-    def unpack(self, data: bytes) -> list[mpz]:
-        """Read residues from pairs; each half may be up to twice the root."""
-        width, root, square = self.half_bytes, self.root, self.square
-        read = mpz.from_bytes
-        return [
-            (
-                read(data[start : start + width], "little")
-                + root * read(data[start + width : start + 2 * width], "little")
-            )
-            % square
-            for start in range(0, len(data), 2 * width)
-        ]
+    def unpack(self, data: bytes) -> list[Residue]:
+        """Read residues; each digit may be up to twice the root."""
+        width, root = self.half_bytes, self.root
+        residues = []
+        for start in range(0, len(data), 2 * width):
+            middle = start + width
+            low = mpz.from_bytes(data[start:middle], "little")
+            high = mpz.from_bytes(data[middle : middle + width], "little")
+            carry, low = gmpy2.f_divmod(low, root)
+            residues.append((low, (high + carry) % root))
+        return residues
 
 
 class IfmaFixedBase:
@@ -121,7 +118,11 @@ class IfmaFixedBase:
         self._exponent_bits = exponent_bits
         self._rows = -(-exponent_bits // WINDOW_BITS)
         self._table: bytes = self._native.fixed_base_table(
-            square.limbs, square.words, square.pack([base % square.square]), WINDOW_BITS, self._rows
+            square.limbs,
+            square.words,
+            square.pack(to_digits([base], square.root)),
+            WINDOW_BITS,
+            self._rows,
         )
 
     def __repr__(self) -> str:
@@ -131,11 +132,11 @@ class IfmaFixedBase:
     def __reduce__(self) -> str:
         raise TypeError("a fixed-base table may hold a secret modulus and cannot be pickled")
 
-    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:
         """Return ``base ** e mod root^2`` for each exponent."""
         return over_threads(self._powers, exponents, threads=threads, unit=_LANES)
 
-    def _powers(self, exponents: Sequence[int]) -> list[mpz]:
+    def _powers(self, exponents: Sequence[int]) -> list[Residue]:
         # Windows are bytes, so an exponent above the table's does not fit into its bytes: to_bytes
         # raises OverflowError, and no bit is left out.
         packed = b"".join(exponent.to_bytes(self._rows, "little") for exponent in exponents)
@@ -170,8 +171,8 @@ class IfmaKernel:
         return IfmaFixedBase(base, _Square(root, limbs), exponent_bits=exponent_bits)
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
-    ) -> list[mpz]:
+        self, bases: Sequence[Residue], exponent: mpz, root: mpz, *, threads: int = 1
+    ) -> list[Residue]:
         """Return ``b ** exponent mod root^2`` for each ``b`` of ``bases``.
 
         Time and memory access depend on the length of the exponent only.
@@ -182,11 +183,9 @@ class IfmaKernel:
         native, square = _native(), _Square(root, limbs)
         packed = exponent.to_bytes(max(1, (exponent.bit_length() + 7) // 8), "little")
 
-        def powers(part: Sequence[mpz]) -> list[mpz]:
+        def powers(part: Sequence[Residue]) -> list[Residue]:
             return square.unpack(
                 native.common_exponent(square.limbs, square.words, packed, square.pack(part))
             )
 
-        return over_threads(
-            powers, [base % square.square for base in bases], threads=threads, unit=_LANES
-        )
+        return over_threads(powers, bases, threads=threads, unit=_LANES)

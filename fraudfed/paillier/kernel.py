@@ -2,7 +2,8 @@
 
 A kernel only computes; it knows no key and draws no randomness. Every kernel gives the same
 integers, so which one runs never shows in a ciphertext, a sum or a model. All powers are taken
-modulo the square of an odd number, its *root*: P, Q or N.
+modulo the square of a number, its *root* - P, Q or N -, and go in and out as two digits to the
+base of the root (``fraudfed.paillier.residues``).
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from gmpy2 import mpz
 from fraudfed.errors import ConfigurationError
 from fraudfed.paillier.gmp import GmpKernel
 from fraudfed.paillier.ifma import IfmaKernel, why_unavailable
+from fraudfed.paillier.residues import Residue
 
 __all__ = ["FixedBase", "Kernel", "kernel_names", "kernel_note", "select_kernel"]
 
@@ -21,7 +23,7 @@ __all__ = ["FixedBase", "Kernel", "kernel_names", "kernel_note", "select_kernel"
 class FixedBase(Protocol):
     """Powers of one base, with a table made once."""
 
-    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:
         """Return ``base ** e mod root^2`` for each ``e`` in ``[0, 2 ** exponent_bits)``.
 
         Raises
@@ -45,8 +47,8 @@ class Kernel(Protocol):
         ...
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
-    ) -> list[mpz]:
+        self, bases: Sequence[Residue], exponent: mpz, root: mpz, *, threads: int = 1
+    ) -> list[Residue]:
         """Return ``b ** exponent mod root^2`` for each ``b`` of ``bases``: decryption."""
         ...
 

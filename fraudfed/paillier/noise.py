@@ -16,6 +16,7 @@ from gmpy2 import mpz
 
 from fraudfed.paillier.kernel import Kernel
 from fraudfed.paillier.keys import PublicKey
+from fraudfed.paillier.residues import Residue
 
 __all__ = ["NoisePool", "NoiseSource", "PublicNoise"]
 
@@ -23,8 +24,8 @@ __all__ = ["NoisePool", "NoiseSource", "PublicNoise"]
 class NoiseSource(Protocol):
     """Makes noise for one public key from the operating system's randomness."""
 
-    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
-        """Return ``count`` new random N-th residues modulo N^2."""
+    def fresh(self, count: int, *, threads: int = 1) -> list[Residue]:
+        """Return ``count`` new random N-th residues, as digits to the base N."""
         ...
 
 
@@ -48,13 +49,14 @@ class PublicNoise:
             )
         )
 
-    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
-        """Return ``count`` new random N-th residues modulo N^2."""
+    def fresh(self, count: int, *, threads: int = 1) -> list[Residue]:
+        """Return ``count`` new random N-th residues, as digits to the base N."""
         key = self._public_key
         if self._powers is not None and key.alpha_bits is not None:
             exponents = [secrets.randbits(key.alpha_bits) for _ in range(count)]
             return self._powers.powers(exponents, threads=threads)
-        units = [random_unit(key.modulus) for _ in range(count)]
+        # A unit modulo N is one modulo N^2 whose high digit is 0.
+        units = [(random_unit(key.modulus), mpz(0)) for _ in range(count)]
         return self._kernel.common_exponent(units, key.modulus, key.modulus, threads=threads)
 
 
@@ -67,7 +69,7 @@ class NoisePool:
 
     def __init__(self, source: NoiseSource) -> None:
         self._source = source
-        self._ready: deque[mpz] = deque()
+        self._ready: deque[Residue] = deque()
         self._lock = threading.Lock()
         self._process_id = os.getpid()
 
@@ -89,7 +91,7 @@ class NoisePool:
             self._forget_after_fork()
             self._ready.extend(values)
 
-    def take(self, count: int, *, threads: int = 1) -> list[mpz]:
+    def take(self, count: int, *, threads: int = 1) -> list[Residue]:
         """Remove ``count`` values from the pool and return them; what is missing is made now."""
         with self._lock:
             self._forget_after_fork()

@@ -13,8 +13,9 @@ also one whose noise was made by phe as r^N - decrypts to its one plaintext.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import gmpy2
 from gmpy2 import mpz
@@ -31,15 +32,19 @@ from fraudfed.paillier.keys import (
 )
 from fraudfed.paillier.noise import random_unit
 from fraudfed.paillier.primes import is_certain_prime, structured_prime
+from fraudfed.paillier.residues import Residue, from_digits, to_digits
 from fraudfed.paillier.slices import over_threads
 from fraudfed.paillier.vector import CiphertextVector
 
 __all__ = ["KeyHolderNoise", "PrivateKey"]
 
+T = TypeVar("T")
+
 #: Keys this small are broken in seconds and serve tests only; below it a slot does not fit either.
 _SMALLEST_TEST_KEY_BITS = 256
-#: Ciphertexts blinded from one fresh exponent; also what OpenSSL's RSA does (crypto/bn/bn_blind.c).
-_BLIND_CHAIN = 32
+#: Ciphertexts that share a blind. They are opened in one go and only their common time shows, so
+#: a blind each would hide no more; OpenSSL's RSA makes a new one as often (crypto/bn/bn_blind.c).
+_BLINDED_TOGETHER = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -276,11 +281,10 @@ class PrivateKey:
     def decrypt(self, ciphertexts: CiphertextVector, *, threads: int = 1) -> list[int]:
         """Return the signed plaintexts, each in ``-(N - 1) / 2 .. (N - 1) / 2``.
 
-        Each ciphertext is multiplied by noise first: the aggregator, which chooses the ciphertexts
-        and sees how long the answer takes, then knows nothing of the numbers that the secret
-        exponent is applied to. The noise is fresh for the first of every ``_BLIND_CHAIN``
-        ciphertexts and the square of the one before for the others (Kocher, CRYPTO '96, section
-        10, whose blinds are updated the same way). A plain Paillier key is not blinded, for its
+        Each ciphertext is multiplied by fresh noise first, one value for every
+        ``_BLINDED_TOGETHER`` of a call: the aggregator, which chooses the ciphertexts and sees how
+        long the answer takes, then knows none of the numbers that the secret exponent is applied
+        to (blinding; Kocher, CRYPTO '96, section 10). A plain Paillier key is not blinded, for its
         noise costs as much as the decryption.
 
         Raises
@@ -293,33 +297,26 @@ class PrivateKey:
                 f"ciphertexts are under key {ciphertexts.public_key.fingerprint[:16]}..., this "
                 f"private key is {self._public.fingerprint[:16]}...; use the consortium's key"
             )
-        ciphertexts.check()
         values = ciphertexts.integers()
         exponents = None
         if self.is_fast:
-            n_chains = -(-len(values) // _BLIND_CHAIN)
-            exponents = self.noise_source().random_exponents(n_chains)
-        second = self._halves[1]
-        residues_p, residues_q = _both_sides(
+            n_blinds = -(-len(values) // _BLINDED_TOGETHER)
+            exponents = self.noise_source().random_exponents(n_blinds)
+        at_p, at_q = _both_sides(
             lambda side, share: self._residues(side, values, exponents, threads=share),
             threads=threads,
         )
+        modulus_squared = self._public.modulus_squared
+        if at_p is None or at_q is None or any(value >= modulus_squared for value in values):
+            ciphertexts.check()  # names the one at fault
+            raise CiphertextError("a ciphertext is no invertible residue; it is malformed")
         n, half = self._public.modulus, self._public.modulus // 2
+        first, second = self._halves[0].prime, self._halves[1].prime
         plaintexts = []
-        for at_p, at_q in zip(residues_p, residues_q, strict=True):
-            lift = (at_q - at_p) * self._prime_inverse % second.prime
-            plaintext = at_p + self._halves[0].prime * lift
+        for low, other in zip(at_p, at_q, strict=True):
+            plaintext = low + first * ((other - low) * self._prime_inverse % second)
             plaintexts.append(int(plaintext - n if plaintext > half else plaintext))
         return plaintexts
-
-    def _blinds(self, side: int, count: int, exponents: Sequence[int]) -> Iterator[mpz]:
-        """Yield ``hs^r`` modulo P^2 or Q^2, squared from one ciphertext to the next of a chain."""
-        square = self._halves[side].square
-        for start, blind in enumerate(self.noise_source().half_powers(side, exponents)):
-            value = blind
-            for _ in range(min(_BLIND_CHAIN, count - start * _BLIND_CHAIN)):
-                yield value
-                value = value * value % square
 
     def _residues(
         self,
@@ -328,28 +325,30 @@ class PrivateKey:
         exponents: Sequence[int] | None,
         *,
         threads: int,
-    ) -> list[mpz]:
-        """Return the plaintexts modulo P (``side`` 0) or Q (``side`` 1)."""
+    ) -> list[mpz] | None:
+        """Return the plaintexts modulo P (``side`` 0) or Q (``side`` 1); None if one is no unit."""
         half = self._halves[side]
         bases = [value % half.square for value in values]
         if exponents is not None:
-            blinds = self._blinds(side, len(bases), exponents)
-            bases = [base * blind % half.square for base, blind in zip(bases, blinds, strict=True)]
-        powers = self._kernel.common_exponent(bases, half.exponent, half.prime, threads=threads)
-        # x = low + high P; without noise, low is 1 and L_P(x) is high.
-        digits = [gmpy2.f_divmod(power, half.prime) for power in powers]
-        # Noise of the fast scheme is gone now. Noise of another maker (phe's r^N) has an order that
-        # divides P - 1 only, and takes the rest of the exponent.
-        foreign = [index for index, (_, low) in enumerate(digits) if low != 1]
-        residues = [high * half.scale % half.prime for high, _ in digits]
+            blinds = from_digits(self.noise_source().half_powers(side, exponents), half.prime)
+            bases = [base * blinds[index // _BLINDED_TOGETHER] for index, base in enumerate(bases)]
+        residues = to_digits(bases, half.prime)
+        if any(low == 0 for low, _ in residues):
+            return None
+        powers = self._kernel.common_exponent(residues, half.exponent, half.prime, threads=threads)
+        # Without noise, the low digit is 1 and L_P is the high one. Noise of the fast scheme is
+        # gone now. Noise of another maker (phe's r^N) has an order that divides P - 1 only, and
+        # takes the rest of the exponent.
+        foreign = [index for index, (low, _) in enumerate(powers) if low != 1]
+        plaintexts = [high * half.scale % half.prime for _, high in powers]
         if foreign:
             rest = self._kernel.common_exponent(
                 [powers[index] for index in foreign], half.cofactor, half.prime, threads=threads
             )
             full_scale = half.scale * gmpy2.invert(half.cofactor, half.prime) % half.prime
-            for index, power in zip(foreign, rest, strict=True):
-                residues[index] = (power - 1) // half.prime * full_scale % half.prime
-        return residues
+            for index, (_, high) in zip(foreign, rest, strict=True):
+                plaintexts[index] = high * full_scale % half.prime
+        return plaintexts
 
 
 class KeyHolderNoise:
@@ -358,13 +357,15 @@ class KeyHolderNoise:
     Gives exactly the residues that ``PublicNoise`` would give for the same exponents.
     """
 
-    __slots__ = ("_halves", "_kernel", "_powers", "_public_key", "_square_inverse")
+    __slots__ = ("_halves", "_inverses", "_kernel", "_powers", "_public_key")
 
     def __init__(self, public_key: PublicKey, halves: tuple[_Half, _Half], kernel: Kernel) -> None:
         self._public_key = public_key
         self._halves = halves
         self._kernel = kernel
-        self._square_inverse = gmpy2.invert(halves[0].square, halves[1].square)
+        first, second = (half.prime for half in halves)
+        #: Of P modulo Q, and of Q modulo P.
+        self._inverses = gmpy2.invert(first, second), gmpy2.invert(second, first)
         self._powers: tuple[FixedBase, ...] = ()
         if public_key.hs is not None:
             # Exponents are reduced modulo the order 2p, half as long as alpha.
@@ -383,16 +384,16 @@ class KeyHolderNoise:
     def __reduce__(self) -> str:
         raise TypeError("a key holder's noise source holds the private key; it cannot be pickled")
 
-    def fresh(self, count: int, *, threads: int = 1) -> list[mpz]:
-        """Return ``count`` new random N-th residues modulo N^2."""
+    def fresh(self, count: int, *, threads: int = 1) -> list[Residue]:
+        """Return ``count`` new random N-th residues, as digits to the base N."""
         if self._powers:
             return self.powers(self.random_exponents(count), threads=threads)
         units = [random_unit(self._public_key.modulus) for _ in range(count)]
 
-        def residues(side: int, share: int) -> list[mpz]:
+        def residues(side: int, share: int) -> list[Residue]:
             half = self._halves[side]
             return self._kernel.common_exponent(
-                [unit % half.square for unit in units],
+                to_digits(units, half.prime),
                 # The units modulo P^2 have order P (P - 1).
                 self._public_key.modulus % (half.square - half.prime),
                 half.prime,
@@ -408,15 +409,17 @@ class KeyHolderNoise:
             raise KeyMaterialError("a plain Paillier key has no exponents; make a fraudfed key")
         return [secrets.randbits(bits) for _ in range(count)]
 
-    def half_powers(self, side: int, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
-        """Return ``hs^r`` modulo P^2 (``side`` 0) or Q^2 (``side`` 1)."""
+    def half_powers(
+        self, side: int, exponents: Sequence[int], *, threads: int = 1
+    ) -> list[Residue]:
+        """Return ``hs^r`` modulo P^2 (``side`` 0) or Q^2 (``side`` 1), as digits."""
         order = int(self._halves[side].exponent)
         return self._powers[side].powers(
             [exponent % order for exponent in exponents], threads=threads
         )
 
-    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[mpz]:
-        """Return ``hs^r mod N^2`` for each r."""
+    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:
+        """Return ``hs^r mod N^2`` for each r, as digits to the base N."""
         return self._join(
             _both_sides(
                 lambda side, share: self.half_powers(side, exponents, threads=share),
@@ -424,16 +427,26 @@ class KeyHolderNoise:
             )
         )
 
-    def _join(self, sides: Sequence[Sequence[mpz]]) -> list[mpz]:
-        """Chinese remainder theorem from modulo P^2 and Q^2 to modulo N^2 (Garner's form)."""
-        first, second = self._halves
-        return [
-            at_p + first.square * ((at_q - at_p) * self._square_inverse % second.square)
-            for at_p, at_q in zip(*sides, strict=True)
-        ]
+    def _join(self, sides: Sequence[Sequence[Residue]]) -> list[Residue]:
+        """Chinese remainder theorem, digit by digit (Garner's form).
+
+        Of ``x = a + b P`` modulo P^2 and ``x = c + d Q`` modulo Q^2 the low digit to the base N is
+        ``low = a + s P = c + t Q``. For the high digit y, ``low + y N = a + b P`` modulo P^2 says
+        ``y Q = b - s`` modulo P, and likewise ``y P = d - t`` modulo Q.
+        """
+        p, q = self._halves[0].prime, self._halves[1].prime
+        p_inverse, q_inverse = self._inverses
+        joined = []
+        for (a, b), (c, d) in zip(*sides, strict=True):
+            s = (c - a) * p_inverse % q
+            low = a + s * p
+            at_p = (b - s) * q_inverse % p
+            at_q = (d - (low - c) // q) * p_inverse % q
+            joined.append((low, at_p + p * ((at_q - at_p) * p_inverse % q)))
+        return joined
 
 
-def _both_sides(work: Callable[[int, int], list[mpz]], *, threads: int) -> list[list[mpz]]:
+def _both_sides(work: Callable[[int, int], T], *, threads: int) -> list[T]:
     """Return ``work(side, threads for it)`` modulo P^2 and modulo Q^2, at the same time."""
     # One thread for each side wastes fewer lanes of a kernel than two threads for one side.
     share = max(1, threads // 2)

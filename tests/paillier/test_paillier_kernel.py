@@ -20,6 +20,7 @@ from fraudfed.paillier.kernel import kernel_names, kernel_note, select_kernel
 from fraudfed.paillier.noise import PublicNoise
 from fraudfed.paillier.primes import structured_prime
 from fraudfed.paillier.private_key import PrivateKey
+from fraudfed.paillier.residues import from_digits, to_digits
 
 NATIVE = load_native("fraudfed.paillier._ifma").module
 needs_ifma = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
@@ -38,7 +39,7 @@ def test_fixed_base_powers_equal_pow(name: str, threads: int) -> None:
         exponents = data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=20))
         table = select_kernel(name).fixed_base(mpz(base), mpz(root), exponent_bits=bits)
         expected = [pow(base, e, root * root) for e in exponents]
-        assert table.powers(exponents, threads=threads) == expected
+        assert from_digits(table.powers(exponents, threads=threads), mpz(root)) == expected
 
     law()
 
@@ -54,9 +55,11 @@ def test_common_exponent_equals_pow(name: str, threads: int) -> None:
     )
     def law(bases: list[int], exponent: int, root: int) -> None:
         powers = select_kernel(name).common_exponent(
-            [mpz(b) for b in bases], mpz(exponent), mpz(root), threads=threads
+            to_digits([mpz(b) for b in bases], mpz(root)), mpz(exponent), mpz(root), threads=threads
         )
-        assert powers == [pow(b, exponent, root * root) for b in bases]
+        assert all(0 <= digit < root for power in powers for digit in power)
+        expected = [pow(b, exponent, root * root) for b in bases]
+        assert from_digits(powers, mpz(root)) == expected
 
     law()
 
@@ -87,11 +90,13 @@ def test_ifma_equals_gmp_at_every_size_on_the_worst_operands(limbs: int) -> None
         assert limbs_for(int(root)) == limbs
         square, bases = root * root, adversarial_residues(root)
         for exponent in exponents:
-            powers = kernel.common_exponent(bases, mpz(exponent), root)
-            assert powers == [gmpy2.powmod(base, exponent, square) for base in bases]
+            powers = kernel.common_exponent(to_digits(bases, root), mpz(exponent), root)
+            expected = [gmpy2.powmod(base, exponent, square) for base in bases]
+            assert powers == to_digits(expected, root)
         for base in bases:
             table = kernel.fixed_base(base, root, exponent_bits=257)
-            assert table.powers(exponents) == [gmpy2.powmod(base, e, square) for e in exponents]
+            expected = [gmpy2.powmod(base, e, square) for e in exponents]
+            assert table.powers(exponents) == to_digits(expected, root)
 
 
 @needs_ifma
@@ -107,10 +112,11 @@ def test_sizes_end_where_the_bounds_of_the_products_end() -> None:
 @pytest.mark.parametrize("root", [2**3114 + 1, 2**200], ids=["too-long", "even"])
 def test_other_roots_are_left_to_gmp(root: int) -> None:
     kernel = select_kernel("ifma")
-    powers = kernel.common_exponent([mpz(3), mpz(5)], mpz(1000), mpz(root))
-    assert powers == [pow(base, 1000, root * root) for base in (3, 5)]
+    bases = to_digits([mpz(3), mpz(5)], mpz(root))
+    powers = kernel.common_exponent(bases, mpz(1000), mpz(root))
+    assert powers == to_digits([mpz(base) ** 1000 for base in (3, 5)], mpz(root))
     table = kernel.fixed_base(mpz(7), mpz(root), exponent_bits=20)
-    assert table.powers([999_999]) == [pow(7, 999_999, root * root)]
+    assert table.powers([9_999]) == to_digits([mpz(7) ** 9_999], mpz(root))
 
 
 @needs_ifma

@@ -19,6 +19,7 @@ from fraudfed.errors import BoundError, CiphertextError, KeyMaterialError
 from fraudfed.paillier.gmp import GmpKernel
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
 from fraudfed.paillier.private_key import PrivateKey
+from fraudfed.paillier.residues import Residue, from_digits
 from fraudfed.paillier.vector import CiphertextVector
 
 quick = settings(
@@ -171,9 +172,9 @@ class RecordingKernel(GmpKernel):
         self.bases: list[int] = []
 
     def common_exponent(
-        self, bases: Sequence[mpz], exponent: mpz, root: mpz, *, threads: int = 1
-    ) -> list[mpz]:
-        self.bases += [int(base) for base in bases]
+        self, bases: Sequence[Residue], exponent: mpz, root: mpz, *, threads: int = 1
+    ) -> list[Residue]:
+        self.bases += [int(base) for base in from_digits(bases, root)]
         return super().common_exponent(bases, exponent, root, threads=threads)
 
 
