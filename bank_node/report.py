@@ -17,6 +17,7 @@ from bank_node.state import StateDirectory
 from fraudfed.consortium.documents import key_epoch_digest
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.errors import FraudFedError, RunFailedError
+from fraudfed.paillier.kernel import kernel_note
 from fraudfed.wire.messages import MemberKeys
 
 __all__ = [
@@ -62,8 +63,8 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
     dict
         ``name``, ``aggregator``, ``registered``, ``fingerprint``, ``rules``, ``key_epochs`` (see
         ``epochs_report``), ``roster`` (see ``roster_report``), ``run_id``, ``record`` of the
-        finished run or None, and ``run`` at the aggregator: its status, or ``{"error": ...}``, or
-        None when this bank knows no run.
+        finished run or None, ``kernel`` (which Paillier kernel runs here and why), and ``run`` at
+        the aggregator: its status, or ``{"error": ...}``, or None when this bank knows no run.
     """
     config = state.config
     return {
@@ -77,6 +78,7 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
         "roster": roster_report(state.pinned_roster(), name=config.name),
         "run_id": config.run_id,
         "record": None if config.run_id is None else state.record(config.run_id),
+        "kernel": kernel_note(),
         "run": _run_status(state, passphrase),
     }
 
@@ -104,6 +106,7 @@ def print_status(console: Console, report: dict[str, Any]) -> None:
     open_ones = [member["name"] for member in others if not member["confirmed"]]
     table.add_row("confirmed members", ", ".join(confirmed) or "nobody")
     table.add_row("not confirmed", ", ".join(open_ones) or "nobody")
+    table.add_row("Paillier kernel", report["kernel"])
     table.add_row("smallest cohort", str(report["rules"]["min_cohort"]))
     table.add_row("run", report["run_id"] or "none")
     run = report["run"]

@@ -30,7 +30,7 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import TrainResult, TreeProgress, train
 from fraudfed.consortium.documents import roster_digest
 from fraudfed.errors import ConflictError, ProtocolError, RunFailedError, StateError
-from fraudfed.paillier.kernel import select_kernel
+from fraudfed.paillier.kernel import kernel_note, select_kernel
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import RunState, RunStatus
 
@@ -172,6 +172,7 @@ def _train_with_others(
     check_members(status, run)
     started = time.time()
     params, key_epoch = ready.params, ready.epoch.key_epoch
+    _log.info("Paillier kernel: %s; %d threads", kernel_note(), options.threads)
     communicator = SecureCommunicator(
         client,
         SecureSum(

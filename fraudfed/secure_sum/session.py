@@ -68,7 +68,7 @@ class SecureSum:
     pairwise : mapping of str to bytes
         Name of each other bank -> X25519 shared secret of this bank and that one.
     threads : int
-        Threads of the decryption. Encryption runs in one.
+        Threads of encryption and decryption; no result depends on their number.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class SecureSum:
         self._masks = PairwiseMasks(bank, roster, pairwise)
         self._tag_masks = PairwiseMasks(bank, roster, pairwise, use=MaskUse.TAG)
         self._threads = threads
-        self._encryptor = key_package.private_key.encryptor()
+        self._encryptor = key_package.private_key.encryptor(threads=threads)
         self._coefficients: tuple[str, TagCoefficients] | None = None
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from fraudfed.consortium.fingerprint import fingerprint
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge
 from fraudfed.consortium.roster import PinnedRoster
+from fraudfed.paillier.kernel import kernel_names, kernel_note
 from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunState
 
 NO_LOCK = ".lock"
@@ -580,7 +581,11 @@ def test_status_with_and_without_the_aggregator(joined, consortium, run_bank) ->
     assert report["key_epochs"][-1]["epoch"] == consortium.key_epoch.epoch
     assert sum(not one["confirmed"] for one in report["roster"]) == 2
     assert report["record"] is None
-    assert consortium.name in run_bank("status", "--state", joined).out
+    assert report["kernel"] == kernel_note()
+    shown = run_bank("status", "--state", joined).out
+    assert consortium.name in shown
+    assert "Paillier kernel" in shown
+    assert f"{kernel_names()[0]} (" in shown
     state = StateDirectory(joined)
     state.save_config(state.config.model_copy(update={"aggregator": "http://127.0.0.1:9"}))
     ended = run_bank("status", "--state", joined, "--json")
