@@ -4,6 +4,7 @@ Both are optional: where they cannot be built, the package installs without them
 only slower. ``FRAUDFED_NO_EXT=1`` leaves them out on purpose (at run time it leaves them unused).
 """
 
+import glob
 import os
 
 from setuptools import Extension, setup
@@ -17,6 +18,8 @@ EXTENSIONS = [
     Extension(
         name,
         [source],
+        # Parts of the same file, apart for the reader.
+        depends=glob.glob(f"{source.removesuffix('.c')}*.h"),  # noqa: PTH207
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
         optional=True,

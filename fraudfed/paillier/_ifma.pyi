@@ -11,3 +11,28 @@ def fixed_base_powers(
     exponent_bytes: int,
     /,
 ) -> bytes: ...
+def noise(
+    n: int,
+    key: bytes,
+    table_p: bytes,
+    table_q: bytes,
+    window: int,
+    rows: int,
+    exponents_p: bytes,
+    exponents_q: bytes,
+    exponent_bytes: int,
+    /,
+) -> bytes: ...
+def hide(n: int, key: bytes, noise: bytes, plaintexts: bytes, width: int, /) -> bytes: ...
+def open(
+    n: int,
+    key: bytes,
+    exponent_p: bytes,
+    exponent_q: bytes,
+    blinds_p: bytes,
+    blinds_q: bytes,
+    together: int,
+    ciphertexts: bytes | memoryview,
+    width: int,
+    /,
+) -> tuple[bytes, bytes]: ...

@@ -5,8 +5,6 @@
 
 from collections.abc import Sequence
 
-from gmpy2 import mpz
-
 from fraudfed.errors import BoundError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.noise import NoisePool, NoiseSource
@@ -31,6 +29,7 @@ class Encryptor:
 
     def __init__(self, public_key: PublicKey, source: NoiseSource, *, threads: int = 1) -> None:
         self._public_key = public_key
+        self._source = source
         self._pool = NoisePool(source)
         self._threads = threads
 
@@ -56,7 +55,7 @@ class Encryptor:
         BoundError
             If a plaintext does not lie in ``-(N - 1) / 2 .. (N - 1) / 2``.
         """
-        n = self._public_key.modulus
+        n = self._public_key.n
         half = n // 2
         for index, plaintext in enumerate(plaintexts):
             if not -half <= plaintext <= half:
@@ -65,12 +64,8 @@ class Encryptor:
                     f"plaintext {index} of {len(plaintexts)} lies outside +-(N - 1) / 2 of a "
                     f"{self._public_key.key_bits}-bit key; pack it into more plaintexts"
                 )
-        pool = self._pool.take(len(plaintexts), threads=self._threads)
-        # (1 + m N) (low + high N) = low + (high + m low) N modulo N^2.
-        return CiphertextVector.of_integers(
-            self._public_key,
-            [
-                low + n * ((high + mpz(plaintext) * low) % n)
-                for plaintext, (low, high) in zip(plaintexts, pool, strict=True)
-            ],
+        noise = self._pool.take(len(plaintexts), threads=self._threads)
+        residues = [plaintext % n for plaintext in plaintexts]
+        return CiphertextVector(
+            self._public_key, self._source.hide(residues, noise, threads=self._threads)
         )

@@ -17,7 +17,15 @@ from fraudfed.paillier.gmp import GmpFixedBase, GmpKernel
 from fraudfed.paillier.residues import Residue, to_digits
 from fraudfed.paillier.slices import over_threads
 
-__all__ = ["IfmaFixedBase", "IfmaKernel", "limbs_for", "why_unavailable"]
+__all__ = [
+    "WINDOW_BITS",
+    "IfmaFixedBase",
+    "IfmaKernel",
+    "Square",
+    "limbs_for",
+    "native_module",
+    "why_unavailable",
+]
 
 _NATIVE = load_native("fraudfed.paillier._ifma")
 
@@ -45,7 +53,8 @@ def why_unavailable() -> str:
     return ""
 
 
-def _native() -> ModuleType:
+def native_module() -> ModuleType:
+    """Return the compiled module; raises ConfigurationError where there is none."""
     if _NATIVE.module is None:
         raise ConfigurationError(f"Paillier kernel 'ifma' is {_NATIVE.reason}; use 'gmp'")
     return _NATIVE.module
@@ -59,7 +68,7 @@ def limbs_for(root: int) -> int | None:
     return next((size for size in _SIZES if size * _LIMB_BITS >= needed), None)
 
 
-class _Square:
+class Square:
     """A modulus ``root^2`` as ``_ifma.c`` wants it. As secret as the root; never printed."""
 
     __slots__ = ("half_bytes", "limbs", "root", "words")
@@ -110,24 +119,22 @@ class IfmaFixedBase:
     the exponents: for noise, whose exponents are random and used once.
     """
 
-    __slots__ = ("_exponent_bits", "_native", "_rows", "_square", "_table")
+    __slots__ = ("_square", "rows", "table")
 
-    def __init__(self, base: mpz, square: _Square, *, exponent_bits: int) -> None:
-        self._native = _native()
+    def __init__(self, base: mpz, square: Square, *, exponent_bits: int) -> None:
         self._square = square
-        self._exponent_bits = exponent_bits
-        self._rows = -(-exponent_bits // WINDOW_BITS)
-        self._table: bytes = self._native.fixed_base_table(
+        self.rows = -(-exponent_bits // WINDOW_BITS)
+        self.table: bytes = native_module().fixed_base_table(
             square.limbs,
             square.words,
             square.pack(to_digits([base], square.root)),
             WINDOW_BITS,
-            self._rows,
+            self.rows,
         )
 
     def __repr__(self) -> str:
         # A table modulo P^2 is as secret as P.
-        return f"<IfmaFixedBase of {self._rows} windows>"
+        return f"<IfmaFixedBase of {self.rows} windows>"
 
     def __reduce__(self) -> str:
         raise TypeError("a fixed-base table may hold a secret modulus and cannot be pickled")
@@ -137,15 +144,23 @@ class IfmaFixedBase:
         return over_threads(self._powers, exponents, threads=threads, unit=_LANES)
 
     def _powers(self, exponents: Sequence[int]) -> list[Residue]:
+        return self._square.unpack(self.packed_powers(exponents))
+
+    @property
+    def limbs(self) -> int:
+        """Limbs of the root."""
+        return self._square.limbs
+
+    def packed_powers(self, exponents: Sequence[int]) -> bytes:
+        """Return the powers as ``_ifma.c`` writes them: digits up to twice the root."""
         # Windows are bytes, so an exponent above the table's does not fit into its bytes: to_bytes
         # raises OverflowError, and no bit is left out.
-        packed = b"".join(exponent.to_bytes(self._rows, "little") for exponent in exponents)
+        packed = b"".join(exponent.to_bytes(self.rows, "little") for exponent in exponents)
         square = self._square
-        return square.unpack(
-            self._native.fixed_base_powers(
-                square.limbs, square.words, self._table, WINDOW_BITS, self._rows, packed, self._rows
-            )
+        powers: bytes = native_module().fixed_base_powers(
+            square.limbs, square.words, self.table, WINDOW_BITS, self.rows, packed, self.rows
         )
+        return powers
 
 
 class IfmaKernel:
@@ -168,7 +183,7 @@ class IfmaKernel:
         limbs = limbs_for(int(root))
         if limbs is None:
             return self._fallback.fixed_base(base, root, exponent_bits=exponent_bits)
-        return IfmaFixedBase(base, _Square(root, limbs), exponent_bits=exponent_bits)
+        return IfmaFixedBase(base, Square(root, limbs), exponent_bits=exponent_bits)
 
     def common_exponent(
         self, bases: Sequence[Residue], exponent: mpz, root: mpz, *, threads: int = 1
@@ -180,7 +195,7 @@ class IfmaKernel:
         limbs = limbs_for(int(root))
         if limbs is None or exponent < 0:
             return self._fallback.common_exponent(bases, exponent, root, threads=threads)
-        native, square = _native(), _Square(root, limbs)
+        native, square = native_module(), Square(root, limbs)
         packed = exponent.to_bytes(max(1, (exponent.bit_length() + 7) // 8), "little")
 
         def powers(part: Sequence[Residue]) -> list[Residue]:

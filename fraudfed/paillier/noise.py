@@ -9,7 +9,8 @@ import os
 import secrets
 import threading
 from collections import deque
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import gmpy2
 from gmpy2 import mpz
@@ -17,15 +18,28 @@ from gmpy2 import mpz
 from fraudfed.paillier.kernel import Kernel
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.residues import Residue
+from fraudfed.paillier.vector import from_integers
 
-__all__ = ["NoisePool", "NoiseSource", "PublicNoise"]
+__all__ = ["NoisePool", "NoiseSource", "PublicNoise", "hide_digits", "random_unit"]
 
 
 class NoiseSource(Protocol):
     """Makes noise for one public key from the operating system's randomness."""
 
-    def fresh(self, count: int, *, threads: int = 1) -> list[Residue]:
-        """Return ``count`` new random N-th residues, as digits to the base N."""
+    def fresh(self, count: int, *, threads: int = 1) -> Sequence[Any]:
+        """Return ``count`` new random N-th residues, in a form of the source's own."""
+        ...
+
+    def hide(self, plaintexts: Sequence[int], noise: Sequence[Any], *, threads: int = 1) -> bytes:
+        """Return ``(1 + m N) * noise mod N^2`` as the bytes of a ``CiphertextVector``.
+
+        Parameters
+        ----------
+        plaintexts : sequence of int
+            In ``[0, N)``.
+        noise : sequence, of the same length
+            Of this source's ``fresh``; used up by this.
+        """
         ...
 
 
@@ -59,6 +73,27 @@ class PublicNoise:
         units = [(random_unit(key.modulus), mpz(0)) for _ in range(count)]
         return self._kernel.common_exponent(units, key.modulus, key.modulus, threads=threads)
 
+    def hide(
+        self, plaintexts: Sequence[int], noise: Sequence[Residue], *, threads: int = 1
+    ) -> bytes:
+        """Return the ciphertexts, one noise value for each plaintext; in one thread."""
+        del threads
+        return hide_digits(self._public_key, plaintexts, noise)
+
+
+def hide_digits(
+    public_key: PublicKey, plaintexts: Sequence[int], noise: Sequence[Residue]
+) -> bytes:
+    """Return the bytes of ``(1 + m N) (low + high N) = low + (high + m low) N`` modulo N^2."""
+    n = public_key.modulus
+    return from_integers(
+        [
+            low + n * ((high + mpz(plaintext) * low) % n)
+            for plaintext, (low, high) in zip(plaintexts, noise, strict=True)
+        ],
+        public_key.ciphertext_bytes,
+    )
+
 
 class NoisePool:
     """Noise made ahead of the data, while the bank waits for others.
@@ -69,7 +104,7 @@ class NoisePool:
 
     def __init__(self, source: NoiseSource) -> None:
         self._source = source
-        self._ready: deque[Residue] = deque()
+        self._ready: deque[Any] = deque()
         self._lock = threading.Lock()
         self._process_id = os.getpid()
 
@@ -91,13 +126,13 @@ class NoisePool:
             self._forget_after_fork()
             self._ready.extend(values)
 
-    def take(self, count: int, *, threads: int = 1) -> list[Residue]:
+    def take(self, count: int, *, threads: int = 1) -> list[Any]:
         """Remove ``count`` values from the pool and return them; what is missing is made now."""
         with self._lock:
             self._forget_after_fork()
             values = [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
         if len(values) < count:
-            values += self._source.fresh(count - len(values), threads=threads)
+            values += [*self._source.fresh(count - len(values), threads=threads)]
         return values
 
     def _forget_after_fork(self) -> None:

@@ -12,17 +12,16 @@ Law: ``decrypt(encrypt(m)) = m`` for every ``|m| <= (N - 1) / 2``, and every uni
 also one whose noise was made by phe as r^N - decrypts to its one plaintext.
 """
 
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
 
 import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.errors import CiphertextError, KeyMaterialError
 from fraudfed.paillier.encryption import Encryptor
-from fraudfed.paillier.kernel import FixedBase, Kernel, select_kernel
+from fraudfed.paillier.halves import Half, both_sides
+from fraudfed.paillier.kernel import Kernel, select_kernel
+from fraudfed.paillier.key_holder_noise import KeyHolderNoise
 from fraudfed.paillier.keys import (
     DEFAULT_KEY_BITS,
     MAXIMUM_KEY_BITS,
@@ -32,54 +31,16 @@ from fraudfed.paillier.keys import (
 )
 from fraudfed.paillier.noise import random_unit
 from fraudfed.paillier.primes import is_certain_prime, structured_prime
-from fraudfed.paillier.residues import Residue, from_digits, to_digits
-from fraudfed.paillier.slices import over_threads
+from fraudfed.paillier.residues import from_digits, to_digits
 from fraudfed.paillier.vector import CiphertextVector
 
-__all__ = ["KeyHolderNoise", "PrivateKey"]
-
-T = TypeVar("T")
+__all__ = ["PrivateKey"]
 
 #: Keys this small are broken in seconds and serve tests only; below it a slot does not fit either.
 _SMALLEST_TEST_KEY_BITS = 256
 #: Ciphertexts that share a blind. They are opened in one go and only their common time shows, so
 #: a blind each would hide no more; OpenSSL's RSA makes a new one as often (crypto/bn/bn_blind.c).
 _BLINDED_TOGETHER = 32
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Half:
-    """Everything needed modulo the square of one prime.
-
-    Attributes
-    ----------
-    prime, square : mpz
-        P and P^2.
-    order : mpz or None
-        2p, the order of hs modulo P^2; None for a plain Paillier key.
-    exponent : mpz
-        Decryption's exponent: 2p, or P - 1 for a plain key.
-    cofactor : mpz
-        ``(P - 1) / exponent``: what is missing to the full exponent.
-    scale : mpz
-        ``L_P((1 + N)^exponent mod P^2)^-1 mod P``.
-    """
-
-    prime: mpz
-    square: mpz
-    order: mpz | None
-    exponent: mpz
-    cofactor: mpz
-    scale: mpz
-
-    @classmethod
-    def of(cls, prime: mpz, subgroup: mpz | None, modulus: mpz) -> "_Half":
-        square = prime * prime
-        order = None if subgroup is None else 2 * subgroup
-        exponent = prime - 1 if order is None else order
-        # (1 + N)^e = 1 + e N modulo P^2, hence L_P of it is e (N / P) modulo P.
-        scale = gmpy2.invert(exponent * (modulus // prime), prime)
-        return cls(prime, square, order, exponent, (prime - 1) // exponent, scale)
 
 
 class PrivateKey:
@@ -102,8 +63,8 @@ class PrivateKey:
         orders = (None, None) if subgroups is None else subgroups
         self._public = public_key
         self._halves = (
-            _Half.of(first, orders[0], public_key.modulus),
-            _Half.of(second, orders[1], public_key.modulus),
+            Half.of(first, orders[0], public_key.modulus),
+            Half.of(second, orders[1], public_key.modulus),
         )
         self._prime_inverse = gmpy2.invert(first, second)
         self._kernel = select_kernel() if kernel is None else kernel
@@ -268,7 +229,7 @@ class PrivateKey:
             parts |= {"p": int(first.order // 2), "q": int(second.order // 2)}
         return parts
 
-    def noise_source(self) -> "KeyHolderNoise":
+    def noise_source(self) -> KeyHolderNoise:
         """Return this key's source of noise; its tables are made on first use and shared."""
         if self._noise is None:
             self._noise = KeyHolderNoise(self._public, self._halves, self._kernel)
@@ -297,12 +258,31 @@ class PrivateKey:
                 f"ciphertexts are under key {ciphertexts.public_key.fingerprint[:16]}..., this "
                 f"private key is {self._public.fingerprint[:16]}...; use the consortium's key"
             )
+        n, half = self._public.n, self._public.n // 2
+        plaintexts = self._opened_by_kernel(ciphertexts, threads=threads)
+        if plaintexts is None:
+            plaintexts = self._opened(ciphertexts, threads=threads)
+        return [plaintext - n if plaintext > half else plaintext for plaintext in plaintexts]
+
+    def _opened_by_kernel(self, ciphertexts: CiphertextVector, *, threads: int) -> list[int] | None:
+        """Return the plaintexts in ``[0, N)``; None if compiled code has not or cannot do it."""
+        native = self.noise_source().native
+        if native is None:
+            return None
+        width, data = self._public.ciphertext_bytes, ciphertexts.data
+        limit = self._public.n_squared.to_bytes(width, "big")
+        if any(data[start : start + width] >= limit for start in range(0, len(data), width)):
+            return None
+        return native.open(data, width=width, together=_BLINDED_TOGETHER, threads=threads)
+
+    def _opened(self, ciphertexts: CiphertextVector, *, threads: int) -> list[int]:
+        """Return the plaintexts in ``[0, N)`` of any ciphertexts; refuse what is none."""
         values = ciphertexts.integers()
         exponents = None
         if self.is_fast:
             n_blinds = -(-len(values) // _BLINDED_TOGETHER)
             exponents = self.noise_source().random_exponents(n_blinds)
-        at_p, at_q = _both_sides(
+        at_p, at_q = both_sides(
             lambda side, share: self._residues(side, values, exponents, threads=share),
             threads=threads,
         )
@@ -310,13 +290,11 @@ class PrivateKey:
         if at_p is None or at_q is None or any(value >= modulus_squared for value in values):
             ciphertexts.check()  # names the one at fault
             raise CiphertextError("a ciphertext is no invertible residue; it is malformed")
-        n, half = self._public.modulus, self._public.modulus // 2
         first, second = self._halves[0].prime, self._halves[1].prime
-        plaintexts = []
-        for low, other in zip(at_p, at_q, strict=True):
-            plaintext = low + first * ((other - low) * self._prime_inverse % second)
-            plaintexts.append(int(plaintext - n if plaintext > half else plaintext))
-        return plaintexts
+        return [
+            int(low + first * ((other - low) * self._prime_inverse % second))
+            for low, other in zip(at_p, at_q, strict=True)
+        ]
 
     def _residues(
         self,
@@ -349,110 +327,6 @@ class PrivateKey:
             for index, (_, high) in zip(foreign, rest, strict=True):
                 plaintexts[index] = high * full_scale % half.prime
         return plaintexts
-
-
-class KeyHolderNoise:
-    """Noise computed modulo P^2 and Q^2 by who knows the factors: a quarter of the time.
-
-    Gives exactly the residues that ``PublicNoise`` would give for the same exponents.
-    """
-
-    __slots__ = ("_halves", "_inverses", "_kernel", "_powers", "_public_key")
-
-    def __init__(self, public_key: PublicKey, halves: tuple[_Half, _Half], kernel: Kernel) -> None:
-        self._public_key = public_key
-        self._halves = halves
-        self._kernel = kernel
-        first, second = (half.prime for half in halves)
-        #: Of P modulo Q, and of Q modulo P.
-        self._inverses = gmpy2.invert(first, second), gmpy2.invert(second, first)
-        self._powers: tuple[FixedBase, ...] = ()
-        if public_key.hs is not None:
-            # Exponents are reduced modulo the order 2p, half as long as alpha.
-            self._powers = tuple(
-                kernel.fixed_base(
-                    mpz(public_key.hs) % half.square,
-                    half.prime,
-                    exponent_bits=int(half.exponent).bit_length(),
-                )
-                for half in halves
-            )
-
-    def __repr__(self) -> str:
-        return f"<KeyHolderNoise of {self._public_key.fingerprint[:16]}...>"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a key holder's noise source holds the private key; it cannot be pickled")
-
-    def fresh(self, count: int, *, threads: int = 1) -> list[Residue]:
-        """Return ``count`` new random N-th residues, as digits to the base N."""
-        if self._powers:
-            return self.powers(self.random_exponents(count), threads=threads)
-        units = [random_unit(self._public_key.modulus) for _ in range(count)]
-
-        def residues(side: int, share: int) -> list[Residue]:
-            half = self._halves[side]
-            return self._kernel.common_exponent(
-                to_digits(units, half.prime),
-                # The units modulo P^2 have order P (P - 1).
-                self._public_key.modulus % (half.square - half.prime),
-                half.prime,
-                threads=share,
-            )
-
-        return self._join(_both_sides(residues, threads=threads))
-
-    def random_exponents(self, count: int) -> list[int]:
-        """Return ``count`` exponents r, uniform of |alpha| bits."""
-        bits = self._public_key.alpha_bits
-        if bits is None:
-            raise KeyMaterialError("a plain Paillier key has no exponents; make a fraudfed key")
-        return [secrets.randbits(bits) for _ in range(count)]
-
-    def half_powers(
-        self, side: int, exponents: Sequence[int], *, threads: int = 1
-    ) -> list[Residue]:
-        """Return ``hs^r`` modulo P^2 (``side`` 0) or Q^2 (``side`` 1), as digits."""
-        order = int(self._halves[side].exponent)
-        return self._powers[side].powers(
-            [exponent % order for exponent in exponents], threads=threads
-        )
-
-    def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:
-        """Return ``hs^r mod N^2`` for each r, as digits to the base N."""
-        return self._join(
-            _both_sides(
-                lambda side, share: self.half_powers(side, exponents, threads=share),
-                threads=threads,
-            )
-        )
-
-    def _join(self, sides: Sequence[Sequence[Residue]]) -> list[Residue]:
-        """Chinese remainder theorem, digit by digit (Garner's form).
-
-        Of ``x = a + b P`` modulo P^2 and ``x = c + d Q`` modulo Q^2 the low digit to the base N is
-        ``low = a + s P = c + t Q``. For the high digit y, ``low + y N = a + b P`` modulo P^2 says
-        ``y Q = b - s`` modulo P, and likewise ``y P = d - t`` modulo Q.
-        """
-        p, q = self._halves[0].prime, self._halves[1].prime
-        p_inverse, q_inverse = self._inverses
-        joined = []
-        for (a, b), (c, d) in zip(*sides, strict=True):
-            s = (c - a) * p_inverse % q
-            low = a + s * p
-            at_p = (b - s) * q_inverse % p
-            at_q = (d - (low - c) // q) * p_inverse % q
-            joined.append((low, at_p + p * ((at_q - at_p) * p_inverse % q)))
-        return joined
-
-
-def _both_sides(work: Callable[[int, int], T], *, threads: int) -> list[T]:
-    """Return ``work(side, threads for it)`` modulo P^2 and modulo Q^2, at the same time."""
-    # One thread for each side wastes fewer lanes of a kernel than two threads for one side.
-    share = max(1, threads // 2)
-    return over_threads(
-        lambda sides: [work(side, share) for side in sides], (0, 1), threads=min(threads, 2)
-    )
 
 
 def _check_structure(first: mpz, second: mpz, p: mpz, q: mpz, public_key: PublicKey) -> None:

@@ -13,7 +13,7 @@ from fraudfed.paillier.encryption import Encryptor
 from fraudfed.paillier.kernel import select_kernel
 from fraudfed.paillier.noise import NoisePool, PublicNoise
 from fraudfed.paillier.private_key import PrivateKey
-from fraudfed.paillier.residues import from_digits, to_digits
+from fraudfed.paillier.residues import to_digits
 from fraudfed.paillier.vector import CiphertextVector
 
 
@@ -97,8 +97,8 @@ def test_noise_encrypts_zero(small_key: PrivateKey, plain_key: PrivateKey) -> No
         for source in (key.noise_source(), PublicNoise(key.public, kernel)):
             values = source.fresh(6)
             assert len(set(values)) == 6
-            ciphertexts = from_digits(values, key.public.modulus)
-            assert key.decrypt(CiphertextVector.of_integers(key.public, ciphertexts)) == [0] * 6
+            ciphertexts = source.hide([0] * 6, values)
+            assert key.decrypt(CiphertextVector(key.public, ciphertexts)) == [0] * 6
 
 
 def test_public_and_key_holder_noise_agree(small_key: PrivateKey) -> None:
