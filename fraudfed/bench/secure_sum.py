@@ -123,8 +123,9 @@ class SecureSumResult:
                 for name, own, bare, ratio in rows
             ]
         lines += [
-            f"{cost.banks:5}  with {self.threads} threads: {cost.seal_values_per_second / 1e6:.2f} M "
-            f"values/s sealed, {cost.open_values_per_second / 1e6:.2f} M values/s opened"
+            f"{cost.banks:5}  on {self.threads} threads: "
+            f"{cost.seal_values_per_second / 1e6:.2f} M values/s sealed, "
+            f"{cost.open_values_per_second / 1e6:.2f} M values/s opened"
             for cost in self.cohorts
         ]
         lines += [TENSEAL_MISSING] if self.ckks is None else self.ckks.to_lines()
