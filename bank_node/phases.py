@@ -23,7 +23,7 @@ class PhaseTimes:
     wall_seconds, cpu_seconds, main_cpu_seconds : dict of phase to seconds
         CPU seconds are those of the whole process, all threads; main CPU seconds are those of the
         thread that trains alone. What is left is work that more cores would share.
-    rounds, ciphertexts, bytes_sent, bytes_received : int
+    rounds, values, ciphertexts, bytes_sent, bytes_received : int
         Bytes of round bodies, headers of HTTP not counted.
     """
 
@@ -32,6 +32,7 @@ class PhaseTimes:
         self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
         self.main_cpu_seconds: defaultdict[str, float] = defaultdict(float)
         self.rounds = 0
+        self.values = 0
         self.ciphertexts = 0
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -55,6 +56,7 @@ class PhaseTimes:
             "cpu_seconds": _rounded(self.cpu_seconds),
             "main_cpu_seconds": _rounded(self.main_cpu_seconds),
             "rounds": self.rounds,
+            "values": self.values,
             "ciphertexts": self.ciphertexts,
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,

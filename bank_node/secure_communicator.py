@@ -135,6 +135,7 @@ class SecureCommunicator:
         self.times.mark("open")
         self.round_number += 1
         self.times.rounds += 1
+        self.times.values += values.size
         return total
 
     def _exchange_product(self, payload: bytes, context: RoundContext, *, count: int) -> bytes:

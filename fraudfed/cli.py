@@ -3,7 +3,9 @@
 import click
 
 from fraudfed import __version__
+from fraudfed.bench.paillier import paillier_command
 from fraudfed.bench.parity import parity_command
+from fraudfed.bench.scale import scale_command
 from fraudfed.bench.secure_sum import secure_sum_command
 from fraudfed.bench.train import train_command
 from fraudfed.console import run_command
@@ -24,7 +26,9 @@ def bench() -> None:
 
 
 bench.add_command(parity_command, name="parity")
+bench.add_command(paillier_command, name="paillier")
 bench.add_command(secure_sum_command, name="secure-sum")
+bench.add_command(scale_command, name="scale")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
 

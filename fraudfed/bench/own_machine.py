@@ -1,20 +1,24 @@
-"""How long a training would take if every bank had a machine of its own.
+"""How long a training would take if every bank, and the aggregator, had a machine of its own.
 
 On one machine the banks of a benchmark share its cores, and each is slowed down by the others. What
-each does itself is known from its CPU time, which waiting and sharing leave as it is. Of the rest
-of a round - sending, the aggregator's product, its durable store, the answer - the bank that comes
-last waits for nobody, so its wall time is what the protocol itself takes.
+each does itself is known from its CPU time, which waiting and sharing leave as it is. With m the
+CPU seconds of a bank's training thread in a phase, c those of all its threads, and k the cores of
+its machine, the phase takes ``max(m, c / k)``: threads work on equal slices, and the training
+thread on one of them (``fraudfed.paillier.slices``). The banks meet in every round, so phases add
+up over the slowest bank of each, and all wait for the aggregator::
 
-With m the CPU seconds of a bank's training thread in a phase, c those of all its threads, and k the
-cores of its machine, a bank takes between ``max(m, c / k)`` (its threads share the work evenly,
-the training thread among them) and ``m + (c - m) / k`` (the training thread waits for the others).
-The banks meet in every round, so phases add up over the slowest bank of each::
+    seconds = sum over phases of work      of  max over banks of max(m, c / k)
+            + sum over phases of exchange  of  max over banks of m
+            + CPU seconds of the aggregator
 
-    seconds = sum over phases of work of  max over banks of (m + (c - m) / k)
-            + sum over phases of exchange of  min over banks of wall seconds
+and no less than ``c / k`` of all phases of one bank: what is computed ahead during an exchange
+takes cores as well. Nothing in it waits for a disk or a network. ``at_most_seconds`` does, as it
+was on the shared machine, and lets the training thread idle while the others work::
 
-``at_least_seconds`` is the same with ``max(m, c / k)``. Both take the wall time of exchange from
-the shared machine, where it can only be longer; neither counts a network (``--rtt``, ``--mbit``).
+    at_most_seconds = sum over phases of work      of  max over banks of (m + (c - m) / k)
+                    + sum over phases of exchange  of  min over banks of wall seconds
+
+(The bank that comes last into a round waits for nobody: its exchange is what the protocol takes.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,53 +33,73 @@ EXCHANGE_PHASES = ("sum", "wait", "accept")
 
 @dataclass(frozen=True)
 class OwnMachines:
-    """Wall time of a training with a machine for every bank.
+    """Wall time of a training with a machine for every party.
 
     Attributes
     ----------
     cores : int
         Of each machine.
-    seconds, at_least_seconds : float
-        Upper and lower estimate.
-    work_seconds : float
-        Share of work in ``seconds``; the rest is exchange.
+    seconds : float
+        From CPU seconds alone.
+    at_most_seconds : float
+        With exchanges as slow as they were on the shared machine.
+    bank_seconds : mapping of bank name to float
+        The part of ``seconds`` in which this bank itself is busy.
     """
 
     cores: int
     seconds: float
-    at_least_seconds: float
-    work_seconds: float
+    at_most_seconds: float
+    bank_seconds: Mapping[str, float]
 
 
-def own_machines(records: Sequence[Mapping[str, Any]], *, cores: int) -> OwnMachines:
-    """Estimate from the banks' records of one run.
+def own_machines(
+    records: Sequence[Mapping[str, Any]], *, aggregator_cpu_seconds: float, cores: int
+) -> OwnMachines:
+    """Estimate from one run.
 
     Parameters
     ----------
     records : sequence of mapping
-        With ``wall_seconds``, ``cpu_seconds`` and ``main_cpu_seconds`` by phase.
+        The banks' records, with ``wall_seconds``, ``cpu_seconds`` and ``main_cpu_seconds`` by
+        phase.
+    aggregator_cpu_seconds : float
     cores : int
     """
-    phases = {name for record in records for name in record["wall_seconds"]}
-    work = sorted(phases.difference(EXCHANGE_PHASES))
-    exchange = sum(
-        min(record["wall_seconds"].get(phase, 0.0) for record in records)
-        for phase in EXCHANGE_PHASES
-    )
 
-    def slowest(seconds: Callable[[float, float], float]) -> float:
-        return sum(
-            max(
-                seconds(
-                    record["main_cpu_seconds"].get(phase, 0.0),
-                    record["cpu_seconds"].get(phase, 0.0),
-                )
-                for record in records
-            )
-            for phase in work
+    def shared(main: float, all_threads: float) -> float:
+        return max(main, all_threads / cores)
+
+    def one_after_the_other(main: float, all_threads: float) -> float:
+        # The two clocks are read one after the other: all threads may seem to do less than one.
+        return main + max(0.0, all_threads - main) / cores
+
+    def busy(record: Mapping[str, Any], phase: str, take: Callable[[float, float], float]) -> float:
+        main = record["main_cpu_seconds"].get(phase, 0.0)
+        return take(main, record["cpu_seconds"].get(phase, 0.0))
+
+    phases = sorted({name for record in records for name in record["wall_seconds"]})
+    work = [phase for phase in phases if phase not in EXCHANGE_PHASES]
+    exchange = [phase for phase in phases if phase in EXCHANGE_PHASES]
+
+    def bank_seconds(record: Mapping[str, Any]) -> float:
+        return sum(busy(record, phase, shared) for phase in work) + sum(
+            busy(record, phase, min) for phase in exchange
         )
 
-    # The clocks of a thread and of its process are read one after the other: c may fall below m.
-    most = slowest(lambda main, all_threads: main + max(0.0, all_threads - main) / cores)
-    least = slowest(lambda main, all_threads: max(main, all_threads / cores))
-    return OwnMachines(cores, most + exchange, least + exchange, most)
+    together = (
+        sum(max(busy(record, phase, shared) for record in records) for phase in work)
+        + sum(max(busy(record, phase, min) for record in records) for phase in exchange)
+        + aggregator_cpu_seconds
+    )
+    return OwnMachines(
+        cores=cores,
+        seconds=max(together, *(sum(record["cpu_seconds"].values()) / cores for record in records)),
+        at_most_seconds=sum(
+            max(busy(record, phase, one_after_the_other) for record in records) for phase in work
+        )
+        + sum(
+            min(record["wall_seconds"].get(phase, 0.0) for record in records) for phase in exchange
+        ),
+        bank_seconds={record["bank"]: bank_seconds(record) for record in records},
+    )

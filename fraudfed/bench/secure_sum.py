@@ -1,4 +1,4 @@
-"""What masks, counts and tags cost: the secure sum against bare Paillier on the same values.
+"""What a secure sum costs: against bare Paillier on the same values, and against CKKS.
 
 The bare side packs the same digits into plaintexts without a header, encrypts and decrypts them.
 It lives here only: the product has no way to leave masks or tags out.
@@ -7,18 +7,19 @@ It lives here only: the product has no way to leave masks or tags out.
 import dataclasses
 import hashlib
 import json
-import platform
+import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import reduce
-from importlib.metadata import version
 
 import click
-import gmpy2
 import numpy as np
 
+from fraudfed.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
+from fraudfed.bench.machine import Machine, usable_cores
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.kernel import select_kernel
@@ -38,7 +39,9 @@ _BOUND_BITS = 48
 
 @dataclass(frozen=True)
 class CohortCost:
-    """Cost for one bank of a cohort, per value; CPU time, the least of all repetitions.
+    """Cost for one bank of a cohort, per value; the least of all repetitions.
+
+    Microseconds are CPU time on one thread.
 
     Attributes
     ----------
@@ -53,6 +56,9 @@ class CohortCost:
     bytes, bare_bytes : float
         Of the contribution's ciphertexts.
     bytes_ratio : float
+    seal_values_per_second, open_values_per_second : float
+        Of the secure sum in wall time, with all threads. What is opened is this bank's shard, so
+        that k banks open k times as many values in the same time.
     """
 
     banks: int
@@ -65,6 +71,8 @@ class CohortCost:
     bytes: float
     bare_bytes: float
     bytes_ratio: float
+    seal_values_per_second: float
+    open_values_per_second: float
 
 
 @dataclass(frozen=True)
@@ -74,18 +82,28 @@ class SecureSumResult:
     Attributes
     ----------
     cohorts : tuple of CohortCost
-    values, bound_bits, key_bits, repeats : int
+    values, bound_bits, key_bits, threads, repeats : int
     kernel : str
-    versions : dict of str to str
+    ckks : CkksCost or None
+        What peers use, per value; None where TenSEAL is not installed.
+    date : str
+        UTC, ISO 8601.
+    load_average : float
+        Of the machine in the minute before.
+    machine : Machine
     """
 
     cohorts: tuple[CohortCost, ...]
     values: int
     bound_bits: int
     key_bits: int
+    threads: int
     repeats: int
     kernel: str
-    versions: dict[str, str]
+    ckks: CkksCost | None
+    date: str
+    load_average: float
+    machine: Machine
 
     def to_json(self) -> str:
         """Return every field as one JSON object."""
@@ -104,17 +122,24 @@ class SecureSumResult:
                 f"{cost.banks:5}  {name}  {own:12.3f}  {bare:8.3f}  {ratio:6.3f}"
                 for name, own, bare, ratio in rows
             ]
-        used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        lines.append(
+        lines += [
+            f"{cost.banks:5}  on {self.threads} threads: "
+            f"{cost.seal_values_per_second / 1e6:.2f} M values/s sealed, "
+            f"{cost.open_values_per_second / 1e6:.2f} M values/s opened"
+            for cost in self.cohorts
+        ]
+        lines += [TENSEAL_MISSING] if self.ckks is None else self.ckks.to_lines()
+        lines += [
             f"values    {self.values} of {self.bound_bits} bits, key {self.key_bits} bits, "
-            f"kernel {self.kernel}, best of {self.repeats}"
-        )
-        lines.append(f"versions  {used}")
+            f"kernel {self.kernel}, best of {self.repeats}",
+            f"before    {self.date}, load average {self.load_average:.2f}",
+            *self.machine.to_lines(),
+        ]
         return "\n".join(lines)
 
 
 def run_secure_sum(
-    package: KeyPackage, *, banks: tuple[int, ...], values: int, repeats: int = 5
+    package: KeyPackage, *, banks: tuple[int, ...], values: int, threads: int = 1, repeats: int = 5
 ) -> SecureSumResult:
     """Measure one bank's work in cohorts of these sizes.
 
@@ -124,38 +149,50 @@ def run_secure_sum(
     banks : tuple of int
     values : int
         Length of the summed vector.
+    threads : int
+        Of the measurement in wall time.
     repeats : int
         Repetitions of each side, by turns.
     """
+    date, load = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()[0]
     largest = np.int64((1 << _BOUND_BITS) // max(banks))
     # Any values cost the same; these fill their slots.
     part = (np.arange(values, dtype=np.int64) * 0x9E3779B97F4A7C1) % (2 * largest) - largest
     return SecureSumResult(
-        cohorts=tuple(_measure(package, count, part, repeats) for count in banks),
+        cohorts=tuple(
+            _measure(package, count, part, threads=threads, repeats=repeats) for count in banks
+        ),
         values=values,
         bound_bits=_BOUND_BITS,
         key_bits=package.public_key.key_bits,
+        threads=threads,
         repeats=repeats,
         kernel=select_kernel().name,
-        versions={
-            "python": platform.python_version(),
-            "fraudfed": version("fraudfed"),
-            "gmpy2": gmpy2.version(),
-            "cryptography": version("cryptography"),
-            "numpy": np.__version__,
-        },
+        ckks=measure_ckks(repeats=5 * repeats),
+        date=date,
+        load_average=load,
+        machine=Machine.here("gmpy2", "cryptography", "numpy", "tenseal"),
     )
 
 
-def _measure(package: KeyPackage, n_banks: int, part: Int64Array, repeats: int) -> CohortCost:
+def _measure(
+    package: KeyPackage, n_banks: int, part: Int64Array, *, threads: int, repeats: int
+) -> CohortCost:
     own, bare = _Own(package, n_banks, part), _Bare(package, n_banks, part)
-    least = [float("inf")] * 4
+    threaded = _Own(package, n_banks, part, threads=threads)
+    # On one thread, the time of this process is the work, whatever else the machine does.
+    cpu, wall = time.process_time, time.perf_counter
+    steps = (
+        *((own.seal, cpu), (bare.seal, cpu), (own.open, cpu), (bare.open, cpu)),
+        *((threaded.seal, wall), (threaded.open, wall)),
+    )
+    least = [float("inf")] * len(steps)
     for repeat in range(repeats):
-        steps = (own.seal, bare.seal, own.open, bare.open)
         least = [
-            min(before, _seconds(step, repeat)) for before, step in zip(least, steps, strict=True)
+            min(before, _seconds(step, repeat, clock))
+            for before, (step, clock) in zip(least, steps, strict=True)
         ]
-    seal, bare_seal, opening, bare_opening = (seconds / part.size * 1e6 for seconds in least)
+    seal, bare_seal, opening, bare_opening = (seconds / part.size * 1e6 for seconds in least[:4])
     own_bytes, bare_bytes = (len(side.payload) / part.size for side in (own, bare))
     return CohortCost(
         banks=n_banks,
@@ -168,21 +205,23 @@ def _measure(package: KeyPackage, n_banks: int, part: Int64Array, repeats: int) 
         bytes=own_bytes,
         bare_bytes=bare_bytes,
         bytes_ratio=own_bytes / bare_bytes,
+        seal_values_per_second=part.size / least[4],
+        open_values_per_second=part.size / least[5],
     )
 
 
-def _seconds(step: Callable[[int], None], repeat: int) -> float:
-    # Time of this process on its one core: both sides run in one thread, and what else the machine
-    # does is not part of either.
-    started = time.process_time()
+def _seconds(step: Callable[[int], None], repeat: int, clock: Callable[[], float]) -> float:
+    started = clock()
     step(repeat)
-    return time.process_time() - started
+    return clock() - started
 
 
 class _Own:
     """The secure sum as banks use it; the measured bank is the first."""
 
-    def __init__(self, package: KeyPackage, n_banks: int, part: Int64Array) -> None:
+    def __init__(
+        self, package: KeyPackage, n_banks: int, part: Int64Array, *, threads: int = 1
+    ) -> None:
         self._part = part
         roster = tuple(f"bank{number}" for number in range(n_banks))
         agreed = {
@@ -198,6 +237,7 @@ class _Own:
                 roster=roster,
                 roster_digest=hashlib.sha256(b"benchmark").digest(),
                 pairwise={peer: agreed[frozenset((name, peer))] for peer in roster if peer != name},
+                threads=threads,
             )
             for name in roster
         ]
@@ -330,6 +370,12 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     help="Size of the Paillier modulus.",
 )
 @click.option(
+    "--threads",
+    type=click.IntRange(min=1, max=1024),
+    default=None,
+    help="Threads of the measurement in wall time.  [default: all cores]",
+)
+@click.option(
     "--repeats",
     type=click.IntRange(min=1),
     default=5,
@@ -338,13 +384,24 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def secure_sum_command(
-    banks: tuple[int, ...], values: int, key_bits: int, repeats: int, as_json: bool
+    banks: tuple[int, ...],
+    values: int,
+    key_bits: int,
+    threads: int | None,
+    repeats: int,
+    as_json: bool,
 ) -> None:
-    """Compare the secure sum with Paillier without masks, counts and tags."""
+    """Compare the secure sum with Paillier without masks, counts and tags, and with CKKS."""
     if key_bits % 2:
         raise click.BadParameter(
             f"{key_bits} is odd; expected an even number", param_hint="--key-bits"
         )
     package = KeyPackage.generate(key_bits)
-    result = run_secure_sum(package, banks=banks, values=values, repeats=repeats)
+    result = run_secure_sum(
+        package,
+        banks=banks,
+        values=values,
+        threads=usable_cores() if threads is None else threads,
+        repeats=repeats,
+    )
     click.echo(result.to_json() if as_json else result.to_text())

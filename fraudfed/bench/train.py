@@ -1,11 +1,13 @@
 """``fraudfed bench train``: a federation of real processes against XGBoost on the pooled rows."""
 
 import json
+import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,16 +25,17 @@ from fraudfed.bench.same_trees import (
     table_of_bins,
     train_on_bins,
 )
-from fraudfed.bench.train_result import BankCost, Reference, TrainCase, TrainFigures
+from fraudfed.bench.train_result import BankCost, NetworkTraffic, Reference, TrainCase, TrainFigures
 from fraudfed.bench.workload import synthetic_table, table_contract, write_shares
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
+from fraudfed.federation.network import EmulatedNetwork
 from fraudfed.federation.run import run_federation
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 
-__all__ = ["run_train", "train_command"]
+__all__ = ["run_train", "same_trees_as_xgboost", "train_command"]
 
 #: Reference trainings before the federation, and as many after it.
 _REFERENCE_REPEATS = 2
@@ -65,6 +68,8 @@ def run_train(
         "xgboost_version": installed_rules(),
     }
     files = write_shares(table, case.shares, work)
+    links = _networks(case, files)
+    load = os.getloadavg()[0]
     announce(f"pooled xgboost on {case.rows} rows")
     pooled = _reference_seconds(table, parameters, case.threads)
     announce(f"{len(files)} banks train {case.trees} trees over {case.key_bits}-bit Paillier")
@@ -76,14 +81,19 @@ def run_train(
         key_bits=case.key_bits,
         work=work,
         threads=case.threads,
+        network=lambda bank, url: links[bank].to(url) if links else nullcontext(url),
     )
     announce("pooled xgboost once more, and the same trees on the same bins")
     pooled += _reference_seconds(table, parameters, case.threads)
-    compared = _same_trees(federation.model_json, table, parameters, case.threads)
+    compared = same_trees_as_xgboost(federation.model_json, table, parameters, case.threads)
     records = [bank.record for bank in federation.banks]
     seconds = max(record["training_seconds"] for record in records)
     reference = statistics.median(pooled)
-    alone = own_machines(records, cores=case.threads)
+    alone = own_machines(
+        records,
+        aggregator_cpu_seconds=federation.aggregator.cpu_seconds,
+        cores=case.threads,
+    )
     return TrainFigures(
         ratio=seconds / reference,
         ratio_own_machines=alone.seconds / reference,
@@ -101,12 +111,25 @@ def run_train(
         banks=tuple(BankCost.of(record) for record in records),
         aggregator_cpu_seconds=federation.aggregator.cpu_seconds,
         aggregator_peak_memory_bytes=federation.aggregator.peak_bytes,
-        network=(),
+        network=tuple(
+            NetworkTraffic(bank, link.up.n_bytes, link.down.n_bytes, link.connections)
+            for bank, link in links.items()
+        ),
+        load_average=load,
         case=case,
         kernel=records[0]["kernel"],
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=Machine.here("xgboost", "numpy", "gmpy2"),
     )
+
+
+def _networks(case: TrainCase, banks: Iterable[str]) -> dict[str, EmulatedNetwork]:
+    if case.rtt_ms is None and case.mbit is None:
+        return {}
+    rtt_seconds = (case.rtt_ms or 0.0) / 1000
+    return {
+        bank: EmulatedNetwork(rtt_seconds=rtt_seconds, mbit_per_second=case.mbit) for bank in banks
+    }
 
 
 def _reference_seconds(
@@ -120,9 +143,10 @@ def _reference_seconds(
     return seconds
 
 
-def _same_trees(
+def same_trees_as_xgboost(
     model_json: bytes, table: TrainingTable, parameters: dict[str, Any], threads: int
 ) -> TreeComparison:
+    """Compare a model with XGBoost's on the pooled rows and the same bins, tree by tree."""
     params = BoosterParams.parse(parameters)
     cuts = find_cuts(table, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows)
     codes = table_of_bins(table, cuts)
@@ -173,6 +197,21 @@ def _parse_shares(
     help="Share of positives.",
 )
 @click.option(
+    "--rtt",
+    "rtt_ms",
+    type=click.FloatRange(0.0, 10_000.0),
+    default=None,
+    metavar="MS",
+    help="Emulate a network with this round trip between each bank and the aggregator.",
+)
+@click.option(
+    "--mbit",
+    type=click.FloatRange(0.0, min_open=True),
+    default=None,
+    metavar="N",
+    help="Emulate a network with this many Mbit/s of each bank in each direction.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1, max=1024),
     default=None,
@@ -190,6 +229,8 @@ def train_command(
     shares: tuple[float, ...] | None,
     key_bits: int,
     prevalence: float,
+    rtt_ms: float | None,
+    mbit: float | None,
     threads: int | None,
     seed: int,
     as_json: bool,
@@ -212,6 +253,8 @@ def train_command(
         prevalence=prevalence,
         threads=usable_cores() if threads is None else threads,
         seed=seed,
+        rtt_ms=rtt_ms,
+        mbit=mbit,
     )
     work = Path(tempfile.mkdtemp(prefix="fraudfed-bench-"))
     figures = run_train(case, work, announce=lambda line: click.echo(line, err=True))

@@ -72,10 +72,14 @@ class BankCost:
     process_cpu_seconds : float
         From the start of the program on: with imports and reading the file.
     peak_memory_bytes : int
+    values : int
+        Numbers summed, those included that need no bits because their bound is 0.
     ciphertexts, bytes_sent, bytes_received : int
         Of round bodies.
     ciphertexts_per_tree, bytes_sent_per_tree, bytes_received_per_tree : float
         The same divided by the trees; what the search for cuts took is in it.
+    bytes_per_value : float
+        ``bytes_sent / values``: contribution and opening.
     """
 
     name: str
@@ -86,12 +90,14 @@ class BankCost:
     main_cpu_seconds: Mapping[str, float]
     process_cpu_seconds: float
     peak_memory_bytes: int
+    values: int
     ciphertexts: int
     bytes_sent: int
     bytes_received: int
     ciphertexts_per_tree: float
     bytes_sent_per_tree: float
     bytes_received_per_tree: float
+    bytes_per_value: float
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "BankCost":
@@ -106,12 +112,14 @@ class BankCost:
             main_cpu_seconds=record["main_cpu_seconds"],
             process_cpu_seconds=record["process_cpu_seconds"],
             peak_memory_bytes=record["peak_memory_bytes"],
+            values=record["values"],
             ciphertexts=record["ciphertexts"],
             bytes_sent=record["bytes_sent"],
             bytes_received=record["bytes_received"],
             ciphertexts_per_tree=record["ciphertexts"] / trees,
             bytes_sent_per_tree=record["bytes_sent"] / trees,
             bytes_received_per_tree=record["bytes_received"] / trees,
+            bytes_per_value=record["bytes_sent"] / record["values"],
         )
 
 
@@ -163,6 +171,8 @@ class TrainFigures:
     kernel : str
     date : str
         UTC, ISO 8601.
+    load_average : float
+        Of the machine in the minute before: above a few tenths, others disturbed the measurement.
     machine : Machine
     """
 
@@ -183,6 +193,7 @@ class TrainFigures:
     case: TrainCase
     kernel: str
     date: str
+    load_average: float
     machine: Machine
 
     def to_json(self) -> dict[str, Any]:
@@ -192,19 +203,21 @@ class TrainFigures:
     def to_text(self) -> str:
         """Return a report for the terminal."""
         case, own = self.case, self.own_machines
+        bank_values = self.banks[0].values
         lines = [
             f"training, encrypted        {self.encrypted_seconds:8.2f} s  "
             f"{self.ratio:6.1f}x pooled xgboost",
             f"  a machine for each bank  {own.seconds:8.2f} s  "
-            f"{self.ratio_own_machines:6.1f}x  ({own.cores} cores each; at least "
-            f"{own.at_least_seconds:.2f} s)",
+            f"{self.ratio_own_machines:6.1f}x  ({own.cores} cores each, from CPU time; at most "
+            f"{own.at_most_seconds:.2f} s)",
             f"pooled xgboost hist        {self.reference.seconds:8.2f} s  "
             f"(median of {len(self.reference.all_seconds)}, {case.threads} threads)",
             f"identical trees            {self.identical_trees} of {self.trees}, "
             f"largest leaf difference {self.max_leaf_difference:.1e}",
             "set-up, not in it          "
             + ", ".join(f"{name} {took:.1f} s" for name, took in self.set_up_seconds.items()),
-            f"rounds                     {self.rounds}",
+            f"rounds                     {self.rounds}, {bank_values:,} values, "
+            f"{self.banks[0].bytes_per_value:.1f} bytes sent per value and bank",
             "",
             "per tree       rows  ciphertexts    MB up  MB down   peak MiB    CPU s",
             *(
@@ -230,6 +243,7 @@ class TrainFigures:
             f"max_bin {case.max_bin}, {len(self.banks)} banks {shares}, "
             f"prevalence {case.prevalence:g}, seed {case.seed}",
             f"paillier  {case.key_bits} bits, kernel {self.kernel}, {case.threads} threads a bank",
+            f"before    {self.date}, load average {self.load_average:.2f}",
             *self.machine.to_lines(),
         ]
         return "\n".join(lines)

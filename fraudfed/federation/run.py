@@ -76,7 +76,9 @@ def run_federation(
     work: Path,
     port: int = 0,
     threads: int | None = None,
-    network: Callable[[str], AbstractContextManager[str]] = nullcontext,
+    network: Callable[[str, str], AbstractContextManager[str]] = lambda _bank, url: nullcontext(
+        url
+    ),
     on_progress: Callable[[int], None] = lambda _trees: None,
 ) -> FederationOutcome:
     """Make a consortium and train over real processes and HTTP.
@@ -90,8 +92,8 @@ def run_federation(
     work : directory for state, logs and the run's description
     port : for the aggregator; 0 takes a free one
     threads : of each bank node; None leaves it the choice
-    network : makes one bank's way to the aggregator: a context manager that is given the
-        aggregator's URL and gives the one that the bank is to call
+    network : makes a bank's way to the aggregator: is given the bank's name and the aggregator's
+        URL; the context manager gives the URL that the bank is to call
     on_progress : called with the number of trees finished so far
 
     Returns
@@ -112,7 +114,7 @@ def run_federation(
         server, url = start_aggregator(group, work / "aggregator", logs=logs, port=port)
         consortium = Consortium(url, token_file, states, logs)
         consortium.enrol(
-            bank_urls={bank: networks.enter_context(network(url)) for bank in train_files}
+            bank_urls={bank: networks.enter_context(network(bank, url)) for bank in train_files}
         )
         consortium.make_keys(key_bits=key_bits)
         run_id = consortium.create_run(
@@ -171,7 +173,7 @@ def _watch(
 
 def _trees_finished(node: Program) -> int:
     """Count the trees in a bank's JSON log."""
-    return sum('"tree finished"' in line for line in node.log.open(errors="replace"))
+    return node.log.read_text(errors="replace").count('"tree finished"')
 
 
 def _fetch(url: str, run_id: str, token: str) -> tuple[RunStatus, bytes]:

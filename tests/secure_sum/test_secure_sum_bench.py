@@ -12,7 +12,7 @@ from fraudfed.secure_sum.header import HEADER_BITS
 
 
 def test_every_cohort_is_measured(package: KeyPackage) -> None:
-    result = run_secure_sum(package, banks=(1, 3), values=100, repeats=2)
+    result = run_secure_sum(package, banks=(1, 3), values=100, threads=2, repeats=2)
     assert [cost.banks for cost in result.cohorts] == [1, 3]
     key = package.public_key
     # Slots of 50 bits: 7 fit beside the header, 10 without it.
@@ -23,6 +23,10 @@ def test_every_cohort_is_measured(package: KeyPackage) -> None:
         assert cost.bare_bytes == 10 * key.ciphertext_bytes / 100
         assert cost.bytes_ratio == pytest.approx(1.5)
         assert min(cost.seal_ratio, cost.open_ratio, cost.open_microseconds) > 0
+        assert min(cost.seal_values_per_second, cost.open_values_per_second) > 0
+    assert (result.threads, result.repeats, result.values) == (2, 2, 100)
+    assert result.machine.cores >= 1
+    assert "M values/s sealed" in result.to_text()
     text = result.to_text()
     assert "seal, us" in text
     assert f"key 512 bits, kernel {select_kernel().name}, best of 2" in text
