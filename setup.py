@@ -6,13 +6,15 @@ only slower. ``FRAUDFED_NO_EXT=1`` leaves them out on purpose (at run time it le
 
 import glob
 import os
+from pathlib import Path
 
 from setuptools import Extension, setup
 
 #: -ffp-contract=off: a fused multiply-add rounds once where XGBoost and NumPy round twice.
 COMPILE = ["-O3", "-std=c11", "-Wall", "-Wextra", "-fno-math-errno", "-ffp-contract=off"]
+COMPILE += ["-pthread"]
 COMPILE += os.environ.get("FRAUDFED_EXTRA_CFLAGS", "").split()
-LINK = os.environ.get("FRAUDFED_EXTRA_LDFLAGS", "").split()
+LINK = ["-pthread", *os.environ.get("FRAUDFED_EXTRA_LDFLAGS", "").split()]
 
 EXTENSIONS = [
     Extension(
@@ -22,6 +24,7 @@ EXTENSIONS = [
         depends=glob.glob(f"{source.removesuffix('.c')}*.h"),  # noqa: PTH207
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
+        depends=sorted(str(path) for path in Path(source).parent.glob("*.h")),
         optional=True,
     )
     for name, source in (

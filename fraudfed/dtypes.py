@@ -12,6 +12,8 @@ __all__ = [
     "BoolArray",
     "Float32Array",
     "Float64Array",
+    "IndexArray",
+    "Int8Array",
     "Int32Array",
     "Int64Array",
     "UInt8Array",
@@ -25,12 +27,18 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 #: Everything that is summed across banks: exact, order-independent.
 Int64Array: TypeAlias = npt.NDArray[np.int64]
+#: Monotone directions: -1, 0 or 1.
+Int8Array: TypeAlias = npt.NDArray[np.int8]
 #: Node numbers and bin numbers inside a tree.
 Int32Array: TypeAlias = npt.NDArray[np.int32]
-#: Bin indices; ``max_bin`` is at most 256 plus one code for "missing", so 16 bits always do.
-BinArray: TypeAlias = npt.NDArray[np.uint16]
+#: Bin indices; ``max_bin`` is at most 256 plus one code for "missing", so 16 bits always do. Where 8
+#: bits do, half the memory passes through the caches.
+BinArray: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+#: Row numbers as NumPy indexes with them.
+IndexArray: TypeAlias = npt.NDArray[np.intp]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+#: Row numbers while a tree grows, and keys of float32 values.
 UInt32Array: TypeAlias = npt.NDArray[np.uint32]
 UInt64Array: TypeAlias = npt.NDArray[np.uint64]
 

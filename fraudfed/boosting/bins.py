@@ -1,11 +1,14 @@
 """Cut points and the binned table."""
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from fraudfed.boosting.engine import load_engine
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.dtypes import BinArray, Float32Array, Int64Array
+from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
+from fraudfed.threads import usable_cores
 
 __all__ = ["FLOAT32_MAX", "BinnedTable", "Cuts", "bin_table"]
 
@@ -32,7 +35,7 @@ class Cuts:
     schema: FeatureSchema
     values: tuple[Float32Array, ...]
 
-    @property
+    @functools.cached_property
     def offsets(self) -> Int64Array:
         """Start of each feature's bins in a histogram; shape (n_features + 1,)."""
         sizes = [len(v) for v in self.values]
@@ -46,29 +49,79 @@ class BinnedTable:
     Attributes
     ----------
     cuts : Cuts
-    bins : ndarray of shape (n_features, n_rows), dtype=uint16, C-contiguous
+    bins : ndarray of shape (n_features, n_rows), dtype=uint8 or uint16, C-contiguous
         Bin within the feature; ``len(cuts.values[f])`` is the code of a missing value.
+    threads : int
+        Threads that work on these rows; they change no result.
     """
 
     cuts: Cuts
     bins: BinArray
+    threads: int = field(default_factory=usable_cores)
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return int(self.bins.shape[1])
 
+    @functools.cached_property
+    def packed(self) -> object:
+        """The codes as the compiled histograms take them; None where NumPy must do.
 
-def bin_table(table: TrainingTable, cuts: Cuts) -> BinnedTable:
-    """Replace every value by its bin."""
-    bins = np.empty((table.schema.n_features, table.n_rows), dtype=np.uint16)
+        Raises
+        ------
+        ValueError
+            If there is a bin code above that of a missing value.
+        """
+        engine = load_engine()
+        if engine is None:
+            return None
+        return engine.pack_bins(self.bins, self.cuts.offsets, self.threads)
+
+
+def bin_table(table: TrainingTable, cuts: Cuts, *, threads: int | None = None) -> BinnedTable:
+    """Replace every value by its bin.
+
+    Parameters
+    ----------
+    table : TrainingTable
+    cuts : Cuts
+    threads : int or None
+        None is as many as the process may use cores; also for later work on the binned table.
+
+    Raises
+    ------
+    ValueError
+        If a categorical value is no code of its feature's categories.
+    """
+    threads = usable_cores() if threads is None else threads
+    schema = table.schema
+    most = max((len(edges) for edges in cuts.values), default=0)
+    dtype = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
+    bins = np.empty((schema.n_features, table.n_rows), dtype=dtype)
+    is_categorical = np.array(
+        [schema.is_categorical(f) for f in range(schema.n_features)], dtype=np.bool_
+    )
+    engine = load_engine()
+    if engine is None:
+        _fill_bins(table, cuts, is_categorical, bins)
+    else:
+        edges = np.concatenate([np.empty(0, dtype=np.float32), *cuts.values])
+        engine.bin_values(table.features, edges, cuts.offsets, is_categorical, bins, threads)
+    return BinnedTable(cuts=cuts, bins=bins, threads=threads)
+
+
+def _fill_bins(
+    table: TrainingTable, cuts: Cuts, is_categorical: BoolArray, bins: BinArray
+) -> None:
     for feature, edges in enumerate(cuts.values):
         column = table.features[:, feature]
         missing = np.isnan(column)
-        if table.schema.is_categorical(feature):
+        if is_categorical[feature]:
+            if not (missing | ((column > -1) & (column < len(edges)))).all():
+                raise ValueError(f"feature {feature}: a value that is no category code")
             found = np.where(missing, 0, column).astype(np.int64)
         else:
             # side="right" counts the edges <= x, which is the bin; NaN sorts behind all edges.
             found = np.minimum(np.searchsorted(edges, column, side="right"), len(edges) - 1)
         bins[feature] = np.where(missing, len(edges), found)
-    return BinnedTable(cuts=cuts, bins=bins)

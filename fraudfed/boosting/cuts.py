@@ -28,20 +28,25 @@ limited storage", Theoretical Computer Science 12(3), 1980, section 3.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
+from fraudfed.boosting.engine import Engine, load_engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
+from fraudfed.threads import usable_cores
 
 __all__ = ["DEFAULT_RESOLUTION_BITS", "find_cuts", "keys_from_values", "values_from_keys"]
 
 _KEY_BITS = 32
 _FIRST_BITS = 8
 _STEP_BITS = 4
+_N_PARTS = 1 << _STEP_BITS
 _SIGN = np.uint32(0x80000000)
 #: 1 sign bit, 8 bits of exponent, 11 of the significand.
 DEFAULT_RESOLUTION_BITS = 20
@@ -162,6 +167,7 @@ def find_cuts(
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
+    threads: int | None = None,
 ) -> Cuts:
     """Find the bin edges of the pooled rows.
 
@@ -179,6 +185,8 @@ def find_cuts(
     resolution_bits : int
         Leading bits of a key that edges are found to: 8 to 32 in steps of 4. At 32 every edge is
         a value that some row has.
+    threads : int or None
+        None is as many as the process may use cores.
 
     Returns
     -------
@@ -194,13 +202,17 @@ def find_cuts(
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
     schema = table.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
-    sorted_keys = [_sorted_keys(table.features[:, feature]) for feature in numeric]
-    searches = _first_pass(sorted_keys, communicator, max_bin=max_bin, n_rows=n_rows_total)
+    counter = _counter(
+        table.features,
+        np.array(numeric, dtype=np.int64),
+        threads=usable_cores() if threads is None else threads,
+    )
+    searches = _first_pass(counter, communicator, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
         positions = [search.unfinished(resolution_bits) for search in searches]
         if not any(chosen.size for chosen in positions):
             break
-        _refine(searches, positions, sorted_keys, communicator, label=f"cuts:pass {number}")
+        _refine(searches, positions, counter, communicator, label=f"cuts:pass {number}")
     edges = {feature: search.edges() for feature, search in zip(numeric, searches, strict=True)}
     values = tuple(
         np.arange(schema.n_categories[feature], dtype=np.float32)
@@ -211,18 +223,20 @@ def find_cuts(
     return Cuts(schema=schema, values=values)
 
 
-def _sorted_keys(column: Float32Array) -> UInt32Array:
-    return np.sort(keys_from_values(column[~np.isnan(column)]))
-
-
 def _first_pass(
-    sorted_keys: list[UInt32Array], communicator: Communicator, *, max_bin: int, n_rows: int
+    counter: "_KeyCounter", communicator: Communicator, *, max_bin: int, n_rows: int
 ) -> list[_Search]:
-    if not sorted_keys:
+    n_features = counter.columns.size
+    if n_features == 0:
         return []
+    # 16 buckets of 4 bits, each in 16 parts.
+    lows = np.arange(_N_PARTS, dtype=np.int64) << (_KEY_BITS - _STEP_BITS)
+    bits = np.full(_N_PARTS, _STEP_BITS, dtype=np.int64)
+    local = counter.count([lows] * n_features, [bits] * n_features)
+    pooled = communicator.sum(
+        local.reshape(n_features, -1), bound=n_rows, label="cuts:pass 1"
+    )
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (_KEY_BITS - _FIRST_BITS)
-    local = np.stack([np.diff(_below(keys, lows), append=keys.size) for keys in sorted_keys])
-    pooled = communicator.sum(local, bound=n_rows, label="cuts:pass 1")
     return [
         _Search(
             lows=lows[counts > 0],
@@ -237,7 +251,7 @@ def _first_pass(
 def _refine(
     searches: list[_Search],
     positions: list[Int64Array],
-    sorted_keys: list[UInt32Array],
+    counter: "_KeyCounter",
     communicator: Communicator,
     *,
     label: str,
@@ -247,22 +261,99 @@ def _refine(
     The last part of a bucket is what the others leave of it, and no part exceeds its bucket: fewer
     values and narrower slots. A bucket of one row still needs its parts: where the row lies.
     """
-    n_parts = 1 << _STEP_BITS
-    local, bounds = [], []
-    for search, chosen, keys in zip(searches, positions, sorted_keys, strict=True):
-        widths = np.int64(1) << (_KEY_BITS - _STEP_BITS - search.bits[chosen])
-        lows = search.lows[chosen, None] + widths[:, None] * np.arange(n_parts)
-        local.append(np.diff(_below(keys, lows), axis=1))
-        bounds.append(np.repeat(search.counts[chosen, None], n_parts - 1, axis=1))
-    pooled = communicator.sum(np.concatenate(local), bound=np.concatenate(bounds), label=label)
-    start = 0
-    for search, chosen in zip(searches, positions, strict=True):
-        known = pooled[start : start + chosen.size]
-        rest = search.counts[chosen, None] - known.sum(axis=1, keepdims=True)
-        search.refine(chosen, np.concatenate((known, rest), axis=1))
-        start += chosen.size
+    asked = list(zip(searches, positions, strict=True))
+    local = counter.count(
+        [search.lows[chosen] for search, chosen in asked],
+        [search.bits[chosen] for search, chosen in asked],
+    )
+    holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
+    bounds = np.repeat(holders[:, None], _N_PARTS - 1, axis=1)
+    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, label=label)
+    rest = holders[:, None] - known.sum(axis=1, keepdims=True)
+    parts = np.concatenate((known, rest), axis=1)
+    stops = np.cumsum([chosen.size for chosen in positions])[:-1]
+    for (search, chosen), part in zip(asked, np.split(parts, stops), strict=True):
+        search.refine(chosen, part)
 
 
-def _below(sorted_keys: UInt32Array, lows: Int64Array) -> Int64Array:
-    """Count this bank's keys below each of ``lows``; shape is kept."""
-    return np.searchsorted(sorted_keys, lows.astype(np.uint32), side="left").astype(np.int64)
+class _KeyCounter(Protocol):
+    """Counts this bank's keys."""
+
+    #: Numbers of the features in question, ascending.
+    columns: Int64Array
+
+    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
+        """Count keys in the sixteenths of buckets.
+
+        Parameters
+        ----------
+        lows, bits : sequence of ndarray of shape (k,), dtype=int64
+            For each column the smallest keys of its buckets, ascending, and how many leading bits
+            the keys of each share.
+
+        Returns
+        -------
+        ndarray of shape (buckets of all columns, 16), dtype=int64
+        """
+
+
+def _counter(features: Float32Array, columns: Int64Array, *, threads: int) -> _KeyCounter:
+    engine = load_engine()
+    if engine is None:
+        return _SortedKeys(features, columns)
+    return _ScannedKeys(engine, features, columns, threads)
+
+
+class _ScannedKeys:
+    """Reads all values once for each call, in several threads; keeps nothing."""
+
+    def __init__(
+        self, engine: Engine, features: Float32Array, columns: Int64Array, threads: int
+    ) -> None:
+        self.columns = columns
+        self._engine = engine
+        self._features = features
+        self._threads = threads
+
+    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
+        starts = np.cumsum([0, *(part.size for part in lows)], dtype=np.int64)
+        counts = np.empty((int(starts[-1]), _N_PARTS), dtype=np.int64)
+        self._engine.count_parts(
+            self._features,
+            self.columns,
+            starts,
+            np.concatenate(lows).astype(np.uint32),
+            np.concatenate(bits),
+            counts,
+            self._threads,
+        )
+        return counts
+
+
+class _SortedKeys:
+    """Sorts the keys of each column once, in NumPy, and looks up ranks."""
+
+    def __init__(self, features: Float32Array, columns: Int64Array) -> None:
+        self.columns = columns
+        self._keys = [_sorted_keys(features[:, column]) for column in columns.tolist()]
+
+    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
+        return np.concatenate(
+            [
+                _count_sorted(keys, low, bit)
+                for keys, low, bit in zip(self._keys, lows, bits, strict=True)
+            ]
+        )
+
+
+def _sorted_keys(column: Float32Array) -> UInt32Array:
+    return np.sort(keys_from_values(column[~np.isnan(column)]))
+
+
+def _count_sorted(keys: UInt32Array, lows: Int64Array, bits: Int64Array) -> Int64Array:
+    widths = np.int64(1) << (_KEY_BITS - _STEP_BITS - bits)
+    # The last key of each part: the end of the last bucket is no uint32.
+    last = lows[:, None] + widths[:, None] * np.arange(1, _N_PARTS + 1) - 1
+    through = np.searchsorted(keys, last.astype(np.uint32), side="right").astype(np.int64)
+    below = np.searchsorted(keys, lows.astype(np.uint32), side="left").astype(np.int64)
+    return np.diff(through, axis=1, prepend=below[:, None])

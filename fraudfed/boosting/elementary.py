@@ -22,7 +22,7 @@ import numpy as np
 
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 
-__all__ = ["exp", "log", "logit", "sigmoid"]
+__all__ = ["FRACTIONAL_POWERS", "exp", "log", "logit", "sigmoid"]
 
 _TABLE_BITS = 5
 _TABLE_SIZE = 1 << _TABLE_BITS
@@ -59,7 +59,8 @@ def _fractional_powers() -> Float64Array:
     return powers
 
 
-_POWERS = _fractional_powers()
+#: The compiled gradients look up the same table.
+FRACTIONAL_POWERS = _fractional_powers()
 
 
 def exp(x: Float64Array) -> Float64Array:
@@ -149,7 +150,7 @@ def _exp_block(x: Float64Array) -> Float64Array:
     # series is now (exp(r) - 1) / r; adding the small part last keeps its rounding small.
     series *= r
     whole = steps.astype(np.int64)
-    base = _POWERS[whole & (_TABLE_SIZE - 1)]
+    base = FRACTIONAL_POWERS[whole & (_TABLE_SIZE - 1)]
     result: Float64Array = base + base * series
     exponent = whole >> _TABLE_BITS
     # Two steps: 2**-1075 and 2**1024 are no float64, their halves are; only the second can round.

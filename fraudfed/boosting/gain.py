@@ -7,6 +7,7 @@ gains in double throughout makes most trees differ. Parameters are float32 value
 floats, which promotes as in C++.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from fraudfed.boosting.rules import rules_for
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import FIXED_POINT_BITS, Float32Array, Float64Array, Int64Array
 
-__all__ = ["UNBOUNDED", "GainFormula", "WeightBounds", "to_double"]
+__all__ = ["UNBOUNDED", "BoundsOfNodes", "GainFormula", "WeightBounds", "to_double"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,22 @@ class WeightBounds:
 
     lower: np.float32
     upper: np.float32
+
+
+@dataclass(frozen=True, eq=False)
+class BoundsOfNodes:
+    """Intervals of several nodes; both arrays of shape (n_nodes,), dtype=float32."""
+
+    lower: Float32Array
+    upper: Float32Array
+
+    @classmethod
+    def of(cls, bounds: Sequence[WeightBounds]) -> "BoundsOfNodes":
+        """Put the intervals of nodes one after the other."""
+        return cls(
+            lower=np.array([each.lower for each in bounds], dtype=np.float32),
+            upper=np.array([each.upper for each in bounds], dtype=np.float32),
+        )
 
 
 #: No constraint reaches the node.
@@ -57,9 +74,19 @@ class GainFormula:
         self._reg_alpha = params.reg_alpha
         self._min_child_weight = params.min_child_weight
         self._rules = rules_for(params.xgboost_version)
+        #: (lambda, alpha, min_child_weight), as the compiled scan takes them.
+        self.penalties = (self._reg_lambda, self._reg_alpha, self._min_child_weight)
         self.directions = np.array(params.resolve_monotone_constraints(schema), dtype=np.int8)
         self.is_constrained = bool(self.directions.any()) or (
             self._rules.zeros_constrain and bool(params.monotone_constraints)
+        )
+        #: The rules, as the compiled scan takes them.
+        self.switches = (
+            self._rules.light_nodes_weigh_nothing,
+            self._rules.children_need_hessian,
+            self._rules.free_gain_in_closed_form,
+            self._rules.bounded_gain_in_float,
+            self.is_constrained,
         )
 
     def is_valid_child(
@@ -91,7 +118,7 @@ class GainFormula:
         return np.where(no_weight, 0.0, weight).astype(np.float32)
 
     def weight(
-        self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds
+        self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds | BoundsOfNodes
     ) -> Float32Array:
         """Return the weight, kept within ``bounds`` if there are constraints."""
         weight = self.free_weight(gradient, hessian)
@@ -104,7 +131,7 @@ class GainFormula:
         )
 
     def gain(
-        self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds
+        self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds | BoundsOfNodes
     ) -> Float32Array:
         """Return the gain of nodes at their weight within ``bounds``."""
         if not self.is_constrained and self._rules.free_gain_in_closed_form:

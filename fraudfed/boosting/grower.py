@@ -11,9 +11,9 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.driver import Candidate, ExpansionQueue
-from fraudfed.boosting.gain import UNBOUNDED, GainFormula, WeightBounds, to_double
+from fraudfed.boosting.gain import UNBOUNDED, BoundsOfNodes, GainFormula, WeightBounds, to_double
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.partition import goes_left
+from fraudfed.boosting.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
 from fraudfed.boosting.pooled_histogram import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.split import SplitFinder
@@ -21,7 +21,13 @@ from fraudfed.boosting.split_candidate import NodeSums, Split
 from fraudfed.boosting.tree import Tree
 from fraudfed.boosting.tree_builder import TreeBuilder
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt64Array
+from fraudfed.dtypes import (
+    FIXED_POINT_ONE,
+    BoolArray,
+    Float32Array,
+    Int64Array,
+    UInt64Array,
+)
 
 __all__ = ["GrownTree", "grow_tree"]
 
@@ -34,17 +40,21 @@ class GrownTree:
     ----------
     tree : Tree
         Equal at every bank.
-    row_leaves : ndarray of shape (n_rows,), dtype=int32
-        Leaf of each row, also of rows outside the sample.
+    leaves : LeafRows
+        Also of rows outside the sample.
     """
 
     tree: Tree
-    row_leaves: Int32Array
+    leaves: LeafRows
 
     @property
     def row_leaf_values(self) -> Float32Array:
         """What the tree adds to each row's margin; shape (n_rows,)."""
-        return self.tree.split_conditions[self.row_leaves]
+        return self.tree.split_conditions[self.leaves.of_rows()]
+
+    def add_to(self, margins: Float32Array) -> None:
+        """Add ``row_leaf_values`` to margins of shape (n_rows,), in place."""
+        self.leaves.add_values(self.tree.split_conditions, margins)
 
 
 def grow_tree(
@@ -83,7 +93,7 @@ def grow_tree(
     """
     if gradients.shape != (binned.n_rows, 2):
         raise ValueError(f"gradients have shape {gradients.shape}, expected ({binned.n_rows}, 2)")
-    is_sampled = np.ones(binned.n_rows, dtype=np.bool_)
+    is_sampled: BoolArray | None = None
     if params.subsample < 1.0:
         if row_keys is None or row_keys.shape != (binned.n_rows,):
             raise ValueError(f"subsample is {params.subsample}: give one row key per row")
@@ -94,21 +104,18 @@ def grow_tree(
         binned, gradients, communicator, bounds=bounds, tree_index=tree_index
     )
     columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
-    return _Grower(binned, params, histograms, columns).grow(is_sampled)
+    rows = RowPartition(binned, is_sampled)
+    return _Grower(binned, params, histograms, columns, rows).grow()
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Node:
-    """A node while its tree grows.
-
-    ``rows`` holds this bank's rows, the ``n_sampled`` sampled ones first.
-    """
+    """A node while its tree grows."""
 
     depth: int
     sums: NodeSums
     bounds: WeightBounds
-    rows: Int64Array
-    n_sampled: int
+    rows: RowRange
 
 
 class _Grower:
@@ -118,10 +125,12 @@ class _Grower:
         params: BoosterParams,
         histograms: HistogramSummer,
         columns: ColumnSampler,
+        rows: RowPartition,
     ) -> None:
-        self._binned = binned
+        self._cuts = binned.cuts
         self._histograms = histograms
         self._columns = columns
+        self._rows = rows
         self._formula = GainFormula(params, binned.cuts.schema)
         self._finder = SplitFinder(params, binned.cuts, self._formula)
         self._queue = ExpansionQueue(params)
@@ -130,10 +139,13 @@ class _Grower:
         self._leaves: dict[int, _Node] = {}
         self._pooled: dict[int, PooledHistogram] = {}
 
-    def grow(self, is_sampled: BoolArray) -> GrownTree:
-        self._start_root(is_sampled)
+    def grow(self) -> GrownTree:
+        self._start_root()
         while batch := self._queue.pop():
-            families = [(c, self._pooled.pop(c.node), self._split(c)) for c in batch]
+            families = [
+                (candidate, self._pooled.pop(candidate.node), numbers)
+                for candidate, numbers in zip(batch, self._split(batch), strict=True)
+            ]
             self._find_splits(
                 [
                     (pooled, children)
@@ -141,33 +153,67 @@ class _Grower:
                     if self._queue.may_split_children(candidate)
                 ]
             )
-        row_leaves = np.empty(self._binned.n_rows, dtype=np.int32)
-        for number, node in self._leaves.items():
-            row_leaves[node.rows] = number
-        return GrownTree(tree=self._tree.build(), row_leaves=row_leaves)
+        leaves = self._rows.leaves(
+            list(self._leaves), [node.rows for node in self._leaves.values()]
+        )
+        return GrownTree(tree=self._tree.build(), leaves=leaves)
 
-    def _start_root(self, is_sampled: BoolArray) -> None:
-        rows = np.concatenate((np.flatnonzero(is_sampled), np.flatnonzero(~is_sampled)))
-        n_sampled = int(np.count_nonzero(is_sampled))
+    def _start_root(self) -> None:
+        rows = self._rows.root
         features = self._columns.node_features(depth=0, node=0)
         pooled, gradient, hessian = self._histograms.sum_root(
-            rows[:n_sampled], self._mask(features)
+            self._rows.sampled(rows), self._mask(features)
         )
-        weight, gain = self._weight_and_gain((gradient, hessian), UNBOUNDED)
-        sums = NodeSums(gradient=gradient, hessian=hessian, gain=gain)
-        root = _Node(depth=0, sums=sums, bounds=UNBOUNDED, rows=rows, n_sampled=n_sampled)
-        self._leaves[0] = root
+        sums = np.array([[gradient], [hessian]], dtype=np.int64)
+        ((weight,), (gain,)) = self._weights_and_gains(sums, [UNBOUNDED])
+        self._leaves[0] = _Node(
+            depth=0,
+            sums=NodeSums(gradient=gradient, hessian=hessian, gain=gain),
+            bounds=UNBOUNDED,
+            rows=rows,
+        )
         self._tree.add_root(weight, _as_float(hessian))
         self._queue_best_split(0, pooled, features)
 
-    def _split(self, candidate: Candidate) -> tuple[int, int]:
-        """Turn a leaf into a split, send its rows to two new leaves and return their numbers."""
-        node, split = self._leaves.pop(candidate.node), candidate.split
+    def _split(self, batch: list[Candidate]) -> list[tuple[int, int]]:
+        """Turn leaves into splits, send their rows to two new leaves each; return the numbers."""
+        nodes = [self._leaves.pop(candidate.node) for candidate in batch]
         # XGBoost takes the children's weights, and their gains as leaves, within the bounds of
         # the parent; the children's own bounds hold from their own splits on.
-        left_weight, left_gain = self._weight_and_gain(split.left, node.bounds)
-        right_weight, right_gain = self._weight_and_gain(split.right, node.bounds)
-        base_weight, _ = self._weight_and_gain((node.sums.gradient, node.sums.hessian), node.bounds)
+        sums = np.array(
+            [
+                (node.sums.gradient, node.sums.hessian, *c.split.left, *c.split.right)
+                for node, c in zip(nodes, batch, strict=True)
+            ],
+            dtype=np.int64,
+        )
+        weights, gains = self._weights_and_gains(
+            sums.reshape(-1, 2).T, [bounds for node in nodes for bounds in (node.bounds,) * 3]
+        )
+        children = self._rows.split(
+            [
+                RowSplit(node.rows, candidate.split.feature, self._table(candidate.split))
+                for node, candidate in zip(nodes, batch, strict=True)
+            ]
+        )
+        return [
+            self._add_children(
+                candidate, node, weights[3 * i : 3 * i + 3], gains[3 * i : 3 * i + 3], children[i]
+            )
+            for i, (candidate, node) in enumerate(zip(batch, nodes, strict=True))
+        ]
+
+    def _add_children(
+        self,
+        candidate: Candidate,
+        node: _Node,
+        weights: Float32Array,
+        gains: Float32Array,
+        rows: tuple[RowRange, RowRange],
+    ) -> tuple[int, int]:
+        """Add two leaves in place of one; weights and gains are of the node, left and right."""
+        split = candidate.split
+        base_weight, left_weight, right_weight = weights
         numbers = self._tree.add_split(
             candidate.node,
             split,
@@ -176,34 +222,24 @@ class _Grower:
             child_weights=(left_weight, right_weight),
             child_hessians=(_as_float(split.left[1]), _as_float(split.right[1])),
         )
-        table = goes_left(
-            len(self._binned.cuts.values[split.feature]),
+        bounds = self._child_bounds(node.bounds, split.feature, left_weight, right_weight)
+        for side, sums in enumerate((split.left, split.right)):
+            self._leaves[numbers[side]] = _Node(
+                depth=node.depth + 1,
+                sums=NodeSums(*sums, gain=gains[1 + side]),
+                bounds=bounds[side],
+                rows=rows[side],
+            )
+        return numbers
+
+    def _table(self, split: Split) -> BoolArray:
+        return goes_left(
+            len(self._cuts.values[split.feature]),
             split_bin=split.split_bin,
             right_categories=split.right_categories,
             is_categorical=split.is_categorical,
             default_left=split.default_left,
         )
-        is_left = table[self._binned.bins[split.feature].take(node.rows)]
-        n_left = int(np.count_nonzero(is_left[: node.n_sampled]))
-        left_bounds, right_bounds = self._child_bounds(
-            node.bounds, split.feature, left_weight, right_weight
-        )
-        # Selecting by a mask keeps order, so the sampled rows stay in front.
-        self._leaves[numbers[0]] = _Node(
-            depth=node.depth + 1,
-            sums=NodeSums(*split.left, gain=left_gain),
-            bounds=left_bounds,
-            rows=node.rows[is_left],
-            n_sampled=n_left,
-        )
-        self._leaves[numbers[1]] = _Node(
-            depth=node.depth + 1,
-            sums=NodeSums(*split.right, gain=right_gain),
-            bounds=right_bounds,
-            rows=node.rows[~is_left],
-            n_sampled=node.n_sampled - n_left,
-        )
-        return numbers
 
     def _find_splits(self, families: list[tuple[PooledHistogram, tuple[int, int]]]) -> None:
         """Sum what is needed of all the children in one go, and queue their best splits."""
@@ -236,7 +272,7 @@ class _Grower:
         return ChildDemand(
             gradient=node.sums.gradient,
             hessian=node.sums.hessian,
-            rows=node.rows[: node.n_sampled],
+            rows=self._rows.sampled(node.rows),
             wanted=self._mask(features),
         )
 
@@ -248,12 +284,14 @@ class _Grower:
         if self._queue.push(Candidate(node=number, depth=node.depth, split=split)):
             self._pooled[number] = pooled
 
-    def _weight_and_gain(
-        self, sums: tuple[int, int], bounds: WeightBounds
-    ) -> tuple[np.float32, np.float32]:
-        gradient, hessian = to_double(np.array(sums, dtype=np.int64).reshape(2, 1))
-        weight = self._formula.weight(gradient, hessian, bounds)
-        return weight[0], self._formula.gain(gradient, hessian, bounds)[0]
+    def _weights_and_gains(
+        self, sums: Int64Array, bounds: list[WeightBounds]
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return weights and gains of nodes with the sums of shape (2, n_nodes)."""
+        gradients, hessians = to_double(sums)
+        each = BoundsOfNodes.of(bounds)
+        weights = self._formula.weight(gradients, hessians, each)
+        return weights, self._formula.gain(gradients, hessians, each)
 
     def _child_bounds(
         self, bounds: WeightBounds, feature: int, left: np.float32, right: np.float32
@@ -276,13 +314,14 @@ class _Grower:
             # XGBoost stores the feature's least value here, since 3.3 minus infinity. We publish
             # nobody's value, and a model of finite numbers is JSON to any reader.
             return np.float32(-FLOAT32_MAX)
-        return np.float32(self._binned.cuts.values[split.feature][split.split_bin])
+        return np.float32(self._cuts.values[split.feature][split.split_bin])
 
     def _mask(self, features: Int64Array) -> BoolArray:
-        mask = np.zeros(self._binned.cuts.schema.n_features, dtype=np.bool_)
+        mask = np.zeros(self._cuts.schema.n_features, dtype=np.bool_)
         mask[features] = True
         return mask
 
 
 def _as_float(hessian: int) -> np.float32:
-    return np.float32(to_double(np.array([hessian], dtype=np.int64))[0])
+    # Rounded to double first, as to_double does; Python's int / int would round only once.
+    return np.float32(float(hessian) / FIXED_POINT_ONE)

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.elementary import logit, sigmoid
+from fraudfed.boosting.elementary import FRACTIONAL_POWERS, logit, sigmoid
+from fraudfed.boosting.engine import load_engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.threads import usable_cores
 
 __all__ = [
     "GradientBounds",
@@ -104,6 +106,7 @@ def gradients(
     weights: Float32Array | None,
     *,
     scale_pos_weight: float,
+    threads: int | None = None,
 ) -> Int64Array:
     """Return gradient and hessian of the logistic loss in fixed point.
 
@@ -117,20 +120,44 @@ def gradients(
         None is weight 1.
     scale_pos_weight : float
         Factor on the weight of positives.
+    threads : int or None
+        None is as many as the process may use cores.
 
     Returns
     -------
     ndarray of shape (n_rows, 2), dtype=int64
         Column 0: (p - y) w; column 1: p (1 - p) w; both times ``FIXED_POINT_ONE``.
     """
+    pair = np.empty((margins.shape[0], 2), dtype=np.int64)
+    engine = load_engine()
+    # The kernel covers all but huge weights, and says so.
+    if engine is None or not engine.logistic_gradients(
+        margins,
+        np.ascontiguousarray(labels),
+        None if weights is None else np.ascontiguousarray(weights),
+        scale_pos_weight,
+        FRACTIONAL_POWERS,
+        pair,
+        usable_cores() if threads is None else threads,
+    ):
+        _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)
+    return pair
+
+
+def _fill_gradients(
+    pair: Int64Array,
+    margins: Float32Array,
+    labels: Float32Array,
+    weights: Float32Array | None,
+    *,
+    scale_pos_weight: float,
+) -> None:
     probability = sigmoid(margins)
     weight = _effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
     one = np.float32(1.0)
-    pair = np.empty((margins.shape[0], 2), dtype=np.int64)
     pair[:, 0] = to_fixed_point((probability - labels) * weight)
     hessian = np.maximum(probability * (one - probability), _LEAST_HESSIAN)
     pair[:, 1] = to_fixed_point(hessian * weight)
-    return pair
 
 
 def to_fixed_point(values: Float32Array | Float64Array) -> Int64Array:

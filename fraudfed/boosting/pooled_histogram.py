@@ -11,9 +11,9 @@ import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
-from fraudfed.boosting.histogram import HistogramBuilder
+from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 
 __all__ = ["ChildDemand", "HistogramSummer", "PooledHistogram"]
 
@@ -41,7 +41,7 @@ class ChildDemand:
     ----------
     gradient, hessian : int
         The child's pooled fixed-point sums.
-    rows : ndarray of shape (n_sampled,), dtype=int64
+    rows : ndarray of shape (n_sampled,), dtype=uint32
         This bank's sampled rows in the child.
     wanted : ndarray of shape (n_features,), dtype=bool
         Features on which the child may be split; none if it stays a leaf.
@@ -49,7 +49,7 @@ class ChildDemand:
 
     gradient: int
     hessian: int
-    rows: Int64Array
+    rows: UInt32Array
     wanted: BoolArray
 
 
@@ -83,7 +83,6 @@ class HistogramSummer:
         bounds: NodeBounds,
         tree_index: int,
     ) -> None:
-        self._gradients = gradients
         self._communicator = communicator
         self._bounds = bounds
         self._tree_index = tree_index
@@ -94,12 +93,12 @@ class HistogramSummer:
             np.arange(binned.cuts.schema.n_features), np.diff(self._offsets)
         )
 
-    def sum_root(self, rows: Int64Array, wanted: BoolArray) -> tuple[PooledHistogram, int, int]:
+    def sum_root(self, rows: UInt32Array, wanted: BoolArray) -> tuple[PooledHistogram, int, int]:
         """Sum the root's histogram and, in the same round, its two totals.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_sampled,), dtype=int64
+        rows : ndarray of shape (n_sampled,), dtype=uint32
         wanted : ndarray of shape (n_features,), dtype=bool
 
         Returns
@@ -107,8 +106,8 @@ class HistogramSummer:
         PooledHistogram, gradient : int, hessian : int
         """
         bins = self._bins_of(wanted)
-        local = self._local.build(rows, np.flatnonzero(wanted))
-        totals = self._gradients[rows].sum(axis=0)
+        (here,) = self._local.build([HistogramOrder(rows, np.flatnonzero(wanted))])
+        local, totals = here.histogram, here.total
         limits = np.array(self._bounds.root(), dtype=np.int64)
         pooled = self._sum(
             np.concatenate((local[:, bins].ravel(), totals)),
@@ -149,9 +148,9 @@ class HistogramSummer:
         positions: list[Int64Array] = []
         values: list[Int64Array] = []
         limits: list[Int64Array] = []
-        for order in orders:
-            child = order.child
-            local = self._local.build(child.rows, order.features)
+        built = self._local.build([HistogramOrder(o.child.rows, o.features) for o in orders])
+        for order, here in zip(orders, built, strict=True):
+            child, local = order.child, here.histogram
             is_known = np.zeros_like(child.wanted)
             is_known[order.features] = True
             bins = self._bins_of(is_known)

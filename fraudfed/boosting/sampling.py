@@ -99,7 +99,7 @@ class ColumnSampler:
         self._tree = _draw_columns(
             np.arange(n_features, dtype=np.int64),
             params.colsample_bytree,
-            _hash(_TREE_COLUMNS, params.seed, tree_index),
+            (_TREE_COLUMNS, params.seed, tree_index),
         )
 
     @property
@@ -113,21 +113,22 @@ class ColumnSampler:
         level = _draw_columns(
             self._tree,
             self._params.colsample_bylevel,
-            _hash(_LEVEL_COLUMNS, seed, self._tree_index, depth),
+            (_LEVEL_COLUMNS, seed, self._tree_index, depth),
         )
         return _draw_columns(
             level,
             self._params.colsample_bynode,
-            _hash(_NODE_COLUMNS, seed, self._tree_index, node),
+            (_NODE_COLUMNS, seed, self._tree_index, node),
         )
 
 
-def _draw_columns(features: Int64Array, fraction: float, key: int) -> Int64Array:
+def _draw_columns(features: Int64Array, fraction: float, draw: tuple[int, ...]) -> Int64Array:
+    """Keep a fraction of the features; the words of ``draw`` say by which hash."""
     if fraction >= 1.0:
         return features
     # XGBoost multiplies in float32, so 0.7 of 10 columns are 7 and not 6.
     count = max(1, int(np.float32(fraction) * np.float32(features.size)))
-    start = np.full(features.shape, key, dtype=np.uint64)
+    start = np.full(features.shape, _hash(*draw), dtype=np.uint64)
     ranks = _absorb(start, features.astype(np.uint64))
     drawn: Int64Array = np.sort(features[np.argsort(ranks, kind="stable")[:count]])
     return drawn

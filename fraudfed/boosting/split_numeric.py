@@ -1,8 +1,9 @@
-"""Numeric splits: every bin edge of every feature at once."""
+"""Numeric splits: every bin edge of every feature."""
 
 import numpy as np
 
 from fraudfed.boosting.bins import Cuts
+from fraudfed.boosting.engine import Engine, FoundSplit, load_engine
 from fraudfed.boosting.gain import GainFormula, WeightBounds, to_double
 from fraudfed.boosting.split_candidate import NodeSums, Split, first_best
 from fraudfed.dtypes import Int64Array
@@ -11,12 +12,13 @@ __all__ = ["NumericScan"]
 
 
 class NumericScan:
-    """Candidates of a set of numeric features, laid out in the order of comparison.
+    """Candidates of a set of numeric features, in the order of comparison.
 
     Per feature with ``n`` bins first the forward scan: split after bin 0, 1, .. n - 1, missing
-    values right. Then the backward scan: split before bin n - 1, .. 1, 0, missing values left.
-    The ends of the scans separate all present values from the missing ones. The scanned side
-    is a range of bins; the other side is the rest of the node, missing values included.
+    values right. Then, if there are missing values, the backward scan: split before bin n - 1,
+    .. 1, 0, missing values left. The ends of the scans separate all present values from the
+    missing ones. The scanned side is a range of bins; the other side is the rest of the node,
+    missing values included.
 
     Parameters
     ----------
@@ -25,6 +27,73 @@ class NumericScan:
     cuts : Cuts
     formula : GainFormula
     """
+
+    def __init__(self, features: Int64Array, cuts: Cuts, formula: GainFormula) -> None:
+        engine = load_engine()
+        self._scan: _CompiledScan | _NumpyScan = (
+            _NumpyScan(features, cuts, formula)
+            if engine is None
+            else _CompiledScan(engine, features, cuts, formula)
+        )
+
+    def best_split(
+        self, histogram: Int64Array, node: NodeSums, bounds: WeightBounds
+    ) -> Split | None:
+        """Return the first best of all candidates; None if none has a positive gain.
+
+        Parameters
+        ----------
+        histogram : ndarray of shape (2, total_bins), dtype=int64
+        node : NodeSums
+        bounds : WeightBounds
+        """
+        found = self._scan.best(histogram, node, bounds)
+        if found is None:
+            return None
+        loss_change, feature, split_bin, is_backward, scanned, other = found
+        # The scanned side is the left child going forward and the right one going backward.
+        left, right = (other, scanned) if is_backward else (scanned, other)
+        return Split(
+            loss_change=np.float32(loss_change),
+            feature=feature,
+            split_bin=split_bin,
+            right_categories=(),
+            is_categorical=False,
+            default_left=is_backward,
+            left=left,
+            right=right,
+        )
+
+
+class _CompiledScan:
+    """Tries one candidate after the other."""
+
+    def __init__(
+        self, engine: Engine, features: Int64Array, cuts: Cuts, formula: GainFormula
+    ) -> None:
+        self._engine = engine
+        self._features = features
+        self._offsets = cuts.offsets
+        self._formula = formula
+
+    def best(
+        self, histogram: Int64Array, node: NodeSums, bounds: WeightBounds
+    ) -> FoundSplit | None:
+        return self._engine.best_numeric_split(
+            np.ascontiguousarray(histogram),
+            self._offsets,
+            self._features,
+            self._formula.directions,
+            (node.gradient, node.hessian),
+            float(node.gain),
+            (float(bounds.lower), float(bounds.upper)),
+            self._formula.penalties,
+            self._formula.switches,
+        )
+
+
+class _NumpyScan:
+    """Computes all candidates of all features at once, backward ones in any case."""
 
     def __init__(self, features: Int64Array, cuts: Cuts, formula: GainFormula) -> None:
         self._formula = formula
@@ -49,17 +118,9 @@ class NumericScan:
         self._is_backward = np.concatenate(is_backward)
         self._directions = formula.directions[features][self._owner]
 
-    def best_split(
+    def best(
         self, histogram: Int64Array, node: NodeSums, bounds: WeightBounds
-    ) -> Split | None:
-        """Return the first best of all candidates; None if none has a positive gain.
-
-        Parameters
-        ----------
-        histogram : ndarray of shape (2, total_bins), dtype=int64
-        node : NodeSums
-        bounds : WeightBounds
-        """
+    ) -> FoundSplit | None:
         formula = self._formula
         totals = np.array([[node.gradient], [node.hessian]], dtype=np.int64)
         running = np.zeros((2, histogram.shape[1] + 1), dtype=np.int64)
@@ -85,16 +146,11 @@ class NumericScan:
         best = first_best(loss_changes, is_valid)
         if best is None:
             return None
-        sides = [(int(side[0, best]), int(side[1, best])) for side in (scanned, others)]
-        is_backward = bool(self._is_backward[best])
-        left, right = reversed(sides) if is_backward else sides
-        return Split(
-            loss_change=loss_changes[best],
-            feature=int(self._features[self._owner[best]]),
-            split_bin=int(self._split_bin[best]),
-            right_categories=(),
-            is_categorical=False,
-            default_left=is_backward,
-            left=left,
-            right=right,
+        return (
+            float(loss_changes[best]),
+            int(self._features[self._owner[best]]),
+            int(self._split_bin[best]),
+            bool(self._is_backward[best]),
+            (int(scanned[0, best]), int(scanned[1, best])),
+            (int(others[0, best]), int(others[1, best])),
         )

@@ -33,6 +33,7 @@ from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError
+from fraudfed.threads import usable_cores
 
 __all__ = ["MAX_POOLED_ROWS", "PooledCounts", "TrainResult", "TreeProgress", "train"]
 
@@ -121,6 +122,7 @@ def train(
     *,
     validation: TrainingTable | None = None,
     on_tree: Callable[[TreeProgress], None] | None = None,
+    threads: int | None = None,
 ) -> TrainResult:
     """Train a model over the rows of all banks.
 
@@ -137,6 +139,9 @@ def train(
         rows), or none does.
     on_tree : callable or None
         Called after each tree.
+    threads : int or None
+        Threads for this bank's rows; they change no result. None is as many as the process may
+        use cores.
 
     Raises
     ------
@@ -147,6 +152,7 @@ def train(
     FraudFedError
         If a sum fails.
     """
+    threads = usable_cores() if threads is None else threads
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -175,9 +181,18 @@ def train(
                 n_positives=counts.n_positives,
             )
         )
-    cuts = find_cuts(table, communicator, max_bin=params.max_bin, n_rows_total=counts.n_rows)
-    boosting = _Boosting(params, table, cuts, communicator, counts, bounds, base_score)
-    watch = None if validation is None else _Watch(validation, cuts, base_score)
+    cuts = find_cuts(
+        table,
+        communicator,
+        max_bin=params.max_bin,
+        n_rows_total=counts.n_rows,
+        threads=threads,
+    )
+    binned = bin_table(table, cuts, threads=threads)
+    boosting = _Boosting(params, table, binned, communicator, counts, bounds, base_score)
+    watch = None
+    if validation is not None:
+        watch = _Watch(bin_table(validation, cuts, threads=threads), validation.labels, base_score)
     while boosting.n_trees < params.num_boost_round:
         tree = boosting.add_tree()
         progress = TreeProgress(
@@ -203,7 +218,7 @@ class _Boosting:
         self,
         params: BoosterParams,
         table: TrainingTable,
-        cuts: Cuts,
+        binned: BinnedTable,
         communicator: Communicator,
         counts: PooledCounts,
         bounds: GradientBounds,
@@ -215,7 +230,7 @@ class _Boosting:
         self._counts = counts
         self._bounds = bounds
         self._base_score = base_score
-        self._binned: BinnedTable = bin_table(table, cuts)
+        self._binned = binned
         self._row_keys: UInt64Array | None = row_keys(table) if params.subsample < 1.0 else None
         start = base_margin(base_score)
         self._margins = np.full(table.n_rows, start, dtype=np.float32)
@@ -233,6 +248,7 @@ class _Boosting:
             self._table.labels,
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
+            threads=self._binned.threads,
         )
         grown = grow_tree(
             self._binned,
@@ -243,7 +259,7 @@ class _Boosting:
             bounds=self._node_bounds(),
             row_keys=self._row_keys,
         )
-        self._margins += grown.row_leaf_values
+        grown.add_to(self._margins)
         self._margin_range = self._margin_range.after(grown.tree)
         self._trees.append(grown.tree)
         return grown.tree
@@ -293,10 +309,10 @@ class _Boosting:
 class _Watch:
     """Validation rows, their margins, and the best tree by the last metric."""
 
-    def __init__(self, table: TrainingTable, cuts: Cuts, base_score: float) -> None:
-        self._labels = table.labels
-        self._binned = bin_table(table, cuts)
-        self._margins = np.full(table.n_rows, base_margin(base_score), dtype=np.float32)
+    def __init__(self, binned: BinnedTable, labels: Float32Array, base_score: float) -> None:
+        self._labels = labels
+        self._binned = binned
+        self._margins = np.full(binned.n_rows, base_margin(base_score), dtype=np.float32)
         self._n_trees = 0
         self.best_iteration = 0
         self.best_value = 0.0
@@ -305,7 +321,7 @@ class _Watch:
         self, tree: Tree, params: BoosterParams, communicator: Communicator, counts: PooledCounts
     ) -> dict[str, float]:
         """Add a tree to the margins and return the pooled metrics."""
-        self._margins += tree.split_conditions[assign_leaves(tree, self._binned)]
+        assign_leaves(tree, self._binned).add_values(tree.split_conditions, self._margins)
         values = pooled_metrics(
             params.eval_metric,
             self._margins,

@@ -138,9 +138,14 @@ def test_every_row_gets_the_value_of_its_leaf() -> None:
     rows = random_rows(np.random.default_rng(8), n_rows=3000, **{**CATEGORICAL, "missing": 0.2})
 
     def check(grown: GrownTree) -> None:
-        leaves = assign_leaves(grown.tree, rows.binned())
-        np.testing.assert_array_equal(grown.row_leaves, leaves)
-        np.testing.assert_array_equal(grown.row_leaf_values, grown.tree.split_conditions[leaves])
+        leaves = assign_leaves(grown.tree, rows.binned()).of_rows()
+        np.testing.assert_array_equal(grown.leaves.of_rows(), leaves)
+        values = grown.tree.split_conditions[leaves]
+        np.testing.assert_array_equal(grown.row_leaf_values, values)
+        margins = np.linspace(-1.0, 1.0, rows.n_rows, dtype=np.float32)
+        expected = margins + values
+        grown.add_to(margins)
+        np.testing.assert_array_equal(margins, expected)
         assert (grown.tree.left_children[leaves] == -1).all()
 
     boost(rows, BoosterParams(max_depth=5), 3, on_tree=check)
@@ -167,7 +172,8 @@ def test_rows_outside_the_sample_do_not_shape_the_tree_but_get_its_values() -> N
         bounds=_wide(rows),
     )
     assert_equal_trees(grown.tree, only_drawn.tree)
-    np.testing.assert_array_equal(grown.row_leaves, assign_leaves(grown.tree, binned))
+    expected = assign_leaves(grown.tree, binned).of_rows()
+    np.testing.assert_array_equal(grown.leaves.of_rows(), expected)
 
 
 def test_subsampling_without_row_keys_is_refused() -> None:

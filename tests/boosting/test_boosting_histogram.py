@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fraudfed.boosting.bins import BinnedTable, Cuts
 from fraudfed.boosting.bounds import NodeBounds
-from fraudfed.boosting.histogram import HistogramBuilder
+from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.pooled_histogram import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.communicator import SoloCommunicator
@@ -41,17 +41,31 @@ def _expected(
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), n_rows=st.integers(0, 40), bits=st.integers(1, 56))
-def test_sums_are_exact_at_any_magnitude(seed: int, n_rows: int, bits: int) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    n_rows=st.integers(0, 40),
+    bits=st.integers(1, 56),
+    n_orders=st.integers(0, 5),
+)
+def test_sums_are_exact_at_any_magnitude(seed: int, n_rows: int, bits: int, n_orders: int) -> None:
     """Above about 2^47 for these rows a float64 sum would round; limbs keep it exact."""
     rng = np.random.default_rng(seed)
     binned = _binned(rng, n_rows)
     gradients = rng.integers(-(2**bits), 2**bits + 1, (n_rows, 2), dtype=np.int64)
-    rows = np.flatnonzero(rng.random(n_rows) < rng.choice([0.3, 1.0]))
-    features = np.flatnonzero(rng.random(4) < 0.7)
-    found = HistogramBuilder(binned, gradients).build(rows, features)
-    assert found.dtype == np.int64
-    np.testing.assert_array_equal(found, _expected(binned, gradients, rows, features.tolist()))
+    orders = [
+        HistogramOrder(
+            rows=np.flatnonzero(rng.random(n_rows) < rng.choice([0.3, 1.0])).astype(np.uint32),
+            features=np.flatnonzero(rng.random(4) < rng.choice([0.0, 0.7, 1.0])),
+        )
+        for _ in range(n_orders)
+    ]
+    found = HistogramBuilder(binned, gradients).build(orders)
+    assert len(found) == n_orders
+    for order, sums in zip(orders, found, strict=True):
+        assert sums.histogram.dtype == np.int64
+        expected = _expected(binned, gradients, order.rows, order.features.tolist())
+        np.testing.assert_array_equal(sums.histogram, expected)
+        np.testing.assert_array_equal(sums.total, gradients[order.rows].sum(axis=0))
 
 
 def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
@@ -60,8 +74,9 @@ def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
     binned = BinnedTable(cuts=cuts, bins=np.zeros((1, 3), dtype=np.uint16))
     values = np.array([2**60 + 1, -(2**60) - 3, 2**53 + 1], dtype=np.int64)
     gradients = np.stack((values, values), axis=1)
-    found = HistogramBuilder(binned, gradients).build(np.arange(3), np.array([0]))
-    assert found[:, 0].tolist() == [2**53 - 1] * 2
+    order = HistogramOrder(np.arange(3, dtype=np.uint32), np.array([0]))
+    [found] = HistogramBuilder(binned, gradients).build([order])
+    assert found.histogram[:, 0].tolist() == [2**53 - 1] * 2
     assert int(values.astype(np.float64).sum()) != 2**53 - 1
 
 
@@ -89,7 +104,7 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     summer = HistogramSummer(binned, gradients, counting, bounds=bounds, tree_index=0)
     families, contents, n_slots = [], [], 0
     width = np.array(SIZES)
-    for rows in np.array_split(rng.permutation(60), max(n_families, 1))[:n_families]:
+    for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[:n_families]:
         is_known = rng.random(4) < 0.6
         parent = PooledHistogram(
             _expected(binned, gradients, rows, np.flatnonzero(is_known).tolist()), is_known
@@ -128,7 +143,7 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
         rows = np.arange(bank, 90, 3)
         part = BinnedTable(cuts=binned.cuts, bins=np.ascontiguousarray(binned.bins[:, rows]))
         summer = HistogramSummer(part, gradients[rows], communicator, bounds=bounds, tree_index=0)
-        result = summer.sum_root(np.arange(30), wanted)
+        result = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
         assert [call.shape for call in communicator.log] == [(2 * (3 + 5 + 4) + 2,)]
         return result
 
@@ -144,4 +159,4 @@ def test_gradients_beyond_their_public_bound_are_refused() -> None:
     bounds = NodeBounds(n_rows=10, max_gradient=1000, max_hessian=1000)
     summer = HistogramSummer(binned, gradients, SoloCommunicator(), bounds=bounds, tree_index=0)
     with pytest.raises(BoundError, match="outside the public bound"):
-        summer.sum_root(np.arange(10), np.ones(4, dtype=np.bool_))
+        summer.sum_root(np.arange(10, dtype=np.uint32), np.ones(4, dtype=np.bool_))
