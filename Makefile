@@ -19,7 +19,7 @@ COMPILED_TESTS := tests/paillier tests/boosting
 help:
 	@sed -n 's/^# //p' Makefile
 
-$(STAMP): setup.cfg setup.py pyproject.toml $(wildcard fraudfed/*/*.c)
+$(STAMP): setup.cfg setup.py pyproject.toml $(wildcard fraudfed/*/*.c fraudfed/*/*.h)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"fraudfed needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}: call make with PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -4,7 +4,6 @@ Both are optional: where they cannot be built, the package installs without them
 only slower. ``FRAUDFED_NO_EXT=1`` leaves them out on purpose (at run time it leaves them unused).
 """
 
-import glob
 import os
 from pathlib import Path
 
@@ -20,10 +19,9 @@ EXTENSIONS = [
     Extension(
         name,
         [source],
-        # Parts of the same file, apart for the reader.
-        depends=glob.glob(f"{source.removesuffix('.c')}*.h"),  # noqa: PTH207
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
+        # Parts of the same file, apart for the reader.
         depends=sorted(str(path) for path in Path(source).parent.glob("*.h")),
         optional=True,
     )
