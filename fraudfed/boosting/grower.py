@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.driver import Candidate, ExpansionQueue
@@ -42,10 +43,16 @@ class GrownTree:
         Equal at every bank.
     leaves : LeafRows
         Also of rows outside the sample.
+    root : ndarray of shape (2, total_bins), dtype=int64
+        Pooled sums of the root.
+    root_bins : ndarray of shape (total_bins,), dtype=bool
+        Which of them were summed.
     """
 
     tree: Tree
     leaves: LeafRows
+    root: Int64Array
+    root_bins: BoolArray
 
     @property
     def row_leaf_values(self) -> Float32Array:
@@ -65,6 +72,7 @@ def grow_tree(
     *,
     tree_index: int,
     bounds: NodeBounds,
+    bins: BinBounds | None = None,
     row_keys: UInt64Array | None = None,
 ) -> GrownTree:
     """Grow one tree over the rows of all banks.
@@ -81,6 +89,8 @@ def grow_tree(
         Number of the tree in the model; with ``params.seed`` it chooses rows and columns.
     bounds : NodeBounds
         Public bounds of this boosting round.
+    bins : BinBounds or None
+        What is publicly known of single bins; None is nothing, as it must be with row sampling.
     row_keys : ndarray of shape (n_rows,), dtype=uint64, or None
         From ``sampling.row_keys``; needed if ``params.subsample`` is below 1.
 
@@ -100,8 +110,10 @@ def grow_tree(
         is_sampled = sample_rows(
             row_keys, seed=params.seed, tree_index=tree_index, fraction=params.subsample
         )
+    if bins is None:
+        bins = BinBounds.unknown(int(binned.cuts.offsets[-1]))
     histograms = HistogramSummer(
-        binned, gradients, communicator, bounds=bounds, tree_index=tree_index
+        binned, gradients, communicator, bounds=bounds, bins=bins, tree_index=tree_index
     )
     columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
     rows = RowPartition(binned, is_sampled)
@@ -140,7 +152,7 @@ class _Grower:
         self._pooled: dict[int, PooledHistogram] = {}
 
     def grow(self) -> GrownTree:
-        self._start_root()
+        root = self._start_root()
         while batch := self._queue.pop():
             families = [
                 (candidate, self._pooled.pop(candidate.node), numbers)
@@ -156,9 +168,14 @@ class _Grower:
         leaves = self._rows.leaves(
             list(self._leaves), [node.rows for node in self._leaves.values()]
         )
-        return GrownTree(tree=self._tree.build(), leaves=leaves)
+        return GrownTree(
+            tree=self._tree.build(),
+            leaves=leaves,
+            root=root.sums,
+            root_bins=self._histograms.is_known_bin(root),
+        )
 
-    def _start_root(self) -> None:
+    def _start_root(self) -> PooledHistogram:
         rows = self._rows.root
         features = self._columns.node_features(depth=0, node=0)
         pooled, gradient, hessian = self._histograms.sum_root(
@@ -174,6 +191,7 @@ class _Grower:
         )
         self._tree.add_root(weight, _as_float(hessian))
         self._queue_best_split(0, pooled, features)
+        return pooled
 
     def _split(self, batch: list[Candidate]) -> list[tuple[int, int]]:
         """Turn leaves into splits, send their rows to two new leaves each; return the numbers."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
@@ -59,6 +60,7 @@ class _Order:
 
     child: ChildDemand
     features: Int64Array
+    parent: PooledHistogram
 
 
 class HistogramSummer:
@@ -70,6 +72,7 @@ class HistogramSummer:
     gradients : ndarray of shape (n_rows, 2), dtype=int64
     communicator : Communicator
     bounds : NodeBounds
+    bins : BinBounds
     tree_index : int
         Part of the label of each sum.
     """
@@ -81,10 +84,12 @@ class HistogramSummer:
         communicator: Communicator,
         *,
         bounds: NodeBounds,
+        bins: BinBounds,
         tree_index: int,
     ) -> None:
         self._communicator = communicator
         self._bounds = bounds
+        self._bins = bins
         self._tree_index = tree_index
         self._n_sums = 0
         self._local = HistogramBuilder(binned, gradients)
@@ -108,10 +113,11 @@ class HistogramSummer:
         bins = self._bins_of(wanted)
         (here,) = self._local.build([HistogramOrder(rows, np.flatnonzero(wanted))])
         local, totals = here.histogram, here.total
-        limits = np.array(self._bounds.root(), dtype=np.int64)
+        limits = self._bounds.root()
+        of_bins = self._bins.limit_root(limits)[:, bins]
         pooled = self._sum(
             np.concatenate((local[:, bins].ravel(), totals)),
-            np.concatenate((np.repeat(limits, bins.size), limits)),
+            np.concatenate((of_bins.ravel(), np.array(limits, dtype=np.int64))),
         )
         sums = np.zeros_like(local)
         sums[:, bins] = pooled[:-2].reshape(2, -1)
@@ -154,11 +160,10 @@ class HistogramSummer:
             is_known = np.zeros_like(child.wanted)
             is_known[order.features] = True
             bins = self._bins_of(is_known)
-            bounds = np.array(self._bounds.node(child.gradient, child.hessian), dtype=np.int64)
             histograms.append(PooledHistogram(local, is_known))
             positions.append(bins)
             values.append(local[:, bins].ravel())
-            limits.append(np.repeat(bounds, bins.size))
+            limits.append(self._limits(order, bins).ravel())
         if sum(part.size for part in values) == 0:
             return histograms
         pooled = self._sum(np.concatenate(values), np.concatenate(limits))
@@ -167,10 +172,34 @@ class HistogramSummer:
             histogram.sums[:, bins] = part.reshape(2, -1)
         return histograms
 
+    def _limits(self, order: _Order, bins: Int64Array) -> Int64Array:
+        """Return the bounds of a child's bins: those of the child, and of the parent's same bins.
+
+        Returns
+        -------
+        ndarray of shape (2, n_bins), dtype=int64
+        """
+        child, parent = order.child, order.parent
+        sums = np.array([child.gradient, child.hessian], dtype=np.int64).reshape(2, 1)
+        of_child = np.stack(self._bounds.of_sets(*sums))
+        of_bins = np.stack(
+            self._bounds.of_sets(
+                *parent.sums[:, bins],
+                negative_mass=self._bins.negative_mass[bins],
+                positive_mass=self._bins.positive_mass[bins],
+            )
+        )
+        is_known = self.is_known_bin(parent)[bins]
+        return np.where(is_known, np.minimum(of_child, of_bins), of_child)
+
     def _sum(self, values: Int64Array, bound: Int64Array) -> Int64Array:
         label = f"histogram:tree {self._tree_index} step {self._n_sums}"
         self._n_sums += 1
         return self._communicator.sum(values, bound=bound, label=label)
+
+    def is_known_bin(self, pooled: PooledHistogram) -> BoolArray:
+        """Tell which bins' sums are known; shape (total_bins,)."""
+        return pooled.is_known[self._bin_features]
 
     def _bins_of(self, is_active: BoolArray) -> Int64Array:
         """Return the positions of the active features' bins in a histogram."""
@@ -183,4 +212,7 @@ def _plan(parent: PooledHistogram, left: ChildDemand, right: ChildDemand) -> tup
     # With the parent's sums known, the smaller child's give the larger child's as well.
     of_small = small.wanted | (large.wanted & parent.is_known)
     of_large = large.wanted & ~parent.is_known
-    return _Order(small, np.flatnonzero(of_small)), _Order(large, np.flatnonzero(of_large))
+    return (
+        _Order(small, np.flatnonzero(of_small), parent),
+        _Order(large, np.flatnonzero(of_large), parent),
+    )

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.bounds import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.elementary import sigmoid
-from fraudfed.boosting.grower import grow_tree
+from fraudfed.boosting.grower import GrownTree, grow_tree
 from fraudfed.boosting.metrics import is_better, pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
@@ -235,6 +236,7 @@ class _Boosting:
         start = base_margin(base_score)
         self._margins = np.full(table.n_rows, start, dtype=np.float32)
         self._margin_range = MarginRange.at(float(start))
+        self._bins = BinBounds.unknown(int(binned.cuts.offsets[-1]))
         self._trees: list[Tree] = []
         self.history: list[TreeProgress] = []
 
@@ -257,12 +259,25 @@ class _Boosting:
             self._communicator,
             tree_index=self.n_trees,
             bounds=self._node_bounds(),
+            bins=self._bins,
             row_keys=self._row_keys,
         )
+        if self._row_keys is None:
+            # With row sampling each root is of other rows, and bounds none of the next.
+            self._learn(grown)
         grown.add_to(self._margins)
         self._margin_range = self._margin_range.after(grown.tree)
         self._trees.append(grown.tree)
         return grown.tree
+
+    def _learn(self, grown: GrownTree) -> None:
+        n_rows = self._counts.n_rows
+        if not self._trees:
+            (probability,) = sigmoid(np.array([self._margin_range.low], dtype=np.float32))
+            self._bins = self._bins.after_first_root(
+                grown.root, grown.root_bins, probability=float(probability), n_rows=n_rows
+            )
+        self._bins = self._bins.after_tree(grown.root, grown.root_bins, grown.tree, n_rows=n_rows)
 
     def _node_bounds(self) -> NodeBounds:
         ends = np.array([self._margin_range.low, self._margin_range.high], dtype=np.float32)

@@ -58,12 +58,17 @@ def test_no_node_exceeds_its_bounds(
         in_node = rng.random(n_rows) < rng.random()
         node = pairs[in_node]
         gradient, hessian = node.sum(axis=0).tolist()
-        _check(node, bounds.node(gradient, hessian))
+        _check(node, _of_set(bounds, gradient, hessian))
     # A label may decide who is in the node: the bound must not count on a mix.
     for label in (0.0, 1.0):
         node = pairs[labels == label]
         gradient, hessian = node.sum(axis=0).tolist()
-        _check(node, bounds.node(gradient, hessian))
+        _check(node, _of_set(bounds, gradient, hessian))
+
+
+def _of_set(bounds: NodeBounds, gradient: int, hessian: int) -> tuple[int, int]:
+    limits = bounds.of_sets(np.array([gradient]), np.array([hessian]))
+    return int(limits[0][0]), int(limits[1][0])
 
 
 def _check(pairs: Int64Array, limits: tuple[int, int]) -> None:
@@ -90,7 +95,7 @@ def test_rare_fraud_in_a_small_node_needs_far_narrower_slots() -> None:
         max_probability=float(high),
     )
     gradient, hessian = pairs[:5000].sum(axis=0).tolist()
-    limit, _ = bounds.node(gradient, hessian)
+    limit, _ = _of_set(bounds, gradient, hessian)
     assert limit < bounds.root()[0] / 500
     assert limit < 4 * int(np.abs(pairs[:5000, 0]).sum())
 
@@ -98,7 +103,7 @@ def test_rare_fraud_in_a_small_node_needs_far_narrower_slots() -> None:
 def test_nothing_known_of_the_probabilities_leaves_the_bound_by_rows() -> None:
     bounds = NodeBounds(n_rows=10, max_gradient=100, max_hessian=25)
     assert bounds.root() == (1000, 250)
-    assert bounds.node(-7, 3) == (1000, 3)
+    assert _of_set(bounds, -7, 3) == (1000, 3)
 
 
 def test_margins_stay_within_the_range_of_the_published_leaves() -> None:

@@ -6,6 +6,7 @@ from cohort import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import BinnedTable, Cuts
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
@@ -101,10 +102,19 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     )
     counting = _Counting()
     bounds = NodeBounds(n_rows=60, max_gradient=1000, max_hessian=1000)
-    summer = HistogramSummer(binned, gradients, counting, bounds=bounds, tree_index=0)
+    summer = HistogramSummer(
+        binned,
+        gradients,
+        counting,
+        bounds=bounds,
+        bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+        tree_index=0,
+    )
     families, contents, n_slots = [], [], 0
     width = np.array(SIZES)
-    for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[:n_families]:
+    for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[
+        :n_families
+    ]:
         is_known = rng.random(4) < 0.6
         parent = PooledHistogram(
             _expected(binned, gradients, rows, np.flatnonzero(is_known).tolist()), is_known
@@ -142,7 +152,14 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
     def program(bank: int, communicator: CohortCommunicator) -> tuple[PooledHistogram, int, int]:
         rows = np.arange(bank, 90, 3)
         part = BinnedTable(cuts=binned.cuts, bins=np.ascontiguousarray(binned.bins[:, rows]))
-        summer = HistogramSummer(part, gradients[rows], communicator, bounds=bounds, tree_index=0)
+        summer = HistogramSummer(
+            part,
+            gradients[rows],
+            communicator,
+            bounds=bounds,
+            bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+            tree_index=0,
+        )
         result = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
         assert [call.shape for call in communicator.log] == [(2 * (3 + 5 + 4) + 2,)]
         return result
@@ -157,6 +174,13 @@ def test_gradients_beyond_their_public_bound_are_refused() -> None:
     binned = _binned(np.random.default_rng(1), 10)
     gradients = np.full((10, 2), 1001, dtype=np.int64)
     bounds = NodeBounds(n_rows=10, max_gradient=1000, max_hessian=1000)
-    summer = HistogramSummer(binned, gradients, SoloCommunicator(), bounds=bounds, tree_index=0)
+    summer = HistogramSummer(
+        binned,
+        gradients,
+        SoloCommunicator(),
+        bounds=bounds,
+        bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+        tree_index=0,
+    )
     with pytest.raises(BoundError, match="outside the public bound"):
         summer.sum_root(np.arange(10, dtype=np.uint32), np.ones(4, dtype=np.bool_))
