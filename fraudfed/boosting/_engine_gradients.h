@@ -87,9 +87,8 @@ static inline __attribute__((always_inline)) int gradients_of_rows(
             (float)double_of(bits_of(mantissa) + exponent * ((int64_t)1 << (52 - TABLE_BITS)));
 
         float probability = 1.0f / (power + 1.0f);
-        float weight = weights == NULL ? 1.0f : weights[i];
-        float scaled = weight * scale_pos_weight;
-        weight = labels[i] == 1.0f ? scaled : weight;
+        float scaled = weights[i] * scale_pos_weight;
+        float weight = labels[i] == 1.0f ? scaled : weights[i];
         outside |= !(weight < 0x1p18f) | !(labels[i] >= 0.0f) | !(labels[i] <= 1.0f);
         float gradient = (probability - labels[i]) * weight;
         float hessian = probability * (1.0f - probability);
@@ -101,15 +100,10 @@ static inline __attribute__((always_inline)) int gradients_of_rows(
 }
 
 #define DEFINE_GRADIENTS(NAME, ATTRIBUTE)                                                          \
-    ATTRIBUTE static int NAME(gradient_job *job, size_t start, size_t n)                           \
+    ATTRIBUTE static int NAME(const gradient_job *job, const float *weights, size_t start, size_t n) \
     {                                                                                              \
-        const float *margins = job->margins + start, *labels = job->labels + start;                \
-        int64_t *pairs = job->pairs + 2 * start;                                                   \
-        if (job->weights == NULL)                                                                  \
-            return gradients_of_rows(margins, labels, NULL, job->scale_pos_weight, job->powers,    \
-                                     pairs, n);                                                    \
-        return gradients_of_rows(margins, labels, job->weights + start, job->scale_pos_weight,     \
-                                 job->powers, pairs, n);                                           \
+        return gradients_of_rows(job->margins + start, job->labels + start, weights,               \
+                                 job->scale_pos_weight, job->powers, job->pairs + 2 * start, n);   \
     }
 DEFINE_GRADIENTS(gradients_plain, )
 #if defined(__x86_64__)
@@ -117,7 +111,8 @@ DEFINE_GRADIENTS(gradients_avx2, __attribute__((target("avx2"))))
 DEFINE_GRADIENTS(gradients_avx512, __attribute__((target("avx512f,avx512dq,avx512vl"))))
 #endif
 
-typedef int (*gradient_function)(gradient_job *job, size_t start, size_t n);
+typedef int (*gradient_function)(const gradient_job *job, const float *weights, size_t start,
+                                 size_t n);
 
 static gradient_function widest_gradients(void)
 {
@@ -135,10 +130,15 @@ static void gradient_worker(void *argument)
 {
     gradient_job *job = argument;
     gradient_function gradients = widest_gradients();
+    float ones[GRADIENT_BLOCK];
+    for (size_t i = 0; i < GRADIENT_BLOCK; i++)
+        ones[i] = 1.0f;
     size_t start, stop;
-    while (take_block(&job->next, GRADIENT_BLOCK, job->n_rows, &start, &stop))
-        if (!gradients(job, start, stop - start))
+    while (take_block(&job->next, GRADIENT_BLOCK, job->n_rows, &start, &stop)) {
+        const float *weights = job->weights == NULL ? ones : job->weights + start;
+        if (!gradients(job, weights, start, stop - start))
             atomic_store(&job->is_outside, 1);
+    }
 }
 
 /* logistic_gradients(margins, labels, weights or None, scale_pos_weight, powers, pairs, threads)

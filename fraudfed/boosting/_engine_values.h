@@ -55,51 +55,87 @@ typedef struct {
     atomic_size_t bad_feature;
 } bin_job;
 
-/* How many edges lie at or below the value; 0 for NaN. */
-static inline size_t edges_below(const float *ladder, size_t length, float value)
+/* How many edges lie at or below each value; 0 for NaN. A binary search, all values in step. */
+static inline __attribute__((always_inline)) void edges_below_all(
+    const float *restrict ladder, int32_t length, const float *restrict values,
+    int32_t *restrict below, size_t n)
 {
-    size_t below = 0;
-    for (size_t step = (length + 1) / 2; step > 0; step /= 2)
-        below += ladder[below + step - 1] <= value ? step : 0;
-    return below;
+    for (size_t i = 0; i < n; i++)
+        below[i] = 0;
+    for (int32_t step = (length + 1) / 2; step > 0; step /= 2)
+        for (size_t i = 0; i < n; i++)
+            below[i] += ladder[below[i] + step - 1] <= values[i] ? step : 0;
 }
 
-#define DEFINE_BIN_BLOCK(NAME, CODE)                                                               \
-    static void NAME(bin_job *job, size_t feature, size_t start, size_t stop)                      \
+#define DEFINE_EDGES_BELOW(NAME, ATTRIBUTE)                                                        \
+    ATTRIBUTE static void NAME(const float *ladder, int32_t length, const float *values,           \
+                               int32_t *below, size_t n)                                           \
     {                                                                                              \
-        const value_matrix *values = &job->values;                                                 \
-        size_t n_bins = (size_t)(job->offsets[feature + 1] - job->offsets[feature]);               \
-        const float *ladder = job->ladders + job->ladder_starts[feature];                          \
-        size_t length = job->ladder_starts[feature + 1] - job->ladder_starts[feature];             \
-        CODE *bins = (CODE *)job->bins + feature * values->n_rows;                                 \
-        if (job->is_categorical[feature]) {                                                        \
-            for (size_t i = start; i < stop; i++) {                                                \
-                float value = value_at(values, i, feature);                                        \
-                int is_missing = value != value;                                                   \
-                int is_code = value > -1.0f && value < (float)n_bins;                              \
-                if (!is_missing && !is_code)                                                       \
-                    atomic_store(&job->bad_feature, feature);                                      \
-                bins[i] = (CODE)(is_code ? (size_t)value : n_bins);                                \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        for (size_t i = start; i < stop; i++) {                                                    \
-            float value = value_at(values, i, feature);                                            \
-            size_t below = edges_below(ladder, length, value);                                     \
-            below = below < n_bins - 1 ? below : n_bins - 1;                                       \
-            bins[i] = (CODE)(value != value ? n_bins : below);                                     \
-        }                                                                                          \
+        edges_below_all(ladder, length, values, below, n);                                         \
     }
-DEFINE_BIN_BLOCK(bin_block_8, uint8_t)
-DEFINE_BIN_BLOCK(bin_block_16, uint16_t)
+DEFINE_EDGES_BELOW(edges_below_plain, )
+#if defined(__x86_64__)
+DEFINE_EDGES_BELOW(edges_below_avx2, __attribute__((target("avx2"))))
+DEFINE_EDGES_BELOW(edges_below_avx512, __attribute__((target("avx512f,avx512vl"))))
+#endif
+
+typedef void (*edge_function)(const float *ladder, int32_t length, const float *values,
+                              int32_t *below, size_t n);
+
+static edge_function widest_edges_below(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+        return edges_below_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return edges_below_avx2;
+#endif
+    return edges_below_plain;
+}
+
+/* The codes of one block of one feature; as int32, whatever they are stored as. */
+static void find_bins(bin_job *job, edge_function edges_below, size_t feature, size_t start, size_t n,
+                      int32_t *codes)
+{
+    int32_t n_bins = (int32_t)(job->offsets[feature + 1] - job->offsets[feature]);
+    float values[VALUE_BLOCK];
+    for (size_t i = 0; i < n; i++)
+        values[i] = value_at(&job->values, start + i, feature);
+    if (job->is_categorical[feature]) {
+        for (size_t i = 0; i < n; i++) {
+            int is_code = values[i] > -1.0f && values[i] < (float)n_bins;
+            if (values[i] == values[i] && !is_code)
+                atomic_store(&job->bad_feature, feature);
+            codes[i] = is_code ? (int32_t)values[i] : n_bins;
+        }
+        return;
+    }
+    size_t first = job->ladder_starts[feature];
+    int32_t length = (int32_t)(job->ladder_starts[feature + 1] - first);
+    edges_below(job->ladders + first, length, values, codes, n);
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = codes[i] < n_bins - 1 ? codes[i] : n_bins - 1;
+        codes[i] = values[i] == values[i] ? codes[i] : n_bins;
+    }
+}
 
 static void bin_worker(void *argument)
 {
     bin_job *job = argument;
+    edge_function edges_below = widest_edges_below();
+    int32_t codes[VALUE_BLOCK];
     size_t start, stop;
     while (take_block(&job->next, VALUE_BLOCK, job->values.n_rows, &start, &stop))
-        for (size_t f = 0; f < job->values.n_columns; f++)
-            (job->code_size == 1 ? bin_block_8 : bin_block_16)(job, f, start, stop);
+        for (size_t f = 0; f < job->values.n_columns; f++) {
+            find_bins(job, edges_below, f, start, stop - start, codes);
+            size_t place = f * job->values.n_rows + start;
+            if (job->code_size == 1)
+                for (size_t i = 0; i < stop - start; i++)
+                    ((uint8_t *)job->bins)[place + i] = (uint8_t)codes[i];
+            else
+                for (size_t i = 0; i < stop - start; i++)
+                    ((uint16_t *)job->bins)[place + i] = (uint16_t)codes[i];
+        }
 }
 
 /* Lay out the ladders; 0 and an exception if there is no memory. */
@@ -233,24 +269,33 @@ static inline uint32_t key_of(float value)
     return bits ^ (0x80000000u | (0u - (bits >> 31)));
 }
 
+/* Bucket of a key where leading bits alone do not tell: 0 if none holds it. */
+static size_t find_bucket(const key_bucket *buckets, size_t n_buckets, size_t first, uint32_t key)
+{
+    while (first > 0 && first < n_buckets && key > buckets[first].high)
+        first++;
+    return first < n_buckets && key >= buckets[first].low && key <= buckets[first].high ? first : 0;
+}
+
 static void count_column(const count_job *job, size_t k, size_t start, size_t stop, uint64_t *counts)
 {
-    const value_matrix *values = &job->values;
     const key_bucket *buckets = job->buckets + job->starts[k];
     const uint16_t *table = job->tables + k * N_PREFIXES;
-    size_t column = (size_t)job->columns[k], n_buckets = job->starts[k + 1] - job->starts[k];
+    size_t n_buckets = job->starts[k + 1] - job->starts[k], n = stop - start;
+    uint32_t keys[VALUE_BLOCK];
+    uint16_t owners[VALUE_BLOCK];
     counts += job->starts[k] * N_PARTS;
-    for (size_t i = start; i < stop; i++) {
-        float value = value_at(values, i, column);
-        uint32_t key = key_of(value);
-        size_t b = value == value ? table[key >> (KEY_BITS - PREFIX_BITS)] : 0;
-        if (job->is_narrow[k] && b > 0) {
-            while (b + 1 < n_buckets && key > buckets[b].high)
-                b++;
-            if (key < buckets[b].low || key > buckets[b].high)
-                b = 0;
-        }
-        counts[b * N_PARTS + (((key - buckets[b].low) >> buckets[b].shift) & (N_PARTS - 1))]++;
+    for (size_t i = 0; i < n; i++) {
+        float value = value_at(&job->values, start + i, (size_t)job->columns[k]);
+        keys[i] = key_of(value);
+        owners[i] = value == value ? table[keys[i] >> (KEY_BITS - PREFIX_BITS)] : 0;
+    }
+    if (job->is_narrow[k])
+        for (size_t i = 0; i < n; i++)
+            owners[i] = (uint16_t)find_bucket(buckets, n_buckets, owners[i], keys[i]);
+    for (size_t i = 0; i < n; i++) {
+        key_bucket bucket = buckets[owners[i]];
+        counts[owners[i] * N_PARTS + (((keys[i] - bucket.low) >> bucket.shift) & (N_PARTS - 1))]++;
     }
 }
 
