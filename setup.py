@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 
 #: -ffp-contract=off: a fused multiply-add rounds once where XGBoost and NumPy round twice.
 COMPILE = ["-O3", "-std=c11", "-Wall", "-Wextra", "-ffp-contract=off"]
-#: What C may assume of errno and of traps changes no value; it lets loops over floats be vectorised.
+#: Nothing here reads errno or traps: no value changes, and loops over floats are vectorised.
 COMPILE += ["-fno-math-errno", "-fno-trapping-math", "-pthread"]
 COMPILE += os.environ.get("FRAUDFED_EXTRA_CFLAGS", "").split()
 LINK = ["-pthread", *os.environ.get("FRAUDFED_EXTRA_LDFLAGS", "").split()]

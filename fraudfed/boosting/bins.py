@@ -112,9 +112,7 @@ def bin_table(table: TrainingTable, cuts: Cuts, *, threads: int | None = None) -
     return BinnedTable(cuts=cuts, bins=bins, threads=threads)
 
 
-def _fill_bins(
-    table: TrainingTable, cuts: Cuts, is_categorical: BoolArray, bins: BinArray
-) -> None:
+def _fill_bins(table: TrainingTable, cuts: Cuts, is_categorical: BoolArray, bins: BinArray) -> None:
     for feature, edges in enumerate(cuts.values):
         column = table.features[:, feature]
         missing = np.isnan(column)

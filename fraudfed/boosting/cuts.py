@@ -233,9 +233,7 @@ def _first_pass(
     lows = np.arange(_N_PARTS, dtype=np.int64) << (_KEY_BITS - _STEP_BITS)
     bits = np.full(_N_PARTS, _STEP_BITS, dtype=np.int64)
     local = counter.count([lows] * n_features, [bits] * n_features)
-    pooled = communicator.sum(
-        local.reshape(n_features, -1), bound=n_rows, label="cuts:pass 1"
-    )
+    pooled = communicator.sum(local.reshape(n_features, -1), bound=n_rows, label="cuts:pass 1")
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (_KEY_BITS - _FIRST_BITS)
     return [
         _Search(

@@ -129,9 +129,7 @@ class _NumpySums:
             if order.features.size:
                 self._add_features(rows, order.features, histogram)
 
-    def _add_features(
-        self, rows: IndexArray, features: Int64Array, histogram: Int64Array
-    ) -> None:
+    def _add_features(self, rows: IndexArray, features: Int64Array, histogram: Int64Array) -> None:
         every_row = rows.size == self._bins.shape[1]
         weights = [
             [(shift, limb if every_row else limb.take(rows)) for shift, limb in plane]

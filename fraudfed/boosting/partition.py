@@ -7,7 +7,7 @@ import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.engine import Engine, load_engine
-from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt32Array
 
 __all__ = ["LeafRows", "RowPartition", "RowRange", "RowSplit", "assign_leaves", "goes_left"]
@@ -47,7 +47,7 @@ class RowSplit:
 
 
 class RowPartition:
-    """This bank's rows, sorted by node.
+    """Rows of one bank, sorted by node.
 
     Invariant: within a node the sampled rows come first, and either kind ascends.
 
@@ -72,7 +72,7 @@ class RowPartition:
             self.root = RowRange(0, parts[0].size, n_rows)
 
     def sampled(self, rows: RowRange) -> UInt32Array:
-        """Return the numbers of a node's sampled rows: a view that the next ``split`` may change."""
+        """Return a node's sampled rows: a view that the next ``split`` may change."""
         return self._order[rows.begin : rows.middle]
 
     def split(self, splits: Sequence[RowSplit]) -> list[tuple[RowRange, RowRange]]:
@@ -99,7 +99,9 @@ class RowPartition:
 
     def leaves(self, numbers: Sequence[int], ranges: Sequence[RowRange]) -> "LeafRows":
         """Return where the rows ended, once the nodes of these numbers are split no more."""
-        ascending = sorted(zip(ranges, numbers, strict=True), key=lambda pair: (pair[0].begin, pair[0].stop))
+        ascending = sorted(
+            zip(ranges, numbers, strict=True), key=lambda pair: (pair[0].begin, pair[0].stop)
+        )
         return LeafRows(
             order=self._order,
             ranges=np.array(

@@ -104,7 +104,9 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     summer = HistogramSummer(binned, gradients, counting, bounds=bounds, tree_index=0)
     families, contents, n_slots = [], [], 0
     width = np.array(SIZES)
-    for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[:n_families]:
+    for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[
+        :n_families
+    ]:
         is_known = rng.random(4) < 0.6
         parent = PooledHistogram(
             _expected(binned, gradients, rows, np.flatnonzero(is_known).tolist()), is_known
