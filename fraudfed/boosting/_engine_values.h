@@ -56,9 +56,8 @@ typedef struct {
 } bin_job;
 
 /* How many edges lie at or below each value; 0 for NaN. A binary search, all values in step. */
-static inline __attribute__((always_inline)) void edges_below_all(
-    const float *restrict ladder, int32_t length, const float *restrict values,
-    int32_t *restrict below, size_t n)
+static void edges_below(const float *restrict ladder, int32_t length, const float *restrict values,
+                        int32_t *restrict below, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         below[i] = 0;
@@ -67,35 +66,8 @@ static inline __attribute__((always_inline)) void edges_below_all(
             below[i] += ladder[below[i] + step - 1] <= values[i] ? step : 0;
 }
 
-#define DEFINE_EDGES_BELOW(NAME, ATTRIBUTE)                                                        \
-    ATTRIBUTE static void NAME(const float *ladder, int32_t length, const float *values,           \
-                               int32_t *below, size_t n)                                           \
-    {                                                                                              \
-        edges_below_all(ladder, length, values, below, n);                                         \
-    }
-DEFINE_EDGES_BELOW(edges_below_plain, )
-#if defined(__x86_64__)
-DEFINE_EDGES_BELOW(edges_below_avx2, __attribute__((target("avx2"))))
-DEFINE_EDGES_BELOW(edges_below_avx512, __attribute__((target("avx512f,avx512vl"))))
-#endif
-
-typedef void (*edge_function)(const float *ladder, int32_t length, const float *values,
-                              int32_t *below, size_t n);
-
-static edge_function widest_edges_below(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-        return edges_below_avx512;
-    if (__builtin_cpu_supports("avx2"))
-        return edges_below_avx2;
-#endif
-    return edges_below_plain;
-}
-
 /* The codes of one block of one feature; as int32, whatever they are stored as. */
-static void find_bins(bin_job *job, edge_function edges_below, size_t feature, size_t start, size_t n,
-                      int32_t *codes)
+static void find_bins(bin_job *job, size_t feature, size_t start, size_t n, int32_t *codes)
 {
     int32_t n_bins = (int32_t)(job->offsets[feature + 1] - job->offsets[feature]);
     float values[VALUE_BLOCK];
@@ -122,12 +94,11 @@ static void find_bins(bin_job *job, edge_function edges_below, size_t feature, s
 static void bin_worker(void *argument)
 {
     bin_job *job = argument;
-    edge_function edges_below = widest_edges_below();
     int32_t codes[VALUE_BLOCK];
     size_t start, stop;
     while (take_block(&job->next, VALUE_BLOCK, job->values.n_rows, &start, &stop))
         for (size_t f = 0; f < job->values.n_columns; f++) {
-            find_bins(job, edges_below, f, start, stop - start, codes);
+            find_bins(job, f, start, stop - start, codes);
             size_t place = f * job->values.n_rows + start;
             if (job->code_size == 1)
                 for (size_t i = 0; i < stop - start; i++)
@@ -240,6 +211,96 @@ done:
 
 /* ---- counts of keys ---- */
 
+/* Order-preserving key of a value, see keys_from_values. */
+static inline uint32_t key_of(float value)
+{
+    uint32_t bits;
+    value += 0.0f; /* -0.0 becomes 0.0 */
+    memcpy(&bits, &value, sizeof bits);
+    return bits ^ (0x80000000u | (0u - (bits >> 31)));
+}
+
+typedef struct {
+    value_matrix values;
+    const int64_t *columns;
+    size_t n_columns;
+    uint64_t *counts;        /* n_columns x N_PREFIXES */
+    uint32_t *worker_counts; /* the same for each worker; a column has fewer than 2^32 rows */
+    atomic_size_t next, n_started;
+    pthread_mutex_t flushing;
+} prefix_job;
+
+static void prefix_worker(void *argument)
+{
+    prefix_job *job = argument;
+    size_t n_counts = job->n_columns * N_PREFIXES;
+    uint32_t *counts = job->worker_counts + atomic_fetch_add(&job->n_started, 1) * n_counts;
+    size_t start, stop;
+    while (take_block(&job->next, VALUE_BLOCK, job->values.n_rows, &start, &stop))
+        for (size_t k = 0; k < job->n_columns; k++)
+            for (size_t i = start; i < stop; i++) {
+                float value = value_at(&job->values, i, (size_t)job->columns[k]);
+                uint32_t prefix = key_of(value) >> (KEY_BITS - PREFIX_BITS);
+                counts[k * N_PREFIXES + prefix] += value == value;
+            }
+    pthread_mutex_lock(&job->flushing);
+    for (size_t i = 0; i < n_counts; i++)
+        job->counts[i] += counts[i];
+    pthread_mutex_unlock(&job->flushing);
+}
+
+/* count_prefixes(values, columns, counts, threads)
+ *
+ * Add to counts (n, 2^16) how many keys of each column begin with each 16 bits. Missing values are
+ * left out.
+ */
+static PyObject *count_prefixes(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *objects[3], *result = NULL;
+    int n_threads;
+    array held[3] = {0};
+    array *values = &held[0], *columns = &held[1], *counts = &held[2];
+    prefix_job job = {0};
+    if (!PyArg_ParseTuple(arguments, "OOOi:count_prefixes", &objects[0], &objects[1], &objects[2],
+                          &n_threads) ||
+        !check_threads(n_threads))
+        return NULL;
+    if (!get_array(objects[0], values, (array_type){"values", FLOATING, 4, 2, 0, 1}) ||
+        !get_array(objects[1], columns, (array_type){"columns", SIGNED_INTEGER, 8, 1, 0, 0}) ||
+        !get_array(objects[2], counts, (array_type){"counts", SIGNED_INTEGER, 8, 2, 1, 0}))
+        goto done;
+    job.values = matrix_of(values);
+    job.columns = columns->view.buf;
+    job.n_columns = extent(columns, 0);
+    job.counts = counts->view.buf;
+    if (!check_features(columns, job.values.n_columns) ||
+        !check_extent(counts, "counts", 0, job.n_columns) ||
+        !check_extent(counts, "counts", 1, N_PREFIXES))
+        goto done;
+    if (job.values.n_rows > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "values: more than 2^32 - 1 rows");
+        goto done;
+    }
+    int n_workers = useful_workers(n_threads, job.n_columns * job.values.n_rows, WORKER_VALUES);
+    job.worker_counts =
+        calloc((size_t)n_workers * job.n_columns * N_PREFIXES + 1, sizeof *job.worker_counts);
+    if (job.worker_counts == NULL || pthread_mutex_init(&job.flushing, NULL) != 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    atomic_init(&job.next, 0);
+    atomic_init(&job.n_started, 0);
+    Py_BEGIN_ALLOW_THREADS
+    run_workers(n_workers, prefix_worker, &job);
+    Py_END_ALLOW_THREADS
+    pthread_mutex_destroy(&job.flushing);
+    result = Py_NewRef(Py_None);
+done:
+    free(job.worker_counts);
+    release_arrays(held, 3);
+    return result;
+}
+
 /* A bucket of keys with the same leading bits. Bucket 0 of every column takes what is not asked for. */
 typedef struct {
     uint32_t low, high;
@@ -259,15 +320,6 @@ typedef struct {
     atomic_size_t next, n_started;
     pthread_mutex_t flushing;
 } count_job;
-
-/* Order-preserving key of a value, see keys_from_values. */
-static inline uint32_t key_of(float value)
-{
-    uint32_t bits;
-    value += 0.0f; /* -0.0 becomes 0.0 */
-    memcpy(&bits, &value, sizeof bits);
-    return bits ^ (0x80000000u | (0u - (bits >> 31)));
-}
 
 /* Bucket of a key where leading bits alone do not tell: 0 if none holds it. */
 static size_t find_bucket(const key_bucket *buckets, size_t n_buckets, size_t first, uint32_t key)

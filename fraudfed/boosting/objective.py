@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.elementary import FRACTIONAL_POWERS, logit, sigmoid
-from fraudfed.boosting.engine import load_engine
+from fraudfed.boosting.engine import WIDEST_SIMD, load_engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
@@ -142,6 +142,7 @@ def gradients(
         FRACTIONAL_POWERS,
         pair,
         usable_cores() if threads is None else threads,
+        WIDEST_SIMD,
     ):
         _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)
     return pair
