@@ -31,8 +31,8 @@ Int64Array: TypeAlias = npt.NDArray[np.int64]
 Int8Array: TypeAlias = npt.NDArray[np.int8]
 #: Node numbers and bin numbers inside a tree.
 Int32Array: TypeAlias = npt.NDArray[np.int32]
-#: Bin indices; ``max_bin`` is at most 256 plus one code for "missing", so 16 bits always do. Where 8
-#: bits do, half the memory passes through the caches.
+#: Bin indices; ``max_bin`` is at most 256 plus one code for "missing", so 16 bits always do. Where
+#: 8 bits do, half the memory passes through the caches.
 BinArray: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 #: Row numbers as NumPy indexes with them.
 IndexArray: TypeAlias = npt.NDArray[np.intp]

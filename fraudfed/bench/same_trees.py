@@ -24,6 +24,7 @@ __all__ = [
     "TreeComparison",
     "compare_trees",
     "installed_rules",
+    "quantile_matrix",
     "table_of_bins",
     "train_on_bins",
     "xgboost_parameters",
@@ -83,20 +84,24 @@ def train_on_bins(
     threads : int
         XGBoost's ``nthread``.
     """
-    matrix = xgboost.QuantileDMatrix(
-        codes.features,
-        label=codes.labels,
-        weight=codes.weights,
-        feature_names=list(codes.schema.names),
-        feature_types=["c" if count else "q" for count in codes.schema.n_categories],
-        enable_categorical=True,
-        max_bin=params.max_bin,
-        nthread=threads,
-    )
     return xgboost.train(
         xgboost_parameters(settings, threads=threads),
-        matrix,
+        quantile_matrix(codes, max_bin=params.max_bin, threads=threads),
         num_boost_round=params.num_boost_round,
+    )
+
+
+def quantile_matrix(table: TrainingTable, *, max_bin: int, threads: int) -> xgboost.QuantileDMatrix:
+    """Let XGBoost find cuts and bins of a table, of values or of bin numbers."""
+    return xgboost.QuantileDMatrix(
+        table.features,
+        label=table.labels,
+        weight=table.weights,
+        feature_names=list(table.schema.names),
+        feature_types=["c" if count else "q" for count in table.schema.n_categories],
+        enable_categorical=True,
+        max_bin=max_bin,
+        nthread=threads,
     )
 
 

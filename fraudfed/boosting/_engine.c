@@ -24,6 +24,7 @@ static PyMethodDef methods[] = {
     {"logistic_gradients", logistic_gradients, METH_VARARGS, NULL},
     {"best_numeric_split", best_numeric_split, METH_VARARGS, NULL},
     {"bin_values", bin_values, METH_VARARGS, NULL},
+    {"count_prefixes", count_prefixes, METH_VARARGS, NULL},
     {"count_parts", count_parts, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -9,6 +9,7 @@
 #include <float.h>
 
 #include "_engine_arrays.h"
+#include "_engine_simd.h"
 
 #if FLT_EVAL_METHOD != 0
 #error "float and double must be computed in their own precision"
@@ -28,6 +29,7 @@ typedef struct {
     const double *powers; /* 2**(j / 32) */
     int64_t *pairs;
     size_t n_rows;
+    int level;
     atomic_size_t next;
     atomic_int is_outside; /* something lies outside of what this code covers */
 } gradient_job;
@@ -87,9 +89,8 @@ static inline __attribute__((always_inline)) int gradients_of_rows(
             (float)double_of(bits_of(mantissa) + exponent * ((int64_t)1 << (52 - TABLE_BITS)));
 
         float probability = 1.0f / (power + 1.0f);
-        float weight = weights == NULL ? 1.0f : weights[i];
-        float scaled = weight * scale_pos_weight;
-        weight = labels[i] == 1.0f ? scaled : weight;
+        float scaled = weights[i] * scale_pos_weight;
+        float weight = labels[i] == 1.0f ? scaled : weights[i];
         outside |= !(weight < 0x1p18f) | !(labels[i] >= 0.0f) | !(labels[i] <= 1.0f);
         float gradient = (probability - labels[i]) * weight;
         float hessian = probability * (1.0f - probability);
@@ -101,32 +102,29 @@ static inline __attribute__((always_inline)) int gradients_of_rows(
 }
 
 #define DEFINE_GRADIENTS(NAME, ATTRIBUTE)                                                          \
-    ATTRIBUTE static int NAME(gradient_job *job, size_t start, size_t n)                           \
+    ATTRIBUTE static int NAME(const gradient_job *job, const float *weights, size_t start, size_t n) \
     {                                                                                              \
-        const float *margins = job->margins + start, *labels = job->labels + start;                \
-        int64_t *pairs = job->pairs + 2 * start;                                                   \
-        if (job->weights == NULL)                                                                  \
-            return gradients_of_rows(margins, labels, NULL, job->scale_pos_weight, job->powers,    \
-                                     pairs, n);                                                    \
-        return gradients_of_rows(margins, labels, job->weights + start, job->scale_pos_weight,     \
-                                 job->powers, pairs, n);                                           \
+        return gradients_of_rows(job->margins + start, job->labels + start, weights,               \
+                                 job->scale_pos_weight, job->powers, job->pairs + 2 * start, n);   \
     }
 DEFINE_GRADIENTS(gradients_plain, )
 #if defined(__x86_64__)
-DEFINE_GRADIENTS(gradients_avx2, __attribute__((target("avx2"))))
-DEFINE_GRADIENTS(gradients_avx512, __attribute__((target("avx512f,avx512dq,avx512vl"))))
+DEFINE_GRADIENTS(gradients_avx2, WITH_AVX2)
+DEFINE_GRADIENTS(gradients_avx512, WITH_AVX512)
 #endif
 
-typedef int (*gradient_function)(gradient_job *job, size_t start, size_t n);
+typedef int (*gradient_function)(const gradient_job *job, const float *weights, size_t start,
+                                 size_t n);
 
-static gradient_function widest_gradients(void)
+static gradient_function gradients_at(int level)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (level == SIMD_AVX512)
         return gradients_avx512;
-    if (__builtin_cpu_supports("avx2"))
+    if (level == SIMD_AVX2)
         return gradients_avx2;
+#else
+    (void)level;
 #endif
     return gradients_plain;
 }
@@ -134,28 +132,34 @@ static gradient_function widest_gradients(void)
 static void gradient_worker(void *argument)
 {
     gradient_job *job = argument;
-    gradient_function gradients = widest_gradients();
+    gradient_function gradients = gradients_at(job->level);
+    float ones[GRADIENT_BLOCK];
+    for (size_t i = 0; i < GRADIENT_BLOCK; i++)
+        ones[i] = 1.0f;
     size_t start, stop;
-    while (take_block(&job->next, GRADIENT_BLOCK, job->n_rows, &start, &stop))
-        if (!gradients(job, start, stop - start))
+    while (take_block(&job->next, GRADIENT_BLOCK, job->n_rows, &start, &stop)) {
+        const float *weights = job->weights == NULL ? ones : job->weights + start;
+        if (!gradients(job, weights, start, stop - start))
             atomic_store(&job->is_outside, 1);
+    }
 }
 
-/* logistic_gradients(margins, labels, weights or None, scale_pos_weight, powers, pairs, threads)
+/* logistic_gradients(margins, labels, weights or None, scale_pos_weight, powers, pairs,
+ *                    threads, widest SIMD level)
  *
  * Fill pairs (n_rows, 2) and return True; False if a row lies outside of what is covered here.
  */
 static PyObject *logistic_gradients(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[5], *result = NULL;
-    int n_threads;
+    int n_threads, widest;
     gradient_job job = {0};
     array held[5] = {0};
     array *margins = &held[0], *labels = &held[1], *weights = &held[2], *powers = &held[3];
     array *pairs = &held[4];
-    if (!PyArg_ParseTuple(arguments, "OOOfOOi:logistic_gradients", &objects[0], &objects[1],
+    if (!PyArg_ParseTuple(arguments, "OOOfOOii:logistic_gradients", &objects[0], &objects[1],
                           &objects[2], &job.scale_pos_weight, &objects[3], &objects[4],
-                          &n_threads) ||
+                          &n_threads, &widest) ||
         !check_threads(n_threads))
         return NULL;
     if (!get_array(objects[0], margins, (array_type){"margins", FLOATING, 4, 1, 0, 0}) ||
@@ -176,6 +180,7 @@ static PyObject *logistic_gradients(PyObject *Py_UNUSED(module), PyObject *argum
     job.weights = weights->is_held ? weights->view.buf : NULL;
     job.powers = powers->view.buf;
     job.pairs = pairs->view.buf;
+    job.level = simd_level(widest);
     atomic_init(&job.next, 0);
     atomic_init(&job.is_outside, 0);
     Py_BEGIN_ALLOW_THREADS

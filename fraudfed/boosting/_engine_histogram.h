@@ -7,6 +7,7 @@
 #define FRAUDFED_ENGINE_HISTOGRAM_H
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "_engine_arrays.h"
 
@@ -25,6 +26,7 @@ typedef struct {
 } packed_bins;
 
 enum {
+    HUGE_PAGE = 1 << 21,
     PACK_BLOCK = 256,        /* rows transposed at a time: they stay in the first-level cache */
     HISTOGRAM_BLOCK = 4096,  /* rows handed out at a time */
     PREFETCH_ROWS = 16,      /* how far ahead the next rows are asked for */
@@ -87,6 +89,22 @@ static void destroy_packed(PyObject *capsule)
     free_packed(PyCapsule_GetPointer(capsule, PACKED_BINS));
 }
 
+/* Rows of a small node lie far apart: with 4 KiB pages every one costs a page walk, and half the
+ * time of its histogram. Memory that can be had in huge pages is. */
+static void *new_codes(size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    if (size >= HUGE_PAGE && size <= SIZE_MAX - HUGE_PAGE) {
+        size_t rounded = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        void *codes = aligned_alloc(HUGE_PAGE, rounded);
+        if (codes != NULL)
+            (void)madvise(codes, rounded, MADV_HUGEPAGE); /* a hint: no error matters */
+        return codes;
+    }
+#endif
+    return malloc(size + 1);
+}
+
 static packed_bins *new_packed(const array *bins, const array *offsets)
 {
     packed_bins *packed = calloc(1, sizeof *packed);
@@ -96,7 +114,7 @@ static packed_bins *new_packed(const array *bins, const array *offsets)
     packed->n_rows = extent(bins, 1);
     packed->item_size = (int)bins->view.itemsize;
     packed->offsets = malloc((packed->n_features + 1) * sizeof(int64_t));
-    packed->codes = malloc((size_t)bins->view.len + 1);
+    packed->codes = new_codes((size_t)bins->view.len);
     if (packed->offsets == NULL || packed->codes == NULL) {
         free_packed(packed);
         return NULL;

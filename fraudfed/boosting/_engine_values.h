@@ -55,51 +55,58 @@ typedef struct {
     atomic_size_t bad_feature;
 } bin_job;
 
-/* How many edges lie at or below the value; 0 for NaN. */
-static inline size_t edges_below(const float *ladder, size_t length, float value)
+/* How many edges lie at or below each value; 0 for NaN. A binary search, all values in step. */
+static void edges_below(const float *restrict ladder, int32_t length, const float *restrict values,
+                        int32_t *restrict below, size_t n)
 {
-    size_t below = 0;
-    for (size_t step = (length + 1) / 2; step > 0; step /= 2)
-        below += ladder[below + step - 1] <= value ? step : 0;
-    return below;
+    for (size_t i = 0; i < n; i++)
+        below[i] = 0;
+    for (int32_t step = (length + 1) / 2; step > 0; step /= 2)
+        for (size_t i = 0; i < n; i++)
+            below[i] += ladder[below[i] + step - 1] <= values[i] ? step : 0;
 }
 
-#define DEFINE_BIN_BLOCK(NAME, CODE)                                                               \
-    static void NAME(bin_job *job, size_t feature, size_t start, size_t stop)                      \
-    {                                                                                              \
-        const value_matrix *values = &job->values;                                                 \
-        size_t n_bins = (size_t)(job->offsets[feature + 1] - job->offsets[feature]);               \
-        const float *ladder = job->ladders + job->ladder_starts[feature];                          \
-        size_t length = job->ladder_starts[feature + 1] - job->ladder_starts[feature];             \
-        CODE *bins = (CODE *)job->bins + feature * values->n_rows;                                 \
-        if (job->is_categorical[feature]) {                                                        \
-            for (size_t i = start; i < stop; i++) {                                                \
-                float value = value_at(values, i, feature);                                        \
-                int is_missing = value != value;                                                   \
-                int is_code = value > -1.0f && value < (float)n_bins;                              \
-                if (!is_missing && !is_code)                                                       \
-                    atomic_store(&job->bad_feature, feature);                                      \
-                bins[i] = (CODE)(is_code ? (size_t)value : n_bins);                                \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        for (size_t i = start; i < stop; i++) {                                                    \
-            float value = value_at(values, i, feature);                                            \
-            size_t below = edges_below(ladder, length, value);                                     \
-            below = below < n_bins - 1 ? below : n_bins - 1;                                       \
-            bins[i] = (CODE)(value != value ? n_bins : below);                                     \
-        }                                                                                          \
+/* The codes of one block of one feature; as int32, whatever they are stored as. */
+static void find_bins(bin_job *job, size_t feature, size_t start, size_t n, int32_t *codes)
+{
+    int32_t n_bins = (int32_t)(job->offsets[feature + 1] - job->offsets[feature]);
+    float values[VALUE_BLOCK];
+    for (size_t i = 0; i < n; i++)
+        values[i] = value_at(&job->values, start + i, feature);
+    if (job->is_categorical[feature]) {
+        for (size_t i = 0; i < n; i++) {
+            int is_code = values[i] > -1.0f && values[i] < (float)n_bins;
+            if (values[i] == values[i] && !is_code)
+                atomic_store(&job->bad_feature, feature);
+            codes[i] = is_code ? (int32_t)values[i] : n_bins;
+        }
+        return;
     }
-DEFINE_BIN_BLOCK(bin_block_8, uint8_t)
-DEFINE_BIN_BLOCK(bin_block_16, uint16_t)
+    size_t first = job->ladder_starts[feature];
+    int32_t length = (int32_t)(job->ladder_starts[feature + 1] - first);
+    edges_below(job->ladders + first, length, values, codes, n);
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = codes[i] < n_bins - 1 ? codes[i] : n_bins - 1;
+        codes[i] = values[i] == values[i] ? codes[i] : n_bins;
+    }
+}
 
 static void bin_worker(void *argument)
 {
     bin_job *job = argument;
+    int32_t codes[VALUE_BLOCK];
     size_t start, stop;
     while (take_block(&job->next, VALUE_BLOCK, job->values.n_rows, &start, &stop))
-        for (size_t f = 0; f < job->values.n_columns; f++)
-            (job->code_size == 1 ? bin_block_8 : bin_block_16)(job, f, start, stop);
+        for (size_t f = 0; f < job->values.n_columns; f++) {
+            find_bins(job, f, start, stop - start, codes);
+            size_t place = f * job->values.n_rows + start;
+            if (job->code_size == 1)
+                for (size_t i = 0; i < stop - start; i++)
+                    ((uint8_t *)job->bins)[place + i] = (uint8_t)codes[i];
+            else
+                for (size_t i = 0; i < stop - start; i++)
+                    ((uint16_t *)job->bins)[place + i] = (uint16_t)codes[i];
+        }
 }
 
 /* Lay out the ladders; 0 and an exception if there is no memory. */
@@ -204,6 +211,96 @@ done:
 
 /* ---- counts of keys ---- */
 
+/* Order-preserving key of a value, see keys_from_values. */
+static inline uint32_t key_of(float value)
+{
+    uint32_t bits;
+    value += 0.0f; /* -0.0 becomes 0.0 */
+    memcpy(&bits, &value, sizeof bits);
+    return bits ^ (0x80000000u | (0u - (bits >> 31)));
+}
+
+typedef struct {
+    value_matrix values;
+    const int64_t *columns;
+    size_t n_columns;
+    uint64_t *counts;        /* n_columns x N_PREFIXES */
+    uint32_t *worker_counts; /* the same for each worker; a column has fewer than 2^32 rows */
+    atomic_size_t next, n_started;
+    pthread_mutex_t flushing;
+} prefix_job;
+
+static void prefix_worker(void *argument)
+{
+    prefix_job *job = argument;
+    size_t n_counts = job->n_columns * N_PREFIXES;
+    uint32_t *counts = job->worker_counts + atomic_fetch_add(&job->n_started, 1) * n_counts;
+    size_t start, stop;
+    while (take_block(&job->next, VALUE_BLOCK, job->values.n_rows, &start, &stop))
+        for (size_t k = 0; k < job->n_columns; k++)
+            for (size_t i = start; i < stop; i++) {
+                float value = value_at(&job->values, i, (size_t)job->columns[k]);
+                uint32_t prefix = key_of(value) >> (KEY_BITS - PREFIX_BITS);
+                counts[k * N_PREFIXES + prefix] += value == value;
+            }
+    pthread_mutex_lock(&job->flushing);
+    for (size_t i = 0; i < n_counts; i++)
+        job->counts[i] += counts[i];
+    pthread_mutex_unlock(&job->flushing);
+}
+
+/* count_prefixes(values, columns, counts, threads)
+ *
+ * Add to counts (n, 2^16) how many keys of each column begin with each 16 bits. Missing values are
+ * left out.
+ */
+static PyObject *count_prefixes(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *objects[3], *result = NULL;
+    int n_threads;
+    array held[3] = {0};
+    array *values = &held[0], *columns = &held[1], *counts = &held[2];
+    prefix_job job = {0};
+    if (!PyArg_ParseTuple(arguments, "OOOi:count_prefixes", &objects[0], &objects[1], &objects[2],
+                          &n_threads) ||
+        !check_threads(n_threads))
+        return NULL;
+    if (!get_array(objects[0], values, (array_type){"values", FLOATING, 4, 2, 0, 1}) ||
+        !get_array(objects[1], columns, (array_type){"columns", SIGNED_INTEGER, 8, 1, 0, 0}) ||
+        !get_array(objects[2], counts, (array_type){"counts", SIGNED_INTEGER, 8, 2, 1, 0}))
+        goto done;
+    job.values = matrix_of(values);
+    job.columns = columns->view.buf;
+    job.n_columns = extent(columns, 0);
+    job.counts = counts->view.buf;
+    if (!check_features(columns, job.values.n_columns) ||
+        !check_extent(counts, "counts", 0, job.n_columns) ||
+        !check_extent(counts, "counts", 1, N_PREFIXES))
+        goto done;
+    if (job.values.n_rows > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "values: more than 2^32 - 1 rows");
+        goto done;
+    }
+    int n_workers = useful_workers(n_threads, job.n_columns * job.values.n_rows, WORKER_VALUES);
+    job.worker_counts =
+        calloc((size_t)n_workers * job.n_columns * N_PREFIXES + 1, sizeof *job.worker_counts);
+    if (job.worker_counts == NULL || pthread_mutex_init(&job.flushing, NULL) != 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    atomic_init(&job.next, 0);
+    atomic_init(&job.n_started, 0);
+    Py_BEGIN_ALLOW_THREADS
+    run_workers(n_workers, prefix_worker, &job);
+    Py_END_ALLOW_THREADS
+    pthread_mutex_destroy(&job.flushing);
+    result = Py_NewRef(Py_None);
+done:
+    free(job.worker_counts);
+    release_arrays(held, 3);
+    return result;
+}
+
 /* A bucket of keys with the same leading bits. Bucket 0 of every column takes what is not asked for. */
 typedef struct {
     uint32_t low, high;
@@ -224,33 +321,33 @@ typedef struct {
     pthread_mutex_t flushing;
 } count_job;
 
-/* Order-preserving key of a value, see keys_from_values. */
-static inline uint32_t key_of(float value)
+/* Bucket of a key where leading bits alone do not tell: 0 if none holds it. */
+static size_t find_bucket(const key_bucket *buckets, size_t n_buckets, size_t first, uint32_t key)
 {
-    uint32_t bits;
-    value += 0.0f; /* -0.0 becomes 0.0 */
-    memcpy(&bits, &value, sizeof bits);
-    return bits ^ (0x80000000u | (0u - (bits >> 31)));
+    while (first > 0 && first < n_buckets && key > buckets[first].high)
+        first++;
+    return first < n_buckets && key >= buckets[first].low && key <= buckets[first].high ? first : 0;
 }
 
 static void count_column(const count_job *job, size_t k, size_t start, size_t stop, uint64_t *counts)
 {
-    const value_matrix *values = &job->values;
     const key_bucket *buckets = job->buckets + job->starts[k];
     const uint16_t *table = job->tables + k * N_PREFIXES;
-    size_t column = (size_t)job->columns[k], n_buckets = job->starts[k + 1] - job->starts[k];
+    size_t n_buckets = job->starts[k + 1] - job->starts[k], n = stop - start;
+    uint32_t keys[VALUE_BLOCK];
+    uint16_t owners[VALUE_BLOCK];
     counts += job->starts[k] * N_PARTS;
-    for (size_t i = start; i < stop; i++) {
-        float value = value_at(values, i, column);
-        uint32_t key = key_of(value);
-        size_t b = value == value ? table[key >> (KEY_BITS - PREFIX_BITS)] : 0;
-        if (job->is_narrow[k] && b > 0) {
-            while (b + 1 < n_buckets && key > buckets[b].high)
-                b++;
-            if (key < buckets[b].low || key > buckets[b].high)
-                b = 0;
-        }
-        counts[b * N_PARTS + (((key - buckets[b].low) >> buckets[b].shift) & (N_PARTS - 1))]++;
+    for (size_t i = 0; i < n; i++) {
+        float value = value_at(&job->values, start + i, (size_t)job->columns[k]);
+        keys[i] = key_of(value);
+        owners[i] = value == value ? table[keys[i] >> (KEY_BITS - PREFIX_BITS)] : 0;
+    }
+    if (job->is_narrow[k])
+        for (size_t i = 0; i < n; i++)
+            owners[i] = (uint16_t)find_bucket(buckets, n_buckets, owners[i], keys[i]);
+    for (size_t i = 0; i < n; i++) {
+        key_bucket bucket = buckets[owners[i]];
+        counts[owners[i] * N_PARTS + (((keys[i] - bucket.low) >> bucket.shift) & (N_PARTS - 1))]++;
     }
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fraudfed.boosting.engine import load_engine
+from fraudfed.boosting.pages import huge_empty
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
 from fraudfed.threads import usable_cores
@@ -98,7 +99,7 @@ def bin_table(table: TrainingTable, cuts: Cuts, *, threads: int | None = None) -
     schema = table.schema
     most = max((len(edges) for edges in cuts.values), default=0)
     dtype = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
-    bins = np.empty((schema.n_features, table.n_rows), dtype=dtype)
+    bins: BinArray = huge_empty((schema.n_features, table.n_rows), dtype)
     is_categorical = np.array(
         [schema.is_categorical(f) for f in range(schema.n_features)], dtype=np.bool_
     )

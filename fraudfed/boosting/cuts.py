@@ -47,6 +47,10 @@ _KEY_BITS = 32
 _FIRST_BITS = 8
 _STEP_BITS = 4
 _N_PARTS = 1 << _STEP_BITS
+#: Leading bits by which all keys are counted at once, and for how many columns at a time: the
+#: table of one column takes 512 KiB.
+_PREFIX_BITS = 16
+_COLUMN_GROUP = 16
 _SIGN = np.uint32(0x80000000)
 #: 1 sign bit, 8 bits of exponent, 11 of the significand.
 DEFAULT_RESOLUTION_BITS = 20
@@ -303,7 +307,7 @@ def _counter(features: Float32Array, columns: Int64Array, *, threads: int) -> _K
 
 
 class _ScannedKeys:
-    """Reads all values once for each call, in several threads; keeps nothing."""
+    """Counts the keys by their 16 leading bits once; reads all values again for finer parts."""
 
     def __init__(
         self, engine: Engine, features: Float32Array, columns: Int64Array, threads: int
@@ -312,8 +316,41 @@ class _ScannedKeys:
         self._engine = engine
         self._features = features
         self._threads = threads
+        self._coarse = [
+            counted
+            for start in range(0, columns.size, _COLUMN_GROUP)
+            for counted in self._count_prefixes(columns[start : start + _COLUMN_GROUP])
+        ]
 
     def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
+        is_fine = [bit > _PREFIX_BITS - _STEP_BITS for bit in bits]
+        counts = np.empty((sum(low.size for low in lows), _N_PARTS), dtype=np.int64)
+        all_fine = np.concatenate(is_fine)
+        if all_fine.any():
+            counts[all_fine] = self._scan(
+                [low[fine] for low, fine in zip(lows, is_fine, strict=True)],
+                [bit[fine] for bit, fine in zip(bits, is_fine, strict=True)],
+            )
+        counts[~all_fine] = np.concatenate(
+            [
+                _count_sorted(*coarse, low[~fine], bit[~fine])
+                for coarse, low, bit, fine in zip(self._coarse, lows, bits, is_fine, strict=True)
+            ]
+        )
+        return counts
+
+    def _count_prefixes(self, columns: Int64Array) -> list[tuple[UInt32Array, Int64Array]]:
+        """Return, for each column, the first keys of prefixes and how many keys lie below each."""
+        counts = np.zeros((columns.size, 1 << _PREFIX_BITS), dtype=np.int64)
+        self._engine.count_prefixes(self._features, columns, counts, self._threads)
+        found = []
+        for of_column in counts:
+            prefixes = np.flatnonzero(of_column)
+            keys = prefixes.astype(np.uint32) << np.uint32(_KEY_BITS - _PREFIX_BITS)
+            found.append((keys, np.cumsum(np.concatenate(([0], of_column[prefixes])))))
+        return found
+
+    def _scan(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
         starts = np.cumsum([0, *(part.size for part in lows)], dtype=np.int64)
         counts = np.empty((int(starts[-1]), _N_PARTS), dtype=np.int64)
         self._engine.count_parts(
@@ -329,16 +366,17 @@ class _ScannedKeys:
 
 
 class _SortedKeys:
-    """Sorts the keys of each column once, in NumPy, and looks up ranks."""
+    """Sorts the keys of each column once, in NumPy."""
 
     def __init__(self, features: Float32Array, columns: Int64Array) -> None:
         self.columns = columns
-        self._keys = [_sorted_keys(features[:, column]) for column in columns.tolist()]
+        keys = [_sorted_keys(features[:, column]) for column in columns.tolist()]
+        self._keys = [(sorted_, np.arange(sorted_.size + 1)) for sorted_ in keys]
 
     def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
         return np.concatenate(
             [
-                _count_sorted(keys, low, bit)
+                _count_sorted(*keys, low, bit)
                 for keys, low, bit in zip(self._keys, lows, bits, strict=True)
             ]
         )
@@ -348,10 +386,16 @@ def _sorted_keys(column: Float32Array) -> UInt32Array:
     return np.sort(keys_from_values(column[~np.isnan(column)]))
 
 
-def _count_sorted(keys: UInt32Array, lows: Int64Array, bits: Int64Array) -> Int64Array:
+def _count_sorted(
+    keys: UInt32Array, below: Int64Array, lows: Int64Array, bits: Int64Array
+) -> Int64Array:
+    """Count the keys in the sixteenths of buckets; ``below[i]`` rows have a key before ``keys[i]``.
+
+    ``below`` has one entry more, for all rows.
+    """
     widths = np.int64(1) << (_KEY_BITS - _STEP_BITS - bits)
     # The last key of each part: the end of the last bucket is no uint32.
     last = lows[:, None] + widths[:, None] * np.arange(1, _N_PARTS + 1) - 1
-    through = np.searchsorted(keys, last.astype(np.uint32), side="right").astype(np.int64)
-    below = np.searchsorted(keys, lows.astype(np.uint32), side="left").astype(np.int64)
-    return np.diff(through, axis=1, prepend=below[:, None])
+    through = below[np.searchsorted(keys, last.astype(np.uint32), side="right")]
+    before = below[np.searchsorted(keys, lows.astype(np.uint32), side="left")]
+    return np.diff(through, axis=1, prepend=before[:, None])

@@ -20,7 +20,10 @@ from fraudfed.dtypes import (
 )
 from fraudfed.native import NativeModule, load_native
 
-__all__ = ["Engine", "FoundSplit", "engine_module", "load_engine"]
+__all__ = ["WIDEST_SIMD", "Engine", "FoundSplit", "engine_module", "load_engine"]
+
+#: Of 0 (none), 1 (AVX2) and 2 (AVX-512), the most that a kernel may use if the CPU has it.
+WIDEST_SIMD = 2
 
 #: What a split scan returns: loss change, feature, split bin, whether it was the backward scan, and
 #: the sums (gradient, hessian) of the scanned side and of the other one.
@@ -81,6 +84,7 @@ class Engine(Protocol):
         powers: Float64Array,
         pairs: Int64Array,
         threads: int,
+        simd: int,
         /,
     ) -> bool:
         """Fill ``pairs``, or return False if a row lies outside of what the kernel covers."""
@@ -111,6 +115,11 @@ class Engine(Protocol):
         /,
     ) -> None:
         """Fill ``bins`` with the bin of each value."""
+
+    def count_prefixes(
+        self, values: Float32Array, columns: Int64Array, counts: Int64Array, threads: int, /
+    ) -> None:
+        """Add to ``counts`` the number of keys with each 16 leading bits."""
 
     def count_parts(
         self,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.elementary import FRACTIONAL_POWERS, logit, sigmoid
-from fraudfed.boosting.engine import load_engine
+from fraudfed.boosting.engine import WIDEST_SIMD, load_engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
@@ -107,6 +107,7 @@ def gradients(
     *,
     scale_pos_weight: float,
     threads: int | None = None,
+    out: Int64Array | None = None,
 ) -> Int64Array:
     """Return gradient and hessian of the logistic loss in fixed point.
 
@@ -122,13 +123,15 @@ def gradients(
         Factor on the weight of positives.
     threads : int or None
         None is as many as the process may use cores.
+    out : ndarray of shape (n_rows, 2), dtype=int64, or None
+        Where to write; None is a new array.
 
     Returns
     -------
     ndarray of shape (n_rows, 2), dtype=int64
         Column 0: (p - y) w; column 1: p (1 - p) w; both times ``FIXED_POINT_ONE``.
     """
-    pair = np.empty((margins.shape[0], 2), dtype=np.int64)
+    pair = np.empty((margins.shape[0], 2), dtype=np.int64) if out is None else out
     engine = load_engine()
     # The kernel covers all but huge weights, and says so.
     if engine is None or not engine.logistic_gradients(
@@ -139,6 +142,7 @@ def gradients(
         FRACTIONAL_POWERS,
         pair,
         usable_cores() if threads is None else threads,
+        WIDEST_SIMD,
     ):
         _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)
     return pair

@@ -47,7 +47,7 @@ class RowSplit:
 
 
 class RowPartition:
-    """One bank's rows, sorted by node.
+    """Rows of one bank, sorted by node.
 
     Invariant: within a node the sampled rows come first, and either kind ascends.
 
@@ -72,7 +72,7 @@ class RowPartition:
             self.root = RowRange(0, parts[0].size, n_rows)
 
     def sampled(self, rows: RowRange) -> UInt32Array:
-        """Return the numbers of a node's sampled rows: a view that the next ``split`` may change."""
+        """Return a node's sampled rows: a view that the next ``split`` may change."""
         return self._order[rows.begin : rows.middle]
 
     def split(self, splits: Sequence[RowSplit]) -> list[tuple[RowRange, RowRange]]:

@@ -62,6 +62,12 @@ class _Order:
     features: Int64Array
     parent: PooledHistogram
 
+    @property
+    def local(self) -> HistogramOrder:
+        """What this bank adds up: nothing of a child whose sums all follow from its sibling's."""
+        rows = self.child.rows if self.features.size else self.child.rows[:0]
+        return HistogramOrder(rows, self.features)
+
 
 class HistogramSummer:
     """Builds this bank's histograms for one tree and sums them over all banks.
@@ -142,9 +148,11 @@ class HistogramSummer:
         found: list[tuple[PooledHistogram, PooledHistogram]] = []
         for (parent, left, _), (_, order_of_large) in zip(families, plans, strict=True):
             small, large = next(summed), next(summed)
-            derived = self._bins_of(small.is_known & parent.is_known)
+            is_derived = small.is_known & parent.is_known
+            # Without column sampling it is all of them, which needs no index.
+            derived = slice(None) if is_derived.all() else self._bins_of(is_derived)
             large.sums[:, derived] = parent.sums[:, derived] - small.sums[:, derived]
-            is_known = large.is_known | (small.is_known & parent.is_known)
+            is_known = large.is_known | is_derived
             large = PooledHistogram(large.sums, is_known)
             found.append((large, small) if order_of_large.child is left else (small, large))
         return found
@@ -154,7 +162,7 @@ class HistogramSummer:
         positions: list[Int64Array] = []
         values: list[Int64Array] = []
         limits: list[Int64Array] = []
-        built = self._local.build([HistogramOrder(o.child.rows, o.features) for o in orders])
+        built = self._local.build([order.local for order in orders])
         for order, here in zip(orders, built, strict=True):
             child, local = order.child, here.histogram
             is_known = np.zeros_like(child.wanted)

@@ -26,13 +26,14 @@ from fraudfed.boosting.objective import (
     gradient_bounds,
     gradients,
 )
+from fraudfed.boosting.pages import huge_empty
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.partition import assign_leaves
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import Float32Array, UInt64Array
+from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError
 from fraudfed.threads import usable_cores
 
@@ -237,6 +238,8 @@ class _Boosting:
         self._margins = np.full(table.n_rows, start, dtype=np.float32)
         self._margin_range = MarginRange.at(float(start))
         self._bins = BinBounds.unknown(int(binned.cuts.offsets[-1]))
+        #: Gradients and hessians, written anew for each tree.
+        self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
         self._trees: list[Tree] = []
         self.history: list[TreeProgress] = []
 
@@ -251,6 +254,7 @@ class _Boosting:
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
             threads=self._binned.threads,
+            out=self._pairs,
         )
         grown = grow_tree(
             self._binned,

@@ -11,6 +11,7 @@ from oracle import oracle_params
 from fraudfed.bench.parity import ParityResult, parity_command, run_parity
 from fraudfed.bench.same_trees import compare_trees, table_of_bins, train_on_bins
 from fraudfed.bench.workload import synthetic_table
+from fraudfed.boosting.engine import load_engine
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -120,6 +121,7 @@ def test_the_workload_is_the_same_every_time() -> None:
 
 def test_command_prints_the_figures() -> None:
     arguments = ["--rows", "1000", "--features", "4", "--trees", "3", "--max-bin", "16"]
+    arguments += ["--threads", "1", "--repeats", "2"]
     text = CliRunner().invoke(parity_command, arguments)
     assert text.exit_code == 0
     assert "identical trees        3 of 3" in text.output
@@ -127,6 +129,10 @@ def test_command_prints_the_figures() -> None:
     result = ParityResult(**json.loads(as_json.output))
     assert (result.identical_trees, result.trees, result.rows) == (3, 3, 1000)
     assert result.versions["xgboost"] == xgboost.__version__
+    assert result.ratio == result.seconds_ours / result.seconds_xgboost
+    assert (result.threads, result.repeats) == (1, 2)
+    assert result.kernel.split()[0] == ("numpy" if load_engine() is None else "compiled")
+    assert f"kernel                 {result.kernel}" in text.output
 
 
 def test_command_refuses_more_categories_than_features() -> None:
