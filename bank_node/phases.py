@@ -3,10 +3,9 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-__all__ = ["PhaseTimes", "peak_memory_bytes"]
+__all__ = ["PhaseTimes"]
 
 
 class PhaseTimes:
@@ -61,18 +60,6 @@ class PhaseTimes:
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
         }
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident memory this process has had so far.
-
-    From ``/proc``, because ``ru_maxrss`` of a process begins with what its parent held at the fork.
-    """
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmHWM":
-            return int(value.split()[0]) * 1024
-    return 0
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:

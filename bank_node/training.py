@@ -1,6 +1,7 @@
 """Train the run's model with the other banks, from the first check to the accepted model."""
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from bank_node.logs import RUN
 from bank_node.members import ObservedRoster, observe_roster, unconfirmed
 from bank_node.membership import choose_run, wait_for_cohort
 from bank_node.model_vote import ModelVote, check_signatures
-from bank_node.phases import peak_memory_bytes
 from bank_node.progress import TrainingProgress
 from bank_node.retry import TRAINING_PATIENCE_SECONDS, RetryPolicy
 from bank_node.round_record import protection_of
@@ -32,6 +32,7 @@ from fraudfed.consortium.documents import roster_digest
 from fraudfed.errors import ConflictError, ProtocolError, RunFailedError, StateError
 from fraudfed.paillier.kernel import kernel_note, select_kernel
 from fraudfed.secure_sum.session import SecureSum
+from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunState, RunStatus
 
 __all__ = ["TrainingOptions", "train_run"]
@@ -223,7 +224,7 @@ def _train_with_others(
     record["started_at"], record["finished_at"] = int(started), int(time.time())
     record["threads"] = options.threads
     record["process_cpu_seconds"] = round(time.process_time(), 3)
-    record["peak_memory_bytes"] = peak_memory_bytes()
+    record["peak_memory_bytes"] = usage_of(os.getpid()).peak_bytes
     state.save_result(run.run_id, model, signatures, record)
     return record
 

@@ -69,7 +69,7 @@ def run_train(
     }
     files = write_shares(table, case.shares, work)
     links = _networks(case, files)
-    load = os.getloadavg()[0]
+    date, load = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()[0]
     announce(f"pooled xgboost on {case.rows} rows")
     pooled = _reference_seconds(table, parameters, case.threads)
     announce(f"{len(files)} banks train {case.trees} trees over {case.key_bits}-bit Paillier")
@@ -118,7 +118,7 @@ def run_train(
         load_average=load,
         case=case,
         kernel=records[0]["kernel"],
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=date,
         machine=Machine.here("xgboost", "numpy", "gmpy2"),
     )
 

@@ -219,12 +219,13 @@ class TrainFigures:
             f"rounds                     {self.rounds}, {bank_values:,} values, "
             f"{self.banks[0].bytes_per_value:.1f} bytes sent per value and bank",
             "",
-            "per tree       rows  ciphertexts    MB up  MB down   peak MiB    CPU s",
+            "per tree       rows  ciphertexts    MB up  MB down   peak MiB    CPU s  busy s alone",
             *(
                 f"  {bank.name:<8} {bank.rows:8} {bank.ciphertexts_per_tree:12.1f} "
                 f"{bank.bytes_sent_per_tree / _MEGA:8.3f} "
                 f"{bank.bytes_received_per_tree / _MEGA:8.3f} "
-                f"{bank.peak_memory_bytes / 2**20:10.0f} {bank.process_cpu_seconds:8.2f}"
+                f"{bank.peak_memory_bytes / 2**20:10.0f} {bank.process_cpu_seconds:8.2f} "
+                f"{own.bank_seconds[bank.name]:13.2f}"
                 for bank in self.banks
             ),
             f"  aggregator {'':37} {self.aggregator_peak_memory_bytes / 2**20:10.0f} "

@@ -13,7 +13,7 @@ import httpx
 from fraudfed.errors import RunFailedError, TransportError
 from fraudfed.federation.consortium import Consortium, start_aggregator
 from fraudfed.federation.processes import Program, ProgramGroup
-from fraudfed.federation.usage import Usage, usage_of
+from fraudfed.usage import Usage, usage_of
 from fraudfed.wire.messages import DataContract, RunStatus, parse
 
 __all__ = ["BankOutcome", "FederationOutcome", "run_federation"]

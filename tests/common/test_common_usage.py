@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fraudfed.federation.usage import Usage, usage_of
+from fraudfed.usage import Usage, usage_of
 
 MIB = 2**20
 PROGRAM = """
