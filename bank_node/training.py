@@ -206,7 +206,14 @@ def _train_with_others(
     if params.early_stopping_rounds is not None:
         table, validation = split_validation(table, seed=params.seed)
     progress.trees(0, params.num_boost_round, "")
-    result = train(params, table, communicator, validation=validation, on_tree=on_tree)
+    result = train(
+        params,
+        table,
+        communicator,
+        validation=validation,
+        on_tree=on_tree,
+        threads=options.threads,
+    )
     model = result.model.to_json()
     vote = ModelVote.of(model, run, ready.epoch.package, connection.identity)
     client.submit_model(
