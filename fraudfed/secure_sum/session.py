@@ -153,6 +153,11 @@ class SecureSum:
             previous=transcript.digest,
         )
 
+    @property
+    def noise_ready(self) -> int:
+        """Ciphertexts for which noise has been made ahead."""
+        return self._encryptor.ready
+
     def precompute(self, count: int) -> None:
         """Make the noise of ``count`` later ciphertexts now, while others are waited for."""
         self._encryptor.precompute(count)
