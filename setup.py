@@ -29,6 +29,7 @@ EXTENSIONS = [
     for name, source in (
         ("fraudfed.boosting._engine", "fraudfed/boosting/_engine.c"),
         ("fraudfed.paillier._ifma", "fraudfed/paillier/_ifma.c"),
+        ("fraudfed.secure_sum._packing", "fraudfed/secure_sum/_packing.c"),
     )
     if os.path.exists(source)  # noqa: PTH110 - a build script runs in its own folder
 ]

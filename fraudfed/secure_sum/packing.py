@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fraudfed.communicator import check_bound
-from fraudfed.dtypes import BoolArray, Int64Array, UInt64Array
+from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array
 from fraudfed.errors import BoundError
+from fraudfed.secure_sum import slots
 from fraudfed.secure_sum.header import HEADER_BITS
 
 __all__ = ["SlotLayout"]
@@ -56,22 +57,10 @@ class SlotLayout:
     digest: str
     _elements: Int64Array = field(repr=False)
     """Indices of the elements that have a slot: those with a bound above 0."""
-    _halves: UInt64Array = field(repr=False)
-    """2^(w-1) of each slot."""
-    _masks: UInt64Array = field(repr=False)
-    """2^w - 1 of each slot."""
-    _words: Int64Array = field(repr=False)
-    """Index of the 64-bit word in which each slot starts, counted over all plaintexts."""
-    _shifts: UInt64Array = field(repr=False)
-    """Bit within that word."""
-    _crossing: Int64Array = field(repr=False)
-    """Slots that run on into the next word."""
-    _starts: Int64Array = field(repr=False)
-    """The first slot of every word in which a slot starts."""
-    _plaintext_sizes: tuple[int, ...] = field(repr=False)
-    """Bits in use of each plaintext."""
-    _offsets: tuple[int, ...] = field(repr=False)
-    """Of each plaintext: the constant that makes all its digits positive."""
+    _widths: UInt8Array = field(repr=False)
+    """Bits of each slot."""
+    _n_words: int = field(repr=False)
+    """Words of 64 bits that hold any plaintext of this size, also one that is no sum."""
 
     @classmethod
     def for_bounds(
@@ -97,48 +86,30 @@ class SlotLayout:
         """
         bounds = _flat_bounds(bound, shape)
         elements = np.flatnonzero(bounds).astype(np.int64)
-        widths = _bit_length(bounds[elements]) + 1
+        slot_bounds = bounds if len(elements) == len(bounds) else bounds[elements]
         capacity = plaintext_bits - HEADER_BITS
-        if len(widths) and int(widths.max()) > capacity:
-            raise BoundError(
-                f"a slot needs {int(widths.max())} bits, expected at most {capacity} of a "
-                "plaintext; use a larger key"
-            )
-        firsts = _fill(widths, capacity)
-        sizes = np.diff(np.append(firsts, len(widths)))
-        n_plaintexts = len(firsts)
-        ends = np.cumsum(widths)
-        before = ends - widths  # bits of all slots before this one
-        base = before[firsts] if n_plaintexts else before
-        offsets = before - np.repeat(base, sizes) + HEADER_BITS
-        words_per_plaintext = -(-plaintext_bits // _WORD_BITS)
-        plaintext_of = np.repeat(np.arange(n_plaintexts, dtype=np.int64), sizes)
-        words = plaintext_of * words_per_plaintext + offsets // _WORD_BITS
-        shifts = (offsets % _WORD_BITS).astype(np.uint64)
-        halves = np.uint64(1) << (widths - 1).astype(np.uint64)
-        crossing = np.flatnonzero(offsets % _WORD_BITS + widths > _WORD_BITS).astype(np.int64)
-        starts = np.flatnonzero(np.diff(words, prepend=-1)).astype(np.int64)
-        lasts = firsts + sizes - 1
-        used = (offsets + widths)[lasts] if n_plaintexts else widths
-        layout = cls(
+        if len(elements):
+            # A slot has the bits of its bound and a sign.
+            widest = int(slot_bounds.max()).bit_length() + 1
+            if widest > capacity:
+                raise BoundError(
+                    f"a slot needs {widest} bits, expected at most {capacity} of a plaintext; use "
+                    "a larger key"
+                )
+            widths, firsts = slots.lay_out(slot_bounds, capacity=capacity)
+        else:
+            widths, firsts = np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
+        return cls(
             shape=shape,
             bounds=bounds,
             plaintext_bits=plaintext_bits,
             firsts=firsts,
             digest=_digest(shape, bounds, plaintext_bits),
             _elements=elements,
-            _halves=halves,
-            _masks=halves | (halves - np.uint64(1)),
-            _words=words,
-            _shifts=shifts,
-            _crossing=crossing,
-            _starts=starts,
-            _plaintext_sizes=tuple(used.tolist()),
-            _offsets=(),
+            _widths=widths,
+            # A residue modulo N has two bits more than what may be filled.
+            _n_words=(plaintext_bits + 2) // _WORD_BITS + 1,
         )
-        # All-zero digits with the constant added are the constant itself.
-        object.__setattr__(layout, "_offsets", tuple(layout._to_bits(halves)))
-        return layout
 
     @property
     def n_values(self) -> int:
@@ -182,9 +153,14 @@ class SlotLayout:
 
     def join(self, digits: Int64Array) -> list[int]:
         """Return the signed plaintexts with these digits; their lowest ``HEADER_BITS`` are 0."""
-        # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
-        bits = self._to_bits(digits.view(np.uint64) + self._halves)
-        return [plaintext - offset for plaintext, offset in zip(bits, self._offsets, strict=True)]
+        data = slots.join(
+            digits, self._widths, self.firsts, n_words=self._n_words, header=HEADER_BITS
+        )
+        size = self._n_words * _WORD_BITS // 8
+        return [
+            int.from_bytes(data[start : start + size], "little", signed=True)
+            for start in range(0, len(data), size)
+        ]
 
     def split(self, plaintexts: Sequence[int]) -> tuple[Int64Array, BoolArray]:
         """Read the digits out of plaintexts; the inverse of ``join``, whatever the header holds.
@@ -192,6 +168,7 @@ class SlotLayout:
         Parameters
         ----------
         plaintexts : sequence of int, of length ``n_plaintexts``
+            Residues modulo N, centred.
 
         Returns
         -------
@@ -200,30 +177,11 @@ class SlotLayout:
         fits : ndarray of shape (n_plaintexts,), dtype=bool
             Whether each plaintext lies in the range of this layout.
         """
-        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
-        width = words_per_plaintext * (_WORD_BITS // 8)
-        shifted = [
-            plaintext + offset for plaintext, offset in zip(plaintexts, self._offsets, strict=True)
-        ]
-        fits = np.array(
-            [
-                bits >= 0 and bits.bit_length() <= size
-                for bits, size in zip(shifted, self._plaintext_sizes, strict=True)
-            ],
-            dtype=np.bool_,
+        size = self._n_words * _WORD_BITS // 8
+        data = b"".join([value.to_bytes(size, "little", signed=True) for value in plaintexts])
+        return slots.split(
+            data, self._widths, self.firsts, n_words=self._n_words, header=HEADER_BITS
         )
-        data = b"".join(
-            (bits if fit else offset).to_bytes(width, "little")
-            for bits, fit, offset in zip(shifted, fits.tolist(), self._offsets, strict=True)
-        )
-        words = np.frombuffer(data, dtype="<u8").astype(np.uint64)
-        bits = words[self._words] >> self._shifts
-        crossing = self._crossing
-        bits[crossing] |= words[self._words[crossing] + 1] << (
-            np.uint64(_WORD_BITS) - self._shifts[crossing]
-        )
-        digits = (bits & self._masks) - self._halves
-        return digits.view(np.int64), fits
 
     def values(self, digits: Int64Array, *, label: str = "vector") -> Int64Array:
         """Return the summed vector whose digits these are.
@@ -249,25 +207,6 @@ class SlotLayout:
             )
         return values.reshape(self.shape)
 
-    def _to_bits(self, digits: UInt64Array) -> list[int]:
-        """Return the numbers whose slots hold ``digits`` in ``[0, 2^w)``."""
-        words_per_plaintext = -(-self.plaintext_bits // _WORD_BITS)
-        words = np.zeros(self.n_plaintexts * words_per_plaintext, dtype="<u8")
-        if len(digits):
-            # Bits of different slots do not overlap, so "or" adds them. Words ascend with slots.
-            words[self._words[self._starts]] = np.bitwise_or.reduceat(
-                digits << self._shifts, self._starts
-            )
-            # At most one slot runs over the end of a word: indices are distinct. Here shift > 0.
-            high = digits[self._crossing] >> (np.uint64(_WORD_BITS) - self._shifts[self._crossing])
-            words[self._words[self._crossing] + 1] |= high
-        data = words.tobytes()
-        width = words_per_plaintext * (_WORD_BITS // 8)
-        return [
-            int.from_bytes(data[start : start + width], "little")
-            for start in range(0, len(data), width)
-        ]
-
 
 def _flat_bounds(bound: int | Int64Array, shape: tuple[int, ...]) -> Int64Array:
     if isinstance(bound, (int, np.integer)):
@@ -287,27 +226,6 @@ def _flat_bounds(bound: int | Int64Array, shape: tuple[int, ...]) -> Int64Array:
             f"bound of element {int(np.argmin(bounds))} is {int(bounds.min())}, expected at least 0"
         )
     return bounds
-
-
-def _bit_length(values: Int64Array) -> Int64Array:
-    """Bits of non-negative integers, exactly; float64 logarithms err near powers of two."""
-    exponent = np.frexp(values.astype(np.float64))[1].astype(np.int64)
-    # Rounding to float64 can only carry up to the next power of two: one bit too many, then.
-    too_long = (exponent > 0) & ((values >> np.maximum(exponent - 1, 0)) == 0)
-    result: Int64Array = exponent - too_long
-    return result
-
-
-def _fill(widths: Int64Array, capacity: int) -> Int64Array:
-    """Return the first slot of each plaintext when slots are filled in order."""
-    ends = np.cumsum(widths)
-    firsts: list[int] = []
-    first, filled = 0, 0
-    while first < len(widths):
-        firsts.append(first)
-        first = int(np.searchsorted(ends, filled + capacity, side="right"))
-        filled = int(ends[first - 1])
-    return np.asarray(firsts, dtype=np.int64)
 
 
 def _digest(shape: tuple[int, ...], bounds: Int64Array, plaintext_bits: int) -> str:

@@ -13,22 +13,18 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.secure_sum.derivation import derive_key, keystream
+from fraudfed.secure_sum.slots import tag_sums
 
 __all__ = ["TAG_BITS", "TAG_PRIME", "TagCoefficients"]
 
 TAG_BITS = 89
 TAG_PRIME = (1 << TAG_BITS) - 1
 
-#: Numbers are cut into limbs of 30 bits: a product of two has 60, and three of those add up
-#: without leaving int64.
-_LIMB_BITS = 30
-_LIMB_MASK = (1 << _LIMB_BITS) - 1
-_LIMBS = 3
-_HALF_BITS = 32
-_HALF_MASK = (1 << _HALF_BITS) - 1
 #: A coefficient is drawn from three words of 32 bits, of which its limbs keep 30, 30 and 29: a
 #: uniform number of 89 bits. Only 2^89 - 1 itself counts as 0: a bias of 2^-89.
-_WORD_MASKS = np.array([_LIMB_MASK, _LIMB_MASK, _LIMB_MASK >> 1], dtype=np.uint32)
+_LIMBS = 3
+_LIMB_BITS = 30
+_WORD_MASKS = np.array([(1 << 30) - 1, (1 << 30) - 1, (1 << 29) - 1], dtype=np.uint32)
 
 
 class TagCoefficients:
@@ -56,8 +52,7 @@ class TagCoefficients:
         words = np.frombuffer(keystream(key, 4 * size), dtype="<u4").reshape(-1, _LIMBS)
         self._firsts = firsts
         self._constants = _numbers(words[:n_plaintexts])
-        # One contiguous array for each limb.
-        self._slots = (words[n_plaintexts:] & _WORD_MASKS).T.astype(np.int64)
+        self._slots = words[n_plaintexts:]
 
     def __repr__(self) -> str:
         return f"<TagCoefficients of {len(self._firsts)} plaintexts>"
@@ -75,23 +70,12 @@ class TagCoefficients:
         count : int
             Contributions that each plaintext stands for.
         """
-        if not len(self._firsts):
-            return []
-        # d = d0 + d1 2^30 + d2 2^60, the highest limb signed: |d2| <= 8.
-        limbs = (digits & _LIMB_MASK, (digits >> _LIMB_BITS) & _LIMB_MASK, digits >> 2 * _LIMB_BITS)
-        tags = [constant * count for constant in self._constants]
-        for column in range(2 * _LIMBS - 1):
-            products = sum(
-                self._slots[place] * limbs[column - place]
-                for place in range(max(0, column - _LIMBS + 1), min(column, _LIMBS - 1) + 1)
+        return [
+            (constant * count + total) % TAG_PRIME
+            for constant, total in zip(
+                self._constants, tag_sums(digits, self._slots, self._firsts), strict=True
             )
-            # Each half of a column adds up over thousands of slots without leaving int64.
-            halves = (products & _HALF_MASK, products >> _HALF_BITS)
-            for half, shift in zip(halves, (0, _HALF_BITS), strict=True):
-                sums = np.add.reduceat(half, self._firsts).tolist()
-                shift += column * _LIMB_BITS
-                tags = [tag + (part << shift) for tag, part in zip(tags, sums, strict=True)]
-        return [tag % TAG_PRIME for tag in tags]
+        ]
 
 
 def _numbers(words: UInt32Array) -> list[int]:

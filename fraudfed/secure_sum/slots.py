@@ -1,0 +1,225 @@
+"""Digits into the slots of plaintexts and back, and the sums behind their tags: compiled or NumPy.
+
+A plaintext is ``n_words`` words of 64 bits, little-endian, two's complement; its slots lie one
+after the other from bit ``header`` on. Slot i of width w holds a digit d with ``|d| < 2^(w-1)`` as
+``d * 2^offset``. Both ways give the same bytes; ``packing`` says why nothing overflows.
+"""
+
+import numpy as np
+
+from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array, UInt32Array, UInt64Array
+from fraudfed.native import load_native
+
+__all__ = ["join", "lay_out", "split", "tag_sums"]
+
+_WORD_BITS = 64
+_WORD_BYTES = 8
+#: Coefficients are cut into limbs of 30 bits: a product of two limbs has 60, and three of those
+#: add up without leaving int64.
+_LIMB_BITS = 30
+_LIMB_MASK = (1 << _LIMB_BITS) - 1
+_LIMBS = 3
+_HALF_BITS = 32
+_HALF_MASK = (1 << _HALF_BITS) - 1
+_COEFFICIENT_MASKS = np.array([_LIMB_MASK, _LIMB_MASK, _LIMB_MASK >> 1], dtype=np.uint32)
+#: Above it a float64 may round up to the next power of two.
+_EXACT_IN_FLOAT = 1 << 53
+
+_NATIVE = load_native("fraudfed.secure_sum._packing").module
+
+
+def lay_out(bounds: Int64Array, *, capacity: int) -> tuple[UInt8Array, Int64Array]:
+    """Return the width of each slot, and the first slot of each plaintext.
+
+    Parameters
+    ----------
+    bounds : ndarray of shape (n_slots,), dtype=int64
+        Of the absolute values, above 0.
+    capacity : int
+        Bits for slots in one plaintext, enough for the widest.
+
+    Returns
+    -------
+    widths : ndarray of shape (n_slots,), dtype=uint8
+        Bits of the bound, and one for the sign.
+    firsts : ndarray of shape (n_plaintexts,), dtype=int64
+        Slots are filled in order and do not straddle plaintexts.
+    """
+    if _NATIVE is not None:
+        packed, starts = _NATIVE.lay_out(np.ascontiguousarray(bounds), capacity)
+        return np.frombuffer(packed, dtype=np.uint8), np.frombuffer(starts, dtype=np.int64)
+    widths = (_bit_length(bounds) + 1).astype(np.uint8)
+    ends = np.cumsum(widths, dtype=np.int64)
+    firsts: list[int] = []
+    first, filled = 0, 0
+    while first < len(widths):
+        firsts.append(first)
+        first = int(np.searchsorted(ends, filled + capacity, side="right"))
+        filled = int(ends[first - 1])
+    return widths, np.asarray(firsts, dtype=np.int64)
+
+
+def join(
+    digits: Int64Array, widths: UInt8Array, firsts: Int64Array, *, n_words: int, header: int
+) -> bytes:
+    """Return the plaintexts with these digits; the lowest ``header`` bits are 0.
+
+    Parameters
+    ----------
+    digits : ndarray of shape (n_slots,), dtype=int64
+    widths, firsts : ndarray
+        From ``lay_out``.
+    n_words, header : int
+
+    Returns
+    -------
+    bytes of length ``n_plaintexts * n_words * 8``
+    """
+    if _NATIVE is not None:
+        joined: bytes = _NATIVE.join(np.ascontiguousarray(digits), widths, firsts, n_words, header)
+        return joined
+    places = _Places(widths, firsts, n_words, header)
+    # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
+    bits = places.to_bits(digits.view(np.uint64) + places.halves)
+    constants = places.to_bits(places.halves)
+    return b"".join(
+        (value - constant).to_bytes(n_words * _WORD_BYTES, "little", signed=True)
+        for value, constant in zip(bits, constants, strict=True)
+    )
+
+
+def split(
+    plaintexts: bytes, widths: UInt8Array, firsts: Int64Array, *, n_words: int, header: int
+) -> tuple[Int64Array, BoolArray]:
+    """Read the digits out of plaintexts; the inverse of ``join``, whatever the header holds.
+
+    Returns
+    -------
+    digits : ndarray of shape (n_slots,), dtype=int64
+        0 in plaintexts that cannot be of this layout.
+    fits : ndarray of shape (n_plaintexts,), dtype=bool
+        Whether each plaintext lies in the range of this layout.
+    """
+    if _NATIVE is not None:
+        digits, flags = _NATIVE.split(plaintexts, widths, firsts, n_words, header)
+        return np.frombuffer(digits, dtype=np.int64), np.frombuffer(flags, dtype=np.bool_)
+    places = _Places(widths, firsts, n_words, header)
+    size = n_words * _WORD_BYTES
+    constants = places.to_bits(places.halves)
+    shifted = [
+        int.from_bytes(plaintexts[start : start + size], "little", signed=True) + constant
+        for start, constant in zip(range(0, len(plaintexts), size), constants, strict=True)
+    ]
+    fits = np.array(
+        [
+            bits >= 0 and bits.bit_length() <= used
+            for bits, used in zip(shifted, places.used.tolist(), strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    data = b"".join(
+        (bits if fit else constant).to_bytes(size, "little")
+        for bits, fit, constant in zip(shifted, fits.tolist(), constants, strict=True)
+    )
+    return places.from_bits(np.frombuffer(data, dtype="<u8").astype(np.uint64)), fits
+
+
+def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) -> list[int]:
+    """Return for each plaintext the sum of coefficient times digit over its slots, exactly.
+
+    Parameters
+    ----------
+    digits : ndarray of shape (n_slots,), dtype=int64
+    coefficients : ndarray of shape (n_slots, 3), dtype=uint32
+        Limbs of which 30, 30 and 29 bits count, the lowest first.
+    firsts : ndarray of shape (n_plaintexts,), dtype=int64
+    """
+    if not len(firsts):
+        return []
+    if _NATIVE is not None:
+        data = _NATIVE.tag_sums(
+            np.ascontiguousarray(digits), np.ascontiguousarray(coefficients), firsts
+        )
+        read = int.from_bytes
+        return [
+            read(data[start : start + 16], "little", signed=True)
+            + (read(data[start + 16 : start + 32], "little", signed=True) << _LIMB_BITS)
+            + (read(data[start + 32 : start + 48], "little", signed=True) << 2 * _LIMB_BITS)
+            for start in range(0, len(data), 48)
+        ]
+    slots = (coefficients & _COEFFICIENT_MASKS).T.astype(np.int64)
+    # d = d0 + d1 2^30 + d2 2^60, the highest limb signed: |d2| <= 8.
+    limbs = (digits & _LIMB_MASK, (digits >> _LIMB_BITS) & _LIMB_MASK, digits >> 2 * _LIMB_BITS)
+    totals = [0] * len(firsts)
+    for column in range(2 * _LIMBS - 1):
+        products = sum(
+            slots[place] * limbs[column - place]
+            for place in range(max(0, column - _LIMBS + 1), min(column, _LIMBS - 1) + 1)
+        )
+        # Each half of a column adds up over thousands of slots without leaving int64.
+        halves = (products & _HALF_MASK, products >> _HALF_BITS)
+        for half, shift in zip(halves, (0, _HALF_BITS), strict=True):
+            sums = np.add.reduceat(half, firsts).tolist()
+            shift += column * _LIMB_BITS
+            totals = [total + (part << shift) for total, part in zip(totals, sums, strict=True)]
+    return totals
+
+
+class _Places:
+    """Words and shifts of every slot, for NumPy."""
+
+    def __init__(self, widths: UInt8Array, firsts: Int64Array, n_words: int, header: int) -> None:
+        self._n_plaintexts, self._n_words = len(firsts), n_words
+        wide = widths.astype(np.int64)
+        sizes = np.diff(np.append(firsts, len(wide)))
+        before = np.cumsum(wide) - wide  # bits of all slots before this one
+        base = before[firsts] if len(firsts) else before
+        offsets = before - np.repeat(base, sizes) + header
+        plaintext_of = np.repeat(np.arange(len(firsts), dtype=np.int64), sizes)
+        self._words = plaintext_of * n_words + offsets // _WORD_BITS
+        self._shifts = (offsets % _WORD_BITS).astype(np.uint64)
+        self.halves = np.uint64(1) << (wide - 1).astype(np.uint64)
+        self._masks = self.halves | (self.halves - np.uint64(1))
+        self._crossing = np.flatnonzero(offsets % _WORD_BITS + wide > _WORD_BITS)
+        #: The first slot of every word in which a slot starts.
+        self._starts = np.flatnonzero(np.diff(self._words, prepend=-1))
+        #: Bits in use of each plaintext.
+        self.used = (offsets + wide)[firsts + sizes - 1] if len(firsts) else wide
+
+    def to_bits(self, digits: UInt64Array) -> list[int]:
+        """Return the numbers whose slots hold ``digits`` in ``[0, 2^w)``."""
+        words = np.zeros(self._n_plaintexts * self._n_words, dtype="<u8")
+        if len(digits):
+            # Bits of different slots do not overlap, so "or" adds them. Words ascend with slots.
+            words[self._words[self._starts]] = np.bitwise_or.reduceat(
+                digits << self._shifts, self._starts
+            )
+            # At most one slot runs over the end of a word: indices are distinct. Here shift > 0.
+            crossing = self._crossing
+            high = digits[crossing] >> (np.uint64(_WORD_BITS) - self._shifts[crossing])
+            words[self._words[crossing] + 1] |= high
+        data = words.tobytes()
+        width = self._n_words * _WORD_BYTES
+        return [
+            int.from_bytes(data[start : start + width], "little")
+            for start in range(0, len(data), width)
+        ]
+
+    def from_bits(self, words: UInt64Array) -> Int64Array:
+        """Return the digits of slots whose bits are digit plus ``2^(w-1)``."""
+        bits = words[self._words] >> self._shifts
+        crossing = self._crossing
+        bits[crossing] |= words[self._words[crossing] + 1] << (
+            np.uint64(_WORD_BITS) - self._shifts[crossing]
+        )
+        digits: Int64Array = ((bits & self._masks) - self.halves).view(np.int64)
+        return digits
+
+
+def _bit_length(values: Int64Array) -> Int64Array:
+    """Bits of non-negative integers, exactly; float64 logarithms err near powers of two."""
+    exponent = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    if len(values) and int(values.max()) >= _EXACT_IN_FLOAT:
+        # Rounding to float64 can only carry up to the next power of two: one bit too many, then.
+        exponent -= (exponent > 0) & ((values >> np.maximum(exponent - 1, 0)) == 0)
+    return exponent
