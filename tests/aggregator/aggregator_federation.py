@@ -362,7 +362,7 @@ def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> lis
     """Do one whole round and return what the product decrypts to."""
     key, count = banks[0].key, len(parts[0])
     for bank, values in zip(banks, parts, strict=True):
-        assert bank.contribute(number, values).status == 200
+        assert bank.contribute(number, values).status == 202
     total = [0] * count
     for index, bank in enumerate(banks):
         answer = bank.product(number, index, wait=5)
@@ -372,7 +372,7 @@ def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> lis
         opened = key.decrypt(CiphertextVector(key.public, bytes(payload)))
         assert header.count == len(opened)
         total[index :: len(banks)] = opened
-        assert bank.open(number, index, len(opened), box=f"box {index}".encode()).status == 200
+        assert bank.open(number, index, len(opened), box=f"box {index}".encode()).status == 202
     for bank in banks:
         found = frames.decode_many(bank.openings(number, wait=5).body, source="test")
         assert [bytes(payload) for _, payload in found] == [

@@ -86,13 +86,13 @@ def test_payloads_are_deleted_when_every_bank_has_gone_on(
         bank.contribute(1, [1])
     assert banks[2].openings(0).status == 200
     assert banks[2].product(0, 0).status == 200
-    assert banks[2].contribute(1, [1]).status == 200
+    assert banks[2].contribute(1, [1]).status == 202
     assert banks[2].openings(0).problem() == (404, "not-found")
     assert banks[2].product(0, 0).problem() == (404, "not-found")
     assert store.runs.product(run_id, 0) is None
-    assert store.runs.opening_frames(run_id, 0) is None
+    assert store.runs.openings(run_id, 0) is None
     # The digests stay.
-    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 200
+    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 202
 
 
 def test_contributions_from_many_threads_are_all_counted_once(federation: Federation) -> None:
@@ -106,7 +106,7 @@ def test_contributions_from_many_threads_are_all_counted_once(federation: Federa
                 [*zip(banks, bodies, strict=True)] * 2,
             )
         )
-    assert [answer.status for answer in answers] == [200] * 24
+    assert [answer.status for answer in answers] == [202] * 24
     assert federation.status(banks[0].run_id)["ciphertexts"] == 24
     key = federation.key
     opened = []

@@ -57,7 +57,7 @@ def test_a_killed_server_goes_on_from_its_database_alone(
         # The bank that did not see its acknowledgement sends the same bytes again.
         assert banks[0].post_contribution(1, banks[0].sent[1]).json()["received"] == 2
         assert receipt["received"] == 1
-        assert banks[2].contribute(1, [30, 30]).status == 200
+        assert banks[2].contribute(1, [30, 30]).status == 202
         server.kill()
     with ServerProcess(state.path) as server:
         federation = server.federation(state.path, key)
@@ -71,7 +71,7 @@ def test_a_killed_server_goes_on_from_its_database_alone(
                 width = key.public.ciphertext_bytes
                 value = int.from_bytes(answer.body[-width:], "big")
                 opened.append(key.phe_private.raw_decrypt(value))
-            assert bank.open(1, index, count).status == 200
+            assert bank.open(1, index, count).status == 202
         assert opened == [60, 60]
         assert federation.status(banks[0].run_id)["round_number"] == 2
         for bank in banks:
@@ -92,7 +92,7 @@ def test_the_main_process_alone_may_be_killed(state: StateDirectory, key: TestKe
         server._end()
         with ServerProcess(state.path, port=port) as successor:
             move(banks, successor)
-            assert banks[0].contribute(0, [1]).status == 200
+            assert banks[0].contribute(0, [1]).status == 202
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
@@ -114,7 +114,7 @@ def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
         for bank in banks[1:]:
             bank.contribute(0, [1, 2])
         waiting = [pool.submit(bank.product, 0, 0, wait=30) for bank in banks[1:]]
-        assert banks[0].contribute(0, [1, 2]).status == 200
+        assert banks[0].contribute(0, [1, 2]).status == 202
         bodies = {one.result(timeout=60).body for one in waiting}
         assert len(bodies) == 1
         width = key.public.ciphertext_bytes
