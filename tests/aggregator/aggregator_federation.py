@@ -221,8 +221,9 @@ class FakeBank:
         self.sent[number] = self.contribution(number, values, **options)
         return self.post_contribution(number, self.sent[number])
 
-    def post_contribution(self, number: int, body: bytes) -> Answer:
-        return self.run_request("POST", f"/rounds/{number}/contributions", body=body)
+    def post_contribution(self, number: int, body: bytes, *, wait: float | None = None) -> Answer:
+        query = "" if wait is None else f"?wait={wait}"
+        return self.run_request("POST", f"/rounds/{number}/contributions{query}", body=body)
 
     def product(self, number: int, shard: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/product?shard={shard}&wait={wait}")
@@ -253,8 +254,9 @@ class FakeBank:
     def open(self, number: int, shard: int, count: int, **options: Any) -> Answer:
         return self.post_opening(number, self.opening(number, shard, count, **options))
 
-    def post_opening(self, number: int, body: bytes) -> Answer:
-        return self.run_request("POST", f"/rounds/{number}/openings", body=body)
+    def post_opening(self, number: int, body: bytes, *, wait: float | None = None) -> Answer:
+        query = "" if wait is None else f"?wait={wait}"
+        return self.run_request("POST", f"/rounds/{number}/openings{query}", body=body)
 
     def openings(self, number: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
 from aggregator_process import ServerProcess, run_command
@@ -81,6 +82,34 @@ def test_a_killed_server_goes_on_from_its_database_alone(
         move(banks, server)
         answer = banks[0].run_request("GET", "/model")
         assert (answer.body, answer.headers["etag"]) == (MODEL, f'"{MODEL_SHA256}"')
+
+
+def test_what_was_accepted_survives_a_kill_while_its_sender_waits(
+    state: StateDirectory, key: TestKey
+) -> None:
+    with ServerProcess(state.path) as server, ThreadPoolExecutor() as pool:
+        federation = server.federation(state.path, key)
+        banks = federation.start()
+        bodies = [bank.contribution(0, [index, 5]) for index, bank in enumerate(banks)]
+        waiting = pool.submit(banks[0].post_contribution, 0, bodies[0], wait=30)
+        while federation.status(banks[0].run_id)["ciphertexts"] == 0:
+            time.sleep(0.01)
+        server.kill()
+        with pytest.raises(httpx.TransportError):
+            waiting.result(timeout=20)
+    with ServerProcess(state.path) as server, ThreadPoolExecutor() as pool:
+        federation = server.federation(state.path, key)
+        move(banks, server)
+        assert federation.status(banks[0].run_id)["ciphertexts"] == 2
+        # Its sender cannot know: it sends the same bytes again, and waits again.
+        answers = list(
+            pool.map(lambda i: banks[i].post_contribution(0, bodies[i], wait=30), range(3))
+        )
+        assert [answer.status for answer in answers] == [200] * 3
+        assert federation.status(banks[0].run_id)["ciphertexts"] == 6
+        width = key.public.ciphertext_bytes
+        sums = [int.from_bytes(answer.body[-width:], "big") for answer in answers[:2]]
+        assert [key.phe_private.raw_decrypt(c) for c in sums] == [3, 15]
 
 
 def test_the_main_process_alone_may_be_killed(state: StateDirectory, key: TestKey) -> None:

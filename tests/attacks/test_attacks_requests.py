@@ -147,7 +147,7 @@ def test_a_replayed_request_is_refused(
     live: LiveConsortium, bank: LiveBank, run_id: str, package: KeyPackage
 ) -> None:
     request = contribution(live, bank, run_id)
-    assert live.send(request).status_code == 200
+    assert live.send(request).status_code == 202
     assert "replayed" in refused(live, UNAUTHENTICATED, lambda: live.send(request))
     question = live.signed(bank, "GET", f"/v1/runs/{run_id}")
     assert live.send(question).status_code == 200
@@ -543,4 +543,4 @@ def test_control_without_signatures_anyone_is_a_bank(
     )
     forged = contribution(live, bank, run_id)
     live.sign(LiveBank("bank-z"), forged)
-    assert live.send(forged).status_code == 200
+    assert live.send(forged).status_code == 202
