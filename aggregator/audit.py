@@ -12,8 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, or_, select
 
 from aggregator.audit_key import AuditKey
 from aggregator.database import Database
@@ -35,6 +34,9 @@ _MAX_DETAIL = 400
 _MAX_SUBJECT = 200
 _READ_AT_ONCE = 1000
 _STATUSES = frozenset(status.value for status in AuditStatus)
+
+_LAST = select(AuditRow.seq, AuditRow.hash).order_by(AuditRow.seq.desc()).limit(1)
+_INSERT = insert(AuditRow)
 
 #: Kinds whose accepted entries are held against the rows of their tables.
 _STORED_KINDS = frozenset({"contribution", "opening", "model"})
@@ -77,11 +79,9 @@ class AuditTrail:
         """Public audit key, 64 hexadecimal digits."""
         return self._key.public_hex
 
-    def append(self, session: Session, record: AuditRecord) -> AuditEntry:
-        """Add an entry within the caller's transaction, which must be a ``Database.write``."""
-        last = session.execute(
-            select(AuditRow.seq, AuditRow.hash).order_by(AuditRow.seq.desc()).limit(1)
-        ).first()
+    def append(self, connection: Connection, record: AuditRecord) -> AuditEntry:
+        """Add an entry within the caller's transaction, which must be a durable one."""
+        last = connection.execute(_LAST).first()
         seq, previous = (1, FIRST_PREVIOUS_HASH) if last is None else (last.seq + 1, last.hash)
         entry = sign_audit_entry(
             self._key,
@@ -95,15 +95,14 @@ class AuditTrail:
             body_sha256=record.body_sha256,
             previous_hash=previous,
         )
-        session.add(AuditRow(**entry.model_dump(exclude={"protocol_version"})))
-        session.flush()
+        connection.execute(_INSERT, entry.model_dump(mode="json", exclude={"protocol_version"}))
         return entry
 
     def record(self, *records: AuditRecord) -> None:
         """Add entries in a transaction of their own."""
-        with self._database.write() as session:
+        with self._database.write_rows() as connection:
             for record in records:
-                self.append(session, record)
+                self.append(connection, record)
 
     def entries(
         self, *, run_id: str | None = None, start: int = 1, limit: int = _READ_AT_ONCE

@@ -120,9 +120,14 @@ class Authenticator:
             )
         now = int(self._clock())
         verified = _verify(self._members.known_key, head, now=now)
-        self._members.require_member(verified.keyid)
         signed = _nonce(verified)
-        self._nonces.use(verified.keyid, signed.nonce, expires_at=signed.expires_at, now=now)
+        self._nonces.use(
+            verified.keyid,
+            signed.nonce,
+            expires_at=signed.expires_at,
+            now=now,
+            provided=lambda connection: self._members.require_member(connection, verified.keyid),
+        )
         # What the bank signed to have sent, whether or not we get to read it.
         body_sha256 = _announced_sha256(head).hex() if head.has_body else None
         return Caller(verified.keyid, Role.BANK, body_sha256)

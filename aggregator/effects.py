@@ -1,9 +1,9 @@
 """How each effect of the run machine is written, within one transaction."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Insert, bindparam, delete, insert, select, update
 
 from aggregator import run_machine as machine
 from aggregator.schema import (
@@ -13,7 +13,6 @@ from aggregator.schema import (
     OpeningRow,
     ProductRow,
     RoundRow,
-    RunRow,
     VoteRow,
 )
 
@@ -32,149 +31,136 @@ class Payload:
     model_signature: str = ""
 
 
+# Built once: every round executes them. Parameters that a row is found by begin with ``of_``.
+_THIS_ROUND = (RoundRow.run_id == bindparam("of_run"), RoundRow.number == bindparam("of_number"))
+_MEMBER_JOINED = (
+    update(CohortRow)
+    .where(CohortRow.run_id == bindparam("of_run"), CohortRow.bank == bindparam("of_bank"))
+    .values(joined_at=bindparam("now"))
+)
+_ROUND_OPENED = insert(RoundRow)
+_BYTES_RECEIVED = (
+    update(RoundRow)
+    .where(*_THIS_ROUND)
+    .values(bytes_received=RoundRow.bytes_received + bindparam("more"))
+)
+_ROUND_COMPLETED = update(RoundRow).where(*_THIS_ROUND).values(completed_at=bindparam("now"))
+_ROUND_CLOSED = update(RoundRow).where(*_THIS_ROUND).values(closed_at=bindparam("now"))
+_CONTRIBUTION = insert(ContributionRow)
+_FIRST_PRODUCT = insert(ProductRow)
+_NEXT_PRODUCT = (
+    update(ProductRow)
+    .where(ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number"))
+    .values(data=bindparam("product"))
+)
+_OPENING = insert(OpeningRow)
+_EXPIRED_PRODUCTS = delete(ProductRow).where(
+    ProductRow.run_id == bindparam("of_run"), ProductRow.number < bindparam("before")
+)
+_EXPIRED_OPENINGS = (
+    update(OpeningRow)
+    .where(
+        OpeningRow.run_id == bindparam("of_run"),
+        OpeningRow.number < bindparam("before"),
+        OpeningRow.frame.is_not(None),
+    )
+    .values(frame=None)
+)
+
+
 def write_effect(
-    session: Session,
-    run_id: str,
+    connection: Connection,
     step: machine.Transition,
     effect: machine.Effect,
     payload: Payload,
     *,
     now: int,
 ) -> None:
-    """Write one effect of ``step``; in their order, because later rows refer to earlier ones."""
+    """Write one effect of ``step``; in their order, because later rows refer to earlier ones.
+
+    What changes in the row of the run itself is the caller's to write.
+    """
+    run_id = step.run.run_id
     match effect:
         case machine.MemberJoined(bank):
-            session.execute(
-                update(CohortRow)
-                .where(CohortRow.run_id == run_id, CohortRow.bank == bank)
-                .values(joined_at=now)
-            )
-        case machine.TrainingStarted():
-            pass  # ``runs.state`` says it
+            connection.execute(_MEMBER_JOINED, {"of_run": run_id, "of_bank": bank, "now": now})
+        case machine.TrainingStarted() | machine.RunFailed():
+            pass  # the row of the run says it
         case machine.RoundOpened(number, terms):
-            session.add(
-                RoundRow(
-                    run_id=run_id,
-                    number=number,
-                    label=terms.label,
-                    context=terms.context,
-                    ciphertexts=terms.count,
-                    bytes_received=0,
-                    opened_at=now,
-                )
+            connection.execute(
+                _ROUND_OPENED,
+                {
+                    "run_id": run_id,
+                    "number": number,
+                    "label": terms.label,
+                    "context": terms.context,
+                    "ciphertexts": terms.count,
+                    "bytes_received": 0,
+                    "opened_at": now,
+                },
             )
-        case machine.ContributionAccepted():
-            _store_contribution(session, run_id, step, effect, payload, now)
+        case machine.ContributionAccepted(bank, number, digest):
+            position = len(step.round.contributions) - 1 if step.round else 0
+            accepted = {"bank": bank, "position": position, "sha256": digest}
+            _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
+            if position == 0:
+                connection.execute(
+                    _FIRST_PRODUCT, {"run_id": run_id, "number": number, "data": payload.product}
+                )
+            else:
+                connection.execute(
+                    _NEXT_PRODUCT,
+                    {"of_run": run_id, "of_number": number, "product": payload.product},
+                )
         case machine.ProductComplete(number):
-            _set_round(session, run_id, number, completed_at=now)
+            connection.execute(
+                _ROUND_COMPLETED, {"of_run": run_id, "of_number": number, "now": now}
+            )
         case machine.OpeningAccepted(bank, number, shard, digest):
-            session.add(
-                OpeningRow(
-                    run_id=run_id,
-                    number=number,
-                    bank=bank,
-                    position=len(step.round.openings) - 1 if step.round else 0,
-                    shard=shard,
-                    sha256=digest,
-                    bytes_received=payload.received_bytes,
-                    accepted_at=now,
-                    frame=payload.opening,
-                )
-            )
-            _count_bytes(session, run_id, number, payload.received_bytes, ciphertexts=0)
+            position = len(step.round.openings) - 1 if step.round else 0
+            accepted = {"bank": bank, "position": position, "shard": shard, "sha256": digest}
+            accepted["frame"] = payload.opening
+            _write_accepted(connection, _OPENING, run_id, number, accepted, payload, now=now)
         case machine.RoundClosed(number):
-            _set_round(session, run_id, number, closed_at=now)
+            connection.execute(_ROUND_CLOSED, {"of_run": run_id, "of_number": number, "now": now})
         case machine.PayloadsExpired(before):
-            session.execute(
-                delete(ProductRow).where(ProductRow.run_id == run_id, ProductRow.number < before)
-            )
-            session.execute(
-                update(OpeningRow)
-                .where(
-                    OpeningRow.run_id == run_id,
-                    OpeningRow.number < before,
-                    OpeningRow.frame.is_not(None),
-                )
-                .values(frame=None)
-            )
+            expired = {"of_run": run_id, "before": before}
+            connection.execute(_EXPIRED_PRODUCTS, expired)
+            connection.execute(_EXPIRED_OPENINGS, expired)
         case machine.VoteAccepted(bank, model):
-            session.add(
-                VoteRow(
-                    run_id=run_id,
-                    bank=bank,
-                    position=len(step.run.votes) - 1,
-                    sha256=model.stored,
-                    plain_sha256=model.plain,
-                    signature=payload.model_signature,
-                    submitted_at=now,
-                )
+            connection.execute(
+                insert(VoteRow),
+                {
+                    "run_id": run_id,
+                    "bank": bank,
+                    "position": len(step.run.votes) - 1,
+                    "sha256": model.stored,
+                    "plain_sha256": model.plain,
+                    "signature": payload.model_signature,
+                    "submitted_at": now,
+                },
             )
         case machine.ModelAccepted(model):
-            if session.get(ModelRow, model.stored) is None:
-                session.add(ModelRow(sha256=model.stored, content=payload.model, accepted_at=now))
-            _end_run(session, run_id, now)
-        case machine.RunFailed():
-            _end_run(session, run_id, now)
-    session.flush()
+            stored = select(ModelRow.sha256).where(ModelRow.sha256 == model.stored)
+            if connection.scalar(stored) is None:
+                connection.execute(
+                    insert(ModelRow),
+                    {"sha256": model.stored, "content": payload.model, "accepted_at": now},
+                )
 
 
-def _store_contribution(
-    session: Session,
+def _write_accepted(
+    connection: Connection,
+    statement: Insert,
     run_id: str,
-    step: machine.Transition,
-    effect: machine.ContributionAccepted,
+    number: int,
+    accepted: dict[str, Any],
     payload: Payload,
+    *,
     now: int,
 ) -> None:
-    ciphertexts = step.round.terms.count if step.round else 0
-    position = len(step.round.contributions) - 1 if step.round else 0
-    session.add(
-        ContributionRow(
-            run_id=run_id,
-            number=effect.number,
-            bank=effect.bank,
-            position=position,
-            sha256=effect.digest,
-            bytes_received=payload.received_bytes,
-            accepted_at=now,
-        )
-    )
-    if position == 0:
-        session.add(ProductRow(run_id=run_id, number=effect.number, data=payload.product))
-    else:
-        session.execute(
-            update(ProductRow)
-            .where(ProductRow.run_id == run_id, ProductRow.number == effect.number)
-            .values(data=payload.product)
-        )
-    _count_bytes(session, run_id, effect.number, payload.received_bytes, ciphertexts=ciphertexts)
-
-
-def _count_bytes(
-    session: Session, run_id: str, number: int, received_bytes: int, *, ciphertexts: int
-) -> None:
-    session.execute(
-        update(RoundRow)
-        .where(RoundRow.run_id == run_id, RoundRow.number == number)
-        .values(bytes_received=RoundRow.bytes_received + received_bytes)
-    )
-    session.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id)
-        .values(
-            bytes_received=RunRow.bytes_received + received_bytes,
-            ciphertexts=RunRow.ciphertexts + ciphertexts,
-        )
-    )
-
-
-def _set_round(session: Session, run_id: str, number: int, **values: int) -> None:
-    session.execute(
-        update(RoundRow)
-        .where(RoundRow.run_id == run_id, RoundRow.number == number)
-        .values(**values)
-    )
-
-
-def _end_run(session: Session, run_id: str, now: int) -> None:
-    session.execute(update(RunRow).where(RunRow.id == run_id).values(ended_at=now))
+    """Write the row of a contribution or an opening, and count its bytes."""
+    received = payload.received_bytes
+    row = {"run_id": run_id, "number": number, "bytes_received": received, "accepted_at": now}
+    connection.execute(statement, accepted | row)
+    connection.execute(_BYTES_RECEIVED, {"of_run": run_id, "of_number": number, "more": received})

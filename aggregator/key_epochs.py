@@ -206,8 +206,9 @@ class KeyEpochs:
             return _status(session, _row(session, epoch))
 
     def _append(self, session: Session, kind: str, caller: Caller, epoch: int, detail: str) -> None:
+        session.flush()
         self._trail.append(
-            session,
+            session.connection(),
             AuditRecord(
                 kind=kind,
                 actor=caller.actor,

@@ -8,7 +8,7 @@ checked as long as the database exists.
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from aggregator.audit import AuditRecord, AuditTrail
@@ -24,6 +24,8 @@ from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError
 from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys
 
 __all__ = ["Members", "SignedNonce", "current_members"]
+
+_REMOVED_AT = select(BankRow.removed_at).where(BankRow.name == bindparam("name"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Members:
     def __init__(self, database: Database, trail: AuditTrail) -> None:
         self._database = database
         self._trail = trail
+        self._known_keys: dict[str, str] = {}
 
     def roster(self) -> tuple[MemberKeys, ...]:
         """Return the members now, sorted by name."""
@@ -54,18 +57,22 @@ class Members:
 
     def known_key(self, name: str) -> str | None:
         """Return the signing key of a bank, also of one that left; None for an unknown name."""
-        with self._database.read() as session:
-            return session.scalar(select(BankRow.signing_key).where(BankRow.name == name))
+        # A name means one key for ever, so what was found once stays true.
+        known = self._known_keys.get(name)
+        if known is None:
+            with self._database.read() as session:
+                known = session.scalar(select(BankRow.signing_key).where(BankRow.name == name))
+            if known is not None:
+                self._known_keys[name] = known
+        return known
 
-    def require_member(self, name: str) -> None:
+    def require_member(self, connection: Connection, name: str) -> None:
         """Raise ``ForbiddenError`` for a bank that was removed."""
-        with self._database.read() as session:
-            removed = select(BankRow.removed_at).where(BankRow.name == name)
-            if session.scalar(removed) is not None:
-                raise ForbiddenError(
-                    f"bank {name!r} was removed from this consortium; ask the operator for a new "
-                    "invitation"
-                )
+        if connection.scalar(_REMOVED_AT, {"name": name}) is not None:
+            raise ForbiddenError(
+                f"bank {name!r} was removed from this consortium; ask the operator for a new "
+                "invitation"
+            )
 
     def invite(self, wanted: InviteRequest, caller: Caller) -> Invite:
         """Make an invitation for one bank; its code is shown this once.
@@ -171,8 +178,9 @@ class Members:
             return current_members(session)
 
     def _append(self, session: Session, kind: str, caller: Caller, bank: str, detail: str) -> None:
+        session.flush()
         self._trail.append(
-            session,
+            session.connection(),
             AuditRecord(
                 kind=kind,
                 actor=caller.actor,

@@ -96,7 +96,8 @@ def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 def _schemas(declared: list[Endpoint]) -> dict[str, Any]:
     classes: list[type[Any]] = [Problem, FrameHeader]
     for endpoint in declared:
-        classes += [c for c in (endpoint.reads, endpoint.answers) if isinstance(c, type)]
+        bodies = (endpoint.reads, endpoint.answers, endpoint.accepted)
+        classes += [c for c in bodies if isinstance(c, type)]
     unique = sorted(set(classes), key=lambda cls: cls.__name__)
     _, definitions = models_json_schema(
         [(cls, "validation") for cls in unique], ref_template=_REFERENCE
@@ -185,6 +186,11 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(endpoint.status): {"description": "Done.", "content": _content(endpoint.answers)}
     }
+    if endpoint.accepted is not None:
+        responses["202"] = {
+            "description": "Accepted and durable; there is no answer to wait for, or not in time.",
+            "content": _content(endpoint.accepted),
+        }
     if endpoint.empty:
         responses["204"] = {"description": endpoint.empty}
     if endpoint.cached:

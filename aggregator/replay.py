@@ -8,6 +8,7 @@ forget only the nonces of requests since the last change, none of which changed 
 
 import threading
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, insert
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +20,7 @@ from fraudfed.errors import AuthError
 __all__ = ["Nonces", "insert_nonce"]
 
 _PURGE_SECONDS = 60.0
+_INSERT = insert(NonceRow)
 
 
 def insert_nonce(connection: Connection, bank: str, nonce: str, *, expires_at: int) -> None:
@@ -30,7 +32,7 @@ def insert_nonce(connection: Connection, bank: str, nonce: str, *, expires_at: i
         If the bank has used it before; the transaction must then be given up.
     """
     try:
-        connection.execute(insert(NonceRow).values(bank=bank, nonce=nonce, expires_at=expires_at))
+        connection.execute(_INSERT, {"bank": bank, "nonce": nonce, "expires_at": expires_at})
     except IntegrityError:
         raise AuthError(
             f"request was replayed: {bank} has used nonce {nonce} before; sign every request, and "
@@ -46,8 +48,23 @@ class Nonces:
         self._lock = threading.Lock()
         self._purge_at = time.monotonic()
 
-    def use(self, bank: str, nonce: str, *, expires_at: int, now: int) -> None:
-        """Take a nonce; ``expires_at`` is when its signature would be stale anyhow (epoch seconds).
+    def use(
+        self,
+        bank: str,
+        nonce: str,
+        *,
+        expires_at: int,
+        now: int,
+        provided: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        """Take a nonce.
+
+        Parameters
+        ----------
+        expires_at : int
+            When its signature would be stale anyhow, in epoch seconds.
+        provided : callable
+            Called in the same transaction; what it raises leaves the nonce unused.
 
         Raises
         ------
@@ -55,6 +72,7 @@ class Nonces:
             If it was used before.
         """
         with self._database.write_behind() as connection:
+            provided(connection)
             if self._is_time_to_purge():
                 connection.execute(delete(NonceRow).where(NonceRow.expires_at < now))
             insert_nonce(connection, bank, nonce, expires_at=expires_at)

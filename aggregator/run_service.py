@@ -18,13 +18,13 @@ from aggregator.caller import Caller
 from aggregator.effects import Payload
 from aggregator.members import Members
 from aggregator.run_records import audit_records
-from aggregator.run_store import RunStore, Snapshot, StaleError
+from aggregator.run_store import RunStore, StaleError
+from aggregator.snapshots import Snapshot
 from aggregator.waiters import Waiters
 from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.errors import ForbiddenError, NotFoundError, ProtocolError, RunFailedError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     FrameHeader,
@@ -156,17 +156,26 @@ class RunService:
         return _receipt(step.run, number, received)
 
     def product(
-        self, run_id: str, number: int, bank: str, *, shard: int, seconds: float
+        self, run_id: str, number: int, bank: str, *, shard: int | None = None, seconds: float
     ) -> bytes | None:
-        """Return the frame with a shard of the product, or None if it is not complete in time."""
+        """Return the frame with a shard of the product, or None if it is not complete in time.
+
+        Parameters
+        ----------
+        shard : int or None
+            None for the one that the bank opens.
+        seconds : float
+            How long to wait.
+        """
         key = self._key(run_id)
 
         def read() -> bytes | None:
             snapshot = self._member_snapshot(run_id, bank, number)
             cohort_size = snapshot.run.cohort_size
-            if shard >= cohort_size:
+            wanted = snapshot.run.members.index(bank) if shard is None else shard
+            if wanted >= cohort_size:
                 raise ProtocolError(
-                    f"run {run_id}: shard {shard} was asked for, expected 0 to {cohort_size - 1}"
+                    f"run {run_id}: shard {wanted} was asked for, expected 0 to {cohort_size - 1}"
                 )
             current = self._opened_round(snapshot, number)
             if current is None or len(current.contributions) < cohort_size:
@@ -180,7 +189,7 @@ class RunService:
                 round_number=number,
                 label=current.terms.label,
                 context=current.terms.context,
-                shard=shard,
+                shard=wanted,
                 n_shards=cohort_size,
             )
 
@@ -204,10 +213,10 @@ class RunService:
             current = self._opened_round(snapshot, number)
             if current is None or len(current.openings) < snapshot.run.cohort_size:
                 return None
-            stored = self._store.opening_frames(run_id, number)
-            if stored is None:
+            joined = self._store.openings(run_id, number)
+            if joined is None:
                 raise _gone(snapshot.run, number, "openings")
-            return frames.encode_many(stored)
+            return joined
 
         return self._waiters.wait(run_id, read, seconds=seconds)
 

@@ -8,10 +8,9 @@ threads or processes cannot overwrite each other.
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from aggregator import run_machine as machine
@@ -20,6 +19,7 @@ from aggregator.caller import Caller
 from aggregator.database import Database
 from aggregator.effects import Payload, write_effect
 from aggregator.key_epochs import key_epoch, require_active_epoch
+from aggregator.latest_bytes import LatestBytes
 from aggregator.schema import (
     CohortRow,
     ContributionRow,
@@ -30,7 +30,9 @@ from aggregator.schema import (
     RunRow,
     VoteRow,
 )
+from aggregator.snapshots import Snapshot, Snapshots
 from fraudfed.errors import NotFoundError
+from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     ModelSignature,
     PublicKeyMessage,
@@ -40,20 +42,36 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-__all__ = ["RunStore", "Snapshot", "StaleError"]
+__all__ = ["RunStore", "StaleError"]
 
 
 class StaleError(Exception):
     """The run changed between reading and writing; read again. Never leaves the service."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A run and one round of it, as read in one transaction."""
-
-    run: machine.Run
-    round: machine.Round | None
-    version: int
+_GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING})
+_RUN_CHANGED = (
+    update(RunRow)
+    .where(RunRow.id == bindparam("of_run"), RunRow.version == bindparam("of_version"))
+    .values(
+        version=bindparam("version"),
+        state=bindparam("state"),
+        round_number=bindparam("round_number"),
+        model_sha256=bindparam("model_sha256"),
+        failure=bindparam("failure"),
+        bytes_received=RunRow.bytes_received + bindparam("more_bytes"),
+        ciphertexts=RunRow.ciphertexts + bindparam("more_ciphertexts"),
+    )
+)
+_RUN_ENDED = _RUN_CHANGED.values(ended_at=bindparam("now"))
+_PRODUCT = select(ProductRow.data).where(
+    ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number")
+)
+_FRAMES = (
+    select(OpeningRow.frame)
+    .where(OpeningRow.run_id == bindparam("of_run"), OpeningRow.number == bindparam("of_number"))
+    .order_by(OpeningRow.shard)
+)
 
 
 class RunStore:
@@ -62,6 +80,9 @@ class RunStore:
     def __init__(self, database: Database, trail: AuditTrail) -> None:
         self._database = database
         self._trail = trail
+        self._snapshots = Snapshots()
+        self._products = LatestBytes()
+        self._openings = LatestBytes()
         # The key of an epoch never changes.
         self._public_key = lru_cache(maxsize=64)(self._read_public_key)
 
@@ -97,8 +118,9 @@ class RunStore:
             )
             session.flush()
             session.add_all(CohortRow(run_id=run_id, bank=member.name) for member in epoch.roster)
+            session.flush()
             self._trail.append(
-                session,
+                session.connection(),
                 AuditRecord(
                     kind="run-created",
                     actor=caller.actor,
@@ -166,6 +188,13 @@ class RunStore:
         NotFoundError
             If there is no such run.
         """
+        found = self._snapshots.find(run_id, round_number)
+        if found is None:
+            found, number = self._read_snapshot(run_id, round_number)
+            self._snapshots.was_read(found, number)
+        return found
+
+    def _read_snapshot(self, run_id: str, round_number: int | None) -> tuple[Snapshot, int]:
         with self._database.read() as session:
             row = _run_row(session, run_id)
             votes = session.scalars(
@@ -185,31 +214,28 @@ class RunStore:
                 failure=row.failure,
             )
             number = row.round_number if round_number is None else round_number
-            return Snapshot(
-                run=run,
-                round=_round(session, run_id, number),
-                version=row.version,
-            )
+            return Snapshot(run, _round(session, run_id, number), row.version), number
 
     def product(self, run_id: str, number: int) -> bytes | None:
         """Return the running product of a round, None before the first contribution or later."""
-        with self._database.read() as session:
-            return session.scalar(
-                select(ProductRow.data).where(
-                    ProductRow.run_id == run_id, ProductRow.number == number
-                )
-            )
+        return self._products.get(run_id, number, self._read_product)
 
-    def opening_frames(self, run_id: str, number: int) -> list[bytes] | None:
-        """Return the openings of a round in shard order, None if they were deleted."""
-        with self._database.read() as session:
-            stored = session.scalars(
-                select(OpeningRow.frame)
-                .where(OpeningRow.run_id == run_id, OpeningRow.number == number)
-                .order_by(OpeningRow.shard)
-            ).all()
+    def _read_product(self, run_id: str, number: int) -> bytes | None:
+        with self._database.read_rows() as connection:
+            return connection.scalar(_PRODUCT, {"of_run": run_id, "of_number": number})
+
+    def openings(self, run_id: str, number: int) -> bytes | None:
+        """Return the openings of a closed round joined in shard order, None if they were deleted.
+
+        All banks get the same bytes: one object, however many of them fetch it at once.
+        """
+        return self._openings.get(run_id, number, self._read_openings)
+
+    def _read_openings(self, run_id: str, number: int) -> bytes | None:
+        with self._database.read_rows() as connection:
+            stored = connection.scalars(_FRAMES, {"of_run": run_id, "of_number": number}).all()
         kept = [frame for frame in stored if frame is not None]
-        return kept if len(kept) == len(stored) else None
+        return frames.encode_many(kept) if len(kept) == len(stored) else None
 
     def round_summaries(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
         """Return what is on record of rounds ``start`` and later, at most ``limit`` of them."""
@@ -266,26 +292,53 @@ class RunStore:
         StaleError
             If the run has changed since ``before`` was read.
         """
-        run_id = before.run.run_id
-        now = _now()
-        with self._database.write() as session:
-            written = session.connection().execute(
-                update(RunRow)
-                .where(RunRow.id == run_id, RunRow.version == before.version)
-                .values(
-                    version=before.version + 1,
-                    state=step.run.state.value,
-                    round_number=step.run.round_number,
-                    model_sha256=step.run.model_sha256,
-                    failure=step.run.failure,
-                )
+        run = step.run
+        try:
+            self._write(before, step, payload, records)
+        except BaseException:
+            # Whether or not it is in the database after all: read it there.
+            self._snapshots.forget(run.run_id)
+            self._products.forget(run.run_id)
+            raise
+        self._snapshots.was_committed(before, step)
+        for effect in step.effects:
+            if isinstance(effect, machine.ContributionAccepted) and payload.product is not None:
+                self._products.keep(run.run_id, effect.number, payload.product)
+            elif isinstance(effect, machine.PayloadsExpired):
+                self._products.forget(run.run_id, before=effect.before)
+                self._openings.forget(run.run_id, before=effect.before)
+
+    def _write(
+        self,
+        before: Snapshot,
+        step: machine.Transition,
+        payload: Payload,
+        records: Iterable[AuditRecord],
+    ) -> None:
+        run, now = step.run, _now()
+        contributed = any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
+        with self._database.write_rows() as connection:
+            written = connection.execute(
+                _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED,
+                {
+                    "of_run": run.run_id,
+                    "of_version": before.version,
+                    "version": before.version + 1,
+                    "state": run.state.value,
+                    "round_number": run.round_number,
+                    "model_sha256": run.model_sha256,
+                    "failure": run.failure,
+                    "more_bytes": payload.received_bytes,
+                    "more_ciphertexts": step.round.terms.count if contributed and step.round else 0,
+                    "now": now,
+                },
             )
             if written.rowcount != 1:
                 raise StaleError
             for effect in step.effects:
-                write_effect(session, run_id, step, effect, payload, now=now)
+                write_effect(connection, step, effect, payload, now=now)
             for record in records:
-                self._trail.append(session, record)
+                self._trail.append(connection, record)
 
     # Parts
 

@@ -128,7 +128,8 @@ class Tokens:
             return Caller(row.name, Role(row.role))
 
     def _append(self, session: Session, kind: str, name: str, detail: str) -> None:
+        session.flush()
         self._trail.append(
-            session,
+            session.connection(),
             AuditRecord(kind=kind, actor=LOCAL_ACTOR, subject=f"token/{name}", detail=detail),
         )

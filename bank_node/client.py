@@ -183,9 +183,18 @@ class AggregatorClient:
         path = f"{_run(run_id)}/abort"
         return self._message(RunStatus, "POST", path, Purpose("abort", run_id), body=body)
 
-    def contribute(self, header: FrameHeader, payload: bytes) -> tuple[RoundReceipt, int]:
-        """Send this bank's ciphertexts of a round; return receipt and length of the frame."""
-        return self._send_frame("contribution", "contributions", header, payload)
+    def contribute(
+        self, header: FrameHeader, payload: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
+    ) -> tuple[int, tuple[FrameHeader, memoryview] | None]:
+        """Send this bank's ciphertexts of a round and wait for its shard of the product.
+
+        Returns
+        -------
+        tuple of int and frame or None
+            Length of the frame that was sent; then as ``product``.
+        """
+        sent, body = self._exchange("contribution", "contributions", header, payload, wait_seconds)
+        return sent, None if body is None else frames.decode(body, source=self.url)
 
     def product(
         self,
@@ -203,9 +212,18 @@ class AggregatorClient:
         )
         return None if body is None else frames.decode(body, source=self.url)
 
-    def send_opening(self, header: FrameHeader, box: bytes) -> tuple[RoundReceipt, int]:
-        """Send this bank's opened shard, sealed; return receipt and length of the frame."""
-        return self._send_frame("opening", "openings", header, box)
+    def send_opening(
+        self, header: FrameHeader, box: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
+    ) -> tuple[int, tuple[int, list[tuple[FrameHeader, memoryview]]] | None]:
+        """Send this bank's opened shard, sealed, and wait for all openings.
+
+        Returns
+        -------
+        tuple of int and openings or None
+            Length of the frame that was sent; then as ``openings``.
+        """
+        sent, body = self._exchange("opening", "openings", header, box, wait_seconds)
+        return sent, self._openings(body)
 
     def openings(
         self, run_id: str, round_number: int, *, wait_seconds: float = LONG_POLL_SECONDS
@@ -216,7 +234,7 @@ class AggregatorClient:
             Purpose("question", run_id, round_number),
             wait=wait_seconds,
         )
-        return None if body is None else (len(body), frames.decode_many(body, source=self.url))
+        return self._openings(body)
 
     def submit_model(
         self, run_id: str, sha256: str, body: bytes, *, plain_sha256: str, signature: str
@@ -259,18 +277,35 @@ class AggregatorClient:
                 )
             entries += page
 
-    def _send_frame(
-        self, kind: str, place: str, header: FrameHeader, payload: bytes
-    ) -> tuple[RoundReceipt, int]:
+    def _exchange(
+        self, kind: str, place: str, header: FrameHeader, payload: bytes, wait_seconds: float
+    ) -> tuple[int, bytes | None]:
+        """Send a frame; return its length, and the answer if it came in time."""
+        run_id, number = header.run_id, header.round_number
         content = frames.encode(header, payload)
-        receipt = self._message(
-            RoundReceipt,
+        answer = self._transport.request(
             "POST",
-            f"{_run(header.run_id)}/rounds/{header.round_number}/{place}",
-            Purpose(kind, header.run_id, header.round_number, header.label, header.context),
-            body=content,
+            f"{_run(run_id)}/rounds/{number}/{place}?wait={wait_seconds:g}",
+            Purpose(kind, run_id, number, header.label, header.context),
+            content=content,
+            expect=BINARY,
+            wait=wait_seconds,
         )
-        return receipt, len(content)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            return len(content), answer.content
+        receipt = parse(RoundReceipt, answer.content, source=self.url)
+        if (receipt.run_id, receipt.round_number) != (run_id, number):
+            raise ProtocolError(
+                f"{self.url}: receipt is for round {receipt.round_number} of run "
+                f"{receipt.run_id!r}, expected round {number} of run {run_id!r}; the aggregator is "
+                "at fault"
+            )
+        return len(content), None
+
+    def _openings(
+        self, body: bytes | None
+    ) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
+        return None if body is None else (len(body), frames.decode_many(body, source=self.url))
 
     def _message(
         self,
@@ -279,16 +314,15 @@ class AggregatorClient:
         path: str,
         purpose: Purpose,
         *,
-        body: Message | bytes | None = None,
+        body: Message | None = None,
         wait: float = 0.0,
     ) -> M:
-        as_json = isinstance(body, Message)
         answer = self._transport.request(
             method,
             path,
             purpose,
-            content=body.model_dump_json().encode() if isinstance(body, Message) else body,
-            content_type=JSON if as_json else BINARY,
+            content=None if body is None else body.model_dump_json().encode(),
+            content_type=JSON,
             expect=JSON,
             wait=wait,
         )

@@ -142,10 +142,9 @@ class SecureCommunicator:
         """Send this bank's ciphertexts; return its shard of the product of all banks'."""
         width = self._session.public_key.ciphertext_bytes
         header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
-        _, n_bytes = self._client.contribute(header, payload)
         self.times.ciphertexts += count
-        self.times.bytes_sent += n_bytes
-        found, shard = self._wait(
+        found, shard = self._exchange(
+            lambda wait: self._client.contribute(header, payload, wait_seconds=wait),
             lambda wait: self._client.product(
                 self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
             ),
@@ -160,9 +159,8 @@ class SecureCommunicator:
         """Send this bank's opened shard, sealed; return all banks' in the order of the roster."""
         mine = len(range(self._shard, count, len(self._roster)))
         header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
-        _, n_bytes = self._client.send_opening(header, box)
-        self.times.bytes_sent += n_bytes
-        size, openings = self._wait(
+        size, openings = self._exchange(
+            lambda wait: self._client.send_opening(header, box, wait_seconds=wait),
             lambda wait: self._client.openings(self._run_id, self.round_number, wait_seconds=wait),
             context,
             what="openings",
@@ -214,10 +212,34 @@ class SecureCommunicator:
                     "run the same program on the same run, or the aggregator is at fault"
                 )
 
-    def _wait(
-        self, question: Callable[[float], T | None], context: RoundContext, *, what: str
+    def _exchange(
+        self,
+        send: Callable[[float], tuple[int, T | None]],
+        ask: Callable[[float], T | None],
+        context: RoundContext,
+        *,
+        what: str,
     ) -> T:
+        """Send and wait for the other banks: all of a round's waiting is done here.
+
+        Parameters
+        ----------
+        send, ask : callable
+            Each with the seconds that the aggregator may hold the answer back: what gives the
+            number of bytes sent and the answer, and what asks again for the answer alone.
+        """
+
+        sent: int | None = None
+
+        def question(wait: float) -> T | None:
+            nonlocal sent
+            if sent is None:
+                sent, answer = send(wait)
+                return answer
+            return ask(wait)
+
         answer = wait_for(question, seconds=self._round_timeout_seconds)
+        self.times.bytes_sent += sent or 0
         if answer is None:
             raise SumError(
                 f"sum {context.label!r}, round {self.round_number}: the {what} of all "

@@ -155,7 +155,8 @@ class Transport:
         path : str
             With its query.
         expect : str
-            Media type of a good answer; an octet stream may be missing (204).
+            Media type of a good answer. In place of an octet stream there may be nothing yet (204),
+            or the receipt for what was sent (202, JSON).
         wait : float
             Seconds that the aggregator may hold the answer back.
 
@@ -254,6 +255,8 @@ class Transport:
             if expect == BINARY:
                 return answer
             raise ProtocolError(f"{self.url}: empty answer (HTTP 204), expected {expect}")
+        if answer.status_code == httpx.codes.ACCEPTED and expect == BINARY:
+            expect = JSON
         found = _content_type(answer)
         if not answer.is_success or found != expect:
             raise ProtocolError(

@@ -4,6 +4,7 @@ A view states who may call it, what it reads and what it answers. The wrapper en
 that, and the OpenAPI document is generated from the same declaration.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from fraudfed.errors import (
     BodyTooLargeError,
     ForbiddenError,
     FraudFedError,
+    NotFoundError,
     ProtocolError,
     RunFailedError,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "Binary",
     "Endpoint",
     "Endpoints",
+    "Exchange",
     "Header",
     "NumberConverter",
     "Query",
@@ -110,8 +113,23 @@ class NumberConverter(IntegerConverter):
         super().__init__(url_map, max=MAX_NUMBER)
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """An accepted change, and what its sender may wait for in the same request.
+
+    The wrapper waits and not the view, when the body that was sent is out of memory: many may wait
+    at once. A change that was accepted is not answered by a refusal: if there is nothing to wait
+    for any more, the answer is the receipt, and who asks again is told why.
+    """
+
+    receipt: Message
+    """The answer, with status 202, if there is no other one."""
+    wait: Callable[[], bytes | None] | None
+    """Waits for the answer; None if the sender does not."""
+
+
 #: What a view returns: a message, bytes, or None for "204, nothing yet".
-Result: TypeAlias = Message | Binary | None
+Result: TypeAlias = Message | Binary | Exchange | None
 
 
 class Query(BaseModel):
@@ -148,6 +166,8 @@ class Endpoint:
     """Message class, or media types."""
     empty: str = ""
     """When the answer is 204; empty if never."""
+    accepted: type[Message] | None = None
+    """What an exchange answers with status 202; None if this is none."""
     cached: bool = False
     """The answer has an ETag and is 304 for a caller that names it."""
     errors: tuple[type[FraudFedError], ...] = ()
@@ -209,7 +229,10 @@ class Endpoints:
 def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Response:
     g.caller = ANONYMOUS
     try:
-        return _respond(endpoint, view(**_arguments(endpoint, address)))
+        result = view(**_arguments(endpoint, address))
+        if isinstance(result, Exchange):
+            return _respond_to(endpoint, result)
+        return _respond(endpoint, result)
     except (FraudFedError, HTTPException) as error:
         _record_refusal(endpoint, address, error)
         raise
@@ -358,7 +381,18 @@ def _read(limit: int) -> bytes:
     return data
 
 
-def _respond(endpoint: Endpoint, result: Result) -> Response:
+def _respond_to(endpoint: Endpoint, exchange: Exchange) -> Response:
+    found = None
+    if exchange.wait is not None:
+        # The run failed, or all have gone on: not a refusal of what was just accepted.
+        with contextlib.suppress(RunFailedError, NotFoundError):
+            found = exchange.wait()
+    if found is not None:
+        return Response(found, endpoint.status, content_type=BINARY)
+    return Response(exchange.receipt.model_dump_json(), 202, content_type=JSON)
+
+
+def _respond(endpoint: Endpoint, result: Message | Binary | None) -> Response:
     match result:
         case None:
             return Response(status=204)

@@ -1,8 +1,20 @@
-"""Rounds: contributions in, product out, openings in, openings out."""
+"""Rounds, in two exchanges: contribution in and product out, opening in and openings out.
+
+Whoever sends his part may wait for the answer in the same request; whoever was cut off, or has
+waited long enough, asks for it alone.
+"""
 
 from pydantic import Field
 
-from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, WaitQuery, services
+from aggregator.api.endpoint import (
+    BINARY,
+    Access,
+    Binary,
+    Endpoints,
+    Exchange,
+    WaitQuery,
+    services,
+)
 from aggregator.caller import Caller
 from fraudfed.errors import CiphertextError, ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import RoundReceipt
@@ -24,16 +36,23 @@ class ProductQuery(WaitQuery):
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/rounds/<number:number>/contributions",
-    summary="Contribute ciphertexts to the open round; the same bytes again change nothing.",
+    summary="Contribute ciphertexts to the open round and wait for one's own shard of the product; "
+    "the same bytes again change nothing.",
     access=Access.BANK,
     kind="contribution",
     reads=(BINARY,),
-    answers=RoundReceipt,
+    query=WaitQuery,
+    answers=(BINARY,),
+    accepted=RoundReceipt,
     errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
 )
-def contribute(caller: Caller, run_id: str, number: int, body: bytes) -> RoundReceipt:
-    """Durable when it is acknowledged."""
-    return services().runs.contribute(run_id, number, caller, body)
+def contribute(caller: Caller, run_id: str, number: int, query: WaitQuery, body: bytes) -> Exchange:
+    """Make it durable, then wait for the last contribution."""
+    runs, bank, seconds = services().runs, caller.name, query.wait
+    receipt = runs.contribute(run_id, number, caller, body)
+    if not seconds:
+        return Exchange(receipt, None)
+    return Exchange(receipt, lambda: runs.product(run_id, number, bank, seconds=seconds))
 
 
 @endpoints.add(
@@ -57,16 +76,25 @@ def product(caller: Caller, run_id: str, number: int, query: ProductQuery) -> Bi
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/rounds/<number:number>/openings",
-    summary="Send the sealed opening of one's own shard; the same bytes again change nothing.",
+    summary="Send the sealed opening of one's own shard and wait for all openings; "
+    "the same bytes again change nothing.",
     access=Access.BANK,
     kind="opening",
     reads=(BINARY,),
-    answers=RoundReceipt,
+    query=WaitQuery,
+    answers=(BINARY,),
+    accepted=RoundReceipt,
     errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
 )
-def send_opening(caller: Caller, run_id: str, number: int, body: bytes) -> RoundReceipt:
-    """Durable when it is acknowledged."""
-    return services().runs.open(run_id, number, caller, body)
+def send_opening(
+    caller: Caller, run_id: str, number: int, query: WaitQuery, body: bytes
+) -> Exchange:
+    """Make it durable, then wait for the last opening."""
+    runs, bank, seconds = services().runs, caller.name, query.wait
+    receipt = runs.open(run_id, number, caller, body)
+    if not seconds:
+        return Exchange(receipt, None)
+    return Exchange(receipt, lambda: runs.openings(run_id, number, bank, seconds=seconds))
 
 
 @endpoints.add(

@@ -8,6 +8,7 @@ same bytes exactly when all their fields are equal; no JSON text is ever signed.
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -277,6 +278,7 @@ def check_member_keys(member: MemberKeys) -> None:
         ) from None
 
 
+@lru_cache(maxsize=1024)
 def load_signing_key(text: str) -> Ed25519PublicKey:
     """Read an Ed25519 public key from hexadecimal.
 

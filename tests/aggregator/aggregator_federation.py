@@ -221,8 +221,9 @@ class FakeBank:
         self.sent[number] = self.contribution(number, values, **options)
         return self.post_contribution(number, self.sent[number])
 
-    def post_contribution(self, number: int, body: bytes) -> Answer:
-        return self.run_request("POST", f"/rounds/{number}/contributions", body=body)
+    def post_contribution(self, number: int, body: bytes, *, wait: float | None = None) -> Answer:
+        query = "" if wait is None else f"?wait={wait}"
+        return self.run_request("POST", f"/rounds/{number}/contributions{query}", body=body)
 
     def product(self, number: int, shard: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/product?shard={shard}&wait={wait}")
@@ -253,8 +254,9 @@ class FakeBank:
     def open(self, number: int, shard: int, count: int, **options: Any) -> Answer:
         return self.post_opening(number, self.opening(number, shard, count, **options))
 
-    def post_opening(self, number: int, body: bytes) -> Answer:
-        return self.run_request("POST", f"/rounds/{number}/openings", body=body)
+    def post_opening(self, number: int, body: bytes, *, wait: float | None = None) -> Answer:
+        query = "" if wait is None else f"?wait={wait}"
+        return self.run_request("POST", f"/rounds/{number}/openings{query}", body=body)
 
     def openings(self, number: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")
@@ -362,7 +364,7 @@ def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> lis
     """Do one whole round and return what the product decrypts to."""
     key, count = banks[0].key, len(parts[0])
     for bank, values in zip(banks, parts, strict=True):
-        assert bank.contribute(number, values).status == 200
+        assert bank.contribute(number, values).status == 202
     total = [0] * count
     for index, bank in enumerate(banks):
         answer = bank.product(number, index, wait=5)
@@ -372,7 +374,7 @@ def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> lis
         opened = key.decrypt(CiphertextVector(key.public, bytes(payload)))
         assert header.count == len(opened)
         total[index :: len(banks)] = opened
-        assert bank.open(number, index, len(opened), box=f"box {index}".encode()).status == 200
+        assert bank.open(number, index, len(opened), box=f"box {index}".encode()).status == 202
     for bank in banks:
         found = frames.decode_many(bank.openings(number, wait=5).body, source="test")
         assert [bytes(payload) for _, payload in found] == [

@@ -206,7 +206,7 @@ def test_no_change_without_its_entry(
         assert banks[0].contribute(0, [1]).problem() == (500, "server")
     assert federation.status(banks[0].run_id)["ciphertexts"] == 0
     assert store.runs.product(banks[0].run_id, 0) is None
-    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 200
+    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 202
 
 
 def test_refusals_of_one_caller_are_bounded_and_counted(store: Store) -> None:

@@ -71,7 +71,7 @@ def test_a_replayed_contribution_is_refused_and_signed_anew_it_is_taken(
     path = f"/v1/runs/{banks[0].run_id}/rounds/0/contributions"
     headers = banks[0].signed_headers("POST", path, body=body)
     receipt = banks[0].call("POST", path, body=body, headers=headers)
-    assert receipt.status == 200
+    assert receipt.status == 202
     again = banks[0].call("POST", path, body=body, headers=headers)
     assert_refused(federation, again, "replayed", actor="anonymous")
     assert banks[0].post_contribution(0, body).json() == receipt.json()

@@ -263,7 +263,7 @@ def test_openings_that_do_not_fit_the_round(federation: Federation) -> None:
     assert banks[0].open(0, 0, 2, context="d" * 64).problem() == (409, "conflict")
     assert banks[0].openings(0).status == 204
     assert federation.status(banks[0].run_id)["state"] == "training"
-    assert banks[0].open(0, 0, 2).status == 200
+    assert banks[0].open(0, 0, 2).status == 202
 
 
 def test_body_too_large_is_413_and_closes_the_connection(federation: Federation) -> None:

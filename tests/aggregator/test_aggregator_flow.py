@@ -11,6 +11,7 @@ from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, Federation, sum
 from aggregator.store import Store
 from aggregator.waiters import Waiters
 from fraudfed.consortium.documents import verify_model_signature
+from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 
 
@@ -86,13 +87,13 @@ def test_payloads_are_deleted_when_every_bank_has_gone_on(
         bank.contribute(1, [1])
     assert banks[2].openings(0).status == 200
     assert banks[2].product(0, 0).status == 200
-    assert banks[2].contribute(1, [1]).status == 200
+    assert banks[2].contribute(1, [1]).status == 202
     assert banks[2].openings(0).problem() == (404, "not-found")
     assert banks[2].product(0, 0).problem() == (404, "not-found")
     assert store.runs.product(run_id, 0) is None
-    assert store.runs.opening_frames(run_id, 0) is None
+    assert store.runs.openings(run_id, 0) is None
     # The digests stay.
-    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 200
+    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 202
 
 
 def test_contributions_from_many_threads_are_all_counted_once(federation: Federation) -> None:
@@ -106,7 +107,7 @@ def test_contributions_from_many_threads_are_all_counted_once(federation: Federa
                 [*zip(banks, bodies, strict=True)] * 2,
             )
         )
-    assert [answer.status for answer in answers] == [200] * 24
+    assert [answer.status for answer in answers] == [202] * 24
     assert federation.status(banks[0].run_id)["ciphertexts"] == 24
     key = federation.key
     opened = []
@@ -126,6 +127,80 @@ def test_waiting_ends_when_the_round_completes(federation: Federation) -> None:
         waiting = pool.submit(banks[0].product, 0, 0, wait=30)
         banks[2].contribute(0, [1])
         assert waiting.result(timeout=25).status == 200
+
+
+def test_a_round_takes_two_exchanges(federation: Federation) -> None:
+    banks = federation.start()
+    bodies = [bank.contribution(0, [1, 10 * index, 7]) for index, bank in enumerate(banks)]
+    with ThreadPoolExecutor() as pool:
+        products = list(
+            pool.map(lambda i: banks[i].post_contribution(0, bodies[i], wait=30), range(3))
+        )
+        assert [answer.status for answer in products] == [200] * 3
+        # Each bank is sent the shard that it opens, as when it asks for it.
+        assert [answer.body for answer in products] == [
+            bank.product(0, shard).body for shard, bank in enumerate(banks)
+        ]
+        opened = [
+            federation.key.decrypt(
+                CiphertextVector(
+                    federation.key.public,
+                    bytes(frames.decode(answer.body, source="test")[1]),
+                )
+            )
+            for answer in products
+        ]
+        assert opened == [[3], [30], [21]]
+        openings = [bank.opening(0, shard, 1) for shard, bank in enumerate(banks)]
+        answers = list(pool.map(lambda i: banks[i].post_opening(0, openings[i], wait=30), range(3)))
+    assert [answer.status for answer in answers] == [200] * 3
+    assert {answer.body for answer in answers} == {frames.encode_many(openings)}
+    assert federation.status(banks[0].run_id)["round_number"] == 1
+    # The same bytes again, as long as anybody may need the answer; then they are only confirmed.
+    assert banks[1].post_contribution(0, bodies[1], wait=30).body == products[1].body
+    assert banks[1].post_opening(0, openings[1], wait=30).body == answers[1].body
+    before = federation.audit()
+    for bank in banks:
+        bank.contribute(1, [1])
+    assert banks[1].post_contribution(0, bodies[1], wait=30).status == 202
+    assert banks[1].post_opening(0, openings[1], wait=30).status == 202
+    assert len(federation.audit()) == len(before) + 3
+
+
+def test_an_exchange_that_is_not_answered_in_time_is_accepted(federation: Federation) -> None:
+    banks = federation.start()
+    body = banks[0].contribution(0, [1])
+    answer = banks[0].post_contribution(0, body, wait=0.05)
+    assert answer.status == 202
+    assert (answer.json()["received"], answer.json()["expected"]) == (1, 3)
+    assert federation.status(banks[0].run_id)["ciphertexts"] == 1
+    for bank in banks[1:]:
+        bank.contribute(0, [1])
+    answer = banks[0].post_opening(0, banks[0].opening(0, 0, 1), wait=0.05)
+    assert (answer.status, answer.json()["received"]) == (202, 1)
+    # Who does not wait is not sent the answer, even if it is there.
+    assert banks[0].post_contribution(0, body).status == 202
+    assert banks[0].post_contribution(0, body, wait=31).problem() == (400, "protocol")
+
+
+def test_a_run_that_fails_during_an_exchange_leaves_what_was_accepted(
+    federation: Federation, store: Store
+) -> None:
+    """The contribution is on record as accepted, and nothing as refused: it was not."""
+    banks = federation.start()
+    body = banks[0].contribution(0, [1])
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(banks[0].post_contribution, 0, body, wait=30)
+        while federation.status(banks[0].run_id)["ciphertexts"] == 0:
+            time.sleep(0.01)
+        banks[2].run_request("POST", "/abort", json={"reason": "disk full"})
+        answer = waiting.result(timeout=25)
+    assert answer.status == 202
+    assert "contribution" not in {entry["kind"] for entry in federation.refusals()}
+    accepted = [entry for entry in federation.audit() if entry["kind"] == "contribution"]
+    assert [entry["actor"] for entry in accepted] == [f"bank:{banks[0].name}"]
+    assert "disk full" in banks[0].product(0, 0, wait=30).json()["detail"]
+    store.audit.verify()
 
 
 def test_waiting_for_the_start_ends_when_the_cohort_is_complete(federation: Federation) -> None:
@@ -272,9 +347,12 @@ def test_stopping_ends_every_wait_at_once(federation: Federation, waiters: Waite
     banks = federation.start()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(banks[0].product, 0, 0, wait=30)
+        body = banks[1].contribution(0, [1])
+        exchanging = pool.submit(banks[1].post_contribution, 0, body, wait=30)
         time.sleep(0.05)
         waiters.stop()
         assert waiting.result(timeout=25).status == 204
+        assert exchanging.result(timeout=25).status == 202
     assert banks[0].product(0, 0, wait=30).status == 204
 
 

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
 from aggregator_process import ServerProcess, run_command
@@ -57,7 +58,7 @@ def test_a_killed_server_goes_on_from_its_database_alone(
         # The bank that did not see its acknowledgement sends the same bytes again.
         assert banks[0].post_contribution(1, banks[0].sent[1]).json()["received"] == 2
         assert receipt["received"] == 1
-        assert banks[2].contribute(1, [30, 30]).status == 200
+        assert banks[2].contribute(1, [30, 30]).status == 202
         server.kill()
     with ServerProcess(state.path) as server:
         federation = server.federation(state.path, key)
@@ -71,7 +72,7 @@ def test_a_killed_server_goes_on_from_its_database_alone(
                 width = key.public.ciphertext_bytes
                 value = int.from_bytes(answer.body[-width:], "big")
                 opened.append(key.phe_private.raw_decrypt(value))
-            assert bank.open(1, index, count).status == 200
+            assert bank.open(1, index, count).status == 202
         assert opened == [60, 60]
         assert federation.status(banks[0].run_id)["round_number"] == 2
         for bank in banks:
@@ -83,6 +84,34 @@ def test_a_killed_server_goes_on_from_its_database_alone(
         assert (answer.body, answer.headers["etag"]) == (MODEL, f'"{MODEL_SHA256}"')
 
 
+def test_what_was_accepted_survives_a_kill_while_its_sender_waits(
+    state: StateDirectory, key: TestKey
+) -> None:
+    with ServerProcess(state.path) as server, ThreadPoolExecutor() as pool:
+        federation = server.federation(state.path, key)
+        banks = federation.start()
+        bodies = [bank.contribution(0, [index, 5]) for index, bank in enumerate(banks)]
+        waiting = pool.submit(banks[0].post_contribution, 0, bodies[0], wait=30)
+        while federation.status(banks[0].run_id)["ciphertexts"] == 0:
+            time.sleep(0.01)
+        server.kill()
+        with pytest.raises(httpx.TransportError):
+            waiting.result(timeout=20)
+    with ServerProcess(state.path) as server, ThreadPoolExecutor() as pool:
+        federation = server.federation(state.path, key)
+        move(banks, server)
+        assert federation.status(banks[0].run_id)["ciphertexts"] == 2
+        # Its sender cannot know: it sends the same bytes again, and waits again.
+        answers = list(
+            pool.map(lambda i: banks[i].post_contribution(0, bodies[i], wait=30), range(3))
+        )
+        assert [answer.status for answer in answers] == [200] * 3
+        assert federation.status(banks[0].run_id)["ciphertexts"] == 6
+        width = key.public.ciphertext_bytes
+        sums = [int.from_bytes(answer.body[-width:], "big") for answer in answers[:2]]
+        assert [key.phe_private.raw_decrypt(c) for c in sums] == [3, 15]
+
+
 def test_the_main_process_alone_may_be_killed(state: StateDirectory, key: TestKey) -> None:
     with ServerProcess(state.path) as server:
         banks = server.federation(state.path, key).start()
@@ -92,7 +121,7 @@ def test_the_main_process_alone_may_be_killed(state: StateDirectory, key: TestKe
         server._end()
         with ServerProcess(state.path, port=port) as successor:
             move(banks, successor)
-            assert banks[0].contribute(0, [1]).status == 200
+            assert banks[0].contribute(0, [1]).status == 202
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
@@ -114,7 +143,7 @@ def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
         for bank in banks[1:]:
             bank.contribute(0, [1, 2])
         waiting = [pool.submit(bank.product, 0, 0, wait=30) for bank in banks[1:]]
-        assert banks[0].contribute(0, [1, 2]).status == 200
+        assert banks[0].contribute(0, [1, 2]).status == 202
         bodies = {one.result(timeout=60).body for one in waiting}
         assert len(bodies) == 1
         width = key.public.ciphertext_bytes

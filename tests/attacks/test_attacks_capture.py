@@ -17,7 +17,7 @@ import pytest
 from cohort import run_cohort
 from live_cohort import LiveCohort
 from live_consortium import served
-from tampering_proxy import TamperingProxy, tampering_proxy
+from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
 
 from bank_node.secure_communicator import SecureCommunicator
 from bank_node.validation import split_validation
@@ -29,6 +29,7 @@ from fraudfed.consortium.documents import model_bytes
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import open_model, seal_model
 from fraudfed.dtypes import Int64Array
+from fraudfed.wire import frames
 
 BANKS = ("bank-a", "bank-b", "bank-c")
 ROWS = (5717, 4409, 3313)
@@ -148,7 +149,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
         stored = live.call(live.banks["bank-a"], "GET", f"/v1/runs/{run_id}/model").content
         files = [path.read_bytes() for path in live.state.rglob("*") if path.is_file()]
         yield Captured(
-            bodies=[part for e in proxy.exchanges for part in (e.body, e.answer)],
+            bodies=[part for e in proxy.exchanges for part in (e.body, *answers_of(e))],
             heads=heads_of(proxy),
             files=files,
             log="\n".join(handler.lines).encode(),
@@ -160,6 +161,17 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
         )
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+def answers_of(exchange: Exchange) -> list[bytes]:
+    """Split joined frames.
+
+    With the zeros of a frame's length behind them, two random bytes are some count in binary.
+    """
+    if exchange.status != 200 or not exchange.route[1].endswith("/openings"):
+        return [exchange.answer]
+    found = frames.decode_many(exchange.answer, source="test")
+    return [frames.encode(header, payload) for header, payload in found]
 
 
 def heads_of(proxy: TamperingProxy) -> list[bytes]:

@@ -141,7 +141,7 @@ def test_control_without_the_check_of_members_a_removed_bank_reads_on(
     bank = live.banks["bank-c"]
     live.operate("DELETE", "/v1/banks/bank-c")
     assert problem(live.call(bank, "GET", "/v1/roster")) == (403, "forbidden")
-    monkeypatch.setattr(Members, "require_member", lambda self, name: None)
+    monkeypatch.setattr(Members, "require_member", lambda self, connection, name: None)
     assert live.call(bank, "GET", "/v1/roster").status_code == 200
 
 
@@ -181,7 +181,7 @@ def test_control_without_the_digest_another_body_passes(
 
     assert problem(exchanged()) == (401, "authentication")
     monkeypatch.setattr("aggregator.api.endpoint.require_digest", lambda head, body_sha256: None)
-    assert exchanged().status_code == 200
+    assert exchanged().status_code == 202
 
 
 # The aggregator's audit log, in the hands of whoever has its database
@@ -233,7 +233,7 @@ def test_control_without_its_signature_the_audit_log_is_written_anew(
     live: LiveConsortium, bank: LiveBank, run_id: str, monkeypatch: Patch
 ) -> None:
     """Every entry, with a chain that is whole: only the audit key is not the forger's."""
-    assert live.send(contribution(live, bank, run_id)).status_code == 200
+    assert live.send(contribution(live, bank, run_id)).status_code == 202
     forger, previous, statements = LiveBank("forger"), documents.FIRST_PREVIOUS_HASH, []
     kept = {"protocol_version", "hash", "signature", "previous_hash"}
     for entry in live.audit():

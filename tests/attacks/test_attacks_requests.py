@@ -80,7 +80,7 @@ def unsigned(request: httpx.Request) -> httpx.Request:
 
 def test_a_good_request_passes(live: LiveConsortium, bank: LiveBank, run_id: str) -> None:
     """Or all the refusals below would prove nothing."""
-    assert live.send(contribution(live, bank, run_id)).status_code == 200
+    assert live.send(contribution(live, bank, run_id)).status_code == 202
 
 
 # Signatures
@@ -147,7 +147,7 @@ def test_a_replayed_request_is_refused(
     live: LiveConsortium, bank: LiveBank, run_id: str, package: KeyPackage
 ) -> None:
     request = contribution(live, bank, run_id)
-    assert live.send(request).status_code == 200
+    assert live.send(request).status_code == 202
     assert "replayed" in refused(live, UNAUTHENTICATED, lambda: live.send(request))
     question = live.signed(bank, "GET", f"/v1/runs/{run_id}")
     assert live.send(question).status_code == 200
@@ -230,7 +230,7 @@ def test_a_contribution_of_another_run_is_refused(
 def test_a_second_contribution_is_refused(
     live: LiveConsortium, bank: LiveBank, run_id: str
 ) -> None:
-    assert live.contribute(bank, run_id, live.contribution(bank, run_id)).status_code == 200
+    assert live.contribute(bank, run_id, live.contribution(bank, run_id)).status_code == 202
     other = live.contribution(bank, run_id)
     refused(live, (409, "conflict"), lambda: live.contribute(bank, run_id, other))
 
@@ -433,7 +433,7 @@ def test_what_is_no_ciphertext_is_refused(
         before = stored(live.state)
         assert live.contribute(bank, run_id, body).status_code in (400, 422)
         assert stored(live.state) == before
-    assert live.contribute(bank, run_id, live.contribution(bank, run_id)).status_code == 200
+    assert live.contribute(bank, run_id, live.contribution(bank, run_id)).status_code == 202
 
 
 def test_a_vector_of_another_length_ends_the_run_and_says_who(
@@ -441,7 +441,7 @@ def test_a_vector_of_another_length_ends_the_run_and_says_who(
 ) -> None:
     first, second = live.banks["bank-a"], live.banks["bank-b"]
     body = live.contribution(first, run_id, count=3)
-    assert live.contribute(first, run_id, body).status_code == 200
+    assert live.contribute(first, run_id, body).status_code == 202
     answer = live.contribute(second, run_id, live.contribution(second, run_id, count=4))
     assert answer.status_code == 409
     status = live.status(run_id)
@@ -543,4 +543,4 @@ def test_control_without_signatures_anyone_is_a_bank(
     )
     forged = contribution(live, bank, run_id)
     live.sign(LiveBank("bank-z"), forged)
-    assert live.send(forged).status_code == 200
+    assert live.send(forged).status_code == 202

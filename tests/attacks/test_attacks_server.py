@@ -6,7 +6,6 @@ notices something tells the others, as ``bank_node.training`` does.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.tags import TagCoefficients
 from fraudfed.wire import frames
+from fraudfed.wire.messages import RoundReceipt
 
 BANKS = ("bank-a", "bank-b", "bank-c")
 Patch = pytest.MonkeyPatch
@@ -40,6 +40,7 @@ class MaliciousServer:
         self.attacked_round = 1
         self.forge_openings: Callable[[bytes], bytes] | None = None
         self.swallows_aborts = False
+        self.holds_back = False
         proxy.before, proxy.after = self._before, self._after
 
     def _before(self, exchange: Exchange) -> None:
@@ -52,16 +53,21 @@ class MaliciousServer:
             exchange.reply(b"{}")
 
     def _after(self, exchange: Exchange) -> None:
-        method, path = exchange.route
-        if method != "GET" or exchange.status != 200 or "/rounds/" not in path:
+        path = exchange.route[1]
+        if exchange.status != 200 or not path.endswith(("/contributions", "/product", "/openings")):
             return
         number = int(path.split("/")[-2])
-        if path.endswith("/product") and self.attack and number == self.attacked_round:
-            exchange.answer = self._product(exchange, number)
-        if path.endswith("/openings"):
+        if self.holds_back and exchange.method == "POST":
+            receipt = RoundReceipt(
+                run_id=path.split("/")[3], round_number=number, received=1, expected=len(BANKS)
+            )
+            exchange.reply(receipt.model_dump_json().encode(), status=202)
+        elif path.endswith("/openings"):
             self.openings[number] = exchange.answer
             if self.forge_openings and number == self.attacked_round:
                 exchange.reply(self.forge_openings(exchange.answer), media_type=BINARY)
+        elif self.attack and number == self.attacked_round:
+            exchange.answer = self._product(exchange, number)
 
     def _product(self, exchange: Exchange, number: int) -> bytes:
         header, _ = frames.decode(exchange.answer, source="server")
@@ -70,7 +76,8 @@ class MaliciousServer:
         ]
         assert self.attack is not None
         forged = self.attack(self.key, seen)
-        shard = int(parse_qs(urlsplit(exchange.path).query)["shard"][0])
+        # Each bank is sent its own shard, in the answer to its contribution or to its question.
+        shard = BANKS.index(str(exchange.bank))
         return frames.encode(header, forged.shard(shard, len(BANKS)).data)
 
 
@@ -128,6 +135,19 @@ def test_a_tampering_server_gets_no_number(
     assert live.status(cohort.run_id)["state"] == "failed"
     # No bank passed on what the forged product opened to.
     assert len(server.openings) == 1
+
+
+@pytest.mark.parametrize("attack", ["alter_the_sum", "replay_the_sum", "show_one_contribution"])
+def test_nor_does_a_server_that_makes_the_banks_ask_again(
+    cohort: LiveCohort, server: MaliciousServer, attack: str
+) -> None:
+    """It holds the answers to contributions and openings back: the banks ask for them alone."""
+    server.attack, server.holds_back = ATTACKS[attack], True
+    for outcome in cohort.sum(make_parts(3, 1)).values():
+        np.testing.assert_array_equal(outcome, truth(1))
+    assert len(server.proxy.sent("GET", "/product")) == len(BANKS)
+    assert len(server.proxy.sent("GET", "/openings")) == len(BANKS)
+    assert_no_number(cohort.sum(make_parts(3, 2)))
 
 
 def test_a_server_that_swallows_the_alarm_gets_no_number_either(

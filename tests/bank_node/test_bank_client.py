@@ -35,7 +35,7 @@ from fraudfed.errors import (
     error_classes,
 )
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameHeader, FrameKind, Health
+from fraudfed.wire.messages import FrameHeader, FrameKind, Health, RoundReceipt
 
 HEALTH = json.dumps({"status": "ok", "version": "1"}).encode()
 JSON = "application/json"
@@ -356,6 +356,68 @@ def test_a_truncated_product_and_a_missing_one(script, client) -> None:
     script.say(204, BINARY)
     assert client.product("r", 0, shard=1, wait_seconds=0) is None
     assert script.requests[-1][1] == "/v1/runs/r/rounds/0/product?shard=1&wait=0"
+
+
+def sent_frame(kind: FrameKind) -> FrameHeader:
+    return FrameHeader(
+        kind=kind,
+        run_id="r",
+        round_number=3,
+        label="histogram",
+        context="c" * 64,
+        bank="bank-a",
+        shard=0 if kind is FrameKind.OPENING else None,
+        count=2,
+        item_bytes=0,
+    )
+
+
+def test_a_contribution_is_answered_with_the_product_or_a_receipt(script, client) -> None:
+    header = sent_frame(FrameKind.CONTRIBUTION)
+    product = header.model_copy(update={"kind": FrameKind.PRODUCT, "item_bytes": 3, "bank": None})
+    script.say(200, BINARY, frames.encode(product, b"abcdef"))
+    sent, found = client.contribute(header, b"box", wait_seconds=7)
+    assert found is not None
+    assert (found[0], bytes(found[1])) == (product, b"abcdef")
+    method, path, headers, body = script.requests[-1]
+    assert (method, path) == ("POST", "/v1/runs/r/rounds/3/contributions?wait=7")
+    assert body == frames.encode(header, b"box")
+    assert (headers["Content-Type"], sent) == (BINARY, len(body))
+    script.answers = []
+    receipt = RoundReceipt(run_id="r", round_number=3, received=1, expected=3)
+    script.say(202, JSON, receipt.model_dump_json().encode())
+    assert client.contribute(header, b"box") == (len(body), None)
+    assert client.send_opening(sent_frame(FrameKind.OPENING), b"box")[1] is None
+    script.answers = []
+    opening = frames.encode(sent_frame(FrameKind.OPENING), b"theirs")
+    script.say(200, BINARY, frames.encode_many([opening, opening]))
+    _, openings = client.send_opening(sent_frame(FrameKind.OPENING), b"box")
+    assert openings is not None
+    assert openings[0] == 2 * (8 + len(opening))
+    assert [bytes(box) for _, box in openings[1]] == [b"theirs"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        (BINARY, b"{}", "expected application/json"),
+        (JSON, b"{}", "RoundReceipt"),
+        (JSON, b"other run", "receipt is for round 3 of run 'q'"),
+        (JSON, b"other round", "receipt is for round 4 of run 'r'"),
+    ],
+)
+def test_a_receipt_for_something_else_is_refused(script, client, kind, body, message) -> None:
+    receipts = {b"other run": ("q", 3), b"other round": ("r", 4)}
+    if body in receipts:
+        run_id, number = receipts[body]
+        receipt = RoundReceipt(run_id=run_id, round_number=number, received=1, expected=3)
+        body = receipt.model_dump_json().encode()
+    script.say(202, kind, body)
+    with pytest.raises(ProtocolError, match=message):
+        client.contribute(sent_frame(FrameKind.CONTRIBUTION), b"box")
+    with pytest.raises(ProtocolError):
+        # A question is never answered by a receipt.
+        client.product("r", 3, shard=0)
 
 
 def test_requests_are_logged_for_debugging_without_their_signature(script, client, caplog) -> None:

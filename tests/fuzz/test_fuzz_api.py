@@ -79,7 +79,7 @@ def holding(token: str) -> Caller:
 def make_fuzzer(live: LiveConsortium) -> tuple[Fuzzer, str]:
     run_id = live.start_run(1)
     first, second = live.banks["bank-a"], live.banks["bank-b"]
-    assert live.contribute(first, run_id, live.contribution(first, run_id)).status_code == 200
+    assert live.contribute(first, run_id, live.contribution(first, run_id)).status_code == 202
     fuzzer = Fuzzer(
         url=live.url,
         state=live.state,
@@ -117,7 +117,7 @@ def fuzz(live: LiveConsortium, per_combination: int, *, at_least: int) -> Fuzzer
     if status["state"] == "training":
         third = live.banks["bank-c"]
         body = live.contribution(third, run_id)
-        assert live.contribute(third, run_id, body).status_code == 200
+        assert live.contribute(third, run_id, body).status_code == 202
     return fuzzer
 
 
