@@ -37,8 +37,10 @@ from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_K
 
 __all__ = ["run_train", "same_trees_as_xgboost", "train_command"]
 
-#: Reference trainings before the federation, and as many after it.
+#: Reference trainings before the federation, and as many after it: at least so many, and short ones
+#: until they took so long together.
 _REFERENCE_REPEATS = 2
+_REFERENCE_SECONDS = 2.0
 
 
 def run_train(
@@ -135,8 +137,8 @@ def _networks(case: TrainCase, banks: Iterable[str]) -> dict[str, EmulatedNetwor
 def _reference_seconds(
     table: TrainingTable, parameters: dict[str, Any], threads: int
 ) -> list[float]:
-    seconds = []
-    for _ in range(_REFERENCE_REPEATS):
+    seconds: list[float] = []
+    while len(seconds) < _REFERENCE_REPEATS or sum(seconds) < _REFERENCE_SECONDS:
         started = time.perf_counter()
         train_reference(table, parameters, threads=threads)
         seconds.append(time.perf_counter() - started)

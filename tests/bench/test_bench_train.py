@@ -51,7 +51,7 @@ def test_the_trees_are_those_of_xgboost(figures: dict[str, Any]) -> None:
 @pytest.mark.e2e
 def test_ratios_are_of_what_was_timed(figures: dict[str, Any]) -> None:
     reference = figures["reference"]
-    assert len(reference["all_seconds"]) == 4
+    assert len(reference["all_seconds"]) >= 4
     assert reference["seconds"] == pytest.approx(float(np.median(reference["all_seconds"])))
     assert figures["encrypted_seconds"] == max(b["training_seconds"] for b in figures["banks"])
     assert figures["ratio"] == pytest.approx(figures["encrypted_seconds"] / reference["seconds"])
