@@ -38,38 +38,42 @@ enum {
 typedef struct {
     const packed_bins *packed;
     const void *columns;
+    int column_size;
     atomic_size_t next;
     atomic_size_t bad_feature; /* n_features if none */
 } pack_job;
 
-#define DEFINE_PACK_BLOCK(NAME, CODE)                                                              \
+#define DEFINE_PACK_BLOCK(NAME, SOURCE, CODE)                                                      \
     static void NAME(pack_job *job, size_t start, size_t stop)                                     \
     {                                                                                              \
         const packed_bins *packed = job->packed;                                                   \
         size_t n_features = packed->n_features;                                                    \
         for (size_t f = 0; f < n_features; f++) {                                                  \
-            const CODE *column = (const CODE *)job->columns + f * packed->n_rows;                  \
+            const SOURCE *column = (const SOURCE *)job->columns + f * packed->n_rows;              \
             CODE *codes = (CODE *)packed->codes + f;                                               \
             int64_t n_bins = packed->offsets[f + 1] - packed->offsets[f];                          \
-            CODE largest = 0;                                                                      \
+            SOURCE largest = 0;                                                                    \
             for (size_t i = start; i < stop; i++) {                                                \
                 largest = column[i] > largest ? column[i] : largest;                               \
-                codes[i * n_features] = column[i];                                                 \
+                codes[i * n_features] = (CODE)column[i];                                           \
             }                                                                                      \
             if (largest > n_bins)                                                                  \
                 atomic_store(&job->bad_feature, f);                                                \
         }                                                                                          \
     }
-DEFINE_PACK_BLOCK(pack_block_8, uint8_t)
-DEFINE_PACK_BLOCK(pack_block_16, uint16_t)
+DEFINE_PACK_BLOCK(pack_block_8, uint8_t, uint8_t)
+DEFINE_PACK_BLOCK(pack_block_16, uint16_t, uint16_t)
+DEFINE_PACK_BLOCK(pack_block_16_in_8, uint16_t, uint8_t)
 
 static void pack_worker(void *argument)
 {
     pack_job *job = argument;
     size_t start, stop;
     while (take_block(&job->next, PACK_BLOCK, job->packed->n_rows, &start, &stop)) {
-        if (job->packed->item_size == 1)
+        if (job->column_size == 1)
             pack_block_8(job, start, stop);
+        else if (job->packed->item_size == 1)
+            pack_block_16_in_8(job, start, stop);
         else
             pack_block_16(job, start, stop);
     }
@@ -105,6 +109,18 @@ static void *new_codes(size_t size)
     return malloc(size + 1);
 }
 
+/* 256 bins and the code of a missing value take two bytes, but where nothing is missing one does. */
+static int narrowest_code(const array *bins)
+{
+    if (bins->view.itemsize == 1)
+        return 1;
+    const uint16_t *codes = bins->view.buf;
+    uint16_t largest = 0;
+    for (size_t i = 0; i < (size_t)bins->view.len / sizeof *codes; i++)
+        largest = codes[i] > largest ? codes[i] : largest;
+    return largest <= UINT8_MAX ? 1 : 2;
+}
+
 static packed_bins *new_packed(const array *bins, const array *offsets)
 {
     packed_bins *packed = calloc(1, sizeof *packed);
@@ -112,9 +128,9 @@ static packed_bins *new_packed(const array *bins, const array *offsets)
         return NULL;
     packed->n_features = extent(bins, 0);
     packed->n_rows = extent(bins, 1);
-    packed->item_size = (int)bins->view.itemsize;
+    packed->item_size = narrowest_code(bins);
     packed->offsets = malloc((packed->n_features + 1) * sizeof(int64_t));
-    packed->codes = new_codes((size_t)bins->view.len);
+    packed->codes = new_codes(packed->n_rows * packed->n_features * (size_t)packed->item_size);
     if (packed->offsets == NULL || packed->codes == NULL) {
         free_packed(packed);
         return NULL;
@@ -148,7 +164,8 @@ static PyObject *pack_bins(PyObject *Py_UNUSED(module), PyObject *arguments)
         PyErr_NoMemory();
         goto done;
     }
-    pack_job job = {.packed = packed, .columns = bins->view.buf};
+    pack_job job = {.packed = packed, .columns = bins->view.buf,
+                    .column_size = (int)bins->view.itemsize};
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_feature, packed->n_features);
     int n_workers =
@@ -204,55 +221,48 @@ static size_t cell_count(const packed_bins *packed, int64_t feature)
     return (size_t)(packed->offsets[feature + 1] - packed->offsets[feature]) + 1;
 }
 
-#define PREFETCH_ROW(CODE)                                                                         \
-    {                                                                                              \
-        size_t ahead = rows[i + PREFETCH_ROWS < n ? i + PREFETCH_ROWS : n - 1];                    \
-        const CODE *next = (const CODE *)packed->codes + ahead * n_features;                       \
-        __builtin_prefetch(next);                                                                  \
-        __builtin_prefetch(next + (n_features - (n_features > 0)));                                \
-        __builtin_prefetch(gradients + 2 * ahead);                                                 \
-    }
-
-/* Add n rows and return their total. Four features at a time: loads of codes need not wait for
- * the stores before them, which takes a third off the time. */
+/* Add n rows over some features and return their total. Four features at a time: loads of codes
+ * need not wait for the stores before them, which takes a third off the time.
+ */
 #define DEFINE_ADD_ROWS(NAME, CODE)                                                                \
     static pair NAME(const packed_bins *packed, const uint64_t *gradients, const uint32_t *rows,   \
                      size_t n, const int64_t *features, size_t n_active, pair *const *bases)       \
     {                                                                                              \
         size_t n_features = packed->n_features;                                                    \
+        size_t first = n_active > 0 ? (size_t)features[0] : 0;                                     \
+        size_t last = n_active > 0 ? (size_t)features[n_active - 1] : 0;                           \
+        int is_consecutive = last - first + 1 == n_active;                                         \
+        const CODE *all = packed->codes;                                                           \
         pair total = {0, 0};                                                                       \
-        if (n_active == n_features) {                                                              \
-            for (size_t i = 0; i < n; i++) {                                                       \
-                PREFETCH_ROW(CODE)                                                                 \
-                pair row = *(const loose_pair *)(gradients + 2 * (size_t)rows[i]);                 \
-                const CODE *codes = (const CODE *)packed->codes + rows[i] * n_features;            \
-                total += row;                                                                      \
-                size_t k = 0;                                                                      \
-                for (; k + 4 <= n_active; k += 4) {                                                \
-                    size_t a = codes[k], b = codes[k + 1], c = codes[k + 2], d = codes[k + 3];     \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            size_t ahead = rows[i + PREFETCH_ROWS < n ? i + PREFETCH_ROWS : n - 1];                \
+            __builtin_prefetch(all + ahead * n_features + first);                                  \
+            __builtin_prefetch(all + ahead * n_features + last);                                   \
+            __builtin_prefetch(gradients + 2 * ahead);                                             \
+            pair row = *(const loose_pair *)(gradients + 2 * (size_t)rows[i]);                     \
+            const CODE *codes = all + rows[i] * n_features;                                        \
+            size_t k = 0;                                                                          \
+            total += row;                                                                          \
+            if (!is_consecutive) {                                                                 \
+                for (; k + 2 <= n_active; k += 2) {                                                \
+                    size_t a = codes[features[k]], b = codes[features[k + 1]];                     \
                     bases[k][a] += row;                                                            \
                     bases[k + 1][b] += row;                                                        \
-                    bases[k + 2][c] += row;                                                        \
-                    bases[k + 3][d] += row;                                                        \
                 }                                                                                  \
                 for (; k < n_active; k++)                                                          \
-                    bases[k][codes[k]] += row;                                                     \
+                    bases[k][codes[features[k]]] += row;                                           \
+                continue;                                                                          \
             }                                                                                      \
-            return total;                                                                          \
-        }                                                                                          \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            PREFETCH_ROW(CODE)                                                                     \
-            pair row = *(const loose_pair *)(gradients + 2 * (size_t)rows[i]);                     \
-            const CODE *codes = (const CODE *)packed->codes + rows[i] * n_features;                \
-            total += row;                                                                          \
-            size_t k = 0;                                                                          \
-            for (; k + 2 <= n_active; k += 2) {                                                    \
-                size_t a = codes[features[k]], b = codes[features[k + 1]];                         \
+            codes += first;                                                                        \
+            for (; k + 4 <= n_active; k += 4) {                                                    \
+                size_t a = codes[k], b = codes[k + 1], c = codes[k + 2], d = codes[k + 3];         \
                 bases[k][a] += row;                                                                \
                 bases[k + 1][b] += row;                                                            \
+                bases[k + 2][c] += row;                                                            \
+                bases[k + 3][d] += row;                                                            \
             }                                                                                      \
             for (; k < n_active; k++)                                                              \
-                bases[k][codes[features[k]]] += row;                                               \
+                bases[k][codes[k]] += row;                                                         \
         }                                                                                          \
         return total;                                                                              \
     }
