@@ -4,11 +4,13 @@ Law: if every bank of the cohort calls ``sum`` with its part, each gets the exac
 otherwise each gets an error, never a wrong number.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 from bank_node.client import AggregatorClient, wait_for
 from bank_node.logs import ROUND
+from bank_node.noise_ahead import NoiseAhead
 from bank_node.phases import PhaseTimes
 from bank_node.round_record import RoundRecord
 from bank_node.sealed_contexts import SealedContexts
@@ -49,6 +51,8 @@ class SecureCommunicator:
         Contexts of the run that are used up.
     round_timeout_seconds : float
         How long to wait for the other banks in each half of a round.
+    noise : NoiseAhead or None
+        Makes noise while this bank waits; None makes all of it when it is needed.
 
     Attributes
     ----------
@@ -72,6 +76,7 @@ class SecureCommunicator:
         facts: bytes,
         sealed: SealedContexts,
         round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS,
+        noise: NoiseAhead | None = None,
     ) -> None:
         self._client = client
         self._session = session
@@ -82,6 +87,7 @@ class SecureCommunicator:
         self._shard = roster.index(bank)
         self._round_timeout_seconds = round_timeout_seconds
         self._sealed = sealed
+        self._noise = noise
         self._transcript = session.begin_transcript(facts)
         self.times = PhaseTimes()
         self.round_number = 0
@@ -120,6 +126,8 @@ class SecureCommunicator:
         )
         self._sealed.claim(context.digest, label=label, round_number=self.round_number)
         payload = self._session.seal(values, layout, context)
+        if self._noise is not None:
+            self._noise.used(layout.n_plaintexts)
         self.times.mark("encrypt")
         product = self._exchange_product(payload, context, count=layout.n_plaintexts)
         self.times.mark("sum")
@@ -237,7 +245,9 @@ class SecureCommunicator:
                 return answer
             return ask(wait)
 
-        answer = wait_for(question, seconds=self._round_timeout_seconds)
+        waiting = contextlib.nullcontext() if self._noise is None else self._noise.while_waiting()
+        with waiting:
+            answer = wait_for(question, seconds=self._round_timeout_seconds)
         self.times.bytes_sent += sent or 0
         if answer is None:
             raise SumError(

@@ -18,6 +18,7 @@ from bank_node.logs import RUN
 from bank_node.members import ObservedRoster, observe_roster, unconfirmed
 from bank_node.membership import choose_run, wait_for_cohort
 from bank_node.model_vote import ModelVote, check_signatures
+from bank_node.noise_ahead import NoiseAhead
 from bank_node.progress import TrainingProgress
 from bank_node.retry import TRAINING_PATIENCE_SECONDS, RetryPolicy
 from bank_node.round_record import protection_of
@@ -174,20 +175,22 @@ def _train_with_others(
     started = time.time()
     params, key_epoch = ready.params, ready.epoch.key_epoch
     _log.info("Paillier kernel: %s; %d threads", kernel_note(), options.threads)
+    session = SecureSum(
+        ready.epoch.package,
+        bank=bank,
+        roster=run.cohort,
+        roster_digest=roster_digest(key_epoch.roster),
+        pairwise={
+            member.name: connection.identity.exchange(member.agreement_key)
+            for member in key_epoch.roster
+            if member.name != bank
+        },
+        threads=options.threads,
+    )
+    noise = NoiseAhead(session)
     communicator = SecureCommunicator(
         client,
-        SecureSum(
-            ready.epoch.package,
-            bank=bank,
-            roster=run.cohort,
-            roster_digest=roster_digest(key_epoch.roster),
-            pairwise={
-                member.name: connection.identity.exchange(member.agreement_key)
-                for member in key_epoch.roster
-                if member.name != bank
-            },
-            threads=options.threads,
-        ),
+        session,
         run_id=run.run_id,
         epoch=key_epoch.epoch,
         roster=run.cohort,
@@ -195,6 +198,7 @@ def _train_with_others(
         facts=run_facts(run, key_epoch),
         sealed=state.sealed_contexts(run.run_id),
         round_timeout_seconds=options.round_timeout_seconds,
+        noise=noise,
     )
 
     def on_tree(tree: TreeProgress) -> None:
@@ -206,14 +210,15 @@ def _train_with_others(
     if params.early_stopping_rounds is not None:
         table, validation = split_validation(table, seed=params.seed)
     progress.trees(0, params.num_boost_round, "")
-    result = train(
-        params,
-        table,
-        communicator,
-        validation=validation,
-        on_tree=on_tree,
-        threads=options.threads,
-    )
+    with noise:
+        result = train(
+            params,
+            table,
+            communicator,
+            validation=validation,
+            on_tree=on_tree,
+            threads=options.threads,
+        )
     model = result.model.to_json()
     vote = ModelVote.of(model, run, ready.epoch.package, connection.identity)
     client.submit_model(
