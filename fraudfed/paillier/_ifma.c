@@ -1,8 +1,8 @@
 /* fraudfed.paillier._ifma: powers modulo squares, and a key holder's work, with AVX-512 IFMA.
  *
  * _ifma_pairs.h has the arithmetic and its proofs, _ifma_powers.h the exponentiations, _ifma_key.h
- * encryption and decryption; here is what Python calls. The Python faces, ifma.py and ifma_key.py,
- * check values; here only lengths are checked.
+ * encryption and decryption, _ifma_products.h products of ciphertexts; here is what Python calls. The
+ * Python faces, ifma.py, ifma_key.py and ifma_products.py, check values; here only lengths are checked.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -36,6 +36,7 @@
 #include "_ifma_pairs.h"
 #include "_ifma_powers.h"
 #include "_ifma_key.h"
+#include "_ifma_products.h"
 
 #endif /* HAVE_IFMA */
 
@@ -381,6 +382,108 @@ done:
     return result;
 }
 
+static int check_wide(int n, const Py_buffer *words, Py_ssize_t width)
+{
+    if (!is_supported()) {
+        PyErr_SetString(PyExc_RuntimeError, "this CPU has no AVX-512 IFMA");
+        return 0;
+    }
+    if ((n != 80 && n != 120) || (size_t)words->len != 8 * WIDE_WORDS(n)) {
+        PyErr_Format(PyExc_ValueError, "n is %d with %zd bytes, expected 80 or 120 limbs", n,
+                     words->len);
+        return 0;
+    }
+    if (width < 1 || (size_t)width > LIMB_BITS * (size_t)n / 8) {
+        PyErr_Format(PyExc_ValueError, "width is %zd, expected 1 .. %d bytes", width,
+                     LIMB_BITS * n / 8);
+        return 0;
+    }
+    return 1;
+}
+
+static PyObject *multiply_ciphertexts(PyObject *self, PyObject *args)
+{
+    int n;
+    Py_ssize_t width;
+    Py_buffer words, first, second;
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iy*y*y*n", &n, &words, &first, &second, &width))
+        return NULL;
+    if (!check_wide(n, &words, width))
+        goto done;
+    if (first.len != second.len || first.len % width != 0) {
+        PyErr_SetString(PyExc_ValueError, "factors are no whole numbers, or not as many");
+        goto done;
+    }
+    result = PyBytes_FromStringAndSize(NULL, first.len);
+    wide_scratch *scratch = new_scratch(sizeof *scratch);
+    if (result == NULL || scratch == NULL) {
+        Py_CLEAR(result);
+        free(scratch);
+        PyErr_NoMemory();
+        goto done;
+    }
+    const size_t count = (size_t)(first.len / width);
+    uint8_t *out = (uint8_t *)PyBytes_AS_STRING(result);
+    Py_BEGIN_ALLOW_THREADS
+    load_wide(scratch, words.buf, n);
+    for (size_t i = 0; i < count; i += LANES)
+        multiply_group(scratch, out + i * (size_t)width,
+                       (const uint8_t *)first.buf + i * (size_t)width,
+                       (const uint8_t *)second.buf + i * (size_t)width,
+                       count - i < LANES ? count - i : LANES, (size_t)width, n);
+    free(scratch);
+    Py_END_ALLOW_THREADS
+done:
+    PyBuffer_Release(&words);
+    PyBuffer_Release(&first);
+    PyBuffer_Release(&second);
+    return result;
+}
+
+/* Eight numbers, big-endian; a factor of N^2 divides one of them exactly if it divides a value. */
+static PyObject *unit_products(PyObject *self, PyObject *args)
+{
+    int n;
+    Py_ssize_t width;
+    Py_buffer words, values;
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iy*y*n", &n, &words, &values, &width))
+        return NULL;
+    if (!check_wide(n, &words, width))
+        goto done;
+    if (values.len % width != 0) {
+        PyErr_SetString(PyExc_ValueError, "values are no whole numbers");
+        goto done;
+    }
+    /* Below 2 N^2, so one byte more than a value may have. */
+    result = PyBytes_FromStringAndSize(NULL, LANES * (width + 1));
+    wide_scratch *scratch = new_scratch(sizeof *scratch);
+    if (result == NULL || scratch == NULL) {
+        Py_CLEAR(result);
+        free(scratch);
+        PyErr_NoMemory();
+        goto done;
+    }
+    const size_t count = (size_t)(values.len / width);
+    uint8_t *out = (uint8_t *)PyBytes_AS_STRING(result);
+    Py_BEGIN_ALLOW_THREADS
+    load_wide(scratch, words.buf, n);
+    start_units(scratch);
+    for (size_t i = 0; i < count; i += LANES)
+        unit_group(scratch, (const uint8_t *)values.buf + i * (size_t)width,
+                   count - i < LANES ? count - i : LANES, (size_t)width, n);
+    write_numbers(out, scratch->z, LANES, (size_t)width + 1, n, 1);
+    free(scratch);
+    Py_END_ALLOW_THREADS
+done:
+    PyBuffer_Release(&words);
+    PyBuffer_Release(&values);
+    return result;
+}
+
 #else
 
 static PyObject *unavailable(PyObject *self, PyObject *args)
@@ -396,6 +499,8 @@ static PyObject *unavailable(PyObject *self, PyObject *args)
 #define noise unavailable
 #define hide unavailable
 #define open_ciphertexts unavailable
+#define multiply_ciphertexts unavailable
+#define unit_products unavailable
 
 #endif
 
@@ -412,6 +517,10 @@ static PyMethodDef methods[] = {
     {"hide", hide, METH_VARARGS, "hide(n, key, noise, plaintexts, width) -> ciphertexts"},
     {"open", open_ciphertexts, METH_VARARGS,
      "open(n, key, exponent_p, exponent_q, blinds_p, blinds_q, together, ciphertexts, width)"},
+    {"multiply", multiply_ciphertexts, METH_VARARGS,
+     "multiply(n, modulus, first, second, width) -> products"},
+    {"unit_products", unit_products, METH_VARARGS,
+     "unit_products(n, modulus, values, width) -> eight numbers of width + 1 bytes"},
     {NULL, NULL, 0, NULL},
 };
 

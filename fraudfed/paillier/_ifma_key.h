@@ -52,10 +52,10 @@ static TARGET void load_key(key *k, const uint64_t *words, int n)
 }
 
 /* x y / R modulo p, below 2 p if x y < R p. */
-INLINE void product(vec *out, const vec *x, const vec *y, const modulus *mod, int n)
+INLINE void product(vec *out, const vec *x, const vec *y, const vec *p, vec inverse, int n)
 {
     const int blocks = n / BLOCK;
-    vec m[MAX_LIMBS], acc[2 * BLOCK];
+    vec m[2 * MAX_LIMBS], acc[2 * BLOCK];
     vec carry = _mm512_setzero_si512();
     clear(acc);
     for (int k = 0; k < 2 * blocks; k++) {
@@ -64,10 +64,10 @@ INLINE void product(vec *out, const vec *x, const vec *y, const modulus *mod, in
         for (int i = first; i <= last; i++) {
             tile(acc, x + BLOCK * i, y + BLOCK * (k - i));
             if (i != k)
-                tile(acc, m + BLOCK * i, mod->p + BLOCK * (k - i));
+                tile(acc, m + BLOCK * i, p + BLOCK * (k - i));
         }
         if (k < blocks)
-            reduce_block(acc, m + BLOCK * k, mod);
+            reduce_block(acc, m + BLOCK * k, p, inverse);
         else
             carry = put(out + BLOCK * (k - blocks), acc, carry);
         shift(acc);
@@ -98,10 +98,10 @@ static TARGET __attribute__((noinline)) void product_of(vec *out, const vec *x, 
                                                         const modulus *mod, int n)
 {
     switch (n) {
-    case 20: product(out, x, y, mod, 20); break;
-    case 30: product(out, x, y, mod, 30); break;
-    case 40: product(out, x, y, mod, 40); break;
-    default: product(out, x, y, mod, 60); break;
+    case 20: product(out, x, y, mod->p, mod->inverse, 20); break;
+    case 30: product(out, x, y, mod->p, mod->inverse, 30); break;
+    case 40: product(out, x, y, mod->p, mod->inverse, 40); break;
+    default: product(out, x, y, mod->p, mod->inverse, 60); break;
     }
 }
 
@@ -132,7 +132,7 @@ static TARGET vec settle(vec *x, int n)
 /* x - p where that is not negative; returns in which lanes it was done. */
 static TARGET __mmask8 subtract_once(vec *x, const vec *p, int n)
 {
-    vec less[MAX_LIMBS];
+    vec less[2 * MAX_LIMBS];
     for (int i = 0; i < n; i++)
         less[i] = _mm512_sub_epi64(x[i], p[i]);
     __mmask8 done = (__mmask8)~_mm512_movepi64_mask(settle(less, n));

@@ -80,18 +80,18 @@ INLINE void add_twice(vec *acc, const vec *twice)
 }
 
 /* Make the five lowest limbs of acc vanish modulo 2^52 by adding m P; their rest goes to acc[5]. */
-INLINE void reduce_block(vec *acc, vec *m, const modulus *mod)
+INLINE void reduce_block(vec *acc, vec *m, const vec *p, vec inverse)
 {
     const vec zero = _mm512_setzero_si512();
 #pragma GCC unroll 5
     for (int i = 0; i < BLOCK; i++) {
-        m[i] = _mm512_madd52lo_epu64(zero, acc[i], mod->inverse);
+        m[i] = _mm512_madd52lo_epu64(zero, acc[i], inverse);
 #pragma GCC unroll 5
         for (int j = 0; j < BLOCK; j++)
-            acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], m[i], mod->p[j]);
+            acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], m[i], p[j]);
 #pragma GCC unroll 5
         for (int j = 0; j < BLOCK; j++)
-            acc[i + j + 1] = _mm512_madd52hi_epu64(acc[i + j + 1], m[i], mod->p[j]);
+            acc[i + j + 1] = _mm512_madd52hi_epu64(acc[i + j + 1], m[i], p[j]);
         acc[i + 1] = _mm512_add_epi64(acc[i + 1], _mm512_srli_epi64(acc[i], LIMB_BITS));
     }
 }
@@ -158,7 +158,7 @@ INLINE void multiply(vec *out, const vec *x, const vec *y, const modulus *mod, i
             if (i != k)
                 tile(low, m + BLOCK * i, mod->p + BLOCK * (k - i));
         if (k < blocks)
-            reduce_block(low, m + BLOCK * k, mod);
+            reduce_block(low, m + BLOCK * k, mod->p, mod->inverse);
         else
             carry_low = put(out + BLOCK * (k - blocks), low, carry_low);
         shift(low);
@@ -185,7 +185,7 @@ INLINE void multiply(vec *out, const vec *x, const vec *y, const modulus *mod, i
                 high[i] = _mm512_add_epi64(high[i], complement);
                 high[i] = _mm512_add_epi64(high[i], mod->k[BLOCK * k + i]);
             }
-            reduce_block(high, m_high + BLOCK * k, mod);
+            reduce_block(high, m_high + BLOCK * k, mod->p, mod->inverse);
         } else {
             carry_high = put(out + n + BLOCK * (k - blocks), high, carry_high);
         }

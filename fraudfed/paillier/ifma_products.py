@@ -1,0 +1,63 @@
+"""Products of ciphertexts in C (``_ifma_products.h``): what the aggregator does, with no secret."""
+
+from functools import lru_cache
+
+import gmpy2
+from gmpy2 import mpz
+
+from fraudfed.paillier.ifma import native_module, why_unavailable
+from fraudfed.paillier.keys import PublicKey
+
+__all__ = ["IfmaProducts", "products_for"]
+
+_LIMB_BITS = 52
+_SIZES = (80, 120)
+#: ``4 N^2 <= 2^(52 n)``: see ``_ifma_products.h``; and a byte above N^2 is written.
+_SPARE_BITS = 9
+_LANES = 8
+
+
+class IfmaProducts:
+    """Arithmetic modulo the N^2 of one public key. Same bytes as the GMP in ``vector``."""
+
+    __slots__ = ("_limbs", "_width", "_words")
+
+    def __init__(self, public_key: PublicKey, limbs: int) -> None:
+        square = public_key.modulus_squared
+        radix = mpz(1) << (_LIMB_BITS * limbs)
+        mask = (1 << _LIMB_BITS) - 1
+        numbers = [
+            int(value >> (_LIMB_BITS * index) & mask)
+            for value in (square, radix * radix % square)
+            for index in range(limbs)
+        ]
+        numbers.append(int(-gmpy2.invert(square, 1 << _LIMB_BITS) & mask))
+        self._limbs = limbs
+        self._width = public_key.ciphertext_bytes
+        self._words = b"".join(number.to_bytes(8, "little") for number in numbers)
+
+    def multiply(self, first: bytes, second: bytes) -> bytes:
+        """Return the elementwise products modulo N^2 of two vectors of values below N^2."""
+        product: bytes = native_module().multiply(
+            self._limbs, self._words, first, second, self._width
+        )
+        return product
+
+    def common_multiple(self, values: bytes) -> mpz:
+        """Return a number that shares with N what any of the values (below N^2) shares with it."""
+        width = self._width + 1
+        data = native_module().unit_products(self._limbs, self._words, values, self._width)
+        product = mpz(1)
+        for start in range(0, _LANES * width, width):
+            product *= mpz.from_bytes(data[start : start + width], "big")
+        return product
+
+
+@lru_cache(maxsize=64)
+def products_for(public_key: PublicKey) -> IfmaProducts | None:
+    """Return the compiled arithmetic for a key; None if there is none for its size or this CPU."""
+    if why_unavailable():
+        return None
+    bits = public_key.n_squared.bit_length() + _SPARE_BITS
+    limbs = next((n for n in _SIZES if n * _LIMB_BITS >= bits), None)
+    return None if limbs is None else IfmaProducts(public_key, limbs)
