@@ -227,7 +227,6 @@ class SecureCommunicator:
             Each with the seconds that the aggregator may hold the answer back: what gives the
             number of bytes sent and the answer, and what asks again for the answer alone.
         """
-
         sent: int | None = None
 
         def question(wait: float) -> T | None:
