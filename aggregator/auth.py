@@ -5,11 +5,8 @@ announce; the body is held against that digest when it is there. So a stranger c
 service take in megabytes, and a signature is never taken for another body.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from fraudfed.consortium.signatures import (
     KeyResolver,
     VerifiedRequest,
     content_digest,
+    read_content_digest,
     verify_request,
 )
 from fraudfed.errors import AuthError
@@ -54,7 +52,6 @@ clock by {MAX_SKEW_SECONDS} seconds; a nonce is taken once, so every repetition 
 signed anew. The registration of a bank is signed with the key that it announces."""
 
 _SCHEME = "bearer"
-_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 _EMPTY_SHA256 = hashlib.sha256(b"").digest()
 #: Stands for a body whose digest is not announced; no body has it.
 _UNANNOUNCED = bytes(32)
@@ -199,10 +196,4 @@ def _nonce(verified: VerifiedRequest) -> SignedNonce:
 def _announced_sha256(head: RequestHead) -> bytes:
     if not head.has_body:
         return _EMPTY_SHA256
-    match = _DIGEST.fullmatch(head.header("content-digest") or "")
-    if match is None:
-        return _UNANNOUNCED
-    try:
-        return base64.b64decode(match[1], validate=True)
-    except binascii.Error:
-        return _UNANNOUNCED
+    return read_content_digest(head.header("content-digest") or "") or _UNANNOUNCED

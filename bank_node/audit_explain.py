@@ -77,7 +77,7 @@ EVERY_REQUEST: dict[str, str] = {
     "method, path": "what is asked for: run, round, shard, how long to wait",
     "X-Request-Id": "a random number, to find the request in the aggregator's log",
     "User-Agent": "'fraudfed' and its version",
-    "Accept, Accept-Encoding, Connection, Host": "technical; the same for every bank",
+    "Accept, Accept-Encoding, Host": "technical; the same for every bank",
     "Content-Type, Content-Length, Content-Digest": "kind, length and hash of the body",
     "Signature-Input": "this bank's name, the time by its clock, a random number",
     "Signature": "this bank's signature over the request",

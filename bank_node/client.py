@@ -6,12 +6,11 @@ an answer is simply sent again; see ``bank_node.transport``.
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from itertools import pairwise
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
-
-import httpx
 
 from bank_node.config import TlsFiles
 from bank_node.retry import RetryPolicy
@@ -291,7 +290,7 @@ class AggregatorClient:
             expect=BINARY,
             wait=wait_seconds,
         )
-        if answer.status_code != httpx.codes.ACCEPTED:
+        if answer.status != HTTPStatus.ACCEPTED:
             return len(content), answer.content
         receipt = parse(RoundReceipt, answer.content, source=self.url)
         if (receipt.run_id, receipt.round_number) != (run_id, number):
@@ -330,7 +329,7 @@ class AggregatorClient:
 
     def _frames(self, path: str, purpose: Purpose, *, wait: float) -> bytes | None:
         answer = self._transport.request("GET", path, purpose, expect=BINARY, wait=wait)
-        return None if answer.status_code == httpx.codes.NO_CONTENT else answer.content
+        return None if answer.status == HTTPStatus.NO_CONTENT else answer.content
 
     def _of_run(self, status: RunStatus, run_id: str) -> RunStatus:
         if status.run_id != run_id:

@@ -6,23 +6,25 @@ a signature, time and nonce of its own: an aggregator refuses what it has seen.
 """
 
 import contextlib
-import hashlib
+import http.client
 import ipaddress
 import logging
+import re
 import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-import httpx
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from bank_node.audit_log import AuditLog
 from bank_node.config import TlsFiles
+from bank_node.http_connections import Answer, HttpConnections
 from bank_node.retry import RetryPolicy
 from fraudfed import __version__
 from fraudfed.consortium.documents import Signer
-from fraudfed.consortium.signatures import sign_request
+from fraudfed.consortium.signatures import read_content_digest, sign_request
 from fraudfed.errors import (
     ConfigurationError,
     FraudFedError,
@@ -50,11 +52,11 @@ BINARY = "application/octet-stream"
 JSON = "application/json"
 #: Longest pause between two pieces of an answer or body, beside the time of a long poll.
 _ANSWER_SECONDS = 60.0
-_CONNECT_SECONDS = 10.0
 #: The aggregator is restarting or overloaded: not an answer to the question.
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _PROBLEM = "application/problem+json"
 _PROBLEM_PREFIX = "urn:fraudfed:problem:"
+_URL_CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,18 @@ class Purpose:
     round_number: int | None = None
     label: str | None = None
     context: str | None = None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One request, the same in every attempt but for its signature."""
+
+    method: str
+    target: str
+    """Path and query, percent-encoded."""
+    headers: dict[str, str]
+    body: bytes | None
+    answer_seconds: float
 
 
 class _NoAnswerError(Exception):
@@ -121,16 +135,8 @@ class Transport:
         self.retry = retry
         self._caller = caller
         secured = self.url.startswith("https:")
-        self._http = httpx.Client(
-            headers={
-                "Accept": f"{JSON}, {BINARY}, {_PROBLEM}",
-                "User-Agent": f"fraudfed/{__version__}",
-            },
-            follow_redirects=False,
-            verify=_ssl_context(tls) if secured else False,
-            # Proxies of the environment are for the way out of the house only.
-            trust_env=secured,
-        )
+        self._base_path = urlsplit(self.url).path
+        self._http = HttpConnections(self.url, context=_ssl_context(tls) if secured else None)
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,7 +153,7 @@ class Transport:
         content_type: str = BINARY,
         headers: Mapping[str, str] | None = None,
         wait: float = 0.0,
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send until there is an answer or the patience is used up.
 
         Parameters
@@ -169,17 +175,24 @@ class Transport:
         FraudFedError
             That of the problem document, if the answer is one.
         """
-        attempt = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
-        if content is not None:
-            attempt["Content-Type"] = content_type
-        timeout = httpx.Timeout(_ANSWER_SECONDS + wait, connect=_CONNECT_SECONDS)
+        request = _Request(
+            method,
+            self._base_path + path,
+            {
+                "Accept": f"{JSON}, {BINARY}, {_PROBLEM}",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"fraudfed/{__version__}",
+                "X-Request-Id": uuid.uuid4().hex,
+                **(headers or {}),
+                **({} if content is None else {"Content-Type": content_type}),
+            },
+            content,
+            answer_seconds=_ANSWER_SECONDS + wait,
+        )
         attempts = self.retry.start()
         while True:
-            request = self._http.build_request(
-                method, self.url + path, content=content, headers=attempt, timeout=timeout
-            )
             try:
-                return self._checked(self._send(self._signed(request), purpose), expect)
+                return self._checked(self._send(request, purpose), expect)
             except _NoAnswerError as error:
                 _log.debug("%s %s: %s", method, path, error)
                 if not attempts.again(at_least_seconds=error.hold_off_seconds):
@@ -188,88 +201,80 @@ class Transport:
                         f"{attempts.elapsed_seconds:.0f} s)"
                     ) from error
 
-    def _signed(self, request: httpx.Request) -> httpx.Request:
-        if self._caller is not None:
-            request.headers.update(
-                sign_request(
-                    self._caller.signer,
-                    keyid=self._caller.name,
-                    method=request.method,
-                    url=request.url.raw_path.decode("ascii"),
-                    headers=request.headers,
-                    body=request.content,
-                    created=int(time.time()),
-                )
-            )
-        return request
+    def _signature(self, request: _Request) -> dict[str, str]:
+        """Return the headers that sign a request."""
+        if self._caller is None:
+            return {}
+        return sign_request(
+            self._caller.signer,
+            keyid=self._caller.name,
+            method=request.method,
+            url=request.target,
+            headers=request.headers,
+            body=request.body,
+            created=int(time.time()),
+        )
 
-    def _send(self, request: httpx.Request, purpose: Purpose) -> httpx.Response:
-        facts = self._facts(request, purpose)
+    def _send(self, request: _Request, purpose: Purpose) -> Answer:
+        signature = self._signature(request)
+        facts = _facts(request, signature, purpose)
         # On disk before it leaves, if it carries or changes anything.
         durable = request.method != "GET"
         self._write_down(event="sent", durable=durable, **facts)
         with mapped_errors(self.url):
-            answer = self._http.send(request)
+            answer = self._http.send(
+                request.method,
+                request.target,
+                headers={**request.headers, **signature},
+                body=request.body,
+                answer_seconds=request.answer_seconds,
+            )
         if durable:
-            self._write_down(event="answered", durable=False, status=answer.status_code, **facts)
+            self._write_down(event="answered", durable=False, status=answer.status, **facts)
         _log.debug(
             "%s %s -> %d, %d bytes out, %d bytes in, request %s",
             request.method,
             facts["path"],
-            answer.status_code,
+            answer.status,
             facts["body_bytes"],
             len(answer.content),
             facts["request_id"],
         )
-        if answer.status_code in _TRY_AGAIN:
+        if answer.status in _TRY_AGAIN:
             raise _NoAnswerError(
-                f"{self.url}: HTTP {answer.status_code}; the aggregator is restarting or "
+                f"{self.url}: HTTP {answer.status}; the aggregator is restarting or "
                 "overloaded: try again later",
                 hold_off_seconds=_retry_after_seconds(answer),
             )
         return answer
 
-    def _facts(self, request: httpx.Request, purpose: Purpose) -> dict[str, str | int | None]:
-        body = request.content
-        return {
-            "kind": purpose.kind,
-            "method": request.method,
-            "path": request.url.raw_path.decode("ascii"),
-            "request_id": request.headers["x-request-id"],
-            "body_bytes": len(body),
-            "body_sha256": hashlib.sha256(body).hexdigest() if body else None,
-            "run_id": purpose.run_id,
-            "round_number": purpose.round_number,
-            "label": purpose.label,
-            "context": purpose.context,
-        }
-
     def _write_down(self, *, durable: bool, **facts: str | int | None) -> None:
         if self._caller is not None:
             self._caller.audit.append(durable=durable, **facts)
 
-    def _checked(self, answer: httpx.Response, expect: str) -> httpx.Response:
-        if answer.is_error:
+    def _checked(self, answer: Answer, expect: str) -> Answer:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             raise self._problem(answer)
-        if answer.status_code == httpx.codes.NO_CONTENT:
+        if answer.status == HTTPStatus.NO_CONTENT:
             if expect == BINARY:
                 return answer
             raise ProtocolError(f"{self.url}: empty answer (HTTP 204), expected {expect}")
-        if answer.status_code == httpx.codes.ACCEPTED and expect == BINARY:
+        if answer.status == HTTPStatus.ACCEPTED and expect == BINARY:
             expect = JSON
         found = _content_type(answer)
-        if not answer.is_success or found != expect:
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or found != expect:
             raise ProtocolError(
-                f"{self.url}: HTTP {answer.status_code} with content type {found or 'none'!r}, "
+                f"{self.url}: HTTP {answer.status} with content type {found or 'none'!r}, "
                 f"expected {expect}; is this the URL of an aggregator?"
             )
         return answer
 
-    def _problem(self, answer: httpx.Response) -> FraudFedError:
+    def _problem(self, answer: Answer) -> FraudFedError:
         """Turn a problem document back into the error it was made from."""
-        status = answer.status_code
+        status = answer.status
         if _content_type(answer) != _PROBLEM:
-            cls: type[FraudFedError] = ServerError if answer.is_server_error else ProtocolError
+            at_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            cls: type[FraudFedError] = ServerError if at_fault else ProtocolError
             return cls(
                 f"{self.url}: HTTP {status} without a problem document; "
                 "is this the URL of an aggregator?"
@@ -295,28 +300,33 @@ def check_url(url: str) -> str:
         but loopback.
     """
     try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
+        parsed = urlsplit(url)
+        parsed.port  # noqa: B018 - raises for a port that is none
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"aggregator URL {url!r}: not a URL ({error}); write https://HOST[:PORT]"
         ) from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.username is not None or parsed.password is not None:
+        # Not repeated: what stands before the @ may be a password.
+        raise ConfigurationError("aggregator URL: holds a user name; write https://HOST[:PORT]")
+    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
         raise ConfigurationError(
             f"aggregator URL {url!r}: expected https://HOST[:PORT], or http:// to loopback"
         )
-    if parsed.userinfo:
-        # Not repeated: what stands before the @ may be a password.
-        raise ConfigurationError("aggregator URL: holds a user name; write https://HOST[:PORT]")
-    if parsed.query or parsed.fragment:
+    if "?" in url or "#" in url:
         raise ConfigurationError(
             f"aggregator URL {url!r}: holds a query or fragment; write https://HOST[:PORT]"
         )
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+    if not _URL_CHARACTERS.fullmatch(url):
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: holds what is not percent-encoded; write https://HOST[:PORT]"
+        )
+    if parsed.scheme == "http" and not _is_loopback(parsed.hostname):
         raise ConfigurationError(
             f"aggregator URL {url!r}: plain http is accepted for loopback only, got host "
-            f"{parsed.host!r}; use https"
+            f"{parsed.hostname!r}; use https"
         )
-    return str(parsed).rstrip("/")
+    return parsed.geturl().rstrip("/")
 
 
 def check_tls_files(tls: TlsFiles) -> None:
@@ -326,24 +336,25 @@ def check_tls_files(tls: TlsFiles) -> None:
 
 @contextlib.contextmanager
 def mapped_errors(url: str) -> Iterator[None]:
-    """Turn every exception of httpx into one of fraudfed's; the only place that does."""
+    """Turn every exception of ``HttpConnections`` into one of fraudfed's; the only place that does.
+
+    ``http.client`` raises what stands here and nothing else, a test says so.
+    """
     try:
         yield
-    except httpx.TransportError as error:
+    except http.client.InvalidURL as error:
+        raise ConfigurationError(f"aggregator URL {url!r}: {error}") from error
+    except (http.client.ImproperConnectionState, http.client.NotConnected) as error:
+        raise TransportError(f"{url}: request failed ({_reason(error)})") from error
+    except (OSError, http.client.HTTPException) as error:
         message = (
             f"{url}: aggregator not reachable ({_reason(error)}); check that it runs and that "
             "URL, port and firewall are right"
         )
-        # A certificate does not become valid by asking again; a wrong scheme neither.
-        if _caused_by_tls(error) or isinstance(error, httpx.UnsupportedProtocol):
+        # A certificate does not become valid by asking again.
+        if isinstance(error, ssl.SSLError):
             raise TransportError(message) from error
         raise _NoAnswerError(message) from error
-    except httpx.DecodingError as error:
-        raise ProtocolError(f"{url}: answer cannot be decoded ({_reason(error)})") from error
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"aggregator URL {url!r}: {error}") from error
-    except (httpx.HTTPError, httpx.StreamError) as error:
-        raise TransportError(f"{url}: request failed ({_reason(error)})") from error
 
 
 def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
@@ -366,14 +377,33 @@ def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _content_type(answer: httpx.Response) -> str:
-    value: str = answer.headers.get("content-type", "")
+def _facts(
+    request: _Request, signature: Mapping[str, str], purpose: Purpose
+) -> dict[str, str | int | None]:
+    """Return what the audit log says of a request; its body's digest is the signed one."""
+    digest = read_content_digest(signature.get("Content-Digest", ""))
+    return {
+        "kind": purpose.kind,
+        "method": request.method,
+        "path": request.target,
+        "request_id": request.headers["X-Request-Id"],
+        "body_bytes": len(request.body or b""),
+        "body_sha256": None if digest is None else digest.hex(),
+        "run_id": purpose.run_id,
+        "round_number": purpose.round_number,
+        "label": purpose.label,
+        "context": purpose.context,
+    }
+
+
+def _content_type(answer: Answer) -> str:
+    value = answer.headers.get("content-type") or ""
     return value.partition(";")[0].strip().lower()
 
 
-def _retry_after_seconds(answer: httpx.Response) -> float:
+def _retry_after_seconds(answer: Answer) -> float:
     """Seconds the aggregator asks us to hold off; a date instead of a number counts as none."""
-    text = answer.headers.get("retry-after", "")
+    text = answer.headers.get("retry-after") or ""
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
@@ -384,14 +414,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _caused_by_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _reason(error: Exception) -> str:

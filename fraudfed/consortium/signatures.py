@@ -41,6 +41,7 @@ __all__ = [
     "VerifiedRequest",
     "content_digest",
     "new_nonce",
+    "read_content_digest",
     "sign_request",
     "verify_request",
 ]
@@ -73,6 +74,7 @@ _SIGNATURE_INPUT: Final = re.compile(
 )
 _PARAMETER: Final = re.compile(r';([a-z]+)=(?:"([^"]*)"|([0-9-]+))')
 _SIGNATURE: Final = re.compile(rf"{SIGNATURE_LABEL}=:([A-Za-z0-9+/]{{86}}==):")
+_CONTENT_DIGEST: Final = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 _EMPTY_SHA256: Final = hashlib.sha256(b"").digest()
 #: Signed requests are below a kilobyte of signature headers; more is an attempt to waste time.
 _MAX_HEADER_CHARS: Final = 4096
@@ -99,6 +101,12 @@ def new_nonce() -> str:
 def content_digest(body_sha256: bytes) -> str:
     """Value of the ``Content-Digest`` header (RFC 9530) for a body with this SHA-256."""
     return f"sha-256=:{base64.b64encode(body_sha256).decode()}:"
+
+
+def read_content_digest(text: str) -> bytes | None:
+    """Return the SHA-256 in a ``Content-Digest`` header, None if it holds anything else."""
+    match = _CONTENT_DIGEST.fullmatch(text)
+    return None if match is None else base64.b64decode(match[1])
 
 
 def sign_request(

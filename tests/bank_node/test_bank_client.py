@@ -1,9 +1,12 @@
 """The client against a real local server that misbehaves as told."""
 
 import hashlib
+import http.client
 import inspect
 import json
 import logging
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +14,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 
 from bank_node.audit_explain import EVERY_REQUEST
@@ -55,6 +57,10 @@ class Script:
     answers: list[tuple[int, str, bytes, dict[str, str]] | None] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     on_request: Callable[[], None] | None = None
+    on_connection: Callable[[int], None] | None = None
+    """Called with the port of the client's connection, for each request."""
+    hangs_up_after: bool = False
+    """Close the connection behind each answer without saying so."""
 
     def say(self, status: int, kind: str = JSON, body: bytes = b"", **headers: str) -> None:
         self.answers.append((status, kind, body, headers))
@@ -74,6 +80,8 @@ def script() -> Iterator[Script]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if found.on_request is not None:
                 found.on_request()
+            if found.on_connection is not None:
+                found.on_connection(self.client_address[1])
             found.requests.append((self.command, self.path, dict(self.headers), body))
             answer = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
             if answer is None:
@@ -87,6 +95,7 @@ def script() -> Iterator[Script]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+            self.close_connection |= found.hangs_up_after
 
         do_GET = do_POST = do_PUT = handle_any  # noqa: N815 - the names of http.server
 
@@ -464,26 +473,50 @@ def test_urls_that_are_accepted(url: str) -> None:
     assert check_url(url) == url.rstrip("/")
 
 
-def test_every_exception_of_httpx_is_mapped() -> None:
-    """Fails when httpx grows an exception that no rule covers."""
-    request = httpx.Request("GET", "http://localhost")
+def test_every_exception_of_the_standard_library_is_mapped() -> None:
+    """Fails when ``http.client`` grows an exception that no rule covers."""
     found = [
         cls
-        for cls in vars(httpx).values()
-        if inspect.isclass(cls) and issubclass(cls, Exception) and cls is not httpx.CookieConflict
+        for cls in vars(http.client).values()
+        if inspect.isclass(cls) and issubclass(cls, Exception)
     ]
-    assert httpx.ConnectError in found
+    assert http.client.RemoteDisconnected in found
+    found += [OSError, TimeoutError, ConnectionError, socket.gaierror, ssl.SSLError]
     for cls in found:
-        if issubclass(cls, httpx.HTTPStatusError):
-            error = cls("x", request=request, response=httpx.Response(500))
-        elif cls in {httpx.RequestNotRead, httpx.ResponseNotRead, httpx.StreamClosed,
-                     httpx.StreamConsumed}:  # fmt: skip
-            error = cls()
-        else:
-            error = cls("x")
         with pytest.raises(Exception) as failure, mapped_errors("http://localhost"):
-            raise error
-        assert not type(failure.value).__module__.startswith("httpx"), cls
+            raise cls("x")
+        assert type(failure.value).__module__ in {"bank_node.transport", "fraudfed.errors"}, cls
+
+
+@pytest.mark.parametrize("error", [http.client.CannotSendRequest, ssl.SSLCertVerificationError])
+def test_what_does_not_change_by_asking_again_ends_at_once(error) -> None:
+    with pytest.raises(TransportError), mapped_errors("http://localhost"):
+        raise error("x")
+
+
+def test_a_connection_is_kept_and_made_anew_when_the_server_has_closed_it(
+    script, client, clock
+) -> None:
+    """Without an attempt that fails: only what was asked and not answered is asked again."""
+    ports: list[int] = []
+    script.on_connection = ports.append
+    script.say(200, JSON, HEALTH)
+    client.health()
+    client.health()
+    assert len(ports) == 2
+    assert len(set(ports)) == 1
+    script.answers = []
+    script.say(200, JSON, HEALTH, Connection="close")
+    client.health()
+    client.health()
+    assert len(set(ports)) == 2
+    script.answers, script.hangs_up_after = [], True
+    script.say(200, JSON, HEALTH)
+    for _ in range(3):
+        client.health()
+        time.sleep(0.05)
+    assert len(set(ports)) == 5
+    assert clock.delays == []
 
 
 def test_wait_for_asks_until_the_time_is_over() -> None:
