@@ -237,7 +237,9 @@ def _first_pass(
     lows = np.arange(_N_PARTS, dtype=np.int64) << (_KEY_BITS - _STEP_BITS)
     bits = np.full(_N_PARTS, _STEP_BITS, dtype=np.int64)
     local = counter.count([lows] * n_features, [bits] * n_features)
-    pooled = communicator.sum(local.reshape(n_features, -1), bound=n_rows, label="cuts:pass 1")
+    pooled = communicator.sum(
+        local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
+    )
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (_KEY_BITS - _FIRST_BITS)
     return [
         _Search(
@@ -270,7 +272,7 @@ def _refine(
     )
     holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
     bounds = np.repeat(holders[:, None], _N_PARTS - 1, axis=1)
-    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, label=label)
+    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label)
     rest = holders[:, None] - known.sum(axis=1, keepdims=True)
     parts = np.concatenate((known, rest), axis=1)
     stops = np.cumsum([chosen.size for chosen in positions])[:-1]

@@ -366,7 +366,7 @@ def _count_rows(
     parts = [table] if validation is None else [table, validation]
     local = [count for part in parts for count in (part.n_rows, int(np.sum(part.labels == 1)))]
     pooled = communicator.sum(
-        np.array(local, dtype=np.int64), bound=MAX_POOLED_ROWS, label="rows"
+        np.array(local, dtype=np.int64), bound=MAX_POOLED_ROWS, low=0, label="rows"
     ).tolist()
     counts = PooledCounts(*pooled)
     for what, n_rows, n_positives in (
