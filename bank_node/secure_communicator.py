@@ -93,13 +93,20 @@ class SecureCommunicator:
         self.round_number = 0
         self.rounds: list[RoundRecord] = []
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
         """Return the elementwise sum of ``values`` over all banks; see ``Communicator.sum``.
 
         Raises
         ------
         BoundError
-            If an element of ``values`` or of the sum lies outside its bound; nothing is sent in
+            If an element of ``values`` or of the sum lies outside its bounds; nothing is sent in
             the first case.
         SumError
             If the sum does not open or does not verify, the context is used up, or the other banks
@@ -110,12 +117,12 @@ class SecureCommunicator:
             If the aggregator cannot be reached or answers what does not belong here.
         """
         self.times.mark(label.partition(":")[0])
-        check_bound(values, bound, label=label)
+        check_bound(values, bound, low=low, label=label)
         if values.size == 0:
             # The shape is the same at every bank: there is nothing to send at any of them.
             return values.copy()
         ROUND.set(self.round_number)
-        layout = self._session.layout(bound, values.shape)
+        layout = self._session.layout(bound, values.shape, low=low)
         context = self._session.context(
             layout,
             run_id=self._run_id,

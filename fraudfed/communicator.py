@@ -18,7 +18,14 @@ __all__ = ["Communicator", "SoloCommunicator", "check_bound"]
 class Communicator(Protocol):
     """Adds integer vectors over the banks of a cohort."""
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
         """Return the elementwise sum of ``values`` over all banks.
 
         Parameters
@@ -26,9 +33,12 @@ class Communicator(Protocol):
         values : ndarray of any shape, dtype=int64
             This bank's part.
         bound : int or ndarray broadcastable to ``values.shape``, dtype=int64
-            Public bound, the same at every bank: for each element the *absolute values summed
-            over all banks* stay at or below it. It fixes the width of a slot in the plaintext,
-            so a tight bound makes a round smaller; it must not depend on one bank's data.
+            Public bound, the same at every bank and at least 0: each element stays at or below it
+            *when summed over any of the banks*, over one as well as over all. With ``low`` it
+            fixes the width of a slot in the plaintext, so a tight bound makes a round smaller; it
+            must not depend on one bank's data.
+        low : int or ndarray broadcastable to ``values.shape``, dtype=int64, or None
+            The same from below, at most 0: 0 for what is never negative. None is ``-bound``.
         label : str
             What is summed, ``"<kind>"`` or ``"<kind>:<detail>"``; equal at every bank. ``kind``
             is the phase under which time and bytes are reported.
@@ -40,35 +50,50 @@ class Communicator(Protocol):
         Raises
         ------
         BoundError
-            If an element of ``values`` or of the sum lies outside its bound.
+            If an element of ``values`` or of the sum lies outside its bounds.
         FraudFedError
             If the round failed; never a wrong number.
         """
         ...
 
 
-def check_bound(values: Int64Array, bound: int | Int64Array, *, label: str) -> None:
-    """Raise ``BoundError`` unless ``abs(values) <= bound`` everywhere."""
+def check_bound(
+    values: Int64Array,
+    bound: int | Int64Array,
+    *,
+    low: int | Int64Array | None = None,
+    label: str,
+) -> None:
+    """Raise ``BoundError`` unless ``low <= values <= bound`` everywhere; None is ``-bound``."""
     if values.dtype != np.int64:
         raise BoundError(f"sum {label!r}: values have dtype {values.dtype}, expected int64")
-    limit = np.asarray(bound, dtype=np.int64)
-    # Both signs apart: abs(int64 minimum) overflows and would pass.
-    outside = (values > limit) | (values < -limit)
+    most = np.asarray(bound, dtype=np.int64)
+    least = -most if low is None else np.asarray(low, dtype=np.int64)
+    outside = (values > most) | (values < least)
     if outside.any():
         index = np.unravel_index(int(np.argmax(outside)), values.shape)
         position = tuple(int(i) for i in index)
-        allowed = int(np.broadcast_to(limit, values.shape)[index])
+        lowest, highest = (
+            int(np.broadcast_to(limit, values.shape)[index]) for limit in (least, most)
+        )
         # The value itself is this bank's statistic: the message names the place only.
         raise BoundError(
-            f"sum {label!r}: the value at {position} lies outside the public bound of "
-            f"+-{allowed}; the bound is derived wrongly or the data break the contract"
+            f"sum {label!r}: the value at {position} lies outside the public bounds {lowest} .. "
+            f"{highest}; they are derived wrongly or the data break the contract"
         )
 
 
 class SoloCommunicator:
     """A cohort of one: returns its input. Trains on one machine, and is the oracle in tests."""
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        """Return a copy of ``values`` after checking it against ``bound``."""
-        check_bound(values, bound, label=label)
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        """Return a copy of ``values`` after checking it against its bounds."""
+        check_bound(values, bound, low=low, label=label)
         return values.copy()

@@ -1,132 +1,198 @@
-"""What every bank knows of single bins from earlier sums, as bounds of the coming ones.
+"""What every bank knows of single bins, from counts and earlier sums, as bounds of coming sums.
 
 A bin of a feature holds the same rows in every tree; a bin of a node holds some of them. So what
-was opened for a bin once bounds it for good. This holds without row sampling only: with it, each
-tree's sums run over other rows.
+was opened of a bin once bounds it for good: its rows from the search for cuts on, and the masses of
+the labels in it as well as they were ever known, which is best before the first tree, when all
+margins are equal. ``bounds`` has notation and claims 1 to 5.
 
-Claim 1 (mass of a class)
--------------------------
-Let all margins be equal, as before the first tree, with ``p0`` the probability. In one bin of the
-root let ``G`` and ``H`` be the pooled fixed-point sums, and ``M1`` and ``M0`` the summed weights of
-its rows with label 1 (times ``scale_pos_weight``) and 0, in fixed-point units. Then, with ``N`` the
-pooled number of rows and ``d = 2^-8``,
+Masses, and what one root says of the next, hold without row sampling only: with it, the sums of
+each tree run over other rows.
 
-* ``M1 <= (1 + d) * ((1 + d) * H / (1 - p0) - G + 2 * N / (1 - p0))``
-* ``M0 <= (1 + d) * ((1 + d) * H / p0 + G + 2 * N / p0)``
-
-Proof. A row with label 1 and mass m has ``g = -(1 - p0) m`` and ``h = p0 (1 - p0) m``, a row with
-label 0 has ``g = p0 m`` and ``h = p0 (1 - p0) m``. So ``h / (1 - p0) - g`` is m for the former and
-0 for the latter, and ``h / p0 + g`` the other way round: summed, M1 and M0. Fixed point moves each
-g and h by at most 1/2 unit, which is at most ``N / (1 - p0)`` (or ``N / p0``) in all. float32 adds
-a relative error below ``2^-20`` to each g and h: summed, below ``2^-20`` of ``2 H / (1 - p0) + M1``
-(or of ``2 H / p0 + M0``), which both factors ``1 + d`` cover.
-
-As ``|g| <= m`` for every row in every later tree, the summed ``|g|`` of the rows with label 1 in
-any part of that bin is at most the bound of M1, and with label 0 that of M0; fixed point's 1/2 unit
-a row and float32 are covered by the half of ``2 * N`` and by the factors that the above left over.
-
-Claim 2 (from one root to the next)
+Claim 6 (from one root to the next)
 -----------------------------------
-Let no margin have moved by more than ``D`` since the tree before, whose root had the sums ``G`` and
-``H`` in this bin. Then the bin's sum of h is at most ``e^D (1 + d) (H + N) + N``, and its sum of
-``|g|`` at most ``e^D (1 + d) (G + M1 + N) + N + M1``.
+Let every leaf of a tree lie in ``-v .. u`` with u, v >= 0, and no margin before or after it be
+further than ``2^13`` from 0. Then, from one tree's root to the next, in every bin
 
-Proof. ``d ln(p (1 - p)) / dm = 1 - 2 p`` and, for rows with label 0, whose g is p times their
-weight, ``d ln p / dm = 1 - p``: neither exceeds 1, so h, and g for label 0, grow by a factor of at
-most ``e^D`` (the floor of h only helps). Before, the sum of g over rows with label 0 was ``G`` plus
-the sum of ``|g|`` over rows with label 1, which is at most M1. N covers fixed point, the factor
-``1 + d`` float32 and what a rounded margin moves beyond D.
+* ``a_0' <= (1 + d) e^u (a_0 + 2^-20 M_0 + N) + N`` and ``a_1' <= (1 + d) e^v (a_1 + 2^-20 M_1 + N)
+  + N``,
+* ``H' <= (1 + d) e^max(u, v) (H + 2^-20 (M_0 + M_1) + N) + N + 512``.
+
+Proof. Of the sigmoid p of a margin m, ``d ln p / dm = 1 - p``, ``d ln(1 - p) / dm = -p`` and ``d
+ln(p (1 - p)) / dm = 1 - 2 p``, none further than 1 from 0. So p grows by a factor of at most
+``e^u``, ``1 - p`` by ``e^v`` and the product by the larger one; the cap on very low margins only
+brings p nearer to what it was. Float32 rounds the sum of margin and leaf by at most ``2^-11``, and
+computes p with a relative error of a few ``2^-24``: d covers both. But ``1 - p`` is computed with
+that error relative to 1, not to itself, which is a few ``2^-24`` of the row's weight before and
+after: ``2^-20`` of the masses covers it. Fixed point moves each row by 1/2 before and after, and
+512 is for the floor of h.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fraudfed.boosting.bins import Cuts
+from fraudfed.boosting.bounds import SLACK, MarginRange, NodeBounds
+from fraudfed.boosting.elementary import exp
+from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 
-__all__ = ["BinBounds"]
+__all__ = ["BinBounds", "TreeBounds"]
 
-#: ``d`` of the proofs.
-_SLACK = 2.0**-8
-#: Nearer to 0 or 1 than this the rounding of a float32 probability is no longer covered.
-_LEAST_DISTANCE = 2.0**-12
-#: Sums at least this large are as good as unknown, and stay within int64 with what is added.
+#: As far from 0 as the margins of claim 6 may be.
+_FARTHEST_MARGIN = 2.0**13
+_MASS_SHIFT = 20
+_FLOORS = 512
+#: Larger is as good as unknown, and the others stay within int64.
 _HUGE = 2.0**61
 
 
 @dataclass(frozen=True, eq=False)
 class BinBounds:
-    """Bounds of every bin of every feature; the same at every bank. Begin with ``unknown``.
+    """What is known between two trees; the same at every bank. Begin with ``before_training``.
+
+    Sets are the bins of all features, in the order of a histogram, and at the end all rows of the
+    root (with a missing value in a feature or not).
 
     Attributes
     ----------
-    negative_mass, positive_mass : ndarray of shape (total_bins,), dtype=float64
-        M0 and M1 of the claims, in fixed-point units; infinite where nothing is known.
-    root : ndarray of shape (2, total_bins), dtype=float64, or None
-        Bounds of the next root's summed ``|g|`` and h; infinite where nothing is known.
+    n_rows : ndarray of shape (total_bins + 1,), dtype=int64
+        Rows of each set, at most.
+    masses : ndarray of shape (2, total_bins + 1), dtype=int64
+        Bounds of the masses of the labels.
+    root : SumBounds or None
+        Of the coming root, from the one before; None if there is none.
     """
 
-    negative_mass: Float64Array
-    positive_mass: Float64Array
-    root: Float64Array
+    n_rows: Int64Array
+    masses: Int64Array
+    root: SumBounds | None = None
 
     @classmethod
-    def unknown(cls, total_bins: int) -> "BinBounds":
-        """Return what is known before anything was summed: nothing."""
-        nothing = np.full(total_bins, np.inf)
-        return cls(nothing, nothing, np.stack((nothing, nothing)))
+    def before_training(cls, cuts: Cuts, bounds: NodeBounds) -> "BinBounds":
+        """Return what counts alone say."""
+        n_rows = np.append(cuts.rows_of_bins(bounds.n_rows), bounds.n_rows)
+        anything = replace(bounds, min_probability=0.0, max_probability=1.0)
+        return cls(n_rows, anything.of_counts(n_rows).by_label)
 
-    def after_first_root(
-        self, sums: Int64Array, is_known: BoolArray, *, probability: float, n_rows: int
-    ) -> "BinBounds":
-        """Learn the masses from the root of the first tree (claim 1).
+    def of_root(self, bounds: NodeBounds) -> SumBounds:
+        """Return the bounds of the coming root's sets."""
+        found = bounds.of_counts(self.n_rows)
+        return found if self.root is None else found.least(self.root)
+
+    def open_root(self, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray) -> "TreeBounds":
+        """Return what is known of a tree once its root was summed.
 
         Parameters
         ----------
-        sums : ndarray of shape (2, total_bins), dtype=int64
-            Pooled sums of the root.
-        is_known : ndarray of shape (total_bins,), dtype=bool
-            Bins that were summed.
-        probability : float
-            ``p0``, equal for all rows.
-        n_rows : int
-            Pooled number of rows.
+        bounds : NodeBounds
+        sums : ndarray of shape (2, total_bins + 1), dtype=int64
+            Pooled sums of the root's sets.
+        is_known : ndarray of shape (total_bins + 1,), dtype=bool
+            Which of them were summed.
         """
-        gradients, hessians = sums.astype(np.float64)
+        n_rows = self.n_rows
+        masses = np.where(
+            is_known, np.minimum(self.masses, bounds.masses(sums, n_rows)), self.masses
+        )
+        # Where there are no sums, the excess is at most the mass: both bound a_y.
+        excesses = np.where(is_known, bounds.excesses(sums, masses, n_rows), masses)
+        before = self.of_root(bounds)
+        before = SumBounds(np.minimum(before.by_label, masses), before.hessian)
+        root = bounds.of_sums(sums, before, excesses, n_rows).where(is_known, before)
+        return TreeBounds(bounds, n_rows, masses, root, excesses)
 
-        def mass(signed: Float64Array, distance: float) -> Float64Array:
-            if distance < _LEAST_DISTANCE:
-                return np.full(signed.shape, np.inf)
-            found = (1.0 + _SLACK) * hessians / distance + signed + 2.0 * n_rows / distance
-            return np.where(is_known, (1.0 + _SLACK) * np.maximum(found, 0.0), np.inf)
 
-        return replace(
-            self,
-            negative_mass=np.minimum(self.negative_mass, mass(gradients, probability)),
-            positive_mass=np.minimum(self.positive_mass, mass(-gradients, 1.0 - probability)),
+@dataclass(frozen=True, eq=False)
+class TreeBounds:
+    """What is known of a tree whose root was summed. Made by ``BinBounds.open_root``.
+
+    Attributes
+    ----------
+    bounds : NodeBounds
+        Of the tree's round.
+    n_rows, masses
+        As in ``BinBounds``.
+    root : SumBounds
+        Of the root's sets.
+    excesses : ndarray of shape (2, total_bins + 1), dtype=int64
+        Of the root's sets.
+    """
+
+    bounds: NodeBounds
+    n_rows: Int64Array
+    masses: Int64Array
+    root: SumBounds
+    excesses: Int64Array
+
+    def of_children(
+        self,
+        bins: Int64Array,
+        *,
+        totals: Int64Array,
+        sizes: Int64Array,
+        parents: Int64Array,
+        is_known: BoolArray,
+    ) -> SumBounds:
+        """Return the bounds of the bins of some nodes, from their sums and their parents'.
+
+        Parameters
+        ----------
+        bins : ndarray of shape (n_bins,), dtype=int64
+            Position of each bin in a histogram: all bins of the first node, then of the next.
+        totals : ndarray of shape (2, n_nodes), dtype=int64
+            Pooled sums of each node.
+        sizes : ndarray of shape (n_nodes,), dtype=int64
+            Number of bins of each node.
+        parents : ndarray of shape (2, n_bins), dtype=int64
+            Pooled sums of the same bin of the node's parent.
+        is_known : ndarray of shape (n_bins,), dtype=bool
+            Whether these were summed.
+        """
+        bounds, n_rows, excesses = self.bounds, self.n_rows[bins], self.excesses[:, bins]
+        whole = np.full(sizes.size, self.n_rows.size - 1, dtype=np.int64)
+        of_nodes = bounds.of_sums(
+            totals, self.root.take(whole), self.excesses[:, whole], self.n_rows[whole]
+        )
+        of_root = self.root.take(bins)
+        found = bounds.of_sums(parents, of_root, excesses, n_rows).where(is_known, of_root)
+        found = found.least(of_nodes.take(np.repeat(np.arange(sizes.size), sizes)))
+        # The bins of the child have their own bound of h now, which says something of g.
+        return bounds.within(found, excesses, n_rows)
+
+    def after(self, tree: Tree, margins: MarginRange) -> BinBounds:
+        """Return what is known of the root that follows ``tree`` (claim 6).
+
+        Parameters
+        ----------
+        tree : Tree
+        margins : MarginRange
+            Before the tree.
+        """
+        reached = [margins, margins.after(tree)]
+        if max(max(abs(each.low), abs(each.high)) for each in reached) > _FARTHEST_MARGIN:
+            return BinBounds(self.n_rows, self.masses)
+        leaves = tree.split_conditions[tree.left_children == NO_CHILD]
+        moves = np.array([max(float(leaves.max()), 0.0), max(-float(leaves.min()), 0.0)])
+        # Not by math.exp, whose last bit depends on the machine.
+        growth = (1.0 + SLACK) * exp(np.minimum(moves, 60.0))
+        n_rows, masses, root = self.n_rows, self.masses, self.root
+        by_label = growth[:, None] * (root.by_label + (masses >> _MASS_SHIFT) + n_rows)
+        hessian = growth.max() * (root.hessian + (masses.sum(axis=0) >> _MASS_SHIFT) + n_rows)
+        return BinBounds(
+            n_rows,
+            masses,
+            SumBounds(
+                _rounded(by_label + n_rows, masses),
+                _rounded(hessian + n_rows + _FLOORS, masses.sum(axis=0)),
+            ),
         )
 
-    def after_tree(
-        self, sums: Int64Array, is_known: BoolArray, tree: Tree, *, n_rows: int
-    ) -> "BinBounds":
-        """Bound the next root by this tree's root and its leaves (claim 2)."""
-        leaves = tree.split_conditions[tree.left_children == NO_CHILD].astype(np.float64)
-        growth = math.exp(min(float(np.abs(leaves).max()), 60.0)) * (1.0 + _SLACK)
-        gradients, hessians = sums.astype(np.float64)
-        negatives = np.maximum(gradients + self.positive_mass, 0.0)
-        root = np.stack(
-            (
-                growth * (negatives + n_rows) + n_rows + self.positive_mass,
-                growth * (hessians + n_rows) + n_rows,
-            )
-        )
-        return replace(self, root=np.where(is_known, root, np.inf))
 
-    def limit_root(self, limits: tuple[int, int]) -> Int64Array:
-        """Return the bounds of the root's bins, none above ``limits``; shape (2, total_bins)."""
-        most = np.array(limits, dtype=np.int64).reshape(2, 1)
-        usable = np.where(self.root < _HUGE, self.root, 0.0)
-        rounded = np.ceil(usable).astype(np.int64)
-        return np.where(self.root < _HUGE, np.minimum(rounded, most), most)
+def _rounded(limit: Float64Array, most: Int64Array) -> Int64Array:
+    """Return the limit rounded up, or ``most`` where that is less."""
+    usable = limit < _HUGE
+    return np.where(
+        usable, np.minimum(np.ceil(np.where(usable, limit, 0.0)).astype(np.int64), most), most
+    )

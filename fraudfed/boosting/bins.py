@@ -1,6 +1,7 @@
 """Cut points and the binned table."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,16 +32,46 @@ class Cuts:
     ----------
     schema : FeatureSchema
     values : tuple of ndarray of shape (n_bins of the feature,), dtype=float32, ascending
+    counts : mapping of feature to ndarray of shape (n_bins of the feature,), dtype=int64
+        Pooled training rows in each bin, for the features for which it is public.
     """
 
     schema: FeatureSchema
     values: tuple[Float32Array, ...]
+    counts: Mapping[int, Int64Array] = field(default_factory=dict)
 
     @functools.cached_property
     def offsets(self) -> Int64Array:
         """Start of each feature's bins in a histogram; shape (n_features + 1,)."""
         sizes = [len(v) for v in self.values]
         return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))).astype(np.int64)
+
+    def rows_of_bins(self, n_rows: int) -> Int64Array:
+        """Return how many of the ``n_rows`` pooled rows each bin holds, at most.
+
+        Returns
+        -------
+        ndarray of shape (total_bins,), dtype=int64
+        """
+        return np.concatenate(
+            [
+                self.counts.get(feature, np.full(len(edges), n_rows, dtype=np.int64))
+                for feature, edges in enumerate(self.values)
+            ]
+        )
+
+    def is_complete(self, n_rows: int) -> BoolArray:
+        """Tell which features are known to be missing in none of the ``n_rows`` pooled rows.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), dtype=bool
+        """
+        features = range(len(self.values))
+        return np.array(
+            [f in self.counts and int(self.counts[f].sum()) == n_rows for f in features],
+            dtype=np.bool_,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,60 +1,97 @@
-"""Public bounds of what a node's histogram can hold; they fix the slot widths of a secure sum.
+"""What is publicly known of rows, and what follows for the sums over sets of them.
 
-A bound follows only from what every bank knows: the pooled number of rows, the sums of the node,
-which were opened before, and the range of the margins, which follows from the published leaves.
+The slots of a secure sum are as wide as the bounds of what they hold. A bound follows only from
+what every bank knows: pooled counts, sums that were opened before, and the range of the margins,
+which follows from the published leaves.
 
-Claim
------
-Let the sums run over any set of rows at all banks - a node, or one bin of a node - of which ``G``
-and ``H`` are the pooled fixed-point sums. Let ``N`` be the pooled number of rows, ``N1`` of them
-positive, ``p`` in ``[p_min, p_max]`` the predicted probabilities, and
+Notation
+--------
+A *set* is any set of rows at all banks: a node, or one bin of a node. ``G`` and ``H`` are its
+pooled fixed-point sums, ``N`` is at least its number of rows. ``a_0`` and ``a_1`` are the sums of
+``|g|`` over its rows with label 0 and 1, ``M_0`` and ``M_1`` (its *masses*) those of their weights,
+in fixed-point units. ``p`` is a row's predicted probability, as computed in float32 and within
+``[p_min, p_max]``, and ``w`` its weight times ``2^32``. ``s_0 = 1`` and ``s_1 = -1``.
 
-* ``r0 = (1 + d) / (1 - p_max)``, ``A = min(r0 * (H + N) + N, (N - N1) * g0)``
-* ``r1 = (1 + d) / p_min``,       ``B = min(r1 * (H + N) + N, N1 * g1)``
+A row with label 0 has ``g = p w >= 0``, one with label 1 has ``g = -(1 - p) w <= 0``, and both have
+``h = max(p (1 - p), 1e-16) w``, up to rounding: float32 errs by less than ``e = 2^-20`` of the
+value (``1 - p`` is exact where p >= 1/2), and fixed point by at most 1/2; it keeps the sign. All
+weights together are below ``2^62`` (``GradientBounds.check_rows``), so the floor of h adds less
+than 512 to any sum.
 
-with ``g0`` and ``g1`` the bounds of one row's ``|g|`` for label 0 and 1; where the set lies in a
-bin whose masses of the labels are known (``bin_bounds``), these take part in both minima. Then the
-sum of ``|g|`` is at most each of ``(N - N1) * g0 + N1 * g1``, ``A + B``, ``2 * A - G``,
-``2 * B + G`` and ``max(r0, r1) * (H + N) + N``; and the sum of ``h`` is ``H``, because no hessian
-is negative. Each subset of the set, and each bank's part of it, stays below the same bound in
-absolute values. A child's bin is a subset of the child and of the parent's same bin: both bounds
-hold, and the parent's bin usually gives the lower one by far, for it holds one ``max_bin``-th of
-the parent.
+So ``G = a_0 - a_1``; and over any *part* of the set, such as one bank's rows, or a child's, the sum
+of g lies in ``-a_1 .. a_0`` and the sum of h in ``0 .. H``. All bounds below are bounds of a_0, a_1
+and H for a set and hold for its parts.
 
-Proof
------
-The logistic loss gives a row of weight ``w`` the gradient ``(p - y) * w`` and the hessian
-``max(p * (1 - p), 1e-16) * w``. So ``g >= 0`` and ``g <= h / (1 - p)`` if ``y = 0``, and
-``g <= 0`` and ``-g <= h / p`` if ``y = 1``: the weight cancels. In fixed point each ``g`` and ``h``
-moves by at most 1/2 unit and keeps its sign, float32 adds a relative error below ``2^-20``, and
-``d = 2^-8`` covers that and the few units in the last place by which a computed ``p`` may lie
-outside its range, since a ratio is used only while ``1 - p_max`` (or ``p_min``) is at least
-``2^-12``. Let ``a`` and ``b`` be the sums of ``|g|`` over the rows with ``y = 0`` and ``y = 1``.
-Summed up, ``a <= r0 * (H0 + N0) + N0`` and ``b <= r1 * (H1 + N1) + N1`` with the hessians and the
-counts of either label, which gives ``a <= A``, ``b <= B``, ``a + b <= A + B`` and the last bound.
-As ``G = a - b``, also ``a + b = 2 a - G <= 2 A - G`` and ``a + b = 2 b + G <= 2 B + G``. Rows
-outside the sample have ``g = h = 0``; they change nothing.
+Claims
+------
+1. ``a_y <= r_y (H + N) + N`` with ``r_0 = (1 + d) / (1 - p_max)``, ``r_1 = (1 + d) / p_min``,
+   ``d = 2^-8``; used while the divisor is at least ``2^-12``.
+2. ``a_y <= s_y G + a_(1-y)``.
+3. ``M_y <= r_(1-y) (H + N) + s_y G``, plus ``2^-17`` of it and of its first term, plus 4 N + 1;
+   and ``a_y`` is at most this as well, in this tree and in every other.
+4. Let the set lie in a set T, and let ``x_y = s_y G_T + M_(1-y) - H_T`` of T, the *excess* of T.
+   Then ``a_y <= H + x_y``, plus ``2^-17`` of ``|G_T| + M_(1-y) + H_T`` and of ``H + x_y``, plus
+   6 N_T + 514.
+5. ``a_0 <= c n_0 w_0`` and ``a_1 <= c' n_1 w_1`` with the largest weights w_y and the numbers n_y
+   of rows of a label, both at most N; ``c = (1 + d) p_max``, ``c' = (1 + d) (1 - p_min)``, neither
+   below ``2^-12`` or above 1; likewise for H, with the largest ``p (1 - p)`` of the range.
 
-The bounds are computed in float64, whose rounding is covered by adding ``2^-48`` of everything that
-was added or subtracted on the way: eight operations err by less than ``2^-49`` of that.
+Claim 4 is what tells most: claim 1 says little once some margin is large, and the excess, which is
+the sum of ``p^2 w`` of a bin over *all* nodes, is not much where positives are few.
+
+Proofs
+------
+1. For label 0, ``p w <= p (1 - p) w / (1 - p_max)``; for label 1 the same with ``1 - p >= ...`` and
+   ``p_min``. A computed p may lie a few units in the last place outside its range: at distances
+   from ``2^-12`` on, d covers that and e. Each row adds 1/2 for h and 1/2 for g.
+
+2. ``G = a_0 - a_1``.
+
+3. For label 1; the other way round for label 0. ``M_1`` sums ``p w + (1 - p) w``. Over all rows of
+   the set the sum of p w is at most ``r_0 (H + N)`` as in 1 (label 1 has the same h). Take off the
+   sum of p w over label 0, at least ``(1 - e) a_0 - N / 2``; add that of (1 - p) w over label 1, at
+   most ``(1 + e) a_1 + N``: ``M_1 <= r_0 (H + N) - G + e (a_0 + a_1) + 2 N``. Here ``a_0 <= (1 + e)
+   r_0 (H + N) + N`` and ``a_1 <= (1 + e) M_1 + N / 2``; solved for M_1, the errors are less than
+   ``8 e = 2^-17`` of the result and of ``r_0 (H + N)``, and one more N. Rounding to fixed point
+   moves the masses by N / 2 in all; and ``|g| <= w`` for every row in every tree, rounded or not.
+
+4. For label 0; for label 1 put ``1 - p`` for p. With ``q = p^2 w``, ``p w = p (1 - p) w + q``. So a
+   row with label 0 has ``g <= (1 + 4 e) (h + q) + 2``, and ``a_0 <= (1 + 4 e) (H + Q) + 2 N`` with
+   Q the sum of q over all of T, which is no less than over the set. Over T, q sums up to the sum of
+   p w minus that of ``p (1 - p) w``. The former is, as in 3, at most ``G_T + M_1 + 2 e a_0 + e a_1
+   + 2 N`` and the latter at least ``(1 - e) H_T - N / 2 - 512``; and ``a_0 <= |G_T| + a_1``, ``a_1
+   <= (1 + e) M_1 + N / 2`` in T. So Q is at most the excess plus ``4 e`` of ``|G_T| + M_1 + H_T``,
+   plus 4 N + 512, and ``4 e = 2^-18``; an excess below 0 counts as 0.
+
+5. Rounding is monotone and ``|g| <= w``, ``h <= w / 4`` (``GradientBounds``); d covers computed
+   probabilities outside their range, as in 1.
+
+Divisions are done in float64, whose error of ``2^-50`` d covers; all else is in integers.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.boosting.objective import GradientBounds
+from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Float64Array, Int64Array
 
-__all__ = ["MarginRange", "NodeBounds"]
+__all__ = ["SLACK", "MarginRange", "NodeBounds"]
 
-#: ``d`` of the proof.
-_SLACK = 2.0**-8
+#: ``d`` of the proofs.
+SLACK = 2.0**-8
 #: Nearer to 0 or 1 than this the rounding of a float32 probability is no longer covered.
 _LEAST_DISTANCE = 2.0**-12
-#: Covers the rounding of float64, see the end of the proof.
-_ROUNDING = 2.0**-48
+#: ``8 e`` of the proofs as a shift.
+_ERROR_SHIFT = 17
+#: What floors of h can add to a sum.
+_FLOORS = 512
+#: Larger is as good as unknown; a few of them add up without leaving int64.
+_HUGE = 2.0**60
+#: No sum of weights exceeds it.
+_LARGEST_SUM = 2**62
 
 
 @dataclass(frozen=True)
@@ -90,96 +127,147 @@ class MarginRange:
 
 @dataclass(frozen=True)
 class NodeBounds:
-    """What is publicly known about fixed-point gradients and hessians of one boosting round.
+    """What is publicly known of the rows in one boosting round, and what follows for sets of them.
+
+    Holds for the logistic loss only.
 
     Attributes
     ----------
-    n_rows : int
-        Pooled number of rows.
-    max_gradient, max_hessian : int
-        Bounds of one row's ``|g|`` and ``h`` in fixed-point units.
-    max_negative_gradient, max_negative_hessian : int or None
-        The same for a row with label 0, where ``scale_pos_weight`` has no part in it; None if that
-        makes no difference.
-    n_positives : int or None
-        Pooled number of rows with label 1; None if it is not public.
+    n_rows, n_positives : int
+        Pooled number of rows, and of those with label 1.
+    row : GradientBounds
+        Bounds of one row in fixed-point units.
     min_probability, max_probability : float
         Range of the predicted probabilities of all rows, as follows from ``MarginRange``. The
-        defaults say nothing and always hold. Only for the logistic loss may they be narrower.
+        defaults say nothing and always hold.
     """
 
     n_rows: int
-    max_gradient: int
-    max_hessian: int
-    max_negative_gradient: int | None = None
-    max_negative_hessian: int | None = None
-    n_positives: int | None = None
+    n_positives: int
+    row: GradientBounds
     min_probability: float = 0.0
     max_probability: float = 1.0
 
-    def root(self) -> tuple[int, int]:
-        """Return the bounds of the summed ``|g|`` and of ``h`` before any sum is known."""
-        gradients = self._limits_by_class(self.max_negative_gradient, self.max_gradient)
-        hessians = self._limits_by_class(self.max_negative_hessian, self.max_hessian)
-        return sum(gradients), sum(hessians)
+    def of_counts(self, n_rows: Int64Array) -> SumBounds:
+        """Return the bounds of sets of at most ``n_rows`` rows each (claim 5)."""
+        low, high = self.min_probability, self.max_probability
+        largest = 0.25 if low <= 0.5 <= high else max(low * (1.0 - low), high * (1.0 - high))
+        negative, positive = (
+            np.minimum(n_rows, most) for most in (self.n_rows - self.n_positives, self.n_positives)
+        )
+        row = self.row
+        by_label = np.stack(
+            (
+                negative * _share(row.negative_gradient, high),
+                positive * _share(row.gradient, 1.0 - low),
+            )
+        )
+        of_negative = _share(row.negative_hessian, 4.0 * largest)
+        of_positive = _share(row.hessian, 4.0 * largest)
+        # As many as there can be of the label with the larger limit, then of the other one.
+        hessian = (
+            positive * of_positive + (n_rows - positive) * of_negative
+            if of_positive >= of_negative
+            else negative * of_negative + (n_rows - negative) * of_positive
+        )
+        return SumBounds(by_label, hessian)
 
-    def _limits_by_class(self, of_negative: int | None, of_positive: int) -> tuple[int, int]:
-        """Return the bounds of a sum over all rows with label 0, and over those with label 1.
-
-        If the number of positives is not public, the second counts every row.
-        """
-        n_positives = self.n_rows if self.n_positives is None else self.n_positives
-        limit = of_positive if of_negative is None else of_negative
-        return (self.n_rows - n_positives) * limit, n_positives * of_positive
-
-    def of_sets(
-        self,
-        gradients: Int64Array,
-        hessians: Int64Array,
-        *,
-        negative_mass: Float64Array | float = math.inf,
-        positive_mass: Float64Array | float = math.inf,
-    ) -> tuple[Int64Array, Int64Array]:
-        """Return the bounds of the summed ``|g|`` and of ``h`` within sets of rows.
+    def masses(self, sums: Int64Array, n_rows: Int64Array) -> Int64Array:
+        """Return bounds of the masses of sets whose sums are known (claim 3).
 
         Parameters
         ----------
-        gradients, hessians : ndarray of one shape, dtype=int64
-            Pooled fixed-point sums of each set: of a node, or of a bin of a node.
-        negative_mass, positive_mass : ndarray of that shape, dtype=float64, or float
-            Bounds of the summed weights of the rows with label 0 and 1 in each set
-            (``BinBounds``), in fixed-point units; they bound the summed ``|g|`` of either label.
+        sums : ndarray of shape (2, n_sets), dtype=int64
+            Pooled fixed-point sums of g and h.
+        n_rows : ndarray of shape (n_sets,), dtype=int64
+            Rows of each, at most.
 
         Returns
         -------
-        pair of ndarray of that shape, dtype=int64
+        ndarray of shape (2, n_sets), dtype=int64
+            ``2^62``, which no mass exceeds, where nothing can be said.
         """
-        negatives, positives = self._limits_by_class(self.max_negative_gradient, self.max_gradient)
-        total = negatives + positives
-        if self.n_positives is None:
-            negatives = positives
-        g, h = gradients.astype(np.float64), hessians.astype(np.float64)
-        by_hessian_0 = self._limit_by_hessian(h, 1.0 - self.max_probability)
-        by_hessian_1 = self._limit_by_hessian(h, self.min_probability)
-        most_0 = np.minimum(float(negatives), negative_mass)
-        most_1 = np.minimum(float(positives), positive_mass)
-        of_negatives, of_positives = (
-            np.minimum(by_hessian_0, most_0),
-            np.minimum(by_hessian_1, most_1),
-        )
-        limit = np.minimum(of_negatives + of_positives, np.maximum(by_hessian_0, by_hessian_1))
-        limit = np.minimum(limit, 2.0 * of_negatives - g)
-        limit = np.minimum(limit, 2.0 * of_positives + g)
-        # A set whose sums cannot be those of any rows gives less than nothing.
-        limit = np.maximum(limit, 0.0)
-        limit += _ROUNDING * (of_negatives + of_positives + np.abs(g))
-        # Above the total, which is exact, nothing is known; float64 could not hold it either.
-        is_known = limit < total * (1.0 - _ROUNDING)
-        rounded = np.ceil(np.where(is_known, limit, 0.0)).astype(np.int64)
-        return np.where(is_known, rounded, np.int64(total)), hessians
+        gradient, hessian = sums
+        found = []
+        for sign, distance in ((1, self.min_probability), (-1, 1.0 - self.max_probability)):
+            by_hessian = _by_hessian(hessian + n_rows, distance)
+            usable = by_hessian < _HUGE
+            first = np.where(usable, by_hessian, 0.0).astype(np.int64)
+            mass = np.maximum(first + sign * gradient, 0)
+            mass += ((mass + first) >> _ERROR_SHIFT) + 4 * n_rows + 1
+            found.append(np.where(usable, mass, _LARGEST_SUM))
+        return np.stack(found)
 
-    def _limit_by_hessian(self, hessian: Float64Array, distance: float) -> Float64Array:
-        """Return ``r * (H + N) + N`` for the distance ``1 - p_max`` or ``p_min``."""
-        if distance < _LEAST_DISTANCE:
-            return np.full(hessian.shape, np.inf)
-        return (1.0 + _SLACK) / distance * (hessian + self.n_rows) + self.n_rows
+    def excesses(self, sums: Int64Array, masses: Int64Array, n_rows: Int64Array) -> Int64Array:
+        """Return the excesses of sets whose sums and masses are known (claim 4).
+
+        What float32 and fixed point may add is in them, up to what depends on the part.
+
+        Parameters
+        ----------
+        sums, masses : ndarray of shape (2, n_sets), dtype=int64
+        n_rows : ndarray of shape (n_sets,), dtype=int64
+
+        Returns
+        -------
+        ndarray of shape (2, n_sets), dtype=int64
+        """
+        gradient, hessian = sums
+        errors = sum(part >> _ERROR_SHIFT for part in (np.abs(gradient), hessian))
+        errors += 4 * n_rows + _FLOORS + 3
+        others = masses[::-1]
+        excess = np.maximum(np.stack((gradient, -gradient)) + others - hessian, 0)
+        return excess + (others >> _ERROR_SHIFT) + errors
+
+    def within(self, known: SumBounds, excesses: Int64Array, n_rows: Int64Array) -> SumBounds:
+        """Return what the bound of h says of the others (claims 1 and 4).
+
+        Parameters
+        ----------
+        known : SumBounds
+        excesses : ndarray of shape (2, n_sets), dtype=int64
+            Of a set that holds it, for each.
+        n_rows : ndarray of shape (n_sets,), dtype=int64
+        """
+        total = known.hessian + excesses
+        by_excess = total + (total >> _ERROR_SHIFT) + 2 * n_rows + 1
+        by_label = np.minimum(known.by_label, by_excess)
+        for label, distance in ((0, 1.0 - self.max_probability), (1, self.min_probability)):
+            limit = _by_hessian(known.hessian + n_rows, distance)
+            usable = limit < _HUGE
+            rounded = np.where(usable, limit, 0.0).astype(np.int64) + n_rows
+            by_label[label] = np.where(
+                usable, np.minimum(by_label[label], rounded), by_label[label]
+            )
+        return SumBounds(by_label, known.hessian)
+
+    def of_sums(
+        self, sums: Int64Array, known: SumBounds, excesses: Int64Array, n_rows: Int64Array
+    ) -> SumBounds:
+        """Return the bounds of sets whose sums are known as well (claims 1, 2 and 4).
+
+        Parameters
+        ----------
+        sums : ndarray of shape (2, n_sets), dtype=int64
+        known, excesses, n_rows
+            As in ``within``.
+        """
+        gradient, hessian = sums
+        found = self.within(SumBounds(known.by_label, hessian), excesses, n_rows)
+        negatives, positives = found.by_label
+        # Sums that cannot be those of any rows would give less than nothing.
+        by_other = np.maximum(np.stack((positives + gradient, negatives - gradient)), 0)
+        return SumBounds(np.minimum(found.by_label, by_other), hessian)
+
+
+def _share(limit: int, share: float) -> int:
+    """Return the bound of a row's value where it is at most a share of ``limit`` (claim 5)."""
+    share = max((1.0 + SLACK) * share, _LEAST_DISTANCE)
+    return min(limit, int(share * limit) + 1)
+
+
+def _by_hessian(hessian: Int64Array, distance: float) -> Float64Array:
+    """Return ``r`` times the hessian for the distance ``1 - p_max`` or ``p_min``, rounded up."""
+    if distance < _LEAST_DISTANCE:
+        return np.full(hessian.shape, np.inf)
+    return np.ceil((1.0 + SLACK) / distance * hessian)

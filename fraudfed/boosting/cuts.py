@@ -116,8 +116,11 @@ class _Search:
         order = order[counts[order] > 0]
         self.lows, self.bits, self.counts = lows[order], bits[order], counts[order]
 
-    def edges(self) -> Float32Array:
-        """Return the bin edges once all buckets of interest have their final width."""
+    def bins(self) -> tuple[Float32Array, Int64Array]:
+        """Return bin edges and pooled rows per bin, once what is of interest has its final width.
+
+        An edge between bins is one between buckets, so that the rows of a bin are known as well.
+        """
         if self._has_bin_per_bucket:
             chosen = np.arange(1, self.counts.size)
         else:
@@ -129,7 +132,9 @@ class _Search:
             chosen = chosen[(chosen > 0) & (chosen < self.counts.size)]
         # The edge below a bucket is its smallest key: between buckets there are no rows.
         inner = values_from_keys(self.lows[chosen].astype(np.uint32))
-        return np.concatenate((inner, np.array([FLOAT32_MAX], dtype=np.float32)))
+        edges = np.concatenate((inner, np.array([FLOAT32_MAX], dtype=np.float32)))
+        through = np.cumsum(np.append(self.counts, 0))
+        return edges, np.diff(through[np.append(chosen, self.counts.size) - 1], prepend=0)
 
     def _heavy(self) -> BoolArray:
         """Tell which buckets hold at least as many rows as a bin that they leave to the others."""
@@ -217,14 +222,15 @@ def find_cuts(
         if not any(chosen.size for chosen in positions):
             break
         _refine(searches, positions, counter, communicator, label=f"cuts:pass {number}")
-    edges = {feature: search.edges() for feature, search in zip(numeric, searches, strict=True)}
+    found = {feature: search.bins() for feature, search in zip(numeric, searches, strict=True)}
     values = tuple(
         np.arange(schema.n_categories[feature], dtype=np.float32)
         if schema.is_categorical(feature)
-        else edges[feature]
+        else found[feature][0]
         for feature in range(schema.n_features)
     )
-    return Cuts(schema=schema, values=values)
+    counts = {feature: n_rows for feature, (_, n_rows) in found.items()}
+    return Cuts(schema=schema, values=values, counts=counts)
 
 
 def _first_pass(
@@ -237,7 +243,9 @@ def _first_pass(
     lows = np.arange(_N_PARTS, dtype=np.int64) << (_KEY_BITS - _STEP_BITS)
     bits = np.full(_N_PARTS, _STEP_BITS, dtype=np.int64)
     local = counter.count([lows] * n_features, [bits] * n_features)
-    pooled = communicator.sum(local.reshape(n_features, -1), bound=n_rows, label="cuts:pass 1")
+    pooled = communicator.sum(
+        local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
+    )
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (_KEY_BITS - _FIRST_BITS)
     return [
         _Search(
@@ -270,7 +278,7 @@ def _refine(
     )
     holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
     bounds = np.repeat(holders[:, None], _N_PARTS - 1, axis=1)
-    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, label=label)
+    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label)
     rest = holders[:, None] - known.sum(axis=1, keepdims=True)
     parts = np.concatenate((known, rest), axis=1)
     stops = np.cumsum([chosen.size for chosen in positions])[:-1]

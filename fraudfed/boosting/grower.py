@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.bin_bounds import BinBounds
+from fraudfed.boosting.bin_bounds import BinBounds, TreeBounds
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.driver import Candidate, ExpansionQueue
@@ -43,16 +43,13 @@ class GrownTree:
         Equal at every bank.
     leaves : LeafRows
         Also of rows outside the sample.
-    root : ndarray of shape (2, total_bins), dtype=int64
-        Pooled sums of the root.
-    root_bins : ndarray of shape (total_bins,), dtype=bool
-        Which of them were summed.
+    bounds : TreeBounds
+        What its root says of the coming ones, if all rows were sampled.
     """
 
     tree: Tree
     leaves: LeafRows
-    root: Int64Array
-    root_bins: BoolArray
+    bounds: TreeBounds
 
     @property
     def row_leaf_values(self) -> Float32Array:
@@ -90,7 +87,8 @@ def grow_tree(
     bounds : NodeBounds
         Public bounds of this boosting round.
     bins : BinBounds or None
-        What is publicly known of single bins; None is nothing, as it must be with row sampling.
+        What is publicly known of single bins; None is what counts say. With row sampling it must
+        not be from other trees.
     row_keys : ndarray of shape (n_rows,), dtype=uint64, or None
         From ``sampling.row_keys``; needed if ``params.subsample`` is below 1.
 
@@ -111,7 +109,7 @@ def grow_tree(
             row_keys, seed=params.seed, tree_index=tree_index, fraction=params.subsample
         )
     if bins is None:
-        bins = BinBounds.unknown(int(binned.cuts.offsets[-1]))
+        bins = BinBounds.before_training(binned.cuts, bounds)
     histograms = HistogramSummer(
         binned, gradients, communicator, bounds=bounds, bins=bins, tree_index=tree_index
     )
@@ -122,12 +120,13 @@ def grow_tree(
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """A node while its tree grows."""
+    """A node while its tree grows; ``possible`` are the bins that can hold rows of it."""
 
     depth: int
     sums: NodeSums
     bounds: WeightBounds
     rows: RowRange
+    possible: BoolArray
 
 
 class _Grower:
@@ -152,7 +151,7 @@ class _Grower:
         self._pooled: dict[int, PooledHistogram] = {}
 
     def grow(self) -> GrownTree:
-        root = self._start_root()
+        self._start_root()
         while batch := self._queue.pop():
             families = [
                 (candidate, self._pooled.pop(candidate.node), numbers)
@@ -169,13 +168,10 @@ class _Grower:
             list(self._leaves), [node.rows for node in self._leaves.values()]
         )
         return GrownTree(
-            tree=self._tree.build(),
-            leaves=leaves,
-            root=root.sums,
-            root_bins=self._histograms.is_known_bin(root),
+            tree=self._tree.build(), leaves=leaves, bounds=self._histograms.tree_bounds
         )
 
-    def _start_root(self) -> PooledHistogram:
+    def _start_root(self) -> None:
         rows = self._rows.root
         features = self._columns.node_features(depth=0, node=0)
         pooled, gradient, hessian = self._histograms.sum_root(
@@ -188,10 +184,10 @@ class _Grower:
             sums=NodeSums(gradient=gradient, hessian=hessian, gain=gain),
             bounds=UNBOUNDED,
             rows=rows,
+            possible=np.ones(int(self._cuts.offsets[-1]), dtype=np.bool_),
         )
         self._tree.add_root(weight, _as_float(hessian))
         self._queue_best_split(0, pooled, features)
-        return pooled
 
     def _split(self, batch: list[Candidate]) -> list[tuple[int, int]]:
         """Turn leaves into splits, send their rows to two new leaves each; return the numbers."""
@@ -208,15 +204,19 @@ class _Grower:
         weights, gains = self._weights_and_gains(
             sums.reshape(-1, 2).T, [bounds for node in nodes for bounds in (node.bounds,) * 3]
         )
-        children = self._rows.split(
-            [
-                RowSplit(node.rows, candidate.split.feature, self._table(candidate.split))
-                for node, candidate in zip(nodes, batch, strict=True)
-            ]
-        )
+        splits = [
+            RowSplit(node.rows, candidate.split.feature, self._table(candidate.split))
+            for node, candidate in zip(nodes, batch, strict=True)
+        ]
+        children = self._rows.split(splits)
         return [
             self._add_children(
-                candidate, node, weights[3 * i : 3 * i + 3], gains[3 * i : 3 * i + 3], children[i]
+                candidate,
+                node,
+                weights[3 * i : 3 * i + 3],
+                gains[3 * i : 3 * i + 3],
+                children[i],
+                self._possible(node.possible, splits[i]),
             )
             for i, (candidate, node) in enumerate(zip(batch, nodes, strict=True))
         ]
@@ -228,6 +228,7 @@ class _Grower:
         weights: Float32Array,
         gains: Float32Array,
         rows: tuple[RowRange, RowRange],
+        possible: tuple[BoolArray, BoolArray],
     ) -> tuple[int, int]:
         """Add two leaves in place of one; weights and gains are of the node, left and right."""
         split = candidate.split
@@ -247,8 +248,18 @@ class _Grower:
                 sums=NodeSums(*sums, gain=gains[1 + side]),
                 bounds=bounds[side],
                 rows=rows[side],
+                possible=possible[side],
             )
         return numbers
+
+    def _possible(self, of_node: BoolArray, split: RowSplit) -> tuple[BoolArray, BoolArray]:
+        """Return the bins that can hold rows of the left child, and of the right one."""
+        start, stop = self._cuts.offsets[split.feature : split.feature + 2]
+        left, right = of_node.copy(), of_node.copy()
+        # The last entry of the table is for missing values, which lie in no bin.
+        left[start:stop] &= split.table[:-1]
+        right[start:stop] &= ~split.table[:-1]
+        return left, right
 
     def _table(self, split: Split) -> BoolArray:
         return goes_left(
@@ -292,6 +303,7 @@ class _Grower:
             hessian=node.sums.hessian,
             rows=self._rows.sampled(node.rows),
             wanted=self._mask(features),
+            possible=node.possible,
         )
 
     def _queue_best_split(self, number: int, pooled: PooledHistogram, features: Int64Array) -> None:

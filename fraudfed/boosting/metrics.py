@@ -95,6 +95,7 @@ def pooled_metrics(
     pooled = communicator.sum(
         np.concatenate(list(parts.values())),
         bound=np.concatenate(list(bounds.values())),
+        low=0,
         label="metric:" + "+".join(names),
     )
     stops = np.cumsum([part.size for part in parts.values()])[:-1]

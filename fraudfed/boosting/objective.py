@@ -213,6 +213,7 @@ def estimate_base_score(
                 ],
                 dtype=np.int64,
             ),
+            low=0,
             label="base-score",
         )
         # Python's int / int rounds once; the fixed point's factor is a power of two.

@@ -3,16 +3,20 @@
 Of two siblings only the one with the smaller pooled hessian is summed; the other is parent minus
 sibling, exactly. With column sampling that holds for features whose sums the parent has; the
 others are summed for each child that wants them. A feature that no child wants is not summed.
+
+Two kinds of bins take no slot: those that a split above has emptied, and one bin of each feature
+that no pooled row is missing in, for it is what the node's total and the other bins leave.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.bin_bounds import BinBounds
+from fraudfed.boosting.bin_bounds import BinBounds, TreeBounds
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 
@@ -46,12 +50,15 @@ class ChildDemand:
         This bank's sampled rows in the child.
     wanted : ndarray of shape (n_features,), dtype=bool
         Features on which the child may be split; none if it stays a leaf.
+    possible : ndarray of shape (total_bins,), dtype=bool
+        Bins that can hold rows of the child; the splits above it empty the others.
     """
 
     gradient: int
     hessian: int
     rows: UInt32Array
     wanted: BoolArray
+    possible: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,14 @@ class HistogramSummer:
     bins : BinBounds
     tree_index : int
         Part of the label of each sum.
+
+    Attributes
+    ----------
+    tree_bounds : TreeBounds
+        What is known since the root was summed.
     """
+
+    tree_bounds: TreeBounds
 
     def __init__(
         self,
@@ -100,6 +114,7 @@ class HistogramSummer:
         self._n_sums = 0
         self._local = HistogramBuilder(binned, gradients)
         self._offsets = binned.cuts.offsets
+        self._is_complete = binned.cuts.is_complete(bounds.n_rows)
         self._bin_features = np.repeat(
             np.arange(binned.cuts.schema.n_features), np.diff(self._offsets)
         )
@@ -116,18 +131,22 @@ class HistogramSummer:
         -------
         PooledHistogram, gradient : int, hessian : int
         """
-        bins = self._bins_of(wanted)
-        (here,) = self._local.build([HistogramOrder(rows, np.flatnonzero(wanted))])
-        local, totals = here.histogram, here.total
-        limits = self._bounds.root()
-        of_bins = self._bins.limit_root(limits)[:, bins]
-        pooled = self._sum(
-            np.concatenate((local[:, bins].ravel(), totals)),
-            np.concatenate((of_bins.ravel(), np.array(limits, dtype=np.int64))),
-        )
-        sums = np.zeros_like(local)
-        sums[:, bins] = pooled[:-2].reshape(2, -1)
-        return PooledHistogram(sums, wanted), int(pooled[-2]), int(pooled[-1])
+        features = np.flatnonzero(wanted)
+        (here,) = self._local.build([HistogramOrder(rows, features)])
+        # The last set is all rows; the histogram has none.
+        sets = np.append(self._bins_of(wanted), self._offsets[-1])
+        limits = self._bins.of_root(self._bounds).take(sets)
+        segments = self._segments([features])
+        is_derived = np.append(segments.derived(limits.hessian[:-1]), False)
+        local = np.column_stack((here.histogram, here.total))[:, sets]
+        pooled = self._sum(local, limits, is_derived)
+        segments.derive(pooled[:, :-1], is_derived[:-1], totals=pooled[:, -1:])
+        sums = np.zeros((2, int(self._offsets[-1]) + 1), dtype=np.int64)
+        sums[:, sets] = pooled
+        is_known = np.append(wanted[self._bin_features], True)
+        self.tree_bounds = self._bins.open_root(self._bounds, sums, is_known)
+        gradient, hessian = sums[:, -1].tolist()
+        return PooledHistogram(sums[:, :-1], wanted), gradient, hessian
 
     def sum_children(
         self, families: list[tuple[PooledHistogram, ChildDemand, ChildDemand]]
@@ -158,56 +177,67 @@ class HistogramSummer:
         return found
 
     def _sum_orders(self, orders: list[_Order]) -> list[PooledHistogram]:
-        histograms: list[PooledHistogram] = []
-        positions: list[Int64Array] = []
-        values: list[Int64Array] = []
-        limits: list[Int64Array] = []
         built = self._local.build([order.local for order in orders])
+        histograms: list[PooledHistogram] = []
+        places: list[Int64Array] = []
         for order, here in zip(orders, built, strict=True):
-            child, local = order.child, here.histogram
-            is_known = np.zeros_like(child.wanted)
+            is_known = np.zeros_like(order.child.wanted)
             is_known[order.features] = True
-            bins = self._bins_of(is_known)
-            histograms.append(PooledHistogram(local, is_known))
-            positions.append(bins)
-            values.append(local[:, bins].ravel())
-            limits.append(self._limits(order, bins).ravel())
-        if sum(part.size for part in values) == 0:
+            histograms.append(PooledHistogram(here.histogram, is_known))
+            places.append(self._bins_of(is_known))
+        sizes = np.array([bins.size for bins in places], dtype=np.int64)
+        if sizes.sum() == 0:
             return histograms
-        pooled = self._sum(np.concatenate(values), np.concatenate(limits))
-        parts = np.split(pooled, np.cumsum([part.size for part in values])[:-1])
-        for histogram, bins, part in zip(histograms, positions, parts, strict=True):
-            histogram.sums[:, bins] = part.reshape(2, -1)
+        totals = np.array([(o.child.gradient, o.child.hessian) for o in orders], dtype=np.int64).T
+        limits = self._limits(orders, places, totals, sizes)
+        segments = self._segments([order.features for order in orders])
+        is_derived = segments.derived(limits.hessian)
+        local = np.concatenate(
+            [each.sums[:, bins] for each, bins in zip(histograms, places, strict=True)], axis=1
+        )
+        pooled = self._sum(local, limits, is_derived)
+        segments.derive(pooled, is_derived, totals=totals)
+        parts = np.split(pooled, np.cumsum(sizes)[:-1], axis=1)
+        for histogram, bins, part in zip(histograms, places, parts, strict=True):
+            histogram.sums[:, bins] = part
         return histograms
 
-    def _limits(self, order: _Order, bins: Int64Array) -> Int64Array:
-        """Return the bounds of a child's bins: those of the child, and of the parent's same bins.
-
-        Returns
-        -------
-        ndarray of shape (2, n_bins), dtype=int64
-        """
-        child, parent = order.child, order.parent
-        sums = np.array([child.gradient, child.hessian], dtype=np.int64).reshape(2, 1)
-        of_child = np.stack(self._bounds.of_sets(*sums))
-        of_bins = np.stack(
-            self._bounds.of_sets(
-                *parent.sums[:, bins],
-                negative_mass=self._bins.negative_mass[bins],
-                positive_mass=self._bins.positive_mass[bins],
-            )
+    def _limits(
+        self, orders: list[_Order], places: list[Int64Array], totals: Int64Array, sizes: Int64Array
+    ) -> SumBounds:
+        """Return the bounds of all orders' bins, one order after the other."""
+        bins = np.concatenate(places)
+        found = self.tree_bounds.of_children(
+            bins,
+            totals=totals,
+            sizes=sizes,
+            parents=np.concatenate(
+                [order.parent.sums[:, at] for order, at in zip(orders, places, strict=True)], axis=1
+            ),
+            is_known=np.concatenate(
+                [
+                    order.parent.is_known[self._bin_features[at]]
+                    for order, at in zip(orders, places, strict=True)
+                ]
+            ),
         )
-        is_known = self.is_known_bin(parent)[bins]
-        return np.where(is_known, np.minimum(of_child, of_bins), of_child)
+        possible = [o.child.possible[at] for o, at in zip(orders, places, strict=True)]
+        return found.where(np.concatenate(possible), SumBounds.nothing(bins.size))
 
-    def _sum(self, values: Int64Array, bound: Int64Array) -> Int64Array:
+    def _sum(self, local: Int64Array, limits: SumBounds, is_derived: BoolArray) -> Int64Array:
+        """Sum over all banks what is not derived, which comes back as 0."""
         label = f"histogram:tree {self._tree_index} step {self._n_sums}"
         self._n_sums += 1
-        return self._communicator.sum(values, bound=bound, label=label)
+        sent = limits.where(~is_derived, SumBounds.nothing(is_derived.size))
+        return self._communicator.sum(
+            np.where(is_derived, 0, local), bound=sent.highs, low=sent.lows, label=label
+        )
 
-    def is_known_bin(self, pooled: PooledHistogram) -> BoolArray:
-        """Tell which bins' sums are known; shape (total_bins,)."""
-        return pooled.is_known[self._bin_features]
+    def _segments(self, features: list[Int64Array]) -> "_Segments":
+        """Return the segments of the bins of some features of each of several nodes."""
+        nodes = np.repeat(np.arange(len(features)), [part.size for part in features])
+        each = np.concatenate(features)
+        return _Segments(np.diff(self._offsets)[each], nodes, self._is_complete[each])
 
     def _bins_of(self, is_active: BoolArray) -> Int64Array:
         """Return the positions of the active features' bins in a histogram."""
@@ -224,3 +254,54 @@ def _plan(parent: PooledHistogram, left: ChildDemand, right: ChildDemand) -> tup
         _Order(small, np.flatnonzero(of_small), parent),
         _Order(large, np.flatnonzero(of_large), parent),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Segments:
+    """Bins of several features of several nodes, in a row: one segment for each pair.
+
+    Attributes
+    ----------
+    sizes : ndarray of shape (n_segments,), dtype=int64
+        Bins of each, at least 1.
+    nodes : ndarray of shape (n_segments,), dtype=int64
+        Node of each, ascending from 0.
+    is_complete : ndarray of shape (n_segments,), dtype=bool
+        Whether the bins hold all rows of the node.
+    """
+
+    sizes: Int64Array
+    nodes: Int64Array
+    is_complete: BoolArray
+
+    def derived(self, weights: Int64Array) -> BoolArray:
+        """Choose from each complete segment the first bin of the largest weight."""
+        chosen = np.zeros(weights.size, dtype=np.bool_)
+        if self.sizes.size == 0:
+            return chosen
+        largest = np.maximum.reduceat(weights, self._starts)
+        numbers = np.repeat(np.arange(self.sizes.size), self.sizes)
+        candidates = np.flatnonzero((weights == largest[numbers]) & self.is_complete[numbers])
+        firsts = np.flatnonzero(np.diff(numbers[candidates], prepend=-1))
+        chosen[candidates[firsts]] = True
+        return chosen
+
+    def derive(self, sums: Int64Array, is_derived: BoolArray, *, totals: Int64Array) -> None:
+        """Put what the other bins leave of the node's total into each chosen bin, which holds 0.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (2, n_bins), dtype=int64
+        is_derived : ndarray of shape (n_bins,), dtype=bool
+            From ``derived``.
+        totals : ndarray of shape (2, n_nodes), dtype=int64
+        """
+        if not is_derived.any():
+            return
+        rest = totals[:, self.nodes] - np.add.reduceat(sums, self._starts, axis=1)
+        sums[:, is_derived] = rest[:, self.is_complete]
+
+    @property
+    def _starts(self) -> Int64Array:
+        starts: Int64Array = np.cumsum(self.sizes) - self.sizes
+        return starts

@@ -16,7 +16,7 @@ from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.bounds import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.elementary import sigmoid
-from fraudfed.boosting.grower import GrownTree, grow_tree
+from fraudfed.boosting.grower import grow_tree
 from fraudfed.boosting.metrics import is_better, pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
@@ -237,7 +237,7 @@ class _Boosting:
         start = base_margin(base_score)
         self._margins = np.full(table.n_rows, start, dtype=np.float32)
         self._margin_range = MarginRange.at(float(start))
-        self._bins = BinBounds.unknown(int(binned.cuts.offsets[-1]))
+        self._bins = BinBounds.before_training(binned.cuts, self._node_bounds())
         #: Gradients and hessians, written anew for each tree.
         self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
         self._trees: list[Tree] = []
@@ -268,31 +268,19 @@ class _Boosting:
         )
         if self._row_keys is None:
             # With row sampling each root is of other rows, and bounds none of the next.
-            self._learn(grown)
+            self._bins = grown.bounds.after(grown.tree, self._margin_range)
         grown.add_to(self._margins)
         self._margin_range = self._margin_range.after(grown.tree)
         self._trees.append(grown.tree)
         return grown.tree
-
-    def _learn(self, grown: GrownTree) -> None:
-        n_rows = self._counts.n_rows
-        if not self._trees:
-            (probability,) = sigmoid(np.array([self._margin_range.low], dtype=np.float32))
-            self._bins = self._bins.after_first_root(
-                grown.root, grown.root_bins, probability=float(probability), n_rows=n_rows
-            )
-        self._bins = self._bins.after_tree(grown.root, grown.root_bins, grown.tree, n_rows=n_rows)
 
     def _node_bounds(self) -> NodeBounds:
         ends = np.array([self._margin_range.low, self._margin_range.high], dtype=np.float32)
         low, high = sigmoid(ends)
         return NodeBounds(
             n_rows=self._counts.n_rows,
-            max_gradient=self._bounds.gradient,
-            max_hessian=self._bounds.hessian,
-            max_negative_gradient=self._bounds.negative_gradient,
-            max_negative_hessian=self._bounds.negative_hessian,
             n_positives=self._counts.n_positives,
+            row=self._bounds,
             min_probability=float(low),
             max_probability=float(high),
         )
@@ -366,7 +354,7 @@ def _count_rows(
     parts = [table] if validation is None else [table, validation]
     local = [count for part in parts for count in (part.n_rows, int(np.sum(part.labels == 1)))]
     pooled = communicator.sum(
-        np.array(local, dtype=np.int64), bound=MAX_POOLED_ROWS, label="rows"
+        np.array(local, dtype=np.int64), bound=MAX_POOLED_ROWS, low=0, label="rows"
     ).tolist()
     counts = PooledCounts(*pooled)
     for what, n_rows, n_positives in (

@@ -149,7 +149,7 @@ class PublicKey:
     def plaintext_bits(self) -> int:
         """Bits that a packed plaintext may fill.
 
-        Balanced digits over T bits stay below ``2^(T-1)`` in absolute value. N is at least
+        Signed digits over T - 1 bits stay below ``2^(T-1)`` in absolute value. N is at least
         ``2^(key_bits-1)``, so with ``T = key_bits - 2`` every sum stays below ``N / 4``: it cannot
         wrap around, and one bit is to spare.
         """

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Slots of this many bits hold every int64 bound: 63 bits and a sign. */
+/* Slots of this many bits hold every int64. */
 #define MAX_WIDTH 64
 
 typedef __int128 int128;
@@ -19,6 +19,7 @@ typedef unsigned __int128 uint128;
 /* Where slots lie: one plaintext after the other. */
 typedef struct {
     const uint8_t *widths;
+    const uint64_t *raises;
     const int64_t *firsts;
     size_t n_slots, n_plaintexts, n_words, header;
 } layout;
@@ -49,11 +50,6 @@ static size_t end_of(const layout *l, size_t p)
     return p + 1 < l->n_plaintexts ? (size_t)l->firsts[p + 1] : l->n_slots;
 }
 
-static uint64_t half_of(unsigned width)
-{
-    return UINT64_C(1) << (width - 1);
-}
-
 static uint64_t mask_of(unsigned width)
 {
     return ~UINT64_C(0) >> (64 - width);
@@ -79,13 +75,14 @@ static uint64_t get_bits(const uint64_t *words, size_t offset, unsigned width)
     return bits & mask_of(width);
 }
 
-/* The constant that makes all digits of one plaintext non-negative; returns the bits in use. */
+/* The constant that makes all digits of one plaintext non-negative; returns the bits in use. A
+ * raise is part of its slot's span, so it fits its bits. */
 static size_t constant_of(uint64_t *words, const layout *l, size_t p)
 {
     size_t offset = l->header;
     memset(words, 0, 8 * l->n_words);
     for (size_t i = (size_t)l->firsts[p]; i < end_of(l, p); i++) {
-        put_bits(words, offset, half_of(l->widths[i]), l->widths[i]);
+        put_bits(words, offset, l->raises[i] & mask_of(l->widths[i]), l->widths[i]);
         offset += l->widths[i];
     }
     return offset;
@@ -99,7 +96,7 @@ static void join_all(uint64_t *out, const int64_t *digits, const layout *l, uint
         memset(out, 0, 8 * l->n_words);
         for (size_t i = (size_t)l->firsts[p]; i < end_of(l, p); i++) {
             unsigned width = l->widths[i];
-            put_bits(out, offset, ((uint64_t)digits[i] + half_of(width)) & mask_of(width), width);
+            put_bits(out, offset, ((uint64_t)digits[i] + l->raises[i]) & mask_of(width), width);
             offset += width;
         }
         uint64_t borrow = 0;
@@ -129,24 +126,26 @@ static void split_all(int64_t *digits, uint8_t *fits, const uint64_t *in, const 
         for (size_t i = (size_t)l->firsts[p]; i < end_of(l, p); i++) {
             unsigned width = l->widths[i];
             uint64_t bits = get_bits(constant, offset, width);
-            digits[i] = fits[p] ? (int64_t)(bits - half_of(width)) : 0;
+            digits[i] = fits[p] ? (int64_t)(bits - l->raises[i]) : 0;
             offset += width;
         }
     }
 }
 
 /* Read the arguments that all share; `n_words` words for the constant are allocated. */
-static int read_layout(layout *l, const Py_buffer *widths, const Py_buffer *firsts,
-                       Py_ssize_t n_words, Py_ssize_t header, uint64_t **constant)
+static int read_layout(layout *l, const Py_buffer *widths, const Py_buffer *raises,
+                       const Py_buffer *firsts, Py_ssize_t n_words, Py_ssize_t header,
+                       uint64_t **constant)
 {
     *constant = NULL;
     l->widths = widths->buf;
+    l->raises = raises->buf;
     l->firsts = firsts->buf;
     l->n_slots = (size_t)widths->len;
     l->n_plaintexts = (size_t)firsts->len / 8;
-    if (firsts->len % 8 != 0 || n_words < 1 || n_words > 4096 || header < 0 ||
+    if (firsts->len % 8 != 0 || raises->len != 8 * widths->len || n_words < 1 || n_words > 4096 || header < 0 ||
         header > 64 * n_words) {
-        PyErr_SetString(PyExc_ValueError, "layout: firsts, words or header out of range");
+        PyErr_SetString(PyExc_ValueError, "layout: firsts, raises, words or header out of range");
         return 0;
     }
     l->n_words = (size_t)n_words;
@@ -164,17 +163,17 @@ static int read_layout(layout *l, const Py_buffer *widths, const Py_buffer *firs
 
 static PyObject *lay_out(PyObject *self, PyObject *args)
 {
-    Py_buffer bounds;
+    Py_buffer spans;
     Py_ssize_t capacity;
     PyObject *widths = NULL, *firsts = NULL, *result = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*n", &bounds, &capacity))
+    if (!PyArg_ParseTuple(args, "y*n", &spans, &capacity))
         return NULL;
-    const size_t n = (size_t)bounds.len / 8;
-    const int64_t *bound = bounds.buf;
+    const size_t n = (size_t)spans.len / 8;
+    const uint64_t *span = spans.buf;
     size_t n_plaintexts = 0;
-    if (bounds.len % 8 != 0 || capacity < 1) {
-        PyErr_SetString(PyExc_ValueError, "bounds are no int64, or a plaintext holds nothing");
+    if (spans.len % 8 != 0 || capacity < 1) {
+        PyErr_SetString(PyExc_ValueError, "spans are no uint64, or a plaintext holds nothing");
         goto done;
     }
     widths = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n);
@@ -189,9 +188,8 @@ static PyObject *lay_out(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     size_t filled = (size_t)capacity;
     for (size_t i = 0; i < n; i++) {
-        bad |= bound[i] < 1;
-        /* bit length of a positive bound, and a sign */
-        unsigned width = 65 - (unsigned)__builtin_clzll((uint64_t)bound[i] | 1);
+        bad |= span[i] == 0;
+        unsigned width = 64 - (unsigned)__builtin_clzll(span[i] | 1);
         bad |= width > (size_t)capacity;
         out[i] = (uint8_t)width;
         if (filled + width > (size_t)capacity) {
@@ -202,7 +200,7 @@ static PyObject *lay_out(PyObject *self, PyObject *args)
     }
     Py_END_ALLOW_THREADS
     if (bad)
-        PyErr_SetString(PyExc_ValueError, "a bound is not positive, or its slot does not fit");
+        PyErr_SetString(PyExc_ValueError, "a span is 0, or its slot does not fit");
     else
         firsts = PyBytes_FromStringAndSize((char *)starts, (Py_ssize_t)(8 * n_plaintexts));
     PyMem_Free(starts);
@@ -211,21 +209,22 @@ static PyObject *lay_out(PyObject *self, PyObject *args)
 done:
     Py_XDECREF(widths);
     Py_XDECREF(firsts);
-    PyBuffer_Release(&bounds);
+    PyBuffer_Release(&spans);
     return result;
 }
 
 static PyObject *join(PyObject *self, PyObject *args)
 {
-    Py_buffer digits, widths, firsts;
+    Py_buffer digits, widths, raises, firsts;
     Py_ssize_t n_words, header;
     PyObject *result = NULL;
     layout l;
     uint64_t *constant = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*y*nn", &digits, &widths, &firsts, &n_words, &header))
+    if (!PyArg_ParseTuple(args, "y*y*y*y*nn", &digits, &widths, &raises, &firsts, &n_words,
+                          &header))
         return NULL;
-    if (!read_layout(&l, &widths, &firsts, n_words, header, &constant))
+    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &constant))
         goto done;
     if ((size_t)digits.len != 8 * l.n_slots) {
         PyErr_SetString(PyExc_ValueError, "digits are not one int64 for each slot");
@@ -242,21 +241,23 @@ done:
     PyMem_Free(constant);
     PyBuffer_Release(&digits);
     PyBuffer_Release(&widths);
+    PyBuffer_Release(&raises);
     PyBuffer_Release(&firsts);
     return result;
 }
 
 static PyObject *split(PyObject *self, PyObject *args)
 {
-    Py_buffer plaintexts, widths, firsts;
+    Py_buffer plaintexts, widths, raises, firsts;
     Py_ssize_t n_words, header;
     PyObject *digits = NULL, *fits = NULL, *result = NULL;
     layout l;
     uint64_t *constant = NULL;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*y*nn", &plaintexts, &widths, &firsts, &n_words, &header))
+    if (!PyArg_ParseTuple(args, "y*y*y*y*nn", &plaintexts, &widths, &raises, &firsts, &n_words,
+                          &header))
         return NULL;
-    if (!read_layout(&l, &widths, &firsts, n_words, header, &constant))
+    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &constant))
         goto done;
     if ((size_t)plaintexts.len != 8 * l.n_words * l.n_plaintexts) {
         PyErr_SetString(PyExc_ValueError, "plaintexts are not as many words as the layout's");
@@ -278,6 +279,7 @@ done:
     PyMem_Free(constant);
     PyBuffer_Release(&plaintexts);
     PyBuffer_Release(&widths);
+    PyBuffer_Release(&raises);
     PyBuffer_Release(&firsts);
     return result;
 }
@@ -330,10 +332,10 @@ done:
 }
 
 static PyMethodDef methods[] = {
-    {"lay_out", lay_out, METH_VARARGS, "lay_out(bounds, capacity) -> widths, firsts"},
-    {"join", join, METH_VARARGS, "join(digits, widths, firsts, n_words, header) -> plaintexts"},
+    {"lay_out", lay_out, METH_VARARGS, "lay_out(spans, capacity) -> widths, firsts"},
+    {"join", join, METH_VARARGS, "join(digits, widths, raises, firsts, n_words, header) -> plaintexts"},
     {"split", split, METH_VARARGS,
-     "split(plaintexts, widths, firsts, n_words, header) -> digits, fits"},
+     "split(plaintexts, widths, raises, firsts, n_words, header) -> digits, fits"},
     {"tag_sums", tag_sums, METH_VARARGS, "tag_sums(digits, coefficients, firsts) -> sums"},
     {NULL, NULL, 0, NULL},
 };

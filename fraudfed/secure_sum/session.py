@@ -5,8 +5,8 @@ Law: for the banks 0 .. k-1 of one roster with one key package, layout and conte
     combine([open_shard(product.shard(j, k), j) for j], ...) = sum of x_i
     where product = elementwise product of seal(x_i)
 
-exactly, if ``sum of |x_i|`` is within the layout's bounds. Anything else is a ``SumError`` whose
-text names the kind of fault (``SumFault``).
+exactly, if every x_i and their sum are within the layout's ranges. Anything else is a ``SumError``
+whose text names the kind of fault (``SumFault``).
 
 Ciphertext j is opened by bank ``j mod k``, so that each bank decrypts one k-th. What it opened goes
 to the others in an AEAD box whose key follows from the consortium secret and the context: the
@@ -125,9 +125,16 @@ class SecureSum:
         """Return the transcript that had ``digest``; see ``Transcript.resume``."""
         return Transcript.resume(self._key_package.expose_secret(), digest)
 
-    def layout(self, bound: int | Int64Array, shape: tuple[int, ...]) -> SlotLayout:
+    def layout(
+        self,
+        bound: int | Int64Array,
+        shape: tuple[int, ...],
+        *,
+        low: int | Int64Array | None = None,
+    ) -> SlotLayout:
         """Return the layout of vectors of ``shape`` under this key (``SlotLayout.for_bounds``)."""
-        return SlotLayout.for_bounds(bound, shape, plaintext_bits=self.public_key.plaintext_bits)
+        plaintext_bits = self.public_key.plaintext_bits
+        return SlotLayout.for_bounds(bound, shape, low=low, plaintext_bits=plaintext_bits)
 
     def context(
         self,

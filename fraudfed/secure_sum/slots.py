@@ -1,16 +1,19 @@
 """Digits into the slots of plaintexts and back, and the sums behind their tags: compiled or NumPy.
 
 A plaintext is ``n_words`` words of 64 bits, little-endian, two's complement; its slots lie one
-after the other from bit ``header`` on. Slot i of width w holds a digit d with ``|d| < 2^(w-1)`` as
-``d * 2^offset``. Both ways give the same bytes; ``packing`` says why nothing overflows.
+after the other from bit ``header`` on. A slot of width w holds a digit d as ``d * 2^offset``, and
+``d + raise`` lies in ``0 .. 2^w - 1``. Both ways give the same bytes; ``packing`` says why nothing
+overflows.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array, UInt32Array, UInt64Array
 from fraudfed.native import load_native
 
-__all__ = ["join", "lay_out", "split", "tag_sums"]
+__all__ = ["Places", "join", "lay_out", "split", "tag_sums"]
 
 _WORD_BITS = 64
 _WORD_BYTES = 8
@@ -28,27 +31,48 @@ _EXACT_IN_FLOAT = 1 << 53
 _NATIVE = load_native("fraudfed.secure_sum._packing").module
 
 
-def lay_out(bounds: Int64Array, *, capacity: int) -> tuple[UInt8Array, Int64Array]:
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the digits lie.
+
+    Attributes
+    ----------
+    widths : ndarray of shape (n_slots,), dtype=uint8
+    raises : ndarray of shape (n_slots,), dtype=uint64
+        What makes the digits of each slot non-negative.
+    firsts : ndarray of shape (n_plaintexts,), dtype=int64
+        The first slot of each plaintext.
+    n_words, header : int
+    """
+
+    widths: UInt8Array
+    raises: UInt64Array
+    firsts: Int64Array
+    n_words: int
+    header: int
+
+
+def lay_out(spans: UInt64Array, *, capacity: int) -> tuple[UInt8Array, Int64Array]:
     """Return the width of each slot, and the first slot of each plaintext.
 
     Parameters
     ----------
-    bounds : ndarray of shape (n_slots,), dtype=int64
-        Of the absolute values, above 0.
+    spans : ndarray of shape (n_slots,), dtype=uint64
+        Largest minus least digit of each slot, above 0.
     capacity : int
         Bits for slots in one plaintext, enough for the widest.
 
     Returns
     -------
     widths : ndarray of shape (n_slots,), dtype=uint8
-        Bits of the bound, and one for the sign.
+        Bits of the span.
     firsts : ndarray of shape (n_plaintexts,), dtype=int64
         Slots are filled in order and do not straddle plaintexts.
     """
     if _NATIVE is not None:
-        packed, starts = _NATIVE.lay_out(np.ascontiguousarray(bounds), capacity)
+        packed, starts = _NATIVE.lay_out(np.ascontiguousarray(spans), capacity)
         return np.frombuffer(packed, dtype=np.uint8), np.frombuffer(starts, dtype=np.int64)
-    widths = (_bit_length(bounds) + 1).astype(np.uint8)
+    widths = _bit_length(spans).astype(np.uint8)
     ends = np.cumsum(widths, dtype=np.int64)
     firsts: list[int] = []
     first, filled = 0, 0
@@ -59,38 +83,32 @@ def lay_out(bounds: Int64Array, *, capacity: int) -> tuple[UInt8Array, Int64Arra
     return widths, np.asarray(firsts, dtype=np.int64)
 
 
-def join(
-    digits: Int64Array, widths: UInt8Array, firsts: Int64Array, *, n_words: int, header: int
-) -> bytes:
+def join(digits: Int64Array, places: Places) -> bytes:
     """Return the plaintexts with these digits; the lowest ``header`` bits are 0.
 
     Parameters
     ----------
     digits : ndarray of shape (n_slots,), dtype=int64
-    widths, firsts : ndarray
-        From ``lay_out``.
-    n_words, header : int
+    places : Places
 
     Returns
     -------
     bytes of length ``n_plaintexts * n_words * 8``
     """
     if _NATIVE is not None:
-        joined: bytes = _NATIVE.join(np.ascontiguousarray(digits), widths, firsts, n_words, header)
+        joined: bytes = _NATIVE.join(np.ascontiguousarray(digits), *_native_places(places))
         return joined
-    places = _Places(widths, firsts, n_words, header)
-    # Two's complement: adding 2^(w-1) as uint64 gives d + 2^(w-1), which is not negative.
-    bits = places.to_bits(digits.view(np.uint64) + places.halves)
-    constants = places.to_bits(places.halves)
+    layout = _Layout(places)
+    # Two's complement: adding -low as uint64 gives d - low, which is not negative.
+    bits = layout.to_bits(digits.view(np.uint64) + places.raises)
+    constants = layout.to_bits(places.raises)
     return b"".join(
-        (value - constant).to_bytes(n_words * _WORD_BYTES, "little", signed=True)
+        (value - constant).to_bytes(places.n_words * _WORD_BYTES, "little", signed=True)
         for value, constant in zip(bits, constants, strict=True)
     )
 
 
-def split(
-    plaintexts: bytes, widths: UInt8Array, firsts: Int64Array, *, n_words: int, header: int
-) -> tuple[Int64Array, BoolArray]:
+def split(plaintexts: bytes, places: Places) -> tuple[Int64Array, BoolArray]:
     """Read the digits out of plaintexts; the inverse of ``join``, whatever the header holds.
 
     Returns
@@ -101,11 +119,11 @@ def split(
         Whether each plaintext lies in the range of this layout.
     """
     if _NATIVE is not None:
-        digits, flags = _NATIVE.split(plaintexts, widths, firsts, n_words, header)
+        digits, flags = _NATIVE.split(plaintexts, *_native_places(places))
         return np.frombuffer(digits, dtype=np.int64), np.frombuffer(flags, dtype=np.bool_)
-    places = _Places(widths, firsts, n_words, header)
-    size = n_words * _WORD_BYTES
-    constants = places.to_bits(places.halves)
+    layout = _Layout(places)
+    size = places.n_words * _WORD_BYTES
+    constants = layout.to_bits(places.raises)
     shifted = [
         int.from_bytes(plaintexts[start : start + size], "little", signed=True) + constant
         for start, constant in zip(range(0, len(plaintexts), size), constants, strict=True)
@@ -113,7 +131,7 @@ def split(
     fits = np.array(
         [
             bits >= 0 and bits.bit_length() <= used
-            for bits, used in zip(shifted, places.used.tolist(), strict=True)
+            for bits, used in zip(shifted, layout.used.tolist(), strict=True)
         ],
         dtype=np.bool_,
     )
@@ -121,7 +139,12 @@ def split(
         (bits if fit else constant).to_bytes(size, "little")
         for bits, fit, constant in zip(shifted, fits.tolist(), constants, strict=True)
     )
-    return places.from_bits(np.frombuffer(data, dtype="<u8").astype(np.uint64)), fits
+    return layout.from_bits(np.frombuffer(data, dtype="<u8").astype(np.uint64)), fits
+
+
+def _native_places(places: Places) -> tuple[UInt8Array, UInt64Array, Int64Array, int, int]:
+    raises = np.ascontiguousarray(places.raises)
+    return places.widths, raises, places.firsts, places.n_words, places.header
 
 
 def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) -> list[int]:
@@ -165,21 +188,22 @@ def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) 
     return totals
 
 
-class _Places:
+class _Layout:
     """Words and shifts of every slot, for NumPy."""
 
-    def __init__(self, widths: UInt8Array, firsts: Int64Array, n_words: int, header: int) -> None:
-        self._n_plaintexts, self._n_words = len(firsts), n_words
-        wide = widths.astype(np.int64)
+    def __init__(self, places: Places) -> None:
+        firsts = places.firsts
+        self._n_plaintexts, self._n_words = len(firsts), places.n_words
+        wide = places.widths.astype(np.int64)
         sizes = np.diff(np.append(firsts, len(wide)))
         before = np.cumsum(wide) - wide  # bits of all slots before this one
         base = before[firsts] if len(firsts) else before
-        offsets = before - np.repeat(base, sizes) + header
+        offsets = before - np.repeat(base, sizes) + places.header
         plaintext_of = np.repeat(np.arange(len(firsts), dtype=np.int64), sizes)
-        self._words = plaintext_of * n_words + offsets // _WORD_BITS
+        self._words = plaintext_of * places.n_words + offsets // _WORD_BITS
         self._shifts = (offsets % _WORD_BITS).astype(np.uint64)
-        self.halves = np.uint64(1) << (wide - 1).astype(np.uint64)
-        self._masks = self.halves | (self.halves - np.uint64(1))
+        self._raises = places.raises
+        self._masks = ~np.uint64(0) >> (_WORD_BITS - wide).astype(np.uint64)
         self._crossing = np.flatnonzero(offsets % _WORD_BITS + wide > _WORD_BITS)
         #: The first slot of every word in which a slot starts.
         self._starts = np.flatnonzero(np.diff(self._words, prepend=-1))
@@ -206,20 +230,21 @@ class _Places:
         ]
 
     def from_bits(self, words: UInt64Array) -> Int64Array:
-        """Return the digits of slots whose bits are digit plus ``2^(w-1)``."""
+        """Return the digits of slots whose bits are digit plus raise."""
         bits = words[self._words] >> self._shifts
         crossing = self._crossing
         bits[crossing] |= words[self._words[crossing] + 1] << (
             np.uint64(_WORD_BITS) - self._shifts[crossing]
         )
-        digits: Int64Array = ((bits & self._masks) - self.halves).view(np.int64)
+        digits: Int64Array = ((bits & self._masks) - self._raises).view(np.int64)
         return digits
 
 
-def _bit_length(values: Int64Array) -> Int64Array:
-    """Bits of non-negative integers, exactly; float64 logarithms err near powers of two."""
+def _bit_length(values: UInt64Array) -> Int64Array:
+    """Bits of integers, exactly; float64 logarithms err near powers of two."""
     exponent = np.frexp(values.astype(np.float64))[1].astype(np.int64)
     if len(values) and int(values.max()) >= _EXACT_IN_FLOAT:
         # Rounding to float64 can only carry up to the next power of two: one bit too many, then.
-        exponent -= (exponent > 0) & ((values >> np.maximum(exponent - 1, 0)) == 0)
+        shifts = np.maximum(exponent - 1, 0).astype(np.uint64)
+        exponent -= (exponent > 0) & ((values >> shifts) == 0)
     return exponent

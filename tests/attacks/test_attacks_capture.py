@@ -91,8 +91,15 @@ class Recording:
     def __init__(self, inner: Communicator, into: list[Int64Array]) -> None:
         self._inner, self._into = inner, into
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        total = self._inner.sum(values, bound=bound, label=label)
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        total = self._inner.sum(values, bound=bound, low=low, label=label)
         self._into += [values.copy(), total.copy()]
         return total
 

@@ -122,8 +122,15 @@ class CountingCommunicator:
     def __init__(self) -> None:
         self.plaintexts: dict[str, int] = {}
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        layout = SlotLayout.for_bounds(bound, values.shape, plaintext_bits=3070)
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        layout = SlotLayout.for_bounds(bound, values.shape, low=low, plaintext_bits=3070)
         kind = label.partition(":")[0]
         self.plaintexts[kind] = self.plaintexts.get(kind, 0) + layout.n_plaintexts
         return values.copy()

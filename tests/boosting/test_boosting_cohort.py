@@ -46,10 +46,12 @@ def test_a_bank_that_stops_early_is_noticed() -> None:
         run_cohort(3, program)
 
 
-def test_the_bound_holds_for_absolute_values_over_all_banks() -> None:
+@pytest.mark.parametrize(("sign", "way"), [(1, "exceed"), (-1, "fall below")])
+def test_the_bounds_hold_for_the_sum_over_any_of_the_banks(sign: int, way: str) -> None:
     def program(bank: int, communicator: CohortCommunicator) -> None:
-        values = np.array([5 if bank else -5], dtype=np.int64)
+        # Over all banks it is within the bounds, over the last two of them it is not.
+        values = np.array([5 * sign if bank else -5 * sign], dtype=np.int64)
         communicator.sum(values, bound=9, label="test")
 
-    with pytest.raises(BoundError, match="absolute"):
-        run_cohort(2, program)
+    with pytest.raises(BoundError, match=way):
+        run_cohort(3, program)

@@ -313,10 +313,17 @@ class _Recorder:
         self.sizes: list[int] = []
         self.labels: list[str] = []
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
         self.sizes.append(values.size)
         self.labels.append(label)
-        return SoloCommunicator().sum(values, bound=bound, label=label)
+        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
 
 
 def test_a_level_takes_one_sum_and_only_smaller_children_are_summed() -> None:

@@ -85,9 +85,16 @@ class _Counting:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
         self.sizes.append(values.size)
-        return SoloCommunicator().sum(values, bound=bound, label=label)
+        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
 
 
 @settings(max_examples=80, deadline=None)

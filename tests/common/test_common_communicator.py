@@ -33,10 +33,19 @@ def test_values_outside_the_bound_are_refused(values: np.ndarray, bound: int) ->
             check_bound(values, bound, label="test")
 
 
+@given(hnp.arrays(np.int64, 5, elements=st.integers(-9, 9)), st.integers(0, 9), st.integers(-9, 0))
+def test_a_bound_from_below_holds_by_itself(values: np.ndarray, bound: int, low: int) -> None:
+    if low <= values.min() and values.max() <= bound:
+        SoloCommunicator().sum(values, bound=bound, low=low, label="test")
+    else:
+        with pytest.raises(BoundError):
+            SoloCommunicator().sum(values, bound=bound, low=low, label="test")
+
+
 def test_a_bound_may_differ_by_element_and_the_error_names_the_place_not_the_value() -> None:
     bound = np.array([10, 5], dtype=np.int64)
     values = np.array([[10, 5], [777, 0]], dtype=np.int64)
-    with pytest.raises(BoundError, match=r"\(1, 0\).*\+-10") as caught:
+    with pytest.raises(BoundError, match=r"\(1, 0\).*-10 \.\. 10") as caught:
         check_bound(values, bound, label="histogram:3")
     assert "777" not in str(caught.value)
     assert "histogram:3" in str(caught.value)

@@ -49,7 +49,10 @@ def packed_plaintexts(run: WatchedRun) -> list[bytes]:
     packed = []
     for statistic in run.statistics:
         layout = SlotLayout.for_bounds(
-            statistic.bound, statistic.values.shape, plaintext_bits=public.plaintext_bits
+            statistic.bound,
+            statistic.values.shape,
+            low=statistic.low,
+            plaintext_bits=public.plaintext_bits,
         )
         for plaintext in layout.join(layout.digits(statistic.values)):
             text = (int(plaintext) % public.n).to_bytes(public.plaintext_bytes, "big")

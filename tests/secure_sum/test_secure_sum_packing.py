@@ -15,14 +15,30 @@ INT64_MIN = -(2**63)
 
 laws = settings(max_examples=150, deadline=None)
 # Small bounds, zeros and the extremes of int64 all come up often.
-bounds_lists = st.lists(
+limits = st.one_of(
+    st.sampled_from([0, 1, 2, 3, 2**31, 2**62 - 1, 2**62, 2**62 + 1, INT64_MAX]),
+    st.integers(0, 62).flatmap(lambda bits: st.integers(0, 2**bits)),
+)
+# Pairs (-low, high): balanced, of one sign, and anything else.
+ranges_lists = st.lists(
     st.one_of(
-        st.sampled_from([0, 1, 2, 3, 2**31, 2**62 - 1, 2**62, 2**62 + 1, INT64_MAX]),
-        st.integers(0, 62).flatmap(lambda bits: st.integers(0, 2**bits)),
+        limits.map(lambda limit: (limit, limit)),
+        limits.map(lambda limit: (0, limit)),
+        st.tuples(limits, limits),
     ),
     max_size=60,
 )
-capacities = st.integers(HEADER_BITS + 64, 900)
+# One bit more than header and widest slot: the sign.
+capacities = st.integers(HEADER_BITS + 65, 900)
+
+
+def layout_of(ranges: list[tuple[int, int]], plaintext_bits: int) -> SlotLayout:
+    return SlotLayout.for_bounds(
+        int64([high for _, high in ranges]),
+        (len(ranges),),
+        low=int64([-below for below, _ in ranges]),
+        plaintext_bits=plaintext_bits,
+    )
 
 
 def int64(values: list[int]) -> Int64Array:
@@ -39,16 +55,18 @@ def unpack(layout: SlotLayout, plaintexts: list[int]) -> Int64Array:
     return layout.values(digits)
 
 
-def plain_offsets(bounds: list[int], plaintext_bits: int) -> list[tuple[int, int] | None]:
+def plain_offsets(
+    ranges: list[tuple[int, int]], plaintext_bits: int
+) -> list[tuple[int, int] | None]:
     """Plaintext and bit offset of every element: the greedy rule, spelt out."""
     places: list[tuple[int, int] | None] = []
     plaintext, offset = 0, HEADER_BITS
-    for bound in bounds:
-        if bound == 0:
+    for below, high in ranges:
+        width = (below + high).bit_length()
+        if width == 0:
             places.append(None)
             continue
-        width = bound.bit_length() + 1
-        if offset + width > plaintext_bits:
+        if offset + width > plaintext_bits - 1:
             plaintext, offset = plaintext + 1, HEADER_BITS
         places.append((plaintext, offset))
         offset += width
@@ -56,13 +74,13 @@ def plain_offsets(bounds: list[int], plaintext_bits: int) -> list[tuple[int, int
 
 
 @laws
-@given(bounds=bounds_lists, capacity=capacities, data=st.data())
+@given(ranges=ranges_lists, capacity=capacities, data=st.data())
 def test_digits_lie_where_the_greedy_rule_puts_them(
-    bounds: list[int], capacity: int, data: st.DataObject
+    ranges: list[tuple[int, int]], capacity: int, data: st.DataObject
 ) -> None:
-    values = [data.draw(st.integers(-bound, bound)) for bound in bounds]
-    layout = SlotLayout.for_bounds(int64(bounds), (len(bounds),), plaintext_bits=capacity)
-    places = plain_offsets(bounds, capacity)
+    values = [data.draw(st.integers(-below, high)) for below, high in ranges]
+    layout = layout_of(ranges, capacity)
+    places = plain_offsets(ranges, capacity)
     expected = [0] * (max((place[0] for place in places if place), default=-1) + 1)
     for value, place in zip(values, places, strict=True):
         if place:
@@ -78,34 +96,51 @@ def test_digits_lie_where_the_greedy_rule_puts_them(
 
 
 @laws
-@given(bounds=bounds_lists, capacity=capacities, n_banks=st.integers(1, 7), data=st.data())
+@given(ranges=ranges_lists, capacity=capacities, n_banks=st.integers(1, 7), data=st.data())
 def test_unpacked_sum_of_packed_is_the_sum(
-    bounds: list[int], capacity: int, n_banks: int, data: st.DataObject
+    ranges: list[tuple[int, int]], capacity: int, n_banks: int, data: st.DataObject
 ) -> None:
-    left = list(bounds)
+    total = [0] * len(ranges)
     banks: list[list[int]] = []
     for _ in range(n_banks):
-        sizes = [data.draw(st.integers(0, room)) for room in left]
-        left = [room - size for room, size in zip(left, sizes, strict=True)]
-        banks.append([data.draw(st.sampled_from([size, -size])) for size in sizes])
-    layout = SlotLayout.for_bounds(int64(bounds), (len(bounds),), plaintext_bits=capacity)
+        # Parts of either sign may cancel, but each, and all together, stay in the range.
+        part = [
+            data.draw(st.integers(max(-below, -below - so_far), min(high, high - so_far)))
+            for (below, high), so_far in zip(ranges, total, strict=True)
+        ]
+        total = [so_far + value for so_far, value in zip(total, part, strict=True)]
+        banks.append(part)
+    layout = layout_of(ranges, capacity)
     packed = [pack(layout, int64(bank)) for bank in banks]
     # Whatever the headers add up to does not reach the slots.
     header = data.draw(st.integers(0, 2**HEADER_BITS - 1))
-    total = [sum(column) + header for column in zip(*packed, strict=True)]
-    assert all(abs(p) < 2 ** (capacity - 1) for p in total)
-    expected = [sum(column) for column in zip(*banks, strict=True)]
-    assert unpack(layout, total).tolist() == expected
-    assert layout.n_values == len(bounds)
-    assert layout.n_slots == sum(bound > 0 for bound in bounds)
+    summed = [sum(column) + header for column in zip(*packed, strict=True)]
+    assert all(abs(p) < 2 ** (capacity - 1) for p in summed)
+    assert unpack(layout, summed).tolist() == total
+    assert layout.n_values == len(ranges)
+    assert layout.n_slots == sum(pair != (0, 0) for pair in ranges)
+
+
+@pytest.mark.parametrize("ends", ["low", "high"])
+def test_all_slots_at_one_end_stay_below_a_quarter_of_the_modulus(ends: str) -> None:
+    # Slots of one sign reach further than balanced ones of the same width.
+    shape, capacity = (400,), 1022
+    bound, low = (INT64_MAX, 0) if ends == "high" else (0, -INT64_MAX)
+    layout = SlotLayout.for_bounds(bound, shape, low=low, plaintext_bits=capacity)
+    packed = pack(layout, np.full(shape, bound + low, dtype=np.int64))
+    assert all(abs(p) < 2 ** (capacity - 1) for p in packed)
+    assert max(abs(p) for p in packed) > 2 ** (capacity - 2 - 63)
 
 
 @pytest.mark.parametrize("bound", [1, 2**31, 2**62 - 1, 2**62, INT64_MAX])
-@pytest.mark.parametrize("capacity", [HEADER_BITS + 64, 254, 510, 3070])
+@pytest.mark.parametrize("capacity", [HEADER_BITS + 65, 254, 510, 3070])
 def test_extreme_values(bound: int, capacity: int) -> None:
     values = int64([bound, -bound, 0, bound, -bound, 1, -1] * 9)
     layout = SlotLayout.for_bounds(bound, values.shape, plaintext_bits=capacity)
     np.testing.assert_array_equal(unpack(layout, pack(layout, values)), values)
+    one_sign = SlotLayout.for_bounds(bound, values.shape, low=0, plaintext_bits=capacity)
+    np.testing.assert_array_equal(unpack(one_sign, pack(one_sign, abs(values))), abs(values))
+    assert one_sign.n_plaintexts <= layout.n_plaintexts
 
 
 def test_large_random_vector() -> None:
@@ -137,22 +172,28 @@ def test_zero_bounds_take_no_slot() -> None:
     assert layout.n_plaintexts == 0
     assert pack(layout, np.zeros(1000, dtype=np.int64)) == []
     np.testing.assert_array_equal(unpack(layout, []), np.zeros(1000, dtype=np.int64))
-    with pytest.raises(BoundError, match="bound of \\+-0"):
+    with pytest.raises(BoundError, match=r"bounds 0 \.\. 0"):
         pack(layout, np.ones(1000, dtype=np.int64))
 
 
 def test_bounds_broadcast() -> None:
     layout = SlotLayout.for_bounds(int64([1, 0, 7]), (4, 3), plaintext_bits=300)
-    assert layout.bounds.tolist() == [1, 0, 7] * 4
+    assert layout.highs.tolist() == [1, 0, 7] * 4
+    assert layout.lows.tolist() == [-1, 0, -7] * 4
     same = SlotLayout.for_bounds(int64([1, 0, 7] * 4).reshape(4, 3), (4, 3), plaintext_bits=300)
     assert same.digest == layout.digest
+    lows = SlotLayout.for_bounds(7, (4, 3), low=int64([-1, 0, -7]), plaintext_bits=300)
+    assert lows.lows.tolist() == [-1, 0, -7] * 4
 
 
 def test_packing_has_fixed_bytes() -> None:
     layout = SlotLayout.for_bounds(
-        int64([1, 0, 100, 2**40, 2**62, 5]), (6,), plaintext_bits=HEADER_BITS + 100
+        int64([1, 0, 100, 2**40, 2**62, 5, 9]),
+        (7,),
+        low=int64([-1, 0, -100, -(2**40), -(2**62), -2, 0]),
+        plaintext_bits=HEADER_BITS + 101,
     )
-    packed = pack(layout, int64([-1, 0, 77, -(2**39), 2**61 + 3, 5]))
+    packed = pack(layout, int64([-1, 0, 77, -(2**39), 2**61 + 3, 5, 9]))
     assert layout.n_plaintexts == 2
     assert packed == FIXED_PLAINTEXTS
     assert layout.digest == FIXED_DIGEST
@@ -160,9 +201,9 @@ def test_packing_has_fixed_bytes() -> None:
 
 FIXED_PLAINTEXTS = [
     (-1 + (77 << 2) - (1 << 49)) << 120,
-    ((2**61 + 3) + (5 << 64)) << 120,
+    ((2**61 + 3) + (5 << 64) + (9 << 67)) << 120,
 ]
-FIXED_DIGEST = "fe7d5df78bb7f0c0cf0617bb2e8f0c5ad2580aa48f66f7fe6ca1e5d8432dd43e"
+FIXED_DIGEST = "d3c3d626f27f45c8693c963bf9ce27a0975f78d5348219f44f565e59776aeb02"
 
 
 def test_digest_tells_layouts_apart() -> None:
@@ -174,8 +215,11 @@ def test_digest_tells_layouts_apart() -> None:
         SlotLayout.for_bounds(8, (6,), plaintext_bits=300),  # same widths, other bound
         SlotLayout.for_bounds(int64([9] * 5 + [8]), (6,), plaintext_bits=300),
         SlotLayout.for_bounds(9, (6,), plaintext_bits=301),
+        SlotLayout.for_bounds(9, (6,), low=0, plaintext_bits=300),
+        SlotLayout.for_bounds(9, (6,), low=int64([-9] * 5 + [-8]), plaintext_bits=300),
     ]
-    assert len({layout.digest for layout in (base, *others)}) == 7
+    assert len({layout.digest for layout in (base, *others)}) == 9
+    assert SlotLayout.for_bounds(9, (6,), low=-9, plaintext_bits=300).digest == base.digest
     assert SlotLayout.for_bounds(int64([9] * 6), (6,), plaintext_bits=300).digest == base.digest
 
 
@@ -197,10 +241,27 @@ def test_bounds_that_cannot_be_are_refused(
         SlotLayout.for_bounds(bound, shape, plaintext_bits=300)
 
 
+@pytest.mark.parametrize(
+    ("low", "message"),
+    [
+        (1, "-low is -1"),
+        (-(2**63), "2\\^63 - 1"),
+        (int64([0, 5, 0]), "-low of element 1 is -5"),
+        (int64([0, INT64_MIN, 0]), "-low of element 1"),
+        (np.array([0, 0, 0], dtype=np.int32), "dtype int32"),
+        (int64([0, 0]), "broadcasts to \\(3,\\)"),
+    ],
+)
+def test_lows_that_cannot_be_are_refused(low: int | Int64Array, message: str) -> None:
+    with pytest.raises(BoundError, match=message):
+        SlotLayout.for_bounds(5, (3,), low=low, plaintext_bits=300)
+
+
 def test_slot_wider_than_a_plaintext_is_refused() -> None:
     with pytest.raises(BoundError, match="needs 41 bits, expected at most 40"):
-        SlotLayout.for_bounds(2**39, (1,), plaintext_bits=HEADER_BITS + 40)
-    SlotLayout.for_bounds(2**39 - 1, (1,), plaintext_bits=HEADER_BITS + 40)
+        SlotLayout.for_bounds(2**39, (1,), plaintext_bits=HEADER_BITS + 41)
+    SlotLayout.for_bounds(2**39 - 1, (1,), plaintext_bits=HEADER_BITS + 41)
+    SlotLayout.for_bounds(2**40 - 1, (1,), low=0, plaintext_bits=HEADER_BITS + 41)
 
 
 @pytest.mark.parametrize("bad", [6, -6, INT64_MAX, INT64_MIN])
@@ -209,6 +270,13 @@ def test_value_outside_its_bound_is_refused_without_naming_it(bad: int) -> None:
     with pytest.raises(BoundError, match=r"'counts:7'.*\(1, 0\)") as caught:
         layout.digits(int64([1, 2, bad, 4]).reshape(2, 2), label="counts:7")
     assert str(bad) not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [-1, 6])
+def test_a_value_of_the_wrong_sign_is_refused(bad: int) -> None:
+    layout = SlotLayout.for_bounds(5, (4,), low=0, plaintext_bits=300)
+    with pytest.raises(BoundError, match=r"\(2,\) lies outside the public bounds 0 .. 5"):
+        layout.digits(int64([1, 2, bad, 4]), label="counts:7")
 
 
 def test_extreme_bound_does_not_admit_the_int64_minimum() -> None:
@@ -228,12 +296,12 @@ def test_wrong_shape_or_dtype_is_refused() -> None:
 @laws
 @given(data=st.data())
 def test_what_does_not_fit_is_told_apart(data: st.DataObject) -> None:
-    layout = SlotLayout.for_bounds(2**20 - 1, (9,), plaintext_bits=HEADER_BITS + 63)
+    layout = SlotLayout.for_bounds(2**20 - 1, (9,), plaintext_bits=HEADER_BITS + 64)
     assert layout.n_plaintexts == 3
     values = int64([data.draw(st.integers(-(2**20) + 1, 2**20 - 1)) for _ in range(9)])
     packed = pack(layout, values)
     spoilt = data.draw(st.integers(0, 2))
-    packed[spoilt] += data.draw(st.sampled_from([1, -1, 7])) << (HEADER_BITS + 63)
+    packed[spoilt] += data.draw(st.sampled_from([1, -1, 7])) << (HEADER_BITS + 64)
     digits, fits = layout.split(packed)
     assert fits.tolist() == [index != spoilt for index in range(3)]
     expected = values.copy()

@@ -15,7 +15,9 @@ NATIVE = load_native("fraudfed.secure_sum._packing")
 pytestmark = pytest.mark.skipif(NATIVE.module is None, reason=NATIVE.reason or "it is there")
 INT64_MAX = 2**63 - 1
 laws = settings(max_examples=150, deadline=None)
-bounds_lists = st.lists(st.integers(1, 70) | st.integers(1, INT64_MAX), max_size=60)
+#: Pairs (-low, high), not both 0.
+ends = st.integers(0, 3) | st.integers(0, INT64_MAX)
+ranges_lists = st.lists(st.tuples(ends, ends).filter(any), max_size=60)
 
 
 def both(name: str, *arguments: Any, **named: Any) -> list[Any]:
@@ -38,31 +40,41 @@ def equal(first: Any, second: Any) -> bool:
 
 @laws
 @given(
-    bounds=bounds_lists, capacity=st.integers(64, 300), header=st.integers(0, 130), data=st.data()
+    ranges=ranges_lists, capacity=st.integers(64, 300), header=st.integers(0, 130), data=st.data()
 )
 def test_compiled_and_numpy_agree(
-    bounds: list[int], capacity: int, header: int, data: st.DataObject
+    ranges: list[tuple[int, int]], capacity: int, header: int, data: st.DataObject
 ) -> None:
-    laid = both("lay_out", np.array(bounds, dtype=np.int64), capacity=capacity)
+    spans = np.array([below + above for below, above in ranges], dtype=np.uint64)
+    laid = both("lay_out", spans, capacity=capacity)
     assert equal(*laid)
     widths, firsts = laid[0]
-    assert widths.tolist() == [bound.bit_length() + 1 for bound in bounds]
-    n_words = (capacity + header) // 64 + 1
+    assert widths.tolist() == [(below + above).bit_length() for below, above in ranges]
+    places = slots.Places(
+        widths=widths,
+        raises=np.array([below for below, _ in ranges], dtype=np.uint64),
+        firsts=firsts,
+        n_words=(capacity + 1 + header) // 64 + 1,
+        header=header,
+    )
     digits = np.array(
-        [data.draw(st.sampled_from([-b, b, 0, -1, 1]) | st.integers(-b, b)) for b in bounds],
+        [
+            data.draw(st.sampled_from([-below, above, 0]) | st.integers(-below, above))
+            for below, above in ranges
+        ],
         dtype=np.int64,
     )
-    joined = both("join", digits, widths, firsts, n_words=n_words, header=header)
+    joined = both("join", digits, places)
     assert equal(*joined)
-    found = both("split", joined[0], widths, firsts, n_words=n_words, header=header)
+    found = both("split", joined[0], places)
     assert equal(*found)
     assert np.array_equal(found[0][0], digits)
     assert found[0][1].all()
     # Anything else, too: noise, and plaintexts just out of range.
     noise = data.draw(st.binary(min_size=len(joined[0]), max_size=len(joined[0])))
-    assert equal(*both("split", noise, widths, firsts, n_words=n_words, header=header))
+    assert equal(*both("split", noise, places))
     words = np.frombuffer(noise, dtype="<u4")
-    coefficients = np.resize(words, (len(bounds), 3)) if words.size else np.ones((len(bounds), 3))
+    coefficients = np.resize(words, (len(ranges), 3)) if words.size else np.ones((len(ranges), 3))
     assert equal(*both("tag_sums", digits, coefficients.astype(np.uint32), firsts))
 
 
@@ -82,13 +94,13 @@ def module() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "capacity"),
-    [(b"\0" * 7, 64), (b"\0" * 8, 64), (b"\xff" * 8, 64), (b"\xff" * 7 + b"\x7f", 63), (b"", 0)],
-    ids=["no-int64", "zero", "negative", "too-wide", "no-room"],
+    ("spans", "capacity"),
+    [(b"\0" * 7, 64), (b"\0" * 8, 64), (b"\xff" * 8, 63), (b"", 0)],
+    ids=["no-int64", "zero", "too-wide", "no-room"],
 )
-def test_layouts_that_cannot_be_are_refused(bounds: bytes, capacity: int) -> None:
-    with pytest.raises(ValueError, match="bound"):
-        module().lay_out(bounds, capacity)
+def test_layouts_that_cannot_be_are_refused(spans: bytes, capacity: int) -> None:
+    with pytest.raises(ValueError, match="span"):
+        module().lay_out(spans, capacity)
 
 
 @pytest.mark.parametrize("firsts", [[1], [0, 2], [0, 0], [0, -1], [0, 9], []])
@@ -97,7 +109,7 @@ def test_slots_outside_the_arrays_are_refused(firsts: list[int], verb: str) -> N
     starts, widths = np.array(firsts, dtype=np.int64), bytes([5, 5])
     data = bytes(16) if verb == "join" else bytes(8 * len(firsts))
     with pytest.raises(ValueError, match="layout: slots"):
-        getattr(module(), verb)(data, widths, starts, 1, 0)
+        getattr(module(), verb)(data, widths, bytes(16), starts, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,17 +127,21 @@ def test_slots_outside_the_arrays_are_refused(firsts: list[int], verb: str) -> N
 def test_slots_outside_the_words_are_refused(widths: list[int], n_words: int, header: int) -> None:
     starts = np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="layout"):
-        module().join(bytes(8 * len(widths)), bytes(widths), starts, n_words, header)
+        module().join(
+            bytes(8 * len(widths)), bytes(widths), bytes(8 * len(widths)), starts, n_words, header
+        )
 
 
 def test_other_lengths_are_refused() -> None:
     starts = np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="one int64 for each slot"):
-        module().join(bytes(9), bytes([5]), starts, 1, 0)
+        module().join(bytes(9), bytes([5]), bytes(8), starts, 1, 0)
     with pytest.raises(ValueError, match="as many words"):
-        module().split(bytes(9), bytes([5]), starts, 1, 0)
+        module().split(bytes(9), bytes([5]), bytes(8), starts, 1, 0)
     with pytest.raises(ValueError, match="firsts"):
-        module().join(bytes(8), bytes([5]), bytes(7), 1, 0)
+        module().join(bytes(8), bytes([5]), bytes(8), bytes(7), 1, 0)
+    with pytest.raises(ValueError, match="raises"):
+        module().join(bytes(8), bytes([5]), bytes(7), bytes(8), 1, 0)
     for digits, coefficients, firsts in (
         (bytes(9), bytes(12), bytes(8)),
         (bytes(8), bytes(11), bytes(8)),

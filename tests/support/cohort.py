@@ -25,6 +25,7 @@ class SumCall:
 
     label: str
     shape: tuple[int, ...]
+    low: bytes
     bound: bytes
 
 
@@ -48,7 +49,7 @@ class CohortCommunicator:
     """One bank's end of an in-process cohort; checks everything the contract promises.
 
     Raises ``SumError`` when the banks disagree on label, shape or bound, or when another bank of
-    the cohort has failed; ``BoundError`` when the absolute values over all banks exceed the bound.
+    the cohort has failed; ``BoundError`` when the sum over any of the banks leaves its bounds.
     """
 
     def __init__(self, meeting: _Meeting, bank: int) -> None:
@@ -60,10 +61,18 @@ class CohortCommunicator:
         """Every sum so far, in order."""
         return self._meeting.log
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        check_bound(values, bound, label=label)
-        limit = np.broadcast_to(np.asarray(bound, dtype=np.int64), values.shape)
-        call = SumCall(label, values.shape, limit.tobytes())
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        check_bound(values, bound, low=low, label=label)
+        most = np.broadcast_to(np.asarray(bound, dtype=np.int64), values.shape)
+        least = -most if low is None else np.broadcast_to(np.asarray(low, np.int64), values.shape)
+        call = SumCall(label, values.shape, least.tobytes(), most.tobytes())
         meeting = self._meeting
         meeting.values[self._bank] = values.copy()
         meeting.calls[self._bank] = call
@@ -72,8 +81,11 @@ class CohortCommunicator:
             labels = [None if other is None else other.label for other in meeting.calls]
             raise SumError(f"banks disagree on what is summed: {labels}")
         parts = np.stack([part for part in meeting.values if part is not None])
-        if (np.abs(parts).sum(axis=0) > limit).any():
-            raise BoundError(f"sum {label!r}: absolute values over all banks exceed the bound")
+        # The banks whose parts are positive add up to the most that any of them do.
+        if (np.maximum(parts, 0).sum(axis=0) > most).any():
+            raise BoundError(f"sum {label!r}: some of the banks exceed the bound together")
+        if (np.minimum(parts, 0).sum(axis=0) < least).any():
+            raise BoundError(f"sum {label!r}: some of the banks fall below the bound together")
         total: Int64Array = parts.sum(axis=0)
         if self._bank == 0:
             meeting.log.append(call)

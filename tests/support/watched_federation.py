@@ -83,6 +83,7 @@ class Statistic:
     bank: int
     values: Int64Array
     bound: int | Int64Array
+    low: int | Int64Array | None
     total: Int64Array
 
 
@@ -90,9 +91,16 @@ class _Recorder:
     def __init__(self, inner: Communicator, bank: int, into: list[Statistic]) -> None:
         self._inner, self._bank, self._into = inner, bank, into
 
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        total = self._inner.sum(values, bound=bound, label=label)
-        self._into.append(Statistic(label, self._bank, values.copy(), bound, total.copy()))
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        total = self._inner.sum(values, bound=bound, low=low, label=label)
+        self._into.append(Statistic(label, self._bank, values.copy(), bound, low, total.copy()))
         return total
 
 
