@@ -37,9 +37,9 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.engine import Engine, load_engine
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
-from fraudfed.threads import usable_cores
 
 __all__ = ["DEFAULT_RESOLUTION_BITS", "find_cuts", "keys_from_values", "values_from_keys"]
 
@@ -171,7 +171,7 @@ def find_cuts(
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
-    threads: int | None = None,
+    workers: Workers | None = None,
 ) -> Cuts:
     """Find the bin edges of the pooled rows.
 
@@ -189,8 +189,8 @@ def find_cuts(
     resolution_bits : int
         Leading bits of a key that edges are found to: 8 to 32 in steps of 4. At 32 every edge is
         a value that some row has.
-    threads : int or None
-        None is as many as the process may use cores.
+    workers : Workers or None
+        None is a thread per usable core.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def find_cuts(
     counter = _counter(
         table.features,
         np.array(numeric, dtype=np.int64),
-        threads=usable_cores() if threads is None else threads,
+        Workers() if workers is None else workers,
     )
     searches = _first_pass(counter, communicator, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
@@ -299,23 +299,23 @@ class _KeyCounter(Protocol):
         """
 
 
-def _counter(features: Float32Array, columns: Int64Array, *, threads: int) -> _KeyCounter:
+def _counter(features: Float32Array, columns: Int64Array, workers: Workers) -> _KeyCounter:
     engine = load_engine()
     if engine is None:
         return _SortedKeys(features, columns)
-    return _ScannedKeys(engine, features, columns, threads)
+    return _ScannedKeys(engine, features, columns, workers)
 
 
 class _ScannedKeys:
     """Counts the keys by their 16 leading bits once; reads all values again for finer parts."""
 
     def __init__(
-        self, engine: Engine, features: Float32Array, columns: Int64Array, threads: int
+        self, engine: Engine, features: Float32Array, columns: Int64Array, workers: Workers
     ) -> None:
         self.columns = columns
         self._engine = engine
         self._features = features
-        self._threads = threads
+        self._workers = workers
         self._coarse = [
             counted
             for start in range(0, columns.size, _COLUMN_GROUP)
@@ -342,7 +342,7 @@ class _ScannedKeys:
     def _count_prefixes(self, columns: Int64Array) -> list[tuple[UInt32Array, Int64Array]]:
         """Return, for each column, the first keys of prefixes and how many keys lie below each."""
         counts = np.zeros((columns.size, 1 << _PREFIX_BITS), dtype=np.int64)
-        self._engine.count_prefixes(self._features, columns, counts, self._threads)
+        self._engine.count_prefixes(self._features, columns, counts, self._workers.pool)
         found = []
         for of_column in counts:
             prefixes = np.flatnonzero(of_column)
@@ -360,7 +360,7 @@ class _ScannedKeys:
             np.concatenate(lows).astype(np.uint32),
             np.concatenate(bits),
             counts,
-            self._threads,
+            self._workers.pool,
         )
         return counts
 

@@ -31,10 +31,10 @@ from fraudfed.boosting.partition import assign_leaves
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError
-from fraudfed.threads import usable_cores
 
 __all__ = ["MAX_POOLED_ROWS", "PooledCounts", "TrainResult", "TreeProgress", "train"]
 
@@ -153,7 +153,7 @@ def train(
     FraudFedError
         If a sum fails.
     """
-    threads = usable_cores() if threads is None else threads
+    workers = Workers(threads)
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -187,13 +187,13 @@ def train(
         communicator,
         max_bin=params.max_bin,
         n_rows_total=counts.n_rows,
-        threads=threads,
+        workers=workers,
     )
-    binned = bin_table(table, cuts, threads=threads)
+    binned = bin_table(table, cuts, workers=workers)
     boosting = _Boosting(params, table, binned, communicator, counts, bounds, base_score)
     watch = None
     if validation is not None:
-        watch = _Watch(bin_table(validation, cuts, threads=threads), validation.labels, base_score)
+        watch = _Watch(bin_table(validation, cuts, workers=workers), validation.labels, base_score)
     while boosting.n_trees < params.num_boost_round:
         tree = boosting.add_tree()
         progress = TreeProgress(
@@ -251,7 +251,7 @@ class _Boosting:
             self._table.labels,
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
-            threads=self._binned.threads,
+            workers=self._binned.workers,
             out=self._pairs,
         )
         grown = grow_tree(
