@@ -17,6 +17,7 @@ typedef struct {
     const uint8_t *goes_left; /* by code; one entry past the last bin for a missing value */
     size_t n_codes;
     int64_t begin, middle, stop;
+    uint8_t of_byte[UINT8_MAX + 1];
 } node_split;
 
 typedef struct {
@@ -36,32 +37,53 @@ typedef struct {
     atomic_int is_bad;
 } partition_job;
 
+enum { GOES_RIGHT, GOES_LEFT, NO_CODE };
+
+/* Where a code of one byte sends a row: looked up without a comparison. */
+static void fill_table_of_bytes(node_split *split)
+{
+    for (size_t code = 0; code <= UINT8_MAX; code++)
+        split->of_byte[code] = code >= split->n_codes       ? NO_CODE
+                               : split->goes_left[code] != 0 ? GOES_LEFT
+                                                             : GOES_RIGHT;
+}
+
+static inline int side_of_8(const node_split *split, uint8_t code)
+{
+    return split->of_byte[code];
+}
+
+static inline int side_of_16(const node_split *split, uint16_t code)
+{
+    if (code >= split->n_codes)
+        return NO_CODE;
+    return split->goes_left[code] != 0 ? GOES_LEFT : GOES_RIGHT;
+}
+
 /* Write the left rows of a block to scratch from its start, the right ones from its end. */
-#define DEFINE_PART_BLOCK(NAME, CODE)                                                              \
+#define DEFINE_PART_BLOCK(NAME, CODE, SIDE)                                                        \
     static int NAME(const partition_job *job, partition_block *block)                              \
     {                                                                                              \
-        const CODE *column = block->split->column;                                                 \
-        const uint8_t *goes_left = block->split->goes_left;                                        \
-        size_t n_codes = block->split->n_codes;                                                    \
+        const node_split *split = block->split;                                                    \
+        const CODE *column = split->column;                                                        \
         const uint32_t *rows = job->order + block->start;                                          \
-        size_t left = block->start, right = block->start + block->n_rows - 1;                      \
-        int is_bad = 0;                                                                            \
+        uint32_t *scratch = job->scratch + block->start;                                           \
+        ptrdiff_t left = 0, right = (ptrdiff_t)block->n_rows - 1;                                  \
+        int seen = 0;                                                                              \
         for (size_t i = 0; i < block->n_rows; i++) {                                               \
             uint32_t row = rows[i];                                                                \
-            size_t code = column[row];                                                             \
-            is_bad |= code >= n_codes;                                                             \
-            code = code < n_codes ? code : 0;                                                      \
-            int is_left = goes_left[code];                                                         \
-            job->scratch[left] = row;                                                              \
-            job->scratch[right] = row;                                                             \
-            left += (size_t)is_left;                                                               \
-            right -= (size_t)!is_left;                                                             \
+            int side = SIDE(split, column[row]);                                                   \
+            seen |= side;                                                                          \
+            scratch[left] = row;                                                                   \
+            scratch[right] = row;                                                                  \
+            left += side & GOES_LEFT;                                                              \
+            right -= !(side & GOES_LEFT);                                                          \
         }                                                                                          \
-        block->n_left = left - block->start;                                                       \
-        return !is_bad;                                                                            \
+        block->n_left = (size_t)left;                                                              \
+        return !(seen & NO_CODE);                                                                  \
     }
-DEFINE_PART_BLOCK(part_block_8, uint8_t)
-DEFINE_PART_BLOCK(part_block_16, uint16_t)
+DEFINE_PART_BLOCK(part_block_8, uint8_t, side_of_8)
+DEFINE_PART_BLOCK(part_block_16, uint16_t, side_of_16)
 
 static void part_worker(void *argument)
 {
@@ -165,6 +187,7 @@ static int read_splits(node_split *splits, size_t n, const array *bins, const ar
             .middle = range[3 * i + 1],
             .stop = range[3 * i + 2],
         };
+        fill_table_of_bytes(&splits[i]);
     }
     return 1;
 }

@@ -29,7 +29,7 @@ limited storage", Theoretical Computer Science 12(3), 1980, section 3.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +90,8 @@ class _Search:
     bits: Int64Array
     counts: Int64Array
     max_bin: int
+    #: Heavy buckets of the present state, once they were asked for.
+    _heavy_now: BoolArray | None = field(default=None, init=False)
 
     @property
     def _has_bin_per_bucket(self) -> bool:
@@ -99,7 +101,7 @@ class _Search:
         """Return the positions of the buckets of interest that are still too wide."""
         interesting = np.ones(self.counts.size, dtype=np.bool_)
         if not self._has_bin_per_bucket:
-            interesting = self._heavy()
+            interesting = self._heavy().copy()
             interesting[self._targets()[1]] = True
         return np.flatnonzero(interesting & (self.bits < resolution_bits))
 
@@ -115,6 +117,7 @@ class _Search:
         order = np.argsort(lows, kind="stable")
         order = order[counts[order] > 0]
         self.lows, self.bits, self.counts = lows[order], bits[order], counts[order]
+        self._heavy_now = None
 
     def edges(self) -> Float32Array:
         """Return the bin edges once all buckets of interest have their final width."""
@@ -133,6 +136,8 @@ class _Search:
 
     def _heavy(self) -> BoolArray:
         """Tell which buckets hold at least as many rows as a bin that they leave to the others."""
+        if self._heavy_now is not None:
+            return self._heavy_now
         order = np.argsort(-self.counts, kind="stable")
         rest = int(self.counts.sum())
         n_heavy = 0
@@ -143,6 +148,7 @@ class _Search:
             n_heavy += 1
         heavy = np.zeros(self.counts.size, dtype=np.bool_)
         heavy[order[:n_heavy]] = True
+        self._heavy_now = heavy
         return heavy
 
     def _edges_of_heavy(self) -> Int64Array:
