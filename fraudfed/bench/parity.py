@@ -32,6 +32,7 @@ from fraudfed.boosting.engine import engine_module
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float64Array
 from fraudfed.threads import MAX_THREADS, usable_cores
@@ -221,14 +222,15 @@ def _train_ours(
 ) -> tuple[TrainResult, _Times]:
     """Train, and find cuts and bins once more by themselves: training is the rest."""
     started = time.perf_counter()
+    workers = Workers(threads)
     cuts = find_cuts(
         table,
         SoloCommunicator(),
         max_bin=params.max_bin,
         n_rows_total=table.n_rows,
-        threads=threads,
+        workers=workers,
     )
-    bin_table(table, cuts, threads=threads)
+    bin_table(table, cuts, workers=workers)
     prepared = time.perf_counter()
     result = train(params, table, SoloCommunicator(), threads=threads)
     total = time.perf_counter() - prepared

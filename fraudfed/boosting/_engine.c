@@ -17,6 +17,7 @@
 #include "_engine_values.h"
 
 static PyMethodDef methods[] = {
+    {"new_workers", new_workers, METH_VARARGS, NULL},
     {"pack_bins", pack_bins, METH_VARARGS, NULL},
     {"sum_histograms", sum_histograms, METH_VARARGS, NULL},
     {"partition_rows", partition_rows, METH_VARARGS, NULL},

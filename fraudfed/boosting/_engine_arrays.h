@@ -117,12 +117,60 @@ static int check_features(const array *features, size_t n_features)
     return 1;
 }
 
-static int check_threads(int n_threads)
+/* A bank holds fewer than 2^31 rows, so that row numbers can be checked as signed integers. */
+static int check_row_count(const array *a, int dimension)
 {
-    if (n_threads >= 1 && n_threads <= MAX_WORKERS)
+    if (extent(a, dimension) <= INT32_MAX)
         return 1;
-    PyErr_Format(PyExc_ValueError, "threads: got %d, expected 1 to %d", n_threads, MAX_WORKERS);
+    PyErr_SetString(PyExc_ValueError, "more than 2^31 - 1 rows");
     return 0;
+}
+
+/* Tell whether all are numbers of rows of which there are n_rows, at most 2^31 - 1. */
+static int are_rows(const uint32_t *rows, size_t n, size_t n_rows)
+{
+    /* Signed, because the least common SIMD compares signed integers only. */
+    int32_t largest = -1, least = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t row = (int32_t)rows[i];
+        largest = row > largest ? row : largest;
+        least = row < least ? row : least;
+    }
+    return least >= 0 && largest < (int32_t)n_rows;
+}
+
+static const char WORKER_POOL[] = "fraudfed.boosting.WorkerPool";
+
+static void destroy_pool(PyObject *capsule)
+{
+    worker_pool *pool = PyCapsule_GetPointer(capsule, WORKER_POOL);
+    Py_BEGIN_ALLOW_THREADS
+    free_pool(pool);
+    Py_END_ALLOW_THREADS
+}
+
+/* new_workers(threads): a pool of so many threads, the calling one included. */
+static PyObject *new_workers(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    int n_threads;
+    if (!PyArg_ParseTuple(arguments, "i:new_workers", &n_threads))
+        return NULL;
+    if (n_threads < 1 || n_threads > MAX_WORKERS)
+        return PyErr_Format(PyExc_ValueError, "threads: got %d, expected 1 to %d", n_threads,
+                            MAX_WORKERS);
+    worker_pool *pool = new_pool(n_threads);
+    if (pool == NULL)
+        return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(pool, WORKER_POOL, destroy_pool);
+    if (capsule == NULL)
+        free_pool(pool);
+    return capsule;
+}
+
+/* The pool in a capsule of new_workers(), or NULL and an exception. */
+static worker_pool *get_pool(PyObject *capsule)
+{
+    return PyCapsule_GetPointer(capsule, WORKER_POOL);
 }
 
 /* The matrix of bin codes is of uint8 or of uint16, one row per feature. */

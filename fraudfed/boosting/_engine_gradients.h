@@ -17,7 +17,7 @@
 
 enum {
     GRADIENT_BLOCK = 4096,
-    WORKER_GRADIENTS = 20000, /* rows that take about as long as starting a thread */
+    WORKER_GRADIENTS = 20000, /* rows that take about as long as waking up a thread */
     TABLE_BITS = 5,
     TABLE_SIZE = 1 << TABLE_BITS,
 };
@@ -152,15 +152,17 @@ static void gradient_worker(void *argument)
 static PyObject *logistic_gradients(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[5], *result = NULL;
-    int n_threads, widest;
+    PyObject *workers;
+    worker_pool *pool;
+    int widest;
     gradient_job job = {0};
     array held[5] = {0};
     array *margins = &held[0], *labels = &held[1], *weights = &held[2], *powers = &held[3];
     array *pairs = &held[4];
-    if (!PyArg_ParseTuple(arguments, "OOOfOOii:logistic_gradients", &objects[0], &objects[1],
+    if (!PyArg_ParseTuple(arguments, "OOOfOOOi:logistic_gradients", &objects[0], &objects[1],
                           &objects[2], &job.scale_pos_weight, &objects[3], &objects[4],
-                          &n_threads, &widest) ||
-        !check_threads(n_threads))
+                          &workers, &widest) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_array(objects[0], margins, (array_type){"margins", FLOATING, 4, 1, 0, 0}) ||
         !get_array(objects[1], labels, (array_type){"labels", FLOATING, 4, 1, 0, 0}) ||
@@ -184,7 +186,7 @@ static PyObject *logistic_gradients(PyObject *Py_UNUSED(module), PyObject *argum
     atomic_init(&job.next, 0);
     atomic_init(&job.is_outside, 0);
     Py_BEGIN_ALLOW_THREADS
-    run_workers(useful_workers(n_threads, job.n_rows, WORKER_GRADIENTS), gradient_worker, &job);
+    run_workers(pool, useful_workers(pool, job.n_rows, WORKER_GRADIENTS), gradient_worker, &job);
     Py_END_ALLOW_THREADS
     result = PyBool_FromLong(!atomic_load(&job.is_outside));
 done:

@@ -28,9 +28,9 @@ typedef struct {
 enum {
     HUGE_PAGE = 1 << 21,
     PACK_BLOCK = 256,        /* rows transposed at a time: they stay in the first-level cache */
-    HISTOGRAM_BLOCK = 4096,  /* rows handed out at a time */
+    HISTOGRAM_BLOCK = 2048,  /* rows handed out at a time */
     PREFETCH_ROWS = 16,      /* how far ahead the next rows are asked for */
-    WORKER_UPDATES = 200000, /* additions that take about as long as starting a thread */
+    WORKER_UPDATES = 100000, /* additions that take about as long as waking up a thread */
 };
 
 /* ---- packing ---- */
@@ -139,26 +139,25 @@ static packed_bins *new_packed(const array *bins, const array *offsets)
     return packed;
 }
 
-/* pack_bins(bins, offsets, threads): check all codes and keep them row by row. */
+/* pack_bins(bins, offsets, workers): check all codes and keep them row by row. */
 static PyObject *pack_bins(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[2], *result = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     array held[2] = {0};
     array *bins = &held[0], *offsets = &held[1];
     packed_bins *packed = NULL;
-    if (!PyArg_ParseTuple(arguments, "OOi:pack_bins", &objects[0], &objects[1], &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOO:pack_bins", &objects[0], &objects[1], &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_bins(objects[0], bins, 0) ||
         !get_array(objects[1], offsets,
                    (array_type){"offsets", SIGNED_INTEGER, 8, 1, .is_writable = 0}) ||
         !check_offsets(offsets, extent(bins, 0)))
         goto done;
-    if (extent(bins, 1) > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "bins: more than 2^32 - 1 rows");
+    if (!check_row_count(bins, 1))
         goto done;
-    }
     packed = new_packed(bins, offsets);
     if (packed == NULL) {
         PyErr_NoMemory();
@@ -169,9 +168,9 @@ static PyObject *pack_bins(PyObject *Py_UNUSED(module), PyObject *arguments)
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_feature, packed->n_features);
     int n_workers =
-        useful_workers(n_threads, packed->n_rows * packed->n_features, WORKER_UPDATES);
+        useful_workers(pool, packed->n_rows * packed->n_features, WORKER_UPDATES);
     Py_BEGIN_ALLOW_THREADS
-    run_workers(n_workers, pack_worker, &job);
+    run_workers(pool, n_workers, pack_worker, &job);
     Py_END_ALLOW_THREADS
     size_t bad = atomic_load(&job.bad_feature);
     if (bad < packed->n_features)
@@ -221,50 +220,61 @@ static size_t cell_count(const packed_bins *packed, int64_t feature)
     return (size_t)(packed->offsets[feature + 1] - packed->offsets[feature]) + 1;
 }
 
+/* `span`: how far apart the codes of a row lie that are wanted. */
+#define ROW_LOOP(CODE, ...)                                                                        \
+    for (size_t i = 0; i < n; i++) {                                                               \
+        size_t ahead = rows[i + PREFETCH_ROWS < n ? i + PREFETCH_ROWS : n - 1];                    \
+        __builtin_prefetch(codes + ahead * stride);                                                \
+        __builtin_prefetch(codes + ahead * stride + span);                                         \
+        __builtin_prefetch(gradients + 2 * ahead);                                                 \
+        size_t here = rows[i];                                                                     \
+        pair row = *(const loose_pair *)(gradients + 2 * here);                                    \
+        const CODE *code = codes + here * stride;                                                  \
+        total += row;                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
 /* Add n rows over some features and return their total. Four features at a time: loads of codes
  * need not wait for the stores before them, which takes a third off the time.
  */
 #define DEFINE_ADD_ROWS(NAME, CODE)                                                                \
+    static __attribute__((noinline)) pair NAME##_of_adjacent(                                      \
+        const CODE *codes, size_t stride, const uint64_t *gradients, const uint32_t *rows,         \
+        size_t n, size_t n_active, pair *const *bases)                                             \
+    {                                                                                              \
+        size_t span = n_active - 1;                                                                \
+        pair total = {0, 0};                                                                       \
+        ROW_LOOP(CODE, size_t k = 0; for (; k + 4 <= n_active; k += 4) {                           \
+            size_t a = code[k], b = code[k + 1], c = code[k + 2], d = code[k + 3];                 \
+            bases[k][a] += row;                                                                    \
+            bases[k + 1][b] += row;                                                                \
+            bases[k + 2][c] += row;                                                                \
+            bases[k + 3][d] += row;                                                                \
+        } for (; k < n_active; k++) bases[k][code[k]] += row;)                                     \
+        return total;                                                                              \
+    }                                                                                              \
+    static __attribute__((noinline)) pair NAME##_of_listed(                                        \
+        const CODE *codes, size_t stride, const uint64_t *gradients, const uint32_t *rows,         \
+        size_t n, const int64_t *features, size_t n_active, pair *const *bases)                    \
+    {                                                                                              \
+        size_t span = n_active > 0 ? (size_t)features[n_active - 1] : 0;                           \
+        pair total = {0, 0};                                                                       \
+        ROW_LOOP(CODE, size_t k = 0; for (; k + 2 <= n_active; k += 2) {                           \
+            size_t a = code[features[k]], b = code[features[k + 1]];                               \
+            bases[k][a] += row;                                                                    \
+            bases[k + 1][b] += row;                                                                \
+        } if (k < n_active) bases[k][code[features[k]]] += row;)                                   \
+        return total;                                                                              \
+    }                                                                                              \
     static pair NAME(const packed_bins *packed, const uint64_t *gradients, const uint32_t *rows,   \
                      size_t n, const int64_t *features, size_t n_active, pair *const *bases)       \
     {                                                                                              \
-        size_t n_features = packed->n_features;                                                    \
-        size_t first = n_active > 0 ? (size_t)features[0] : 0;                                     \
-        size_t last = n_active > 0 ? (size_t)features[n_active - 1] : 0;                           \
-        int is_consecutive = last - first + 1 == n_active;                                         \
-        const CODE *all = packed->codes;                                                           \
-        pair total = {0, 0};                                                                       \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            size_t ahead = rows[i + PREFETCH_ROWS < n ? i + PREFETCH_ROWS : n - 1];                \
-            __builtin_prefetch(all + ahead * n_features + first);                                  \
-            __builtin_prefetch(all + ahead * n_features + last);                                   \
-            __builtin_prefetch(gradients + 2 * ahead);                                             \
-            pair row = *(const loose_pair *)(gradients + 2 * (size_t)rows[i]);                     \
-            const CODE *codes = all + rows[i] * n_features;                                        \
-            size_t k = 0;                                                                          \
-            total += row;                                                                          \
-            if (!is_consecutive) {                                                                 \
-                for (; k + 2 <= n_active; k += 2) {                                                \
-                    size_t a = codes[features[k]], b = codes[features[k + 1]];                     \
-                    bases[k][a] += row;                                                            \
-                    bases[k + 1][b] += row;                                                        \
-                }                                                                                  \
-                for (; k < n_active; k++)                                                          \
-                    bases[k][codes[features[k]]] += row;                                           \
-                continue;                                                                          \
-            }                                                                                      \
-            codes += first;                                                                        \
-            for (; k + 4 <= n_active; k += 4) {                                                    \
-                size_t a = codes[k], b = codes[k + 1], c = codes[k + 2], d = codes[k + 3];         \
-                bases[k][a] += row;                                                                \
-                bases[k + 1][b] += row;                                                            \
-                bases[k + 2][c] += row;                                                            \
-                bases[k + 3][d] += row;                                                            \
-            }                                                                                      \
-            for (; k < n_active; k++)                                                              \
-                bases[k][codes[k]] += row;                                                         \
-        }                                                                                          \
-        return total;                                                                              \
+        size_t stride = packed->n_features;                                                        \
+        const CODE *codes = packed->codes;                                                         \
+        if (n_active > 0 && (size_t)(features[n_active - 1] - features[0]) == n_active - 1)        \
+            return NAME##_of_adjacent(codes + features[0], stride, gradients, rows, n, n_active,   \
+                                      bases);                                                      \
+        return NAME##_of_listed(codes, stride, gradients, rows, n, features, n_active, bases);     \
     }
 DEFINE_ADD_ROWS(add_rows_8, uint8_t)
 DEFINE_ADD_ROWS(add_rows_16, uint16_t)
@@ -301,14 +311,6 @@ static void flush_order(histogram_job *job, const histogram_order *order, pair *
     pthread_mutex_unlock(&job->flushing);
 }
 
-static uint32_t largest_row(const uint32_t *rows, size_t n)
-{
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = rows[i] > largest ? rows[i] : largest;
-    return largest;
-}
-
 static void histogram_worker(void *argument)
 {
     histogram_job *job = argument;
@@ -332,7 +334,7 @@ static void histogram_worker(void *argument)
         size_t start = (block - order->first_block) * HISTOGRAM_BLOCK;
         size_t n = order->n_rows - start < HISTOGRAM_BLOCK ? order->n_rows - start : HISTOGRAM_BLOCK;
         const uint32_t *rows = order->rows + start;
-        if (largest_row(rows, n) >= packed->n_rows) {
+        if (!are_rows(rows, n, packed->n_rows)) {
             atomic_store(&job->is_bad, 1);
             continue;
         }
@@ -359,10 +361,10 @@ static int read_order(histogram_order *order, array *held, PyObject *rows, PyObj
     return 1;
 }
 
-static int sum_orders(histogram_job *job, int n_threads, size_t n_updates)
+static int sum_orders(histogram_job *job, worker_pool *pool, size_t n_updates)
 {
     const packed_bins *packed = job->packed;
-    int n_workers = useful_workers(n_threads, n_updates, WORKER_UPDATES);
+    int n_workers = useful_workers(pool, n_updates, WORKER_UPDATES);
     size_t n_cells = cells_per_worker(packed) * (size_t)n_workers;
     /* aligned_alloc wants a multiple of the alignment. */
     job->cells = aligned_alloc(64, (n_cells * sizeof(pair) / 64 + 1) * 64);
@@ -371,7 +373,7 @@ static int sum_orders(histogram_job *job, int n_threads, size_t n_updates)
              pthread_mutex_init(&job->flushing, NULL) == 0;
     if (ok) {
         Py_BEGIN_ALLOW_THREADS
-        run_workers(n_workers, histogram_worker, job);
+        run_workers(pool, n_workers, histogram_worker, job);
         Py_END_ALLOW_THREADS
         pthread_mutex_destroy(&job->flushing);
     } else {
@@ -382,7 +384,7 @@ static int sum_orders(histogram_job *job, int n_threads, size_t n_updates)
     return ok;
 }
 
-/* sum_histograms(packed, gradients, rows, features, sums, totals, threads)
+/* sum_histograms(packed, gradients, rows, features, sums, totals, workers)
  *
  * rows and features are sequences of arrays, one pair per histogram; sums (n, 2, total bins) and
  * totals (n, 2) are added to. Missing values enter the totals only.
@@ -391,14 +393,15 @@ static PyObject *sum_histograms(PyObject *Py_UNUSED(module), PyObject *arguments
 {
     PyObject *capsule, *objects[3], *lists[2], *result = NULL;
     PyObject *rows = NULL, *features = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     array held[3] = {0};
     array *gradients = &held[0], *sums = &held[1], *totals = &held[2], *of_orders = NULL;
     histogram_order *orders = NULL;
     Py_ssize_t n = 0;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOi:sum_histograms", &capsule, &objects[0], &lists[0],
-                          &lists[1], &objects[1], &objects[2], &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOOOOOO:sum_histograms", &capsule, &objects[0], &lists[0],
+                          &lists[1], &objects[1], &objects[2], &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     packed_bins *packed = PyCapsule_GetPointer(capsule, PACKED_BINS);
     if (packed == NULL)
@@ -445,7 +448,7 @@ static PyObject *sum_histograms(PyObject *Py_UNUSED(module), PyObject *arguments
     atomic_init(&job.next, 0);
     atomic_init(&job.n_started, 0);
     atomic_init(&job.is_bad, 0);
-    if (!sum_orders(&job, n_threads, n_updates))
+    if (!sum_orders(&job, pool, n_updates))
         goto done;
     if (atomic_load(&job.is_bad))
         PyErr_Format(PyExc_ValueError, "rows: a number beyond the %zu rows of the table",

@@ -8,7 +8,7 @@
 
 enum {
     PARTITION_BLOCK = 4096,
-    WORKER_ROWS = 40000, /* rows whose partition takes about as long as starting a thread */
+    WORKER_ROWS = 20000, /* rows whose partition takes about as long as waking up a thread */
 };
 
 /* One node that is split: rows [begin, middle) are in the sample, [middle, stop) are not. */
@@ -17,6 +17,7 @@ typedef struct {
     const uint8_t *goes_left; /* by code; one entry past the last bin for a missing value */
     size_t n_codes;
     int64_t begin, middle, stop;
+    uint8_t of_byte[UINT8_MAX + 1];
 } node_split;
 
 typedef struct {
@@ -36,32 +37,53 @@ typedef struct {
     atomic_int is_bad;
 } partition_job;
 
+enum { GOES_RIGHT, GOES_LEFT, NO_CODE };
+
+/* Where a code of one byte sends a row: looked up without a comparison. */
+static void fill_table_of_bytes(node_split *split)
+{
+    for (size_t code = 0; code <= UINT8_MAX; code++)
+        split->of_byte[code] = code >= split->n_codes       ? NO_CODE
+                               : split->goes_left[code] != 0 ? GOES_LEFT
+                                                             : GOES_RIGHT;
+}
+
+static inline int side_of_8(const node_split *split, uint8_t code)
+{
+    return split->of_byte[code];
+}
+
+static inline int side_of_16(const node_split *split, uint16_t code)
+{
+    if (code >= split->n_codes)
+        return NO_CODE;
+    return split->goes_left[code] != 0 ? GOES_LEFT : GOES_RIGHT;
+}
+
 /* Write the left rows of a block to scratch from its start, the right ones from its end. */
-#define DEFINE_PART_BLOCK(NAME, CODE)                                                              \
+#define DEFINE_PART_BLOCK(NAME, CODE, SIDE)                                                        \
     static int NAME(const partition_job *job, partition_block *block)                              \
     {                                                                                              \
-        const CODE *column = block->split->column;                                                 \
-        const uint8_t *goes_left = block->split->goes_left;                                        \
-        size_t n_codes = block->split->n_codes;                                                    \
+        const node_split *split = block->split;                                                    \
+        const CODE *column = split->column;                                                        \
         const uint32_t *rows = job->order + block->start;                                          \
-        size_t left = block->start, right = block->start + block->n_rows - 1;                      \
-        int is_bad = 0;                                                                            \
+        uint32_t *scratch = job->scratch + block->start;                                           \
+        ptrdiff_t left = 0, right = (ptrdiff_t)block->n_rows - 1;                                  \
+        int seen = 0;                                                                              \
         for (size_t i = 0; i < block->n_rows; i++) {                                               \
             uint32_t row = rows[i];                                                                \
-            size_t code = column[row];                                                             \
-            is_bad |= code >= n_codes;                                                             \
-            code = code < n_codes ? code : 0;                                                      \
-            int is_left = goes_left[code];                                                         \
-            job->scratch[left] = row;                                                              \
-            job->scratch[right] = row;                                                             \
-            left += (size_t)is_left;                                                               \
-            right -= (size_t)!is_left;                                                             \
+            int side = SIDE(split, column[row]);                                                   \
+            seen |= side;                                                                          \
+            scratch[left] = row;                                                                   \
+            scratch[right] = row;                                                                  \
+            left += side & GOES_LEFT;                                                              \
+            right -= !(side & GOES_LEFT);                                                          \
         }                                                                                          \
-        block->n_left = left - block->start;                                                       \
-        return !is_bad;                                                                            \
+        block->n_left = (size_t)left;                                                              \
+        return !(seen & NO_CODE);                                                                  \
     }
-DEFINE_PART_BLOCK(part_block_8, uint8_t)
-DEFINE_PART_BLOCK(part_block_16, uint16_t)
+DEFINE_PART_BLOCK(part_block_8, uint8_t, side_of_8)
+DEFINE_PART_BLOCK(part_block_16, uint16_t, side_of_16)
 
 static void part_worker(void *argument)
 {
@@ -69,12 +91,8 @@ static void part_worker(void *argument)
     size_t i, unused;
     while (take_block(&job->next, 1, job->n_blocks, &i, &unused)) {
         partition_block *block = &job->blocks[i];
-        int ok = 1;
-        for (size_t k = 0; k < block->n_rows; k++)
-            ok &= job->order[block->start + k] < job->n_rows;
-        if (ok)
-            ok = (job->code_size == 1 ? part_block_8 : part_block_16)(job, block);
-        if (!ok)
+        if (!are_rows(job->order + block->start, block->n_rows, job->n_rows) ||
+            !(job->code_size == 1 ? part_block_8 : part_block_16)(job, block))
             atomic_store(&job->is_bad, 1);
     }
 }
@@ -169,11 +187,12 @@ static int read_splits(node_split *splits, size_t n, const array *bins, const ar
             .middle = range[3 * i + 1],
             .stop = range[3 * i + 2],
         };
+        fill_table_of_bytes(&splits[i]);
     }
     return 1;
 }
 
-/* partition_rows(bins, order, scratch, ranges, features, tables, table_offsets, counts, threads)
+/* partition_rows(bins, order, scratch, ranges, features, tables, table_offsets, counts, workers)
  *
  * Reorder each range of `order`, left rows first, keeping the order within left and right; write
  * to counts (n, 2) how many of the sample and of all rows went left. On an error nothing moves.
@@ -181,16 +200,17 @@ static int read_splits(node_split *splits, size_t n, const array *bins, const ar
 static PyObject *partition_rows(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[8], *result = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     array held[8] = {0};
     array *bins = &held[0], *order = &held[1], *scratch = &held[2], *ranges = &held[3];
     array *features = &held[4], *tables = &held[5], *starts = &held[6], *counts = &held[7];
     node_split *splits = NULL;
     partition_block *blocks = NULL;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOOi:partition_rows", &objects[0], &objects[1],
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOOO:partition_rows", &objects[0], &objects[1],
                           &objects[2], &objects[3], &objects[4], &objects[5], &objects[6],
-                          &objects[7], &n_threads) ||
-        !check_threads(n_threads))
+                          &objects[7], &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_bins(objects[0], bins, 0) ||
         !get_array(objects[1], order, (array_type){"order", UNSIGNED_INTEGER, 4, 1, 1, 0}) ||
@@ -202,7 +222,7 @@ static PyObject *partition_rows(PyObject *Py_UNUSED(module), PyObject *arguments
         !get_array(objects[7], counts, (array_type){"counts", SIGNED_INTEGER, 8, 2, 1, 0}))
         goto done;
     size_t n = extent(features, 0), n_rows = extent(bins, 1);
-    if (!check_extent(order, "order", 0, n_rows) || !check_extent(scratch, "scratch", 0, n_rows) ||
+    if (!check_row_count(bins, 1) || !check_extent(order, "order", 0, n_rows) || !check_extent(scratch, "scratch", 0, n_rows) ||
         !check_extent(ranges, "ranges", 0, n) || !check_extent(ranges, "ranges", 1, 3) ||
         !check_extent(starts, "table_offsets", 0, n + 1) || !check_extent(counts, "counts", 0, n) ||
         !check_extent(counts, "counts", 1, 2) ||
@@ -240,15 +260,15 @@ static PyObject *partition_rows(PyObject *Py_UNUSED(module), PyObject *arguments
         filled += add_blocks(blocks + filled, &splits[i], splits[i].begin, splits[i].middle);
         filled += add_blocks(blocks + filled, &splits[i], splits[i].middle, splits[i].stop);
     }
-    int n_workers = useful_workers(n_threads, n_moving, WORKER_ROWS);
+    int n_workers = useful_workers(pool, n_moving, WORKER_ROWS);
     atomic_init(&job.next, 0);
     atomic_init(&job.is_bad, 0);
     Py_BEGIN_ALLOW_THREADS
-    run_workers(n_workers, part_worker, &job);
+    run_workers(pool, n_workers, part_worker, &job);
     if (!atomic_load(&job.is_bad)) {
         plan_targets(&job, splits, n, counts->view.buf);
         atomic_store(&job.next, 0);
-        run_workers(n_workers, gather_worker, &job);
+        run_workers(pool, n_workers, gather_worker, &job);
     }
     Py_END_ALLOW_THREADS
     if (atomic_load(&job.is_bad))
@@ -264,49 +284,30 @@ done:
 
 /* ---- what a tree adds to its rows ---- */
 
-typedef struct {
-    const uint32_t *order;
-    size_t n_rows;
-    const int64_t *ranges; /* n x 2 */
-    const float *values;
-    float *margins;
-    size_t n_leaves;
-    atomic_size_t next;
-    atomic_int is_bad;
-} leaf_job;
-
-static void leaf_worker(void *argument)
+/* Return 0 if there is a row number beyond the table.
+ *
+ * In one thread: the rows of different leaves share cache lines, over which threads would quarrel.
+ */
+static int add_values(const uint32_t *order, const int64_t *ranges, const float *values,
+                      size_t n_leaves, float *margins, size_t n_rows)
 {
-    leaf_job *job = argument;
-    size_t start, stop, leaf = 0;
-    while (take_block(&job->next, PARTITION_BLOCK, job->n_rows, &start, &stop)) {
-        while (leaf < job->n_leaves && (size_t)job->ranges[2 * leaf + 1] <= start)
-            leaf++;
-        for (size_t k = leaf; k < job->n_leaves && (size_t)job->ranges[2 * k] < stop; k++) {
-            size_t first = (size_t)job->ranges[2 * k], last = (size_t)job->ranges[2 * k + 1];
-            first = first > start ? first : start;
-            last = last < stop ? last : stop;
-            for (size_t i = first; i < last; i++) {
-                uint32_t row = job->order[i];
-                if (row < job->n_rows)
-                    job->margins[row] += job->values[k];
-                else
-                    atomic_store(&job->is_bad, 1);
-            }
+    for (size_t leaf = 0; leaf < n_leaves; leaf++)
+        for (int64_t i = ranges[2 * leaf]; i < ranges[2 * leaf + 1]; i++) {
+            if (order[i] >= n_rows)
+                return 0;
+            margins[order[i]] += values[leaf];
         }
-    }
+    return 1;
 }
 
-/* add_leaf_values(order, ranges, values, margins, threads): margins[order[range]] += value. */
+/* add_leaf_values(order, ranges, values, margins): margins[order[range]] += value. */
 static PyObject *add_leaf_values(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[4], *result = NULL;
-    int n_threads;
     array held[4] = {0};
     array *order = &held[0], *ranges = &held[1], *values = &held[2], *margins = &held[3];
-    if (!PyArg_ParseTuple(arguments, "OOOOi:add_leaf_values", &objects[0], &objects[1], &objects[2],
-                          &objects[3], &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOOO:add_leaf_values", &objects[0], &objects[1], &objects[2],
+                          &objects[3]))
         return NULL;
     if (!get_array(objects[0], order, (array_type){"order", UNSIGNED_INTEGER, 4, 1, 0, 0}) ||
         !get_array(objects[1], ranges, (array_type){"ranges", SIGNED_INTEGER, 8, 2, 0, 0}) ||
@@ -317,20 +318,12 @@ static PyObject *add_leaf_values(PyObject *Py_UNUSED(module), PyObject *argument
     if (!check_extent(margins, "margins", 0, n_rows) || !check_extent(ranges, "ranges", 0, n) ||
         !check_extent(ranges, "ranges", 1, 2) || !check_ranges(ranges->view.buf, n, 2, n_rows))
         goto done;
-    leaf_job job = {
-        .order = order->view.buf,
-        .n_rows = n_rows,
-        .ranges = ranges->view.buf,
-        .values = values->view.buf,
-        .margins = margins->view.buf,
-        .n_leaves = n,
-    };
-    atomic_init(&job.next, 0);
-    atomic_init(&job.is_bad, 0);
+    int ok;
     Py_BEGIN_ALLOW_THREADS
-    run_workers(useful_workers(n_threads, n_rows, WORKER_ROWS), leaf_worker, &job);
+    ok = add_values(order->view.buf, ranges->view.buf, values->view.buf, n, margins->view.buf,
+                    n_rows);
     Py_END_ALLOW_THREADS
-    if (atomic_load(&job.is_bad))
+    if (!ok)
         PyErr_SetString(PyExc_ValueError, "order: a row that does not exist");
     else
         result = Py_NewRef(Py_None);

@@ -12,7 +12,7 @@
 
 enum {
     VALUE_BLOCK = 256,
-    WORKER_VALUES = 50000, /* values that take about as long as starting a thread */
+    WORKER_VALUES = 20000, /* values that take about as long as waking up a thread */
     KEY_BITS = 32,
     STEP_BITS = 4,
     N_PARTS = 1 << STEP_BITS,
@@ -154,7 +154,7 @@ static int check_bin_counts(const bin_job *job)
     return 1;
 }
 
-/* bin_values(values, edges, offsets, is_categorical, bins, threads)
+/* bin_values(values, edges, offsets, is_categorical, bins, workers)
  *
  * Fill bins (n_columns, n_rows) with each value's bin; the code of a missing value is the number
  * of bins. A categorical value is its own bin.
@@ -162,14 +162,15 @@ static int check_bin_counts(const bin_job *job)
 static PyObject *bin_values(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[5], *result = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     bin_job job = {0};
     array held[5] = {0};
     array *values = &held[0], *edges = &held[1], *offsets = &held[2], *categorical = &held[3];
     array *bins = &held[4];
-    if (!PyArg_ParseTuple(arguments, "OOOOOi:bin_values", &objects[0], &objects[1], &objects[2],
-                          &objects[3], &objects[4], &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOOOOO:bin_values", &objects[0], &objects[1], &objects[2],
+                          &objects[3], &objects[4], &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_bins(objects[4], bins, 1) ||
         !get_array(objects[0], values, (array_type){"values", FLOATING, 4, 2, 0, 1}) ||
@@ -193,9 +194,9 @@ static PyObject *bin_values(PyObject *Py_UNUSED(module), PyObject *arguments)
         goto done;
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_feature, n);
-    int n_workers = useful_workers(n_threads, n * job.values.n_rows, WORKER_VALUES);
+    int n_workers = useful_workers(pool, n * job.values.n_rows, WORKER_VALUES);
     Py_BEGIN_ALLOW_THREADS
-    run_workers(n_workers, bin_worker, &job);
+    run_workers(pool, n_workers, bin_worker, &job);
     Py_END_ALLOW_THREADS
     size_t bad = atomic_load(&job.bad_feature);
     if (bad < n)
@@ -225,7 +226,7 @@ typedef struct {
     const int64_t *columns;
     size_t n_columns;
     uint64_t *counts;        /* n_columns x N_PREFIXES */
-    uint32_t *worker_counts; /* the same for each worker; a column has fewer than 2^32 rows */
+    uint32_t *worker_counts; /* the same for each worker; a column has fewer than 2^31 rows */
     atomic_size_t next, n_started;
     pthread_mutex_t flushing;
 } prefix_job;
@@ -249,7 +250,7 @@ static void prefix_worker(void *argument)
     pthread_mutex_unlock(&job->flushing);
 }
 
-/* count_prefixes(values, columns, counts, threads)
+/* count_prefixes(values, columns, counts, workers)
  *
  * Add to counts (n, 2^16) how many keys of each column begin with each 16 bits. Missing values are
  * left out.
@@ -257,13 +258,14 @@ static void prefix_worker(void *argument)
 static PyObject *count_prefixes(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[3], *result = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     array held[3] = {0};
     array *values = &held[0], *columns = &held[1], *counts = &held[2];
     prefix_job job = {0};
-    if (!PyArg_ParseTuple(arguments, "OOOi:count_prefixes", &objects[0], &objects[1], &objects[2],
-                          &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOOO:count_prefixes", &objects[0], &objects[1], &objects[2],
+                          &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_array(objects[0], values, (array_type){"values", FLOATING, 4, 2, 0, 1}) ||
         !get_array(objects[1], columns, (array_type){"columns", SIGNED_INTEGER, 8, 1, 0, 0}) ||
@@ -277,11 +279,9 @@ static PyObject *count_prefixes(PyObject *Py_UNUSED(module), PyObject *arguments
         !check_extent(counts, "counts", 0, job.n_columns) ||
         !check_extent(counts, "counts", 1, N_PREFIXES))
         goto done;
-    if (job.values.n_rows > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "values: more than 2^32 - 1 rows");
+    if (!check_row_count(values, 0))
         goto done;
-    }
-    int n_workers = useful_workers(n_threads, job.n_columns * job.values.n_rows, WORKER_VALUES);
+    int n_workers = useful_workers(pool, job.n_columns * job.values.n_rows, WORKER_VALUES);
     job.worker_counts =
         calloc((size_t)n_workers * job.n_columns * N_PREFIXES + 1, sizeof *job.worker_counts);
     if (job.worker_counts == NULL || pthread_mutex_init(&job.flushing, NULL) != 0) {
@@ -291,7 +291,7 @@ static PyObject *count_prefixes(PyObject *Py_UNUSED(module), PyObject *arguments
     atomic_init(&job.next, 0);
     atomic_init(&job.n_started, 0);
     Py_BEGIN_ALLOW_THREADS
-    run_workers(n_workers, prefix_worker, &job);
+    run_workers(pool, n_workers, prefix_worker, &job);
     Py_END_ALLOW_THREADS
     pthread_mutex_destroy(&job.flushing);
     result = Py_NewRef(Py_None);
@@ -412,10 +412,11 @@ static void free_count_memory(count_memory *m)
 /* Count the keys of up to COLUMN_GROUP columns; n_asked buckets in all. Sets an exception at 0. */
 static int count_group(const value_matrix *values, const int64_t *columns, size_t n_columns,
                        const int64_t *starts, const uint32_t *lows, const int64_t *bits,
-                       int64_t *parts, int n_workers)
+                       int64_t *parts, worker_pool *pool)
 {
     size_t n_buckets = (size_t)(starts[n_columns] - starts[0]) + n_columns;
     size_t n_counts = n_buckets * N_PARTS;
+    int n_workers = useful_workers(pool, n_columns * values->n_rows, WORKER_VALUES);
     count_memory m = {
         .buckets = calloc(n_buckets, sizeof(key_bucket)),
         .starts = calloc(n_columns + 1, sizeof(size_t)),
@@ -444,7 +445,7 @@ static int count_group(const value_matrix *values, const int64_t *columns, size_
         atomic_init(&job.next, 0);
         atomic_init(&job.n_started, 0);
         Py_BEGIN_ALLOW_THREADS
-        run_workers(n_workers, count_worker, &job);
+        run_workers(pool, n_workers, count_worker, &job);
         Py_END_ALLOW_THREADS
         for (size_t k = 0; k < n_columns; k++)
             memcpy(parts + (starts[k] - starts[0]) * N_PARTS,
@@ -458,7 +459,7 @@ static int count_group(const value_matrix *values, const int64_t *columns, size_
     return ok;
 }
 
-/* count_parts(values, columns, starts, lows, bits, parts, threads)
+/* count_parts(values, columns, starts, lows, bits, parts, workers)
  *
  * Buckets starts[k] .. starts[k + 1] belong to columns[k]; fill parts (n, 16) with the number of
  * rows in each sixteenth of each bucket. Missing values are left out.
@@ -466,13 +467,14 @@ static int count_group(const value_matrix *values, const int64_t *columns, size_
 static PyObject *count_parts(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *objects[6], *result = NULL;
-    int n_threads;
+    PyObject *workers;
+    worker_pool *pool;
     array held[6] = {0};
     array *values = &held[0], *columns = &held[1], *starts = &held[2], *lows = &held[3];
     array *bits = &held[4], *parts = &held[5];
-    if (!PyArg_ParseTuple(arguments, "OOOOOOi:count_parts", &objects[0], &objects[1], &objects[2],
-                          &objects[3], &objects[4], &objects[5], &n_threads) ||
-        !check_threads(n_threads))
+    if (!PyArg_ParseTuple(arguments, "OOOOOOO:count_parts", &objects[0], &objects[1], &objects[2],
+                          &objects[3], &objects[4], &objects[5], &workers) ||
+        (pool = get_pool(workers)) == NULL)
         return NULL;
     if (!get_array(objects[0], values, (array_type){"values", FLOATING, 4, 2, 0, 1}) ||
         !get_array(objects[1], columns, (array_type){"columns", SIGNED_INTEGER, 8, 1, 0, 0}) ||
@@ -495,7 +497,7 @@ static PyObject *count_parts(PyObject *Py_UNUSED(module), PyObject *arguments)
                          (const uint32_t *)lows->view.buf + start[0],
                          (const int64_t *)bits->view.buf + start[0],
                          (int64_t *)parts->view.buf + start[0] * N_PARTS,
-                         useful_workers(n_threads, n * matrix.n_rows, WORKER_VALUES)))
+                         pool))
             goto done;
     }
     result = Py_NewRef(Py_None);

@@ -9,8 +9,8 @@ import numpy as np
 from fraudfed.boosting.engine import load_engine
 from fraudfed.boosting.pages import huge_empty
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
-from fraudfed.threads import usable_cores
 
 __all__ = ["FLOAT32_MAX", "BinnedTable", "Cuts", "bin_table"]
 
@@ -83,13 +83,13 @@ class BinnedTable:
     cuts : Cuts
     bins : ndarray of shape (n_features, n_rows), dtype=uint8 or uint16, C-contiguous
         Bin within the feature; ``len(cuts.values[f])`` is the code of a missing value.
-    threads : int
-        Threads that work on these rows; they change no result.
+    workers : Workers
+        Threads for these rows.
     """
 
     cuts: Cuts
     bins: BinArray
-    threads: int = field(default_factory=usable_cores)
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def n_rows(self) -> int:
@@ -108,25 +108,25 @@ class BinnedTable:
         engine = load_engine()
         if engine is None:
             return None
-        return engine.pack_bins(self.bins, self.cuts.offsets, self.threads)
+        return engine.pack_bins(self.bins, self.cuts.offsets, self.workers.pool)
 
 
-def bin_table(table: TrainingTable, cuts: Cuts, *, threads: int | None = None) -> BinnedTable:
+def bin_table(table: TrainingTable, cuts: Cuts, *, workers: Workers | None = None) -> BinnedTable:
     """Replace every value by its bin.
 
     Parameters
     ----------
     table : TrainingTable
     cuts : Cuts
-    threads : int or None
-        None is as many as the process may use cores; also for later work on the binned table.
+    workers : Workers or None
+        Also for later work on the binned table; None is a thread per usable core.
 
     Raises
     ------
     ValueError
         If a categorical value is no code of its feature's categories.
     """
-    threads = usable_cores() if threads is None else threads
+    workers = Workers() if workers is None else workers
     schema = table.schema
     most = max((len(edges) for edges in cuts.values), default=0)
     dtype = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
@@ -139,8 +139,8 @@ def bin_table(table: TrainingTable, cuts: Cuts, *, threads: int | None = None) -
         _fill_bins(table, cuts, is_categorical, bins)
     else:
         edges = np.concatenate([np.empty(0, dtype=np.float32), *cuts.values])
-        engine.bin_values(table.features, edges, cuts.offsets, is_categorical, bins, threads)
-    return BinnedTable(cuts=cuts, bins=bins, threads=threads)
+        engine.bin_values(table.features, edges, cuts.offsets, is_categorical, bins, workers.pool)
+    return BinnedTable(cuts=cuts, bins=bins, workers=workers)
 
 
 def _fill_bins(table: TrainingTable, cuts: Cuts, is_categorical: BoolArray, bins: BinArray) -> None:

@@ -29,7 +29,7 @@ limited storage", Theoretical Computer Science 12(3), 1980, section 3.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -37,9 +37,9 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.engine import Engine, load_engine
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
-from fraudfed.threads import usable_cores
 
 __all__ = ["DEFAULT_RESOLUTION_BITS", "find_cuts", "keys_from_values", "values_from_keys"]
 
@@ -90,6 +90,8 @@ class _Search:
     bits: Int64Array
     counts: Int64Array
     max_bin: int
+    #: Heavy buckets of the present state, once they were asked for.
+    _heavy_now: BoolArray | None = field(default=None, init=False)
 
     @property
     def _has_bin_per_bucket(self) -> bool:
@@ -99,7 +101,7 @@ class _Search:
         """Return the positions of the buckets of interest that are still too wide."""
         interesting = np.ones(self.counts.size, dtype=np.bool_)
         if not self._has_bin_per_bucket:
-            interesting = self._heavy()
+            interesting = self._heavy().copy()
             interesting[self._targets()[1]] = True
         return np.flatnonzero(interesting & (self.bits < resolution_bits))
 
@@ -115,6 +117,7 @@ class _Search:
         order = np.argsort(lows, kind="stable")
         order = order[counts[order] > 0]
         self.lows, self.bits, self.counts = lows[order], bits[order], counts[order]
+        self._heavy_now = None
 
     def bins(self) -> tuple[Float32Array, Int64Array]:
         """Return bin edges and pooled rows per bin, once what is of interest has its final width.
@@ -138,6 +141,8 @@ class _Search:
 
     def _heavy(self) -> BoolArray:
         """Tell which buckets hold at least as many rows as a bin that they leave to the others."""
+        if self._heavy_now is not None:
+            return self._heavy_now
         order = np.argsort(-self.counts, kind="stable")
         rest = int(self.counts.sum())
         n_heavy = 0
@@ -148,6 +153,7 @@ class _Search:
             n_heavy += 1
         heavy = np.zeros(self.counts.size, dtype=np.bool_)
         heavy[order[:n_heavy]] = True
+        self._heavy_now = heavy
         return heavy
 
     def _edges_of_heavy(self) -> Int64Array:
@@ -176,7 +182,7 @@ def find_cuts(
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
-    threads: int | None = None,
+    workers: Workers | None = None,
 ) -> Cuts:
     """Find the bin edges of the pooled rows.
 
@@ -194,8 +200,8 @@ def find_cuts(
     resolution_bits : int
         Leading bits of a key that edges are found to: 8 to 32 in steps of 4. At 32 every edge is
         a value that some row has.
-    threads : int or None
-        None is as many as the process may use cores.
+    workers : Workers or None
+        None is a thread per usable core.
 
     Returns
     -------
@@ -214,7 +220,7 @@ def find_cuts(
     counter = _counter(
         table.features,
         np.array(numeric, dtype=np.int64),
-        threads=usable_cores() if threads is None else threads,
+        Workers() if workers is None else workers,
     )
     searches = _first_pass(counter, communicator, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
@@ -307,23 +313,23 @@ class _KeyCounter(Protocol):
         """
 
 
-def _counter(features: Float32Array, columns: Int64Array, *, threads: int) -> _KeyCounter:
+def _counter(features: Float32Array, columns: Int64Array, workers: Workers) -> _KeyCounter:
     engine = load_engine()
     if engine is None:
         return _SortedKeys(features, columns)
-    return _ScannedKeys(engine, features, columns, threads)
+    return _ScannedKeys(engine, features, columns, workers)
 
 
 class _ScannedKeys:
     """Counts the keys by their 16 leading bits once; reads all values again for finer parts."""
 
     def __init__(
-        self, engine: Engine, features: Float32Array, columns: Int64Array, threads: int
+        self, engine: Engine, features: Float32Array, columns: Int64Array, workers: Workers
     ) -> None:
         self.columns = columns
         self._engine = engine
         self._features = features
-        self._threads = threads
+        self._workers = workers
         self._coarse = [
             counted
             for start in range(0, columns.size, _COLUMN_GROUP)
@@ -350,7 +356,7 @@ class _ScannedKeys:
     def _count_prefixes(self, columns: Int64Array) -> list[tuple[UInt32Array, Int64Array]]:
         """Return, for each column, the first keys of prefixes and how many keys lie below each."""
         counts = np.zeros((columns.size, 1 << _PREFIX_BITS), dtype=np.int64)
-        self._engine.count_prefixes(self._features, columns, counts, self._threads)
+        self._engine.count_prefixes(self._features, columns, counts, self._workers.pool)
         found = []
         for of_column in counts:
             prefixes = np.flatnonzero(of_column)
@@ -368,7 +374,7 @@ class _ScannedKeys:
             np.concatenate(lows).astype(np.uint32),
             np.concatenate(bits),
             counts,
-            self._threads,
+            self._workers.pool,
         )
         return counts
 

@@ -33,7 +33,10 @@ FoundSplit = tuple[float, int, int, bool, tuple[int, int], tuple[int, int]]
 class Engine(Protocol):
     """The functions of ``_engine.c``."""
 
-    def pack_bins(self, bins: BinArray, offsets: Int64Array, threads: int, /) -> object:
+    def new_workers(self, threads: int, /) -> object:
+        """Return a pool of threads, the calling one included; it starts them when needed."""
+
+    def pack_bins(self, bins: BinArray, offsets: Int64Array, workers: object, /) -> object:
         """Check all codes and keep a copy of them row by row."""
 
     def sum_histograms(
@@ -44,7 +47,7 @@ class Engine(Protocol):
         features: Sequence[Int64Array],
         sums: Int64Array,
         totals: Int64Array,
-        threads: int,
+        workers: object,
         /,
     ) -> None:
         """Add to ``sums[i]`` the histogram of ``rows[i]`` over the bins of ``features[i]``."""
@@ -59,7 +62,7 @@ class Engine(Protocol):
         tables: BoolArray,
         table_offsets: Int64Array,
         counts: Int64Array,
-        threads: int,
+        workers: object,
         /,
     ) -> None:
         """Send the rows of each range left or right, in place."""
@@ -70,7 +73,6 @@ class Engine(Protocol):
         ranges: Int64Array,
         values: Float32Array,
         margins: Float32Array,
-        threads: int,
         /,
     ) -> None:
         """Add a value to the margin of each row of a range."""
@@ -83,7 +85,7 @@ class Engine(Protocol):
         scale_pos_weight: float,
         powers: Float64Array,
         pairs: Int64Array,
-        threads: int,
+        workers: object,
         simd: int,
         /,
     ) -> bool:
@@ -111,13 +113,13 @@ class Engine(Protocol):
         offsets: Int64Array,
         is_categorical: BoolArray,
         bins: BinArray,
-        threads: int,
+        workers: object,
         /,
     ) -> None:
         """Fill ``bins`` with the bin of each value."""
 
     def count_prefixes(
-        self, values: Float32Array, columns: Int64Array, counts: Int64Array, threads: int, /
+        self, values: Float32Array, columns: Int64Array, counts: Int64Array, workers: object, /
     ) -> None:
         """Add to ``counts`` the number of keys with each 16 leading bits."""
 
@@ -129,7 +131,7 @@ class Engine(Protocol):
         lows: UInt32Array,
         bits: Int64Array,
         parts: Int64Array,
-        threads: int,
+        workers: object,
         /,
     ) -> None:
         """Count the keys in each sixteenth of each bucket."""

@@ -85,7 +85,7 @@ class HistogramBuilder:
 
 
 class _CompiledSums:
-    """Adds integers row by row, in all threads of the table."""
+    """Adds integers row by row, with the workers of the table."""
 
     def __init__(self, engine: Engine, binned: BinnedTable, gradients: Int64Array) -> None:
         self._engine = engine
@@ -102,7 +102,7 @@ class _CompiledSums:
             [order.features for order in orders],
             histograms,
             totals,
-            self._binned.threads,
+            self._binned.workers.pool,
         )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from fraudfed.boosting.elementary import FRACTIONAL_POWERS, logit, sigmoid
 from fraudfed.boosting.engine import WIDEST_SIMD, load_engine
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
-from fraudfed.threads import usable_cores
 
 __all__ = [
     "GradientBounds",
@@ -106,7 +106,7 @@ def gradients(
     weights: Float32Array | None,
     *,
     scale_pos_weight: float,
-    threads: int | None = None,
+    workers: Workers | None = None,
     out: Int64Array | None = None,
 ) -> Int64Array:
     """Return gradient and hessian of the logistic loss in fixed point.
@@ -121,8 +121,8 @@ def gradients(
         None is weight 1.
     scale_pos_weight : float
         Factor on the weight of positives.
-    threads : int or None
-        None is as many as the process may use cores.
+    workers : Workers or None
+        None is a thread per usable core.
     out : ndarray of shape (n_rows, 2), dtype=int64, or None
         Where to write; None is a new array.
 
@@ -141,7 +141,7 @@ def gradients(
         scale_pos_weight,
         FRACTIONAL_POWERS,
         pair,
-        usable_cores() if threads is None else threads,
+        (Workers() if workers is None else workers).pool,
         WIDEST_SIMD,
     ):
         _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)

@@ -108,7 +108,6 @@ class RowPartition:
                 [(rows.begin, rows.stop) for rows, _ in ascending], dtype=np.int64
             ).reshape(-1, 2),
             numbers=np.array([number for _, number in ascending], dtype=np.int32),
-            threads=self._binned.threads,
         )
 
     def _split_compiled(
@@ -126,7 +125,7 @@ class RowPartition:
             np.concatenate([np.empty(0, dtype=np.bool_), *tables]),
             np.cumsum([0, *(table.size for table in tables)], dtype=np.int64),
             counts,
-            self._binned.threads,
+            self._binned.workers.pool,
         )
 
     def _split_in_numpy(self, splits: Sequence[RowSplit], counts: Int64Array) -> None:
@@ -154,13 +153,11 @@ class LeafRows:
         Where each leaf's rows begin and stop in ``order``; ascending.
     numbers : ndarray of shape (n_leaves,), dtype=int32
         Node number of each leaf.
-    threads : int
     """
 
     order: UInt32Array
     ranges: Int64Array
     numbers: Int32Array
-    threads: int
 
     def of_rows(self) -> Int32Array:
         """Return the node number of each row's leaf; shape (n_rows,), dtype=int32."""
@@ -180,9 +177,7 @@ class LeafRows:
         if engine is None:
             margins += values[self.of_rows()]
         else:
-            engine.add_leaf_values(
-                self.order, self.ranges, values[self.numbers], margins, self.threads
-            )
+            engine.add_leaf_values(self.order, self.ranges, values[self.numbers], margins)
 
 
 def assign_leaves(tree: Tree, binned: BinnedTable) -> LeafRows:

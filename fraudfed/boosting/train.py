@@ -32,10 +32,10 @@ from fraudfed.boosting.partition import assign_leaves
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError
-from fraudfed.threads import usable_cores
 
 __all__ = ["MAX_POOLED_ROWS", "PooledCounts", "TrainResult", "TreeProgress", "train"]
 
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 #: Bound of the very first sum, before anything is known of the rows.
 MAX_POOLED_ROWS = 2**36
+
+#: Rows looked through at a time for infinite values.
+_CHECKED_ROWS = 1 << 14
 
 #: XGBoost's Python package refuses these in a feature name.
 _FORBIDDEN_IN_NAMES = "[]<"
@@ -154,7 +157,7 @@ def train(
     FraudFedError
         If a sum fails.
     """
-    threads = usable_cores() if threads is None else threads
+    workers = Workers(threads)
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -188,13 +191,13 @@ def train(
         communicator,
         max_bin=params.max_bin,
         n_rows_total=counts.n_rows,
-        threads=threads,
+        workers=workers,
     )
-    binned = bin_table(table, cuts, threads=threads)
+    binned = bin_table(table, cuts, workers=workers)
     boosting = _Boosting(params, table, binned, communicator, counts, bounds, base_score)
     watch = None
     if validation is not None:
-        watch = _Watch(bin_table(validation, cuts, threads=threads), validation.labels, base_score)
+        watch = _Watch(bin_table(validation, cuts, workers=workers), validation.labels, base_score)
     while boosting.n_trees < params.num_boost_round:
         tree = boosting.add_tree()
         progress = TreeProgress(
@@ -253,7 +256,7 @@ class _Boosting:
             self._table.labels,
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
-            threads=self._binned.threads,
+            workers=self._binned.workers,
             out=self._pairs,
         )
         grown = grow_tree(
@@ -396,7 +399,10 @@ def _check_rows(table: TrainingTable, *, what: str) -> None:
                 f"{what}: the weight of row {bad[0]} is not in (0, {table.max_weight:g}]; "
                 "correct the weight column or raise max_weight in the data contract"
             )
+    any_infinite = _has_infinity(table.features)
     for feature, name in enumerate(table.schema.names):
+        if not (any_infinite or table.schema.is_categorical(feature)):
+            continue
         column = table.features[:, feature]
         if table.schema.is_categorical(feature):
             n_categories = table.schema.n_categories[feature]
@@ -410,3 +416,11 @@ def _check_rows(table: TrainingTable, *, what: str) -> None:
         if not valid.all():
             row = int(np.argmin(valid))
             raise DataError(f"{what}: feature {name!r} of row {row} is not {expected}")
+
+
+def _has_infinity(features: Float32Array) -> bool:
+    """Look through all values as they lie in memory, some rows at a time to need no memory."""
+    return any(
+        bool(np.isinf(features[start : start + _CHECKED_ROWS]).any())
+        for start in range(0, len(features), _CHECKED_ROWS)
+    )

@@ -23,6 +23,7 @@ from fraudfed.boosting.rules import RULE_VERSIONS
 from fraudfed.boosting.split import SplitFinder
 from fraudfed.boosting.split_candidate import NodeSums, Split
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 
@@ -79,7 +80,7 @@ def test_gradients_have_the_same_bits(weighted: bool, scale_pos_weight: float) -
 
     def run(threads: int) -> Int64Array:
         return gradients(
-            margins, labels, weights, scale_pos_weight=scale_pos_weight, threads=threads
+            margins, labels, weights, scale_pos_weight=scale_pos_weight, workers=Workers(threads)
         )
 
     found, expected = both(lambda: run(1))
@@ -95,7 +96,7 @@ def test_gradients_do_not_depend_on_the_width_of_simd(simd: int) -> None:
     weights = np.linspace(0.01, 9.0, margins.size, dtype=np.float32)
     pairs = np.empty((margins.size, 2), dtype=np.int64)
     assert compiled().logistic_gradients(
-        margins, labels, weights, 3.0, FRACTIONAL_POWERS, pairs, 2, simd
+        margins, labels, weights, 3.0, FRACTIONAL_POWERS, pairs, compiled().new_workers(2), simd
     )
     with numpy_only():
         expected = gradients(margins, labels, weights, scale_pos_weight=3.0)
@@ -110,7 +111,7 @@ def test_weights_beyond_the_kernel_are_left_to_numpy(weight: float) -> None:
     weights[4321] = weight
     pairs = np.empty((margins.size, 2), dtype=np.int64)
     covered = compiled().logistic_gradients(
-        margins, labels, weights, 1.0, FRACTIONAL_POWERS, pairs, 1, 2
+        margins, labels, weights, 1.0, FRACTIONAL_POWERS, pairs, compiled().new_workers(1), 2
     )
     assert not covered
     found, expected = both(lambda: gradients(margins, labels, weights, scale_pos_weight=1.0))
@@ -122,7 +123,7 @@ def test_a_margin_that_is_no_number_is_not_covered() -> None:
     pairs = np.empty((2, 2), dtype=np.int64)
     labels = np.zeros(2, dtype=np.float32)
     assert not compiled().logistic_gradients(
-        margins, labels, None, 1.0, FRACTIONAL_POWERS, pairs, 1, 2
+        margins, labels, None, 1.0, FRACTIONAL_POWERS, pairs, compiled().new_workers(1), 2
     )
 
 
@@ -169,7 +170,7 @@ def test_histograms_of_many_blocks_are_equal(
     ]
 
     def run(threads: int) -> list[LocalSums]:
-        table = dataclasses.replace(binned, threads=threads)
+        table = dataclasses.replace(binned, workers=Workers(threads))
         return HistogramBuilder(table, pairs).build(orders)
 
     with numpy_only():
@@ -192,7 +193,7 @@ def test_partitions_are_equal_and_keep_order(sizes: tuple[int, int]) -> None:
     tables = [rng.random(size + 1) < 0.4 for size in sizes]
 
     def run(threads: int) -> tuple[list[RowRange], list[list[int]]]:
-        partition = RowPartition(dataclasses.replace(binned, threads=threads), is_sampled)
+        partition = RowPartition(dataclasses.replace(binned, workers=Workers(threads)), is_sampled)
         level = [partition.root]
         for depth in range(4):
             table = tables[depth % 2]
@@ -218,7 +219,7 @@ def test_leaf_values_are_added_to_every_row_in_any_threads() -> None:
     margins = rng.normal(size=100_000).astype(np.float32)
 
     def run(threads: int) -> bytes:
-        partition = RowPartition(dataclasses.replace(binned, threads=threads))
+        partition = RowPartition(dataclasses.replace(binned, workers=Workers(threads)))
         table = np.arange(8) < 3
         [(left, right)] = partition.split([RowSplit(partition.root, 0, table)])
         # Node 3 is a leaf that no row of this bank reaches.
@@ -405,15 +406,16 @@ def test_cuts_bins_and_calls_are_equal(layout: str, max_bin: int, resolution_bit
 
     def run(threads: int) -> tuple[list[bytes], list[tuple[str, bytes, bytes]], bytes, str]:
         recorder = _Recorder()
+        workers = Workers(threads)
         cuts = find_cuts(
             table,
             recorder,
             max_bin=max_bin,
             n_rows_total=table.n_rows,
             resolution_bits=resolution_bits,
-            threads=threads,
+            workers=workers,
         )
-        bins = bin_table(table, cuts, threads=threads).bins
+        bins = bin_table(table, cuts, workers=workers).bins
         edges = [values.tobytes() for values in cuts.values]
         return edges, recorder.calls, bins.tobytes(), bins.dtype.name
 

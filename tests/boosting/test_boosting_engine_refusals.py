@@ -1,5 +1,6 @@
 """Arguments that do not fit raise: a kernel never reads or writes outside of an array."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from fraudfed.boosting.elementary import FRACTIONAL_POWERS
 from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.partition import RowPartition, RowRange, RowSplit
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.workers import Workers
 from fraudfed.threads import MAX_THREADS
 
 N_ROWS = 9
@@ -28,8 +30,12 @@ def _bins(dtype: type = np.uint8) -> np.ndarray:
 
 
 def _pack(**changed: Any) -> object:
-    a: Arguments = {"bins": _bins(), "offsets": OFFSETS, "threads": 1} | changed
-    return compiled().pack_bins(a["bins"], a["offsets"], a["threads"])
+    a: Arguments = {
+        "bins": _bins(),
+        "offsets": OFFSETS,
+        "workers": compiled().new_workers(1),
+    } | changed
+    return compiled().pack_bins(a["bins"], a["offsets"], a["workers"])
 
 
 def _sum(**changed: Any) -> None:
@@ -40,10 +46,10 @@ def _sum(**changed: Any) -> None:
         "features": [np.arange(3)],
         "sums": np.zeros((1, 2, 9), dtype=np.int64),
         "totals": np.zeros((1, 2), dtype=np.int64),
-        "threads": 2,
+        "workers": compiled().new_workers(2),
     } | changed
-    packed = _pack() if a.pop("packed") is None else changed["packed"]
-    compiled().sum_histograms(packed, *a.values())
+    packed = a.pop("packed")
+    compiled().sum_histograms(_pack() if packed is None else packed, *a.values())
 
 
 def _part(**changed: Any) -> None:
@@ -57,7 +63,7 @@ def _part(**changed: Any) -> None:
         "tables": np.concatenate(tables),
         "table_offsets": np.array([0, 5, 8]),
         "counts": np.zeros((2, 2), dtype=np.int64),
-        "threads": 1,
+        "workers": compiled().new_workers(1),
     } | changed
     compiled().partition_rows(*a.values())
 
@@ -68,7 +74,6 @@ def _add(**changed: Any) -> None:
         "ranges": np.array([[0, 4], [4, 9]]),
         "values": np.ones(2, dtype=np.float32),
         "margins": np.zeros(N_ROWS, dtype=np.float32),
-        "threads": 1,
     } | changed
     compiled().add_leaf_values(*a.values())
 
@@ -81,7 +86,7 @@ def _gradients(**changed: Any) -> None:
         "scale_pos_weight": 1.0,
         "powers": FRACTIONAL_POWERS,
         "pairs": np.zeros((N_ROWS, 2), dtype=np.int64),
-        "threads": 1,
+        "workers": compiled().new_workers(1),
         "simd": 2,
     } | changed
     compiled().logistic_gradients(*a.values())
@@ -109,7 +114,7 @@ def _bin(**changed: Any) -> None:
         "offsets": OFFSETS,
         "is_categorical": np.array([False, True, False]),
         "bins": np.zeros((3, N_ROWS), dtype=np.uint8),
-        "threads": 1,
+        "workers": compiled().new_workers(1),
     } | changed
     compiled().bin_values(*a.values())
 
@@ -119,7 +124,7 @@ def _prefixes(**changed: Any) -> None:
         "values": np.zeros((N_ROWS, 3), dtype=np.float32),
         "columns": np.array([0, 2]),
         "counts": np.zeros((2, 1 << 16), dtype=np.int64),
-        "threads": 1,
+        "workers": compiled().new_workers(1),
     } | changed
     compiled().count_prefixes(*a.values())
 
@@ -132,7 +137,7 @@ def _parts(**changed: Any) -> None:
         "lows": np.array([0, 1 << 20, 1 << 31], dtype=np.uint32),
         "bits": np.array([12, 20, 1]),
         "parts": np.zeros((3, 16), dtype=np.int64),
-        "threads": 1,
+        "workers": compiled().new_workers(1),
     } | changed
     compiled().count_parts(*a.values())
 
@@ -151,8 +156,7 @@ REFUSED: list[tuple[Callable[..., object], Arguments]] = [
     (_pack, {"offsets": np.array([0, 6, 4, 9])}),
     (_pack, {"offsets": np.array([0, 4, 6, 2**31])}),
     (_pack, {"offsets": OFFSETS.astype(np.int32)}),
-    (_pack, {"threads": 0}),
-    (_pack, {"threads": MAX_THREADS + 1}),
+    (_pack, {"workers": object()}),
     (_sum, {"packed": object()}),
     (_sum, {"gradients": np.ones((N_ROWS - 1, 2), dtype=I64)}),
     (_sum, {"gradients": np.ones((N_ROWS, 3), dtype=I64)}),
@@ -170,7 +174,7 @@ REFUSED: list[tuple[Callable[..., object], Arguments]] = [
     (_sum, {"sums": np.zeros((2, 2, 9), dtype=I64)}),
     (_sum, {"totals": np.zeros((1, 1), dtype=I64)}),
     (_sum, {"sums": np.broadcast_to(np.zeros(1, dtype=I64), (1, 2, 9))}),
-    (_sum, {"threads": -1}),
+    (_sum, {"workers": None}),
     (_part, {"order": np.array([0, 1, 2, N_ROWS, 4, 5, 6, 7, 8], dtype=U32)}),
     (_part, {"order": np.arange(N_ROWS - 1, dtype=U32)}),
     (_part, {"scratch": np.empty(N_ROWS - 1, dtype=U32)}),
@@ -245,6 +249,31 @@ def test_what_the_refusals_start_from_is_accepted(call: Callable[..., object]) -
 def test_arguments_that_do_not_fit_raise(call: Callable[..., object], changed: Arguments) -> None:
     with pytest.raises((TypeError, ValueError, BufferError)):
         call(**changed)
+
+
+@needs_engine
+def test_one_capsule_is_not_taken_for_another() -> None:
+    with pytest.raises(ValueError, match="incorrect name"):
+        _sum(packed=compiled().new_workers(1))
+    with pytest.raises(ValueError, match="incorrect name"):
+        _pack(workers=_pack())
+
+
+@pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1])
+@pytest.mark.parametrize("in_numpy", [False, True])
+def test_a_number_of_threads_out_of_range_is_refused(threads: int, in_numpy: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        if in_numpy:
+            stack.enter_context(numpy_only())
+        with pytest.raises(ValueError, match=f"threads is {threads}, expected 1 to {MAX_THREADS}"):
+            Workers(threads)
+
+
+@needs_engine
+@pytest.mark.parametrize("threads", [0, MAX_THREADS + 1])
+def test_a_pool_of_a_wrong_size_is_refused(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads: got {threads}, expected 1 to {MAX_THREADS}"):
+        compiled().new_workers(threads)
 
 
 @needs_engine

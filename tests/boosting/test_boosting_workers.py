@@ -1,0 +1,123 @@
+"""The pool of threads: shared, called off, outlived by a fork, and ended with its owner."""
+
+import dataclasses
+import gc
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernels import needs_engine
+from oracle import random_rows
+
+from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.workers import Workers
+from fraudfed.dtypes import Int64Array
+from fraudfed.threads import usable_cores
+
+N_ROWS = 80_000
+
+
+def _table(threads: int) -> tuple[BinnedTable, Int64Array]:
+    rng = np.random.default_rng(1)
+    rows = random_rows(rng, n_rows=N_ROWS, n_bins=(20, 30, 40))
+    pairs = rng.integers(-(2**32), 2**32, (N_ROWS, 2), dtype=np.int64)
+    return dataclasses.replace(rows.binned(), workers=Workers(threads)), pairs
+
+
+def _sums(builder: HistogramBuilder, n_rows: int) -> bytes:
+    order = HistogramOrder(np.arange(n_rows, dtype=np.uint32), np.arange(3))
+    [sums] = builder.build([order])
+    return sums.histogram.tobytes()
+
+
+def _threads_of_this_process() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_without_a_number_there_is_a_thread_for_each_usable_core() -> None:
+    assert Workers().threads == usable_cores()
+
+
+@needs_engine
+def test_threads_start_with_work_for_them_and_end_with_their_owner() -> None:
+    gc.collect()
+    before = _threads_of_this_process()
+    binned, pairs = _table(3)
+    builder = HistogramBuilder(binned, pairs)
+    assert _threads_of_this_process() == before
+    _sums(builder, N_ROWS)
+    # 240,000 additions are worth three threads, of which one is this one.
+    assert _threads_of_this_process() == before + 2
+    del binned, builder
+    gc.collect()
+    # They are joined; the kernel takes a moment longer to forget them.
+    for _ in range(1000):
+        if _threads_of_this_process() == before:
+            break
+        time.sleep(0.01)
+    assert _threads_of_this_process() == before
+
+
+def test_many_jobs_of_all_sizes_follow_each_other() -> None:
+    alone = HistogramBuilder(*_table(1))
+    shared = HistogramBuilder(*_table(4))
+    sizes = [0, 1, 5000, N_ROWS, 12_345]
+    expected = {size: _sums(alone, size) for size in sizes}
+    for step in range(200):
+        size = sizes[step % len(sizes)]
+        assert _sums(shared, size) == expected[size]
+
+
+def test_two_callers_at_once_get_their_own_sums() -> None:
+    """One of them has the pool, the other works alone."""
+    binned, pairs = _table(3)
+    builders = [HistogramBuilder(binned, pairs), HistogramBuilder(binned, -pairs)]
+    expected = [_sums(HistogramBuilder(*_table(1)), N_ROWS)]
+    expected.append((-np.frombuffer(expected[0], dtype=np.int64)).tobytes())
+    found: list[set[bytes]] = [set(), set()]
+
+    def call(number: int) -> None:
+        found[number] |= {_sums(builders[number], N_ROWS) for _ in range(100)}
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in (0, 1)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == [{sums} for sums in expected]
+
+
+FORK = """
+import os, sys
+sys.path[:0] = sys.argv[1:]
+from test_boosting_workers import N_ROWS, HistogramBuilder, _sums, _table
+builder = HistogramBuilder(*_table(3))
+expected = _sums(builder, N_ROWS)
+child = os.fork()
+if child == 0:
+    same = _sums(builder, N_ROWS) == expected
+    del builder
+    os._exit(0 if same else 1)
+_, status = os.waitpid(child, 0)
+assert _sums(builder, N_ROWS) == expected
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_child_works_without_the_threads_it_did_not_inherit() -> None:
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent / "support")]
+    command = [sys.executable, "-W", "ignore", "-c", FORK, *paths]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("threads", [2, 1000])
+def test_more_threads_than_work_do_no_harm(threads: int) -> None:
+    assert _sums(HistogramBuilder(*_table(threads)), 300) == _sums(
+        HistogramBuilder(*_table(1)), 300
+    )
