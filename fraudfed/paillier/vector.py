@@ -5,6 +5,7 @@ Law: the product of two vectors decrypts to the elementwise sum of their plainte
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import gmpy2
 from gmpy2 import mpz
@@ -19,14 +20,13 @@ def to_integers(data: bytes | memoryview, width: int) -> list[mpz]:
     """Split ``data`` into big-endian integers of ``width`` bytes each."""
     view = memoryview(data)
     return [
-        mpz(int.from_bytes(view[start : start + width], "big"))
-        for start in range(0, len(view), width)
+        mpz.from_bytes(view[start : start + width], "big") for start in range(0, len(view), width)
     ]
 
 
 def from_integers(values: Iterable[mpz], width: int) -> bytes:
     """Join integers as big-endian bytes of ``width`` each; the inverse of ``to_integers``."""
-    return b"".join(int(value).to_bytes(width, "big") for value in values)
+    return b"".join([value.to_bytes(width, "big") for value in values])
 
 
 def shard_length(total: int, shard: int, n_shards: int) -> int:
@@ -71,6 +71,11 @@ class CiphertextVector:
 
     def integers(self) -> list[mpz]:
         """Return the ciphertexts as integers."""
+        return list(self._integers)
+
+    @cached_property
+    def _integers(self) -> list[mpz]:
+        # Kept, because whoever multiplies a vector has checked it before.
         return to_integers(self.data, self.public_key.ciphertext_bytes)
 
     def check(self) -> None:
@@ -80,7 +85,7 @@ class CiphertextVector:
         are multiplied into to the same rubbish, or betray a factor of N on decryption.
         """
         modulus, modulus_squared = self.public_key.modulus, self.public_key.modulus_squared
-        values = self.integers()
+        values = self._integers
         # One gcd of the product instead of one per value: the product shares a factor with N
         # exactly when one of the values does.
         product = mpz(1)
@@ -122,10 +127,7 @@ class CiphertextVector:
         modulus_squared = self.public_key.modulus_squared
         return CiphertextVector.of_integers(
             self.public_key,
-            (
-                a * b % modulus_squared
-                for a, b in zip(self.integers(), other.integers(), strict=True)
-            ),
+            [a * b % modulus_squared for a, b in zip(self._integers, other._integers, strict=True)],
         )
 
     def shard(self, shard: int, n_shards: int) -> "CiphertextVector":
