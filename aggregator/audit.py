@@ -200,7 +200,7 @@ def _require_head(entry: AuditEntry, expected: AuditHead) -> None:
 
 def _shown(text: str, limit: int) -> str:
     """Return one short line of printable characters."""
-    clean = "".join(c if c.isprintable() else "?" for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."
 
 
