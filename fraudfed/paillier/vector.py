@@ -5,7 +5,6 @@ Law: the product of two vectors decrypts to the elementwise sum of their plainte
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import gmpy2
 from gmpy2 import mpz
@@ -71,11 +70,6 @@ class CiphertextVector:
 
     def integers(self) -> list[mpz]:
         """Return the ciphertexts as integers."""
-        return list(self._integers)
-
-    @cached_property
-    def _integers(self) -> list[mpz]:
-        # Kept, because whoever multiplies a vector has checked it before.
         return to_integers(self.data, self.public_key.ciphertext_bytes)
 
     def check(self) -> None:
@@ -85,7 +79,7 @@ class CiphertextVector:
         are multiplied into to the same rubbish, or betray a factor of N on decryption.
         """
         modulus, modulus_squared = self.public_key.modulus, self.public_key.modulus_squared
-        values = self._integers
+        values = self.integers()
         # One gcd of the product instead of one per value: the product shares a factor with N
         # exactly when one of the values does.
         product = mpz(1)
@@ -127,7 +121,10 @@ class CiphertextVector:
         modulus_squared = self.public_key.modulus_squared
         return CiphertextVector.of_integers(
             self.public_key,
-            [a * b % modulus_squared for a, b in zip(self._integers, other._integers, strict=True)],
+            (
+                a * b % modulus_squared
+                for a, b in zip(self.integers(), other.integers(), strict=True)
+            ),
         )
 
     def shard(self, shard: int, n_shards: int) -> "CiphertextVector":
