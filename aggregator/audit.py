@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, or_, select
 from aggregator.audit_key import AuditKey
 from aggregator.database import Database
 from aggregator.schema import AuditRow, ContributionRow, OpeningRow, VoteRow
+from aggregator.statement import Statement
 from fraudfed.consortium.documents import (
     FIRST_PREVIOUS_HASH,
     sign_audit_entry,
@@ -35,8 +36,8 @@ _MAX_SUBJECT = 200
 _READ_AT_ONCE = 1000
 _STATUSES = frozenset(status.value for status in AuditStatus)
 
-_LAST = select(AuditRow.seq, AuditRow.hash).order_by(AuditRow.seq.desc()).limit(1)
-_INSERT = insert(AuditRow)
+_LAST = Statement(select(AuditRow.seq, AuditRow.hash).order_by(AuditRow.seq.desc()).limit(1))
+_INSERT = Statement(insert(AuditRow))
 
 #: Kinds whose accepted entries are held against the rows of their tables.
 _STORED_KINDS = frozenset({"contribution", "opening", "model"})
@@ -81,8 +82,8 @@ class AuditTrail:
 
     def append(self, connection: Connection, record: AuditRecord) -> AuditEntry:
         """Add an entry within the caller's transaction, which must be a durable one."""
-        last = connection.execute(_LAST).first()
-        seq, previous = (1, FIRST_PREVIOUS_HASH) if last is None else (last.seq + 1, last.hash)
+        last = _LAST.row(connection, {})
+        seq, previous = (1, FIRST_PREVIOUS_HASH) if last is None else (last[0] + 1, last[1])
         entry = sign_audit_entry(
             self._key,
             seq=seq,
@@ -95,7 +96,7 @@ class AuditTrail:
             body_sha256=record.body_sha256,
             previous_hash=previous,
         )
-        connection.execute(_INSERT, entry.model_dump(mode="json", exclude={"protocol_version"}))
+        _INSERT.change(connection, entry.model_dump(mode="json", exclude={"protocol_version"}))
         return entry
 
     def record(self, *records: AuditRecord) -> None:
@@ -199,7 +200,7 @@ def _require_head(entry: AuditEntry, expected: AuditHead) -> None:
 
 def _shown(text: str, limit: int) -> str:
     """Return one short line of printable characters."""
-    clean = "".join(c if c.isprintable() else "?" for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."
 
 

@@ -171,4 +171,4 @@ def _engine(url: str, synchronous: str) -> Engine:
 def _begin(connection: Connection) -> None:
     # A writer takes the lock at once: upgrading a read lock later can end in "database is locked".
     writes = connection.get_execution_options().get("fraudfed_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, null, select, update
 
 from aggregator import run_machine as machine
 from aggregator.schema import (
@@ -15,6 +15,7 @@ from aggregator.schema import (
     RoundRow,
     VoteRow,
 )
+from aggregator.statement import Statement
 
 __all__ = ["Payload", "write_effect"]
 
@@ -33,38 +34,42 @@ class Payload:
 
 # Built once: every round executes them. Parameters that a row is found by begin with ``of_``.
 _THIS_ROUND = (RoundRow.run_id == bindparam("of_run"), RoundRow.number == bindparam("of_number"))
-_MEMBER_JOINED = (
+_MEMBER_JOINED = Statement(
     update(CohortRow)
     .where(CohortRow.run_id == bindparam("of_run"), CohortRow.bank == bindparam("of_bank"))
     .values(joined_at=bindparam("now"))
 )
-_ROUND_OPENED = insert(RoundRow)
-_BYTES_RECEIVED = (
+_ROUND_OPENED = Statement(insert(RoundRow))
+_BYTES_RECEIVED = Statement(
     update(RoundRow)
     .where(*_THIS_ROUND)
     .values(bytes_received=RoundRow.bytes_received + bindparam("more"))
 )
-_ROUND_COMPLETED = update(RoundRow).where(*_THIS_ROUND).values(completed_at=bindparam("now"))
-_ROUND_CLOSED = update(RoundRow).where(*_THIS_ROUND).values(closed_at=bindparam("now"))
-_CONTRIBUTION = insert(ContributionRow)
-_FIRST_PRODUCT = insert(ProductRow)
-_NEXT_PRODUCT = (
+_ROUND_COMPLETED = Statement(
+    update(RoundRow).where(*_THIS_ROUND).values(completed_at=bindparam("now"))
+)
+_ROUND_CLOSED = Statement(update(RoundRow).where(*_THIS_ROUND).values(closed_at=bindparam("now")))
+_CONTRIBUTION = Statement(insert(ContributionRow))
+_FIRST_PRODUCT = Statement(insert(ProductRow))
+_NEXT_PRODUCT = Statement(
     update(ProductRow)
     .where(ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number"))
     .values(data=bindparam("product"))
 )
-_OPENING = insert(OpeningRow)
-_EXPIRED_PRODUCTS = delete(ProductRow).where(
-    ProductRow.run_id == bindparam("of_run"), ProductRow.number < bindparam("before")
+_OPENING = Statement(insert(OpeningRow))
+_EXPIRED_PRODUCTS = Statement(
+    delete(ProductRow).where(
+        ProductRow.run_id == bindparam("of_run"), ProductRow.number < bindparam("before")
+    )
 )
-_EXPIRED_OPENINGS = (
+_EXPIRED_OPENINGS = Statement(
     update(OpeningRow)
     .where(
         OpeningRow.run_id == bindparam("of_run"),
         OpeningRow.number < bindparam("before"),
         OpeningRow.frame.is_not(None),
     )
-    .values(frame=None)
+    .values(frame=null())
 )
 
 
@@ -83,12 +88,12 @@ def write_effect(
     run_id = step.run.run_id
     match effect:
         case machine.MemberJoined(bank):
-            connection.execute(_MEMBER_JOINED, {"of_run": run_id, "of_bank": bank, "now": now})
+            _MEMBER_JOINED.change(connection, {"of_run": run_id, "of_bank": bank, "now": now})
         case machine.TrainingStarted() | machine.RunFailed():
             pass  # the row of the run says it
         case machine.RoundOpened(number, terms):
-            connection.execute(
-                _ROUND_OPENED,
+            _ROUND_OPENED.change(
+                connection,
                 {
                     "run_id": run_id,
                     "number": number,
@@ -97,6 +102,8 @@ def write_effect(
                     "ciphertexts": terms.count,
                     "bytes_received": 0,
                     "opened_at": now,
+                    "completed_at": None,
+                    "closed_at": None,
                 },
             )
         case machine.ContributionAccepted(bank, number, digest):
@@ -104,29 +111,24 @@ def write_effect(
             accepted = {"bank": bank, "position": position, "sha256": digest}
             _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
             if position == 0:
-                connection.execute(
-                    _FIRST_PRODUCT, {"run_id": run_id, "number": number, "data": payload.product}
-                )
+                product = {"run_id": run_id, "number": number, "data": payload.product}
+                _FIRST_PRODUCT.change(connection, product)
             else:
-                connection.execute(
-                    _NEXT_PRODUCT,
-                    {"of_run": run_id, "of_number": number, "product": payload.product},
-                )
+                product = {"of_run": run_id, "of_number": number, "product": payload.product}
+                _NEXT_PRODUCT.change(connection, product)
         case machine.ProductComplete(number):
-            connection.execute(
-                _ROUND_COMPLETED, {"of_run": run_id, "of_number": number, "now": now}
-            )
+            _ROUND_COMPLETED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
         case machine.OpeningAccepted(bank, number, shard, digest):
             position = len(step.round.openings) - 1 if step.round else 0
             accepted = {"bank": bank, "position": position, "shard": shard, "sha256": digest}
             accepted["frame"] = payload.opening
             _write_accepted(connection, _OPENING, run_id, number, accepted, payload, now=now)
         case machine.RoundClosed(number):
-            connection.execute(_ROUND_CLOSED, {"of_run": run_id, "of_number": number, "now": now})
+            _ROUND_CLOSED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
         case machine.PayloadsExpired(before):
             expired = {"of_run": run_id, "before": before}
-            connection.execute(_EXPIRED_PRODUCTS, expired)
-            connection.execute(_EXPIRED_OPENINGS, expired)
+            _EXPIRED_PRODUCTS.change(connection, expired)
+            _EXPIRED_OPENINGS.change(connection, expired)
         case machine.VoteAccepted(bank, model):
             connection.execute(
                 insert(VoteRow),
@@ -151,7 +153,7 @@ def write_effect(
 
 def _write_accepted(
     connection: Connection,
-    statement: Insert,
+    statement: Statement,
     run_id: str,
     number: int,
     accepted: dict[str, Any],
@@ -162,5 +164,5 @@ def _write_accepted(
     """Write the row of a contribution or an opening, and count its bytes."""
     received = payload.received_bytes
     row = {"run_id": run_id, "number": number, "bytes_received": received, "accepted_at": now}
-    connection.execute(statement, accepted | row)
-    connection.execute(_BYTES_RECEIVED, {"of_run": run_id, "of_number": number, "more": received})
+    statement.change(connection, accepted | row)
+    _BYTES_RECEIVED.change(connection, {"of_run": run_id, "of_number": number, "more": received})

@@ -17,6 +17,7 @@ from aggregator.database import Database
 from aggregator.key_epochs import retire_epochs
 from aggregator.replay import insert_nonce
 from aggregator.schema import BankRow, InviteRow
+from aggregator.statement import Statement
 from aggregator.tokens import hash_secret, new_secret
 from fraudfed.consortium.documents import check_member_keys
 from fraudfed.consortium.fingerprint import fingerprint
@@ -25,7 +26,7 @@ from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, Memb
 
 __all__ = ["Members", "SignedNonce", "current_members"]
 
-_REMOVED_AT = select(BankRow.removed_at).where(BankRow.name == bindparam("name"))
+_REMOVED_AT = Statement(select(BankRow.removed_at).where(BankRow.name == bindparam("of_bank")))
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Members:
 
     def require_member(self, connection: Connection, name: str) -> None:
         """Raise ``ForbiddenError`` for a bank that was removed."""
-        if connection.scalar(_REMOVED_AT, {"name": name}) is not None:
+        found = _REMOVED_AT.row(connection, {"of_bank": name})
+        if found is None or found[0] is not None:
             raise ForbiddenError(
                 f"bank {name!r} was removed from this consortium; ask the operator for a new "
                 "invitation"

@@ -15,12 +15,13 @@ from sqlalchemy.exc import IntegrityError
 
 from aggregator.database import Database
 from aggregator.schema import NonceRow
+from aggregator.statement import Statement
 from fraudfed.errors import AuthError
 
 __all__ = ["Nonces", "insert_nonce"]
 
 _PURGE_SECONDS = 60.0
-_INSERT = insert(NonceRow)
+_INSERT = Statement(insert(NonceRow))
 
 
 def insert_nonce(connection: Connection, bank: str, nonce: str, *, expires_at: int) -> None:
@@ -32,7 +33,7 @@ def insert_nonce(connection: Connection, bank: str, nonce: str, *, expires_at: i
         If the bank has used it before; the transaction must then be given up.
     """
     try:
-        connection.execute(_INSERT, {"bank": bank, "nonce": nonce, "expires_at": expires_at})
+        _INSERT.change(connection, {"bank": bank, "nonce": nonce, "expires_at": expires_at})
     except IntegrityError:
         raise AuthError(
             f"request was replayed: {bank} has used nonce {nonce} before; sign every request, and "

@@ -31,6 +31,7 @@ from aggregator.schema import (
     VoteRow,
 )
 from aggregator.snapshots import Snapshot, Snapshots
+from aggregator.statement import Statement
 from fraudfed.errors import NotFoundError
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
@@ -50,7 +51,7 @@ class StaleError(Exception):
 
 
 _GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING})
-_RUN_CHANGED = (
+_CHANGE = (
     update(RunRow)
     .where(RunRow.id == bindparam("of_run"), RunRow.version == bindparam("of_version"))
     .values(
@@ -63,11 +64,14 @@ _RUN_CHANGED = (
         ciphertexts=RunRow.ciphertexts + bindparam("more_ciphertexts"),
     )
 )
-_RUN_ENDED = _RUN_CHANGED.values(ended_at=bindparam("now"))
-_PRODUCT = select(ProductRow.data).where(
-    ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number")
+_RUN_CHANGED = Statement(_CHANGE)
+_RUN_ENDED = Statement(_CHANGE.values(ended_at=bindparam("now")))
+_PRODUCT = Statement(
+    select(ProductRow.data).where(
+        ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number")
+    )
 )
-_FRAMES = (
+_FRAMES = Statement(
     select(OpeningRow.frame)
     .where(OpeningRow.run_id == bindparam("of_run"), OpeningRow.number == bindparam("of_number"))
     .order_by(OpeningRow.shard)
@@ -222,7 +226,8 @@ class RunStore:
 
     def _read_product(self, run_id: str, number: int) -> bytes | None:
         with self._database.read_rows() as connection:
-            return connection.scalar(_PRODUCT, {"of_run": run_id, "of_number": number})
+            found = _PRODUCT.row(connection, {"of_run": run_id, "of_number": number})
+        return None if found is None else found[0]
 
     def openings(self, run_id: str, number: int) -> bytes | None:
         """Return the openings of a closed round joined in shard order, None if they were deleted.
@@ -233,8 +238,8 @@ class RunStore:
 
     def _read_openings(self, run_id: str, number: int) -> bytes | None:
         with self._database.read_rows() as connection:
-            stored = connection.scalars(_FRAMES, {"of_run": run_id, "of_number": number}).all()
-        kept = [frame for frame in stored if frame is not None]
+            stored = _FRAMES.rows(connection, {"of_run": run_id, "of_number": number})
+        kept = [frame for (frame,) in stored if frame is not None]
         return frames.encode_many(kept) if len(kept) == len(stored) else None
 
     def round_summaries(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
@@ -318,8 +323,9 @@ class RunStore:
         run, now = step.run, _now()
         contributed = any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
         with self._database.write_rows() as connection:
-            written = connection.execute(
-                _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED,
+            statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
+            written = statement.change(
+                connection,
                 {
                     "of_run": run.run_id,
                     "of_version": before.version,
@@ -333,7 +339,7 @@ class RunStore:
                     "now": now,
                 },
             )
-            if written.rowcount != 1:
+            if written != 1:
                 raise StaleError
             for effect in step.effects:
                 write_effect(connection, step, effect, payload, now=now)

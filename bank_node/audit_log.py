@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,9 +82,16 @@ class BankAuditEntry(BaseModel):
 
     def signed_bytes(self) -> bytes:
         """Return what ``hash`` is the SHA-256 of and ``signature`` signs."""
-        fields = self.model_dump(exclude={"hash", "signature"})
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return _DOMAIN + text.encode("ascii")
+        return _signed_bytes(self.model_dump())
+
+
+_SIGNED = sorted(BankAuditEntry.model_fields.keys() - {"hash", "signature"})
+
+
+def _signed_bytes(fields: Mapping[str, Any]) -> bytes:
+    """Return the canonical bytes of an entry's fields; a field that is missing is None."""
+    signed = {name: fields.get(name) for name in _SIGNED}
+    return _DOMAIN + json.dumps(signed, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 class AuditLog:
@@ -179,13 +186,11 @@ class AuditLog:
             "time": int(time.time()),
             "previous_hash": self._previous_hash,
         }
-        blank = BankAuditEntry(**fields, hash=FIRST_PREVIOUS_HASH, signature="0" * 128)
-        data = blank.signed_bytes()
-        return blank.model_copy(
-            update={
-                "hash": hashlib.sha256(data).hexdigest(),
-                "signature": self._signer.sign(data).hex(),
-            }
+        data = _signed_bytes(fields)
+        return BankAuditEntry(
+            **fields,
+            hash=hashlib.sha256(data).hexdigest(),
+            signature=self._signer.sign(data).hex(),
         )
 
 

@@ -20,14 +20,13 @@ def to_integers(data: bytes | memoryview, width: int) -> list[mpz]:
     """Split ``data`` into big-endian integers of ``width`` bytes each."""
     view = memoryview(data)
     return [
-        mpz(int.from_bytes(view[start : start + width], "big"))
-        for start in range(0, len(view), width)
+        mpz.from_bytes(view[start : start + width], "big") for start in range(0, len(view), width)
     ]
 
 
 def from_integers(values: Iterable[mpz], width: int) -> bytes:
     """Join integers as big-endian bytes of ``width`` each; the inverse of ``to_integers``."""
-    return b"".join(int(value).to_bytes(width, "big") for value in values)
+    return b"".join([value.to_bytes(width, "big") for value in values])
 
 
 def shard_length(total: int, shard: int, n_shards: int) -> int:
