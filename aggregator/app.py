@@ -13,6 +13,7 @@ from aggregator import problems
 from aggregator.api import audit, banks, epochs, health, models, rounds, runs
 from aggregator.api.endpoint import Endpoint, NumberConverter, Services
 from aggregator.auth import Authenticator
+from aggregator.bodies import Bodies
 from aggregator.caller import ANONYMOUS, Caller
 from aggregator.config import ServiceConfig
 from aggregator.openapi import openapi_document
@@ -72,6 +73,7 @@ def create_app(config: ServiceConfig, store: Store, waiters: Waiters) -> Flask:
         ),
         audit=store.audit,
         refusals=Refusals(store.audit),
+        bodies=Bodies(store.database.directory),
         openapi=json.dumps(openapi_document(declared_endpoints()), indent=2).encode(),
     )
     app.before_request(_start)

@@ -154,6 +154,8 @@ def _engine(url: str, synchronous: str) -> Engine:
         url,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_OVERFLOW,
+        # Each connection has a page cache of its own: use few of them, and those again.
+        pool_use_lifo=True,
         connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS},
     )
 

@@ -5,7 +5,6 @@ that, and the OpenAPI document is generated from the same declaration.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,11 +13,12 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import ClientDisconnected, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
 from aggregator.audit import AuditRecord, AuditTrail, round_subject
 from aggregator.auth import Authenticator, RequestHead, require_digest
+from aggregator.bodies import Bodies
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
 from aggregator.database import Database
@@ -186,6 +186,7 @@ class Services:
     runs: RunService
     audit: AuditTrail
     refusals: Refusals
+    bodies: Bodies
     openapi: bytes
     """The OpenAPI document, JSON."""
 
@@ -229,7 +230,7 @@ class Endpoints:
 def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Response:
     g.caller = ANONYMOUS
     try:
-        result = view(**_arguments(endpoint, address))
+        result = _call(endpoint, view, address)
         if isinstance(result, Exchange):
             return _respond_to(endpoint, result)
         return _respond(endpoint, result)
@@ -238,8 +239,8 @@ def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, 
         raise
 
 
-def _arguments(endpoint: Endpoint, address: dict[str, Any]) -> dict[str, Any]:
-    """Check who calls and what was sent; return what the view is called with."""
+def _call(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Result:
+    """Check who calls and what was sent, and call the view; the body is gone when this returns."""
     arguments = dict(address)
     head = _head()
     if endpoint.access.roles:
@@ -253,25 +254,27 @@ def _arguments(endpoint: Endpoint, address: dict[str, Any]) -> dict[str, Any]:
         raise ProtocolError(
             f"query string holds {sorted(query)[0]!r}, but this address takes none; leave it out"
         )
-    data = _data(endpoint)
-    digest = hashlib.sha256(data)
-    if g.caller.bank is not None:
-        require_digest(head, digest.digest())
-    elif data:
-        g.caller = replace(g.caller, body_sha256=digest.hexdigest())
-    if isinstance(endpoint.reads, type):
-        arguments["body"] = parse(endpoint.reads, data, source="request body")
-    elif endpoint.reads is not None:
-        arguments["body"] = data
-    if endpoint.access is Access.CANDIDATE:
-        registration: BankRegistration = arguments["body"]
-        arguments["signed"] = services().authenticator.check_candidate(head, registration)
-        require_digest(head, digest.digest())
-        # Its key is proven; that it is invited is for the view to find out.
-        arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
-    elif endpoint.access.roles:
-        arguments["caller"] = g.caller
-    return arguments
+    length = _body_length(endpoint)
+    bodies = services().bodies
+    with bodies.received(request.stream, length) as body:
+        if g.caller.bank is not None:
+            require_digest(head, body.sha256)
+        elif length:
+            g.caller = replace(g.caller, body_sha256=body.sha256.hex())
+        with bodies.loaded(body) as data:
+            if isinstance(endpoint.reads, type):
+                arguments["body"] = parse(endpoint.reads, data, source="request body")
+            elif endpoint.reads is not None:
+                arguments["body"] = data
+            if endpoint.access is Access.CANDIDATE:
+                registration: BankRegistration = arguments["body"]
+                arguments["signed"] = services().authenticator.check_candidate(head, registration)
+                require_digest(head, body.sha256)
+                # Its key is proven; that it is invited is for the view to find out.
+                arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
+            elif endpoint.access.roles:
+                arguments["caller"] = g.caller
+            return view(**arguments)
 
 
 def _head() -> RequestHead:
@@ -332,19 +335,29 @@ def _single(query: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in query.items()}
 
 
-def _data(endpoint: Endpoint) -> bytes:
+def _body_length(endpoint: Endpoint) -> int:
+    """Return the length of the body, which is announced and one that the endpoint takes."""
     config = services().config
-    if endpoint.reads is None:
-        if _read(config.max_json_bytes):
-            raise ProtocolError(
-                f"{request.method} {quote(request.path)} takes no body, but one was sent"
-            )
-        return b""
+    if request.headers.get("Transfer-Encoding"):
+        raise ProtocolError(
+            "body was sent with Transfer-Encoding; send it whole, with its Content-Length"
+        )
     if isinstance(endpoint.reads, tuple):
         _require_media_type(endpoint.reads)
-        return _read(config.max_body_bytes)
-    _require_media_type((JSON,))
-    return _read(config.max_json_bytes)
+    elif endpoint.reads is not None:
+        _require_media_type((JSON,))
+    limit = config.max_body_bytes if isinstance(endpoint.reads, tuple) else config.max_json_bytes
+    announced = request.content_length or 0
+    if announced > limit:
+        raise BodyTooLargeError(
+            f"body has {announced} bytes, this aggregator accepts {limit} at "
+            f"{quote(request.path)}; split the work or ask the operator to raise the limit"
+        )
+    if announced and endpoint.reads is None:
+        raise ProtocolError(
+            f"{request.method} {quote(request.path)} takes no body, but one was sent"
+        )
+    return announced
 
 
 def _require_media_type(expected: tuple[str, ...]) -> None:
@@ -353,32 +366,6 @@ def _require_media_type(expected: tuple[str, ...]) -> None:
         raise UnsupportedMediaType(
             f"body has media type {request.mimetype!r}, expected {' or '.join(expected)}"
         )
-
-
-def _read(limit: int) -> bytes:
-    """Read the body, at most ``limit`` bytes, all of it or none."""
-    if request.headers.get("Transfer-Encoding"):
-        raise ProtocolError(
-            "body was sent with Transfer-Encoding; send it whole, with its Content-Length"
-        )
-    announced = request.content_length or 0
-    if announced > limit:
-        raise BodyTooLargeError(
-            f"body has {announced} bytes, this aggregator accepts {limit} at "
-            f"{quote(request.path)}; split the work or ask the operator to raise the limit"
-        )
-    try:
-        data = request.get_data(cache=False)
-    except (ClientDisconnected, OSError) as error:
-        raise ProtocolError(
-            f"body broke off before the announced {announced} bytes ({type(error).__name__}); "
-            "send it again"
-        ) from None
-    if len(data) != announced:
-        raise ProtocolError(
-            f"body has {len(data)} bytes, {announced} were announced; send it again"
-        )
-    return data
 
 
 def _respond_to(endpoint: Endpoint, exchange: Exchange) -> Response:
