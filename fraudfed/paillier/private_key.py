@@ -278,6 +278,7 @@ class PrivateKey:
     def _opened(self, ciphertexts: CiphertextVector, *, threads: int) -> list[int]:
         """Return the plaintexts in ``[0, N)`` of any ciphertexts; refuse what is none."""
         values = ciphertexts.integers()
+        self._require_units(ciphertexts, values)
         exponents = None
         if self.is_fast:
             n_blinds = -(-len(values) // _BLINDED_TOGETHER)
@@ -286,15 +287,21 @@ class PrivateKey:
             lambda side, share: self._residues(side, values, exponents, threads=share),
             threads=threads,
         )
-        modulus_squared = self._public.modulus_squared
-        if at_p is None or at_q is None or any(value >= modulus_squared for value in values):
-            ciphertexts.check()  # names the one at fault
-            raise CiphertextError("a ciphertext is no invertible residue; it is malformed")
         first, second = self._halves[0].prime, self._halves[1].prime
         return [
             int(low + first * ((other - low) * self._prime_inverse % second))
             for low, other in zip(at_p, at_q, strict=True)
         ]
+
+    def _require_units(self, ciphertexts: CiphertextVector, values: Sequence[mpz]) -> None:
+        """Refuse what is no invertible residue: a power of it would show a factor of N."""
+        modulus_squared = self._public.modulus_squared
+        if any(
+            value >= modulus_squared or any(value % half.prime == 0 for half in self._halves)
+            for value in values
+        ):
+            ciphertexts.check()  # names the one at fault
+            raise CiphertextError("a ciphertext is no invertible residue; it is malformed")
 
     def _residues(
         self,
@@ -303,16 +310,14 @@ class PrivateKey:
         exponents: Sequence[int] | None,
         *,
         threads: int,
-    ) -> list[mpz] | None:
-        """Return the plaintexts modulo P (``side`` 0) or Q (``side`` 1); None if one is no unit."""
+    ) -> list[mpz]:
+        """Return the plaintexts modulo P (``side`` 0) or Q (``side`` 1) of units."""
         half = self._halves[side]
         bases = [value % half.square for value in values]
         if exponents is not None:
             blinds = from_digits(self.noise_source().half_powers(side, exponents), half.prime)
             bases = [base * blinds[index // _BLINDED_TOGETHER] for index, base in enumerate(bases)]
         residues = to_digits(bases, half.prime)
-        if any(low == 0 for low, _ in residues):
-            return None
         powers = self._kernel.common_exponent(residues, half.exponent, half.prime, threads=threads)
         # Without noise, the low digit is 1 and L_P is the high one. Noise of the fast scheme is
         # gone now. Noise of another maker (phe's r^N) has an order that divides P - 1 only, and

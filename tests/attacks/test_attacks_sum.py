@@ -16,6 +16,7 @@ from sum_attacks import ATTACKS, encrypt_publicly, honest, multiply
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import CiphertextError, FraudFedError, SumError
+from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.faults import SumFault
@@ -431,6 +432,7 @@ def test_control_without_the_check_a_zero_is_multiplied_in(
 ) -> None:
     """A bank that does not look would decrypt what shows a factor of n."""
     monkeypatch.setattr(CiphertextVector, "check", lambda self: None)
+    monkeypatch.setattr(PrivateKey, "_require_units", lambda self, *_: None)
     sums = make_sums(3)
     sums.contribute(make_parts(3))
     key = sums.package.public_key
