@@ -81,9 +81,7 @@ class BinBounds:
         found = bounds.of_counts(self.n_rows)
         return found if self.root is None else found.least(self.root)
 
-    def open_root(
-        self, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray
-    ) -> "TreeBounds":
+    def open_root(self, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray) -> "TreeBounds":
         """Return what is known of a tree once its root was summed.
 
         Parameters

@@ -322,11 +322,13 @@ def _bit_length(values: UInt64Array) -> Int64Array:
 def _fill(widths: Int64Array, capacity: int) -> Int64Array:
     """Return the first slot of each plaintext when slots are filled in order."""
     ends = np.cumsum(widths)
+    # The method itself: np.searchsorted takes twice as long for one number.
+    search = ends.searchsorted
     firsts: list[int] = []
     first, filled = 0, 0
     while first < len(widths):
         firsts.append(first)
-        first = int(np.searchsorted(ends, filled + capacity, side="right"))
+        first = int(search(filled + capacity, "right"))
         filled = int(ends[first - 1])
     return np.asarray(firsts, dtype=np.int64)
 
