@@ -23,6 +23,7 @@ from fraudfed.boosting.partition import RowSplit
 from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
+from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import BoundError
@@ -186,12 +187,25 @@ def test_control_a_feature_wrongly_taken_for_complete_is_noticed(
         train(params, table, SoloCommunicator())
 
 
-class IgnorantBounds(BinBounds):
-    """Forgets what earlier sums say of masses, and of the next root."""
+def without_masses(
+    self: BinBounds, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray
+) -> TreeBounds:
+    found = OPEN_ROOT(self, bounds, sums, is_known)
+    return replace(found, masses=self.masses, excesses=self.masses)
 
-    def open_root(self, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray) -> TreeBounds:
-        found = super().open_root(bounds, sums, is_known)
-        return replace(found, masses=self.masses, excesses=self.masses)
+
+def without_excess(
+    self: BinBounds, bounds: NodeBounds, sums: Int64Array, is_known: BoolArray
+) -> TreeBounds:
+    found = OPEN_ROOT(self, bounds, sums, is_known)
+    return replace(found, excesses=found.masses)
+
+
+def without_last_root(self: TreeBounds, tree: Tree, margins: MarginRange) -> BinBounds:
+    return BinBounds(self.n_rows, self.masses)
+
+
+OPEN_ROOT = BinBounds.open_root
 
 
 def without_parents(self: TreeBounds, bins: Int64Array, **named: Any) -> SumBounds:
@@ -214,7 +228,9 @@ def test_all_that_is_known_saves_ciphertexts_and_changes_no_byte(
 
     knowing, model = outcome()
     for name, replaced, factor in (
-        ("fraudfed.boosting.train.BinBounds", IgnorantBounds, 0.995),
+        ("fraudfed.boosting.bin_bounds.BinBounds.open_root", without_masses, 0.98),
+        ("fraudfed.boosting.bin_bounds.BinBounds.open_root", without_excess, 0.999),
+        ("fraudfed.boosting.bin_bounds.TreeBounds.after", without_last_root, 0.995),
         ("fraudfed.boosting.bin_bounds.TreeBounds.of_children", without_parents, 0.98),
         ("fraudfed.boosting.bins.Cuts.rows_of_bins", every_row, 0.9995),
         ("fraudfed.boosting.grower._Grower._possible", everywhere, 0.97),
