@@ -213,11 +213,12 @@ class NodeBounds:
         ndarray of shape (2, n_sets), dtype=int64
         """
         gradient, hessian = sums
-        errors = sum(part >> _ERROR_SHIFT for part in (np.abs(gradient), hessian))
-        errors += 4 * n_rows + _FLOORS + 3
         others = masses[::-1]
-        excess = np.maximum(np.stack((gradient, -gradient)) + others - hessian, 0)
-        return excess + (others >> _ERROR_SHIFT) + errors
+        excess: Int64Array = np.maximum(np.stack((gradient, -gradient)) + others - hessian, 0)
+        # Shifted before they are added up, which would leave int64; 3 for what each shift drops.
+        excess += (others >> _ERROR_SHIFT) + (np.abs(gradient) >> _ERROR_SHIFT)
+        excess += (hessian >> _ERROR_SHIFT) + 4 * n_rows + _FLOORS + 3
+        return excess
 
     def within(self, known: SumBounds, excesses: Int64Array, n_rows: Int64Array) -> SumBounds:
         """Return what the bound of h says of the others (claims 1 and 4).
@@ -270,4 +271,5 @@ def _by_hessian(hessian: Int64Array, distance: float) -> Float64Array:
     """Return ``r`` times the hessian for the distance ``1 - p_max`` or ``p_min``, rounded up."""
     if distance < _LEAST_DISTANCE:
         return np.full(hessian.shape, np.inf)
-    return np.ceil((1.0 + SLACK) / distance * hessian)
+    limit: Float64Array = np.ceil((1.0 + SLACK) / distance * hessian)
+    return limit

@@ -131,6 +131,30 @@ def test_a_value_outside_its_bound_is_not_sent(make_cohort) -> None:
     assert cohort.aggregator.status(cohort.run_id).ciphertexts == 0
 
 
+def test_a_value_below_its_bound_is_not_sent(make_cohort) -> None:
+    cohort = make_cohort(3)
+    with pytest.raises(BoundError, match=r"public bounds 0 \.\. 10"):
+        cohort.banks[0].sum(np.array([-1], dtype=np.int64), bound=10, low=0, label="histogram")
+    assert cohort.aggregator.status(cohort.run_id).ciphertexts == 0
+
+
+def test_a_bound_from_below_makes_slots_narrower(make_cohort) -> None:
+    cohort = make_cohort(3)
+    values = np.arange(3000, dtype=np.int64)
+
+    def work(i: int, bank: SecureCommunicator) -> Int64Array:
+        sums = [
+            bank.sum(values * i, bound=2**16 - 1, low=low, label="histogram") for low in (None, 0)
+        ]
+        # 16 bits and a sign, then 16 bits.
+        both, positive = (round_.ciphertexts for round_ in bank.rounds)
+        assert positive < 0.96 * both
+        return np.concatenate(sums)
+
+    for total in cohort.each(work):
+        np.testing.assert_array_equal(total, np.tile(values * 3, 2))
+
+
 def test_banks_that_sum_different_things_fail_and_both_labels_are_named(make_cohort) -> None:
     cohort = make_cohort(3)
 
@@ -145,12 +169,14 @@ def test_banks_that_sum_different_things_fail_and_both_labels_are_named(make_coh
     cohort.each(work)
 
 
-def test_another_bound_at_one_bank_is_never_a_number(make_cohort) -> None:
+@pytest.mark.parametrize("other", [{"bound": 10}, {"low": 0}, {"low": -8}])
+def test_another_bound_at_one_bank_is_never_a_number(make_cohort, other: dict[str, int]) -> None:
     cohort = make_cohort(3)
 
     def work(i: int, bank: SecureCommunicator) -> Int64Array:
+        limits = {"bound": 9, "low": -9} | ({} if i else other)
         with pytest.raises(RunFailedError, match="disagree"):
-            bank.sum(np.ones(2, dtype=np.int64), bound=9 if i else 10, label="histogram")
+            bank.sum(np.ones(2, dtype=np.int64), label="histogram", **limits)
         return np.ones(1, dtype=np.int64)
 
     cohort.each(work)

@@ -16,7 +16,7 @@ from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.grower import GrownTree, grow_tree
-from fraudfed.boosting.objective import base_margin, gradient_bounds, gradients
+from fraudfed.boosting.objective import GradientBounds, base_margin, gradient_bounds, gradients
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import Tree
@@ -28,6 +28,7 @@ __all__ = [
     "assert_same_tree",
     "boost",
     "boost_xgboost",
+    "bounds_of",
     "oracle_params",
     "random_rows",
 ]
@@ -120,24 +121,27 @@ def oracle_params(settings: Mapping[str, Any]) -> BoosterParams:
     return BoosterParams.parse({"xgboost_version": installed_rules(), **settings})
 
 
+def bounds_of(labels: Float32Array, row: GradientBounds) -> NodeBounds:
+    """Return what is known of rows with these labels when nothing is known of their margins."""
+    return NodeBounds(n_rows=labels.size, n_positives=int((labels == 1).sum()), row=row)
+
+
 def boost(
     rows: Rows,
     params: BoosterParams,
     n_trees: int,
     communicator: Communicator | None = None,
     *,
-    n_rows_pooled: int | None = None,
+    pooled_labels: Float32Array | None = None,
     max_weight: float = 64.0,
     on_tree: Callable[[GrownTree], None] | None = None,
 ) -> list[Tree]:
-    """Grow trees one after the other on the logistic loss."""
+    """Grow trees one after the other on the logistic loss; labels of all banks, if several."""
     binned = rows.binned()
     margins = np.full(rows.n_rows, base_margin(0.5), dtype=np.float32)
-    row_bounds = gradient_bounds(max_weight=max_weight, scale_pos_weight=params.scale_pos_weight)
-    bounds = NodeBounds(
-        n_rows=rows.n_rows if n_rows_pooled is None else n_rows_pooled,
-        max_gradient=row_bounds.gradient,
-        max_hessian=row_bounds.hessian,
+    bounds = bounds_of(
+        rows.labels if pooled_labels is None else pooled_labels,
+        gradient_bounds(max_weight=max_weight, scale_pos_weight=params.scale_pos_weight),
     )
     trees = []
     for tree_index in range(n_trees):

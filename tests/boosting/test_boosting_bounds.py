@@ -1,30 +1,61 @@
-"""Public bounds: never below what a node holds, and useful where fraud is rare."""
+"""Public bounds: never below what a set of rows holds, and useful where fraud is rare."""
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import boost, random_rows
+from oracle import boost, bounds_of, random_rows
 
 from fraudfed.boosting.bounds import MarginRange, NodeBounds
 from fraudfed.boosting.elementary import sigmoid
-from fraudfed.boosting.objective import gradient_bounds, gradients
+from fraudfed.boosting.objective import (
+    GradientBounds,
+    gradient_bounds,
+    gradients,
+    to_fixed_point,
+)
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.boosting.tree import Tree
-from fraudfed.dtypes import Float32Array, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 
 
-@settings(max_examples=300, deadline=None)
+def _sums(pairs: Int64Array) -> Int64Array:
+    """Sum g and h, as of a single set; shape (2, 1)."""
+    return pairs.sum(axis=0).reshape(2, 1)
+
+
+def _masses(labels: Float32Array, fixed_weights: Int64Array) -> Int64Array:
+    return np.array([[int(fixed_weights[labels == label].sum())] for label in (0, 1)])
+
+
+def _check(
+    pairs: Int64Array, labels: Float32Array, found: SumBounds, *, hessian: bool = True
+) -> None:
+    """Compare with the sums by label, which no part of the rows exceeds."""
+    for label in (0, 1):
+        own = pairs[labels == label, 0]
+        assert int(np.abs(own).sum()) <= int(found.by_label[label, 0])
+        assert ((own >= 0) if label == 0 else (own <= 0)).all()
+    assert pairs[:, 1].min(initial=0) >= 0
+    if hessian:
+        assert int(pairs[:, 1].sum()) <= int(found.hessian[0])
+
+
+@settings(max_examples=400, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     n_rows=st.integers(1, 200),
-    centre=st.floats(-9.0, 9.0),
+    centre=st.one_of(st.floats(-9.0, 9.0), st.sampled_from([-60.0, -20.0, 17.0, 40.0])),
     spread=st.sampled_from([0.0, 0.1, 1.0, 4.0]),
     positive_rate=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
-    log_weight=st.floats(-12.0, 3.0),
+    log_weight=st.floats(-12.0, 11.0),
     scale_pos_weight=st.sampled_from([1.0, 0.01, 30.0]),
-    knows_labels=st.booleans(),
 )
-def test_no_node_exceeds_its_bounds(
+def test_no_set_of_rows_exceeds_its_bounds(
     seed: int,
     n_rows: int,
     centre: float,
@@ -32,7 +63,6 @@ def test_no_node_exceeds_its_bounds(
     positive_rate: float,
     log_weight: float,
     scale_pos_weight: float,
-    knows_labels: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     margins = (centre + spread * rng.normal(size=n_rows)).astype(np.float32)
@@ -41,40 +71,57 @@ def test_no_node_exceeds_its_bounds(
     # Up to the limit itself, and some weights so small that fixed point rounds them away.
     weights = np.float32(max_weight) * rng.choice(np.float32([1.0, 0.5, 1e-7]), n_rows)
     pairs = gradients(margins, labels, weights, scale_pos_weight=scale_pos_weight)
-    row = gradient_bounds(max_weight=max_weight, scale_pos_weight=scale_pos_weight)
     low, high = sigmoid(np.array([margins.min(), margins.max()]))
-    bounds = NodeBounds(
-        n_rows=n_rows,
-        max_gradient=row.gradient,
-        max_hessian=row.hessian,
-        max_negative_gradient=row.negative_gradient,
-        max_negative_hessian=row.negative_hessian,
-        n_positives=int(labels.sum()) if knows_labels else None,
+    bounds = replace(
+        bounds_of(
+            labels, gradient_bounds(max_weight=max_weight, scale_pos_weight=scale_pos_weight)
+        ),
         min_probability=float(low),
         max_probability=float(high),
     )
-    _check(pairs, bounds.root())
-    for _ in range(4):
-        in_node = rng.random(n_rows) < rng.random()
-        node = pairs[in_node]
-        gradient, hessian = node.sum(axis=0).tolist()
-        _check(node, _of_set(bounds, gradient, hessian))
-    # A label may decide who is in the node: the bound must not count on a mix.
-    for label in (0.0, 1.0):
-        node = pairs[labels == label]
-        gradient, hessian = node.sum(axis=0).tolist()
-        _check(node, _of_set(bounds, gradient, hessian))
+    effective = weights * np.where(labels == 1, np.float32(scale_pos_weight), np.float32(1))
+    fixed_weights = to_fixed_point(effective.astype(np.float32))
+
+    def count(chosen: BoolArray) -> Int64Array:
+        return np.array([int(chosen.sum())])
+
+    is_in = rng.random(n_rows) < rng.choice([0.1, 0.6, 1.0])
+    # A label may decide who is in a set: the bounds must not count on a mix.
+    sets = [is_in, np.ones(n_rows, dtype=np.bool_), is_in & (labels == 0), is_in & (labels == 1)]
+    for whole in sets:
+        n_whole, sums = count(whole), _sums(pairs[whole])
+        _check(pairs[whole], labels[whole], bounds.of_counts(n_whole))
+        # Claim 3, and that masses bound gradients at any other margins.
+        masses = bounds.masses(sums, n_whole)
+        true = _masses(labels[whole], fixed_weights[whole])
+        assert (true <= masses).all()
+        elsewhere = gradients(-margins, labels, weights, scale_pos_weight=scale_pos_weight)
+        _check(elsewhere[whole], labels[whole], SumBounds(masses, sums[1]), hessian=False)
+        # Claims 1, 2 and 4, with masses as narrow as they can be, and as wide.
+        for known_masses in (true, np.minimum(masses, bounds.of_counts(n_whole).by_label * 2)):
+            wide = SumBounds(np.full((2, 1), 2**62), sums[1])
+            excesses = bounds.excesses(sums, np.maximum(known_masses, true), n_whole)
+            _check(pairs[whole], labels[whole], bounds.of_sums(sums, wide, excesses, n_whole))
+            part = whole & (rng.random(n_rows) < 0.3)
+            of_part = SumBounds(wide.by_label, _sums(pairs[part])[1])
+            _check(pairs[part], labels[part], bounds.within(of_part, excesses, n_whole))
 
 
-def _of_set(bounds: NodeBounds, gradient: int, hessian: int) -> tuple[int, int]:
-    limits = bounds.of_sets(np.array([gradient]), np.array([hessian]))
-    return int(limits[0][0]), int(limits[1][0])
+@pytest.mark.parametrize("claim", ["of_counts", "masses", "excesses", "within"])
+def test_control_a_claim_that_is_too_good_is_noticed(
+    claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(NodeBounds, claim)
 
+    def too_good(self: NodeBounds, *arguments: Any) -> Any:
+        found = right(self, *arguments)
+        if isinstance(found, SumBounds):
+            return SumBounds(found.by_label * 3 // 5, found.hessian * 3 // 5)
+        return found * 2 // 5
 
-def _check(pairs: Int64Array, limits: tuple[int, int]) -> None:
-    assert int(np.abs(pairs[:, 0]).sum()) <= limits[0]
-    assert int(pairs[:, 1].sum()) <= limits[1]
-    assert pairs[:, 1].min(initial=0) >= 0
+    monkeypatch.setattr(NodeBounds, claim, too_good)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        test_no_set_of_rows_exceeds_its_bounds()
 
 
 def test_rare_fraud_in_a_small_node_needs_far_narrower_slots() -> None:
@@ -82,28 +129,34 @@ def test_rare_fraud_in_a_small_node_needs_far_narrower_slots() -> None:
     margins = rng.normal(-5.0, 0.5, 100_000).astype(np.float32)
     labels = (rng.random(100_000) < 0.007).astype(np.float32)
     pairs = gradients(margins, labels, None, scale_pos_weight=1.0)
-    row = gradient_bounds(max_weight=1.0, scale_pos_weight=1.0)
     low, high = sigmoid(np.array([margins.min(), margins.max()]))
-    bounds = NodeBounds(
-        n_rows=100_000,
-        max_gradient=row.gradient,
-        max_hessian=row.hessian,
-        max_negative_gradient=row.negative_gradient,
-        max_negative_hessian=row.negative_hessian,
-        n_positives=int(labels.sum()),
+    bounds = replace(
+        bounds_of(labels, gradient_bounds(max_weight=1.0, scale_pos_weight=1.0)),
         min_probability=float(low),
         max_probability=float(high),
     )
-    gradient, hessian = pairs[:5000].sum(axis=0).tolist()
-    limit, _ = _of_set(bounds, gradient, hessian)
-    assert limit < bounds.root()[0] / 500
-    assert limit < 4 * int(np.abs(pairs[:5000, 0]).sum())
+    n_rows = np.array([100_000])
+    most = bounds.of_counts(n_rows)
+    node = pairs[:5000]
+    limits = bounds.of_sums(_sums(node), most, most.by_label, n_rows)
+    assert limits.by_label.sum() < most.by_label.sum() / 80
+    assert limits.by_label.sum() < 4 * int(np.abs(node[:, 0]).sum())
 
 
 def test_nothing_known_of_the_probabilities_leaves_the_bound_by_rows() -> None:
-    bounds = NodeBounds(n_rows=10, max_gradient=100, max_hessian=25)
-    assert bounds.root() == (1000, 250)
-    assert _of_set(bounds, -7, 3) == (1000, 3)
+    bounds = NodeBounds(n_rows=10, n_positives=3, row=GradientBounds(100, 25, 40, 10))
+    counts = np.array([10, 2, 5, 0])
+    most = bounds.of_counts(counts)
+    assert most.by_label.tolist() == [[280, 80, 200, 0], [300, 200, 300, 0]]
+    assert most.hessian.tolist() == [3 * 25 + 7 * 10, 50, 3 * 25 + 2 * 10, 0]
+    assert bounds.masses(np.array([[5], [3]]), np.array([10])).tolist() == [[2**62], [2**62]]
+
+
+def test_a_set_of_no_rows_needs_no_slot() -> None:
+    bounds = NodeBounds(n_rows=10, n_positives=3, row=GradientBounds(100, 25, 40, 10))
+    nothing = bounds.of_counts(np.array([0]))
+    assert (nothing.lows == 0).all()
+    assert (nothing.highs == 0).all()
 
 
 def test_margins_stay_within_the_range_of_the_published_leaves() -> None:

@@ -200,6 +200,31 @@ def test_no_rows_anywhere() -> None:
     assert [len(edges) for edges in cuts.values] == [1, 1]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(columns, st.integers(2, 9), st.sampled_from([8, 20, 32]))
+def test_the_rows_of_every_bin_are_known(
+    features: np.ndarray, max_bin: int, resolution_bits: int
+) -> None:
+    cuts = solo_cuts(features, max_bin=max_bin, resolution_bits=resolution_bits)
+    binned = bin_table(table_of(features), cuts)
+    n_rows = len(features)
+    for feature, codes in enumerate(binned.bins):
+        n_bins = len(cuts.values[feature])
+        counts = np.bincount(codes, minlength=n_bins + 1)
+        assert cuts.counts[feature].tolist() == counts[:n_bins].tolist()
+        assert cuts.is_complete(n_rows)[feature] == (counts[n_bins] == 0)
+    assert cuts.rows_of_bins(n_rows).tolist() == [n for f in cuts.counts for n in cuts.counts[f]]
+
+
+def test_nothing_is_known_of_the_rows_of_a_category() -> None:
+    table = table_of(np.array([[0.0, 1.0], [2.0, 5.0], [0.0, 1.0]]), n_categories=(3, 0))
+    cuts = find_cuts(table, SoloCommunicator(), max_bin=4, n_rows_total=3)
+    assert list(cuts.counts) == [1]
+    assert cuts.is_complete(3).tolist() == [False, True]
+    assert cuts.is_complete(4).tolist() == [False, False]
+    assert cuts.rows_of_bins(3).tolist() == [3, 3, 3, 2, 1]
+
+
 def test_categories_need_no_search() -> None:
     table = table_of(np.array([[2.0], [0.0]], dtype=np.float32), n_categories=(4,))
     cuts = find_cuts(table, SoloCommunicator(), max_bin=2, n_rows_total=2)

@@ -7,11 +7,20 @@ import pytest
 from cohort import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Rows, assert_same_tree, boost, boost_xgboost, oracle_params, random_rows
+from oracle import (
+    Rows,
+    assert_same_tree,
+    boost,
+    boost_xgboost,
+    bounds_of,
+    oracle_params,
+    random_rows,
+)
 
 from fraudfed.boosting.bins import FLOAT32_MAX
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.grower import GrownTree, grow_tree
+from fraudfed.boosting.objective import gradient_bounds
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.partition import assign_leaves
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
@@ -299,7 +308,7 @@ def test_trees_do_not_depend_on_how_rows_lie_in_banks(
 
     def program(bank: int, communicator: CohortCommunicator) -> list[Tree]:
         mine = keyed.take(shuffled[bank_of_row[shuffled] == bank])
-        return boost(mine, params, 2, communicator, n_rows_pooled=rows.n_rows)
+        return boost(mine, params, 2, communicator, pooled_labels=rows.labels)
 
     for trees in run_cohort(n_banks, program):
         for tree, expected in zip(trees, alone, strict=True):
@@ -387,9 +396,7 @@ def _pairs(rows: Rows) -> Int64Array:
 
 
 def _wide(rows: Rows) -> NodeBounds:
-    return NodeBounds(
-        n_rows=rows.n_rows, max_gradient=FIXED_POINT_ONE, max_hessian=FIXED_POINT_ONE // 4
-    )
+    return bounds_of(rows.labels, gradient_bounds(max_weight=1.0, scale_pos_weight=1.0))
 
 
 def _grow_alone(rows: Rows, params: BoosterParams, *, tree_index: int) -> Tree:

@@ -1,20 +1,25 @@
 """Local and pooled histograms: exact sums, whatever was derived instead of summed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cohort import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import bounds_of
 
 from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import BinnedTable, Cuts
 from fraudfed.boosting.bounds import NodeBounds
 from fraudfed.boosting.histogram import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients
 from fraudfed.boosting.pooled_histogram import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
+from fraudfed.secure_sum.packing import SlotLayout
 
 SIZES = (3, 1, 5, 4)
 
@@ -82,8 +87,10 @@ def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
 
 
 class _Counting:
+    """How many slots each sum takes."""
+
     def __init__(self) -> None:
-        self.sizes: list[int] = []
+        self.slots: list[int] = []
 
     def sum(
         self,
@@ -93,67 +100,115 @@ class _Counting:
         low: int | Int64Array | None = None,
         label: str,
     ) -> Int64Array:
-        self.sizes.append(values.size)
+        layout = SlotLayout.for_bounds(bound, values.shape, low=low, plaintext_bits=3070)
+        self.slots.append(layout.n_slots)
         return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
 
 
+def _labelled(rng: np.random.Generator, n_rows: int) -> tuple[Int64Array, NodeBounds]:
+    """Gradients of the logistic loss, whatever the features are, and what is known of them."""
+    labels = (rng.random(n_rows) < 0.4).astype(np.float32)
+    margins = rng.normal(size=n_rows).astype(np.float32)
+    row = gradient_bounds(max_weight=1.0, scale_pos_weight=1.0)
+    return gradients(margins, labels, None, scale_pos_weight=1.0), bounds_of(labels, row)
+
+
+def _complete(binned: BinnedTable) -> BinnedTable:
+    """Put a value in place of each missing one, and count the rows of each bin."""
+    bins = np.minimum(binned.bins, np.array(SIZES)[:, None] - 1).astype(np.uint16)
+    counts = {f: np.bincount(bins[f], minlength=SIZES[f]).astype(np.int64) for f in range(3)}
+    return BinnedTable(cuts=replace(binned.cuts, counts=counts), bins=bins)
+
+
 @settings(max_examples=80, deadline=None)
-@given(seed=st.integers(0, 2**32), n_families=st.integers(0, 4))
+@given(seed=st.integers(0, 2**32), n_families=st.integers(0, 4), is_complete=st.booleans())
 def test_wanted_sums_of_children_are_right_however_they_came_about(
-    seed: int, n_families: int
+    seed: int, n_families: int, is_complete: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    binned = _binned(rng, 60)
-    gradients = np.stack(
-        (rng.integers(-1000, 1001, 60), rng.integers(0, 1001, 60)), axis=1, dtype=np.int64
-    )
+    binned = _complete(_binned(rng, 60)) if is_complete else _binned(rng, 60)
+    pairs, bounds = _labelled(rng, 60)
     counting = _Counting()
-    bounds = NodeBounds(n_rows=60, max_gradient=1000, max_hessian=1000)
     summer = HistogramSummer(
         binned,
-        gradients,
+        pairs,
         counting,
         bounds=bounds,
-        bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+        bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
+    summer.sum_root(np.arange(60, dtype=np.uint32), rng.random(4) < 0.8)
+    counting.slots.clear()
     families, contents, n_slots = [], [], 0
-    width = np.array(SIZES)
+    # One bin of each feature without a missing value follows from the others and the total.
+    width = np.array(SIZES) - (np.array([1, 1, 1, 0]) if is_complete else 0)
     for rows in np.array_split(rng.permutation(60).astype(np.uint32), max(n_families, 1))[
         :n_families
     ]:
         is_known = rng.random(4) < 0.6
         parent = PooledHistogram(
-            _expected(binned, gradients, rows, np.flatnonzero(is_known).tolist()), is_known
+            _expected(binned, pairs, rows, np.flatnonzero(is_known).tolist()), is_known
         )
         is_left = rng.random(rows.size) < 0.4
         demands = []
         for part in (rows[is_left], rows[~is_left]):
-            gradient, hessian = gradients[part].sum(axis=0).tolist()
-            demands.append(ChildDemand(gradient, hessian, part, wanted=rng.random(4) < 0.5))
-            contents.append((part, demands[-1].wanted))
+            gradient, hessian = pairs[part].sum(axis=0).tolist()
+            wanted = rng.random(4) < 0.5
+            demands.append(ChildDemand(gradient, hessian, part, wanted, np.ones(13, np.bool_)))
+            contents.append((part, wanted))
         families.append((parent, demands[0], demands[1]))
         either = demands[0].wanted | demands[1].wanted
         both = demands[0].wanted & demands[1].wanted
         n_slots += 2 * int(width[either].sum() + width[both & ~is_known].sum())
-    pairs = summer.sum_children(families)
-    found = [histogram for pair in pairs for histogram in pair]
+    found = [histogram for pair in summer.sum_children(families) for histogram in pair]
     for histogram, (part, wanted) in zip(found, contents, strict=True):
         assert histogram.is_known[wanted].all()
-        expected = _expected(binned, gradients, part, np.flatnonzero(histogram.is_known).tolist())
+        expected = _expected(binned, pairs, part, np.flatnonzero(histogram.is_known).tolist())
         known_bins = np.repeat(histogram.is_known, SIZES)
         np.testing.assert_array_equal(histogram.sums[:, known_bins], expected[:, known_bins])
-    # Exactly what is needed is summed, in one go; nothing at all if nothing is wanted.
-    assert counting.sizes == ([n_slots] if n_slots else [])
+    # At most what is needed is summed, in one go; nothing at all if nothing is wanted.
+    either_wanted = any(wanted.any() for _, wanted in contents)
+    assert len(counting.slots) == int(either_wanted)
+    assert sum(counting.slots) <= n_slots
+
+
+def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
+    binned = _complete(_binned(np.random.default_rng(5), 60))
+    pairs, bounds = _labelled(np.random.default_rng(6), 60)
+    counting = _Counting()
+    summer = HistogramSummer(
+        binned,
+        pairs,
+        counting,
+        bounds=bounds,
+        bins=BinBounds.before_training(binned.cuts, bounds),
+        tree_index=0,
+    )
+    rows = np.arange(60, dtype=np.uint32)
+    wanted = np.ones(4, dtype=np.bool_)
+    parent, _, _ = summer.sum_root(rows, wanted)
+    # Split on the last bin of the third feature, which lies at 4 + 4.
+    is_left = binned.bins[2] < 4
+    demands = []
+    for side, part in enumerate((rows[is_left], rows[~is_left])):
+        possible = np.ones(13, dtype=np.bool_)
+        possible[4:9] = [side == 0] * 4 + [side == 1]
+        gradient, hessian = pairs[part].sum(axis=0).tolist()
+        demands.append(ChildDemand(gradient, hessian, part, wanted, possible))
+    counting.slots.clear()
+    pooled = summer.sum_children([(parent, demands[0], demands[1])])[0]
+    for histogram, demand in zip(pooled, demands, strict=True):
+        expected = _expected(binned, pairs, demand.rows, [0, 1, 2, 3])
+        np.testing.assert_array_equal(histogram.sums, expected)
+    # The smaller child is right: of the third feature all but the derived bin are empty.
+    assert demands[1].hessian < demands[0].hessian
+    assert counting.slots == [2 * (2 + 0 + 0 + 4)]
 
 
 def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
     rng = np.random.default_rng(1)
     binned = _binned(rng, 90)
-    gradients = np.stack(
-        (rng.integers(-1000, 1001, 90), rng.integers(0, 1001, 90)), axis=1, dtype=np.int64
-    )
-    bounds = NodeBounds(n_rows=90, max_gradient=1000, max_hessian=1000)
+    pairs, bounds = _labelled(rng, 90)
     wanted = np.array([True, False, True, True])
 
     def program(bank: int, communicator: CohortCommunicator) -> tuple[PooledHistogram, int, int]:
@@ -161,32 +216,31 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
         part = BinnedTable(cuts=binned.cuts, bins=np.ascontiguousarray(binned.bins[:, rows]))
         summer = HistogramSummer(
             part,
-            gradients[rows],
+            pairs[rows],
             communicator,
             bounds=bounds,
-            bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+            bins=BinBounds.before_training(binned.cuts, bounds),
             tree_index=0,
         )
         result = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
-        assert [call.shape for call in communicator.log] == [(2 * (3 + 5 + 4) + 2,)]
+        assert [call.shape for call in communicator.log] == [(2, 3 + 5 + 4 + 1)]
         return result
 
     for pooled, gradient, hessian in run_cohort(3, program):
-        expected = _expected(binned, gradients, np.arange(90), [0, 2, 3])
+        expected = _expected(binned, pairs, np.arange(90), [0, 2, 3])
         np.testing.assert_array_equal(pooled.sums, expected)
-        assert [gradient, hessian] == gradients.sum(axis=0).tolist()
+        assert [gradient, hessian] == pairs.sum(axis=0).tolist()
 
 
 def test_gradients_beyond_their_public_bound_are_refused() -> None:
     binned = _binned(np.random.default_rng(1), 10)
-    gradients = np.full((10, 2), 1001, dtype=np.int64)
-    bounds = NodeBounds(n_rows=10, max_gradient=1000, max_hessian=1000)
+    bounds = NodeBounds(n_rows=10, n_positives=5, row=GradientBounds(1000, 1000, 1000, 1000))
     summer = HistogramSummer(
         binned,
-        gradients,
+        np.full((10, 2), 1001, dtype=np.int64),
         SoloCommunicator(),
         bounds=bounds,
-        bins=BinBounds.unknown(int(binned.cuts.offsets[-1])),
+        bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
     with pytest.raises(BoundError, match="outside the public bound"):
