@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 from aggregator import combine
 from aggregator import run_machine as machine
@@ -22,7 +23,13 @@ from aggregator.run_store import RunStore, StaleError
 from aggregator.snapshots import Snapshot
 from aggregator.waiters import Waiters
 from fraudfed.consortium.documents import verify_model_signature
-from fraudfed.errors import ForbiddenError, NotFoundError, ProtocolError, RunFailedError
+from fraudfed.errors import (
+    ForbiddenError,
+    FraudFedError,
+    NotFoundError,
+    ProtocolError,
+    RunFailedError,
+)
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire.messages import (
@@ -41,6 +48,8 @@ from fraudfed.wire.messages import (
 )
 
 __all__ = ["RunService"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -135,12 +144,12 @@ class RunService:
     def contribute(self, run_id: str, number: int, caller: Caller, body: bytes) -> RoundReceipt:
         """Multiply a bank's ciphertexts into the round's product."""
         bank = caller.name
-        snapshot = self._member_snapshot(run_id, bank, number)
+        self._member_snapshot(run_id, bank, number)
         header, vector = combine.read_contribution(
             body, key=self._key(run_id), run_id=run_id, round_number=number, bank=bank
         )
         event = machine.Contribute(bank, number, _terms(header), _digest(caller))
-        if machine.advance(snapshot.run, snapshot.round, event).effects:
+        if self._advanced(run_id, number, event)[1].effects:
             # Outside the lock: this is the long part, and needs only the bank's own ciphertexts.
             vector.check()
 
@@ -315,8 +324,7 @@ class RunService:
     ) -> machine.Transition:
         with self._lock_of(run_id):
             while True:
-                before = self._store.snapshot(run_id, number)
-                step = machine.advance(before.run, before.round, event)
+                before, step = self._advanced(run_id, number, event)
                 if not step.effects:
                     return step
                 try:
@@ -331,6 +339,23 @@ class RunService:
         _log_effects(step)
         return step
 
+    def _advanced(
+        self, run_id: str, number: int | None, event: machine.Event
+    ) -> tuple[Snapshot, machine.Transition]:
+        """Return what an event makes of a run, and the state that it was decided on."""
+
+        def decide(before: Snapshot) -> tuple[Snapshot, machine.Transition]:
+            return before, machine.advance(before.run, before.round, event)
+
+        return self._decided(run_id, number, decide)
+
+    def _decided(self, run_id: str, number: int | None, decide: Callable[[Snapshot], T]) -> T:
+        """Decide on what is remembered of a run; only what is in the database refuses."""
+        try:
+            return decide(self._store.snapshot(run_id, number))
+        except FraudFedError:
+            return decide(self._store.snapshot(run_id, number, fresh=True))
+
     def _lock_of(self, run_id: str) -> threading.Lock:
         with self._locks_guard:
             return self._locks.setdefault(run_id, threading.Lock())
@@ -342,9 +367,11 @@ class RunService:
         )
 
     def _member_snapshot(self, run_id: str, bank: str, number: int | None = None) -> Snapshot:
-        snapshot = self._store.snapshot(run_id, number)
-        machine.require_active_member(snapshot.run, bank)
-        return snapshot
+        def decide(snapshot: Snapshot) -> Snapshot:
+            machine.require_active_member(snapshot.run, bank)
+            return snapshot
+
+        return self._decided(run_id, number, decide)
 
     def visible_status(self, run_id: str, caller: Caller) -> RunStatus:
         """Return the status of a run of the caller's; all are the operator's.

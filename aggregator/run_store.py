@@ -184,16 +184,29 @@ class RunStore:
         with self._database.read() as session:
             return tuple(self._status(session, row) for row in session.scalars(query))
 
-    def snapshot(self, run_id: str, round_number: int | None = None) -> Snapshot:
-        """Return a run with one round of it: ``round_number``, or the current one if None.
+    def snapshot(
+        self, run_id: str, round_number: int | None = None, *, fresh: bool = False
+    ) -> Snapshot:
+        """Return a run with one round of it.
+
+        Parameters
+        ----------
+        round_number : int or None
+            None for the current round.
+        fresh : bool
+            Read the database, whatever is remembered.
 
         Raises
         ------
         NotFoundError
             If there is no such run.
         """
+        if fresh:
+            self._snapshots.forget(run_id)
         found = self._snapshots.find(run_id, round_number)
         if found is None:
+            # Whoever has changed the run has changed its product, too.
+            self._products.forget(run_id)
             found, number = self._read_snapshot(run_id, round_number)
             self._snapshots.was_read(found, number)
         return found

@@ -99,18 +99,19 @@ def _aggregator(work: Path, *, threads: int) -> Iterator[tuple[str, str, int]]:
     state = work / "aggregator"
     _run(["init", "--state", str(state)])
     serve = ["serve", "--state", str(state), "--port", "0", "--threads", str(threads)]
-    with (work / "serve.log").open("wb") as log:
-        server = subprocess.Popen(_command(serve), stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert server.stdout is not None  # noqa: S101 - it was asked for
-        line = server.stdout.readline()
-        if not line.startswith(_LISTENING):
-            raise TransportError(f"aggregator did not start: {(work / 'serve.log').read_text()}")
-        token = (state / "operator.token").read_text().strip()
-        yield line.removeprefix(_LISTENING).strip(), token, server.pid
-    finally:
-        server.terminate()
-        server.wait()
+    with (
+        (work / "serve.log").open("wb") as log,
+        subprocess.Popen(_command(serve), stdout=subprocess.PIPE, stderr=log, text=True) as server,
+    ):
+        try:
+            line = "" if server.stdout is None else server.stdout.readline()
+            if not line.startswith(_LISTENING):
+                shown = (work / "serve.log").read_text(errors="replace")[-500:]
+                raise TransportError(f"aggregator did not start: {shown}")
+            token = (state / "operator.token").read_text().strip()
+            yield line.removeprefix(_LISTENING).strip(), token, server.pid
+        finally:
+            server.terminate()
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

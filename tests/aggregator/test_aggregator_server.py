@@ -1,5 +1,6 @@
 """The service as a real process: main flow, kill -9, stop, ports, broken connections."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -148,6 +149,43 @@ def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
         assert len(bodies) == 1
         width = key.public.ciphertext_bytes
         assert key.phe_private.raw_decrypt(int.from_bytes(bodies.pop()[-width:], "big")) == 50
+
+
+def healthy(connection: socket.socket, *, answers: int = 1) -> bool:
+    """Read answers to health; False if the connection ends or falls silent before."""
+    data = b""
+    while data.count(b'"status":"ok"') < answers:
+        piece = connection.recv(65536)
+        if not piece:
+            return False
+        data += piece
+    return data.count(b"HTTP/1.1 200") == answers
+
+
+def test_connections_that_stay_leave_threads_for_the_others(
+    state: StateDirectory, key: TestKey
+) -> None:
+    """Of two threads one may wait for the next request of its connection, the other may not."""
+    with ServerProcess(state.path, options=("--threads", "2")) as server:
+        address = ("127.0.0.1", server.port)
+        request = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
+        with contextlib.ExitStack() as stack:
+            connections = [
+                stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(6)
+            ]
+            # Twice over all: each comes back after the others, to a thread that has gone on.
+            for connection in connections * 2:
+                connection.sendall(request)
+                assert healthy(connection)
+            # Several at once on connections that are already known.
+            for connection in connections:
+                connection.sendall(request)
+            assert all(healthy(connection) for connection in connections)
+            # A second request that is sent before the first is answered is answered after it.
+            connections[0].sendall(request * 2)
+            assert healthy(connections[0], answers=2)
+        assert server.stop() == 0
+    assert "Traceback" not in server.log()
 
 
 def test_port_in_use_is_one_line(state: StateDirectory, tmp_path: Path) -> None:

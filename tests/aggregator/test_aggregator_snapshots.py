@@ -1,0 +1,214 @@
+"""What is kept in memory is what the database holds, whoever else writes into it."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from aggregator_federation import DocumentedClient, FakeBank, Federation, sum_round
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from aggregator import run_machine as machine
+from aggregator.app import create_app
+from aggregator.config import ServiceConfig
+from aggregator.latest_bytes import LatestBytes
+from aggregator.schema import MetaRow
+from aggregator.snapshots import Snapshot, Snapshots
+from aggregator.state_directory import StateDirectory
+from aggregator.statement import Statement
+from aggregator.store import Store
+from aggregator.waiters import Waiters
+from fraudfed.wire import frames
+
+
+@pytest.fixture
+def other(state: StateDirectory) -> Iterator[Store]:
+    """Another store over the same database, as another process would have."""
+    store = state.open_store()
+    yield store
+    store.close()
+
+
+def assert_same(store: Store, state: StateDirectory, run_id: str) -> None:
+    """Hold all that the service knows of a run against a store that has just been opened."""
+    fresh = state.open_store()
+    try:
+        for number in (None, 0, 1, 2, 3):
+            assert store.runs.snapshot(run_id, number) == fresh.runs.snapshot(run_id, number)
+            if number is not None:
+                assert store.runs.product(run_id, number) == fresh.runs.product(run_id, number)
+                assert store.runs.openings(run_id, number) == fresh.runs.openings(run_id, number)
+    finally:
+        fresh.close()
+
+
+@pytest.mark.parametrize("ending", ["model", "abort", "disagree"])
+def test_every_step_of_a_run_leaves_memory_and_database_equal(
+    federation: Federation, store: Store, state: StateDirectory, ending: str
+) -> None:
+    for index in range(3):
+        federation.register(f"bank-{index}")
+    banks = federation.banks
+    run_id = federation.open_run()
+    assert_same(store, state, run_id)
+    for bank in banks:
+        bank.join(run_id)
+        assert_same(store, state, run_id)
+    for number in (0, 1):
+        for bank in banks:
+            bank.contribute(number, [1, 2])
+            assert_same(store, state, run_id)
+        for shard, bank in enumerate(banks):
+            bank.open(number, shard, len(range(shard, 2, 3)))
+            assert_same(store, state, run_id)
+    banks[0].contribute(2, [1])
+    assert_same(store, state, run_id)
+    if ending == "abort":
+        banks[1].run_request("POST", "/abort", json={"reason": "enough"})
+    elif ending == "disagree":
+        assert banks[1].contribute(2, [1], label="leaf").problem() == (409, "run-failed")
+    else:
+        for bank in banks[1:]:
+            bank.contribute(2, [1])
+        for shard, bank in enumerate(banks):
+            bank.open(2, shard, len(range(shard, 1, 3)))
+        for bank in banks:
+            bank.submit_model()
+            assert_same(store, state, run_id)
+    assert_same(store, state, run_id)
+
+
+def test_two_services_over_one_database_lose_nothing(
+    federation: Federation, other: Store, key, state: StateDirectory
+) -> None:
+    """What one remembers and the other has changed overwrites nothing and refuses nobody."""
+    config = ServiceConfig(insecure_allow_small_keys=True)
+    second = DocumentedClient(create_app(config, other, Waiters()))
+    banks = federation.start()
+    through_both = [banks[0], FakeBank(banks[1].name, banks[1].identity, second, key), banks[2]]
+    for bank in through_both:
+        bank.run_id = banks[0].run_id
+    for number in range(3):
+        bodies = [bank.contribution(number, [number, 5]) for bank in through_both]
+        for bank, body in zip(through_both, bodies, strict=True):
+            assert bank.post_contribution(number, body).status == 202
+        opened = []
+        for shard, bank in enumerate(banks):
+            _, payload = frames.decode(bank.product(number, shard).body, source="test")
+            opened += [bytes(payload)]
+            assert bank.open(number, shard, len(range(shard, 2, 3))).status == 202
+        values = [int.from_bytes(part, "big") for part in opened[:2]]
+        assert [key.phe_private.raw_decrypt(c) for c in values] == [3 * number, 15]
+    assert federation.status(banks[0].run_id)["ciphertexts"] == 3 * 3 * 2
+    other.audit.verify()
+
+
+def test_a_commit_that_fails_is_forgotten(
+    federation: Federation, store: Store, state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banks = federation.start()
+    banks[0].contribute(0, [1])
+    body = banks[1].contribution(0, [1])
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.runs, "_write", full)
+        assert banks[1].post_contribution(0, body).status == 500
+    assert_same(store, state, banks[0].run_id)
+    assert banks[1].post_contribution(0, body).json()["received"] == 2
+    banks[2].contribute(0, [1])
+    assert_same(store, state, banks[0].run_id)
+
+
+def test_the_product_is_multiplied_once_per_contribution(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And read from the database by nobody while the service runs."""
+    read = []
+    monkeypatch.setattr(
+        "aggregator.run_store.RunStore._read_product",
+        lambda self, run_id, number: read.append(number),
+    )
+    banks = federation.start()
+    assert sum_round(banks, 0, [[1], [2], [3]]) == [6]
+    assert sum_round(banks, 1, [[1], [2], [4]]) == [7]
+    # Before the first contribution there is none, here or there.
+    assert read == [0, 1]
+
+
+RUN = machine.Run("r", ("a", "b"))
+
+
+def test_an_older_read_does_not_replace_a_newer_state() -> None:
+    snapshots = Snapshots()
+    before = Snapshot(RUN, None, 3)
+    snapshots.was_read(before, 0)
+    step = machine.advance(RUN, None, machine.Join("a"))
+    snapshots.was_committed(before, step)
+    assert snapshots.find("r", 0) == Snapshot(step.run, None, 4)
+    # Somebody had begun to read before the commit, and is done only now.
+    snapshots.was_read(before, 0)
+    assert snapshots.find("r", 0) == Snapshot(step.run, None, 4)
+    assert snapshots.find("r", None) == snapshots.find("r", 0)
+    # A version that somebody else has written in between makes all of it unknown.
+    snapshots.was_committed(Snapshot(RUN, None, 9), step)
+    assert snapshots.find("r", 0) is None
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    snapshots, kept = Snapshots(), LatestBytes()
+    for index in range(1000):
+        run = machine.Run(f"r{index}", ("a",))
+        snapshots.was_read(Snapshot(run, None, 0), 0)
+        kept.keep(run.run_id, 0, b"product")
+    assert len(snapshots._known) == 64
+    assert len(kept._kept) == 16
+    assert snapshots.find("r999", 0) is not None
+    assert snapshots.find("r0", 0) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["keep", "get", "expire"]))))
+def test_latest_bytes_are_those_of_the_database(steps: list[tuple[int, str]]) -> None:
+    """Against a database that is a dict: whatever is kept, what is read is true."""
+    stored: dict[int, bytes] = {}
+    kept = LatestBytes()
+    for number, step in steps:
+        if step == "keep":
+            stored[number] = stored.get(number, b"") + b"x"
+            kept.keep("r", number, stored[number])
+        elif step == "expire":
+            for old in [one for one in stored if one < number]:
+                del stored[old]
+            kept.forget("r", before=number)
+        assert kept.get("r", number, lambda _, n: stored.get(n)) == stored.get(number)
+
+
+def test_statements_do_what_sqlalchemy_does(store: Store) -> None:
+    put = Statement(insert(MetaRow))
+    change = Statement(
+        update(MetaRow).where(MetaRow.key == bindparam("of_key")).values(value=bindparam("new"))
+    )
+    query = select(MetaRow.key, MetaRow.value).where(MetaRow.key > "m").order_by(MetaRow.key)
+    read = Statement(query.limit(5))
+    with store.database.write_rows() as connection:
+        for key in ("q", "x", "n"):
+            assert put.change(connection, {"key": key, "value": f"old {key}"}) == 1
+        assert change.change(connection, {"of_key": "x", "new": "new"}) == 1
+        assert change.change(connection, {"of_key": "nobody", "new": "new"}) == 0
+        found = read.rows(connection, {})
+        assert found == [tuple(row) for row in connection.execute(query)]
+        assert read.row(connection, {}) == found[0]
+        assert ("x", "new") in found
+        with pytest.raises(KeyError):
+            change.change(connection, {"of_key": "x"})
+        with pytest.raises(IntegrityError):
+            put.change(connection, {"key": "x", "value": "again"})
+    with contextlib.suppress(RuntimeError), store.database.write_rows() as connection:
+        put.change(connection, {"key": "z", "value": "given up"})
+        raise RuntimeError
+    with store.database.read_rows() as connection:
+        assert read.rows(connection, {}) == found
