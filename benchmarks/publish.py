@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
     "train-3m": ("train", "--rows", "3000000"),
     "train-network": ("train", "--rtt", "10", "--mbit", "100"),
+    "aggregator-memory": ("aggregator-memory",),
     "scale": ("scale",),
 }
 

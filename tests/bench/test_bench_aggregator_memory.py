@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from fraudfed.bench.aggregator_memory import run_aggregator_memory
+from fraudfed.bench.aggregator_memory_command import aggregator_memory_command
 from fraudfed.consortium.key_package import KeyPackage
 
 pytestmark = pytest.mark.e2e
@@ -22,3 +24,20 @@ def test_ten_times_the_banks_need_no_more_memory() -> None:
     # Measured: 1.08. With a heap for each thread and all bodies in memory it is 1.4 and more.
     assert many.peak_bytes < 1.2 * few.peak_bytes
     assert json.loads(few.to_json())["peak_bytes"] == few.peak_bytes
+
+
+def test_the_command_holds_every_cohort_to_the_first() -> None:
+    options = ["--banks", "3", "--banks", "4", "--ciphertexts", "5", "--rounds", "2"]
+    ended = CliRunner().invoke(
+        aggregator_memory_command,
+        [*options, "--key-bits", "2048", "--json"],
+        catch_exceptions=False,
+    )
+    cohorts = json.loads(ended.stdout)["cohorts"]
+    assert [(one["banks"], one["rounds"], one["ciphertexts"]) for one in cohorts] == [
+        (3, 2, 5),
+        (4, 2, 5),
+    ]
+    assert cohorts[0]["ratio"] == 1.0
+    assert cohorts[1]["ratio"] == cohorts[1]["peak_bytes"] / cohorts[0]["peak_bytes"]
+    assert json.loads(ended.stdout)["machine"]["cores"] >= 1

@@ -93,6 +93,9 @@ def results() -> dict[str, dict[str, Any]]:
         "train": train_result(),
         "train-3m": train_result(ratio=1.75, identical_trees=50),
         "parity": {"seconds_ours": 3.0, "seconds_xgboost": 2.0, "threads": 2},
+        "aggregator-memory": {
+            "cohorts": [{"banks": 3, "ratio": 1.0}, {"banks": 30, "ratio": 2.0}],
+        },
         "scale": {
             "dimensions": {"banks": {"points": banks, "exponents": exponents}},
             "base": train_result(),
