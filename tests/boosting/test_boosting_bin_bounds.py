@@ -161,13 +161,10 @@ def test_no_root_exceeds_what_the_one_before_says(
         return np.column_stack((np.stack(each).astype(np.int64), pairs.sum(axis=0)))
 
     low, high = sigmoid(np.array([margins.min(), margins.max()]))
-    bounds = replace(
-        bounds_of(labels, gradient_bounds(max_weight=max_weight, scale_pos_weight=1.0)),
-        min_probability=float(low),
-        max_probability=float(high),
-    )
+    of_any_tree = bounds_of(labels, gradient_bounds(max_weight=max_weight, scale_pos_weight=1.0))
+    bounds = replace(of_any_tree, min_probability=float(low), max_probability=float(high))
     counts = np.append(np.bincount(bins, minlength=3), n_rows)
-    before = BinBounds(counts, bounds.of_counts(counts).by_label)
+    before = BinBounds(counts, of_any_tree.of_counts(counts).by_label)
     opened = before.open_root(bounds, sums(pairs_at(margins)), np.ones(4, dtype=np.bool_))
     after = opened.after(tree, MarginRange(float(margins.min()), float(margins.max())))
     assert after.root is not None
