@@ -125,6 +125,96 @@ def test_probabilities_that_reach_their_ends_stay_within_bounds(positives: float
     assert np.abs(result.margins).max() > 17.0
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    n_rows=st.integers(1, 300),
+    centre=st.sampled_from([-17.4, -4.0, 0.0, 3.0, 16.0, 17.4]),
+    spread=st.sampled_from([0.0, 1.0]),
+    positives=st.sampled_from([0.02, 0.5, 1.0]),
+    leaves=st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)),
+    max_weight=st.sampled_from([1.0, 1e-3, 7.0]),
+)
+def test_no_root_exceeds_what_the_one_before_says(
+    seed: int,
+    n_rows: int,
+    centre: float,
+    spread: float,
+    positives: float,
+    leaves: tuple[float, float],
+    max_weight: float,
+) -> None:
+    """Near p = 1, float32 computes 1 - p in steps of 2^-24: sums of zero become sums of many."""
+    rng = np.random.default_rng(seed)
+    margins = (centre + spread * rng.normal(size=n_rows)).astype(np.float32)
+    labels = (rng.random(n_rows) < positives).astype(np.float32)
+    of_rows = weights(rng, n_rows, max_weight)
+    bins = rng.integers(0, 3, n_rows)
+    tree = replace(STUMP, split_conditions=np.array([0.0, *leaves], dtype=np.float32))
+    moved = margins + rng.choice(tree.split_conditions[1:], n_rows)
+
+    def pairs_at(at: Float32Array) -> Int64Array:
+        return gradients(at, labels, of_rows, scale_pos_weight=1.0)
+
+    def sums(pairs: Int64Array) -> Int64Array:
+        each = [np.bincount(bins, weights=column, minlength=3) for column in pairs.T]
+        return np.column_stack((np.stack(each).astype(np.int64), pairs.sum(axis=0)))
+
+    low, high = sigmoid(np.array([margins.min(), margins.max()]))
+    of_any_tree = bounds_of(labels, gradient_bounds(max_weight=max_weight, scale_pos_weight=1.0))
+    bounds = replace(of_any_tree, min_probability=float(low), max_probability=float(high))
+    counts = np.append(np.bincount(bins, minlength=3), n_rows)
+    before = BinBounds(counts, of_any_tree.of_counts(counts).by_label)
+    opened = before.open_root(bounds, sums(pairs_at(margins)), np.ones(4, dtype=np.bool_))
+    after = opened.after(tree, MarginRange(float(margins.min()), float(margins.max())))
+    assert after.root is not None
+    found = pairs_at(moved)
+    assert (sums(found)[1] <= after.root.hessian).all()
+    for label in (0, 1):
+        own = np.abs(np.where(labels[:, None] == label, found, 0))
+        assert (sums(own)[0] <= after.root.by_label[label]).all()
+
+
+STUMP = train(
+    BoosterParams.parse({"max_depth": 1, "num_boost_round": 1}),
+    synthetic_table(500, 2, np.random.default_rng(0)),
+    SoloCommunicator(),
+).model.trees[0]
+
+
+class _Lows:
+    """What each kind of sum may be at least."""
+
+    def __init__(self) -> None:
+        self.least: dict[str, int] = {}
+
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        least = -np.max(bound) if low is None else np.min(low)
+        kind = label.partition(":")[0]
+        self.least[kind] = min(self.least.get(kind, 0), int(least))
+        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
+
+
+def test_counts_weights_and_losses_take_no_sign() -> None:
+    rng = np.random.default_rng(0)
+    table, held_out = synthetic_table(500, 3, rng), synthetic_table(300, 3, rng)
+    table = replace(table, weights=weights(rng, 500, 1.0), max_weight=1.0)
+    params = BoosterParams.parse(
+        {"num_boost_round": 1, "eval_metric": ["logloss", "error", "auc", "aucpr"]}
+    )
+    lows = _Lows()
+    train(params, table, lows, validation=held_out)
+    assert lows.least.pop("histogram") < 0
+    assert lows.least == {"rows": 0, "base-score": 0, "cuts": 0, "metric": 0}
+
+
 def _narrow(found: Any) -> Any:
     """Take 40 % of every bound in what a method of this module returns."""
     if isinstance(found, SumBounds):
@@ -294,9 +384,6 @@ def test_margins_too_far_out_say_nothing_of_the_next_root() -> None:
     bounds = NodeBounds(10, 3, row, min_probability=0.5, max_probability=0.5)
     before = BinBounds(np.array([10]), bounds.of_counts(np.array([10])).by_label)
     opened = before.open_root(bounds, np.array([[2**32], [2**33]]), np.array([True]))
-    table = synthetic_table(500, 2, np.random.default_rng(0))
-    params = BoosterParams.parse({"max_depth": 1, "num_boost_round": 1})
-    (tree,) = train(params, table, SoloCommunicator()).model.trees
-    assert opened.after(tree, MarginRange.at(0.0)).root is not None
-    assert opened.after(tree, MarginRange.at(1e4)).root is None
-    assert opened.after(tree, MarginRange.at(-1e4)).root is None
+    assert opened.after(STUMP, MarginRange.at(0.0)).root is not None
+    assert opened.after(STUMP, MarginRange.at(1e4)).root is None
+    assert opened.after(STUMP, MarginRange.at(-1e4)).root is None
