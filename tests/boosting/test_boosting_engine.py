@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import compiled, needs_engine, numpy_only
 from oracle import random_rows
+from recorded_sums import RecordedSum, RecordingCommunicator
 
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts, bin_table
 from fraudfed.boosting.cuts import find_cuts
@@ -24,7 +25,6 @@ from fraudfed.boosting.split import SplitFinder
 from fraudfed.boosting.split_candidate import NodeSums, Split
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.workers import Workers
-from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 
 pytestmark = needs_engine
@@ -382,18 +382,6 @@ def _table(features: Float32Array) -> TrainingTable:
     return TrainingTable(SCHEMA, features, np.zeros(len(features), dtype=np.float32))
 
 
-class _Recorder:
-    """All that is asked of a communicator."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, bytes, bytes]] = []
-
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        limits = np.broadcast_to(np.asarray(bound, dtype=np.int64), values.shape)
-        self.calls.append((label, values.tobytes(), limits.tobytes()))
-        return SoloCommunicator().sum(values, bound=bound, label=label)
-
-
 @pytest.mark.parametrize("layout", ["C", "F", "strided"])
 @pytest.mark.parametrize(("max_bin", "resolution_bits"), [(2, 8), (64, 20), (256, 32), (33, 24)])
 def test_cuts_bins_and_calls_are_equal(layout: str, max_bin: int, resolution_bits: int) -> None:
@@ -404,8 +392,8 @@ def test_cuts_bins_and_calls_are_equal(layout: str, max_bin: int, resolution_bit
         features = np.repeat(features, 2, axis=0)[::-2]
     table = _table(features)
 
-    def run(threads: int) -> tuple[list[bytes], list[tuple[str, bytes, bytes]], bytes, str]:
-        recorder = _Recorder()
+    def run(threads: int) -> tuple[list[bytes], list[RecordedSum], bytes, str]:
+        recorder = RecordingCommunicator()
         workers = Workers(threads)
         cuts = find_cuts(
             table,
@@ -438,8 +426,8 @@ def test_cuts_of_small_tables_are_equal(
 ) -> None:
     table = _table(_values(np.random.default_rng(seed), n_rows))
 
-    def run() -> tuple[list[bytes], list[tuple[str, bytes, bytes]]]:
-        recorder = _Recorder()
+    def run() -> tuple[list[bytes], list[RecordedSum]]:
+        recorder = RecordingCommunicator()
         cuts = find_cuts(
             table,
             recorder,

@@ -10,6 +10,7 @@ from cohort import CohortCommunicator, run_cohort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import numpy_only
+from recorded_sums import RecordedSum, RecordingCommunicator
 
 from fraudfed.bench.workload import synthetic_table
 from fraudfed.boosting.metrics import pooled_metrics
@@ -17,7 +18,6 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, TreeProgress, train
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, ParameterError
 
 POOLED = synthetic_table(600, 6, np.random.default_rng(2), missing=0.1, categorical=2)
@@ -44,18 +44,6 @@ def part_of(table: TrainingTable, chosen: np.ndarray) -> TrainingTable:
 def weighted(table: TrainingTable, seed: int) -> TrainingTable:
     weights = np.random.default_rng(seed).uniform(0.1, 3.0, table.n_rows).astype(np.float32)
     return dataclasses.replace(table, weights=weights, max_weight=3.0)
-
-
-class Recorder:
-    """A cohort of one that remembers every call."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, bytes, bytes]] = []
-
-    def sum(self, values: Int64Array, *, bound: int | Int64Array, label: str) -> Int64Array:
-        limits = np.broadcast_to(np.asarray(bound, dtype=np.int64), values.shape)
-        self.calls.append((label, values.tobytes(), limits.tobytes()))
-        return SoloCommunicator().sum(values, bound=bound, label=label)
 
 
 def params_of(given_settings: dict[str, object]) -> BoosterParams:
@@ -106,8 +94,8 @@ def test_neither_threads_nor_kernels_change_the_model_or_what_is_summed(
     held_out = synthetic_table(3000, 12, np.random.default_rng(5), missing=0.1)
     params = params_of({**chosen, "max_bin": max_bin})
 
-    def run(threads: int) -> tuple[bytes, bytes, list[tuple[str, bytes, bytes]]]:
-        recorder = Recorder()
+    def run(threads: int) -> tuple[bytes, bytes, list[RecordedSum]]:
+        recorder = RecordingCommunicator()
         result = train(params, table, recorder, validation=held_out, threads=threads)
         return result.model.to_json(), result.margins.tobytes(), recorder.calls
 
