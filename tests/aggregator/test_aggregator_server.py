@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -9,12 +10,15 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
 from aggregator_process import ServerProcess, run_command
+from gunicorn.config import Config
 
+from aggregator.server import _Worker
 from aggregator.state_directory import StateDirectory
 
 pytestmark = pytest.mark.e2e
@@ -149,6 +153,32 @@ def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
         assert len(bodies) == 1
         width = key.public.ciphertext_bytes
         assert key.phe_private.raw_decrypt(int.from_bytes(bodies.pop()[-width:], "big")) == 50
+
+
+def test_half_of_the_threads_stay_with_their_connections() -> None:
+    config = Config()
+    config.set("threads", 2)
+    worker = _Worker(0, 0, [], None, 30, config, logging.getLogger("test"))
+    pairs = [socket.socketpair() for _ in range(2)]
+    try:
+        (first, first_client), (second, second_client) = pairs
+        with ThreadPoolExecutor() as pool:
+            staying = pool.submit(worker._comes_back, SimpleNamespace(sock=first))
+            while worker._staying.acquire(blocking=False):
+                worker._staying.release()
+            second_client.send(b"next request")
+            # The other thread is for whoever else comes, even if this one has come back.
+            assert not worker._comes_back(SimpleNamespace(sock=second))
+            first_client.send(b"next request")
+            assert staying.result(30)
+        assert worker._comes_back(SimpleNamespace(sock=second))
+        worker.alive = False
+        assert not worker._comes_back(SimpleNamespace(sock=second))
+    finally:
+        worker.tmp.close()
+        for pair in pairs:
+            for end in pair:
+                end.close()
 
 
 def healthy(connection: socket.socket, *, answers: int = 1) -> bool:

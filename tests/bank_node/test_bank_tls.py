@@ -262,6 +262,7 @@ def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch) -> None:
 
 def test_loopback_without_tls_goes_through_no_proxy(proxy, monkeypatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+    monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     server = _Server(("127.0.0.1", 0), _Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

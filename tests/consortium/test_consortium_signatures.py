@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import string
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -300,6 +301,21 @@ def test_every_character_of_both_signature_headers_counts() -> None:
                     continue
                 with pytest.raises(AuthError):
                     check(with_header(request, name, text))
+
+
+def test_other_texts_of_the_same_bytes_are_refused() -> None:
+    """The last four bits of base64 before the padding are no data."""
+    request = signed()
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    for name, padding in (("Signature", "==:"), ("Content-Digest", "=:")):
+        value = request["headers"][name].removesuffix(padding)
+        same = alphabet[alphabet.index(value[-1]) + 1]
+        text = f"{value[:-1]}{same}{padding}"
+        assert base64.b64decode(text.partition(":")[2][:-1]) == base64.b64decode(
+            request["headers"][name].partition(":")[2][:-1]
+        )
+        with pytest.raises(AuthError):
+            check(with_header(request, name, text))
 
 
 @pytest.mark.parametrize("name", list(signed()["headers"]))
