@@ -2,7 +2,7 @@
 # make test   set up .venv, then lint, type checks, import rules and all tests
 # make fuzz   send thousands of generated requests to a running aggregator
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
-# make sanitize  the compiled parts under the address and undefined-behaviour sanitizers
+# make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
 # make install  only set up .venv
 
 PYTHON ?= python3
@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Tests that drive the compiled modules: against their counterparts in Python and on bad input.
-COMPILED_TESTS := tests/paillier tests/boosting
+# Tests that compare the compiled modules with their counterparts in Python, and feed them bad input.
+COMPILED_TESTS := tests/paillier tests/secure_sum/test_secure_sum_slots.py \
+	$(addprefix tests/boosting/test_boosting_,engine.py engine_refusals.py histogram.py workers.py)
 
 .PHONY: demo test test-no-ext sanitize fuzz install lint format clean
 .DEFAULT_GOAL := help
@@ -47,17 +48,23 @@ test-no-ext: $(STAMP)
 	rm -rf build
 	CC=/bin/false $(BIN)/python -m pip install --quiet --no-deps --target build/no-ext .
 	cd build/no-ext && ! find . -name '*.so' | grep .
-	PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 $(COMPILED_TESTS) tests/secure_sum
+	PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 tests/paillier tests/secure_sum tests/boosting
 
+# Address and undefined behaviour, then data races (of the boosting engine, which has threads).
 sanitize: $(STAMP)
 	rm -rf build/sanitize
 	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	FRAUDFED_EXTRA_LDFLAGS="-fsanitize=address,undefined" \
-		$(BIN)/python setup.py -q build --build-base build/sanitize --build-lib build/sanitize/lib
-	ls build/sanitize/lib/fraudfed/paillier/_ifma*.so
+		$(BIN)/python setup.py -q build --build-base build/sanitize/a --build-lib build/sanitize/address
+	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=thread" FRAUDFED_EXTRA_LDFLAGS="-fsanitize=thread" \
+		$(BIN)/python setup.py -q build --build-base build/sanitize/t --build-lib build/sanitize/thread
+	ls build/sanitize/*/fraudfed/*/_ifma*.so build/sanitize/*/fraudfed/*/_engine*.so build/sanitize/*/fraudfed/*/_packing*.so
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/address \
 		$(BIN)/pytest -s --timeout 1800 $(COMPILED_TESTS)
+	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
+	PYTHONPATH=build/sanitize/thread \
+		$(BIN)/pytest -s --timeout 1800 tests/boosting/test_boosting_engine.py tests/boosting/test_boosting_workers.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
