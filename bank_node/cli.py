@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from bank_node.state import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
+from fraudfed.threads import MAX_THREADS, usable_cores
 from fraudfed.wire.messages import BankName
 
 __all__ = ["EXIT_TERMINATED", "cli", "main"]
@@ -389,8 +389,8 @@ def check_data(
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1, max=1024),
-    default=None,
+    type=click.IntRange(1, MAX_THREADS),
+    default=usable_cores,
     help="Cores to use at once.  [default: all that the process may use]",
 )
 @click.pass_obj
@@ -403,7 +403,7 @@ def train(
     min_cohort: int | None,
     round_timeout: float,
     cohort_timeout: float | None,
-    threads: int | None,
+    threads: int,
 ) -> None:
     """Train the run's model together with the other banks."""
     from bank_node.training import TrainingOptions, train_run
@@ -416,7 +416,7 @@ def train(
         min_cohort=min_cohort,
         round_timeout_seconds=round_timeout,
         cohort_timeout_seconds=cohort_timeout,
-        threads=len(os.sched_getaffinity(0)) if threads is None else threads,
+        threads=threads,
     )
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), TrainingProgress(output.console, enabled=output.progress) as progress:

@@ -10,8 +10,8 @@ from fraudfed.bench.aggregator_memory import (
     run_aggregator_memory,
 )
 from fraudfed.bench.machine import Machine
+from fraudfed.bench.options import json_option, key_bits_option
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 
 __all__ = ["aggregator_memory_command"]
 
@@ -41,22 +41,12 @@ _MOST_BANKS = 200
     show_default=True,
     help="Rounds of each cohort.",
 )
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the Paillier modulus.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@key_bits_option
+@json_option
 def aggregator_memory_command(
     banks: tuple[int, ...], ciphertexts: int, rounds: int, key_bits: int, as_json: bool
 ) -> None:
     """Measure an aggregator's memory with few and with many banks, which only send and wait."""
-    if key_bits % 2:
-        raise click.BadParameter(
-            f"{key_bits} is odd; expected an even number", param_hint="--key-bits"
-        )
     package = KeyPackage.generate(key_bits)
     found = [
         run_aggregator_memory(count, ciphertexts=ciphertexts, rounds=rounds, package=package)

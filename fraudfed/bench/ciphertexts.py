@@ -13,13 +13,14 @@ from typing import Any
 import click
 import numpy as np
 
+from fraudfed.bench.options import json_option, key_bits_option
 from fraudfed.bench.workload import synthetic_table
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import check_bound
 from fraudfed.dtypes import BoolArray, Int64Array
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS
 from fraudfed.secure_sum.packing import SlotLayout
 
 __all__ = [
@@ -219,15 +220,9 @@ def run_ciphertexts(
     show_default=True,
     help="Share of rows drawn for each tree.",
 )
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the Paillier modulus.",
-)
+@key_bits_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def ciphertexts_command(
     rows: int,
     features: int,

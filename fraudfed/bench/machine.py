@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Machine", "installed_version", "usable_cores"]
+from fraudfed.threads import usable_cores
+
+__all__ = ["Machine", "installed_version"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,6 @@ class Machine:
             f"machine   {self.cpu}, {self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB",
             f"versions  {used}",
         ]
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def installed_version(package: str) -> str | None:

@@ -19,10 +19,10 @@ from gmpy2 import mpz
 from phe import paillier as phe
 
 from fraudfed.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
-from fraudfed.bench.machine import Machine, usable_cores
+from fraudfed.bench.machine import Machine
+from fraudfed.bench.options import json_option, key_bits_option, threads_option
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.kernel import kernel_names, select_kernel
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.packing import SlotLayout
 
@@ -341,13 +341,7 @@ def _check(right: bool) -> None:
 
 
 @click.command("paillier")
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the modulus.",
-)
+@key_bits_option
 @click.option(
     "--value-bits",
     type=click.IntRange(1, 62),
@@ -356,12 +350,7 @@ def _check(right: bool) -> None:
     show_default=True,
     help="Bits of the bound of packed values; may be given several times.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1, max=1024),
-    default=None,
-    help="Threads of the second measurement of each.  [default: all cores]",
-)
+@threads_option("Threads of the second measurement of each.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -369,19 +358,15 @@ def _check(right: bool) -> None:
     show_default=True,
     help="Repetitions of each measurement; the least counts.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def paillier_command(
-    key_bits: int, value_bits: tuple[int, ...], threads: int | None, repeats: int, as_json: bool
+    key_bits: int, value_bits: tuple[int, ...], threads: int, repeats: int, as_json: bool
 ) -> None:
     """Compare encryption and decryption by each kernel with phe, and with CKKS."""
-    if key_bits % 2:
-        raise click.BadParameter(
-            f"{key_bits} is odd; expected an even number", param_hint="--key-bits"
-        )
     figures = run_paillier(
         PrivateKey.generate(key_bits),
         value_bits=value_bits,
-        threads=usable_cores() if threads is None else threads,
+        threads=threads,
         repeats=repeats,
     )
     click.echo(figures.to_json() if as_json else figures.to_text())

@@ -17,6 +17,7 @@ import numpy as np
 import xgboost
 
 from fraudfed.bench.machine import Machine
+from fraudfed.bench.options import json_option, threads_option
 from fraudfed.bench.same_trees import (
     compare_trees,
     installed_rules,
@@ -35,7 +36,7 @@ from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float64Array
-from fraudfed.threads import MAX_THREADS, usable_cores
+from fraudfed.threads import usable_cores
 
 __all__ = ["ParityResult", "parity_command", "run_parity"]
 
@@ -297,12 +298,7 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
     help="Share of positives.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--threads",
-    type=click.IntRange(1, MAX_THREADS),
-    default=None,
-    help="Threads of either engine.  [default: the cores the process may use]",
-)
+@threads_option("Threads of either engine.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -310,7 +306,7 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
     show_default=True,
     help="Runs of either engine, in turn; the least seconds count.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def parity_command(
     rows: int,
     features: int,

@@ -18,10 +18,9 @@ from typing import Any
 import click
 import numpy as np
 
-from fraudfed.bench.machine import usable_cores
+from fraudfed.bench.options import json_option, key_bits_option, threads_option
 from fraudfed.bench.train import run_train
 from fraudfed.bench.train_result import TrainCase, TrainFigures
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 
 __all__ = [
     "BASE",
@@ -257,25 +256,12 @@ def run_scale(
     default=tuple(DIMENSIONS),
     help="What to vary; may be given several times.  [default: all]",
 )
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the Paillier modulus.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1, max=1024),
-    default=None,
-    help="Of each bank node and of XGBoost.  [default: all cores]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def scale_command(vary: tuple[str, ...], key_bits: int, threads: int | None, as_json: bool) -> None:
+@key_bits_option
+@threads_option("Of each bank node and of XGBoost.")
+@json_option
+def scale_command(vary: tuple[str, ...], key_bits: int, threads: int, as_json: bool) -> None:
     """Fit how time, bytes and memory grow with rows, features, bins, trees and banks."""
-    base = dataclasses.replace(
-        BASE, key_bits=key_bits, threads=usable_cores() if threads is None else threads
-    )
+    base = dataclasses.replace(BASE, key_bits=key_bits, threads=threads)
     dimensions = {name: sizes for name, sizes in DIMENSIONS.items() if name in vary}
     figures = run_scale(base, dimensions, announce=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())

@@ -19,11 +19,11 @@ import click
 import numpy as np
 
 from fraudfed.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
-from fraudfed.bench.machine import Machine, usable_cores
+from fraudfed.bench.machine import Machine
+from fraudfed.bench.options import json_option, key_bits_option, threads_option
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.kernel import select_kernel
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum import openings
 from fraudfed.secure_sum.context import RoundContext
@@ -362,19 +362,8 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     show_default=True,
     help="Length of the summed vector.",
 )
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the Paillier modulus.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1, max=1024),
-    default=None,
-    help="Threads of the measurement in wall time.  [default: all cores]",
-)
+@key_bits_option
+@threads_option("Threads of the measurement in wall time.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -382,26 +371,22 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     show_default=True,
     help="Repetitions of each measurement; the least counts.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def secure_sum_command(
     banks: tuple[int, ...],
     values: int,
     key_bits: int,
-    threads: int | None,
+    threads: int,
     repeats: int,
     as_json: bool,
 ) -> None:
     """Compare the secure sum with Paillier without masks, counts and tags, and with CKKS."""
-    if key_bits % 2:
-        raise click.BadParameter(
-            f"{key_bits} is odd; expected an even number", param_hint="--key-bits"
-        )
     package = KeyPackage.generate(key_bits)
     result = run_secure_sum(
         package,
         banks=banks,
         values=values,
-        threads=usable_cores() if threads is None else threads,
+        threads=threads,
         repeats=repeats,
     )
     click.echo(result.to_json() if as_json else result.to_text())

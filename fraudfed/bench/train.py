@@ -15,7 +15,8 @@ from typing import Any
 import click
 import numpy as np
 
-from fraudfed.bench.machine import Machine, usable_cores
+from fraudfed.bench.machine import Machine
+from fraudfed.bench.options import json_option, key_bits_option, threads_option
 from fraudfed.bench.own_machine import own_machines
 from fraudfed.bench.references import train_reference
 from fraudfed.bench.same_trees import (
@@ -33,7 +34,6 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.federation.network import EmulatedNetwork
 from fraudfed.federation.run import run_federation
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 
 __all__ = ["run_train", "same_trees_as_xgboost", "train_command"]
 
@@ -184,13 +184,7 @@ def _parse_shares(
     metavar="N,N,...",
     help="Each bank's part of the rows.  [default: 50,30,20 of three banks, else equal]",
 )
-@click.option(
-    "--key-bits",
-    type=click.IntRange(MINIMUM_KEY_BITS, MAXIMUM_KEY_BITS),
-    default=DEFAULT_KEY_BITS,
-    show_default=True,
-    help="Size of the Paillier modulus.",
-)
+@key_bits_option
 @click.option(
     "--prevalence",
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
@@ -213,14 +207,9 @@ def _parse_shares(
     metavar="N",
     help="Emulate a network with this many Mbit/s of each bank in each direction.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1, max=1024),
-    default=None,
-    help="Of each bank node and of XGBoost.  [default: all cores]",
-)
+@threads_option("Of each bank node and of XGBoost.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def train_command(
     rows: int,
     features: int,
@@ -233,7 +222,7 @@ def train_command(
     prevalence: float,
     rtt_ms: float | None,
     mbit: float | None,
-    threads: int | None,
+    threads: int,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -253,7 +242,7 @@ def train_command(
         shares=shares,
         key_bits=key_bits,
         prevalence=prevalence,
-        threads=usable_cores() if threads is None else threads,
+        threads=threads,
         seed=seed,
         rtt_ms=rtt_ms,
         mbit=mbit,

@@ -1,7 +1,6 @@
 """``fraudfed demo``: options in, table and files out."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from fraudfed.errors import CohortError, ConfigurationError, StateError
 from fraudfed.evaluation.compare import format_table
 from fraudfed.evaluation.report import render_report
 from fraudfed.federation.processes import run_program
+from fraudfed.threads import usable_cores
 
 __all__ = ["demo_command"]
 
@@ -129,7 +129,7 @@ def demo_command(
             parameters=parameters,
             key_bits=key_bits,
             port=port,
-            threads=len(os.sched_getaffinity(0)),
+            threads=usable_cores(),
             work=work,
             stages=stages,
             on_progress=advance,

@@ -1,6 +1,5 @@
 """Make a consortium on loopback by the commands that people use: invite, join, make keys."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudfed.federation.processes import Program, ProgramGroup, run_program
+from fraudfed.threads import usable_cores
 from fraudfed.wire.messages import DataContract, RunSpec
 
 __all__ = ["FIRST_EPOCH", "Consortium", "start_aggregator"]
@@ -98,5 +98,5 @@ class Consortium:
 
 def _at_once(step: Callable[[str], object], names: Iterable[str]) -> None:
     """Run a step for every bank, as many at a time as there are cores; raise the first failure."""
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as workers:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as workers:
         list(workers.map(step, names))
