@@ -21,8 +21,8 @@ def test_ten_times_the_banks_need_no_more_memory() -> None:
     assert (many.banks, many.ciphertexts, many.rounds, many.key_bits) == (30, 600, 3, 2048)
     assert many.before_bytes <= many.peak_bytes
     assert many.cpu_seconds > few.cpu_seconds
-    # Measured: 1.08. With a heap for each thread and all bodies in memory it is 1.4 and more.
-    assert many.peak_bytes < 1.2 * few.peak_bytes
+    # Measured: 1.08 to 1.11. With a heap for each thread and all bodies in memory it is 1.48.
+    assert many.peak_bytes < 1.3 * few.peak_bytes
     assert json.loads(few.to_json())["peak_bytes"] == few.peak_bytes
 
 
