@@ -13,7 +13,13 @@ from typing import Any
 import click
 import numpy as np
 
-from fraudfed.bench.options import json_option, key_bits_option
+from fraudfed.bench.options import (
+    FiniteRange,
+    json_option,
+    key_bits_option,
+    missing_option,
+    workload_options,
+)
 from fraudfed.bench.workload import synthetic_table
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
@@ -194,34 +200,16 @@ def run_ciphertexts(
 
 
 @click.command("ciphertexts")
-@click.option("--rows", type=click.IntRange(min=100), default=300_000, show_default=True)
-@click.option("--features", type=click.IntRange(1, 4096), default=30, show_default=True)
-@click.option("--trees", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--max-depth", type=click.IntRange(1, 30), default=5, show_default=True)
-@click.option("--max-bin", type=click.IntRange(2, 256), default=64, show_default=True)
-@click.option(
-    "--missing",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Share of values that are missing.",
-)
-@click.option(
-    "--prevalence",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    default=0.02,
-    show_default=True,
-    help="Share of positives.",
-)
+@workload_options
+@missing_option
 @click.option(
     "--subsample",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True),
     default=1.0,
     show_default=True,
     help="Share of rows drawn for each tree.",
 )
 @key_bits_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
 def ciphertexts_command(
     rows: int,

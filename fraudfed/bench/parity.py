@@ -17,7 +17,7 @@ import numpy as np
 import xgboost
 
 from fraudfed.bench.machine import Machine
-from fraudfed.bench.options import json_option, threads_option
+from fraudfed.bench.options import json_option, missing_option, threads_option, workload_options
 from fraudfed.bench.same_trees import (
     compare_trees,
     installed_rules,
@@ -271,18 +271,8 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
 
 
 @click.command("parity")
-@click.option("--rows", type=click.IntRange(min=100), default=300_000, show_default=True)
-@click.option("--features", type=click.IntRange(1, 4096), default=30, show_default=True)
-@click.option("--trees", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--max-depth", type=click.IntRange(1, 30), default=5, show_default=True)
-@click.option("--max-bin", type=click.IntRange(2, 256), default=64, show_default=True)
-@click.option(
-    "--missing",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Share of values that are missing.",
-)
+@workload_options
+@missing_option
 @click.option(
     "--categorical",
     type=click.IntRange(min=0),
@@ -290,14 +280,6 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
     show_default=True,
     help="How many of the features are categorical.",
 )
-@click.option(
-    "--prevalence",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    default=0.02,
-    show_default=True,
-    help="Share of positives.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @threads_option("Threads of either engine.")
 @click.option(
     "--repeats",

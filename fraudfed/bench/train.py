@@ -16,7 +16,13 @@ import click
 import numpy as np
 
 from fraudfed.bench.machine import Machine
-from fraudfed.bench.options import json_option, key_bits_option, threads_option
+from fraudfed.bench.options import (
+    FiniteRange,
+    json_option,
+    key_bits_option,
+    threads_option,
+    workload_options,
+)
 from fraudfed.bench.own_machine import own_machines
 from fraudfed.bench.references import train_reference
 from fraudfed.bench.same_trees import (
@@ -171,11 +177,7 @@ def _parse_shares(
 
 
 @click.command("train")
-@click.option("--rows", type=click.IntRange(min=100), default=300_000, show_default=True)
-@click.option("--features", type=click.IntRange(1, 4096), default=30, show_default=True)
-@click.option("--trees", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--max-depth", type=click.IntRange(1, 30), default=5, show_default=True)
-@click.option("--max-bin", type=click.IntRange(2, 256), default=64, show_default=True)
+@workload_options
 @click.option("--banks", type=click.IntRange(3, 100), default=3, show_default=True)
 @click.option(
     "--shares",
@@ -186,29 +188,21 @@ def _parse_shares(
 )
 @key_bits_option
 @click.option(
-    "--prevalence",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    default=0.02,
-    show_default=True,
-    help="Share of positives.",
-)
-@click.option(
     "--rtt",
     "rtt_ms",
-    type=click.FloatRange(0.0, 10_000.0),
+    type=FiniteRange(0.0, 10_000.0),
     default=None,
     metavar="MS",
     help="Emulate a network with this round trip between each bank and the aggregator.",
 )
 @click.option(
     "--mbit",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     default=None,
     metavar="N",
     help="Emulate a network with this many Mbit/s of each bank in each direction.",
 )
 @threads_option("Of each bank node and of XGBoost.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
 def train_command(
     rows: int,

@@ -1,7 +1,8 @@
 /* Products of ciphertexts modulo N^2, eight at a time: public numbers only. Included by _ifma.c.
  *
  * Montgomery's form of N^2 as a whole, with n limbs and R = 2^(52 n) >= 4 N^2: x y / R is below
- * 2 N^2 for x, y below 2 N^2, and one more product with R^2 gives x y.
+ * 2 N^2 for x, y below 2 N^2, and one more product with R^2 gives x y. A column gets at most 4 n
+ * limb products, each below 2^52: below 2^61 for n <= 120.
  */
 
 #define MAX_WIDE_LIMBS 120

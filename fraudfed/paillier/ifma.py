@@ -1,10 +1,11 @@
 """The fast kernel: eight powers side by side with AVX-512 IFMA, in C (``_ifma.c``).
 
-For roots of up to 3072 bits, that is for keys of 2048 and 3072 bits with or without the factors,
-and 4096 bits with them; others are computed by GMP. Same integers as ``GmpKernel``, always.
+For odd roots of up to 3114 bits, that is for keys of 2048 and 3072 bits with or without the
+factors, and 4096 bits with them; others are computed by GMP. Same integers as ``GmpKernel``,
+always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
 
@@ -18,25 +19,31 @@ from fraudfed.paillier.residues import Residue, to_digits
 from fraudfed.paillier.slices import over_threads
 
 __all__ = [
+    "LANES",
+    "LIMB_BITS",
     "WINDOW_BITS",
     "IfmaFixedBase",
     "IfmaKernel",
     "Square",
     "limbs_for",
+    "limbs_of",
+    "minus_inverse",
     "native_module",
     "why_unavailable",
+    "words_of",
 ]
 
 _NATIVE = load_native("fraudfed.paillier._ifma")
 
-_LIMB_BITS = 52
-_LIMB_MASK = (1 << _LIMB_BITS) - 1
+#: The instructions multiply 52 bits by 52 bits.
+LIMB_BITS = 52
+_LIMB_MASK = (1 << LIMB_BITS) - 1
 #: Sizes that ``_ifma.c`` is compiled for: P of a 2048- and of a 3072-bit key, and their N.
 _SIZES = (20, 30, 40, 60)
-#: ``64 root <= 2^(52 n)``: see the bounds in ``_ifma.c``.
+#: ``64 root <= 2^(52 n)``: see the bounds in ``_ifma_pairs.h``.
 _SPARE_BITS = 6
 #: Numbers that one pass computes side by side.
-_LANES = 8
+LANES = 8
 #: Bits of one table window. Measured per 257-bit power modulo a 3072-bit P^2 on one core of an
 #: Intel Xeon (Sapphire Rapids): 8 bits 8.5 us with 4.3 MB (built in 5 ms), 9 bits 7.6 us with
 #: 7.6 MB, 10 bits 7.2 us with 13.6 MB, 11 bits 7.6 us with 25 MB.
@@ -65,7 +72,22 @@ def limbs_for(root: int) -> int | None:
     if root % 2 == 0 or root < 3:
         return None
     needed = root.bit_length() + _SPARE_BITS
-    return next((size for size in _SIZES if size * _LIMB_BITS >= needed), None)
+    return next((size for size in _SIZES if size * LIMB_BITS >= needed), None)
+
+
+def limbs_of(value: mpz, count: int) -> list[int]:
+    """Cut a number into ``count`` limbs, the lowest first."""
+    return [int(value >> (LIMB_BITS * index) & _LIMB_MASK) for index in range(count)]
+
+
+def minus_inverse(modulus: mpz) -> int:
+    """Return ``-1 / modulus`` modulo ``2 ** LIMB_BITS``, for Montgomery's reduction."""
+    return int(-gmpy2.invert(modulus, 1 << LIMB_BITS) & _LIMB_MASK)
+
+
+def words_of(numbers: Iterable[int]) -> bytes:
+    """Write numbers of up to 64 bits as ``_ifma.c`` reads them."""
+    return b"".join(number.to_bytes(8, "little") for number in numbers)
 
 
 class Square:
@@ -75,21 +97,12 @@ class Square:
 
     def __init__(self, root: mpz, limbs: int) -> None:
         self.root, self.limbs = root, limbs
-        self.half_bytes = (_LIMB_BITS * limbs + 7) // 8
-        radix = mpz(1) << (_LIMB_BITS * limbs)
-        to_montgomery = radix * radix % (root * root)
-        high, low = divmod(to_montgomery, root)
-        self.words = b"".join(
-            (
-                *(self._limbs_of(part) for part in (root, (1 - radix) % root, low, high)),
-                int(-gmpy2.invert(root, 1 << _LIMB_BITS) & _LIMB_MASK).to_bytes(8, "little"),
-            )
-        )
-
-    def _limbs_of(self, value: mpz) -> bytes:
-        return b"".join(
-            int(value >> shift & _LIMB_MASK).to_bytes(8, "little")
-            for shift in range(0, _LIMB_BITS * self.limbs, _LIMB_BITS)
+        self.half_bytes = (LIMB_BITS * limbs + 7) // 8
+        radix = mpz(1) << (LIMB_BITS * limbs)
+        high, low = divmod(radix * radix % (root * root), root)
+        parts = (root, (1 - radix) % root, low, high)
+        self.words = words_of(
+            [*(limb for part in parts for limb in limbs_of(part, limbs)), minus_inverse(root)]
         )
 
     def pack(self, residues: Sequence[Residue]) -> bytes:
@@ -119,10 +132,10 @@ class IfmaFixedBase:
     the exponents: for noise, whose exponents are random and used once.
     """
 
-    __slots__ = ("_square", "rows", "table")
+    __slots__ = ("rows", "square", "table")
 
     def __init__(self, base: mpz, square: Square, *, exponent_bits: int) -> None:
-        self._square = square
+        self.square = square
         self.rows = -(-exponent_bits // WINDOW_BITS)
         self.table: bytes = native_module().fixed_base_table(
             square.limbs,
@@ -141,22 +154,17 @@ class IfmaFixedBase:
 
     def powers(self, exponents: Sequence[int], *, threads: int = 1) -> list[Residue]:
         """Return ``base ** e mod root^2`` for each exponent."""
-        return over_threads(self._powers, exponents, threads=threads, unit=_LANES)
+        return over_threads(self._powers, exponents, threads=threads, unit=LANES)
 
     def _powers(self, exponents: Sequence[int]) -> list[Residue]:
-        return self._square.unpack(self.packed_powers(exponents))
-
-    @property
-    def limbs(self) -> int:
-        """Limbs of the root."""
-        return self._square.limbs
+        return self.square.unpack(self.packed_powers(exponents))
 
     def packed_powers(self, exponents: Sequence[int]) -> bytes:
         """Return the powers as ``_ifma.c`` writes them: digits up to twice the root."""
         # Windows are bytes, so an exponent above the table's does not fit into its bytes: to_bytes
         # raises OverflowError, and no bit is left out.
         packed = b"".join(exponent.to_bytes(self.rows, "little") for exponent in exponents)
-        square = self._square
+        square = self.square
         powers: bytes = native_module().fixed_base_powers(
             square.limbs, square.words, self.table, WINDOW_BITS, self.rows, packed, self.rows
         )
@@ -203,4 +211,4 @@ class IfmaKernel:
                 native.common_exponent(square.limbs, square.words, packed, square.pack(part))
             )
 
-        return over_threads(powers, bases, threads=threads, unit=_LANES)
+        return over_threads(powers, bases, threads=threads, unit=LANES)

@@ -12,16 +12,23 @@ import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.paillier.halves import Half
-from fraudfed.paillier.ifma import WINDOW_BITS, IfmaFixedBase, Square, native_module
+from fraudfed.paillier.ifma import (
+    LANES,
+    LIMB_BITS,
+    WINDOW_BITS,
+    IfmaFixedBase,
+    limbs_of,
+    minus_inverse,
+    native_module,
+    words_of,
+)
 from fraudfed.paillier.slices import over_threads
 
 __all__ = ["IfmaKey"]
 
-_LIMB_BITS = 52
 _SIZES = (20, 30)
 #: ``2^16 P <= 2^(52 n)``: see the bounds in ``_ifma_key.h``.
 _SPARE_BITS = 16
-_LANES = 8
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,47 +63,42 @@ class IfmaKey:
             return None
         first, second = (side.prime for side in sides)
         bits = first.bit_length()
-        limbs = next((n for n in _SIZES if n * _LIMB_BITS >= bits + _SPARE_BITS), None)
+        limbs = next((n for n in _SIZES if n * LIMB_BITS >= bits + _SPARE_BITS), None)
         if limbs is None or second.bit_length() != bits:
             return None
-        if any(table.limbs != limbs for table in own):
+        if any(table.square.limbs != limbs for table in own):
             return None
-        radix = mpz(1) << (_LIMB_BITS * limbs)
+        radix = mpz(1) << (LIMB_BITS * limbs)
         modulus = first * second
-        long = mpz(1) << (2 * _LIMB_BITS * limbs)
+        long = mpz(1) << (2 * LIMB_BITS * limbs)
         numbers = [
-            *_limbs(modulus, 2 * limbs),
-            *_limbs(long * long % modulus, 2 * limbs),
-            int(-gmpy2.invert(modulus, 1 << _LIMB_BITS) % (1 << _LIMB_BITS)),
+            *limbs_of(modulus, 2 * limbs),
+            *limbs_of(long * long % modulus, 2 * limbs),
+            minus_inverse(modulus),
         ]
         for value, prime in (
             (gmpy2.invert(first, second), second),
             (gmpy2.invert(second, first), first),
             *((side.scale, side.prime) for side in sides),
         ):
-            numbers += _limbs(value * radix % prime, limbs)
+            numbers += limbs_of(value * radix % prime, limbs)
         for prime in (first, second):
             for chunk in range(4):
                 high, low = divmod(gmpy2.powmod(radix, chunk + 2, prime * prime), prime)
-                numbers += _limbs(low, limbs) + _limbs(high, limbs)
-        words = b"".join(
-            (
-                *(Square(prime, limbs).words for prime in (first, second)),
-                *(number.to_bytes(8, "little") for number in numbers),
-            )
-        )
+                numbers += limbs_of(low, limbs) + limbs_of(high, limbs)
+        words = b"".join((*(table.square.words for table in own), words_of(numbers)))
         return cls(
             limbs,
             words,
             sides,
             own,
             (_bytes_of(sides[0].exponent), _bytes_of(sides[1].exponent)),
-            (2 * _LIMB_BITS * limbs + 7) // 8,
+            (2 * LIMB_BITS * limbs + 7) // 8,
         )
 
     def noise(self, exponents: Sequence[int], *, threads: int = 1) -> list[bytes]:
         """Return ``hs^r mod N^2`` for each r, as two digits to the base N, for ``hide`` only."""
-        return over_threads(self._noise, exponents, threads=threads, unit=_LANES)
+        return over_threads(self._noise, exponents, threads=threads, unit=LANES)
 
     def _noise(self, exponents: Sequence[int]) -> list[bytes]:
         rows = self._tables[0].rows
@@ -138,7 +140,7 @@ class IfmaKey:
             return [hidden]
 
         items = list(zip(plaintexts, noise, strict=True))
-        parts: list[bytes] = over_threads(work, items, threads=threads, unit=_LANES)
+        parts: list[bytes] = over_threads(work, items, threads=threads, unit=LANES)
         return b"".join(parts)
 
     def open(
@@ -183,15 +185,10 @@ class IfmaKey:
         count = len(ciphertexts) // width
         if count == 0:
             return []
-        parts = over_threads(work, range(count), threads=threads, unit=_LANES)
+        parts = over_threads(work, range(count), threads=threads, unit=LANES)
         if None in parts:
             return None
         return [plaintext for part in parts if part is not None for plaintext in part]
-
-
-def _limbs(value: mpz, count: int) -> list[int]:
-    mask = (1 << _LIMB_BITS) - 1
-    return [int(value >> (_LIMB_BITS * index) & mask) for index in range(count)]
 
 
 def _bytes_of(exponent: mpz) -> bytes:

@@ -2,19 +2,24 @@
 
 from functools import lru_cache
 
-import gmpy2
 from gmpy2 import mpz
 
-from fraudfed.paillier.ifma import native_module, why_unavailable
+from fraudfed.paillier.ifma import (
+    LANES,
+    LIMB_BITS,
+    limbs_of,
+    minus_inverse,
+    native_module,
+    why_unavailable,
+    words_of,
+)
 from fraudfed.paillier.keys import PublicKey
 
 __all__ = ["IfmaProducts", "products_for"]
 
-_LIMB_BITS = 52
 _SIZES = (80, 120)
 #: ``4 N^2 <= 2^(52 n)``: see ``_ifma_products.h``; and a byte above N^2 is written.
 _SPARE_BITS = 9
-_LANES = 8
 
 
 class IfmaProducts:
@@ -24,17 +29,13 @@ class IfmaProducts:
 
     def __init__(self, public_key: PublicKey, limbs: int) -> None:
         square = public_key.modulus_squared
-        radix = mpz(1) << (_LIMB_BITS * limbs)
-        mask = (1 << _LIMB_BITS) - 1
-        numbers = [
-            int(value >> (_LIMB_BITS * index) & mask)
-            for value in (square, radix * radix % square)
-            for index in range(limbs)
-        ]
-        numbers.append(int(-gmpy2.invert(square, 1 << _LIMB_BITS) & mask))
+        radix = mpz(1) << (LIMB_BITS * limbs)
+        to_montgomery = radix * radix % square
         self._limbs = limbs
         self._width = public_key.ciphertext_bytes
-        self._words = b"".join(number.to_bytes(8, "little") for number in numbers)
+        self._words = words_of(
+            [*limbs_of(square, limbs), *limbs_of(to_montgomery, limbs), minus_inverse(square)]
+        )
 
     def multiply(self, first: bytes, second: bytes) -> bytes:
         """Return the elementwise products modulo N^2 of two vectors of values below N^2."""
@@ -48,7 +49,7 @@ class IfmaProducts:
         width = self._width + 1
         data = native_module().unit_products(self._limbs, self._words, values, self._width)
         product = mpz(1)
-        for start in range(0, _LANES * width, width):
+        for start in range(0, LANES * width, width):
             product *= mpz.from_bytes(data[start : start + width], "big")
         return product
 
@@ -59,5 +60,5 @@ def products_for(public_key: PublicKey) -> IfmaProducts | None:
     if why_unavailable():
         return None
     bits = public_key.n_squared.bit_length() + _SPARE_BITS
-    limbs = next((n for n in _SIZES if n * _LIMB_BITS >= bits), None)
+    limbs = next((n for n in _SIZES if n * LIMB_BITS >= bits), None)
     return None if limbs is None else IfmaProducts(public_key, limbs)

@@ -1,7 +1,8 @@
 """The law of the secure sum, over a real aggregator."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fraudfed.secure_sum.session as session_module
+from bank_node.noise_ahead import NoiseAhead
 from bank_node.round_record import protection_of
 from bank_node.sealed_contexts import SealedContexts
 from bank_node.secure_communicator import SecureCommunicator
@@ -105,6 +107,42 @@ def test_sum_is_the_elementwise_sum(make_cohort) -> None:
         assert cohort.banks[0].round_number == before + (0 not in shape)
 
     law()
+
+
+def test_noise_is_made_while_a_bank_waits_and_only_then(make_cohort) -> None:
+    cohort = make_cohort(3)
+    seen: list[tuple[str, object]] = []
+
+    class Watched(NoiseAhead):
+        def used(self, count: int) -> None:
+            seen.append(("used", count))
+            super().used(count)
+
+        @contextlib.contextmanager
+        def while_waiting(self) -> Iterator[None]:
+            seen.append(("waits", session.noise_ready))
+            with super().while_waiting():
+                yield
+            seen.append(("goes on", None))
+
+    alone = cohort.bank(0)
+    session = alone._session
+    with Watched(session) as noise:
+        alone._noise = noise
+        cohort.banks[0] = alone
+        values = np.arange(200, dtype=np.int64)
+        for _ in range(3):
+            sums = cohort.each(lambda _, bank: bank.sum(values, bound=1000, label="cuts"))
+            assert all(np.array_equal(total, 3 * values) for total in sums)
+    count = seen[0][1]
+    # Twice a round: for the product, and for the openings; the round's size is known before.
+    events = [event for event, _ in seen]
+    assert events == ["used", "waits", "goes on", "waits", "goes on"] * 3
+    assert isinstance(count, int)
+    assert count > 0
+    # Nothing is ahead at the first wait. Later rounds were sealed with what was made meanwhile.
+    assert seen[1] == ("waits", 0)
+    assert session.noise_ready > 0
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
