@@ -6,6 +6,7 @@ path - in a demonstration, that of the very banks that are waited for - it takes
 
 import contextlib
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Protocol
@@ -17,6 +18,8 @@ __all__ = ["NoiseAhead", "NoiseMaker"]
 _CHUNK = 32
 #: More is not kept, whatever a round takes: under a megabyte.
 _MOST = 1024
+#: How long an ending waits for the chunk at hand; the thread is a daemon and holds nothing to lose.
+_END_SECONDS = 2.0
 #: Niceness of the thread, on systems that have it by thread (Linux).
 _NICENESS = 10
 
@@ -37,7 +40,10 @@ class NoiseMaker(Protocol):
 class NoiseAhead:
     """A thread that fills the store of noise while its owner says that it waits.
 
-    Use it as a context manager: the thread ends with it.
+    Use it as a context manager: the thread ends with it, also when Ctrl-C ends the block. The two
+    share no lock for that reason: an interrupt that falls between taking a lock and entering its
+    block leaves it taken for ever. Flags are written by the owner alone, and it wakes the thread by
+    ``queue.SimpleQueue``, whose ``put`` is documented to be re-entrant.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ class NoiseAhead:
         self._wanted = 0
         self._is_waiting = False
         self._is_closed = False
-        self._changed = threading.Condition()
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="noise-ahead", daemon=True)
 
     def __enter__(self) -> "NoiseAhead":
@@ -59,37 +65,32 @@ class NoiseAhead:
 
     def __exit__(self, *_: object) -> None:
         """End the thread, after the chunk at hand."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._is_closed = True
+        self._wakes.put(None)
+        self._thread.join(_END_SECONDS)
 
     def used(self, count: int) -> None:
         """Learn how many ciphertexts a round takes: the largest so far is what is made ahead."""
-        with self._changed:
-            self._wanted = min(max(self._wanted, count), _MOST)
+        self._wanted = min(max(self._wanted, count), _MOST)
 
     @contextlib.contextmanager
     def while_waiting(self) -> Iterator[None]:
         """Make noise during the block, which leaves the processor alone."""
-        with self._changed:
-            self._is_waiting = True
-            self._changed.notify_all()
+        self._is_waiting = True
+        self._wakes.put(None)
         try:
             yield
         finally:
-            with self._changed:
-                self._is_waiting = False
+            self._is_waiting = False
 
     def _run(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed or self._has_work())
-                if self._is_closed:
-                    return
-            self._maker.precompute(_CHUNK)
+        while not self._is_closed:
+            if self._has_work():
+                self._maker.precompute(_CHUNK)
+            else:
+                self._wakes.get()
 
     def _has_work(self) -> bool:
         return self._is_waiting and self._maker.noise_ready < self._wanted

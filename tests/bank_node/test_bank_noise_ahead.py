@@ -1,5 +1,6 @@
 """Noise is made while the bank waits, no more than is wanted, and never otherwise."""
 
+import signal
 import threading
 
 import pytest
@@ -76,3 +77,28 @@ def test_an_error_while_waiting_ends_the_thread() -> None:
     with pytest.raises(ZeroDivisionError), NoiseAhead(maker) as ahead, ahead.while_waiting():
         raise ZeroDivisionError
     assert threading.active_count() == before
+
+
+def wait_until_interrupted(ahead: NoiseAhead, seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    while True:
+        with ahead.while_waiting():
+            pass
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_at_any_point_lets_the_thread_end() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    try:
+        for turn in range(1000):
+            with NoiseAhead(Maker()) as ahead:
+                ahead.used(1)
+                # Another moment each time: the kernel's clock decides which.
+                with pytest.raises(KeyboardInterrupt):
+                    wait_until_interrupted(ahead, 1e-4 * (1 + turn % 10))
+            assert not any(thread.name == "noise-ahead" for thread in threading.enumerate())
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
