@@ -38,7 +38,7 @@ from fraudfed.boosting.sum_bounds import SumBounds
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 
-__all__ = ["BinBounds", "TreeBounds"]
+__all__ = ["BinBounds", "TreeBounds", "rows_of_sets"]
 
 #: As far from 0 as the margins of claim 6 may be.
 _FARTHEST_MARGIN = 2.0**13
@@ -46,6 +46,11 @@ _MASS_SHIFT = 20
 _FLOORS = 512
 #: Larger is as good as unknown, and the others stay within int64.
 _HUGE = 2.0**61
+
+
+def rows_of_sets(cuts: Cuts, n_rows: int) -> Int64Array:
+    """Return how many of the ``n_rows`` pooled rows each set of ``BinBounds`` holds, at most."""
+    return np.append(cuts.rows_of_bins(n_rows), n_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +76,8 @@ class BinBounds:
 
     @classmethod
     def before_training(cls, cuts: Cuts, bounds: NodeBounds) -> "BinBounds":
-        """Return what counts alone say."""
-        n_rows = np.append(cuts.rows_of_bins(bounds.n_rows), bounds.n_rows)
+        """Return what counts alone say; ``bounds`` may be of any round."""
+        n_rows = rows_of_sets(cuts, bounds.n_rows)
         anything = replace(bounds, min_probability=0.0, max_probability=1.0)
         return cls(n_rows, anything.of_counts(n_rows).by_label)
 

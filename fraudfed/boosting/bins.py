@@ -34,11 +34,14 @@ class Cuts:
     values : tuple of ndarray of shape (n_bins of the feature,), dtype=float32, ascending
     counts : mapping of feature to ndarray of shape (n_bins of the feature,), dtype=int64
         Pooled training rows in each bin, for the features for which it is public.
+    more_rows : int
+        Rows that have come since they were counted, at most; nobody knows in which bins.
     """
 
     schema: FeatureSchema
     values: tuple[Float32Array, ...]
     counts: Mapping[int, Int64Array] = field(default_factory=dict)
+    more_rows: int = 0
 
     @functools.cached_property
     def offsets(self) -> Int64Array:
@@ -55,7 +58,9 @@ class Cuts:
         """
         return np.concatenate(
             [
-                self.counts.get(feature, np.full(len(edges), n_rows, dtype=np.int64))
+                self.counts[feature] + self.more_rows
+                if feature in self.counts
+                else np.full(len(edges), n_rows, dtype=np.int64)
                 for feature, edges in enumerate(self.values)
             ]
         )
@@ -68,6 +73,7 @@ class Cuts:
         ndarray of shape (n_features,), dtype=bool
         """
         features = range(len(self.values))
+        # Rows that have come since are in n_rows and in no count: with them, no feature is.
         return np.array(
             [f in self.counts and int(self.counts[f].sum()) == n_rows for f in features],
             dtype=np.bool_,

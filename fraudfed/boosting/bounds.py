@@ -133,8 +133,9 @@ class NodeBounds:
 
     Attributes
     ----------
-    n_rows, n_positives : int
-        Pooled number of rows, and of those with label 1.
+    n_rows, n_negatives, n_positives : int
+        Pooled number of rows, of those with label 0 and of those with label 1, each at most; the
+        latter two may add up to more than the first.
     row : GradientBounds
         Bounds of one row in fixed-point units.
     min_probability, max_probability : float
@@ -143,6 +144,7 @@ class NodeBounds:
     """
 
     n_rows: int
+    n_negatives: int
     n_positives: int
     row: GradientBounds
     min_probability: float = 0.0
@@ -153,7 +155,7 @@ class NodeBounds:
         low, high = self.min_probability, self.max_probability
         largest = 0.25 if low <= 0.5 <= high else max(low * (1.0 - low), high * (1.0 - high))
         negative, positive = (
-            np.minimum(n_rows, most) for most in (self.n_rows - self.n_positives, self.n_positives)
+            np.minimum(n_rows, most) for most in (self.n_negatives, self.n_positives)
         )
         row = self.row
         by_label = np.stack(

@@ -3,11 +3,14 @@
 Law: the model depends on the parameters and on the pooled rows only, not on how the rows are split
 over banks. All that passes between banks goes through ``Communicator.sum``; there is no clock, no
 file and no random stream here.
+
+A training goes in steps: the preparation, then one tree after the other. After each it can be left
+and resumed, also by another set of banks; ``training_state`` says what it takes.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from fraudfed.boosting.bounds import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.elementary import sigmoid
 from fraudfed.boosting.grower import grow_tree
-from fraudfed.boosting.metrics import is_better, pooled_metrics
+from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
     GradientBounds,
@@ -29,68 +32,37 @@ from fraudfed.boosting.objective import (
 from fraudfed.boosting.pages import huge_empty
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.partition import assign_leaves
+from fraudfed.boosting.pooled_counts import (
+    MAX_POOLED_ROWS,
+    PooledCounts,
+    count_rows,
+    count_validation_rows,
+)
 from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.table_checks import check_rows, check_schema
+from fraudfed.boosting.training_state import (
+    TrainingState,
+    TreeProgress,
+    params_digest,
+    progress_after,
+)
+from fraudfed.boosting.tree import Tree
 from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
-from fraudfed.errors import DataError, ParameterError
+from fraudfed.errors import DataError, ParameterError, StateError
 
-__all__ = ["MAX_POOLED_ROWS", "PooledCounts", "TrainResult", "TreeProgress", "train"]
+__all__ = [
+    "MAX_POOLED_ROWS",
+    "PooledCounts",
+    "TrainResult",
+    "TrainingState",
+    "TreeProgress",
+    "train",
+]
 
 logger = logging.getLogger(__name__)
-
-#: Bound of the very first sum, before anything is known of the rows.
-MAX_POOLED_ROWS = 2**36
-
-#: Rows looked through at a time for infinite values.
-_CHECKED_ROWS = 1 << 14
-
-#: XGBoost's Python package refuses these in a feature name.
-_FORBIDDEN_IN_NAMES = "[]<"
-
-
-@dataclass(frozen=True)
-class PooledCounts:
-    """Public number of rows of all banks together.
-
-    Attributes
-    ----------
-    n_rows, n_positives : int
-        Training rows, and those with label 1.
-    n_validation_rows, n_validation_positives : int
-        0 without validation.
-    """
-
-    n_rows: int
-    n_positives: int
-    n_validation_rows: int = 0
-    n_validation_positives: int = 0
-
-
-@dataclass(frozen=True)
-class TreeProgress:
-    """What is known after a tree; the same at every bank.
-
-    Attributes
-    ----------
-    tree_index : int
-        Number of the tree, from 0.
-    n_trees : int
-        Trees asked for (``num_boost_round``).
-    n_leaves : int
-    metrics : mapping of str to float
-        Pooled validation metrics with this tree; empty without validation.
-    best_iteration : int or None
-        Best tree so far by the last metric; None without validation.
-    """
-
-    tree_index: int
-    n_trees: int
-    n_leaves: int
-    metrics: Mapping[str, float]
-    best_iteration: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +74,10 @@ class TrainResult:
     model : Model
         With early stopping, it ends with the best iteration.
     history : tuple of TreeProgress
-        One for each tree that was grown, also those cut off again.
+        One for each tree that was grown, also those cut off again and those before ``start``.
     cuts : Cuts
     counts : PooledCounts
+        Training rows of the banks of the preparation, validation rows of those of the last step.
     best_iteration : int or None
         Best tree by the last metric; None without validation.
     margins : ndarray of shape (n_rows,), dtype=float32
@@ -126,6 +99,8 @@ def train(
     communicator: Communicator,
     *,
     validation: TrainingTable | None = None,
+    start: TrainingState | None = None,
+    on_step: Callable[[TrainingState], None] | None = None,
     on_tree: Callable[[TreeProgress], None] | None = None,
     threads: int | None = None,
 ) -> TrainResult:
@@ -142,8 +117,14 @@ def train(
     validation : TrainingTable or None
         This bank's rows for the metrics. Every bank of the cohort gives a table (it may have no
         rows), or none does.
+    start : TrainingState or None
+        Where to go on, the same at every bank; None is from the beginning. With another set of
+        banks it must be ``regrouped``. A finished training returns its result without any sum.
+    on_step : callable or None
+        Called with the state after each step that this call finishes: the preparation, and each
+        tree with its metrics.
     on_tree : callable or None
-        Called after each tree.
+        Called after each tree that this call grows, after ``on_step``.
     threads : int or None
         Threads for this bank's rows; they change no result. None is as many as the process may
         use cores.
@@ -154,6 +135,9 @@ def train(
         If the parameters do not fit the schema, or ask for early stopping without validation.
     DataError
         If a row breaks the contract of ``TrainingTable``, or the pooled rows have one class only.
+    StateError
+        If ``start`` is of a training with other parameters, other features, or other use of
+        validation.
     FraudFedError
         If a sum fails.
     """
@@ -164,15 +148,65 @@ def train(
             f"parameter early_stopping_rounds is {params.early_stopping_rounds} but there are no "
             "validation rows; give some at every bank, or leave the parameter out"
         )
-    _check_schema(table.schema)
-    _check_rows(table, what="training rows")
+    check_schema(table.schema)
+    check_rows(table, what="training rows")
     if validation is not None:
         if validation.schema != table.schema:
             raise DataError(
                 "validation rows have another schema than training rows; use the same features"
             )
-        _check_rows(validation, what="validation rows")
-    counts = _count_rows(table, validation, communicator)
+        check_rows(validation, what="validation rows")
+    if start is not None:
+        _check_start(start, params, table, validation)
+    state = _prepare(params, table, validation, communicator, workers) if start is None else start
+    boosting = _Boosting(params, table, communicator, state, workers)
+    if start is None and on_step is not None:
+        on_step(state)
+    if validation is not None and not boosting.is_finished:
+        boosting.watch(validation)
+    while not boosting.is_finished:
+        progress = boosting.add_tree()
+        logger.debug("tree %d: %s", progress.tree_index, progress)
+        if on_step is not None:
+            on_step(boosting.state())
+        if on_tree is not None:
+            on_tree(progress)
+    return boosting.result()
+
+
+def _check_start(
+    start: TrainingState,
+    params: BoosterParams,
+    table: TrainingTable,
+    validation: TrainingTable | None,
+) -> None:
+    if start.of_params != params_digest(params):
+        raise StateError(
+            "training state is of a training with other parameters; resume it with those that it "
+            "began with"
+        )
+    if start.cuts.schema != table.schema:
+        raise StateError(
+            "training state is of a training with other features; resume it with the data "
+            "contract that it began with"
+        )
+    if start.has_validation != (validation is not None):
+        with_or_without = "with" if start.has_validation else "without"
+        raise StateError(
+            f"training state is of a training {with_or_without} validation rows; resume it "
+            f"{with_or_without} them, at every bank"
+        )
+
+
+def _prepare(
+    params: BoosterParams,
+    table: TrainingTable,
+    validation: TrainingTable | None,
+    communicator: Communicator,
+    workers: Workers,
+) -> TrainingState:
+    """Count the rows, estimate the base score and find the cuts: step 0."""
+    counts = count_rows(table, validation, communicator)
     bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
     bounds.check_rows(counts.n_rows, counts.n_positives)
     base_score = params.base_score
@@ -193,64 +227,75 @@ def train(
         n_rows_total=counts.n_rows,
         workers=workers,
     )
-    binned = bin_table(table, cuts, workers=workers)
-    boosting = _Boosting(params, table, binned, communicator, counts, bounds, base_score)
-    watch = None
-    if validation is not None:
-        watch = _Watch(bin_table(validation, cuts, workers=workers), validation.labels, base_score)
-    while boosting.n_trees < params.num_boost_round:
-        tree = boosting.add_tree()
-        progress = TreeProgress(
-            tree_index=boosting.n_trees - 1,
-            n_trees=params.num_boost_round,
-            n_leaves=int(np.count_nonzero(tree.left_children == NO_CHILD)),
-            metrics={} if watch is None else watch.add(tree, params, communicator, counts),
-            best_iteration=None if watch is None else watch.best_iteration,
-        )
-        boosting.history.append(progress)
-        logger.debug("tree %d: %s", progress.tree_index, progress)
-        if on_tree is not None:
-            on_tree(progress)
-        if watch is not None and watch.is_exhausted(params, boosting.n_trees):
-            break
-    return boosting.result(watch)
+    return TrainingState(
+        of_params=params_digest(params),
+        num_boost_round=params.num_boost_round,
+        counts=counts,
+        base_score=base_score,
+        cuts=cuts,
+    )
 
 
 class _Boosting:
-    """Trees so far, and this bank's margins."""
+    """The state as it grows, and this bank's rows: their bins and their margins."""
 
     def __init__(
         self,
         params: BoosterParams,
         table: TrainingTable,
-        binned: BinnedTable,
         communicator: Communicator,
-        counts: PooledCounts,
-        bounds: GradientBounds,
-        base_score: float,
+        state: TrainingState,
+        workers: Workers,
     ) -> None:
         self._params = params
         self._table = table
         self._communicator = communicator
-        self._counts = counts
-        self._bounds = bounds
-        self._base_score = base_score
-        self._binned = binned
+        self._start = state
+        self._counts = state.counts
+        self._trees = list(state.trees)
+        self._history = list(state.history)
+        self._row: GradientBounds = gradient_bounds(
+            max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight
+        )
+        # With more rows since the preparation, labels have bounds that add up to more than all.
+        self._row.check_rows(state.most_negatives + state.most_positives, state.most_positives)
         self._row_keys: UInt64Array | None = row_keys(table) if params.subsample < 1.0 else None
-        start = base_margin(base_score)
-        self._margins = np.full(table.n_rows, start, dtype=np.float32)
-        self._margin_range = MarginRange.at(float(start))
-        self._bins = BinBounds.before_training(binned.cuts, self._node_bounds())
+        self._binned = bin_table(table, state.cuts, workers=workers)
+        self._margins = _margins(self._binned, state.trees, state.base_score)
+        self._margin_range = MarginRange.at(float(base_margin(state.base_score)))
+        for tree in state.trees:
+            self._margin_range = self._margin_range.after(tree)
+        self._learnt: BinBounds | None = state.bins
+        self._by_counts = BinBounds.before_training(state.cuts, self._node_bounds())
         #: Gradients and hessians, written anew for each tree.
         self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
-        self._trees: list[Tree] = []
-        self.history: list[TreeProgress] = []
+        self._watched: _Watched | None = None
 
     @property
-    def n_trees(self) -> int:
-        return len(self._trees)
+    def is_finished(self) -> bool:
+        """Whether all trees have grown, or too many since the best one."""
+        if len(self._trees) >= self._params.num_boost_round:
+            return True
+        patience, best = self._params.early_stopping_rounds, self._best_iteration
+        return patience is not None and best is not None and len(self._trees) - 1 - best >= patience
 
-    def add_tree(self) -> Tree:
+    @property
+    def _best_iteration(self) -> int | None:
+        return self._history[-1].best_iteration if self._history else None
+
+    def watch(self, validation: TrainingTable) -> None:
+        """Compute metrics after each coming tree; counts the rows if the banks are others now."""
+        if self._start.counts_validation:
+            n_rows, n_positives = count_validation_rows(validation, self._communicator)
+            self._counts = replace(
+                self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
+            )
+        binned = bin_table(validation, self._binned.cuts, workers=self._binned.workers)
+        margins = _margins(binned, self._trees, self._start.base_score)
+        self._watched = _Watched(binned, validation.labels, margins)
+
+    def add_tree(self) -> TreeProgress:
+        """Grow the next tree."""
         pair = gradients(
             self._margins,
             self._table.labels,
@@ -264,43 +309,52 @@ class _Boosting:
             pair,
             self._params,
             self._communicator,
-            tree_index=self.n_trees,
+            tree_index=len(self._trees),
             bounds=self._node_bounds(),
-            bins=self._bins,
+            bins=self._by_counts if self._learnt is None else self._learnt,
             row_keys=self._row_keys,
         )
         if self._row_keys is None:
             # With row sampling each root is of other rows, and bounds none of the next.
-            self._bins = grown.bounds.after(grown.tree, self._margin_range)
+            self._learnt = grown.bounds.after(grown.tree, self._margin_range)
         grown.add_to(self._margins)
         self._margin_range = self._margin_range.after(grown.tree)
+        metrics: dict[str, float] = {}
+        if self._watched is not None:
+            metrics = self._watched.add(grown.tree, self._params, self._communicator, self._counts)
+        progress = progress_after(
+            self._history, grown.tree, metrics, n_trees=self._params.num_boost_round
+        )
         self._trees.append(grown.tree)
-        return grown.tree
+        self._history.append(progress)
+        return progress
 
-    def _node_bounds(self) -> NodeBounds:
-        ends = np.array([self._margin_range.low, self._margin_range.high], dtype=np.float32)
-        low, high = sigmoid(ends)
-        return NodeBounds(
-            n_rows=self._counts.n_rows,
-            n_positives=self._counts.n_positives,
-            row=self._bounds,
-            min_probability=float(low),
-            max_probability=float(high),
+    def state(self) -> TrainingState:
+        """Return the state after the last tree."""
+        return replace(
+            self._start,
+            counts=self._counts,
+            trees=tuple(self._trees),
+            history=tuple(self._history),
+            bins=self._learnt,
+            counts_validation=False,
         )
 
-    def result(self, watch: "_Watch | None") -> TrainResult:
+    def result(self) -> TrainResult:
+        """Return the model and how it came about."""
         kept = self._trees
+        best = self._best_iteration
         attributes: dict[str, str] = {}
-        if watch is not None and self._params.early_stopping_rounds is not None:
+        if best is not None and self._params.early_stopping_rounds is not None:
             # The names under which XGBoost's Python package keeps and reads them.
             attributes = {
-                "best_iteration": str(watch.best_iteration),
-                "best_score": repr(watch.best_value),
+                "best_iteration": str(best),
+                "best_score": repr(self._history[best].metrics[self._params.eval_metric[-1]]),
             }
-            kept = kept[: watch.best_iteration + 1]
+            kept = kept[: best + 1]
         model = Model(
             trees=tuple(kept),
-            base_score=self._base_score,
+            base_score=self._start.base_score,
             schema=self._table.schema,
             scale_pos_weight=self._params.scale_pos_weight,
             attributes=attributes,
@@ -308,119 +362,52 @@ class _Boosting:
         )
         return TrainResult(
             model=model,
-            history=tuple(self.history),
+            history=tuple(self._history),
             cuts=self._binned.cuts,
             counts=self._counts,
-            best_iteration=None if watch is None else watch.best_iteration,
+            best_iteration=best,
             margins=self._margins,
         )
 
+    def _node_bounds(self) -> NodeBounds:
+        ends = np.array([self._margin_range.low, self._margin_range.high], dtype=np.float32)
+        low, high = sigmoid(ends)
+        return NodeBounds(
+            n_rows=self._start.most_rows,
+            n_negatives=self._start.most_negatives,
+            n_positives=self._start.most_positives,
+            row=self._row,
+            min_probability=float(low),
+            max_probability=float(high),
+        )
 
-class _Watch:
-    """Validation rows, their margins, and the best tree by the last metric."""
 
-    def __init__(self, binned: BinnedTable, labels: Float32Array, base_score: float) -> None:
-        self._labels = labels
-        self._binned = binned
-        self._margins = np.full(binned.n_rows, base_margin(base_score), dtype=np.float32)
-        self._n_trees = 0
-        self.best_iteration = 0
-        self.best_value = 0.0
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """Validation rows and their margins."""
+
+    binned: BinnedTable
+    labels: Float32Array
+    margins: Float32Array
 
     def add(
         self, tree: Tree, params: BoosterParams, communicator: Communicator, counts: PooledCounts
     ) -> dict[str, float]:
         """Add a tree to the margins and return the pooled metrics."""
-        assign_leaves(tree, self._binned).add_values(tree.split_conditions, self._margins)
-        values = pooled_metrics(
+        assign_leaves(tree, self.binned).add_values(tree.split_conditions, self.margins)
+        return pooled_metrics(
             params.eval_metric,
-            self._margins,
-            self._labels,
+            self.margins,
+            self.labels,
             communicator,
             n_rows=counts.n_validation_rows,
             n_positives=counts.n_validation_positives,
         )
-        deciding = params.eval_metric[-1]
-        if self._n_trees == 0 or is_better(deciding, values[deciding], self.best_value):
-            self.best_iteration, self.best_value = self._n_trees, values[deciding]
-        self._n_trees += 1
-        return values
-
-    def is_exhausted(self, params: BoosterParams, n_trees: int) -> bool:
-        patience = params.early_stopping_rounds
-        return patience is not None and n_trees - 1 - self.best_iteration >= patience
 
 
-def _count_rows(
-    table: TrainingTable, validation: TrainingTable | None, communicator: Communicator
-) -> PooledCounts:
-    parts = [table] if validation is None else [table, validation]
-    local = [count for part in parts for count in (part.n_rows, int(np.sum(part.labels == 1)))]
-    pooled = communicator.sum(
-        np.array(local, dtype=np.int64), bound=MAX_POOLED_ROWS, low=0, label="rows"
-    ).tolist()
-    counts = PooledCounts(*pooled)
-    for what, n_rows, n_positives in (
-        ("training rows", counts.n_rows, counts.n_positives),
-        ("validation rows", counts.n_validation_rows, counts.n_validation_positives),
-    )[: len(parts)]:
-        if n_rows == 0:
-            raise DataError(f"no bank has any {what}; expected rows of both classes")
-        if n_positives in (0, n_rows):
-            label = 0 if n_positives == 0 else 1
-            raise DataError(
-                f"the {n_rows} {what} of all banks have only one class, label {label}; expected "
-                "labels 0 and 1, check the label column and the time window"
-            )
-    return counts
-
-
-def _check_schema(schema: FeatureSchema) -> None:
-    for name in schema.names:
-        found = [character for character in _FORBIDDEN_IN_NAMES if character in name]
-        if found:
-            raise DataError(
-                f"feature name {name!r} contains {found[0]!r}, which XGBoost does not accept; "
-                "rename the feature in the data contract"
-            )
-
-
-def _check_rows(table: TrainingTable, *, what: str) -> None:
-    """Check what the arrays' types cannot say; the message names row and column, no value."""
-    bad = np.flatnonzero((table.labels != 0) & (table.labels != 1))
-    if bad.size:
-        raise DataError(
-            f"{what}: the label of row {bad[0]} is not 0 or 1; correct the label column"
-        )
-    if table.weights is not None:
-        bad = np.flatnonzero(~((table.weights > 0) & (table.weights <= table.max_weight)))
-        if bad.size:
-            raise DataError(
-                f"{what}: the weight of row {bad[0]} is not in (0, {table.max_weight:g}]; "
-                "correct the weight column or raise max_weight in the data contract"
-            )
-    any_infinite = _has_infinity(table.features)
-    for feature, name in enumerate(table.schema.names):
-        if not (any_infinite or table.schema.is_categorical(feature)):
-            continue
-        column = table.features[:, feature]
-        if table.schema.is_categorical(feature):
-            n_categories = table.schema.n_categories[feature]
-            valid = np.isnan(column) | (
-                (column >= 0) & (column < n_categories) & (np.floor(column) == column)
-            )
-            expected = f"a category code from 0 to {n_categories - 1} or missing"
-        else:
-            valid = ~np.isinf(column)
-            expected = "a finite number or missing"
-        if not valid.all():
-            row = int(np.argmin(valid))
-            raise DataError(f"{what}: feature {name!r} of row {row} is not {expected}")
-
-
-def _has_infinity(features: Float32Array) -> bool:
-    """Look through all values as they lie in memory, some rows at a time to need no memory."""
-    return any(
-        bool(np.isinf(features[start : start + _CHECKED_ROWS]).any())
-        for start in range(0, len(features), _CHECKED_ROWS)
-    )
+def _margins(binned: BinnedTable, trees: Sequence[Tree], base_score: float) -> Float32Array:
+    """Return the margins of rows after some trees, added up in float32 as each tree came."""
+    margins = np.full(binned.n_rows, base_margin(base_score), dtype=np.float32)
+    for tree in trees:
+        assign_leaves(tree, binned).add_values(tree.split_conditions, margins)
+    return margins

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array
 
-__all__ = ["NO_CHILD", "Tree"]
+__all__ = ["NO_CHILD", "NO_PARENT", "Tree"]
 
 #: What ``left_children`` and ``right_children`` hold at a leaf, as in XGBoost's JSON.
 NO_CHILD = -1
+#: What ``parents`` holds at the root, as in XGBoost's JSON: 2^31 - 1.
+NO_PARENT = 2147483647
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +21,7 @@ class Tree:
     left_children, right_children : ndarray, dtype=int32
         ``NO_CHILD`` at a leaf.
     parents : ndarray, dtype=int32
-        XGBoost's 2147483647 at the root.
+        ``NO_PARENT`` at the root.
     split_features : ndarray, dtype=int32
         0 at a leaf.
     split_conditions : ndarray, dtype=float32

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.split_candidate import Split
-from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.boosting.tree import NO_CHILD, NO_PARENT, Tree
 
 __all__ = ["TreeBuilder"]
-
-#: What XGBoost stores as the root's parent: 2^31 - 1.
-_NO_PARENT = 2147483647
 
 
 @dataclass
@@ -40,7 +37,7 @@ class TreeBuilder:
 
     def add_root(self, weight: np.float32, sum_hessian: np.float32) -> None:
         """Start with a single leaf; ``weight`` is without ``eta``."""
-        self._nodes.append(_Record(_NO_PARENT, self._eta * weight, sum_hessian, weight))
+        self._nodes.append(_Record(NO_PARENT, self._eta * weight, sum_hessian, weight))
 
     def add_split(
         self,

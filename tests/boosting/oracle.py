@@ -123,7 +123,8 @@ def oracle_params(settings: Mapping[str, Any]) -> BoosterParams:
 
 def bounds_of(labels: Float32Array, row: GradientBounds) -> NodeBounds:
     """Return what is known of rows with these labels when nothing is known of their margins."""
-    return NodeBounds(n_rows=labels.size, n_positives=int((labels == 1).sum()), row=row)
+    n_positives = int((labels == 1).sum())
+    return NodeBounds(labels.size, labels.size - n_positives, n_positives, row=row)
 
 
 def boost(

@@ -370,7 +370,7 @@ def test_masses_are_those_of_the_labels() -> None:
 
 def test_what_is_not_summed_of_a_root_teaches_nothing() -> None:
     row = gradient_bounds(max_weight=1.0, scale_pos_weight=1.0)
-    bounds = NodeBounds(10, 3, row, min_probability=0.5, max_probability=0.5)
+    bounds = NodeBounds(10, 7, 3, row, min_probability=0.5, max_probability=0.5)
     before = BinBounds(np.array([4, 10]), bounds.of_counts(np.array([4, 10])).by_label)
     sums = np.array([[2**32, 2 * 2**32], [2**32, 5 * 2**31]])
     opened = before.open_root(bounds, sums, np.array([False, True]))
@@ -381,7 +381,7 @@ def test_what_is_not_summed_of_a_root_teaches_nothing() -> None:
 
 def test_margins_too_far_out_say_nothing_of_the_next_root() -> None:
     row = gradient_bounds(max_weight=1.0, scale_pos_weight=1.0)
-    bounds = NodeBounds(10, 3, row, min_probability=0.5, max_probability=0.5)
+    bounds = NodeBounds(10, 7, 3, row, min_probability=0.5, max_probability=0.5)
     before = BinBounds(np.array([10]), bounds.of_counts(np.array([10])).by_label)
     opened = before.open_root(bounds, np.array([[2**32], [2**33]]), np.array([True]))
     assert opened.after(STUMP, MarginRange.at(0.0)).root is not None

@@ -144,7 +144,9 @@ def test_rare_fraud_in_a_small_node_needs_far_narrower_slots() -> None:
 
 
 def test_nothing_known_of_the_probabilities_leaves_the_bound_by_rows() -> None:
-    bounds = NodeBounds(n_rows=10, n_positives=3, row=GradientBounds(100, 25, 40, 10))
+    bounds = NodeBounds(
+        n_rows=10, n_negatives=7, n_positives=3, row=GradientBounds(100, 25, 40, 10)
+    )
     counts = np.array([10, 2, 5, 0])
     most = bounds.of_counts(counts)
     assert most.by_label.tolist() == [[280, 80, 200, 0], [300, 200, 300, 0]]
@@ -153,7 +155,9 @@ def test_nothing_known_of_the_probabilities_leaves_the_bound_by_rows() -> None:
 
 
 def test_a_set_of_no_rows_needs_no_slot() -> None:
-    bounds = NodeBounds(n_rows=10, n_positives=3, row=GradientBounds(100, 25, 40, 10))
+    bounds = NodeBounds(
+        n_rows=10, n_negatives=7, n_positives=3, row=GradientBounds(100, 25, 40, 10)
+    )
     nothing = bounds.of_counts(np.array([0]))
     assert (nothing.lows == 0).all()
     assert (nothing.highs == 0).all()

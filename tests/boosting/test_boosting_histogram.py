@@ -234,7 +234,7 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
 
 def test_gradients_beyond_their_public_bound_are_refused() -> None:
     binned = _binned(np.random.default_rng(1), 10)
-    bounds = NodeBounds(n_rows=10, n_positives=5, row=GradientBounds(1000, 1000, 1000, 1000))
+    bounds = NodeBounds(10, 5, 5, row=GradientBounds(1000, 1000, 1000, 1000))
     summer = HistogramSummer(
         binned,
         np.full((10, 2), 1001, dtype=np.int64),

@@ -1,0 +1,83 @@
+"""How many rows all banks have together: what is public before anything else is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.communicator import Communicator
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import DataError
+
+__all__ = ["MAX_POOLED_ROWS", "PooledCounts", "count_rows", "count_validation_rows"]
+
+#: Bound of the very first sum, before anything is known of the rows.
+MAX_POOLED_ROWS = 2**36
+
+
+@dataclass(frozen=True)
+class PooledCounts:
+    """Public number of rows of all banks together.
+
+    Attributes
+    ----------
+    n_rows, n_positives : int
+        Training rows, and those with label 1, at the banks that were there for the preparation.
+    n_validation_rows, n_validation_positives : int
+        Of the banks that the last metrics are about; 0 without validation.
+    """
+
+    n_rows: int
+    n_positives: int
+    n_validation_rows: int = 0
+    n_validation_positives: int = 0
+
+
+def count_rows(
+    table: TrainingTable, validation: TrainingTable | None, communicator: Communicator
+) -> PooledCounts:
+    """Count the rows of all banks in one sum.
+
+    Raises
+    ------
+    DataError
+        If one class is missing, among either kind of rows.
+    """
+    parts = [table] if validation is None else [table, validation]
+    local = np.concatenate([_count(part) for part in parts])
+    pooled = communicator.sum(local, bound=MAX_POOLED_ROWS, low=0, label="rows").tolist()
+    counts = PooledCounts(*pooled)
+    _check_classes("training rows", counts.n_rows, counts.n_positives)
+    if validation is not None:
+        _check_classes("validation rows", counts.n_validation_rows, counts.n_validation_positives)
+    return counts
+
+
+def count_validation_rows(validation: TrainingTable, communicator: Communicator) -> tuple[int, int]:
+    """Count the validation rows, and those with label 1, of the banks of now.
+
+    Raises
+    ------
+    DataError
+        If one class is missing.
+    """
+    n_rows, n_positives = communicator.sum(
+        _count(validation), bound=MAX_POOLED_ROWS, low=0, label="validation rows"
+    ).tolist()
+    _check_classes("validation rows", n_rows, n_positives)
+    return n_rows, n_positives
+
+
+def _count(table: TrainingTable) -> Int64Array:
+    return np.array([table.n_rows, np.count_nonzero(table.labels == 1)], dtype=np.int64)
+
+
+def _check_classes(what: str, n_rows: int, n_positives: int) -> None:
+    if n_rows == 0:
+        raise DataError(f"no bank has any {what}; expected rows of both classes")
+    if n_positives in (0, n_rows):
+        label = 0 if n_positives == 0 else 1
+        raise DataError(
+            f"the {n_rows} {what} of all banks have only one class, label {label}; expected "
+            "labels 0 and 1, check the label column and the time window"
+        )
