@@ -1,6 +1,7 @@
 # make demo   set up .venv, then run the main job end to end
 # make test   set up .venv, then lint, type checks, import rules and all tests
 # make fuzz   send thousands of generated requests to a running aggregator
+# make chaos  disturb runs of a federation for minutes; CHAOS_SEED=... repeats what it printed
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
 # make install  only set up .venv
@@ -14,7 +15,7 @@ STAMP := $(VENV)/.installed
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_secure_sum_slots.py \
 	$(addprefix tests/boosting/test_boosting_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: demo test test-no-ext sanitize fuzz install lint format clean
+.PHONY: demo test test-no-ext sanitize fuzz chaos install lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -43,6 +44,9 @@ test: lint
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz --timeout 1800 -rP tests/fuzz
+
+chaos: $(STAMP)
+	$(BIN)/python -m pytest -m chaos --timeout 3600 tests/chaos
 
 test-no-ext: $(STAMP)
 	rm -rf build

@@ -8,9 +8,11 @@ from there on. Only the last entries can be cut off unseen by the chain itself: 
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, insert, or_, select
 
@@ -98,6 +100,20 @@ class AuditTrail:
         )
         _INSERT.change(connection, entry.model_dump(mode="json", exclude={"protocol_version"}))
         return entry
+
+    def require_own(self, key_file: Path) -> None:
+        """Raise ``StateError`` if the log was begun with another key: it is another aggregator's.
+
+        What else its first entry may say is for ``verify``.
+        """
+        first = self.entries(limit=1)
+        begun = re.fullmatch("audit key ([0-9a-f]{64})", first[0].detail) if first else None
+        if begun is not None and begun[1] != self.public_key:
+            raise StateError(
+                f"database {self._database.dialect.name} is another aggregator's: its log begins "
+                f"with audit key {begun[1]}, but {key_file} has {self.public_key}; give the state "
+                "directory and the database that belong together"
+            )
 
     def record(self, *records: AuditRecord) -> None:
         """Add entries in a transaction of their own."""

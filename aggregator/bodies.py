@@ -7,6 +7,7 @@ send at the same moment needs the memory of a few of them; and as nobody holds a
 that others wait for while he is still sending, a slow sender holds up nobody.
 """
 
+import contextlib
 import hashlib
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from typing import IO, Protocol
 
 from werkzeug.exceptions import ClientDisconnected
 
-from fraudfed.errors import ProtocolError
+from fraudfed.errors import ProtocolError, UnavailableError
 
 __all__ = ["ARRIVING_BYTES", "LOADED_AT_ONCE", "Bodies", "Body"]
 
@@ -88,7 +89,7 @@ class Bodies:
         ------
         ProtocolError
             If the sender stops before its end.
-        OSError
+        UnavailableError
             If there is no room for the file.
         """
         fits = self._reserve(length)
@@ -96,7 +97,7 @@ class Bodies:
             if fits:
                 yield _into_memory(stream, length)
             else:
-                with tempfile.TemporaryFile(dir=self._directory) as file:
+                with _file_in(self._directory) as file:
                     yield _into_file(stream, length, file)
         finally:
             if fits:
@@ -132,8 +133,34 @@ def _into_file(stream: _Stream, length: int, file: IO[bytes]) -> Body:
     digest = hashlib.sha256()
     for piece in _pieces(stream, length):
         digest.update(piece)
-        file.write(piece)
+        with _room():
+            file.write(piece)
+    with _room():
+        file.flush()
     return Body(digest.digest(), file=file)
+
+
+@contextmanager
+def _file_in(directory: Path) -> Iterator[IO[bytes]]:
+    with _room():
+        file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed below
+    try:
+        yield file
+    finally:
+        # What could not be written cannot be written at the end either.
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            "the aggregator has no room for the request's body at present; send the same request "
+            "again later (its operator finds the cause in the log)"
+        ) from error
 
 
 def _pieces(stream: _Stream, length: int) -> Iterator[bytes]:

@@ -1,9 +1,12 @@
 """Who sent a request, and what he may do."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = ["ANONYMOUS", "Caller", "Role"]
+
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class Role(StrEnum):
@@ -17,6 +20,8 @@ class Role(StrEnum):
     """Reads what the operator reads and changes nothing: known by a token."""
     ANONYMOUS = "anonymous"
     """Everybody else."""
+    SERVICE = "service"
+    """The service itself, by a rule of a run."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,11 @@ class Caller:
     role: Role
     body_sha256: str | None = None
     """Of the request's body, a bank's as it has signed it; None if it has none."""
+
+    @property
+    def sent_sha256(self) -> str:
+        """SHA-256 of what was sent, if only of nothing; computed for the request's signature."""
+        return self.body_sha256 or _EMPTY_SHA256
 
     @property
     def bank(self) -> str | None:

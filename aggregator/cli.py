@@ -14,8 +14,10 @@ import click
 from aggregator import operator_commands
 from aggregator.app import declared_endpoints
 from aggregator.audit import AuditHead
+from aggregator.backup import back_up
 from aggregator.caller import Role
 from aggregator.config import load_config, with_options
+from aggregator.database import Database
 from aggregator.logs import LogFormat, configure_logging
 from aggregator.openapi import openapi_document
 from aggregator.operator_commands import utc
@@ -59,11 +61,47 @@ def cli(quiet: bool, log_format: str) -> None:
 
 @cli.command()
 @_STATE_OPTION
-def init(state_path: Path) -> None:
+@click.option(
+    "--database",
+    "database_url",
+    metavar="URL",
+    help="Keep all in this empty PostgreSQL database; '-' reads the URL from standard input.  "
+    "[default: a SQLite file in DIR]",
+)
+def init(state_path: Path, database_url: str | None) -> None:
     """Create the database, the audit key and the operator's token in DIR."""
     state = StateDirectory(state_path)
-    state.create()
-    click.echo(f"created {state.database}; the operator's token is in {state.operator_token}")
+    if database_url == "-":
+        # A command line can be seen by every user of the machine.
+        database_url = sys.stdin.readline().strip()
+    state.create(database_url)
+    made = state.database if database_url is None else f"database {state.dialect().name}"
+    click.echo(f"created {made}; the operator's token is in {state.operator_token}")
+
+
+@cli.command()
+@_STATE_OPTION
+def migrate(state_path: Path) -> None:
+    """Bring the database to this program's schema version, all or nothing."""
+    state = StateDirectory(state_path)
+    dialect = state.dialect()
+    with state.locked():
+        before, after = Database.migrate(dialect)
+    told = f"is at schema version {after}" if before == after else f"went from {before} to {after}"
+    click.echo(f"database {dialect.name} {told}")
+
+
+@cli.command()
+@_STATE_OPTION
+@click.option("--out", "target", required=True, type=_FILE, metavar="FILE", help="File to make.")
+def backup(state_path: Path, target: Path) -> None:
+    """Copy the SQLite database into a new file, also while it is served."""
+    state = StateDirectory(state_path)
+    back_up(state, target)
+    click.echo(
+        f"copied {state.database} to {target}; {state.audit_key} and {state.operator_token} belong "
+        "to a back-up, too: they are secret, copy them once to a safe place"
+    )
 
 
 @cli.command(name="serve")
@@ -80,7 +118,14 @@ def init(state_path: Path) -> None:
     "--threads",
     type=click.IntRange(2, 1000),
     default=None,
-    help="Requests handled at once; every waiting bank holds one.  [default: 64]",
+    help="Requests worked on at once, without those that wait for other banks.  [default: 64]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=None,
+    help="Processes that serve, each with these threads; more than 1 on PostgreSQL only.  "
+    "[default: 1]",
 )
 @click.option(
     "--config",
@@ -117,6 +162,7 @@ def serve_command(
     host: str,
     port: int,
     threads: int | None,
+    workers: int | None,
     config_path: Path | None,
     insecure_allow_small_keys: bool,
     tls_certificate: Path | None,
@@ -126,6 +172,7 @@ def serve_command(
     """Serve the API until SIGTERM or SIGINT."""
     options = {
         "threads": threads,
+        "workers": workers,
         "insecure_allow_small_keys": insecure_allow_small_keys or None,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
@@ -136,7 +183,13 @@ def serve_command(
     tls = tls_context(config)
     state = StateDirectory(state_path)
     # Before the lock: a directory that was never initialised gets no lock file.
-    state.open_store().close()
+    with contextlib.closing(state.open_store(check=True)) as store:
+        if config.workers > 1 and not store.database.is_shared:
+            raise ConfigurationError(
+                f"--workers {config.workers}: database {store.database.dialect.name} is a SQLite "
+                "file, which one process serves; serve with 1 worker, or keep the aggregator in "
+                "PostgreSQL (`aggregator init --database URL`)"
+            )
     with state.locked():
         listener = listen(host, port)
         url = url_of(listener, tls=tls is not None)

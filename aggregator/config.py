@@ -1,5 +1,6 @@
 """Settings of the service, each with its default; read from an optional JSON file."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -7,12 +8,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fraudfed.errors import ConfigurationError
 
-__all__ = ["MAX_WAIT_SECONDS", "ServiceConfig", "load_config", "with_options"]
+__all__ = [
+    "MAX_WAIT_SECONDS",
+    "MetricsAccess",
+    "ServiceConfig",
+    "load_config",
+    "with_options",
+]
 
 #: Longest long poll: below the usual 60 s idle limit of proxies between a bank and the aggregator.
 MAX_WAIT_SECONDS = 30
 
 _MIB = 1024 * 1024
+
+
+class MetricsAccess(StrEnum):
+    """Who may read ``/metrics``."""
+
+    VIEWER = "viewer"
+    """Whoever has the token of a viewer or an operator."""
+    OPEN = "open"
+    """Whoever reaches the port."""
+    OFF = "off"
+    """Nobody: there is no such address."""
 
 
 class ServiceConfig(BaseModel):
@@ -25,7 +43,17 @@ class ServiceConfig(BaseModel):
     max_json_bytes: Annotated[int, Field(ge=1024)] = _MIB
     """Largest JSON body; above it the answer is 413."""
     threads: Annotated[int, Field(ge=2, le=1000)] = 64
-    """Requests handled at once; each waiting bank holds one, so more than the banks of all runs."""
+    """Requests worked on at once, without those that only wait; above it the answer is 503."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve at once, each with its threads; more than one on PostgreSQL only."""
+    max_waiting: Annotated[int, Field(ge=1, le=4000)] = 256
+    """Requests that wait for other banks at once; more than the banks of all runs."""
+    requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 200
+    """Of one bank or token, on average over ten seconds; above it the answer is 429."""
+    anonymous_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 50
+    """Of all that one address sends without being known, likewise."""
+    metrics: MetricsAccess = MetricsAccess.VIEWER
+    """Who may read /metrics: viewer (and operator), open, or off."""
     insecure_allow_small_keys: bool = False
     """Accept runs whose Paillier key is below 2048 bits. For tests only."""
     stop_seconds: Annotated[int, Field(ge=1, le=300)] = 10

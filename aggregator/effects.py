@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, null, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from aggregator import run_machine as machine
 from aggregator.schema import (
     CohortRow,
     ContributionRow,
+    HandoverRow,
     ModelRow,
     OpeningRow,
     ProductRow,
@@ -49,6 +50,30 @@ _ROUND_COMPLETED = Statement(
     update(RoundRow).where(*_THIS_ROUND).values(completed_at=bindparam("now"))
 )
 _ROUND_CLOSED = Statement(update(RoundRow).where(*_THIS_ROUND).values(closed_at=bindparam("now")))
+_ROUND_ABANDONED = Statement(
+    update(RoundRow).where(*_THIS_ROUND).values(abandoned_at=bindparam("now"))
+)
+_THIS_BANK = (CohortRow.run_id == bindparam("of_run"), CohortRow.bank == bindparam("of_bank"))
+_BANK_WAITS = Statement(update(CohortRow).where(*_THIS_BANK).values(waits=1))
+_BANK_READY = Statement(
+    update(CohortRow)
+    .where(*_THIS_BANK)
+    .values(ready_step=bindparam("ready_step"), more_rows=bindparam("more_rows"))
+)
+_BANK_IN_GENERATION = Statement(
+    update(CohortRow)
+    .where(*_THIS_BANK)
+    .values(
+        takes_part=bindparam("takes_part"),
+        is_entrant=bindparam("is_entrant"),
+        drops=bindparam("drops"),
+        waits=bindparam("waits"),
+        ready_step=bindparam("ready_step"),
+        more_rows=0,
+    )
+)
+_NO_VOTES = Statement(delete(VoteRow).where(VoteRow.run_id == bindparam("of_run")))
+_NO_HANDOVERS = Statement(delete(HandoverRow).where(HandoverRow.run_id == bindparam("of_run")))
 _CONTRIBUTION = Statement(insert(ContributionRow))
 _FIRST_PRODUCT = Statement(insert(ProductRow))
 _NEXT_PRODUCT = Statement(
@@ -62,14 +87,11 @@ _EXPIRED_PRODUCTS = Statement(
         ProductRow.run_id == bindparam("of_run"), ProductRow.number < bindparam("before")
     )
 )
-_EXPIRED_OPENINGS = Statement(
-    update(OpeningRow)
-    .where(
-        OpeningRow.run_id == bindparam("of_run"),
-        OpeningRow.number < bindparam("before"),
-        OpeningRow.frame.is_not(None),
+_EXPIRED_OPENINGS = tuple(
+    Statement(
+        delete(table).where(table.run_id == bindparam("of_run"), table.number < bindparam("before"))
     )
-    .values(frame=null())
+    for table in (OpeningRow, ContributionRow)
 )
 
 
@@ -89,8 +111,24 @@ def write_effect(
     match effect:
         case machine.MemberJoined(bank):
             _MEMBER_JOINED.change(connection, {"of_run": run_id, "of_bank": bank, "now": now})
-        case machine.TrainingStarted() | machine.RunFailed():
+        case machine.MemberWaits(bank):
+            _BANK_WAITS.change(connection, {"of_run": run_id, "of_bank": bank})
+        case machine.GenerationFormed():
+            _write_generation(connection, step.run)
+        case machine.MemberReady(readiness):
+            _BANK_READY.change(
+                connection,
+                {
+                    "of_run": run_id,
+                    "of_bank": readiness.bank,
+                    "ready_step": readiness.step,
+                    "more_rows": readiness.more_rows,
+                },
+            )
+        case machine.TrainingStarted() | machine.GenerationBegun():
             pass  # the row of the run says it
+        case machine.RunFailed():
+            _NO_HANDOVERS.change(connection, {"of_run": run_id})
         case machine.RoundOpened(number, terms):
             _ROUND_OPENED.change(
                 connection,
@@ -99,11 +137,14 @@ def write_effect(
                     "number": number,
                     "label": terms.label,
                     "context": terms.context,
+                    "generation": step.run.generation,
+                    "step": terms.step,
                     "ciphertexts": terms.count,
                     "bytes_received": 0,
                     "opened_at": now,
                     "completed_at": None,
                     "closed_at": None,
+                    "abandoned_at": None,
                 },
             )
         case machine.ContributionAccepted(bank, number, digest):
@@ -125,10 +166,13 @@ def write_effect(
             _write_accepted(connection, _OPENING, run_id, number, accepted, payload, now=now)
         case machine.RoundClosed(number):
             _ROUND_CLOSED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
-        case machine.PayloadsExpired(before):
-            expired = {"of_run": run_id, "before": before}
-            _EXPIRED_PRODUCTS.change(connection, expired)
-            _EXPIRED_OPENINGS.change(connection, expired)
+        case machine.RoundAbandoned(number):
+            _ROUND_ABANDONED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
+        case machine.ProductsExpired(before):
+            _EXPIRED_PRODUCTS.change(connection, {"of_run": run_id, "before": before})
+        case machine.OpeningsExpired(before):
+            for statement in _EXPIRED_OPENINGS:
+                statement.change(connection, {"of_run": run_id, "before": before})
         case machine.VoteAccepted(bank, model):
             connection.execute(
                 insert(VoteRow),
@@ -143,12 +187,31 @@ def write_effect(
                 },
             )
         case machine.ModelAccepted(model):
+            _NO_HANDOVERS.change(connection, {"of_run": run_id})
             stored = select(ModelRow.sha256).where(ModelRow.sha256 == model.stored)
             if connection.scalar(stored) is None:
                 connection.execute(
                     insert(ModelRow),
                     {"sha256": model.stored, "content": payload.model, "accepted_at": now},
                 )
+
+
+def _write_generation(connection: Connection, run: machine.Run) -> None:
+    """Write who takes part from now on; nobody of them has agreed, and nobody has voted."""
+    for bank in run.cohort:
+        _BANK_IN_GENERATION.change(
+            connection,
+            {
+                "of_run": run.run_id,
+                "of_bank": bank,
+                "takes_part": int(bank in run.banks),
+                "is_entrant": int(bank in run.entrants),
+                "drops": run.dropped(bank),
+                "waits": int(bank in run.waiting),
+                "ready_step": None,
+            },
+        )
+    _NO_VOTES.change(connection, {"of_run": run.run_id})
 
 
 def _write_accepted(

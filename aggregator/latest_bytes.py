@@ -19,11 +19,26 @@ class LatestBytes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        self._forgotten = 0
 
-    def keep(self, run_id: str, number: int, data: bytes) -> None:
-        """Keep the bytes of a round in place of those of the run's earlier one."""
+    @property
+    def mark(self) -> int:
+        """Take it before a commit, for ``keep``."""
         with self._lock:
-            self._put(run_id, number, data)
+            return self._forgotten
+
+    def keep(self, run_id: str, number: int, data: bytes, *, mark: int | None = None) -> None:
+        """Keep the bytes of a round in place of those of the run's earlier one.
+
+        Parameters
+        ----------
+        mark : int, optional
+            If anything was forgotten since, keep nothing: another process may have committed after
+            this one, and what was read of that must not be covered by what is older.
+        """
+        with self._lock:
+            if mark is None or mark == self._forgotten:
+                self._put(run_id, number, data)
 
     def get(
         self, run_id: str, number: int, read: Callable[[str, int], bytes | None]
@@ -43,6 +58,8 @@ class LatestBytes:
     def forget(self, run_id: str, *, before: int | None = None) -> None:
         """Forget what is kept of a run; with ``before``, only of a round below that number."""
         with self._lock:
+            if before is None:
+                self._forgotten += 1
             kept = self._kept.get(run_id)
             if kept is not None and (before is None or kept[0] < before):
                 del self._kept[run_id]

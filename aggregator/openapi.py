@@ -14,10 +14,14 @@ from fraudfed import __version__
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
+    DamagedError,
     ForbiddenError,
     FraudFedError,
+    OverloadedError,
     ProtocolError,
+    RateLimitedError,
     ServerError,
+    UnavailableError,
     VersionError,
     error_classes,
 )
@@ -31,6 +35,11 @@ _CONVERTERS = {
     "": {"type": "string"},
 }
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+_TRY_AGAIN = (RateLimitedError.http_status, UnavailableError.http_status)
+_RETRY_AFTER = {
+    "description": "Whole seconds to hold off.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 _DESCRIPTION = """\
 Banks train one model over an encrypted sum; this service multiplies their ciphertexts and keeps
 runs and models. Binary bodies are frames (magic `FFED`, version byte, 4-byte header length,
@@ -64,7 +73,7 @@ def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     declared = list(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in declared:
-        path = "/v1" + _PARAMETER.sub(r"{\2}", endpoint.rule)
+        path = endpoint.prefix + _PARAMETER.sub(r"{\2}", endpoint.rule)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
@@ -210,15 +219,27 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
                 MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}
             },
         }
+        if status in _TRY_AGAIN:
+            responses[str(status)]["headers"] = {"Retry-After": _RETRY_AFTER}
     return responses
 
 
 def _errors(endpoint: Endpoint) -> list[type[FraudFedError]]:
     """All errors of an endpoint: its own, and those of everything that is checked for it."""
-    found: list[type[FraudFedError]] = [ProtocolError, BodyTooLargeError, ServerError]
+    found: list[type[FraudFedError]] = [
+        ProtocolError,
+        BodyTooLargeError,
+        ServerError,
+        DamagedError,
+        UnavailableError,
+    ]
     if endpoint.reads is not None:
         found.append(VersionError)
     if endpoint.access is not Access.ANYONE:
         found += [AuthError, ForbiddenError]
+    if endpoint.access is not Access.ANYONE or not endpoint.always:
+        found.append(RateLimitedError)
+    if not endpoint.always:
+        found.append(OverloadedError)
     found += [cls for cls in endpoint.errors if cls not in found]
     return found

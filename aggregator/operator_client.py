@@ -17,6 +17,7 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import (
     Abort,
+    DropRequest,
     Invite,
     InviteRequest,
     KeyEpochStatus,
@@ -141,7 +142,12 @@ class OperatorClient:
         """Return the status of a run."""
         return self._call("GET", f"/runs/{_segment(run_id, 'run id')}", RunStatus)
 
-    def abort_run(self, run_id: str, reason: str) -> RunStatus:
+    def drop_bank(self, run_id: str, request: DropRequest) -> RunStatus:
+        """Go on without a bank."""
+        path = f"/runs/{_segment(run_id, 'run id')}/drops"
+        return self._call("POST", path, RunStatus, request)
+
+    def cancel_run(self, run_id: str, reason: str) -> RunStatus:
         """End a run."""
         path = f"/runs/{_segment(run_id, 'run id')}/abort"
         return self._call("POST", path, RunStatus, Abort(reason=reason))

@@ -11,7 +11,7 @@ import click
 from aggregator.operator_client import OperatorClient, read_token
 from fraudfed.consortium.fingerprint import fingerprint
 from fraudfed.errors import ConfigurationError
-from fraudfed.wire.messages import InviteRequest, Roster, RunSpec, RunStatus, parse
+from fraudfed.wire.messages import DropRequest, InviteRequest, Roster, RunSpec, RunStatus, parse
 
 __all__ = ["GROUPS", "utc"]
 
@@ -201,9 +201,11 @@ def list_runs(as_json: bool, **connection: Any) -> None:
         click.echo(found.model_dump_json(indent=2))
         return
     for status in found.runs:
+        waits = _waits(status)
         click.echo(
-            f"{status.run_id}  {status.state:<8}  {len(status.members)}/{len(status.cohort)} "
+            f"{status.run_id}  {status.state:<9}  {_present(status)}/{len(status.cohort)} "
             f"banks  {status.round_number} rounds  {status.spec.name}"
+            + (f"  (waits for {waits})" if waits else "")
         )
 
 
@@ -217,17 +219,58 @@ def show_run(run_id: str, as_json: bool, **connection: Any) -> None:
         _print_status(client.show_run(run_id), as_json=as_json)
 
 
-@runs.command(name="abort")
+_REASON_OPTION = click.option(
+    "--reason", required=True, help="Stands in the audit log, which every bank of the run can read."
+)
+
+
+@runs.command(name="cancel")
 @_client_options
 @click.argument("run_id")
-@click.option("--reason", required=True, help="Told to every bank.")
+@_REASON_OPTION
 @_JSON_OPTION
-def abort_run(run_id: str, reason: str, as_json: bool, **connection: Any) -> None:
+def cancel_run(run_id: str, reason: str, as_json: bool, **connection: Any) -> None:
     """End a run for all its banks, without a model."""
+    _check_reason(reason)
+    with _client(**connection) as client:
+        _print_status(client.cancel_run(run_id, reason), as_json=as_json)
+
+
+@runs.command(name="drop-bank")
+@_client_options
+@click.argument("run_id")
+@click.argument("bank")
+@_REASON_OPTION
+@_JSON_OPTION
+def drop_bank(run_id: str, bank: str, reason: str, as_json: bool, **connection: Any) -> None:
+    """Let the other banks go on without BANK, from the last step they all have; it may come back.
+
+    What was summed with BANK in the step that is done again shows BANK's part by difference: once
+    per drop, so drop no bank that is only slow.
+    """
+    _check_reason(reason)
+    request = parse(DropRequest, {"bank": bank, "reason": reason}, source="options")
+    with _client(**connection) as client:
+        _print_status(client.drop_bank(run_id, request), as_json=as_json)
+
+
+def _check_reason(reason: str) -> None:
     if not 1 <= len(reason) <= 2000:
         raise ConfigurationError(f"--reason has {len(reason)} characters, expected 1 to 2000")
-    with _client(**connection) as client:
-        _print_status(client.abort_run(run_id, reason), as_json=as_json)
+
+
+def _present(status: RunStatus) -> int:
+    """Return how many banks take part, at the start how many of them have joined."""
+    return len(set(status.generation.banks) & set(status.members))
+
+
+def _waits(status: RunStatus) -> str:
+    """Return what is waited for and from whom, empty if nothing is."""
+    waits = status.waits_for
+    if waits is None:
+        return ""
+    what = {"join": "joining", "ready": "agreement"}.get(waits.what, waits.what)
+    return f"{what} of {', '.join(waits.banks)}"
 
 
 def _print_status(status: RunStatus, *, as_json: bool) -> None:
@@ -240,9 +283,14 @@ def _print_status(status: RunStatus, *, as_json: bool) -> None:
             "name": status.spec.name,
             "state": status.state.value,
             "key epoch": status.spec.key_epoch,
-            "banks": f"{', '.join(status.members) or '-'} ({len(status.members)} of "
+            "joined": f"{', '.join(status.members) or '-'} ({len(status.members)} of "
             f"{len(status.cohort)})",
-            "rounds closed": status.round_number,
+            "takes part": f"{', '.join(status.generation.banks)} "
+            f"(generation {status.generation.number})",
+            "comes in next": ", ".join(status.waiting) or "-",
+            "contributed": ", ".join(status.contributed) or "-",
+            "waits for": _waits(status) or "-",
+            "rounds": status.round_number,
             "ciphertexts": status.ciphertexts,
             "bytes received": status.bytes_received,
             "model": status.model_sha256 or "-",

@@ -6,15 +6,18 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from aggregator.api.endpoint import services
 from aggregator.auth import ACCEPT_SIGNATURE
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
+    DamagedError,
     ForbiddenError,
     FraudFedError,
     NotFoundError,
     ProtocolError,
     ServerError,
+    UnavailableError,
 )
 from fraudfed.wire.messages import Problem
 
@@ -47,11 +50,26 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected_error)
 
 
+def _cause(error: FraudFedError) -> str:
+    """Return the first line of what the driver or the system said."""
+    cause = error.__cause__
+    lines = str(getattr(cause, "orig", None) or cause or "").strip().splitlines()
+    return lines[0] if lines else "no cause"
+
+
 def _fraudfed_error(error: FraudFedError) -> Response:
     response = _respond(problem_of(error))
+    if isinstance(error, DamagedError) or type(error) is UnavailableError:
+        # What the database or the disk said is for the operator, not for whoever calls.
+        _log.error("request %s: %s: %s", g.get("request_id", "-"), error, _cause(error))
     if isinstance(error, BodyTooLargeError):
         # The rest of the body is not read, so the connection cannot carry another request.
         response.headers["Connection"] = "close"
+    if isinstance(error, UnavailableError):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+        if request.content_length:
+            # As above: the body was not read.
+            response.headers["Connection"] = "close"
     if isinstance(error, AuthError) and not isinstance(error, ForbiddenError):
         response.headers["WWW-Authenticate"] = "Bearer"
         response.headers["Accept-Signature"] = ACCEPT_SIGNATURE
@@ -90,6 +108,7 @@ def _unexpected_error(error: Exception) -> Response:
 
 
 def _respond(document: Problem) -> Response:
+    services().metrics.problem(document.type.rpartition(":")[2])
     return Response(
         document.model_copy(
             update={"instance": f"urn:fraudfed:request:{g.get('request_id', '-')}"}

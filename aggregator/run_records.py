@@ -24,11 +24,30 @@ def audit_records(
         )
 
     records = []
+    match event:
+        case _ if not step.effects:
+            pass
+        case machine.Join():
+            detail = f"{len(run.members)} of {len(run.cohort)} banks have joined"
+            records.append(record("join", whole_run, detail))
+        case machine.BecomeReady(generation, readiness):
+            detail = f"generation {generation}, step {readiness.step}"
+            records.append(record("ready", whole_run, detail))
+        case machine.Drop(bank):
+            records.append(record("drop", whole_run, bank))
+        case _:
+            pass
     for effect in step.effects:
         match effect, event:
-            case machine.MemberJoined(), _:
-                count = f"{len(run.members)} of {run.cohort_size} banks"
-                records.append(record("join", whole_run, count))
+            case machine.GenerationFormed(reason=reason), _:
+                detail = f"generation {run.generation} of {', '.join(run.banks)}: {reason}"
+                records.append(record("generation", whole_run, detail, of_body=False))
+            case machine.GenerationBegun(), _:
+                detail = (
+                    f"generation {run.generation} of {', '.join(run.banks)} from step "
+                    f"{run.first_step} and round {run.first_round} on"
+                )
+                records.append(record("generation-begun", whole_run, detail, of_body=False))
             case machine.ContributionAccepted(number=number), machine.Contribute(terms=terms):
                 subject = round_subject(run.run_id, number)
                 records.append(record("contribution", subject, _shown(terms)))
@@ -38,7 +57,7 @@ def audit_records(
             case machine.VoteAccepted(model=model), _:
                 records.append(record("model", whole_run, f"plain model {model.plain}"))
             case machine.ModelAccepted(model=model), _:
-                detail = f"model {model.stored} of all {run.cohort_size} banks"
+                detail = f"model {model.stored} of all {run.size} banks"
                 records.append(record("run-finished", whole_run, detail, of_body=False))
             case machine.RunFailed(reason), machine.Abort():
                 records.append(record("abort", whole_run, reason))

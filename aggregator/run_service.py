@@ -1,29 +1,20 @@
-"""What the API does: state machine, ciphertexts, store and waiters put together.
+"""What the API does with runs, rounds and models: changes, ciphertexts, store and waiters."""
 
-Order of every change: read, decide (``run_machine``), multiply, commit, wake the waiters, answer.
-The commit holds the change's entry in the audit log. It fails if the run has changed since it was
-read; then the change starts over. A lock per run makes that rare within one process; it is no part
-of the correctness.
-"""
-
-import hashlib
 import logging
-import threading
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeVar
 
 from aggregator import combine
 from aggregator import run_machine as machine
 from aggregator.caller import Caller
 from aggregator.effects import Payload
 from aggregator.members import Members
-from aggregator.run_records import audit_records
-from aggregator.run_store import RunStore, StaleError
+from aggregator.run_changes import RunChanges
+from aggregator.run_store import RunStore
 from aggregator.snapshots import Snapshot
 from aggregator.waiters import Waiters
 from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.errors import (
+    CohortChangedError,
     ForbiddenError,
     FraudFedError,
     NotFoundError,
@@ -49,20 +40,7 @@ from fraudfed.wire.messages import (
 
 __all__ = ["RunService"]
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
-
-_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-
-#: Effects that a waiting bank can observe; the others wake nobody.
-_OBSERVABLE = (
-    machine.TrainingStarted,
-    machine.ProductComplete,
-    machine.RoundClosed,
-    machine.ModelAccepted,
-    machine.RunFailed,
-)
 
 
 class RunService:
@@ -71,17 +49,17 @@ class RunService:
     def __init__(
         self,
         store: RunStore,
+        changes: RunChanges,
         members: Members,
         waiters: Waiters,
         *,
         insecure_allow_small_keys: bool = False,
     ) -> None:
         self._store = store
+        self._changes = changes
         self._members = members
         self._waiters = waiters
         self._insecure_allow_small_keys = insecure_allow_small_keys
-        self._locks_guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
         # A run's key never changes.
         self._key = lru_cache(maxsize=64)(self._read_key)
 
@@ -98,9 +76,15 @@ class RunService:
         return RunList(runs=self._store.statuses(visible_to=caller.bank))
 
     def status(
-        self, run_id: str, caller: Caller, *, while_state: RunState | None, seconds: float
+        self,
+        run_id: str,
+        caller: Caller,
+        *,
+        while_state: RunState | None,
+        while_generation: int | None = None,
+        seconds: float,
     ) -> RunStatus:
-        """Return the status, after waiting up to ``seconds`` while the run is in ``while_state``.
+        """Return the status, after waiting up to ``seconds`` while the run is as named.
 
         Raises
         ------
@@ -110,28 +94,29 @@ class RunService:
 
         def read() -> RunStatus | None:
             status = self.visible_status(run_id, caller)
-            return None if status.state is while_state else status
+            same_generation = while_generation in (None, status.generation.number)
+            return None if status.state is while_state and same_generation else status
 
         found = self._waiters.wait(run_id, read, seconds=seconds)
         return found if found is not None else self.visible_status(run_id, caller)
 
     def join(self, run_id: str, caller: Caller) -> RunStatus:
         """Make a bank of the cohort a member; a member already stays one."""
-        self._change(run_id, None, machine.Join(caller.name), caller)
+        self._changes.apply(run_id, machine.Join(caller.name), caller)
         return self._store.status(run_id)
 
     def abort(self, run_id: str, caller: Caller, reason: str) -> RunStatus:
         """End a run without a model."""
         # One line, because it becomes part of one-line errors and log lines everywhere.
         event = machine.Abort(caller.bank, " ".join(reason.split()))
-        self._change(run_id, None, event, caller)
+        self._changes.apply(run_id, event, caller)
         return self._store.status(run_id)
 
     def end_runs_of(self, bank: str, caller: Caller) -> None:
         """End every run that waits for a bank that left: it can never finish."""
         for run_id in self._store.active_with(bank):
             event = machine.Abort(None, f"{bank} was removed from the consortium")
-            self._change(run_id, None, event, caller)
+            self._changes.apply(run_id, event, caller)
 
     def rounds(self, run_id: str, caller: Caller, *, start: int, limit: int) -> RoundList:
         """Return what is on record of a run's rounds."""
@@ -144,12 +129,12 @@ class RunService:
     def contribute(self, run_id: str, number: int, caller: Caller, body: bytes) -> RoundReceipt:
         """Multiply a bank's ciphertexts into the round's product."""
         bank = caller.name
-        self._member_snapshot(run_id, bank, number)
+        self._changes.member_snapshot(run_id, bank, number)
         header, vector = combine.read_contribution(
             body, key=self._key(run_id), run_id=run_id, round_number=number, bank=bank
         )
-        event = machine.Contribute(bank, number, _terms(header), _digest(caller))
-        if self._advanced(run_id, number, event)[1].effects:
+        event = machine.Contribute(bank, number, _terms(header), caller.sent_sha256)
+        if self._changes.advanced(run_id, number, event)[1].effects:
             # Outside the lock: this is the long part, and needs only the bank's own ciphertexts.
             vector.check()
 
@@ -159,8 +144,13 @@ class RunService:
             running = self._store.product(run_id, number)
             return Payload(received_bytes=len(body), product=combine.multiply(running, vector))
 
-        step = self._change(run_id, number, event, caller, multiply)
+        step = self._changes.apply(run_id, event, caller, number=number, payload=multiply)
         _raise_failure(step)
+        if any(isinstance(effect, machine.GenerationFormed) for effect in step.effects):
+            raise CohortChangedError(
+                f"run {run_id}: contribution to round {number} refused, generation "
+                f"{step.run.generation} is formed for step {event.terms.step}; agree to it"
+            )
         received = len(step.round.contributions) if step.round else 0
         return _receipt(step.run, number, received)
 
@@ -179,19 +169,20 @@ class RunService:
         key = self._key(run_id)
 
         def read() -> bytes | None:
-            snapshot = self._member_snapshot(run_id, bank, number)
-            cohort_size = snapshot.run.cohort_size
-            wanted = snapshot.run.members.index(bank) if shard is None else shard
-            if wanted >= cohort_size:
+            snapshot = self._changes.member_snapshot(run_id, bank, number)
+            current, run = self._opened_round(snapshot, number, bank), snapshot.run
+            if current is not None and current.closed:
+                raise _gone(run, number, bank, "product")
+            wanted = run.banks.index(bank) if shard is None else shard
+            if wanted >= run.size:
                 raise ProtocolError(
-                    f"run {run_id}: shard {wanted} was asked for, expected 0 to {cohort_size - 1}"
+                    f"run {run_id}: shard {wanted} was asked for, expected 0 to {run.size - 1}"
                 )
-            current = self._opened_round(snapshot, number)
-            if current is None or len(current.contributions) < cohort_size:
+            if current is None or len(current.contributions) < run.size:
                 return None
             data = self._store.product(run_id, number)
             if data is None:
-                raise _gone(snapshot.run, number, "product")
+                raise _gone(run, number, bank, "product")
             return combine.product_frame(
                 CiphertextVector(key, data),
                 run_id=run_id,
@@ -199,7 +190,7 @@ class RunService:
                 label=current.terms.label,
                 context=current.terms.context,
                 shard=wanted,
-                n_shards=cohort_size,
+                n_shards=run.size,
             )
 
         return self._waiters.wait(run_id, read, seconds=seconds)
@@ -207,24 +198,24 @@ class RunService:
     def open(self, run_id: str, number: int, caller: Caller, body: bytes) -> RoundReceipt:
         """Store a bank's sealed opening of its shard."""
         bank = caller.name
-        self._member_snapshot(run_id, bank)
+        self._changes.member_snapshot(run_id, bank)
         header = combine.read_opening(body, run_id=run_id, round_number=number, bank=bank)
-        event = machine.Open(bank, number, _terms(header), header.shard, _digest(caller))
+        event = machine.Open(bank, number, _terms(header), header.shard, caller.sent_sha256)
         payload = Payload(received_bytes=len(body), opening=body)
-        step = self._change(run_id, number, event, caller, lambda _: payload)
+        step = self._changes.apply(run_id, event, caller, number=number, payload=lambda _: payload)
         return _receipt(step.run, number, len(step.round.openings) if step.round else 0)
 
     def openings(self, run_id: str, number: int, bank: str, *, seconds: float) -> bytes | None:
         """Return all openings of a round joined, or None if they are not all in in time."""
 
         def read() -> bytes | None:
-            snapshot = self._member_snapshot(run_id, bank, number)
-            current = self._opened_round(snapshot, number)
-            if current is None or len(current.openings) < snapshot.run.cohort_size:
+            snapshot = self._changes.member_snapshot(run_id, bank, number)
+            current = self._opened_round(snapshot, number, bank)
+            if current is None or not current.closed:
                 return None
             joined = self._store.openings(run_id, number)
             if joined is None:
-                raise _gone(snapshot.run, number, "openings")
+                raise _gone(snapshot.run, number, bank, "openings")
             return joined
 
         return self._waiters.wait(run_id, read, seconds=seconds)
@@ -234,7 +225,7 @@ class RunService:
     def submit_model(
         self, run_id: str, caller: Caller, model: machine.ModelHashes, signature: str, body: bytes
     ) -> ModelReceipt:
-        """Store a bank's vote; the last equal vote of the cohort stores the model.
+        """Store a bank's vote; the last equal vote of the generation stores the model.
 
         Parameters
         ----------
@@ -246,8 +237,8 @@ class RunService:
             The model, sealed if the run says ``model_visibility: members``.
         """
         bank = caller.name
-        self._member_snapshot(run_id, bank)
-        actual = _digest(caller)
+        self._changes.member_snapshot(run_id, bank)
+        actual = caller.sent_sha256
         if actual != model.stored:
             raise ProtocolError(
                 f"run {run_id}: model was sent to address {model.stored}, but its bytes have "
@@ -265,13 +256,15 @@ class RunService:
             plain_sha256=model.plain,
         )
         payload = Payload(model=body, model_signature=signature)
-        step = self._change(run_id, None, machine.Vote(bank, model), caller, lambda _: payload)
+        step = self._changes.apply(
+            run_id, machine.Vote(bank, model), caller, payload=lambda _: payload
+        )
         _raise_failure(step)
         return ModelReceipt(
             run_id=run_id,
             sha256=model.stored,
             votes=len(step.run.votes),
-            expected=step.run.cohort_size,
+            expected=step.run.size,
             accepted=step.run.state is RunState.FINISHED,
         )
 
@@ -290,7 +283,7 @@ class RunService:
         return sha256, content, status.spec.model_visibility
 
     def model_signatures(self, run_id: str, caller: Caller) -> ModelSignatures:
-        """Return what every bank of the cohort signed for the accepted model.
+        """Return what every bank that took part at the end signed for the accepted model.
 
         Raises
         ------
@@ -314,64 +307,11 @@ class RunService:
 
     # Parts
 
-    def _change(
-        self,
-        run_id: str,
-        number: int | None,
-        event: machine.Event,
-        caller: Caller,
-        payload: Callable[[machine.Transition], Payload] = lambda _: Payload(),
-    ) -> machine.Transition:
-        with self._lock_of(run_id):
-            while True:
-                before, step = self._advanced(run_id, number, event)
-                if not step.effects:
-                    return step
-                try:
-                    self._store.commit(
-                        before, step, payload(step), audit_records(event, step, caller)
-                    )
-                except StaleError:
-                    continue
-                break
-        if any(isinstance(effect, _OBSERVABLE) for effect in step.effects):
-            self._waiters.changed(run_id)
-        _log_effects(step)
-        return step
-
-    def _advanced(
-        self, run_id: str, number: int | None, event: machine.Event
-    ) -> tuple[Snapshot, machine.Transition]:
-        """Return what an event makes of a run, and the state that it was decided on."""
-
-        def decide(before: Snapshot) -> tuple[Snapshot, machine.Transition]:
-            return before, machine.advance(before.run, before.round, event)
-
-        return self._decided(run_id, number, decide)
-
-    def _decided(self, run_id: str, number: int | None, decide: Callable[[Snapshot], T]) -> T:
-        """Decide on what is remembered of a run; only what is in the database refuses."""
-        try:
-            return decide(self._store.snapshot(run_id, number))
-        except FraudFedError:
-            return decide(self._store.snapshot(run_id, number, fresh=True))
-
-    def _lock_of(self, run_id: str) -> threading.Lock:
-        with self._locks_guard:
-            return self._locks.setdefault(run_id, threading.Lock())
-
     def _read_key(self, run_id: str) -> PublicKey:
         return combine.public_key(
             self._store.public_key(run_id),
             insecure_allow_small_keys=self._insecure_allow_small_keys,
         )
-
-    def _member_snapshot(self, run_id: str, bank: str, number: int | None = None) -> Snapshot:
-        def decide(snapshot: Snapshot) -> Snapshot:
-            machine.require_active_member(snapshot.run, bank)
-            return snapshot
-
-        return self._decided(run_id, number, decide)
 
     def visible_status(self, run_id: str, caller: Caller) -> RunStatus:
         """Return the status of a run of the caller's; all are the operator's.
@@ -405,29 +345,25 @@ class RunService:
             raise ForbiddenError(f"{caller.bank} is not in the cohort of run {run_id}")
         return status
 
-    def _opened_round(self, snapshot: Snapshot, number: int) -> machine.Round | None:
-        if number > snapshot.run.round_number:
+    def _opened_round(self, snapshot: Snapshot, number: int, bank: str) -> machine.Round | None:
+        """Return a round that is closed, or may be by the banks of now.
+
+        Raises
+        ------
+        NotFoundError
+            If it is of the future.
+        CohortChangedError
+            If it was abandoned, or the bank does not take part any more.
+        """
+        run, current = snapshot.run, snapshot.round
+        if number > run.round_number:
             raise NotFoundError(
-                f"run {snapshot.run.run_id} has no round {number} yet; round "
-                f"{snapshot.run.round_number} is the next to be closed"
+                f"run {run.run_id} has no round {number} yet; round {run.round_number} is the next "
+                "to be closed"
             )
-        return snapshot.round
-
-
-def _log_effects(step: machine.Transition) -> None:
-    run_id = step.run.run_id
-    for effect in step.effects:
-        match effect:
-            case machine.MemberJoined(bank):
-                _log.info("run %s: %s joined", run_id, bank)
-            case machine.RoundClosed(number):
-                _log.info("run %s: round %d closed", run_id, number)
-            case machine.ModelAccepted(model):
-                _log.info("run %s: model %s accepted", run_id, model.stored)
-            case machine.RunFailed(reason):
-                _log.warning("run %s failed: %s", run_id, reason)
-            case _:
-                _log.debug("run %s: %s", run_id, effect)
+        if current is None or not current.closed:
+            machine.require_together(run, bank, what=f"round {number}", number=number)
+        return current
 
 
 def _raise_failure(step: machine.Transition) -> None:
@@ -448,23 +384,23 @@ def _check_sealed(run_id: str, visibility: ModelVisibility, model: machine.Model
         )
 
 
-def _digest(caller: Caller) -> str:
-    """Return the digest of the request's body, which was computed for its signature."""
-    return caller.body_sha256 or _EMPTY_SHA256
-
-
 def _terms(header: FrameHeader) -> machine.Terms:
-    return machine.Terms(header.label, header.context, header.count)
+    return machine.Terms(header.label, header.context, header.count, header.step)
 
 
 def _receipt(run: machine.Run, number: int, received: int) -> RoundReceipt:
     return RoundReceipt(
-        run_id=run.run_id, round_number=number, received=received, expected=run.cohort_size
+        run_id=run.run_id, round_number=number, received=received, expected=run.size
     )
 
 
-def _gone(run: machine.Run, number: int, what: str) -> NotFoundError:
+def _gone(run: machine.Run, number: int, bank: str, what: str) -> FraudFedError:
+    """Return why something is not kept any more: others take part now, or all have gone on."""
+    try:
+        machine.require_together(run, bank, what=f"the {what} of round {number}", number=number)
+    except CohortChangedError as change:
+        return change
     return NotFoundError(
-        f"run {run.run_id}: the {what} of round {number} are no longer kept, every bank has gone "
-        f"on to round {run.round_number}"
+        f"run {run.run_id}: the {what} of round {number} can no longer be read, the run is at "
+        f"round {run.round_number} of step {run.step}"
     )

@@ -8,7 +8,6 @@ threads or processes cannot overwrite each other.
 import secrets
 import time
 from collections.abc import Iterable
-from functools import lru_cache
 
 from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
@@ -20,9 +19,9 @@ from aggregator.database import Database
 from aggregator.effects import Payload, write_effect
 from aggregator.key_epochs import key_epoch, require_active_epoch
 from aggregator.latest_bytes import LatestBytes
+from aggregator.run_rows import read_snapshot, run_row
 from aggregator.schema import (
     CohortRow,
-    ContributionRow,
     ModelRow,
     OpeningRow,
     ProductRow,
@@ -32,15 +31,17 @@ from aggregator.schema import (
 )
 from aggregator.snapshots import Snapshot, Snapshots
 from aggregator.statement import Statement
-from fraudfed.errors import NotFoundError
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
+    Generation,
     ModelSignature,
     PublicKeyMessage,
+    ReadyBank,
     RoundSummary,
     RunSpec,
     RunState,
     RunStatus,
+    WaitsFor,
 )
 
 __all__ = ["RunStore", "StaleError"]
@@ -50,7 +51,17 @@ class StaleError(Exception):
     """The run changed between reading and writing; read again. Never leaves the service."""
 
 
-_GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING})
+#: Effects that nobody waits for; whatever else there is wakes those who wait in other processes.
+_QUIET = (
+    machine.MemberJoined,
+    machine.RoundOpened,
+    machine.ContributionAccepted,
+    machine.OpeningAccepted,
+    machine.ProductsExpired,
+    machine.OpeningsExpired,
+    machine.VoteAccepted,
+)
+_GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING, RunState.GATHERING})
 _CHANGE = (
     update(RunRow)
     .where(RunRow.id == bindparam("of_run"), RunRow.version == bindparam("of_version"))
@@ -58,6 +69,11 @@ _CHANGE = (
         version=bindparam("version"),
         state=bindparam("state"),
         round_number=bindparam("round_number"),
+        generation=bindparam("generation"),
+        first_step=bindparam("first_step"),
+        first_round=bindparam("first_round"),
+        step=bindparam("step"),
+        step_round=bindparam("step_round"),
         model_sha256=bindparam("model_sha256"),
         failure=bindparam("failure"),
         bytes_received=RunRow.bytes_received + bindparam("more_bytes"),
@@ -73,7 +89,14 @@ _PRODUCT = Statement(
 )
 _FRAMES = Statement(
     select(OpeningRow.frame)
-    .where(OpeningRow.run_id == bindparam("of_run"), OpeningRow.number == bindparam("of_number"))
+    .where(
+        OpeningRow.run_id == bindparam("of_run"),
+        OpeningRow.number == bindparam("of_number"),
+        RoundRow.run_id == OpeningRow.run_id,
+        RoundRow.number == OpeningRow.number,
+        # Those of a round that is not closed are not all of them.
+        RoundRow.closed_at.is_not(None),
+    )
     .order_by(OpeningRow.shard)
 )
 
@@ -88,7 +111,7 @@ class RunStore:
         self._products = LatestBytes()
         self._openings = LatestBytes()
         # The key of an epoch never changes.
-        self._public_key = lru_cache(maxsize=64)(self._read_public_key)
+        self._public_keys: dict[int, PublicKeyMessage] = {}
 
     # Reading runs
 
@@ -114,6 +137,11 @@ class RunStore:
                     key_epoch=spec.key_epoch,
                     state=RunState.OPEN.value,
                     round_number=0,
+                    generation=0,
+                    first_step=0,
+                    first_round=0,
+                    step=0,
+                    step_round=0,
                     ciphertexts=0,
                     bytes_received=0,
                     version=0,
@@ -121,7 +149,18 @@ class RunStore:
                 )
             )
             session.flush()
-            session.add_all(CohortRow(run_id=run_id, bank=member.name) for member in epoch.roster)
+            session.add_all(
+                CohortRow(
+                    run_id=run_id,
+                    bank=member.name,
+                    takes_part=1,
+                    is_entrant=0,
+                    waits=0,
+                    drops=0,
+                    more_rows=0,
+                )
+                for member in epoch.roster
+            )
             session.flush()
             self._trail.append(
                 session.connection(),
@@ -145,8 +184,18 @@ class RunStore:
             If there is no such run.
         """
         with self._database.read() as session:
-            epoch = _run_row(session, run_id).key_epoch
-        return self._public_key(epoch)
+            return self._public_key(session, run_row(session, run_id).key_epoch)
+
+    def active(self) -> tuple[str, ...]:
+        """Return the runs that have not ended."""
+        with self._database.read() as session:
+            return tuple(
+                session.scalars(
+                    select(RunRow.id)
+                    .where(RunRow.state.in_([state.value for state in _GOING_ON]))
+                    .order_by(RunRow.sequence)
+                )
+            )
 
     def active_with(self, bank: str) -> tuple[str, ...]:
         """Return the runs that have not ended and have a bank in their cohort."""
@@ -157,7 +206,7 @@ class RunStore:
                     .join(CohortRow, CohortRow.run_id == RunRow.id)
                     .where(
                         CohortRow.bank == bank,
-                        RunRow.state.in_([RunState.OPEN.value, RunState.TRAINING.value]),
+                        RunRow.state.in_([state.value for state in _GOING_ON]),
                     )
                     .order_by(RunRow.sequence)
                 )
@@ -172,7 +221,7 @@ class RunStore:
             If there is no such run.
         """
         with self._database.read() as session:
-            return self._status(session, _run_row(session, run_id))
+            return self._status(session, run_row(session, run_id))
 
     def statuses(self, *, visible_to: str | None) -> tuple[RunStatus, ...]:
         """Return the runs of a bank's cohorts (None: all, for the operator), newest first."""
@@ -205,33 +254,16 @@ class RunStore:
             self._snapshots.forget(run_id)
         found = self._snapshots.find(run_id, round_number)
         if found is None:
-            # Whoever has changed the run has changed its product, too.
-            self._products.forget(run_id)
             found, number = self._read_snapshot(run_id, round_number)
+            # Whoever has changed the run has changed its product, too. A product may be newer than
+            # the state that is known, never older.
+            self._products.forget(run_id)
             self._snapshots.was_read(found, number)
         return found
 
     def _read_snapshot(self, run_id: str, round_number: int | None) -> tuple[Snapshot, int]:
         with self._database.read() as session:
-            row = _run_row(session, run_id)
-            votes = session.scalars(
-                select(VoteRow).where(VoteRow.run_id == run_id).order_by(VoteRow.position)
-            )
-            run = machine.Run(
-                run_id=row.id,
-                cohort=_cohort(session, run_id),
-                state=RunState(row.state),
-                members=_members(session, run_id),
-                round_number=row.round_number,
-                votes=tuple(
-                    (vote.bank, machine.ModelHashes(vote.sha256, vote.plain_sha256))
-                    for vote in votes
-                ),
-                model_sha256=row.model_sha256,
-                failure=row.failure,
-            )
-            number = row.round_number if round_number is None else round_number
-            return Snapshot(run, _round(session, run_id, number), row.version), number
+            return read_snapshot(session, run_row(session, run_id), round_number)
 
     def product(self, run_id: str, number: int) -> bytes | None:
         """Return the running product of a round, None before the first contribution or later."""
@@ -243,7 +275,9 @@ class RunStore:
         return None if found is None else found[0]
 
     def openings(self, run_id: str, number: int) -> bytes | None:
-        """Return the openings of a closed round joined in shard order, None if they were deleted.
+        """Return the openings of a closed round joined in shard order.
+
+        None if it is not closed, or if they were deleted.
 
         All banks get the same bytes: one object, however many of them fetch it at once.
         """
@@ -252,13 +286,12 @@ class RunStore:
     def _read_openings(self, run_id: str, number: int) -> bytes | None:
         with self._database.read_rows() as connection:
             stored = _FRAMES.rows(connection, {"of_run": run_id, "of_number": number})
-        kept = [frame for (frame,) in stored if frame is not None]
-        return frames.encode_many(kept) if len(kept) == len(stored) else None
+        return frames.encode_many([frame for (frame,) in stored]) if stored else None
 
     def round_summaries(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
         """Return what is on record of rounds ``start`` and later, at most ``limit`` of them."""
         with self._database.read() as session:
-            _run_row(session, run_id)
+            run_row(session, run_id)
             rows = session.scalars(
                 select(RoundRow)
                 .where(RoundRow.run_id == run_id, RoundRow.number >= start)
@@ -275,6 +308,9 @@ class RunStore:
                     opened_at=row.opened_at,
                     completed_at=row.completed_at,
                     closed_at=row.closed_at,
+                    abandoned_at=row.abandoned_at,
+                    generation=row.generation,
+                    step=row.step,
                 )
                 for row in rows
             )
@@ -310,7 +346,7 @@ class RunStore:
         StaleError
             If the run has changed since ``before`` was read.
         """
-        run = step.run
+        run, mark = step.run, self._products.mark
         try:
             self._write(before, step, payload, records)
         except BaseException:
@@ -318,13 +354,29 @@ class RunStore:
             self._snapshots.forget(run.run_id)
             self._products.forget(run.run_id)
             raise
-        self._snapshots.was_committed(before, step)
         for effect in step.effects:
             if isinstance(effect, machine.ContributionAccepted) and payload.product is not None:
-                self._products.keep(run.run_id, effect.number, payload.product)
-            elif isinstance(effect, machine.PayloadsExpired):
+                self._products.keep(run.run_id, effect.number, payload.product, mark=mark)
+            elif isinstance(effect, machine.ProductsExpired):
                 self._products.forget(run.run_id, before=effect.before)
+            elif isinstance(effect, machine.OpeningsExpired):
                 self._openings.forget(run.run_id, before=effect.before)
+        # After the product: who sees that it is complete must not find the one before.
+        self._snapshots.was_committed(before, step)
+
+    # Changes of other processes
+
+    def versions(self) -> dict[str, int]:
+        """Return the versions that all remembered runs have in the database."""
+        query = select(RunRow.id, RunRow.version).where(RunRow.id.in_(self._snapshots.known()))
+        with self._database.read_rows() as connection:
+            return {row.id: row.version for row in connection.execute(query)}
+
+    def was_changed_elsewhere(self, run_id: str, version: int) -> None:
+        """Forget what is remembered of a run that another process has brought to a version."""
+        if self._snapshots.forget_older(run_id, version):
+            self._products.forget(run_id)
+            self._openings.forget(run_id)
 
     def _write(
         self,
@@ -345,6 +397,11 @@ class RunStore:
                     "version": before.version + 1,
                     "state": run.state.value,
                     "round_number": run.round_number,
+                    "generation": run.generation,
+                    "first_step": run.first_step,
+                    "first_round": run.first_round,
+                    "step": run.step,
+                    "step_round": run.step_round,
                     "model_sha256": run.model_sha256,
                     "failure": run.failure,
                     "more_bytes": payload.received_bytes,
@@ -358,21 +415,46 @@ class RunStore:
                 write_effect(connection, step, effect, payload, now=now)
             for record in records:
                 self._trail.append(connection, record)
+            wakes = not all(isinstance(effect, _QUIET) for effect in step.effects)
+            self._database.announce(connection, run.run_id, version=before.version + 1, wakes=wakes)
 
     # Parts
 
-    def _read_public_key(self, epoch: int) -> PublicKeyMessage:
-        with self._database.read() as session:
-            return key_epoch(session, epoch).public_key
+    def _public_key(self, session: Session, epoch: int) -> PublicKeyMessage:
+        # Within the caller's transaction: it holds a connection, and must not wait for another.
+        if epoch not in self._public_keys:
+            self._public_keys[epoch] = key_epoch(session, epoch).public_key
+        return self._public_keys[epoch]
 
     def _status(self, session: Session, row: RunRow) -> RunStatus:
+        snapshot, _ = read_snapshot(session, row, None)
+        run, current = snapshot.run, snapshot.round
+        stage = machine.stage_of(run, current)
         return RunStatus(
             run_id=row.id,
             spec=RunSpec.model_validate_json(row.spec),
-            state=RunState(row.state),
-            cohort=_cohort(session, row.id),
-            public_key=self._public_key(row.key_epoch),
-            members=_members(session, row.id),
+            state=run.state,
+            cohort=run.cohort,
+            public_key=self._public_key(session, row.key_epoch),
+            members=run.members,
+            generation=Generation(
+                number=run.generation,
+                banks=run.banks,
+                entrants=run.entrants,
+                ready=tuple(
+                    ReadyBank(bank=one.bank, step=one.step, more_rows=one.more_rows)
+                    for one in run.ready
+                ),
+                first_step=run.first_step,
+                first_round=run.first_round,
+            ),
+            waiting=run.waiting,
+            waits_for=None
+            if stage is None
+            else WaitsFor(what=stage.kind.value, banks=stage.missing),
+            contributed=()
+            if current is None
+            else tuple(sorted(bank for bank, _ in current.contributions)),
             round_number=row.round_number,
             ciphertexts=row.ciphertexts,
             bytes_received=row.bytes_received,
@@ -384,43 +466,3 @@ class RunStore:
 
 def _now() -> int:
     return int(time.time())
-
-
-def _run_row(session: Session, run_id: str) -> RunRow:
-    row = session.get(RunRow, run_id)
-    if row is None:
-        raise NotFoundError(f"there is no run {run_id!r} at this aggregator; list them to see")
-    return row
-
-
-def _cohort(session: Session, run_id: str) -> tuple[str, ...]:
-    return tuple(sorted(session.scalars(select(CohortRow.bank).where(CohortRow.run_id == run_id))))
-
-
-def _members(session: Session, run_id: str) -> tuple[str, ...]:
-    joined = select(CohortRow.bank).where(
-        CohortRow.run_id == run_id, CohortRow.joined_at.is_not(None)
-    )
-    return tuple(sorted(session.scalars(joined)))
-
-
-def _round(session: Session, run_id: str, number: int) -> machine.Round | None:
-    row = session.get(RoundRow, (run_id, number))
-    if row is None:
-        return None
-    contributions = session.execute(
-        select(ContributionRow.bank, ContributionRow.sha256)
-        .where(ContributionRow.run_id == run_id, ContributionRow.number == number)
-        .order_by(ContributionRow.position)
-    )
-    openings = session.execute(
-        select(OpeningRow.bank, OpeningRow.sha256)
-        .where(OpeningRow.run_id == run_id, OpeningRow.number == number)
-        .order_by(OpeningRow.position)
-    )
-    return machine.Round(
-        number=number,
-        terms=machine.Terms(row.label, row.context, row.ciphertexts),
-        contributions=tuple((bank, sha256) for bank, sha256 in contributions),
-        openings=tuple((bank, sha256) for bank, sha256 in openings),
-    )

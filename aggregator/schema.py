@@ -16,6 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
+    "AUDIT_GUARDS",
     "SCHEMA_VERSION",
     "AcknowledgementRow",
     "AuditRow",
@@ -23,6 +24,7 @@ __all__ = [
     "Base",
     "CohortRow",
     "ContributionRow",
+    "HandoverRow",
     "InviteRow",
     "KeyEpochRow",
     "MetaRow",
@@ -37,9 +39,12 @@ __all__ = [
 ]
 
 #: Version of these tables, stored in the database; a program refuses a database of another one.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-_NAME = String(63)
+#: PostgreSQL would order by the rules of some language; names and addresses are compared by their
+#: bytes, as SQLite and Python do.
+_BYTEWISE = "C"
+_NAME = String(63).with_variant(String(63, _BYTEWISE), "postgresql")
 _DIGEST = String(64)
 _RUN_ID = String(32)
 
@@ -51,7 +56,7 @@ class Base(DeclarativeBase):
 
 
 class MetaRow(Base):
-    """Facts about the database itself: ``schema_version``."""
+    """Facts about the database itself: ``schema_version``, and the ``release`` that wrote it."""
 
     __tablename__ = "meta"
 
@@ -111,7 +116,7 @@ class KeyEpochRow(Base):
 
     __tablename__ = "key_epochs"
 
-    epoch: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     document: Mapped[str] = mapped_column(Text)
     """The message ``KeyEpoch``, JSON."""
     digest: Mapped[str] = mapped_column(_DIGEST)
@@ -136,11 +141,13 @@ class AuditRow(Base):
 
     __tablename__ = "audit"
 
-    seq: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     time: Mapped[int]
     kind: Mapped[str] = mapped_column(String(100))
     actor: Mapped[str] = mapped_column(String(200))
-    subject: Mapped[str] = mapped_column(String(500), index=True)
+    subject: Mapped[str] = mapped_column(
+        String(500).with_variant(String(500, _BYTEWISE), "postgresql"), index=True
+    )
     status: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str] = mapped_column(Text)
     body_sha256: Mapped[str | None] = mapped_column(_DIGEST)
@@ -149,16 +156,27 @@ class AuditRow(Base):
     signature: Mapped[str] = mapped_column(String(128))
 
 
-for _change in ("UPDATE", "DELETE"):
-    # A guard against our own mistakes; against the owner of the file the hash chain is the guard.
-    event.listen(
-        AuditRow.__table__,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER audit_no_{_change.lower()} BEFORE {_change} ON audit "
-            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-        ),
-    )
+#: What makes the audit log append-only, by dialect. A guard against our own mistakes; against the
+#: owner of the database the hash chain is the guard.
+AUDIT_GUARDS = {
+    "sqlite": (
+        "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only' "
+        "USING ERRCODE = 'integrity_constraint_violation'; END $$",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()",
+    ),
+}
+for _dialect, _statements in AUDIT_GUARDS.items():
+    for _statement in _statements:
+        _guard = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(AuditRow.__table__, "after_create", _guard.execute_if(dialect=_dialect))
 
 
 class RunRow(Base):
@@ -173,6 +191,15 @@ class RunRow(Base):
     key_epoch: Mapped[int] = mapped_column(ForeignKey("key_epochs.epoch"))
     state: Mapped[str] = mapped_column(String(16))
     round_number: Mapped[int]
+    generation: Mapped[int]
+    first_step: Mapped[int]
+    """Where the generation began."""
+    first_round: Mapped[int]
+    """Its first round."""
+    step: Mapped[int]
+    """Step of the last round that was opened."""
+    step_round: Mapped[int]
+    """First round of that step."""
     ciphertexts: Mapped[int]
     bytes_received: Mapped[int]
     model_sha256: Mapped[str | None] = mapped_column(_DIGEST)
@@ -183,13 +210,40 @@ class RunRow(Base):
 
 
 class CohortRow(Base):
-    """A bank of a run's cohort: the key epoch's roster when the run was opened."""
+    """A bank of a run's cohort: the key epoch's roster when the run was opened.
+
+    ``ready_step`` and ``more_rows`` are of the generation that is being formed or has begun.
+    """
 
     __tablename__ = "cohorts"
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     bank: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True, index=True)
     joined_at: Mapped[int | None]
+    takes_part: Mapped[int]
+    """1 in the run's generation, else 0."""
+    is_entrant: Mapped[int]
+    """1 if it did not take part in the generation that began before."""
+    waits: Mapped[int]
+    """1 if it comes in at the next step."""
+    drops: Mapped[int]
+    """How often it was dropped."""
+    ready_step: Mapped[int | None]
+    more_rows: Mapped[int]
+
+
+class HandoverRow(Base):
+    """What the banks of a generation know at its beginning, sealed, for those that enter it."""
+
+    __tablename__ = "handovers"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    bank: Mapped[str] = mapped_column(ForeignKey("banks.name"))
+    """Who sent it first; the others send the same bytes."""
+    sha256: Mapped[str] = mapped_column(_DIGEST)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    stored_at: Mapped[int]
 
 
 class RoundRow(Base):
@@ -201,6 +255,8 @@ class RoundRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(200))
     context: Mapped[str] = mapped_column(_DIGEST)
+    generation: Mapped[int]
+    step: Mapped[int]
     ciphertexts: Mapped[int]
     """Ciphertexts in each contribution."""
     bytes_received: Mapped[int]
@@ -208,6 +264,7 @@ class RoundRow(Base):
     opened_at: Mapped[int]
     completed_at: Mapped[int | None]
     closed_at: Mapped[int | None]
+    abandoned_at: Mapped[int | None]
 
 
 class ProductRow(Base):
@@ -224,7 +281,10 @@ class ProductRow(Base):
 
 
 class ContributionRow(Base):
-    """That a bank contributed to a round, and the digest of what it sent; not the ciphertexts."""
+    """That a bank contributed to a round, and the digest of what it sent; not the ciphertexts.
+
+    Deleted with the openings: the audit log and the round itself stay on record.
+    """
 
     __tablename__ = "contributions"
     __table_args__ = (
@@ -242,7 +302,7 @@ class ContributionRow(Base):
 
 
 class OpeningRow(Base):
-    """A bank's sealed opening of its shard; ``frame`` is None once nobody needs it."""
+    """A bank's sealed opening of its shard; deleted once nobody needs it."""
 
     __tablename__ = "openings"
     __table_args__ = (
@@ -257,7 +317,7 @@ class OpeningRow(Base):
     sha256: Mapped[str] = mapped_column(_DIGEST)
     bytes_received: Mapped[int]
     accepted_at: Mapped[int]
-    frame: Mapped[bytes | None] = mapped_column(LargeBinary)
+    frame: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class VoteRow(Base):

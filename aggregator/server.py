@@ -1,7 +1,12 @@
 """Serve the application with gunicorn, inside this program.
 
-One worker process with many threads: a waiting bank holds a thread, not a core. One process,
-because long polls wait on conditions in memory and SQLite has one writer.
+Worker processes with many threads: a waiting bank holds a thread, not a core. One process on
+SQLite, which has one writer; on PostgreSQL as many as the settings say, kept in step by
+``run_listener``.
+
+When it stops, the order is: take nothing new (503), wake who waits, finish what was taken, write
+down what was only counted. Whoever is cut off nevertheless sends the same again: what was
+acknowledged is on disk.
 """
 
 import contextlib
@@ -14,6 +19,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -27,10 +33,22 @@ from gunicorn.workers.gthread import ThreadWorker
 from aggregator.api.endpoint import Services
 from aggregator.app import create_app
 from aggregator.config import ServiceConfig
+from aggregator.logs import name_worker
+from aggregator.metrics import forget_worker
+from aggregator.postgresql import PostgreSQL
 from aggregator.problems import MEDIA_TYPE, problem_of
+from aggregator.run_listener import RunListener
 from aggregator.state_directory import StateDirectory
+from aggregator.store import Store
 from aggregator.waiters import Waiters
-from fraudfed.errors import ConfigurationError, FraudFedError, ProtocolError, ServerError
+from fraudfed.errors import (
+    ConfigurationError,
+    FraudFedError,
+    ProtocolError,
+    ServerError,
+    TransportError,
+    UnavailableError,
+)
 
 __all__ = ["is_loopback", "listen", "serve", "tls_context", "url_of"]
 
@@ -43,8 +61,12 @@ _KEEPALIVE_SECONDS = 75
 _STAY_MILLISECONDS = 500
 #: Parameter of mallopt(3), from malloc.h.
 _M_ARENA_MAX = -8
+#: Threads beyond those that work or wait: they answer that there is no room, and who watches.
+_SPARE_THREADS = 16
 #: A worker whose main loop is silent for this long is replaced. Requests run in other threads.
 _SILENT_SECONDS = 120
+#: Between two attempts to reach a database that is away.
+_AWAY_SECONDS = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -146,6 +168,7 @@ def serve(
     ServerError
         If the worker process cannot start.
     """
+    state.empty_metrics()
     main_process = os.getpid()
     try:
         _Gunicorn(state, config, listener, tls, on_ready).run()
@@ -191,6 +214,9 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         kept = super().handle(conn)
         while kept is True and self._comes_back(conn):
             kept = super().handle(conn)
+        if kept is False:
+            # Here and not in the main thread, which would accept nobody while a client lingers.
+            conn.close(graceful=True)
         return kept
 
     def _comes_back(self, conn: Any) -> bool:
@@ -206,17 +232,37 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve; at the end, record what the audit log has only counted so far."""
+        services: Services = self.wsgi.extensions["fraudfed"]
+        services.deadlines.start()
         try:
             super().run()
         finally:
-            services: Services = self.wsgi.extensions["fraudfed"]
-            services.refusals.flush()
+            services.deadlines.stop()
+            self._flush_refusals()
+
+    def _services(self) -> Services:
+        found: Services = self.wsgi.extensions["fraudfed"]
+        return found
+
+    def _let_go(self) -> None:
+        """Take nothing new, wake the waiting; write down now what may be too late at the end."""
+        if self.wsgi is None:
+            return  # it has not begun
+        self._services().admission.stop()
+        self.waiters.stop()
+        self._flush_refusals()
+
+    def _flush_refusals(self) -> None:
+        try:
+            self._services().refusals.flush()
+        except UnavailableError as error:
+            _log.warning("refusals that were only counted are lost: %s", error.__cause__)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGTERM: accept nothing more, wake the waiting, finish what is in flight."""
         super().handle_exit(sig, frame)
         # In a thread and not here: a signal handler must not wait for locks.
-        threading.Thread(target=self.waiters.stop, daemon=True).start()
+        threading.Thread(target=self._let_go, daemon=True).start()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on SIGINT or SIGQUIT as on SIGTERM: no contribution is cut off half stored."""
@@ -226,7 +272,9 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         """Tell whether the main process lives; if it was killed, end the long polls as well."""
         alive = bool(super().is_parent_alive())
         if not alive:
-            self.waiters.stop()
+            # Or threads stay with busy connections, and the next service waits for our lock.
+            self.alive = False
+            self._let_go()
         return alive
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
@@ -243,6 +291,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
             _log.error("connection failed unexpectedly", exc_info=exc)
             error = ServerError("the connection failed unexpectedly")
         document = problem_of(error)
+        self._services().metrics.problem(error.slug)
         body = document.model_dump_json().encode()
         head = (
             f"HTTP/1.1 {document.status} {document.title}\r\nConnection: close\r\n"
@@ -289,13 +338,14 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """Set what differs from gunicorn's defaults."""
+        threads = self._config.threads + self._config.max_waiting + _SPARE_THREADS
         worker = type("Worker", (_Worker,), {"waiters": self._waiters})
         settings = {
             "bind": f"fd://{self._listener.detach()}",
-            "workers": 1,
+            "workers": self._config.workers,
             "worker_class": worker,
-            "threads": self._config.threads,
-            "worker_connections": self._config.threads + 1000,
+            "threads": threads,
+            "worker_connections": threads + 1000,
             "keepalive": _KEEPALIVE_SECONDS,
             "timeout": _SILENT_SECONDS,
             "graceful_timeout": self._config.stop_seconds,
@@ -304,6 +354,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "when_ready": lambda _server: self._ready(),
             # Called in the main process only, unlike a ``finally`` around it.
             "on_exit": lambda _server: self._state.remove_url(),
+            "child_exit": lambda _server, worker: forget_worker(
+                self._state.metrics_directory, worker.pid
+            ),
             # Added in gunicorn 25: a socket for its own tool, which nobody here needs.
             "control_socket_disable": True,
         }
@@ -320,4 +373,24 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         """Build the application, in the worker process: no connection crosses the fork."""
         sys.stdout.flush()
         _share_one_heap()
-        return create_app(self._config, self._state.open_store(), self._waiters)
+        name_worker(os.getpid())
+        store = self._open_store()
+        if isinstance(store.database.dialect, PostgreSQL):
+            RunListener(
+                store.database.dialect, store.runs, self._waiters, origin=store.database.origin
+            ).start()
+        return create_app(
+            self._config,
+            store,
+            self._waiters,
+            metrics_directory=self._state.metrics_directory,
+        )
+
+    def _open_store(self) -> Store:
+        """Open the store, however long its database is away: the main process has seen it there."""
+        while True:
+            try:
+                return self._state.open_store()
+            except TransportError as error:
+                _log.warning("%s; trying again", error)
+                time.sleep(_AWAY_SECONDS)

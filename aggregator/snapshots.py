@@ -1,8 +1,10 @@
 """Runs as this process last read or wrote them, so that a request need not read them again.
 
-Only the process that holds the state directory's lock changes runs, and it notes here what it has
-committed: what is found here is what the database holds. Should that ever be untrue, no harm is
-done: a commit compares the version with the database's own and starts over (``run_store``).
+On SQLite only one process changes runs, and it notes here what it has committed: what is found
+here is what the database holds. On PostgreSQL other processes change runs, too, and say so
+(``run_listener``); until that is heard, what is found here is a state that the run had a moment
+ago. No harm is done: a commit compares the version with the database's own and starts over, and
+only what is in the database refuses (``run_store``, ``run_service``).
 """
 
 import threading
@@ -77,7 +79,24 @@ class Snapshots:
                 rounds[step.round.number] = step.round
             if run.round_number > before.run.round_number:
                 rounds[run.round_number] = None
+            for effect in step.effects:
+                if isinstance(effect, machine.OpeningsExpired):
+                    rounds = {n: one for n, one in rounds.items() if n >= effect.before}
             self._put(run, version, rounds)
+
+    def known(self) -> tuple[str, ...]:
+        """Return the runs that anything is known of."""
+        with self._lock:
+            return tuple(self._known)
+
+    def forget_older(self, run_id: str, version: int) -> bool:
+        """Forget what is known of a run before a version; return whether that was anything."""
+        with self._lock:
+            known = self._known.get(run_id)
+            if known is None or known.version >= version:
+                return False
+            del self._known[run_id]
+            return True
 
     def forget(self, run_id: str) -> None:
         """Read the run again when it is asked for."""

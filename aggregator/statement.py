@@ -63,6 +63,11 @@ class Statement:
         except connection.dialect.loaded_dbapi.IntegrityError as error:
             cursor.close()
             raise IntegrityError(text, parameters, error) from error
+        except connection.dialect.loaded_dbapi.Error as error:
+            # A connection that is dead must not go back to the others.
+            if connection.dialect.is_disconnect(error, connection.connection, cursor):
+                connection.invalidate(error)
+            raise
         return cursor
 
     def _text(self, connection: Connection) -> tuple[str, tuple[str, ...], dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Self
 from aggregator.audit import AuditTrail
 from aggregator.audit_key import AuditKey
 from aggregator.database import Database
+from aggregator.handovers import Handovers
 from aggregator.key_epochs import KeyEpochs
 from aggregator.members import Members
 from aggregator.replay import Nonces
@@ -26,6 +27,7 @@ class Store:
     epochs: KeyEpochs
     nonces: Nonces
     runs: RunStore
+    handovers: Handovers
 
     @classmethod
     def over(cls, database: Database, key: AuditKey) -> Self:
@@ -39,6 +41,7 @@ class Store:
             epochs=KeyEpochs(database, audit),
             nonces=Nonces(database),
             runs=RunStore(database, audit),
+            handovers=Handovers(database, audit),
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ that a lost or a needless wake-up can delay an answer but never make it wrong.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ class Waiters:
         self._lock = threading.Lock()
         self._conditions: dict[str, threading.Condition] = {}
         self._changes: dict[str, int] = {}
+        self._waiting: Counter[str] = Counter()
         self._stopped = False
 
     def changed(self, run_id: str) -> None:
@@ -30,6 +32,11 @@ class Waiters:
             condition = self._conditions.get(run_id)
             if condition is not None:
                 condition.notify_all()
+
+    def waited_for(self) -> frozenset[str]:
+        """Return the runs that somebody waits for."""
+        with self._lock:
+            return frozenset(self._waiting)
 
     def stop(self) -> None:
         """Wake everybody for good: from now on nobody waits."""
@@ -50,9 +57,15 @@ class Waiters:
                 return result
             with self._lock:
                 condition = self._conditions.setdefault(run_id, threading.Condition(self._lock))
-                # Still the same number: woken without a change (spuriously), wait on.
-                while self._changes.get(run_id, 0) == seen:
-                    left = deadline - time.monotonic()
-                    if self._stopped or left <= 0:
-                        return None
-                    condition.wait(left)
+                self._waiting[run_id] += 1
+                try:
+                    # Still the same number: woken without a change (spuriously), wait on.
+                    while self._changes.get(run_id, 0) == seen:
+                        left = deadline - time.monotonic()
+                        if self._stopped or left <= 0:
+                            return None
+                        condition.wait(left)
+                finally:
+                    self._waiting[run_id] -= 1
+                    if not self._waiting[run_id]:
+                        del self._waiting[run_id]

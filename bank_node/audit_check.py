@@ -24,8 +24,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-#: Kinds of a bank's requests in a run that leave an entry in both logs.
-_CHANGES = frozenset({"join", "abort", "contribution", "opening", "model"})
+#: Kinds of a bank's requests in a run that leave an entry in both logs. A handover leaves one at
+#: the aggregator only for the first bank that sends it.
+_CHANGES = frozenset({"join", "ready", "abort", "contribution", "opening", "model"})
 #: The rest is in the program's log.
 _SHOWN_DIFFERENCES = 3
 

@@ -19,6 +19,8 @@ _FRAME = {
     "round_number": "number of the round in the run",
     "label": "what is summed, for example 'histogram:tree 3'; the same at every bank",
     "context": "digest of everything public about the round; the same at every bank",
+    "step": "contributions only: how many steps of the training this bank has finished (the "
+    "preparation, then trees)",
     "bank": "this bank's name",
     "shard": "openings only: which ciphertexts of the sum this bank has opened",
     "count": "how many items follow; the same for every bank's rows",
@@ -48,6 +50,16 @@ FIELDS: dict[str, dict[str, str]] = {
         "signature": "this bank's signature over these three",
     },
     "join": {},
+    "ready": {
+        "step": "how many steps of the training this bank has finished, so that all go on from the "
+        "same one",
+        "more_rows": "0, or for a bank whose rows were not counted in the preparation: the least "
+        "power of two that is no less than their number",
+    },
+    "handover": {
+        "body": "the trees so far and what training goes on from, equal at every bank that took "
+        "part; sealed to the members: the aggregator cannot read it",
+    },
     "abort": {
         "reason": "the kind of failure, and its message where that holds nothing of this bank",
     },

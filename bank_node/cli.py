@@ -32,7 +32,6 @@ from bank_node.report import (
     roster_report,
     status_report,
 )
-from bank_node.secure_communicator import DEFAULT_ROUND_TIMEOUT_SECONDS
 from bank_node.state import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
@@ -377,9 +376,8 @@ def check_data(
 @click.option(
     "--round-timeout",
     type=_SECONDS,
-    default=DEFAULT_ROUND_TIMEOUT_SECONDS,
-    show_default=True,
-    help="Seconds to wait for the other banks within a round.",
+    default=None,
+    help="Seconds to wait for the other banks within a round.  [default: as long as the run does]",
 )
 @click.option(
     "--cohort-timeout",
@@ -401,11 +399,11 @@ def train(
     run_id: str | None,
     passphrase_file: Path | None,
     min_cohort: int | None,
-    round_timeout: float,
+    round_timeout: float | None,
     cohort_timeout: float | None,
     threads: int,
 ) -> None:
-    """Train the run's model together with the other banks."""
+    """Train the run's model together with the other banks; goes on with what was cut off."""
     from bank_node.training import TrainingOptions, train_run
 
     signal.signal(signal.SIGTERM, _terminate)
@@ -422,6 +420,12 @@ def train(
     with state.locked(), TrainingProgress(output.console, enabled=output.progress) as progress:
         record = train_run(state, options, progress, passphrase=passphrase)
     protection = record["protection"]
+    if record.get("taken_from_registry"):
+        output.say(
+            f"run {record['run_id']}: was finished by {', '.join(record['members'])}; their model "
+            f"is kept here, {record['trees']} trees, sha256 {record['model_sha256']}"
+        )
+        return
     output.say(
         f"run {record['run_id']}: {record['trees']} trees, {record['rounds']} rounds, "
         f"{record['ciphertexts']} ciphertexts sent; model accepted, sha256 "
@@ -476,7 +480,7 @@ def main() -> NoReturn:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # As an exception it passes through the code that tells the other banks.
+    # As an exception it ends what is at hand in order.
     raise SystemExit(EXIT_TERMINATED)
 
 

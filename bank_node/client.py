@@ -4,6 +4,7 @@ Every request is idempotent by design of the API (same bytes, same receipt), so 
 an answer is simply sent again; see ``bank_node.transport``.
 """
 
+import math
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -26,6 +27,7 @@ from fraudfed.wire.messages import (
     AuditLog,
     BankRegistration,
     FrameHeader,
+    HandoverReceipt,
     Health,
     KeyAcknowledgement,
     KeyEpoch,
@@ -34,6 +36,8 @@ from fraudfed.wire.messages import (
     Message,
     ModelReceipt,
     ModelSignatures,
+    ModelVisibility,
+    Ready,
     Roster,
     RoundReceipt,
     RunList,
@@ -159,22 +163,58 @@ class AggregatorClient:
         run_id: str,
         *,
         while_state: RunState | None = None,
+        while_generation: int | None = None,
         wait_seconds: float = LONG_POLL_SECONDS,
     ) -> RunStatus:
-        """Return a run's status; with ``while_state`` wait as long as the run is still in it."""
+        """Return a run's status; with ``while_state`` wait as long as the run is still in it.
+
+        Parameters
+        ----------
+        while_generation : int or None
+            Wait no longer than the run is at this generation.
+        """
         purpose = Purpose("question", run_id)
         if while_state is None:
             return self._of_run(self._message(RunStatus, "GET", _run(run_id), purpose), run_id)
         query = f"?wait={wait_seconds:g}&state={while_state.value}"
+        if while_generation is not None:
+            query += f"&generation={while_generation}"
         status = self._message(
             RunStatus, "GET", f"{_run(run_id)}{query}", purpose, wait=wait_seconds
         )
         return self._of_run(status, run_id)
 
     def join(self, run_id: str) -> RunStatus:
-        """Become a member of a run; idempotent for a member."""
+        """Take part in a run, at its start or later; changes nothing for a bank that does."""
         path = f"{_run(run_id)}/members"
         return self._of_run(self._message(RunStatus, "POST", path, Purpose("join", run_id)), run_id)
+
+    def become_ready(self, run_id: str, generation: int, body: Ready) -> RunStatus:
+        """Agree to take part in a generation."""
+        path = f"{_run(run_id)}/generations/{generation}/banks"
+        purpose = Purpose("ready", run_id)
+        return self._of_run(self._message(RunStatus, "POST", path, purpose, body=body), run_id)
+
+    def put_handover(self, run_id: str, generation: int, content: bytes) -> HandoverReceipt:
+        """Hand the training so far, sealed, to those that enter a generation."""
+        answer = self._transport.request(
+            "PUT",
+            f"{_run(run_id)}/generations/{generation}/handover",
+            Purpose("handover", run_id),
+            content=content,
+            expect=JSON,
+        )
+        return parse(HandoverReceipt, answer.content, source=self.url)
+
+    def handover(
+        self, run_id: str, generation: int, *, wait_seconds: float = LONG_POLL_SECONDS
+    ) -> bytes | None:
+        """Return what is handed to the entrants of a generation; None when it is not there yet."""
+        return self._frames(
+            f"{_run(run_id)}/generations/{generation}/handover?wait={wait_seconds:g}",
+            Purpose("question", run_id),
+            wait=wait_seconds,
+        )
 
     def abort(self, run_id: str, reason: str) -> RunStatus:
         """End a run for all its banks."""
@@ -183,17 +223,22 @@ class AggregatorClient:
         return self._message(RunStatus, "POST", path, Purpose("abort", run_id), body=body)
 
     def contribute(
-        self, header: FrameHeader, payload: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
-    ) -> tuple[int, tuple[FrameHeader, memoryview] | None]:
+        self, frame: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
+    ) -> tuple[FrameHeader, memoryview] | None:
         """Send this bank's ciphertexts of a round and wait for its shard of the product.
+
+        Parameters
+        ----------
+        frame : bytes
+            Of ``fraudfed.wire.frames``; the same bytes in every attempt.
 
         Returns
         -------
-        tuple of int and frame or None
-            Length of the frame that was sent; then as ``product``.
+        frame or None
+            As ``product``.
         """
-        sent, body = self._exchange("contribution", "contributions", header, payload, wait_seconds)
-        return sent, None if body is None else frames.decode(body, source=self.url)
+        body = self._exchange("contribution", "contributions", frame, wait_seconds)
+        return None if body is None else frames.decode(body, source=self.url)
 
     def product(
         self,
@@ -212,17 +257,16 @@ class AggregatorClient:
         return None if body is None else frames.decode(body, source=self.url)
 
     def send_opening(
-        self, header: FrameHeader, box: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
-    ) -> tuple[int, tuple[int, list[tuple[FrameHeader, memoryview]]] | None]:
+        self, frame: bytes, *, wait_seconds: float = LONG_POLL_SECONDS
+    ) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
         """Send this bank's opened shard, sealed, and wait for all openings.
 
         Returns
         -------
-        tuple of int and openings or None
-            Length of the frame that was sent; then as ``openings``.
+        openings or None
+            As ``openings``.
         """
-        sent, body = self._exchange("opening", "openings", header, box, wait_seconds)
-        return sent, self._openings(body)
+        return self._openings(self._exchange("opening", "openings", frame, wait_seconds))
 
     def openings(
         self, run_id: str, round_number: int, *, wait_seconds: float = LONG_POLL_SECONDS
@@ -250,6 +294,18 @@ class AggregatorClient:
         )
         return parse(ModelReceipt, answer.content, source=self.url)
 
+    def model(self, run_id: str) -> bytes:
+        """Return the accepted model as it is stored, for everybody or sealed to the members."""
+        status = self.run(run_id)
+        sealed = status.spec.model_visibility is ModelVisibility.MEMBERS
+        answer = self._transport.request(
+            "GET",
+            f"{_run(run_id)}/model",
+            Purpose("question", run_id),
+            expect=BINARY if sealed else JSON,
+        )
+        return answer.content
+
     def model_signatures(self, run_id: str) -> ModelSignatures:
         """Return every bank's signature over the accepted model."""
         path = f"{_run(run_id)}/model/signatures"
@@ -276,12 +332,10 @@ class AggregatorClient:
                 )
             entries += page
 
-    def _exchange(
-        self, kind: str, place: str, header: FrameHeader, payload: bytes, wait_seconds: float
-    ) -> tuple[int, bytes | None]:
-        """Send a frame; return its length, and the answer if it came in time."""
+    def _exchange(self, kind: str, place: str, content: bytes, wait_seconds: float) -> bytes | None:
+        """Send a frame; return the answer if it came in time."""
+        header, _ = frames.decode(content, source="frame to send")
         run_id, number = header.run_id, header.round_number
-        content = frames.encode(header, payload)
         answer = self._transport.request(
             "POST",
             f"{_run(run_id)}/rounds/{number}/{place}?wait={wait_seconds:g}",
@@ -291,7 +345,7 @@ class AggregatorClient:
             wait=wait_seconds,
         )
         if answer.status != HTTPStatus.ACCEPTED:
-            return len(content), answer.content
+            return answer.content
         receipt = parse(RoundReceipt, answer.content, source=self.url)
         if (receipt.run_id, receipt.round_number) != (run_id, number):
             raise ProtocolError(
@@ -299,7 +353,7 @@ class AggregatorClient:
                 f"{receipt.run_id!r}, expected round {number} of run {run_id!r}; the aggregator is "
                 "at fault"
             )
-        return len(content), None
+        return None
 
     def _openings(
         self, body: bytes | None
@@ -343,11 +397,11 @@ class AggregatorClient:
 def wait_for(
     question: Callable[[float], T | None],
     *,
-    seconds: float,
+    seconds: float | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> T | None:
-    """Ask by long polls until there is an answer; None when ``seconds`` are over."""
-    deadline = clock() + seconds
+    """Ask by long polls until there is an answer; None when ``seconds`` are over, if any."""
+    deadline = math.inf if seconds is None else clock() + seconds
     while True:
         left = deadline - clock()
         answer = question(max(0.0, min(LONG_POLL_SECONDS, left)))

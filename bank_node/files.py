@@ -1,7 +1,7 @@
 """Atomic, private files: a reader sees the old bytes or the new ones, never a part.
 
 Law: after ``write_atomic`` returned, the bytes survive a crash of the machine; if it raised, the
-file is as it was before.
+file is as it was before. A log grows by ``append_whole``: whole records, or nothing.
 """
 
 import contextlib
@@ -13,7 +13,16 @@ from typing import BinaryIO
 
 from fraudfed.errors import StateError
 
-__all__ = ["PRIVATE_DIRECTORY", "PRIVATE_FILE", "sync_directory", "write_atomic", "write_stream"]
+__all__ = [
+    "PRIVATE_DIRECTORY",
+    "PRIVATE_FILE",
+    "append_whole",
+    "make_durable",
+    "remove_leftovers",
+    "sync_directory",
+    "write_atomic",
+    "write_stream",
+]
 
 #: Only the owner reads and writes.
 PRIVATE_FILE = 0o600
@@ -58,6 +67,91 @@ def write_stream(path: Path, write: Callable[[BinaryIO], None], *, mode: int) ->
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def append_whole(path: Path, data: bytes, *, at: int, sync: bool) -> None:
+    """Write ``data`` behind the first ``at`` bytes of a file; what was behind them is dropped.
+
+    Parameters
+    ----------
+    path : Path
+        Made when it is missing.
+    data : bytes
+    at : int
+        Length of the file's whole records, in bytes.
+    sync : bool
+        Return only when the file survives a crash of the machine.
+
+    Raises
+    ------
+    StateError
+        If the directory does not exist, the file cannot be written or the disk is full. The file
+        is cut back to ``at`` bytes then; a new one stays behind, empty.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+        try:
+            size = os.fstat(handle).st_size
+            if size < at:
+                raise StateError(
+                    f"{path}: has {size} bytes, expected at least {at}; another program changed "
+                    "it: nothing was written; start again"
+                )
+            os.ftruncate(handle, at)
+            try:
+                _write_all(handle, data, at)
+                if sync:
+                    os.fdatasync(handle)
+                if sync and at == 0:
+                    # The file may be new, here or in a call before that failed.
+                    sync_directory(path.parent)
+            except OSError:
+                # If this fails, too, the next call and the next reader drop the part.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, at)
+                raise
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def make_durable(path: Path) -> None:
+    """Let a file and its name survive a crash of the machine, if it exists.
+
+    A program that was killed between writing and syncing leaves behind what the next one can read
+    and the disk does not hold yet: nobody may rely on it before this.
+
+    Raises
+    ------
+    StateError
+        If that is not possible.
+    """
+    try:
+        if path.exists():
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+            sync_directory(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of writes to ``path`` that a crash cut off."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+def _write_all(handle: int, data: bytes, offset: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        # A disk that is nearly full takes a part first and raises at the next call.
+        written = os.pwrite(handle, rest, offset)
+        rest, offset = rest[written:], offset + written
 
 
 def sync_directory(directory: Path) -> None:

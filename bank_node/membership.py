@@ -32,7 +32,8 @@ def choose_run(state: StateDirectory, client: AggregatorClient, run_id: str | No
         possible = [
             status
             for status in client.runs().runs
-            if name in status.cohort and status.state in {RunState.OPEN, RunState.TRAINING}
+            if name in status.cohort
+            and status.state in {RunState.OPEN, RunState.TRAINING, RunState.GATHERING}
         ]
         if len(possible) > 1:
             named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in possible)
@@ -71,12 +72,13 @@ def wait_for_cohort(
         if status.members != seen:
             seen = status.members
             on_members(seen)
-            _log.info("%d of %d banks are in: %s", len(seen), len(status.cohort), ", ".join(seen))
+            total = len(status.generation.banks)
+            _log.info("%d of %d banks are in: %s", len(seen), total, ", ".join(seen))
         left = LONG_POLL_SECONDS
         if timeout_seconds is not None:
             left = min(left, started + timeout_seconds - clock())
             if left <= 0:
-                missing = [name for name in status.cohort if name not in seen]
+                missing = [name for name in status.generation.banks if name not in seen]
                 raise CohortError(
                     f"run {status.run_id}: {len(seen)} of {len(status.cohort)} banks joined within "
                     f"{timeout_seconds:g} s, without {', '.join(missing)}; ask them, or wait "
@@ -86,8 +88,8 @@ def wait_for_cohort(
         status = client.run(status.run_id, while_state=RunState.OPEN, wait_seconds=min(left, 5.0))
     if status.state is RunState.FAILED:
         raise RunFailedError(f"run {status.run_id} has failed: {status.failure}")
-    on_members(status.members)
-    _log.info("the cohort is complete: %s", ", ".join(status.members))
+    on_members(status.generation.banks)
+    _log.info("the cohort is complete: %s", ", ".join(status.generation.banks))
     return status
 
 

@@ -54,9 +54,22 @@ class ModelVote:
 
 
 def check_signatures(
-    signatures: ModelSignatures, vote: ModelVote, run: PinnedRun, key_epoch: KeyEpoch
+    signatures: ModelSignatures,
+    run: PinnedRun,
+    key_epoch: KeyEpoch,
+    *,
+    sha256: str,
+    plain_sha256: str,
+    banks: tuple[str, ...],
 ) -> None:
-    """Accept a model only when every bank of the cohort has signed it.
+    """Accept a model only when every bank that took part to the end has signed it.
+
+    Parameters
+    ----------
+    sha256, plain_sha256 : str
+        Of the model as it is stored, and of the plain one.
+    banks : tuple of str
+        Who took part, sorted.
 
     Raises
     ------
@@ -66,23 +79,24 @@ def check_signatures(
         If a signature is not that bank's.
     """
     found = (signatures.run_id, signatures.sha256, signatures.plain_sha256)
-    if found != (run.run_id, vote.sha256, vote.plain_sha256):
+    if found != (run.run_id, sha256, plain_sha256):
         raise ConflictError(
             f"run {run.run_id}: the registry holds signatures of model {signatures.plain_sha256} "
-            f"of run {signatures.run_id}, this bank trained {vote.plain_sha256}; the aggregator is "
-            "at fault, the model was not kept"
+            f"of run {signatures.run_id}, expected {plain_sha256}; the aggregator is at fault, the "
+            "model was not kept"
         )
     signers = tuple(one.bank for one in signatures.signatures)
-    if signers != run.cohort:
+    if signers != banks:
         raise ConflictError(
             f"run {run.run_id}: the model is signed by {', '.join(signers) or 'nobody'}, expected "
-            f"each of {', '.join(run.cohort)}; the aggregator is at fault, the model was not kept"
+            f"each of {', '.join(banks)}; the aggregator is at fault, the model was not kept"
         )
-    for member, one in zip(key_epoch.roster, signatures.signatures, strict=True):
+    members = {member.name: member for member in key_epoch.roster}
+    for one in signatures.signatures:
         verify_model_signature(
-            member.signing_key,
+            members[one.bank].signing_key,
             one.signature,
-            bank=member.name,
+            bank=one.bank,
             run_id=run.run_id,
-            plain_sha256=vote.plain_sha256,
+            plain_sha256=plain_sha256,
         )

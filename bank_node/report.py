@@ -113,22 +113,38 @@ def print_status(console: Console, report: dict[str, Any]) -> None:
     if run is not None and "error" in run:
         table.add_row("at the aggregator", run["error"])
     elif run is not None:
-        members = ", ".join(run["members"]) or "nobody"
+        banks = ", ".join(run["banks"]) or "nobody"
         table.add_row("at the aggregator", f"{run['state']}, round {run['round_number']}")
-        table.add_row("banks", f"{members} (of {len(run['cohort'])})")
+        table.add_row("banks", f"{banks} (of {len(run['cohort'])}), generation {run['generation']}")
+        if run["waiting"]:
+            table.add_row("come in next", ", ".join(run["waiting"]))
+        if run["waits_for"]:
+            table.add_row("waits for", ", ".join(run["waits_for"]))
     if report["record"] is not None:
         _add_record(table, report["record"])
     console.print(table)
 
 
 def _add_record(table: Table, record: dict[str, Any]) -> None:
-    protection = record["protection"]
     table.add_row("model", f"{record['trees']} trees, sha256 {record['model_sha256']}")
     readable = {
         "aggregator": "the aggregator may read it",
         "members": "sealed to the members",
     }[record["model_visibility"]]
     table.add_row("model visibility", f"{record['model_visibility']}: {readable}")
+    if record["rounds"]:
+        _add_rounds(table, record)
+    if record.get("taken_from_registry"):
+        banks = ", ".join(record["members"])
+        table.add_row("taken from the registry", f"signed by {banks}; this bank was not there")
+    if "roster_confirmed" in record:
+        table.add_row(
+            "roster in that run", "confirmed" if record["roster_confirmed"] else "not confirmed"
+        )
+
+
+def _add_rounds(table: Table, record: dict[str, Any]) -> None:
+    protection = record["protection"]
     table.add_row(
         "sent",
         f"{record['ciphertexts']:,} ciphertexts in {record['rounds']:,} rounds, "
@@ -141,9 +157,6 @@ def _add_record(table: Table, record: dict[str, Any]) -> None:
         f"{protection['masked_against_banks']} banks; tag verified in "
         f"{protection['rounds_verified']:,} of {protection['rounds']:,} rounds; every request "
         "signed",
-    )
-    table.add_row(
-        "roster in that run", "confirmed" if record["roster_confirmed"] else "not confirmed"
     )
 
 
@@ -235,6 +248,10 @@ def _run_status(state: StateDirectory, passphrase: str | None) -> dict[str, Any]
     return {
         "state": status.state.value,
         "members": list(status.members),
+        "generation": status.generation.number,
+        "banks": list(status.generation.banks),
+        "waiting": list(status.waiting),
+        "waits_for": [] if status.waits_for is None else list(status.waits_for.banks),
         "cohort": list(status.cohort),
         "round_number": status.round_number,
         "ciphertexts": status.ciphertexts,

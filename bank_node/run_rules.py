@@ -1,5 +1,6 @@
 """What this bank agrees to before it contributes, whatever the aggregator says."""
 
+import hashlib
 import json
 
 from bank_node.config import CohortRules
@@ -15,9 +16,9 @@ from fraudfed.errors import (
     ParameterError,
     ProtocolError,
 )
-from fraudfed.wire.messages import KeyEpoch, RunStatus
+from fraudfed.wire.messages import Generation, KeyEpoch, RunStatus
 
-__all__ = ["check_epoch", "check_members", "check_run", "pin_run", "run_facts"]
+__all__ = ["check_epoch", "check_generation", "check_run", "pin_run", "run_facts"]
 
 
 def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
@@ -43,6 +44,12 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
             f"run {spec.name!r}: model_visibility is {spec.model_visibility.value!r}, this bank "
             f"allows {' and '.join(v.value for v in rules.model_visibility)} (bank.toml); ask for "
             "another run, or allow it there"
+        )
+    if min(spec.min_cohort, size) < rules.min_cohort:
+        raise CohortError(
+            f"run {spec.name!r}: may go on with {spec.min_cohort} banks when others drop out "
+            f"(min_cohort of the run), this bank takes part from {rules.min_cohort} on; ask for "
+            "another run, or allow it by --min-cohort"
         )
     check_contract(spec.contract)
     params = BoosterParams.parse(spec.parameters)
@@ -142,26 +149,55 @@ def pin_run(state: StateDirectory, status: RunStatus) -> PinnedRun:
     return seen
 
 
-def check_members(status: RunStatus, run: PinnedRun) -> None:
-    """Refuse a full run whose members are not its cohort.
+def check_generation(generation: Generation, run: PinnedRun, bank: str, *, min_cohort: int) -> None:
+    """Refuse a set of banks that this bank does not sum with, whatever the aggregator says.
 
     Raises
     ------
     ProtocolError
-        If a member is missing, foreign or named twice.
+        If a bank of it is foreign or named twice, or this one is not in it.
+    CohortError
+        If it has fewer banks than the run or this bank allows.
     """
-    if status.members != run.cohort:
+    banks = generation.banks
+    if bank not in banks or banks != tuple(sorted(set(banks) & set(run.cohort))):
         raise ProtocolError(
-            f"run {status.run_id}: members are {', '.join(status.members) or 'none'}, expected the "
-            f"cohort {', '.join(run.cohort)}; the aggregator is at fault"
+            f"run {run.run_id}: generation {generation.number} is said to be of "
+            f"{', '.join(banks) or 'nobody'}, expected some of {', '.join(run.cohort)} with this "
+            "bank among them; the aggregator is at fault"
+        )
+    least = max(min(run.spec.min_cohort, len(run.cohort)), min(min_cohort, len(run.cohort)))
+    if len(banks) < least:
+        raise CohortError(
+            f"run {run.run_id}: generation {generation.number} is of {len(banks)} banks, this "
+            f"bank takes part from {least} on; nothing was sent"
         )
 
 
-def run_facts(run: PinnedRun, key_epoch: KeyEpoch) -> bytes:
+def run_facts(
+    run: PinnedRun, key_epoch: KeyEpoch, generation: Generation, *, base: bytes, more_rows: int
+) -> bytes:
     """Return what every bank must have been told alike, in one encoding.
 
-    It begins the transcript: banks that were shown different descriptions of the run, or different
-    key epochs under one number, have different contexts, and no sum opens.
+    It begins the transcript of a generation: banks that were shown different descriptions of the
+    run, different key epochs under one number, or another set of banks, or that go on from another
+    state of the training, have different contexts, and no sum opens.
+
+    Parameters
+    ----------
+    base : bytes
+        The training so far, as ``TrainingState.to_bytes``; empty at the beginning.
+    more_rows : int
+        Most rows of the banks that come in now and were never counted.
     """
-    text = json.dumps(run.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return b"fraudfed run v1\0" + text.encode() + bytes.fromhex(key_epoch_digest(key_epoch))
+    facts = {
+        "run": run.model_dump(mode="json"),
+        "generation": generation.number,
+        "banks": generation.banks,
+        "first_step": generation.first_step,
+        "first_round": generation.first_round,
+        "base": hashlib.sha256(base).hexdigest(),
+        "more_rows": more_rows,
+    }
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return b"fraudfed run v2\0" + text.encode() + bytes.fromhex(key_epoch_digest(key_epoch))

@@ -1,36 +1,75 @@
 """``Communicator.sum`` over the aggregator: ciphertexts go out, the sum over all banks comes back.
 
-Law: if every bank of the cohort calls ``sum`` with its part, each gets the exact elementwise sum;
-otherwise each gets an error, never a wrong number.
+Law: if every bank of the generation calls ``sum`` with its part, each gets the exact elementwise
+sum; otherwise each gets an error, never a wrong number. A bank that was started again calls ``sum``
+from its last checkpoint on: what it has sealed before it sends again, byte for byte, and rounds
+that are closed it only reads.
 """
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from bank_node.client import AggregatorClient, wait_for
 from bank_node.logs import ROUND
 from bank_node.noise_ahead import NoiseAhead
+from bank_node.outbox import Kept, Outbox
 from bank_node.phases import PhaseTimes
+from bank_node.round_log import RoundLog
 from bank_node.round_record import RoundRecord
-from bank_node.sealed_contexts import SealedContexts
 from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import ConflictError, SumError
+from fraudfed.errors import (
+    CohortChangedError,
+    CohortError,
+    ConflictError,
+    NotFoundError,
+    StateError,
+    SumError,
+)
 from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
+from fraudfed.secure_sum.transcript import Transcript
+from fraudfed.wire import frames
 from fraudfed.wire.messages import FrameHeader, FrameKind
 
-__all__ = ["DEFAULT_ROUND_TIMEOUT_SECONDS", "SecureCommunicator"]
-
-#: A bank may be slow, or be started again; after so long the others stop waiting for it.
-DEFAULT_ROUND_TIMEOUT_SECONDS = 900.0
+__all__ = ["SecureCommunicator", "StartingPoint"]
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class StartingPoint:
+    """Where the sums of a generation begin, or go on.
+
+    Attributes
+    ----------
+    round_number : int
+        Of the next sum.
+    step : int
+        Steps of the training that are finished.
+    transcript : Transcript
+        Before the next sum.
+    closed_rounds : int
+        Rounds below this number are closed: they are read.
+    contributed : bool
+        Whether the aggregator has this bank's contribution to the open round ``closed_rounds``.
+    catches_up : bool
+        Whether closed rounds only are read, because the generation is about to end.
+    """
+
+    round_number: int
+    step: int
+    transcript: Transcript
+    closed_rounds: int = 0
+    contributed: bool = False
+    catches_up: bool = False
+
+
 class SecureCommunicator:
-    """One bank's end of the secure sums of a run.
+    """One bank's end of the secure sums of a generation.
 
     Parameters
     ----------
@@ -42,26 +81,30 @@ class SecureCommunicator:
     epoch : int
         The run's key epoch.
     roster : tuple of str
-        Names of the banks in the order of the cohort.
+        Names of the banks of the generation, in its order.
     bank : str
         This bank's name; its index in ``roster`` is the shard that it opens.
-    facts : bytes
-        What all banks must have been told alike about the run; begins the transcript.
-    sealed : SealedContexts
-        Contexts of the run that are used up.
-    round_timeout_seconds : float
-        How long to wait for the other banks in each half of a round.
+    start : StartingPoint
+    outbox : Outbox
+        What this bank has sealed in the run.
+    log : RoundLog
+        Takes what protected each round.
+    round_timeout_seconds : float or None
+        How long to wait for the other banks in each half of a round; None waits for as long as the
+        aggregator says that there is something to wait for.
     noise : NoiseAhead or None
         Makes noise while this bank waits; None makes all of it when it is needed.
+    times : PhaseTimes or None
+        Goes on with these figures.
 
     Attributes
     ----------
     times : PhaseTimes
-        Where time and bytes went so far.
+        Where time and bytes of this process went so far.
     round_number : int
-        Rounds that this communicator has completed.
-    rounds : list of RoundRecord
-        What protected each of them.
+        The next round.
+    step : int
+        Steps of the training that are finished; its owner counts them.
     """
 
     def __init__(
@@ -73,10 +116,12 @@ class SecureCommunicator:
         epoch: int,
         roster: tuple[str, ...],
         bank: str,
-        facts: bytes,
-        sealed: SealedContexts,
-        round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS,
+        start: StartingPoint,
+        outbox: Outbox,
+        log: RoundLog,
+        round_timeout_seconds: float | None = None,
         noise: NoiseAhead | None = None,
+        times: PhaseTimes | None = None,
     ) -> None:
         self._client = client
         self._session = session
@@ -86,12 +131,19 @@ class SecureCommunicator:
         self._bank = bank
         self._shard = roster.index(bank)
         self._round_timeout_seconds = round_timeout_seconds
-        self._sealed = sealed
+        self._start = start
+        self._outbox = outbox
+        self._log = log
         self._noise = noise
-        self._transcript = session.begin_transcript(facts)
-        self.times = PhaseTimes()
-        self.round_number = 0
-        self.rounds: list[RoundRecord] = []
+        self._transcript = start.transcript
+        self.times = PhaseTimes() if times is None else times
+        self.round_number = start.round_number
+        self.step = start.step
+
+    @property
+    def transcript(self) -> str:
+        """Digest of all that was summed so far."""
+        return self._transcript.digest
 
     def sum(
         self,
@@ -111,8 +163,12 @@ class SecureCommunicator:
         SumError
             If the sum does not open or does not verify, the context is used up, or the other banks
             stay away.
+        CohortChangedError
+            If other banks take part now.
         RunFailedError
             If another bank or the operator has ended the run.
+        StateError
+            If this bank no longer holds what it has sent, or cannot write down what it seals.
         TransportError, ProtocolError
             If the aggregator cannot be reached or answers what does not belong here.
         """
@@ -131,21 +187,24 @@ class SecureCommunicator:
             label=label,
             transcript=self._transcript,
         )
-        self._sealed.claim(context.digest, label=label, round_number=self.round_number)
-        payload = self._session.seal(values, layout, context)
-        if self._noise is not None:
-            self._noise.used(layout.n_plaintexts)
-        self.times.mark("encrypt")
-        product = self._exchange_product(payload, context, count=layout.n_plaintexts)
-        self.times.mark("sum")
-        box = self._session.open_shard(product, layout, context, shard=self._shard)
-        self.times.mark("open")
-        boxes = self._exchange_openings(box, context, count=layout.n_plaintexts)
-        self.times.mark("wait")
+        sent, received = self.times.bytes_sent, self.times.bytes_received
+        if self.round_number < self._start.closed_rounds:
+            boxes = self._read_openings(context)
+        elif self._start.catches_up:
+            raise CohortChangedError(
+                f"run {self._run_id}: round {self.round_number} was not closed by the banks "
+                f"{', '.join(self._roster)}; go on with those of now"
+            )
+        else:
+            boxes = self._take_part(values, layout, context)
         total = self._session.combine(boxes, layout, context)
         self._transcript = self._transcript.advance(context, total)
-        self.rounds.append(
-            RoundRecord.verified(context, self._session.public_key, ciphertexts=layout.n_plaintexts)
+        self._log.append(
+            RoundRecord.verified(
+                context, self._session.public_key, ciphertexts=layout.n_plaintexts
+            ),
+            bytes_sent=self.times.bytes_sent - sent,
+            bytes_received=self.times.bytes_received - received,
         )
         self.times.mark("open")
         self.round_number += 1
@@ -153,43 +212,142 @@ class SecureCommunicator:
         self.times.values += values.size
         return total
 
-    def _exchange_product(self, payload: bytes, context: RoundContext, *, count: int) -> bytes:
-        """Send this bank's ciphertexts; return its shard of the product of all banks'."""
-        width = self._session.public_key.ciphertext_bytes
+    def _take_part(
+        self, values: Int64Array, layout: SlotLayout, context: RoundContext
+    ) -> list[bytes]:
+        """Contribute, open this bank's shard, and return the openings of all."""
+        kept = self._outbox.find(context.digest)
+        frame = self._contribution(values, layout, context, kept)
+        self.times.mark("encrypt")
+        product = self._exchange_product(frame, context, is_known=kept is not None)
+        self.times.mark("sum")
+        if product is None:
+            return self._read_openings(context)
+        opening = None if kept is None else kept.opening
+        if opening is None:
+            box = self._session.open_shard(product, layout, context, shard=self._shard)
+            mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
+            header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
+            opening = frames.encode(header, box)
+            self._outbox.keep_opening(context.digest, opening)
+        self.times.mark("open")
+        boxes = self._exchange_openings(opening, context, is_known=kept is not None)
+        self.times.mark("wait")
+        return boxes
+
+    def _contribution(
+        self, values: Int64Array, layout: SlotLayout, context: RoundContext, kept: Kept | None
+    ) -> bytes:
+        """Return the one frame that is ever sent under a context."""
+        if kept is not None:
+            if kept.contribution is None:
+                raise StateError(
+                    f"run {self._run_id}: round {self.round_number} is open, but this bank holds "
+                    "no longer what it sealed for it; its state directory is not the newest: "
+                    "restore that, or ask the operator to drop this bank and start it again"
+                )
+            return kept.contribution
+        if self._start.contributed and self.round_number == self._start.closed_rounds:
+            raise StateError(
+                f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
+                f"{self.round_number} that its state directory knows nothing of; restore the "
+                "newest copy, or ask the operator to drop this bank and start it again"
+            )
+        payload = self._session.seal(values, layout, context)
+        width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
         header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
-        self.times.ciphertexts += count
-        found, shard = self._exchange(
-            lambda wait: self._client.contribute(header, payload, wait_seconds=wait),
-            lambda wait: self._client.product(
-                self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
-            ),
-            context,
-            what="contributions",
+        frame = frames.encode(header, payload)
+        self._outbox.keep(
+            context.digest, frame, label=context.label, round_number=self.round_number
         )
+        if self._noise is not None:
+            self._noise.used(count)
+        self.times.ciphertexts += count
+        return frame
+
+    def _exchange_product(
+        self, frame: bytes, context: RoundContext, *, is_known: bool
+    ) -> bytes | None:
+        """Send this bank's ciphertexts; return its shard of the product of all banks'.
+
+        None if the round was closed meanwhile, which needs that this bank was there before.
+        """
+        try:
+            found, shard = self._exchange(
+                frame,
+                lambda wait: self._client.contribute(frame, wait_seconds=wait),
+                lambda wait: self._client.product(
+                    self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
+                ),
+                context,
+                what="contributions",
+            )
+        except NotFoundError:
+            if not is_known:
+                raise
+            return None
+        width = self._session.public_key.ciphertext_bytes
         self._check(found, FrameKind.PRODUCT, context, item_bytes=width)
         self.times.bytes_received += len(shard)
         return bytes(shard)
 
-    def _exchange_openings(self, box: bytes, context: RoundContext, *, count: int) -> list[bytes]:
+    def _exchange_openings(
+        self, frame: bytes, context: RoundContext, *, is_known: bool
+    ) -> list[bytes]:
         """Send this bank's opened shard, sealed; return all banks' in the order of the roster."""
-        mine = len(range(self._shard, count, len(self._roster)))
-        header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
-        size, openings = self._exchange(
-            lambda wait: self._client.send_opening(header, box, wait_seconds=wait),
-            lambda wait: self._client.openings(self._run_id, self.round_number, wait_seconds=wait),
-            context,
-            what="openings",
-        )
+        try:
+            found = self._exchange(
+                frame,
+                lambda wait: self._client.send_opening(frame, wait_seconds=wait),
+                self._ask_openings,
+                context,
+                what="openings",
+            )
+        except CohortChangedError:
+            raise
+        except ConflictError:
+            # A power cut may have taken the copy of the opening that was sent, and the box around
+            # the same numbers is another one each time.
+            if not is_known:
+                raise
+            return self._read_openings(context)
+        return self._checked_openings(found, context)
+
+    def _read_openings(self, context: RoundContext) -> list[bytes]:
+        """Return the openings of a round that this bank has contributed to before."""
+        try:
+            found = self._waited(self._ask_openings, context, what="openings")
+        except NotFoundError:
+            if self._start.catches_up:
+                raise CohortChangedError(
+                    f"run {self._run_id}: round {self.round_number} is no longer kept; go on with "
+                    "the banks of now"
+                ) from None
+            raise StateError(
+                f"run {self._run_id}: the others have finished the step of round "
+                f"{self.round_number}, and its sums are no longer kept; this state directory is "
+                "not the newest: restore that, or ask the operator to drop this bank and start it "
+                "again"
+            ) from None
+        return self._checked_openings(found, context)
+
+    def _ask_openings(self, wait: float) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
+        return self._client.openings(self._run_id, self.round_number, wait_seconds=wait)
+
+    def _checked_openings(
+        self, found: tuple[int, list[tuple[FrameHeader, memoryview]]], context: RoundContext
+    ) -> list[bytes]:
+        size, openings = found
         self.times.bytes_received += size
-        senders = tuple(found.bank for found, _ in openings)
+        senders = tuple(header.bank for header, _ in openings)
         if senders != self._roster:
             raise SumError(
                 f"sum {context.label!r}, round {self.round_number}: openings are of "
                 f"{', '.join(str(name) for name in senders)}, expected one of each of "
                 f"{', '.join(self._roster)}; the aggregator is at fault"
             )
-        for found, _ in openings:
-            self._check(found, FrameKind.OPENING, context, item_bytes=0)
+        for header, _ in openings:
+            self._check(header, FrameKind.OPENING, context, item_bytes=0)
         return [bytes(content) for _, content in openings]
 
     def _header(
@@ -203,6 +361,7 @@ class SecureCommunicator:
             context=context.digest,
             bank=self._bank,
             shard=self._shard if kind is FrameKind.OPENING else None,
+            step=self.step if kind is FrameKind.CONTRIBUTION else 0,
             count=count,
             item_bytes=item_bytes,
         )
@@ -229,38 +388,46 @@ class SecureCommunicator:
 
     def _exchange(
         self,
-        send: Callable[[float], tuple[int, T | None]],
+        frame: bytes,
+        send: Callable[[float], T | None],
         ask: Callable[[float], T | None],
         context: RoundContext,
         *,
         what: str,
     ) -> T:
-        """Send and wait for the other banks: all of a round's waiting is done here.
+        """Send and wait for the other banks.
 
         Parameters
         ----------
         send, ask : callable
-            Each with the seconds that the aggregator may hold the answer back: what gives the
-            number of bytes sent and the answer, and what asks again for the answer alone.
+            Each with the seconds that the aggregator may hold the answer back: what sends the frame
+            and gives the answer, and what asks again for the answer alone.
         """
-        sent: int | None = None
+        is_sent = False
 
         def question(wait: float) -> T | None:
-            nonlocal sent
-            if sent is None:
-                sent, answer = send(wait)
-                return answer
-            return ask(wait)
+            nonlocal is_sent
+            if is_sent:
+                return ask(wait)
+            answer = send(wait)
+            is_sent = True
+            self.times.bytes_sent += len(frame)
+            return answer
 
+        return self._waited(question, context, what=what)
+
+    def _waited(
+        self, question: Callable[[float], T | None], context: RoundContext, *, what: str
+    ) -> T:
+        """Wait for the other banks: all of a round's waiting is done here."""
         waiting = contextlib.nullcontext() if self._noise is None else self._noise.while_waiting()
         with waiting:
             answer = wait_for(question, seconds=self._round_timeout_seconds)
-        self.times.bytes_sent += sent or 0
         if answer is None:
-            raise SumError(
+            raise CohortError(
                 f"sum {context.label!r}, round {self.round_number}: the {what} of all "
                 f"{len(self._roster)} banks were not complete after "
                 f"{self._round_timeout_seconds:g} s; a bank is down or too slow: ask the others, "
-                "or raise --round-timeout"
+                "then start this bank again, with a longer --round-timeout"
             )
         return answer

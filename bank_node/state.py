@@ -12,7 +12,10 @@
         epoch-<n>.json        the key epoch as accepted: any other under its number is refused
       runs/<run id>/
         run.json              the run as first seen: later changes are refused
-        sealed                contexts that a contribution was sealed under: never a second one
+        sealed                the outbox: what was sealed for each context, never a second one
+        checkpoints/
+          step-<n>.checkpoint where the bank stood after a step; removed when the model is there
+        rounds.log            what protected each round so far; removed when the model is there
         model.json            the accepted model
         signatures.json       every bank's signature over it
         record.json           what was done, what protected it, and what it cost
@@ -24,6 +27,7 @@ All files are 0600. Every write is atomic (see ``bank_node.files``), or appends 
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
@@ -34,9 +38,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bank_node.audit_log import AuditLog
+from bank_node.checkpoints import Checkpoints
 from bank_node.config import BankConfig
 from bank_node.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
-from bank_node.sealed_contexts import SealedContexts
+from bank_node.outbox import Outbox
+from bank_node.round_log import RoundLog
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
@@ -53,6 +59,8 @@ from fraudfed.wire.messages import (
 )
 
 __all__ = ["PinnedRun", "StateDirectory"]
+
+_log = logging.getLogger(__name__)
 
 _CONFIG = "bank.toml"
 _IDENTITY = "identity.key"
@@ -233,6 +241,8 @@ class StateDirectory:
         directory = self.path / "runs" / run_id
         try:
             directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            # What is made durable inside must not be lost with its directory.
+            sync_directory(directory.parent)
         except OSError as error:
             raise _unusable(self.path, error) from error
         return directory
@@ -246,9 +256,18 @@ class StateDirectory:
         path = self.run_directory(run.run_id) / "run.json"
         write_atomic(path, run.model_dump_json(indent=1).encode())
 
-    def sealed_contexts(self, run_id: str) -> SealedContexts:
-        """Return the contexts of a run that are used up."""
-        return SealedContexts(self.run_directory(run_id) / "sealed")
+    def outbox(self, run_id: str) -> Outbox:
+        """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""
+        return Outbox(self.run_directory(run_id) / "sealed")
+
+    def checkpoints(self, run_id: str) -> Checkpoints:
+        """Return the checkpoints of this bank in a run."""
+        directory = self.run_directory(run_id) / "checkpoints"
+        return Checkpoints(directory, run_id=run_id, bank=self.config.name)
+
+    def round_log(self, run_id: str) -> RoundLog:
+        """Return the rounds of a run so far; raises StateError as ``RoundLog``."""
+        return RoundLog(self.run_directory(run_id) / "rounds.log")
 
     def current_run(self, run_id: str | None = None) -> PinnedRun:
         """Return a run that this bank knows, without network; the last one without ``run_id``.
@@ -279,13 +298,23 @@ class StateDirectory:
         signatures: ModelSignatures,
         record: Mapping[str, Any],
     ) -> None:
-        """Keep an accepted model, its signatures and the record of its run."""
+        """Keep an accepted model, its signatures and the record of its run.
+
+        What was kept to go on with the run is removed; which contexts are used up stays for ever.
+        """
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.
         write_atomic(directory / "model.json", model)
         text = signatures.model_dump_json(indent=1)
         write_atomic(directory / "signatures.json", text.encode() + b"\n")
         write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")
+        try:
+            self.checkpoints(run_id).remove()
+            self.round_log(run_id).remove()
+            self.outbox(run_id).forget_payloads()
+        except StateError as error:
+            # The result is complete; nothing of this is read again.
+            _log.warning("the files of a finished run could not be removed: %s", error)
 
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Return the record of a finished run, or None."""

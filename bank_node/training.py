@@ -8,37 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from bank_node.abort import tell_others
-from bank_node.ceremony import AcceptedEpoch, accept_epoch
-from bank_node.client import AggregatorClient, wait_for
+from bank_node.ceremony import accept_epoch
 from bank_node.config import CohortRules
 from bank_node.connection import Connection, connect
-from bank_node.data_contract import TrainingRows, load_training_rows
+from bank_node.data_contract import load_training_rows
+from bank_node.data_digest import data_digest
 from bank_node.data_file import DataFile
+from bank_node.finished import fetch_result, finished_record
 from bank_node.logs import RUN
 from bank_node.members import ObservedRoster, observe_roster, unconfirmed
 from bank_node.membership import choose_run, wait_for_cohort
-from bank_node.model_vote import ModelVote, check_signatures
-from bank_node.noise_ahead import NoiseAhead
+from bank_node.model_vote import ModelVote
+from bank_node.participation import Entry, Participation
 from bank_node.progress import TrainingProgress
-from bank_node.retry import TRAINING_PATIENCE_SECONDS, RetryPolicy
+from bank_node.retry import RetryPolicy
 from bank_node.round_record import protection_of
-from bank_node.run_rules import check_epoch, check_members, check_run, pin_run, run_facts
-from bank_node.secure_communicator import DEFAULT_ROUND_TIMEOUT_SECONDS, SecureCommunicator
+from bank_node.run_rules import check_epoch, check_run, pin_run
 from bank_node.state import PinnedRun, StateDirectory
+from bank_node.stretch import Prepared, Stretch, tree_record
 from bank_node.validation import split_validation
 from fraudfed import __version__
-from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.train import TrainResult, TreeProgress, train
-from fraudfed.consortium.documents import roster_digest
-from fraudfed.errors import ConflictError, ProtocolError, RunFailedError, StateError
+from fraudfed.boosting.train import TrainResult
+from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError
 from fraudfed.paillier.kernel import kernel_note, select_kernel
-from fraudfed.secure_sum.session import SecureSum
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunState, RunStatus
 
 __all__ = ["TrainingOptions", "train_run"]
 
 _log = logging.getLogger(__name__)
+
+#: Above the number of any round.
+MAX_ROUND = 2**63
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class TrainingOptions:
         None takes the only run there is for this bank.
     min_cohort : int or None
         None takes ``bank.toml``'s.
-    round_timeout_seconds : float
+    round_timeout_seconds : float or None
+        None waits for as long as the run does.
     cohort_timeout_seconds : float or None
         None waits without limit.
     threads : int
@@ -62,7 +64,7 @@ class TrainingOptions:
     data: Path
     run_id: str | None = None
     min_cohort: int | None = None
-    round_timeout_seconds: float = DEFAULT_ROUND_TIMEOUT_SECONDS
+    round_timeout_seconds: float | None = None
     cohort_timeout_seconds: float | None = None
     threads: int = 1
 
@@ -71,17 +73,6 @@ class TrainingOptions:
         if self.min_cohort is None:
             return configured
         return configured.model_copy(update={"min_cohort": self.min_cohort})
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A bank that has checked everything it can check alone."""
-
-    run: PinnedRun
-    params: BoosterParams
-    epoch: AcceptedEpoch
-    observed: ObservedRoster
-    rows: TrainingRows
 
 
 def train_run(
@@ -94,14 +85,14 @@ def train_run(
     """Train, have the model accepted, keep it; return the record of the run.
 
     The bank checks its own file, the members' keys and its rules before it lets anybody wait for
-    it. From the moment the cohort is complete every failure here is told to the others, without
-    any of its values. A member whose keys have changed is one exception: nothing more is sent.
+    it. It may be killed at any instant: the same call goes on where it was. From the moment the
+    cohort is complete every failure that no new start can cure is told to the others, without any
+    of its values. A member whose keys have changed is one exception: nothing more is sent.
 
     Raises
     ------
     FraudFedError
-        As ``fraudfed.errors`` says; the state directory is then as it was, except for pins,
-        accepted key epochs and the audit log.
+        As ``fraudfed.errors`` says; the state directory holds what is needed to go on.
     """
     DataFile.open(options.data)
     with connect(state, passphrase) as connection:
@@ -110,22 +101,29 @@ def train_run(
         status = choose_run(state, client, options.run_id)
         run_id = status.run_id
         RUN.set(run_id)
-        if status.state is RunState.FINISHED:
-            return _finished(state, status)
-        # A complete cohort waits for this bank already.
-        others_wait = status.state is RunState.TRAINING and state.config.name in status.members
+        if status.state is RunState.FINISHED and state.record(run_id) is not None:
+            return finished_record(state, status)
+        # The others wait for this bank already. If it has begun, its file and rules were good then:
+        # what is wrong with them now can be cured, and must not cost all of them the run.
+        others_wait = (
+            status.state in {RunState.TRAINING, RunState.GATHERING}
+            and state.config.name in status.generation.banks
+            and state.checkpoints(run_id).latest() is None
+        )
         try:
             ready = _prepare(state, options, status, connection, observed)
-            client.be_patient(RetryPolicy(patience_seconds=TRAINING_PATIENCE_SECONDS))
+            # For as long as the others wait for this bank.
+            patience = float(status.spec.deadline_seconds)
+            client.be_patient(RetryPolicy(patience_seconds=patience))
             state.save_config(state.config.model_copy(update={"run_id": run_id}))
-            if state.config.name not in status.members:
+            if status.state is RunState.OPEN:
                 status = client.join(run_id)
-            status = wait_for_cohort(
-                client,
-                status,
-                timeout_seconds=options.cohort_timeout_seconds,
-                on_members=lambda names: progress.banks(names, len(status.cohort)),
-            )
+                status = wait_for_cohort(
+                    client,
+                    status,
+                    timeout_seconds=options.cohort_timeout_seconds,
+                    on_members=lambda names: progress.banks(names, len(status.generation.banks)),
+                )
             others_wait = True
             return _train_with_others(state, options, connection, status, ready, progress)
         except BaseException as error:
@@ -140,10 +138,8 @@ def _prepare(
     status: RunStatus,
     connection: Connection,
     observed: ObservedRoster,
-) -> _Ready:
+) -> Prepared:
     """Check everything that needs no other bank."""
-    if status.state is RunState.FAILED:
-        raise RunFailedError(f"run {status.run_id} has failed: {status.failure}")
     run, rules = PinnedRun.of(status), options.rules(state.config.rules)
     params = check_run(run, rules)
     epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
@@ -151,14 +147,14 @@ def _prepare(
     if run.spec.require_confirmed_roster or rules.require_confirmed_roster:
         observed.pins.require_confirmed(run.cohort)
     pin_run(state, status)
-    if status.round_number > 0:
-        raise ConflictError(
-            f"run {status.run_id}: is at round {status.round_number}, this program was not there "
-            "from round 0 on and cannot catch up; ask the operator for a new run"
-        )
     rows = load_training_rows(options.data, run.spec.contract)
     _log.info("%d rows meet the data contract", rows.table.n_rows)
-    return _Ready(run, params, epoch, observed, rows)
+    table, validation = rows.table, None
+    # Before it is split: what a bank begins a run with is its file.
+    data_sha256 = data_digest(table)
+    if params.early_stopping_rounds is not None:
+        table, validation = split_validation(table, seed=params.seed)
+    return Prepared(run, params, epoch, observed, rows.table.n_rows, table, validation, data_sha256)
 
 
 def _train_with_others(
@@ -166,125 +162,90 @@ def _train_with_others(
     options: TrainingOptions,
     connection: Connection,
     status: RunStatus,
-    ready: _Ready,
+    ready: Prepared,
     progress: TrainingProgress,
 ) -> dict[str, Any]:
+    """Train with the banks of each generation in turn, until every one has the same model."""
     # What was joined is what was checked.
-    run, client, bank = pin_run(state, status), connection.client, state.config.name
-    check_members(status, run)
+    run, client = pin_run(state, status), connection.client
     started = time.time()
-    params, key_epoch = ready.params, ready.epoch.key_epoch
     _log.info("Paillier kernel: %s; %d threads", kernel_note(), options.threads)
-    session = SecureSum(
-        ready.epoch.package,
-        bank=bank,
-        roster=run.cohort,
-        roster_digest=roster_digest(key_epoch.roster),
-        pairwise={
-            member.name: connection.identity.exchange(member.agreement_key)
-            for member in key_epoch.roster
-            if member.name != bank
-        },
+    stretch = Stretch(
+        state,
+        connection,
+        run,
+        ready,
+        progress,
+        round_timeout_seconds=options.round_timeout_seconds,
         threads=options.threads,
     )
-    noise = NoiseAhead(session)
-    communicator = SecureCommunicator(
+    participation = Participation(
         client,
-        session,
-        run_id=run.run_id,
-        epoch=key_epoch.epoch,
-        roster=run.cohort,
-        bank=bank,
-        facts=run_facts(run, key_epoch),
-        sealed=state.sealed_contexts(run.run_id),
-        round_timeout_seconds=options.round_timeout_seconds,
-        noise=noise,
+        stretch.checkpoints,
+        stretch.log,
+        run=run,
+        key_epoch=ready.epoch.key_epoch,
+        package=ready.epoch.package,
+        bank=state.config.name,
+        schema=ready.table.schema,
+        data_sha256=ready.data_sha256,
+        n_rows=ready.table.n_rows,
+        min_cohort=options.rules(state.config.rules).min_cohort,
+        timeout_seconds=options.cohort_timeout_seconds,
+        on_banks=progress.banks,
     )
-
-    def on_tree(tree: TreeProgress) -> None:
-        note = " ".join(f"{name} {value:.5f}" for name, value in tree.metrics.items())
-        progress.trees(tree.tree_index + 1, tree.n_trees, note)
-        _log.info("tree finished", extra=_tree_record(tree))
-
-    table, validation = ready.rows.table, None
-    if params.early_stopping_rounds is not None:
-        table, validation = split_validation(table, seed=params.seed)
-    progress.trees(0, params.num_boost_round, "")
-    with noise:
-        result = train(
-            params,
-            table,
-            communicator,
-            validation=validation,
-            on_tree=on_tree,
-            threads=options.threads,
-        )
-    model = result.model.to_json()
-    vote = ModelVote.of(model, run, ready.epoch.package, connection.identity)
-    client.submit_model(
-        run.run_id,
-        vote.sha256,
-        vote.body,
-        plain_sha256=vote.plain_sha256,
-        signature=vote.signature,
-    )
-    _wait_for_acceptance(client, run.run_id, vote.sha256, options.round_timeout_seconds)
-    signatures = client.model_signatures(run.run_id)
-    check_signatures(signatures, vote, run, key_epoch)
-    communicator.times.mark("accept")
-    record = _record(state, ready, communicator, result, vote)
-    record["started_at"], record["finished_at"] = int(started), int(time.time())
-    record["threads"] = options.threads
-    record["process_cpu_seconds"] = round(time.process_time(), 3)
-    record["peak_memory_bytes"] = usage_of(os.getpid()).peak_bytes
-    state.save_result(run.run_id, model, signatures, record)
-    return record
-
-
-def _wait_for_acceptance(
-    client: AggregatorClient, run_id: str, sha256: str, timeout_seconds: float
-) -> None:
-    """Wait until every bank has submitted the same model."""
-
-    def ask(wait: float) -> RunStatus | None:
-        status = client.run(run_id, while_state=RunState.TRAINING, wait_seconds=wait)
-        return None if status.state is RunState.TRAINING else status
-
-    status = wait_for(ask, seconds=timeout_seconds)
-    if status is None:
-        raise ProtocolError(
-            f"run {run_id}: not every bank submitted its model within {timeout_seconds:g} s; a "
-            "bank is down or too slow: ask the others"
-        )
-    if status.state is RunState.FAILED:
-        raise RunFailedError(f"run {run_id} has failed: {status.failure}")
-    if status.model_sha256 != sha256:
-        raise ConflictError(
-            f"run {run_id}: the aggregator accepted model {status.model_sha256}, this bank trained "
-            f"{sha256}; the aggregator is at fault, the model was not kept"
-        )
+    while True:
+        try:
+            entry = participation.next_entry()
+            if entry is None:
+                return fetch_result(state, client, run, ready.epoch)
+            accepted = stretch.train(entry)
+        except CohortChangedError as change:
+            # Also while this bank agrees or hands over: the next generation may be formed already.
+            _log.info("%s", change)
+            continue
+        except (ConflictError, NotFoundError) as error:
+            # What is refused may be refused because the others have finished without this bank.
+            if not participation.was_finished_by_others():
+                raise
+            _log.info("%s", error)
+            continue
+        record = _record(state, ready, stretch, entry, accepted.result, accepted.vote)
+        record["started_at"], record["finished_at"] = int(started), int(time.time())
+        record["threads"] = options.threads
+        record["process_cpu_seconds"] = round(time.process_time(), 3)
+        record["peak_memory_bytes"] = usage_of(os.getpid()).peak_bytes
+        state.save_result(run.run_id, accepted.model, accepted.signatures, record)
+        return record
 
 
 def _record(
     state: StateDirectory,
-    ready: _Ready,
-    communicator: SecureCommunicator,
+    ready: Prepared,
+    stretch: Stretch,
+    entry: Entry,
     result: TrainResult,
     vote: ModelVote,
 ) -> dict[str, Any]:
-    """Say what was done, what protected it and what it cost; holds no value of a row."""
+    """Say what was done, what protected it and what it cost; holds no value of a row.
+
+    Times and values are of this process; what was sent and what protected it, of the whole run.
+    """
     public, run = ready.epoch.package.public_key, ready.run
+    logged = stretch.log.read(before_round=MAX_ROUND)
+    rounds = [one.record for one in logged]
     return {
         "run_id": run.run_id,
         "name": run.spec.name,
         "bank": state.config.name,
-        "members": list(run.cohort),
+        "members": list(entry.banks),
+        "generation": entry.checkpoint.generation,
         "fraudfed_version": __version__,
         "parameters": ready.params.to_mapping(),
-        "rows": ready.rows.table.n_rows,
+        "rows": ready.n_rows,
         "trees": len(result.model.trees),
         "best_iteration": result.best_iteration,
-        "history": [_tree_record(tree) for tree in result.history],
+        "history": [tree_record(tree) for tree in result.history],
         "model_sha256": vote.plain_sha256,
         "registry_sha256": vote.sha256,
         "model_visibility": run.spec.model_visibility.value,
@@ -294,23 +255,11 @@ def _record(
         "kernel": select_kernel().name,
         "roster_confirmed": not unconfirmed(ready.observed.pins, run.cohort),
         "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
-        "protection": protection_of(communicator.rounds),
-        "round_records": [record.to_dict() for record in communicator.rounds],
-        **communicator.times.to_dict(),
+        **stretch.times.to_dict(),
+        "rounds": len(rounds),
+        "ciphertexts": sum(one.ciphertexts for one in rounds),
+        "bytes_sent": sum(one.bytes_sent for one in logged),
+        "bytes_received": sum(one.bytes_received for one in logged),
+        "protection": protection_of(rounds),
+        "round_records": [record.to_dict() for record in rounds],
     }
-
-
-def _tree_record(tree: TreeProgress) -> dict[str, Any]:
-    return {"tree": tree.tree_index, "leaves": tree.n_leaves, "metrics": dict(tree.metrics)}
-
-
-def _finished(state: StateDirectory, status: RunStatus) -> dict[str, Any]:
-    """Return the record of a run that this bank has finished before."""
-    record = state.record(status.run_id)
-    if record is None or record.get("registry_sha256") != status.model_sha256:
-        raise StateError(
-            f"run {status.run_id}: is finished at the aggregator, but this state directory does "
-            "not hold its model; restore the directory, or ask the operator for a new run"
-        )
-    _log.info("run %s was finished before; nothing to do", status.run_id)
-    return record

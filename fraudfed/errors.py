@@ -8,7 +8,11 @@
       |- DataError                      3    422   rows do not meet the data contract
       |- KeyMaterialError               4    422   key file unreadable, too small, or another key
       |- StateError                     5    409   state or output directory unusable, or foreign
+      |    '- DamagedError               5    500   the aggregator's database is damaged
       |- TransportError                 6    503   aggregator not reachable, or the connection broke
+      |    '- UnavailableError           6    503   aggregator cannot serve now, ask again later
+      |         |- OverloadedError       6    503   more requests at once than it takes
+      |         '- RateLimitedError      6    429   more requests of one sender than it takes
       |- AuthError                      7    401   token missing or unknown
       |    '- ForbiddenError            7    403   known, but not allowed to do this
       |- ProtocolError                  8    400   a message that is malformed or out of place
@@ -20,6 +24,7 @@
       |- SumError                       9    409   a secure sum that did not open to a number
       |    '- BoundError                9    422   a value outside its public bound
       |- CohortError                   10    409   too few banks
+      |    '- CohortChangedError       10    409   other banks take part now; go on with them
       |- RunFailedError                11    409   the run was ended by a bank or the operator
       '- ServerError                   12    500   unexpected failure inside the aggregator
 
@@ -35,21 +40,26 @@ __all__ = [
     "BodyTooLargeError",
     "BoundError",
     "CiphertextError",
+    "CohortChangedError",
     "CohortError",
     "ConfigurationError",
     "ConflictError",
+    "DamagedError",
     "DataError",
     "ForbiddenError",
     "FraudFedError",
     "KeyMaterialError",
     "NotFoundError",
+    "OverloadedError",
     "ParameterError",
     "ProtocolError",
+    "RateLimitedError",
     "RunFailedError",
     "ServerError",
     "StateError",
     "SumError",
     "TransportError",
+    "UnavailableError",
     "VersionError",
     "error_classes",
 ]
@@ -107,6 +117,14 @@ class StateError(FraudFedError):
     title = "State directory cannot be used"
 
 
+class DamagedError(StateError):
+    """The aggregator's database is damaged; nothing is written into it any more."""
+
+    http_status = 500
+    slug = "damaged"
+    title = "Database of the aggregator is damaged"
+
+
 class TransportError(FraudFedError):
     """The aggregator could not be reached, or the connection broke and retries were used up."""
 
@@ -114,6 +132,38 @@ class TransportError(FraudFedError):
     http_status = 503
     slug = "transport"
     title = "Aggregator not reachable"
+
+
+class UnavailableError(TransportError):
+    """The aggregator cannot serve now (it is stopping, or its database fails): ask again later.
+
+    Attributes
+    ----------
+    retry_after_seconds : int
+        How long to hold off; sent as ``Retry-After``.
+    """
+
+    slug = "unavailable"
+    title = "Aggregator cannot serve now"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(UnavailableError):
+    """The aggregator has as many requests as it takes at once: ask again later."""
+
+    slug = "overloaded"
+    title = "Aggregator is overloaded"
+
+
+class RateLimitedError(UnavailableError):
+    """The sender has sent more requests than the aggregator takes of one: slow down."""
+
+    http_status = 429
+    slug = "rate-limited"
+    title = "Too many requests"
 
 
 class AuthError(FraudFedError):
@@ -205,6 +255,16 @@ class CohortError(FraudFedError):
     http_status = 409
     slug = "cohort"
     title = "Cohort is too small"
+
+
+class CohortChangedError(CohortError):
+    """Other banks take part in the run now than the sender of a message believes.
+
+    A bank node agrees to the new generation, or joins again, and goes on.
+    """
+
+    slug = "cohort-changed"
+    title = "Other banks take part now"
 
 
 class RunFailedError(FraudFedError):

@@ -5,7 +5,8 @@ that, and the OpenAPI document is generated from the same declaration.
 """
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
@@ -16,23 +17,33 @@ from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
+from aggregator.admission import Admission, Place
 from aggregator.audit import AuditRecord, AuditTrail, round_subject
 from aggregator.auth import Authenticator, RequestHead, require_digest
 from aggregator.bodies import Bodies
 from aggregator.caller import ANONYMOUS, Caller, Role
-from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
+from aggregator.config import MAX_WAIT_SECONDS, MetricsAccess, ServiceConfig
 from aggregator.database import Database
+from aggregator.deadlines import Deadlines
+from aggregator.generation_service import GenerationService
 from aggregator.key_epochs import KeyEpochs
+from aggregator.logs import add_to_context
 from aggregator.members import Members
+from aggregator.metrics import Metrics
+from aggregator.readiness import Readiness
 from aggregator.refusals import Refusals
 from aggregator.run_service import RunService
 from fraudfed.errors import (
+    AuthError,
     BodyTooLargeError,
+    CohortChangedError,
+    DamagedError,
     ForbiddenError,
     FraudFedError,
     NotFoundError,
     ProtocolError,
     RunFailedError,
+    UnavailableError,
 )
 from fraudfed.wire.messages import AuditStatus, BankRegistration, Message, parse
 
@@ -70,6 +81,7 @@ class Access(Enum):
     OPERATOR = "the operator"
     PARTICIPANT = "a bank or the operator"
     READER = "a bank, the operator or a viewer"
+    MONITOR = "the operator or a viewer, or for anyone if the setting `metrics` is `open`"
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -84,6 +96,7 @@ _ROLES = {
     Access.OPERATOR: frozenset({Role.OPERATOR}),
     Access.PARTICIPANT: frozenset({Role.BANK, Role.OPERATOR}),
     Access.READER: frozenset({Role.BANK, Role.OPERATOR, Role.VIEWER}),
+    Access.MONITOR: frozenset({Role.OPERATOR, Role.VIEWER}),
 }
 
 
@@ -172,6 +185,10 @@ class Endpoint:
     """The answer has an ETag and is 304 for a caller that names it."""
     errors: tuple[type[FraudFedError], ...] = ()
     """Refusals beyond those of every endpoint (authentication, malformed request)."""
+    prefix: str = "/v1"
+    """What the rule is below."""
+    always: bool = False
+    """It is answered also while the service is full or stopping: who watches it must see that."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +201,14 @@ class Services:
     members: Members
     epochs: KeyEpochs
     runs: RunService
+    generations: GenerationService
+    deadlines: Deadlines
     audit: AuditTrail
     refusals: Refusals
     bodies: Bodies
+    admission: Admission
+    readiness: Readiness
+    metrics: Metrics
     openapi: bytes
     """The OpenAPI document, JSON."""
 
@@ -200,8 +222,9 @@ def services() -> Services:
 class Endpoints:
     """The endpoints of one blueprint."""
 
-    def __init__(self, name: str) -> None:
-        self.blueprint = Blueprint(name, __name__, url_prefix="/v1")
+    def __init__(self, name: str, *, prefix: str = "/v1") -> None:
+        self._prefix = prefix
+        self.blueprint = Blueprint(name, __name__, url_prefix=prefix or None)
         self.declared: list[Endpoint] = []
 
     def add(self, **declaration: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -213,7 +236,7 @@ class Endpoints:
         """
 
         def register(view: Callable[..., Result]) -> Callable[..., Result]:
-            endpoint = Endpoint(name=view.__name__, **declaration)
+            endpoint = Endpoint(name=view.__name__, prefix=self._prefix, **declaration)
             self.declared.append(endpoint)
             self.blueprint.add_url_rule(
                 endpoint.rule,
@@ -229,24 +252,36 @@ class Endpoints:
 
 def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Response:
     g.caller = ANONYMOUS
+    _add_subject_to_log(address)
     try:
-        result = _call(endpoint, view, address)
-        if isinstance(result, Exchange):
-            return _respond_to(endpoint, result)
-        return _respond(endpoint, result)
+        if endpoint.always:
+            return _respond(endpoint, _call(endpoint, view, address, None), None)
+        with services().admission.place() as place:
+            return _respond(endpoint, _call(endpoint, view, address, place), place)
+    except UnavailableError:
+        # Nothing was judged; and to write it down would be the work that there is no room for.
+        raise
     except (FraudFedError, HTTPException) as error:
         _record_refusal(endpoint, address, error)
         raise
 
 
-def _call(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Result:
+def _call(
+    endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any], place: Place | None
+) -> Result:
     """Check who calls and what was sent, and call the view; the body is gone when this returns."""
     arguments = dict(address)
     head = _head()
-    if endpoint.access.roles:
+    if _asks_who(endpoint):
         # Before the body is read: who is nobody cannot make us take in megabytes.
-        g.caller = services().authenticator.authenticate(head)
+        g.caller = _authenticated(head)
+        add_to_context(caller=g.caller.actor)
+        services().admission.charge(g.caller.actor)
         _require_role(endpoint.access, g.caller)
+    elif not endpoint.always:
+        services().admission.charge_anonymous(request.remote_addr or "")
+    if place is not None:
+        place.assign(g.caller.actor)
     query = request.args.to_dict(flat=False)
     if endpoint.query is not None:
         arguments["query"] = parse(endpoint.query, _single(query), source="query string")
@@ -256,7 +291,11 @@ def _call(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, An
         )
     length = _body_length(endpoint)
     bodies = services().bodies
-    with bodies.received(request.stream, length) as body:
+    with contextlib.ExitStack() as held:
+        body = held.enter_context(bodies.received(request.stream, length))
+        if length:
+            in_file = body.file is not None
+            held.enter_context(services().metrics.body(endpoint.name, length, in_file=in_file))
         if g.caller.bank is not None:
             require_digest(head, body.sha256)
         elif length:
@@ -272,9 +311,43 @@ def _call(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, An
                 require_digest(head, body.sha256)
                 # Its key is proven; that it is invited is for the view to find out.
                 arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
-            elif endpoint.access.roles:
+            elif endpoint.access.roles and endpoint.access is not Access.MONITOR:
                 arguments["caller"] = g.caller
+            if place is not None and endpoint.accepted is None and _waits(arguments.get("query")):
+                place.require_wait()
+                with _waiting(endpoint):
+                    return view(**arguments)
             return view(**arguments)
+
+
+def _asks_who(endpoint: Endpoint) -> bool:
+    if endpoint.access is Access.MONITOR:
+        return services().config.metrics is not MetricsAccess.OPEN
+    return bool(endpoint.access.roles)
+
+
+def _authenticated(head: RequestHead) -> Caller:
+    try:
+        return services().authenticator.authenticate(head)
+    except AuthError:
+        # Only who fails: a bank behind the same address goes on.
+        services().admission.charge_anonymous(request.remote_addr or "")
+        raise
+
+
+def _waits(query: Query | None) -> bool:
+    return isinstance(query, WaitQuery) and query.wait > 0
+
+
+@contextlib.contextmanager
+def _waiting(endpoint: Endpoint) -> Iterator[None]:
+    """Measure how long a request waits."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        g.waited_seconds = time.perf_counter() - started
+        services().metrics.waited(endpoint.name, g.waited_seconds)
 
 
 def _head() -> RequestHead:
@@ -297,6 +370,8 @@ def _record_refusal(
 ) -> None:
     if isinstance(error, RunFailedError) and endpoint.kind == "read":
         return  # an answer to who asked how the run is
+    if isinstance(error, UnavailableError | DamagedError):
+        return  # no refusal of what was sent, and nowhere to write it down
     if isinstance(error, FraudFedError):
         status, slug, text = error.http_status, error.slug, str(error)
     else:
@@ -312,6 +387,14 @@ def _record_refusal(
             body_sha256=caller.body_sha256,
         )
     )
+
+
+def _add_subject_to_log(address: dict[str, Any]) -> None:
+    if "run_id" in address:
+        # Quoted as in the line of the request: it is what was sent, whether there is such a run.
+        add_to_context(run_id=quote(address["run_id"]))
+    if "number" in address:
+        add_to_context(round_number=address["number"])
 
 
 def _subject(address: dict[str, Any]) -> str:
@@ -368,19 +451,26 @@ def _require_media_type(expected: tuple[str, ...]) -> None:
         )
 
 
-def _respond_to(endpoint: Endpoint, exchange: Exchange) -> Response:
+def _respond_to(endpoint: Endpoint, exchange: Exchange, place: Place | None) -> Response:
     found = None
-    if exchange.wait is not None:
-        # The run failed, or all have gone on: not a refusal of what was just accepted.
-        with contextlib.suppress(RunFailedError, NotFoundError):
+    # If there is no room to wait, the receipt says that the change was accepted all the same.
+    if exchange.wait is not None and place is not None and place.wait():
+        # The run failed, or all have gone on, or are about to without a bank: not a refusal of what
+        # was just accepted.
+        with (
+            _waiting(endpoint),
+            contextlib.suppress(RunFailedError, NotFoundError, CohortChangedError),
+        ):
             found = exchange.wait()
     if found is not None:
         return Response(found, endpoint.status, content_type=BINARY)
     return Response(exchange.receipt.model_dump_json(), 202, content_type=JSON)
 
 
-def _respond(endpoint: Endpoint, result: Message | Binary | None) -> Response:
+def _respond(endpoint: Endpoint, result: Result, place: Place | None) -> Response:
     match result:
+        case Exchange():
+            return _respond_to(endpoint, result, place)
         case None:
             return Response(status=204)
         case Binary():

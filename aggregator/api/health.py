@@ -1,7 +1,8 @@
-"""Is the service there, and what does it offer."""
+"""Is the service there, can it work, and what does it offer."""
 
 from aggregator.api.endpoint import JSON, Access, Binary, Endpoints, services
 from fraudfed import __version__
+from fraudfed.errors import UnavailableError
 from fraudfed.wire.messages import Health
 
 __all__ = ["endpoints"]
@@ -12,13 +13,31 @@ endpoints = Endpoints("health")
 @endpoints.add(
     method="GET",
     rule="/health",
-    summary="Whether the aggregator answers and its store can be read.",
+    summary="Whether the aggregator's process answers; a failure means: restart it.",
     access=Access.ANYONE,
     answers=Health,
+    always=True,
 )
 def health() -> Health:
-    """Read the store and answer."""
-    services().database.check()
+    """Answer without touching the database: a restart would not cure it."""
+    return Health(status="ok", version=__version__)
+
+
+@endpoints.add(
+    method="GET",
+    rule="/ready",
+    summary="Whether the aggregator can work: it is not stopping, its database can be read and "
+    "written, and there is room; a failure means: send it no requests.",
+    access=Access.ANYONE,
+    answers=Health,
+    always=True,
+    errors=(UnavailableError,),
+)
+def ready() -> Health:
+    """Try the database and the disk, at most once a second."""
+    if services().admission.stopping:
+        raise UnavailableError("the aggregator is stopping; ask again when it is back")
+    services().readiness.require()
     return Health(status="ok", version=__version__)
 
 

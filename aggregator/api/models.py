@@ -1,4 +1,4 @@
-"""Models: stored under the hash of their bytes once every bank has submitted the same."""
+"""Models: stored under the hash of their bytes once all that take part have submitted the same."""
 
 import re
 
@@ -7,7 +7,13 @@ from flask import request
 from aggregator.api.endpoint import BINARY, JSON, Access, Binary, Endpoints, Header, services
 from aggregator.caller import Caller
 from aggregator.run_machine import ModelHashes
-from fraudfed.errors import ConflictError, NotFoundError, ProtocolError, RunFailedError
+from fraudfed.errors import (
+    CohortChangedError,
+    ConflictError,
+    NotFoundError,
+    ProtocolError,
+    RunFailedError,
+)
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -27,7 +33,8 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 @endpoints.add(
     method="PUT",
     rule="/runs/<run_id>/models/<sha256>",
-    summary="Submit the model a bank ended with; accepted when all banks submitted the same.",
+    summary="Submit the model a bank ended with; accepted when all banks of the generation "
+    "submitted the same.",
     access=Access.BANK,
     kind="model",
     reads=(JSON, BINARY),
@@ -46,7 +53,7 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
         ),
     ),
     answers=ModelReceipt,
-    errors=(NotFoundError, ConflictError, RunFailedError),
+    errors=(NotFoundError, ConflictError, CohortChangedError, RunFailedError),
 )
 def submit_model(caller: Caller, run_id: str, sha256: str, body: bytes) -> ModelReceipt:
     """Fails the run when banks ended with different models."""

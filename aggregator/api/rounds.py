@@ -1,7 +1,8 @@
 """Rounds, in two exchanges: contribution in and product out, opening in and openings out.
 
 Whoever sends his part may wait for the answer in the same request; whoever was cut off, or has
-waited long enough, asks for it alone.
+waited long enough, asks for it alone. "All" are always the banks of the run's generation: whoever
+takes part in no generation any more, or in an earlier one, is told so (``cohort-changed``).
 """
 
 from pydantic import Field
@@ -16,7 +17,13 @@ from aggregator.api.endpoint import (
     services,
 )
 from aggregator.caller import Caller
-from fraudfed.errors import CiphertextError, ConflictError, NotFoundError, RunFailedError
+from fraudfed.errors import (
+    CiphertextError,
+    CohortChangedError,
+    ConflictError,
+    NotFoundError,
+    RunFailedError,
+)
 from fraudfed.wire.messages import RoundReceipt
 
 __all__ = ["ProductQuery", "endpoints"]
@@ -29,7 +36,8 @@ class ProductQuery(WaitQuery):
 
     shard: int = Field(
         ge=0,
-        description="Index of a bank in the cohort: ciphertexts j with j mod cohort_size == shard.",
+        description="Index of a bank among the k of the run's generation: ciphertexts j with "
+        "j mod k == shard.",
     )
 
 
@@ -44,7 +52,7 @@ class ProductQuery(WaitQuery):
     query=WaitQuery,
     answers=(BINARY,),
     accepted=RoundReceipt,
-    errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
+    errors=(NotFoundError, CiphertextError, ConflictError, CohortChangedError, RunFailedError),
 )
 def contribute(caller: Caller, run_id: str, number: int, query: WaitQuery, body: bytes) -> Exchange:
     """Make it durable, then wait for the last contribution."""
@@ -58,12 +66,12 @@ def contribute(caller: Caller, run_id: str, number: int, query: WaitQuery, body:
 @endpoints.add(
     method="GET",
     rule="/runs/<run_id>/rounds/<number:number>/product",
-    summary="One shard of the product of all contributions, as a frame.",
+    summary="One shard of the product of all contributions, as a frame, until the round is closed.",
     access=Access.BANK,
     query=ProductQuery,
     answers=(BINARY,),
-    empty="Not every bank has contributed yet.",
-    errors=(NotFoundError, RunFailedError),
+    empty="Not every bank of the generation has contributed yet.",
+    errors=(NotFoundError, CohortChangedError, RunFailedError),
 )
 def product(caller: Caller, run_id: str, number: int, query: ProductQuery) -> Binary | None:
     """Wait for the last contribution."""
@@ -84,7 +92,7 @@ def product(caller: Caller, run_id: str, number: int, query: ProductQuery) -> Bi
     query=WaitQuery,
     answers=(BINARY,),
     accepted=RoundReceipt,
-    errors=(NotFoundError, CiphertextError, ConflictError, RunFailedError),
+    errors=(NotFoundError, CiphertextError, ConflictError, CohortChangedError, RunFailedError),
 )
 def send_opening(
     caller: Caller, run_id: str, number: int, query: WaitQuery, body: bytes
@@ -104,8 +112,8 @@ def send_opening(
     access=Access.BANK,
     query=WaitQuery,
     answers=(BINARY,),
-    empty="Not every bank has sent its opening yet.",
-    errors=(NotFoundError, RunFailedError),
+    empty="Not every bank of the generation has sent its opening yet.",
+    errors=(NotFoundError, CohortChangedError, RunFailedError),
 )
 def openings(caller: Caller, run_id: str, number: int, query: WaitQuery) -> Binary | None:
     """Wait for the last opening."""

@@ -1,4 +1,4 @@
-"""Runs: opened by the operator, joined by banks, watched by both."""
+"""Runs: opened by the operator, joined by banks, watched and ended by both."""
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ class StatusQuery(WaitQuery):
 
     state: RunState | None = Field(
         default=None, description="Wait while the run is in this state; without it, do not wait."
+    )
+    generation: int | None = Field(
+        default=None, ge=0, le=MAX_NUMBER, description="Wait only while it is at this generation."
     )
 
 
@@ -74,20 +77,26 @@ def list_runs(caller: Caller) -> RunList:
 )
 def show_run(caller: Caller, run_id: str, query: StatusQuery) -> RunStatus:
     """Tell a bank of a failure as an error; the operator sees it in the status."""
-    return services().runs.status(run_id, caller, while_state=query.state, seconds=query.wait)
+    return services().runs.status(
+        run_id,
+        caller,
+        while_state=query.state,
+        while_generation=query.generation,
+        seconds=query.wait,
+    )
 
 
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/members",
-    summary="Join a run; it starts when all of its cohort have joined.",
+    summary="Join a run: it starts when all have joined, later ones come in at the next step.",
     access=Access.BANK,
     kind="join",
     answers=RunStatus,
-    errors=(NotFoundError, RunFailedError),
+    errors=(NotFoundError, ConflictError, RunFailedError),
 )
 def join_run(caller: Caller, run_id: str) -> RunStatus:
-    """Join; a member that joins again changes nothing."""
+    """Join, or come back; a bank that takes part changes nothing."""
     return services().runs.join(run_id, caller)
 
 

@@ -1,4 +1,4 @@
-"""A model sealed to the members of the consortium: every member seals the same bytes.
+"""A model, or a training so far, sealed to the members: every member seals the same bytes.
 
 Law: ``open_model(seal_model(model)) == model`` for everyone with the consortium secret, and for
 nobody else; sealing the same model of the same run twice gives the same bytes, so that the banks
@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = ["SEAL_OVERHEAD_BYTES", "open_model", "seal_model"]
+__all__ = ["SEAL_OVERHEAD_BYTES", "open_handover", "open_model", "seal_handover", "seal_model"]
 
 #: RFC 8452: a 96-bit nonce in front and a 128-bit tag behind.
 _NONCE_BYTES = 12
 SEAL_OVERHEAD_BYTES = _NONCE_BYTES + 16
 
-_KEY_INFO = b"fraudfed sealed model v1\0"
+_MODEL = b"fraudfed sealed model v1\0"
+_HANDOVER = b"fraudfed sealed handover v1\0"
 _NONCE_DOMAIN = b"fraudfed sealed model nonce v1\0"
 
 
@@ -40,8 +41,7 @@ class _SecretHolder(Protocol):
 
 def seal_model(model: bytes, *, holder: _SecretHolder, run_id: str) -> bytes:
     """Return the sealed model, ``SEAL_OVERHEAD_BYTES`` longer than the model."""
-    nonce = hashlib.sha256(_NONCE_DOMAIN + hashlib.sha256(model).digest()).digest()[:_NONCE_BYTES]
-    return nonce + AESGCMSIV(_key(holder, run_id)).encrypt(nonce, model, run_id.encode())
+    return _seal(model, _key(holder, _MODEL, run_id), run_id.encode())
 
 
 def open_model(sealed: bytes, *, holder: _SecretHolder, run_id: str) -> bytes:
@@ -52,19 +52,43 @@ def open_model(sealed: bytes, *, holder: _SecretHolder, run_id: str) -> bytes:
     KeyMaterialError
         If it was altered, or sealed in another run or under another consortium secret.
     """
+    key, associated = _key(holder, _MODEL, run_id), run_id.encode()
+    return _open(sealed, key, associated, what=f"run {run_id}: the sealed model")
+
+
+def seal_handover(data: bytes, *, holder: _SecretHolder, run_id: str, generation: int) -> bytes:
+    """Return what is handed to the entrants of a generation; the same bytes at every bank."""
+    return _seal(data, _key(holder, _HANDOVER, run_id), _place(run_id, generation))
+
+
+def open_handover(sealed: bytes, *, holder: _SecretHolder, run_id: str, generation: int) -> bytes:
+    """Return what ``seal_handover`` sealed; raises KeyMaterialError as ``open_model``."""
+    key, associated = _key(holder, _HANDOVER, run_id), _place(run_id, generation)
+    what = f"run {run_id}: the handover to generation {generation}"
+    return _open(sealed, key, associated, what=what)
+
+
+def _seal(data: bytes, key: bytes, associated: bytes) -> bytes:
+    nonce = hashlib.sha256(_NONCE_DOMAIN + hashlib.sha256(data).digest()).digest()[:_NONCE_BYTES]
+    return nonce + AESGCMSIV(key).encrypt(nonce, data, associated)
+
+
+def _open(sealed: bytes, key: bytes, associated: bytes, *, what: str) -> bytes:
     try:
-        return AESGCMSIV(_key(holder, run_id)).decrypt(
-            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], run_id.encode()
-        )
+        return AESGCMSIV(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
     except (InvalidTag, ValueError):
         raise KeyMaterialError(
-            f"run {run_id}: the sealed model does not open; it was altered, or this bank does not "
-            "hold the key package of the run's key epoch"
+            f"{what} does not open; it was altered, or this bank does not hold the key package of "
+            "the run's key epoch"
         ) from None
 
 
-def _key(holder: _SecretHolder, run_id: str) -> bytes:
-    """Derive the AEAD key of one run (HKDF, RFC 5869)."""
+def _place(run_id: str, generation: int) -> bytes:
+    return generation.to_bytes(8, "big") + run_id.encode()
+
+
+def _key(holder: _SecretHolder, domain: bytes, run_id: str) -> bytes:
+    """Derive the AEAD key of one run and use (HKDF, RFC 5869)."""
     return HKDF(
-        algorithm=hashes.SHA256(), length=32, salt=None, info=_KEY_INFO + run_id.encode()
+        algorithm=hashes.SHA256(), length=32, salt=None, info=domain + run_id.encode()
     ).derive(holder.expose_secret())

@@ -25,11 +25,14 @@ __all__ = [
     "BankName",
     "BankRegistration",
     "DataContract",
+    "DropRequest",
     "EpochNumber",
     "FeatureSpec",
     "FeatureType",
     "FrameHeader",
     "FrameKind",
+    "Generation",
+    "HandoverReceipt",
     "Health",
     "Invite",
     "InviteRequest",
@@ -47,6 +50,8 @@ __all__ = [
     "Problem",
     "PublicKeyHex",
     "PublicKeyMessage",
+    "Ready",
+    "ReadyBank",
     "Roster",
     "RoundList",
     "RoundReceipt",
@@ -59,6 +64,7 @@ __all__ = [
     "SealedKey",
     "Sha256",
     "SignatureHex",
+    "WaitsFor",
     "parse",
 ]
 
@@ -305,6 +311,14 @@ class RunSpec(Message):
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
+    min_cohort: Annotated[int, Field(ge=1, le=1000)] = 3
+    """The run never goes on with fewer banks, or with fewer than all if there are not so many."""
+    deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] = 1800
+    """When some banks have waited so long for others, they go on alone, if they are enough."""
+    join_deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = None
+    """The same for the start: who has not joined by then may come in later. None waits for all."""
+    max_rejoins: Annotated[int, Field(ge=0, le=1000)] = 2
+    """How often a bank may come back after it was dropped; each drop shows a little of it."""
 
 
 class RunCreated(Message):
@@ -314,12 +328,68 @@ class RunCreated(Message):
 
 
 class RunState(StrEnum):
-    """Life of a run: open -> training -> finished; failed from either of the first two."""
+    """Life of a run: open -> training <-> gathering, training -> finished; failed from any."""
 
     OPEN = "open"
     TRAINING = "training"
+    GATHERING = "gathering"
+    """Other banks are to take part, and not all of them have agreed to it yet."""
     FINISHED = "finished"
     FAILED = "failed"
+
+
+class Ready(Message):
+    """A bank agrees to take part in the generation that is being formed."""
+
+    step: Annotated[int, Field(ge=0, lt=2**31)]
+    """Steps that it has finished: it can begin the next one anew."""
+    more_rows: Annotated[int, Field(ge=0, le=2**36)] = 0
+    """A bank that was not in the preparation: a power of two that is no less than its rows."""
+
+
+class ReadyBank(Ready):
+    """Which bank has agreed, and with what."""
+
+    bank: BankName
+
+
+class Generation(Message):
+    """A set of banks that take part together, from one step of the training on."""
+
+    number: Annotated[int, Field(ge=0)]
+    banks: tuple[BankName, ...]
+    """Sorted by name; the index of a bank is the shard it opens."""
+    entrants: tuple[BankName, ...] = ()
+    """Those that did not take part in the generation that began before."""
+    ready: tuple[ReadyBank, ...] = ()
+    """Who has agreed, sorted by name; all once it has begun. Generation 0 needs no agreement."""
+    first_step: Annotated[int, Field(ge=0)] = 0
+    """Steps that stay as they are; known once it has begun."""
+    first_round: Annotated[int, Field(ge=0)] = 0
+    """Number of its first round; known once it has begun."""
+
+
+class WaitsFor(Message):
+    """What some banks wait for others to do."""
+
+    what: Literal["join", "ready", "contribution", "opening", "model"]
+    banks: tuple[BankName, ...]
+    """Who has not done it."""
+
+
+class DropRequest(Message):
+    """The operator goes on without a bank; it may come back."""
+
+    bank: BankName
+    reason: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class HandoverReceipt(Message):
+    """What is handed to the entrants of a generation was stored; it is durable now."""
+
+    run_id: str
+    generation: Annotated[int, Field(ge=0)]
+    sha256: Sha256
 
 
 class RunStatus(Message):
@@ -333,9 +403,17 @@ class RunStatus(Message):
     public_key: PublicKeyMessage
     """That of the key epoch."""
     members: tuple[BankName, ...]
-    """Banks of the cohort that have joined, sorted by name; all of it once the run is training."""
+    """Banks of the cohort that have ever joined, sorted by name."""
+    generation: Generation
+    """Who takes part now, or is about to."""
+    waiting: tuple[BankName, ...] = ()
+    """Banks that come in when the next step begins."""
+    waits_for: WaitsFor | None = None
+    """What some banks wait for now, and for whom; None if nobody waits."""
+    contributed: tuple[BankName, ...] = ()
+    """Who has contributed to the open round ``round_number``."""
     round_number: Annotated[int, Field(ge=0)]
-    """Number of rounds closed so far."""
+    """Number of the open round; all before it are closed or abandoned."""
     ciphertexts: Annotated[int, Field(ge=0)]
     """Ciphertexts accepted so far, all banks together."""
     bytes_received: Annotated[int, Field(ge=0)]
@@ -368,6 +446,8 @@ class FrameHeader(Message):
     label: Annotated[str, Field(min_length=1, max_length=200)]
     context: Sha256
     """Digest of the round's context; equal at every bank or the round fails."""
+    step: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Contributions only: steps that the sender has finished before this round."""
     bank: BankName | None = None
     """Sender; None in a product, which is the aggregator's."""
     shard: Annotated[int, Field(ge=0)] | None = None
@@ -402,6 +482,10 @@ class RoundSummary(Message):
     """When the last contribution came in."""
     closed_at: int | None = None
     """When the last opening came in."""
+    abandoned_at: int | None = None
+    """When another generation was formed before it was closed."""
+    generation: Annotated[int, Field(ge=0)] = 0
+    step: Annotated[int, Field(ge=0)] = 0
 
 
 class RoundList(Message):

@@ -201,8 +201,24 @@ class FakeBank:
         self.run_id = run_id
         return self.run_request("POST", "/members")
 
+    def agree(self, generation: int, *, step: int, more_rows: int = 0) -> Answer:
+        body = {"step": step, "more_rows": more_rows}
+        return self.run_request("POST", f"/generations/{generation}/banks", json=body)
+
+    def put_handover(self, generation: int, content: bytes) -> Answer:
+        return self.run_request("PUT", f"/generations/{generation}/handover", body=content)
+
+    def handover(self, generation: int, *, wait: float = 0) -> Answer:
+        return self.run_request("GET", f"/generations/{generation}/handover?wait={wait}")
+
     def contribution(
-        self, number: int, values: list[int], *, label: str = "hist", context: str = CONTEXT
+        self,
+        number: int,
+        values: list[int],
+        *,
+        label: str = "hist",
+        context: str = CONTEXT,
+        step: int = 0,
     ) -> bytes:
         vector = self.key.encrypt(values)
         header = FrameHeader(
@@ -211,6 +227,7 @@ class FakeBank:
             round_number=number,
             label=label,
             context=context,
+            step=step,
             bank=self.name,
             count=len(values),
             item_bytes=self.key.public.ciphertext_bytes,
@@ -345,6 +362,11 @@ class Federation:
             assert bank.join(run_id).status == 200
         return list(self.banks)
 
+    def drop(self, bank: FakeBank, reason: str = "gone") -> Answer:
+        """Let the operator go on without a bank."""
+        body = {"bank": bank.name, "reason": reason}
+        return self.operate("POST", f"/v1/runs/{bank.run_id}/drops", json=body)
+
     def status(self, run_id: str) -> Any:
         answer = self.operate("GET", f"/v1/runs/{run_id}")
         assert answer.status == 200
@@ -360,11 +382,13 @@ class Federation:
         return [entry for entry in self.audit() if entry["status"] == "refused"]
 
 
-def sum_round(banks: list[FakeBank], number: int, parts: list[list[int]]) -> list[int]:
+def sum_round(
+    banks: list[FakeBank], number: int, parts: list[list[int]], *, step: int = 0
+) -> list[int]:
     """Do one whole round and return what the product decrypts to."""
     key, count = banks[0].key, len(parts[0])
     for bank, values in zip(banks, parts, strict=True):
-        assert bank.contribute(number, values).status == 202
+        assert bank.contribute(number, values, step=step).status == 202
     total = [0] * count
     for index, bank in enumerate(banks):
         answer = bank.product(number, index, wait=5)

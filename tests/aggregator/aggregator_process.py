@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -17,6 +18,7 @@ import httpx
 from aggregator_federation import Answer, Federation, TestKey
 
 from aggregator.cli import main
+from aggregator.state_directory import StateDirectory
 
 COMMAND = str(Path(sys.executable).with_name("aggregator"))
 
@@ -112,6 +114,20 @@ class ServerProcess:
 
     def federation(self, state: Path, key: TestKey) -> Federation:
         return Federation(self, (state / "operator.token").read_text().strip(), key)
+
+    def metric(self, sample: str, state: StateDirectory) -> float:
+        """Return a sample of the metrics, 0 if there is none; ``sample`` is name and labels."""
+        token = state.operator_token.read_text().strip()
+        text = self("GET", "/metrics", token=token).body.decode()
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
+        return 0.0 if found is None else float(found[1])
+
+    def await_metric(self, sample: str, state: StateDirectory, value: float) -> None:
+        """Wait until a sample has come to a value."""
+        deadline = time.monotonic() + 60
+        while (found := self.metric(sample, state)) < value:
+            assert time.monotonic() < deadline, f"{sample} is {found}, expected {value}"
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """Kill all of it, as a power cut would."""

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
 from aggregator_federation import DocumentedClient, Federation, TestKey, make_spec
 from flask import Flask
 from phe import paillier
+from postgres import Cluster
 
 from aggregator.app import create_app
 from aggregator.config import ServiceConfig
@@ -28,10 +30,36 @@ def spec() -> dict[str, Any]:
     return make_spec()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module with ``STORES`` on each of these, if they have a store."""
+    stores = getattr(metafunc.module, "STORES", None)
+    if stores is not None and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", stores, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Start a PostgreSQL server of this session's own."""
+    with postgres.started() as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def state(tmp_path: Path) -> StateDirectory:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Return None for SQLite, the URL of an empty database for PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield None
+    else:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        url = cluster.url()
+        yield url
+        cluster.drop(url)
+
+
+@pytest.fixture
+def state(tmp_path: Path, database_url: str | None) -> StateDirectory:
     state = StateDirectory(tmp_path / "state")
-    state.create()
+    state.create(database_url)
     return state
 
 

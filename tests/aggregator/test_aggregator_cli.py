@@ -1,10 +1,12 @@
 """The command ``aggregator``: what it prints, its exit codes, one line for each failure."""
 
 import json
+import re
 import sqlite3
 import stat
 from pathlib import Path
 
+import click
 import pytest
 from aggregator_federation import Federation, TestKey, make_spec
 from aggregator_process import ServerProcess, run_command, run_process
@@ -15,6 +17,8 @@ from aggregator.cli import cli
 from aggregator.config import ServiceConfig, load_config
 from aggregator.effects import Payload
 from aggregator.run_store import StaleError
+from aggregator.schema import SCHEMA_VERSION
+from aggregator.schema_version import FIRST_VERSION
 from aggregator.state_directory import StateDirectory
 from aggregator.store import Store
 from fraudfed import __version__
@@ -33,7 +37,9 @@ def assert_fails(result: object, code: int, *words: str) -> None:
 
 def test_init_makes_a_private_directory_once(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "a" / "state")
-    assert run_process("init", "--state", str(state.path)).returncode == 0
+    made = run_process("init", "--state", str(state.path))
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.count("\n") == 1
     assert stat.S_IMODE(state.operator_token.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.database.stat().st_mode) == 0o600
     token = state.operator_token.read_text()
@@ -59,21 +65,29 @@ def test_unusable_state_directories(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be written"):
         StateDirectory(file / "state").create()
     (tmp_path / "aggregator.db").write_bytes(b"this is no database " * 100)
-    assert_fails(run_command("serve", "--state", str(tmp_path)), 5, "cannot be read")
+    assert_fails(run_command("serve", "--state", str(tmp_path)), 5, "is damaged")
     (tmp_path / "aggregator.db").unlink()
     sqlite3.connect(tmp_path / "aggregator.db").close()
     with pytest.raises(StateError, match="not an aggregator's"):
         StateDirectory(tmp_path).open_store()
 
 
-@pytest.mark.parametrize("version", ["1", "3"])
-def test_another_schema_is_refused_by_name(state: StateDirectory, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("1", ("no release had", "aggregator init")),
+        ("999", (f"knows up to {SCHEMA_VERSION}", f"use fraudfed {__version__}")),
+    ],
+)
+def test_another_schema_is_refused_by_name(
+    state: StateDirectory, version: str, words: tuple[str, ...]
+) -> None:
     connection = sqlite3.connect(state.database)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
     connection.commit()
     connection.close()
     result = run_command("serve", "--state", str(state.path))
-    assert_fails(result, 5, f"schema version {version}", "needs 2")
+    assert_fails(result, 5, f"schema version {version}", *words)
 
 
 def test_the_database_is_durable_and_guarded(store: Store, federation: Federation) -> None:
@@ -132,7 +146,7 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         listed = run_command("runs", "list", *login).stdout
         assert listed.startswith(run_id)
         assert "0/2 banks" in listed
-        ended = run_command("runs", "abort", *login, run_id, "--reason", "wrong spec")
+        ended = run_command("runs", "cancel", *login, run_id, "--reason", "wrong spec")
         assert "failure:        operator: wrong spec" in ended.stdout
         shown = json.loads(run_command("runs", "show", *login, run_id, "--json").stdout)
         assert shown["state"] == "failed"
@@ -246,3 +260,34 @@ def test_every_setting_and_command_is_documented() -> None:
         assert f"| `{name}` | {default} |" in text
     for name in cli.commands:
         assert f"`aggregator {name}" in text
+
+
+def test_the_page_on_databases_names_all_that_belongs_to_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "database.md").read_text()
+    options = {"init": ["--database"], "migrate": [], "backup": ["--out"]}
+    for name, expected in options.items():
+        command = cli.commands[name]
+        found = [p.opts[0] for p in command.params if p.opts[0] != "--state"]
+        assert found == expected
+        assert all(re.search(rf"^\| `{name} [^`]*{one}", text, re.MULTILINE) for one in found)
+        assert f"`{name} " in text
+    assert "--workers" in text
+    assert f"Schema version {FIRST_VERSION} is that of the first release" in text
+    assert f"{SCHEMA_VERSION} came" in text
+
+
+def test_every_command_that_pages_and_messages_name_exists() -> None:
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("aggregator/**/*.py")]
+    named = set()
+    for name, group in cli.commands.items():
+        if isinstance(group, click.Group):
+            # As code: in prose an aggregator runs, too.
+            pattern = rf"(?:`|^ +(?:\$ )?)aggregator {name} ([a-z-]+(?:\\?\|[a-z-]+)*)"
+            for page in pages:
+                for found in re.findall(pattern, page.read_text(), re.MULTILINE):
+                    for one in re.split(r"\\?\|", found):
+                        assert one in group.commands, f"{page.name}: aggregator {name} {one}"
+                        named.add((name, one))
+    assert ("runs", "drop-bank") in named
+    assert ("runs", "cancel") in named

@@ -12,6 +12,9 @@ from aggregator.store import Store
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.signatures import sign_request
 
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
+
 
 def roster(federation: Federation) -> list[str]:
     answer = federation.operate("GET", "/v1/roster")

@@ -7,6 +7,9 @@ from aggregator_federation import FakeBank, Federation, make_acknowledgement, ma
 
 from fraudfed.wire.messages import KeyEpoch
 
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
+
 
 @pytest.fixture
 def banks(federation: Federation) -> list[FakeBank]:

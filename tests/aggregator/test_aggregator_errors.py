@@ -19,9 +19,14 @@ from gmpy2 import mpz
 
 from aggregator.config import ServiceConfig
 from aggregator.run_service import RunService
+from aggregator.run_store import RunStore
+from fraudfed.errors import UnavailableError
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 from fraudfed.wire.messages import MODEL_SIGNATURE_HEADER, FrameHeader, FrameKind
+
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
 
 ABORT = {"reason": "stop"}
 
@@ -305,6 +310,25 @@ def test_an_unexpected_failure_tells_the_request_id_and_no_more(
     logged = [record for record in caplog.records if record.exc_info]
     assert len(logged) == 1
     assert "request-7" in logged[0].getMessage()
+
+
+def test_what_cannot_be_stored_now_is_worth_another_attempt(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banks = federation.start()
+    body = banks[0].contribution(0, [1])
+
+    def fail(*_: object) -> None:
+        raise UnavailableError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "commit", fail)
+        answer = banks[0].post_contribution(0, body)
+    # A bank repeats what is answered so, and an abort would not come through either.
+    assert answer.problem() == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert federation.status(banks[0].run_id)["ciphertexts"] == 0
+    assert banks[0].post_contribution(0, body).json()["received"] == 1
 
 
 def test_request_ids_are_echoed_or_made_up(federation: Federation) -> None:

@@ -14,6 +14,9 @@ from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
+
 
 def test_rounds_sum_exactly_and_the_agreed_model_is_published(federation: Federation) -> None:
     banks = federation.start()
@@ -77,23 +80,59 @@ def test_the_same_bytes_again_change_nothing(federation: Federation) -> None:
     assert banks[0].join(banks[0].run_id).status == 200
 
 
-def test_payloads_are_deleted_when_every_bank_has_gone_on(
+def test_products_are_deleted_when_their_round_is_closed(
     federation: Federation, store: Store
 ) -> None:
     banks = federation.start()
     run_id = banks[0].run_id
-    sum_round(banks, 0, [[1], [2], [3]])
-    for bank in banks[:2]:
-        bank.contribute(1, [1])
-    assert banks[2].openings(0).status == 200
-    assert banks[2].product(0, 0).status == 200
-    assert banks[2].contribute(1, [1]).status == 202
-    assert banks[2].openings(0).problem() == (404, "not-found")
+    for bank in banks:
+        bank.contribute(0, [1])
+    for shard, bank in enumerate(banks):
+        assert bank.product(0, shard).status == 200
+        assert store.runs.product(run_id, 0) is not None
+        bank.open(0, shard, len(range(shard, 1, 3)))
+    # Every bank has opened its shard, which it could not without having read it.
     assert banks[2].product(0, 0).problem() == (404, "not-found")
     assert store.runs.product(run_id, 0) is None
-    assert store.runs.openings(run_id, 0) is None
-    # The digests stay.
-    assert banks[0].post_contribution(0, banks[0].sent[0]).status == 202
+    assert banks[0].post_contribution(0, banks[0].sent[0]).json()["received"] == 3
+
+
+def test_openings_are_deleted_when_every_bank_has_begun_the_next_step(
+    federation: Federation, store: Store
+) -> None:
+    """A bank that is started again replays the rounds of its step from the openings."""
+    banks = federation.start()
+    run_id = banks[0].run_id
+    for number in (0, 1):
+        sum_round(banks, number, [[1], [2], [3]])
+    kept = [banks[2].openings(number).body for number in (0, 1)]
+    for bank in banks[:2]:
+        bank.contribute(2, [1], step=1)
+        assert [banks[2].openings(number).body for number in (0, 1)] == kept
+        # Who sent what is kept as long.
+        assert banks[2].post_contribution(0, banks[2].sent[0]).status == 202
+    assert banks[2].contribute(2, [1], step=1).status == 202
+    for number in (0, 1):
+        assert banks[2].openings(number).problem() == (404, "not-found")
+        assert store.runs.openings(run_id, number) is None
+        assert banks[2].post_contribution(number, banks[2].sent[number]).problem() == (
+            409,
+            "conflict",
+        )
+    for shard, bank in enumerate(banks):
+        bank.open(2, shard, len(range(shard, 1, 3)))
+    # Only the first round of a step lets go of anything.
+    sum_round(banks, 3, [[1], [2], [3]], step=1)
+    assert banks[0].openings(2).status == 200
+
+
+def test_a_contribution_of_an_earlier_step_is_refused(federation: Federation) -> None:
+    banks = federation.start()
+    sum_round(banks, 0, [[1], [2], [3]], step=2)
+    answer = banks[0].contribute(1, [1], step=1)
+    assert answer.problem() == (409, "conflict")
+    assert "restore the newest state directory" in answer.json()["detail"]
+    assert banks[0].contribute(1, [1], step=2).status == 202
 
 
 def test_contributions_from_many_threads_are_all_counted_once(federation: Federation) -> None:
@@ -157,14 +196,28 @@ def test_a_round_takes_two_exchanges(federation: Federation) -> None:
     assert {answer.body for answer in answers} == {frames.encode_many(openings)}
     assert federation.status(banks[0].run_id)["round_number"] == 1
     # The same bytes again, as long as anybody may need the answer; then they are only confirmed.
-    assert banks[1].post_contribution(0, bodies[1], wait=30).body == products[1].body
-    assert banks[1].post_opening(0, openings[1], wait=30).body == answers[1].body
     before = federation.audit()
+    assert banks[1].post_contribution(0, bodies[1], wait=30).status == 202
     for bank in banks:
+        assert banks[1].post_opening(0, openings[1], wait=30).body == answers[1].body
         bank.contribute(1, [1])
     assert banks[1].post_contribution(0, bodies[1], wait=30).status == 202
-    assert banks[1].post_opening(0, openings[1], wait=30).status == 202
+    assert banks[1].post_opening(0, openings[1], wait=30).body == answers[1].body
     assert len(federation.audit()) == len(before) + 3
+
+
+def test_the_answer_to_a_contribution_can_be_had_again_until_the_round_is_closed(
+    federation: Federation,
+) -> None:
+    banks = federation.start()
+    for bank in banks:
+        bank.contribute(0, [1])
+    first = banks[1].post_contribution(0, banks[1].sent[0], wait=30)
+    banks[1].open(0, 1, 0)
+    assert banks[1].post_contribution(0, banks[1].sent[0], wait=30).body == first.body
+    banks[0].open(0, 0, 1)
+    banks[2].open(0, 2, 0)
+    assert banks[1].post_contribution(0, banks[1].sent[0], wait=30).status == 202
 
 
 def test_an_exchange_that_is_not_answered_in_time_is_accepted(federation: Federation) -> None:

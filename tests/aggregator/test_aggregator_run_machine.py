@@ -1,14 +1,32 @@
-"""The life of a run: laws over every state that events can reach, and single refusals."""
+"""The life of a run: laws over every state that can be reached, and single refusals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
+from run_model import Broken, Faults, Model, explore
 
 from aggregator import run_machine as machine
-from aggregator.run_machine import Abort, Contribute, Join, Open, Round, Run, Terms, Vote, advance
+from aggregator.run_machine import (
+    Abort,
+    BecomeReady,
+    Contribute,
+    DeadlinePassed,
+    Drop,
+    Join,
+    Open,
+    Readiness,
+    Round,
+    Run,
+    StageKind,
+    Terms,
+    Vote,
+    advance,
+    stage_of,
+)
 from fraudfed.errors import (
+    CohortChangedError,
     ConflictError,
     ForbiddenError,
     FraudFedError,
@@ -25,28 +43,166 @@ def vote(bank: str, model: str) -> Vote:
     return Vote(bank, machine.ModelHashes(model, model))
 
 
+# Honest banks, and everything that may happen to them
+
+
+@pytest.mark.parametrize(
+    ("names", "rounds_of_steps", "faults", "least_banks", "max_rejoins"),
+    [
+        ("abc", [1, 2], Faults(kills=1, drops=0, deadlines=0), 3, 0),
+        ("abc", [1, 1], Faults(kills=0, drops=1, deadlines=0), 2, 0),
+        ("ab", [1, 1], Faults(kills=1, drops=1, deadlines=0), 1, 1),
+        ("ab", [2, 1], Faults(kills=0, drops=0, deadlines=1), 1, 0),
+    ],
+    ids=["kills", "drop", "kill and drop", "deadline"],
+)
+def test_whatever_happens_every_run_can_end_and_every_law_holds(
+    names: str, rounds_of_steps: list[int], faults: Faults, least_banks: int, max_rejoins: int
+) -> None:
+    found = explore(
+        names, rounds_of_steps, faults, least_banks=least_banks, max_rejoins=max_rejoins
+    )
+    generations = {generation for generation, _ in found.ends}
+    assert 0 in generations
+    assert (generations > {0}) == bool(faults.drops or faults.deadlines)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("names", "rounds_of_steps", "faults", "max_rejoins"),
+    [
+        ("abc", [1, 2], Faults(kills=3, drops=0, deadlines=0), 0),
+        ("abc", [1, 1], Faults(kills=1, drops=1, deadlines=0), 1),
+        ("abc", [1, 1], Faults(kills=0, drops=1, deadlines=1), 1),
+        ("abc", [1, 1, 1], Faults(kills=0, drops=0, deadlines=1), 1),
+    ],
+    ids=["kills", "kill and drop", "drop and deadline", "deadline"],
+)
+def test_more_may_happen_and_it_still_ends_well(
+    names: str, rounds_of_steps: list[int], faults: Faults, max_rejoins: int
+) -> None:
+    found = explore(names, rounds_of_steps, faults, least_banks=2, max_rejoins=max_rejoins)
+    assert found.n_states > 10_000
+
+
+def small(**changes: int) -> None:
+    faults = Faults(**({"kills": 0, "drops": 0, "deadlines": 0} | changes))
+    explore("ab", [1, 1], faults, least_banks=1, max_rejoins=1)
+
+
+def test_control_rounds_of_two_generations_with_one_number_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aggregator.run_machine import generations
+
+    form = generations._form
+
+    def same_number(run: Run, current: Round | None, **options: object) -> machine.Transition:
+        step = form(run, current, **options)  # type: ignore[arg-type]
+        number = run.round_number + (current is not None)
+        return replace(step, run=replace(step.run, round_number=number))
+
+    monkeypatch.setattr(generations, "_form", same_number)
+    with pytest.raises(Broken, match="delivered again"):
+        small(kills=1, drops=1)
+
+
+def test_control_openings_that_are_deleted_too_early_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aggregator.run_machine import transitions
+
+    contribute = transitions._contribute
+
+    def eager(run: Run, addressed: Round | None, event: Contribute) -> machine.Transition:
+        step = contribute(run, addressed, event)
+        if any(isinstance(effect, machine.ProductComplete) for effect in step.effects):
+            expired = machine.OpeningsExpired(before=event.number)
+            return replace(step, effects=(*step.effects, expired))
+        return step
+
+    monkeypatch.setattr(transitions, "_contribute", eager)
+    with pytest.raises(Broken, match="which is gone"):
+        explore(
+            "ab",
+            [2, 1],
+            Faults(kills=1, drops=0, deadlines=0),
+            least_banks=2,
+            max_rejoins=0,
+        )
+
+
+def test_control_a_round_that_closes_without_a_bank_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aggregator.run_machine import transitions
+
+    open_shard = transitions._open
+
+    def hasty(run: Run, addressed: Round | None, event: Open) -> machine.Transition:
+        step = open_shard(run, addressed, event)
+        if step.round is None or len(step.round.openings) < run.size - 1 or step.round.closed:
+            return step
+        closed = replace(step.run, round_number=run.round_number + 1)
+        return machine.Transition(
+            closed,
+            replace(step.round, closed=True),
+            (*step.effects, machine.RoundClosed(event.number)),
+        )
+
+    monkeypatch.setattr(transitions, "_open", hasty)
+    with pytest.raises(Broken, match="closed with"):
+        explore(
+            "abc",
+            [1, 1],
+            Faults(kills=0, drops=0, deadlines=0),
+            least_banks=3,
+            max_rejoins=0,
+        )
+
+
+def test_control_a_bank_that_forgets_what_it_sent_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resumed = Model._resumed
+
+    def forgetful(self, world, bank, last, **options):
+        return resumed(self, world, replace(bank, outbox=frozenset()), last, **options)
+
+    monkeypatch.setattr(Model, "_resumed", forgetful)
+    with pytest.raises(Broken, match=r"a second time|delivered again"):
+        small(kills=1)
+
+
+def test_control_a_run_without_a_way_on_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aggregator.run_machine import generations
+
+    monkeypatch.setattr(
+        generations, "become_ready", lambda run, current, event: machine.Transition(run, current)
+    )
+    with pytest.raises(Broken, match="dead end"):
+        small(drops=1)
+
+
+# Anybody who sends anything in any order
+
+
 @dataclass(frozen=True)
 class World:
     """A run with all its rounds, as a store would hold them."""
 
     run: Run
-    rounds: tuple[Round, ...] = ()
+    rounds: tuple[Round | None, ...] = ()
 
     def round(self, number: int) -> Round | None:
         return self.rounds[number] if number < len(self.rounds) else None
 
     def apply(self, event: machine.Event) -> tuple["World", machine.Transition]:
-        match event:
-            case Contribute(number=number) | Open(number=number):
-                addressed = self.round(number)
-            case Vote():
-                number = self.run.round_number
-                addressed = self.round(number)
-            case _:
-                number, addressed = -1, None
-        step = advance(self.run, addressed, event)
+        number = getattr(event, "number", self.run.round_number)
+        step = advance(self.run, self.round(number), event)
         rounds = list(self.rounds)
         if step.round is not None and step.effects:
+            rounds += [None] * (number - len(rounds))
             rounds[number : number + 1] = [step.round]
         return World(step.run, tuple(rounds)), step
 
@@ -56,7 +212,9 @@ def canonical(world: World) -> World:
     return World(
         replace(world.run, votes=tuple(sorted(world.run.votes))),
         tuple(
-            replace(
+            None
+            if one is None
+            else replace(
                 one,
                 contributions=tuple(sorted(one.contributions)),
                 openings=tuple(sorted(one.openings)),
@@ -95,93 +253,109 @@ def reachable(start: World, events: Iterable[machine.Event]) -> dict[World, list
 def check_world(world: World) -> None:
     run = world.run
     for number, one in enumerate(world.rounds):
+        if one is None:
+            continue
         contributors = [bank for bank, _ in one.contributions]
         openers = [bank for bank, _ in one.openings]
         assert len(set(contributors)) == len(contributors)
         assert len(set(openers)) == len(openers)
-        if openers:
-            assert sorted(contributors) == list(run.members)
-        if number < run.round_number:
-            assert sorted(contributors) == sorted(openers) == list(run.members)
+        assert set(openers) <= set(contributors)
+        if one.closed:
+            assert sorted(contributors) == sorted(openers)
+            assert number < run.round_number
         assert one.number == number
-    assert run.round_number <= len(world.rounds) <= run.round_number + 1
+    assert len(world.rounds) <= run.round_number + 1
+    assert set(run.banks) <= set(run.cohort)
+    assert len(run.banks) >= run.least_banks
+    assert not set(run.banks) & set(run.waiting)
+    assert set(run.entrants) <= set(run.banks)
+    assert {one.bank for one in run.ready} <= set(run.banks)
+    if run.state is RunState.GATHERING:
+        assert set(run.banks) - set(run.entrants), "somebody knows the trees"
+        assert len(run.ready) < run.size
     if run.state is RunState.FINISHED:
-        assert sorted(bank for bank, _ in run.votes) == list(run.members)
+        assert sorted(bank for bank, _ in run.votes) == list(run.banks)
         assert {model.stored for _, model in run.votes} == {run.model_sha256}
     assert (run.state is RunState.FAILED) == (run.failure is not None)
-    assert (run.state is RunState.OPEN) <= (len(run.members) < run.cohort_size)
+    assert (run.state is RunState.OPEN) <= (not set(run.banks) <= set(run.members))
+    current = world.round(run.round_number)
+    stage = stage_of(run, current)
+    if stage is not None:
+        assert sorted((*stage.present, *stage.missing)) == list(run.banks)
 
 
 def check_step(before: World, after: World, step: machine.Transition) -> None:
     if before.run.state in (RunState.FINISHED, RunState.FAILED):
         assert not step.effects
-    # What was accepted stays, in its place.
-    assert after.run.votes[: len(before.run.votes)] == before.run.votes
+    formed = [e for e in step.effects if isinstance(e, machine.GenerationFormed)]
+    if not formed:
+        # What was accepted stays, in its place.
+        assert after.run.votes[: len(before.run.votes)] == before.run.votes
     for old, new in zip(before.rounds, after.rounds, strict=False):
+        if old is None or new is None:
+            assert old is None
+            continue
         assert new.terms == old.terms
         assert new.contributions[: len(old.contributions)] == old.contributions
         assert new.openings[: len(old.openings)] == old.openings
     closed = [e for e in step.effects if isinstance(e, machine.RoundClosed)]
-    assert after.run.round_number == before.run.round_number + len(closed)
+    generations = after.run.generation - before.run.generation
+    assert after.run.round_number == before.run.round_number + len(closed) + generations
     for effect in step.effects:
-        if isinstance(effect, machine.PayloadsExpired) and after.run.state is RunState.TRAINING:
-            # Everybody has contributed to a later round than those that are given up.
+        if isinstance(effect, machine.OpeningsExpired) and after.run.state is RunState.TRAINING:
+            # Everybody has contributed to a later step than those that are given up.
             later = after.round(effect.before)
             assert later is not None
-            assert sorted(bank for bank, _ in later.contributions) == list(after.run.members)
+            assert sorted(bank for bank, _ in later.contributions) == list(after.run.banks)
 
 
-def honest_events(banks: list[str], n_rounds: int) -> list[machine.Event]:
-    """Return all that banks send which run one program and repeat anything at any time."""
-    events: list[machine.Event] = [Join(bank) for bank in banks]
-    for number, (index, bank) in product(range(n_rounds), enumerate(banks)):
+def test_laws_hold_under_any_order_of_any_events() -> None:
+    banks = ["a", "b"]
+    events: list[machine.Event] = [Join(bank) for bank in "abc"]
+    for number, (index, bank) in product(range(2), enumerate(banks)):
         count = len(range(index, TERMS.count, len(banks)))
         events.append(Contribute(bank, number, TERMS, f"{bank}/{number}"))
         events.append(
             Open(bank, number, replace(TERMS, count=count), index, f"open {bank}/{number}")
         )
-    return events
-
-
-def test_honest_banks_always_reach_a_finished_run() -> None:
-    banks = ["a", "b", "c"]
-    n_rounds = 3
-    # Votes only from banks that are through, as their program has it.
-    training = reachable(World(Run("r", ("a", "b", "c"))), honest_events(banks, n_rounds))
-    through = [w for w in training if w.run.round_number == n_rounds]
-    assert through
-    for world, successors in training.items():
-        assert successors or world in through, f"dead end: {world}"
-    votes = [vote(bank, "m") for bank in banks]
-    for world in through[:3]:
-        ends = [w for w, s in reachable(world, votes).items() if not s]
-        assert ends
-        assert all(w.run.state is RunState.FINISHED for w in ends)
-
-
-def test_laws_hold_under_any_order_of_any_events() -> None:
-    banks = ["a", "b"]
-    events = honest_events(banks, 2)
-    events += [Join("c"), Abort("a", "stop"), Abort(None, "stop"), Abort("c", "stop")]
+    events += [Abort("a", "stop"), Abort(None, "stop"), Abort("c", "stop")]
     events += [vote(bank, sha256) for bank in banks for sha256 in ("m", "n")]
     events += [vote("c", "m"), Contribute("c", 0, TERMS, "c/0")]
     # Another encryption of the same round, other terms, another shard.
     events += [Contribute("a", n, TERMS, "again") for n in range(2)]
     events += [Contribute("b", n, OTHER_TERMS, f"other/{n}") for n in range(2)]
     events += [Open("a", 0, replace(TERMS, count=2), 1, "foreign shard")]
-    found = reachable(World(Run("r", ("a", "b"))), events)
+    found = reachable(World(Run.new("r", ("a", "b"), least_banks=2)), events)
     ends = {world.run.state for world, successors in found.items() if not successors}
     assert ends == {RunState.FINISHED, RunState.FAILED}
     assert len(found) > 300
 
 
+def test_laws_hold_while_banks_come_and_go() -> None:
+    events: list[machine.Event] = [Join(bank) for bank in "abc"]
+    events += [Drop(bank, "gone") for bank in "ab"]
+    for generation, bank, step in product(range(1, 4), "abc", range(2)):
+        events.append(BecomeReady(generation, Readiness(bank, step)))
+    for number, bank in product(range(3), "ab"):
+        events.append(Contribute(bank, number, replace(TERMS, step=number), f"{bank}/{number}"))
+        events.append(Open(bank, number, TERMS, 0, f"open {bank}/{number}"))
+    for kind, generation, number in product(StageKind, range(2), range(2)):
+        events.append(DeadlinePassed((kind.value, generation, number)))
+    events += [vote("a", "m")]
+    start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
+    found = reachable(World(start), events)
+    assert len(found) > 2000
+    assert {world.run.generation for world in found} >= {0, 1, 2, 3}
+
+
 def started(*banks: str) -> Run:
     cohort = tuple(sorted(banks))
-    return Run("r", cohort, state=RunState.TRAINING, members=cohort)
+    new = Run.new("r", cohort, least_banks=len(cohort))
+    return replace(new, state=RunState.TRAINING, members=cohort)
 
 
 def test_members_are_sorted_by_name_and_the_last_starts_the_training() -> None:
-    run = Run("r", ("a", "b"))
+    run = Run.new("r", ("a", "b"))
     run = advance(run, None, Join("b")).run
     assert run.state is RunState.OPEN
     step = advance(run, None, Join("a"))
@@ -226,7 +400,7 @@ def test_one_sealed_model_of_two_plain_ones_fails_the_run() -> None:
 
 
 def test_only_the_cohort_can_join() -> None:
-    for run in (Run("r", ("a", "b")), started("a", "b")):
+    for run in (Run.new("r", ("a", "b")), started("a", "b")):
         with pytest.raises(ForbiddenError, match="not in the cohort"):
             advance(run, None, Join("c"))
 
@@ -293,3 +467,137 @@ def test_a_finished_run_cannot_be_aborted() -> None:
     assert finished.state is RunState.FINISHED
     with pytest.raises(ConflictError, match="finished"):
         advance(finished, None, Abort(None, "late"))
+
+
+def after(run: Run, *events: machine.Event) -> tuple[Run, Round | None]:
+    """Return a run, and its open round, after events."""
+    world = World(run)
+    for event in events:
+        world, _ = world.apply(event)
+    return world.run, world.round(world.run.round_number)
+
+
+def loose(*banks: str, least_banks: int = 1, max_rejoins: int = 1) -> Run:
+    cohort = tuple(sorted(banks))
+    new = Run.new("r", cohort, least_banks=least_banks, max_rejoins=max_rejoins)
+    return replace(new, state=RunState.TRAINING, members=cohort)
+
+
+def test_the_others_go_on_from_the_step_that_all_of_them_have() -> None:
+    run, _ = after(
+        loose("a", "b", "c"),
+        Drop("c", "gone"),
+        BecomeReady(1, Readiness("a", 5)),
+        BecomeReady(1, Readiness("b", 4)),
+    )
+    assert (run.state, run.generation, run.banks) == (RunState.TRAINING, 1, ("a", "b"))
+    assert (run.first_step, run.step, run.first_round) == (4, 4, 1)
+    with pytest.raises(CohortChangedError, match="does not take part"):
+        advance(run, None, Contribute("c", 1, TERMS, "c/1"))
+    with pytest.raises(CohortChangedError, match="began with round 1"):
+        advance(run, None, Contribute("a", 0, TERMS, "a/0"))
+
+
+def test_who_enters_does_not_decide_from_where_the_others_go_on() -> None:
+    run = replace(
+        loose("a", "b", "c"),
+        state=RunState.GATHERING,
+        generation=2,
+        entrants=("c",),
+        round_number=4,
+    )
+    run, _ = after(
+        run,
+        BecomeReady(2, Readiness("a", 5)),
+        BecomeReady(2, Readiness("b", 5)),
+        BecomeReady(2, Readiness("c", 0, 1024)),
+    )
+    assert (run.state, run.first_step, run.first_round) == (RunState.TRAINING, 5, 4)
+    assert run.ready[2] == Readiness("c", 0, 1024)
+
+
+def test_nobody_comes_into_a_step_that_is_summed_again() -> None:
+    run, _ = after(loose("a", "b", "c"), Drop("c", "gone"), Join("c"))
+    assert (run.state, run.banks, run.waiting) == (RunState.GATHERING, ("a", "b"), ("c",))
+    run, _ = after(run, Drop("b", "gone"))
+    assert (run.banks, run.waiting) == (("a",), ("c",))
+
+
+def test_a_bank_that_waits_enters_when_the_next_step_begins() -> None:
+    run, _ = after(
+        loose("a", "b", "c"),
+        Drop("c", "gone"),
+        BecomeReady(1, Readiness("a", 1)),
+        BecomeReady(1, Readiness("b", 1)),
+        Join("c"),
+    )
+    assert (run.state, run.waiting) == (RunState.TRAINING, ("c",))
+    in_step = replace(TERMS, step=1)
+    run, current = after(run, Contribute("a", 1, in_step, "a/1"))
+    assert run.waiting == ("c",)
+    assert current is not None
+    run = replace(run, round_number=2)
+    step = advance(run, None, Contribute("a", 2, replace(TERMS, step=2), "a/2"))
+    assert step.run.state is RunState.GATHERING
+    assert (step.run.banks, step.run.entrants, step.run.waiting) == (("a", "b", "c"), ("c",), ())
+    assert not any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
+
+
+def test_a_bank_that_was_dropped_too_often_may_not_come_back() -> None:
+    run, _ = after(replace(loose("a", "b", "c"), drops=(("c", 1),)), Drop("c", "again"))
+    assert run.dropped("c") == 2
+    with pytest.raises(ForbiddenError, match="dropped 2 times and may come back 1 times"):
+        advance(run, None, Join("c"))
+
+
+def test_a_deadline_drops_those_that_the_others_wait_for_and_nobody_else() -> None:
+    run, current = after(loose("a", "b", "c"), Contribute("a", 0, TERMS, "a/0"))
+    stage = stage_of(run, current)
+    assert stage is not None
+    assert (stage.kind, stage.missing) == (StageKind.CONTRIBUTION, ("b", "c"))
+    current = Round(0, TERMS, (("a", "a/0"), ("b", "b/0")))
+    step = advance(run, current, DeadlinePassed(stage.key))
+    assert (step.run.banks, step.run.dropped("c"), step.run.dropped("b")) == (("a", "b"), 1, 0)
+    # The same deadline again is of another stage.
+    assert not advance(step.run, None, DeadlinePassed(stage.key)).effects
+
+
+def test_a_deadline_drops_nobody_if_too_few_would_be_left() -> None:
+    run, current = after(loose("a", "b", "c", least_banks=3), Contribute("a", 0, TERMS, "a/0"))
+    stage = stage_of(run, current)
+    assert stage is not None
+    assert not advance(run, current, DeadlinePassed(stage.key)).effects
+    with pytest.raises(ConflictError, match="fewer than 3 banks would be left"):
+        advance(run, current, Drop("b", "gone"))
+
+
+def test_a_bank_that_waits_counts_as_one_that_is_left() -> None:
+    run = replace(loose("a", "b", "c", "d", least_banks=3), banks=("a", "b", "c"), waiting=("d",))
+    step = advance(run, None, Drop("b", "gone"))
+    assert (step.run.banks, step.run.entrants) == (("a", "c", "d"), ("d",))
+
+
+def test_who_did_not_join_in_time_may_come_later() -> None:
+    run, _ = after(Run.new("r", ("a", "b", "c"), least_banks=2), Join("a"), Join("b"))
+    stage = stage_of(run, None)
+    assert stage is not None
+    step = advance(run, None, DeadlinePassed(stage.key))
+    assert (step.run.state, step.run.generation, step.run.banks) == (
+        RunState.TRAINING,
+        0,
+        ("a", "b"),
+    )
+    assert advance(step.run, None, Join("c")).run.waiting == ("c",)
+
+
+def test_a_model_that_was_voted_for_is_voted_for_again_by_those_who_are_left() -> None:
+    run, _ = after(loose("a", "b", "c"), vote("a", "m"), vote("b", "m"), Drop("c", "gone"))
+    assert run.votes == ()
+    run, _ = after(
+        run,
+        BecomeReady(1, Readiness("a", 9)),
+        BecomeReady(1, Readiness("b", 9)),
+        vote("b", "m"),
+        vote("a", "m"),
+    )
+    assert run.state is RunState.FINISHED

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from aggregator_federation import DocumentedClient, FakeBank, Federation, sum_round
+from aggregator_federation import Answer, DocumentedClient, FakeBank, Federation, sum_round
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import bindparam, insert, select, update
@@ -22,6 +22,9 @@ from aggregator.statement import Statement
 from aggregator.store import Store
 from aggregator.waiters import Waiters
 from fraudfed.wire import frames
+
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
@@ -79,6 +82,61 @@ def test_every_step_of_a_run_leaves_memory_and_database_equal(
             bank.submit_model()
             assert_same(store, state, run_id)
     assert_same(store, state, run_id)
+
+
+def test_every_step_of_generations_leaves_memory_and_database_equal(
+    federation: Federation, store: Store, state: StateDirectory
+) -> None:
+    """The longest life: dropped before the start, while a round is open, while others gather."""
+    banks = [federation.register(f"bank-{index}") for index in range(4)]
+    first, second, third, late = banks
+    run_id = federation.open_run(min_cohort=2)
+    for bank in banks:
+        bank.run_id = run_id
+
+    def check(*answers: Answer) -> None:
+        assert {answer.status for answer in answers} <= {200, 202}, answers
+        assert_same(store, state, run_id)
+
+    def whole_round(number: int, taking_part: list[FakeBank], *, step: int) -> None:
+        size = len(taking_part)
+        for bank in taking_part:
+            check(bank.contribute(number, [1, 2], step=step))
+        for shard, bank in enumerate(taking_part):
+            check(bank.open(number, shard, len(range(shard, 2, size))))
+
+    for bank in banks[:3]:
+        check(bank.join(run_id))
+    check(federation.drop(late))
+    whole_round(0, banks[:3], step=0)
+    for bank in banks[:3]:
+        check(bank.contribute(1, [1]))
+    check(first.open(1, 0, 1))
+    check(late.join(run_id))
+    check(federation.drop(second))
+    check(first.agree(1, step=1, more_rows=0))
+    check(second.join(run_id))
+    # Too few without those that wait.
+    check(federation.drop(third))
+    check(late.agree(2, step=0, more_rows=64))
+    for bank in (first, second):
+        check(bank.agree(2, step=1))
+    check(third.join(run_id))
+    whole_round(3, [first, second, late], step=1)
+    assert first.contribute(4, [1], step=2).problem() == (409, "cohort-changed")
+    check()
+    for bank in banks:
+        check(bank.agree(3, step=2))
+    check(first.put_handover(3, b"sealed"))
+    whole_round(5, banks, step=2)
+    check(first.submit_model(b"{}"), second.submit_model(b"{}"))
+    check(federation.drop(second))
+    for bank in (first, third, late):
+        check(bank.agree(4, step=3))
+    for bank in (first, third, late):
+        check(bank.submit_model())
+    assert federation.status(run_id)["state"] == "finished"
+    store.audit.verify()
 
 
 def test_two_services_over_one_database_lose_nothing(
@@ -199,7 +257,7 @@ def test_statements_do_what_sqlalchemy_does(store: Store) -> None:
         update(MetaRow).where(MetaRow.key == bindparam("of_key")).values(value=bindparam("new"))
     )
     query = select(MetaRow.key, MetaRow.value).where(MetaRow.key > "m").order_by(MetaRow.key)
-    read = Statement(query.limit(5))
+    read = Statement(query.limit(9))
     with store.database.write_rows() as connection:
         for key in ("q", "x", "n"):
             assert put.change(connection, {"key": key, "value": f"old {key}"}) == 1
@@ -211,10 +269,66 @@ def test_statements_do_what_sqlalchemy_does(store: Store) -> None:
         assert ("x", "new") in found
         with pytest.raises(KeyError):
             change.change(connection, {"of_key": "x"})
-        with pytest.raises(IntegrityError):
-            put.change(connection, {"key": "x", "value": "again"})
+    with pytest.raises(IntegrityError), store.database.write_rows() as connection:
+        put.change(connection, {"key": "x", "value": "again"})
     with contextlib.suppress(RuntimeError), store.database.write_rows() as connection:
         put.change(connection, {"key": "z", "value": "given up"})
         raise RuntimeError
     with store.database.read_rows() as connection:
         assert read.rows(connection, {}) == found
+
+
+def test_a_product_that_is_older_than_what_was_read_is_not_kept(
+    federation: Federation, store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process commits, and is read, between this one's commit and its note of it."""
+    banks = federation.start()
+    run_id = banks[0].run_id
+    product = other.runs.product
+    original = RunStore._write
+
+    def overtaken(self: RunStore, *arguments: object) -> None:
+        original(self, *arguments)
+        monkeypatch.setattr(RunStore, "_write", original)
+        second = DocumentedClient(create_app(config, other, Waiters()))
+        bank = FakeBank(banks[1].name, banks[1].identity, second, banks[1].key, run_id)
+        assert bank.contribute(0, [20]).status == 202
+        # As a waiter of this process does that is woken now.
+        assert store.runs.snapshot(run_id, 0, fresh=True).version > 0
+
+    config = ServiceConfig(insecure_allow_small_keys=True)
+    monkeypatch.setattr(RunStore, "_write", overtaken)
+    assert banks[0].contribute(0, [10]).status == 202
+    assert store.runs.product(run_id, 0) == product(run_id, 0)
+    assert banks[2].contribute(0, [30]).status == 202
+    _, payload = frames.decode(banks[0].product(0, 0).body, source="test")
+    assert banks[0].key.phe_private.raw_decrypt(int.from_bytes(payload, "big")) == 60
+
+
+def test_who_sees_that_a_product_is_complete_finds_it(
+    federation: Federation, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiter may look at any moment of a commit: never at the product before the last."""
+    banks = federation.start()
+    run_id = banks[0].run_id
+    seen: list[tuple[int, int]] = []
+    original = Snapshots.was_committed
+
+    def look() -> None:
+        found = store.runs.snapshot(run_id, 0)
+        data = store.runs.product(run_id, 0)
+        if found.round is not None and data:
+            values = int.from_bytes(data, "big")
+            opened = banks[0].key.phe_private.raw_decrypt(values)
+            seen.append((len(found.round.contributions), opened))
+
+    def watched(self: Snapshots, *arguments: object) -> None:
+        look()
+        original(self, *arguments)
+        look()
+
+    monkeypatch.setattr(Snapshots, "was_committed", watched)
+    for bank in banks:
+        assert bank.contribute(0, [1]).status == 202
+    assert (3, 3) in seen
+    assert all(opened == 3 for count, opened in seen if count == 3)

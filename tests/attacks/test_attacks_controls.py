@@ -417,8 +417,11 @@ def test_control_without_its_pin_a_run_is_described_anew(place: Place, monkeypat
     )
     assert "changed" in refused(place, ConflictError, "bank-a", run_id)
     monkeypatch.setattr("bank_node.training.pin_run", lambda state, status: PinnedRun.of(status))
-    # It has joined already, so all that is left is waiting for the others.
-    assert "joined within" in refused(place, CohortError, "bank-a", run_id)
+    # It joins what was described anew, and waits for the others.
+    start = len(place.proxy.exchanges)
+    with pytest.raises(CohortError, match="joined within"):
+        place.train("bank-a", run_id)
+    assert place.sent_after(start) == [("POST", f"/v1/runs/{run_id}/members")]
 
 
 def holds_a_later_epoch(place: Place, packages: list[KeyPackage]) -> None:

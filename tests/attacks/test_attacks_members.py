@@ -319,6 +319,40 @@ def test_control_without_the_rule_a_small_cohort_trains(
     assert ("POST", f"/v1/runs/{run_id}/members") in place.sent_after(start)
 
 
+def of_two_banks(place: Place, run_id: str) -> None:
+    """Have the server say that the run goes on with two of three banks."""
+    place.tamper_json(
+        f"/v1/runs/{run_id}",
+        lambda answer: {
+            **answer,
+            "state": "training",
+            "members": list(BANKS),
+            "generation": {**answer["generation"], "number": 1, "banks": ["bank-a", "bank-b"]},
+        },
+    )
+
+
+def test_a_generation_that_is_too_small_is_refused(place: Place, run_id: str) -> None:
+    of_two_banks(place, run_id)
+    assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", run_id)
+    # Nor is a run taken that says from the start that it may go on so.
+    place.proxy.after = None
+    small = place.live.open_run(1, min_cohort=2)
+    assert "may go on with 2 banks" in refused(place, CohortError, "bank-a", small)
+
+
+def test_control_without_the_rule_a_small_generation_trains(
+    place: Place, run_id: str, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("bank_node.participation.check_generation", lambda *_, **__: None)
+    of_two_banks(place, run_id)
+    start = len(place.proxy.exchanges)
+    with pytest.raises(FraudFedError):
+        # The real aggregator behind the one that lies has not begun.
+        place.train("bank-a", run_id)
+    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{run_id}/rounds/0/contributions")
+
+
 @pytest.mark.parametrize(
     ("rule", "error"),
     [

@@ -15,9 +15,11 @@ from live_consortium import BINARY, LiveConsortium, served
 from sum_attacks import ATTACKS, Attack
 from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
 
+import fraudfed.secure_sum.session as session_module
+from bank_node.outbox import Outbox
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import FraudFedError, SumError
+from fraudfed.errors import CohortError, FraudFedError, StateError, SumError
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.tags import TagCoefficients
@@ -162,7 +164,7 @@ def test_a_server_that_swallows_the_alarm_gets_no_number_either(
     cohort = LiveCohort(live, server.proxy.url, live.start_run(1), tmp_path, timeout=1.5)
     outcomes = cohort.sum(make_parts(3, 1), tell=False)
     cohort.close()
-    assert all(isinstance(outcome, SumError) for outcome in outcomes.values())
+    assert all(isinstance(outcome, (SumError, CohortError)) for outcome in outcomes.values())
     assert any(SumFault.TAG.value in str(outcome) for outcome in outcomes.values())
     assert any("were not complete" in str(outcome) for outcome in outcomes.values())
 
@@ -227,21 +229,66 @@ def test_replayed_openings_under_new_headers_give_no_number(
         assert SumFault.BOX.value in str(outcome)
 
 
+def restarted(
+    live: LiveConsortium,
+    server: MaliciousServer,
+    run_id: str,
+    work: Path,
+    monkeypatch: Patch,
+    **at: int,
+) -> LiveCohort:
+    """Start the banks again: of what a process knew, what is on disk stays."""
+    monkeypatch.setattr(session_module, "_USED_CONTEXTS", type(session_module._USED_CONTEXTS)())
+    return LiveCohort(live, server.proxy.url, run_id, work, timeout=5.0, **at)
+
+
+def contributions(server: MaliciousServer) -> list[bytes]:
+    return [exchange.body for exchange in server.proxy.sent("POST", "/contributions")]
+
+
 def test_a_bank_that_is_restarted_never_seals_twice(
-    live: LiveConsortium, server: MaliciousServer, tmp_path: Path
+    live: LiveConsortium, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    """A server that plays a run again from its start gets no second contribution to round 0."""
+    """A server that plays a round again gets the very bytes that it had, whatever the rows say."""
     run_id = live.start_run(1)
     first = LiveCohort(live, server.proxy.url, run_id, tmp_path)
     first.sum(make_parts(3, 1))
     first.close()
-    sent = len(server.proxy.sent("POST", "/contributions"))
-    again = LiveCohort(live, server.proxy.url, run_id, tmp_path)
+    sent = contributions(server)
+    assert len(set(sent)) == len(BANKS)
+    again = restarted(live, server, run_id, tmp_path, monkeypatch, contributed=True)
     outcomes = again.sum(make_parts(3, 2), tell=False)
     again.close()
-    assert all(isinstance(outcome, FraudFedError) for outcome in outcomes.values())
-    assert "before" in str(outcomes["bank-a"])
-    assert len(server.proxy.sent("POST", "/contributions")) == sent
+    # It reads what was opened; its new numbers are in no sum.
+    for outcome in outcomes.values():
+        np.testing.assert_array_equal(outcome, truth(1))
+    assert set(contributions(server)) == set(sent)
+    # With its outbox lost it cannot send the same, and sends nothing.
+    for name in BANKS:
+        (tmp_path / f"{name}.sealed").unlink()
+    before = len(contributions(server))
+    lost = restarted(live, server, run_id, tmp_path, monkeypatch, contributed=True)
+    outcomes = lost.sum(make_parts(3, 2), tell=False)
+    lost.close()
+    assert {type(outcome) for outcome in outcomes.values()} == {StateError}
+    assert len(contributions(server)) == before
+
+
+def test_control_without_the_outbox_a_restarted_bank_seals_twice(
+    live: LiveConsortium, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """The same masks under two parts: their difference is there for whoever has the key."""
+    run_id = live.start_run(1)
+    first = LiveCohort(live, server.proxy.url, run_id, tmp_path)
+    first.sum(make_parts(3, 1))
+    first.close()
+    sent = contributions(server)
+    monkeypatch.setattr(Outbox, "find", lambda self, digest: None)
+    monkeypatch.setattr(Outbox, "keep", lambda self, digest, frame, **_: None)
+    again = restarted(live, server, run_id, tmp_path, monkeypatch)
+    again.sum(make_parts(3, 2), tell=False)
+    again.close()
+    assert len(set(contributions(server)) - set(sent)) == len(BANKS)
 
 
 def test_control_without_the_tag_a_tampering_server_chooses_the_number(

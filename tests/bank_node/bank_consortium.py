@@ -1,16 +1,24 @@
 """A running aggregator as its operator sees it, and banks that are members of it."""
 
+import json
+import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from bank_processes import BIN, ENVIRONMENT, start_bank
 
 from bank_node.audit_log import AuditLog
+from bank_node.ceremony import accept_epoch
 from bank_node.client import AggregatorClient
 from bank_node.config import CohortRules, TlsFiles
+from bank_node.connection import connect
 from bank_node.enrolment import enrol
+from bank_node.members import observe_roster
 from bank_node.state import StateDirectory
 from bank_node.transport import Caller
 from fraudfed.consortium.identity import Identity
@@ -18,6 +26,7 @@ from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import (
     BankRegistration,
+    DataContract,
     Invite,
     InviteRequest,
     KeyEpoch,
@@ -150,3 +159,87 @@ class Aggregator:
             **changes,
         }
         return enrol(path, name=name, url=self.url, invite=self.invite(name), **settings)
+
+
+@contextmanager
+def serving(root: Path, scratch: Path, *options: str) -> Iterator[Aggregator]:
+    """Serve an aggregator with these options until the block ends."""
+    state, program = root / "state", str(BIN / "aggregator")
+    subprocess.run(
+        [program, "init", "--state", str(state)], check=True, env=ENVIRONMENT, capture_output=True
+    )
+    with (root / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(program, "--quiet", "serve", "--state", str(state), "--port", "0"),
+                *("--insecure-allow-small-keys", *options),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=ENVIRONMENT,
+            text=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "listening on" in line, (root / "log").read_text()
+        token = (state / "operator.token").read_text().strip()
+        found = Aggregator(line.split()[-1], token, scratch)
+        yield found
+        for client in found.clients:
+            client.close()
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+class Banks:
+    """State directories of the members of one run, with an active key epoch."""
+
+    def __init__(
+        self, root: Path, aggregator: Aggregator, package: KeyPackage, n_banks: int = 3
+    ) -> None:
+        self.root, self.aggregator = root, aggregator
+        self.run_id = ""
+        self.contract: DataContract | None = None
+        tag = uuid.uuid4().hex[:8]
+        self.names = [f"{letter}-{tag}" for letter in "abcdef"[:n_banks]]
+        aggregator.empty()
+        for name in self.names:
+            aggregator.enrol(self.state(name), name)
+        self.key_epoch = self._ceremony(package)
+
+    def _ceremony(self, package: KeyPackage) -> KeyEpoch:
+        """As the commands do it, with a key that is made already."""
+        steward = StateDirectory(self.state(self.names[0]))
+        with steward.locked(), connect(steward, None) as connection:
+            observed = observe_roster(steward, connection.client)
+            key_epoch = self.aggregator.publish_epoch(
+                package, connection.identity, self.names[0], connection.client, observed.members
+            )
+        for name in self.names:
+            bank = StateDirectory(self.state(name))
+            with bank.locked(), connect(bank, None) as connection:
+                epoch = accept_epoch(bank, connection, observe_roster(bank, connection.client))
+        assert epoch.active
+        return key_epoch
+
+    def join(self) -> None:
+        """Make all banks members of the run, so that a failure of one is told to the others."""
+        for name in self.names:
+            with connect(StateDirectory(self.state(name)), None) as connection:
+                connection.client.join(self.run_id)
+
+    def state(self, name: str) -> Path:
+        return self.root / name
+
+    def train(self, name: str, data: Path, *options: str) -> subprocess.Popen[str]:
+        return start_bank(
+            *("--quiet", "--log-format", "json", "train"),
+            *("--state", self.state(name), "--data", data, "--run", self.run_id, *options),
+        )
+
+    def record(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            (self.state(name) / "runs" / self.run_id / "record.json").read_text()
+        )
+        return found

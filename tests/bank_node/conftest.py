@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bank_consortium import Aggregator
-from bank_processes import BIN, ENVIRONMENT, Finished
+from bank_consortium import Aggregator, Banks, serving
+from bank_processes import Finished
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
@@ -20,33 +19,9 @@ from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSp
 
 @pytest.fixture(scope="session")
 def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aggregator]:
-    state = tmp_path_factory.mktemp("aggregator") / "state"
-    program = str(BIN / "aggregator")
-    subprocess.run(
-        [program, "init", "--state", str(state)], check=True, env=ENVIRONMENT, capture_output=True
-    )
-    with (state.parent / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(program, "--quiet", "serve", "--state", str(state), "--port", "0"),
-                "--insecure-allow-small-keys",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=ENVIRONMENT,
-            text=True,
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "listening on" in line, (state.parent / "log").read_text()
-        token = (state / "operator.token").read_text().strip()
-        found = Aggregator(line.split()[-1], token, tmp_path_factory.mktemp("members"))
+    root = tmp_path_factory.mktemp("aggregator")
+    with serving(root, tmp_path_factory.mktemp("members")) as found:
         yield found
-        for client in found.clients:
-            client.close()
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +65,22 @@ def make_spec() -> MakeSpec:
             "contract": CONTRACT,
         }
         return RunSpec(**{**settings, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_banks(
+    tmp_path: Path, aggregator: Aggregator, key_package: KeyPackage, make_spec: MakeSpec
+) -> Callable[..., Banks]:
+    """Make a consortium of its own, and a run for it."""
+
+    def make(n_banks: int = 3, **changes: Any) -> Banks:
+        banks = Banks(tmp_path, aggregator, key_package, n_banks)
+        spec = make_spec(banks.key_epoch.epoch, **changes)
+        banks.contract = spec.contract
+        banks.run_id = aggregator.create_run(spec)
+        return banks
 
     return make
 

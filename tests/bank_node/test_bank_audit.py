@@ -27,6 +27,7 @@ from fraudfed.wire.messages import (
     FrameHeader,
     KeyAcknowledgement,
     KeyEpoch,
+    Ready,
 )
 
 BODY = hashlib.sha256(b"body").hexdigest()
@@ -311,6 +312,7 @@ def test_subjects_are_the_aggregators() -> None:
         ("key-epoch", KeyEpoch, set()),
         ("acknowledgement", KeyAcknowledgement, set()),
         ("abort", Abort, set()),
+        ("ready", Ready, set()),
         ("contribution", FrameHeader, {"payload"}),
         ("opening", FrameHeader, {"payload"}),
     ],

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from message_examples import EXAMPLES
 
 from bank_node.audit_explain import EVERY_REQUEST
 from bank_node.audit_log import AuditLog, read_audit_log, verify_audit_log
@@ -37,7 +38,17 @@ from fraudfed.errors import (
     error_classes,
 )
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameHeader, FrameKind, Health, RoundReceipt
+from fraudfed.wire.messages import (
+    FrameHeader,
+    FrameKind,
+    HandoverReceipt,
+    Health,
+    Ready,
+    RoundReceipt,
+    RunState,
+    RunStatus,
+    parse,
+)
 
 HEALTH = json.dumps({"status": "ok", "version": "1"}).encode()
 JSON = "application/json"
@@ -200,7 +211,7 @@ def test_every_attempt_is_signed_anew_and_verifies(script, client, clock, identi
         item_bytes=0,
     )
     with pytest.raises(ConflictError):
-        client.send_opening(header, b"box")
+        client.send_opening(frames.encode(header, b"box"))
     seen = set()
     for method, path, headers, body in script.requests:
         found = verify_request(
@@ -385,25 +396,60 @@ def test_a_contribution_is_answered_with_the_product_or_a_receipt(script, client
     header = sent_frame(FrameKind.CONTRIBUTION)
     product = header.model_copy(update={"kind": FrameKind.PRODUCT, "item_bytes": 3, "bank": None})
     script.say(200, BINARY, frames.encode(product, b"abcdef"))
-    sent, found = client.contribute(header, b"box", wait_seconds=7)
+    frame = frames.encode(header, b"box")
+    found = client.contribute(frame, wait_seconds=7)
     assert found is not None
     assert (found[0], bytes(found[1])) == (product, b"abcdef")
     method, path, headers, body = script.requests[-1]
     assert (method, path) == ("POST", "/v1/runs/r/rounds/3/contributions?wait=7")
-    assert body == frames.encode(header, b"box")
-    assert (headers["Content-Type"], sent) == (BINARY, len(body))
+    assert body == frame
+    assert headers["Content-Type"] == BINARY
     script.answers = []
     receipt = RoundReceipt(run_id="r", round_number=3, received=1, expected=3)
     script.say(202, JSON, receipt.model_dump_json().encode())
-    assert client.contribute(header, b"box") == (len(body), None)
-    assert client.send_opening(sent_frame(FrameKind.OPENING), b"box")[1] is None
+    assert client.contribute(frame) is None
+    mine = frames.encode(sent_frame(FrameKind.OPENING), b"box")
+    assert client.send_opening(mine) is None
     script.answers = []
     opening = frames.encode(sent_frame(FrameKind.OPENING), b"theirs")
     script.say(200, BINARY, frames.encode_many([opening, opening]))
-    _, openings = client.send_opening(sent_frame(FrameKind.OPENING), b"box")
+    openings = client.send_opening(mine)
     assert openings is not None
     assert openings[0] == 2 * (8 + len(opening))
     assert [bytes(box) for _, box in openings[1]] == [b"theirs"] * 2
+
+
+def test_what_banks_send_when_others_take_part(script, client) -> None:
+    told = EXAMPLES[RunStatus].model_copy(update={"run_id": "r"})
+    script.say(200, JSON, told.model_dump_json().encode())
+    assert client.become_ready("r", 2, Ready(step=3, more_rows=64)) == told
+    method, path, _, body = script.requests[-1]
+    assert (method, path) == ("POST", "/v1/runs/r/generations/2/banks")
+    assert parse(Ready, body, source="test") == Ready(step=3, more_rows=64)
+    client.run("r", while_state=RunState.GATHERING, while_generation=2, wait_seconds=3)
+    _, path, _, _ = script.requests[-1]
+    assert path == "/v1/runs/r?wait=3&state=gathering&generation=2"
+    # A status of another run is never taken for this one's.
+    for call in (lambda: client.become_ready("q", 2, Ready(step=0)), lambda: client.join("q")):
+        with pytest.raises(ProtocolError, match="status of run 'r', expected 'q'"):
+            call()
+
+
+def test_a_handover_goes_out_as_bytes_and_comes_back_when_it_is_there(script, client) -> None:
+    receipt = HandoverReceipt(run_id="r", generation=2, sha256="1" * 64)
+    script.say(200, JSON, receipt.model_dump_json().encode())
+    assert client.put_handover("r", 2, b"sealed") == receipt
+    method, path, headers, body = script.requests[-1]
+    assert (method, path, body) == ("PUT", "/v1/runs/r/generations/2/handover", b"sealed")
+    assert headers["Content-Type"] == BINARY
+    script.answers = []
+    script.say(204)
+    assert client.handover("r", 2, wait_seconds=4) is None
+    method, path, _, _ = script.requests[-1]
+    assert (method, path) == ("GET", "/v1/runs/r/generations/2/handover?wait=4")
+    script.answers = []
+    script.say(200, BINARY, b"sealed")
+    assert client.handover("r", 2) == b"sealed"
 
 
 @pytest.mark.parametrize(
@@ -423,7 +469,7 @@ def test_a_receipt_for_something_else_is_refused(script, client, kind, body, mes
         body = receipt.model_dump_json().encode()
     script.say(202, kind, body)
     with pytest.raises(ProtocolError, match=message):
-        client.contribute(sent_frame(FrameKind.CONTRIBUTION), b"box")
+        client.contribute(frames.encode(sent_frame(FrameKind.CONTRIBUTION), b"box"))
     with pytest.raises(ProtocolError):
         # A question is never answered by a receipt.
         client.product("r", 3, shard=0)

@@ -7,16 +7,20 @@ import logging
 import pytest
 from rich.console import Console
 
-from bank_node.abort import abort_reason
+from bank_node.abort import abort_reason, can_be_resumed, tell_others
 from bank_node.logs import ROUND, RUN, configure_logging
 from bank_node.phases import PhaseTimes
 from bank_node.progress import TrainingProgress
+from bank_node.retry import RetryPolicy
 from fraudfed.errors import (
     DataError,
+    FraudFedError,
     KeyMaterialError,
     ParameterError,
     StateError,
     SumError,
+    TransportError,
+    error_classes,
 )
 
 
@@ -40,9 +44,85 @@ def test_the_others_learn_the_kind_of_failure_only(error: Exception) -> None:
 def test_the_others_learn_what_is_public_anyway() -> None:
     assert "round 3" in abort_reason(SumError("round 3 did not open"))
     assert "eta" in abort_reason(ParameterError("eta is -1"))
-    assert abort_reason(KeyboardInterrupt()) == "stopped by its operator"
-    assert abort_reason(SystemExit(143)) == "stopped by its operator"
     assert 1 <= len(abort_reason(SumError("x" * 10_000))) <= 2000
+
+
+#: Every class of error: whether the same command, started again, may go on. What may not ends the
+#: run for all.
+_GOES_ON = {
+    "authentication": True,
+    "body-too-large": False,
+    "bound": False,
+    "ciphertext": False,
+    "cohort": True,
+    "cohort-changed": True,
+    "configuration": False,
+    "conflict": False,
+    "damaged": True,
+    "data": False,
+    "error": False,
+    "forbidden": True,
+    "key": False,
+    "not-found": False,
+    "overloaded": True,
+    "parameter": False,
+    "protocol": False,
+    "rate-limited": True,
+    "run-failed": True,
+    "server": True,
+    "state": True,
+    "sum": False,
+    "transport": True,
+    "unavailable": True,
+    "version": False,
+}
+
+
+class Told:
+    """A client that keeps what the others are told."""
+
+    def __init__(self, failure: FraudFedError | None = None) -> None:
+        self.failure = failure
+        self.aborts: list[tuple[str, str]] = []
+        self.patience: float | None = None
+
+    def be_patient(self, retry: RetryPolicy) -> None:
+        self.patience = retry.patience_seconds
+
+    def abort(self, run_id: str, reason: str) -> None:
+        self.aborts.append((run_id, reason))
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.mark.parametrize("slug", error_classes())
+def test_only_what_no_new_start_can_cure_ends_the_run_for_all(slug: str) -> None:
+    error, client = error_classes()[slug]("why"), Told()
+    assert can_be_resumed(error) == _GOES_ON[slug]
+    tell_others(client, "r", error)
+    assert client.aborts == ([] if _GOES_ON[slug] else [("r", abort_reason(error))])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_bank_that_is_stopped_tells_nobody(error: BaseException) -> None:
+    client = Told()
+    tell_others(client, "r", error)
+    assert client.aborts == []
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), AssertionError()])
+def test_a_defect_ends_the_run_for_all(error: Exception) -> None:
+    client = Told()
+    tell_others(client, "r", error)
+    assert client.aborts == [("r", abort_reason(error))]
+
+
+def test_a_bank_that_cannot_tell_does_not_hide_its_own_failure() -> None:
+    client = Told(TransportError("no way to the aggregator"))
+    tell_others(client, "r", SumError("did not open"))
+    assert len(client.aborts) == 1
+    assert client.patience is not None
+    assert client.patience < 60, "its operator is not kept waiting"
 
 
 def test_json_logs_are_objects_with_run_and_round(capsys, restored_process) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bank_node.config import BankConfig, CohortRules, TlsFiles
-from bank_node.run_rules import check_epoch, check_members, check_run, run_facts
+from bank_node.run_rules import check_epoch, check_generation, check_run, run_facts
 from bank_node.state import PinnedRun
 from fraudfed.errors import (
     CohortError,
@@ -14,12 +14,11 @@ from fraudfed.errors import (
     StateError,
 )
 from fraudfed.wire.messages import (
+    Generation,
     KeyEpoch,
     MemberKeys,
     ModelVisibility,
     PublicKeyMessage,
-    RunState,
-    RunStatus,
     SealedKey,
 )
 
@@ -122,27 +121,46 @@ def test_the_aggregator_cannot_change_the_cohort_or_the_key(make_run, key_epoch)
         check_epoch(make_run().model_copy(update={"public_key": other}), key_epoch, latest=2)
 
 
-def test_members_must_be_the_cohort(make_run) -> None:
-    run = make_run()
+def test_a_run_that_may_go_on_with_too_few_banks_is_refused(make_run) -> None:
+    run = make_run(("a", "b", "c", "d"), min_cohort=3)
+    check_run(run, CohortRules(min_cohort=3))
+    with pytest.raises(CohortError, match=r"may go on with 3 banks.*takes part from 4 on"):
+        check_run(run, CohortRules(min_cohort=4))
+    # A cohort of two is whole with two, whatever the run says.
+    check_run(make_run(("a", "b"), min_cohort=3), CohortRules(min_cohort=2))
 
-    def status(*members: str) -> RunStatus:
-        return RunStatus(
-            run_id="r",
-            spec=run.spec,
-            state=RunState.TRAINING,
-            cohort=run.cohort,
-            public_key=run.public_key,
-            members=members,
-            round_number=0,
-            ciphertexts=0,
-            bytes_received=0,
-            created_at=0,
-        )
 
-    check_members(status("a", "b", "c"), run)
-    for members in (("a", "b"), ("a", "b", "d"), ("b", "a", "c"), ("a", "b", "c", "c")):
-        with pytest.raises(ProtocolError, match="expected the cohort a, b, c"):
-            check_members(status(*members), run)
+FOUR = ("a", "b", "c", "d")
+
+
+def generation(*banks: str, number: int = 1, **changes: object) -> Generation:
+    return Generation(number=number, banks=banks, **changes)
+
+
+@pytest.mark.parametrize(
+    "banks",
+    [
+        ("a", "b", "x"),
+        ("a", "b", "b", "c"),
+        ("b", "a", "c"),
+        ("b", "c", "d"),
+        (),
+        ("a", "b", "c", "d", "e"),
+    ],
+)
+def test_a_generation_must_be_of_the_cohort_with_this_bank(make_run, banks) -> None:
+    run = make_run(FOUR)
+    for allowed in (FOUR, ("a", "b", "c"), ("a", "c", "d")):
+        check_generation(generation(*allowed), run, "a", min_cohort=3)
+    with pytest.raises(ProtocolError, match="expected some of a, b, c, d with this bank"):
+        check_generation(generation(*banks), run, "a", min_cohort=1)
+
+
+def test_a_generation_below_the_runs_or_the_banks_minimum_is_refused(make_run) -> None:
+    check_generation(generation("a", "b"), make_run(FOUR, min_cohort=2), "a", min_cohort=2)
+    for run, own in ((make_run(FOUR, min_cohort=3), 1), (make_run(FOUR, min_cohort=1), 3)):
+        with pytest.raises(CohortError, match="of 2 banks, this bank takes part from 3 on"):
+            check_generation(generation("a", "b"), run, "a", min_cohort=own)
 
 
 def test_facts_differ_whenever_banks_were_told_different_things(make_run, key_epoch) -> None:
@@ -153,13 +171,24 @@ def test_facts_differ_whenever_banks_were_told_different_things(make_run, key_ep
         make_run(model_visibility=ModelVisibility.MEMBERS),
         make_run(("a", "b")),
         make_run().model_copy(update={"run_id": "q"}),
+        make_run(min_cohort=2),
     ]
-    facts = [run_facts(run, key_epoch) for run in runs]
+    first = generation("a", "b", "c", number=0)
+    facts = [run_facts(run, key_epoch, first, base=b"", more_rows=0) for run in runs]
     # Another epoch under the same number: the steward showed somebody else a different one.
     forged = key_epoch.model_copy(update={"sealed": key_epoch.sealed[::-1]})
-    facts.append(run_facts(runs[0], forged))
+    facts.append(run_facts(runs[0], forged, first, base=b"", more_rows=0))
+    others = (
+        generation("a", "b", "c", number=1),
+        generation("a", "b", number=0),
+        generation("a", "b", "c", number=0, first_step=1),
+        generation("a", "b", "c", number=0, first_round=1),
+    )
+    facts += [run_facts(runs[0], key_epoch, each, base=b"", more_rows=0) for each in others]
+    facts.append(run_facts(runs[0], key_epoch, first, base=b"trees", more_rows=0))
+    facts.append(run_facts(runs[0], key_epoch, first, base=b"", more_rows=64))
     assert len(set(facts)) == len(facts)
-    assert run_facts(make_run(), key_epoch) == facts[0]
+    assert run_facts(make_run(), key_epoch, first, base=b"", more_rows=0) == facts[0]
 
 
 def config(**changes: object) -> BankConfig:

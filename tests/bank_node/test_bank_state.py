@@ -4,8 +4,10 @@ import stat
 
 import pytest
 
+from bank_node.checkpoints import Checkpoint
 from bank_node.config import BankConfig
 from bank_node.files import write_atomic, write_stream
+from bank_node.outbox import Kept
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
@@ -61,7 +63,7 @@ def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: Ke
     state.save_epoch(key_epoch, package)
     state.save_pinned_roster(state.pinned_roster().confirm())
     state.pin_run(run)
-    state.sealed_contexts("r1").claim("0" * 64, label="cuts", round_number=0)
+    state.outbox("r1").keep("0" * 64, b"frame", label="cuts", round_number=0)
     state.audit_log(state.identity()).append(
         durable=True,
         event="sent",
@@ -104,10 +106,46 @@ def test_what_was_saved_is_read_again(state, identity, run, key_epoch, key_packa
     assert again.key_package(7).fingerprint == key_package.fingerprint
     assert again.pinned_roster().members == {"bank-a": identity.member("bank-a")}
     assert again.current_run() == again.current_run("r1") == run
-    assert "0" * 64 in again.sealed_contexts("r1")
+    assert "0" * 64 in again.outbox("r1")
     assert again.record("r1") == {"trees": 1}
     with pytest.raises(StateError, match="does not know run r2"):
         again.current_run("r2")
+
+
+def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_package) -> None:
+    checkpoint = Checkpoint(
+        run_id="r1",
+        bank="bank-a",
+        step=0,
+        generation=0,
+        cohort=("bank-a",),
+        first_step=0,
+        first_round=0,
+        round_number=1,
+        transcript="a" * 64,
+        facts_sha256="b" * 64,
+        data_sha256="c" * 64,
+        counted=(),
+        more_rows=0,
+        exposed=(),
+        state=b"",
+    )
+    outbox, log = state.outbox("r1"), state.round_log("r1")
+    outbox.keep("1" * 64, b"frame", label="cuts", round_number=0)
+    state.checkpoints("r1").save(checkpoint)
+    assert state.checkpoints("r1").latest() == checkpoint
+    assert state.outbox("r1").find("1" * 64) == Kept(b"frame", None)
+    assert log.read(0) == state.round_log("r1").read(0) == []
+    (state.path / "runs" / "r1" / "rounds.log").write_bytes(b"")
+    fill(state, run, key_epoch, key_package)
+    assert sorted(path.name for path in (state.path / "runs" / "r1").iterdir()) == [
+        *("model.json", "record.json", "run.json", "sealed", "signatures.json")
+    ]
+    assert state.outbox("r1").find("1" * 64) == Kept(None, None)
+    # Damage to what is not needed any more does not spoil a result.
+    (state.path / "runs" / "r1" / "sealed").write_bytes(b"x" * 200)
+    state.save_result("r1", b"{}", SIGNATURES, {"trees": 2})
+    assert state.record("r1") == {"trees": 2}
 
 
 def test_epochs_are_sorted_as_numbers(state, key_epoch, key_package) -> None:

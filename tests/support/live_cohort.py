@@ -11,13 +11,15 @@ from live_consortium import LiveConsortium
 from bank_node.abort import tell_others
 from bank_node.audit_log import AuditLog
 from bank_node.client import AggregatorClient
+from bank_node.outbox import Outbox
 from bank_node.retry import RetryPolicy
-from bank_node.sealed_contexts import SealedContexts
-from bank_node.secure_communicator import SecureCommunicator
+from bank_node.round_log import RoundLog
+from bank_node.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.transport import Caller
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.secure_sum.session import SecureSum
+from fraudfed.secure_sum.transcript import Transcript
 
 __all__ = ["LABEL", "LiveCohort"]
 
@@ -26,10 +28,17 @@ Result = TypeVar("Result")
 
 
 class LiveCohort:
-    """Banks as threads behind one server."""
+    """Banks as threads behind one server; ``at`` is what a ``StartingPoint`` says of old rounds."""
 
     def __init__(
-        self, live: LiveConsortium, url: str, run_id: str, work: Path, *, timeout: float = 20.0
+        self,
+        live: LiveConsortium,
+        url: str,
+        run_id: str,
+        work: Path,
+        *,
+        timeout: float = 20.0,
+        **at: int,
     ) -> None:
         self.run_id = run_id
         self.communicators: dict[str, SecureCommunicator] = {}
@@ -37,6 +46,9 @@ class LiveCohort:
         roster = tuple(sorted(live.banks))
         for name in roster:
             bank = live.banks[name]
+            log = RoundLog(work / f"{name}.rounds")
+            # Rounds that are done again are logged again.
+            log.read(before_round=0)
             caller = Caller(name, bank, AuditLog(work / f"{name}.log", bank))
             client = AggregatorClient(url, caller=caller, retry=RetryPolicy(patience_seconds=5.0))
             self.clients[name] = client
@@ -55,8 +67,14 @@ class LiveCohort:
                 epoch=1,
                 roster=roster,
                 bank=name,
-                facts=b"the run",
-                sealed=SealedContexts(work / f"{name}.sealed"),
+                start=StartingPoint(
+                    round_number=0,
+                    step=0,
+                    transcript=Transcript.begin(live.package.expose_secret(), b"the run"),
+                    **at,
+                ),
+                outbox=Outbox(work / f"{name}.sealed"),
+                log=log,
                 round_timeout_seconds=timeout,
             )
 

@@ -12,10 +12,13 @@ from fraudfed.wire.messages import (
     AuditStatus,
     BankRegistration,
     DataContract,
+    DropRequest,
     FeatureSpec,
     FeatureType,
     FrameHeader,
     FrameKind,
+    Generation,
+    HandoverReceipt,
     Health,
     Invite,
     InviteRequest,
@@ -29,6 +32,8 @@ from fraudfed.wire.messages import (
     ModelSignature,
     ModelSignatures,
     PublicKeyMessage,
+    Ready,
+    ReadyBank,
     Roster,
     RoundList,
     RoundReceipt,
@@ -39,6 +44,7 @@ from fraudfed.wire.messages import (
     RunState,
     RunStatus,
     SealedKey,
+    WaitsFor,
 )
 
 __all__ = ["EXAMPLES", "mutated_bytes", "mutated_json"]
@@ -58,13 +64,22 @@ _CONTRACT = DataContract(
     ),
 )
 _SPEC = RunSpec(name="run", key_epoch=1, parameters={"eta": 0.3}, contract=_CONTRACT)
+_READY = ReadyBank(bank="bank-0", step=2, more_rows=64)
+_GENERATION = Generation(
+    number=1, banks=("bank-0", "bank-1", "bank-2"), entrants=("bank-2",), ready=(_READY,)
+)
+_WAITS_FOR = WaitsFor(what="ready", banks=("bank-1", "bank-2"))
 _STATUS = RunStatus(
     run_id="r1",
     spec=_SPEC,
-    state=RunState.OPEN,
+    state=RunState.GATHERING,
     cohort=("bank-0", "bank-1", "bank-2"),
     public_key=_KEY,
-    members=("bank-0",),
+    members=("bank-0", "bank-1", "bank-2"),
+    generation=_GENERATION,
+    waiting=("bank-2",),
+    waits_for=_WAITS_FOR,
+    contributed=("bank-0",),
     round_number=0,
     ciphertexts=0,
     bytes_received=0,
@@ -103,6 +118,7 @@ EXAMPLES: dict[type[Message], Message] = {
     for message in (
         *(_KEY, _CONTRACT, _CONTRACT.features[0], _SPEC, _STATUS, _EPOCH, _ACKNOWLEDGEMENT),
         *(_ROUND, _ENTRY, _SIGNED, _MEMBERS[0], _EPOCH.sealed[0]),
+        *(_READY, _GENERATION, _WAITS_FOR),
         Abort(reason="disk full"),
         AuditKey(audit_key=_HASH),
         AuditLog(entries=(_ENTRY,)),
@@ -114,9 +130,12 @@ EXAMPLES: dict[type[Message], Message] = {
             label="rows",
             context=_HASH,
             bank="bank-0",
+            step=3,
             count=2,
             item_bytes=8,
         ),
+        DropRequest(bank="bank-0", reason="its line is cut"),
+        HandoverReceipt(run_id="r1", generation=1, sha256=_HASH),
         Health(status="ok", version="1"),
         Invite(name="bank-0", code="x" * 20, expires_at=1),
         InviteRequest(name="bank-0", valid_seconds=60),
@@ -125,6 +144,7 @@ EXAMPLES: dict[type[Message], Message] = {
         ),
         ModelReceipt(run_id="r1", sha256=_HASH, votes=1, expected=3, accepted=False),
         ModelSignatures(run_id="r1", sha256=_HASH, plain_sha256=_HASH, signatures=(_SIGNED,)),
+        Ready(step=2, more_rows=64),
         Roster(members=_MEMBERS),
         RoundList(run_id="r1", rounds=(_ROUND,)),
         RoundReceipt(run_id="r1", round_number=0, received=1, expected=3),

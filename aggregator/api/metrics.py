@@ -1,0 +1,27 @@
+"""What Prometheus reads."""
+
+from aggregator.api.endpoint import Access, Binary, Endpoints, services
+from aggregator.config import MetricsAccess
+from aggregator.metrics import CONTENT_TYPE
+from fraudfed.errors import NotFoundError
+
+__all__ = ["endpoints"]
+
+#: Where Prometheus looks unless it is told otherwise; no part of the protocol of the banks.
+endpoints = Endpoints("metrics", prefix="")
+
+
+@endpoints.add(
+    method="GET",
+    rule="/metrics",
+    summary="Counters and times of the traffic, in the text format of Prometheus.",
+    access=Access.MONITOR,
+    answers=(CONTENT_TYPE,),
+    always=True,
+    errors=(NotFoundError,),
+)
+def metrics() -> Binary:
+    """Add up what all worker processes have counted."""
+    if services().config.metrics is MetricsAccess.OFF:
+        raise NotFoundError("this aggregator offers no metrics; its operator has set them to off")
+    return Binary(services().metrics.text(), CONTENT_TYPE)

@@ -1,0 +1,216 @@
+"""Who takes part: banks join, are dropped, come back, and agree to go on together.
+
+A *generation* is a set of banks that take part together. Its banks go on from the last step that
+all of them who were there before have finished; what was opened of a later step is done again
+without those that left. Laws:
+
+* a run never has fewer banks than ``least_banks``: whoever is missing then is waited for;
+* at least one bank of a generation took part in the one that began before it, and knows the trees;
+* a generation begins when every one of its banks has agreed to it, and to no other since;
+* rounds of different generations have different numbers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from aggregator.run_machine.events import (
+    BecomeReady,
+    DeadlinePassed,
+    Drop,
+    Effect,
+    GenerationBegun,
+    GenerationFormed,
+    Join,
+    MemberJoined,
+    MemberReady,
+    MemberWaits,
+    ProductsExpired,
+    RoundAbandoned,
+    TrainingStarted,
+    Transition,
+)
+from aggregator.run_machine.guards import (
+    names,
+    refuse_failed,
+    require_member,
+    require_same,
+    require_training,
+)
+from aggregator.run_machine.state import Round, Run, StageKind, stage_of
+from fraudfed.errors import CohortChangedError, ConflictError, ForbiddenError
+from fraudfed.wire.messages import RunState
+
+__all__ = ["admit_waiting", "become_ready", "deadline_passed", "drop", "join"]
+
+
+def join(run: Run, current: Round | None, event: Join) -> Transition:
+    """Let a bank in: at the start, into a generation that is being formed, or at the next step."""
+    bank = event.bank
+    if bank not in run.cohort:
+        raise ForbiddenError(
+            f"{bank} is not in the cohort of run {run.run_id}, which is the roster of its "
+            "key epoch; take part in the next key epoch"
+        )
+    refuse_failed(run)
+    if bank in run.members and (bank in run.banks or bank in run.waiting):
+        return Transition(run, current)
+    if run.state is RunState.FINISHED:
+        raise ConflictError(f"run {run.run_id} is finished; read its model")
+    if run.dropped(bank) > run.max_rejoins:
+        raise ForbiddenError(
+            f"run {run.run_id}: {bank} was dropped {run.dropped(bank)} times and may come back "
+            f"{run.max_rejoins} times; wait for the end and read the model"
+        )
+    joined = run
+    effects: tuple[Effect, ...] = ()
+    if bank not in run.members:
+        joined = replace(run, members=tuple(sorted((*run.members, bank))))
+        effects = (MemberJoined(bank),)
+    if run.state is RunState.OPEN:
+        if bank not in run.banks:
+            formed = GenerationFormed((), (bank,), f"{bank} takes part after all")
+            joined = replace(joined, banks=tuple(sorted((*run.banks, bank))))
+            effects = (*effects, formed)
+        return _started_if_complete(Transition(joined, current, effects))
+    # Not into a step that may be summed already: the difference would be the part of this bank.
+    joined = replace(joined, waiting=tuple(sorted((*run.waiting, bank))))
+    return Transition(joined, current, (*effects, MemberWaits(bank)))
+
+
+def drop(run: Run, current: Round | None, event: Drop) -> Transition:
+    """Go on without a bank, because the operator says so."""
+    bank = event.bank
+    refuse_failed(run)
+    if run.state is RunState.FINISHED:
+        raise ConflictError(f"run {run.run_id} is finished; there is nobody to drop")
+    if bank not in run.banks:
+        raise ConflictError(
+            f"run {run.run_id}: {bank} does not take part in generation {run.generation}, "
+            f"{names(run.banks)} do; nobody was dropped"
+        )
+    if not _can_go_on(run, leaving=(bank,)):
+        raise ConflictError(
+            f"run {run.run_id}: without {bank} fewer than {run.least_banks} banks would be left, "
+            "or none that knows the trees so far; let another bank join first, or cancel the run"
+        )
+    return _without(run, current, (bank,), f"operator dropped {bank}: {event.reason}")
+
+
+def deadline_passed(run: Run, current: Round | None, event: DeadlinePassed) -> Transition:
+    """Go on without those that were waited for too long, unless too few would be left."""
+    stage = stage_of(run, current)
+    if stage is None or stage.key != event.stage or not _can_go_on(run, leaving=stage.missing):
+        return Transition(run, current)
+    what = {
+        StageKind.JOIN: "did not join",
+        StageKind.READY: f"did not agree to generation {run.generation}",
+        StageKind.CONTRIBUTION: f"did not contribute to round {run.round_number}",
+        StageKind.OPENING: f"did not open their part of round {run.round_number}",
+        StageKind.MODEL: "did not submit a model",
+    }[stage.kind]
+    return _without(run, current, stage.missing, f"{names(stage.missing)} {what} in time")
+
+
+def admit_waiting(run: Run) -> Transition:
+    """Form the generation with those who wait for the next step; the run is between two steps."""
+    reason = f"{names(run.waiting)} joined"
+    return _form(run, None, leaving=(), entering=run.waiting, reason=reason)
+
+
+def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transition:
+    """Note that a bank agrees; the last one begins the generation."""
+    bank, what = event.bank, f"agreement to generation {event.generation}"
+    require_member(run, bank)
+    refuse_failed(run)
+    require_training(run, what=what)
+    if event.generation > run.generation:
+        raise ConflictError(
+            f"run {run.run_id}: {what} refused, the run is at generation {run.generation}"
+        )
+    if event.generation < run.generation or bank not in run.banks:
+        raise CohortChangedError(
+            f"run {run.run_id}: {what} refused, generation {run.generation} is of "
+            f"{names(run.banks)} now"
+        )
+    known = {one.bank: one for one in run.ready}.get(bank)
+    if known is not None:
+        require_same(str(known), str(event.readiness), what=what, run=run)
+        return Transition(run, current)
+    if run.state is not RunState.GATHERING:
+        raise ConflictError(f"run {run.run_id}: {what} refused, it needs no agreement")
+    ready = tuple(sorted((*run.ready, event.readiness), key=lambda one: one.bank))
+    run = replace(run, ready=ready)
+    effects: tuple[Effect, ...] = (MemberReady(event.readiness),)
+    if len(ready) == run.size:
+        step = min(one.step for one in ready if one.bank not in run.entrants)
+        run = replace(
+            run,
+            state=RunState.TRAINING,
+            first_step=step,
+            first_round=run.round_number,
+            step=step,
+            step_round=run.round_number,
+        )
+        effects += (GenerationBegun(),)
+    return Transition(run, current, effects)
+
+
+def _without(run: Run, current: Round | None, leaving: tuple[str, ...], reason: str) -> Transition:
+    if run.state is not RunState.OPEN:
+        # Who waits comes in at the next step, unless there are too few without him.
+        too_few = run.size - len(leaving) < run.least_banks
+        entering = run.waiting if too_few else ()
+        return _form(run, current, leaving=leaving, entering=entering, reason=reason)
+    # Nothing was summed yet: the same generation, of fewer banks. They may still join.
+    banks = tuple(bank for bank in run.banks if bank not in leaving)
+    formed = GenerationFormed(leaving, (), reason)
+    return _started_if_complete(Transition(replace(run, banks=banks), current, (formed,)))
+
+
+def _started_if_complete(step: Transition) -> Transition:
+    run = step.run
+    if not set(run.banks) <= set(run.members):
+        return step
+    started = replace(run, state=RunState.TRAINING)
+    return replace(step, run=started, effects=(*step.effects, TrainingStarted()))
+
+
+def _can_go_on(run: Run, *, leaving: Iterable[str]) -> bool:
+    left = set(run.banks) - set(leaving)
+    knowing = left - set(run.entrants) if run.state is RunState.GATHERING else left
+    return len(left | set(run.waiting)) >= run.least_banks and bool(knowing)
+
+
+def _form(
+    run: Run,
+    current: Round | None,
+    *,
+    leaving: Iterable[str],
+    entering: Iterable[str],
+    reason: str,
+) -> Transition:
+    """Begin to form the next generation."""
+    entering = set(entering)
+    banks = (set(run.banks) - set(leaving)) | entering
+    # Relative to the last generation that began: while one is being formed, that is not this one.
+    earlier = set(run.entrants) if run.state is RunState.GATHERING else set()
+    drops = {**dict(run.drops), **{bank: run.dropped(bank) + 1 for bank in leaving}}
+    formed = replace(
+        run,
+        state=RunState.GATHERING,
+        generation=run.generation + 1,
+        banks=tuple(sorted(banks)),
+        entrants=tuple(sorted((earlier & banks) | entering)),
+        waiting=tuple(bank for bank in run.waiting if bank not in entering),
+        ready=(),
+        drops=tuple(sorted(drops.items())),
+        # Also if the round was not opened: a contribution of this generation may still be on its
+        # way, and must not open a round of the next one.
+        round_number=run.round_number + 1,
+        votes=(),
+    )
+    effects: tuple[Effect, ...] = ()
+    if current is not None:
+        effects += (RoundAbandoned(current.number), ProductsExpired(before=current.number + 1))
+    gone, new = (tuple(sorted(some)) for some in (leaving, entering))
+    return Transition(formed, None, (*effects, GenerationFormed(gone, new, reason)))

@@ -1,0 +1,74 @@
+"""Which rows a run was begun with: a bank that is started again must train on the same.
+
+With other rows the bank's parts of the later sums would not fit those of the earlier ones, and no
+other bank could notice.
+"""
+
+import hashlib
+
+import numpy as np
+
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.errors import StateError
+
+__all__ = ["check_same_data", "data_digest"]
+
+_DOMAIN = b"fraudfed training rows v1\0"
+
+#: Rows made contiguous at a time; their bytes stay in the processor's cache.
+_ROWS_AT_ONCE = 1 << 12
+
+
+def data_digest(table: TrainingTable) -> str:
+    """Return a SHA-256 over everything of the rows that training can see, hexadecimal.
+
+    Law: two tables have the same digest exactly when schema, bound of the weights, and features,
+    labels and weights in their order are the same, bit by bit, except that a missing value is a
+    missing value whatever the bits of its NaN (up to a collision of SHA-256). Layout in memory
+    and byte order of the machine do not matter.
+
+    It is kept on this bank's disk only: whoever has it could test guesses of the rows.
+
+    Parameters
+    ----------
+    table : TrainingTable
+    """
+    digest = hashlib.sha256(_DOMAIN)
+    for name, n_categories in zip(table.schema.names, table.schema.n_categories, strict=True):
+        text = name.encode()
+        digest.update(len(text).to_bytes(8, "little") + text + n_categories.to_bytes(8, "little"))
+    digest.update(np.array(table.max_weight, dtype="<f8").tobytes())
+    for array in (table.features, table.labels, table.weights):
+        # The number of axes in front: an array that is missing has none.
+        shape = () if array is None else array.shape
+        digest.update(np.array([len(shape), *shape], dtype="<u8").tobytes())
+        if array is None:
+            continue
+        for start in range(0, len(array), _ROWS_AT_ONCE):
+            block = array[start : start + _ROWS_AT_ONCE].astype("<f4", order="C", copy=True)
+            block[np.isnan(block)] = np.nan
+            digest.update(block.data)
+    return digest.hexdigest()
+
+
+def check_same_data(table: TrainingTable, expected: str) -> None:
+    """Refuse rows that are not those a run was begun with.
+
+    Parameters
+    ----------
+    table : TrainingTable
+    expected : str
+        ``data_digest`` of the rows at the start of the run.
+
+    Raises
+    ------
+    StateError
+        If they differ.
+    """
+    found = data_digest(table)
+    if found != expected:
+        raise StateError(
+            f"the data differ from those that this run was begun with (rows {found[:16]}..., "
+            f"expected {expected[:16]}...): name the file that the run was begun with, unchanged, "
+            "or take part in a new run"
+        )

@@ -1,0 +1,91 @@
+"""The digest of the training rows: the same for the same rows, another for any others."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bank_node.data_digest import check_same_data, data_digest
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.errors import StateError
+
+
+def make_table(rows: int = 5, *, weights: bool = True) -> TrainingTable:
+    random = np.random.default_rng(1)
+    features = random.normal(size=(rows, 3)).astype(np.float32)
+    features[0, 1] = np.nan
+    return TrainingTable(
+        schema=FeatureSchema(names=("a", "b", "c"), n_categories=(0, 0, 4)),
+        features=features,
+        labels=(np.arange(rows) % 2).astype(np.float32),
+        weights=random.uniform(0.1, 1, rows).astype(np.float32) if weights else None,
+        max_weight=1.0,
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 5, 4096, 4097, 9000])
+def test_layout_in_memory_does_not_matter(rows) -> None:
+    table = make_table(rows)
+    wide = np.zeros((rows, 6), dtype=np.float32)
+    wide[:, ::2] = table.features
+    for features in (table.features.copy(), np.asfortranarray(table.features), wide[:, ::2]):
+        other = dataclasses.replace(table, features=features)
+        assert data_digest(other) == data_digest(table)
+        check_same_data(other, data_digest(table))
+
+
+def test_a_missing_value_is_a_missing_value() -> None:
+    table = make_table()
+    features = table.features.copy()
+    features.view(np.uint32)[0, 1] = 0xFFC12345
+    assert np.isnan(features[0, 1])
+    assert data_digest(dataclasses.replace(table, features=features)) == data_digest(table)
+    # The caller's rows are left alone.
+    assert features.view(np.uint32)[0, 1] == 0xFFC12345
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    name=st.sampled_from(["features", "labels", "weights"]),
+    place=st.integers(0, 9000 * 3 - 1),
+    bit=st.integers(0, 22),
+)
+def test_every_bit_of_a_value_counts(name, place, bit) -> None:
+    table = make_table(9000)
+    changed = getattr(table, name).copy()
+    place %= changed.size
+    if np.isnan(changed.flat[place]):
+        return
+    changed.view(np.uint32).flat[place] ^= 1 << bit
+    other = dataclasses.replace(table, **{name: changed})
+    with pytest.raises(StateError, match="the data differ from those that this run was begun with"):
+        check_same_data(other, data_digest(table))
+
+
+def test_order_shape_schema_and_bound_count() -> None:
+    table = make_table()
+    schema = table.schema
+    others = [
+        make_table(6),
+        make_table(weights=False),
+        dataclasses.replace(table, max_weight=2.0),
+        dataclasses.replace(table, features=table.features[::-1]),
+        dataclasses.replace(table, labels=table.weights, weights=table.labels),
+        dataclasses.replace(table, schema=FeatureSchema(("a", "b", "d"), schema.n_categories)),
+        dataclasses.replace(table, schema=FeatureSchema(schema.names, (0, 0, 5))),
+        dataclasses.replace(table, schema=FeatureSchema(("ab", "", "c"), schema.n_categories)),
+    ]
+    digests = {data_digest(each) for each in (table, *others)}
+    assert len(digests) == len(others) + 1
+
+
+def test_a_fixed_vector() -> None:
+    # Another value would refuse every bank that an upgrade finds in the middle of a run.
+    table = TrainingTable(
+        schema=FeatureSchema(names=("amount", "country"), n_categories=(0, 3)),
+        features=np.array([[1.5, 2], [np.nan, 0]], dtype=np.float32),
+        labels=np.array([0, 1], dtype=np.float32),
+    )
+    assert data_digest(table) == "3be279cfab618fa988bff99b371a5c8e0d9bd96d843834418dee094aeac5e637"
