@@ -39,6 +39,8 @@ _JSON = "application/json"
 _BINARY = "application/octet-stream"
 _ANSWER_SECONDS = 120.0
 _WAIT_SECONDS = 30
+#: Rounds of a tree of depth 5: when the next begins, the aggregator deletes what it kept of them.
+_ROUNDS_OF_STEP = 5
 _EPOCH = 1
 
 
@@ -66,15 +68,31 @@ class _Caller:
 
 
 class LightBank:
-    """A bank without data: signs, sends and reads. For one thread at a time."""
+    """A bank without data: signs, sends and reads. For one thread at a time.
 
-    def __init__(self, name: str, url: str) -> None:
+    Parameters
+    ----------
+    name, url : str
+    identity : Identity or None
+        None makes a new one.
+
+    Attributes
+    ----------
+    request_seconds : list of float
+        How long each request took from its signature to the end of its answer, and with it what
+        it waited for the other banks.
+    """
+
+    def __init__(self, name: str, url: str, identity: Identity | None = None) -> None:
         self.name = name
-        self.identity = Identity.generate()
+        self.url = url
+        self.identity = Identity.generate() if identity is None else identity
+        self.request_seconds: list[float] = []
         self._caller = _Caller(url)
 
     def send(self, method: str, target: str, body: Message | bytes | None = None) -> bytes:
         """Send a signed request and return the body of its answer."""
+        started = time.perf_counter()
         data = body.model_dump_json().encode() if isinstance(body, Message) else body
         headers: dict[str, str] = {}
         if data is not None:
@@ -88,7 +106,9 @@ class LightBank:
             body=data,
             created=int(time.time()),
         )
-        return self._caller.call(method, target, headers={**headers, **signature}, body=data)
+        answer = self._caller.call(method, target, headers={**headers, **signature}, body=data)
+        self.request_seconds.append(time.perf_counter() - started)
+        return answer
 
     def close(self) -> None:
         """Close the connection."""
@@ -116,6 +136,16 @@ class LightCohort:
         cls, url: str, operator_token: str, package: KeyPackage, *, banks: int
     ) -> "LightCohort":
         """Enrol new banks at an empty aggregator, and open a run for them."""
+        return cls.enrol_for_runs(url, operator_token, package, banks=banks, runs=1)[0]
+
+    @classmethod
+    def enrol_for_runs(
+        cls, url: str, operator_token: str, package: KeyPackage, *, banks: int, runs: int
+    ) -> "tuple[LightCohort, ...]":
+        """Enrol new banks at an empty aggregator, and open several runs for all of them.
+
+        Each run gets a cohort with connections of its own.
+        """
         members = [LightBank(f"bank-{number:03d}", url) for number in range(banks)]
         operator = _Caller(url)
 
@@ -146,11 +176,17 @@ class LightCohort:
             bank.send("POST", f"/v1/epochs/{_EPOCH}/acknowledgements", acknowledgement)
         contract = DataContract.model_validate({"kind": "table", "features": [{"name": "amount"}]})
         spec = RunSpec(name="light banks", key_epoch=_EPOCH, parameters={}, contract=contract)
-        run_id = operate("/v1/runs", spec.model_dump(mode="json"))["run_id"]
-        for bank in members:
-            bank.send("POST", f"/v1/runs/{run_id}/members")
+        cohorts = []
+        for _ in range(runs):
+            run_id = operate("/v1/runs", spec.model_dump(mode="json"))["run_id"]
+            callers = tuple(LightBank(bank.name, url, bank.identity) for bank in members)
+            for bank in callers:
+                bank.send("POST", f"/v1/runs/{run_id}/members")
+            cohorts.append(cls(callers, run_id, package.public_key))
         operator.close()
-        return cls(tuple(members), run_id, package.public_key)
+        for bank in members:
+            bank.close()
+        return tuple(cohorts)
 
     def payload(self, ciphertexts: int) -> bytes:
         """Return random residues: what the aggregator cannot tell from ciphertexts."""
@@ -205,6 +241,7 @@ class LightCohort:
             round_number=number,
             label=f"histogram:{number}",
             context=hashlib.sha256(f"{self.run_id} {number}".encode()).hexdigest(),
+            step=number // _ROUNDS_OF_STEP if kind is FrameKind.CONTRIBUTION else 0,
             bank=bank.name,
             shard=shard,
             count=count,
