@@ -62,9 +62,11 @@ class Checkpoint:
     data_sha256 : str
         ``data_digest`` of the rows that this bank trains on.
     counted : tuple of str
-        Banks whose rows were counted in the preparation.
+        Banks whose rows the state's bounds hold for: counted in the preparation, or by a bound of
+        their number when they came in.
     more_rows : int
-        Rows of the banks that came later, at most.
+        Rows, at most, of the banks that come in with the generation that begins here; 0 behind
+        every other step.
     exposed : tuple of str
         Banks whose part of a step can be told by difference, as it was done again without them;
         once for each time.

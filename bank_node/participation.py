@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bank_node.checkpoints import Checkpoint, Checkpoints
 from bank_node.client import LONG_POLL_SECONDS, AggregatorClient, wait_for
@@ -63,22 +63,14 @@ class Entry:
     def after(self, state: TrainingState, *, round_number: int, transcript: str) -> Checkpoint:
         """Return the checkpoint behind a step that was finished in this stretch."""
         began = self.checkpoint
-        return Checkpoint(
-            run_id=began.run_id,
-            bank=began.bank,
+        return replace(
+            began,
             step=state.n_steps,
-            generation=began.generation,
-            cohort=began.cohort,
-            first_step=began.first_step,
-            first_round=began.first_round,
             round_number=round_number,
             transcript=transcript,
-            facts_sha256=began.facts_sha256,
-            data_sha256=began.data_sha256,
             # All of these are counted by now: in the preparation, or by their bound.
             counted=tuple(sorted({*began.counted, *began.cohort})),
             more_rows=0,
-            exposed=began.exposed,
             state=state.to_bytes(),
         )
 
