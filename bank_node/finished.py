@@ -13,7 +13,6 @@ from typing import Any
 from bank_node.ceremony import AcceptedEpoch
 from bank_node.client import AggregatorClient
 from bank_node.model_vote import check_signatures
-from bank_node.round_record import protection_of
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed import __version__
 from fraudfed.consortium.model_seal import open_model
@@ -75,8 +74,6 @@ def fetch_result(
     check_signatures(
         signatures, run, epoch.key_epoch, sha256=sha256, plain_sha256=plain_sha256, banks=banks
     )
-    logged = state.round_log(run_id).read(before_round=2**63)
-    rounds = [one.record for one in logged]
     public = epoch.package.public_key
     record: dict[str, Any] = {
         "run_id": run_id,
@@ -95,12 +92,7 @@ def fetch_result(
         "kernel": select_kernel().name,
         "taken_from_registry": True,
         "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
-        "rounds": len(rounds),
-        "ciphertexts": sum(one.ciphertexts for one in rounds),
-        "bytes_sent": sum(one.bytes_sent for one in logged),
-        "bytes_received": sum(one.bytes_received for one in logged),
-        "protection": protection_of(rounds),
-        "round_records": [one.to_dict() for one in rounds],
+        **state.round_log(run_id).summary(),
         "finished_at": int(time.time()),
     }
     state.save_result(run_id, model, signatures, record)

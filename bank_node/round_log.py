@@ -9,11 +9,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bank_node.files import append_whole, make_durable
-from bank_node.round_record import RoundRecord
+from bank_node.round_record import RoundRecord, protection_of
 from fraudfed.errors import StateError
 
 __all__ = ["LoggedRound", "RoundLog"]
@@ -136,6 +137,18 @@ class RoundLog:
                 raise self._unusable(error) from error
             del self._rounds[kept:], self._ends[kept:]
         return list(self._rounds)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a run's record says of its rounds: what was sent, and what protected it."""
+        records = [each.record for each in self._rounds]
+        return {
+            "rounds": len(records),
+            "ciphertexts": sum(record.ciphertexts for record in records),
+            "bytes_sent": sum(each.bytes_sent for each in self._rounds),
+            "bytes_received": sum(each.bytes_received for each in self._rounds),
+            "protection": protection_of(records),
+            "round_records": [record.to_dict() for record in records],
+        }
 
     def remove(self) -> None:
         """Remove the log of a run that is finished; raises StateError if that is not possible."""

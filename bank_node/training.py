@@ -22,7 +22,6 @@ from bank_node.model_vote import ModelVote
 from bank_node.participation import Entry, Participation
 from bank_node.progress import TrainingProgress
 from bank_node.retry import RetryPolicy
-from bank_node.round_record import protection_of
 from bank_node.run_rules import check_epoch, check_run, pin_run
 from bank_node.state import PinnedRun, StateDirectory
 from bank_node.stretch import Prepared, Stretch, tree_record
@@ -37,9 +36,6 @@ from fraudfed.wire.messages import RunState, RunStatus
 __all__ = ["TrainingOptions", "train_run"]
 
 _log = logging.getLogger(__name__)
-
-#: Above the number of any round.
-MAX_ROUND = 2**63
 
 
 @dataclass(frozen=True)
@@ -232,8 +228,6 @@ def _record(
     Times and values are of this process; what was sent and what protected it, of the whole run.
     """
     public, run = ready.epoch.package.public_key, ready.run
-    logged = stretch.log.read(before_round=MAX_ROUND)
-    rounds = [one.record for one in logged]
     return {
         "run_id": run.run_id,
         "name": run.spec.name,
@@ -256,10 +250,5 @@ def _record(
         "roster_confirmed": not unconfirmed(ready.observed.pins, run.cohort),
         "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
         **stretch.times.to_dict(),
-        "rounds": len(rounds),
-        "ciphertexts": sum(one.ciphertexts for one in rounds),
-        "bytes_sent": sum(one.bytes_sent for one in logged),
-        "bytes_received": sum(one.bytes_received for one in logged),
-        "protection": protection_of(rounds),
-        "round_records": [record.to_dict() for record in rounds],
+        **stretch.log.summary(),
     }
