@@ -1,7 +1,7 @@
 """A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,13 @@ from bank_node.data_file import DataFile, shown
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features import RECIPE, build_features, check_transactions, contract_features
-from fraudfed.features.build import FeatureTable
+from fraudfed.features import (
+    RECIPE,
+    FeatureTable,
+    build_features,
+    check_transactions,
+    contract_features,
+)
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 from fraudfed.wire.messages import DataContract, FeatureType
 
@@ -200,7 +205,12 @@ def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    return TrainingRows(table, built.n_rows, period, _warnings(file, table))
+    absent = [
+        column.name
+        for column in COLUMNS
+        if column.optional and not column.analysis and column.name not in file.columns
+    ]
+    return TrainingRows(table, built.n_rows, period, _warnings(file, table, absent=absent))
 
 
 def _build(
@@ -212,7 +222,7 @@ def _build(
     types = {
         column.name: pa.string() if column.kind is ColumnKind.STRING else pa.float64()
         for column in COLUMNS
-        if not column.optional and column.name in file.columns
+        if not column.analysis and column.name in file.columns
     }
     for name in types:
         file.require(name, "transactions")
@@ -271,7 +281,9 @@ def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:
     return np.ascontiguousarray(built.values.T[indices]).T
 
 
-def _warnings(file: DataFile, table: TrainingTable) -> tuple[str, ...]:
+def _warnings(
+    file: DataFile, table: TrainingTable, *, absent: Sequence[str] = ()
+) -> tuple[str, ...]:
     found = []
     classes = np.unique(table.labels)
     if len(classes) == 1:
@@ -285,7 +297,8 @@ def _warnings(file: DataFile, table: TrainingTable) -> tuple[str, ...]:
         if np.isnan(table.features[:, index]).all()
     ]
     if empty:
-        found.append(f"{file.path}: no row has a value in {shown(', '.join(empty))}")
+        without = f"there is no column {', '.join(absent)}: " if absent else ""
+        found.append(f"{file.path}: {without}no row has a value in {shown(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)

@@ -1,12 +1,14 @@
 """From raw transactions to feature columns, looking only at the past.
 
-``schema`` says what a raw transaction is, ``windows`` counts and sums over time windows per key,
-``recipe`` publishes what each feature means, ``build`` computes them.
+``schema`` says what a raw transaction is, ``recipe`` publishes what each feature means,
+``formulas`` are those meanings as arithmetic; ``build`` finds what they need for a whole table, by
+the ``windows`` of a sorted time axis, and returns a ``table``.
 """
 
-from fraudfed.features.build import FeatureTable, build_features
+from fraudfed.features.build import build_features
 from fraudfed.features.recipe import RECIPE, contract_features
 from fraudfed.features.schema import check_transactions
+from fraudfed.features.table import FeatureTable
 
 __all__ = [
     "RECIPE",

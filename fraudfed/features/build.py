@@ -11,152 +11,33 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.dtypes import BoolArray, Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
-from fraudfed.features.recipe import FAN_IN_DAYS, RISK_ENTITIES, WINDOW_DAYS, feature_schema
-from fraudfed.features.schema import (
-    CHANNELS,
-    COLUMNS,
-    LABEL_COLUMNS,
-    MAX_EPOCH_SECONDS,
-    MERCHANT_CATEGORIES,
+from fraudfed.features.formulas import (
+    SECONDS_PER_DAY,
+    FeatureColumns,
+    acquaintance_features,
+    category_codes,
+    fan_in_features,
+    fraud_counts_from,
+    payment_features,
+    recency_features,
+    risk_features,
+    spending_features,
+    travel_features,
 )
+from fraudfed.features.recipe import (
+    CATEGORIES,
+    FAN_IN_DAYS,
+    RISK_ENTITIES,
+    WINDOW_DAYS,
+    feature_schema,
+)
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
+from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
 from fraudfed.features.windows import KeyedTimeline, running_total
 
-__all__ = ["LABEL_NOT_KNOWN", "FeatureTable", "build_features"]
-
-SECONDS_PER_HOUR = 3600
-SECONDS_PER_DAY = 86400
-#: 1970-01-01 was a Thursday, day 3 of a week that starts on Monday.
-EPOCH_WEEKDAY = 3
-SATURDAY = 5
-NIGHT_ENDS_HOUR = 6
-#: Mean Earth radius R1 (IUGG): distances are right to about 0.5 %.
-EARTH_RADIUS_KM = 6371.0088
-#: ``label_time`` of a row whose label is not known yet: later than every event.
-LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureTable:
-    """Features of one bank's transactions, in the row order of the raw table.
-
-    Attributes
-    ----------
-    schema : FeatureSchema
-    values : ndarray of shape (n_rows, n_features), dtype=float32
-        NaN is missing. Column-major: a feature's column is contiguous.
-    labels : ndarray of shape (n_rows,), dtype=float32
-        0 or 1; NaN where the label is not known.
-    event_time : ndarray of shape (n_rows,), dtype=int64
-        UTC epoch seconds.
-    label_time : ndarray of shape (n_rows,), dtype=int64
-        UTC epoch seconds; ``LABEL_NOT_KNOWN`` where the label is not known.
-    transaction_id : ndarray of shape (n_rows,), dtype=object
-    """
-
-    schema: FeatureSchema
-    values: Float32Array
-    labels: Float32Array
-    event_time: Int64Array
-    label_time: Int64Array
-    transaction_id: npt.NDArray[np.object_]
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return int(self.labels.size)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the feature columns."""
-        return self.schema.names
-
-    @property
-    def n_categories(self) -> tuple[int, ...]:
-        """0 for a numeric column, else its number of categories."""
-        return self.schema.n_categories
-
-    def rows_between(
-        self, *, start: int | None, stop: int | None, labels_before: int | None = None
-    ) -> BoolArray:
-        """Choose rows by time.
-
-        Parameters
-        ----------
-        start, stop : int or None
-            Events in ``[start, stop)``, epoch seconds; None is no limit.
-        labels_before : int or None
-            Only rows whose label was known before this time.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,), dtype=bool
-        """
-        chosen = np.ones(self.n_rows, dtype=np.bool_)
-        if start is not None:
-            chosen &= self.event_time >= start
-        if stop is not None:
-            chosen &= self.event_time < stop
-        if labels_before is not None:
-            chosen &= self.label_time < labels_before
-        return chosen
-
-    def training_rows(
-        self, *, start: int | None, until: int | None, label_delay_seconds: int
-    ) -> BoolArray:
-        """Choose the rows that may be trained on at a time: the rule of bank and demo alike.
-
-        Events end one label delay before ``until``. Closer to it the known labels are a biased
-        sample: a fraud is often reported at once, while a clean payment counts as clean only
-        after the delay, so the last days would be all fraud.
-
-        Parameters
-        ----------
-        start : int or None
-            First event time, epoch seconds; None is no limit.
-        until : int or None
-            Time of training, epoch seconds: nothing that became known from here on is used.
-            None takes every row whose label is known.
-        label_delay_seconds : int
-            As in the data contract.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,), dtype=bool
-        """
-        if until is None:
-            return self.rows_between(start=start, stop=None, labels_before=LABEL_NOT_KNOWN)
-        return self.rows_between(start=start, stop=until - label_delay_seconds, labels_before=until)
-
-    def take(self, rows: BoolArray | Int64Array) -> "FeatureTable":
-        """Return the chosen rows as a table of their own."""
-        return FeatureTable(
-            schema=self.schema,
-            values=self.values.T[:, rows].T,
-            labels=self.labels[rows],
-            event_time=self.event_time[rows],
-            label_time=self.label_time[rows],
-            transaction_id=self.transaction_id[rows],
-        )
-
-    def training_table(self) -> TrainingTable:
-        """Return the rows as training wants them.
-
-        Raises
-        ------
-        DataError
-            If the label of a row is not known.
-        """
-        unknown = np.isnan(self.labels)
-        if unknown.any():
-            row = int(np.argmax(unknown))
-            raise DataError(
-                f"transaction {self.transaction_id[row]!r}: label is not known, expected 0 or 1 in "
-                "every row that is trained on; choose rows by training_rows"
-            )
-        return TrainingTable(schema=self.schema, features=self.values, labels=self.labels)
+__all__ = ["build_features"]
 
 
 def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> FeatureTable:
@@ -167,7 +48,8 @@ def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> F
     transactions : DataFrame
         Raw transactions that :func:`fraudfed.features.schema.check_transactions` accepts, with
         or without labels, in any order. The history is what the table holds: give at least 30
-        days plus the label delay before the first row of interest.
+        days plus the label delay before the first row of interest. Features that are built on an
+        absent column are missing in every row.
     label_delay_seconds : int
         The windows of counts, fraud counts and fraud rates end this long before the payment,
         because later payments have too few known labels. Independent of it, a fraud counts only
@@ -180,23 +62,22 @@ def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> F
     Raises
     ------
     DataError
-        If a column is missing or holds a value that has no code.
+        If a column that must be there is missing, or holds a value that has no code.
     """
     if label_delay_seconds < 0:
         raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
     for column in COLUMNS:
-        if not (column.optional or column.name in LABEL_COLUMNS) and (
-            column.name not in transactions.columns
-        ):
+        if column.required and column.name not in transactions.columns:
             raise DataError(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
     raw = _Raw.of(transactions)
     columns = _Columns(raw.n_rows)
-    _payment(columns, raw, transactions)
+    columns.put_all(payment_features(time=raw.time, amount=raw.amount))
+    _categories(columns, transactions)
     _customer_history(columns, raw)
     _acquaintance(columns, raw)
-    _travel(columns, raw, transactions)
+    _travel(columns, raw, transactions["transaction_id"])
     _fan_in(columns, raw)
     for entity in RISK_ENTITIES:
         _risk(columns, raw, entity, delay=label_delay_seconds)
@@ -235,6 +116,11 @@ class _Columns:
             target.fill(np.nan)
         target[rows] = values
 
+    def put_all(self, features: FeatureColumns, rows: Int64Array | None = None) -> None:
+        """Store what a formula yields."""
+        for name, values in features:
+            self.put(name, values, rows)
+
     def finish(self) -> Float32Array:
         """Return shape (n_rows, n_features)."""
         if self._pending:
@@ -251,6 +137,8 @@ class _Raw:
     label_time: Int64Array
     labels: Float32Array
     amount: Int64Array
+    latitude: Float64Array
+    longitude: Float64Array
     codes: dict[str, Int64Array]
 
     @classmethod
@@ -262,44 +150,40 @@ class _Raw:
             known = transactions["is_fraud"].notna().to_numpy(dtype=np.bool_)
             labels[known] = transactions["is_fraud"].to_numpy()[known]
             label_time[known] = transactions["label_time"].to_numpy()[known]
-        entities = ("customer", "device", *RISK_ENTITIES)
+
+        def place(name: str) -> Float64Array:
+            if name not in transactions.columns:
+                return np.full(n_rows, np.nan)
+            return transactions[name].to_numpy(dtype=np.float64)
+
+        def codes(name: str) -> Int64Array:
+            if name not in transactions.columns:
+                return np.full(n_rows, -1, dtype=np.int64)
+            return pd.factorize(transactions[name])[0].astype(np.int64, copy=False)
+
         return cls(
             n_rows=n_rows,
             time=transactions["event_time"].to_numpy(dtype=np.int64),
             label_time=label_time,
             labels=labels,
             amount=transactions["amount_minor"].to_numpy(dtype=np.int64),
+            latitude=place("latitude"),
+            longitude=place("longitude"),
             codes={
-                name: pd.factorize(transactions[f"{name}_id"])[0].astype(np.int64, copy=False)
-                for name in entities
+                entity: codes(f"{entity}_id") for entity in ("customer", "device", *RISK_ENTITIES)
             },
         )
 
 
-def _payment(columns: _Columns, raw: _Raw, transactions: pd.DataFrame) -> None:
-    """Features of the payment alone."""
-    columns.put("amount", raw.amount)
-    second = raw.time % SECONDS_PER_DAY
-    columns.put("hour_of_day", second / SECONDS_PER_HOUR)
-    columns.put("is_night", second < NIGHT_ENDS_HOUR * SECONDS_PER_HOUR)
-    columns.put("is_weekend", (raw.time // SECONDS_PER_DAY + EPOCH_WEEKDAY) % 7 >= SATURDAY)
-    for name, categories in (("channel", CHANNELS), ("merchant_category", MERCHANT_CATEGORIES)):
-        columns.put(name, _category_codes(transactions[name], categories))
-
-
-def _category_codes(series: "pd.Series[str]", categories: tuple[str, ...]) -> Float32Array:
-    """Return the code of each value, NaN where there is none."""
-    numbers, values = pd.factorize(series)
-    code_of = {category: code for code, category in enumerate(categories)}
-    unknown = sorted(set(values) - code_of.keys())
-    if unknown:
-        raise DataError(
-            f"transactions: column {series.name!r} holds {unknown[0]!r}, expected one of "
-            f"{', '.join(categories)}; run check_transactions first"
-        )
-    # The last entry is what number -1, no value, picks.
-    codes = np.array([*(code_of[value] for value in values), np.nan], dtype=np.float32)
-    return codes[numbers]
+def _categories(columns: _Columns, transactions: pd.DataFrame) -> None:
+    """Put codes for the payment's texts; a text that occurs a million times is looked up once."""
+    for name, categories in CATEGORIES.items():
+        if name not in transactions.columns:
+            columns.put(name, np.full(len(transactions), np.nan, dtype=np.float32))
+            continue
+        numbers, values = pd.factorize(transactions[name])
+        # The last entry is what number -1, no value, picks.
+        columns.put(name, category_codes(name, [*values, None], categories)[numbers])
 
 
 def _customer_history(columns: _Columns, raw: _Raw) -> None:
@@ -309,36 +193,25 @@ def _customer_history(columns: _Columns, raw: _Raw) -> None:
     )
     rows = timeline.order
     previous = timeline.previous()
-    since = (timeline.times - timeline.times[previous]).astype(np.float32)
-    since[previous < 0] = np.nan
-    columns.put("customer_seconds_since_previous", since, rows)
+    known = np.flatnonzero(previous >= 0)
+    since = timeline.times[known] - timeline.times[previous[known]]
+    columns.put_all(recency_features(seconds_since_previous=since), rows[known])
 
     amount = raw.amount[rows]
     total = running_total(amount)
     widths = [days * SECONDS_PER_DAY for days in WINDOW_DAYS]
     for days, window in zip(WINDOW_DAYS, timeline.windows(widths), strict=True):
-        count = window.count()
-        mean = _ratio(window.sum(total), count)
-        columns.put(f"customer_count_{days}d", count, rows)
-        columns.put(f"customer_mean_amount_{days}d", mean, rows)
-        if days == max(WINDOW_DAYS):
-            columns.put(f"amount_over_customer_mean_{days}d", amount / mean, rows)
-
-
-def _ratio(numerator: Int64Array, denominator: Int64Array) -> Float64Array:
-    """Divide, NaN where the denominator is 0."""
-    quotient = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient
+        features = spending_features(
+            days, amount=amount, count=window.count(), total=window.sum(total)
+        )
+        columns.put_all(features, rows)
 
 
 def _acquaintance(columns: _Columns, raw: _Raw) -> None:
     """Whether the customer knows the payee, the device, and since when the latter."""
-    rows, age = _seconds_since_first(raw, "payee")
-    columns.put("new_payee", age == 0, rows)
-    rows, age = _seconds_since_first(raw, "device")
-    columns.put("new_device", age == 0, rows)
-    columns.put("device_age_seconds", age, rows)
+    for entity in ("payee", "device"):
+        rows, age = _seconds_since_first(raw, entity)
+        columns.put_all(acquaintance_features(entity, age_seconds=age), rows)
 
 
 def _seconds_since_first(raw: _Raw, entity: str) -> tuple[Int64Array, Int64Array]:
@@ -362,43 +235,24 @@ def _seconds_since_first(raw: _Raw, entity: str) -> tuple[Int64Array, Int64Array
     return rows, time - first[pairs]
 
 
-def _travel(columns: _Columns, raw: _Raw, transactions: pd.DataFrame) -> None:
+def _travel(columns: _Columns, raw: _Raw, transaction_id: "pd.Series[str]") -> None:
     """Distance and speed from the customer's previous known place."""
-    latitude = np.radians(transactions["latitude"].to_numpy(dtype=np.float64))
-    longitude = np.radians(transactions["longitude"].to_numpy(dtype=np.float64))
-    placed = np.flatnonzero(~(np.isnan(latitude) | np.isnan(longitude)))
+    placed = np.flatnonzero(~(np.isnan(raw.latitude) | np.isnan(raw.longitude)))
     timeline = KeyedTimeline.of(
         raw.codes["customer"][placed], raw.time[placed], lookback=0
-    ).with_ties_by(transactions["transaction_id"].iloc[placed])
+    ).with_ties_by(transaction_id.iloc[placed])
     rows = placed[timeline.order]
     previous = timeline.previous()
     here = np.flatnonzero(previous >= 0)
     there = previous[here]
-    distance = great_circle_km(
-        latitude[rows[there]], longitude[rows[there]], latitude[rows[here]], longitude[rows[here]]
+    features = travel_features(
+        latitude=raw.latitude[rows[here]],
+        longitude=raw.longitude[rows[here]],
+        previous_latitude=raw.latitude[rows[there]],
+        previous_longitude=raw.longitude[rows[there]],
+        seconds=timeline.times[here] - timeline.times[there],
     )
-    hours = (timeline.times[here] - timeline.times[there]) / SECONDS_PER_HOUR
-    columns.put("distance_km", distance, rows[here])
-    columns.put("speed_kmh", distance / hours, rows[here])
-
-
-def great_circle_km(
-    latitude_a: Float64Array,
-    longitude_a: Float64Array,
-    latitude_b: Float64Array,
-    longitude_b: Float64Array,
-) -> Float64Array:
-    """Return distances on the sphere by the haversine formula, km; all angles in radians.
-
-    R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (2), 1984, page 159.
-    """
-    chord = (
-        np.sin((latitude_b - latitude_a) / 2) ** 2
-        + np.cos(latitude_a) * np.cos(latitude_b) * np.sin((longitude_b - longitude_a) / 2) ** 2
-    )
-    # Rounding can lift antipodes a hair above 1.
-    distance: Float64Array = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
-    return distance
+    columns.put_all(features, rows[here])
 
 
 def _fan_in(columns: _Columns, raw: _Raw) -> None:
@@ -411,15 +265,11 @@ def _fan_in(columns: _Columns, raw: _Raw) -> None:
     customers = raw.codes["customer"][rows]
     for days in FAN_IN_DAYS:
         seen = timeline.distinct(customers, width=days * SECONDS_PER_DAY)
-        columns.put(f"payee_customers_{days}d", seen, rows)
+        columns.put_all(fan_in_features(days, customers=seen), rows)
 
 
 def _risk(columns: _Columns, raw: _Raw, entity: str, *, delay: int) -> None:
-    """Payments and known frauds at a terminal, merchant or payee, shifted by the label delay.
-
-    A fraud at ``e`` reported at ``r`` lies in the window ``[t - delay - width, t - delay)`` and is
-    known at ``t`` exactly if ``max(e + delay, r) < t <= e + delay + width``: an interval of ``t``.
-    """
+    """Payments and known frauds at a terminal, merchant or payee, shifted by the label delay."""
     rows = np.flatnonzero(raw.codes[entity] >= 0)
     timeline = KeyedTimeline.of(
         raw.codes[entity][rows],
@@ -429,13 +279,11 @@ def _risk(columns: _Columns, raw: _Raw, entity: str, *, delay: int) -> None:
     rows = rows[timeline.order]
     fraud = np.flatnonzero(raw.labels[rows] == 1)
     keys, happened = timeline.codes[fraud], timeline.times[fraud]
-    counts_from = np.maximum(happened + delay, raw.label_time[rows[fraud]])
+    counts_from = fraud_counts_from(happened, raw.label_time[rows[fraud]], delay_seconds=delay)
     widths = [days * SECONDS_PER_DAY for days in WINDOW_DAYS]
     for days, width, window in zip(
         WINDOW_DAYS, widths, timeline.windows(widths, delay=delay), strict=True
     ):
-        count = window.count()
         frauds = timeline.covering(keys, counts_from, happened + delay + width)
-        columns.put(f"{entity}_count_{days}d", count, rows)
-        columns.put(f"{entity}_fraud_count_{days}d", frauds, rows)
-        columns.put(f"{entity}_fraud_rate_{days}d", _ratio(frauds, count), rows)
+        features = risk_features(entity, days, count=window.count(), frauds=frauds)
+        columns.put_all(features, rows)

@@ -12,6 +12,7 @@ from fraudfed.features.schema import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureSpec, FeatureType
 
 __all__ = [
+    "CATEGORIES",
     "FAN_IN_DAYS",
     "FEATURES",
     "RECIPE",
@@ -32,6 +33,8 @@ WINDOW_DAYS = (1, 7, 30)
 FAN_IN_DAYS = (7, 30)
 #: What a fraud rate is kept of, and how the definitions call it.
 RISK_ENTITIES = ("terminal", "merchant", "payee")
+#: Raw texts that are features as they are, with their values in code order.
+CATEGORIES = {"channel": CHANNELS, "merchant_category": MERCHANT_CATEGORIES}
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,12 @@ FEATURES: tuple[FeatureDefinition, ...] = (
     FeatureDefinition("hour_of_day", "h", "time since midnight UTC, 0 to below 24"),
     FeatureDefinition("is_night", "1", "1 from 00:00:00 to 05:59:59 UTC, else 0"),
     FeatureDefinition("is_weekend", "1", "1 on Saturday and Sunday UTC, else 0"),
-    FeatureDefinition("channel", "code", "how it was paid", CHANNELS),
+    FeatureDefinition("channel", "code", "how it was paid", CATEGORIES["channel"]),
     FeatureDefinition(
         "merchant_category",
         "code",
         "what the merchant sells; missing for transfers",
-        MERCHANT_CATEGORIES,
+        CATEGORIES["merchant_category"],
     ),
     FeatureDefinition(
         "customer_seconds_since_previous",
@@ -135,7 +138,7 @@ FEATURES: tuple[FeatureDefinition, ...] = (
     FeatureDefinition(
         "amount_over_customer_mean_30d",
         "1",
-        "amount / customer_mean_amount_30d; missing if that is missing",
+        "amount / customer_mean_amount_30d; missing if that is missing or 0",
     ),
     FeatureDefinition(
         "new_payee",

@@ -86,7 +86,9 @@ class Column:
     values : tuple of str, or None
         The only values allowed.
     optional : bool
-        Whether the whole column may be absent.
+        Whether the whole column may be absent: other people's data lack it.
+    analysis : bool
+        Known and checked, and never read by a feature.
     """
 
     name: str
@@ -97,7 +99,16 @@ class Column:
     maximum: float | None = None
     values: tuple[str, ...] | None = None
     optional: bool = False
+    analysis: bool = False
 
+    @property
+    def required(self) -> bool:
+        """Whether features cannot be built without the column."""
+        return not self.optional and self.name not in LABEL_COLUMNS
+
+
+#: Absent or null where the label is not known yet, as when new payments are scored.
+LABEL_COLUMNS = ("label_time", "is_fraud")
 
 #: Every column of the raw table, in the order in which it is written.
 COLUMNS = (
@@ -117,33 +128,64 @@ COLUMNS = (
         maximum=MAX_EPOCH_SECONDS - 1,
     ),
     Column("customer_id", ColumnKind.STRING, "who pays; private to the bank"),
-    Column("merchant_id", ColumnKind.STRING, "who is paid; shared by all banks", nullable=True),
+    Column(
+        "account_id",
+        ColumnKind.STRING,
+        "account of the payer, named as payee_id names accounts; never a feature",
+        nullable=True,
+        optional=True,
+        analysis=True,
+    ),
+    Column(
+        "card_id",
+        ColumnKind.STRING,
+        "card of the payer; private to the bank; never a feature",
+        nullable=True,
+        optional=True,
+        analysis=True,
+    ),
+    Column(
+        "merchant_id",
+        ColumnKind.STRING,
+        "who is paid; shared by all banks",
+        nullable=True,
+        optional=True,
+    ),
     Column(
         "terminal_id",
         ColumnKind.STRING,
         "card terminal or cash machine; null if the card was not present",
         nullable=True,
+        optional=True,
     ),
-    Column("payee_id", ColumnKind.STRING, "receiving account; transfers only", nullable=True),
+    Column(
+        "payee_id",
+        ColumnKind.STRING,
+        "receiving account; transfers only",
+        nullable=True,
+        optional=True,
+    ),
     Column(
         "device_id",
         ColumnKind.STRING,
         "customer's phone or computer; null at a terminal",
         nullable=True,
+        optional=True,
     ),
-    Column("channel", ColumnKind.STRING, "how it was paid", values=CHANNELS),
+    Column("channel", ColumnKind.STRING, "how it was paid", values=CHANNELS, optional=True),
     Column(
         "merchant_category",
         ColumnKind.STRING,
         "what the merchant sells; null for transfers",
         nullable=True,
+        optional=True,
         values=MERCHANT_CATEGORIES,
     ),
     Column(
         "amount_minor",
         ColumnKind.INTEGER,
-        "amount, minor currency units",
-        minimum=1,
+        "amount, minor currency units; 0 verifies a card or an account",
+        minimum=0,
         maximum=MAX_AMOUNT_MINOR,
     ),
     Column(
@@ -151,6 +193,7 @@ COLUMNS = (
         ColumnKind.FLOAT,
         "place of the terminal, degrees north",
         nullable=True,
+        optional=True,
         minimum=-90.0,
         maximum=90.0,
     ),
@@ -159,21 +202,29 @@ COLUMNS = (
         ColumnKind.FLOAT,
         "place of the terminal, degrees east",
         nullable=True,
+        optional=True,
         minimum=-180.0,
         maximum=180.0,
     ),
     Column("is_fraud", ColumnKind.INTEGER, "1 fraud, 0 clean", minimum=0, maximum=1),
+    Column(
+        "is_blocked",
+        ColumnKind.INTEGER,
+        "1 if the bank stopped the payment, else 0; never a feature",
+        minimum=0,
+        maximum=1,
+        optional=True,
+        analysis=True,
+    ),
     Column(
         "fraud_kind",
         ColumnKind.STRING,
         "kind of fraud, for analysis only; never a feature",
         nullable=True,
         optional=True,
+        analysis=True,
     ),
 )
-
-#: Absent or null where the label is not known yet, as when new payments are scored.
-LABEL_COLUMNS = ("label_time", "is_fraud")
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
@@ -196,6 +247,7 @@ def check_transactions(
     Parameters
     ----------
     transactions : DataFrame of shape (n_rows, at least the columns of ``COLUMNS``)
+        Columns marked ``optional`` may be absent, ``latitude`` and ``longitude`` only together.
         Further columns are ignored. The index does not matter.
     source : str
         Where the rows came from, for the error text: a file name.
@@ -218,6 +270,7 @@ def check_transactions(
                 f"{', '.join(c.name for c in COLUMNS if not c.optional)}; add it ({column.kind}, "
                 f"{column.description})"
             )
+    _check_both(transactions, "latitude", "longitude", source=source)
     if len(transactions) == 0:
         raise DataError(f"{source}: has no rows, expected at least one transaction")
     for column in COLUMNS:
@@ -351,16 +404,20 @@ def _check_unique(series: _StringSeries, *, source: str) -> None:
         )
 
 
-def _check_labels(transactions: pd.DataFrame, *, source: str) -> None:
-    present = [name for name in LABEL_COLUMNS if name in transactions.columns]
-    if not present:
-        return
-    if len(present) < len(LABEL_COLUMNS):
-        (absent,) = set(LABEL_COLUMNS) - set(present)
+def _check_both(transactions: pd.DataFrame, *names: str, source: str) -> None:
+    present = [name for name in names if name in transactions.columns]
+    absent = [name for name in names if name not in transactions.columns]
+    if present and absent:
         raise DataError(
-            f"{source}: column {absent!r} is missing while {present[0]!r} is there, expected both "
-            "or neither; add it"
+            f"{source}: column {absent[0]!r} is missing while {present[0]!r} is there, expected "
+            "both or neither; add it"
         )
+
+
+def _check_labels(transactions: pd.DataFrame, *, source: str) -> None:
+    _check_both(transactions, *LABEL_COLUMNS, source=source)
+    if LABEL_COLUMNS[0] not in transactions.columns:
+        return
     label, known = transactions["is_fraud"], transactions["label_time"]
     has_label = label.notna().to_numpy(dtype=np.bool_)
     has_time = known.notna().to_numpy(dtype=np.bool_)

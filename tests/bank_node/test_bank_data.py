@@ -310,11 +310,12 @@ def test_transactions_without_labels_can_be_scored_but_not_trained_on(tmp_path) 
     [
         (put("transaction_id", "t1"), "row 7, column 'transaction_id': got 't1'"),
         (put("channel", "fax"), "row 7, column 'channel': got 'fax'"),
-        (put("amount_minor", 0), "row 7, column 'amount_minor'"),
+        (put("amount_minor", -1), "row 7, column 'amount_minor'"),
         (put("amount_minor", 1.5), "row 7, column 'amount_minor'"),
         (put("latitude", np.inf), "row 7, column 'latitude'"),
         (put("is_fraud", 2), "row 7, column 'is_fraud'"),
-        (lambda rows: rows.drop(columns="channel"), "column 'channel' is missing"),
+        (lambda rows: rows.drop(columns="customer_id"), "column 'customer_id' is missing"),
+        (lambda rows: rows.drop(columns="latitude"), "'latitude' is missing while 'longitude'"),
         (lambda rows: rows.assign(event_time=60 * DAY, label_time=61 * DAY), "none of 200 rows"),
         (lambda rows: rows.assign(is_fraud=np.nan, label_time=np.nan), "no row has a label"),
     ],
@@ -325,6 +326,19 @@ def test_transactions_that_are_refused(tmp_path, edit, message) -> None:
         with pytest.raises(DataError, match=message) as failure:
             load_training_rows(path, TRANSACTIONS)
         assert str(failure.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_bank_without_a_column_says_so_once_and_goes_on(tmp_path, suffix, caplog) -> None:
+    raw = transactions().assign(device_id="d1", payee_id="p1").drop(columns=["device_id"])
+    found = load_training_rows(write(raw, tmp_path / f"d{suffix}"), TRANSACTIONS)
+    (warning,) = found.warnings
+    assert "there is no column device_id: no row has a value in new_device, device_age_" in warning
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        warning
+    ]
+    index = [spec.name for spec in TRANSACTIONS.features].index("new_device")
+    assert np.isnan(found.table.features[:, index]).all()
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def random_table(rng: np.random.Generator, n_rows: int, *, days: int = 100) -> p
             "device_id": device,
             "channel": str(channel[i]),
             "merchant_category": category,
-            "amount_minor": int(rng.integers(1, 10**6)),
+            "amount_minor": int(rng.integers(1, 10**6)) if rng.random() < 0.7 else 0,
             "latitude": float(latitude[i]),
             "longitude": float(rng.integers(-180, 181)),
             "is_fraud": int(fraud[i]),
@@ -129,7 +129,7 @@ def _slow_row(row: dict[str, Any], past: list[dict[str, Any]], delay: int) -> di
         result[f"customer_count_{days}d"] = len(amounts)
         mean = sum(amounts) / len(amounts) if amounts else nan
         result[f"customer_mean_amount_{days}d"] = mean
-    result["amount_over_customer_mean_30d"] = row["amount_minor"] / mean
+    result["amount_over_customer_mean_30d"] = row["amount_minor"] / mean if mean else nan
     for what in ("payee", "device"):
         name = row[f"{what}_id"]
         first = min((p["event_time"] for p in own if p[f"{what}_id"] == name), default=now)

@@ -9,7 +9,7 @@ from feature_oracle import DAY, HOUR, START, table
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, build_features
-from fraudfed.features.build import LABEL_NOT_KNOWN
+from fraudfed.features.table import LABEL_NOT_KNOWN
 
 NAN = math.nan
 
@@ -74,6 +74,20 @@ def test_customer_history() -> None:
     check(features, "customer_mean_amount_7d", [NAN, 100, NAN, 200, 400, 425, NAN])
     check(features, "customer_mean_amount_30d", [NAN, 100, NAN, 200, 400, 312.5, NAN])
     check(features, "amount_over_customer_mean_30d", [NAN, 3, NAN, 4, 0.125, 0.288, NAN])
+
+
+def test_payments_of_nothing() -> None:
+    """A mean of 0 is a mean, and nothing can be divided by it."""
+    features = build(
+        {"event_time": START, "amount_minor": 0},
+        {"event_time": START + 1, "amount_minor": 0},
+        {"event_time": START + 2, "amount_minor": 600},
+        {"event_time": START + 3, "amount_minor": 400},
+        {"event_time": START + 4, "amount_minor": 0},
+    )
+    check(features, "amount", [0, 0, 600, 400, 0])
+    check(features, "customer_mean_amount_30d", [NAN, 0, 0, 200, 250])
+    check(features, "amount_over_customer_mean_30d", [NAN, NAN, NAN, 2, 0])
 
 
 def test_new_payee_and_device() -> None:
@@ -216,8 +230,8 @@ def test_training_needs_labels() -> None:
 
 
 def test_unchecked_tables_are_refused() -> None:
-    with pytest.raises(DataError, match="column 'payee_id' is missing"):
-        build_features(table([{}]).drop(columns=["payee_id"]), label_delay_seconds=0)
+    with pytest.raises(DataError, match="column 'customer_id' is missing"):
+        build_features(table([{}]).drop(columns=["customer_id"]), label_delay_seconds=0)
     with pytest.raises(DataError, match="column 'channel' holds 'swift', expected one of pos"):
         build({"channel": "swift"})
     with pytest.raises(ValueError, match="label_delay_seconds is -1"):

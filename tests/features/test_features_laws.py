@@ -1,5 +1,7 @@
 """Laws that hold for every feature of the recipe, on random tables full of ties and edges."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from fraudfed.features import FeatureTable, build_features
 from fraudfed.features.recipe import FEATURES
+from fraudfed.features.schema import COLUMNS
 
 seeds = st.integers(0, 2**32 - 1)
 #: With 40 days the windows reach past everything; with 0 only label_time guards the labels.
@@ -134,6 +137,55 @@ def test_any_index_is_ignored() -> None:
     odd = frame.set_axis([0] * len(frame), axis=0)
     assert_same(
         by_id(build_features(odd, label_delay_seconds=DAY)),
+        by_id(build_features(frame, label_delay_seconds=DAY)),
+    )
+
+
+#: What each column is needed for; the other features do not change when it is absent.
+BUILT_ON = {
+    "merchant_id": "merchant_(fraud_)?(count|rate).*",
+    "terminal_id": "terminal_.*",
+    "payee_id": "payee_.*|new_payee",
+    "device_id": "new_device|device_age_seconds",
+    "channel": "channel",
+    "merchant_category": "merchant_category",
+    "latitude": "distance_km|speed_kmh",
+    "longitude": "distance_km|speed_kmh",
+}
+
+
+@given(seed=seeds, absent=st.sets(st.sampled_from(sorted(BUILT_ON))))
+@settings(max_examples=30, deadline=None)
+def test_an_absent_column_is_a_column_of_nothing(seed: int, absent: set[str]) -> None:
+    """And what is built on it is missing, while every other feature stays what it was."""
+    frame = random_table(np.random.default_rng(seed), 80)
+    if {"latitude", "longitude"} & absent:
+        absent |= {"latitude", "longitude"}
+    lean = frame.drop(columns=sorted(absent))
+    expected = by_id(build_features(frame, label_delay_seconds=DAY))
+    pattern = "|".join(BUILT_ON[column] for column in sorted(absent)) or "none"
+    missing = [name for name in expected if re.fullmatch(pattern, name)]
+    assert bool(missing) == bool(absent)
+    expected[missing] = np.float32(np.nan)
+    assert_same(by_id(build_features(lean, label_delay_seconds=DAY)), expected)
+
+
+def test_every_optional_column_is_in_the_law_above() -> None:
+    assert BUILT_ON.keys() == {c.name for c in COLUMNS if c.optional and not c.analysis}
+
+
+def test_columns_for_analysis_change_nothing() -> None:
+    frame = random_table(np.random.default_rng(10), 80)
+    rng = np.random.default_rng(11)
+    more = frame.assign(
+        account_id=rng.choice(["a1", "a2"], 80),
+        card_id="k1",
+        is_blocked=rng.integers(0, 2, 80),
+        fraud_kind="lost_card",
+    )
+    assert {c.name for c in COLUMNS if c.analysis} <= set(more)
+    assert_same(
+        by_id(build_features(more, label_delay_seconds=DAY)),
         by_id(build_features(frame, label_delay_seconds=DAY)),
     )
 

@@ -1,0 +1,208 @@
+"""The formula of every feature, on arrays: the one definition that both builders compute.
+
+A builder finds out what happened *before* a payment: ``build`` for a whole table by sorting it,
+``online`` for one payment by what it remembers. What comes of that, with names, is here. Every
+function takes one-dimensional arrays with one element per payment and yields features as
+``(name, values)``; so both builders do the same floating-point operations in the same order, and
+their features are equal to the last bit.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
+from fraudfed.errors import DataError
+from fraudfed.features.recipe import WINDOW_DAYS
+
+__all__ = [
+    "SECONDS_PER_DAY",
+    "FeatureColumns",
+    "acquaintance_features",
+    "category_codes",
+    "fan_in_features",
+    "fraud_counts_from",
+    "great_circle_km",
+    "payment_features",
+    "ratio",
+    "recency_features",
+    "risk_features",
+    "spending_features",
+    "travel_features",
+]
+
+#: Features one after another, so that a table's intermediate columns need not all exist at once.
+FeatureColumns: TypeAlias = Iterator[tuple[str, npt.NDArray[np.floating | np.integer | np.bool_]]]
+
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 86400
+#: 1970-01-01 was a Thursday, day 3 of a week that starts on Monday.
+EPOCH_WEEKDAY = 3
+SATURDAY = 5
+NIGHT_ENDS_HOUR = 6
+#: Mean Earth radius R1 (IUGG): distances are right to about 0.5 %.
+EARTH_RADIUS_KM = 6371.0088
+
+
+def payment_features(*, time: Int64Array, amount: Int64Array) -> FeatureColumns:
+    """Yield what the payment alone says.
+
+    Parameters
+    ----------
+    time : ndarray of shape (n,), dtype=int64
+        UTC epoch seconds.
+    amount : ndarray of shape (n,), dtype=int64
+        Minor currency units.
+    """
+    second = time % SECONDS_PER_DAY
+    yield "amount", amount
+    yield "hour_of_day", second / SECONDS_PER_HOUR
+    yield "is_night", second < NIGHT_ENDS_HOUR * SECONDS_PER_HOUR
+    yield "is_weekend", (time // SECONDS_PER_DAY + EPOCH_WEEKDAY) % 7 >= SATURDAY
+
+
+def category_codes(
+    name: str, values: Sequence[str | None], categories: tuple[str, ...]
+) -> Float32Array:
+    """Return the code of each value, NaN for None.
+
+    Raises
+    ------
+    DataError
+        If a value is none of ``categories``.
+    """
+    code_of = _code_of(categories)
+    unknown = sorted(value for value in values if value is not None and value not in code_of)
+    if unknown:
+        raise DataError(
+            f"transactions: column {name!r} holds {unknown[0]!r}, expected one of "
+            f"{', '.join(categories)}; run check_transactions first"
+        )
+    return np.array(
+        [np.nan if value is None else code_of[value] for value in values], dtype=np.float32
+    )
+
+
+@functools.cache
+def _code_of(categories: tuple[str, ...]) -> dict[str, int]:
+    return {category: code for code, category in enumerate(categories)}
+
+
+def recency_features(*, seconds_since_previous: Int64Array) -> FeatureColumns:
+    """Yield how long ago the customer's latest earlier payment was, for those who have one."""
+    yield "customer_seconds_since_previous", seconds_since_previous
+
+
+def spending_features(
+    days: int, *, amount: Int64Array, count: Int64Array, total: Int64Array
+) -> FeatureColumns:
+    """Yield the customer's habits over a window.
+
+    Parameters
+    ----------
+    days : int
+        Length of the window.
+    amount : ndarray of shape (n,), dtype=int64
+        Of the payment itself, minor currency units.
+    count, total : ndarray of shape (n,), dtype=int64
+        Number and sum of the customer's payments in the window.
+    """
+    mean = ratio(total, count)
+    yield f"customer_count_{days}d", count
+    yield f"customer_mean_amount_{days}d", mean
+    if days == max(WINDOW_DAYS):
+        yield f"amount_over_customer_mean_{days}d", ratio(amount, mean)
+
+
+def ratio(numerator: Int64Array, denominator: Int64Array | Float64Array) -> Float64Array:
+    """Divide, NaN where the denominator is 0 or missing; it is never negative."""
+    quotient = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient
+
+
+def acquaintance_features(entity: str, *, age_seconds: Int64Array) -> FeatureColumns:
+    """Yield whether the customer knows the entity, and since when for a device.
+
+    Parameters
+    ----------
+    entity : str
+        ``payee`` or ``device``.
+    age_seconds : ndarray of shape (n,), dtype=int64
+        Time since customer and entity first met; 0 if it is now.
+    """
+    yield f"new_{entity}", age_seconds == 0
+    if entity == "device":
+        yield "device_age_seconds", age_seconds
+
+
+def travel_features(
+    *,
+    latitude: Float64Array,
+    longitude: Float64Array,
+    previous_latitude: Float64Array,
+    previous_longitude: Float64Array,
+    seconds: Int64Array,
+) -> FeatureColumns:
+    """Yield distance and speed from the customer's previous known place; angles in degrees.
+
+    Parameters
+    ----------
+    seconds : ndarray of shape (n,), dtype=int64
+        Time between the two payments, above 0.
+    """
+    distance = great_circle_km(
+        np.radians(previous_latitude),
+        np.radians(previous_longitude),
+        np.radians(latitude),
+        np.radians(longitude),
+    )
+    yield "distance_km", distance
+    yield "speed_kmh", distance / (seconds / SECONDS_PER_HOUR)
+
+
+def great_circle_km(
+    latitude_a: Float64Array,
+    longitude_a: Float64Array,
+    latitude_b: Float64Array,
+    longitude_b: Float64Array,
+) -> Float64Array:
+    """Return distances on the sphere by the haversine formula, km; all angles in radians.
+
+    R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (2), 1984, page 159.
+    """
+    chord = (
+        np.sin((latitude_b - latitude_a) / 2) ** 2
+        + np.cos(latitude_a) * np.cos(latitude_b) * np.sin((longitude_b - longitude_a) / 2) ** 2
+    )
+    # Rounding can lift antipodes a hair above 1.
+    distance: Float64Array = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
+    return distance
+
+
+def fan_in_features(days: int, *, customers: Int64Array) -> FeatureColumns:
+    """Yield the number of distinct customers who paid the payee in a window."""
+    yield f"payee_customers_{days}d", customers
+
+
+def fraud_counts_from(
+    happened: Int64Array, reported: Int64Array, *, delay_seconds: int
+) -> Int64Array:
+    """Return the second after which a fraud is counted: not before its window, nor its report.
+
+    A fraud at ``e`` reported at ``r`` lies in the window ``[t - delay - width, t - delay)`` and is
+    known at ``t`` exactly if ``max(e + delay, r) < t <= e + delay + width``.
+    """
+    return np.maximum(happened + delay_seconds, reported)
+
+
+def risk_features(
+    entity: str, days: int, *, count: Int64Array, frauds: Int64Array
+) -> FeatureColumns:
+    """Yield payments and known frauds at a terminal, merchant or payee over a delayed window."""
+    yield f"{entity}_count_{days}d", count
+    yield f"{entity}_fraud_count_{days}d", frauds
+    yield f"{entity}_fraud_rate_{days}d", ratio(frauds, count)

@@ -1,0 +1,137 @@
+"""What the builders return: feature columns with the labels and times of their payments."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.errors import DataError
+from fraudfed.features.schema import MAX_EPOCH_SECONDS
+
+__all__ = ["LABEL_NOT_KNOWN", "FeatureTable"]
+
+#: ``label_time`` of a row whose label is not known yet: later than every event.
+LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Features of one bank's transactions, in the row order of the raw table.
+
+    Attributes
+    ----------
+    schema : FeatureSchema
+    values : ndarray of shape (n_rows, n_features), dtype=float32
+        NaN is missing. Column-major: a feature's column is contiguous.
+    labels : ndarray of shape (n_rows,), dtype=float32
+        0 or 1; NaN where the label is not known.
+    event_time : ndarray of shape (n_rows,), dtype=int64
+        UTC epoch seconds.
+    label_time : ndarray of shape (n_rows,), dtype=int64
+        UTC epoch seconds; ``LABEL_NOT_KNOWN`` where the label is not known.
+    transaction_id : ndarray of shape (n_rows,), dtype=object
+    """
+
+    schema: FeatureSchema
+    values: Float32Array
+    labels: Float32Array
+    event_time: Int64Array
+    label_time: Int64Array
+    transaction_id: npt.NDArray[np.object_]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.labels.size)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the feature columns."""
+        return self.schema.names
+
+    @property
+    def n_categories(self) -> tuple[int, ...]:
+        """0 for a numeric column, else its number of categories."""
+        return self.schema.n_categories
+
+    def rows_between(
+        self, *, start: int | None, stop: int | None, labels_before: int | None = None
+    ) -> BoolArray:
+        """Choose rows by time.
+
+        Parameters
+        ----------
+        start, stop : int or None
+            Events in ``[start, stop)``, epoch seconds; None is no limit.
+        labels_before : int or None
+            Only rows whose label was known before this time.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), dtype=bool
+        """
+        chosen = np.ones(self.n_rows, dtype=np.bool_)
+        if start is not None:
+            chosen &= self.event_time >= start
+        if stop is not None:
+            chosen &= self.event_time < stop
+        if labels_before is not None:
+            chosen &= self.label_time < labels_before
+        return chosen
+
+    def training_rows(
+        self, *, start: int | None, until: int | None, label_delay_seconds: int
+    ) -> BoolArray:
+        """Choose the rows that may be trained on at a time: the rule of bank and demo alike.
+
+        Events end one label delay before ``until``. Closer to it the known labels are a biased
+        sample: a fraud is often reported at once, while a clean payment counts as clean only
+        after the delay, so the last days would be all fraud.
+
+        Parameters
+        ----------
+        start : int or None
+            First event time, epoch seconds; None is no limit.
+        until : int or None
+            Time of training, epoch seconds: nothing that became known from here on is used.
+            None takes every row whose label is known.
+        label_delay_seconds : int
+            As in the data contract.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), dtype=bool
+        """
+        if until is None:
+            return self.rows_between(start=start, stop=None, labels_before=LABEL_NOT_KNOWN)
+        return self.rows_between(start=start, stop=until - label_delay_seconds, labels_before=until)
+
+    def take(self, rows: BoolArray | Int64Array) -> "FeatureTable":
+        """Return the chosen rows as a table of their own."""
+        return FeatureTable(
+            schema=self.schema,
+            values=self.values.T[:, rows].T,
+            labels=self.labels[rows],
+            event_time=self.event_time[rows],
+            label_time=self.label_time[rows],
+            transaction_id=self.transaction_id[rows],
+        )
+
+    def training_table(self) -> TrainingTable:
+        """Return the rows as training wants them.
+
+        Raises
+        ------
+        DataError
+            If the label of a row is not known.
+        """
+        unknown = np.isnan(self.labels)
+        if unknown.any():
+            row = int(np.argmax(unknown))
+            raise DataError(
+                f"transaction {self.transaction_id[row]!r}: label is not known, expected 0 or 1 in "
+                "every row that is trained on; choose rows by training_rows"
+            )
+        return TrainingTable(schema=self.schema, features=self.values, labels=self.labels)
