@@ -1,11 +1,13 @@
 """From raw transactions to feature columns, looking only at the past.
 
-``schema`` says what a raw transaction is, ``recipe`` publishes what each feature means,
-``formulas`` are those meanings as arithmetic; ``build`` finds what they need for a whole table, by
-the ``windows`` of a sorted time axis, and returns a ``table``.
+``schema`` says what a raw transaction is, ``recipe`` publishes what each feature means, and
+``formulas`` are those meanings as arithmetic. ``build`` finds what they need for a whole table, by
+the ``windows`` of a sorted time axis, and returns a ``table``; ``online`` finds it for one payment
+at a time in the ``history`` that it keeps.
 """
 
 from fraudfed.features.build import build_features
+from fraudfed.features.online import OnlineFeatures, Payment
 from fraudfed.features.recipe import RECIPE, contract_features
 from fraudfed.features.schema import check_transactions
 from fraudfed.features.table import FeatureTable
@@ -13,6 +15,8 @@ from fraudfed.features.table import FeatureTable
 __all__ = [
     "RECIPE",
     "FeatureTable",
+    "OnlineFeatures",
+    "Payment",
     "build_features",
     "check_transactions",
     "contract_features",

@@ -1,0 +1,311 @@
+"""Compute the recipe's features for one payment at a time, as a scoring service meets them.
+
+Law: ``features`` gives, to the last bit, the row that ``build_features`` gives for the payment
+over a table of everything observed and learnt, however late a label was learnt, as long as that
+was not after the first payment that it counts for. Both find the same facts and hand them to the
+same ``formulas``.
+
+Time only goes forward: payments come in the order of their seconds, in any order within one.
+What no window can reach any more is forgotten, so that the memory is bounded by the payments of
+the longest window and the label delay; beyond that stay, for each customer, the last two seconds
+and places, and when every payee and device was first met.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
+from fraudfed.errors import DataError
+from fraudfed.features.formulas import (
+    SECONDS_PER_DAY,
+    FeatureColumns,
+    acquaintance_features,
+    category_codes,
+    fan_in_features,
+    fraud_counts_from,
+    payment_features,
+    recency_features,
+    risk_features,
+    spending_features,
+    travel_features,
+)
+from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
+from fraudfed.features.recipe import (
+    CATEGORIES,
+    FAN_IN_DAYS,
+    RISK_ENTITIES,
+    WINDOW_DAYS,
+    feature_schema,
+)
+
+__all__ = ["OnlineFeatures", "Payment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One raw transaction without its label; fields as the columns of ``schema.COLUMNS``.
+
+    None, or NaN for a place, is "no value".
+    """
+
+    transaction_id: str
+    event_time: int
+    customer_id: str
+    amount_minor: int
+    merchant_id: str | None = None
+    terminal_id: str | None = None
+    payee_id: str | None = None
+    device_id: str | None = None
+    channel: str | None = None
+    merchant_category: str | None = None
+    latitude: float = math.nan
+    longitude: float = math.nan
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is known where the payment was made."""
+        return not (math.isnan(self.latitude) or math.isnan(self.longitude))
+
+    def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
+        """Return kind and identifier of what the payment has of ``kinds``."""
+        found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
+        return [(kind, identifier) for kind, identifier in found if identifier is not None]
+
+
+class OnlineFeatures:
+    """Features of payments as they come.
+
+    Parameters
+    ----------
+    label_delay_seconds : int
+        As for ``build_features``.
+    """
+
+    def __init__(self, *, label_delay_seconds: int) -> None:
+        if label_delay_seconds < 0:
+            raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+        self._delay = label_delay_seconds
+        self._names = feature_schema().names
+        self._index = {name: i for i, name in enumerate(self._names)}
+        self._now = 0
+        self._customers: dict[str, CustomerHistory] = {}
+        self._entities: dict[tuple[str, str], EntityHistory] = {}
+        self._fan_in: dict[str, FanIn] = {}
+        # Every payment that a window may still reach, oldest first.
+        self._reached: deque[Payment] = deque()
+        self._by_id: dict[str, Payment] = {}
+        self._labelled: set[str] = set()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the vectors."""
+        return self._names
+
+    @property
+    def n_remembered(self) -> int:
+        """Number of payments that a window may still reach."""
+        return len(self._reached)
+
+    def features(self, payment: Payment) -> Float32Array:
+        """Return the payment's features as of its second; it is not remembered.
+
+        Parameters
+        ----------
+        payment : Payment
+            As ``check_transactions`` would accept it.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), dtype=float32
+            NaN is missing.
+
+        Raises
+        ------
+        DataError
+            If its second is before one already seen, or a text has no code.
+        """
+        self._go_to(payment)
+        row = np.full(len(self._names), np.nan, dtype=np.float32)
+        self._put(row, payment_features(time=_one(self._now), amount=_one(payment.amount_minor)))
+        for name, categories in CATEGORIES.items():
+            code = category_codes(name, [getattr(payment, name)], categories)
+            self._put(row, iter([(name, code)]))
+        customer = self._customers.get(payment.customer_id, _NOBODY)
+        self._customer(row, payment, customer)
+        self._acquaintance(row, payment, customer)
+        self._travel(row, payment, customer)
+        for entity, identifier in payment.entities(RISK_ENTITIES):
+            history = self._entities.get((entity, identifier), _NOWHERE)
+            self._risk(row, entity, history)
+            if entity == "payee":
+                self._fan_in_of(row, identifier, history)
+        return row
+
+    def observe(self, payment: Payment) -> None:
+        """Remember a payment; later seconds see it.
+
+        Raises
+        ------
+        DataError
+            If its second is before one already seen, or its ``transaction_id`` was observed.
+        """
+        self._go_to(payment)
+        if payment.transaction_id in self._by_id:
+            raise DataError(
+                f"transaction {payment.transaction_id!r}: observed before, expected each payment "
+                "once; leave the repeated one out"
+            )
+        time = payment.event_time
+        customer = self._customers.setdefault(payment.customer_id, CustomerHistory())
+        customer.payments.add(time, payment.amount_minor)
+        customer.seconds.add(time, ())
+        if payment.has_place:
+            place = (payment.transaction_id, payment.latitude, payment.longitude)
+            customer.places.add(time, place)
+        for met in payment.entities(("payee", "device")):
+            customer.met.setdefault(met, time)
+        for key in payment.entities(RISK_ENTITIES):
+            self._entities.setdefault(key, EntityHistory()).payments.add(time, payment.amount_minor)
+        if payment.payee_id is not None:
+            fan_in = self._fan_in.setdefault(payment.payee_id, FanIn())
+            fan_in.add(time, payment.customer_id)
+        self._reached.append(payment)
+        self._by_id[payment.transaction_id] = payment
+
+    def learn(self, transaction_id: str, *, is_fraud: bool, label_time: int) -> bool:
+        """Learn the label of a payment that was observed; it counts after ``label_time``.
+
+        Parameters
+        ----------
+        transaction_id : str
+        is_fraud : bool
+        label_time : int
+            UTC epoch seconds, past or future.
+
+        Returns
+        -------
+        bool
+            False if the payment has a label already, is in reach of no window any more, or was
+            never observed: then nothing changes.
+
+        Raises
+        ------
+        DataError
+            If ``label_time`` is before the payment.
+        """
+        payment = self._by_id.get(transaction_id)
+        if payment is None or transaction_id in self._labelled:
+            return False
+        if label_time < payment.event_time:
+            raise DataError(
+                f"transaction {transaction_id!r}: label_time is {label_time}, expected at or after "
+                f"the event_time {payment.event_time}; mend the times"
+            )
+        self._labelled.add(transaction_id)
+        if is_fraud:
+            happened = payment.event_time
+            (counts_from,) = fraud_counts_from(
+                _one(happened), _one(label_time), delay_seconds=self._delay
+            ).tolist()
+            for key in payment.entities(RISK_ENTITIES):
+                self._entities[key].frauds.add(happened, counts_from)
+        return True
+
+    def _go_to(self, payment: Payment) -> None:
+        """Move to the payment's second and forget what no window reaches from there."""
+        now = payment.event_time
+        if now < self._now:
+            raise DataError(
+                f"transaction {payment.transaction_id!r}: event_time is {now}, expected "
+                f"{self._now} or later as of the payment before; bring payments in order of time"
+            )
+        self._now = now
+        oldest = now - self._delay - max(WINDOW_DAYS) * SECONDS_PER_DAY
+        while self._reached and self._reached[0].event_time < oldest:
+            self._forget(self._reached.popleft())
+
+    def _forget(self, payment: Payment) -> None:
+        del self._by_id[payment.transaction_id]
+        self._labelled.discard(payment.transaction_id)
+        self._customers[payment.customer_id].payments.forget_oldest()
+        for key in payment.entities(RISK_ENTITIES):
+            history = self._entities[key]
+            history.payments.forget_oldest()
+            history.frauds.forget_until(payment.event_time)
+            if len(history.payments) == 0:
+                del self._entities[key]
+        if payment.payee_id is not None:
+            self._fan_in[payment.payee_id].forget(payment.event_time, payment.customer_id)
+            if ("payee", payment.payee_id) not in self._entities:
+                del self._fan_in[payment.payee_id]
+
+    def _put(self, row: Float32Array, features: FeatureColumns) -> None:
+        for name, values in features:
+            index = self._index[name]
+            row[index : index + 1] = values
+
+    def _customer(self, row: Float32Array, payment: Payment, customer: CustomerHistory) -> None:
+        previous = customer.seconds.earlier_than(self._now)
+        if previous is not None:
+            since = _one(self._now - previous[0])
+            self._put(row, recency_features(seconds_since_previous=since))
+        for days in WINDOW_DAYS:
+            start = self._now - days * SECONDS_PER_DAY
+            count, total = customer.payments.window(start, self._now)
+            features = spending_features(
+                days, amount=_one(payment.amount_minor), count=_one(count), total=_one(total)
+            )
+            self._put(row, features)
+
+    def _acquaintance(self, row: Float32Array, payment: Payment, customer: CustomerHistory) -> None:
+        for entity, identifier in payment.entities(("payee", "device")):
+            age = self._now - customer.met.get((entity, identifier), self._now)
+            self._put(row, acquaintance_features(entity, age_seconds=_one(age)))
+
+    def _travel(self, row: Float32Array, payment: Payment, customer: CustomerHistory) -> None:
+        previous = customer.places.earlier_than(self._now)
+        if previous is None or not payment.has_place:
+            return
+        then, (_, latitude, longitude) = previous
+        features = travel_features(
+            latitude=_degrees(payment.latitude),
+            longitude=_degrees(payment.longitude),
+            previous_latitude=_degrees(latitude),
+            previous_longitude=_degrees(longitude),
+            seconds=_one(self._now - then),
+        )
+        self._put(row, features)
+
+    def _fan_in_of(self, row: Float32Array, payee: str, history: EntityHistory) -> None:
+        for days in FAN_IN_DAYS:
+            start = self._now - days * SECONDS_PER_DAY
+            count, _ = history.payments.window(start, self._now)
+            if payee in self._fan_in:
+                count -= self._fan_in[payee].superseded(start, now=self._now)
+            self._put(row, fan_in_features(days, customers=_one(count)))
+
+    def _risk(self, row: Float32Array, entity: str, history: EntityHistory) -> None:
+        stop = self._now - self._delay
+        for days in WINDOW_DAYS:
+            start = stop - days * SECONDS_PER_DAY
+            count, _ = history.payments.window(start, stop)
+            frauds = history.frauds.count(start, now=self._now)
+            features = risk_features(entity, days, count=_one(count), frauds=_one(frauds))
+            self._put(row, features)
+
+
+#: What is known of a customer, or of an entity, that was never observed. Never changed.
+_NOBODY = CustomerHistory()
+_NOWHERE = EntityHistory()
+
+
+def _one(value: int) -> Int64Array:
+    return np.array([value], dtype=np.int64)
+
+
+def _degrees(value: float) -> Float64Array:
+    return np.array([value], dtype=np.float64)
