@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
@@ -38,6 +38,9 @@ from fraudfed.console import run_command
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.threads import MAX_THREADS, usable_cores
 from fraudfed.wire.messages import BankName
+
+if TYPE_CHECKING:
+    from fraudfed.features.mapping import Mapping
 
 __all__ = ["EXIT_TERMINATED", "cli", "main"]
 
@@ -72,6 +75,13 @@ _state_option = click.option(
 )
 _data_option = click.option(
     "--data", type=_PATH, required=True, help="The bank's data, .csv or .parquet."
+)
+_map_option = click.option(
+    "--map",
+    "mapping_choice",
+    default=None,
+    metavar="NAME|FILE",
+    help="How the columns of the data are to be read: handbook, paysim, sparkov, or a TOML file.",
 )
 _run_option = click.option(
     "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"
@@ -341,6 +351,7 @@ def audit_explain(path: Path, run_id: str | None) -> None:
 @cli.command("check-data")
 @_state_option
 @_data_option
+@_map_option
 @click.option(
     "--run",
     "run_id",
@@ -350,14 +361,20 @@ def audit_explain(path: Path, run_id: str | None) -> None:
 @_passphrase_option
 @click.pass_obj
 def check_data(
-    output: _Output, path: Path, data: Path, run_id: str | None, passphrase_file: Path | None
+    output: _Output,
+    path: Path,
+    data: Path,
+    mapping_choice: str | None,
+    run_id: str | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.data_contract import load_training_rows
 
     state = StateDirectory(path)
+    mapping = _mapping(mapping_choice)
     run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
-    rows = load_training_rows(data, run.spec.contract)
+    rows = load_training_rows(data, run.spec.contract, mapping=mapping)
     if not output.quiet:
         print_data_report(Console(), data, rows)
 
@@ -365,6 +382,7 @@ def check_data(
 @cli.command()
 @_state_option
 @_data_option
+@_map_option
 @_run_option
 @_passphrase_option
 @click.option(
@@ -396,6 +414,7 @@ def train(
     output: _Output,
     path: Path,
     data: Path,
+    mapping_choice: str | None,
     run_id: str | None,
     passphrase_file: Path | None,
     min_cohort: int | None,
@@ -410,6 +429,7 @@ def train(
     state = StateDirectory(path)
     options = TrainingOptions(
         data=data,
+        mapping=_mapping(mapping_choice),
         run_id=run_id,
         min_cohort=min_cohort,
         round_timeout_seconds=round_timeout,
@@ -439,6 +459,7 @@ def train(
 @cli.command()
 @_state_option
 @_data_option
+@_map_option
 @click.option("--out", type=_PATH, required=True, help="File to write, .csv or .parquet.")
 @click.option(
     "--model", type=_PATH, default=None, help="Model file.  [default: the run's accepted model]"
@@ -448,7 +469,13 @@ def train(
 )
 @click.pass_obj
 def score(
-    output: _Output, path: Path, data: Path, out: Path, model: Path | None, run_id: str | None
+    output: _Output,
+    path: Path,
+    data: Path,
+    mapping_choice: str | None,
+    out: Path,
+    model: Path | None,
+    run_id: str | None,
 ) -> None:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
@@ -457,7 +484,13 @@ def score(
     state = StateDirectory(path)
     run = state.current_run(run_id)
     chosen = state.model_path(run.run_id) if model is None else model
-    count = score_file(data, out, model=chosen, contract=run.spec.contract)
+    count = score_file(
+        data,
+        out,
+        model=chosen,
+        contract=run.spec.contract,
+        mapping=_mapping(mapping_choice),
+    )
     output.say(f"{out}: {count} scores")
 
 
@@ -486,6 +519,12 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
+
+
+def _mapping(choice: str | None) -> "Mapping | None":
+    from fraudfed.features.mapping import load_mapping
+
+    return None if choice is None else load_mapping(choice)
 
 
 def _bank_name(name: str) -> BankName:

@@ -127,12 +127,13 @@ def _violation(
 ) -> DataError:
     more = f" (and {count - 1} more rows)" if count > 1 else ""
     return DataError(
-        f"{file.path}: {file.place(row)}, column {name!r}: got {shown(got)}, expected "
+        f"{file.path}: {file.place(row)}, column {file.named(name)}: got {shown(got)}, expected "
         f"{expected}{more}; correct the value or leave the row out"
     )
 
 
 def _wrong_type(file: DataFile, name: str, kind: pa.DataType, expected: str) -> DataError:
     return DataError(
-        f"{file.path}: column {name!r} has type {kind}, expected {expected}; convert the column"
+        f"{file.path}: column {file.named(name)} has type {kind}, expected {expected}; convert "
+        "the column"
     )

@@ -1,7 +1,7 @@
 """A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +10,12 @@ import pyarrow as pa
 
 from bank_node.columns import categorical_feature, labels, numeric_feature, weights
 from bank_node.data_file import DataFile, shown
+from bank_node.transactions import read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features import (
-    RECIPE,
-    FeatureTable,
-    build_features,
-    check_transactions,
-    contract_features,
-)
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
+from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
+from fraudfed.features.mapping import Mapping
 from fraudfed.wire.messages import DataContract, FeatureType
 
 __all__ = [
@@ -118,24 +113,35 @@ def check_contract(contract: DataContract) -> None:
             )
 
 
-def load_training_rows(path: Path, contract: DataContract) -> TrainingRows:
+def load_training_rows(
+    path: Path, contract: DataContract, *, mapping: Mapping | None = None
+) -> TrainingRows:
     """Read, check and convert a bank's file for training.
+
+    Parameters
+    ----------
+    path : Path
+    contract : DataContract
+    mapping : Mapping or None
+        How the file's columns become those of the contract; None: they are those.
 
     Raises
     ------
     DataError
         Naming file, row, column, value and what was expected.
     ConfigurationError
-        If the contract cannot be met by this release.
+        If the contract cannot be met by this release, or the mapping is of another kind.
     """
     check_contract(contract)
-    file = DataFile.open(path)
+    file = _open(path, contract, mapping)
     if contract.kind == "transactions":
-        return _transactions(file, contract)
+        return _transactions(file, contract, mapping)
     return _plain_table(file, contract)
 
 
-def load_scoring_rows(path: Path, contract: DataContract) -> ScoringRows:
+def load_scoring_rows(
+    path: Path, contract: DataContract, *, mapping: Mapping | None = None
+) -> ScoringRows:
     """Read, check and convert a file to be scored; labels are not needed.
 
     Raises
@@ -144,18 +150,33 @@ def load_scoring_rows(path: Path, contract: DataContract) -> ScoringRows:
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = DataFile.open(path)
+    file = _open(path, contract, mapping)
     if contract.kind == "transactions":
-        built = _build(file, contract, extra={}, with_labels=False)[0]
+        raw = read_transactions(file, mapping, extra={}, needs_labels=False)
+        built = build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds)
         identifiers = pa.array(built.transaction_id, pa.string())
         return ScoringRows(_selected(built, contract), identifiers)
     types = _feature_types(file, contract)
     if _ID in file.columns:
         file.require(_ID, "identifier")
         types.setdefault(_ID, pa.string())
-    found = _read(file, types, contract)
+    found = file.read(types)
     identifiers = found[_ID].combine_chunks() if _ID in found.column_names else None
     return ScoringRows(_features(file, contract, found), identifiers)
+
+
+def _open(path: Path, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a file; a plain table's columns get the names that its mapping gives them."""
+    if mapping is None:
+        return DataFile.open(path)
+    if mapping.kind != contract.kind:
+        raise ConfigurationError(
+            f"mapping: is for kind {mapping.kind!r}, the run's data contract is of kind "
+            f"{contract.kind!r}; choose another mapping, or none"
+        )
+    return DataFile.open(
+        path, source_names=mapping.source_names if contract.kind == "table" else None
+    )
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
@@ -165,7 +186,7 @@ def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
     if contract.weight is not None:
         file.require(contract.weight, "weight")
         types[contract.weight] = pa.float64()
-    found = _read(file, types, contract)
+    found = file.read(types)
     table = TrainingTable(
         schema=feature_schema(contract),
         features=_features(file, contract, found),
@@ -176,14 +197,13 @@ def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
     return TrainingRows(table, found.num_rows, None, _warnings(file, table))
 
 
-def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
-    for name in LABEL_COLUMNS:
-        file.require(name, "needed for training")
+def _transactions(file: DataFile, contract: DataContract, mapping: Mapping | None) -> TrainingRows:
     extra = {}
     if contract.weight is not None:
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
-    built, found = _build(file, contract, extra=extra, with_labels=True)
+    raw = read_transactions(file, mapping, extra=extra, needs_labels=True)
+    built = build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds)
     chosen = built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
@@ -195,7 +215,7 @@ def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
-    row_weights = _weights(file, contract, found)
+    row_weights = _weights(file, contract, raw.extra)
     used = built.take(chosen)
     table = TrainingTable(
         schema=feature_schema(contract),
@@ -205,48 +225,8 @@ def _transactions(file: DataFile, contract: DataContract) -> TrainingRows:
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    absent = [
-        column.name
-        for column in COLUMNS
-        if column.optional and not column.analysis and column.name not in file.columns
-    ]
-    return TrainingRows(table, built.n_rows, period, _warnings(file, table, absent=absent))
-
-
-def _build(
-    file: DataFile, contract: DataContract, *, extra: Mapping[str, pa.DataType], with_labels: bool
-) -> tuple[FeatureTable, pa.Table]:
-    """Read raw transactions and compute the recipe's features."""
-    # Integers are parsed as float64, which is exact in their range, so that "5.0" and a missing
-    # label time are read; the check of the recipe tells whole numbers from others.
-    types = {
-        column.name: pa.string() if column.kind is ColumnKind.STRING else pa.float64()
-        for column in COLUMNS
-        if not column.analysis and column.name in file.columns
-    }
-    for name in types:
-        file.require(name, "transactions")
-    found = _read(file, {**types, **extra}, contract)
-    raw = found.select(list(types)).to_pandas()
-    if file.is_csv:
-        # CSV knows no other way to leave a text out.
-        texts = [name for name, kind in types.items() if pa.types.is_string(kind)]
-        raw[texts] = raw[texts].mask(raw[texts] == "")
-    check_transactions(raw, source=str(file.path), require_labels=False)
-    if with_labels and raw["is_fraud"].isna().all():
-        raise DataError(f"{file.path}: no row has a label, expected 0 or 1 in column 'is_fraud'")
-    return build_features(raw, label_delay_seconds=contract.label_delay_seconds), found
-
-
-def _read(file: DataFile, types: Mapping[str, pa.DataType], contract: DataContract) -> pa.Table:
-    used = {*types, contract.label, contract.weight}
-    ignored = [name for name in file.columns if name not in used]
-    if ignored:
-        _log.info("%s: columns not used: %s", file.path, ", ".join(ignored))
-    found = file.read(types)
-    if found.num_rows == 0:
-        raise DataError(f"{file.path}: has a header and no rows, expected at least one row")
-    return found
+    warnings = _warnings(file, table, absent=raw.absent)
+    return TrainingRows(table, built.n_rows, period, warnings)
 
 
 def _feature_types(file: DataFile, contract: DataContract) -> dict[str, pa.DataType]:

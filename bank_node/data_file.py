@@ -6,8 +6,9 @@ header, lines from 1 with it.
 """
 
 import csv
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,8 @@ import pyarrow.parquet as pa_parquet
 from fraudfed.errors import DataError
 
 __all__ = ["DataFile", "shown"]
+
+_log = logging.getLogger(__name__)
 
 _CSV = ".csv"
 _PARQUET = (".parquet", ".pq")
@@ -34,16 +37,26 @@ class DataFile:
     path : Path
     is_csv : bool
     columns : tuple of str
-        All columns of the file, in its order.
+        All columns of the file, in its order, by the names that they have here.
+    source_names : dict of str to str
+        Name in the file of each column that is called otherwise here.
     """
 
     path: Path
     is_csv: bool
     columns: tuple[str, ...]
+    source_names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path) -> "DataFile":
+    def open(cls, path: Path, *, source_names: Mapping[str, str] | None = None) -> "DataFile":
         """Read the header.
+
+        Parameters
+        ----------
+        path : Path
+        source_names : mapping of str to str, or None
+            What columns are called in the file, by what they are called here; the others have one
+            name.
 
         Raises
         ------
@@ -67,7 +80,9 @@ class DataFile:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
-        return cls(path, suffix == _CSV, columns)
+        names = dict(source_names or {})
+        here = {source: name for name, source in names.items()}
+        return cls(path, suffix == _CSV, tuple(here.get(name, name) for name in columns), names)
 
     def require(self, name: str, purpose: str) -> None:
         """Raise DataError unless the column is there exactly once."""
@@ -76,13 +91,22 @@ class DataFile:
             return
         if count > 1:
             raise DataError(
-                f"{self.path}: column {name!r} occurs {count} times, expected once; "
+                f"{self.path}: column {self.named(name)} occurs {count} times, expected once; "
                 "rename or drop the others"
             )
         raise DataError(
-            f"{self.path}: column {name!r} ({purpose}) is missing; the file has "
-            f"{shown(', '.join(self.columns))}: add or rename the column"
+            f"{self.path}: column {self.named(name)} ({purpose}) is missing; the file has "
+            f"{shown(', '.join(self._header()))}: add or rename the column"
         )
+
+    def named(self, name: str) -> str:
+        """Return a column's name for a message, with the one that it has in the file."""
+        source = self.source_names.get(name, name)
+        return repr(name) if source == name else f"{name!r} (from {source!r})"
+
+    def _header(self) -> list[str]:
+        """Return the columns by their names in the file."""
+        return [self.source_names.get(name, name) for name in self.columns]
 
     def read(self, columns: Mapping[str, pa.DataType]) -> pa.Table:
         """Read some columns.
@@ -96,19 +120,32 @@ class DataFile:
         Raises
         ------
         DataError
-            If the file is damaged, a row is cut off, or a value cannot be parsed.
+            If the file is damaged, has no rows, a row is cut off, or a value cannot be parsed.
         """
+        ignored = [name for name in self.columns if name not in columns]
+        if ignored:
+            _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
+        types = {self.source_names.get(name, name): kind for name, kind in columns.items()}
+        found = self._read(types, columns)
+        if found.num_rows == 0:
+            raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
+        return found.select(list(types)).rename_columns(list(columns))
+
+    def _read(
+        self, types: Mapping[str, pa.DataType], columns: Mapping[str, pa.DataType]
+    ) -> pa.Table:
+        """Read by the file's names; ``columns`` are the same by the names here."""
         try:
             if not self.is_csv:
                 with pa_parquet.ParquetFile(self.path) as file:
-                    return file.read(columns=list(columns))
+                    return file.read(columns=list(types))
             return pa_csv.read_csv(
                 self.path,
                 # Quoted fields may hold line ends, in names of merchants for example.
                 parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    include_columns=list(columns),
-                    column_types=dict(columns),
+                    include_columns=list(types),
+                    column_types=dict(types),
                     null_values=list(_MISSING_NUMBERS),
                     strings_can_be_null=False,
                 ),
@@ -154,8 +191,9 @@ class DataFile:
                 for index, name in numeric:
                     if not _is_number(fields[index]):
                         raise DataError(
-                            f"{where}, column {name!r}: got {shown(repr(fields[index]))}, expected "
-                            "a number or nothing (missing); correct the value"
+                            f"{where}, column {self.named(name)}: got "
+                            f"{shown(repr(fields[index]))}, expected a number or nothing "
+                            "(missing); correct the value"
                         )
         except UnicodeDecodeError as error:
             raise DataError(

@@ -17,6 +17,7 @@ from bank_node.data_contract import load_scoring_rows
 from bank_node.files import PRIVATE_FILE, write_stream
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, StateError
+from fraudfed.features.mapping import Mapping
 from fraudfed.wire.messages import DataContract, FeatureType
 
 __all__ = ["check_output", "predict", "score_file"]
@@ -28,8 +29,17 @@ _BATCH_ROWS = 1_000_000
 _XGBOOST_TYPES = {FeatureType.NUMERIC: "q", FeatureType.CATEGORICAL: "c"}
 
 
-def score_file(data: Path, out: Path, *, model: Path, contract: DataContract) -> int:
+def score_file(
+    data: Path, out: Path, *, model: Path, contract: DataContract, mapping: Mapping | None = None
+) -> int:
     """Write ``transaction_id`` (or ``row``, from 1) and ``score`` for every row of ``data``.
+
+    Parameters
+    ----------
+    data, out, model : Path
+    contract : DataContract
+    mapping : Mapping or None
+        How the columns of ``data`` become those of the contract.
 
     Returns
     -------
@@ -47,7 +57,7 @@ def score_file(data: Path, out: Path, *, model: Path, contract: DataContract) ->
     """
     check_output(out)
     booster = _load(model, contract)
-    rows = load_scoring_rows(data, contract)
+    rows = load_scoring_rows(data, contract, mapping=mapping)
     scores = predict(booster, rows.features, contract)
     count = len(scores)
     if rows.identifiers is None:

@@ -17,6 +17,7 @@
           step-<n>.checkpoint where the bank stood after a step; removed when the model is there
         rounds.log            what protected each round so far; removed when the model is there
         model.json            the accepted model
+        features.json         what its features mean, the same bytes at every bank
         signatures.json       every bank's signature over it
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
@@ -47,6 +48,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
 from fraudfed.errors import ProtocolError, StateError
+from fraudfed.features.publication import features_file
 from fraudfed.wire.messages import (
     BankName,
     KeyEpoch,
@@ -298,13 +300,15 @@ class StateDirectory:
         signatures: ModelSignatures,
         record: Mapping[str, Any],
     ) -> None:
-        """Keep an accepted model, its signatures and the record of its run.
+        """Keep an accepted model with its features, its signatures and the record of its run.
 
         What was kept to go on with the run is removed; which contexts are used up stays for ever.
         """
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.
         write_atomic(directory / "model.json", model)
+        contract = self.current_run(run_id).spec.contract
+        write_atomic(directory / "features.json", features_file(contract))
         text = signatures.model_dump_json(indent=1)
         write_atomic(directory / "signatures.json", text.encode() + b"\n")
         write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")

@@ -29,6 +29,7 @@ from bank_node.validation import split_validation
 from fraudfed import __version__
 from fraudfed.boosting.train import TrainResult
 from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError
+from fraudfed.features.mapping import Mapping
 from fraudfed.paillier.kernel import kernel_note, select_kernel
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunState, RunStatus
@@ -45,6 +46,8 @@ class TrainingOptions:
     Attributes
     ----------
     data : Path
+    mapping : Mapping or None
+        How the columns of ``data`` become those of the data contract.
     run_id : str or None
         None takes the only run there is for this bank.
     min_cohort : int or None
@@ -58,6 +61,7 @@ class TrainingOptions:
     """
 
     data: Path
+    mapping: Mapping | None = None
     run_id: str | None = None
     min_cohort: int | None = None
     round_timeout_seconds: float | None = None
@@ -143,7 +147,7 @@ def _prepare(
     if run.spec.require_confirmed_roster or rules.require_confirmed_roster:
         observed.pins.require_confirmed(run.cohort)
     pin_run(state, status)
-    rows = load_training_rows(options.data, run.spec.contract)
+    rows = load_training_rows(options.data, run.spec.contract, mapping=options.mapping)
     _log.info("%d rows meet the data contract", rows.table.n_rows)
     table, validation = rows.table, None
     # Before it is split: what a bank begins a run with is its file.

@@ -13,6 +13,7 @@ from fraudfed.bench.secure_sum import secure_sum_command
 from fraudfed.bench.train import train_command
 from fraudfed.console import run_command
 from fraudfed.demo.command import demo_command
+from fraudfed.features.command import features_command
 
 __all__ = ["cli", "main"]
 
@@ -37,6 +38,7 @@ bench.add_command(load_command, name="load")
 bench.add_command(scale_command, name="scale")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(features_command, name="features")
 
 
 def main() -> None:

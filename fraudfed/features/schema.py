@@ -23,8 +23,10 @@ __all__ = [
     "MAX_AMOUNT_MINOR",
     "MAX_EPOCH_SECONDS",
     "MERCHANT_CATEGORIES",
+    "TIME_COLUMNS",
     "Column",
     "ColumnKind",
+    "Origin",
     "check_transactions",
     "pandas_dtypes",
 ]
@@ -109,6 +111,8 @@ class Column:
 
 #: Absent or null where the label is not known yet, as when new payments are scored.
 LABEL_COLUMNS = ("label_time", "is_fraud")
+#: UTC epoch seconds.
+TIME_COLUMNS = ("event_time", "label_time")
 
 #: Every column of the raw table, in the order in which it is written.
 COLUMNS = (
@@ -228,6 +232,10 @@ COLUMNS = (
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
+#: Tells where a value came from that was made of another table, by column and row (from 0): a text
+#: such as ``'amt' -5.0``, or None.
+Origin: TypeAlias = Callable[[str, int], str | None]
+
 
 def pandas_dtypes() -> dict[str, str]:
     """Dtype of every column for ``pandas.read_csv(dtype=...)``.
@@ -240,7 +248,11 @@ def pandas_dtypes() -> dict[str, str]:
 
 
 def check_transactions(
-    transactions: pd.DataFrame, *, source: str, require_labels: bool = True
+    transactions: pd.DataFrame,
+    *,
+    source: str,
+    require_labels: bool = True,
+    origin: Origin | None = None,
 ) -> None:
     """Check a raw transaction table; return if it is fit for :func:`build_features`.
 
@@ -254,6 +266,8 @@ def check_transactions(
     require_labels : bool
         False: ``is_fraud`` and ``label_time`` may be absent, or null in rows whose label is not
         known yet (then both).
+    origin : callable or None
+        Says of a mapped value what it was in the source, for the error text.
 
     Raises
     ------
@@ -270,19 +284,36 @@ def check_transactions(
                 f"{', '.join(c.name for c in COLUMNS if not c.optional)}; add it ({column.kind}, "
                 f"{column.description})"
             )
-    _check_both(transactions, "latitude", "longitude", source=source)
+    rows = _Source(source, origin)
+    _check_both(transactions, "latitude", "longitude", source=rows)
     if len(transactions) == 0:
         raise DataError(f"{source}: has no rows, expected at least one transaction")
     for column in COLUMNS:
         if column.name in transactions.columns:
             nullable = column.nullable or (not require_labels and column.name in LABEL_COLUMNS)
-            _check_column(transactions[column.name], column, nullable=nullable, source=source)
-    _check_unique(transactions["transaction_id"], source=source)
-    _check_labels(transactions, source=source)
+            _check_column(transactions[column.name], column, nullable=nullable, source=rows)
+    _check_unique(transactions["transaction_id"], source=rows)
+    _check_labels(transactions, source=rows)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where rows came from, as error texts say it."""
+
+    name: str
+    origin: Origin | None
+
+    def __str__(self) -> str:
+        return self.name
+
+    def column(self, name: str, row: int) -> str:
+        """Name a column, and what the value of a row was in the source if it was mapped."""
+        before = None if self.origin is None else self.origin(name, row)
+        return f"column {name!r}" if before is None else f"column {name!r} (from {before})"
 
 
 def _violation(
-    series: _StringSeries, bad: BoolArray, *, source: str, expected: str, advice: str
+    series: _StringSeries, bad: BoolArray, *, source: _Source, expected: str, advice: str
 ) -> DataError:
     """Return the error for the first row of ``bad``."""
     row = int(np.argmax(bad))
@@ -294,12 +325,14 @@ def _violation(
     count = int(np.count_nonzero(bad))
     more = f" ({count - 1} more rows)" if count > 1 else ""
     return DataError(
-        f"{source}: row {row + 1}, column {series.name!r}: got {shown}, expected {expected}{more}; "
-        f"{advice}"
+        f"{source}: row {row + 1}, {source.column(str(series.name), row)}: got {shown}, expected "
+        f"{expected}{more}; {advice}"
     )
 
 
-def _check_column(series: _StringSeries, column: Column, *, nullable: bool, source: str) -> None:
+def _check_column(
+    series: _StringSeries, column: Column, *, nullable: bool, source: _Source
+) -> None:
     missing = series.isna().to_numpy(dtype=np.bool_)
     if not nullable and missing.any():
         raise _violation(
@@ -318,7 +351,7 @@ def _check_column(series: _StringSeries, column: Column, *, nullable: bool, sour
 
 
 def _check_strings(
-    series: _StringSeries, missing: BoolArray, column: Column, *, source: str
+    series: _StringSeries, missing: BoolArray, column: Column, *, source: _Source
 ) -> None:
     if isinstance(series.dtype, pd.CategoricalDtype):
         text = pd.api.types.is_string_dtype(series.dtype.categories.dtype)
@@ -347,7 +380,7 @@ def _check_strings(
 
 
 def _check_numbers(
-    series: _StringSeries, missing: BoolArray, column: Column, *, source: str
+    series: _StringSeries, missing: BoolArray, column: Column, *, source: _Source
 ) -> None:
     if pd.api.types.is_bool_dtype(series.dtype) or not pd.api.types.is_numeric_dtype(series.dtype):
         wrong = ~missing & ~_rows(series, _is_number)
@@ -392,7 +425,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def _check_unique(series: _StringSeries, *, source: str) -> None:
+def _check_unique(series: _StringSeries, *, source: _Source) -> None:
     repeated = series.duplicated().to_numpy(dtype=np.bool_)
     if repeated.any():
         raise _violation(
@@ -404,7 +437,7 @@ def _check_unique(series: _StringSeries, *, source: str) -> None:
         )
 
 
-def _check_both(transactions: pd.DataFrame, *names: str, source: str) -> None:
+def _check_both(transactions: pd.DataFrame, *names: str, source: _Source) -> None:
     present = [name for name in names if name in transactions.columns]
     absent = [name for name in names if name not in transactions.columns]
     if present and absent:
@@ -414,7 +447,7 @@ def _check_both(transactions: pd.DataFrame, *names: str, source: str) -> None:
         )
 
 
-def _check_labels(transactions: pd.DataFrame, *, source: str) -> None:
+def _check_labels(transactions: pd.DataFrame, *, source: _Source) -> None:
     _check_both(transactions, *LABEL_COLUMNS, source=source)
     if LABEL_COLUMNS[0] not in transactions.columns:
         return

@@ -85,6 +85,7 @@ def test_everything_is_private(state, run, key_epoch, key_package) -> None:
         *("bank.toml", "identity.key", "roster.json", "audit.log", ".lock", "keys", "runs"),
         *("keys/epoch-7.key", "keys/epoch-7.json", "runs/r1", "runs/r1/run.json"),
         *("runs/r1/sealed", "runs/r1/model.json", "runs/r1/signatures.json"),
+        "runs/r1/features.json",
         "runs/r1/record.json",
     }
     for path in (state.path, *state.path.rglob("*")):
@@ -139,7 +140,8 @@ def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_packa
     (state.path / "runs" / "r1" / "rounds.log").write_bytes(b"")
     fill(state, run, key_epoch, key_package)
     assert sorted(path.name for path in (state.path / "runs" / "r1").iterdir()) == [
-        *("model.json", "record.json", "run.json", "sealed", "signatures.json")
+        *("features.json", "model.json", "record.json"),
+        *("run.json", "sealed", "signatures.json"),
     ]
     assert state.outbox("r1").find("1" * 64) == Kept(None, None)
     # Damage to what is not needed any more does not spoil a result.

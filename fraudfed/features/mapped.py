@@ -1,0 +1,177 @@
+"""Carry out a mapping: turn the columns of a source table into raw transactions.
+
+Everything is done on whole Arrow columns. Whatever is wrong with a value is said of the source:
+its row, its column, and the value as it stands there.
+"""
+
+from collections.abc import Mapping as MappingOf
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraudfed.dtypes import Float64Array
+from fraudfed.features.mapping import ColumnSource, Mapping
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind, Origin
+from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
+
+__all__ = ["map_transactions", "origin_of", "source_types"]
+
+_IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
+#: Digits of a row number: as texts they sort as the rows do.
+_ROW_DIGITS = 9
+
+
+def source_types(mapping: Mapping, *, with_labels: bool) -> dict[str, pa.DataType]:
+    """Return the source columns that are needed, and how their text is parsed in a CSV file.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Of kind ``transactions``.
+    with_labels : bool
+        False leaves out what only the labels need.
+
+    Returns
+    -------
+    dict of str to Arrow type
+        ``float64`` where a number is expected, else ``string``.
+    """
+    types: dict[str, pa.DataType] = {}
+    for name, how in _wanted(mapping, with_labels=with_labels).items():
+        if how.column is None:
+            continue
+        if _IS_TEXT[name] or how.values is not None or _is_time_text(name, how):
+            types[how.column] = pa.string()
+        else:
+            types.setdefault(how.column, pa.float64())
+    return types
+
+
+def map_transactions(
+    mapping: Mapping, table: pa.Table, *, source: str, with_labels: bool
+) -> pd.DataFrame:
+    """Return raw transactions, one per row of the table.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Of kind ``transactions``.
+    table : Arrow table of shape (n_rows, at least the columns of :func:`source_types`)
+        As a file of any kind gives it: an identifier may be text or a whole number, a time text,
+        a number or a timestamp.
+    source : str
+        Where the rows came from, for the error text: a file name.
+    with_labels : bool
+        False leaves the labels out.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_mapped)
+        Texts as text, numbers as float64, which is exact in the range of every column, with NaN
+        for no value. Not yet checked by ``check_transactions``.
+
+    Raises
+    ------
+    DataError
+        If a value has no meaning under the mapping; names row, source column and value.
+    """
+    numbers: dict[str, Float64Array] = {}
+    texts: dict[str, pd.Series[str]] = {}
+    for name, how in _wanted(mapping, with_labels=with_labels).items():
+        if _IS_TEXT[name]:
+            texts[name] = _text(how, table, source=source)
+        elif how.delay_seconds is None:
+            numbers[name] = _number(name, how, table, source=source)
+    delay = mapping.columns["label_time"].delay_seconds if "is_fraud" in numbers else None
+    if delay is not None:
+        known = np.isfinite(numbers["is_fraud"])
+        numbers["label_time"] = np.where(known, numbers["event_time"] + delay, np.nan)
+    made = {**texts, **numbers}
+    return pd.DataFrame({name: made[name] for name in _IS_TEXT if name in made})
+
+
+def origin_of(mapping: Mapping, table: pa.Table) -> Origin:
+    """Return what tells where a mapped value came from.
+
+    Returns
+    -------
+    callable
+        From a column's name and a row, counted from 0, to a text such as ``'amt' -5.0``, or None
+        where no source column is behind the value.
+    """
+
+    def origin(name: str, row: int) -> str | None:
+        column = mapping.columns[name].column
+        return None if column is None else f"{column!r} {shown_value(table[column], row)}"
+
+    return origin
+
+
+def _wanted(mapping: Mapping, *, with_labels: bool) -> dict[str, ColumnSource]:
+    return {
+        name: how
+        for name, how in mapping.columns.items()
+        if with_labels or name not in LABEL_COLUMNS
+    }
+
+
+def _is_time_text(name: str, how: ColumnSource) -> bool:
+    return name in TIME_COLUMNS and how.time_unit is None
+
+
+def _text(how: ColumnSource, table: pa.Table, *, source: str) -> "pd.Series[str]":
+    text: TextColumn
+    if how.row_number:
+        numbers = pa.array(np.arange(1, table.num_rows + 1)).cast(pa.large_string())
+        text = pa.chunked_array([pc.utf8_lpad(numbers, _ROW_DIGITS, "0")])
+    elif how.column is None:
+        text = pa.chunked_array([pa.repeat(pa.scalar(how.constant, pa.large_string()), len(table))])
+    else:
+        column = SourceColumn.of(table, how.column, source=source)
+        text = column.text()
+        if how.starts_with is not None:
+            text = pc.if_else(pc.starts_with(text, how.starts_with), text, None)
+        if how.values is not None:
+            text = _looked_up(column, text, how.values, how.default, kind=pa.large_string())
+    if how.prefix is not None:
+        before, nothing = (pa.scalar(part, pa.large_string()) for part in (how.prefix, ""))
+        text = pc.binary_join_element_wise(before, text, nothing)
+    series: pd.Series[str] = text.to_pandas()
+    return series
+
+
+def _number(name: str, how: ColumnSource, table: pa.Table, *, source: str) -> Float64Array:
+    if how.column is None:
+        return np.full(table.num_rows, how.constant, dtype=np.float64)
+    column = SourceColumn.of(table, how.column, source=source)
+    if how.values is not None:
+        found = _looked_up(column, column.text(), how.values, how.default, kind=pa.float64())
+        values: Float64Array = found.to_numpy()
+        return values
+    if name in TIME_COLUMNS:
+        return column.seconds(how)
+    numbers = column.numbers()
+    return numbers if how.minor_units is None else np.rint(numbers * how.minor_units)
+
+
+def _looked_up(
+    column: SourceColumn,
+    text: TextColumn,
+    values: MappingOf[str, str | int | float],
+    default: str | int | float | None,
+    *,
+    kind: pa.DataType,
+) -> pa.ChunkedArray:
+    """Return what the mapping says for each text; an empty text there is no value."""
+    given = pa.array([None if value == "" else value for value in values.values()], kind)
+    place = pc.index_in(text, value_set=pa.array(list(values), pa.large_string()))
+    found = pc.take(given, place)
+    if default == "":
+        return found
+    unknown = pc.and_(pc.is_valid(text), pc.is_null(place))
+    if default is not None:
+        return pc.if_else(unknown, pa.scalar(default, kind), found)
+    column.refuse(unknown.to_numpy().astype(np.bool_), f"one of {', '.join(values)}")
+    return found

@@ -1,0 +1,292 @@
+"""Mappings: how a table of other names, units and codes becomes raw transactions.
+
+A mapping is a TOML file, checked when it is read; docs/features.md lists every key. ``mapped``
+carries it out.
+"""
+
+import tomllib
+from collections.abc import Mapping as MappingOf
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fraudfed.errors import ConfigurationError
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
+
+__all__ = [
+    "BUILT_IN",
+    "ColumnSource",
+    "Mapping",
+    "TimeUnit",
+    "load_mapping",
+    "parse_mapping",
+]
+
+_BUILT_IN_FILES = {
+    Path(file.name).stem: file
+    for file in resources.files("fraudfed.features.mappings").iterdir()
+    if file.name.endswith(".toml")
+}
+#: Names that ``load_mapping`` knows without a file.
+BUILT_IN = tuple(sorted(_BUILT_IN_FILES))
+
+_KINDS = {column.name: column.kind for column in COLUMNS}
+#: Keys that only some columns may have, with those columns.
+_KEYS_OF = {
+    "prefix": tuple(name for name, kind in _KINDS.items() if kind is ColumnKind.STRING),
+    "starts_with": tuple(name for name, kind in _KINDS.items() if kind is ColumnKind.STRING),
+    "row_number": ("transaction_id",),
+    "minor_units": ("amount_minor",),
+    "time_format": TIME_COLUMNS,
+    "time_unit": TIME_COLUMNS,
+    "since": TIME_COLUMNS,
+    "delay_seconds": ("label_time",),
+}
+
+
+class TimeUnit(StrEnum):
+    """What a number of a time column counts."""
+
+    MILLISECONDS = "milliseconds"
+    SECONDS = "seconds"
+    MINUTES = "minutes"
+    HOURS = "hours"
+    DAYS = "days"
+
+
+class ColumnSource(BaseModel):
+    """Where one column comes from: exactly one of the first four, refined by the others.
+
+    Attributes
+    ----------
+    column : str or None
+        Column of the source table.
+    constant : str, int, float or None
+        The same value in every row.
+    row_number : bool
+        ``transaction_id`` only: number the rows from 1, as nine digits.
+    delay_seconds : int or None
+        ``label_time`` only: so long after ``event_time``, where ``is_fraud`` has a value.
+    prefix : str
+        Text columns only: put before every value.
+    starts_with : str or None
+        Text columns only: a value that begins otherwise is no value of this column.
+    values : dict of str to str, int or float, or None
+        What each value of the source is here; an empty text is no value. A number is looked up
+        as it is printed.
+    default : str, int, float or None
+        What every other value is; None makes it an error.
+    minor_units : int or None
+        ``amount_minor`` only: minor units in one unit of the source, 100 for cents in a euro. The
+        product is rounded to a whole number.
+    time_format : str or None
+        Times only: how a text is read, as ``strptime``; it is taken as UTC.
+    time_unit : TimeUnit or None
+        Times only: what a number counts, from ``since`` on.
+    since : datetime or None
+        Times only: where ``time_unit`` begins; None is 1970-01-01 UTC.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    column: Annotated[str, Field(min_length=1)] | None = None
+    constant: str | int | float | None = None
+    row_number: Literal[True] | None = None
+    delay_seconds: Annotated[int, Field(ge=0)] | None = None
+    prefix: Annotated[str, Field(min_length=1)] | None = None
+    starts_with: Annotated[str, Field(min_length=1)] | None = None
+    values: Annotated[dict[str, str | int | float], Field(min_length=1)] | None = None
+    default: str | int | float | None = None
+    minor_units: Annotated[int, Field(gt=0)] | None = None
+    time_format: Annotated[str, Field(min_length=1)] | None = None
+    time_unit: TimeUnit | None = None
+    since: datetime | None = None
+
+    @property
+    def since_seconds(self) -> int:
+        """``since`` as UTC epoch seconds."""
+        if self.since is None:
+            return 0
+        aware = self.since if self.since.tzinfo else self.since.replace(tzinfo=UTC)
+        return int(aware.timestamp())
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        sources = [
+            name
+            for name in ("column", "constant", "row_number", "delay_seconds")
+            if getattr(self, name) is not None
+        ]
+        if len(sources) != 1:
+            raise ValueError(
+                f"got {' and '.join(sources) or 'no source'}, expected exactly one of column, "
+                "constant, row_number, delay_seconds"
+            )
+        for key, needs in (
+            ("starts_with", "column"),
+            ("values", "column"),
+            ("minor_units", "column"),
+            ("time_format", "column"),
+            ("time_unit", "column"),
+            ("default", "values"),
+            ("since", "time_unit"),
+        ):
+            if getattr(self, key) is not None and getattr(self, needs) is None:
+                raise ValueError(f"got {key} without {needs}, expected both; add {needs}")
+        if self.time_format is not None and self.time_unit is not None:
+            raise ValueError("got time_format and time_unit, expected one; is it text or numbers?")
+        return self
+
+
+class Mapping(BaseModel):
+    """A whole mapping.
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+        ``transactions``: raw transactions, of which features are built. ``table``: a table of
+        features, whose columns are renamed and nothing else.
+    description : str
+        Which data it is for, and what was decided.
+    columns : dict of str to ColumnSource
+        By the name that the column has for fraudfed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    kind: Literal["transactions", "table"]
+    description: str = ""
+    columns: Annotated[dict[str, ColumnSource], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if self.kind == "table":
+            self._check_renaming()
+        else:
+            self._check_transactions()
+        return self
+
+    def _check_renaming(self) -> None:
+        sources: dict[str, str] = {}
+        for name, source in self.columns.items():
+            more = sorted(source.model_fields_set - {"column"})
+            if more:
+                raise ValueError(
+                    f"columns.{name}: got {more[0]}, a table's columns are renamed only"
+                )
+        for name, column in self.source_names.items():
+            other = sources.setdefault(column, name)
+            if other != name:
+                raise ValueError(
+                    f"columns.{name}: column {column!r} is {other!r} already, expected "
+                    "each column once"
+                )
+
+    def _check_transactions(self) -> None:
+        unknown = sorted(self.columns.keys() - _KINDS.keys())
+        if unknown:
+            raise ValueError(
+                f"columns.{unknown[0]}: is no column of a transaction, expected some of "
+                f"{', '.join(_KINDS)}"
+            )
+        for column in COLUMNS:
+            if column.required and column.name not in self.columns:
+                raise ValueError(f"columns.{column.name}: is missing; every payment has one")
+        for pair in (LABEL_COLUMNS, ("latitude", "longitude")):
+            there = [name for name in pair if name in self.columns]
+            if len(there) == 1:
+                raise ValueError(f"columns.{there[0]}: expected {' and '.join(pair)} or neither")
+        for name, source in self.columns.items():
+            for key, allowed in _KEYS_OF.items():
+                if getattr(source, key) is not None and name not in allowed:
+                    raise ValueError(
+                        f"columns.{name}: got {key}, which only {', '.join(allowed)} may have"
+                    )
+            _check_value_types(name, source)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it says what the labels are, and when they were known."""
+        return all(name in self.columns for name in LABEL_COLUMNS)
+
+    @property
+    def source_names(self) -> dict[str, str]:
+        """What columns are called in the source, by what they are called here."""
+        return {
+            name: source.column
+            for name, source in self.columns.items()
+            if source.column is not None
+        }
+
+
+def _check_value_types(name: str, source: ColumnSource) -> None:
+    is_text = _KINDS[name] is ColumnKind.STRING
+    given = [source.constant, source.default, *(source.values or {}).values()]
+    for value in given:
+        if value is not None and value != "" and isinstance(value, str) != is_text:
+            expected = "a text" if is_text else "a number"
+            raise ValueError(f"columns.{name}: got {value!r}, expected {expected}")
+
+
+def load_mapping(choice: str) -> Mapping:
+    """Return a built-in mapping by its name, or read one from a file.
+
+    Parameters
+    ----------
+    choice : str
+        One of ``BUILT_IN``, or the path of a TOML file.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such mapping, or it is wrong; names file and key.
+    """
+    if choice in _BUILT_IN_FILES:
+        return parse_mapping(_BUILT_IN_FILES[choice].read_text("utf-8"), source=choice)
+    path = Path(choice)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"mapping {choice}: no such file, expected a TOML file or one of "
+            f"{', '.join(BUILT_IN)}; check the path"
+        )
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"mapping {choice}: cannot be read ({error}); check owner, mode and encoding"
+        ) from None
+    return parse_mapping(text, source=choice)
+
+
+def parse_mapping(text: str, *, source: str) -> Mapping:
+    """Read the text of a mapping.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not TOML, or a key is unknown, missing or wrong.
+    """
+    try:
+        entries = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"mapping {source}: is not TOML ({error}); mend it") from None
+    try:
+        return Mapping.model_validate(entries)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise ConfigurationError(f"mapping {source}: {_explained(first)}; mend it") from None
+
+
+def _explained(error: MappingOf[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{where}: {reason}" if where else reason
+    got = "missing" if error["type"] == "missing" else repr(error["input"])
+    return f"{where} is {got}: {reason}"

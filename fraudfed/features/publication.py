@@ -1,0 +1,61 @@
+"""What a reader of a model must know of its features; kept beside the model, the same everywhere.
+
+It follows from the data contract alone, so every bank of a run writes the same bytes.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from fraudfed.features.recipe import FEATURES, RECIPE, contract_features
+from fraudfed.wire.messages import DataContract, FeatureSpec
+
+__all__ = ["features_file", "published_recipe"]
+
+#: Raised with every change of meaning of a key.
+_FORMAT_VERSION = 1
+
+
+def features_file(contract: DataContract) -> bytes:
+    """Return the contents of ``features.json``: what the columns of a run's model are.
+
+    Parameters
+    ----------
+    contract : DataContract
+        Of the run. The features of a plain table are defined by the operator, and have no unit.
+    """
+    published = {
+        "format_version": _FORMAT_VERSION,
+        "kind": contract.kind,
+        "recipe": contract.recipe,
+        "label": contract.label,
+        "label_delay_seconds": contract.label_delay_seconds,
+        "features": _features(contract.features, by_recipe=contract.recipe is not None),
+    }
+    return json.dumps(published, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def published_recipe() -> dict[str, Any]:
+    """Return the whole recipe in the form of ``features.json``, without what a run decides."""
+    return {
+        "format_version": _FORMAT_VERSION,
+        "recipe": RECIPE,
+        "features": _features(contract_features(), by_recipe=True),
+    }
+
+
+def _features(specs: Iterable[FeatureSpec], *, by_recipe: bool) -> list[dict[str, Any]]:
+    definitions = {feature.name: feature for feature in FEATURES} if by_recipe else {}
+    found = []
+    for spec in specs:
+        own = definitions.get(spec.name)
+        found.append(
+            {
+                "name": spec.name,
+                "type": spec.type.value,
+                "unit": None if own is None else own.unit,
+                "definition": spec.description if own is None else own.description,
+                "categories": None if spec.categories is None else list(spec.categories),
+            }
+        )
+    return found

@@ -1,0 +1,154 @@
+"""A mapping says what is wrong with it: file, key, what it got and what was expected."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fraudfed.errors import ConfigurationError
+from fraudfed.features.mapping import BUILT_IN, ColumnSource, Mapping, load_mapping, parse_mapping
+from fraudfed.features.schema import CHANNELS, MERCHANT_CATEGORIES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
+
+LEAST = """
+format_version = 1
+kind = "transactions"
+[columns]
+transaction_id = { column = "id" }
+event_time = { column = "when", time_unit = "seconds" }
+customer_id = { column = "who" }
+amount_minor = { column = "amount", minor_units = 100 }
+"""
+
+
+def test_the_least_mapping() -> None:
+    mapping = parse_mapping(LEAST, source="own.toml")
+    assert not mapping.has_labels
+    assert mapping.source_names == {
+        "transaction_id": "id",
+        "event_time": "when",
+        "customer_id": "who",
+        "amount_minor": "amount",
+    }
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_mappings_are_whole(name: str) -> None:
+    mapping = load_mapping(name)
+    assert mapping.kind == "transactions"
+    assert mapping.has_labels
+    assert mapping.description.strip()
+    for column, allowed in (("channel", CHANNELS), ("merchant_category", MERCHANT_CATEGORIES)):
+        how = mapping.columns.get(column)
+        if how is not None:
+            given = [how.constant, how.default, *(how.values or {}).values()]
+            assert {value for value in given if value is not None} <= set(allowed)
+
+
+def test_the_built_in_mappings_are_three_and_documented() -> None:
+    assert BUILT_IN == ("handbook", "paysim", "sparkov")
+    section = PAGE.split("## Other people's data")[1].split("\n## ")[0]
+    for name in BUILT_IN:
+        assert f"--map {name}" in section
+
+
+def test_every_key_of_a_mapping_is_documented() -> None:
+    section = PAGE.split("## Other people's data")[1].split("\n## ")[0]
+    rows = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+    assert rows >= {*ColumnSource.model_fields, *Mapping.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[columns]", "[columns", "is not TOML (Expected ']' at the end of a table"),
+        ("format_version = 1", "", "format_version is missing: Field required"),
+        ("format_version = 1", "format_version = 2", "format_version is 2: Input should be 1"),
+        ('"transactions"', '"rows"', "kind is 'rows': Input should be 'transactions' or 'table'"),
+        ('"id" }', '"id", colour = 3 }', "columns.transaction_id.colour is 3: Extra inputs"),
+        ("100", "0", "columns.amount_minor.minor_units is 0: Input should be greater than 0"),
+        ("100", "1.5", "columns.amount_minor.minor_units is 1.5: Input should be a valid integer"),
+        ('"seconds"', '"weeks"', "columns.event_time.time_unit is 'weeks': Input should be 'mill"),
+        ('column = "id"', "", "columns.transaction_id: got no source, expected exactly one of"),
+        ('"id" }', '"id", constant = "x" }', "got column and constant, expected exactly one of"),
+        ('"id" }', '"id", default = "x" }', "got default without values, expected both"),
+        (
+            'time_unit = "seconds"',
+            "since = 2024-01-01T00:00:00Z",
+            "columns.event_time: got since without time_unit, expected both",
+        ),
+        (
+            '"seconds" }',
+            '"seconds", time_format = "%Y" }',
+            "columns.event_time: got time_format and time_unit, expected one",
+        ),
+        ('customer_id = { column = "who" }', "", "columns.customer_id: is missing; every payment"),
+        ("customer_id", "client_id", "columns.client_id: is no column of a transaction, expected"),
+        (
+            '"who" }',
+            '"who", minor_units = 100 }',
+            "columns.customer_id: got minor_units, which only amount_minor may have",
+        ),
+        (
+            '"who" }',
+            '"who" }\nis_fraud = { column = "fraud" }',
+            "columns.is_fraud: expected label_time and is_fraud or neither",
+        ),
+        (
+            '"who" }',
+            '"who" }\nlatitude = { column = "lat" }',
+            "columns.latitude: expected latitude and longitude or neither",
+        ),
+        (
+            '"who" }',
+            '"who", values = { a = 1 } }',
+            "columns.customer_id: got 1, expected a text",
+        ),
+        (
+            "minor_units = 100 }",
+            'values = { a = "x" } }',
+            "columns.amount_minor: got 'x', expected a number",
+        ),
+    ],
+)
+def test_a_wrong_mapping_is_named(old: str, new: str, message: str) -> None:
+    assert old in LEAST
+    with pytest.raises(ConfigurationError) as caught:
+        parse_mapping(LEAST.replace(old, new), source="own.toml")
+    text = str(caught.value)
+    assert text.startswith("mapping own.toml: ")
+    assert message in text
+    assert text.endswith("; mend it")
+    assert "\n" not in text
+
+
+def test_a_table_is_renamed_only() -> None:
+    text = 'format_version = 1\nkind = "table"\n[columns]\n'
+    mapping = parse_mapping(text + 'a = { column = "V1" }\nb = { column = "V2" }', source="t")
+    assert mapping.source_names == {"a": "V1", "b": "V2"}
+    for more, message in (
+        ('a = { column = "V1", prefix = "x" }', "columns.a: got prefix, a table's columns are"),
+        ("a = { constant = 1 }", "columns.a: got constant, a table's columns are renamed only"),
+        ('a = { column = "V" }\nb = { column = "V" }', "columns.b: column 'V' is 'a' already"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            parse_mapping(text + more, source="t")
+
+
+def test_files_that_are_no_mapping(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no such file, expected a TOML file or one of h"):
+        load_mapping("sparkof")
+    path = tmp_path / "own.toml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_mapping(str(path))
+    path.write_text(LEAST)
+    assert load_mapping(str(path)) == parse_mapping(LEAST, source="x")
+
+
+def test_an_origin_without_a_zone_is_utc() -> None:
+    for since in ("2024-01-01T00:00:00", "2024-01-01T00:00:00Z", "2024-01-01T02:00:00+02:00"):
+        text = LEAST.replace('"seconds"', f'"hours", since = {since}')
+        how = parse_mapping(text, source="t").columns["event_time"]
+        assert how.since_seconds == int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
