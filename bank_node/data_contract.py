@@ -157,7 +157,7 @@ def load_scoring_rows(
         identifiers = pa.array(built.transaction_id, pa.string())
         return ScoringRows(_selected(built, contract), identifiers)
     types = _feature_types(file, contract)
-    if _ID in file.columns:
+    if file.has(_ID):
         file.require(_ID, "identifier")
         types.setdefault(_ID, pa.string())
     found = file.read(types)

@@ -37,7 +37,7 @@ class DataFile:
     path : Path
     is_csv : bool
     columns : tuple of str
-        All columns of the file, in its order, by the names that they have here.
+        All columns of the file, in its order and by its names.
     source_names : dict of str to str
         Name in the file of each column that is called otherwise here.
     """
@@ -80,13 +80,11 @@ class DataFile:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
-        names = dict(source_names or {})
-        here = {source: name for name, source in names.items()}
-        return cls(path, suffix == _CSV, tuple(here.get(name, name) for name in columns), names)
+        return cls(path, suffix == _CSV, columns, dict(source_names or {}))
 
     def require(self, name: str, purpose: str) -> None:
         """Raise DataError unless the column is there exactly once."""
-        count = self.columns.count(name)
+        count = self.columns.count(self._source(name))
         if count == 1:
             return
         if count > 1:
@@ -96,17 +94,20 @@ class DataFile:
             )
         raise DataError(
             f"{self.path}: column {self.named(name)} ({purpose}) is missing; the file has "
-            f"{shown(', '.join(self._header()))}: add or rename the column"
+            f"{shown(', '.join(self.columns))}: add or rename the column"
         )
+
+    def has(self, name: str) -> bool:
+        """Whether the column is in the file."""
+        return self._source(name) in self.columns
 
     def named(self, name: str) -> str:
         """Return a column's name for a message, with the one that it has in the file."""
-        source = self.source_names.get(name, name)
+        source = self._source(name)
         return repr(name) if source == name else f"{name!r} (from {source!r})"
 
-    def _header(self) -> list[str]:
-        """Return the columns by their names in the file."""
-        return [self.source_names.get(name, name) for name in self.columns]
+    def _source(self, name: str) -> str:
+        return self.source_names.get(name, name)
 
     def read(self, columns: Mapping[str, pa.DataType]) -> pa.Table:
         """Read some columns.
@@ -122,34 +123,12 @@ class DataFile:
         DataError
             If the file is damaged, has no rows, a row is cut off, or a value cannot be parsed.
         """
-        ignored = [name for name in self.columns if name not in columns]
+        types = {self._source(name): kind for name, kind in columns.items()}
+        ignored = [name for name in self.columns if name not in types]
         if ignored:
             _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
-        types = {self.source_names.get(name, name): kind for name, kind in columns.items()}
-        found = self._read(types, columns)
-        if found.num_rows == 0:
-            raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
-        return found.select(list(types)).rename_columns(list(columns))
-
-    def _read(
-        self, types: Mapping[str, pa.DataType], columns: Mapping[str, pa.DataType]
-    ) -> pa.Table:
-        """Read by the file's names; ``columns`` are the same by the names here."""
         try:
-            if not self.is_csv:
-                with pa_parquet.ParquetFile(self.path) as file:
-                    return file.read(columns=list(types))
-            return pa_csv.read_csv(
-                self.path,
-                # Quoted fields may hold line ends, in names of merchants for example.
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa_csv.ConvertOptions(
-                    include_columns=list(types),
-                    column_types=dict(types),
-                    null_values=list(_MISSING_NUMBERS),
-                    strings_can_be_null=False,
-                ),
-            )
+            found = self._read(types)
         except (pa.ArrowException, OSError) as error:
             if self.is_csv:
                 self._raise_first_csv_fault(columns)
@@ -158,6 +137,26 @@ class DataFile:
                 f"{self.path}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
                 f"({shown(reason)}); the file is damaged or cut off"
             ) from error
+        if found.num_rows == 0:
+            raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
+        return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
+
+    def _read(self, types: Mapping[str, pa.DataType]) -> pa.Table:
+        """Read columns by their names in the file."""
+        if not self.is_csv:
+            with pa_parquet.ParquetFile(self.path) as file:
+                return file.read(columns=list(types))
+        return pa_csv.read_csv(
+            self.path,
+            # Quoted fields may hold line ends, in names of merchants for example.
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(types),
+                column_types=dict(types),
+                null_values=list(_MISSING_NUMBERS),
+                strings_can_be_null=False,
+            ),
+        )
 
     def place(self, row: int) -> str:
         """Say where a row is: ``row 7 (line 8)`` in CSV, ``row 7`` in Parquet.
@@ -176,7 +175,7 @@ class DataFile:
     def _raise_first_csv_fault(self, columns: Mapping[str, pa.DataType]) -> None:
         """Find what the fast reader stumbled over; returns if there is nothing to find."""
         numeric = [
-            (self.columns.index(name), name)
+            (self.columns.index(self._source(name)), name)
             for name, kind in columns.items()
             if pa.types.is_floating(kind)
         ]
