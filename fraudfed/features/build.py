@@ -5,7 +5,7 @@ Law: the features of a payment depend on the payment itself (without its label),
 else, the order of the rows included. See ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,12 +75,16 @@ def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> F
     columns = _Columns(raw.n_rows)
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)
-    _customer_history(columns, raw)
+    longest = max(WINDOW_DAYS) * SECONDS_PER_DAY
+    timeline = raw.timeline("customer", lookback=longest)
+    _customer_history(columns, raw, timeline)
+    _travel(columns, raw, timeline, transactions["transaction_id"])
     _acquaintance(columns, raw)
-    _travel(columns, raw, transactions["transaction_id"])
-    _fan_in(columns, raw)
     for entity in RISK_ENTITIES:
-        _risk(columns, raw, entity, delay=label_delay_seconds)
+        timeline = raw.timeline(entity, lookback=label_delay_seconds + longest)
+        _risk(columns, raw, timeline, entity, delay=label_delay_seconds)
+        if entity == "payee":
+            _fan_in(columns, raw, timeline)
     return FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
@@ -114,7 +118,8 @@ class _Columns:
             return
         if rows.size < target.size:
             target.fill(np.nan)
-        target[rows] = values
+        # Rounded before it is spread over the rows: half as much goes to scattered places.
+        target[rows] = values.astype(np.float32, copy=False)
 
     def put_all(self, features: FeatureColumns, rows: Int64Array | None = None) -> None:
         """Store what a formula yields."""
@@ -174,6 +179,12 @@ class _Raw:
             },
         )
 
+    def timeline(self, entity: str, *, lookback: int) -> KeyedTimeline:
+        """Lay the rows that have the entity on a time axis; its order leads back to all rows."""
+        rows = np.flatnonzero(self.codes[entity] >= 0)
+        timeline = KeyedTimeline.of(self.codes[entity][rows], self.time[rows], lookback=lookback)
+        return replace(timeline, order=rows[timeline.order])
+
 
 def _categories(columns: _Columns, transactions: pd.DataFrame) -> None:
     """Put codes for the payment's texts; a text that occurs a million times is looked up once."""
@@ -186,11 +197,8 @@ def _categories(columns: _Columns, transactions: pd.DataFrame) -> None:
         columns.put(name, category_codes(name, [*values, None], categories)[numbers])
 
 
-def _customer_history(columns: _Columns, raw: _Raw) -> None:
+def _customer_history(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> None:
     """Count, mean amount and recency of the customer's own payments."""
-    timeline = KeyedTimeline.of(
-        raw.codes["customer"], raw.time, lookback=max(WINDOW_DAYS) * SECONDS_PER_DAY
-    )
     rows = timeline.order
     previous = timeline.previous()
     known = np.flatnonzero(previous >= 0)
@@ -235,13 +243,13 @@ def _seconds_since_first(raw: _Raw, entity: str) -> tuple[Int64Array, Int64Array
     return rows, time - first[pairs]
 
 
-def _travel(columns: _Columns, raw: _Raw, transaction_id: "pd.Series[str]") -> None:
+def _travel(
+    columns: _Columns, raw: _Raw, timeline: KeyedTimeline, transaction_id: "pd.Series[str]"
+) -> None:
     """Distance and speed from the customer's previous known place."""
-    placed = np.flatnonzero(~(np.isnan(raw.latitude) | np.isnan(raw.longitude)))
-    timeline = KeyedTimeline.of(
-        raw.codes["customer"][placed], raw.time[placed], lookback=0
-    ).with_ties_by(transaction_id.iloc[placed])
-    rows = placed[timeline.order]
+    placed = ~(np.isnan(raw.latitude) | np.isnan(raw.longitude))
+    timeline = timeline.only(placed).with_ties_by(transaction_id)
+    rows = timeline.order
     previous = timeline.previous()
     here = np.flatnonzero(previous >= 0)
     there = previous[here]
@@ -255,28 +263,20 @@ def _travel(columns: _Columns, raw: _Raw, transaction_id: "pd.Series[str]") -> N
     columns.put_all(features, rows[here])
 
 
-def _fan_in(columns: _Columns, raw: _Raw) -> None:
+def _fan_in(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> None:
     """Distinct customers who paid the payee."""
-    rows = np.flatnonzero(raw.codes["payee"] >= 0)
-    timeline = KeyedTimeline.of(
-        raw.codes["payee"][rows], raw.time[rows], lookback=max(FAN_IN_DAYS) * SECONDS_PER_DAY
-    )
-    rows = rows[timeline.order]
+    rows = timeline.order
     customers = raw.codes["customer"][rows]
     for days in FAN_IN_DAYS:
         seen = timeline.distinct(customers, width=days * SECONDS_PER_DAY)
         columns.put_all(fan_in_features(days, customers=seen), rows)
 
 
-def _risk(columns: _Columns, raw: _Raw, entity: str, *, delay: int) -> None:
+def _risk(
+    columns: _Columns, raw: _Raw, timeline: KeyedTimeline, entity: str, *, delay: int
+) -> None:
     """Payments and known frauds at a terminal, merchant or payee, shifted by the label delay."""
-    rows = np.flatnonzero(raw.codes[entity] >= 0)
-    timeline = KeyedTimeline.of(
-        raw.codes[entity][rows],
-        raw.time[rows],
-        lookback=delay + max(WINDOW_DAYS) * SECONDS_PER_DAY,
-    )
-    rows = rows[timeline.order]
+    rows = timeline.order
     fraud = np.flatnonzero(raw.labels[rows] == 1)
     keys, happened = timeline.codes[fraud], timeline.times[fraud]
     counts_from = fraud_counts_from(happened, raw.label_time[rows[fraud]], delay_seconds=delay)

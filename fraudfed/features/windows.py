@@ -12,7 +12,8 @@ runs over keys or rows. Two laws carry everything:
 * a window ``[t - delay - width, t - delay)`` holds the events between two binary searches;
 * an *interval* ``(start, end]`` of a key covers ``t`` exactly if ``start < t <= end``. As every
   interval starts and ends on its own key's stretch, the number that cover ``t`` is
-  ``#{starts < t} - #{ends < t}`` over the whole axis: the intervals of other keys cancel.
+  ``#{starts < t} - #{ends < t}`` over the whole axis: the intervals of other keys cancel. Each
+  start adds one to every later event and each end takes one away: a running total of changes.
 
 Counts and sums are int64 and exact, so no result depends on the order of the rows. "Earlier"
 always means at an earlier second: events of one second do not see each other.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from fraudfed.dtypes import Int64Array
+from fraudfed.dtypes import BoolArray, Int64Array
 
 __all__ = ["KeyedTimeline", "Window", "running_total"]
 
@@ -137,6 +138,23 @@ class KeyedTimeline:
             lookback=lookback,
         )
 
+    def only(self, chosen: BoolArray) -> "KeyedTimeline":
+        """Return the timeline of some events; sorting them anew is not needed.
+
+        Parameters
+        ----------
+        chosen : ndarray of shape (n_rows,), dtype=bool
+            By the caller's row.
+        """
+        kept = chosen[self.order]
+        return replace(
+            self,
+            order=self.order[kept],
+            codes=self.codes[kept],
+            times=self.times[kept],
+            positions=self.positions[kept],
+        )
+
     @property
     def n_events(self) -> int:
         """Number of events."""
@@ -225,9 +243,12 @@ class KeyedTimeline:
         ndarray of shape (n_events,), dtype=int64
         """
         base = codes * self.stride - self.origin
-        lower = np.sort(base + np.minimum(starts, ends))
-        upper = np.sort(base + ends)
-        return lower.searchsorted(self.positions) - upper.searchsorted(self.positions)
+        changes = np.zeros(self.n_events + 1, dtype=np.int64)
+        for sign, times in ((1, np.minimum(starts, ends)), (-1, ends)):
+            # Sorted, so that neighbouring searches share their cache lines.
+            later = self.positions.searchsorted(np.sort(base + times), side="right")
+            changes += sign * np.bincount(later, minlength=self.n_events + 1)
+        return np.cumsum(changes[:-1])
 
     def distinct(self, members: Int64Array, *, width: int) -> Int64Array:
         """Count distinct ``members`` of the same key in ``[t - width, t)``, for each event.
