@@ -7,7 +7,8 @@ at a time in the ``history`` that it keeps.
 """
 
 from fraudfed.features.build import build_features
-from fraudfed.features.online import OnlineFeatures, Payment
+from fraudfed.features.online import OnlineFeatures
+from fraudfed.features.payment import Payment
 from fraudfed.features.recipe import RECIPE, contract_features
 from fraudfed.features.schema import check_transactions
 from fraudfed.features.table import FeatureTable

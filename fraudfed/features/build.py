@@ -5,6 +5,7 @@ Law: the features of a payment depend on the payment itself (without its label),
 else, the order of the rows included. See ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +41,12 @@ from fraudfed.features.windows import KeyedTimeline, running_total
 __all__ = ["build_features"]
 
 
-def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> FeatureTable:
+def build_features(
+    transactions: pd.DataFrame,
+    *,
+    label_delay_seconds: int,
+    on_group: Callable[[str], None] = lambda _group: None,
+) -> FeatureTable:
     """Compute every feature of the recipe.
 
     Parameters
@@ -54,6 +60,8 @@ def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> F
         The windows of counts, fraud counts and fraud rates end this long before the payment,
         because later payments have too few known labels. Independent of it, a fraud counts only
         once its own ``label_time`` has passed.
+    on_group : callable
+        Told the name of each group of features when it is done, to measure what it took.
 
     Returns
     -------
@@ -73,18 +81,24 @@ def build_features(transactions: pd.DataFrame, *, label_delay_seconds: int) -> F
             )
     raw = _Raw.of(transactions)
     columns = _Columns(raw.n_rows)
+    on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)
+    on_group("payment")
     longest = max(WINDOW_DAYS) * SECONDS_PER_DAY
     timeline = raw.timeline("customer", lookback=longest)
     _customer_history(columns, raw, timeline)
+    on_group("customer")
     _travel(columns, raw, timeline, transactions["transaction_id"])
+    on_group("travel")
     _acquaintance(columns, raw)
+    on_group("acquaintance")
     for entity in RISK_ENTITIES:
         timeline = raw.timeline(entity, lookback=label_delay_seconds + longest)
         _risk(columns, raw, timeline, entity, delay=label_delay_seconds)
         if entity == "payee":
             _fan_in(columns, raw, timeline)
+        on_group(entity)
     return FeatureTable(
         schema=columns.schema,
         values=columns.finish(),

@@ -11,10 +11,7 @@ the longest window and the label delay; beyond that stay, for each customer, the
 and places, and when every payee and device was first met.
 """
 
-import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +31,7 @@ from fraudfed.features.formulas import (
     travel_features,
 )
 from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
+from fraudfed.features.payment import Payment
 from fraudfed.features.recipe import (
     CATEGORIES,
     FAN_IN_DAYS,
@@ -42,38 +40,7 @@ from fraudfed.features.recipe import (
     feature_schema,
 )
 
-__all__ = ["OnlineFeatures", "Payment"]
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """One raw transaction without its label; fields as the columns of ``schema.COLUMNS``.
-
-    None, or NaN for a place, is "no value".
-    """
-
-    transaction_id: str
-    event_time: int
-    customer_id: str
-    amount_minor: int
-    merchant_id: str | None = None
-    terminal_id: str | None = None
-    payee_id: str | None = None
-    device_id: str | None = None
-    channel: str | None = None
-    merchant_category: str | None = None
-    latitude: float = math.nan
-    longitude: float = math.nan
-
-    @property
-    def has_place(self) -> bool:
-        """Whether it is known where the payment was made."""
-        return not (math.isnan(self.latitude) or math.isnan(self.longitude))
-
-    def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
-        """Return kind and identifier of what the payment has of ``kinds``."""
-        found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
-        return [(kind, identifier) for kind, identifier in found if identifier is not None]
+__all__ = ["OnlineFeatures"]
 
 
 class OnlineFeatures:

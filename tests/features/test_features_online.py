@@ -1,6 +1,5 @@
 """One payment at a time gives what the whole table gives, to the last bit."""
 
-import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,23 +14,11 @@ from hypothesis import strategies as st
 
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
+from fraudfed.features.payment import payments_of
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS
 
 seeds = st.integers(0, 2**32 - 1)
 delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
-FIELDS = [c.name for c in COLUMNS if not c.analysis and c.name not in LABEL_COLUMNS]
-
-
-def payments_of(frame: pd.DataFrame) -> list[Payment]:
-    columns = frame[[name for name in FIELDS if name in frame.columns]]
-    objects = columns.astype(object).where(columns.notna(), None)
-    found = []
-    for record in objects.to_dict("records"):
-        for place in ("latitude", "longitude"):
-            if record.get(place) is None:
-                record[place] = math.nan
-        found.append(Payment(**{str(name): value for name, value in record.items()}))
-    return found
 
 
 def replay(
@@ -224,7 +211,8 @@ def test_time_goes_forward_and_payments_come_once() -> None:
 
 
 def test_a_payment_has_the_columns_of_the_schema() -> None:
-    assert set(Payment.__dataclass_fields__) == set(FIELDS)
+    known = [c.name for c in COLUMNS if not c.analysis and c.name not in LABEL_COLUMNS]
+    assert set(Payment.__dataclass_fields__) == set(known)
     (only,) = payments_of(table([{"payee_id": "p"}]))
     assert only == Payment(
         "t0000",

@@ -1,0 +1,65 @@
+"""One raw transaction as a scoring service gets it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fraudfed.features.schema import COLUMNS, ColumnKind
+
+__all__ = ["Payment", "payments_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One raw transaction without its label; fields as the columns of ``schema.COLUMNS``.
+
+    None, or NaN for a place, is "no value".
+    """
+
+    transaction_id: str
+    event_time: int
+    customer_id: str
+    amount_minor: int
+    merchant_id: str | None = None
+    terminal_id: str | None = None
+    payee_id: str | None = None
+    device_id: str | None = None
+    channel: str | None = None
+    merchant_category: str | None = None
+    latitude: float = math.nan
+    longitude: float = math.nan
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is known where the payment was made."""
+        return not (math.isnan(self.latitude) or math.isnan(self.longitude))
+
+    def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
+        """Return kind and identifier of what the payment has of ``kinds``."""
+        found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
+        return [(kind, identifier) for kind, identifier in found if identifier is not None]
+
+
+def payments_of(transactions: pd.DataFrame) -> list[Payment]:
+    """Return the rows of a table that ``check_transactions`` accepts, in its order."""
+    kinds = {column.name: column.kind for column in COLUMNS}
+    columns = {
+        field.name: _plain(transactions[field.name], kinds[field.name])
+        for field in fields(Payment)
+        if field.name in transactions.columns
+    }
+    rows = zip(*columns.values(), strict=True)
+    return [Payment(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def _plain(series: "pd.Series[Any]", kind: ColumnKind) -> list[Any]:
+    """Return a column as Python values, None for a text that is missing."""
+    if kind is ColumnKind.STRING:
+        return series.astype(object).where(series.notna(), None).tolist()
+    dtype = np.int64 if kind is ColumnKind.INTEGER else np.float64
+    values: list[Any] = series.to_numpy(dtype=dtype).tolist()
+    return values
