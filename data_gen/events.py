@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["CHANNEL_NAMES", "KIND_NAMES", "NONE", "Channel", "Events", "FraudKind", "to_minor"]
+__all__ = [
+    "CHANNEL_NAMES",
+    "KIND_NAMES",
+    "NONE",
+    "Channel",
+    "Events",
+    "FraudKind",
+    "LabelledEvents",
+    "to_minor",
+]
 
 # Code of a value that is missing (null in the output).
 NONE: Final = -1
@@ -34,6 +43,8 @@ class FraudKind(IntEnum):
     COMPROMISED_TERMINAL = 2
     ACCOUNT_TAKEOVER = 3
     PUSH_PAYMENT_SCAM = 4
+    MULE_CHAIN = 5
+    FIRST_PARTY = 6
 
 
 CHANNEL_NAMES: Final = tuple(channel.name.lower() for channel in Channel)
@@ -62,6 +73,14 @@ class Events:
         ``FraudKind`` codes.
     episode : ndarray of shape (n,), dtype=int32
         Fraud: number of the episode among those of the bank and kind. ``NONE`` if legitimate.
+    account : ndarray of shape (n,), dtype=int32
+        The payer's account, an index among all payees; ``NONE`` until it is chosen.
+    card : ndarray of shape (n,), dtype=int32
+        Index among the bank's cards; ``NONE`` for transfers, and until it is chosen.
+    is_blocked : ndarray of shape (n,), dtype=int8
+        1 where the bank stopped the payment.
+    is_fraud : ndarray of shape (n,), dtype=int8
+        1 where the bank is told that it is fraud; not always what ``kind`` says.
     """
 
     time: IntArray
@@ -74,6 +93,10 @@ class Events:
     amount: IntArray
     kind: npt.NDArray[np.int8]
     episode: npt.NDArray[np.int32]
+    account: npt.NDArray[np.int32]
+    card: npt.NDArray[np.int32]
+    is_blocked: npt.NDArray[np.int8]
+    is_fraud: npt.NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.time)
@@ -92,9 +115,14 @@ class Events:
         device: npt.NDArray[np.integer] | None = None,
         kind: FraudKind = FraudKind.LEGITIMATE,
         episode: npt.NDArray[np.integer] | None = None,
+        account: npt.NDArray[np.integer] | None = None,
     ) -> "Events":
-        """Return events with the given columns; columns left out hold ``NONE``."""
+        """Return events with the given columns; columns left out hold ``NONE``.
+
+        Nothing is blocked yet, and the bank knows of no fraud.
+        """
         none = np.full(len(time), NONE, dtype=np.int32)
+        no = np.zeros(len(time), dtype=np.int8)
         return cls(
             time=time.astype(np.int64),
             customer=customer.astype(np.int32),
@@ -106,6 +134,10 @@ class Events:
             amount=amount.astype(np.int64),
             kind=np.full(len(time), kind, dtype=np.int8),
             episode=none if episode is None else episode.astype(np.int32),
+            account=none if account is None else account.astype(np.int32),
+            card=none,
+            is_blocked=no,
+            is_fraud=no,
         )
 
     @classmethod
@@ -125,6 +157,38 @@ class Events:
     def before(self, end_time: int) -> "Events":
         """Return the events whose time is below ``end_time``."""
         return self.take(self.time < end_time)
+
+
+@dataclass(frozen=True)
+class LabelledEvents:
+    """Transactions of one bank and when it learns what each of them was.
+
+    Parameters
+    ----------
+    events : Events
+    label_time : ndarray of shape (n_events,), dtype=int64
+        UTC epoch seconds, never before the event.
+    """
+
+    events: Events
+    label_time: IntArray
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["LabelledEvents"]) -> "LabelledEvents":
+        """Return the events of all parts, in their order; at least one part is needed."""
+        return cls(
+            events=Events.concatenate([part.events for part in parts]),
+            label_time=np.concatenate([part.label_time for part in parts]),
+        )
+
+    def take(self, selection: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "LabelledEvents":
+        """Return the events at ``selection`` (indices or a mask)."""
+        return LabelledEvents(
+            events=self.events.take(selection), label_time=self.label_time[selection]
+        )
 
 
 def to_minor(log_amount: FloatArray) -> IntArray:

@@ -21,36 +21,47 @@ __all__ = ["numbered_strings", "to_table"]
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _ROW_DIGITS = 10
 _ENTITY_DIGITS = 7
+# Accounts and cards: several for each customer.
+_ACCOUNT_DIGITS = 8
 
 
 def to_table(
-    side: BankSide, events: Events, label_time: IntArray, start: int, stop: int | None
+    side: BankSide, events: Events, label_time: IntArray, first_number: int = 0
 ) -> pa.Table:
-    """Return rows ``start`` to ``stop`` of a bank's sorted events in the published schema."""
-    stop = len(events) if stop is None else min(stop, len(events))
-    rows = slice(start, stop)
+    """Return sorted events of a bank in the published schema.
+
+    Parameters
+    ----------
+    side : BankSide
+    events : Events
+        In the order of the output.
+    label_time : ndarray of shape (n_events,), dtype=int64
+    first_number : int
+        Number of the first transaction among those of the bank; the others follow.
+    """
     places = side.world.places
-    merchant = events.merchant[rows]
-    terminal = events.terminal[rows]
-    kind = events.kind[rows]
-    at_terminal = terminal != NONE
-    known_terminal = np.where(at_terminal, terminal, 0)
+    at_terminal = events.terminal != NONE
+    known_terminal = np.where(at_terminal, events.terminal, 0)
+    number = first_number + np.arange(len(events))
     columns = [
-        numbered_strings(f"{side.name}_t", np.arange(start, stop), _ROW_DIGITS),
-        pa.array(events.time[rows]),
-        pa.array(label_time[rows]),
-        numbered_strings(f"{side.name}_c", events.customer[rows], _ENTITY_DIGITS),
-        numbered_strings("m", merchant, _ENTITY_DIGITS),
-        numbered_strings("t", terminal, _ENTITY_DIGITS, nullable=True),
-        numbered_strings("p", events.payee[rows], _ENTITY_DIGITS, nullable=True),
-        _device_strings(events.device[rows]),
-        _names(events.channel[rows], CHANNEL_NAMES),
-        _names(places.merchant_category[merchant], CATEGORY_NAMES),
-        pa.array(events.amount[rows]),
+        numbered_strings(f"{side.name}_t", number, _ROW_DIGITS),
+        pa.array(events.time),
+        pa.array(label_time),
+        numbered_strings(f"{side.name}_c", events.customer, _ENTITY_DIGITS),
+        numbered_strings("a", events.account, _ACCOUNT_DIGITS),
+        numbered_strings(f"{side.name}_k", events.card, _ACCOUNT_DIGITS, nullable=True),
+        numbered_strings("m", events.merchant, _ENTITY_DIGITS),
+        numbered_strings("t", events.terminal, _ENTITY_DIGITS, nullable=True),
+        numbered_strings("a", events.payee, _ACCOUNT_DIGITS, nullable=True),
+        _device_strings(events.device),
+        _names(events.channel, CHANNEL_NAMES),
+        _names(places.merchant_category[events.merchant], CATEGORY_NAMES),
+        pa.array(events.amount),
         pa.array(places.latitude[known_terminal], mask=~at_terminal),
         pa.array(places.longitude[known_terminal], mask=~at_terminal),
-        pa.array((kind != NONE).astype(np.int8)),
-        _names(kind, KIND_NAMES),
+        pa.array(events.is_blocked),
+        pa.array(events.is_fraud),
+        _names(events.kind, KIND_NAMES),
     ]
     return pa.table(columns, schema=ARROW_SCHEMA)
 

@@ -43,6 +43,11 @@ class Part(IntEnum):
     ACCOUNT_TAKEOVER = 14
     PUSH_PAYMENT_SCAM = 15
     LABELS = 16
+    ACCOUNTS = 17
+    SHARED_PEOPLE = 18
+    MULE_CHAIN = 19
+    FIRST_PARTY = 20
+    BLOCKING = 21
 
 
 class Draws:

@@ -42,6 +42,14 @@ COLUMNS: Final = (
     ),
     Column("customer_id", "string", "", False, "private to the bank, prefixed by its name"),
     Column(
+        "account_id",
+        "string",
+        "",
+        False,
+        "the payer's account; named as in payee_id, so that payments can be followed",
+    ),
+    Column("card_id", "string", "", True, "private to the bank; null for transfer"),
+    Column(
         "merchant_id",
         "string",
         "",
@@ -49,20 +57,28 @@ COLUMNS: Final = (
         "shared by all banks; for a transfer the institution that keeps the payee's account",
     ),
     Column("terminal_id", "string", "", True, "shared; null for ecommerce and transfer"),
-    Column("payee_id", "string", "", True, "shared; null except for transfer"),
+    Column(
+        "payee_id",
+        "string",
+        "",
+        True,
+        "shared; the account_id of a customer of some bank or an outside account; "
+        "null except for transfer",
+    ),
     Column("device_id", "string", "", True, "null for pos and atm"),
     Column("channel", "string", "pos, ecommerce, transfer or atm", False, "how it was paid"),
     Column("merchant_category", "string", "category list", True, "null for transfer"),
     Column("amount_minor", "int64", "minor currency units (cents)", False, "above 0"),
     Column("latitude", "float64", "degrees", True, "of the terminal; null without one"),
     Column("longitude", "float64", "degrees", True, "of the terminal; null without one"),
-    Column("is_fraud", "int8", "0 or 1", False, "the label"),
+    Column("is_blocked", "int8", "0 or 1", False, "the bank stopped the payment"),
+    Column("is_fraud", "int8", "0 or 1", False, "the label: what the bank was told in the end"),
     Column(
         "fraud_kind",
         "string",
         "kind list",
         True,
-        "for analysis, never a feature; null if not fraud",
+        "the truth, for analysis, never a feature; null if not fraud",
     ),
 )
 

@@ -8,27 +8,36 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from data_gen.behaviour.everyday import everyday_blocks, everyday_events
+from data_gen.behaviour.everyday import everyday_events
 from data_gen.behaviour.occasions import occasion_events
 from data_gen.clock import expected_day_sum
-from data_gen.config import DAY_SECONDS, WorldConfig
-from data_gen.events import Events, FraudKind
+from data_gen.config import WorldConfig
+from data_gen.entities.accounts import choose_accounts
+from data_gen.entities.customers import customer_blocks
+from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.fraud.account import account_takeover
-from data_gen.fraud.campaigns import KINDS, Campaigns
 from data_gen.fraud.card import card_not_present, compromised_terminal, lost_stolen
-from data_gen.fraud.episodes import Episodes, FraudPlan, make_episodes, make_plan
+from data_gen.fraud.episodes import FraudPlan, make_plan
 from data_gen.fraud.payment import push_payment_scam
 from data_gen.identifiers import to_table
-from data_gen.labels import fraud_label_times
-from data_gen.rng import IntArray
+from data_gen.labels import label
+from data_gen.rng import Part, stream
 from data_gen.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
 
-__all__ = ["BankTransactions", "World", "generate", "make_bank", "make_world"]
+__all__ = [
+    "BankTransactions",
+    "World",
+    "bank_parts",
+    "generate",
+    "make_bank",
+    "make_part",
+    "make_world",
+]
 
 # Rows that occasions add per customer and day, on average.
 OCCASION_ROWS_PER_DAY: Final = 0.037
 
-_MAKERS: Final[dict[FraudKind, Callable[[BankSide, Campaigns, Episodes], Events]]] = {
+_MAKERS: Final[dict[FraudKind, Callable[[BankSide, FraudPlan], Events]]] = {
     FraudKind.CARD_NOT_PRESENT: card_not_present,
     FraudKind.LOST_STOLEN: lost_stolen,
     FraudKind.COMPROMISED_TERMINAL: compromised_terminal,
@@ -52,26 +61,29 @@ class BankTransactions:
     Parameters
     ----------
     side : BankSide
-    events : Events
-    label_time : ndarray of shape (n_events,), dtype=int64
-        UTC epoch seconds, never before the event.
+    labelled : LabelledEvents
     """
 
     side: BankSide
-    events: Events
-    label_time: IntArray
+    labelled: LabelledEvents
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.labelled)
 
     @property
     def name(self) -> str:
         """The bank's name."""
         return self.side.name
 
+    @property
+    def events(self) -> Events:
+        """The transactions."""
+        return self.labelled.events
+
     def to_table(self, start: int = 0, stop: int | None = None) -> pa.Table:
         """Return rows ``start`` to ``stop`` as an Arrow table of the published schema."""
-        return to_table(self.side, self.events, self.label_time, start, stop)
+        rows = self.labelled.take(np.arange(start, len(self) if stop is None else stop))
+        return to_table(self.side, rows.events, rows.label_time, start)
 
 
 def make_world(config: WorldConfig) -> World:
@@ -83,10 +95,39 @@ def make_world(config: WorldConfig) -> World:
     return World(shared=shared, plan=make_plan(shared, rows))
 
 
+def bank_parts(world: World, bank: int) -> int:
+    """Return the number of parts of a bank: its blocks of customers, then the fraud kinds."""
+    return customer_blocks(int(world.shared.banks.customers[bank])) + len(_MAKERS)
+
+
+def make_part(side: BankSide, world: World, part: int) -> LabelledEvents:
+    """Return the transactions of one part of a bank, in no particular order.
+
+    No part needs another one, and the parts of a bank together are all its transactions.
+
+    Parameters
+    ----------
+    side : BankSide
+    world : World
+    part : int
+        From 0 to ``bank_parts(world, bank) - 1``.
+    """
+    config = world.shared.config
+    blocks = customer_blocks(len(side.customers))
+    if part < blocks:
+        found = Events.concatenate([everyday_events(side, part), occasion_events(side, part)])
+    else:
+        kind = list(_MAKERS)[part - blocks]
+        found = _MAKERS[kind](side, world.plan)
+    found = found.before(config.end_time)
+    found = choose_accounts(side, found, stream(config.seed, Part.ACCOUNTS, side.bank, part))
+    return label(side, found, stream(config.seed, Part.LABELS, side.bank, part))
+
+
 def make_bank(
     world: World, bank: int, on_progress: Callable[[int], None] | None = None
 ) -> BankTransactions:
-    """Return all transactions of one bank.
+    """Return all transactions of one bank, sorted by time, then part, then position in the part.
 
     Parameters
     ----------
@@ -96,29 +137,17 @@ def make_bank(
     on_progress : callable, optional
         Called with the number of customers done after each block.
     """
-    config = world.shared.config
     side = make_bank_side(world.shared, bank)
-    events: list[Events] = []
-    for block in range(everyday_blocks(side)):
-        parts = [everyday_events(side, block), occasion_events(side, block)]
-        events.extend(parts)
-        if on_progress is not None:
-            on_progress(len(side.customers) // everyday_blocks(side))
-    label_times = [part.time + config.clean_delay_days * DAY_SECONDS for part in events]
-    for kind in KINDS:
-        episodes = make_episodes(side, world.plan, kind)
-        found = _MAKERS[kind](side, world.plan.campaigns[kind], episodes)
-        found = found.before(config.end_time)
-        events.append(found)
-        label_times.append(fraud_label_times(side, kind, found, len(episodes)))
-    together = Events.concatenate(events)
+    blocks = customer_blocks(len(side.customers))
+    parts = []
+    for part in range(bank_parts(world, bank)):
+        parts.append(make_part(side, world, part))
+        if on_progress is not None and part < blocks:
+            on_progress(len(side.customers) // blocks)
+    together = LabelledEvents.concatenate(parts)
     # Stable, so that rows of the same second keep the order in which they were made.
-    order = np.argsort(together.time, kind="stable")
-    return BankTransactions(
-        side=side,
-        events=together.take(order),
-        label_time=np.concatenate(label_times)[order],
-    )
+    order = np.argsort(together.events.time, kind="stable")
+    return BankTransactions(side=side, labelled=together.take(order))
 
 
 def generate(config: WorldConfig) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -39,12 +39,13 @@ class BankSide:
 def make_shared_world(config: WorldConfig) -> SharedWorld:
     """Return the shared entities, a function of the configuration alone."""
     towns = make_towns(config)
+    banks = make_banks(config, towns.population)
     return SharedWorld(
         config=config,
         towns=towns,
         places=make_places(config, towns),
-        payees=make_payees(config),
-        banks=make_banks(config, towns.population),
+        payees=make_payees(config, banks),
+        banks=banks,
     )
 
 

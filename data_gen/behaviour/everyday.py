@@ -12,7 +12,7 @@ from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = ["everyday_blocks", "everyday_events", "merchant_log_amount", "round_some"]
+__all__ = ["everyday_events", "merchant_log_amount", "round_some"]
 
 # Share of transactions that follow another one of the same customer within minutes.
 FOLLOW_UP_SHARE = 0.24
@@ -26,11 +26,6 @@ ONE_OFF_DEVICE_SHARE = 0.02
 LARGE_PURCHASE_SHARE = 0.015
 # Later hours of the customer move online payments fully, but shops open when they open.
 HOUR_SHIFT_SHARE = np.array([0.25, 1.0, 0.6, 0.4])
-
-
-def everyday_blocks(side: BankSide) -> int:
-    """Return the number of customer blocks of a bank."""
-    return -(-len(side.customers) // BLOCK_CUSTOMERS)
 
 
 def everyday_events(side: BankSide, block: int) -> Events:

@@ -17,6 +17,7 @@ __all__ = [
     "PAYDAYS",
     "PAYEE_SLOTS",
     "Customers",
+    "customer_blocks",
     "make_customers",
 ]
 
@@ -26,6 +27,8 @@ PAYDAYS = (1, 15, 25, 28)
 FAVOURITES = 10
 # The first half of the payees is known from the start; the others are met on a random day.
 PAYEE_SLOTS = 8
+# Share of customers with a second account at the same bank.
+SECOND_ACCOUNT_SHARE = 0.25
 
 # Mean days between replacements of the main device, and between trips of a traveller.
 _PHONE_DAYS = 700.0
@@ -65,6 +68,7 @@ class Customers:
         Usual log amount of each.
     payee_since : ndarray of shape (n, PAYEE_SLOTS), dtype=int64
         When the customer first may pay each.
+    has_second_account : ndarray of shape (n,), dtype=bool
     """
 
     home: IntArray
@@ -83,6 +87,7 @@ class Customers:
     payees: IntArray
     payee_log_amount: FloatArray
     payee_since: IntArray
+    has_second_account: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.home)
@@ -90,6 +95,11 @@ class Customers:
     def main_slot(self, customer: npt.NDArray[np.integer], time: IntArray) -> IntArray:
         """Return the slot of the customer's main device at ``time``: 0, later 2."""
         return np.where(time >= self.phone_time[customer], 2, 0)
+
+
+def customer_blocks(customers: int) -> int:
+    """Return the number of blocks of that many customers."""
+    return -(-customers // BLOCK_CUSTOMERS)
 
 
 def make_customers(
@@ -153,4 +163,5 @@ def _make_block(
         payees=payees.draw(draws, n, PAYEE_SLOTS),
         payee_log_amount=np.log(100.0) + 4.4 + 0.9 * draws.normal(n, PAYEE_SLOTS),
         payee_since=config.start_time + np.where(known, 0, met),
+        has_second_account=draws.uniform(n) < SECOND_ACCOUNT_SHARE,
     )

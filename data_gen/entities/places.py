@@ -21,8 +21,9 @@ TOWN_SPREAD_DEGREES = 0.025
 PLACE_DECIMALS = 4
 
 ATM_OPERATORS = 6
-# Institutions that keep payees' accounts: the ``merchant_id`` of a transfer.
-PAYEE_INSTITUTIONS = 14
+# Institutions outside the consortium that keep payees' accounts. An institution, outside or one
+# of the banks, is the ``merchant_id`` of a transfer.
+OUTSIDE_INSTITUTIONS = 14
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def make_places(config: WorldConfig, towns: Towns) -> Places:
             physical_category,
             online_category,
             np.full(ATM_OPERATORS, category_index("cash")),
-            np.full(PAYEE_INSTITUTIONS, NONE),
+            np.full(OUTSIDE_INSTITUTIONS + config.banks, NONE),
         )
     ).astype(np.int8)
     first_operator = n_physical + n_online

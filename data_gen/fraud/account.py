@@ -3,9 +3,9 @@
 import numpy as np
 
 from data_gen.events import Channel, Events, FraudKind, to_minor
-from data_gen.fraud.campaigns import MULES_PER_CAMPAIGN, Campaigns
+from data_gen.fraud.campaigns import MULES_PER_CAMPAIGN
 from data_gen.fraud.card import fraud_devices
-from data_gen.fraud.episodes import Episodes
+from data_gen.fraud.episodes import FraudPlan, make_episodes
 from data_gen.rng import Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
@@ -15,13 +15,15 @@ __all__ = ["account_takeover"]
 MULE_SHARE = 0.80
 
 
-def account_takeover(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Events:
+def account_takeover(side: BankSide, plan: FraudPlan) -> Events:
     """Return take-overs: every transaction of an episode comes from one foreign device.
 
     The first is a small trial, an online purchase or a transfer; large transfers follow within
     hours, each taking a part of what is left.
     """
     world, people = side.world, side.customers
+    campaigns = plan.campaigns[FraudKind.ACCOUNT_TAKEOVER]
+    episodes = make_episodes(side, plan, FraudKind.ACCOUNT_TAKEOVER)
     draws = stream(world.config.seed, Part.ACCOUNT_TAKEOVER, side.bank)
     count = len(episodes)
     steps = Steps.of(2 + np.minimum((draws.exponential(count) * 1.7).astype(np.int64), 4))

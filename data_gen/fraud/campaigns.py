@@ -26,7 +26,7 @@ from data_gen.world_parts import SharedWorld
 
 __all__ = ["KINDS", "Campaigns", "kind_strength", "make_campaigns"]
 
-KINDS = tuple(kind for kind in FraudKind if kind >= 0)
+KINDS = tuple(kind for kind in FraudKind if 0 <= kind < FraudKind.MULE_CHAIN)
 
 # Share of fraudulent transactions by kind, over all banks and the whole period.
 KIND_SHARE = np.array([0.30, 0.17, 0.23, 0.14, 0.16])

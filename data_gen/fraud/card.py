@@ -8,7 +8,7 @@ from data_gen.config import DAY_SECONDS
 from data_gen.entities.devices import DeviceOwner, owned_device, unique_devices
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.campaigns import CATEGORIES_PER_CAMPAIGN, DEVICES_PER_CAMPAIGN, Campaigns
-from data_gen.fraud.episodes import Episodes
+from data_gen.fraud.episodes import Episodes, FraudPlan, make_episodes
 from data_gen.rng import Draws, IntArray, Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
@@ -41,9 +41,11 @@ def fraud_devices(
     )
 
 
-def card_not_present(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Events:
+def card_not_present(side: BankSide, plan: FraudPlan) -> Events:
     """Return card-not-present fraud: often small probes, then purchases within hours."""
     world, people = side.world, side.customers
+    campaigns = plan.campaigns[FraudKind.CARD_NOT_PRESENT]
+    episodes = make_episodes(side, plan, FraudKind.CARD_NOT_PRESENT)
     draws = stream(world.config.seed, Part.CARD_NOT_PRESENT, side.bank)
     count = len(episodes)
     # 1 to 8 purchases, 3.6 on average.
@@ -76,9 +78,11 @@ def card_not_present(side: BankSide, campaigns: Campaigns, episodes: Episodes) -
     )
 
 
-def lost_stolen(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Events:
+def lost_stolen(side: BankSide, plan: FraudPlan) -> Events:
     """Return fraud with a lost or stolen card: terminals and cash machines, fast, near by."""
     world, people = side.world, side.customers
+    campaigns = plan.campaigns[FraudKind.LOST_STOLEN]
+    episodes = make_episodes(side, plan, FraudKind.LOST_STOLEN)
     draws = stream(world.config.seed, Part.LOST_STOLEN, side.bank)
     count = len(episodes)
     steps = Steps.of(2 + np.minimum((draws.exponential(count) * 3.8).astype(np.int64), 9))
@@ -113,9 +117,11 @@ def lost_stolen(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Eve
     )
 
 
-def compromised_terminal(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Events:
+def compromised_terminal(side: BankSide, plan: FraudPlan) -> Events:
     """Return payments through a compromised terminal or online merchant, at its usual hours."""
     world, people = side.world, side.customers
+    campaigns = plan.campaigns[FraudKind.COMPROMISED_TERMINAL]
+    episodes = make_episodes(side, plan, FraudKind.COMPROMISED_TERMINAL)
     draws = stream(world.config.seed, Part.COMPROMISED_TERMINAL, side.bank)
     count = len(episodes)
     steps = Steps.of(1 + np.where(draws.uniform(count) < 0.25, 1, 0))

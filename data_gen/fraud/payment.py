@@ -6,8 +6,8 @@ from data_gen.behaviour.everyday import round_some
 from data_gen.config import DAY_SECONDS
 from data_gen.entities.devices import owned_device
 from data_gen.events import Channel, Events, FraudKind, to_minor
-from data_gen.fraud.campaigns import MULES_PER_CAMPAIGN, Campaigns
-from data_gen.fraud.episodes import Episodes
+from data_gen.fraud.campaigns import MULES_PER_CAMPAIGN
+from data_gen.fraud.episodes import FraudPlan, make_episodes
 from data_gen.rng import Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
@@ -15,9 +15,11 @@ from data_gen.world_parts import BankSide
 __all__ = ["push_payment_scam"]
 
 
-def push_payment_scam(side: BankSide, campaigns: Campaigns, episodes: Episodes) -> Events:
+def push_payment_scam(side: BankSide, plan: FraudPlan) -> Events:
     """Return scams: small payments that build trust, then large ones over hours or days."""
     world, people = side.world, side.customers
+    campaigns = plan.campaigns[FraudKind.PUSH_PAYMENT_SCAM]
+    episodes = make_episodes(side, plan, FraudKind.PUSH_PAYMENT_SCAM)
     draws = stream(world.config.seed, Part.PUSH_PAYMENT_SCAM, side.bank)
     count = len(episodes)
     trust_steps = draws.below(3, count)
