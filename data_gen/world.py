@@ -82,7 +82,8 @@ class BankTransactions:
 
     def to_table(self, start: int = 0, stop: int | None = None) -> pa.Table:
         """Return rows ``start`` to ``stop`` as an Arrow table of the published schema."""
-        rows = self.labelled.take(np.arange(start, len(self) if stop is None else stop))
+        stop = len(self) if stop is None else min(stop, len(self))
+        rows = self.labelled.take(np.arange(start, stop))
         return to_table(self.side, rows.events, rows.label_time, start)
 
 
