@@ -9,11 +9,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_gen.config import PRESETS, WorldConfig
+from data_gen.config import WorldConfig
 from data_gen.describe import describe as describe_tables
 from data_gen.errors import DataGenError
 from data_gen.manifest import read_manifest
 from data_gen.output import FORMATS, write
+from data_gen.presets import PRESETS
 from data_gen.version import GENERATOR_VERSION
 
 __all__ = ["cli", "main"]

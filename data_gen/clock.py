@@ -3,12 +3,14 @@
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from data_gen.config import DAY_SECONDS, WorldConfig
-from data_gen.entities.customers import PAYDAYS
+from data_gen.entities.people import PAYDAYS
+from data_gen.holidays import holiday_weights
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["HOUR_WEIGHT", "HourTable", "day_cumulative", "expected_day_sum"]
+__all__ = ["HOUR_WEIGHT", "HourTable", "day_cumulative", "drift_phase", "expected_day_sum"]
 
 # Monday first: fewer transactions early in the week, most on Friday and Saturday.
 WEEKDAY_WEIGHT: Final[FloatArray] = np.array([0.90, 0.92, 0.96, 1.02, 1.15, 1.20, 0.85])
@@ -48,18 +50,18 @@ class HourTable:
 
 
 def _day_weights(config: WorldConfig) -> FloatArray:
-    """Return weights of shape (n_paydays, days): weekday, payday and growth."""
+    """Return weights of shape (n_paydays, days): weekday, holidays, payday and growth."""
     first = config.start_time // DAY_SECONDS
     day = first + np.arange(config.days)
     dates = day.astype("datetime64[D]")
     day_of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
-    weekday = WEEKDAY_WEIGHT[(day + _EPOCH_WEEKDAY) % 7]
+    calendar = WEEKDAY_WEIGHT[(day + _EPOCH_WEEKDAY) % 7] * holiday_weights(day)
     growth = (1.0 + config.growth_per_year) ** (np.arange(config.days) / 365.0)
     rows = []
     for payday in PAYDAYS:
         # Days since the last payday, counting a short month as ending on day 31.
         since = (day_of_month - payday) % 31
-        rows.append(weekday * growth * np.where(since < PAYDAY_DAYS, PAYDAY_WEIGHT, 1.0))
+        rows.append(calendar * growth * np.where(since < PAYDAY_DAYS, PAYDAY_WEIGHT, 1.0))
     return np.array(rows)
 
 
@@ -67,6 +69,12 @@ def day_cumulative(config: WorldConfig) -> FloatArray:
     """Return cumulative day weights of shape (n_paydays, days); each row ends at 1."""
     cumulative = np.cumsum(_day_weights(config), axis=1)
     return cumulative / cumulative[:, -1:]
+
+
+def drift_phase(config: WorldConfig, day: npt.NDArray[np.number]) -> IntArray:
+    """Return how many of the drift days lie at or before each day of the period."""
+    phase: IntArray = np.searchsorted(np.array(config.drift_days), day, side="right")
+    return phase
 
 
 def expected_day_sum(config: WorldConfig) -> float:

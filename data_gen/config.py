@@ -2,21 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from data_gen.errors import ConfigurationError
 
-__all__ = ["DAY_SECONDS", "PRESETS", "WorldConfig", "bank_names"]
+__all__ = ["DAY_SECONDS", "Setting", "WorldConfig", "bank_names"]
+
+Setting: TypeAlias = int | float | tuple[int, ...] | tuple[float, ...] | None
 
 DAY_SECONDS: Final = 86_400
 # 2025-01-01T00:00:00Z, a Wednesday: the calendar starts here unless told otherwise.
 DEFAULT_START_TIME: Final = 1_735_689_600
 
 _MIN_CUSTOMERS_PER_BANK: Final = 20
-# Identifiers have 7 digits, and there are two private payees per customer.
+# Customers' identifiers have 7 digits, accounts' 8, and there are three accounts per customer.
 _MAX_CUSTOMERS: Final = 4_000_000
 
 
@@ -37,9 +37,15 @@ class WorldConfig:
     start_time : int
         First second, UTC epoch seconds; must be a midnight.
     transactions_per_day : float
-        Mean number of legitimate everyday transactions per customer and day.
+        Mean number of legitimate everyday transactions per day of a customer with one bank.
     fraud_rate : float
         Share of fraudulent transactions over all banks, 0 to 0.05.
+    channel_share : tuple of 4 floats
+        Relative frequency of the channels pos, ecommerce, transfer and atm over all banks.
+    kind_share : tuple of 7 floats
+        Relative number of fraudulent transactions by kind, in the order of ``FraudKind``, over
+        all banks. Mule chains need victims' money to pass on: a share above what take-overs and
+        scams bring in is not reached.
     size_exponent : float
         Bank of rank r has a share of customers proportional to ``r ** -size_exponent``.
     channel_spread, amount_spread, region_spread, fraud_rate_spread : float
@@ -48,13 +54,34 @@ class WorldConfig:
     fraud_mix_spread : float
         How much the mix of fraud kinds differs between banks at any time; 0 gives every bank
         the same mix, 2 gives each bank a few dominant kinds.
+    dirichlet : float or None
+        One dial for the mixes of channels, home towns and fraud kinds, instead of
+        ``channel_spread``, ``region_spread`` and ``fraud_mix_spread``: each bank's shares are
+        drawn from a Dirichlet distribution with ``dirichlet`` times the shares of all banks as
+        its parameters. 1000 makes banks alike, 0.1 all but disjoint. None: the three dials.
+    missing_column_share : float
+        Share of banks that keep no ``device_id``, and share of those that keep no places.
+    multi_bank_share : float
+        Share of persons who are customers of two or three banks.
     fraud_travel : float
         How far the focus of a fraud kind moves round the ring of banks over the whole period,
         in rounds; 0.5 takes a tactic from one bank to the opposite one.
+    campaign_reach : float
+        Share of the other banks that a campaign goes on to, at most; at least half as many. With
+        0 each campaign stays at one bank.
     growth_per_year : float
         Relative growth of the number of transactions per year.
+    drift_days : tuple of int
+        Days of the period, ascending, from which fraudsters use other categories, hours and
+        amounts, and customers buy more online.
     clean_delay_days : int
         Days after which a transaction without report counts as legitimate.
+    label_delay_scale : float
+        Factor on all delays until fraud is reported; 1 is realistic, which needs long periods.
+    missed_fraud_share : float
+        Share of fraud episodes that nobody ever reports.
+    false_report_share : float
+        Share of legitimate transactions that are reported as fraud.
     test_share : float
         Share of the period, at its end, that is suggested for testing.
     """
@@ -64,17 +91,27 @@ class WorldConfig:
     customers: int = 2_700
     days: int = 120
     start_time: int = DEFAULT_START_TIME
-    transactions_per_day: float = 0.70
+    transactions_per_day: float = 0.78
     fraud_rate: float = 0.010
+    channel_share: tuple[float, ...] = (0.52, 0.25, 0.15, 0.08)
+    kind_share: tuple[float, ...] = (0.28, 0.16, 0.22, 0.12, 0.14, 0.05, 0.03)
     size_exponent: float = 1.4
     channel_spread: float = 0.35
     amount_spread: float = 0.20
     region_spread: float = 0.80
     fraud_rate_spread: float = 0.30
     fraud_mix_spread: float = 1.2
+    dirichlet: float | None = None
+    missing_column_share: float = 0.0
+    multi_bank_share: float = 0.15
     fraud_travel: float = 0.5
+    campaign_reach: float = 1.0
     growth_per_year: float = 0.10
+    drift_days: tuple[int, ...] = ()
     clean_delay_days: int = 7
+    label_delay_scale: float = 0.25
+    missed_fraud_share: float = 0.02
+    false_report_share: float = 0.0002
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
@@ -92,13 +129,36 @@ class WorldConfig:
             )
         _check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
         _check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
+        for name, length in (("channel_share", 4), ("kind_share", 7)):
+            _check_shares(name, getattr(self, name), length)
+            # What a manifest holds is a list; a tuple can be compared and hashed.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_range("size_exponent", self.size_exponent, 0.0, 3.0)
         for name in ("channel_spread", "amount_spread", "region_spread", "fraud_rate_spread"):
             _check_range(name, getattr(self, name), 0.0, 2.0)
         _check_range("fraud_mix_spread", self.fraud_mix_spread, 0.0, 5.0)
         _check_range("fraud_travel", self.fraud_travel, 0.0, 10.0)
+        if self.dirichlet is not None:
+            _check_range("dirichlet", self.dirichlet, 0.01, 1e6)
+        for name in (
+            "missing_column_share",
+            "multi_bank_share",
+            "campaign_reach",
+            "missed_fraud_share",
+        ):
+            _check_range(name, getattr(self, name), 0.0, 1.0)
         _check_range("growth_per_year", self.growth_per_year, -0.9, 10.0)
+        object.__setattr__(self, "drift_days", tuple(self.drift_days))
+        if list(self.drift_days) != sorted(set(self.drift_days)) or not all(
+            0 < day < self.days for day in self.drift_days
+        ):
+            raise ConfigurationError(
+                f"drift_days: got {self.drift_days}, expected ascending days of the period, "
+                f"from 1 to {self.days - 1}"
+            )
         _check_range("clean_delay_days", self.clean_delay_days, 1, 400)
+        _check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
+        _check_range("false_report_share", self.false_report_share, 0.0, 0.1)
         _check_range("test_share", self.test_share, 0.01, 0.9)
 
     @property
@@ -116,12 +176,12 @@ class WorldConfig:
         """Suggested shift of features that use labels, and gap between training and test."""
         return self.clean_delay_days * DAY_SECONDS
 
-    def replace(self, **changes: int | float | None) -> "WorldConfig":
+    def replace(self, **changes: Setting) -> "WorldConfig":
         """Return a copy with the given fields changed; ``None`` leaves a field as it is."""
         given = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
 
-    def as_dict(self) -> dict[str, int | float]:
+    def as_dict(self) -> dict[str, Setting]:
         """Return all fields by name, for the manifest."""
         return dataclasses.asdict(self)
 
@@ -131,12 +191,18 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
         raise ConfigurationError(f"{name}: got {value}, expected a number from {low} to {high}")
 
 
+def _check_shares(name: str, shares: tuple[float, ...], length: int) -> None:
+    if len(shares) != length:
+        raise ConfigurationError(f"{name}: got {len(shares)} numbers, expected {length}")
+    for share in shares:
+        _check_range(name, share, 0.0, 1e6)
+    if not sum(shares) > 0.0:
+        raise ConfigurationError(f"{name}: got zeros only, expected a share above 0")
+
+
 def bank_names(count: int) -> list[str]:
     """Return ``bank_a``, ``bank_b``, ... or, above 26 banks, ``bank_aa``, ``bank_ab``, ..."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     if count <= len(letters):
         return [f"bank_{letter}" for letter in letters[:count]]
     return [f"bank_{letters[i // 26]}{letters[i % 26]}" for i in range(count)]
-
-
-PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType({"small": WorldConfig()})

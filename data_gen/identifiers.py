@@ -42,6 +42,10 @@ def to_table(
     places = side.world.places
     at_terminal = events.terminal != NONE
     known_terminal = np.where(at_terminal, events.terminal, 0)
+    no_place = ~at_terminal | ~side.world.banks.keeps_places[side.bank]
+    device = events.device
+    if not side.world.banks.keeps_devices[side.bank]:
+        device = np.full(len(events), NONE, dtype=np.int64)
     number = first_number + np.arange(len(events))
     columns = [
         numbered_strings(f"{side.name}_t", number, _ROW_DIGITS),
@@ -53,12 +57,12 @@ def to_table(
         numbered_strings("m", events.merchant, _ENTITY_DIGITS),
         numbered_strings("t", events.terminal, _ENTITY_DIGITS, nullable=True),
         numbered_strings("a", events.payee, _ACCOUNT_DIGITS, nullable=True),
-        _device_strings(events.device),
+        _device_strings(device),
         _names(events.channel, CHANNEL_NAMES),
         _names(places.merchant_category[events.merchant], CATEGORY_NAMES),
         pa.array(events.amount),
-        pa.array(places.latitude[known_terminal], mask=~at_terminal),
-        pa.array(places.longitude[known_terminal], mask=~at_terminal),
+        pa.array(places.latitude[known_terminal], mask=no_place),
+        pa.array(places.longitude[known_terminal], mask=no_place),
         pa.array(events.is_blocked),
         pa.array(events.is_fraud),
         _names(events.kind, KIND_NAMES),

@@ -48,6 +48,8 @@ class Part(IntEnum):
     MULE_CHAIN = 19
     FIRST_PARTY = 20
     BLOCKING = 21
+    VICTIMS = 22
+    MISSING_COLUMNS = 23
 
 
 class Draws:
@@ -109,6 +111,36 @@ class Draws:
             term = term * small_mean / k
             cumulative += term
         return np.where(mean > POISSON_NORMAL_MEAN, np.maximum(large, 0), counts).astype(np.int64)
+
+    def log_gamma(self, shape: FloatArray) -> FloatArray:
+        """Return the logs of gamma numbers of scale 1, one per entry of ``shape`` (above 0).
+
+        Marsaglia, Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000):
+        a number of shape ``a + 1`` by rejection, times ``U ** (1 / a)``. Logs, because numbers of
+        a small shape are below the smallest float.
+        """
+        d = shape.ravel() + 2.0 / 3.0
+        accepted = np.zeros(len(d), dtype=np.bool_)
+        log_value = np.zeros(len(d))
+        while not accepted.all():
+            open_ = np.flatnonzero(~accepted)
+            x = self.normal(len(open_))
+            u = 1.0 - self.uniform(len(open_))
+            scale = d[open_]
+            v = (1.0 + x / np.sqrt(9.0 * scale)) ** 3
+            log_v = np.log(np.maximum(v, 1e-300))
+            fits = (v > 0.0) & (np.log(u) < 0.5 * x * x + scale * (1.0 - v + log_v))
+            log_value[open_[fits]] = (np.log(scale) + log_v)[fits]
+            accepted[open_[fits]] = True
+        boost = np.log1p(-self.uniform(len(d))) / shape.ravel()
+        return (log_value + boost).reshape(shape.shape)
+
+    def dirichlet(self, parameters: FloatArray) -> FloatArray:
+        """Return shares drawn from a Dirichlet distribution per row of ``parameters`` (above 0)."""
+        log_value = self.log_gamma(parameters)
+        shares = np.exp(log_value - log_value.max(axis=-1, keepdims=True))
+        normed: FloatArray = shares / shares.sum(axis=-1, keepdims=True)
+        return normed
 
     def pick(self, weights: FloatArray, *shape: int) -> IntArray:
         """Return indices drawn in proportion to ``weights`` (shape (n,), sum above 0)."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from data_gen.behaviour.everyday import everyday_events
 from data_gen.behaviour.occasions import occasion_events
+from data_gen.blocking import with_blocked_attempts
 from data_gen.clock import expected_day_sum
 from data_gen.config import WorldConfig
 from data_gen.entities.accounts import choose_accounts
@@ -18,6 +19,8 @@ from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.fraud.account import account_takeover
 from data_gen.fraud.card import card_not_present, compromised_terminal, lost_stolen
 from data_gen.fraud.episodes import FraudPlan, make_plan
+from data_gen.fraud.first_party import first_party
+from data_gen.fraud.mules import mule_chain
 from data_gen.fraud.payment import push_payment_scam
 from data_gen.identifiers import to_table
 from data_gen.labels import label
@@ -43,6 +46,8 @@ _MAKERS: Final[dict[FraudKind, Callable[[BankSide, FraudPlan], Events]]] = {
     FraudKind.COMPROMISED_TERMINAL: compromised_terminal,
     FraudKind.ACCOUNT_TAKEOVER: account_takeover,
     FraudKind.PUSH_PAYMENT_SCAM: push_payment_scam,
+    FraudKind.MULE_CHAIN: mule_chain,
+    FraudKind.FIRST_PARTY: first_party,
 }
 
 
@@ -92,7 +97,9 @@ def make_world(config: WorldConfig) -> World:
     shared = make_shared_world(config)
     per_customer = config.transactions_per_day * expected_day_sum(config)
     per_customer += OCCASION_ROWS_PER_DAY * config.days
-    rows = shared.banks.customers.astype(np.float64) * per_customer
+    people = shared.shared_people
+    less_active = ((1.0 - people.activity)[:, None] * people.is_customer).sum(axis=0)
+    rows = (shared.banks.customers - less_active) * per_customer
     return World(shared=shared, plan=make_plan(shared, rows))
 
 
@@ -120,8 +127,9 @@ def make_part(side: BankSide, world: World, part: int) -> LabelledEvents:
     else:
         kind = list(_MAKERS)[part - blocks]
         found = _MAKERS[kind](side, world.plan)
-    found = found.before(config.end_time)
     found = choose_accounts(side, found, stream(config.seed, Part.ACCOUNTS, side.bank, part))
+    draws = stream(config.seed, Part.BLOCKING, side.bank, part)
+    found = with_blocked_attempts(found, config.start_time, draws).before(config.end_time)
     return label(side, found, stream(config.seed, Part.LABELS, side.bank, part))
 
 

@@ -7,6 +7,7 @@ from data_gen.entities.banks import Banks, make_banks
 from data_gen.entities.customers import Customers, make_customers
 from data_gen.entities.payees import Payees, make_payees
 from data_gen.entities.places import Places, Towns, make_places, make_towns
+from data_gen.entities.shared_people import SharedPeople, make_shared_people
 
 __all__ = ["BankSide", "SharedWorld", "make_bank_side", "make_shared_world"]
 
@@ -20,6 +21,7 @@ class SharedWorld:
     places: Places
     payees: Payees
     banks: Banks
+    shared_people: SharedPeople
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,27 @@ def make_shared_world(config: WorldConfig) -> SharedWorld:
     """Return the shared entities, a function of the configuration alone."""
     towns = make_towns(config)
     banks = make_banks(config, towns.population)
+    places = make_places(config, towns)
+    payees = make_payees(config, banks)
     return SharedWorld(
         config=config,
         towns=towns,
-        places=make_places(config, towns),
-        payees=make_payees(config, banks),
+        places=places,
+        payees=payees,
         banks=banks,
+        shared_people=make_shared_people(config, banks, towns, places, payees),
     )
 
 
 def make_bank_side(world: SharedWorld, bank: int) -> BankSide:
     """Return one bank with its customers."""
     customers = make_customers(
-        world.config, world.banks, bank, world.towns, world.places, world.payees
+        world.config,
+        world.banks,
+        bank,
+        world.towns,
+        world.places,
+        world.payees,
+        world.shared_people,
     )
     return BankSide(world=world, bank=bank, customers=customers)

@@ -4,10 +4,17 @@ import numpy as np
 import numpy.typing as npt
 
 from data_gen.categories import AMOUNT_LOG_MEDIAN, AMOUNT_LOG_SPREAD
-from data_gen.clock import HOUR_WEIGHT, HourTable, day_cumulative, expected_day_sum
-from data_gen.config import DAY_SECONDS
-from data_gen.entities.customers import BLOCK_CUSTOMERS, FAVOURITES, PAYEE_SLOTS
-from data_gen.entities.devices import DeviceOwner, owned_device, unique_devices
+from data_gen.clock import (
+    HOUR_WEIGHT,
+    HourTable,
+    day_cumulative,
+    drift_phase,
+    expected_day_sum,
+)
+from data_gen.config import DAY_SECONDS, WorldConfig
+from data_gen.entities.customers import BLOCK_CUSTOMERS
+from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.people import FAVOURITES, PAYEE_SLOTS
 from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
@@ -24,6 +31,8 @@ DAY_TRIP_SHARE = 0.05
 ONE_OFF_PAYEE_SHARE = 0.07
 ONE_OFF_DEVICE_SHARE = 0.02
 LARGE_PURCHASE_SHARE = 0.015
+# Share of purchases in shops that each drift day moves online.
+MOVED_ONLINE_SHARE = 0.12
 # Later hours of the customer move online payments fully, but shops open when they open.
 HOUR_SHIFT_SHARE = np.array([0.25, 1.0, 0.6, 0.4])
 
@@ -42,6 +51,7 @@ def everyday_events(side: BankSide, block: int) -> Events:
     time = _times(side, customer, channel, draws)
     inside = time < config.end_time
     customer, channel, time = customer[inside], channel[inside], time[inside]
+    channel = _moved_online(config, channel, time, draws)
 
     pos = np.flatnonzero(channel == Channel.POS)
     atm = np.flatnonzero(channel == Channel.ATM)
@@ -85,6 +95,18 @@ def _times(
     gap = np.maximum(draws.exponential(n) * FOLLOW_UP_SECONDS, 60.0).astype(np.int64)
     moved: IntArray = np.where(follow_up, np.roll(time, 1) + gap, time)
     return moved
+
+
+def _moved_online(
+    config: WorldConfig, channel: npt.NDArray[np.integer], time: IntArray, draws: Draws
+) -> npt.NDArray[np.integer]:
+    """Return the channels after drift: each drift day moves some purchases from shops online."""
+    if not config.drift_days:
+        return channel
+    phase = drift_phase(config, (time - config.start_time) // DAY_SECONDS)
+    stays = (1.0 - MOVED_ONLINE_SHARE) ** phase
+    moved = (channel == Channel.POS) & (draws.uniform(len(channel)) >= stays)
+    return np.where(moved, Channel.ECOMMERCE, channel)
 
 
 def _place(
@@ -177,7 +199,7 @@ def _devices(
     return np.where(
         one_off,
         unique_devices(DeviceOwner.ONE_OFF_EVERYDAY, side.bank, one_off_number),
-        owned_device(side.bank, customer, slot),
+        people.device(customer, slot),
     )
 
 

@@ -17,7 +17,7 @@ from data_gen.behaviour.everyday import merchant_log_amount, round_some
 from data_gen.clock import HOUR_WEIGHT, HourTable
 from data_gen.config import DAY_SECONDS
 from data_gen.entities.customers import BLOCK_CUSTOMERS
-from data_gen.entities.devices import DeviceOwner, owned_device, unique_devices
+from data_gen.entities.devices import DeviceOwner, unique_devices
 from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.steps import Steps, running_sum
@@ -119,7 +119,7 @@ def _online_sprees(
     steps = Steps.of(2 + draws.below(5, len(who)))
     n = len(steps)
     customer = who[steps.owner]
-    own = owned_device(side.bank, who, people.main_slot(who, start))
+    own = people.main_device(who, start)
     device = np.where(draws.uniform(len(who)) < 0.30, one_off.take(len(who)), own)
     merchant = world.places.online_pool.draw(np.zeros(n, dtype=np.int64), draws.uniform(n))
     log_amount = merchant_log_amount(world, merchant, people.log_budget[customer] + 0.35, draws)
@@ -151,7 +151,7 @@ def _new_phones(side: BankSide, members: IntArray, draws: Draws) -> Events:
         channel=np.full(n, Channel.TRANSFER),
         merchant=world.places.first_institution + world.payees.institution[payee],
         payee=payee,
-        device=owned_device(side.bank, customer, np.full(n, 2)),
+        device=people.device(customer, 2),
         amount=round_some(to_minor(log_amount + 0.3 * draws.normal(n)), draws, share=0.6),
     )
 
@@ -188,7 +188,7 @@ def _moving_money(
     )
     steps = Steps.of(1 + draws.below(3, len(who)))
     n = len(steps)
-    own = owned_device(side.bank, who, people.main_slot(who, start))
+    own = people.main_device(who, start)
     device = np.where(draws.uniform(len(who)) < 0.25, one_off.take(len(who)), own)
     log_amount = np.log(100.0) + 6.5 + people.log_budget[who][steps.owner] + draws.normal(n)
     time = start[steps.owner] + running_sum(steps, draws.exponential(n) * 2_700.0)
@@ -207,5 +207,5 @@ def _projects(side: BankSide, members: IntArray, draws: Draws) -> Events:
     log_amount = log_amount - np.where(deposit, 1.8, 0.0)
     time = start[steps.owner] + running_sum(steps, draws.exponential(n) * 2.5 * DAY_SECONDS)
     customer = who[steps.owner]
-    device = owned_device(side.bank, customer, people.main_slot(customer, time))
+    device = people.main_device(customer, time)
     return _large_transfers(side, who, time, steps, log_amount, device, draws)

@@ -8,7 +8,14 @@ import numpy.typing as npt
 
 from data_gen.rng import IntArray
 
-__all__ = ["SLOTS", "DeviceOwner", "owned_device", "scramble", "unique_devices"]
+__all__ = [
+    "SLOTS",
+    "DeviceOwner",
+    "owned_device",
+    "scramble",
+    "shared_person_device",
+    "unique_devices",
+]
 
 # Devices a customer can have: first main device, second device, replacement of the main device.
 SLOTS: Final = 4
@@ -26,13 +33,17 @@ class DeviceOwner(IntEnum):
     ONE_OFF_OCCASION = 2
     ONE_OFF_FRAUD = 3
     CAMPAIGN = 4
+    SHARED_PERSON = 5
 
 
-def owned_device(
-    bank: int, customer: npt.NDArray[np.integer], slot: npt.NDArray[np.integer]
-) -> IntArray:
-    """Return the code of a customer's device in ``slot`` (0 to 3)."""
-    return (bank << _BANK_SHIFT) + customer.astype(np.int64) * SLOTS + slot
+def owned_device(bank: int, customer: npt.NDArray[np.integer]) -> IntArray:
+    """Return the code of the first device of a customer who has no other bank."""
+    return (bank << _BANK_SHIFT) + customer.astype(np.int64) * SLOTS
+
+
+def shared_person_device(person: npt.NDArray[np.integer]) -> IntArray:
+    """Return the code of the first device of a person with several banks; ``SLOTS`` are kept."""
+    return unique_devices(DeviceOwner.SHARED_PERSON, 0, person.astype(np.int64) * SLOTS)
 
 
 def unique_devices(owner: DeviceOwner, bank: int, number: npt.NDArray[np.integer]) -> IntArray:

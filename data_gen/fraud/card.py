@@ -5,7 +5,7 @@ import numpy as np
 from data_gen.behaviour.everyday import merchant_log_amount
 from data_gen.clock import HOUR_WEIGHT, HourTable
 from data_gen.config import DAY_SECONDS
-from data_gen.entities.devices import DeviceOwner, owned_device, unique_devices
+from data_gen.entities.devices import DeviceOwner, unique_devices
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.campaigns import CATEGORIES_PER_CAMPAIGN, DEVICES_PER_CAMPAIGN, Campaigns
 from data_gen.fraud.episodes import Episodes, FraudPlan, make_episodes
@@ -32,8 +32,7 @@ def fraud_devices(
     n = len(episodes)
     uniforms = draws.uniform(n)
     gang = campaigns.devices[episodes.campaign, draws.below(DEVICES_PER_CAMPAIGN, n)]
-    slot = side.customers.main_slot(episodes.customer, episodes.start)
-    own = owned_device(side.bank, episodes.customer, slot)
+    own = side.customers.main_device(episodes.customer, episodes.start)
     numbers = (int(campaigns.kind) << 32) + np.arange(n)
     one_off = unique_devices(DeviceOwner.ONE_OFF_FRAUD, side.bank, numbers)
     return np.select(

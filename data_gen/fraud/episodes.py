@@ -6,34 +6,39 @@ import numpy as np
 
 from data_gen.config import DAY_SECONDS
 from data_gen.events import FraudKind
-from data_gen.fraud.campaigns import KIND_SHARE, KINDS, Campaigns, kind_strength, make_campaigns
-from data_gen.rng import FloatArray, IntArray, Part, stream
+from data_gen.fraud.campaigns import KINDS, Campaigns, kind_strength, make_campaigns
+from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = ["Episodes", "FraudPlan", "make_episodes", "make_plan"]
+__all__ = [
+    "Episodes",
+    "FraudPlan",
+    "Strikes",
+    "choose_victims",
+    "make_episodes",
+    "make_plan",
+    "make_strikes",
+]
 
-# Mean number of transactions of an episode, used to turn rates into numbers of episodes.
-EPISODE_ROWS = np.array([3.6, 5.0, 1.3, 3.2, 3.4])
+# By kind: mean number of transactions of an episode, to turn rates into numbers of episodes.
+EPISODE_ROWS = np.array([3.6, 5.0, 1.25, 3.0, 3.3, 1.0, 2.6])
 # Standard deviation of an episode's start around its campaign's hour.
 HOUR_SPREAD = 3.0
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """Episodes of one kind at one bank.
+class Strikes:
+    """When which campaign strikes at a bank; it is not yet said whom.
 
     Parameters
     ----------
     campaign : ndarray of shape (n,), dtype=int64
         Index among the campaigns of the kind.
-    customer : ndarray of shape (n,), dtype=int64
-        The victim, an index among the bank's customers.
     start : ndarray of shape (n,), dtype=int64
         UTC epoch seconds.
     """
 
     campaign: IntArray
-    customer: IntArray
     start: IntArray
 
     def __len__(self) -> int:
@@ -41,17 +46,37 @@ class Episodes:
 
 
 @dataclass(frozen=True)
+class Episodes(Strikes):
+    """Episodes of one kind at one bank.
+
+    Parameters
+    ----------
+    customer : ndarray of shape (n,), dtype=int64
+        The victim, an index among the bank's customers.
+    """
+
+    customer: IntArray
+
+
+@dataclass(frozen=True)
 class FraudPlan:
-    """All campaigns, and how many episodes of each are expected at each bank.
+    """All campaigns, and how much fraud is expected.
 
     Parameters
     ----------
     campaigns : dict of FraudKind to Campaigns
     expected : dict of FraudKind to ndarray of shape (n_campaigns, n_banks), dtype=float64
+        Episodes of each campaign at each bank.
+    first_party : ndarray of shape (n_banks,), dtype=float64
+        Episodes of first-party fraud at each bank.
+    chain_rows : float
+        Transactions of mule chains over all banks.
     """
 
     campaigns: dict[FraudKind, Campaigns]
     expected: dict[FraudKind, FloatArray]
+    first_party: FloatArray
+    chain_rows: float
 
 
 def make_plan(world: SharedWorld, everyday_rows: FloatArray) -> FraudPlan:
@@ -65,41 +90,56 @@ def make_plan(world: SharedWorld, everyday_rows: FloatArray) -> FraudPlan:
     config = world.config
     banks = np.arange(config.banks)
     grid: FloatArray = (np.arange(50, dtype=np.float64) + 0.5) / 50.0
-    mix = np.array(
-        [
-            kind_strength(config, kind, banks[:, None], grid[None, :]).mean(axis=1)
-            * KIND_SHARE[kind]
-            for kind in KINDS
-        ]
+    mix = world.banks.kind_weight.T * np.array(config.kind_share)[:, None]
+    organised = mix[: len(KINDS)]
+    strength = np.array(
+        [kind_strength(config, kind, banks[:, None], grid[None, :]).mean(axis=1) for kind in KINDS]
     )
+    # The strengths share out what gangs do between their kinds; the other kinds keep their part.
+    focused = organised * strength
+    scale = organised.sum(axis=0) / np.maximum(focused.sum(axis=0), 1e-300)
+    mix[: len(KINDS)] = focused * scale
     rate = world.banks.fraud_rate
     rows = (mix / mix.sum(axis=0)) * everyday_rows * rate / (1.0 - rate)
-    campaigns = {
-        kind: make_campaigns(world, kind, float(rows[kind].sum() / EPISODE_ROWS[kind]))
-        for kind in KINDS
-    }
+    episodes = rows / EPISODE_ROWS[:, None]
+    campaigns = {kind: make_campaigns(world, kind, float(episodes[kind].sum())) for kind in KINDS}
     expected = {}
     for kind in KINDS:
         weight = campaigns[kind].weight
         total = weight.sum(axis=0)
         share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.0)
-        expected[kind] = share * rows[kind] / EPISODE_ROWS[kind]
-    return FraudPlan(campaigns=campaigns, expected=expected)
+        expected[kind] = share * episodes[kind]
+    return FraudPlan(
+        campaigns=campaigns,
+        expected=expected,
+        first_party=episodes[FraudKind.FIRST_PARTY],
+        chain_rows=float(rows[FraudKind.MULE_CHAIN].sum()),
+    )
+
+
+def make_strikes(world: SharedWorld, plan: FraudPlan, kind: FraudKind, bank: int) -> Strikes:
+    """Return when campaigns of a kind strike at a bank, in no particular order."""
+    draws = stream(world.config.seed, Part.EPISODES, bank, int(kind))
+    campaigns = plan.campaigns[kind]
+    counts = draws.poisson(plan.expected[kind][:, bank])
+    campaign = np.repeat(np.arange(len(campaigns)), counts)
+    n = len(campaign)
+    low = campaigns.window_start[campaign, bank]
+    high = campaigns.window_end[campaign, bank]
+    moment = low + (draws.uniform(n) * (high - low)).astype(np.int64)
+    hour = (campaigns.hour[campaign] + HOUR_SPREAD * draws.normal(n)) % 24.0
+    start = moment // DAY_SECONDS * DAY_SECONDS + (hour * 3600.0).astype(np.int64)
+    return Strikes(campaign=campaign, start=start)
+
+
+def choose_victims(side: BankSide, count: int, draws: Draws) -> IntArray:
+    """Return customers, active ones more often: their data lie in more places."""
+    return draws.pick(np.sqrt(side.customers.rate), count)
 
 
 def make_episodes(side: BankSide, plan: FraudPlan, kind: FraudKind) -> Episodes:
     """Return the episodes of one kind at one bank, in no particular order."""
-    draws = stream(side.world.config.seed, Part.EPISODES, side.bank, int(kind))
-    campaigns = plan.campaigns[kind]
-    counts = draws.poisson(plan.expected[kind][:, side.bank])
-    campaign = np.repeat(np.arange(len(campaigns)), counts)
-    n = len(campaign)
-    low = campaigns.window_start[campaign, side.bank]
-    high = campaigns.window_end[campaign, side.bank]
-    moment = low + (draws.uniform(n) * (high - low)).astype(np.int64)
-    hour = (campaigns.hour[campaign] + HOUR_SPREAD * draws.normal(n)) % 24.0
-    start = moment // DAY_SECONDS * DAY_SECONDS + (hour * 3600.0).astype(np.int64)
-    # Active customers are found more often: their data lie in more places.
-    activity = np.sqrt(side.customers.rate)
-    customer = draws.pick(activity, n)
-    return Episodes(campaign=campaign, customer=customer, start=start)
+    strikes = make_strikes(side.world, plan, kind, side.bank)
+    draws = stream(side.world.config.seed, Part.VICTIMS, side.bank, int(kind))
+    customer = choose_victims(side, len(strikes), draws)
+    return Episodes(campaign=strikes.campaign, start=strikes.start, customer=customer)

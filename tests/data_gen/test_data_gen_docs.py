@@ -7,8 +7,9 @@ import click
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.cli import cli
-from data_gen.config import PRESETS, WorldConfig
+from data_gen.config import WorldConfig
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
+from data_gen.presets import PRESETS
 from data_gen.schema import COLUMNS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
