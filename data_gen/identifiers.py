@@ -87,10 +87,12 @@ def numbered_strings(
     head = np.frombuffer(prefix.encode("ascii"), dtype=np.uint8)
     text = np.empty((len(number), len(head) + digits), dtype=np.uint8)
     text[:, : len(head)] = head
-    rest = np.maximum(number, 0).astype(np.int64)
+    # Half the width divides twice as fast, and is enough for all but the numbers of rows.
+    rest = np.maximum(number, 0).astype(np.uint32 if digits <= 9 else np.uint64)
     for column in range(text.shape[1] - 1, len(head) - 1, -1):
-        rest, digit = np.divmod(rest, 10)
-        text[:, column] = digit + ord("0")
+        tens = rest // 10
+        text[:, column] = rest - 10 * tens + ord("0")
+        rest = tens
     return _from_bytes(text, None if not nullable else number != NONE)
 
 

@@ -7,11 +7,27 @@ from hypothesis import strategies as st
 
 from data_gen.config import WorldConfig, bank_names
 from data_gen.entities.banks import make_banks
-from data_gen.entities.devices import DeviceOwner, owned_device, scramble, unique_devices
+from data_gen.entities.devices import (
+    SLOTS,
+    DeviceOwner,
+    owned_device,
+    scramble,
+    shared_person_device,
+    unique_devices,
+)
 from data_gen.entities.places import Pool, make_places, make_towns
 from data_gen.events import NONE
 from data_gen.identifiers import numbered_strings
 from data_gen.steps import Steps, running_sum
+from data_gen.world import generate
+
+# Whose devices are numbered within each bank.
+ONE_OFFS = (
+    DeviceOwner.ONE_OFF_EVERYDAY,
+    DeviceOwner.ONE_OFF_OCCASION,
+    DeviceOwner.ONE_OFF_FRAUD,
+    DeviceOwner.CAMPAIGN,
+)
 
 
 @given(
@@ -59,8 +75,9 @@ def test_numbered_strings_pad_and_keep_nulls() -> None:
 
 def test_device_codes_are_distinct_and_stay_distinct_when_scrambled() -> None:
     codes = np.concatenate(
-        [owned_device(b, np.arange(500), np.full(500, s)) for b in range(3) for s in range(4)]
-        + [unique_devices(o, b, np.arange(500)) for o in DeviceOwner if o for b in range(3)]
+        [owned_device(b, np.arange(500)) + slot for b in range(3) for slot in range(SLOTS)]
+        + [shared_person_device(np.arange(500)) + slot for slot in range(SLOTS)]
+        + [unique_devices(o, b, np.arange(500)) for o in ONE_OFFS for b in range(3)]
         + [unique_devices(DeviceOwner.CAMPAIGN, 675, (4 << 32) + np.arange(500))]
     )
     assert codes.min() >= 0
@@ -91,6 +108,18 @@ def test_banks_are_unequal_by_the_dials_and_alike_without_them() -> None:
     assert alike.customers.tolist() == [1000] * 5
     for values in (alike.channel_share, alike.log_amount, alike.town_weight, alike.fraud_rate):
         np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape))
+
+
+def test_some_banks_lack_devices_and_some_lack_places() -> None:
+    config = WorldConfig(banks=4, missing_column_share=0.25)
+    banks = make_banks(config, make_towns(config).population)
+    assert banks.keeps_devices.sum() == banks.keeps_places.sum() == 3
+    lacking = dict(generate(config.replace(customers=80, days=14)))
+    for bank, frame in enumerate(lacking.values()):
+        assert frame["device_id"].notna().any() == banks.keeps_devices[bank]
+        for column in ("latitude", "longitude"):
+            assert frame[column].notna().any() == banks.keeps_places[bank]
+        assert frame["terminal_id"].notna().any()
 
 
 def test_every_town_has_shops_and_cash_machines() -> None:
