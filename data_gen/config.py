@@ -94,7 +94,7 @@ class WorldConfig:
     transactions_per_day: float = 0.78
     fraud_rate: float = 0.010
     channel_share: tuple[float, ...] = (0.52, 0.25, 0.15, 0.08)
-    kind_share: tuple[float, ...] = (0.28, 0.16, 0.22, 0.12, 0.14, 0.05, 0.03)
+    kind_share: tuple[float, ...] = (0.26, 0.12, 0.26, 0.12, 0.16, 0.05, 0.03)
     size_exponent: float = 1.4
     channel_spread: float = 0.35
     amount_spread: float = 0.20

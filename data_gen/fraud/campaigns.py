@@ -132,7 +132,7 @@ def make_campaigns(world: SharedWorld, kind: FraudKind, expected_episodes: float
     start, end, weight = _windows(world, kind, lead_day, draws)
     phase = drift_phase(config, lead_day)
     places = world.places
-    town = draws.pick(world.towns.population, n)
+    n_shops = places.first_operator - places.first_online
     hour_range = HOUR_RANGE[kind]
     hour = HOUR_CENTRE[kind] + draws.uniform(n, low=-hour_range, high=hour_range)
     device_number = (int(kind) << 32) + np.arange(n * DEVICES_PER_CAMPAIGN)
@@ -147,8 +147,9 @@ def make_campaigns(world: SharedWorld, kind: FraudKind, expected_episodes: float
         mules=_mules(world, n, draws),
         relays=_relays(world, n, draws),
         devices=unique_devices(DeviceOwner.CAMPAIGN, 0, device_number).reshape(n, -1),
-        terminal=places.pos_pool.draw(town, draws.uniform(n)),
-        shop=places.online_pool.draw(np.zeros(n, dtype=np.int64), draws.uniform(n)),
+        # Any of them, however few pay there: where many pay, it is noticed sooner.
+        terminal=draws.below(places.first_atm, n),
+        shop=places.first_online + draws.below(n_shops, n),
         at_shop=draws.uniform(n) < 0.35,
     )
 

@@ -99,7 +99,7 @@ def lost_stolen(side: BankSide, plan: FraudPlan) -> Events:
     )
     merchant = world.places.terminal_merchant[terminal]
     log_amount = merchant_log_amount(world, merchant, 0.4 * people.log_budget[customer], draws)
-    log_amount += 0.75 + campaigns.log_amount[campaign]
+    log_amount += 1.0 + campaigns.log_amount[campaign]
     # Without the PIN most payments stay below the contactless limit of 50.
     contactless = ~has_pin & (draws.uniform(n) < 0.6)
     log_amount = np.where(contactless, np.minimum(log_amount, np.log(4_900.0)), log_amount)
