@@ -95,11 +95,11 @@ class WorldConfig:
     fraud_rate: float = 0.010
     channel_share: tuple[float, ...] = (0.52, 0.25, 0.15, 0.08)
     kind_share: tuple[float, ...] = (0.26, 0.12, 0.26, 0.12, 0.16, 0.05, 0.03)
-    size_exponent: float = 1.4
+    size_exponent: float = 1.2
     channel_spread: float = 0.35
     amount_spread: float = 0.20
     region_spread: float = 0.80
-    fraud_rate_spread: float = 0.30
+    fraud_rate_spread: float = 0.25
     fraud_mix_spread: float = 1.2
     dirichlet: float | None = None
     missing_column_share: float = 0.0

@@ -34,8 +34,8 @@ KINDS = tuple(kind for kind in FraudKind if 0 <= kind < FraudKind.MULE_CHAIN)
 # By kind. Few, large campaigns against terminals: a compromised terminal stays so for weeks.
 EPISODES_PER_CAMPAIGN = np.array([8.0, 5.0, 35.0, 8.0, 12.0])
 # Days: a campaign's window at one bank, by kind, and from one bank's window to the next one's.
-WINDOW_DAYS = np.array([[8.0, 20.0], [8.0, 20.0], [20.0, 45.0], [8.0, 20.0], [10.0, 25.0]])
-LAG_DAYS = (4.0, 12.0)
+WINDOW_DAYS = np.array([[8.0, 20.0], [8.0, 20.0], [14.0, 28.0], [8.0, 18.0], [8.0, 18.0]])
+LAG_DAYS = (7.0, 14.0)
 
 MULES_PER_CAMPAIGN = 3
 MULE_CANDIDATES = 3

@@ -62,7 +62,7 @@ def card_not_present(side: BankSide, plan: FraudPlan) -> Events:
         world.places.online_pool.draw(np.zeros(n, dtype=np.int64), uniforms),
     )
     log_amount = merchant_log_amount(world, merchant, 0.5 * people.log_budget[customer], draws)
-    log_amount += 0.45 + campaigns.log_amount[campaign]
+    log_amount += 0.60 + campaigns.log_amount[campaign]
     probe = np.log(100.0) + draws.uniform(n, low=-0.7, high=2.3)
     device = fraud_devices(side, campaigns, episodes, draws, gang_share=0.50, victim_share=0.15)
     return Events.build(
