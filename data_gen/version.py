@@ -4,4 +4,4 @@ from typing import Final
 
 __all__ = ["GENERATOR_VERSION"]
 
-GENERATOR_VERSION: Final = "0.1.0"
+GENERATOR_VERSION: Final = "0.2.0"

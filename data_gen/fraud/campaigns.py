@@ -40,7 +40,7 @@ LAG_DAYS = (7.0, 14.0)
 MULES_PER_CAMPAIGN = 3
 MULE_CANDIDATES = 3
 # Share of mules whose account is kept by a bank of the consortium.
-MEMBER_MULE_SHARE = 0.65
+MEMBER_MULE_SHARE = 0.75
 # Accounts through which a campaign's mules pass money on, each at another bank than the next.
 RELAYS = 4
 DEVICES_PER_CAMPAIGN = 6

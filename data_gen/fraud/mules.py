@@ -23,7 +23,7 @@ __all__ = ["Hops", "make_hops", "mule_chain"]
 # How many mules pass the money on: two, or three.
 MIN_HOPS = 2
 MAX_HOPS = 3
-THIRD_HOP_SHARE = 0.4
+THIRD_HOP_SHARE = 0.5
 # Seconds from the arrival of the money to its leaving.
 SHORTEST_STAY = 1_200
 MEAN_STAY = 3.0 * 3_600.0

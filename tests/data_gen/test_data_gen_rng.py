@@ -51,6 +51,32 @@ def test_small_poisson_counts_follow_the_mass_function() -> None:
     np.testing.assert_allclose(counts / 50_000, stats.poisson(1.5).pmf(np.arange(6)), atol=0.01)
 
 
+@pytest.mark.parametrize("shape", [0.02, 0.5, 1.0, 7.5, 300.0])
+def test_gamma_numbers_have_their_distribution(shape: float) -> None:
+    logs = stream(4, Part.BANKS).log_gamma(np.full((100, 100), shape))
+    assert np.isfinite(logs).all()
+    # Compared on the log scale: with a small shape most numbers are too small for a float.
+    assert stats.kstest(logs.ravel(), stats.loggamma(shape).cdf).pvalue > 0.001
+
+
+def test_dirichlet_shares_have_the_mean_and_spread_of_their_parameters() -> None:
+    parameters = np.array([0.5, 1.5, 3.0])
+    shares = stream(4, Part.BANKS).dirichlet(np.tile(parameters, (40_000, 1)))
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    expected = stats.dirichlet(parameters)
+    np.testing.assert_allclose(shares.mean(axis=0), expected.mean(), atol=0.005)
+    np.testing.assert_allclose(shares.var(axis=0), expected.var(), atol=0.002)
+
+
+@given(st.lists(st.floats(1e-4, 1e6), min_size=2, max_size=8), st.integers(0, 2**32))
+def test_dirichlet_shares_sum_to_one_whatever_the_parameters(
+    parameters: list[float], seed: int
+) -> None:
+    shares = stream(seed, Part.BANKS).dirichlet(np.array([parameters]))
+    assert (shares >= 0.0).all()
+    assert shares.sum() == pytest.approx(1.0)
+
+
 @given(
     weights=st.lists(st.floats(0.0, 1e6), min_size=1, max_size=20).filter(lambda w: sum(w) > 1e-6),
     seed=st.integers(0, 2**32),
