@@ -2,9 +2,10 @@
 
 Data flow, one noun per module, with no way back::
 
-    config -> entities (banks, places, payees, customers)
-           -> behaviour (everyday, occasions)  \
-           -> fraud (campaigns, card, account, payment) -> labels -> world -> output
+    config -> entities (banks, places, payees, people, customers)
+           -> behaviour (everyday, occasions)
+           -> fraud (campaigns, episodes; card, account, payment, mules, first party)
+           -> accounts -> blocking -> labels -> world -> identifiers -> output
 
 Every person, merchant and payment in the output is invented.
 """

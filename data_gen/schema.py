@@ -65,12 +65,26 @@ COLUMNS: Final = (
         "shared; the account_id of a customer of some bank or an outside account; "
         "null except for transfer",
     ),
-    Column("device_id", "string", "", True, "null for pos and atm"),
+    Column(
+        "device_id", "string", "", True, "null for pos and atm, and at banks that keep no devices"
+    ),
     Column("channel", "string", "pos, ecommerce, transfer or atm", False, "how it was paid"),
     Column("merchant_category", "string", "category list", True, "null for transfer"),
     Column("amount_minor", "int64", "minor currency units (cents)", False, "above 0"),
-    Column("latitude", "float64", "degrees", True, "of the terminal; null without one"),
-    Column("longitude", "float64", "degrees", True, "of the terminal; null without one"),
+    Column(
+        "latitude",
+        "float64",
+        "degrees",
+        True,
+        "of the terminal; null without one, and at banks that keep no places",
+    ),
+    Column(
+        "longitude",
+        "float64",
+        "degrees",
+        True,
+        "of the terminal; null without one, and at banks that keep no places",
+    ),
     Column("is_blocked", "int8", "0 or 1", False, "the bank stopped the payment"),
     Column("is_fraud", "int8", "0 or 1", False, "the label: what the bank was told in the end"),
     Column(

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from data_gen.accounts import choose_accounts
 from data_gen.behaviour.everyday import everyday_events
 from data_gen.behaviour.occasions import occasion_events
 from data_gen.blocking import with_blocked_attempts
 from data_gen.clock import expected_day_sum
 from data_gen.config import WorldConfig
-from data_gen.entities.accounts import choose_accounts
 from data_gen.entities.customers import customer_blocks
 from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.fraud.account import account_takeover

@@ -79,7 +79,7 @@ def make_hops(world: SharedWorld, plan: FraudPlan) -> Hops:
     arriving = [_arrives(world, money) for _, _, money in stolen]
     n_arriving = sum(int(mask.sum()) for mask in arriving)
     mean_hops = MIN_HOPS + THIRD_HOP_SHARE
-    share = min(plan.chain_rows / max(mean_hops * n_arriving, 1.0), 1.0)
+    share = min(plan.chain_payments / max(mean_hops * n_arriving, 1.0), 1.0)
     hops: list[Hops] = []
     first_chain = 0
     for (kind, bank, money), mask in zip(stolen, arriving, strict=True):
