@@ -27,7 +27,7 @@ class Payees:
 
     Parameters
     ----------
-    institution : ndarray of shape (n_payees,), dtype=int16
+    institution : ndarray of shape (n_payees,), dtype=int32
         Which institution keeps the account: 0 to 13 outside, then the banks in their order.
     biller_weight : ndarray of shape (n_billers,), dtype=float64
         Popularity of the billers.
@@ -35,7 +35,7 @@ class Payees:
         First account of each bank's customers; then the number of all accounts.
     """
 
-    institution: npt.NDArray[np.int16]
+    institution: npt.NDArray[np.int32]
     biller_weight: FloatArray
     bank_start: IntArray
 
@@ -101,7 +101,7 @@ def make_payees(config: WorldConfig, banks: Banks) -> Payees:
     )
     bank_end = n_outside + ACCOUNTS_PER_CUSTOMER * np.cumsum(banks.customers)
     return Payees(
-        institution=np.concatenate((draws.pick(size, n_outside), kept)).astype(np.int16),
+        institution=np.concatenate((draws.pick(size, n_outside), kept)).astype(np.int32),
         biller_weight=np.arange(1, n_billers + 1, dtype=np.float64) ** -0.9,
         bank_start=np.concatenate(([n_outside], bank_end)),
     )

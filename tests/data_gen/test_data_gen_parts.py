@@ -3,11 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from data_gen.config import WorldConfig
 from data_gen.entities.customers import BLOCK_CUSTOMERS
-from data_gen.events import FraudKind, LabelledEvents
+from data_gen.events import NONE, FraudKind, LabelledEvents
+from data_gen.identifiers import to_table
 from data_gen.world import World, bank_parts, make_bank, make_part, make_world
 from data_gen.world_parts import BankSide, make_bank_side
 
@@ -72,3 +75,27 @@ def test_every_event_lies_in_the_period_and_knows_its_account(world: World) -> N
         np.testing.assert_array_equal(
             world.shared.payees.bank_of(events.account), np.full(len(events), bank)
         )
+
+
+def test_numbers_of_a_large_world_do_not_overflow() -> None:
+    large = make_world(
+        WorldConfig(banks=2, customers=400_000, days=14, size_exponent=3.0, fraud_rate=0.0005)
+    )
+    side = make_bank_side(large.shared, 1)
+    parts = bank_parts(large, 1)
+    for part in (0, *range(parts - 7, parts)):
+        events = make_part(side, large, part).events
+        table = to_table(side, events, events.time, first_number=4_000_000_000)
+        table.validate(full=True)
+        transfer = events.payee != NONE
+        kept_by = events.merchant - large.shared.places.first_institution
+        np.testing.assert_array_equal(
+            kept_by[transfer], large.shared.payees.institution[events.payee[transfer]]
+        )
+        for column, values in (
+            ("account_id", events.account),
+            ("merchant_id", events.merchant),
+            ("transaction_id", 4_000_000_000 + np.arange(len(events))),
+        ):
+            digits = pc.replace_substring_regex(table[column], r"^.*[^0-9]", "")
+            np.testing.assert_array_equal(pc.cast(digits, pa.int64()).to_numpy(), values)
