@@ -107,10 +107,14 @@ def _shared_customers(
     elsewhere = own_accounts_elsewhere(shared, payees, bank)
     moves = draws.uniform(len(members)) < OWN_TRANSFER_SHARE
     first_payee = np.where(moves, elsewhere, customers.payees[:, 0])
+    # Nobody has more than four accounts: with three banks, two accounts only at the first of them.
+    is_customer = shared.is_customer[members]
+    may_have_two = (is_customer.sum(axis=1) == 2) | (np.argmax(is_customer, axis=1) == bank)
     return replace(
         customers,
         payees=np.column_stack((first_payee, customers.payees[:, 1:])),
         rate=customers.rate * shared.activity[members],
+        has_second_account=customers.has_second_account & may_have_two,
     )
 
 

@@ -68,10 +68,9 @@ def make_shared_people(
     # At home where customers of the first of the banks live.
     home = np.zeros(len(rank), dtype=np.int64)
     first_bank = np.argmin(np.where(is_customer, rank, len(banks)), axis=1)
-    uniforms = draws.uniform(len(rank))
     for bank in range(len(banks)):
         rows = np.flatnonzero(first_bank == bank)
-        home[rows] = _pick(banks.town_weight[bank], uniforms[rows])
+        home[rows] = draws.pick(banks.town_weight[bank], len(rows))
     people = make_people(config, home, towns, places, payees, draws)
     behind = banks.customers - is_customer.sum(axis=0)
     customer = np.where(is_customer, behind + np.cumsum(is_customer, axis=0) - 1, -1)
@@ -93,13 +92,6 @@ def _bank_ranks(banks: Banks, n: int, draws: Draws) -> IntArray:
     key = draws.exponential(n, len(banks)) / banks.customers
     ranks: IntArray = np.argsort(np.argsort(key, axis=1, kind="stable"), axis=1, kind="stable")
     return ranks
-
-
-def _pick(weights: FloatArray, uniforms: FloatArray) -> IntArray:
-    cumulative = np.cumsum(weights)
-    found = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
-    picked: IntArray = np.minimum(found, len(weights) - 1).astype(np.int64)
-    return picked
 
 
 def own_accounts_elsewhere(shared: SharedPeople, payees: Payees, bank: int) -> IntArray:

@@ -46,6 +46,18 @@ def test_a_person_is_the_same_at_every_bank(shared: SharedWorld, sides: list[Ban
         np.testing.assert_array_equal(*[c.shops[index] for c, index in customers[:2]])
 
 
+def test_a_person_has_one_to_four_accounts(shared: SharedWorld, sides: list[BankSide]) -> None:
+    people = shared.shared_people
+    accounts = np.zeros(len(people), dtype=np.int64)
+    for bank, side in enumerate(sides):
+        members = np.flatnonzero(people.is_customer[:, bank])
+        second = side.customers.has_second_account[people.customer[members, bank]]
+        accounts[members] += 1 + second
+    assert set(accounts) == {2, 3, 4}
+    customers = np.concatenate([side.customers.has_second_account for side in sides])
+    assert customers.mean() == pytest.approx(0.25, abs=0.03)
+
+
 def test_two_persons_never_share_a_device(sides: list[BankSide], shared: SharedWorld) -> None:
     devices = np.concatenate([side.customers.first_device for side in sides])
     n_banks = shared.shared_people.is_customer.sum(axis=1)
