@@ -58,7 +58,8 @@ class WorldConfig:
         One dial for the mixes of channels, home towns and fraud kinds, instead of
         ``channel_spread``, ``region_spread`` and ``fraud_mix_spread``: each bank's shares are
         drawn from a Dirichlet distribution with ``dirichlet`` times the shares of all banks as
-        its parameters. 1000 makes banks alike, 0.1 all but disjoint. None: the three dials.
+        its parameters. 1000 makes banks alike; with 0.1 each has little more than one value of
+        each mix, which other banks may have too. None: the three dials.
     missing_column_share : float
         Share of banks that keep no ``device_id``, and share of those that keep no places.
     multi_bank_share : float
