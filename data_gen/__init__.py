@@ -1,13 +1,17 @@
-"""Synthetic card and payment transactions of several banks that share merchants and payees.
+"""Synthetic transactions and credit applications of several banks that share what others see.
 
-Data flow, one noun per module, with no way back::
+Data flow of transactions, one noun per module, with no way back::
 
     config -> entities (banks, places, payees, people, customers)
            -> behaviour (everyday, occasions)
            -> fraud (campaigns, episodes; card, account, payment, mules, first party)
-           -> accounts -> blocking -> labels -> world -> identifiers -> output
+           -> accounts -> blocking -> labels -> world -> identifiers
 
-Every person, merchant and payment in the output is invented.
+    world -> spool -> table_files, content, tally -> output -> manifest
+    rules -> table_reader -> validator               summary -> describe, figures, plots
+
+``credit`` is a world of its own, with the same files, manifest and validator. Every person,
+merchant, payment and loan in the output is invented.
 """
 
 from data_gen.version import GENERATOR_VERSION

@@ -7,7 +7,14 @@ from typing import Final, TypeAlias
 
 from data_gen.errors import ConfigurationError
 
-__all__ = ["DAY_SECONDS", "Setting", "WorldConfig", "bank_names"]
+__all__ = [
+    "DAY_SECONDS",
+    "DEFAULT_START_TIME",
+    "Setting",
+    "WorldConfig",
+    "bank_names",
+    "check_range",
+]
 
 Setting: TypeAlias = int | float | tuple[int, ...] | tuple[float, ...] | None
 
@@ -116,39 +123,39 @@ class WorldConfig:
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
-        _check_range("seed", self.seed, 0, 2**63 - 1)
-        _check_range("banks", self.banks, 1, 676)
-        _check_range(
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("banks", self.banks, 1, 676)
+        check_range(
             "customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, _MAX_CUSTOMERS
         )
-        _check_range("days", self.days, 14, 3_650)
-        _check_range("start_time", self.start_time, 0, 2**40)
+        check_range("days", self.days, 14, 3_650)
+        check_range("start_time", self.start_time, 0, 2**40)
         if self.start_time % DAY_SECONDS:
             raise ConfigurationError(
                 f"start_time: got {self.start_time}, expected midnight UTC "
                 f"(a multiple of {DAY_SECONDS} seconds)"
             )
-        _check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
-        _check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
+        check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
+        check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
         for name, length in (("channel_share", 4), ("kind_share", 7)):
             _check_shares(name, getattr(self, name), length)
             # What a manifest holds is a list; a tuple can be compared and hashed.
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check_range("size_exponent", self.size_exponent, 0.0, 3.0)
+        check_range("size_exponent", self.size_exponent, 0.0, 3.0)
         for name in ("channel_spread", "amount_spread", "region_spread", "fraud_rate_spread"):
-            _check_range(name, getattr(self, name), 0.0, 2.0)
-        _check_range("fraud_mix_spread", self.fraud_mix_spread, 0.0, 5.0)
-        _check_range("fraud_travel", self.fraud_travel, 0.0, 10.0)
+            check_range(name, getattr(self, name), 0.0, 2.0)
+        check_range("fraud_mix_spread", self.fraud_mix_spread, 0.0, 5.0)
+        check_range("fraud_travel", self.fraud_travel, 0.0, 10.0)
         if self.dirichlet is not None:
-            _check_range("dirichlet", self.dirichlet, 0.01, 1e6)
+            check_range("dirichlet", self.dirichlet, 0.01, 1e6)
         for name in (
             "missing_column_share",
             "multi_bank_share",
             "campaign_reach",
             "missed_fraud_share",
         ):
-            _check_range(name, getattr(self, name), 0.0, 1.0)
-        _check_range("growth_per_year", self.growth_per_year, -0.9, 10.0)
+            check_range(name, getattr(self, name), 0.0, 1.0)
+        check_range("growth_per_year", self.growth_per_year, -0.9, 10.0)
         object.__setattr__(self, "drift_days", tuple(self.drift_days))
         if list(self.drift_days) != sorted(set(self.drift_days)) or not all(
             0 < day < self.days for day in self.drift_days
@@ -157,10 +164,10 @@ class WorldConfig:
                 f"drift_days: got {self.drift_days}, expected ascending days of the period, "
                 f"from 1 to {self.days - 1}"
             )
-        _check_range("clean_delay_days", self.clean_delay_days, 1, 400)
-        _check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
-        _check_range("false_report_share", self.false_report_share, 0.0, 0.1)
-        _check_range("test_share", self.test_share, 0.01, 0.9)
+        check_range("clean_delay_days", self.clean_delay_days, 1, 400)
+        check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
+        check_range("false_report_share", self.false_report_share, 0.0, 0.1)
+        check_range("test_share", self.test_share, 0.01, 0.9)
 
     @property
     def end_time(self) -> int:
@@ -187,7 +194,8 @@ class WorldConfig:
         return dataclasses.asdict(self)
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigurationError unless ``value`` is a number from ``low`` to ``high``."""
     if not math.isfinite(value) or not low <= value <= high:
         raise ConfigurationError(f"{name}: got {value}, expected a number from {low} to {high}")
 
@@ -196,7 +204,7 @@ def _check_shares(name: str, shares: tuple[float, ...], length: int) -> None:
     if len(shares) != length:
         raise ConfigurationError(f"{name}: got {len(shares)} numbers, expected {length}")
     for share in shares:
-        _check_range(name, share, 0.0, 1e6)
+        check_range(name, share, 0.0, 1e6)
     if not sum(shares) > 0.0:
         raise ConfigurationError(f"{name}: got zeros only, expected a share above 0")
 

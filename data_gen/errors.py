@@ -4,7 +4,8 @@
 
     DataGenError                 exit
       |- ConfigurationError        2     an option or a setting is wrong
-      |- DataError                 3     a directory to describe holds no readable data set
+      |- DataError                 3     no readable data set, or not as the published schema has it
+      |    '- CellError            3     (in table_reader) a value of a CSV file is not of its type
       '- OutputError               5     the output directory cannot be used
 
 The exit codes are those of the other programs of this project for the same causes.
@@ -28,7 +29,7 @@ class ConfigurationError(DataGenError, ValueError):
 
 
 class DataError(DataGenError):
-    """A directory that should hold a generated data set does not, or not in full."""
+    """What should hold a data set does not, cannot be read, or is not as the schema has it."""
 
     exit_code = 3
 

@@ -2,27 +2,32 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from data_gen.categories import CATEGORY_NAMES
-from data_gen.config import WorldConfig
 from data_gen.errors import DataError
-from data_gen.events import CHANNEL_NAMES, KIND_NAMES
-from data_gen.schema import COLUMNS
 from data_gen.version import GENERATOR_VERSION
-from data_gen.world import BankTransactions
+from data_gen.writing.content import combined_digest
 
-__all__ = ["MANIFEST_NAME", "bank_summary", "make_manifest", "read_manifest", "sha256_of"]
+__all__ = [
+    "CREDIT",
+    "MANIFEST_NAME",
+    "TRANSACTIONS",
+    "file_entry",
+    "make_manifest",
+    "read_manifest",
+    "sha256_of",
+]
 
 MANIFEST_NAME: Final = "manifest.json"
-FORMAT: Final = "data-gen/1"
+FORMAT: Final = "data-gen/2"
+# What the tables of a data set are about: the manifest's ``kind``.
+TRANSACTIONS: Final = "transactions"
+CREDIT: Final = "credit"
 STATEMENT: Final = (
-    "Synthetic data. No real person, account, merchant or payment is described; "
-    "any resemblance is chance."
+    "Synthetic data, no real person: every person, account, merchant, payment and loan is "
+    "invented, and any resemblance is chance."
 )
 
 
@@ -32,67 +37,55 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def bank_summary(transactions: BankTransactions, files: Sequence[Path]) -> dict[str, Any]:
-    """Return the manifest's entry of one bank whose files have been written."""
-    events = transactions.events
-    channels = np.bincount(events.channel, minlength=len(CHANNEL_NAMES))
-    kinds = np.bincount(events.kind[events.kind >= 0], minlength=len(KIND_NAMES))
+def file_entry(path: Path, root: Path) -> dict[str, Any]:
+    """Return the manifest's entry of a file below ``root`` that has been written."""
     return {
-        "name": transactions.name,
-        "customers": len(transactions.side.customers),
-        "rows": len(events),
-        "fraud_rows": int(kinds.sum()),
-        "fraud_rate": round(float(kinds.sum() / max(len(events), 1)), 6),
-        "first_event_time": int(events.time[0]) if len(events) else None,
-        "last_event_time": int(events.time[-1]) if len(events) else None,
-        "channels": {n: int(c) for n, c in zip(CHANNEL_NAMES, channels, strict=True)},
-        "fraud_kinds": {n: int(c) for n, c in zip(KIND_NAMES, kinds, strict=True)},
-        "files": [
-            {
-                "path": f"{path.parent.name}/{path.name}",
-                "bytes": path.stat().st_size,
-                "sha256": sha256_of(path),
-            }
-            for path in files
-        ],
+        "path": path.relative_to(root).as_posix(),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
     }
 
 
 def make_manifest(
-    config: WorldConfig, banks: Sequence[dict[str, Any]], *, preset: str | None = None
+    *,
+    kind: str,
+    preset: str | None,
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    columns: Sequence[Mapping[str, Any]],
+    banks: Sequence[Mapping[str, Any]],
 ) -> bytes:
-    """Return the manifest as UTF-8 JSON, a function of its arguments alone."""
-    rows = sum(bank["rows"] for bank in banks)
-    fraud_rows = sum(bank["fraud_rows"] for bank in banks)
-    kinds = {name: sum(bank["fraud_kinds"][name] for bank in banks) for name in KIND_NAMES}
+    """Return the manifest as UTF-8 JSON, a function of its arguments alone.
+
+    Parameters
+    ----------
+    kind : str
+        ``TRANSACTIONS`` or ``CREDIT``.
+    preset : str or None
+        Name of the preset that the configuration came from.
+    config : mapping
+        Every dial; its ``seed`` is repeated above.
+    facts : mapping
+        What else is said about the data set as a whole.
+    columns : sequence of mappings
+        The published schema.
+    banks : sequence of mappings
+        One entry per bank, each with ``name``, ``rows``, ``content_sha256`` and ``files``.
+    """
     manifest = {
         "format": FORMAT,
+        "kind": kind,
         "generator": "data-gen",
         "generator_version": GENERATOR_VERSION,
         "statement": STATEMENT,
         "license": "CC0-1.0",
         "preset": preset,
-        "seed": config.seed,
-        "config": config.as_dict(),
-        "start_time": config.start_time,
-        "end_time": config.end_time,
-        "split_time": config.split_time,
-        "label_delay_seconds": config.label_delay_seconds,
-        "rows": rows,
-        "fraud_rows": fraud_rows,
-        "fraud_rate": round(fraud_rows / max(rows, 1), 6),
-        "fraud_kinds": kinds,
-        "merchant_categories": list(CATEGORY_NAMES),
-        "columns": [
-            {
-                "name": column.name,
-                "type": column.type,
-                "unit": column.unit or None,
-                "nullable": column.nullable,
-                "meaning": column.meaning,
-            }
-            for column in COLUMNS
-        ],
+        "seed": config["seed"],
+        "config": dict(config),
+        "rows": sum(bank["rows"] for bank in banks),
+        "content_sha256": combined_digest((bank["name"], bank["content_sha256"]) for bank in banks),
+        **facts,
+        "columns": list(columns),
         "banks": list(banks),
     }
     return (json.dumps(manifest, indent=2, ensure_ascii=True) + "\n").encode("ascii")

@@ -1,36 +1,40 @@
-"""Write a world to a directory: all of it or nothing, and the same bytes for the same seed.
+"""Write a world to a directory: streamed, all of it or nothing, the same bytes for the same seed.
 
-The files are written to a hidden directory beside the target and moved into place at the end.
-Parquet files hold no time, host or Arrow schema. The one thing that depends on a library is
-Parquet's own ``created_by`` (the version of the writer), so bytes are the same for the same
-version of pyarrow; CSV files do not depend on it.
+Two phases, each shared out over worker processes::
+
+    making    parts of banks (blocks of customers, kinds of fraud) -> events -> spool on disk
+    writing   spool -> buckets of time, sorted -> row groups of a bank's files, counts, digests
+
+Rows are in memory only as one part or one bucket, so memory does not grow with the number of rows.
 """
 
-import multiprocessing
-import os
+import functools
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-
+from data_gen.categories import CATEGORY_NAMES
+from data_gen.checking.transaction_rules import TRANSACTION_SCHEMA
 from data_gen.config import WorldConfig
-from data_gen.errors import ConfigurationError, DataError, OutputError
-from data_gen.manifest import MANIFEST_NAME, bank_summary, make_manifest, read_manifest
+from data_gen.identifiers import to_table
+from data_gen.manifest import MANIFEST_NAME, TRANSACTIONS, file_entry, make_manifest, read_manifest
+from data_gen.rng import IntArray
 from data_gen.schema import ARROW_SCHEMA
-from data_gen.world import BankTransactions, World, make_bank, make_world
+from data_gen.world import World, bank_parts, make_part, make_world
+from data_gen.world_parts import BankSide, make_bank_side
+from data_gen.writing.content import ContentDigest
+from data_gen.writing.spool import buckets, labelled_events, regroup, spool_part
+from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
+from data_gen.writing.tally import BankTally, combined_summary, distances
+from data_gen.writing.target import new_data_set
+from data_gen.writing.workers import Advance, Workers
 
-__all__ = ["FORMATS", "write", "write_bank"]
+__all__ = ["OnProgress", "Progress", "write"]
 
-FORMATS: Final = ("parquet", "csv")
-# Rows converted and written at a time; also the row group size, so it is part of the bytes.
-ROW_GROUP_ROWS: Final = 131_072
-_DICTIONARY_COLUMNS: Final = [
+_SPOOL_NAME: Final = ".spool"
+_DICTIONARY_COLUMNS: Final = (
     "customer_id",
     "merchant_id",
     "terminal_id",
@@ -38,7 +42,26 @@ _DICTIONARY_COLUMNS: Final = [
     "channel",
     "merchant_category",
     "fraud_kind",
-]
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call of ``write`` is.
+
+    Parameters
+    ----------
+    phase : str
+        ``making`` (counted in parts of banks) or ``writing`` (counted in rows).
+    done, total : int
+    """
+
+    phase: str
+    done: int
+    total: int
+
+
+OnProgress = Callable[[Progress], None]
 
 
 def write(
@@ -49,7 +72,7 @@ def write(
     workers: int = 1,
     force: bool = False,
     preset: str | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Generate a world and write it to ``out``.
 
@@ -61,13 +84,13 @@ def write(
     formats : sequence of str
         ``"parquet"``, ``"csv"`` or both.
     workers : int
-        Processes, each working on one bank at a time; the output does not depend on it.
+        Processes that share parts of banks and banks; the output does not depend on it.
     force : bool
         Replace a data set that is already there.
     preset : str, optional
         Name of the preset the configuration came from, for the manifest.
     on_progress : callable, optional
-        Called with a number of customers whenever their transactions are done.
+        Called with a ``Progress`` as the work goes on.
 
     Returns
     -------
@@ -77,175 +100,159 @@ def write(
     Raises
     ------
     ConfigurationError
-        Unknown format, or ``workers`` below 1.
+        Unknown format, or ``workers`` out of range.
     OutputError
         ``out`` is in use, not writable or not ours to replace, or a worker was ended from
         outside. Nothing is left behind.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown or not formats:
-        raise ConfigurationError(f"formats: got {unknown or 'none'}, expected parquet or csv")
-    if not 1 <= workers <= 1024:
-        raise ConfigurationError(f"workers: got {workers}, expected a number from 1 to 1024")
-    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a symbolic link
-    _check_target(out, force=force)
-    temporary = _make_temporary(out)
-    try:
-        banks = _write_banks(config, temporary, tuple(formats), workers, on_progress)
-        (temporary / MANIFEST_NAME).write_bytes(make_manifest(config, banks, preset=preset))
-        _move_into_place(temporary, out)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror or error}); "
-            "nothing was left there, free some space or choose another --out"
-        ) from error
-    except BrokenProcessPool as error:
-        raise OutputError(
-            f"{out}: a worker process was ended from outside, often for want of memory; "
-            "nothing was left there, use fewer --workers or --customers"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    check_formats(formats)
+    pool = Workers(workers)
+    # The workers have ended when the directory is moved into place, or removed.
+    with new_data_set(out, force=force) as partial, pool:
+        try:
+            banks = _write_banks(config, partial, tuple(formats), pool, on_progress)
+        finally:
+            _forget()
+        (partial / MANIFEST_NAME).write_bytes(_manifest(config, banks, preset))
     return read_manifest(out)
 
 
-def write_bank(
-    transactions: BankTransactions, directory: Path, formats: Sequence[str]
-) -> list[Path]:
-    """Write one bank's files into ``directory`` and return their paths, Parquet first."""
-    directory.mkdir(parents=True)
-    paths = []
-    if "parquet" in formats:
-        paths.append(directory / "transactions.parquet")
-        _write_parquet(transactions, paths[-1])
-    if "csv" in formats:
-        paths.append(directory / "transactions.csv")
-        _write_csv(transactions, paths[-1])
-    return paths
+@dataclass(frozen=True)
+class _MakePart:
+    """Job: make one part of a bank and store it in the spool; returns its rows."""
+
+    config: WorldConfig
+    bank: int
+    part: int
+    spool: Path
+
+    def __call__(self, advance: Advance) -> int:
+        world, side = _bank(self.config, self.bank)
+        rows = spool_part(
+            self.spool / side.name,
+            self.part,
+            make_part(side, world, self.part),
+            start_time=self.config.start_time,
+            end_time=self.config.end_time,
+        )
+        advance(1)
+        return rows
 
 
-def _write_parquet(transactions: BankTransactions, path: Path) -> None:
-    with pq.ParquetWriter(
-        path,
-        ARROW_SCHEMA,
-        version="2.6",
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=_DICTIONARY_COLUMNS,
-        write_statistics=True,
-        store_schema=False,
-    ) as writer:
-        for start in range(0, len(transactions), ROW_GROUP_ROWS):
-            writer.write_table(
-                transactions.to_table(start, start + ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS
-            )
+@dataclass(frozen=True)
+class _WriteBank:
+    """Job: write one bank's files from the spool; returns its manifest entry and its mixes."""
 
+    config: WorldConfig
+    bank: int
+    parts: int
+    spool: Path
+    directory: Path
+    formats: tuple[str, ...]
 
-def _write_csv(transactions: BankTransactions, path: Path) -> None:
-    # No identifier or name holds a comma, quote or line break, so nothing needs quoting.
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-    with path.open("wb") as file:
-        file.write((",".join(ARROW_SCHEMA.names) + "\n").encode("ascii"))
-        for start in range(0, len(transactions), ROW_GROUP_ROWS):
-            pa_csv.write_csv(transactions.to_table(start, start + ROW_GROUP_ROWS), file, options)
+    def __call__(self, advance: Advance) -> tuple[dict[str, Any], dict[str, IntArray]]:
+        _, side = _bank(self.config, self.bank)
+        spooled = self.spool / side.name
+        (self.directory / side.name).mkdir()
+        tally = BankTally(side.world)
+        digest = ContentDigest(ARROW_SCHEMA)
+        stem = self.directory / side.name / "transactions"
+        number = 0
+        with open_writers(
+            stem, ARROW_SCHEMA, self.formats, dictionary=_DICTIONARY_COLUMNS
+        ) as writers:
+            for records in regroup(buckets(spooled, self.parts), ROW_GROUP_ROWS):
+                rows = labelled_events(records)
+                table = to_table(side, rows.events, rows.label_time, number)
+                for writer in writers.values():
+                    writer.write(table)
+                digest.update(table)
+                tally.add(rows.events)
+                number += len(records)
+                advance(len(records))
+        shutil.rmtree(spooled)
+        entry = {
+            "name": side.name,
+            "customers": len(side.customers),
+            **tally.summary(),
+            "content_sha256": digest.hexdigest(),
+            "files": [file_entry(path, self.directory) for path in writers],
+        }
+        return entry, tally.mixes
 
 
 def _write_banks(
     config: WorldConfig,
     directory: Path,
     formats: tuple[str, ...],
-    workers: int,
-    on_progress: Callable[[int], None] | None,
-) -> list[dict[str, Any]]:
-    """Write all banks and return their manifest entries in the order of the banks."""
-    if workers == 1 or config.banks == 1:
-        world = make_world(config)
-        return [
-            _write_one(world, bank, directory, formats, on_progress) for bank in range(config.banks)
-        ]
-    # "spawn" gives every platform the same clean children: no locks or threads are inherited.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, config.banks), mp_context=context) as pool:
-        futures = [
-            pool.submit(_write_in_worker, config, bank, directory, formats)
-            for bank in range(config.banks)
-        ]
-        try:
-            for future in as_completed(futures):
-                if on_progress is not None:
-                    on_progress(future.result()["customers"])
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool: Workers,
+    on_progress: OnProgress | None,
+) -> list[tuple[dict[str, Any], dict[str, IntArray]]]:
+    """Write all banks and return their manifest entries and mixes in the order of the banks."""
+    spool = directory / _SPOOL_NAME
+    world = _world(config)
+    parts = [bank_parts(world, bank) for bank in range(config.banks)]
+    making = [
+        _MakePart(config, bank, part, spool)
+        for bank in range(config.banks)
+        for part in range(parts[bank])
+    ]
+    rows = pool.run(making, _reporter(on_progress, "making", len(making)))
+    # Banks come in descending order of size, so the longest job is begun first.
+    writing = [
+        _WriteBank(config, bank, parts[bank], spool, directory, formats)
+        for bank in range(config.banks)
+    ]
+    written = pool.run(writing, _reporter(on_progress, "writing", sum(rows)))
+    spool.rmdir()
+    return written
 
 
-def _write_in_worker(
-    config: WorldConfig, bank: int, directory: Path, formats: tuple[str, ...]
-) -> dict[str, Any]:
-    # The shared world takes milliseconds to make, less than to send.
-    return _write_one(make_world(config), bank, directory, formats, None)
+def _reporter(on_progress: OnProgress | None, phase: str, total: int) -> Callable[[int], None]:
+    def report(done: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(phase, done, total))
+
+    return report
 
 
-def _write_one(
-    world: World,
-    bank: int,
-    directory: Path,
-    formats: tuple[str, ...],
-    on_progress: Callable[[int], None] | None,
-) -> dict[str, Any]:
-    transactions = make_bank(world, bank, on_progress)
-    files = write_bank(transactions, directory / transactions.name, formats)
-    return bank_summary(transactions, files)
+# The shared world takes milliseconds to make, less than to send; a bank's customers take longer,
+# and the jobs of one bank follow each other, so each process keeps those of the last.
+@functools.lru_cache(maxsize=1)
+def _world(config: WorldConfig) -> World:
+    return make_world(config)
 
 
-def _check_target(out: Path, *, force: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise OutputError(f"{out}: is a file, expected a directory; choose another --out")
-    try:
-        empty = not any(out.iterdir())
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be read ({error.strerror}); choose another") from error
-    if empty:
-        return
-    if not force:
-        raise OutputError(
-            f"{out}: not empty; choose another --out, or --force to replace a data set"
-        )
-    try:
-        read_manifest(out)
-    except DataError as error:
-        raise OutputError(
-            f"{out}: not empty and not written by data-gen; "
-            "--force replaces only such data sets, choose another --out"
-        ) from error
+@functools.lru_cache(maxsize=1)
+def _bank(config: WorldConfig, bank: int) -> tuple[World, BankSide]:
+    world = _world(config)
+    return world, make_bank_side(world.shared, bank)
 
 
-def _make_temporary(out: Path) -> Path:
-    """Return a new directory on the same file system as ``out``."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        temporary.chmod(0o755)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be made ({error.strerror}); choose an --out that you may write to"
-        ) from error
-    return temporary
+def _forget() -> None:
+    _bank.cache_clear()
+    _world.cache_clear()
 
 
-def _move_into_place(temporary: Path, out: Path) -> None:
-    if not out.exists() or not any(out.iterdir()):
-        # On POSIX a rename replaces an empty directory.
-        temporary.rename(out)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-    out.rename(old)
-    try:
-        temporary.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old)
+def _manifest(
+    config: WorldConfig,
+    banks: Sequence[tuple[dict[str, Any], dict[str, IntArray]]],
+    preset: str | None,
+) -> bytes:
+    entries = [entry for entry, _ in banks]
+    return make_manifest(
+        kind=TRANSACTIONS,
+        preset=preset,
+        config=config.as_dict(),
+        facts={
+            "start_time": config.start_time,
+            "end_time": config.end_time,
+            "split_time": config.split_time,
+            "label_delay_seconds": config.label_delay_seconds,
+            **combined_summary(entries),
+            "bank_distance": distances([mixes for _, mixes in banks]),
+            "merchant_categories": list(CATEGORY_NAMES),
+        },
+        columns=TRANSACTION_SCHEMA.as_dict()["columns"],
+        banks=entries,
+    )

@@ -152,7 +152,7 @@ class Draws:
         return picked
 
 
-def stream(seed: int, part: Part, *indices: int) -> Draws:
+def stream(seed: int, part: IntEnum, *indices: int) -> Draws:
     """Return the stream with the key ``(part, *indices)`` below ``seed``.
 
     ``SeedSequence(seed, spawn_key=key)`` is what ``SeedSequence.spawn`` hands out for that

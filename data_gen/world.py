@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from data_gen.fraud.account import account_takeover
 from data_gen.fraud.card import card_not_present, compromised_terminal, lost_stolen
 from data_gen.fraud.episodes import FraudPlan, make_plan
 from data_gen.fraud.first_party import first_party
-from data_gen.fraud.mules import mule_chain
+from data_gen.fraud.mules import Hops, make_hops, mule_chain
 from data_gen.fraud.payment import push_payment_scam
 from data_gen.identifiers import to_table
 from data_gen.labels import label
@@ -40,13 +41,14 @@ __all__ = [
 # Rows that occasions add per customer and day, on average.
 OCCASION_ROWS_PER_DAY: Final = 0.037
 
+# In the order of their parts.
+_KINDS: Final = tuple(kind for kind in FraudKind if kind >= 0)
 _MAKERS: Final[dict[FraudKind, Callable[[BankSide, FraudPlan], Events]]] = {
     FraudKind.CARD_NOT_PRESENT: card_not_present,
     FraudKind.LOST_STOLEN: lost_stolen,
     FraudKind.COMPROMISED_TERMINAL: compromised_terminal,
     FraudKind.ACCOUNT_TAKEOVER: account_takeover,
     FraudKind.PUSH_PAYMENT_SCAM: push_payment_scam,
-    FraudKind.MULE_CHAIN: mule_chain,
     FraudKind.FIRST_PARTY: first_party,
 }
 
@@ -57,6 +59,11 @@ class World:
 
     shared: SharedWorld
     plan: FraudPlan
+
+    @cached_property
+    def hops(self) -> Hops:
+        """What mules pass on, at all banks: made once, of what is stolen at all banks."""
+        return make_hops(self.shared, self.plan)
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def make_world(config: WorldConfig) -> World:
 
 def bank_parts(world: World, bank: int) -> int:
     """Return the number of parts of a bank: its blocks of customers, then the fraud kinds."""
-    return customer_blocks(int(world.shared.banks.customers[bank])) + len(_MAKERS)
+    return customer_blocks(int(world.shared.banks.customers[bank])) + len(_KINDS)
 
 
 def make_part(side: BankSide, world: World, part: int) -> LabelledEvents:
@@ -125,12 +132,17 @@ def make_part(side: BankSide, world: World, part: int) -> LabelledEvents:
     if part < blocks:
         found = Events.concatenate([everyday_events(side, part), occasion_events(side, part)])
     else:
-        kind = list(_MAKERS)[part - blocks]
-        found = _MAKERS[kind](side, world.plan)
+        found = _fraud(side, world, _KINDS[part - blocks])
     found = choose_accounts(side, found, stream(config.seed, Part.ACCOUNTS, side.bank, part))
     draws = stream(config.seed, Part.BLOCKING, side.bank, part)
     found = with_blocked_attempts(found, config.start_time, draws).before(config.end_time)
     return label(side, found, stream(config.seed, Part.LABELS, side.bank, part))
+
+
+def _fraud(side: BankSide, world: World, kind: FraudKind) -> Events:
+    if kind is FraudKind.MULE_CHAIN:
+        return mule_chain(side, world.hops)
+    return _MAKERS[kind](side, world.plan)
 
 
 def make_bank(

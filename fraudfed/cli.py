@@ -6,6 +6,7 @@ from fraudfed import __version__
 from fraudfed.bench.aggregator_memory_command import aggregator_memory_command
 from fraudfed.bench.ciphertexts import ciphertexts_command
 from fraudfed.bench.features import features_bench_command
+from fraudfed.bench.generate import generate_command
 from fraudfed.bench.load_command import load_command
 from fraudfed.bench.paillier import paillier_command
 from fraudfed.bench.parity import parity_command
@@ -36,6 +37,7 @@ bench.add_command(secure_sum_command, name="secure-sum")
 bench.add_command(ciphertexts_command, name="ciphertexts")
 bench.add_command(aggregator_memory_command, name="aggregator-memory")
 bench.add_command(features_bench_command, name="features")
+bench.add_command(generate_command, name="generate")
 bench.add_command(load_command, name="load")
 bench.add_command(scale_command, name="scale")
 bench.add_command(train_command, name="train")

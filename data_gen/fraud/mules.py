@@ -158,10 +158,16 @@ def _join(hops: list[Hops]) -> Hops:
     )
 
 
-def mule_chain(side: BankSide, plan: FraudPlan) -> Events:
-    """Return what the mules among a bank's customers pass on or take out."""
+def mule_chain(side: BankSide, hops: Hops) -> Events:
+    """Return what the mules among a bank's customers pass on or take out.
+
+    Parameters
+    ----------
+    side : BankSide
+    hops : Hops
+        Of all banks.
+    """
     world, people = side.world, side.customers
-    hops = make_hops(world, plan)
     here = np.flatnonzero(world.payees.bank_of(hops.account) == side.bank)
     draws = stream(world.config.seed, Part.MULE_CHAIN, side.bank)
     n = len(here)

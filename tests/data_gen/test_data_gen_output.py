@@ -1,5 +1,6 @@
 """Files: same bytes for a seed, all or nothing, a manifest that tells the truth."""
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -8,12 +9,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from data_gen import output
+from data_gen.checking.table_reader import read_tables
 from data_gen.config import WorldConfig
 from data_gen.errors import ConfigurationError, DataError, OutputError
+from data_gen.events import KIND_NAMES
 from data_gen.manifest import read_manifest
-from data_gen.output import write
+from data_gen.output import Progress, write
 from data_gen.schema import ARROW_SCHEMA
-from data_gen.world import generate
+from data_gen.world import bank_parts, generate, make_world
+from data_gen.writing.content import ContentDigest, combined_digest
+from data_gen.writing.spool import buckets
 
 BOTH = ("parquet", "csv")
 FIXED_CSV = "47f8ad1ab87600d93a69735f8471239a6119b5925a5843f53b01931e6f439a11"
@@ -34,12 +40,56 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_config: WorldConfig) 
     return out
 
 
+@pytest.mark.parametrize("workers", [2, 3])
 def test_same_seed_same_bytes_for_any_number_of_workers(
-    written: Path, tmp_path: Path, tiny_config: WorldConfig
+    written: Path, tmp_path: Path, tiny_config: WorldConfig, workers: int
 ) -> None:
-    write(tiny_config, tmp_path / "two", formats=BOTH, workers=2)
-    assert _digests(tmp_path / "two") == _digests(written)
+    write(tiny_config, tmp_path / "many", formats=BOTH, workers=workers)
+    assert _digests(tmp_path / "many") == _digests(written)
     assert len(_digests(written)) == 2 * tiny_config.banks + 1
+
+
+def test_workers_share_the_parts_of_a_single_bank(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    # More than one block of customers.
+    config = tiny_config.replace(banks=1, customers=4_500, days=14)
+    assert bank_parts(make_world(config), 0) >= 3 + len(KIND_NAMES)
+    for workers in (1, 3):
+        write(config, tmp_path / str(workers), workers=workers)
+    assert _digests(tmp_path / "1") == _digests(tmp_path / "3")
+
+
+def test_the_bytes_do_not_depend_on_the_size_of_a_bucket(
+    written: Path, tmp_path: Path, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "buckets", functools.partial(buckets, bucket_rows=321))
+    write(tiny_config, tmp_path / "out", formats=BOTH)
+    assert _digests(tmp_path / "out") == _digests(written)
+
+
+def test_row_groups_are_filled_over_the_ends_of_buckets(
+    tmp_path: Path, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "buckets", functools.partial(buckets, bucket_rows=700))
+    monkeypatch.setattr(output, "ROW_GROUP_ROWS", 1_000)
+    write(tiny_config, tmp_path / "out")
+    metadata = pq.ParquetFile(tmp_path / "out" / "bank_a" / "transactions.parquet").metadata
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert len(sizes) > 2
+    assert set(sizes[:-1]) == {1_000}
+
+
+def test_progress_tells_parts_made_then_rows_written(
+    tmp_path: Path, tiny_config: WorldConfig
+) -> None:
+    reached: list[Progress] = []
+    manifest = write(tiny_config, tmp_path / "out", on_progress=reached.append)
+    phases = [progress.phase for progress in reached]
+    assert phases == sorted(phases)  # "making", then "writing"
+    world = make_world(tiny_config)
+    parts = sum(bank_parts(world, bank) for bank in range(tiny_config.banks))
+    last = {progress.phase: progress for progress in reached}
+    assert last["making"] == Progress("making", parts, parts)
+    assert last["writing"] == Progress("writing", manifest["rows"], manifest["rows"])
 
 
 def test_different_seed_different_bytes(
@@ -78,23 +128,61 @@ def test_parquet_carries_no_foreign_metadata(written: Path) -> None:
 def test_manifest_matches_the_files(written: Path, tiny_config: WorldConfig) -> None:
     manifest = json.loads((written / "manifest.json").read_text())
     assert manifest["license"] == "CC0-1.0"
-    assert "No real person" in manifest["statement"]
+    assert "no real person" in manifest["statement"]
     assert WorldConfig(**manifest["config"]) == tiny_config
     assert manifest["start_time"] < manifest["split_time"] < manifest["end_time"]
+    assert manifest["kind"] == "transactions"
     assert [column["name"] for column in manifest["columns"]] == ARROW_SCHEMA.names
-    assert manifest["rows"] == sum(bank["rows"] for bank in manifest["banks"])
+    for name in ("rows", "fraud_rows", "missed_fraud_rows", "false_report_rows", "blocked_rows"):
+        assert manifest[name] == sum(bank[name] for bank in manifest["banks"])
     digests = _digests(written)
     for bank in manifest["banks"]:
         frame = pd.read_parquet(written / bank["name"] / "transactions.parquet")
         assert bank["rows"] == len(frame)
-        assert bank["fraud_rows"] == frame["fraud_kind"].notna().sum()
+        assert bank["fraud_rows"] == frame["is_fraud"].sum()
         assert bank["first_event_time"] == frame["event_time"].min()
         assert bank["channels"] == frame["channel"].value_counts().to_dict()
-        kinds = {kind: count for kind, count in bank["fraud_kinds"].items() if count}
-        assert kinds == frame["fraud_kind"].value_counts().to_dict()
+        is_true, is_reported = frame["fraud_kind"].notna(), frame["is_fraud"] == 1
+        for name, rows in (
+            ("fraud_kinds", is_true),
+            ("reported_fraud_kinds", is_true & is_reported),
+            ("blocked_fraud_kinds", is_true & (frame["is_blocked"] == 1)),
+        ):
+            kinds = {kind: count for kind, count in bank[name].items() if count}
+            assert kinds == frame.loc[rows, "fraud_kind"].value_counts().to_dict()
+        assert bank["true_fraud_rows"] == is_true.sum()
+        assert bank["missed_fraud_rows"] == (is_true & ~is_reported).sum()
+        assert bank["false_report_rows"] == (~is_true & is_reported).sum()
+        assert bank["blocked_rows"] == frame["is_blocked"].sum()
+        assert bank["blocked_clean_rows"] == frame.loc[~is_true, "is_blocked"].sum()
         for file in bank["files"]:
             assert digests[file["path"]] == file["sha256"]
             assert (written / file["path"]).stat().st_size == file["bytes"]
+
+
+def test_the_content_hash_is_that_of_the_rows_of_either_format(written: Path) -> None:
+    manifest = read_manifest(written)
+    for bank in manifest["banks"]:
+        for file in bank["files"]:
+            digest = ContentDigest(ARROW_SCHEMA)
+            for table in read_tables(written / file["path"], ARROW_SCHEMA):
+                digest.update(table)
+            assert digest.hexdigest() == bank["content_sha256"]
+    pairs = [(bank["name"], bank["content_sha256"]) for bank in manifest["banks"]]
+    assert manifest["content_sha256"] == combined_digest(pairs)
+
+
+def test_the_distance_between_banks_is_that_of_their_channels(written: Path) -> None:
+    manifest = read_manifest(written)
+    first, second = (
+        {name: count / bank["rows"] for name, count in bank["channels"].items()}
+        for bank in manifest["banks"][:2]
+    )
+    half = sum(abs(first[name] - second[name]) for name in first) / 2
+    matrix = manifest["bank_distance"]["channel"]
+    assert matrix[0][1] == matrix[1][0] == pytest.approx(half, abs=1e-6)
+    assert [matrix[i][i] for i in range(len(matrix))] == [0.0] * len(matrix)
+    assert 0.0 < manifest["bank_distance"]["mean"] < 1.0
 
 
 def test_an_empty_directory_is_filled_and_a_full_one_is_not(
@@ -120,14 +208,17 @@ def test_force_replaces_only_data_sets(tmp_path: Path, tiny_config: WorldConfig)
     assert precious.read_text() == "ten years of work"
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("phase", ["making", "writing"])
 def test_a_failure_in_the_middle_leaves_nothing(
-    tmp_path: Path, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_config: WorldConfig, workers: int, phase: str
 ) -> None:
-    def fail(done: int) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(reached: Progress) -> None:
+        if reached.phase == phase:
+            raise OSError(28, "No space left on device")
 
     with pytest.raises(OutputError, match="No space left on device"):
-        write(tiny_config, tmp_path / "out", on_progress=fail)
+        write(tiny_config, tmp_path / "out", workers=workers, on_progress=fail)
     assert list(tmp_path.iterdir()) == []
 
 

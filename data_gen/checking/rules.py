@@ -1,0 +1,125 @@
+"""A published schema: columns, and what their values must be; what the validator checks against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from data_gen.schema import Column
+
+__all__ = ["Rule", "TableSchema"]
+
+_ARROW_TYPES: Final = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "int8": pa.int8(),
+    "float64": pa.float64(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What the values of one column must be, where there are any.
+
+    Parameters
+    ----------
+    minimum, maximum : float or None
+        Of a number; both may be taken.
+    allowed : tuple of str, or None
+        All texts that may occur.
+    null_for, present_for : tuple of str
+        Values of ``TableSchema.channel`` for which there must be no value, and must be one.
+    """
+
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] | None = None
+    null_for: tuple[str, ...] = ()
+    present_for: tuple[str, ...] = ()
+
+    def expected(self, kind: str) -> str:
+        """Say in words what a value of type ``kind`` must be."""
+        if self.allowed is not None:
+            return "one of " + ", ".join(self.allowed)
+        noun = {"float64": "a number", "string": "a text"}.get(kind, "a whole number")
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} from {self.minimum:.12g} to {self.maximum:.12g}"
+        if self.minimum is not None:
+            return f"{noun} of at least {self.minimum:.12g}"
+        if self.maximum is not None:
+            return f"{noun} of at most {self.maximum:.12g}"
+        return noun
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSchema:
+    """Columns in the order of the files, and the rules of some of them.
+
+    Parameters
+    ----------
+    kind : str
+        The manifest's ``kind``.
+    columns : tuple of Column
+    rules : mapping of str to Rule
+    identifier : str
+        Text column of which no value occurs twice in a data set.
+    time : str
+        Column by which rows are sorted, ascending, UTC epoch seconds.
+    label_time : str
+        Column that is never before ``time``.
+    channel : str
+        Column on which ``null_for`` and ``present_for`` depend.
+    """
+
+    kind: str
+    columns: tuple[Column, ...]
+    rules: Mapping[str, Rule]
+    identifier: str
+    time: str
+    label_time: str
+    channel: str
+
+    def __post_init__(self) -> None:
+        unknown = set(self.rules) - {column.name for column in self.columns}
+        if unknown:
+            raise ValueError(f"rules of columns that are not there: {sorted(unknown)}")
+
+    def rule(self, name: str) -> Rule:
+        """Return the rule of a column; one without a rule may hold anything of its type."""
+        return self.rules.get(name, Rule())
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema of the files."""
+        return pa.schema(
+            [
+                pa.field(column.name, _ARROW_TYPES[column.type], nullable=column.nullable)
+                for column in self.columns
+            ]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the schema as JSON values, for ``data-gen schema --json``."""
+        return {
+            "kind": self.kind,
+            "sorted_by": self.time,
+            "label_time": self.label_time,
+            "columns": [self._column(column) for column in self.columns],
+        }
+
+    def _column(self, column: Column) -> dict[str, Any]:
+        rule = self.rule(column.name)
+        return {
+            "name": column.name,
+            "type": column.type,
+            "unit": column.unit or None,
+            "nullable": column.nullable,
+            "minimum": rule.minimum,
+            "maximum": rule.maximum,
+            "allowed": None if rule.allowed is None else list(rule.allowed),
+            "unique": column.name == self.identifier,
+            "null_for": list(rule.null_for),
+            "present_for": list(rule.present_for),
+            "meaning": column.meaning,
+        }

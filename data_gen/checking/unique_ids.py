@@ -1,0 +1,72 @@
+"""Is every identifier there once? Found with flat memory, however many there are.
+
+Identifiers are hashed to 64 bits and dealt out by their top bits to files on disk; each file is
+small enough to be sorted in memory. Equal hashes are only a suspicion: the caller looks the two
+rows up.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+__all__ = ["SeenIds"]
+
+_TOP_BITS: Final = 6
+_ENTRY: Final = np.dtype([("hash", "<u8"), ("place", "<i8")])
+
+
+class SeenIds:
+    """Identifiers that have been seen, by the place where they were; a context manager."""
+
+    def __enter__(self) -> Self:
+        self._directory = tempfile.TemporaryDirectory(prefix="data-gen-ids-")
+        root = Path(self._directory.name)
+        self._paths = [root / f"{number}.ids" for number in range(1 << _TOP_BITS)]
+        self._files = [path.open("wb") for path in self._paths]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._files:
+            file.close()
+        self._directory.cleanup()
+
+    def add(self, identifiers: pa.ChunkedArray, first_place: int) -> None:
+        """Add identifiers; null ones are left out.
+
+        Parameters
+        ----------
+        identifiers : pyarrow.ChunkedArray of strings
+        first_place : int
+            Place of the first; those after it follow.
+        """
+        values = identifiers.to_numpy()
+        entries = np.empty(len(values), dtype=_ENTRY)
+        entries["hash"] = pd.util.hash_array(values, categorize=False)
+        entries["place"] = first_place + np.arange(len(values))
+        entries = entries[identifiers.is_valid().to_numpy()]
+        top = (entries["hash"] >> np.uint64(64 - _TOP_BITS)).astype(np.intp)
+        order = np.argsort(top, kind="stable")
+        ends = np.searchsorted(top[order], np.arange(len(self._files) + 1))
+        for number, file in enumerate(self._files):
+            file.write(entries[order[ends[number] : ends[number + 1]]].tobytes())
+
+    def suspects(self) -> Iterator[tuple[int, int]]:
+        """Yield pairs of places whose identifiers have one hash: first seen, and seen again."""
+        for file, path in zip(self._files, self._paths, strict=True):
+            file.flush()
+            entries = np.fromfile(path, dtype=_ENTRY)
+            entries = entries[np.argsort(entries["hash"], kind="stable")]
+            again = np.flatnonzero(entries["hash"][1:] == entries["hash"][:-1])
+            for index in again:
+                yield int(entries["place"][index]), int(entries["place"][index + 1])

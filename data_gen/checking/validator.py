@@ -1,0 +1,328 @@
+"""Check tables against a published schema, whoever wrote them; the first faults by row and value.
+
+Read piece by piece, so that a file of any size is checked in the same memory.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_gen.checking.rules import TableSchema
+from data_gen.checking.table_reader import CellError, columns_of, read_tables
+from data_gen.checking.unique_ids import SeenIds
+from data_gen.errors import DataError
+from data_gen.manifest import read_manifest, sha256_of
+from data_gen.schema import Column
+from data_gen.writing.content import ContentDigest
+
+__all__ = ["Fault", "Validation", "validate_data_set", "validate_files"]
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is not as the schema has it.
+
+    Parameters
+    ----------
+    file : str
+    row : int or None
+        From 1, without the header of a CSV file; None if it is not about one row.
+    column : str or None
+        None if it is not about one column.
+    value, expected : str
+    """
+
+    file: str
+    row: int | None
+    column: str | None
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        row = "" if self.row is None else f" row {self.row},"
+        column = "" if self.column is None else f" column {self.column!r}:"
+        return f"{self.file}:{row}{column} got {self.value}, expected {self.expected}"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was checked, and what was found.
+
+    Parameters
+    ----------
+    files, rows : int
+        Checked; of a check that ended at the last fault asked for, those begun.
+    faults : tuple of Fault
+        The first ones, in the order of files and rows.
+    """
+
+    files: int
+    rows: int
+    faults: tuple[Fault, ...]
+
+
+def validate_files(paths: Sequence[Path], schema: TableSchema, *, most_faults: int) -> Validation:
+    """Check files that together are one data set.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        ``.parquet`` or ``.csv``.
+    schema : TableSchema
+    most_faults : int
+        After how many faults to stop, at least 1.
+
+    Raises
+    ------
+    DataError
+        A file is not there or cannot be read at all.
+    """
+    with _Check(schema) as check:
+        found = tuple(islice(check.faults(paths), most_faults))
+        return Validation(files=len(check.starts), rows=check.rows, faults=found)
+
+
+def validate_data_set(directory: Path, schema: TableSchema, *, most_faults: int) -> Validation:
+    """Check a directory against its manifest, then its files as ``validate_files`` does.
+
+    Of the manifest are checked: which files there are, their sizes and checksums, the number of
+    rows and the digest of the content. If CSV and Parquet hold the same rows, identifiers are
+    expected once in each format.
+    """
+    manifest = read_manifest(directory)
+    faults: list[Fault] = list(islice(_file_faults(directory, manifest), most_faults))
+    files = rows = 0
+    for suffix in (".parquet", ".csv"):
+        paths = [
+            directory / file["path"]
+            for bank in manifest["banks"]
+            for file in bank["files"]
+            if file["path"].endswith(suffix) and (directory / file["path"]).is_file()
+        ]
+        room = most_faults - len(faults)
+        if not paths or not room:
+            continue
+        with _Check(schema) as check:
+            faults.extend(islice(check.faults(paths), room))
+            files, rows = files + len(check.starts), rows + check.rows
+            if len(faults) < most_faults:
+                faults.extend(_content_faults(directory, manifest, check))
+    return Validation(files=files, rows=rows, faults=tuple(faults[:most_faults]))
+
+
+def _file_faults(directory: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    entries = [file for bank in manifest["banks"] for file in bank["files"]]
+    for entry in [*entries, *manifest.get("files", [])]:
+        path = directory / entry["path"]
+        if not path.is_file():
+            yield Fault(str(path), None, None, "no file", "the file that the manifest names")
+            continue
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            yield Fault(str(path), None, None, f"{size} bytes", f"{entry['bytes']} bytes")
+            continue
+        digest = sha256_of(path)
+        if digest != entry["sha256"]:
+            yield Fault(str(path), None, None, f"SHA-256 {digest}", f"SHA-256 {entry['sha256']}")
+
+
+def _content_faults(directory: Path, manifest: dict[str, Any], check: "_Check") -> Iterator[Fault]:
+    for bank in manifest["banks"]:
+        for file in bank["files"]:
+            path = str(directory / file["path"])
+            if path not in check.contents:
+                continue
+            rows, digest = check.contents[path]
+            if rows != bank["rows"]:
+                yield Fault(path, None, None, f"{rows} rows", f"{bank['rows']} rows")
+            elif digest != bank["content_sha256"]:
+                yield Fault(
+                    path, None, None, f"content {digest}", f"content {bank['content_sha256']}"
+                )
+
+
+class _Check:
+    """The state of checking one data set: a context manager."""
+
+    def __init__(self, schema: TableSchema) -> None:
+        self._schema = schema
+        self._seen = SeenIds()
+        #: First place (row over all files, from 0) of each file that was begun.
+        self.starts: dict[Path, int] = {}
+        #: Rows and digest of the content, of each file that was read in full.
+        self.contents: dict[str, tuple[int, str]] = {}
+        self.rows = 0
+
+    def __enter__(self) -> "_Check":
+        self._seen.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._seen.__exit__(*error)
+
+    def faults(self, paths: Sequence[Path]) -> Iterator[Fault]:
+        """Yield the faults of all files, file by file; repeated identifiers come last."""
+        for path in paths:
+            self.starts[path] = self.rows
+            yield from self._file(path)
+        yield from self._repeated()
+
+    def _file(self, path: Path) -> Iterator[Fault]:
+        found = columns_of(path)
+        usable, faults = _usable_columns(path, found, self._schema)
+        yield from faults
+        if not usable:
+            return
+        wanted = pa.schema([field for field in self._schema.arrow if field.name in usable])
+        complete = len(wanted) == len(self._schema.columns)
+        digest = ContentDigest(wanted)
+        last_time: int | None = None
+        row = 0
+        try:
+            for table in read_tables(path, wanted):
+                yield from self._table(path, table, row, last_time)
+                if self._schema.time in usable and table.num_rows:
+                    last_time = table[self._schema.time][-1].as_py()
+                if self._schema.identifier in usable:
+                    self._seen.add(table[self._schema.identifier], self.rows)
+                digest.update(table)
+                row += table.num_rows
+                self.rows += table.num_rows
+        except CellError as error:
+            yield Fault(str(path), error.row, error.column or None, error.value, error.expected)
+            return
+        if complete:
+            self.contents[str(path)] = (row, digest.hexdigest())
+
+    def _table(
+        self, path: Path, table: pa.Table, first_row: int, last_time: int | None
+    ) -> Iterator[Fault]:
+        """Yield the faults of some rows, by row, then in the order of the columns."""
+        bad: list[tuple[int, int, str, str]] = []
+        names = table.column_names
+        for column in self._schema.columns:
+            if column.name in names:
+                for mask, expected in self._masks(column, table, last_time):
+                    rows = pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()
+                    order = names.index(column.name)
+                    bad += [(row, order, column.name, expected) for row in rows]
+        for row, _, name, expected in sorted(bad):
+            value = _shown(table[name][row].as_py())
+            yield Fault(str(path), first_row + row + 1, name, value, expected)
+
+    def _masks(
+        self, column: Column, table: pa.Table, last_time: int | None
+    ) -> Iterator[tuple[Any, str]]:
+        """Yield where a column is at fault, and what was expected there."""
+        schema, rule = self._schema, self._schema.rule(column.name)
+        values = table[column.name]
+        expected = rule.expected(column.type)
+        if not column.nullable:
+            yield pc.is_null(values), f"{expected} (never missing)"
+        if rule.minimum is not None:
+            yield pc.less(values, rule.minimum), expected
+        if rule.maximum is not None:
+            yield pc.greater(values, rule.maximum), expected
+        if column.type == "float64":
+            yield (
+                pc.invert(pc.is_finite(values)),
+                "a finite number, or no value where it is missing",
+            )
+        if rule.allowed is not None:
+            known = pc.is_in(values, value_set=pa.array(rule.allowed))
+            yield pc.and_(pc.is_valid(values), pc.invert(known)), expected
+        if column.type == "string":
+            yield pc.equal(values, ""), "a text, or no value where it is missing"
+        if schema.channel in table.column_names and rule.null_for:
+            there = pc.is_in(table[schema.channel], value_set=pa.array(rule.null_for))
+            yield pc.and_(there, pc.is_valid(values)), f"no value for {' and '.join(rule.null_for)}"
+        if schema.channel in table.column_names and rule.present_for:
+            there = pc.is_in(table[schema.channel], value_set=pa.array(rule.present_for))
+            wanted = f"{expected}, always there for {' and '.join(rule.present_for)}"
+            yield pc.and_(there, pc.is_null(values)), wanted
+        if column.name == schema.label_time and schema.time in table.column_names:
+            yield pc.less(values, table[schema.time]), f"a time not before {schema.time}"
+        if column.name == schema.time and table.num_rows:
+            times = values.combine_chunks()
+            first = pa.array([times[0].as_py() if last_time is None else last_time], times.type)
+            before = pa.concat_arrays([first, times[:-1]])
+            yield pc.less(times, before), "a time not before that of the row above (sorted)"
+
+    def _repeated(self) -> Iterator[Fault]:
+        """Yield the second of two rows with one identifier, each looked up in its file."""
+        for first, again in sorted(self._seen.suspects(), key=lambda pair: pair[1]):
+            path, row, value = self._identifier(again)
+            other_path, other_row, other_value = self._identifier(first)
+            if value == other_value:
+                expected = f"one that is not that of row {other_row + 1} of {other_path} (unique)"
+                yield Fault(str(path), row + 1, self._schema.identifier, _shown(value), expected)
+
+    def _identifier(self, place: int) -> tuple[Path, int, str]:
+        """Return file, row from 0 and identifier at a place."""
+        path = [path for path, start in self.starts.items() if start <= place][-1]
+        name = self._schema.identifier
+        row = left = place - self.starts[path]
+        for table in read_tables(path, pa.schema([pa.field(name, pa.string())])):
+            if left < table.num_rows:
+                return path, row, str(table[name][left].as_py())
+            left -= table.num_rows
+        raise DataError(f"{path}: changed while it was read; check it again when it is at rest")
+
+
+def _usable_columns(
+    path: Path, found: dict[str, pa.DataType | None], schema: TableSchema
+) -> tuple[set[str], list[Fault]]:
+    """Return the columns that can be read, and faults of those that cannot."""
+    usable, faults = set(), []
+    for column, field in zip(schema.columns, schema.arrow, strict=True):
+        if column.name not in found:
+            faults.append(
+                Fault(str(path), None, column.name, "no such column", f"type {column.type}")
+            )
+        elif not _fits(found[column.name], field.type):
+            faults.append(
+                Fault(
+                    str(path),
+                    None,
+                    column.name,
+                    f"type {found[column.name]}",
+                    f"type {column.type}",
+                )
+            )
+        else:
+            usable.add(column.name)
+    known = {column.name for column in schema.columns}
+    faults.extend(
+        Fault(str(path), None, name, "a column", "none of this name in the schema")
+        for name in found
+        if name not in known
+    )
+    return usable, faults
+
+
+def _fits(found: pa.DataType | None, wanted: pa.DataType) -> bool:
+    """Say whether values of a type can be read as another one without loss of meaning."""
+    if found is None or pa.types.is_null(found):
+        return True
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_string(wanted):
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    if pa.types.is_integer(wanted):
+        return bool(pa.types.is_integer(found))
+    return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message has it."""
+    if value is None:
+        return "no value"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."

@@ -1,0 +1,16 @@
+"""Random streams of the credit data: one per part, named by a fixed number."""
+
+from enum import IntEnum
+
+__all__ = ["CreditPart"]
+
+
+class CreditPart(IntEnum):
+    """Fixed stream numbers, apart from those of transactions. Never renumber: add at the end."""
+
+    BANKS = 1001
+    PEOPLE = 1002
+    SEARCHES = 1003
+    TERMS = 1004
+    BUREAU = 1005
+    OUTCOMES = 1006

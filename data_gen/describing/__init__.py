@@ -1,0 +1,1 @@
+"""What is inside a data set: ``summary`` counts it, ``describe`` prints and ``plots`` draws it."""

@@ -1,0 +1,190 @@
+"""Events between being made and being written: parts of a bank on disk, read back by time.
+
+Each part is sorted by time and stored whole in a file of its own, with an index of the row at which
+every hour begins. Reading goes over the bank in buckets of consecutive hours: the slice of every
+part, in the order of the parts, sorted by time. So memory holds one part, or one bucket, and the
+order of rows is (time, part, position in the part), whatever the size of a bucket.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from data_gen.events import Events, LabelledEvents
+from data_gen.rng import IntArray
+
+__all__ = ["BUCKET_ROWS", "buckets", "labelled_events", "regroup", "spool_part"]
+
+# Rows in memory at a time, unless a single hour has more. 64 bytes each, three times over.
+BUCKET_ROWS: Final = 262_144
+_HOUR_SECONDS: Final = 3_600
+_LABEL_TIME: Final = "label_time"
+
+Records = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class _PartFile:
+    """One stored part, and where each bucket begins in it.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : dtype
+        One field per array of ``Events``, and ``label_time``.
+    start : int
+        Byte of the first record.
+    edges : ndarray of shape (n_buckets + 1,), dtype=int64
+        Row at which each bucket begins; the last is the number of rows.
+    """
+
+    path: Path
+    dtype: np.dtype[np.void]
+    start: int
+    edges: IntArray
+
+    def read_into(self, records: Records, bucket: int) -> None:
+        """Fill ``records`` with the rows of one bucket."""
+        with self.path.open("rb") as file:
+            file.seek(self.start + int(self.edges[bucket]) * self.dtype.itemsize)
+            if file.readinto(records.view(np.uint8).data) != records.nbytes:
+                raise OSError(None, f"{self.path.name} in the spool is cut off")
+
+
+def spool_part(
+    directory: Path, part: int, rows: LabelledEvents, *, start_time: int, end_time: int
+) -> int:
+    """Store one part of a bank and return its number of rows.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the bank, made if need be.
+    part : int
+    rows : LabelledEvents
+        In any order.
+    start_time, end_time : int
+        Of the period, UTC epoch seconds; the same for every part.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    columns = {field.name: getattr(rows.events, field.name) for field in fields(Events)}
+    columns[_LABEL_TIME] = rows.label_time
+    records = np.empty(
+        len(rows.events), dtype=[(name, values.dtype) for name, values in columns.items()]
+    )
+    # Stable, so that rows of the same second keep the order in which they were made.
+    order = np.argsort(rows.events.time, kind="stable")
+    for name, values in columns.items():
+        records[name] = values[order]
+    hours = np.arange(start_time, end_time, _HOUR_SECONDS)
+    # What lies outside the period goes to the first or last hour, so that nothing is lost.
+    index = np.empty(len(hours) + 1, dtype=np.int64)
+    index[0], index[-1] = 0, len(records)
+    index[1:-1] = np.searchsorted(records["time"], hours[1:], side="left")
+    np.save(_records_path(directory, part), records)
+    np.save(_index_path(directory, part), index)
+    return len(records)
+
+
+def buckets(directory: Path, parts: int, *, bucket_rows: int = BUCKET_ROWS) -> Iterator[Records]:
+    """Yield the rows of a bank sorted by (time, part, position in the part), a bucket at a time.
+
+    Parameters
+    ----------
+    directory : Path
+        With parts 0 to ``parts - 1``, all of one period.
+    parts : int
+    bucket_rows : int
+        Largest bucket, unless a single hour has more rows. The sequence of rows does not
+        depend on it.
+    """
+    files = _open_parts(directory, parts, bucket_rows)
+    for bucket in range(len(files[0].edges) - 1):
+        counts = [int(file.edges[bucket + 1] - file.edges[bucket]) for file in files]
+        together = np.empty(sum(counts), dtype=files[0].dtype)
+        begin = 0
+        for file, count in zip(files, counts, strict=True):
+            if count:
+                file.read_into(together[begin : begin + count], bucket)
+            begin += count
+        yield together[np.argsort(together["time"], kind="stable")]
+
+
+def regroup(pieces: Iterator[Records], rows: int) -> Iterator[Records]:
+    """Yield the same rows in pieces of exactly ``rows``, the last one shorter; none is empty."""
+    held: list[Records] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece)
+        if count < rows:
+            continue
+        together = np.concatenate(held)
+        whole = count - count % rows
+        for start in range(0, whole, rows):
+            yield together[start : start + rows]
+        # A copy, so that the rows that are done with can be freed.
+        held = [together[whole:].copy()]
+        count -= whole
+    if count:
+        yield np.concatenate(held)
+
+
+def labelled_events(records: Records) -> LabelledEvents:
+    """Return records as parallel arrays, in the same order."""
+    columns: dict[str, Any] = {
+        field.name: np.ascontiguousarray(records[field.name]) for field in fields(Events)
+    }
+    return LabelledEvents(
+        events=Events(**columns), label_time=np.ascontiguousarray(records[_LABEL_TIME])
+    )
+
+
+def _open_parts(directory: Path, parts: int, bucket_rows: int) -> Sequence[_PartFile]:
+    # Read twice rather than kept: only the edges of buckets are needed, and parts are many.
+    rows_before = np.load(_index_path(directory, 0))
+    for part in range(1, parts):
+        rows_before += np.load(_index_path(directory, part))
+    hours = _bucket_hours(rows_before, bucket_rows)
+    files = []
+    for part in range(parts):
+        index = np.load(_index_path(directory, part))
+        path = _records_path(directory, part)
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                header = np.lib.format.read_array_header_2_0
+            dtype = header(file)[2]
+            files.append(_PartFile(path, dtype, file.tell(), index[hours]))
+    return files
+
+
+def _bucket_hours(rows_before: IntArray, bucket_rows: int) -> IntArray:
+    """Return the hours at which buckets begin, and the end of the last.
+
+    Parameters
+    ----------
+    rows_before : ndarray of shape (n_hours + 1,), dtype=int64
+        Rows of the bank before each hour; the last is the number of all rows.
+    bucket_rows : int
+    """
+    n_hours = len(rows_before) - 1
+    hours = [0]
+    while hours[-1] < n_hours:
+        limit = rows_before[hours[-1]] + bucket_rows
+        last = int(np.searchsorted(rows_before, limit, side="right")) - 1
+        hours.append(min(max(last, hours[-1] + 1), n_hours))
+    return np.array(hours)
+
+
+def _records_path(directory: Path, part: int) -> Path:
+    return directory / f"{part:06d}.npy"
+
+
+def _index_path(directory: Path, part: int) -> Path:
+    return directory / f"{part:06d}.hours.npy"

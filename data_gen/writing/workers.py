@@ -1,0 +1,176 @@
+"""Jobs on several processes: results in the order of the jobs, progress while they run.
+
+A job goes to a worker as arguments and comes back as a small result; rows go through files. With
+one worker the jobs run in this process. Workers end when this process does, however it ends.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for_handles
+from multiprocessing.sharedctypes import Synchronized
+from types import FrameType, TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from data_gen.errors import ConfigurationError, OutputError
+
+__all__ = ["MAX_WORKERS", "Advance", "Job", "Report", "Workers"]
+
+MAX_WORKERS: Final = 1024
+# Seconds between two reports of what other processes have done.
+_REPORT_SECONDS: Final = 0.2
+
+Result = TypeVar("Result", covariant=True)
+# Given an amount of work that has just been done.
+Advance = Callable[[int], None]
+# Given the amount of work done so far, of the total that the caller knows.
+Report = Callable[[int], None]
+
+
+class Job(Protocol[Result]):
+    """Something to do; pickled, so it holds no rows."""
+
+    def __call__(self, advance: Advance) -> Result:
+        """Do it, and call ``advance`` often: that is where a job of a failed run ends."""
+        ...
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: another job failed, or the user interrupted
+    """The run has ended; what this job would make is no longer wanted."""
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What a worker shares with the process that started it."""
+
+    done: "Synchronized[int]"
+    stopped: "Synchronized[bool]"
+
+    def advance(self, amount: int) -> None:
+        if self.stopped.value:
+            raise _Stopped
+        with self.done.get_lock():
+            self.done.value += amount
+
+
+class Workers:
+    """A number of processes that run jobs; a context manager.
+
+    Parameters
+    ----------
+    count : int
+        1 to ``MAX_WORKERS``; 1 runs every job in this process.
+    """
+
+    def __init__(self, count: int) -> None:
+        if not 1 <= count <= MAX_WORKERS:
+            raise ConfigurationError(
+                f"workers: got {count}, expected a number from 1 to {MAX_WORKERS}"
+            )
+        self._pool: ProcessPoolExecutor | None = None
+        self._before: Any = None
+        if count == 1:
+            return
+        # "spawn" gives every platform the same clean children: no locks or threads are inherited.
+        context = multiprocessing.get_context("spawn")
+        self._shared = _Shared(done=context.Value("q", 0), stopped=context.Value("b", False))
+        self._pool = ProcessPoolExecutor(
+            count, mp_context=context, initializer=_begin, initargs=(self._shared,)
+        )
+
+    def __enter__(self) -> Self:
+        if self._pool is not None and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, _interrupt_once)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pool is None:
+            return
+        try:
+            self._shared.stopped.value = kind is not None
+            self._pool.shutdown(cancel_futures=True)
+        finally:
+            if self._before is not None:
+                signal.signal(signal.SIGINT, self._before)
+
+    def run(self, jobs: Sequence[Job[Result]], report: Report) -> list[Result]:
+        """Run all jobs and return their results, in the order of the jobs.
+
+        Raises
+        ------
+        OutputError
+            A worker was ended from outside.
+        """
+        if self._pool is None:
+            return _run_here(jobs, report)
+        self._shared.done.value = 0
+        futures = [self._pool.submit(_run_in_worker, job) for job in jobs]
+        pending = set(futures)
+        try:
+            while pending:
+                finished, pending = wait(pending, timeout=_REPORT_SECONDS)
+                for future in finished:
+                    future.result()
+                report(self._shared.done.value)
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "a worker process was ended from outside, often for want of memory; "
+                "nothing was written, use fewer --workers or --customers"
+            ) from error
+        return [future.result() for future in futures]
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    """Interrupt, and let no second interrupt cut off the workers' orderly end.
+
+    A second one is the rule, not the exception: a terminal and ``timeout`` signal a whole group.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _run_here(jobs: Sequence[Job[Result]], report: Report) -> list[Result]:
+    done = 0
+
+    def advance(amount: int) -> None:
+        nonlocal done
+        done += amount
+        report(done)
+
+    return [job(advance) for job in jobs]
+
+
+# Set once in each worker: a pool hands its jobs no other way to what is shared.
+_shared: _Shared | None = None
+
+
+def _begin(shared: _Shared) -> None:
+    global _shared
+    _shared = shared
+    # The terminal sends an interrupt to every process; the first one stops the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, and end without further ado."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_handles([parent.sentinel])
+        os._exit(1)
+
+
+def _run_in_worker(job: Job[Any]) -> Any:
+    if _shared is None:
+        raise RuntimeError("a job came to a process that was not started as a worker")
+    return job(_shared.advance)
