@@ -11,13 +11,25 @@ import click
 from aggregator.operator_client import OperatorClient, read_token
 from fraudfed.consortium.fingerprint import fingerprint
 from fraudfed.errors import ConfigurationError
-from fraudfed.wire.messages import DropRequest, InviteRequest, Roster, RunSpec, RunStatus, parse
+from fraudfed.wire.messages import (
+    DropRequest,
+    InviteRequest,
+    ModelVisibility,
+    RiskEntity,
+    RiskSpec,
+    Roster,
+    RunKind,
+    RunSpec,
+    RunStatus,
+    parse,
+)
 
 __all__ = ["GROUPS", "utc"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
 _JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
@@ -57,6 +69,21 @@ def _client_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+#: What ``_client_options`` adds and ``_client`` takes.
+_CLIENT_OPTIONS = ("url", "token_file", "ca_file", "client_certificate")
+
+
+def _risk_option(field: str, text: str) -> Callable[[F], F]:
+    """Add the option of a number of ``RiskSpec``, which checks it and has its default."""
+    return click.option(
+        f"--{field.replace('_', '-')}",
+        type=int,
+        default=RiskSpec.model_fields[field].default,
+        show_default=True,
+        help=text,
+    )
 
 
 @contextlib.contextmanager
@@ -190,6 +217,78 @@ def create_run(spec_path: Path, **connection: Any) -> None:
         click.echo(client.create_run(spec).run_id)
 
 
+@runs.command(name="create-risk")
+@_client_options
+@click.argument("first_day", type=_DAY, metavar="FIRST_DAY")
+@click.argument("last_day", type=_DAY, metavar="LAST_DAY")
+@click.option(
+    "--delay-days",
+    required=True,
+    type=int,
+    help="Days between a payment and its entry: the label delay of the models, rounded up.",
+)
+@click.option("--name", default=None, help="Name of the run.  [default: risk and the days]")
+@click.option(
+    "--key-epoch", default=None, type=click.IntRange(min=1), help="[default: the newest key epoch]"
+)
+@click.option(
+    "--entity",
+    "entities",
+    multiple=True,
+    type=click.Choice([entity.value for entity in RiskEntity]),
+    help="What is counted; may be repeated.  [default: everything]",
+)
+@_risk_option("depth", "Rows of each sketch.")
+@_risk_option("transaction_width", "Columns of the sketch of payments, a power of two.")
+@_risk_option("fraud_width", "Columns of the sketch of frauds, a power of two.")
+@_risk_option("min_customers", "Customers of a bank that an entity needs before it is counted.")
+@_risk_option("days_per_step", "Days that are summed together.")
+@click.option(
+    "--min-cohort",
+    default=RunSpec.model_fields["min_cohort"].default,
+    show_default=True,
+    type=int,
+    help="The run never goes on with fewer banks.",
+)
+def create_risk_run(
+    first_day: datetime,
+    last_day: datetime,
+    name: str | None,
+    key_epoch: int | None,
+    min_cohort: int,
+    entities: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Open a run over the daily risk tables from FIRST_DAY to LAST_DAY (UTC); print its id.
+
+    A day is one of entry: payments are entered --delay-days after their own day.
+    """
+    connection = {key: options.pop(key) for key in _CLIENT_OPTIONS}
+    risk = {
+        "first_day": _day_number(first_day),
+        "last_day": _day_number(last_day),
+        "entities": entities or tuple(RiskEntity),
+        **options,
+    }
+    with _client(**connection) as client:
+        epoch = client.key_epoch(None).key_epoch.epoch if key_epoch is None else key_epoch
+        description = {
+            "name": name or f"risk {first_day:%Y-%m-%d}..{last_day:%Y-%m-%d}",
+            "key_epoch": epoch,
+            "kind": RunKind.RISK,
+            "risk": risk,
+            "model_visibility": ModelVisibility.MEMBERS,
+            "min_cohort": min_cohort,
+        }
+        spec = parse(RunSpec, description, source="options")
+        click.echo(client.create_run(spec).run_id)
+
+
+def _day_number(day: datetime) -> int:
+    """Return days since 1970-01-01."""
+    return int(day.replace(tzinfo=UTC).timestamp()) // 86_400
+
+
 @runs.command(name="list")
 @_client_options
 @_JSON_OPTION
@@ -281,6 +380,7 @@ def _print_status(status: RunStatus, *, as_json: bool) -> None:
         {
             "run": status.run_id,
             "name": status.spec.name,
+            "kind": status.spec.kind.value,
             "state": status.state.value,
             "key epoch": status.spec.key_epoch,
             "joined": f"{', '.join(status.members) or '-'} ({len(status.members)} of "

@@ -19,8 +19,8 @@ _FRAME = {
     "round_number": "number of the round in the run",
     "label": "what is summed, for example 'histogram:tree 3'; the same at every bank",
     "context": "digest of everything public about the round; the same at every bank",
-    "step": "contributions only: how many steps of the training this bank has finished (the "
-    "preparation, then trees)",
+    "step": "contributions only: how many steps of the run this bank has finished (the "
+    "preparation, then trees; or chunks of days)",
     "bank": "this bank's name",
     "shard": "openings only: which ciphertexts of the sum this bank has opened",
     "count": "how many items follow; the same for every bank's rows",
@@ -51,14 +51,14 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "join": {},
     "ready": {
-        "step": "how many steps of the training this bank has finished, so that all go on from the "
+        "step": "how many steps of the run this bank has finished, so that all go on from the "
         "same one",
         "more_rows": "0, or for a bank whose rows were not counted in the preparation: the least "
         "power of two that is no less than their number",
     },
     "handover": {
-        "body": "the trees so far and what training goes on from, equal at every bank that took "
-        "part; sealed to the members: the aggregator cannot read it",
+        "body": "the trees so far and what training goes on from, or the risk tables so far, "
+        "equal at every bank that took part; sealed to the members: the aggregator cannot read it",
     },
     "abort": {
         "reason": "the kind of failure, and its message where that holds nothing of this bank",
@@ -75,10 +75,10 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "model": {
         "sha256": "hash of the body",
-        "Fraudfed-Model-Plain": "hash of the finished model",
-        "Fraudfed-Model-Signature": "this bank's signature over run and hash of the model",
-        "body": "the finished model, equal at every bank; sealed to the members if the run says "
-        "model_visibility: members",
+        "Fraudfed-Model-Plain": "hash of the finished model or risk tables",
+        "Fraudfed-Model-Signature": "this bank's signature over run and that hash",
+        "body": "the finished model or risk tables, equal at every bank; sealed to the members if "
+        "the run says model_visibility: members, which a risk run always does",
     },
     "question": {},
     "health": {},

@@ -2,12 +2,9 @@
 
 import json
 import logging
-import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -22,7 +19,19 @@ from bank_node.enrolment import enrol
 from bank_node.logs import LOG_LEVELS, configure_logging, stderr_console
 from bank_node.members import confirm_members, observe_roster, own_fingerprint
 from bank_node.membership import known_run
-from bank_node.progress import TrainingProgress
+from bank_node.options import (
+    COHORT,
+    PATH,
+    Output,
+    data_option,
+    end_in_order_when_terminated,
+    json_option,
+    map_option,
+    passphrase_option,
+    run_options,
+    state_option,
+)
+from bank_node.progress import RunProgress
 from bank_node.report import (
     epochs_report,
     print_data_report,
@@ -32,67 +41,23 @@ from bank_node.report import (
     roster_report,
     status_report,
 )
+from bank_node.risk.commands import risk
 from bank_node.state import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
-from fraudfed.threads import MAX_THREADS, usable_cores
 from fraudfed.wire.messages import BankName
 
 if TYPE_CHECKING:
     from fraudfed.features.mapping import Mapping
 
-__all__ = ["EXIT_TERMINATED", "cli", "main"]
+__all__ = ["cli", "main"]
 
 _log = logging.getLogger(__name__)
 
-#: 128 + SIGTERM, what a shell expects of a terminated command.
-EXIT_TERMINATED = 143
-
 #: ``--confirm`` without a name; no bank can be called so.
 EVERYBODY = "*"
-_PATH = click.Path(path_type=Path)
-_COHORT = click.IntRange(min=1, max=1000)
-_SECONDS = click.FloatRange(min=0, min_open=True)
 
-
-@dataclass(frozen=True)
-class _Output:
-    """How the command talks to the person or program that started it."""
-
-    quiet: bool
-    console: Console
-    progress: bool
-
-    def say(self, text: str) -> None:
-        """Print a result unless ``--quiet``."""
-        if not self.quiet:
-            click.echo(text)
-
-
-_state_option = click.option(
-    "--state", "path", type=_PATH, required=True, help="State directory of the bank."
-)
-_data_option = click.option(
-    "--data", type=_PATH, required=True, help="The bank's data, .csv or .parquet."
-)
-_map_option = click.option(
-    "--map",
-    "mapping_choice",
-    default=None,
-    metavar="NAME|FILE",
-    help="How the columns of the data are to be read: handbook, paysim, sparkov, or a TOML file.",
-)
-_run_option = click.option(
-    "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"
-)
-_passphrase_option = click.option(
-    "--passphrase-file",
-    type=_PATH,
-    default=None,
-    envvar="BANK_NODE_PASSPHRASE_FILE",
-    help="File with the passphrase of the bank's private keys in its first line.",
-)
 _key_bits_option = click.option(
     "--key-bits",
     type=click.IntRange(min=MINIMUM_KEY_BITS, max=MAXIMUM_KEY_BITS),
@@ -100,7 +65,6 @@ _key_bits_option = click.option(
     show_default=True,
     help="Size of the Paillier key.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -127,43 +91,43 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
     level = log_level or ("warning" if quiet and not as_json else "info")
     configure_logging(log_format=log_format, level=level, console=console)
     progress = console.is_terminal and not quiet and not as_json
-    context.obj = _Output(quiet=quiet, console=console, progress=progress)
+    context.obj = Output(quiet=quiet, console=console, progress=progress)
 
 
 @cli.command()
-@_state_option
+@state_option
 @click.option("--name", required=True, help="Name of the bank, as the operator invited it.")
 @click.option("--aggregator", required=True, help="URL of the aggregator; https, or loopback.")
 @click.option("--invite", required=True, help="One-time code from the operator.")
-@_passphrase_option
+@passphrase_option
 @click.option(
     "--min-cohort",
-    type=_COHORT,
+    type=COHORT,
     default=DEFAULT_MIN_COHORT,
     show_default=True,
     help="Smallest cohort this bank takes part in; kept in bank.toml.",
 )
 @click.option(
     "--ca-file",
-    type=_PATH,
+    type=PATH,
     default=None,
     help="Certificates (PEM) to trust for https instead of the system's; kept in bank.toml.",
 )
 @click.option(
     "--client-certificate",
-    type=_PATH,
+    type=PATH,
     default=None,
     help="This bank's TLS certificate (PEM), if the aggregator asks for one; kept in bank.toml.",
 )
 @click.option(
     "--client-key",
-    type=_PATH,
+    type=PATH,
     default=None,
     help="Key (PEM) of the client certificate; kept in bank.toml.",
 )
 @click.pass_obj
 def join(
-    output: _Output,
+    output: Output,
     path: Path,
     name: str,
     aggregator: str,
@@ -198,8 +162,8 @@ def join(
 
 
 @cli.command()
-@_state_option
-@_passphrase_option
+@state_option
+@passphrase_option
 @click.option(
     "--confirm",
     is_flag=False,
@@ -208,10 +172,10 @@ def join(
     metavar="[NAME]",
     help="Record that the fingerprint was compared with its owner; of all members without NAME.",
 )
-@_json_option
+@json_option
 @click.pass_obj
 def roster(
-    output: _Output, path: Path, passphrase_file: Path | None, confirm: str | None, as_json: bool
+    output: Output, path: Path, passphrase_file: Path | None, confirm: str | None, as_json: bool
 ) -> None:
     """Show every member's fingerprint, and record which ones a person has compared."""
     state = StateDirectory(path)
@@ -233,27 +197,27 @@ def keys() -> None:
 
 
 @keys.command("create")
-@_state_option
-@_passphrase_option
+@state_option
+@passphrase_option
 @_key_bits_option
 @click.pass_obj
-def keys_create(output: _Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
+def keys_create(output: Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
     """Make the consortium's first key and seal it to every member."""
     _make_epoch(output, path, passphrase_file, key_bits, rotate=False)
 
 
 @keys.command("rotate")
-@_state_option
-@_passphrase_option
+@state_option
+@passphrase_option
 @_key_bits_option
 @click.pass_obj
-def keys_rotate(output: _Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
+def keys_rotate(output: Output, path: Path, passphrase_file: Path | None, key_bits: int) -> None:
     """Make a new key for the members of now; needed whenever a bank joins or leaves."""
     _make_epoch(output, path, passphrase_file, key_bits, rotate=True)
 
 
 def _make_epoch(
-    output: _Output, path: Path, passphrase_file: Path | None, key_bits: int, *, rotate: bool
+    output: Output, path: Path, passphrase_file: Path | None, key_bits: int, *, rotate: bool
 ) -> None:
     state = StateDirectory(path)
     with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
@@ -278,10 +242,10 @@ def _epoch_state(epoch: AcceptedEpoch) -> str:
 
 
 @keys.command("accept")
-@_state_option
-@_passphrase_option
+@state_option
+@passphrase_option
 @click.pass_obj
-def keys_accept(output: _Output, path: Path, passphrase_file: Path | None) -> None:
+def keys_accept(output: Output, path: Path, passphrase_file: Path | None) -> None:
     """Check the latest key epoch, keep its key, and acknowledge it to all."""
     state = StateDirectory(path)
     with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
@@ -294,8 +258,8 @@ def keys_accept(output: _Output, path: Path, passphrase_file: Path | None) -> No
 
 
 @keys.command("show")
-@_state_option
-@_json_option
+@state_option
+@json_option
 def keys_show(path: Path, as_json: bool) -> None:
     """Show the key epochs that this bank holds; needs no network."""
     report = epochs_report(StateDirectory(path))
@@ -311,8 +275,8 @@ def audit() -> None:
 
 
 @audit.command("verify")
-@_state_option
-@_passphrase_option
+@state_option
+@passphrase_option
 @click.option(
     "--against-aggregator",
     is_flag=True,
@@ -321,7 +285,7 @@ def audit() -> None:
 @click.option("--run", "run_id", default=None, help="Compare this run only.  [default: all]")
 @click.pass_obj
 def audit_verify(
-    output: _Output,
+    output: Output,
     path: Path,
     passphrase_file: Path | None,
     against_aggregator: bool,
@@ -338,7 +302,7 @@ def audit_verify(
 
 
 @audit.command("explain")
-@_state_option
+@state_option
 @click.option("--run", "run_id", default=None, help="Explain this run only.  [default: all]")
 def audit_explain(path: Path, run_id: str | None) -> None:
     """List in plain words every field that left this bank; needs no network."""
@@ -349,96 +313,51 @@ def audit_explain(path: Path, run_id: str | None) -> None:
 
 
 @cli.command("check-data")
-@_state_option
-@_data_option
-@_map_option
+@state_option
+@data_option
+@map_option
 @click.option(
     "--run",
     "run_id",
     default=None,
     help="The run.  [default: the last one of this bank, else the one open to it]",
 )
-@_passphrase_option
+@passphrase_option
 @click.pass_obj
 def check_data(
-    output: _Output,
+    output: Output,
     path: Path,
     data: Path,
-    mapping_choice: str | None,
+    mapping: "Mapping | None",
     run_id: str | None,
     passphrase_file: Path | None,
 ) -> None:
     """Check a file against the run's data contract; sends nothing of it."""
-    from bank_node.data_contract import load_training_rows
+    from bank_node.data.contract import load_training_rows
+    from bank_node.risk.history import training_tables
 
     state = StateDirectory(path)
-    mapping = _mapping(mapping_choice)
     run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
-    rows = load_training_rows(data, run.spec.contract, mapping=mapping)
+    shared = training_tables(state, run.contract)
+    rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
     if not output.quiet:
         print_data_report(Console(), data, rows)
 
 
 @cli.command()
-@_state_option
-@_data_option
-@_map_option
-@_run_option
-@_passphrase_option
-@click.option(
-    "--min-cohort",
-    type=_COHORT,
-    default=None,
-    help="Smallest cohort to take part in; overrides min_cohort of bank.toml.",
-)
-@click.option(
-    "--round-timeout",
-    type=_SECONDS,
-    default=None,
-    help="Seconds to wait for the other banks within a round.  [default: as long as the run does]",
-)
-@click.option(
-    "--cohort-timeout",
-    type=_SECONDS,
-    default=None,
-    help="Seconds to wait for the cohort to be complete.  [default: no limit]",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(1, MAX_THREADS),
-    default=usable_cores,
-    help="Cores to use at once.  [default: all that the process may use]",
-)
+@state_option
+@run_options
 @click.pass_obj
-def train(
-    output: _Output,
-    path: Path,
-    data: Path,
-    mapping_choice: str | None,
-    run_id: str | None,
-    passphrase_file: Path | None,
-    min_cohort: int | None,
-    round_timeout: float | None,
-    cohort_timeout: float | None,
-    threads: int,
-) -> None:
+def train(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> None:
     """Train the run's model together with the other banks; goes on with what was cut off."""
-    from bank_node.training import TrainingOptions, train_run
+    from bank_node.taking_part import RunOptions
+    from bank_node.training import train_run
 
-    signal.signal(signal.SIGTERM, _terminate)
+    end_in_order_when_terminated()
     state = StateDirectory(path)
-    options = TrainingOptions(
-        data=data,
-        mapping=_mapping(mapping_choice),
-        run_id=run_id,
-        min_cohort=min_cohort,
-        round_timeout_seconds=round_timeout,
-        cohort_timeout_seconds=cohort_timeout,
-        threads=threads,
-    )
     passphrase = read_passphrase(passphrase_file)
-    with state.locked(), TrainingProgress(output.console, enabled=output.progress) as progress:
-        record = train_run(state, options, progress, passphrase=passphrase)
+    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
+        record = train_run(state, RunOptions(**options), progress, passphrase=passphrase)
     protection = record["protection"]
     if record.get("taken_from_registry"):
         output.say(
@@ -457,47 +376,73 @@ def train(
 
 
 @cli.command()
-@_state_option
-@_data_option
-@_map_option
-@click.option("--out", type=_PATH, required=True, help="File to write, .csv or .parquet.")
+@state_option
+@data_option
+@map_option
+@click.option("--out", type=PATH, required=True, help="File to write, .csv or .parquet.")
 @click.option(
-    "--model", type=_PATH, default=None, help="Model file.  [default: the run's accepted model]"
+    "--model", type=PATH, default=None, help="Model file.  [default: the run's accepted model]"
 )
 @click.option(
     "--run", "run_id", default=None, help="The run.  [default: the last one of this bank]"
 )
 @click.pass_obj
 def score(
-    output: _Output,
+    output: Output,
     path: Path,
     data: Path,
-    mapping_choice: str | None,
+    mapping: "Mapping | None",
     out: Path,
     model: Path | None,
     run_id: str | None,
 ) -> None:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
+    from bank_node.risk.history import scoring_tables
     from bank_node.scoring import score_file
 
     state = StateDirectory(path)
     run = state.current_run(run_id)
     chosen = state.model_path(run.run_id) if model is None else model
+    shared = scoring_tables(state, run.contract)
     count = score_file(
-        data,
-        out,
-        model=chosen,
-        contract=run.spec.contract,
-        mapping=_mapping(mapping_choice),
+        data, out, model=chosen, contract=run.contract, mapping=mapping, shared=shared
     )
     output.say(f"{out}: {count} scores")
 
 
 @cli.command()
-@_state_option
-@_passphrase_option
-@_json_option
+@state_option
+@data_option
+@map_option
+@click.option("--out", type=PATH, required=True, help="File to write, .csv or .parquet.")
+@click.option(
+    "--run", "run_id", default=None, help="The run.  [default: the last one of this bank]"
+)
+@click.pass_obj
+def features(
+    output: Output,
+    path: Path,
+    data: Path,
+    mapping: "Mapping | None",
+    out: Path,
+    run_id: str | None,
+) -> None:
+    """Write the features of a file, to look at or to train another model on; needs no network."""
+    from bank_node.data.feature_export import export_features
+    from bank_node.risk.history import scoring_tables
+
+    state = StateDirectory(path)
+    run = state.current_run(run_id)
+    shared = scoring_tables(state, run.contract)
+    count = export_features(data, out, contract=run.contract, mapping=mapping, shared=shared)
+    output.say(f"{out}: {len(run.contract.features)} features of {count} rows")
+
+
+@cli.command()
+@state_option
+@passphrase_option
+@json_option
 def status(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Show this bank, its keys, its roster, and what protected its last run."""
     report = status_report(StateDirectory(path), read_passphrase(passphrase_file))
@@ -507,24 +452,16 @@ def status(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
         print_status(Console(), report)
 
 
+cli.add_command(risk)
+
+
 def main() -> NoReturn:
     """Run the command line; entry point of ``bank-node``."""
     run_command(cli, prog_name="bank-node")
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # As an exception it ends what is at hand in order.
-    raise SystemExit(EXIT_TERMINATED)
-
-
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
-
-
-def _mapping(choice: str | None) -> "Mapping | None":
-    from fraudfed.features.mapping import load_mapping
-
-    return None if choice is None else load_mapping(choice)
 
 
 def _bank_name(name: str) -> BankName:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from fraudfed.errors import ConfigurationError, StateError
-from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex
+from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
 
 __all__ = [
     "DEFAULT_MIN_COHORT",
@@ -47,6 +47,11 @@ class CohortRules(BaseModel):
         Least ``min_child_weight``: how much data each published leaf rests on at least.
     max_max_depth, max_max_leaves, max_max_bin, max_num_boost_round : int or None
         Largest values of these parameters: how finely the model may look. None allows any.
+    min_risk_customers : int or None
+        In risk runs, payments at an entity are counted only if so many customers of this bank paid
+        there; a run that asks for more gets more. None leaves it to the run.
+    repeat_risk_days : bool
+        Take part in a risk run over days that this bank has entered in another run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +66,8 @@ class CohortRules(BaseModel):
     max_max_leaves: Annotated[int, Field(ge=2)] | None = None
     max_max_bin: Annotated[int, Field(ge=2)] | None = None
     max_num_boost_round: Annotated[int, Field(ge=1)] | None = None
+    min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    repeat_risk_days: bool = False
 
 
 class TlsFiles(BaseModel):
@@ -102,7 +109,9 @@ class BankConfig(BaseModel):
     audit_key : str or None
         The key that the aggregator signs its audit log with, as first seen.
     run_id : str or None
-        The run this bank took part in last.
+        The training this bank took part in last.
+    risk_run_id : str or None
+        The risk run this bank took part in last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,8 +124,18 @@ class BankConfig(BaseModel):
     agreement_key: PublicKeyHex
     audit_key: PublicKeyHex | None = None
     run_id: RunId | None = None
+    risk_run_id: RunId | None = None
     rules: CohortRules = CohortRules()
     tls: TlsFiles = TlsFiles()
+
+    def last_run(self, kind: RunKind) -> RunId | None:
+        """Return the run of a kind that this bank took part in last."""
+        return self.risk_run_id if kind is RunKind.RISK else self.run_id
+
+    def with_last_run(self, kind: RunKind, run_id: RunId) -> "BankConfig":
+        """Return the configuration after this bank took part in a run."""
+        name = "risk_run_id" if kind is RunKind.RISK else "run_id"
+        return self.model_copy(update={name: run_id})
 
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""

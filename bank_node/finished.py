@@ -1,11 +1,10 @@
 """Runs that are over: what this bank has of them, and how it gets what it has not.
 
-A bank that was dropped, or was killed before it could keep the model, takes the accepted one from
+A bank that was dropped, or was killed before it could keep the result, takes the accepted one from
 the registry. It takes nothing there that enough banks of the run have not signed.
 """
 
 import hashlib
-import json
 import logging
 import time
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from bank_node.ceremony import AcceptedEpoch
 from bank_node.client import AggregatorClient
 from bank_node.model_vote import check_signatures
+from bank_node.run_result import keep_result, result_facts
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed import __version__
 from fraudfed.consortium.model_seal import open_model
@@ -26,18 +26,18 @@ _log = logging.getLogger(__name__)
 
 
 def finished_record(state: StateDirectory, status: RunStatus) -> dict[str, Any]:
-    """Return the record of a run whose model this bank holds.
+    """Return the record of a run whose result this bank holds.
 
     Raises
     ------
     StateError
-        If the aggregator has accepted another model.
+        If the aggregator has accepted another result.
     """
     record = state.record(status.run_id)
     if record is None or record.get("registry_sha256") != status.model_sha256:
         raise StateError(
             f"run {status.run_id}: is finished at the aggregator, but this state directory does "
-            "not hold its model; restore the directory, or ask the operator for a new run"
+            "not hold its result; restore the directory, or ask the operator for a new run"
         )
     _log.info("run %s was finished before; nothing to do", status.run_id)
     return record
@@ -46,7 +46,7 @@ def finished_record(state: StateDirectory, status: RunStatus) -> dict[str, Any]:
 def fetch_result(
     state: StateDirectory, client: AggregatorClient, run: PinnedRun, epoch: AcceptedEpoch
 ) -> dict[str, Any]:
-    """Take the accepted model from the registry, keep it, and return a record of it.
+    """Take the accepted result from the registry, keep it, and return a record of it.
 
     Raises
     ------
@@ -55,13 +55,15 @@ def fetch_result(
     AuthError
         If a signature is not that bank's.
     KeyMaterialError
-        If a sealed model does not open.
+        If a sealed result does not open.
+    StateError
+        If the result cannot be read.
     """
     run_id = run.run_id
     stored, signatures = client.model(run_id), client.model_signatures(run_id)
-    model = stored
+    result = stored
     if run.spec.model_visibility is ModelVisibility.MEMBERS:
-        model = open_model(stored, holder=epoch.package, run_id=run_id)
+        result = open_model(stored, holder=epoch.package, run_id=run_id)
     banks = tuple(one.bank for one in signatures.signatures)
     least = min(run.spec.min_cohort, len(run.cohort))
     if banks != tuple(sorted(set(banks) & set(run.cohort))) or len(banks) < least:
@@ -70,7 +72,7 @@ def fetch_result(
             f"least {least} of {', '.join(run.cohort)}; the aggregator is at fault, the model was "
             "not kept"
         )
-    sha256, plain_sha256 = (hashlib.sha256(data).hexdigest() for data in (stored, model))
+    sha256, plain_sha256 = (hashlib.sha256(data).hexdigest() for data in (stored, result))
     check_signatures(
         signatures, run, epoch.key_epoch, sha256=sha256, plain_sha256=plain_sha256, banks=banks
     )
@@ -81,8 +83,7 @@ def fetch_result(
         "bank": state.config.name,
         "members": list(banks),
         "fraudfed_version": __version__,
-        "parameters": dict(run.spec.parameters),
-        "trees": _n_trees(model),
+        **result_facts(run, result),
         "model_sha256": plain_sha256,
         "registry_sha256": sha256,
         "model_visibility": run.spec.model_visibility.value,
@@ -95,11 +96,6 @@ def fetch_result(
         **state.round_log(run_id).summary(),
         "finished_at": int(time.time()),
     }
-    state.save_result(run_id, model, signatures, record)
-    _log.info("took the model of run %s from the registry, signed by %s", run_id, ", ".join(banks))
+    keep_result(state, run, epoch, result, signatures, record)
+    _log.info("took the result of run %s from the registry, signed by %s", run_id, ", ".join(banks))
     return record
-
-
-def _n_trees(model: bytes) -> int:
-    document = json.loads(model)
-    return len(document["learner"]["gradient_booster"]["model"]["trees"])

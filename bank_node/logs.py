@@ -20,8 +20,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 RUN: ContextVar[str | None] = ContextVar("run", default=None)
 ROUND: ContextVar[int | None] = ContextVar("round", default=None)
 
-#: Fields of the record "tree finished".
-_TREE_FACTS = ("tree", "leaves", "metrics")
+#: Fields of the records "tree finished" and "days finished".
+_STEP_FACTS = ("tree", "leaves", "metrics", "days", "of")
 
 _PROGRAM_LOGGERS = ("bank_node", "fraudfed")
 
@@ -37,18 +37,18 @@ class _ContextFilter(logging.Filter):
 
 
 class _TextFormatter(logging.Formatter):
-    """One line of text; the facts of a tree, which JSON has as fields, stand behind it."""
+    """One line of text; the facts of a step, which JSON has as fields, stand behind it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line = super().format(record)
-        facts = [f"{key}={vars(record)[key]}" for key in _TREE_FACTS if key in vars(record)]
+        facts = [f"{key}={vars(record)[key]}" for key in _STEP_FACTS if key in vars(record)]
         return " ".join((line, *facts))
 
 
-def _is_not_of_a_tree(record: logging.LogRecord) -> bool:
+def _is_not_of_a_step(record: logging.LogRecord) -> bool:
     """Tell whether a record says something that the progress bar does not show."""
-    return "tree" not in vars(record)
+    return vars(record).keys().isdisjoint(_STEP_FACTS)
 
 
 def stderr_console() -> Console:
@@ -77,7 +77,7 @@ def configure_logging(*, log_format: str, level: str, console: Console) -> None:
         )
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
-        handler.addFilter(_is_not_of_a_tree)
+        handler.addFilter(_is_not_of_a_step)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(message)s"))

@@ -10,20 +10,28 @@ from bank_node.connection import connect
 from bank_node.run_rules import check_run, pin_run
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed.errors import CohortError, ConfigurationError, RunFailedError
-from fraudfed.wire.messages import RunState, RunStatus
+from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
 __all__ = ["choose_run", "known_run", "wait_for_cohort"]
 
 _log = logging.getLogger(__name__)
 
 
-def choose_run(state: StateDirectory, client: AggregatorClient, run_id: str | None) -> RunStatus:
+def choose_run(
+    state: StateDirectory, client: AggregatorClient, run_id: str | None, *, kind: RunKind
+) -> RunStatus:
     """Return the run that was named, else the only one this bank can take part in, else its last.
+
+    Parameters
+    ----------
+    kind : RunKind
+        What is looked for.
 
     Raises
     ------
     ConfigurationError
-        If no run is named, and several are possible or none is.
+        If no run is named, and several are possible or none is; or if the named one is of another
+        kind.
     NotFoundError
         If the aggregator does not know the run.
     """
@@ -33,20 +41,28 @@ def choose_run(state: StateDirectory, client: AggregatorClient, run_id: str | No
             status
             for status in client.runs().runs
             if name in status.cohort
+            and status.spec.kind is kind
             and status.state in {RunState.OPEN, RunState.TRAINING, RunState.GATHERING}
         ]
         if len(possible) > 1:
             named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in possible)
             raise ConfigurationError(
-                f"{len(possible)} runs are open to this bank: {named}; choose one with --run"
+                f"{len(possible)} {kind} runs are open to this bank: {named}; choose one with --run"
             )
-        run_id = possible[0].run_id if possible else state.config.run_id
+        run_id = possible[0].run_id if possible else state.config.last_run(kind)
     if run_id is None:
         raise ConfigurationError(
-            "no run is open to this bank; ask the operator for one, or name it with --run"
+            f"no {kind} run is open to this bank; ask the operator for one, or name it with --run"
         )
     # It becomes a directory name, whether it was typed or came from the aggregator.
-    return client.run(check_run_id(run_id))
+    status = client.run(check_run_id(run_id))
+    if status.spec.kind is not kind:
+        command = "risk update" if status.spec.kind is RunKind.RISK else "train"
+        raise ConfigurationError(
+            f"run {run_id} ({status.spec.name}): is of kind {status.spec.kind}, expected {kind}; "
+            f"use 'bank-node {command}', or name another with --run"
+        )
+    return status
 
 
 def wait_for_cohort(
@@ -96,12 +112,12 @@ def wait_for_cohort(
 def known_run(
     state: StateDirectory, run_id: str | None, *, passphrase: Callable[[], str | None]
 ) -> PinnedRun:
-    """Return a run this bank knows, after asking the aggregator for it if it knows none yet.
+    """Return a training this bank knows, after asking the aggregator for it if it knows none yet.
 
     Parameters
     ----------
     run_id : str or None
-        None takes this bank's last run, else the one open to it.
+        None takes this bank's last training, else the one open to it.
     passphrase : callable
         Asked only if the aggregator is.
 
@@ -114,8 +130,8 @@ def known_run(
     if chosen is not None and state.pinned_run(chosen) is not None:
         return state.current_run(chosen)
     with state.locked(), connect(state, passphrase()) as connection:
-        status = choose_run(state, connection.client, run_id)
+        status = choose_run(state, connection.client, run_id, kind=RunKind.TRAINING)
         check_run(PinnedRun.of(status), state.config.rules)
         run = pin_run(state, status)
-        state.save_config(state.config.model_copy(update={"run_id": run.run_id}))
+        state.save_config(state.config.with_last_run(RunKind.TRAINING, run.run_id))
     return run

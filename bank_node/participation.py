@@ -6,7 +6,7 @@ program was killed, the aggregator was, others were dropped, this bank was dropp
 "and now?" is the same: ask the aggregator which generation there is, check it, and go on from the
 last step that is on disk.
 
-What banks go on from must be the same at all of them: the training as it was when the step was
+What banks go on from must be the same at all of them: the work as it was when the step was
 finished (the *base*), and what follows for other banks from public facts. So a checkpoint at the
 beginning of a generation holds the base and not what was made of it.
 """
@@ -16,15 +16,15 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Generic
 
 from bank_node.checkpoints import Checkpoint, Checkpoints
 from bank_node.client import LONG_POLL_SECONDS, AggregatorClient, wait_for
 from bank_node.round_log import RoundLog
 from bank_node.run_rules import check_generation, run_facts
+from bank_node.run_work import RunStates, S
 from bank_node.secure_communicator import StartingPoint
 from bank_node.state import PinnedRun
-from fraudfed.boosting.table import FeatureSchema
-from fraudfed.boosting.training_state import TrainingState
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import open_handover, seal_handover
 from fraudfed.errors import CohortError, ProtocolError, StateError
@@ -40,8 +40,8 @@ _LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One stretch of the training with the same banks.
+class Entry(Generic[S]):
+    """One stretch of the work with the same banks.
 
     Attributes
     ----------
@@ -49,18 +49,18 @@ class Entry:
         In the order of the generation.
     checkpoint : Checkpoint
         On disk.
-    start : TrainingState or None
-        Where the training goes on; None at its beginning.
+    start : state of the work, or None
+        Where the work goes on; None at its beginning.
     at : StartingPoint
         Where the sums go on.
     """
 
     banks: tuple[str, ...]
     checkpoint: Checkpoint
-    start: TrainingState | None
+    start: S | None
     at: StartingPoint
 
-    def after(self, state: TrainingState, *, round_number: int, transcript: str) -> Checkpoint:
+    def after(self, state: S, *, round_number: int, transcript: str) -> Checkpoint:
         """Return the checkpoint behind a step that was finished in this stretch."""
         began = self.checkpoint
         return replace(
@@ -80,7 +80,7 @@ def rows_bound(n_rows: int) -> int:
     return 1 << max(n_rows - 1, 0).bit_length()
 
 
-class Participation:
+class Participation(Generic[S]):
     """How one bank goes through the generations of a run.
 
     Parameters
@@ -94,12 +94,12 @@ class Participation:
     package : KeyPackage
         Of the key epoch.
     bank : str
-    schema : FeatureSchema
-        Of this bank's rows.
+    states : RunStates
+        How the states of the work are read.
     data_sha256 : str
-        ``data_digest`` of this bank's rows.
+        ``RunWork.data_sha256``.
     n_rows : int
-        Number of this bank's rows for training.
+        ``RunWork.n_rows``.
     min_cohort : int
         This bank's own.
     timeout_seconds : float or None
@@ -118,7 +118,7 @@ class Participation:
         key_epoch: KeyEpoch,
         package: KeyPackage,
         bank: str,
-        schema: FeatureSchema,
+        states: RunStates[S],
         data_sha256: str,
         n_rows: int,
         min_cohort: int,
@@ -132,7 +132,7 @@ class Participation:
         self._key_epoch = key_epoch
         self._package = package
         self._bank = bank
-        self._schema = schema
+        self._states = states
         self._data_sha256 = data_sha256
         self._n_rows = n_rows
         self._min_cohort = min_cohort
@@ -140,7 +140,7 @@ class Participation:
         self._on_banks = on_banks
         self._has_caught_up = False
 
-    def next_entry(self) -> Entry | None:
+    def next_entry(self) -> Entry[S] | None:
         """Wait until this bank can go on, and return how; None if the run is finished.
 
         Raises
@@ -186,7 +186,7 @@ class Participation:
         finished = status.state is RunState.FINISHED
         return finished and self._bank not in status.generation.banks
 
-    def _entry(self, status: RunStatus, last: Checkpoint | None) -> Entry | None:
+    def _entry(self, status: RunStatus, last: Checkpoint | None) -> Entry[S] | None:
         generation = status.generation
         if last is not None and last.generation > generation.number:
             raise StateError(
@@ -207,7 +207,7 @@ class Participation:
             return self._resume(status, last)
         return self._enter(status)
 
-    def _resume(self, status: RunStatus, last: Checkpoint, *, catches_up: bool = False) -> Entry:
+    def _resume(self, status: RunStatus, last: Checkpoint, *, catches_up: bool = False) -> Entry[S]:
         """Go on from a checkpoint, in its own generation."""
         if last.data_sha256 != self._data_sha256:
             raise StateError(
@@ -230,16 +230,16 @@ class Participation:
         )
         return Entry(last.cohort, last, self._start(last), point)
 
-    def _start(self, checkpoint: Checkpoint) -> TrainingState | None:
+    def _start(self, checkpoint: Checkpoint) -> S | None:
         if checkpoint.step == 0:
             return None
-        state = TrainingState.from_bytes(checkpoint.state, schema=self._schema)
+        state = self._states.decode(checkpoint.state)
         if checkpoint.generation > 0 and checkpoint.step == checkpoint.first_step:
             # The checkpoint that began the generation: other banks go on from here.
-            return state.regrouped(more_rows=checkpoint.more_rows)
+            return self._states.regrouped(state, more_rows=checkpoint.more_rows)
         return state
 
-    def _enter(self, status: RunStatus) -> Entry | None:
+    def _enter(self, status: RunStatus) -> Entry[S] | None:
         """Begin a generation; None if it is no longer the one of now."""
         generation = status.generation
         base: bytes = b""
@@ -386,7 +386,7 @@ class Participation:
             generation=generation.number,
         )
         self._client.put_handover(self._run.run_id, generation.number, sealed)
-        _log.info("handed the training so far to %s", ", ".join(generation.entrants))
+        _log.info("handed the work so far to %s", ", ".join(generation.entrants))
 
     def _take_handover(self, generation: Generation) -> tuple[bytes, tuple[str, ...]] | None:
         """Return base and counted banks; None if the run has gone on before they were there."""
@@ -401,10 +401,10 @@ class Participation:
         base, counted = _read_handover(data, run_id=run_id)
         # Before it is kept: what cannot be read must not be what this bank goes on from.
         try:
-            steps = TrainingState.from_bytes(base, schema=self._schema).n_steps
+            steps = self._states.decode(base).n_steps
         except StateError as error:
             raise ProtocolError(
-                f"run {run_id}: the handover to generation {number} holds no training of this run "
+                f"run {run_id}: the handover to generation {number} holds no state of this run "
                 f"({error}); a bank of the run uses another release, or is at fault"
             ) from None
         if steps != generation.first_step:
@@ -412,7 +412,7 @@ class Participation:
                 f"run {run_id}: the handover to generation {number} is of step {steps}, expected "
                 f"{generation.first_step}; a bank of the run is at fault"
             )
-        _log.info("took over the training so far, %d bytes", len(data))
+        _log.info("took over the work so far, %d bytes", len(data))
         return base, counted
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a bank trains: who is in, and how many trees are grown."""
+"""What a person sees while a bank takes part in a run: who is in, and how far it is."""
 
 from types import TracebackType
 from typing import Self
@@ -14,10 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["TrainingProgress"]
+__all__ = ["RunProgress"]
 
 
-class TrainingProgress:
+class RunProgress:
     """A progress bar on stderr; silent when ``enabled`` is False.
 
     Parameters
@@ -56,9 +56,9 @@ class TrainingProgress:
         """Show which banks have joined."""
         self._show("banks", len(members), total, ", ".join(members))
 
-    def trees(self, done: int, total: int, note: str) -> None:
-        """Show how many trees are grown, with the pooled metric."""
-        self._show("trees", done, total, note)
+    def steps(self, what: str, done: int, total: int, note: str) -> None:
+        """Show how many trees or days are done."""
+        self._show(what, done, total, note)
 
     def _show(self, what: str, done: int, total: int, note: str) -> None:
         if self._task is not None and self._progress.tasks[0].description != what:

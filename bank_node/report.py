@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bank_node.connection import connect
-from bank_node.data_contract import TrainingRows
+from bank_node.data.contract import TrainingRows
 from bank_node.members import own_fingerprint
 from bank_node.retry import RetryPolicy
 from bank_node.state import StateDirectory
@@ -62,9 +62,10 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
     -------
     dict
         ``name``, ``aggregator``, ``registered``, ``fingerprint``, ``rules``, ``key_epochs`` (see
-        ``epochs_report``), ``roster`` (see ``roster_report``), ``run_id``, ``record`` of the
-        finished run or None, ``kernel`` (which Paillier kernel runs here and why), and ``run`` at
-        the aggregator: its status, or ``{"error": ...}``, or None when this bank knows no run.
+        ``epochs_report``), ``roster`` (see ``roster_report``), ``run_id`` of the last training,
+        ``risk_run_id`` of the last risk run, ``record`` of the finished training or None,
+        ``kernel`` (which Paillier kernel runs here and why), and ``run`` at the aggregator: the
+        status of the training, or ``{"error": ...}``, or None when this bank knows none.
     """
     config = state.config
     return {
@@ -77,6 +78,7 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
         "key_epochs": epochs_report(state),
         "roster": roster_report(state.pinned_roster(), name=config.name),
         "run_id": config.run_id,
+        "risk_run_id": config.risk_run_id,
         "record": None if config.run_id is None else state.record(config.run_id),
         "kernel": kernel_note(),
         "run": _run_status(state, passphrase),
@@ -109,6 +111,7 @@ def print_status(console: Console, report: dict[str, Any]) -> None:
     table.add_row("Paillier kernel", report["kernel"])
     table.add_row("smallest cohort", str(report["rules"]["min_cohort"]))
     table.add_row("run", report["run_id"] or "none")
+    table.add_row("risk run", report["risk_run_id"] or "none")
     run = report["run"]
     if run is not None and "error" in run:
         table.add_row("at the aggregator", run["error"])

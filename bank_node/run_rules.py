@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from bank_node.config import CohortRules
-from bank_node.data_contract import check_contract, feature_schema
+from bank_node.data.contract import check_contract, feature_schema
+from bank_node.risk.days import day_text
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.consortium.documents import key_epoch_digest
@@ -16,13 +18,20 @@ from fraudfed.errors import (
     ParameterError,
     ProtocolError,
 )
-from fraudfed.wire.messages import Generation, KeyEpoch, RunStatus
+from fraudfed.wire.messages import Generation, KeyEpoch, RiskSpec, RunKind, RunStatus
 
-__all__ = ["check_epoch", "check_generation", "check_run", "pin_run", "run_facts"]
+__all__ = [
+    "check_epoch",
+    "check_generation",
+    "check_risk_run",
+    "check_run",
+    "pin_run",
+    "run_facts",
+]
 
 
 def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
-    """Accept a run's description and return its checked parameters.
+    """Accept the description of a training and return its checked parameters.
 
     Raises
     ------
@@ -32,6 +41,64 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
         If a parameter, the model's visibility or the data contract is not what this bank allows,
         or cannot be met.
     """
+    contract = run.contract
+    _check_cohort(run, rules)
+    check_contract(contract)
+    params = BoosterParams.parse(run.spec.parameters)
+    params.resolve_monotone_constraints(feature_schema(contract))
+    _check_parameters(params, rules, run=run.spec.name)
+    return params
+
+
+def check_risk_run(
+    run: PinnedRun, rules: CohortRules, *, before: Iterable[PinnedRun] = ()
+) -> RiskSpec:
+    """Accept the description of a risk run and return what this bank counts in it.
+
+    That is the run's own ``RiskSpec`` with ``min_customers`` no lower than this bank's rule.
+
+    Parameters
+    ----------
+    run : PinnedRun
+    rules : CohortRules
+    before : iterable of PinnedRun
+        Runs for which this bank has sealed something, ``run`` itself allowed among them. A day
+        that was entered in one of them is not entered again unless ``repeat_risk_days`` allows
+        it: the tables of two sets of banks show, by difference, those who are in one only.
+
+    Raises
+    ------
+    CohortError
+        If the cohort is smaller than this bank allows.
+    ConfigurationError
+        If it is no risk run, this bank allows no results for the members alone, or it has entered
+        a day of the run before.
+    """
+    spec = run.risk
+    _check_cohort(run, rules)
+    others = [other for other in before if other.run_id != run.run_id]
+    if not rules.repeat_risk_days:
+        _check_new_days(run, [other for other in others if other.spec.kind is RunKind.RISK])
+    own = rules.min_risk_customers or 1
+    return spec.model_copy(update={"min_customers": max(spec.min_customers, own)})
+
+
+def _check_new_days(run: PinnedRun, before: Iterable[PinnedRun]) -> None:
+    spec = run.risk
+    for other in before:
+        first = max(spec.first_day, other.risk.first_day)
+        last = min(spec.last_day, other.risk.last_day)
+        if first <= last:
+            raise ConfigurationError(
+                f"run {run.spec.name!r}: sums {day_text(first)}..{day_text(last)}, for which this "
+                f"bank has sealed counts in run {other.run_id}; two tables of a day with different "
+                "banks show a bank's counts by difference: ask for a run over later days, or, if "
+                "the members agree, set repeat_risk_days = true in bank.toml"
+            )
+
+
+def _check_cohort(run: PinnedRun, rules: CohortRules) -> None:
+    """Refuse too few banks, and readers of the result that this bank does not allow."""
     spec, size = run.spec, len(run.cohort)
     if size < rules.min_cohort:
         raise CohortError(
@@ -51,11 +118,6 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
             f"(min_cohort of the run), this bank takes part from {rules.min_cohort} on; ask for "
             "another run, or allow it by --min-cohort"
         )
-    check_contract(spec.contract)
-    params = BoosterParams.parse(spec.parameters)
-    params.resolve_monotone_constraints(feature_schema(spec.contract))
-    _check_parameters(params, rules, run=spec.name)
-    return params
 
 
 def _check_parameters(params: BoosterParams, rules: CohortRules, *, run: str) -> None:
@@ -181,12 +243,12 @@ def run_facts(
 
     It begins the transcript of a generation: banks that were shown different descriptions of the
     run, different key epochs under one number, or another set of banks, or that go on from another
-    state of the training, have different contexts, and no sum opens.
+    state of the work, have different contexts, and no sum opens.
 
     Parameters
     ----------
     base : bytes
-        The training so far, as ``TrainingState.to_bytes``; empty at the beginning.
+        The work so far, as ``StepState.to_bytes``; empty at the beginning.
     more_rows : int
         Most rows of the banks that come in now and were never counted.
     """

@@ -13,11 +13,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 import xgboost
 
-from bank_node.data_contract import load_scoring_rows
+from bank_node.data.contract import load_scoring_rows
 from bank_node.files import PRIVATE_FILE, write_stream
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features.mapping import Mapping
+from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract, FeatureType
 
 __all__ = ["check_output", "predict", "score_file"]
@@ -30,7 +31,13 @@ _XGBOOST_TYPES = {FeatureType.NUMERIC: "q", FeatureType.CATEGORICAL: "c"}
 
 
 def score_file(
-    data: Path, out: Path, *, model: Path, contract: DataContract, mapping: Mapping | None = None
+    data: Path,
+    out: Path,
+    *,
+    model: Path,
+    contract: DataContract,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
 ) -> int:
     """Write ``transaction_id`` (or ``row``, from 1) and ``score`` for every row of ``data``.
 
@@ -40,6 +47,8 @@ def score_file(
     contract : DataContract
     mapping : Mapping or None
         How the columns of ``data`` become those of the contract.
+    shared : SharedRisk or None
+        Risk tables, for a contract that ``needs_tables``.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def score_file(
     """
     check_output(out)
     booster = _load(model, contract)
-    rows = load_scoring_rows(data, contract, mapping=mapping)
+    rows = load_scoring_rows(data, contract, mapping=mapping, shared=shared)
     scores = predict(booster, rows.features, contract)
     count = len(scores)
     if rows.identifiers is None:

@@ -14,11 +14,12 @@
         run.json              the run as first seen: later changes are refused
         sealed                the outbox: what was sealed for each context, never a second one
         checkpoints/
-          step-<n>.checkpoint where the bank stood after a step; removed when the model is there
-        rounds.log            what protected each round so far; removed when the model is there
-        model.json            the accepted model
+          step-<n>.checkpoint where the bank stood after a step; removed when the result is there
+        rounds.log            what protected each round so far; removed when the result is there
+        model.json            the accepted model of a training
         features.json         what its features mean, the same bytes at every bank
-        signatures.json       every bank's signature over it
+        risk.tables           the accepted tables of a risk run, with the key that reads them
+        signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
 
@@ -47,20 +48,21 @@ from bank_node.round_log import RoundLog
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
-from fraudfed.errors import ProtocolError, StateError
-from fraudfed.features.publication import features_file
+from fraudfed.errors import ConfigurationError, ProtocolError, StateError
 from fraudfed.wire.messages import (
     BankName,
+    DataContract,
     KeyEpoch,
     Message,
     ModelSignatures,
     PublicKeyMessage,
+    RiskSpec,
     RunSpec,
     RunStatus,
     parse,
 )
 
-__all__ = ["PinnedRun", "StateDirectory"]
+__all__ = ["MODEL_FILE", "TABLES_FILE", "PinnedRun", "StateDirectory"]
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,11 @@ _IDENTITY = "identity.key"
 _ROSTER = "roster.json"
 _AUDIT = "audit.log"
 _LOCK = ".lock"
+#: The result of a training with what its columns mean, and the result of a risk run.
+MODEL_FILE = "model.json"
+FEATURES_FILE = "features.json"
+TABLES_FILE = "risk.tables"
+_OUTBOX_FILE = "sealed"
 _EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
 
 M = TypeVar("M", bound=Message)
@@ -91,6 +98,26 @@ class PinnedRun(Message):
             cohort=status.cohort,
             public_key=status.public_key,
         )
+
+    @property
+    def contract(self) -> DataContract:
+        """The data contract of a training; raises ConfigurationError for another kind of run."""
+        if self.spec.contract is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is a risk run and has no model, expected a "
+                "training; name another with --run, or use 'bank-node risk'"
+            )
+        return self.spec.contract
+
+    @property
+    def risk(self) -> RiskSpec:
+        """What a risk run counts; raises ConfigurationError for another kind of run."""
+        if self.spec.risk is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is a training, expected a risk run; name "
+                "another with --run, or use 'bank-node train'"
+            )
+        return self.spec.risk
 
 
 class StateDirectory:
@@ -258,9 +285,15 @@ class StateDirectory:
         path = self.run_directory(run.run_id) / "run.json"
         write_atomic(path, run.model_dump_json(indent=1).encode())
 
+    def sealed_runs(self) -> list[PinnedRun]:
+        """Return the runs for which this bank has ever sealed anything, by run id."""
+        sealed = sorted((self.path / "runs").glob(f"*/{_OUTBOX_FILE}"))
+        runs = [self.pinned_run(path.parent.name) for path in sealed if path.stat().st_size]
+        return [run for run in runs if run is not None]
+
     def outbox(self, run_id: str) -> Outbox:
         """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""
-        return Outbox(self.run_directory(run_id) / "sealed")
+        return Outbox(self.run_directory(run_id) / _OUTBOX_FILE)
 
     def checkpoints(self, run_id: str) -> Checkpoints:
         """Return the checkpoints of this bank in a run."""
@@ -291,24 +324,27 @@ class StateDirectory:
 
     def model_path(self, run_id: str) -> Path:
         """Return where the accepted model of a run lies or would lie."""
-        return self.path / "runs" / run_id / "model.json"
+        return self.path / "runs" / run_id / MODEL_FILE
+
+    def tables_paths(self) -> list[Path]:
+        """Return the tables of all risk runs of which this bank has the result, by run id."""
+        return sorted((self.path / "runs").glob(f"*/{TABLES_FILE}"))
 
     def save_result(
         self,
         run_id: str,
-        model: bytes,
+        files: Mapping[str, bytes],
         signatures: ModelSignatures,
         record: Mapping[str, Any],
     ) -> None:
-        """Keep an accepted model with its features, its signatures and the record of its run.
+        """Keep the files of a run's accepted result, its signatures and the run's record.
 
         What was kept to go on with the run is removed; which contexts are used up stays for ever.
         """
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.
-        write_atomic(directory / "model.json", model)
-        contract = self.current_run(run_id).spec.contract
-        write_atomic(directory / "features.json", features_file(contract))
+        for name, content in files.items():
+            write_atomic(directory / name, content)
         text = signatures.model_dump_json(indent=1)
         write_atomic(directory / "signatures.json", text.encode() + b"\n")
         write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""One stretch of a training after the other: what a bank does with each set of banks.
+"""One stretch of a run after the other: what a bank does with each set of banks.
 
 Everything that is kept behind a step is kept here, in this order: the log of the rounds, the
 checkpoint, and then what was sealed for rounds before it is forgotten.
@@ -6,7 +6,7 @@ checkpoint, and then what was sealed for rounds before it is forgotten.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from bank_node.ceremony import AcceptedEpoch
 from bank_node.client import AggregatorClient, wait_for
@@ -16,48 +16,41 @@ from bank_node.model_vote import ModelVote, check_signatures
 from bank_node.noise_ahead import NoiseAhead
 from bank_node.participation import Entry
 from bank_node.phases import PhaseTimes
-from bank_node.progress import TrainingProgress
+from bank_node.run_work import RunWork, S, WorkResult
 from bank_node.secure_communicator import SecureCommunicator
 from bank_node.state import PinnedRun, StateDirectory
-from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.train import TrainingState, TrainResult, TreeProgress, train
 from fraudfed.consortium.documents import roster_digest
 from fraudfed.errors import CohortChangedError, CohortError, ConflictError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import ModelSignatures, RunState, RunStatus
 
-__all__ = ["Accepted", "Prepared", "Stretch", "tree_record"]
+__all__ = ["Accepted", "Prepared", "Stretch"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Generic[S]):
     """A bank that has checked everything it can check alone."""
 
     run: PinnedRun
-    params: BoosterParams
     epoch: AcceptedEpoch
     observed: ObservedRoster
-    n_rows: int
-    table: TrainingTable
-    validation: TrainingTable | None
-    data_sha256: str
+    work: RunWork[S]
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What a training ended with."""
+    """What a run ended with."""
 
-    result: TrainResult
+    content: bytes
+    facts: dict[str, Any]
     vote: ModelVote
-    model: bytes
     signatures: ModelSignatures
 
 
-class Stretch:
-    """Trains with one set of banks after the other; what stays the same lives here.
+class Stretch(Generic[S]):
+    """Works with one set of banks after the other; what stays the same lives here.
 
     Attributes
     ----------
@@ -73,8 +66,7 @@ class Stretch:
         state: StateDirectory,
         connection: Connection,
         run: PinnedRun,
-        ready: Prepared,
-        progress: TrainingProgress,
+        ready: Prepared[S],
         *,
         round_timeout_seconds: float | None,
         threads: int,
@@ -85,14 +77,13 @@ class Stretch:
         self._connection = connection
         self._run = run
         self._ready = ready
-        self._progress = progress
         self.checkpoints = state.checkpoints(run.run_id)
         self._outbox = state.outbox(run.run_id)
         self.log = state.round_log(run.run_id)
         self.times = PhaseTimes()
 
-    def train(self, entry: Entry) -> Accepted:
-        """Train to the end with the banks of ``entry``, and have the model accepted.
+    def take_part(self, entry: Entry[S]) -> Accepted:
+        """Work to the end with the banks of ``entry``, and have the result accepted.
 
         Raises
         ------
@@ -118,9 +109,8 @@ class Stretch:
             noise=noise,
             times=self.times,
         )
-        params = self._ready.params
 
-        def on_step(state: TrainingState) -> None:
+        def on_step(state: S) -> None:
             self.log.sync()
             after = entry.after(
                 state,
@@ -132,20 +122,9 @@ class Stretch:
             communicator.step = state.n_steps
             self.times.mark("checkpoint")
 
-        done = 0 if entry.start is None else len(entry.start.trees)
-        self._progress.trees(done, params.num_boost_round, "")
         with noise:
-            result = train(
-                params,
-                self._ready.table,
-                communicator,
-                validation=self._ready.validation,
-                start=entry.start,
-                on_step=on_step,
-                on_tree=self._on_tree,
-                threads=self._threads,
-            )
-        return self._accepted(entry, result)
+            found = self._ready.work.run(communicator, start=entry.start, on_step=on_step)
+        return self._accepted(entry, found)
 
     def _session(self, banks: tuple[str, ...]) -> SecureSum:
         """Return the secure sums of these banks alone: masks and tags are theirs."""
@@ -164,16 +143,10 @@ class Stretch:
             threads=self._threads,
         )
 
-    def _on_tree(self, tree: TreeProgress) -> None:
-        note = " ".join(f"{name} {value:.5f}" for name, value in tree.metrics.items())
-        self._progress.trees(tree.tree_index + 1, tree.n_trees, note)
-        _log.info("tree finished", extra=tree_record(tree))
-
-    def _accepted(self, entry: Entry, result: TrainResult) -> Accepted:
-        """Vote for the model, and wait until all others have voted for the same."""
+    def _accepted(self, entry: Entry[S], found: WorkResult) -> Accepted:
+        """Vote for the result, and wait until all others have voted for the same."""
         run, client, epoch = self._run, self._connection.client, self._ready.epoch
-        model = result.model.to_json()
-        vote = ModelVote.of(model, run, epoch.package, self._connection.identity)
+        vote = ModelVote.of(found.content, run, epoch.package, self._connection.identity)
         client.submit_model(
             run.run_id,
             vote.sha256,
@@ -198,7 +171,7 @@ class Stretch:
             banks=entry.banks,
         )
         self.times.mark("accept")
-        return Accepted(result, vote, model, signatures)
+        return Accepted(found.content, found.facts, vote, signatures)
 
 
 def _wait_for_acceptance(
@@ -209,7 +182,7 @@ def _wait_for_acceptance(
     generation: int,
     timeout_seconds: float | None,
 ) -> None:
-    """Wait until every bank has submitted the same model."""
+    """Wait until every bank has submitted the same result."""
 
     def ask(wait: float) -> RunStatus | None:
         status = client.run(
@@ -237,8 +210,3 @@ def _wait_for_acceptance(
             f"run {run_id}: the aggregator accepted model {status.model_sha256}, this bank trained "
             f"{sha256}; the aggregator is at fault, the model was not kept"
         )
-
-
-def tree_record(tree: TreeProgress) -> dict[str, Any]:
-    """Return what the log and the run's record say of a tree."""
-    return {"tree": tree.tree_index, "leaves": tree.n_leaves, "metrics": dict(tree.metrics)}

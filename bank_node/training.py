@@ -1,258 +1,182 @@
-"""Train the run's model with the other banks, from the first check to the accepted model."""
+"""Train the run's model with the other banks: the work of a training run."""
 
 import logging
-import os
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from bank_node.abort import tell_others
-from bank_node.ceremony import accept_epoch
+from bank_node.ceremony import AcceptedEpoch
 from bank_node.config import CohortRules
-from bank_node.connection import Connection, connect
-from bank_node.data_contract import load_training_rows
-from bank_node.data_digest import data_digest
-from bank_node.data_file import DataFile
-from bank_node.finished import fetch_result, finished_record
-from bank_node.logs import RUN
-from bank_node.members import ObservedRoster, observe_roster, unconfirmed
-from bank_node.membership import choose_run, wait_for_cohort
-from bank_node.model_vote import ModelVote
-from bank_node.participation import Entry, Participation
-from bank_node.progress import TrainingProgress
-from bank_node.retry import RetryPolicy
-from bank_node.run_rules import check_epoch, check_run, pin_run
+from bank_node.data.contract import load_training_rows
+from bank_node.data.digest import data_digest
+from bank_node.progress import RunProgress
+from bank_node.risk.history import training_tables
+from bank_node.run_rules import check_run
+from bank_node.run_work import Load, WorkResult
 from bank_node.state import PinnedRun, StateDirectory
-from bank_node.stretch import Prepared, Stretch, tree_record
+from bank_node.taking_part import RunOptions, take_part
 from bank_node.validation import split_validation
-from fraudfed import __version__
-from fraudfed.boosting.train import TrainResult
-from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError
-from fraudfed.features.mapping import Mapping
-from fraudfed.paillier.kernel import kernel_note, select_kernel
-from fraudfed.usage import usage_of
-from fraudfed.wire.messages import RunState, RunStatus
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.train import TrainingState, TreeProgress, train
+from fraudfed.communicator import Communicator
+from fraudfed.wire.messages import RunKind
 
-__all__ = ["TrainingOptions", "train_run"]
+__all__ = ["TrainingStates", "TrainingWork", "train_run"]
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What the command line says.
-
-    Attributes
-    ----------
-    data : Path
-    mapping : Mapping or None
-        How the columns of ``data`` become those of the data contract.
-    run_id : str or None
-        None takes the only run there is for this bank.
-    min_cohort : int or None
-        None takes ``bank.toml``'s.
-    round_timeout_seconds : float or None
-        None waits for as long as the run does.
-    cohort_timeout_seconds : float or None
-        None waits without limit.
-    threads : int
-        Cores that this bank's work may use at once; no result depends on it.
-    """
-
-    data: Path
-    mapping: Mapping | None = None
-    run_id: str | None = None
-    min_cohort: int | None = None
-    round_timeout_seconds: float | None = None
-    cohort_timeout_seconds: float | None = None
-    threads: int = 1
-
-    def rules(self, configured: CohortRules) -> CohortRules:
-        """Return the bank's rules under these options."""
-        if self.min_cohort is None:
-            return configured
-        return configured.model_copy(update={"min_cohort": self.min_cohort})
-
-
 def train_run(
     state: StateDirectory,
-    options: TrainingOptions,
-    progress: TrainingProgress,
+    options: RunOptions,
+    progress: RunProgress,
     *,
     passphrase: str | None = None,
 ) -> dict[str, Any]:
     """Train, have the model accepted, keep it; return the record of the run.
 
-    The bank checks its own file, the members' keys and its rules before it lets anybody wait for
-    it. It may be killed at any instant: the same call goes on where it was. From the moment the
-    cohort is complete every failure that no new start can cure is told to the others, without any
-    of its values. A member whose keys have changed is one exception: nothing more is sent.
-
     Raises
     ------
     FraudFedError
-        As ``fraudfed.errors`` says; the state directory holds what is needed to go on.
+        As ``take_part``.
     """
-    DataFile.open(options.data)
-    with connect(state, passphrase) as connection:
-        client = connection.client
-        observed = observe_roster(state, client)
-        status = choose_run(state, client, options.run_id)
-        run_id = status.run_id
-        RUN.set(run_id)
-        if status.state is RunState.FINISHED and state.record(run_id) is not None:
-            return finished_record(state, status)
-        # The others wait for this bank already. If it has begun, its file and rules were good then:
-        # what is wrong with them now can be cured, and must not cost all of them the run.
-        others_wait = (
-            status.state in {RunState.TRAINING, RunState.GATHERING}
-            and state.config.name in status.generation.banks
-            and state.checkpoints(run_id).latest() is None
-        )
-        try:
-            ready = _prepare(state, options, status, connection, observed)
-            # For as long as the others wait for this bank.
-            patience = float(status.spec.deadline_seconds)
-            client.be_patient(RetryPolicy(patience_seconds=patience))
-            state.save_config(state.config.model_copy(update={"run_id": run_id}))
-            if status.state is RunState.OPEN:
-                status = client.join(run_id)
-                status = wait_for_cohort(
-                    client,
-                    status,
-                    timeout_seconds=options.cohort_timeout_seconds,
-                    on_members=lambda names: progress.banks(names, len(status.generation.banks)),
-                )
-            others_wait = True
-            return _train_with_others(state, options, connection, status, ready, progress)
-        except BaseException as error:
-            if others_wait:
-                tell_others(client, run_id, error)
-            raise
+    return take_part(
+        state,
+        options,
+        RunKind.TRAINING,
+        partial(_check, state, options, progress),
+        on_banks=progress.banks,
+        passphrase=passphrase,
+    )
 
 
-def _prepare(
+def _check(
     state: StateDirectory,
-    options: TrainingOptions,
-    status: RunStatus,
-    connection: Connection,
-    observed: ObservedRoster,
-) -> Prepared:
-    """Check everything that needs no other bank."""
-    run, rules = PinnedRun.of(status), options.rules(state.config.rules)
-    params = check_run(run, rules)
-    epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
-    check_epoch(run, epoch.key_epoch, latest=max(state.epochs()))
-    if run.spec.require_confirmed_roster or rules.require_confirmed_roster:
-        observed.pins.require_confirmed(run.cohort)
-    pin_run(state, status)
-    rows = load_training_rows(options.data, run.spec.contract, mapping=options.mapping)
+    options: RunOptions,
+    progress: RunProgress,
+    run: PinnedRun,
+    rules: CohortRules,
+) -> Load[TrainingState]:
+    """Accept a training; what is returned loads this bank's rows."""
+    return partial(_load, state, options, progress, run, check_run(run, rules))
+
+
+def _load(
+    state: StateDirectory,
+    options: RunOptions,
+    progress: RunProgress,
+    run: PinnedRun,
+    params: BoosterParams,
+    _epoch: AcceptedEpoch,
+) -> "TrainingWork":
+    shared = training_tables(state, run.contract)
+    rows = load_training_rows(options.data, run.contract, mapping=options.mapping, shared=shared)
     _log.info("%d rows meet the data contract", rows.table.n_rows)
     table, validation = rows.table, None
     # Before it is split: what a bank begins a run with is its file.
     data_sha256 = data_digest(table)
     if params.early_stopping_rounds is not None:
         table, validation = split_validation(table, seed=params.seed)
-    return Prepared(run, params, epoch, observed, rows.table.n_rows, table, validation, data_sha256)
-
-
-def _train_with_others(
-    state: StateDirectory,
-    options: TrainingOptions,
-    connection: Connection,
-    status: RunStatus,
-    ready: Prepared,
-    progress: TrainingProgress,
-) -> dict[str, Any]:
-    """Train with the banks of each generation in turn, until every one has the same model."""
-    # What was joined is what was checked.
-    run, client = pin_run(state, status), connection.client
-    started = time.time()
-    _log.info("Paillier kernel: %s; %d threads", kernel_note(), options.threads)
-    stretch = Stretch(
-        state,
-        connection,
-        run,
-        ready,
-        progress,
-        round_timeout_seconds=options.round_timeout_seconds,
+    return TrainingWork(
+        params=params,
+        table=table,
+        validation=validation,
+        rows_read=rows.table.n_rows,
+        data_sha256=data_sha256,
+        progress=progress,
         threads=options.threads,
     )
-    participation = Participation(
-        client,
-        stretch.checkpoints,
-        stretch.log,
-        run=run,
-        key_epoch=ready.epoch.key_epoch,
-        package=ready.epoch.package,
-        bank=state.config.name,
-        schema=ready.table.schema,
-        data_sha256=ready.data_sha256,
-        n_rows=ready.table.n_rows,
-        min_cohort=options.rules(state.config.rules).min_cohort,
-        timeout_seconds=options.cohort_timeout_seconds,
-        on_banks=progress.banks,
-    )
-    while True:
-        try:
-            entry = participation.next_entry()
-            if entry is None:
-                return fetch_result(state, client, run, ready.epoch)
-            accepted = stretch.train(entry)
-        except CohortChangedError as change:
-            # Also while this bank agrees or hands over: the next generation may be formed already.
-            _log.info("%s", change)
-            continue
-        except (ConflictError, NotFoundError) as error:
-            # What is refused may be refused because the others have finished without this bank.
-            if not participation.was_finished_by_others():
-                raise
-            _log.info("%s", error)
-            continue
-        record = _record(state, ready, stretch, entry, accepted.result, accepted.vote)
-        record["started_at"], record["finished_at"] = int(started), int(time.time())
-        record["threads"] = options.threads
-        record["process_cpu_seconds"] = round(time.process_time(), 3)
-        record["peak_memory_bytes"] = usage_of(os.getpid()).peak_bytes
-        state.save_result(run.run_id, accepted.model, accepted.signatures, record)
-        return record
 
 
-def _record(
-    state: StateDirectory,
-    ready: Prepared,
-    stretch: Stretch,
-    entry: Entry,
-    result: TrainResult,
-    vote: ModelVote,
-) -> dict[str, Any]:
-    """Say what was done, what protected it and what it cost; holds no value of a row.
+@dataclass(frozen=True, eq=False)
+class TrainingStates:
+    """How the states of a training are read; see ``RunStates``."""
 
-    Times and values are of this process; what was sent and what protected it, of the whole run.
+    schema: FeatureSchema
+
+    def decode(self, data: bytes) -> TrainingState:
+        """Read a state; raises StateError as ``TrainingState.from_bytes``."""
+        return TrainingState.from_bytes(data, schema=self.schema)
+
+    def regrouped(self, state: TrainingState, *, more_rows: int) -> TrainingState:
+        """Return the state from which another set of banks goes on."""
+        return state.regrouped(more_rows=more_rows)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingWork:
+    """A bank's part in a training; see ``RunWork``.
+
+    Attributes
+    ----------
+    params : BoosterParams
+    table : TrainingTable
+        Rows that are trained on.
+    validation : TrainingTable or None
+        Rows for the metrics.
+    rows_read : int
+        Rows of both.
+    data_sha256 : str
+        ``data_digest`` of both.
+    progress : RunProgress
+    threads : int
     """
-    public, run = ready.epoch.package.public_key, ready.run
-    return {
-        "run_id": run.run_id,
-        "name": run.spec.name,
-        "bank": state.config.name,
-        "members": list(entry.banks),
-        "generation": entry.checkpoint.generation,
-        "fraudfed_version": __version__,
-        "parameters": ready.params.to_mapping(),
-        "rows": ready.n_rows,
-        "trees": len(result.model.trees),
-        "best_iteration": result.best_iteration,
-        "history": [tree_record(tree) for tree in result.history],
-        "model_sha256": vote.plain_sha256,
-        "registry_sha256": vote.sha256,
-        "model_visibility": run.spec.model_visibility.value,
-        "key_epoch": ready.epoch.key_epoch.epoch,
-        "key_bits": public.key_bits,
-        "key_fingerprint": public.fingerprint,
-        "kernel": select_kernel().name,
-        "roster_confirmed": not unconfirmed(ready.observed.pins, run.cohort),
-        "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
-        **stretch.times.to_dict(),
-        **stretch.log.summary(),
-    }
+
+    params: BoosterParams
+    table: TrainingTable
+    validation: TrainingTable | None
+    rows_read: int
+    data_sha256: str
+    progress: RunProgress
+    threads: int
+
+    @property
+    def states(self) -> TrainingStates:
+        """How its states are read."""
+        return TrainingStates(self.table.schema)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that are trained on."""
+        return self.table.n_rows
+
+    def run(
+        self,
+        communicator: Communicator,
+        *,
+        start: TrainingState | None,
+        on_step: Callable[[TrainingState], None],
+    ) -> WorkResult:
+        """Train to the end; raises as ``train``."""
+        done = 0 if start is None else len(start.trees)
+        self.progress.steps("trees", done, self.params.num_boost_round, "")
+        result = train(
+            self.params,
+            self.table,
+            communicator,
+            validation=self.validation,
+            start=start,
+            on_step=on_step,
+            on_tree=self._on_tree,
+            threads=self.threads,
+        )
+        facts = {
+            "parameters": self.params.to_mapping(),
+            "rows": self.rows_read,
+            "trees": len(result.model.trees),
+            "best_iteration": result.best_iteration,
+            "history": [_tree_record(tree) for tree in result.history],
+        }
+        return WorkResult(result.model.to_json(), facts)
+
+    def _on_tree(self, tree: TreeProgress) -> None:
+        note = " ".join(f"{name} {value:.5f}" for name, value in tree.metrics.items())
+        self.progress.steps("trees", tree.tree_index + 1, tree.n_trees, note)
+        _log.info("tree finished", extra=_tree_record(tree))
+
+
+def _tree_record(tree: TreeProgress) -> dict[str, Any]:
+    """Return what the log and the run's record say of a tree."""
+    return {"tree": tree.tree_index, "leaves": tree.n_leaves, "metrics": dict(tree.metrics)}

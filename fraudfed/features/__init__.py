@@ -1,16 +1,17 @@
 """From raw transactions to feature columns, looking only at the past.
 
-``schema`` says what a raw transaction is, ``recipe`` publishes what each feature means, and
+``schema`` says what a raw transaction is and ``check`` holds a table against it; ``mapping`` and
+``mapped`` make one of other people's tables. ``recipe`` publishes what each feature means, and
 ``formulas`` are those meanings as arithmetic. ``build`` finds what they need for a whole table, by
 the ``windows`` of a sorted time axis, and returns a ``table``; ``online`` finds it for one payment
 at a time in the ``history`` that it keeps.
 """
 
 from fraudfed.features.build import build_features
+from fraudfed.features.check import check_transactions
 from fraudfed.features.online import OnlineFeatures
 from fraudfed.features.payment import Payment
 from fraudfed.features.recipe import RECIPE, contract_features
-from fraudfed.features.schema import check_transactions
 from fraudfed.features.table import FeatureTable
 
 __all__ = [

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import (
@@ -35,8 +36,11 @@ from fraudfed.features.recipe import (
     feature_schema,
 )
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
+from fraudfed.features.shared_risk.columns import shared_features
+from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
 from fraudfed.features.windows import KeyedTimeline, running_total
+from fraudfed.wire.messages import RiskEntity
 
 __all__ = ["build_features"]
 
@@ -45,6 +49,7 @@ def build_features(
     transactions: pd.DataFrame,
     *,
     label_delay_seconds: int,
+    shared: SharedRisk | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
     """Compute every feature of the recipe.
@@ -52,7 +57,7 @@ def build_features(
     Parameters
     ----------
     transactions : DataFrame
-        Raw transactions that :func:`fraudfed.features.schema.check_transactions` accepts, with
+        Raw transactions that :func:`fraudfed.features.check.check_transactions` accepts, with
         or without labels, in any order. The history is what the table holds: give at least 30
         days plus the label delay before the first row of interest. Features that are built on an
         absent column are missing in every row.
@@ -60,6 +65,9 @@ def build_features(
         The windows of counts, fraud counts and fraud rates end this long before the payment,
         because later payments have too few known labels. Independent of it, a fraud counts only
         once its own ``label_time`` has passed.
+    shared : SharedRisk or None
+        What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built, too. Days that
+        it does not cover count as empty: see ``SharedRisk.missing_days``.
     on_group : callable
         Told the name of each group of features when it is done, to measure what it took.
 
@@ -70,7 +78,8 @@ def build_features(
     Raises
     ------
     DataError
-        If a column that must be there is missing, or holds a value that has no code.
+        If a column that must be there is missing, or holds a value that has no code, or if
+        ``shared`` has another delay than the labels.
     """
     if label_delay_seconds < 0:
         raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
@@ -80,7 +89,7 @@ def build_features(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
     raw = _Raw.of(transactions)
-    columns = _Columns(raw.n_rows)
+    columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)
@@ -99,6 +108,11 @@ def build_features(
         if entity == "payee":
             _fan_in(columns, raw, timeline)
         on_group(entity)
+    if shared is not None:
+        shared.check_delay(label_delay_seconds)
+        for entity in RISK_ENTITIES:
+            _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
+        on_group("shared")
     return FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
@@ -112,8 +126,8 @@ def build_features(
 class _Columns:
     """The output, filled by feature name; stored feature by feature."""
 
-    def __init__(self, n_rows: int) -> None:
-        self.schema = feature_schema()
+    def __init__(self, n_rows: int, schema: FeatureSchema) -> None:
+        self.schema = schema
         self._index = {name: i for i, name in enumerate(self.schema.names)}
         self._pending = set(self.schema.names)
         self._values = np.empty((self.schema.n_features, n_rows), dtype=np.float32)
@@ -301,3 +315,20 @@ def _risk(
         frauds = timeline.covering(keys, counts_from, happened + delay + width)
         features = risk_features(entity, days, count=window.count(), frauds=frauds)
         columns.put_all(features, rows)
+
+
+def _shared_risk(
+    columns: _Columns,
+    raw: _Raw,
+    transactions: pd.DataFrame,
+    entity: RiskEntity,
+    shared: SharedRisk,
+) -> None:
+    """Payments and frauds at a terminal, merchant or payee that all banks entered."""
+    rows = np.flatnonzero(raw.codes[entity] >= 0)
+    codes = raw.codes[entity][rows]
+    identifiers: list[str] = []
+    if rows.size:
+        _, first = np.unique(codes, return_index=True)
+        identifiers = transactions[f"{entity}_id"].iloc[rows[first]].tolist()
+    columns.put_all(shared_features(shared, entity, identifiers, codes, raw.time[rows]), rows)

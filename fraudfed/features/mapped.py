@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraudfed.dtypes import Float64Array
+from fraudfed.features.check import Origin
 from fraudfed.features.mapping import ColumnSource, Mapping
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind, Origin
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
 
 __all__ = ["map_transactions", "origin_of", "source_types"]

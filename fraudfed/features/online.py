@@ -39,6 +39,9 @@ from fraudfed.features.recipe import (
     WINDOW_DAYS,
     feature_schema,
 )
+from fraudfed.features.shared_risk.columns import shared_features
+from fraudfed.features.shared_risk.history import SharedRisk
+from fraudfed.wire.messages import RiskEntity
 
 __all__ = ["OnlineFeatures"]
 
@@ -49,14 +52,23 @@ class OnlineFeatures:
     Parameters
     ----------
     label_delay_seconds : int
-        As for ``build_features``.
+    shared : SharedRisk or None
+        Both as for ``build_features``.
+
+    Raises
+    ------
+    DataError
+        If ``shared`` has another delay than the labels.
     """
 
-    def __init__(self, *, label_delay_seconds: int) -> None:
+    def __init__(self, *, label_delay_seconds: int, shared: SharedRisk | None = None) -> None:
         if label_delay_seconds < 0:
             raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+        if shared is not None:
+            shared.check_delay(label_delay_seconds)
         self._delay = label_delay_seconds
-        self._names = feature_schema().names
+        self._shared = shared
+        self._names = feature_schema(shared=shared is not None).names
         self._index = {name: i for i, name in enumerate(self._names)}
         self._now = 0
         self._customers: dict[str, CustomerHistory] = {}
@@ -110,6 +122,11 @@ class OnlineFeatures:
             self._risk(row, entity, history)
             if entity == "payee":
                 self._fan_in_of(row, identifier, history)
+            if self._shared is not None:
+                features = shared_features(
+                    self._shared, RiskEntity(entity), [identifier], _one(0), _one(self._now)
+                )
+                self._put(row, features)
         return row
 
     def observe(self, payment: Payment) -> None:

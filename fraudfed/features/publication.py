@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from fraudfed.features.recipe import FEATURES, RECIPE, contract_features
+from fraudfed.features.recipe import RECIPE, contract_features, recipe_features
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 __all__ = ["features_file", "published_recipe"]
@@ -36,16 +36,20 @@ def features_file(contract: DataContract) -> bytes:
 
 
 def published_recipe() -> dict[str, Any]:
-    """Return the whole recipe in the form of ``features.json``, without what a run decides."""
+    """Return the whole recipe in the form of ``features.json``, without what a run decides.
+
+    The features that need risk tables are the last.
+    """
     return {
         "format_version": _FORMAT_VERSION,
         "recipe": RECIPE,
-        "features": _features(contract_features(), by_recipe=True),
+        "features": _features(contract_features(shared=True), by_recipe=True),
     }
 
 
 def _features(specs: Iterable[FeatureSpec], *, by_recipe: bool) -> list[dict[str, Any]]:
-    definitions = {feature.name: feature for feature in FEATURES} if by_recipe else {}
+    known = recipe_features(shared=True) if by_recipe else ()
+    definitions = {feature.name: feature for feature in known}
     found = []
     for spec in specs:
         own = definitions.get(spec.name)

@@ -15,12 +15,15 @@ __all__ = [
     "CATEGORIES",
     "FAN_IN_DAYS",
     "FEATURES",
+    "PRIOR_PAYMENTS",
     "RECIPE",
     "RISK_ENTITIES",
+    "SHARED_FEATURES",
     "WINDOW_DAYS",
     "FeatureDefinition",
     "contract_features",
     "feature_schema",
+    "recipe_features",
 ]
 
 #: Name and version, as a data contract names it.
@@ -31,6 +34,9 @@ RECIPE = "fraudfed-card-1"
 WINDOW_DAYS = (1, 7, 30)
 #: Window lengths of the number of distinct customers who paid a payee.
 FAN_IN_DAYS = (7, 30)
+#: Payments without fraud that a shared fraud rate begins with, so that one fraud among one payment
+#: does not rank above fifty among a hundred (Laplace's rule of succession, with a prior mean of 0).
+PRIOR_PAYMENTS = 10
 #: What a fraud rate is kept of, and how the definitions call it.
 RISK_ENTITIES = ("terminal", "merchant", "payee")
 #: Raw texts that are features as they are, with their values in code order.
@@ -182,16 +188,67 @@ FEATURES: tuple[FeatureDefinition, ...] = (
 )
 
 
-def feature_schema() -> FeatureSchema:
+def _shared_windows(entity: str) -> list[FeatureDefinition]:
+    window = "the {days} UTC days before the day of the payment"
+    counts = [
+        FeatureDefinition(
+            f"shared_{entity}_count_{days}d",
+            "1",
+            f"payments at the {entity} that all banks entered for {window.format(days=days)}, at "
+            f"or above the true number; missing without {entity}",
+        )
+        for days in WINDOW_DAYS
+    ]
+    fraud_counts = [
+        FeatureDefinition(
+            f"shared_{entity}_fraud_count_{days}d",
+            "1",
+            f"frauds at the {entity} that all banks entered for {window.format(days=days)}, at or "
+            f"above the true number; missing without {entity}",
+        )
+        for days in WINDOW_DAYS
+    ]
+    rates = [
+        FeatureDefinition(
+            f"shared_{entity}_fraud_rate_{days}d",
+            "1",
+            f"f / (max(c, f) + {PRIOR_PAYMENTS}) with f = shared_{entity}_fraud_count_{days}d and "
+            f"c = shared_{entity}_count_{days}d; missing without {entity}",
+        )
+        for days in WINDOW_DAYS
+    ]
+    return counts + fraud_counts + rates
+
+
+#: What a run with risk tables has behind ``FEATURES``, in column order. A payment is entered for
+#: the day that lies the label delay, in whole days, after its own; see docs/shared-risk.md.
+SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
+    definition for entity in RISK_ENTITIES for definition in _shared_windows(entity)
+)
+
+
+def recipe_features(*, shared: bool) -> tuple[FeatureDefinition, ...]:
+    """Return every feature in column order, with those of risk tables or without."""
+    return FEATURES + SHARED_FEATURES if shared else FEATURES
+
+
+def feature_schema(*, shared: bool = False) -> FeatureSchema:
     """Return names and numbers of categories as training needs them."""
+    features = recipe_features(shared=shared)
     return FeatureSchema(
-        names=tuple(feature.name for feature in FEATURES),
-        n_categories=tuple(len(feature.categories or ()) for feature in FEATURES),
+        names=tuple(feature.name for feature in features),
+        n_categories=tuple(len(feature.categories or ()) for feature in features),
     )
 
 
-def contract_features() -> tuple[FeatureSpec, ...]:
-    """Return the features as a data contract publishes them, in column order."""
+def contract_features(*, shared: bool = False) -> tuple[FeatureSpec, ...]:
+    """Return the features as a data contract publishes them, in column order.
+
+    Parameters
+    ----------
+    shared : bool
+        With the features that need risk tables.
+    """
     return tuple(
         FeatureSpec(
             name=feature.name,
@@ -199,5 +256,5 @@ def contract_features() -> tuple[FeatureSpec, ...]:
             categories=feature.categories,
             description=f"{feature.description} [{feature.unit}]",
         )
-        for feature in FEATURES
+        for feature in recipe_features(shared=shared)
     )

@@ -1,6 +1,7 @@
 """One column of a source table, read as text, as numbers or as times; faults named to the cell."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 import numpy as np
@@ -72,7 +73,8 @@ class SourceColumn:
             known = ~np.isnan(numbers)
             odd = known & ~((numbers == np.floor(numbers)) & (np.abs(numbers) <= _EXACT))
             self.refuse(odd, "text or a whole number")
-            return self.values.cast(pa.int64()).cast(_TEXT)
+            whole = pa.array(np.where(known, numbers, 0), mask=~known).cast(pa.int64())
+            return pa.chunked_array([whole.cast(_TEXT)])
         if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
             return self.values.cast(_TEXT)
         if not _is_text(kind):
@@ -133,8 +135,9 @@ class SourceColumn:
             )
         text = self.text()
         parsed = pc.strptime(text, format=how.time_format, unit="s", error_is_null=True)
-        wrong = pc.and_(pc.is_valid(text), pc.is_null(parsed))
-        self.refuse(wrong.to_numpy().astype(np.bool_), f"a time as {how.time_format!r}")
+        wrong = pc.and_(pc.is_valid(text), pc.is_null(parsed)).to_numpy().astype(np.bool_)
+        wrong |= _impossible_days(text, parsed, how.time_format)
+        self.refuse(wrong, f"a time as {how.time_format!r}")
         return self._epoch(parsed)
 
     def refuse(self, bad: BoolArray, expected: str) -> None:
@@ -175,6 +178,20 @@ def shown_value(values: pa.ChunkedArray, row: int) -> str:
     """Return a value as an error message shows it, shortened."""
     text = repr(values[row].as_py())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def _impossible_days(text: TextColumn, parsed: pa.ChunkedArray, time_format: str) -> BoolArray:
+    """Find the 30th of February and its like, which Arrow reads as days of the next month."""
+    wrong = np.zeros(len(text), dtype=np.bool_)
+    # At most three days too many: only the first three of a month can be meant.
+    rows = np.flatnonzero(pc.fill_null(pc.less_equal(pc.day(parsed), 3), False).to_numpy())
+    same = pc.equal(pc.strftime(parsed.take(rows), format=time_format), text.take(rows))
+    for row in rows[~same.to_numpy().astype(np.bool_)]:
+        try:
+            datetime.strptime(text[int(row)].as_py(), time_format)
+        except ValueError:
+            wrong[row] = True
+    return wrong
 
 
 def _is_text(kind: pa.DataType) -> bool:

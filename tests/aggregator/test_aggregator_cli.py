@@ -154,6 +154,22 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         assert_fails(run_command("runs", "show", *login, "../x"), 2, "run id")
         spec.write_text('{"name": "x"}')
         assert_fails(run_command(*create), 8, "key_epoch")
+        days = ["runs", "create-risk", *login, "2026-01-05", "2026-02-01", "--delay-days", "7"]
+        created = run_command(*days, "--fraud-width", "256", "--entity", "payee")
+        assert created.returncode == 0, created.stderr
+        run_id = created.stdout.strip()
+        shown = json.loads(run_command("runs", "show", *login, run_id, "--json").stdout)["spec"]
+        assert (shown["name"], shown["kind"]) == ("risk 2026-01-05..2026-02-01", "risk")
+        assert (shown["key_epoch"], shown["model_visibility"]) == (1, "members")
+        risk = shown["risk"]
+        # Days since 1970-01-01: date -d 2026-01-05 +%s, divided by 86400.
+        assert (risk["first_day"], risk["last_day"], risk["delay_days"]) == (20_458, 20_485, 7)
+        assert (risk["fraud_width"], risk["transaction_width"]) == (256, 4096)
+        assert risk["entities"] == ["payee"]
+        assert "kind:           risk" in run_command("runs", "show", *login, run_id).stdout
+        assert_fails(run_command(*days, "--fraud-width", "300"), 8, "power of two")
+        backwards = ["2026-02-01", "2026-01-05", "--delay-days", "7"]
+        assert_fails(run_command("runs", "create-risk", *login, *backwards), 8, "last_day")
         (tmp_path / "token").write_text("unknown\n")
         wrong = ["--url", server.url, "--token-file", str(tmp_path / "token")]
         assert_fails(run_command("runs", "list", *wrong), 7, "unknown to this aggregator")

@@ -404,7 +404,7 @@ def test_control_without_the_signed_roster_a_lie_about_a_run_passes(
     run_id = place.live.open_run(1)
     place.tamper_json(f"/v1/runs/{run_id}", lambda answer: lie(answer, package))
     refused(place, error, "bank-a", run_id)
-    monkeypatch.setattr("bank_node.training.check_epoch", lambda run, key_epoch, *, latest: None)
+    monkeypatch.setattr("bank_node.taking_part.check_epoch", lambda run, key_epoch, *, latest: None)
     joins(place, run_id)
 
 
@@ -416,7 +416,7 @@ def test_control_without_its_pin_a_run_is_described_anew(place: Place, monkeypat
         lambda answer: {**answer, "spec": {**answer["spec"], "parameters": {"eta": 0.9}}},
     )
     assert "changed" in refused(place, ConflictError, "bank-a", run_id)
-    monkeypatch.setattr("bank_node.training.pin_run", lambda state, status: PinnedRun.of(status))
+    monkeypatch.setattr("bank_node.taking_part.pin_run", lambda state, status: PinnedRun.of(status))
     # It joins what was described anew, and waits for the others.
     start = len(place.proxy.exchanges)
     with pytest.raises(CohortError, match="joined within"):

@@ -18,10 +18,11 @@ from scripted_aggregator import Script
 
 from bank_node import participation
 from bank_node.checkpoints import Checkpoint, Checkpoints
-from bank_node.data_contract import load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.participation import Entry, Participation
 from bank_node.round_log import RoundLog
 from bank_node.state import PinnedRun
+from bank_node.training import TrainingStates
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
@@ -141,7 +142,7 @@ class Banks:
             key_epoch=self.key_epoch,
             package=self.package,
             bank=name,
-            schema=self.table.schema,
+            states=TrainingStates(self.table.schema),
             data_sha256=DATA,
             n_rows=8,
             min_cohort=3,

@@ -25,9 +25,10 @@ from bank_node.config import CohortRules, TlsFiles
 from bank_node.connection import connect
 from bank_node.enrolment import enrol
 from bank_node.members import observe_roster
-from bank_node.progress import TrainingProgress
+from bank_node.progress import RunProgress
 from bank_node.state import StateDirectory
-from bank_node.training import TrainingOptions, train_run
+from bank_node.taking_part import RunOptions
+from bank_node.training import train_run
 from fraudfed.consortium import roster
 from fraudfed.consortium.key_ceremony import open_key_epoch
 from fraudfed.consortium.key_package import KeyPackage
@@ -89,8 +90,8 @@ class Place:
         data = self.work / "rows.csv"
         pd.DataFrame({"amount": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0]}).to_csv(data, index=False)
         state = StateDirectory(self.states[name])
-        progress = TrainingProgress(Console(quiet=True), enabled=False)
-        chosen = TrainingOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)
+        progress = RunProgress(Console(quiet=True), enabled=False)
+        chosen = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)
         with state.locked(), progress:
             return train_run(state, chosen, progress)
 

@@ -290,8 +290,8 @@ def test_commands_on_what_is_no_state_directory(command, tmp_path, run_bank, goo
 @pytest.mark.e2e
 def test_commands_before_there_is_a_key_or_a_run(bank, tmp_path, run_bank, good_file) -> None:
     for arguments, code, message in (
-        (["train", "--data", good_file], 2, "no run is open to this bank"),
-        (["check-data", "--data", good_file], 2, "no run is open to this bank"),
+        (["train", "--data", good_file], 2, "no training run is open to this bank"),
+        (["check-data", "--data", good_file], 2, "no training run is open to this bank"),
         (["score", "--data", good_file, "--out", tmp_path / "o.csv"], 5, "bank-node train"),
         (["check-data", "--data", good_file, "--run", "no-such-run"], 8, "no-such-run"),
         (["check-data", "--data", good_file, "--run", "../../etc"], 2, "no run id"),

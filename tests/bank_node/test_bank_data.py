@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data_contract import check_contract, load_scoring_rows, load_training_rows
+from bank_node.data.contract import check_contract, load_scoring_rows, load_training_rows
 from bank_node.validation import split_validation
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, build_features, contract_features

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data_digest import check_same_data, data_digest
+from bank_node.data.digest import check_same_data, data_digest
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.errors import StateError
 

@@ -7,8 +7,9 @@ import click
 import pytest
 
 from bank_node.audit_explain import FIELDS
-from bank_node.cli import EXIT_TERMINATED, cli
+from bank_node.cli import cli
 from bank_node.config import CohortRules
+from bank_node.options import EXIT_TERMINATED
 from fraudfed.console import EXIT_INTERRUPTED
 from fraudfed.errors import error_classes
 

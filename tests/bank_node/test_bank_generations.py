@@ -21,7 +21,7 @@ from changing_cohort import Bank, Stage, simulate
 from fault_plan import FaultKind, PlannedFault
 from fault_proxy import FaultProxy, fault_proxy
 
-from bank_node.data_contract import load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.state import StateDirectory
 from bank_node.validation import split_validation
 from fraudfed.boosting.params import BoosterParams

@@ -8,7 +8,7 @@ import pytest
 from other_tables import handbook_rows, paysim_rows, sparkov_rows
 
 from bank_node.config import BankConfig
-from bank_node.data_contract import load_scoring_rows, load_training_rows
+from bank_node.data.contract import load_scoring_rows, load_training_rows
 from bank_node.state import PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
@@ -61,6 +61,16 @@ def test_csv_and_parquet_give_the_same_rows(tmp_path, name) -> None:
     (warning,) = found[0].warnings
     assert "there is no column" in warning
     assert "device_id" in warning
+
+
+def test_the_unnamed_column_of_the_published_csv_is_ignored(tmp_path) -> None:
+    """Sparkov's and others' files were written with their row numbers, under no name."""
+    mapping, rows = load_mapping("sparkov"), TABLES["sparkov"]
+    rows.to_csv(tmp_path / "numbered.csv")
+    assert (tmp_path / "numbered.csv").read_text().startswith(",trans_date_trans_time,")
+    numbered = load_training_rows(tmp_path / "numbered.csv", TRANSACTIONS, mapping=mapping)
+    plain = load_training_rows(write(rows, tmp_path / "d.csv"), TRANSACTIONS, mapping=mapping)
+    assert numbered.table.features.tobytes() == plain.table.features.tobytes()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -10,7 +10,7 @@ from rich.console import Console
 from bank_node.abort import abort_reason, can_be_resumed, tell_others
 from bank_node.logs import ROUND, RUN, configure_logging
 from bank_node.phases import PhaseTimes
-from bank_node.progress import TrainingProgress
+from bank_node.progress import RunProgress
 from bank_node.retry import RetryPolicy
 from fraudfed.errors import (
     DataError,
@@ -159,14 +159,27 @@ def test_on_a_terminal_the_progress_bar_alone_shows_trees(restored_process) -> N
     assert "tree" not in screen.getvalue()
 
 
+def test_text_logs_hold_the_facts_of_days_and_a_terminal_does_not(capsys, restored_process) -> None:
+    configure_logging(log_format="text", level="info", console=Console(stderr=True))
+    logger, extra = logging.getLogger("bank_node.risk.run"), {"days": 14, "of": 60}
+    logger.info("days finished", extra=extra)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO days finished days=14 of=60")
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    configure_logging(log_format="text", level="info", console=console)
+    logger.info("days finished", extra=extra)
+    assert screen.getvalue() == ""
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_progress_shows_banks_then_trees_with_the_metric(enabled: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120)
-    with TrainingProgress(console, enabled=enabled) as progress:
+    with RunProgress(console, enabled=enabled) as progress:
         progress.banks(("a", "b"), 3)
-        progress.trees(0, 30, "")
-        progress.trees(12, 30, "aucpr 0.71234")
+        progress.steps("trees", 0, 30, "")
+        progress.steps("trees", 12, 30, "aucpr 0.71234")
     text = screen.getvalue()
     assert ("12/30" in text) == enabled
     assert ("aucpr 0.71234" in text) == enabled

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from scripted_aggregator import Script
 
 from bank_node.checkpoints import Checkpoint, Checkpoints
-from bank_node.data_contract import load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.participation import Entry, Participation, rows_bound
 from bank_node.round_log import RoundLog
 from bank_node.round_record import RoundRecord
 from bank_node.run_rules import run_facts
 from bank_node.state import PinnedRun
+from bank_node.training import TrainingStates
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
@@ -101,7 +102,7 @@ class Place:
             key_epoch=self.key_epoch,
             package=self.package,
             bank=name,
-            schema=schema,
+            states=TrainingStates(schema),
             on_banks=lambda names, total: self.seen.append((names, total)),
             **settings,
         )
@@ -477,7 +478,7 @@ def test_a_handover_that_holds_no_training_is_refused_and_not_kept(place, table,
     for base in (b"", b"nothing", whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1])):
         script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
         script.gives = [sealed_for(place, BODY + base)]
-        with pytest.raises(ProtocolError, match="holds no training of this run"):
+        with pytest.raises(ProtocolError, match="holds no state of this run"):
             place.bank(script, table.schema, name="d").next_entry()
         assert place.of("d").latest() is None
 

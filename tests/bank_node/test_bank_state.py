@@ -8,7 +8,7 @@ from bank_node.checkpoints import Checkpoint
 from bank_node.config import BankConfig
 from bank_node.files import write_atomic, write_stream
 from bank_node.outbox import Kept
-from bank_node.state import PinnedRun, StateDirectory
+from bank_node.state import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
@@ -54,6 +54,7 @@ def run(make_spec, key_epoch) -> PinnedRun:
     )
 
 
+RESULT = {MODEL_FILE: b"{}", FEATURES_FILE: b"{}"}
 SIGNATURES = ModelSignatures(run_id="r1", sha256="0" * 64, plain_sha256="0" * 64, signatures=())
 
 
@@ -73,7 +74,7 @@ def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: Ke
         request_id="1",
         body_bytes=0,
     )
-    state.save_result("r1", b"{}", SIGNATURES, {"trees": 1})
+    state.save_result("r1", RESULT, SIGNATURES, {"trees": 1})
     with state.locked():
         pass
 
@@ -146,7 +147,7 @@ def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_packa
     assert state.outbox("r1").find("1" * 64) == Kept(None, None)
     # Damage to what is not needed any more does not spoil a result.
     (state.path / "runs" / "r1" / "sealed").write_bytes(b"x" * 200)
-    state.save_result("r1", b"{}", SIGNATURES, {"trees": 2})
+    state.save_result("r1", RESULT, SIGNATURES, {"trees": 2})
     assert state.record("r1") == {"trees": 2}
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from bank_processes import ENVIRONMENT, finish
 
-from bank_node.data_contract import load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.state import StateDirectory
 from bank_node.validation import split_validation
 from fraudfed.boosting.params import BoosterParams
@@ -21,6 +21,7 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.documents import verify_model_signature
 from fraudfed.consortium.model_seal import open_model
+from fraudfed.features.publication import features_file
 from fraudfed.wire.messages import ModelSignatures, ModelVisibility, RunState, parse
 
 pytestmark = pytest.mark.e2e
@@ -58,12 +59,12 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
 
     status = banks.aggregator.status(banks.run_id)
     assert status.state is RunState.FINISHED
-    models = {
-        (banks.state(name) / "runs" / banks.run_id / "model.json").read_bytes()
-        for name in banks.names
-    }
+    runs = [banks.state(name) / "runs" / banks.run_id for name in banks.names]
+    models = {(run / "model.json").read_bytes() for run in runs}
     assert len(models) == 1
     model = models.pop()
+    published = {(run / "features.json").read_bytes() for run in runs}
+    assert published == {features_file(contract)}
     assert hashlib.sha256(model).hexdigest() == status.model_sha256
 
     # The pooled rows on one machine give the same bytes.
@@ -238,6 +239,39 @@ def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> No
     assert finish(first, 30).code == 143
     status = banks.aggregator.status(banks.run_id)
     assert (status.state, status.failure) == (RunState.TRAINING, None)
+
+
+def test_a_bank_with_other_column_names_trains_and_scores_the_same(
+    make_banks, files, tmp_path, run_bank, contract, make_rows
+) -> None:
+    source = tmp_path / "own"
+    source.mkdir()
+    mapping = source / "own.toml"
+    mapping.write_text(
+        'format_version = 1\nkind = "table"\n[columns]\n'
+        'amount = { column = "V1" }\nlabel = { column = "Class" }\n'
+    )
+    named = pd.read_csv(files[2])
+    renamed = source / "c.csv"
+    named.rename(columns={"amount": "V1", "label": "Class"}).to_csv(renamed, index=False)
+    banks = make_banks()
+    processes = [
+        banks.train(name, path) for name, path in zip(banks.names[:2], files, strict=False)
+    ]
+    processes.append(banks.train(banks.names[2], renamed, "--map", str(mapping)))
+    ended = [finish(process) for process in processes]
+    assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
+    pooled = tmp_path / "pooled.parquet"
+    pd.concat([make_rows(seed, n_rows=40 + 30 * seed) for seed in range(3)]).to_parquet(pooled)
+    params = BoosterParams.parse({"num_boost_round": 2, "max_depth": 2, "max_bin": 8})
+    solo = train(params, load_training_rows(pooled, contract).table, SoloCommunicator())
+    state = StateDirectory(banks.state(banks.names[2]))
+    assert state.model_path(banks.run_id).read_bytes() == solo.model.to_json()
+    where = ("--state", state.path, "--run", banks.run_id)
+    for number, options in enumerate((("--data", renamed, "--map", mapping), ("--data", files[2]))):
+        out = source / f"{number}.csv"
+        assert run_bank("score", *where, *options, "--out", out).code == 0
+    assert (source / "0.csv").read_bytes() == (source / "1.csv").read_bytes()
 
 
 def test_train_waits_for_the_cohort_and_gives_up_when_told(make_banks, files, run_bank) -> None:

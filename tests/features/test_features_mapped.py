@@ -111,6 +111,7 @@ def test_what_is_mapped_meets_the_schema(name: str, table: pd.DataFrame) -> None
         ('{ column = "x" }', ["b", "", None], ["b", None, None]),
         ('{ column = "x" }', [7, 8, None], ["7", "8", None]),
         ('{ column = "x" }', [7.0, 8.0, None], ["7", "8", None]),
+        ('{ column = "x" }', [7.0, math.nan, None], ["7", None, None]),
         ('{ column = "x" }', pa.array(["b", "b", ""]).dictionary_encode(), ["b", "b", None]),
         ('{ column = "x", prefix = "k-" }', ["b", "", None], ["k-b", None, None]),
         ('{ column = "x", starts_with = "b" }', ["b1", "c", None], ["b1", None, None]),
@@ -162,6 +163,11 @@ NOON = 1_704_110_400  # 2024-01-01 12:00:00 UTC
     ("how", "values", "expected"),
     [
         ('{ column = "x", time_unit = "seconds" }', [NOON, None], [NOON, math.nan]),
+        (
+            '{ column = "x", time_format = "%Y-%m-%d" }',
+            ["1970-1-2", "1970-03-01"],
+            [86400, 5097600],
+        ),
         ('{ column = "x", time_unit = "milliseconds" }', [NOON * 1000 + 999, 7], [NOON, 0]),
         ('{ column = "x", time_unit = "minutes" }', [0.5, 2], [30, 120]),
         ('{ column = "x", time_unit = "days" }', [0.25, 2], [21600, 172800]),
@@ -223,6 +229,11 @@ def test_a_delayed_label_is_known_where_there_is_one() -> None:
             {"event_time": '{ column = "x", time_format = "%Y-%m-%d" }'},
             ["2024-01-01", "soon"],
             "row 2, column 'x': got 'soon', expected a time as '%Y-%m-%d'",
+        ),
+        (
+            {"event_time": '{ column = "x", time_format = "%Y-%m-%d" }'},
+            ["2024-2-29", "2023-02-29"],
+            "row 2, column 'x': got '2023-02-29', expected a time as '%Y-%m-%d'",
         ),
         (
             {"event_time": '{ column = "x", time_format = "%Y-%m-%d" }'},

@@ -11,25 +11,32 @@ import pytest
 from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_risk_oracle import risk_spec, solo_history
 
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
 from fraudfed.features.payment import payments_of
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS
+from fraudfed.features.shared_risk import SharedRisk
 
 seeds = st.integers(0, 2**32 - 1)
 delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
 
 
 def replay(
-    frame: pd.DataFrame, *, delay: int, rng: np.random.Generator, early: float = 0.3
+    frame: pd.DataFrame,
+    *,
+    delay: int,
+    rng: np.random.Generator,
+    early: float = 0.3,
+    shared: SharedRisk | None = None,
 ) -> np.ndarray[Any, Any]:
     """Feed a table second by second and return every row's features, in the order of the table.
 
     Payments of one second come in a random order, each asked for before or after the others are
     observed. A label comes at a random time up to the first second that it counts for.
     """
-    online = OnlineFeatures(label_delay_seconds=delay)
+    online = OnlineFeatures(label_delay_seconds=delay, shared=shared)
     payments = payments_of(frame)
     values = np.empty((len(payments), len(online.names)), dtype=np.float32)
     labels: list[tuple[int, int]] = []
@@ -75,6 +82,30 @@ def test_online_equals_batch(seed: int, delay: int, n_rows: int) -> None:
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
 
 
+@pytest.mark.parametrize("lost", ["payment", "label"])
+def test_what_the_builder_was_not_told_is_missed(lost: str) -> None:
+    """Negative control: the law above notices one payment or one label that went astray."""
+    rng = np.random.default_rng(5)
+    frame = random_table(rng, 120, days=20)
+    batch = build_features(frame, label_delay_seconds=DAY)
+    frauds = frame[(frame["is_fraud"] == 1) & frame["payee_id"].notna()]
+    row = int(frauds["label_time"].idxmin())
+    poorer = frame.astype({"is_fraud": "Int8", "label_time": "Int64"})
+    if lost == "label":
+        poorer.loc[row, ["is_fraud", "label_time"]] = pd.NA
+    else:
+        poorer, batch = poorer.drop(index=row), batch.take(np.arange(120) != row)
+    found = replay(poorer.reset_index(drop=True), delay=DAY, rng=rng)
+    differing = {
+        name
+        for index, name in enumerate(batch.names)
+        if not np.array_equal(found[:, index], batch.values[:, index], equal_nan=True)
+    }
+    assert "payee_fraud_count_30d" in differing
+    assert ("payee_count_30d" in differing) == (lost == "payment")
+    assert "amount" not in differing
+
+
 @given(seed=seeds, delay=delays)
 @settings(max_examples=15, deadline=None)
 def test_online_equals_batch_without_or_with_some_labels(seed: int, delay: int) -> None:
@@ -96,6 +127,19 @@ def test_online_equals_batch_without_columns(seed: int, absent: set[str]) -> Non
     frame = random_table(rng, 80).drop(columns=sorted(absent))
     batch = build_features(frame, label_delay_seconds=DAY)
     assert_same_bits(replay(frame, delay=DAY, rng=rng), batch.values)
+
+
+@given(seed=seeds, delay=st.sampled_from([0, DAY, 7 * DAY]))
+@settings(max_examples=10, deadline=None)
+def test_online_equals_batch_with_risk_tables(seed: int, delay: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = random_table(rng, 60)
+    shared = solo_history(frame, risk_spec(delay_days=delay // DAY))
+    batch = build_features(frame, label_delay_seconds=delay, shared=shared)
+    assert any(name.startswith("shared_") for name in batch.names)
+    assert_same_bits(replay(frame, delay=delay, rng=rng, shared=shared), batch.values)
+    with pytest.raises(DataError):
+        OnlineFeatures(label_delay_seconds=delay + DAY, shared=shared)
 
 
 @given(seed=seeds)

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from fraudfed.cli import cli
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.publication import features_file
-from fraudfed.features.recipe import FEATURES
+from fraudfed.features.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, parse
 
 
@@ -60,9 +60,11 @@ def test_the_command_prints_the_recipe() -> None:
     assert ended.exit_code == 0
     published = json.loads(ended.output)
     assert published["recipe"] == RECIPE
-    assert [feature["name"] for feature in published["features"]] == [f.name for f in FEATURES]
+    assert [feature["name"] for feature in published["features"]] == [
+        feature.name for feature in FEATURES + SHARED_FEATURES
+    ]
     assert all(feature["unit"] for feature in published["features"])
     text = CliRunner().invoke(cli, ["features"]).output
-    assert text.startswith(f"recipe {RECIPE}, {len(FEATURES)} features\n")
+    assert text.startswith(f"recipe {RECIPE}, {len(FEATURES + SHARED_FEATURES)} features\n")
     assert "amount [minor currency units]: amount of the payment\n" in text
     assert "  codes: 0 pos, 1 ecommerce, 2 transfer, 3 atm\n" in text

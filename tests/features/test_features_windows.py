@@ -100,6 +100,19 @@ def test_ties_follow_the_names(rows: list[tuple[int, int, int]]) -> None:
     np.testing.assert_array_equal(tied.positions, timeline.positions)
 
 
+@given(rows=events, kept=st.sets(st.integers(0, 39)))
+def test_only_some_events_are_as_if_laid_alone(
+    rows: list[tuple[int, int, int]], kept: set[int]
+) -> None:
+    timeline, _ = lay(rows)
+    chosen = np.array([i in kept for i in range(len(rows))], dtype=np.bool_)
+    some = timeline.only(chosen)
+    alone, in_order = lay([row for i, row in enumerate(rows) if i in kept])
+    assert [rows[i][:2] for i in some.order] == [row[:2] for row in in_order]
+    assert set(some.order.tolist()) == {i for i in range(len(rows)) if i in kept}
+    np.testing.assert_array_equal(some.previous(), alone.previous())
+
+
 def test_sum_is_exact_where_the_running_total_wraps() -> None:
     rows = [(key, 100 + i, 2**61) for key in range(8) for i in range(3)]
     timeline, _ = lay(rows)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from bank_node.data_file import DataFile
+from bank_node.data.file import DataFile
 from fraudfed.errors import DataError
 from fraudfed.features import check_transactions
+from fraudfed.features.check import Origin
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind, Origin
+from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 
 __all__ = ["RawTransactions", "read_transactions"]
 

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from bank_node.columns import categorical_feature, labels, numeric_feature, weights
-from bank_node.data_file import DataFile, shown
-from bank_node.transactions import read_transactions
+from bank_node.data.columns import categorical_feature, labels, numeric_feature, weights
+from bank_node.data.file import DataFile, shown
+from bank_node.data.transactions import RawTransactions, read_transactions
+from bank_node.risk.days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
 from fraudfed.features.mapping import Mapping
+from fraudfed.features.recipe import SHARED_FEATURES
+from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract, FeatureType
 
 __all__ = [
@@ -23,8 +27,11 @@ __all__ = [
     "TrainingRows",
     "check_contract",
     "feature_schema",
+    "load_features",
     "load_scoring_rows",
     "load_training_rows",
+    "load_transactions",
+    "needs_tables",
 ]
 
 _log = logging.getLogger(__name__)
@@ -103,7 +110,13 @@ def check_contract(contract: DataContract) -> None:
             f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
             "operator must publish a corrected run"
         )
-    known = {spec.name: spec for spec in contract_features()}
+    if needs_tables(contract) != bool(contract.shared_risk):
+        raise ConfigurationError(
+            f"data contract: names {len(contract.shared_risk)} risk tables, expected them exactly "
+            "for features 'shared_...', so that all banks train on the same; the operator must "
+            "publish a corrected run"
+        )
+    known = {spec.name: spec for spec in contract_features(shared=True)}
     for spec in contract.features:
         own = known.get(spec.name)
         if own is None or (own.type, own.categories) != (spec.type, spec.categories):
@@ -113,8 +126,38 @@ def check_contract(contract: DataContract) -> None:
             )
 
 
+def needs_tables(contract: DataContract) -> bool:
+    """Tell whether a feature of the contract is computed from risk tables."""
+    shared = {feature.name for feature in SHARED_FEATURES}
+    return contract.kind == "transactions" and any(
+        feature.name in shared for feature in contract.features
+    )
+
+
+def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
+    """Read and check raw transactions, of whatever run.
+
+    Parameters
+    ----------
+    path : Path
+    mapping : Mapping or None
+        How the file's columns become those of transactions; None: they are those.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    file = _open(path, "transactions", mapping)
+    return read_transactions(file, mapping, extra={}, needs_labels=False).rows
+
+
 def load_training_rows(
-    path: Path, contract: DataContract, *, mapping: Mapping | None = None
+    path: Path,
+    contract: DataContract,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
 ) -> TrainingRows:
     """Read, check and convert a bank's file for training.
 
@@ -124,25 +167,36 @@ def load_training_rows(
     contract : DataContract
     mapping : Mapping or None
         How the file's columns become those of the contract; None: they are those.
+    shared : SharedRisk or None
+        Risk tables, for a contract that ``needs_tables``.
 
     Raises
     ------
     DataError
-        Naming file, row, column, value and what was expected.
+        Naming file, row, column, value and what was expected; or a day without a risk table.
     ConfigurationError
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
     check_contract(contract)
-    file = _open(path, contract, mapping)
+    file = _open(path, contract.kind, mapping)
     if contract.kind == "transactions":
-        return _transactions(file, contract, mapping)
+        return _transactions(file, contract, mapping, shared)
     return _plain_table(file, contract)
 
 
-def load_scoring_rows(
-    path: Path, contract: DataContract, *, mapping: Mapping | None = None
-) -> ScoringRows:
-    """Read, check and convert a file to be scored; labels are not needed.
+def load_features(
+    path: Path,
+    contract: DataContract,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> FeatureTable:
+    """Read and check transactions, and compute every feature of the recipe for all of them.
+
+    Parameters
+    ----------
+    path, contract, mapping, shared
+        As ``load_training_rows``; labels are not needed.
 
     Raises
     ------
@@ -150,12 +204,39 @@ def load_scoring_rows(
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = _open(path, contract, mapping)
+    file = _open(path, contract.kind, mapping)
+    raw = read_transactions(file, mapping, extra={}, needs_labels=False)
+    built = _build(raw, contract, shared)
+    if shared is not None:
+        check_scoring_days(shared, built.event_time)
+    return built
+
+
+def load_scoring_rows(
+    path: Path,
+    contract: DataContract,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> ScoringRows:
+    """Read, check and convert a file to be scored; labels are not needed.
+
+    Parameters
+    ----------
+    path, contract, mapping, shared
+        As ``load_training_rows``.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows``.
+    """
     if contract.kind == "transactions":
-        raw = read_transactions(file, mapping, extra={}, needs_labels=False)
-        built = build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds)
+        built = load_features(path, contract, mapping=mapping, shared=shared)
         identifiers = pa.array(built.transaction_id, pa.string())
         return ScoringRows(_selected(built, contract), identifiers)
+    check_contract(contract)
+    file = _open(path, contract.kind, mapping)
     types = _feature_types(file, contract)
     if file.has(_ID):
         file.require(_ID, "identifier")
@@ -165,18 +246,16 @@ def load_scoring_rows(
     return ScoringRows(_features(file, contract, found), identifiers)
 
 
-def _open(path: Path, contract: DataContract, mapping: Mapping | None) -> DataFile:
+def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
     """Open a file; a plain table's columns get the names that its mapping gives them."""
     if mapping is None:
         return DataFile.open(path)
-    if mapping.kind != contract.kind:
+    if mapping.kind != kind:
         raise ConfigurationError(
-            f"mapping: is for kind {mapping.kind!r}, the run's data contract is of kind "
-            f"{contract.kind!r}; choose another mapping, or none"
+            f"mapping: is for kind {mapping.kind!r}, the run's data are of kind {kind!r}; choose "
+            "another mapping, or none"
         )
-    return DataFile.open(
-        path, source_names=mapping.source_names if contract.kind == "table" else None
-    )
+    return DataFile.open(path, source_names=mapping.source_names if kind == "table" else None)
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
@@ -197,13 +276,18 @@ def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
     return TrainingRows(table, found.num_rows, None, _warnings(file, table))
 
 
-def _transactions(file: DataFile, contract: DataContract, mapping: Mapping | None) -> TrainingRows:
+def _transactions(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    shared: SharedRisk | None,
+) -> TrainingRows:
     extra = {}
     if contract.weight is not None:
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
     raw = read_transactions(file, mapping, extra=extra, needs_labels=True)
-    built = build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds)
+    built = _build(raw, contract, shared)
     chosen = built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
@@ -217,6 +301,8 @@ def _transactions(file: DataFile, contract: DataContract, mapping: Mapping | Non
         )
     row_weights = _weights(file, contract, raw.extra)
     used = built.take(chosen)
+    if shared is not None:
+        check_training_days(shared, used.event_time)
     table = TrainingTable(
         schema=feature_schema(contract),
         features=_selected(used, contract),
@@ -227,6 +313,12 @@ def _transactions(file: DataFile, contract: DataContract, mapping: Mapping | Non
     period = (int(used.event_time.min()), int(used.event_time.max()))
     warnings = _warnings(file, table, absent=raw.absent)
     return TrainingRows(table, built.n_rows, period, warnings)
+
+
+def _build(raw: RawTransactions, contract: DataContract, shared: SharedRisk | None) -> FeatureTable:
+    if needs_tables(contract) != (shared is not None):
+        raise ValueError("shared must be given exactly for a contract that needs risk tables")
+    return build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds, shared=shared)
 
 
 def _feature_types(file: DataFile, contract: DataContract) -> dict[str, pa.DataType]:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bank_node.data_file import DataFile, shown
+from bank_node.data.file import DataFile, shown
 from fraudfed.dtypes import BoolArray, Float32Array, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.wire.messages import FeatureSpec

@@ -1,0 +1,140 @@
+"""Options and output that the commands of ``bank-node`` have in common."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from fraudfed.threads import MAX_THREADS, usable_cores
+
+if TYPE_CHECKING:
+    from fraudfed.features.mapping import Mapping
+
+__all__ = [
+    "COHORT",
+    "EXIT_TERMINATED",
+    "PATH",
+    "Output",
+    "data_option",
+    "end_in_order_when_terminated",
+    "json_option",
+    "map_option",
+    "passphrase_option",
+    "run_option",
+    "run_options",
+    "state_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: 128 + SIGTERM, what a shell expects of a terminated command.
+EXIT_TERMINATED = 143
+
+PATH = click.Path(path_type=Path)
+COHORT = click.IntRange(min=1, max=1000)
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How the command talks to the person or program that started it."""
+
+    quiet: bool
+    console: Console
+    progress: bool
+
+    def say(self, text: str) -> None:
+        """Print a result unless ``--quiet``."""
+        if not self.quiet:
+            click.echo(text)
+
+
+state_option = click.option(
+    "--state", "path", type=PATH, required=True, help="State directory of the bank."
+)
+data_option = click.option(
+    "--data", type=PATH, required=True, help="The bank's data, .csv or .parquet."
+)
+
+
+def _load_mapping(
+    _context: click.Context, _parameter: click.Parameter, choice: str | None
+) -> "Mapping | None":
+    # Only commands that read data import what reads it.
+    from fraudfed.features.mapping import load_mapping
+
+    return None if choice is None else load_mapping(choice)
+
+
+map_option = click.option(
+    "--map",
+    "mapping",
+    default=None,
+    metavar="NAME|FILE",
+    callback=_load_mapping,
+    help="How the columns of the data are to be read: handbook, paysim, sparkov, or a TOML file.",
+)
+run_option = click.option(
+    "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"
+)
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=PATH,
+    default=None,
+    envvar="BANK_NODE_PASSPHRASE_FILE",
+    help="File with the passphrase of the bank's private keys in its first line.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def run_options(command: F) -> F:
+    """Add the options of a command that takes part in a run: the passphrase and ``RunOptions``."""
+    for option in (
+        click.option(
+            "--threads",
+            type=click.IntRange(1, MAX_THREADS),
+            default=usable_cores,
+            help="Cores to use at once.  [default: all that the process may use]",
+        ),
+        click.option(
+            "--cohort-timeout",
+            "cohort_timeout_seconds",
+            type=_SECONDS,
+            default=None,
+            help="Seconds to wait for the cohort to be complete.  [default: no limit]",
+        ),
+        click.option(
+            "--round-timeout",
+            "round_timeout_seconds",
+            type=_SECONDS,
+            default=None,
+            help="Seconds to wait for the other banks within a round.  [default: as long as the "
+            "run does]",
+        ),
+        click.option(
+            "--min-cohort",
+            type=COHORT,
+            default=None,
+            help="Smallest cohort to take part in; overrides min_cohort of bank.toml.",
+        ),
+        passphrase_option,
+        run_option,
+        map_option,
+        data_option,
+    ):
+        command = option(command)
+    return command
+
+
+def end_in_order_when_terminated() -> None:
+    """Let SIGTERM end what is at hand in order, as an exception does."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(EXIT_TERMINATED)

@@ -1,0 +1,85 @@
+"""Whether risk tables reach as far as the payments that are trained on, or scored."""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import DataError
+from fraudfed.features.formulas import SECONDS_PER_DAY
+from fraudfed.features.recipe import WINDOW_DAYS
+from fraudfed.features.shared_risk import SharedRisk
+
+__all__ = ["ADVICE", "check_scoring_days", "check_training_days", "day_text", "shown_days"]
+
+_log = logging.getLogger(__name__)
+
+#: What to do about tables that are missing.
+ADVICE = "take part in a risk run over them ('bank-node risk update')"
+
+
+def check_training_days(shared: SharedRisk, event_time: Int64Array) -> None:
+    """Refuse tables with gaps, or that end too early for the payments that are trained on.
+
+    Days before the first table count as days without history, as before the first payment.
+
+    Parameters
+    ----------
+    event_time : ndarray of shape (n_rows,), dtype=int64
+        Of the payments that are trained on, UTC epoch seconds; at least one.
+
+    Raises
+    ------
+    DataError
+        If a day is missing.
+    """
+    first, last = _needed_days(event_time)
+    missing = shared.missing_days(max(first, shared.first_day), last)
+    if missing:
+        raise DataError(
+            f"risk tables: {shown_days(missing)} missing, expected every day from "
+            f"{day_text(shared.first_day)} to {day_text(last)}; {ADVICE}"
+        )
+
+
+def check_scoring_days(shared: SharedRisk, event_time: Int64Array) -> None:
+    """Refuse tables with gaps, and warn if they end before the payments that are scored.
+
+    Raises
+    ------
+    DataError
+        If a day between two tables is missing.
+    """
+    first, last = _needed_days(event_time)
+    missing = shared.missing_days(max(first, shared.first_day), min(last, shared.last_day))
+    if missing:
+        raise DataError(
+            f"risk tables: {shown_days(missing)} missing between others, expected every day; "
+            f"{ADVICE}"
+        )
+    if last > shared.last_day:
+        _log.warning(
+            "risk tables end on %s, the newest payment looks back from %s: days between count as "
+            "empty; %s",
+            *(day_text(shared.last_day), day_text(last), ADVICE),
+        )
+
+
+def shown_days(ranges: Sequence[tuple[int, int]]) -> str:
+    """Return ranges of days as people read them."""
+    texts = [
+        day_text(first) if first == last else f"{day_text(first)}..{day_text(last)}"
+        for first, last in ranges
+    ]
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"{', '.join(texts[:3])}{more}"
+
+
+def day_text(day: int) -> str:
+    """Return a day, given in days since 1970-01-01 UTC, as an ISO date."""
+    return datetime.fromtimestamp(day * SECONDS_PER_DAY, tz=UTC).strftime("%Y-%m-%d")
+
+
+def _needed_days(event_time: Int64Array) -> tuple[int, int]:
+    first, last = (int(time) // SECONDS_PER_DAY for time in (event_time.min(), event_time.max()))
+    return first - max(WINDOW_DAYS), last - 1

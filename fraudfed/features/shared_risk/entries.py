@@ -1,0 +1,200 @@
+"""What one bank enters for each day: counts per entity, before they are hashed into a sketch.
+
+A payment of day e is entered for day ``e + delay_days``; a fraud for that day or for the day on
+which it was reported, whichever is later. So each payment and each fraud is entered exactly once,
+what is entered for a day is known at its end, and windows of days of entry are windows of days of
+payment, shifted by the label delay.
+
+Law: what a bank enters for a day is the same whether it looks at the end of that day or later.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
+from fraudfed.features.formulas import SECONDS_PER_DAY
+from fraudfed.features.schema import LABEL_COLUMNS
+from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
+from fraudfed.wire.messages import RiskSpec
+
+__all__ = [
+    "CUSTOMER_DAYS",
+    "SECONDS_PER_DAY",
+    "Entries",
+    "RiskEntries",
+    "entry_delay_days",
+    "risk_entries",
+]
+
+#: Distinct customers are counted over so many days, the day of the payment being the last.
+CUSTOMER_DAYS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Counts per day and identifier, of one bank. Never leave the bank.
+
+    Attributes
+    ----------
+    days : ndarray of shape (n_entries,), dtype=int64
+        Day of entry, days since 1970-01-01 UTC; ascending.
+    counts : ndarray of shape (n_entries,), dtype=int64
+        At least 1.
+    hashes : ndarray of shape (n_entries, depth), dtype=uint32
+        Of the identifier that is counted.
+    """
+
+    days: Int64Array
+    counts: Int64Array
+    hashes: UInt32Array
+
+    def totals(self, days: range) -> Int64Array:
+        """Return the sum of all counts of each day (shape ``(len(days),)``)."""
+        inside = self._inside(days)
+        totals = np.zeros(len(days), dtype=np.int64)
+        np.add.at(totals, self.days[inside] - days.start, self.counts[inside])
+        return totals
+
+    def sketch(self, day: int, *, width: int) -> Int64Array:
+        """Return the sketch of a day (shape ``(depth, width)``)."""
+        inside = self._inside(range(day, day + 1))
+        return sketch_of(self.hashes[inside], self.counts[inside], width=width)
+
+    def _inside(self, days: range) -> slice:
+        first, stop = self.days.searchsorted([days.start, days.stop])
+        return slice(int(first), int(stop))
+
+
+@dataclass(frozen=True, eq=False)
+class RiskEntries:
+    """All that one bank enters in a risk run.
+
+    Attributes
+    ----------
+    transactions, frauds : Entries
+    """
+
+    transactions: Entries
+    frauds: Entries
+
+
+def entry_delay_days(label_delay_seconds: int) -> int:
+    """Return the delay between a payment and its day of entry: the label delay, rounded up."""
+    return -(-label_delay_seconds // SECONDS_PER_DAY)
+
+
+def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes) -> RiskEntries:
+    """Count a bank's payments and reported frauds per entity and day of entry.
+
+    Payments at an entity on a day are counted only if ``spec.min_customers`` distinct customers of
+    the bank paid there in the ``CUSTOMER_DAYS`` days up to that day. Reported frauds are always
+    counted: that an account or a terminal was reported is what is shared.
+
+    Parameters
+    ----------
+    transactions : DataFrame
+        Raw transactions that :func:`fraudfed.features.schema.check_transactions` accepts, in any
+        order, with or without labels. Columns of entities may be absent.
+    spec : RiskSpec
+    hash_key : bytes of length 32
+
+    Returns
+    -------
+    RiskEntries
+        For days of ``spec`` only.
+    """
+    event_day = transactions["event_time"].to_numpy(dtype=np.int64) // SECONDS_PER_DAY
+    entry_day = event_day + spec.delay_days
+    is_fraud = np.zeros(len(transactions), dtype=np.bool_)
+    fraud_day = entry_day.copy()
+    if all(name in transactions.columns for name in LABEL_COLUMNS):
+        known = transactions["is_fraud"].notna().to_numpy(dtype=np.bool_)
+        is_fraud[known] = transactions["is_fraud"].to_numpy()[known] == 1
+        reported = transactions["label_time"].to_numpy()[is_fraud].astype(np.int64)
+        fraud_day[is_fraud] = np.maximum(entry_day[is_fraud], reported // SECONDS_PER_DAY)
+    customers = pd.factorize(transactions["customer_id"])[0].astype(np.int64, copy=False)
+    payments, frauds = _Collected(spec, hash_key), _Collected(spec, hash_key)
+    for entity in spec.entities:
+        name = f"{entity.value}_id"
+        if name not in transactions.columns:
+            continue
+        numbers, identifiers = pd.factorize(transactions[name])
+        codes = numbers.astype(np.int64, copy=False)
+        has_entity = codes >= 0
+        rows = np.flatnonzero(has_entity)
+        enough = _with_customers(
+            codes[rows], event_day[rows], customers[rows], least=spec.min_customers
+        )
+        texts = np.asarray(identifiers, dtype=object)
+        payments.add(entity.value, texts, codes[rows[enough]], entry_day[rows[enough]])
+        fraud = has_entity & is_fraud
+        frauds.add(entity.value, texts, codes[fraud], fraud_day[fraud])
+    return RiskEntries(payments.entries(), frauds.entries())
+
+
+def _with_customers(
+    codes: Int64Array, days: Int64Array, customers: Int64Array, *, least: int
+) -> BoolArray:
+    """Tell for each payment whether enough customers paid there in the days up to its day.
+
+    A customer who pays on day d counts on the days from d to ``d + CUSTOMER_DAYS - 1``, or until
+    it pays there again. These intervals do not overlap, so the number that cover a day is the
+    number of distinct customers.
+    """
+    if least == 1 or codes.size == 0:
+        return np.ones(codes.size, dtype=np.bool_)
+    origin = int(days.min())
+    # All entities lie on one axis, further apart than any interval reaches.
+    stride = int(days.max()) - origin + CUSTOMER_DAYS + 1
+    positions = codes * stride + (days - origin)
+    pairs = pd.factorize(codes * (int(customers.max()) + 1) + customers)[0]
+    order = np.lexsort((positions, pairs))
+    pair, starts = pairs[order], positions[order]
+    stops = starts + CUSTOMER_DAYS
+    again = pair[1:] == pair[:-1]
+    stops[:-1] = np.where(again, np.minimum(stops[:-1], starts[1:]), stops[:-1])
+    begun = np.sort(starts).searchsorted(positions, side="right")
+    ended = np.sort(stops).searchsorted(positions, side="right")
+    return begun - ended >= least
+
+
+class _Collected:
+    """Entries of one kind of entity after the other."""
+
+    def __init__(self, spec: RiskSpec, hash_key: bytes) -> None:
+        self._spec = spec
+        self._hash_key = hash_key
+        self._days: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+        self._counts: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+        self._hashes: list[UInt32Array] = [np.empty((0, spec.depth), dtype=np.uint32)]
+
+    def add(
+        self, entity: str, identifiers: npt.NDArray[np.object_], codes: Int64Array, days: Int64Array
+    ) -> None:
+        """Add one count for each element of ``codes`` and ``days`` that lies inside the run."""
+        inside = (days >= self._spec.first_day) & (days <= self._spec.last_day)
+        codes, days = codes[inside], days[inside] - self._spec.first_day
+        if codes.size == 0:
+            return
+        n_days = self._spec.last_day - self._spec.first_day + 1
+        keys, counts = np.unique(codes * n_days + days, return_counts=True)
+        used, position = np.unique(keys // n_days, return_inverse=True)
+        hashes = hash_identifiers(
+            entity, identifiers[used], hash_key=self._hash_key, depth=self._spec.depth
+        )
+        self._days.append(keys % n_days + self._spec.first_day)
+        self._counts.append(counts.astype(np.int64))
+        self._hashes.append(hashes[position])
+
+    def entries(self) -> Entries:
+        """Return everything in the order of days."""
+        days = np.concatenate(self._days)
+        order = np.argsort(days, kind="stable")
+        return Entries(
+            days=days[order],
+            counts=np.concatenate(self._counts)[order],
+            hashes=np.concatenate(self._hashes)[order],
+        )

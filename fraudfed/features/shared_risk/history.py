@@ -1,0 +1,238 @@
+"""Windows over what all banks entered, looked up in the tables of one or more runs.
+
+A window of N days before day t is the sum, over the days of entry t - N to t - 1, of the estimates
+of each day: the least counter of each day first, then the sum. Adding the sketches up first and
+taking the least counter of the sum would also be at or above the truth, but never nearer: the sum
+of minima is at most the minimum of sums.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.dtypes import Int64Array, UInt32Array
+from fraudfed.errors import DataError
+from fraudfed.features.shared_risk.entries import entry_delay_days
+from fraudfed.features.shared_risk.sketch import (
+    CountArray,
+    columns_of,
+    estimate,
+    hash_identifiers,
+    hash_key_id,
+)
+from fraudfed.features.shared_risk.tables import DayTable, RiskTables
+from fraudfed.wire.messages import RiskEntity
+
+__all__ = ["KeyedTables", "SharedRisk", "WindowCounts"]
+
+#: Identifiers looked up at once: bounds the running totals to this many for each day.
+_BLOCK = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedTables:
+    """The tables of a run with the key that finds identifiers in them. Never leaves the bank.
+
+    Attributes
+    ----------
+    tables : RiskTables
+    hash_key : bytes of length 32
+
+    Raises
+    ------
+    DataError
+        If the tables were made under another key: every look-up would be of somebody else.
+    """
+
+    tables: RiskTables
+    hash_key: bytes
+
+    def __post_init__(self) -> None:
+        found = hash_key_id(self.hash_key)
+        if found != self.tables.key_id:
+            raise DataError(
+                f"risk tables were made under hash key {self.tables.key_id.hex()}, got key "
+                f"{found.hex()}; use the key of the run's key epoch"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class WindowCounts:
+    """Counts over windows, of each question.
+
+    Attributes
+    ----------
+    transactions, frauds : ndarray of shape (n_windows, n_questions), dtype=int64
+        At or above the truth, but for days that no table covers: these count as empty.
+    """
+
+    transactions: Int64Array
+    frauds: Int64Array
+
+
+class SharedRisk:
+    """The tables of one or more risk runs, as one history of days.
+
+    Parameters
+    ----------
+    runs : sequence of KeyedTables
+        At least one. Where days overlap, a later element replaces an earlier one.
+
+    Attributes
+    ----------
+    delay_days : int
+        Between a payment and its day of entry; the same in all tables.
+    entities : tuple of RiskEntity
+        What each of the tables counts by.
+    first_day, last_day : int
+        First and last day of entry that is covered, days since 1970-01-01 UTC.
+
+    Raises
+    ------
+    DataError
+        If there are no tables, or they differ in delay.
+    """
+
+    def __init__(self, runs: Sequence[KeyedTables]) -> None:
+        if not runs:
+            raise DataError("no risk tables are given, expected those of one run or more")
+        specs = [run.tables.spec for run in runs]
+        delays = sorted({spec.delay_days for spec in specs})
+        if len(delays) > 1:
+            raise DataError(
+                f"risk tables differ in delay ({' and '.join(map(str, delays))} days), expected "
+                "one for all; choose runs of one delay"
+            )
+        self.delay_days = delays[0]
+        self.entities = tuple(
+            entity for entity in RiskEntity if all(entity in spec.entities for spec in specs)
+        )
+        self._days: dict[int, tuple[KeyedTables, DayTable]] = {}
+        for run in runs:
+            for offset, day in enumerate(run.tables.days):
+                self._days[run.tables.spec.first_day + offset] = (run, day)
+        self.first_day = min(self._days, default=specs[0].first_day)
+        self.last_day = max(self._days, default=specs[0].first_day - 1)
+
+    def check_delay(self, label_delay_seconds: int) -> None:
+        """Raise DataError unless payments were entered the label delay, in days, after their own.
+
+        Parameters
+        ----------
+        label_delay_seconds : int
+            As in the data contract; rounded up to whole days.
+        """
+        expected = entry_delay_days(label_delay_seconds)
+        if self.delay_days != expected:
+            raise DataError(
+                f"risk tables enter payments {self.delay_days} days after their own, a label delay "
+                f"of {label_delay_seconds} s needs {expected}; choose tables of that delay"
+            )
+
+    def missing_days(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the days from ``first`` to ``last`` without a table, as closed ranges."""
+        ranges: list[tuple[int, int]] = []
+        for day in range(first, last + 1):
+            if day in self._days:
+                continue
+            if ranges and ranges[-1][1] == day - 1:
+                ranges[-1] = (ranges[-1][0], day)
+            else:
+                ranges.append((day, day))
+        return ranges
+
+    def windows(
+        self,
+        entity: RiskEntity,
+        identifiers: Sequence[str],
+        codes: Int64Array,
+        days: Int64Array,
+        *,
+        widths: Sequence[int],
+    ) -> WindowCounts:
+        """Count over windows of days of entry that end before a day.
+
+        Parameters
+        ----------
+        entity : RiskEntity
+            One of ``entities``.
+        identifiers : sequence of str, of length n_identifiers
+            Distinct; each is hashed once for each hash key.
+        codes : ndarray of shape (n_questions,), dtype=int64
+            Index of the identifier of each question.
+        days : ndarray of shape (n_questions,), dtype=int64
+            Day t of each question: a window holds the days from t - width to t - 1.
+        widths : sequence of int
+            Days.
+        """
+        if entity not in self.entities:
+            raise DataError(
+                f"risk tables do not count by {entity.value}, only by "
+                f"{', '.join(self.entities)}; choose a run that does"
+            )
+        found = WindowCounts(
+            transactions=np.zeros((len(widths), codes.size), dtype=np.int64),
+            frauds=np.zeros((len(widths), codes.size), dtype=np.int64),
+        )
+        order = np.argsort(codes, kind="stable")
+        ascending = codes[order]
+        for start in range(0, len(identifiers), _BLOCK):
+            block = identifiers[start : start + _BLOCK]
+            low, high = ascending.searchsorted([start, start + _BLOCK])
+            rows = order[low:high]
+            if rows.size == 0:
+                continue
+            asked = days[rows]
+            # Where no table is, there is nothing to add up.
+            first = max(int(asked.min()) - max(widths), self.first_day)
+            stop = max(min(int(asked.max()), self.last_day + 1), first)
+            places = _Places(entity, block)
+            for kind, counts in (("transactions", found.transactions), ("frauds", found.frauds)):
+                total = self._running_total(kind, places, range(first, stop))
+                which = codes[rows] - start
+                end = np.clip(asked, first, stop) - first
+                for index, width in enumerate(widths):
+                    begin = np.clip(asked - width, first, stop) - first
+                    counts[index, rows] = total[end, which] - total[begin, which]
+        return found
+
+    def _running_total(self, kind: str, places: "_Places", span: range) -> Int64Array:
+        """Return estimates added up over the days of ``span``, none of them first.
+
+        Returns
+        -------
+        ndarray of shape (len(span) + 1, n_identifiers), dtype=int64
+        """
+        total = np.zeros((len(span) + 1, len(places.identifiers)), dtype=np.int64)
+        for index, day in enumerate(span):
+            total[index + 1] = total[index]
+            if day in self._days:
+                run, table = self._days[day]
+                sketch: CountArray = getattr(table, kind)
+                total[index + 1] += estimate(sketch, places.columns(run.hash_key, sketch.shape))
+        return total
+
+
+class _Places:
+    """Where identifiers lie in sketches, worked out once for each key and each size."""
+
+    def __init__(self, entity: RiskEntity, identifiers: Sequence[str]) -> None:
+        self.identifiers = identifiers
+        self._entity = entity
+        self._hashes: dict[tuple[bytes, int], UInt32Array] = {}
+        self._columns: dict[tuple[bytes, tuple[int, ...]], list[Int64Array]] = {}
+
+    def columns(self, hash_key: bytes, shape: tuple[int, ...]) -> list[Int64Array]:
+        """Return the counters of the identifiers in each row of a sketch of a shape."""
+        depth, width = shape
+        if (hash_key, shape) not in self._columns:
+            if (hash_key, depth) not in self._hashes:
+                self._hashes[hash_key, depth] = hash_identifiers(
+                    self._entity, self.identifiers, hash_key=hash_key, depth=depth
+                )
+            hashes = self._hashes[hash_key, depth]
+            self._columns[hash_key, shape] = [
+                columns_of(hashes, row, width=width) for row in range(depth)
+            ]
+        return self._columns[hash_key, shape]

@@ -1,0 +1,111 @@
+"""Sum the daily sketches of all banks; every bank runs this and ends with the same tables.
+
+Law: the tables depend on what all banks enter together, not on how it is split over them. All that
+passes between banks goes through ``Communicator.sum``. Each step sums some days, in two rounds:
+first the totals of the days, then their sketches, whose counters are bounded by the totals.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from fraudfed.communicator import Communicator
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import SumError
+from fraudfed.features.shared_risk.entries import RiskEntries
+from fraudfed.features.shared_risk.tables import DayTable, RiskTables, packed
+from fraudfed.wire.messages import RiskSpec
+
+__all__ = ["MAX_DAY_TOTAL", "sum_tables"]
+
+#: More than any consortium enters for one day; the totals are few, so wide slots cost nothing.
+MAX_DAY_TOTAL = 1 << 40
+
+_NOTHING: Int64Array = np.empty(0, dtype=np.int64)
+
+
+def sum_tables(
+    entries: RiskEntries,
+    communicator: Communicator,
+    *,
+    start: RiskTables,
+    on_step: Callable[[RiskTables], None] | None = None,
+) -> RiskTables:
+    """Sum what all banks have entered, from the days on that ``start`` does not have.
+
+    Parameters
+    ----------
+    entries : RiskEntries
+        This bank's; it may have none.
+    communicator : Communicator
+    start : RiskTables
+        Without days at the beginning; the same at every bank.
+    on_step : callable or None
+        Called with the tables so far after each step.
+
+    Raises
+    ------
+    SumError
+        If the counters of a row do not add up to the total of their day: a bank contributed what
+        no sketch is.
+    FraudFedError
+        If a sum fails.
+    """
+    tables, spec = start, start.spec
+    while not tables.is_complete:
+        first = spec.first_day + len(tables.days)
+        days = range(first, min(first + spec.days_per_step, spec.last_day + 1))
+        tables = replace(tables, days=(*tables.days, *_sum_days(entries, communicator, spec, days)))
+        if on_step is not None:
+            on_step(tables)
+    return tables
+
+
+def _sum_days(
+    entries: RiskEntries, communicator: Communicator, spec: RiskSpec, days: range
+) -> list[DayTable]:
+    """Return the tables of some days: one step."""
+    kinds = (
+        (entries.transactions, spec.transaction_width),
+        (entries.frauds, spec.fraud_width),
+    )
+    own = np.stack([counted.totals(days) for counted, _ in kinds], axis=1)
+    totals = communicator.sum(own, bound=MAX_DAY_TOTAL, low=0, label=f"risk_totals:{days.start}")
+    # What has no entry at all is known to be zeros, and not summed.
+    values, bounds = [_NOTHING], [_NOTHING]
+    for day, of_day in zip(days, totals.tolist(), strict=True):
+        for (counted, width), total in zip(kinds, of_day, strict=True):
+            if total:
+                values.append(counted.sketch(day, width=width).ravel())
+                bounds.append(np.full(spec.depth * width, total, dtype=np.int64))
+    summed = communicator.sum(
+        np.concatenate(values),
+        bound=np.concatenate(bounds),
+        low=0,
+        label=f"risk_sketches:{days.start}",
+    )
+    tables, at = [], 0
+    for day, of_day in zip(days, totals.tolist(), strict=True):
+        sketches = []
+        for (_, width), total in zip(kinds, of_day, strict=True):
+            n_counters = spec.depth * width if total else 0
+            sketch = np.zeros((spec.depth, width), dtype=np.int64)
+            if total:
+                sketch[:] = summed[at : at + n_counters].reshape(spec.depth, width)
+            at += n_counters
+            _check_total(sketch, total, day=day)
+            sketches.append(packed(sketch))
+        tables.append(DayTable(*sketches))
+    return tables
+
+
+def _check_total(sketch: Int64Array, total: int, *, day: int) -> None:
+    """Every row of a sketch holds every entry once."""
+    wrong = np.flatnonzero(sketch.sum(axis=1) != total)
+    if wrong.size:
+        raise SumError(
+            f"day {day}: row {wrong[0]} of the summed sketch holds {sketch[wrong[0]].sum()} "
+            f"entries, the banks announced {total}; a bank contributed what no sketch is: nothing "
+            "was kept, ask the others which release they use"
+        )

@@ -1,0 +1,194 @@
+"""The daily sketches of a risk run, summed over all banks: its result, and where it stands.
+
+Canonical bytes: equal tables give equal bytes on every machine, and nothing else is read back::
+
+    magic
+    length of the head (4 bytes), head: canonical JSON of specification and hash key's name
+    number of days (4)
+    for each day, first the sketch of payments, then that of frauds:
+        bytes of one counter (1): 0 for a sketch of zeros, else 1, 2, 4 or 8
+        counters, row after row
+    SHA-256 of all of the above (32)
+
+Numbers are little-endian. Counters take as few bytes as the largest of a sketch needs: most days
+need one. A general compressor would do better, but its bytes change with its version, and banks
+vote on the hash of these.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.errors import ProtocolError, StateError
+from fraudfed.features.shared_risk.sketch import CountArray
+from fraudfed.wire.messages import RiskSpec, parse
+
+__all__ = ["DayTable", "RiskTables", "packed"]
+
+_MAGIC = b"fraudfed risk tables v1\n"
+_LENGTH_BYTES = 4
+_CHECKSUM_BYTES = 32
+_COUNTERS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
+
+
+@dataclass(frozen=True, eq=False)
+class DayTable:
+    """What all banks entered for one day.
+
+    Attributes
+    ----------
+    transactions : ndarray of shape (depth, transaction_width), of an unsigned integer type
+    frauds : ndarray of shape (depth, fraud_width), of an unsigned integer type
+    """
+
+    transactions: CountArray
+    frauds: CountArray
+
+
+@dataclass(frozen=True, eq=False)
+class RiskTables:
+    """The tables of a run's first days, at its end of all.
+
+    Attributes
+    ----------
+    spec : RiskSpec
+    key_id : bytes of length 16
+        ``hash_key_id`` of the key that places identifiers in the sketches.
+    days : tuple of DayTable
+        From ``spec.first_day`` on.
+    """
+
+    spec: RiskSpec
+    key_id: bytes
+    days: tuple[DayTable, ...] = ()
+
+    @property
+    def n_steps(self) -> int:
+        """Finished steps of the run."""
+        return -(-len(self.days) // self.spec.days_per_step)
+
+    @property
+    def n_days(self) -> int:
+        """Days of the run."""
+        return self.spec.last_day - self.spec.first_day + 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every day of the run is there."""
+        return len(self.days) == self.n_days
+
+    def to_bytes(self) -> bytes:
+        """Return canonical bytes."""
+        head = _head(self.spec, self.key_id)
+        parts = [_MAGIC, _length(len(head)), head, _length(len(self.days))]
+        for day in self.days:
+            for sketch in (day.transactions, day.frauds):
+                size = _counter_bytes(sketch)
+                parts.append(bytes([size]))
+                if size:
+                    parts.append(sketch.astype(_COUNTERS[size]).tobytes())
+        body = b"".join(parts)
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "RiskTables":
+        """Read what ``to_bytes`` has written.
+
+        The checksum finds damage, not forgery: whoever takes tables from elsewhere compares their
+        hash with what the banks have signed. Nothing but ``StateError`` comes of any bytes, and no
+        array that they do not hold.
+
+        Raises
+        ------
+        StateError
+            If the bytes are no tables, damaged, cut off, or not canonical.
+        """
+        if data[: len(_MAGIC)] != _MAGIC:
+            raise StateError(
+                "these bytes are no risk tables of this release: they begin otherwise; take what a "
+                "risk run of this release has made"
+            )
+        body = data[:-_CHECKSUM_BYTES]
+        if hashlib.sha256(body).digest() != data[-_CHECKSUM_BYTES:]:
+            raise _damaged("the checksum does not fit")
+        reader = _Reader(body, at=len(_MAGIC))
+        head = reader.take(reader.length())
+        try:
+            fields = json.loads(head)
+            spec = parse(RiskSpec, fields["spec"], source="risk tables")
+            key_id = bytes.fromhex(fields["key_id"])
+        except (ValueError, KeyError, TypeError, ProtocolError) as error:
+            raise _damaged(f"the head is malformed ({error})") from None
+        if head != _head(spec, key_id) or len(key_id) != 16:
+            raise _damaged("the head is not in canonical form")
+        shapes = ((spec.depth, spec.transaction_width), (spec.depth, spec.fraud_width))
+        n_days = reader.length()
+        tables = cls(spec, key_id)
+        if n_days > tables.n_days or (n_days % spec.days_per_step and n_days != tables.n_days):
+            raise _damaged(f"it has {n_days} of {tables.n_days} days")
+        days = tuple(DayTable(*(reader.sketch(shape) for shape in shapes)) for _ in range(n_days))
+        reader.finish()
+        return cls(spec, key_id, days)
+
+
+def packed(sketch: CountArray) -> CountArray:
+    """Return a sketch in the narrowest unsigned type that holds its counters."""
+    size = _counter_bytes(sketch)
+    return sketch.astype(np.dtype(f"u{max(size, 1)}"))
+
+
+def _counter_bytes(sketch: CountArray) -> int:
+    largest = int(sketch.max())
+    if largest == 0:
+        return 0
+    return next(size for size in _COUNTERS if largest < 1 << (8 * size))
+
+
+def _head(spec: RiskSpec, key_id: bytes) -> bytes:
+    fields = {"spec": spec.model_dump(mode="json"), "key_id": key_id.hex()}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _length(value: int) -> bytes:
+    return value.to_bytes(_LENGTH_BYTES, "little")
+
+
+def _damaged(what: str) -> StateError:
+    return StateError(f"risk tables are damaged: {what}; take another copy, or update them anew")
+
+
+class _Reader:
+    """Takes parts off the front of bytes; raises StateError where they do not fit."""
+
+    def __init__(self, data: bytes, *, at: int) -> None:
+        self._data = data
+        self._at = at
+
+    def take(self, n_bytes: int) -> bytes:
+        if n_bytes > len(self._data) - self._at:
+            raise _damaged("they end too early")
+        self._at += n_bytes
+        return self._data[self._at - n_bytes : self._at]
+
+    def length(self) -> int:
+        return int.from_bytes(self.take(_LENGTH_BYTES), "little")
+
+    def sketch(self, shape: tuple[int, int]) -> CountArray:
+        size = self.take(1)[0]
+        if size == 0:
+            # One byte of memory, whatever shape the bytes claim.
+            return np.broadcast_to(np.uint8(0), shape)
+        if size not in _COUNTERS:
+            raise _damaged(f"a counter has {size} bytes")
+        raw = self.take(size * shape[0] * shape[1])
+        # In the byte order of this machine.
+        counters = np.frombuffer(raw, dtype=_COUNTERS[size]).astype(np.dtype(f"u{size}"))
+        if _counter_bytes(counters) != size:
+            raise _damaged("a sketch is not in canonical form")
+        return counters.reshape(shape)
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise _damaged(f"{len(self._data) - self._at} bytes too many")

@@ -1,0 +1,125 @@
+"""Every JSON message between bank node, aggregator and operator.
+
+Rules: frozen; an unknown field or another version is an error (fail closed); the meaning of a
+published message never changes, a new one is added instead. Times are UTC epoch seconds (int64).
+The OpenAPI document is generated from these classes.
+"""
+
+from fraudfed.wire.messages.base import (
+    PROTOCOL_VERSION,
+    BankName,
+    EpochNumber,
+    Message,
+    Problem,
+    PublicKeyHex,
+    Sha256,
+    SignatureHex,
+    parse,
+)
+from fraudfed.wire.messages.data_contract import DataContract, FeatureSpec, FeatureType
+from fraudfed.wire.messages.key_epochs import (
+    KeyAcknowledgement,
+    KeyEpoch,
+    KeyEpochState,
+    KeyEpochStatus,
+    PublicKeyMessage,
+    SealedKey,
+)
+from fraudfed.wire.messages.members import (
+    BankRegistration,
+    Invite,
+    InviteRequest,
+    MemberKeys,
+    Members,
+    Roster,
+)
+from fraudfed.wire.messages.results import (
+    MODEL_PLAIN_HEADER,
+    MODEL_SIGNATURE_HEADER,
+    ModelReceipt,
+    ModelSignature,
+    ModelSignatures,
+)
+from fraudfed.wire.messages.risk import RiskEntity, RiskSpec
+from fraudfed.wire.messages.rounds import (
+    FrameHeader,
+    FrameKind,
+    RoundList,
+    RoundReceipt,
+    RoundSummary,
+)
+from fraudfed.wire.messages.runs import (
+    Abort,
+    DropRequest,
+    Generation,
+    HandoverReceipt,
+    ModelVisibility,
+    Ready,
+    ReadyBank,
+    RunCreated,
+    RunKind,
+    RunList,
+    RunSpec,
+    RunState,
+    RunStatus,
+    WaitsFor,
+)
+from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
+
+__all__ = [
+    "MODEL_PLAIN_HEADER",
+    "MODEL_SIGNATURE_HEADER",
+    "PROTOCOL_VERSION",
+    "Abort",
+    "AuditEntry",
+    "AuditKey",
+    "AuditLog",
+    "AuditStatus",
+    "BankName",
+    "BankRegistration",
+    "DataContract",
+    "DropRequest",
+    "EpochNumber",
+    "FeatureSpec",
+    "FeatureType",
+    "FrameHeader",
+    "FrameKind",
+    "Generation",
+    "HandoverReceipt",
+    "Health",
+    "Invite",
+    "InviteRequest",
+    "KeyAcknowledgement",
+    "KeyEpoch",
+    "KeyEpochState",
+    "KeyEpochStatus",
+    "MemberKeys",
+    "Members",
+    "Message",
+    "ModelReceipt",
+    "ModelSignature",
+    "ModelSignatures",
+    "ModelVisibility",
+    "Problem",
+    "PublicKeyHex",
+    "PublicKeyMessage",
+    "Ready",
+    "ReadyBank",
+    "RiskEntity",
+    "RiskSpec",
+    "Roster",
+    "RoundList",
+    "RoundReceipt",
+    "RoundSummary",
+    "RunCreated",
+    "RunKind",
+    "RunList",
+    "RunSpec",
+    "RunState",
+    "RunStatus",
+    "SealedKey",
+    "Sha256",
+    "SignatureHex",
+    "WaitsFor",
+    "parse",
+]

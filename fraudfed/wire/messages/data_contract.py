@@ -1,0 +1,77 @@
+"""What every bank's data must look like."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fraudfed.wire.messages.base import Message, Sha256
+
+__all__ = ["DataContract", "FeatureSpec", "FeatureType"]
+
+
+class FeatureType(StrEnum):
+    """How a feature column is read."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+class FeatureSpec(Message):
+    """One feature column of the data contract."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    type: FeatureType = FeatureType.NUMERIC
+    categories: tuple[str, ...] | None = None
+    """Categorical only: the values in code order; code i is ``categories[i]``. A value that is not
+    listed is an error, an empty one is missing."""
+    nullable: bool = True
+    """False: a missing value (NaN, empty) is a data error. True: missing values are learnt from."""
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _categories_match_type(self) -> Self:
+        if (self.type is FeatureType.CATEGORICAL) != (self.categories is not None):
+            raise ValueError("categories must be given exactly for a categorical feature")
+        if self.categories is not None:
+            if not self.categories:
+                raise ValueError("categories must not be empty")
+            if len(set(self.categories)) != len(self.categories):
+                raise ValueError("categories must be distinct")
+        return self
+
+
+class DataContract(Message):
+    """What every bank's data must look like; published with the run."""
+
+    kind: Literal["transactions", "table"]
+    """``transactions``: raw transactions, features are built at the bank by ``recipe``.
+    ``table``: the file holds the feature columns themselves."""
+    features: Annotated[tuple[FeatureSpec, ...], Field(min_length=1, max_length=4096)]
+    label: str = "is_fraud"
+    weight: str | None = None
+    """Column of sample weights in (0, ``max_weight``], or None for weight 1."""
+    max_weight: Annotated[float, Field(gt=0, le=65536)] = 1.0
+    recipe: str | None = None
+    """``transactions`` only: name and version of the feature recipe."""
+    train_from: int | None = None
+    """``transactions`` only: first event time used for training."""
+    train_until: int | None = None
+    """``transactions`` only: the model knows what was known before this time. An event is trained
+    on if it lies at least the label delay before it, and its label was known before it."""
+    label_delay_seconds: Annotated[int, Field(ge=0)] = 0
+    """``transactions`` only: fraud-rate features look back from event time minus this delay."""
+    shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
+    """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
+    the ``model_sha256`` of its run; where days overlap, a later one replaces an earlier one."""
+
+    @model_validator(mode="after")
+    def _kind_matches(self) -> Self:
+        names = [spec.name for spec in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError("feature names must be distinct")
+        if (self.kind == "transactions") != (self.recipe is not None):
+            raise ValueError("recipe must be given exactly for kind 'transactions'")
+        if self.shared_risk and self.kind != "transactions":
+            raise ValueError("shared_risk is for kind 'transactions' only")
+        return self

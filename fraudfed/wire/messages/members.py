@@ -1,0 +1,66 @@
+"""Who belongs to the consortium, and how a bank comes in."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from fraudfed.wire.messages.base import BankName, Message, PublicKeyHex
+
+__all__ = ["BankRegistration", "Invite", "InviteRequest", "MemberKeys", "Members", "Roster"]
+
+
+class MemberKeys(Message):
+    """The public keys of one member of the consortium."""
+
+    name: BankName
+    signing_key: PublicKeyHex
+    """Ed25519: requests, key epochs, acknowledgements and models are signed with it."""
+    agreement_key: PublicKeyHex
+    """X25519: key packages are sealed to it, pairwise masks are agreed with it."""
+
+
+def _sorted_members(members: tuple[MemberKeys, ...]) -> tuple[MemberKeys, ...]:
+    names = [member.name for member in members]
+    if names != sorted(set(names)):
+        raise ValueError("members must be distinct and sorted by name")
+    for what in ("signing_key", "agreement_key"):
+        keys = [getattr(member, what) for member in members]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"members must have distinct keys, but two have one {what}")
+    return members
+
+
+#: Distinct members with distinct keys, sorted by name.
+Members: TypeAlias = Annotated[
+    tuple[MemberKeys, ...], Field(max_length=1000), AfterValidator(_sorted_members)
+]
+
+
+class InviteRequest(Message):
+    """The operator invites one bank, by name."""
+
+    name: BankName
+    valid_seconds: Annotated[int, Field(ge=1, le=90 * 86_400)] = 7 * 86_400
+
+
+class Invite(Message):
+    """Answer to an invite request; the code is shown once, works once, and is stored hashed."""
+
+    name: BankName
+    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,128}$")]
+    expires_at: int
+
+
+class BankRegistration(Message):
+    """An invited bank announces its keys, in a request signed with the signing key it announces."""
+
+    name: BankName
+    invite: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,128}$")]
+    signing_key: PublicKeyHex
+    agreement_key: PublicKeyHex
+
+
+class Roster(Message):
+    """The members of the consortium now, as the aggregator tells it; banks hold it against pins."""
+
+    members: Members

@@ -1,0 +1,59 @@
+"""What a risk run counts."""
+
+from enum import StrEnum
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, model_validator
+
+from fraudfed.wire.messages.base import Message
+
+__all__ = ["RiskEntity", "RiskSpec"]
+
+
+class RiskEntity(StrEnum):
+    """What banks count payments and frauds of, together; each has a raw column ``<name>_id``."""
+
+    TERMINAL = "terminal"
+    MERCHANT = "merchant"
+    PAYEE = "payee"
+
+
+def _power_of_two(width: int) -> int:
+    if width & (width - 1):
+        raise ValueError("a width must be a power of two")
+    return width
+
+
+#: Columns of a row of a count-min sketch.
+SketchWidth: TypeAlias = Annotated[int, Field(ge=16, le=2**22), AfterValidator(_power_of_two)]
+
+
+class RiskSpec(Message):
+    """What a risk run counts, and how finely; see docs/shared-risk.md."""
+
+    first_day: Annotated[int, Field(ge=0, le=99_420)]
+    """First day of entry, in days since 1970-01-01 UTC."""
+    last_day: Annotated[int, Field(ge=0, le=99_420)]
+    """Last day of entry, itself included."""
+    delay_days: Annotated[int, Field(ge=0, le=1000)]
+    """A payment is entered so many days after its own day; a fraud no earlier than its payment."""
+    entities: Annotated[tuple[RiskEntity, ...], Field(min_length=1)] = tuple(RiskEntity)
+    """What is counted; distinct."""
+    depth: Annotated[int, Field(ge=1, le=16)] = 4
+    """Rows of each sketch."""
+    transaction_width: SketchWidth = 4096
+    """Columns of the sketch of payments."""
+    fraud_width: SketchWidth = 512
+    """Columns of the sketch of frauds, of which there are few."""
+    min_customers: Annotated[int, Field(ge=1, le=1_000_000)] = 3
+    """A bank counts payments at an entity on a day only if so many of its customers paid there."""
+    days_per_step: Annotated[int, Field(ge=1, le=400)] = 7
+    """Days that are summed together: after each step the set of banks may change."""
+
+    @model_validator(mode="after")
+    def _days_and_entities(self) -> Self:
+        if self.last_day < self.first_day:
+            raise ValueError("last_day must not lie before first_day")
+        if len(set(self.entities)) != len(self.entities):
+            raise ValueError("entities must be distinct")
+        return self

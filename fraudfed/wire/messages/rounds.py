@@ -1,0 +1,76 @@
+"""Rounds of a run: headers of their frames, and what is told of them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from fraudfed.wire.messages.base import BankName, Message, Sha256
+
+__all__ = ["FrameHeader", "FrameKind", "RoundList", "RoundReceipt", "RoundSummary"]
+
+
+class FrameKind(StrEnum):
+    """What the bytes behind a frame's header are."""
+
+    CONTRIBUTION = "contribution"
+    PRODUCT = "product"
+    OPENING = "opening"
+
+
+class FrameHeader(Message):
+    """Header of one binary frame (see ``fraudfed.wire.frames``)."""
+
+    kind: FrameKind
+    run_id: str
+    round_number: Annotated[int, Field(ge=0)]
+    label: Annotated[str, Field(min_length=1, max_length=200)]
+    context: Sha256
+    """Digest of the round's context; equal at every bank or the round fails."""
+    step: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Contributions only: steps that the sender has finished before this round."""
+    bank: BankName | None = None
+    """Sender; None in a product, which is the aggregator's."""
+    shard: Annotated[int, Field(ge=0)] | None = None
+    """Openings only: which shard of the ciphertexts was opened, the bank's index in the cohort."""
+    count: Annotated[int, Field(ge=0)]
+    """Number of items in the payload: ciphertexts, or opened plaintexts."""
+    item_bytes: Annotated[int, Field(ge=0)]
+    """Fixed width of one ciphertext in bytes; 0 when the payload is one sealed (AEAD) box."""
+
+
+class RoundReceipt(Message):
+    """A contribution or opening was stored; it is durable now."""
+
+    run_id: str
+    round_number: int
+    received: Annotated[int, Field(ge=0)]
+    expected: Annotated[int, Field(ge=0)]
+
+
+class RoundSummary(Message):
+    """What is on record of one round; stays after its ciphertexts are deleted."""
+
+    number: Annotated[int, Field(ge=0)]
+    label: str
+    context: Sha256
+    ciphertexts: Annotated[int, Field(ge=0)]
+    """Ciphertexts in each contribution."""
+    bytes_received: Annotated[int, Field(ge=0)]
+    """Bytes of the round's accepted bodies, all banks together."""
+    opened_at: int
+    completed_at: int | None = None
+    """When the last contribution came in."""
+    closed_at: int | None = None
+    """When the last opening came in."""
+    abandoned_at: int | None = None
+    """When another generation was formed before it was closed."""
+    generation: Annotated[int, Field(ge=0)] = 0
+    step: Annotated[int, Field(ge=0)] = 0
+
+
+class RoundList(Message):
+    """Rounds of a run in order, from the first that was asked for."""
+
+    run_id: str
+    rounds: tuple[RoundSummary, ...]
