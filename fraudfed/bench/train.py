@@ -39,7 +39,7 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.federation.network import EmulatedNetwork
-from fraudfed.federation.run import run_federation
+from fraudfed.federation.run import open_federation
 
 __all__ = ["run_train", "same_trees_as_xgboost", "train_command"]
 
@@ -81,25 +81,28 @@ def run_train(
     announce(f"pooled xgboost on {case.rows} rows")
     pooled = _reference_seconds(table, parameters, case.threads)
     announce(f"{len(files)} banks train {case.trees} trees over {case.key_bits}-bit Paillier")
-    federation = run_federation(
-        files,
-        name="bench",
-        contract=table_contract(table),
-        parameters=parameters,
+    with open_federation(
+        tuple(files),
         key_bits=case.key_bits,
         work=work,
-        threads=case.threads,
         network=lambda bank, url: links[bank].to(url) if links else nullcontext(url),
-    )
+    ) as federation:
+        run = federation.train(
+            files,
+            name="bench",
+            contract=table_contract(table),
+            parameters=parameters,
+            threads=case.threads,
+        )
     announce("pooled xgboost once more, and the same trees on the same bins")
     pooled += _reference_seconds(table, parameters, case.threads)
-    compared = same_trees_as_xgboost(federation.model_json, table, parameters, case.threads)
-    records = [bank.record for bank in federation.banks]
+    compared = same_trees_as_xgboost(run.result, table, parameters, case.threads)
+    records = [bank.record for bank in run.banks]
     seconds = max(record["training_seconds"] for record in records)
     reference = statistics.median(pooled)
     alone = own_machines(
         records,
-        aggregator_cpu_seconds=federation.aggregator.cpu_seconds,
+        aggregator_cpu_seconds=run.aggregator.cpu_seconds,
         cores=case.threads,
     )
     return TrainFigures(
@@ -113,12 +116,12 @@ def run_train(
         own_machines=alone,
         set_up_seconds={
             "consortium": federation.set_up_seconds,
-            "processes": federation.train_seconds - seconds,
+            "processes": run.seconds - seconds,
         },
-        rounds=federation.status.round_number,
+        rounds=run.status.round_number,
         banks=tuple(BankCost.of(record) for record in records),
-        aggregator_cpu_seconds=federation.aggregator.cpu_seconds,
-        aggregator_peak_memory_bytes=federation.aggregator.peak_bytes,
+        aggregator_cpu_seconds=run.aggregator.cpu_seconds,
+        aggregator_peak_memory_bytes=run.aggregator.peak_bytes,
         network=tuple(
             NetworkTraffic(bank, link.up.n_bytes, link.down.n_bytes, link.connections)
             for bank, link in links.items()

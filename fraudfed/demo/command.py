@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,8 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fraudfed.bench.same_trees import installed_rules
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.demo.data import MIN_BANKS, DemoData
+from fraudfed.demo.feature_table import open_table
+from fraudfed.demo.generated import open_generated
 from fraudfed.demo.job import DemoResult, Stages, run_job
-from fraudfed.demo.sources import MIN_BANKS, DemoData, open_table, open_transactions
+from fraudfed.demo.transactions import open_payments
 from fraudfed.errors import CohortError, ConfigurationError, StateError
 from fraudfed.evaluation.compare import format_table
 from fraudfed.evaluation.report import render_report
@@ -24,6 +28,8 @@ __all__ = ["demo_command"]
 
 #: Our mark in an output directory: only a directory with it is ever cleared.
 _MARK = ".fraudfed-demo"
+#: Banks that rows are dealt out to unless told otherwise.
+_BANKS = 5
 _FILES = ("summary.json", "report.html", "model.json")
 
 
@@ -34,15 +40,37 @@ _FILES = ("summary.json", "report.html", "model.json")
     help="Folder that `data-gen generate` has written, instead of generating one.",
 )
 @click.option(
+    "--preset",
+    default="small",
+    show_default=True,
+    help="World to generate where no data are given; `data-gen presets` lists them.",
+)
+@click.option(
+    "--transactions",
+    type=click.Path(path_type=Path),
+    help="Any file of raw transactions (.parquet or .csv), split over the banks by customer.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    metavar="NAME|FILE",
+    help="With --transactions: how its columns become ours: handbook, sparkov, paysim or a file.",
+)
+@click.option(
     "--table",
     type=click.Path(path_type=Path),
     help="Any feature table (.parquet or .csv), split over the banks.",
 )
 @click.option("--label", help="With --table: the column of 0 (clean) and 1 (fraud).")
 @click.option("--drop", default="", metavar="COL,...", help="With --table: columns to leave out.")
-@click.option("--bank-column", help="With --table: the column that says whose row it is.")
 @click.option(
-    "--banks", type=int, default=5, show_default=True, help="Number of banks (not with --data)."
+    "--bank-column",
+    help="With --table or --transactions: the column that says whose row it is.",
+)
+@click.option(
+    "--banks",
+    type=int,
+    help=f"Number of banks (not with --data).  [default: the preset's, {_BANKS} for other rows]",
 )
 @click.option("--trees", type=int, default=30, show_default=True, help="Boosting rounds.")
 @click.option("--max-depth", type=int, default=5, show_default=True, help="Depth of a tree.")
@@ -76,11 +104,14 @@ _FILES = ("summary.json", "report.html", "model.json")
 @click.option("--quiet", is_flag=True, help="Print the table only.")
 def demo_command(
     data: Path | None,
+    preset: str,
+    transactions: Path | None,
+    mapping: str | None,
     table: Path | None,
     label: str | None,
     drop: str,
     bank_column: str | None,
-    banks: int,
+    banks: int | None,
     trees: int,
     max_depth: int,
     max_bin: int,
@@ -94,11 +125,23 @@ def demo_command(
 ) -> None:
     """Run the main job on this machine: banks train one model over an encrypted sum.
 
-    Starts an aggregator and one process per bank on loopback, trains over HTTP with
-    Paillier-encrypted histograms, and shows what each bank gained against its own model and against
-    XGBoost on the pooled rows.
+    Starts an aggregator and one process per bank on loopback, shares counts of fraud at terminals,
+    merchants and payees and trains over HTTP with Paillier-encrypted sums, and shows what each bank
+    gained against its own model and against XGBoost on the pooled rows.
     """
-    _check_source_options(data=data, table=table, label=label, drop=drop, bank_column=bank_column)
+    source = _Source(
+        data=data,
+        preset=preset,
+        transactions=transactions,
+        mapping=mapping,
+        table=table,
+        label=label,
+        drop=tuple(column.strip() for column in drop.split(",") if column.strip()),
+        bank_column=bank_column,
+        banks=banks,
+        seed=seed,
+    )
+    source.check()
     parameters: dict[str, object] = {
         "num_boost_round": trees,
         "max_depth": max_depth,
@@ -109,7 +152,7 @@ def demo_command(
         **_parse_extra(extra),
     }
     BoosterParams.parse(parameters)
-    if data is None and bank_column is None and banks < MIN_BANKS:
+    if data is None and bank_column is None and banks is not None and banks < MIN_BANKS:
         raise CohortError(
             f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
             "own part is another bank's statistic"
@@ -117,15 +160,14 @@ def demo_command(
     work = _prepare(out)
     console = Console(stderr=True, quiet=quiet)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
-    source = _open_source(
-        data, table, label, drop, bank_column, banks=banks, seed=seed, work=work, stages=stages
-    )
+    opened = source.open(work=work, stages=stages)
     console.print(
-        f"{source.rows:,} rows, {len(source.banks)} banks, {len(source.contract.features)} features"
+        f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
     )
-    with _bar(console, total=trees) as advance:
+    trainings = 1 if opened.risk is None else 2
+    with _bar(console, total=trainings * trees) as advance:
         result = run_job(
-            source,
+            opened,
             parameters=parameters,
             key_bits=key_bits,
             port=port,
@@ -138,15 +180,76 @@ def demo_command(
     _print(result, out, Console(quiet=False))
 
 
-def _check_source_options(
-    *, data: Path | None, table: Path | None, label: str | None, drop: str, bank_column: str | None
-) -> None:
-    if data is not None and table is not None:
-        raise ConfigurationError("--data and --table exclude each other; give one of them")
-    if table is not None and label is None:
-        raise ConfigurationError("--table needs --label COL, the column of 0 and 1")
-    if table is None and (label or drop or bank_column):
-        raise ConfigurationError("--label, --drop and --bank-column belong to --table FILE")
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What the options say of the rows."""
+
+    data: Path | None
+    preset: str
+    transactions: Path | None
+    mapping: str | None
+    table: Path | None
+    label: str | None
+    drop: tuple[str, ...]
+    bank_column: str | None
+    banks: int | None
+    seed: int
+
+    def check(self) -> None:
+        """Raise ConfigurationError where options contradict each other."""
+        given = {
+            "--data": self.data,
+            "--transactions": self.transactions,
+            "--table": self.table,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise ConfigurationError(f"{' and '.join(named)} exclude each other; give one of them")
+        if self.table is not None and self.label is None:
+            raise ConfigurationError("--table needs --label COL, the column of 0 and 1")
+        if self.table is None and (self.label or self.drop):
+            raise ConfigurationError("--label and --drop belong to --table FILE")
+        if self.transactions is None and self.mapping is not None:
+            raise ConfigurationError("--map belongs to --transactions FILE")
+        if self.table is None and self.transactions is None and self.bank_column is not None:
+            raise ConfigurationError("--bank-column belongs to --table or --transactions FILE")
+
+    def open(self, *, work: Path, stages: Stages) -> DemoData:
+        """Split or generate the rows, and return them."""
+        if self.table is not None and self.label is not None:
+            with stages.stage("split", f"splitting {self.table} over the banks"):
+                return open_table(
+                    self.table,
+                    label=self.label,
+                    drop=self.drop,
+                    bank_column=self.bank_column,
+                    n_banks=self.banks or _BANKS,
+                    work=work / "data",
+                    seed=self.seed,
+                )
+        if self.transactions is not None:
+            with stages.stage("split", f"splitting {self.transactions} over the banks"):
+                return open_payments(
+                    self.transactions,
+                    mapping=self.mapping,
+                    bank_column=self.bank_column,
+                    n_banks=self.banks or _BANKS,
+                    work=work / "data",
+                    seed=self.seed,
+                )
+        if self.data is not None:
+            return open_generated(self.data, work=work / "data")
+        made = work / "world"
+        with stages.stage("generate", f"generating the data of preset {self.preset}"):
+            banks = () if self.banks is None else ("--banks", str(self.banks))
+            run_program(
+                [
+                    *("data-gen", "generate", "--quiet", "--out", str(made)),
+                    *("--preset", self.preset, "--seed", str(self.seed), *banks),
+                ],
+                log=work / "logs" / "data-gen.log",
+            )
+        return open_generated(made, work=work / "data")
 
 
 def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
@@ -182,42 +285,6 @@ def _prepare(out: Path) -> Path:
             f"--out {out}: cannot be written ({error.strerror}); name a directory you may write to"
         ) from error
     return work
-
-
-def _open_source(
-    data: Path | None,
-    table: Path | None,
-    label: str | None,
-    drop: str,
-    bank_column: str | None,
-    *,
-    banks: int,
-    seed: int,
-    work: Path,
-    stages: Stages,
-) -> DemoData:
-    if table is not None and label is not None:
-        with stages.stage("split", f"splitting {table} over the banks"):
-            return open_table(
-                table,
-                label=label,
-                drop=[column.strip() for column in drop.split(",") if column.strip()],
-                bank_column=bank_column,
-                n_banks=banks,
-                work=work / "data",
-                seed=seed,
-            )
-    if data is None:
-        data = work / "data"
-        with stages.stage("generate", f"generating the transactions of {banks} banks"):
-            run_program(
-                [
-                    *("data-gen", "generate", "--quiet", "--out", str(data)),
-                    *("--seed", str(seed), "--banks", str(banks)),
-                ],
-                log=work / "logs" / "data-gen.log",
-            )
-    return open_transactions(data)
 
 
 @contextmanager
@@ -261,8 +328,15 @@ def _write(result: DemoResult, out: Path) -> None:
 def _print(result: DemoResult, out: Path, console: Console) -> None:
     summary = result.summary
     console.print(format_table(summary))
+    if (risk := summary.shared_risk) is not None:
+        console.print(
+            f"shared risk of {risk.days} days in {risk.seconds:.0f} s: {risk.rounds} rounds, "
+            f"{risk.ciphertexts:,} ciphertexts, {risk.bytes_sent / 1e6:.1f} MB sent by the banks",
+            soft_wrap=True,
+        )
+    training = "train" if summary.shared_risk is None else "train with risk"
     console.print(
-        f"{summary.trees} trees in {summary.stage_seconds['train']:.0f} s with "
+        f"{summary.trees} trees in {summary.stage_seconds[training]:.0f} s with "
         f"{summary.key_bits}-bit keys: {summary.rounds} rounds, {summary.ciphertexts:,} "
         f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks",
         soft_wrap=True,

@@ -1,51 +1,49 @@
-"""The demo's steps in order, timed: keys, federation, scoring, reference models, summary."""
+"""The demo's steps in order, timed.
 
-import dataclasses
-import hashlib
-import platform
+The banks make keys, share risk, train together, and score their own test rows; then the models
+that each of them would have had alone, and the one that nobody could have, are trained beside it.
+"""
+
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xgboost
 
-import fraudfed
-from fraudfed.bench.references import pool, predict, train_reference
-from fraudfed.bench.same_trees import compare_trees, table_of_bins, train_on_bins
-from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.communicator import SoloCommunicator
-from fraudfed.demo.sources import BankRows, BankSource, DemoData
+from fraudfed.demo.comparison import compare_models, count_identical_trees
+from fraudfed.demo.data import BankRows, BankSource, DemoData
+from fraudfed.demo.summary import Runs, summarise
 from fraudfed.dtypes import Float32Array
-from fraudfed.errors import DataError, StateError
-from fraudfed.evaluation.compare import BankResult, DemoSummary, score_model
+from fraudfed.errors import StateError
+from fraudfed.evaluation.compare import MODELS, BankResult, DemoSummary, ModelScores, score_model
 from fraudfed.federation.processes import run_program
-from fraudfed.federation.run import BankOutcome, FederationOutcome, run_federation
+from fraudfed.federation.run import Federation, RunOutcome, open_federation
+from fraudfed.wire.messages import DataContract
 
 __all__ = ["DemoResult", "Stages", "run_job"]
 
-#: Features listed in the report.
-_TOP_FEATURES = 12
+_NO_SCORES = np.zeros(0, dtype=np.float32)
 
 
 class Stages:
     """Wall seconds of the demo's stages, and a line to the person watching at the start of each."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
-        self._announce = announce
+        self.announce = announce
         self._started = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
         """Time one stage."""
-        self._announce(text)
+        self.announce(text)
         started = time.monotonic()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
@@ -64,9 +62,10 @@ class DemoResult:
     ----------
     summary : DemoSummary
     model_json : bytes
-        The federated model, as every bank has it.
+        The federated model with all that is shared, as every bank has it.
     scores : mapping of str to ndarray of shape (n_test_rows,), dtype=float32
-        Scores of the models "federated" and "pooled" on all banks' test rows.
+        Scores of the models that all banks have in common, by names of ``MODELS``, on all banks'
+        test rows.
     labels : ndarray of shape (n_test_rows,), dtype=float32
     """
 
@@ -87,83 +86,126 @@ def run_job(
     stages: Stages,
     on_progress: Callable[[int], None],
 ) -> DemoResult:
-    """Train the federation in processes of its own, then compare it with what banks had before."""
-    params = BoosterParams.parse(parameters)
-    training = (
-        f"{len(data.banks)} banks join, make a {key_bits}-bit key and train "
-        f"{params.num_boost_round} trees over encrypted sums"
-    )
-    with stages.stage("federation", training):
-        federation = run_federation(
-            {bank.name: bank.train_file for bank in data.banks},
-            name="demo",
-            contract=data.contract,
-            parameters=parameters,
-            key_bits=key_bits,
-            work=work,
-            port=port,
-            on_progress=on_progress,
-        )
-    # In two, because people ask what the training took.
-    del stages.seconds["federation"]
-    stages.seconds["set-up"] = federation.set_up_seconds
-    stages.seconds["train"] = federation.train_seconds
-    with (
-        stages.stage("score", "every bank scores its test rows with the federated model"),
-        ThreadPoolExecutor(max_workers=threads) as workers,
-    ):
-        files = list(
-            workers.map(
-                lambda outcome, bank: _score(outcome, bank.test_file, work),
-                federation.banks,
-                data.banks,
+    """Let the banks share in processes of their own, then compare with what they had before.
+
+    Parameters
+    ----------
+    data : what to run on
+    parameters : of the training
+    key_bits : size of the Paillier key
+    port : of the aggregator; 0 takes a free one
+    threads : cores to use at once
+    work : directory for state, logs and scores
+    stages : takes the time of each step
+    on_progress : called with the number of trees finished so far, of all trainings together
+    """
+    files = {bank.name: bank.train_file for bank in data.banks}
+    with ThreadPoolExecutor(max_workers=threads) as workers:
+        stages.announce(f"{len(data.banks)} banks join and make a {key_bits}-bit key")
+        with open_federation(tuple(files), key_bits=key_bits, work=work, port=port) as federation:
+            stages.seconds["set-up"] = federation.set_up_seconds
+            runs = _run_all(data, federation, files, parameters, stages, on_progress)
+        with stages.stage("score", "every bank scores its test rows with what was trained"):
+            scoring = partial(_score, run=runs.outcome, states=federation.states, work=work)
+            score_files = workers.map(scoring, data.banks)
+            exporting = partial(_export, runs=runs, states=federation.states, work=work)
+            rows = [
+                data.load(bank, file)
+                for bank, file in zip(data.banks, workers.map(exporting, data.banks), strict=True)
+            ]
+            of_nodes = [
+                _read_scores(file, part) for file, part in zip(score_files, rows, strict=True)
+            ]
+        references = "training each bank's own model, and one on the pooled rows"
+        with stages.stage("references", references):
+            scores = compare_models(
+                data, runs, rows, of_nodes, parameters, workers=workers, threads=threads
             )
-        )
-    with stages.stage("references", "training each bank's own model, and one on the pooled rows"):
-        rows = [data.load(bank) for bank in data.banks]
-        own = [train_reference(part.train, parameters, threads=threads) for part in rows]
-        everything = pool([part.train for part in rows])
-        pooled = train_reference(everything, parameters, threads=threads)
-        if pooled is None:
-            raise DataError("the pooled training rows have one class only; check the split")
-    federated_scores = [_read_scores(file, part) for file, part in zip(files, rows, strict=True)]
-    pooled_scores = [predict(pooled, part.test) for part in rows]
-    results = tuple(
-        _bank_result(bank, part, local, mine, theirs)
-        for bank, part, local, mine, theirs in zip(
-            data.banks, rows, own, federated_scores, pooled_scores, strict=True
-        )
-    )
     with stages.stage("verify", "comparing with XGBoost on the pooled rows and the same bins"):
-        cuts = find_cuts(
-            everything, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=everything.n_rows
-        )
-        codes = table_of_bins(everything, cuts)
-        stock = train_on_bins(codes, params, parameters, threads=threads)
-        compared = compare_trees(federation.model_json, stock, cuts, codes)
-    scores = {
-        "federated": np.concatenate(federated_scores),
-        "pooled": np.concatenate(pooled_scores),
-    }
+        identical = count_identical_trees(data, runs, rows, parameters, threads=threads)
     labels = np.concatenate([part.test.labels for part in rows])
-    summary = _summary(data, federation, results, parameters, stages)
-    summary = dataclasses.replace(
-        summary,
-        identical_trees_on_same_bins=compared.identical,
-        all_rows={model: score_model(found, labels) for model, found in scores.items()},
+    common = {
+        model: np.concatenate([part for part in found if part is not None])
+        for model, found in scores.items()
+        if not model.startswith("local")
+    }
+    summary = summarise(
+        data,
+        runs,
+        tuple(
+            _bank_result(bank, part, {model: found[index] for model, found in scores.items()})
+            for index, (bank, part) in enumerate(zip(data.banks, rows, strict=True))
+        ),
+        parameters,
+        identical_trees=identical,
+        all_rows={model: score_model(found, labels) for model, found in common.items()},
+        stage_seconds=stages.seconds,
+        total_seconds=stages.total,
     )
-    return DemoResult(summary, federation.model_json, scores, labels)
+    return DemoResult(summary, runs.outcome.result, common, labels)
 
 
-def _score(outcome: BankOutcome, test_file: Path, work: Path) -> Path:
+def _run_all(
+    data: DemoData,
+    federation: Federation,
+    files: Mapping[str, Path],
+    parameters: Mapping[str, Any],
+    stages: Stages,
+    on_progress: Callable[[int], None],
+) -> Runs:
+    """Share risk if there is any to share, and train the model without and with it."""
+    trees = BoosterParams.parse(parameters).num_boost_round
+
+    def train(name: str, contract: DataContract, *, before: int) -> RunOutcome:
+        return federation.train(
+            files,
+            name=name,
+            contract=contract,
+            parameters=parameters,
+            on_progress=lambda done: on_progress(before + done),
+        )
+
+    with stages.stage("train", f"training {trees} trees over encrypted sums"):
+        models = {"federated": train("train", data.contract, before=0)}
+    if data.risk is None:
+        return Runs(models, risk=None)
+    days = data.risk.spec.last_day - data.risk.spec.first_day + 1
+    with stages.stage("share risk", f"summing {days} days of counts at what banks have in common"):
+        risk = federation.share_risk(files, name="risk", spec=data.risk.spec)
+    with stages.stage("train with risk", f"training {trees} trees that look at the shared counts"):
+        # By their digest, so that every bank trains on the same tables.
+        tables = (risk.banks[0].record["registry_sha256"],)
+        contract = data.risk.contract.model_copy(update={"shared_risk": tables})
+        models["federated_shared"] = train("train-with-risk", contract, before=trees)
+    return Runs(models, risk=risk)
+
+
+def _score(bank: BankSource, *, run: RunOutcome, states: Mapping[str, Path], work: Path) -> Path:
     """Let the bank node itself score its test file, as it would in production."""
-    out = outcome.state / "scores.parquet"
+    state = states[bank.name]
+    out = state / "scores.parquet"
     run_program(
         [
-            *("bank-node", "--quiet", "score", "--state", str(outcome.state)),
-            *("--data", str(test_file), "--out", str(out)),
+            *("bank-node", "--quiet", "score", "--state", str(state), "--run", run.run_id),
+            *("--data", str(bank.test_file), "--out", str(out)),
         ],
-        log=work / "logs" / f"{outcome.name}-score.log",
+        log=work / "logs" / f"{bank.name}-score.log",
+    )
+    return out
+
+
+def _export(bank: BankSource, *, runs: Runs, states: Mapping[str, Path], work: Path) -> Path | None:
+    """Let the bank node write the features it computes, for the bank's own model."""
+    if runs.risk is None:
+        return None
+    state = states[bank.name]
+    out = state / "features.parquet"
+    run_program(
+        [
+            *("bank-node", "--quiet", "features", "--state", str(state)),
+            *("--run", runs.outcome.run_id, "--data", str(bank.test_file), "--out", str(out)),
+        ],
+        log=work / "logs" / f"{bank.name}-features.log",
     )
     return out
 
@@ -179,69 +221,17 @@ def _read_scores(file: Path, part: BankRows) -> Float32Array:
 
 
 def _bank_result(
-    bank: BankSource,
-    part: BankRows,
-    own: xgboost.Booster | None,
-    federated: Float32Array,
-    pooled: Float32Array,
+    bank: BankSource, part: BankRows, scores: Mapping[str, Float32Array | None]
 ) -> BankResult:
     labels = part.test.labels
-    nothing = np.zeros(0, dtype=np.float32)
+
+    def measure(found: Float32Array | None) -> ModelScores:
+        return score_model(_NO_SCORES, _NO_SCORES) if found is None else score_model(found, labels)
+
     return BankResult(
         name=bank.name,
         rows_train=part.train.n_rows,
         rows_test=part.test.n_rows,
         prevalence=float(labels.mean()) if labels.size else 0.0,
-        local=(
-            score_model(nothing, nothing)
-            if own is None
-            else score_model(predict(own, part.test), labels)
-        ),
-        federated=score_model(federated, labels),
-        pooled=score_model(pooled, labels),
-    )
-
-
-def _summary(
-    data: DemoData,
-    federation: FederationOutcome,
-    results: Sequence[BankResult],
-    parameters: Mapping[str, Any],
-    stages: Stages,
-) -> DemoSummary:
-    records = [outcome.record for outcome in federation.banks]
-    phases = sorted({name for record in records for name in record["wall_seconds"]})
-    booster = xgboost.Booster(model_file=bytearray(federation.model_json))
-    scores = booster.get_score(importance_type="total_gain")
-    gains = [(str(name), float(np.sum(gain))) for name, gain in scores.items()]
-    top = sorted(gains, key=lambda item: (-item[1], item[0]))[:_TOP_FEATURES]
-    return DemoSummary(
-        banks=tuple(results),
-        key_bits=records[0]["key_bits"],
-        key_fingerprint=records[0]["key_fingerprint"],
-        kernel=records[0]["kernel"],
-        rounds=federation.status.round_number,
-        rounds_verified=min(record["protection"]["rounds_verified"] for record in records),
-        ciphertexts=federation.status.ciphertexts,
-        bytes_sent=sum(record["bytes_sent"] for record in records),
-        wall_seconds={
-            name: float(np.mean([record["wall_seconds"].get(name, 0.0) for record in records]))
-            for name in phases
-        },
-        total_seconds=stages.total,
-        model_sha256=hashlib.sha256(federation.model_json).hexdigest(),
-        trees=booster.num_boosted_rounds(),
-        parameters=parameters,
-        transactions=data.rows,
-        features=len(data.contract.features),
-        versions={
-            "fraudfed": fraudfed.__version__,
-            "python": platform.python_version(),
-            "xgboost": xgboost.__version__,
-            "numpy": np.__version__,
-        },
-        top_features=tuple(top),
-        stage_seconds=dict(stages.seconds),
-        data=data.data,
-        split=data.split,
+        models={model: measure(scores[model]) for model in MODELS if model in scores},
     )

@@ -1,4 +1,7 @@
-"""A demo run's results, bank by bank: the bank's own model, the federated one, the pooled one.
+"""A demo run's results, bank by bank: what the bank had alone, and what sharing adds to it.
+
+Two things can be shared, the model and the counts of fraud at terminals, merchants and payees
+(shared risk); a run compares the models with and without each, and with one that saw everything.
 
 ``DemoSummary`` is what ``summary.json`` holds and what the report and the terminal table show.
 """
@@ -9,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
@@ -18,13 +22,21 @@ __all__ = [
     "BankResult",
     "DemoSummary",
     "ModelScores",
+    "RiskFacts",
     "format_number",
     "format_table",
     "score_model",
 ]
 
-#: The models compared, by the names of the fields of :class:`BankResult`, with what to call them.
-MODELS: Mapping[str, str] = {"local": "own", "federated": "federated", "pooled": "pooled"}
+#: Every model that can be compared, in the order of the columns, with what to call it. A run whose
+#: rows name no terminals, merchants and payees has none of those with shared risk.
+MODELS: Mapping[str, str] = {
+    "local": "own",
+    "local_shared": "own + risk",
+    "federated": "federated",
+    "federated_shared": "federated + risk",
+    "pooled": "pooled",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class BankResult:
-    """One bank's rows and how the three models did on its test rows.
+    """One bank's rows and how the models did on its test rows.
 
     Attributes
     ----------
@@ -56,32 +68,63 @@ class BankResult:
     rows_train, rows_test : int
     prevalence : float
         Share of frauds among the test rows: the AUPRC of guessing.
-    local : ModelScores
-        The model the bank trained alone; all None if it had only one class to train on.
-    federated : ModelScores
-        The model the banks trained together over encrypted sums.
-    pooled : ModelScores
-        Stock XGBoost on everybody's rows in one table, which only a demo may do.
+    models : mapping of str to ModelScores
+        By names of ``MODELS``: ``local``, the model the bank trained alone (all None if it had only
+        one class to train on); ``federated``, the one the banks trained together over encrypted
+        sums; either ``_shared``, with features of shared risk; ``pooled``, stock XGBoost on
+        everybody's rows in one table, which only a demo may make.
     """
 
     name: str
     rows_train: int
     rows_test: int
     prevalence: float
-    local: ModelScores
-    federated: ModelScores
-    pooled: ModelScores
+    models: Mapping[str, ModelScores]
 
-    def scores(self, model: str) -> ModelScores:
-        """Return the scores of one of ``MODELS``."""
-        return {"local": self.local, "federated": self.federated, "pooled": self.pooled}[model]
+    def __post_init__(self) -> None:
+        unknown = sorted(self.models.keys() - MODELS.keys())
+        if unknown or not {"local", "federated"} <= self.models.keys():
+            raise ValueError(
+                f"models are {', '.join(self.models)}, expected local, federated and others of "
+                f"{', '.join(MODELS)}"
+            )
+
+    @property
+    def best_shared(self) -> str:
+        """Name of the model with all that is shared."""
+        return "federated_shared" if "federated_shared" in self.models else "federated"
 
     @property
     def gain(self) -> float | None:
-        """AUPRC of the federated model minus that of the bank's own."""
-        if self.local.auprc is None or self.federated.auprc is None:
-            return None
-        return self.federated.auprc - self.local.auprc
+        """AUPRC with all that is shared minus that of the bank's own model."""
+        own, shared = self.models["local"].auprc, self.models[self.best_shared].auprc
+        return None if own is None or shared is None else shared - own
+
+
+@dataclass(frozen=True)
+class RiskFacts:
+    """What sharing risk took, all banks together.
+
+    Attributes
+    ----------
+    days : int
+        Days whose tables were summed.
+    ciphertexts, bytes_sent, rounds : int
+    seconds : float
+        Wall time of the run.
+    sha256 : str
+        Of the tables, the same at every bank; hex.
+    min_customers : int
+        Customers of its own that a bank needs at an entity before it counts payments there.
+    """
+
+    days: int
+    ciphertexts: int
+    bytes_sent: int
+    rounds: int
+    seconds: float
+    sha256: str
+    min_customers: int
 
 
 @dataclass(frozen=True)
@@ -123,8 +166,10 @@ class DemoSummary:
     data, split : str
         One sentence each: what was trained on, and how test rows were set apart.
     all_rows : mapping of str to ModelScores
-        "federated" and "pooled" on the test rows of all banks as one table; a bank's own model
-        has no part in it. May be empty.
+        The models that all banks have in common, on the test rows of all banks as one table; a
+        bank's own model has no part in it. May be empty.
+    shared_risk : RiskFacts or None
+        None where no risk was shared.
     """
 
     banks: tuple[BankResult, ...]
@@ -149,9 +194,24 @@ class DemoSummary:
     split: str = ""
     all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
     rounds_verified: int = 0
+    shared_risk: RiskFacts | None = None
+
+    def __post_init__(self) -> None:
+        if len({tuple(bank.models) for bank in self.banks}) != 1:
+            raise ValueError("banks compare different models, expected the same at every bank")
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models compared, in the order of the columns, with what to call them."""
+        return {name: title for name, title in MODELS.items() if name in self.banks[0].models}
+
+    @property
+    def best_shared(self) -> str:
+        """Name of the model with all that is shared."""
+        return self.banks[0].best_shared
 
     def mean(self, model: str) -> ModelScores:
-        """Return the unweighted mean over the banks for one of ``MODELS``.
+        """Return the unweighted mean over the banks for one of ``models``.
 
         Each metric is averaged over the banks where it is known for *every* model, so that the
         means of two models are always over the same banks.
@@ -162,29 +222,32 @@ class DemoSummary:
 
     def _mean(self, model: str, metric: str) -> float | None:
         measured = [
-            getattr(bank.scores(model), metric)
+            getattr(bank.models[model], metric)
             for bank in self.banks
-            if all(getattr(bank.scores(other), metric) is not None for other in MODELS)
+            if all(getattr(scores, metric) is not None for scores in bank.models.values())
         ]
         return float(np.mean(measured)) if measured else None
 
     @property
     def mean_gain(self) -> float | None:
-        """Mean AUPRC of the federated model minus that of the banks' own models."""
-        own, federated = self.mean("local").auprc, self.mean("federated").auprc
-        return None if own is None or federated is None else federated - own
+        """Mean AUPRC with all that is shared minus that of the banks' own models."""
+        own, shared = self.mean("local").auprc, self.mean(self.best_shared).auprc
+        return None if own is None or shared is None else shared - own
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``json.dumps(..., allow_nan=False)``: ``summary.json``."""
         plain = asdict(self)
         total = plain.pop("total_seconds")
         plain["wall_seconds"] = {**self.wall_seconds, "total": total}
-        plain["mean"] = {model: asdict(self.mean(model)) for model in MODELS}
+        plain["mean"] = {model: asdict(self.mean(model)) for model in self.models}
         plain["parameters"] = dict(self.parameters)
         plain["top_features"] = [
             {"name": name, "total_gain": gain} for name, gain in self.top_features
         ]
-        plain["banks"] = list(plain["banks"])
+        plain["banks"] = [
+            {**{name: value for name, value in bank.items() if name != "models"}, **bank["models"]}
+            for bank in plain["banks"]
+        ]
         plain["all_rows"] = {model: asdict(found) for model, found in self.all_rows.items()}
         return plain
 
@@ -218,17 +281,22 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
 
 def format_table(summary: DemoSummary) -> Table:
     """Return the result as a table for the terminal."""
-    table = Table(title="AUPRC on each bank's test rows, by model")
+    # Without rules between columns, so that ten of them fit into 80 characters.
+    table = Table(
+        title="AUPRC on each bank's test rows, by model", box=box.SIMPLE_HEAD, collapse_padding=True
+    )
     table.add_column("bank", overflow="fold")
-    for heading in ("train", "test", "fraud", *MODELS.values(), "gain"):
+    for heading in ("rows", "fraud"):
         table.add_column(heading, justify="right", no_wrap=True)
+    for heading in (*summary.models.values(), "gain"):
+        # "federated + risk" takes two lines where the terminal is narrow; numbers never do.
+        table.add_column(heading.replace(" + ", "\n+ "), justify="right")
     for bank in summary.banks:
         table.add_row(
             bank.name,
-            f"{bank.rows_train:,}",
-            f"{bank.rows_test:,}",
+            _thousands(bank.rows_train + bank.rows_test),
             f"{bank.prevalence:.2%}",
-            *_auprcs([bank.scores(model) for model in MODELS]),
+            *_auprcs([bank.models[model] for model in summary.models]),
             format_number(bank.gain, signed=True),
         )
     table.add_section()
@@ -236,22 +304,25 @@ def format_table(summary: DemoSummary) -> Table:
         "mean",
         "",
         "",
-        "",
-        *_auprcs([summary.mean(model) for model in MODELS]),
+        *_auprcs([summary.mean(model) for model in summary.models]),
         format_number(summary.mean_gain, signed=True),
         style="bold",
     )
     if summary.all_rows:
-        together = [summary.all_rows.get(model) for model in MODELS]
+        together = [summary.all_rows.get(model) for model in summary.models]
         table.add_row(
             "all rows",
-            f"{sum(bank.rows_train for bank in summary.banks):,}",
-            f"{sum(bank.rows_test for bank in summary.banks):,}",
+            _thousands(sum(bank.rows_train + bank.rows_test for bank in summary.banks)),
             "",
             *(format_number(None if found is None else found.auprc) for found in together),
             "",
         )
     return table
+
+
+def _thousands(count: int) -> str:
+    """Return a number of rows in as few characters as the table has room for."""
+    return f"{count:,}" if count < 10_000 else f"{count / 1000:,.0f}k"
 
 
 def _auprcs(scores: Sequence[ModelScores]) -> list[str]:

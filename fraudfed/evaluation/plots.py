@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from fraudfed.evaluation.compare import MODELS, BankResult, format_number
+from fraudfed.evaluation.compare import BankResult, format_number
 from fraudfed.evaluation.metrics import PrecisionRecallCurve
 
 __all__ = ["auprc_bars", "bars", "precision_recall"]
@@ -23,11 +23,17 @@ __all__ = ["auprc_bars", "bars", "precision_recall"]
 #: Colours that matplotlib draws with, and the CSS variable each of them becomes.
 _INK = "#010203"
 _GRID = "#040506"
-_MODEL_COLOURS = {"local": "#070809", "federated": "#0a0b0c", "pooled": "#0d0e0f"}
+_MODEL_COLOURS = {
+    "local": "#070809",
+    "local_shared": "#101112",
+    "federated": "#0a0b0c",
+    "federated_shared": "#131415",
+    "pooled": "#0d0e0f",
+}
 _CSS = {
     _INK: "currentColor",
     _GRID: "var(--grid)",
-    **{colour: f"var(--{model})" for model, colour in _MODEL_COLOURS.items()},
+    **{colour: f"var(--{model.replace('_', '-')})" for model, colour in _MODEL_COLOURS.items()},
 }
 
 #: Inches. Narrow, so that text stays readable when the page is as wide as a phone.
@@ -54,25 +60,30 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def auprc_bars(banks: Sequence[BankResult]) -> Markup:
+def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup:
     """Draw the AUPRC of each bank by model, banks from top to bottom.
 
     Parameters
     ----------
     banks : sequence of BankResult
+    models : mapping of str to str
+        Names of models, as in ``MODELS``, with what to call them; drawn in this order.
     """
     thickness = 0.28
+    # Between the middles of two banks' bars: the bars, and half a bar of air.
+    spacing = (len(models) + 0.5) * thickness
 
     def draw(axes: Axes) -> None:
-        for offset, (model, colour) in enumerate(_MODEL_COLOURS.items()):
-            values = [bank.scores(model).auprc for bank in banks]
-            middles = [row + (offset - 1) * thickness for row in range(len(banks))]
+        for offset, (model, title) in enumerate(models.items()):
+            values = [bank.models[model].auprc for bank in banks]
+            place = (offset - (len(models) - 1) / 2) * thickness
+            middles = [row * spacing + place for row in range(len(banks))]
             axes.barh(
                 middles,
                 [value or 0.0 for value in values],
                 height=thickness * 0.9,
-                color=colour,
-                label=MODELS[model],
+                color=_MODEL_COLOURS[model],
+                label=title,
             )
             for middle, value in zip(middles, values, strict=True):
                 axes.text(
@@ -82,7 +93,8 @@ def auprc_bars(banks: Sequence[BankResult]) -> Markup:
                     va="center",
                     fontsize=8,
                 )
-        axes.set_yticks(range(len(banks)), [_shortened(bank.name) for bank in banks])
+        ticks = [row * spacing for row in range(len(banks))]
+        axes.set_yticks(ticks, [_shortened(bank.name) for bank in banks])
         axes.set_xlim(0, 1.12)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         axes.set_xlabel("AUPRC (1 is perfect)")
@@ -93,7 +105,7 @@ def auprc_bars(banks: Sequence[BankResult]) -> Markup:
     names = ", ".join(bank.name for bank in banks)
     return _svg(
         draw,
-        height=0.7 + 0.62 * max(len(banks), 1),
+        height=0.7 + 0.62 * spacing * max(len(banks), 1),
         name="auprc",
         label=f"Bar chart of AUPRC by model for {names}",
     )

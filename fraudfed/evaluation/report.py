@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fraudfed.evaluation.compare import MODELS, DemoSummary, format_number
+from fraudfed.evaluation.compare import DemoSummary, format_number
 from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
 from fraudfed.evaluation.plots import auprc_bars, bars, precision_recall
 
@@ -29,12 +29,13 @@ def headline(summary: DemoSummary) -> str:
     count = len(summary.banks)
     if gain is None:
         return f"{count} banks trained one model; the test rows do not allow a comparison"
-    own, shared = summary.mean("local").auprc, summary.mean("federated").auprc
+    own, shared = summary.mean("local").auprc, summary.mean(summary.best_shared).auprc
     change = f"mean AUPRC {format_number(own)} → {format_number(shared)}"
     signed = format_number(gain, signed=True)
     if round(gain, 3) > 0:
-        return f"{count} banks trained one model without showing a row: {change} ({signed})"
-    return f"Sharing a model brought these {count} banks nothing: {change} ({signed})"
+        also = " and shared risk" if summary.shared_risk is not None else ""
+        return f"{count} banks trained one model{also} without showing a row: {change} ({signed})"
+    return f"Sharing brought these {count} banks nothing: {change} ({signed})"
 
 
 def render_report(
@@ -74,9 +75,9 @@ def render_report(
     return environment.from_string(source).render(
         summary=summary,
         headline=headline(summary),
-        models=MODELS,
-        means={model: summary.mean(model) for model in MODELS},
-        bars=auprc_bars(summary.banks),
+        models=summary.models,
+        means={model: summary.mean(model) for model in summary.models},
+        bars=auprc_bars(summary.banks, summary.models),
         curves=[*_all_banks(scores, labels), *_curves(summary, curves or {})],
         phases=_phases(summary.wall_seconds, "phases", "Training time by phase, seconds"),
         stages=_phases(summary.stage_seconds, "stages", "Time of the demo's stages, seconds"),

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fraudfed.federation.processes import Program, ProgramGroup, run_program
 from fraudfed.threads import usable_cores
-from fraudfed.wire.messages import DataContract, RunSpec
+from fraudfed.wire.messages import RunSpec
 
 __all__ = ["FIRST_EPOCH", "Consortium", "start_aggregator"]
 
@@ -70,15 +69,10 @@ class Consortium:
         self._bank(steward, "keys", "create", "--key-bits", str(key_bits))
         _at_once(lambda name: self._bank(name, "keys", "accept"), self.states)
 
-    def create_run(
-        self, *, name: str, contract: DataContract, parameters: Mapping[str, Any], file: Path
-    ) -> str:
+    def create_run(self, spec: RunSpec, *, file: Path) -> str:
         """Open a run over all banks and return its id; its description is kept in ``file``."""
-        spec = RunSpec(
-            name=name, key_epoch=FIRST_EPOCH, parameters=dict(parameters), contract=contract
-        )
         file.write_text(spec.model_dump_json(indent=1))
-        created = self._operator("runs", "create", "--spec", str(file), log="runs-create")
+        created = self._operator("runs", "create", "--spec", str(file), log=f"create-{spec.name}")
         return created.split()[-1]
 
     def _operator(self, *command: str, log: str) -> str:

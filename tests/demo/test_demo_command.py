@@ -14,6 +14,8 @@ import pytest
 import xgboost
 
 from fraudfed.bench.same_trees import installed_rules
+from fraudfed.evaluation import MODELS
+from fraudfed.features import contract_features
 
 BIN = Path(sys.executable).parent
 QUICK = ("--trees", "2", "--max-depth", "2", "--max-bin", "8", "--key-bits", "2048")
@@ -118,7 +120,141 @@ def test_a_generated_world_end_to_end(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["banks"]) == 3
     assert summary["identical_trees_on_same_bins"] == 2
-    assert all(bank["rows_test"] > 0 for bank in summary["banks"])
+    for bank in summary["banks"]:
+        assert bank["rows_test"] > 0
+        assert set(MODELS) <= set(bank)
+    risk = summary["shared_risk"]
+    assert risk["days"] == 100
+    assert risk["ciphertexts"] > 0
+    assert risk["bytes_sent"] > risk["ciphertexts"] * 512
+    assert summary["features"] == len(contract_features(shared=True))
+    for printed in ("own", "+ risk", "shared risk of 100 days"):
+        assert printed in done.stdout
+
+    # What a bank's node wrote for its own model is what its model was trained on.
+    state = tmp_path / "out" / "work" / "banks" / "bank_a"
+    exported = pd.read_parquet(state / "features.parquet")
+    assert list(exported.columns) == [
+        *("transaction_id", "event_time", "label_time", "is_fraud"),
+        *(spec.name for spec in contract_features(shared=True)),
+    ]
+    assert exported["shared_merchant_count_30d"].max() > 0
+    booster = xgboost.Booster(model_file=tmp_path / "out" / "model.json")
+    assert booster.feature_names == list(exported.columns[4:])
+
+
+@pytest.mark.e2e
+def test_credit_applications_end_to_end(tmp_path: Path) -> None:
+    data, out = tmp_path / "credit", tmp_path / "out"
+    subprocess.run(
+        [
+            *(str(BIN / "data-gen"), "generate", "--quiet", "--preset", "credit"),
+            *("--banks", "3", "--customers", "2000", "--out", str(data)),
+        ],
+        check=True,
+    )
+    done = demo("--data", data, "--out", out, *QUICK)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["identical_trees_on_same_bins"] == 2
+    assert summary["shared_risk"] is None
+    assert set(summary["mean"]) == {"local", "federated", "pooled"}
+    manifest = json.loads((data / "manifest.json").read_text())
+    booster = xgboost.Booster(model_file=out / "model.json")
+    assert not set(booster.feature_names or ()) & set(manifest["not_features"])
+    # A test row is later than every label that was trained on.
+    applications = pd.read_parquet(data / "bank_a" / "applications.parquet")
+    first = summary["banks"][0]
+    assert first["rows_train"] == (applications["label_time"] <= manifest["split_time"]).sum()
+    assert first["rows_test"] == (applications["application_time"] >= manifest["split_time"]).sum()
+
+
+def test_a_preset_that_does_not_exist(tmp_path: Path) -> None:
+    done = demo("--preset", "nonsense", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert re.search(r"error: data-gen: .*'nonsense'.*small", done.stderr)
+
+
+def payments(n_customers: int = 60, n_days: int = 80) -> pd.DataFrame:
+    """Card payments under the Fraud Detection Handbook's names; some terminals are compromised."""
+    rng = np.random.default_rng(4)
+    n_rows = n_customers * n_days // 2
+    second = np.sort(rng.integers(0, n_days * 86_400, n_rows))
+    terminal = rng.integers(0, 25, n_rows)
+    # A terminal is compromised for twenty days out of eighty, one after the other.
+    fraud = (terminal * 7 + second // 86_400) % 80 < 20
+    fraud &= rng.random(n_rows) < 0.4
+    return pd.DataFrame(
+        {
+            "TRANSACTION_ID": np.arange(n_rows),
+            "TX_DATETIME": pd.Timestamp("2024-02-01") + pd.to_timedelta(second, unit="s"),
+            "CUSTOMER_ID": rng.integers(0, n_customers, n_rows),
+            "TERMINAL_ID": terminal,
+            "TX_AMOUNT": np.round(rng.gamma(2.0, 20.0, n_rows), 2),
+            "TX_TIME_SECONDS": second,
+            "TX_TIME_DAYS": second // 86_400,
+            "TX_FRAUD": fraud.astype(int),
+            "TX_FRAUD_SCENARIO": 2 * fraud,
+        }
+    )
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_other_peoples_transactions_end_to_end(suffix: str, tmp_path: Path) -> None:
+    file, out = tmp_path / f"payments.{suffix}", tmp_path / "out"
+    rows_of_file = payments()
+    if suffix == "csv":
+        rows_of_file.to_csv(file, index=False)
+    else:
+        rows_of_file.to_parquet(file)
+    done = demo(
+        *("--transactions", file, "--map", "handbook", "--banks", "3", "--seed", "5"),
+        *("--out", out, *QUICK),
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert [bank["name"] for bank in summary["banks"]] == ["bank_01", "bank_02", "bank_03"]
+    assert summary["transactions"] == len(rows_of_file)
+    assert summary["shared_risk"]["days"] == 80
+    # Each customer is at one bank, and what the banks' nodes read is what the file says.
+    files = [out / "work" / "data" / f"bank_0{i}" / "transactions.parquet" for i in (1, 2, 3)]
+    parts = [pd.read_parquet(part) for part in files]
+    owners = pd.concat([part.assign(bank=i) for i, part in enumerate(parts)])
+    assert not owners[["customer_id", "bank"]].drop_duplicates()["customer_id"].duplicated().any()
+    assert owners["amount_minor"].sum() == round(100 * rows_of_file["TX_AMOUNT"].sum())
+    assert owners["is_fraud"].sum() == rows_of_file["TX_FRAUD"].sum()
+    # Half of all test rows are of terminals whose frauds only the others have seen.
+    assert summary["mean"]["local_shared"]["auc"] > summary["mean"]["local"]["auc"]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "code", "said"),
+    [
+        (lambda f: f, [], 3, "column 'transaction_id' is missing.*--map"),
+        (lambda f: f, ["--map", "sparkov"], 3, "is missing.*--map"),
+        (lambda f: f, ["--map", "nothing.toml"], 2, r"nothing\.toml: no such file"),
+        (lambda f: f, ["--map", "handbook", "--bank-column", "BANK"], 3, "'BANK' is missing"),
+        (lambda f: f, ["--map", "handbook", "--banks", "2"], 10, "expected at least 3"),
+        (lambda f: f.assign(TX_FRAUD=7), ["--map", "handbook"], 3, "TX_FRAUD"),
+        (lambda f: f.assign(TX_AMOUNT=-1.0), ["--map", "handbook"], 3, "TX_AMOUNT"),
+        (lambda f: f.assign(TX_FRAUD=1), ["--map", "handbook"], 3, "no row is clean"),
+    ],
+)
+def test_bad_transactions_are_one_line_and_its_exit_code(
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    options: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "payments.parquet"
+    change(payments(20, 20)).to_parquet(file)
+    done = demo("--transactions", file, "--out", tmp_path / "out", *QUICK, *options)
+    assert done.returncode == code, done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.search(said, error)
+    assert not (tmp_path / "out" / "summary.json").exists()
 
 
 def spoiled(change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Callable[[Path], Path]:
@@ -180,6 +316,9 @@ def test_bad_input_is_one_line_and_its_exit_code(
     ("options", "said"),
     [
         (["--label", "fraud"], "belong to --table"),
+        (["--map", "handbook"], "belongs to --transactions"),
+        (["--bank-column", "bank"], "belongs to --table or --transactions"),
+        (["--transactions", "x.csv", "--data", "d"], "exclude each other"),
         (["--table", "x.csv"], "--table needs --label"),
         (["--table", "x.csv", "--label", "y", "--data", "d"], "exclude each other"),
     ],

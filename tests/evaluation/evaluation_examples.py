@@ -12,6 +12,7 @@ from fraudfed.evaluation import (
     precision_recall_curve,
     score_model,
 )
+from fraudfed.evaluation.compare import RiskFacts
 
 NOT_MEASURED = ModelScores(auprc=None, auc=None, recall_at_1pct_fpr=None)
 
@@ -23,7 +24,13 @@ def scored_bank(
     labels = (rng.random(n_rows) < 0.02).astype(np.float32)
     results: dict[str, ModelScores] = {}
     curves: dict[str, PrecisionRecallCurve] = {}
-    for model, lift in (("local", 1.0), ("federated", 2.0), ("pooled", 2.2)):
+    for model, lift in (
+        ("local", 1.0),
+        ("local_shared", 1.5),
+        ("federated", 2.0),
+        ("federated_shared", 2.1),
+        ("pooled", 2.2),
+    ):
         scores = rng.normal(size=n_rows) + strength * lift * labels
         results[model] = score_model(scores, labels)
         curve = precision_recall_curve(scores, labels)
@@ -34,7 +41,7 @@ def scored_bank(
         rows_train=10 * n_rows,
         rows_test=n_rows,
         prevalence=float(labels.mean()),
-        **results,
+        models=results,
     )
     return bank, curves
 
@@ -53,9 +60,7 @@ def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionR
         last.rows_train,
         last.rows_test,
         last.prevalence,
-        NOT_MEASURED,
-        last.federated,
-        last.pooled,
+        {**last.models, "local": NOT_MEASURED, "local_shared": NOT_MEASURED},
     )
     fields: dict[str, Any] = {
         "banks": tuple(banks),
@@ -84,9 +89,19 @@ def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionR
         "top_features": tuple((f"feature_{i}", 100.0 / (i + 1)) for i in range(20)),
         "stage_seconds": {"generate": 9.0, "start": 2.5, "train": 91.0, "evaluate": 14.0},
         "data": "Synthetic transactions of five unequal banks, seed 7.",
+        "shared_risk": RiskFacts(
+            days=120,
+            ciphertexts=9_000,
+            bytes_sent=7_000_000,
+            rounds=36,
+            seconds=8.5,
+            sha256="fedcba9876543210" * 4,
+            min_customers=3,
+        ),
         "split": "Tested on the last 30 days, trained on the days before.",
     }
     fields.update(changes)
     curves = {bank.name: dict(lines) for bank, (_, lines) in zip(banks, made, strict=True)}
-    del curves["bank-e"]["local"]
+    for model in ("local", "local_shared"):
+        del curves["bank-e"][model]
     return DemoSummary(**fields), curves

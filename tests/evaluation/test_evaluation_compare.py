@@ -7,12 +7,39 @@ from evaluation_examples import NOT_MEASURED, example
 from rich.console import Console
 
 from fraudfed.evaluation import BankResult, ModelScores, format_table
-from fraudfed.evaluation.compare import format_number
+from fraudfed.evaluation.compare import MODELS, format_number
 
 
 def bank(name: str, *auprcs: float | None) -> BankResult:
     scores = [ModelScores(auprc=value, auc=0.5, recall_at_1pct_fpr=None) for value in auprcs]
-    return BankResult(name, 100, 50, 0.02, *scores)
+    models = dict(zip(("local", "federated", "pooled"), scores, strict=True))
+    return BankResult(name, 100, 50, 0.02, models)
+
+
+def test_gain_is_that_of_all_that_is_shared() -> None:
+    scores = [ModelScores(auprc=value, auc=None, recall_at_1pct_fpr=None) for value in (0.1, 0.4)]
+    models = {"local": scores[0], "federated": scores[0], "federated_shared": scores[1]}
+    result = BankResult("a", 100, 50, 0.02, models)
+    assert result.gain == pytest.approx(0.3)
+    summary, _ = example(banks=(result,))
+    assert summary.best_shared == "federated_shared"
+    assert summary.mean_gain == pytest.approx(0.3)
+    assert list(summary.models) == ["local", "federated", "federated_shared"]
+
+
+def test_models_that_nobody_knows_are_refused() -> None:
+    score = ModelScores(auprc=0.5, auc=0.5, recall_at_1pct_fpr=0.5)
+    with pytest.raises(ValueError, match="expected local, federated"):
+        BankResult("a", 1, 1, 0.5, {"local": score, "federated": score, "foreign": score})
+    with pytest.raises(ValueError, match="expected local, federated"):
+        BankResult("a", 1, 1, 0.5, {"federated": score})
+
+
+def test_banks_that_compare_different_models_are_refused() -> None:
+    score = ModelScores(auprc=0.5, auc=0.5, recall_at_1pct_fpr=0.5)
+    other = BankResult("b", 1, 1, 0.5, {"local": score, "federated": score})
+    with pytest.raises(ValueError, match="expected the same at every bank"):
+        example(banks=(bank("a", 0.1, 0.2, 0.3), other))
 
 
 def test_means_of_all_models_are_over_the_same_banks() -> None:
@@ -50,12 +77,10 @@ def test_json_form_holds_what_readers_look_for() -> None:
             "rows_train",
             "rows_test",
             "prevalence",
-            "local",
-            "federated",
-            "pooled",
+            *MODELS,
         }
-        for model in ("local", "federated", "pooled"):
-            assert entry[model] == vars(result.scores(model))
+        for model in MODELS:
+            assert entry[model] == vars(result.models[model])
             assert set(entry[model]) == {"auprc", "auc", "recall_at_1pct_fpr"}
     assert plain["banks"][-1]["local"] == vars(NOT_MEASURED)
     assert plain["mean"]["federated"]["auprc"] == summary.mean("federated").auprc
@@ -87,7 +112,7 @@ def test_terminal_table_fits_eighty_columns() -> None:
     text = captured.get()
     for result in summary.banks:
         (line,) = [line for line in text.splitlines() if result.name in line]
-        assert format_number(result.federated.auprc) in line
+        assert format_number(result.models["federated_shared"].auprc) in line
         assert format_number(result.gain, signed=True) in line
     (mean,) = [line for line in text.splitlines() if "mean" in line]
     assert format_number(summary.mean_gain, signed=True) in mean

@@ -9,7 +9,7 @@ import pytest
 from evaluation_examples import example
 
 from fraudfed.evaluation import BankResult, ModelScores
-from fraudfed.evaluation.compare import format_number
+from fraudfed.evaluation.compare import MODELS, format_number
 from fraudfed.evaluation.plots import auprc_bars, bars, precision_recall
 from fraudfed.evaluation.report import format_bytes, format_seconds, headline, render_report
 
@@ -87,8 +87,8 @@ def test_page_says_what_was_measured(html: str) -> None:
     text = Page(html).text
     for bank in summary.banks:
         assert bank.name in text
-        for model in ("local", "federated", "pooled"):
-            for value in vars(bank.scores(model)).values():
+        for model in MODELS:
+            for value in vars(bank.models[model]).values():
                 assert format_number(value) in text
         assert format_number(bank.gain, signed=True) in text
     for fact in (
@@ -106,6 +106,10 @@ def test_page_says_what_was_measured(html: str) -> None:
         "31.2 s",
         "2 min 8 s",
         "feature_11",
+        "9\N{NARROW NO-BREAK SPACE}000 in 36 rounds",
+        "fedcba9876543210" * 4,
+        "at least 3 of its own customers",
+        "gain is federated + risk minus own",
         "Synthetic transactions of five unequal banks, seed 7.",
         'load_model("model.json")',
         headline(summary),
@@ -135,12 +139,14 @@ def test_optional_parts_may_be_left_out() -> None:
         wall_seconds={},
         data="",
         split="",
+        shared_risk=None,
     )
     text = Page(render_report(summary)).text
     assert "Precision against recall" not in text
     assert "Where the time went" not in text
     assert "looks at" not in text
     assert "Equal to XGBoost" not in text
+    assert "Shared risk" not in text
     assert "None" not in text
 
 
@@ -159,15 +165,21 @@ def test_text_from_outside_is_escaped() -> None:
 @pytest.mark.parametrize(
     ("own", "federated", "expected"),
     [
-        (0.4, 0.5, "1 banks trained one model without showing a row: mean AUPRC 0.400 → 0.500"),
-        (0.5, 0.4, "Sharing a model brought these 1 banks nothing: mean AUPRC 0.500 → 0.400"),
-        (0.5, 0.5, "Sharing a model brought these 1 banks nothing"),
+        (
+            0.4,
+            0.5,
+            "1 banks trained one model and shared risk without showing a row: "
+            "mean AUPRC 0.400 → 0.500",
+        ),
+        (0.5, 0.4, "Sharing brought these 1 banks nothing: mean AUPRC 0.500 → 0.400"),
+        (0.5, 0.5, "Sharing brought these 1 banks nothing"),
         (None, 0.5, "do not allow a comparison"),
     ],
 )
 def test_headline_goes_either_way(own: float | None, federated: float, expected: str) -> None:
     scores = [ModelScores(value, None, None) for value in (own, federated, 0.6)]
-    summary, _ = example(banks=(BankResult("a", 9, 9, 0.1, *scores),))
+    models = dict(zip(("local", "federated", "pooled"), scores, strict=True))
+    summary, _ = example(banks=(BankResult("a", 9, 9, 0.1, models),))
     assert expected in headline(summary)
     assert headline(summary) in Page(render_report(summary)).text
 
@@ -175,8 +187,8 @@ def test_headline_goes_either_way(own: float | None, federated: float, expected:
 def test_plots_are_well_formed_and_take_the_page_colours() -> None:
     summary, curves = example()
     plots = [
-        auprc_bars(summary.banks),
-        auprc_bars(()),
+        auprc_bars(summary.banks, summary.models),
+        auprc_bars((), MODELS),
         precision_recall("bank-a", curves["bank-a"], prevalence=0.02),
         bars({"one": 0.0}, name="zero", label="nothing & <nothing>", unit=""),
         bars({}, name="empty", label="nothing", unit="s"),
@@ -192,6 +204,7 @@ def test_plots_are_well_formed_and_take_the_page_colours() -> None:
         assert not re.search(r"#0[0-9a-f]0[0-9a-f]0[0-9a-f]\b", plot)
     assert "currentColor" in plots[0]
     assert "var(--federated)" in plots[0]
+    assert "var(--federated-shared)" in plots[0]
     assert "var(--pooled)" in plots[2]
 
 

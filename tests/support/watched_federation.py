@@ -20,7 +20,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
 from fraudfed.federation.processes import ProgramGroup
-from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 
 BANKS = ("bank_a", "bank_b", "bank_c")
 PARAMETERS = {
@@ -188,9 +188,10 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
         with capture_proxy(url) as capture:
             consortium.enrol(bank_urls=dict.fromkeys(BANKS, capture.url))
             consortium.make_keys(key_bits=2048)
-            run_id = consortium.create_run(
-                name="watched", contract=CONTRACT, parameters=PARAMETERS, file=work / "run.json"
+            spec = RunSpec(
+                name="watched", key_epoch=FIRST_EPOCH, contract=CONTRACT, parameters=PARAMETERS
             )
+            run_id = consortium.create_run(spec, file=work / "run.json")
             nodes = []
             for name, part in zip(BANKS, parts, strict=True):
                 data = work / f"{name}.parquet"
