@@ -37,6 +37,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train-network": ("train", "--rtt", "10", "--mbit", "100"),
     "aggregator-memory": ("aggregator-memory",),
     "scale": ("scale",),
+    "generate": ("generate", "--customers", "200000", "--days", "180"),
+    "generate-two": ("generate", "--customers", "200000", "--days", "180", "--workers", "2"),
+    "features": ("features",),
 }
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -253,12 +256,54 @@ def _growth(results: Results) -> str:
     return _table(head, rows)
 
 
+def _data(results: Results) -> str:
+    rows = [
+        (
+            f"`data-gen generate --preset {found['preset']} --customers {found['customers']} "
+            f"--days {found['days']} --workers {found['workers']}`",
+            f"{found['rows']:,}",
+            f"{found['seconds']:.0f} s",
+            f"**{found['rows_per_second_and_core']:,.0f}**",
+            f"{found['peak_memory_bytes'] / 2**20:,.0f} MiB",
+            f"pyarrow writing the same rows: {found['ratio']:.1f}x",
+        )
+        for found in (results.get("generate"), results.get("generate-two"))
+        if found is not None
+    ]
+    found = results.get("features")
+    if found is not None:
+        rows += [
+            (
+                f"all {found['features']} features of a table",
+                f"{found['rows']:,}",
+                f"{found['seconds']:.1f} s",
+                f"**{found['rows_per_second']:,.0f}**",
+                f"{found['peak_bytes_per_row']:.0f} bytes a row",
+                "pandas' rolling windows for the customer's six counts and means: "
+                f"{found['ratio']:.0f} times as long as ours",
+            ),
+            (
+                "the same one payment at a time",
+                f"{found['online_payments']:,}",
+                f"{found['online_seconds']:.1f} s",
+                f"**{found['online_per_second']:,.0f}**",
+                "-",
+                "equal to the table's to the last bit"
+                if found["online_equal"]
+                else "NOT equal to the table's",
+            ),
+        ]
+    head = ("what", "rows", "time", "rows a second and core", "peak memory", "beside it")
+    return _table(head, rows)
+
+
 _BLOCKS: Mapping[str, Callable[[Results], str]] = {
     "aims": aims_table,
     "trainings": _trainings,
     "phases": _phases,
     "ciphertexts": _ciphertexts,
     "growth": _growth,
+    "data": _data,
     "machines": _machines,
 }
 
