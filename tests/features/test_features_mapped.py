@@ -87,6 +87,7 @@ def test_paysim() -> None:
     assert one(frame, "merchant_id") == ["M1", None, None]
     assert one(frame, "payee_id") == [None, "C2", "C3"]
     assert one(frame, "channel") == ["pos", "atm", "transfer"]
+    assert one(frame, "merchant_category") == [None, "cash", None]
 
 
 @pytest.mark.parametrize(
