@@ -78,6 +78,7 @@ def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
     assert summary["trees"] == 2
     assert summary["identical_trees_on_same_bins"] == 2
     assert summary["parameters"]["xgboost_version"] == installed_rules()
+    assert summary["parameters"]["base_score"] == 0.5
     assert summary["rounds"] > 2
     assert summary["ciphertexts"] > 0
     assert summary["bytes_sent"] > summary["ciphertexts"] * 512
