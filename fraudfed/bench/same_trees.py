@@ -150,7 +150,7 @@ def _same_splits(
     for name in ("split_indices", "default_left"):
         if not np.array_equal(np.array(tree[name])[split], np.array(other[name])[split]):
             return False
-    if _right_categories(tree) != _right_categories(other):
+    if _right_categories(tree, present) != _right_categories(other, present):
         return False
     numeric = np.flatnonzero(split & (np.array(tree["split_type"]) == 0)).tolist()
     return all(
@@ -174,10 +174,15 @@ def _codes_left(tree: dict[str, Any], node: int, present: list[Float32Array]) ->
     return int(np.searchsorted(present[tree["split_indices"][node]], condition, side="left"))
 
 
-def _right_categories(tree: dict[str, Any]) -> dict[int, list[int]]:
+def _right_categories(tree: dict[str, Any], present: list[Float32Array]) -> dict[int, list[int]]:
+    """Return the present categories that each categorical node sends right.
+
+    XGBoost knows no category beyond the highest that a row has; the data contract may name more.
+    """
+    features = tree["split_indices"]
     categories: Int64Array = np.array(tree["categories"], dtype=np.int64)
     return {
-        node: sorted(categories[start : start + size].tolist())
+        node: np.intersect1d(categories[start : start + size], present[features[node]]).tolist()
         for node, start, size in zip(
             tree["categories_nodes"],
             tree["categories_segments"],

@@ -1,6 +1,7 @@
 """What each difference between XGBoost's releases does to weights, gains and children."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from fraudfed.bench.workload import synthetic_table
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, WeightBounds
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.rules import NEWEST_RULES, RULE_VERSIONS, rules_for, version_of_release
-from fraudfed.boosting.table import FeatureSchema
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 
@@ -119,6 +120,37 @@ def test_the_rules_of_another_release_grow_other_trees() -> None:
         identical[version] = compared.identical
     assert identical.pop(installed_rules()) == 6
     assert max(identical.values()) < 6
+
+
+def test_categories_that_no_row_has_make_no_difference() -> None:
+    """XGBoost counts categories up to the highest that occurs, a data contract names them all."""
+    rng = np.random.default_rng(7)
+    category = rng.integers(0, 9, 4000).astype(np.float32)
+    labels = (rng.random(4000) < 0.05 + 0.3 * (category % 3 == 1)).astype(np.float32)
+    features = np.column_stack([category, rng.normal(size=4000).astype(np.float32)])
+    table = TrainingTable(
+        FeatureSchema(names=("category", "noise"), n_categories=(14, 0)), features, labels
+    )
+    settings = {"max_bin": 32, "num_boost_round": 6, "max_depth": 3}
+    ours = train(oracle_params(settings), table, SoloCommunicator())
+    codes = table_of_bins(table, ours.cuts)
+    booster = train_on_bins(codes, oracle_params(settings), settings, threads=1)
+    compared = compare_trees(ours.model.to_json(), booster, ours.cuts, codes)
+    assert compared.identical == compared.trees == 6
+    # Control: the highest category, moved to the other side, is noticed.
+    document = json.loads(ours.model.to_json())
+    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
+    right = set(tree["categories"][: tree["categories_sizes"][0]]) ^ {8}
+    rest = tree["categories"][tree["categories_sizes"][0] :]
+    tree["categories"] = sorted(right) + rest
+    shift = len(right) - tree["categories_sizes"][0]
+    tree["categories_sizes"][0] += shift
+    tree["categories_segments"] = [
+        start + (shift if position else 0)
+        for position, start in enumerate(tree["categories_segments"])
+    ]
+    moved = compare_trees(json.dumps(document).encode(), booster, ours.cuts, codes)
+    assert moved.identical == 5
 
 
 def test_xgboost_is_not_told_of_parameters_that_are_ours() -> None:
