@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Tests that compare the compiled modules with their counterparts in Python, and feed them bad input.
-COMPILED_TESTS := tests/paillier tests/secure_sum/test_secure_sum_slots.py \
-	$(addprefix tests/boosting/test_boosting_,engine.py engine_refusals.py histogram.py workers.py)
+COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
+	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
 .PHONY: demo test test-no-ext sanitize fuzz chaos install lint format clean
 .DEFAULT_GOAL := help
@@ -21,7 +21,7 @@ COMPILED_TESTS := tests/paillier tests/secure_sum/test_secure_sum_slots.py \
 help:
 	@sed -n 's/^# //p' Makefile
 
-$(STAMP): setup.cfg setup.py pyproject.toml $(wildcard fraudfed/*/*.c fraudfed/*/*.h)
+$(STAMP): setup.cfg setup.py pyproject.toml $(shell find fraudfed -name "*.[ch]")
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"fraudfed needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}: call make with PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -46,7 +46,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz --timeout 1800 -rP tests/fuzz
 
 chaos: $(STAMP)
-	$(BIN)/python -m pytest -m chaos --timeout 3600 tests/chaos tests/aggregator/test_aggregator_run_machine.py
+	$(BIN)/python -m pytest -m chaos --timeout 3600 tests/chaos tests/aggregator/test_run_machine.py
 
 test-no-ext: $(STAMP)
 	rm -rf build
@@ -62,13 +62,13 @@ sanitize: $(STAMP)
 		$(BIN)/python setup.py -q build --build-base build/sanitize/a --build-lib build/sanitize/address
 	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=thread" FRAUDFED_EXTRA_LDFLAGS="-fsanitize=thread" \
 		$(BIN)/python setup.py -q build --build-base build/sanitize/t --build-lib build/sanitize/thread
-	ls build/sanitize/*/fraudfed/*/_ifma*.so build/sanitize/*/fraudfed/*/_engine*.so build/sanitize/*/fraudfed/*/_packing*.so
+	ls build/sanitize/*/fraudfed/paillier/_ifma*.so build/sanitize/*/fraudfed/boosting/engine/_engine*.so build/sanitize/*/fraudfed/secure_sum/_packing*.so
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/address \
 		$(BIN)/pytest -s --timeout 1800 $(COMPILED_TESTS)
 	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
 	PYTHONPATH=build/sanitize/thread \
-		$(BIN)/pytest -s --timeout 1800 tests/boosting/test_boosting_engine.py tests/boosting/test_boosting_workers.py
+		$(BIN)/pytest -s --timeout 1800 tests/boosting/test_engine.py tests/boosting/test_workers.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -27,7 +27,7 @@ EXTENSIONS = [
         optional=True,
     )
     for name, source in (
-        ("fraudfed.boosting._engine", "fraudfed/boosting/_engine.c"),
+        ("fraudfed.boosting.engine._engine", "fraudfed/boosting/engine/_engine.c"),
         ("fraudfed.paillier._ifma", "fraudfed/paillier/_ifma.c"),
         ("fraudfed.secure_sum._packing", "fraudfed/secure_sum/_packing.c"),
     )

@@ -11,19 +11,19 @@ from typing import NoReturn
 
 import click
 
-from aggregator import operator_commands
-from aggregator.app import declared_endpoints
-from aggregator.audit import AuditHead
-from aggregator.backup import back_up
+from aggregator.audit.log import AuditHead
 from aggregator.caller import Role
 from aggregator.config import load_config, with_options
-from aggregator.database import Database
-from aggregator.logs import LogFormat, configure_logging
-from aggregator.openapi import openapi_document
-from aggregator.operator_commands import utc
-from aggregator.server import is_loopback, listen, serve, tls_context, url_of
-from aggregator.state_directory import StateDirectory
-from aggregator.store import Store
+from aggregator.monitoring.logs import LogFormat, configure_logging
+from aggregator.operator import commands as operator_commands
+from aggregator.operator.commands import utc
+from aggregator.service.app import declared_endpoints
+from aggregator.service.backup import back_up
+from aggregator.service.openapi import openapi_document
+from aggregator.service.server import is_loopback, listen, serve, tls_context, url_of
+from aggregator.service.state_directory import StateDirectory
+from aggregator.service.store import Store
+from aggregator.storage.database import Database
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.errors import ConfigurationError

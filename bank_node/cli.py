@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
-from bank_node.audit_check import check_against_aggregator
-from bank_node.audit_explain import explain
-from bank_node.audit_log import verify_audit_log
-from bank_node.ceremony import AcceptedEpoch, accept_epoch, create_epoch
-from bank_node.config import DEFAULT_MIN_COHORT, CohortRules, TlsFiles
-from bank_node.connection import connect, read_passphrase
-from bank_node.enrolment import enrol
-from bank_node.logs import LOG_LEVELS, configure_logging, stderr_console
-from bank_node.members import confirm_members, observe_roster, own_fingerprint
-from bank_node.membership import known_run
-from bank_node.options import (
+from bank_node.audit.check import check_against_aggregator
+from bank_node.audit.explain import explain
+from bank_node.commands.options import (
     COHORT,
     PATH,
     Output,
@@ -31,8 +23,7 @@ from bank_node.options import (
     run_options,
     state_option,
 )
-from bank_node.progress import RunProgress
-from bank_node.report import (
+from bank_node.commands.report import (
     epochs_report,
     print_data_report,
     print_epochs,
@@ -41,8 +32,17 @@ from bank_node.report import (
     roster_report,
     status_report,
 )
-from bank_node.risk.commands import risk
-from bank_node.state import StateDirectory
+from bank_node.commands.risk import risk
+from bank_node.config import DEFAULT_MIN_COHORT, CohortRules, TlsFiles
+from bank_node.consortium.ceremony import AcceptedEpoch, accept_epoch, create_epoch
+from bank_node.consortium.connection import connect, read_passphrase
+from bank_node.consortium.enrolment import enrol
+from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
+from bank_node.logs import LOG_LEVELS, configure_logging, stderr_console
+from bank_node.run.choose import known_run
+from bank_node.run.progress import RunProgress
+from bank_node.state.audit_log import verify_audit_log
+from bank_node.state.directory import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
@@ -334,7 +334,7 @@ def check_data(
 ) -> None:
     """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.data.contract import load_training_rows
-    from bank_node.risk.history import training_tables
+    from bank_node.jobs.risk.history import training_tables
 
     state = StateDirectory(path)
     run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
@@ -350,8 +350,8 @@ def check_data(
 @click.pass_obj
 def train(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> None:
     """Train the run's model together with the other banks; goes on with what was cut off."""
-    from bank_node.taking_part import RunOptions
-    from bank_node.training import train_run
+    from bank_node.jobs.training import train_run
+    from bank_node.run.lifecycle import RunOptions
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
@@ -398,8 +398,8 @@ def score(
 ) -> None:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
-    from bank_node.risk.history import scoring_tables
-    from bank_node.scoring import score_file
+    from bank_node.jobs.risk.history import scoring_tables
+    from bank_node.serving.score import score_file
 
     state = StateDirectory(path)
     run = state.current_run(run_id)
@@ -429,8 +429,8 @@ def features(
     run_id: str | None,
 ) -> None:
     """Write the features of a file, to look at or to train another model on; needs no network."""
-    from bank_node.data.feature_export import export_features
-    from bank_node.risk.history import scoring_tables
+    from bank_node.jobs.risk.history import scoring_tables
+    from bank_node.serving.feature_export import export_features
 
     state = StateDirectory(path)
     run = state.current_run(run_id)

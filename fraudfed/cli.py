@@ -3,19 +3,19 @@
 import click
 
 from fraudfed import __version__
-from fraudfed.bench.aggregator_memory_command import aggregator_memory_command
-from fraudfed.bench.ciphertexts import ciphertexts_command
-from fraudfed.bench.features import features_bench_command
-from fraudfed.bench.generate import generate_command
-from fraudfed.bench.load_command import load_command
-from fraudfed.bench.paillier import paillier_command
-from fraudfed.bench.parity import parity_command
-from fraudfed.bench.scale import scale_command
-from fraudfed.bench.secure_sum import secure_sum_command
-from fraudfed.bench.train import train_command
 from fraudfed.console import run_command
-from fraudfed.demo.command import demo_command
 from fraudfed.features.command import features_command
+from fraudfed.lab.bench.ciphertexts import ciphertexts_command
+from fraudfed.lab.bench.features import features_bench_command
+from fraudfed.lab.bench.generate import generate_command
+from fraudfed.lab.bench.load.command import load_command
+from fraudfed.lab.bench.load.memory_command import aggregator_memory_command
+from fraudfed.lab.bench.paillier import paillier_command
+from fraudfed.lab.bench.parity import parity_command
+from fraudfed.lab.bench.scale import scale_command
+from fraudfed.lab.bench.secure_sum import secure_sum_command
+from fraudfed.lab.bench.train.command import train_command
+from fraudfed.lab.demo.command import demo_command
 
 __all__ = ["cli", "main"]
 

@@ -2,7 +2,7 @@
 
 from aggregator.api.endpoint import Access, Endpoints, services
 from aggregator.caller import Caller
-from aggregator.members import SignedNonce
+from aggregator.consortium.members import SignedNonce
 from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys, Roster
 

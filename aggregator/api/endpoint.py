@@ -17,22 +17,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
-from aggregator.admission import Admission, Place
-from aggregator.audit import AuditRecord, AuditTrail, round_subject
-from aggregator.auth import Authenticator, RequestHead, require_digest
-from aggregator.bodies import Bodies
+from aggregator.audit.log import AuditRecord, AuditTrail, round_subject
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MAX_WAIT_SECONDS, MetricsAccess, ServiceConfig
-from aggregator.database import Database
-from aggregator.deadlines import Deadlines
-from aggregator.generation_service import GenerationService
-from aggregator.key_epochs import KeyEpochs
-from aggregator.logs import add_to_context
-from aggregator.members import Members
-from aggregator.metrics import Metrics
-from aggregator.readiness import Readiness
-from aggregator.refusals import Refusals
-from aggregator.run_service import RunService
+from aggregator.consortium.key_epochs import KeyEpochs
+from aggregator.consortium.members import Members
+from aggregator.guards.admission import Admission, Place
+from aggregator.guards.auth import Authenticator, RequestHead, require_digest
+from aggregator.guards.bodies import Bodies
+from aggregator.guards.refusals import Refusals
+from aggregator.monitoring.logs import add_to_context
+from aggregator.monitoring.metrics import Metrics
+from aggregator.monitoring.readiness import Readiness
+from aggregator.runs.deadlines import Deadlines
+from aggregator.runs.generations import GenerationService
+from aggregator.runs.service import RunService
+from aggregator.storage.database import Database
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,

@@ -1,8 +1,8 @@
 """Key epochs: announced by a steward bank, acknowledged by every bank of the roster."""
 
-from aggregator import combine
 from aggregator.api.endpoint import Access, Endpoints, services
 from aggregator.caller import Caller
+from aggregator.runs import combine
 from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import KeyAcknowledgement, KeyEpoch, KeyEpochStatus
 

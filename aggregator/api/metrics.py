@@ -2,7 +2,7 @@
 
 from aggregator.api.endpoint import Access, Binary, Endpoints, services
 from aggregator.config import MetricsAccess
-from aggregator.metrics import CONTENT_TYPE
+from aggregator.monitoring.metrics import CONTENT_TYPE
 from fraudfed.errors import NotFoundError
 
 __all__ = ["endpoints"]

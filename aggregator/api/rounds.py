@@ -7,15 +7,7 @@ takes part in no generation any more, or in an earlier one, is told so (``cohort
 
 from pydantic import Field
 
-from aggregator.api.endpoint import (
-    BINARY,
-    Access,
-    Binary,
-    Endpoints,
-    Exchange,
-    WaitQuery,
-    services,
-)
+from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, Exchange, WaitQuery, services
 from aggregator.caller import Caller
 from fraudfed.errors import (
     CiphertextError,

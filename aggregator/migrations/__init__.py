@@ -1,1 +1,1 @@
-"""Steps from one version of the tables to the next, run by ``aggregator.schema_version``."""
+"""Steps from one version of the tables to the next; ``storage.schema_version`` runs them."""

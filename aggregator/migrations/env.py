@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from aggregator.schema import Base
+from aggregator.storage.schema import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
 with context.begin_transaction():

@@ -58,11 +58,7 @@ from aggregator.run_machine.events import (
     Vote,
     VoteAccepted,
 )
-from aggregator.run_machine.guards import (
-    require_active_member,
-    require_together,
-    require_training,
-)
+from aggregator.run_machine.guards import require_active_member, require_together, require_training
 from aggregator.run_machine.state import (
     ModelHashes,
     Readiness,

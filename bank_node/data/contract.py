@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from bank_node.data.columns import categorical_feature, labels, numeric_feature, weights
 from bank_node.data.file import DataFile, shown
+from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
-from bank_node.risk.days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError

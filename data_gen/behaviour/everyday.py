@@ -4,13 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_gen.categories import AMOUNT_LOG_MEDIAN, AMOUNT_LOG_SPREAD
-from data_gen.clock import (
-    HOUR_WEIGHT,
-    HourTable,
-    day_cumulative,
-    drift_phase,
-    expected_day_sum,
-)
+from data_gen.clock import HOUR_WEIGHT, HourTable, day_cumulative, drift_phase, expected_day_sum
 from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.customers import BLOCK_CUSTOMERS
 from data_gen.entities.devices import DeviceOwner, unique_devices

@@ -11,11 +11,7 @@ from data_gen.entities.devices import owned_device, shared_person_device
 from data_gen.entities.payees import Payees
 from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
-from data_gen.entities.shared_people import (
-    OWN_TRANSFER_SHARE,
-    SharedPeople,
-    own_accounts_elsewhere,
-)
+from data_gen.entities.shared_people import OWN_TRANSFER_SHARE, SharedPeople, own_accounts_elsewhere
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
 __all__ = ["BLOCK_CUSTOMERS", "Customers", "customer_blocks", "make_customers"]

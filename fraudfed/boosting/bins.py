@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fraudfed.boosting.engine import load_engine
-from fraudfed.boosting.pages import huge_empty
+from fraudfed.boosting.engine.compiled import load_engine
+from fraudfed.boosting.engine.pages import huge_empty
+from fraudfed.boosting.engine.workers import Workers
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.boosting.workers import Workers
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
 
 __all__ = ["FLOAT32_MAX", "BinnedTable", "Cuts", "bin_table"]

@@ -35,9 +35,9 @@ from typing import Protocol
 import numpy as np
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
-from fraudfed.boosting.engine import Engine, load_engine
+from fraudfed.boosting.engine.compiled import Engine, load_engine
+from fraudfed.boosting.engine.workers import Workers
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
 

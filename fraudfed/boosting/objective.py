@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.elementary import FRACTIONAL_POWERS, logit, sigmoid
-from fraudfed.boosting.engine import WIDEST_SIMD, load_engine
+from fraudfed.boosting.engine.compiled import WIDEST_SIMD, load_engine
+from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS, logit, sigmoid
+from fraudfed.boosting.engine.workers import Workers
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError

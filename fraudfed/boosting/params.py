@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fraudfed.boosting.rules import NEWEST_RULES, RULE_VERSIONS
 from fraudfed.boosting.table import FeatureSchema
+from fraudfed.boosting.xgboost_rules import NEWEST_RULES, RULE_VERSIONS
 from fraudfed.errors import ParameterError
 
 __all__ = ["EVAL_METRICS", "NOT_XGBOOST", "BoosterParams", "MonotoneConstraints"]
@@ -147,7 +147,7 @@ class BoosterParams:
         ``binary:logistic`` and ``hist``, the only ones there are.
     xgboost_version : str
         Whose split rules the trees follow; the same at every bank, whichever XGBoost is installed.
-        ``3.2`` (also those of 3.3) or ``3.4``. See ``fraudfed.boosting.rules``.
+        ``3.2`` (also those of 3.3) or ``3.4``. See ``fraudfed.boosting.xgboost_rules``.
     statistics_bits : int
         Significant bits of the node statistics that the published model carries. Rows can be
         rebuilt from exact ones (TimberStrike, arXiv 2506.07605); predictions do not need them.

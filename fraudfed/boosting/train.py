@@ -14,12 +14,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fraudfed.boosting.bin_bounds import BinBounds
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.bounds import MarginRange, NodeBounds
+from fraudfed.boosting.bounds.bins import BinBounds
+from fraudfed.boosting.bounds.pooled_counts import (
+    MAX_POOLED_ROWS,
+    PooledCounts,
+    count_rows,
+    count_validation_rows,
+)
+from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.elementary import sigmoid
-from fraudfed.boosting.grower import grow_tree
+from fraudfed.boosting.engine.elementary import sigmoid
+from fraudfed.boosting.engine.pages import huge_empty
+from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.growth.grower import grow_tree
+from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
@@ -29,26 +38,17 @@ from fraudfed.boosting.objective import (
     gradient_bounds,
     gradients,
 )
-from fraudfed.boosting.pages import huge_empty
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.partition import assign_leaves
-from fraudfed.boosting.pooled_counts import (
-    MAX_POOLED_ROWS,
-    PooledCounts,
-    count_rows,
-    count_validation_rows,
-)
-from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.table_checks import check_rows, check_schema
-from fraudfed.boosting.training_state import (
+from fraudfed.boosting.resume.state import (
     TrainingState,
     TreeProgress,
     params_digest,
     progress_after,
 )
+from fraudfed.boosting.sampling import row_keys
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.table_checks import check_rows, check_schema
 from fraudfed.boosting.tree import Tree
-from fraudfed.boosting.workers import Workers
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError, StateError

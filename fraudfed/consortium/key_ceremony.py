@@ -7,7 +7,7 @@ secret, so that nothing of an earlier epoch helps with a later one.
 
 The boxes are HPKE (RFC 9180) in base mode, one for each member, bound to the epoch, its steward,
 the whole roster, the public key and the recipient. That the steward made them is said by its
-signature over all of them (``fraudfed.consortium.documents``); the aggregator only carries them.
+signature over all of them (``public.documents``); the aggregator only carries them.
 """
 
 import base64
@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from fraudfed.consortium.documents import (
+from fraudfed.consortium.identity import HPKE_SUITE, Identity
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.public.documents import (
     acknowledgement_bytes,
     check_member_keys,
     key_epoch_bytes,
@@ -23,9 +25,7 @@ from fraudfed.consortium.documents import (
     sealed_key_bytes,
     verify_key_epoch,
 )
-from fraudfed.consortium.fingerprint import fingerprint
-from fraudfed.consortium.identity import HPKE_SUITE, Identity
-from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConflictError, FraudFedError, KeyMaterialError
 from fraudfed.wire.messages import (
     KeyAcknowledgement,

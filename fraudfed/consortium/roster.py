@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from fraudfed.consortium.documents import check_member_keys
-from fraudfed.consortium.fingerprint import fingerprint
 from fraudfed.consortium.private_file import replace_private_file
+from fraudfed.consortium.public.documents import check_member_keys
+from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, StateError
 from fraudfed.wire.messages import MemberKeys
 

@@ -11,11 +11,11 @@ from flask import Flask
 from phe import paillier
 from postgres import Cluster
 
-from aggregator.app import create_app
 from aggregator.config import ServiceConfig
-from aggregator.state_directory import StateDirectory
-from aggregator.store import Store
-from aggregator.waiters import Waiters
+from aggregator.runs.waiters import Waiters
+from aggregator.service.app import create_app
+from aggregator.service.state_directory import StateDirectory
+from aggregator.service.store import Store
 from fraudfed.paillier.keys import PublicKey
 
 

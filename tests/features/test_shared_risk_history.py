@@ -6,14 +6,7 @@ import pytest
 from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import (
-    FIRST_DAY,
-    KEY,
-    exact_entries,
-    risk_spec,
-    solo_history,
-    solo_tables,
-)
+from shared_risk_oracle import FIRST_DAY, KEY, exact_entries, risk_spec, solo_history, solo_tables
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features, contract_features

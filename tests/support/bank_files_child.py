@@ -10,8 +10,8 @@ import random
 import sys
 from pathlib import Path
 
-from bank_node.checkpoints import Checkpoint, Checkpoints
-from bank_node.outbox import Outbox
+from bank_node.state.checkpoints import Checkpoint, Checkpoints
+from bank_node.state.outbox import Outbox
 
 STATE_BYTES = 20_000
 

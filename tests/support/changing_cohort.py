@@ -14,22 +14,17 @@ import numpy as np
 from cohort import CohortCommunicator, SumCall, run_cohort
 
 from fraudfed.boosting.bins import Cuts, bin_table
-from fraudfed.boosting.bounds import NodeBounds
+from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.grower import grow_tree
+from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.model import Model
-from fraudfed.boosting.objective import (
-    base_margin,
-    estimate_base_score,
-    gradient_bounds,
-    gradients,
-)
+from fraudfed.boosting.objective import base_margin, estimate_base_score, gradient_bounds, gradients
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
-from fraudfed.boosting.training_state import TrainingState
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from fraudfed.boosting.engine import Engine, engine_module, load_engine
+from fraudfed.boosting.engine.compiled import Engine, engine_module, load_engine
 from fraudfed.native import DISABLING_VARIABLE
 
 __all__ = ["compiled", "needs_engine", "numpy_only"]

@@ -8,14 +8,14 @@ from typing import TypeVar
 from attacked_sums import BOUND, Outcome
 from live_consortium import LiveConsortium
 
-from bank_node.abort import tell_others
-from bank_node.audit_log import AuditLog
-from bank_node.client import AggregatorClient
-from bank_node.outbox import Outbox
-from bank_node.retry import RetryPolicy
-from bank_node.round_log import RoundLog
-from bank_node.secure_communicator import SecureCommunicator, StartingPoint
-from bank_node.transport import Caller
+from bank_node.http.client import AggregatorClient
+from bank_node.http.retry import RetryPolicy
+from bank_node.http.transport import Caller
+from bank_node.run.abort import tell_others
+from bank_node.run.secure_communicator import SecureCommunicator, StartingPoint
+from bank_node.state.audit_log import AuditLog
+from bank_node.state.outbox import Outbox
+from bank_node.state.round_log import RoundLog
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.secure_sum.session import SecureSum

@@ -20,19 +20,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from aggregator.app import create_app
 from aggregator.caller import Role
 from aggregator.config import ServiceConfig
-from aggregator.state_directory import StateDirectory
-from aggregator.waiters import Waiters
-from fraudfed.consortium.documents import (
+from aggregator.runs.waiters import Waiters
+from aggregator.service.app import create_app
+from aggregator.service.state_directory import StateDirectory
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.public.documents import (
     acknowledgement_bytes,
     key_epoch_bytes,
     key_epoch_digest,
     roster_digest,
 )
-from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.consortium.signatures import new_nonce, sign_request
+from fraudfed.consortium.public.signatures import new_nonce, sign_request
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (

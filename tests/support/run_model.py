@@ -1,7 +1,7 @@
 """A model of a whole run, explored exhaustively: the service's own state machine with model banks.
 
 The state machine is the code that the service runs (``aggregator.run_machine``). Banks are modelled
-after ``bank_node.participation`` and ``secure_communicator``: what is on their disk survives a
+after ``bank_node.run.generations`` and ``secure_communicator``: what is on their disk survives a
 crash, everything else does not. Between any two steps of anybody a bank may be killed, the operator
 may drop one, or the deadline may pass; after each of these everybody may still take any step first.
 

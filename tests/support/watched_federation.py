@@ -18,8 +18,8 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
-from fraudfed.federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
-from fraudfed.federation.processes import ProgramGroup
+from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
+from fraudfed.lab.local_federation.processes import ProgramGroup
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 
 BANKS = ("bank_a", "bank_b", "bank_c")

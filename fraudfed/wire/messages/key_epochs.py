@@ -41,7 +41,7 @@ class SealedKey(Message):
 class KeyEpoch(Message):
     """A steward bank's key package for exactly one roster.
 
-    ``signature`` is the steward's over ``fraudfed.consortium.documents.key_epoch_bytes``.
+    ``signature`` is the steward's over ``fraudfed.consortium.public.documents.key_epoch_bytes``.
     """
 
     epoch: EpochNumber
@@ -65,13 +65,13 @@ class KeyEpoch(Message):
 class KeyAcknowledgement(Message):
     """A member opened its box of an epoch and found the announced key inside.
 
-    ``signature`` is the bank's over ``fraudfed.consortium.documents.acknowledgement_bytes``.
+    ``signature`` is the bank's over ``fraudfed.consortium.public.documents.acknowledgement_bytes``.
     """
 
     epoch: EpochNumber
     bank: BankName
     digest: Sha256
-    """``fraudfed.consortium.documents.key_epoch_digest`` of the epoch."""
+    """``fraudfed.consortium.public.documents.key_epoch_digest`` of the epoch."""
     signature: SignatureHex
 
 

@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 #: Request header of a submitted model: the bank's signature over run and plain model
-#: (``fraudfed.consortium.documents.model_bytes``), a ``SignatureHex``.
+#: (``fraudfed.consortium.public.documents.model_bytes``), a ``SignatureHex``.
 MODEL_SIGNATURE_HEADER = "Fraudfed-Model-Signature"
 
 
@@ -35,7 +35,7 @@ class ModelReceipt(Message):
 
 
 class ModelSignature(Message):
-    """A bank's signature over ``fraudfed.consortium.documents.model_bytes``."""
+    """A bank's signature over ``fraudfed.consortium.public.documents.model_bytes``."""
 
     bank: BankName
     signature: SignatureHex

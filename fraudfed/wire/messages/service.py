@@ -20,8 +20,8 @@ class AuditStatus(StrEnum):
 class AuditEntry(Message):
     """One line of the aggregator's audit log.
 
-    ``hash`` is SHA-256 of ``fraudfed.consortium.documents.audit_entry_bytes``, which cover every
-    other field but the signature; ``signature`` is the audit key's over the same bytes.
+    ``hash`` is SHA-256 of ``documents.audit_entry_bytes``, which cover every other
+    field but the signature; ``signature`` is the audit key's over the same bytes.
     """
 
     seq: Annotated[int, Field(ge=1, lt=2**63)]

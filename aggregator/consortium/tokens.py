@@ -1,0 +1,135 @@
+"""API tokens of operators and viewers: made here, shown once, stored as a hash.
+
+A token is 256 bits from the operating system. Plain SHA-256 is enough to store it: a slow,
+salted hash protects secrets that people choose and others can guess; nobody guesses 256 random
+bits, and the hash of one cannot be turned back. Looking a token up by its hash tells an attacker
+who measures time nothing either, because he cannot steer the hash; the comparison is in constant
+time all the same.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.caller import Caller, Role
+from aggregator.storage.database import Database
+from aggregator.storage.schema import TokenRow
+from fraudfed.errors import ConfigurationError, ConflictError, NotFoundError
+
+__all__ = ["LOCAL_ACTOR", "TokenInfo", "Tokens", "hash_secret", "new_secret"]
+
+#: Who acts when a command works on the state directory itself.
+LOCAL_ACTOR = "operator:state-directory"
+
+_SECRET_BYTES = 32
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def new_secret() -> str:
+    """Return a fresh token or invitation code of 256 random bits, URL-safe."""
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def hash_secret(secret: str) -> str:
+    """Return what is stored of a token or an invitation code."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What may be shown of a token."""
+
+    name: str
+    role: Role
+    created_at: int
+    revoked_at: int | None
+
+
+class Tokens:
+    """The tokens of one aggregator. Safe to use from many threads."""
+
+    def __init__(self, database: Database, trail: AuditTrail) -> None:
+        self._database = database
+        self._trail = trail
+
+    def create(self, name: str, role: Role) -> str:
+        """Store a new token and return it; it is not shown again.
+
+        Raises
+        ------
+        ConfigurationError
+            If the name is malformed.
+        ConflictError
+            If the name was given before, even to a token that is revoked: the audit log names it.
+        """
+        if _NAME.fullmatch(name) is None:
+            raise ConfigurationError(
+                f"token name {name!r}: expected up to 63 of a-z, 0-9, '-' and '_', the first a "
+                "letter or digit"
+            )
+        token = new_secret()
+        with self._database.write() as session:
+            if session.get(TokenRow, name) is not None:
+                raise ConflictError(f"token name {name!r} was used before; choose another name")
+            session.add(
+                TokenRow(
+                    name=name,
+                    role=role.value,
+                    token_sha256=hash_secret(token),
+                    created_at=int(time.time()),
+                )
+            )
+            self._append(session, "token-created", name, f"role {role.value}")
+        return token
+
+    def revoke(self, name: str) -> None:
+        """End a token; its requests are refused from now on.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such token.
+        ConflictError
+            If it is revoked already.
+        """
+        with self._database.write() as session:
+            row = session.get(TokenRow, name)
+            if row is None:
+                raise NotFoundError(f"there is no token {name!r}; list them to see")
+            if row.revoked_at is not None:
+                raise ConflictError(f"token {name!r} is revoked already")
+            row.revoked_at = int(time.time())
+            self._append(session, "token-revoked", name, f"role {row.role}")
+
+    def listed(self) -> tuple[TokenInfo, ...]:
+        """Return all tokens by name, revoked ones too."""
+        with self._database.read() as session:
+            return tuple(
+                TokenInfo(row.name, Role(row.role), row.created_at, row.revoked_at)
+                for row in session.scalars(select(TokenRow).order_by(TokenRow.name))
+            )
+
+    def holder(self, token: str) -> Caller | None:
+        """Return who holds a token, None for one that is unknown or revoked."""
+        digest = hash_secret(token)
+        with self._database.read() as session:
+            row = session.scalar(select(TokenRow).where(TokenRow.token_sha256 == digest))
+            if row is None or row.revoked_at is not None:
+                return None
+            if not hmac.compare_digest(row.token_sha256, digest):
+                return None
+            return Caller(row.name, Role(row.role))
+
+    def _append(self, session: Session, kind: str, name: str, detail: str) -> None:
+        session.flush()
+        self._trail.append(
+            session.connection(),
+            AuditRecord(kind=kind, actor=LOCAL_ACTOR, subject=f"token/{name}", detail=detail),
+        )

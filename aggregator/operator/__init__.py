@@ -1,0 +1,1 @@
+"""The operator's commands, which call a running aggregator."""

@@ -1,0 +1,231 @@
+"""How each effect of the run machine is written, within one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from aggregator import run_machine as machine
+from aggregator.storage.schema import (
+    CohortRow,
+    ContributionRow,
+    HandoverRow,
+    ModelRow,
+    OpeningRow,
+    ProductRow,
+    RoundRow,
+    VoteRow,
+)
+from aggregator.storage.statement import Statement
+
+__all__ = ["Payload", "write_effect"]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Bytes that belong to an event; the state machine knows only their digests."""
+
+    received_bytes: int = 0
+    product: bytes | None = None
+    """The running product with this contribution in it."""
+    opening: bytes | None = None
+    model: bytes | None = None
+    model_signature: str = ""
+
+
+# Built once: every round executes them. Parameters that a row is found by begin with ``of_``.
+_THIS_ROUND = (RoundRow.run_id == bindparam("of_run"), RoundRow.number == bindparam("of_number"))
+_MEMBER_JOINED = Statement(
+    update(CohortRow)
+    .where(CohortRow.run_id == bindparam("of_run"), CohortRow.bank == bindparam("of_bank"))
+    .values(joined_at=bindparam("now"))
+)
+_ROUND_OPENED = Statement(insert(RoundRow))
+_BYTES_RECEIVED = Statement(
+    update(RoundRow)
+    .where(*_THIS_ROUND)
+    .values(bytes_received=RoundRow.bytes_received + bindparam("more"))
+)
+_ROUND_COMPLETED = Statement(
+    update(RoundRow).where(*_THIS_ROUND).values(completed_at=bindparam("now"))
+)
+_ROUND_CLOSED = Statement(update(RoundRow).where(*_THIS_ROUND).values(closed_at=bindparam("now")))
+_ROUND_ABANDONED = Statement(
+    update(RoundRow).where(*_THIS_ROUND).values(abandoned_at=bindparam("now"))
+)
+_THIS_BANK = (CohortRow.run_id == bindparam("of_run"), CohortRow.bank == bindparam("of_bank"))
+_BANK_WAITS = Statement(update(CohortRow).where(*_THIS_BANK).values(waits=1))
+_BANK_READY = Statement(
+    update(CohortRow)
+    .where(*_THIS_BANK)
+    .values(ready_step=bindparam("ready_step"), more_rows=bindparam("more_rows"))
+)
+_BANK_IN_GENERATION = Statement(
+    update(CohortRow)
+    .where(*_THIS_BANK)
+    .values(
+        takes_part=bindparam("takes_part"),
+        is_entrant=bindparam("is_entrant"),
+        drops=bindparam("drops"),
+        waits=bindparam("waits"),
+        ready_step=bindparam("ready_step"),
+        more_rows=0,
+    )
+)
+_NO_VOTES = Statement(delete(VoteRow).where(VoteRow.run_id == bindparam("of_run")))
+_NO_HANDOVERS = Statement(delete(HandoverRow).where(HandoverRow.run_id == bindparam("of_run")))
+_CONTRIBUTION = Statement(insert(ContributionRow))
+_FIRST_PRODUCT = Statement(insert(ProductRow))
+_NEXT_PRODUCT = Statement(
+    update(ProductRow)
+    .where(ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number"))
+    .values(data=bindparam("product"))
+)
+_OPENING = Statement(insert(OpeningRow))
+_EXPIRED_PRODUCTS = Statement(
+    delete(ProductRow).where(
+        ProductRow.run_id == bindparam("of_run"), ProductRow.number < bindparam("before")
+    )
+)
+_EXPIRED_OPENINGS = tuple(
+    Statement(
+        delete(table).where(table.run_id == bindparam("of_run"), table.number < bindparam("before"))
+    )
+    for table in (OpeningRow, ContributionRow)
+)
+
+
+def write_effect(
+    connection: Connection,
+    step: machine.Transition,
+    effect: machine.Effect,
+    payload: Payload,
+    *,
+    now: int,
+) -> None:
+    """Write one effect of ``step``; in their order, because later rows refer to earlier ones.
+
+    What changes in the row of the run itself is the caller's to write.
+    """
+    run_id = step.run.run_id
+    match effect:
+        case machine.MemberJoined(bank):
+            _MEMBER_JOINED.change(connection, {"of_run": run_id, "of_bank": bank, "now": now})
+        case machine.MemberWaits(bank):
+            _BANK_WAITS.change(connection, {"of_run": run_id, "of_bank": bank})
+        case machine.GenerationFormed():
+            _write_generation(connection, step.run)
+        case machine.MemberReady(readiness):
+            _BANK_READY.change(
+                connection,
+                {
+                    "of_run": run_id,
+                    "of_bank": readiness.bank,
+                    "ready_step": readiness.step,
+                    "more_rows": readiness.more_rows,
+                },
+            )
+        case machine.TrainingStarted() | machine.GenerationBegun():
+            pass  # the row of the run says it
+        case machine.RunFailed():
+            _NO_HANDOVERS.change(connection, {"of_run": run_id})
+        case machine.RoundOpened(number, terms):
+            _ROUND_OPENED.change(
+                connection,
+                {
+                    "run_id": run_id,
+                    "number": number,
+                    "label": terms.label,
+                    "context": terms.context,
+                    "generation": step.run.generation,
+                    "step": terms.step,
+                    "ciphertexts": terms.count,
+                    "bytes_received": 0,
+                    "opened_at": now,
+                    "completed_at": None,
+                    "closed_at": None,
+                    "abandoned_at": None,
+                },
+            )
+        case machine.ContributionAccepted(bank, number, digest):
+            position = len(step.round.contributions) - 1 if step.round else 0
+            accepted = {"bank": bank, "position": position, "sha256": digest}
+            _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
+            if position == 0:
+                product = {"run_id": run_id, "number": number, "data": payload.product}
+                _FIRST_PRODUCT.change(connection, product)
+            else:
+                product = {"of_run": run_id, "of_number": number, "product": payload.product}
+                _NEXT_PRODUCT.change(connection, product)
+        case machine.ProductComplete(number):
+            _ROUND_COMPLETED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
+        case machine.OpeningAccepted(bank, number, shard, digest):
+            position = len(step.round.openings) - 1 if step.round else 0
+            accepted = {"bank": bank, "position": position, "shard": shard, "sha256": digest}
+            accepted["frame"] = payload.opening
+            _write_accepted(connection, _OPENING, run_id, number, accepted, payload, now=now)
+        case machine.RoundClosed(number):
+            _ROUND_CLOSED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
+        case machine.RoundAbandoned(number):
+            _ROUND_ABANDONED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
+        case machine.ProductsExpired(before):
+            _EXPIRED_PRODUCTS.change(connection, {"of_run": run_id, "before": before})
+        case machine.OpeningsExpired(before):
+            for statement in _EXPIRED_OPENINGS:
+                statement.change(connection, {"of_run": run_id, "before": before})
+        case machine.VoteAccepted(bank, model):
+            connection.execute(
+                insert(VoteRow),
+                {
+                    "run_id": run_id,
+                    "bank": bank,
+                    "position": len(step.run.votes) - 1,
+                    "sha256": model.stored,
+                    "plain_sha256": model.plain,
+                    "signature": payload.model_signature,
+                    "submitted_at": now,
+                },
+            )
+        case machine.ModelAccepted(model):
+            _NO_HANDOVERS.change(connection, {"of_run": run_id})
+            stored = select(ModelRow.sha256).where(ModelRow.sha256 == model.stored)
+            if connection.scalar(stored) is None:
+                connection.execute(
+                    insert(ModelRow),
+                    {"sha256": model.stored, "content": payload.model, "accepted_at": now},
+                )
+
+
+def _write_generation(connection: Connection, run: machine.Run) -> None:
+    """Write who takes part from now on; nobody of them has agreed, and nobody has voted."""
+    for bank in run.cohort:
+        _BANK_IN_GENERATION.change(
+            connection,
+            {
+                "of_run": run.run_id,
+                "of_bank": bank,
+                "takes_part": int(bank in run.banks),
+                "is_entrant": int(bank in run.entrants),
+                "drops": run.dropped(bank),
+                "waits": int(bank in run.waiting),
+                "ready_step": None,
+            },
+        )
+    _NO_VOTES.change(connection, {"of_run": run.run_id})
+
+
+def _write_accepted(
+    connection: Connection,
+    statement: Statement,
+    run_id: str,
+    number: int,
+    accepted: dict[str, Any],
+    payload: Payload,
+    *,
+    now: int,
+) -> None:
+    """Write the row of a contribution or an opening, and count its bytes."""
+    received = payload.received_bytes
+    row = {"run_id": run_id, "number": number, "bytes_received": received, "accepted_at": now}
+    statement.change(connection, accepted | row)
+    _BYTES_RECEIVED.change(connection, {"of_run": run_id, "of_number": number, "more": received})

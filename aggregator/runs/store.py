@@ -1,0 +1,468 @@
+"""The durable state of all runs.
+
+Every accepted event is one transaction, on disk before it is acknowledged, with its entry in the
+audit log. A transaction writes only if the run is still at the version that was read, so that two
+threads or processes cannot overwrite each other.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from aggregator import run_machine as machine
+from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.caller import Caller
+from aggregator.consortium.key_epochs import key_epoch, require_active_epoch
+from aggregator.runs.effects import Payload, write_effect
+from aggregator.runs.latest_bytes import LatestBytes
+from aggregator.runs.rows import read_snapshot, run_row
+from aggregator.runs.snapshots import Snapshot, Snapshots
+from aggregator.storage.database import Database
+from aggregator.storage.schema import (
+    CohortRow,
+    ModelRow,
+    OpeningRow,
+    ProductRow,
+    RoundRow,
+    RunRow,
+    VoteRow,
+)
+from aggregator.storage.statement import Statement
+from fraudfed.wire import frames
+from fraudfed.wire.messages import (
+    Generation,
+    ModelSignature,
+    PublicKeyMessage,
+    ReadyBank,
+    RoundSummary,
+    RunSpec,
+    RunState,
+    RunStatus,
+    WaitsFor,
+)
+
+__all__ = ["RunStore", "StaleError"]
+
+
+class StaleError(Exception):
+    """The run changed between reading and writing; read again. Never leaves the service."""
+
+
+#: Effects that nobody waits for; whatever else there is wakes those who wait in other processes.
+_QUIET = (
+    machine.MemberJoined,
+    machine.RoundOpened,
+    machine.ContributionAccepted,
+    machine.OpeningAccepted,
+    machine.ProductsExpired,
+    machine.OpeningsExpired,
+    machine.VoteAccepted,
+)
+_GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING, RunState.GATHERING})
+_CHANGE = (
+    update(RunRow)
+    .where(RunRow.id == bindparam("of_run"), RunRow.version == bindparam("of_version"))
+    .values(
+        version=bindparam("version"),
+        state=bindparam("state"),
+        round_number=bindparam("round_number"),
+        generation=bindparam("generation"),
+        first_step=bindparam("first_step"),
+        first_round=bindparam("first_round"),
+        step=bindparam("step"),
+        step_round=bindparam("step_round"),
+        model_sha256=bindparam("model_sha256"),
+        failure=bindparam("failure"),
+        bytes_received=RunRow.bytes_received + bindparam("more_bytes"),
+        ciphertexts=RunRow.ciphertexts + bindparam("more_ciphertexts"),
+    )
+)
+_RUN_CHANGED = Statement(_CHANGE)
+_RUN_ENDED = Statement(_CHANGE.values(ended_at=bindparam("now")))
+_PRODUCT = Statement(
+    select(ProductRow.data).where(
+        ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number")
+    )
+)
+_FRAMES = Statement(
+    select(OpeningRow.frame)
+    .where(
+        OpeningRow.run_id == bindparam("of_run"),
+        OpeningRow.number == bindparam("of_number"),
+        RoundRow.run_id == OpeningRow.run_id,
+        RoundRow.number == OpeningRow.number,
+        # Those of a round that is not closed are not all of them.
+        RoundRow.closed_at.is_not(None),
+    )
+    .order_by(OpeningRow.shard)
+)
+
+
+class RunStore:
+    """Repository of runs, rounds and models. Safe to use from many threads."""
+
+    def __init__(self, database: Database, trail: AuditTrail) -> None:
+        self._database = database
+        self._trail = trail
+        self._snapshots = Snapshots()
+        self._products = LatestBytes()
+        self._openings = LatestBytes()
+        # The key of an epoch never changes.
+        self._public_keys: dict[int, PublicKeyMessage] = {}
+
+    # Reading runs
+
+    def create_run(self, spec: RunSpec, caller: Caller) -> str:
+        """Store a new open run for the roster of its key epoch and return its id.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such key epoch.
+        ConflictError
+            If the key epoch is not active.
+        """
+        run_id = secrets.token_hex(8)
+        with self._database.write() as session:
+            epoch = require_active_epoch(session, spec.key_epoch)
+            last = session.scalar(select(func.max(RunRow.sequence)))
+            session.add(
+                RunRow(
+                    id=run_id,
+                    sequence=(last or 0) + 1,
+                    spec=spec.model_dump_json(),
+                    key_epoch=spec.key_epoch,
+                    state=RunState.OPEN.value,
+                    round_number=0,
+                    generation=0,
+                    first_step=0,
+                    first_round=0,
+                    step=0,
+                    step_round=0,
+                    ciphertexts=0,
+                    bytes_received=0,
+                    version=0,
+                    created_at=_now(),
+                )
+            )
+            session.flush()
+            session.add_all(
+                CohortRow(
+                    run_id=run_id,
+                    bank=member.name,
+                    takes_part=1,
+                    is_entrant=0,
+                    waits=0,
+                    drops=0,
+                    more_rows=0,
+                )
+                for member in epoch.roster
+            )
+            session.flush()
+            self._trail.append(
+                session.connection(),
+                AuditRecord(
+                    kind="run-created",
+                    actor=caller.actor,
+                    subject=f"run/{run_id}",
+                    detail=f"key epoch {spec.key_epoch}, {len(epoch.roster)} banks, model for "
+                    f"{spec.model_visibility}: {spec.name}",
+                    body_sha256=caller.body_sha256,
+                ),
+            )
+        return run_id
+
+    def public_key(self, run_id: str) -> PublicKeyMessage:
+        """Return the public key that a run's ciphertexts are made with.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        """
+        with self._database.read() as session:
+            return self._public_key(session, run_row(session, run_id).key_epoch)
+
+    def active(self) -> tuple[str, ...]:
+        """Return the runs that have not ended."""
+        with self._database.read() as session:
+            return tuple(
+                session.scalars(
+                    select(RunRow.id)
+                    .where(RunRow.state.in_([state.value for state in _GOING_ON]))
+                    .order_by(RunRow.sequence)
+                )
+            )
+
+    def active_with(self, bank: str) -> tuple[str, ...]:
+        """Return the runs that have not ended and have a bank in their cohort."""
+        with self._database.read() as session:
+            return tuple(
+                session.scalars(
+                    select(RunRow.id)
+                    .join(CohortRow, CohortRow.run_id == RunRow.id)
+                    .where(
+                        CohortRow.bank == bank,
+                        RunRow.state.in_([state.value for state in _GOING_ON]),
+                    )
+                    .order_by(RunRow.sequence)
+                )
+            )
+
+    def status(self, run_id: str) -> RunStatus:
+        """Return the public status of a run.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        """
+        with self._database.read() as session:
+            return self._status(session, run_row(session, run_id))
+
+    def statuses(self, *, visible_to: str | None) -> tuple[RunStatus, ...]:
+        """Return the runs of a bank's cohorts (None: all, for the operator), newest first."""
+        query = select(RunRow).order_by(RunRow.sequence.desc())
+        if visible_to is not None:
+            query = query.where(
+                exists().where(CohortRow.run_id == RunRow.id, CohortRow.bank == visible_to)
+            )
+        with self._database.read() as session:
+            return tuple(self._status(session, row) for row in session.scalars(query))
+
+    def snapshot(
+        self, run_id: str, round_number: int | None = None, *, fresh: bool = False
+    ) -> Snapshot:
+        """Return a run with one round of it.
+
+        Parameters
+        ----------
+        round_number : int or None
+            None for the current round.
+        fresh : bool
+            Read the database, whatever is remembered.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        """
+        if fresh:
+            self._snapshots.forget(run_id)
+        found = self._snapshots.find(run_id, round_number)
+        if found is None:
+            found, number = self._read_snapshot(run_id, round_number)
+            # Whoever has changed the run has changed its product, too. A product may be newer than
+            # the state that is known, never older.
+            self._products.forget(run_id)
+            self._snapshots.was_read(found, number)
+        return found
+
+    def _read_snapshot(self, run_id: str, round_number: int | None) -> tuple[Snapshot, int]:
+        with self._database.read() as session:
+            return read_snapshot(session, run_row(session, run_id), round_number)
+
+    def product(self, run_id: str, number: int) -> bytes | None:
+        """Return the running product of a round, None before the first contribution or later."""
+        return self._products.get(run_id, number, self._read_product)
+
+    def _read_product(self, run_id: str, number: int) -> bytes | None:
+        with self._database.read_rows() as connection:
+            found = _PRODUCT.row(connection, {"of_run": run_id, "of_number": number})
+        return None if found is None else found[0]
+
+    def openings(self, run_id: str, number: int) -> bytes | None:
+        """Return the openings of a closed round joined in shard order.
+
+        None if it is not closed, or if they were deleted.
+
+        All banks get the same bytes: one object, however many of them fetch it at once.
+        """
+        return self._openings.get(run_id, number, self._read_openings)
+
+    def _read_openings(self, run_id: str, number: int) -> bytes | None:
+        with self._database.read_rows() as connection:
+            stored = _FRAMES.rows(connection, {"of_run": run_id, "of_number": number})
+        return frames.encode_many([frame for (frame,) in stored]) if stored else None
+
+    def round_summaries(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
+        """Return what is on record of rounds ``start`` and later, at most ``limit`` of them."""
+        with self._database.read() as session:
+            run_row(session, run_id)
+            rows = session.scalars(
+                select(RoundRow)
+                .where(RoundRow.run_id == run_id, RoundRow.number >= start)
+                .order_by(RoundRow.number)
+                .limit(limit)
+            )
+            return tuple(
+                RoundSummary(
+                    number=row.number,
+                    label=row.label,
+                    context=row.context,
+                    ciphertexts=row.ciphertexts,
+                    bytes_received=row.bytes_received,
+                    opened_at=row.opened_at,
+                    completed_at=row.completed_at,
+                    closed_at=row.closed_at,
+                    abandoned_at=row.abandoned_at,
+                    generation=row.generation,
+                    step=row.step,
+                )
+                for row in rows
+            )
+
+    def model(self, sha256: str) -> bytes | None:
+        """Return the bytes of an accepted model."""
+        with self._database.read() as session:
+            return session.scalar(select(ModelRow.content).where(ModelRow.sha256 == sha256))
+
+    def model_signatures(self, run_id: str) -> tuple[str, tuple[ModelSignature, ...]]:
+        """Return the plain hash that the banks of a finished run signed, and their signatures."""
+        with self._database.read() as session:
+            votes = session.scalars(
+                select(VoteRow).where(VoteRow.run_id == run_id).order_by(VoteRow.bank)
+            ).all()
+            return votes[0].plain_sha256, tuple(
+                ModelSignature(bank=vote.bank, signature=vote.signature) for vote in votes
+            )
+
+    # Writing runs
+
+    def commit(
+        self,
+        before: Snapshot,
+        step: machine.Transition,
+        payload: Payload,
+        records: Iterable[AuditRecord],
+    ) -> None:
+        """Make all effects of a transition durable with their audit records, or none.
+
+        Raises
+        ------
+        StaleError
+            If the run has changed since ``before`` was read.
+        """
+        run, mark = step.run, self._products.mark
+        try:
+            self._write(before, step, payload, records)
+        except BaseException:
+            # Whether or not it is in the database after all: read it there.
+            self._snapshots.forget(run.run_id)
+            self._products.forget(run.run_id)
+            raise
+        for effect in step.effects:
+            if isinstance(effect, machine.ContributionAccepted) and payload.product is not None:
+                self._products.keep(run.run_id, effect.number, payload.product, mark=mark)
+            elif isinstance(effect, machine.ProductsExpired):
+                self._products.forget(run.run_id, before=effect.before)
+            elif isinstance(effect, machine.OpeningsExpired):
+                self._openings.forget(run.run_id, before=effect.before)
+        # After the product: who sees that it is complete must not find the one before.
+        self._snapshots.was_committed(before, step)
+
+    # Changes of other processes
+
+    def versions(self) -> dict[str, int]:
+        """Return the versions that all remembered runs have in the database."""
+        query = select(RunRow.id, RunRow.version).where(RunRow.id.in_(self._snapshots.known()))
+        with self._database.read_rows() as connection:
+            return {row.id: row.version for row in connection.execute(query)}
+
+    def was_changed_elsewhere(self, run_id: str, version: int) -> None:
+        """Forget what is remembered of a run that another process has brought to a version."""
+        if self._snapshots.forget_older(run_id, version):
+            self._products.forget(run_id)
+            self._openings.forget(run_id)
+
+    def _write(
+        self,
+        before: Snapshot,
+        step: machine.Transition,
+        payload: Payload,
+        records: Iterable[AuditRecord],
+    ) -> None:
+        run, now = step.run, _now()
+        contributed = any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
+        with self._database.write_rows() as connection:
+            statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
+            written = statement.change(
+                connection,
+                {
+                    "of_run": run.run_id,
+                    "of_version": before.version,
+                    "version": before.version + 1,
+                    "state": run.state.value,
+                    "round_number": run.round_number,
+                    "generation": run.generation,
+                    "first_step": run.first_step,
+                    "first_round": run.first_round,
+                    "step": run.step,
+                    "step_round": run.step_round,
+                    "model_sha256": run.model_sha256,
+                    "failure": run.failure,
+                    "more_bytes": payload.received_bytes,
+                    "more_ciphertexts": step.round.terms.count if contributed and step.round else 0,
+                    "now": now,
+                },
+            )
+            if written != 1:
+                raise StaleError
+            for effect in step.effects:
+                write_effect(connection, step, effect, payload, now=now)
+            for record in records:
+                self._trail.append(connection, record)
+            wakes = not all(isinstance(effect, _QUIET) for effect in step.effects)
+            self._database.announce(connection, run.run_id, version=before.version + 1, wakes=wakes)
+
+    # Parts
+
+    def _public_key(self, session: Session, epoch: int) -> PublicKeyMessage:
+        # Within the caller's transaction: it holds a connection, and must not wait for another.
+        if epoch not in self._public_keys:
+            self._public_keys[epoch] = key_epoch(session, epoch).public_key
+        return self._public_keys[epoch]
+
+    def _status(self, session: Session, row: RunRow) -> RunStatus:
+        snapshot, _ = read_snapshot(session, row, None)
+        run, current = snapshot.run, snapshot.round
+        stage = machine.stage_of(run, current)
+        return RunStatus(
+            run_id=row.id,
+            spec=RunSpec.model_validate_json(row.spec),
+            state=run.state,
+            cohort=run.cohort,
+            public_key=self._public_key(session, row.key_epoch),
+            members=run.members,
+            generation=Generation(
+                number=run.generation,
+                banks=run.banks,
+                entrants=run.entrants,
+                ready=tuple(
+                    ReadyBank(bank=one.bank, step=one.step, more_rows=one.more_rows)
+                    for one in run.ready
+                ),
+                first_step=run.first_step,
+                first_round=run.first_round,
+            ),
+            waiting=run.waiting,
+            waits_for=None
+            if stage is None
+            else WaitsFor(what=stage.kind.value, banks=stage.missing),
+            contributed=()
+            if current is None
+            else tuple(sorted(bank for bank, _ in current.contributions)),
+            round_number=row.round_number,
+            ciphertexts=row.ciphertexts,
+            bytes_received=row.bytes_received,
+            model_sha256=row.model_sha256,
+            failure=row.failure,
+            created_at=row.created_at,
+        )
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,185 @@
+"""The Flask application factory."""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Flask, Response, g, request
+from sqlalchemy import func, select
+
+from aggregator.api import audit, banks, epochs, generations, health, metrics, models, rounds, runs
+from aggregator.api.endpoint import Endpoint, NumberConverter, Services, services
+from aggregator.caller import ANONYMOUS, Caller
+from aggregator.config import ServiceConfig
+from aggregator.guards.admission import Admission
+from aggregator.guards.auth import Authenticator
+from aggregator.guards.bodies import Bodies
+from aggregator.guards.refusals import BURST, PER_MINUTE, Refusals
+from aggregator.monitoring.logs import add_to_context, clear_context
+from aggregator.monitoring.metrics import Metrics
+from aggregator.monitoring.readiness import Readiness
+from aggregator.runs.changes import RunChanges
+from aggregator.runs.deadlines import Deadlines
+from aggregator.runs.generations import GenerationService
+from aggregator.runs.service import RunService
+from aggregator.runs.waiters import Waiters
+from aggregator.service import problems
+from aggregator.service.openapi import openapi_document
+from aggregator.service.store import Store
+from aggregator.storage.database import Database
+from aggregator.storage.schema import RunRow
+from fraudfed.errors import FraudFedError
+from fraudfed.wire.messages import RunState
+
+__all__ = ["create_app", "declared_endpoints"]
+
+_log = logging.getLogger("aggregator.request")
+
+_GROUPS = (
+    health.endpoints,
+    banks.endpoints,
+    epochs.endpoints,
+    runs.endpoints,
+    generations.endpoints,
+    rounds.endpoints,
+    models.endpoints,
+    audit.endpoints,
+    metrics.endpoints,
+)
+#: Bodies of the largest size for which there must be room.
+_ROOM_FOR_BODIES = 2
+#: A request id from outside goes into the log; anything else than these could forge a line.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def declared_endpoints() -> tuple[Endpoint, ...]:
+    """Return the declaration of every endpoint of the service."""
+    return tuple(endpoint for group in _GROUPS for endpoint in group.declared)
+
+
+def create_app(
+    config: ServiceConfig,
+    store: Store,
+    waiters: Waiters,
+    *,
+    metrics_directory: Path | None = None,
+) -> Flask:
+    """Build the application.
+
+    Parameters
+    ----------
+    config : ServiceConfig
+    store : Store
+        Opened; it stays the caller's to close.
+    waiters : Waiters
+        The caller stops them when the service stops, so that no long poll holds it up.
+    metrics_directory : Path or None
+        Shared by the worker processes of one service; None if this is the only one.
+    """
+    measured = Metrics(
+        lambda: _count_runs(store.database), directory=metrics_directory, workers=config.workers
+    )
+    measured.watch(store.database)
+    app = Flask("aggregator", static_folder=None)
+    # Flask would turn //v1/runs into a redirect; an address is right or unknown.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["number"] = NumberConverter
+    changes = RunChanges(store.runs, waiters, observe=measured.observe)
+    run_service = RunService(
+        store.runs,
+        changes,
+        store.members,
+        waiters,
+        insecure_allow_small_keys=config.insecure_allow_small_keys,
+    )
+    generation_service = GenerationService(store.runs, changes, store.handovers, waiters)
+    app.extensions["fraudfed"] = Services(
+        config=config,
+        database=store.database,
+        authenticator=Authenticator(store.tokens, store.members, store.nonces),
+        members=store.members,
+        epochs=store.epochs,
+        runs=run_service,
+        generations=generation_service,
+        deadlines=Deadlines(generation_service),
+        audit=store.audit,
+        # The bound is one for the service, whatever the number of its workers.
+        refusals=Refusals(
+            store.audit,
+            burst=max(1, BURST // config.workers),
+            per_minute=PER_MINUTE / config.workers,
+        ),
+        bodies=Bodies(store.database.directory),
+        admission=Admission(
+            working=config.threads,
+            waiting=config.max_waiting,
+            per_second=config.requests_per_second,
+            anonymous_per_second=config.anonymous_requests_per_second,
+            on_change=measured.at_once,
+        ),
+        readiness=Readiness(
+            store.database,
+            store.database.directory,
+            room_bytes=_ROOM_FOR_BODIES * config.max_body_bytes,
+        ),
+        metrics=measured,
+        openapi=json.dumps(openapi_document(declared_endpoints()), indent=2).encode(),
+    )
+    app.before_request(_start)
+    app.after_request(_finish)
+    app.teardown_request(lambda _error: clear_context())
+    problems.install(app)
+    for group in _GROUPS:
+        app.register_blueprint(group.blueprint)
+    return app
+
+
+def _count_runs(database: Database) -> Mapping[str, int]:
+    """Return the number of runs in each state; none if the database fails, as readiness tells."""
+    query = select(RunRow.state, func.count()).group_by(RunRow.state)
+    try:
+        with database.read() as session:
+            found = {row[0]: row[1] for row in session.execute(query)}
+    except FraudFedError:
+        return {}
+    return {state.value: found.get(state.value, 0) for state in RunState}
+
+
+def _start() -> None:
+    clear_context()
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    g.started = time.perf_counter()
+    add_to_context(request_id=g.request_id)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["Cache-Control"] = "no-store" if not response.get_etag()[0] else "no-cache"
+    seconds = time.perf_counter() - g.started
+    services().metrics.request(
+        # The name of the view, without its blueprint's; an unknown address has none.
+        (request.endpoint or "none").rpartition(".")[2],
+        response.status_code,
+        seconds=max(0.0, seconds - g.get("waited_seconds", 0.0)),
+        sent_bytes=response.content_length or 0,
+    )
+    caller: Caller = g.get("caller", ANONYMOUS)
+    fields = {
+        "method": request.method,
+        # Quoted: a line break in an address must not forge a line of the log.
+        "path": quote(request.path),
+        "status": response.status_code,
+        "bytes_in": request.content_length or 0,
+        "bytes_out": response.content_length or 0,
+        "duration_ms": round(seconds * 1000, 1),
+        "request_id": g.request_id,
+        "caller": caller.actor,
+    }
+    _log.info(" ".join(f"{name}=%({name})s" for name in fields), fields, extra=fields)
+    return response

@@ -1,0 +1,118 @@
+"""Every error as one RFC 9457 problem document."""
+
+import logging
+from urllib.parse import quote
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from aggregator.api.endpoint import services
+from aggregator.guards.auth import ACCEPT_SIGNATURE
+from fraudfed.errors import (
+    AuthError,
+    BodyTooLargeError,
+    DamagedError,
+    ForbiddenError,
+    FraudFedError,
+    NotFoundError,
+    ProtocolError,
+    ServerError,
+    UnavailableError,
+)
+from fraudfed.wire.messages import Problem
+
+__all__ = ["MEDIA_TYPE", "install", "problem_of", "problem_type"]
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_type(cls: type[FraudFedError]) -> str:
+    """Return the ``type`` URI of an error class."""
+    return f"urn:fraudfed:problem:{cls.slug}"
+
+
+def problem_of(error: FraudFedError, *, status: int | None = None) -> Problem:
+    """Return the document of an error; ``status`` replaces the class's own where HTTP says so."""
+    return Problem(
+        type=problem_type(type(error)),
+        title=error.title,
+        status=error.http_status if status is None else status,
+        detail=str(error),
+    )
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the application with a problem document."""
+    app.register_error_handler(FraudFedError, _fraudfed_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def _cause(error: FraudFedError) -> str:
+    """Return the first line of what the driver or the system said."""
+    cause = error.__cause__
+    lines = str(getattr(cause, "orig", None) or cause or "").strip().splitlines()
+    return lines[0] if lines else "no cause"
+
+
+def _fraudfed_error(error: FraudFedError) -> Response:
+    response = _respond(problem_of(error))
+    if isinstance(error, DamagedError) or type(error) is UnavailableError:
+        # What the database or the disk said is for the operator, not for whoever calls.
+        _log.error("request %s: %s: %s", g.get("request_id", "-"), error, _cause(error))
+    if isinstance(error, BodyTooLargeError):
+        # The rest of the body is not read, so the connection cannot carry another request.
+        response.headers["Connection"] = "close"
+    if isinstance(error, UnavailableError):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+        if request.content_length:
+            # As above: the body was not read.
+            response.headers["Connection"] = "close"
+    if isinstance(error, AuthError) and not isinstance(error, ForbiddenError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+        response.headers["Accept-Signature"] = ACCEPT_SIGNATURE
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Translate what Flask itself refuses: unknown address, method, media type, broken body."""
+    status = error.code or ServerError.http_status
+    where = f"{request.method} {quote(request.path)}"
+    match status:
+        case 404:
+            document = problem_of(NotFoundError(f"{where}: no such address; see /v1/openapi.json"))
+        case 413:
+            return _fraudfed_error(BodyTooLargeError(f"{where}: {error.description}"))
+        case _ if status >= 500:
+            return _unexpected_error(error)
+        case _:
+            document = problem_of(ProtocolError(f"{where}: {error.description}"), status=status)
+    response = _respond(document)
+    if status == 405:
+        response.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
+    return response
+
+
+def _unexpected_error(error: Exception) -> Response:
+    _log.error("request %s failed unexpectedly", g.get("request_id", "-"), exc_info=error)
+    return _respond(
+        problem_of(
+            ServerError(
+                f"{request.method} {quote(request.path)} failed unexpectedly; nothing was stored; "
+                f"tell the operator request id {g.get('request_id', '-')}"
+            )
+        )
+    )
+
+
+def _respond(document: Problem) -> Response:
+    services().metrics.problem(document.type.rpartition(":")[2])
+    return Response(
+        document.model_copy(
+            update={"instance": f"urn:fraudfed:request:{g.get('request_id', '-')}"}
+        ).model_dump_json(),
+        status=document.status,
+        content_type=MEDIA_TYPE,
+    )

@@ -1,0 +1,1 @@
+"""The database: tables, transactions, and the two kinds of database that hold them."""

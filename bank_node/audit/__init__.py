@@ -1,0 +1,1 @@
+"""The log of everything that left this bank: checked, compared, explained."""

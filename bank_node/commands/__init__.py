@@ -1,0 +1,1 @@
+"""The commands of ``bank-node``, and what they print."""

@@ -1,0 +1,1 @@
+"""A bank as a member: enrolment, the other members, the key ceremony."""

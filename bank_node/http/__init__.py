@@ -1,0 +1,1 @@
+"""HTTP as a bank uses it: signed, logged, repeated. The bank calls; nothing calls it."""

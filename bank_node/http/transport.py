@@ -1,0 +1,424 @@
+"""HTTP as a bank uses it: signed, written down, repeated, and never in the clear.
+
+Every request of a bank is signed with its Ed25519 key (RFC 9421) and stands in its audit log before
+it leaves. A request without an answer is sent again until the patience is used up, each time under
+a signature, time and nonce of its own: an aggregator refuses what it has seen.
+"""
+
+import contextlib
+import http.client
+import ipaddress
+import logging
+import re
+import ssl
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from bank_node.config import TlsFiles
+from bank_node.http.connections import Answer, HttpConnections
+from bank_node.http.retry import RetryPolicy
+from bank_node.state.audit_log import AuditLog
+from fraudfed import __version__
+from fraudfed.consortium.public.documents import Signer
+from fraudfed.consortium.public.signatures import read_content_digest, sign_request
+from fraudfed.errors import (
+    ConfigurationError,
+    FraudFedError,
+    ProtocolError,
+    ServerError,
+    TransportError,
+    error_classes,
+)
+from fraudfed.wire.messages import Problem, parse
+
+__all__ = [
+    "BINARY",
+    "JSON",
+    "Caller",
+    "Purpose",
+    "Transport",
+    "check_tls_files",
+    "check_url",
+    "mapped_errors",
+]
+
+_log = logging.getLogger(__name__)
+
+BINARY = "application/octet-stream"
+JSON = "application/json"
+#: Longest pause between two pieces of an answer or body, beside the time of a long poll.
+_ANSWER_SECONDS = 60.0
+#: The aggregator is restarting or overloaded: not an answer to the question.
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_PROBLEM = "application/problem+json"
+_PROBLEM_PREFIX = "urn:fraudfed:problem:"
+_URL_CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The bank that sends, and its log of what it sent."""
+
+    name: str
+    signer: Signer
+    audit: AuditLog
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a request is, for the audit log.
+
+    Attributes
+    ----------
+    kind : str
+    run_id, round_number, label, context : str, int or None
+        What its body belongs to, if it belongs to a run or round.
+    """
+
+    kind: str
+    run_id: str | None = None
+    round_number: int | None = None
+    label: str | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One request, the same in every attempt but for its signature."""
+
+    method: str
+    target: str
+    """Path and query, percent-encoded."""
+    headers: dict[str, str]
+    body: bytes | None
+    answer_seconds: float
+
+
+class _NoAnswerError(Exception):
+    """The request may be repeated: it met a dead connection, a timeout or a restart.
+
+    Never leaves this module, and is no fraudfed error: those are found by their slug.
+    """
+
+    def __init__(self, message: str, *, hold_off_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.hold_off_seconds = hold_off_seconds
+
+
+class Transport:
+    """Requests of one bank to one aggregator.
+
+    Parameters
+    ----------
+    url : str
+        Base URL; https, or http to loopback.
+    caller : Caller or None
+        None sends unsigned requests, which an aggregator answers for its health only.
+    tls : TlsFiles
+    retry : RetryPolicy
+        Patience per request, in seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        If the URL is none, is plain http to another machine, or a file of ``tls`` is unusable.
+    """
+
+    def __init__(
+        self, url: str, *, caller: Caller | None, tls: TlsFiles, retry: RetryPolicy
+    ) -> None:
+        self.url = check_url(url)
+        self.retry = retry
+        self._caller = caller
+        secured = self.url.startswith("https:")
+        self._base_path = urlsplit(self.url).path
+        self._http = HttpConnections(self.url, context=_ssl_context(tls) if secured else None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        purpose: Purpose,
+        *,
+        expect: str,
+        content: bytes | None = None,
+        content_type: str = BINARY,
+        headers: Mapping[str, str] | None = None,
+        wait: float = 0.0,
+    ) -> Answer:
+        """Send until there is an answer or the patience is used up.
+
+        Parameters
+        ----------
+        path : str
+            With its query.
+        expect : str
+            Media type of a good answer. In place of an octet stream there may be nothing yet (204),
+            or the receipt for what was sent (202, JSON).
+        wait : float
+            Seconds that the aggregator may hold the answer back.
+
+        Raises
+        ------
+        TransportError
+            If there was no answer.
+        ProtocolError
+            If the answer is not an aggregator's.
+        FraudFedError
+            That of the problem document, if the answer is one.
+        """
+        request = _Request(
+            method,
+            self._base_path + path,
+            {
+                "Accept": f"{JSON}, {BINARY}, {_PROBLEM}",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"fraudfed/{__version__}",
+                "X-Request-Id": uuid.uuid4().hex,
+                **(headers or {}),
+                **({} if content is None else {"Content-Type": content_type}),
+            },
+            content,
+            answer_seconds=_ANSWER_SECONDS + wait,
+        )
+        attempts = self.retry.start()
+        while True:
+            try:
+                return self._checked(self._send(request, purpose), expect)
+            except _NoAnswerError as error:
+                _log.debug("%s %s: %s", method, path, error)
+                if not attempts.again(at_least_seconds=error.hold_off_seconds):
+                    raise TransportError(
+                        f"{error} ({attempts.attempts} attempts in "
+                        f"{attempts.elapsed_seconds:.0f} s)"
+                    ) from error
+
+    def _signature(self, request: _Request) -> dict[str, str]:
+        """Return the headers that sign a request."""
+        if self._caller is None:
+            return {}
+        return sign_request(
+            self._caller.signer,
+            keyid=self._caller.name,
+            method=request.method,
+            url=request.target,
+            headers=request.headers,
+            body=request.body,
+            created=int(time.time()),
+        )
+
+    def _send(self, request: _Request, purpose: Purpose) -> Answer:
+        signature = self._signature(request)
+        facts = _facts(request, signature, purpose)
+        # On disk before it leaves, if it carries or changes anything.
+        durable = request.method != "GET"
+        self._write_down(event="sent", durable=durable, **facts)
+        with mapped_errors(self.url):
+            answer = self._http.send(
+                request.method,
+                request.target,
+                headers={**request.headers, **signature},
+                body=request.body,
+                answer_seconds=request.answer_seconds,
+            )
+        if durable:
+            self._write_down(event="answered", durable=False, status=answer.status, **facts)
+        _log.debug(
+            "%s %s -> %d, %d bytes out, %d bytes in, request %s",
+            request.method,
+            facts["path"],
+            answer.status,
+            facts["body_bytes"],
+            len(answer.content),
+            facts["request_id"],
+        )
+        if answer.status in _TRY_AGAIN:
+            raise _NoAnswerError(
+                f"{self.url}: HTTP {answer.status}; the aggregator is restarting or "
+                "overloaded: try again later",
+                hold_off_seconds=_retry_after_seconds(answer),
+            )
+        return answer
+
+    def _write_down(self, *, durable: bool, **facts: str | int | None) -> None:
+        if self._caller is not None:
+            self._caller.audit.append(durable=durable, **facts)
+
+    def _checked(self, answer: Answer, expect: str) -> Answer:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise self._problem(answer)
+        if answer.status == HTTPStatus.NO_CONTENT:
+            if expect == BINARY:
+                return answer
+            raise ProtocolError(f"{self.url}: empty answer (HTTP 204), expected {expect}")
+        if answer.status == HTTPStatus.ACCEPTED and expect == BINARY:
+            expect = JSON
+        found = _content_type(answer)
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or found != expect:
+            raise ProtocolError(
+                f"{self.url}: HTTP {answer.status} with content type {found or 'none'!r}, "
+                f"expected {expect}; is this the URL of an aggregator?"
+            )
+        return answer
+
+    def _problem(self, answer: Answer) -> FraudFedError:
+        """Turn a problem document back into the error it was made from."""
+        status = answer.status
+        if _content_type(answer) != _PROBLEM:
+            at_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            cls: type[FraudFedError] = ServerError if at_fault else ProtocolError
+            return cls(
+                f"{self.url}: HTTP {status} without a problem document; "
+                "is this the URL of an aggregator?"
+            )
+        problem = parse(Problem, answer.content, source=self.url)
+        slug = problem.type.removeprefix(_PROBLEM_PREFIX)
+        known = error_classes().get(slug)
+        if known is None or slug == problem.type:
+            return ProtocolError(
+                f"{self.url}: HTTP {status} with unknown problem type {problem.type!r}: "
+                f"{_one_line(problem.detail)}"
+            )
+        return known(_one_line(problem.detail))
+
+
+def check_url(url: str) -> str:
+    """Return the base URL without a trailing slash.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no http(s) URL, holds a password, query or fragment, or is plain http to anything
+        but loopback.
+    """
+    try:
+        parsed = urlsplit(url)
+        parsed.port  # noqa: B018 - raises for a port that is none
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: not a URL ({error}); write https://HOST[:PORT]"
+        ) from None
+    if parsed.username is not None or parsed.password is not None:
+        # Not repeated: what stands before the @ may be a password.
+        raise ConfigurationError("aggregator URL: holds a user name; write https://HOST[:PORT]")
+    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: expected https://HOST[:PORT], or http:// to loopback"
+        )
+    if "?" in url or "#" in url:
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: holds a query or fragment; write https://HOST[:PORT]"
+        )
+    if not _URL_CHARACTERS.fullmatch(url):
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: holds what is not percent-encoded; write https://HOST[:PORT]"
+        )
+    if parsed.scheme == "http" and not _is_loopback(parsed.hostname):
+        raise ConfigurationError(
+            f"aggregator URL {url!r}: plain http is accepted for loopback only, got host "
+            f"{parsed.hostname!r}; use https"
+        )
+    return parsed.geturl().rstrip("/")
+
+
+def check_tls_files(tls: TlsFiles) -> None:
+    """Raise ConfigurationError if a file cannot be used."""
+    _ssl_context(tls)
+
+
+@contextlib.contextmanager
+def mapped_errors(url: str) -> Iterator[None]:
+    """Turn every exception of ``HttpConnections`` into one of fraudfed's; the only place that does.
+
+    ``http.client`` raises what stands here and nothing else, a test says so.
+    """
+    try:
+        yield
+    except http.client.InvalidURL as error:
+        raise ConfigurationError(f"aggregator URL {url!r}: {error}") from error
+    except (http.client.ImproperConnectionState, http.client.NotConnected) as error:
+        raise TransportError(f"{url}: request failed ({_reason(error)})") from error
+    except (OSError, http.client.HTTPException) as error:
+        message = (
+            f"{url}: aggregator not reachable ({_reason(error)}); check that it runs and that "
+            "URL, port and firewall are right"
+        )
+        # A certificate does not become valid by asking again.
+        if isinstance(error, ssl.SSLError):
+            raise TransportError(message) from error
+        raise _NoAnswerError(message) from error
+
+
+def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"{tls.ca_file}: cannot be used as --ca-file ({_reason(error)}); expected certificates "
+            "in PEM"
+        ) from None
+    if tls.client_certificate is not None:
+        try:
+            # Without a password of our own, the library would ask for one at the terminal.
+            context.load_cert_chain(tls.client_certificate, tls.client_key, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"{tls.client_certificate}, {tls.client_key}: cannot be used as client certificate "
+                f"and key ({_reason(error)}); expected a pair in PEM, the key not encrypted"
+            ) from None
+    return context
+
+
+def _facts(
+    request: _Request, signature: Mapping[str, str], purpose: Purpose
+) -> dict[str, str | int | None]:
+    """Return what the audit log says of a request; its body's digest is the signed one."""
+    digest = read_content_digest(signature.get("Content-Digest", ""))
+    return {
+        "kind": purpose.kind,
+        "method": request.method,
+        "path": request.target,
+        "request_id": request.headers["X-Request-Id"],
+        "body_bytes": len(request.body or b""),
+        "body_sha256": None if digest is None else digest.hex(),
+        "run_id": purpose.run_id,
+        "round_number": purpose.round_number,
+        "label": purpose.label,
+        "context": purpose.context,
+    }
+
+
+def _content_type(answer: Answer) -> str:
+    value = answer.headers.get("content-type") or ""
+    return value.partition(";")[0].strip().lower()
+
+
+def _retry_after_seconds(answer: Answer) -> float:
+    """Seconds the aggregator asks us to hold off; a date instead of a number counts as none."""
+    text = answer.headers.get("retry-after") or ""
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

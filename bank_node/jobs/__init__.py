@@ -1,0 +1,1 @@
+"""What banks compute together: one module for each kind of run."""

@@ -1,0 +1,105 @@
+"""Which risk tables a bank trains and scores with."""
+
+from collections.abc import Sequence
+
+from bank_node.data.contract import needs_tables
+from bank_node.data.risk_days import ADVICE
+from bank_node.state.directory import StateDirectory
+from bank_node.state.risk_file import RiskFile, read_risk_file
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.shared_risk.entries import entry_delay_days
+from fraudfed.wire.messages import DataContract, RiskEntity
+
+__all__ = ["risk_files", "scoring_tables", "training_tables"]
+
+
+def training_tables(state: StateDirectory, contract: DataContract) -> SharedRisk | None:
+    """Return exactly the tables that the contract names, so that all banks train on the same.
+
+    Returns
+    -------
+    SharedRisk or None
+        None if no feature needs tables.
+
+    Raises
+    ------
+    StateError
+        If a file of tables is damaged.
+    ConfigurationError
+        If this bank has not all of the named tables.
+    DataError
+        If they do not fit each other or the contract.
+    """
+    if not needs_tables(contract):
+        return None
+    found = {file.registry_sha256: file for file in risk_files(state)}
+    missing = [sha256 for sha256 in contract.shared_risk if sha256 not in found]
+    if missing:
+        raise ConfigurationError(
+            f"data contract: names risk tables {missing[0]}, which this bank does not hold "
+            f"({len(found)} others are here); take them from their run first ('bank-node risk "
+            "update --run RUN_ID')"
+        )
+    return _history([found[sha256] for sha256 in contract.shared_risk], contract)
+
+
+def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk | None:
+    """Return all tables at hand that fit the contract; later days replace earlier ones.
+
+    Raises
+    ------
+    StateError
+        If a file of tables is damaged.
+    ConfigurationError
+        If there are none.
+    """
+    if not needs_tables(contract):
+        return None
+    delay = entry_delay_days(contract.label_delay_seconds)
+    needed = _needed_entities(contract)
+    files = [
+        file
+        for file in risk_files(state)
+        if file.keyed.tables.spec.delay_days == delay
+        and needed <= set(file.keyed.tables.spec.entities)
+    ]
+    if not files:
+        raise ConfigurationError(
+            f"{state.path}: holds no risk tables with a delay of {delay} days that count by "
+            f"{', '.join(sorted(needed))}, which the features of this model need; {ADVICE}"
+        )
+    return _history(files, contract)
+
+
+def risk_files(state: StateDirectory) -> list[RiskFile]:
+    """Return all tables of this bank, those with later days last."""
+    files = [read_risk_file(path) for path in state.tables_paths()]
+    specs = {file.run_id: file.keyed.tables.spec for file in files}
+    return sorted(
+        files,
+        key=lambda file: (specs[file.run_id].last_day, specs[file.run_id].first_day, file.run_id),
+    )
+
+
+def _history(files: Sequence[RiskFile], contract: DataContract) -> SharedRisk:
+    shared = SharedRisk([file.keyed for file in files])
+    shared.check_delay(contract.label_delay_seconds)
+    absent = sorted(_needed_entities(contract) - set(shared.entities))
+    if absent:
+        raise DataError(
+            f"data contract: has features of each {absent[0]}, the risk tables that it names count "
+            f"by {', '.join(shared.entities) or 'nothing in common'}; the operator must publish a "
+            "corrected run"
+        )
+    return shared
+
+
+def _needed_entities(contract: DataContract) -> set[RiskEntity]:
+    """Return what the features of a contract are about that need tables."""
+    names = [feature.name for feature in contract.features]
+    return {
+        entity
+        for entity in RiskEntity
+        if any(name.startswith(f"shared_{entity}_") for name in names)
+    }

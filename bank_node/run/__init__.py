@@ -1,0 +1,1 @@
+"""Taking part in a run of any kind: choosing it, its rules, its generations, its result."""

@@ -1,0 +1,432 @@
+"""With whom, and from where on, this bank takes part in a run: at its start, and ever after.
+
+A run goes from one *generation* of banks to the next: when a bank is gone for too long the others
+go on without it, and when it comes back they let it in at the next step. Whatever happened - this
+program was killed, the aggregator was, others were dropped, this bank was dropped - the answer to
+"and now?" is the same: ask the aggregator which generation there is, check it, and go on from the
+last step that is on disk.
+
+What banks go on from must be the same at all of them: the work as it was when the step was
+finished (the *base*), and what follows for other banks from public facts. So a checkpoint at the
+beginning of a generation holds the base and not what was made of it.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from bank_node.http.client import LONG_POLL_SECONDS, AggregatorClient, wait_for
+from bank_node.run.job import RunStates, S
+from bank_node.run.rules import check_generation, run_facts
+from bank_node.run.secure_communicator import StartingPoint
+from bank_node.state.checkpoints import Checkpoint, Checkpoints
+from bank_node.state.directory import PinnedRun
+from bank_node.state.round_log import RoundLog
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.model_seal import open_handover, seal_handover
+from fraudfed.errors import CohortError, ProtocolError, StateError
+from fraudfed.secure_sum.transcript import Transcript
+from fraudfed.wire.messages import Generation, KeyEpoch, Ready, RunState, RunStatus
+
+__all__ = ["Entry", "Participation", "rows_bound"]
+
+_log = logging.getLogger(__name__)
+
+#: Between two looks at a run that gathers, so that people see who has agreed.
+_LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S]):
+    """One stretch of the work with the same banks.
+
+    Attributes
+    ----------
+    banks : tuple of str
+        In the order of the generation.
+    checkpoint : Checkpoint
+        On disk.
+    start : state of the work, or None
+        Where the work goes on; None at its beginning.
+    at : StartingPoint
+        Where the sums go on.
+    """
+
+    banks: tuple[str, ...]
+    checkpoint: Checkpoint
+    start: S | None
+    at: StartingPoint
+
+    def after(self, state: S, *, round_number: int, transcript: str) -> Checkpoint:
+        """Return the checkpoint behind a step that was finished in this stretch."""
+        began = self.checkpoint
+        return replace(
+            began,
+            step=state.n_steps,
+            round_number=round_number,
+            transcript=transcript,
+            # All of these are counted by now: in the preparation, or by their bound.
+            counted=tuple(sorted({*began.counted, *began.cohort})),
+            more_rows=0,
+            state=state.to_bytes(),
+        )
+
+
+def rows_bound(n_rows: int) -> int:
+    """Return the least power of two from ``n_rows`` on: all that others learn of it."""
+    return 1 << max(n_rows - 1, 0).bit_length()
+
+
+class Participation(Generic[S]):
+    """How one bank goes through the generations of a run.
+
+    Parameters
+    ----------
+    client : AggregatorClient
+    checkpoints : Checkpoints
+    log : RoundLog
+        What this bank has summed so far.
+    run : PinnedRun
+    key_epoch : KeyEpoch
+    package : KeyPackage
+        Of the key epoch.
+    bank : str
+    states : RunStates
+        How the states of the work are read.
+    data_sha256 : str
+        ``RunWork.data_sha256``.
+    n_rows : int
+        ``RunWork.n_rows``.
+    min_cohort : int
+        This bank's own.
+    timeout_seconds : float or None
+        How long to wait for other banks to agree; None waits without limit.
+    on_banks : callable
+        Called with the names of those who agreed, and the number of all, while this bank waits.
+    """
+
+    def __init__(
+        self,
+        client: AggregatorClient,
+        checkpoints: Checkpoints,
+        log: RoundLog,
+        *,
+        run: PinnedRun,
+        key_epoch: KeyEpoch,
+        package: KeyPackage,
+        bank: str,
+        states: RunStates[S],
+        data_sha256: str,
+        n_rows: int,
+        min_cohort: int,
+        timeout_seconds: float | None,
+        on_banks: Callable[[tuple[str, ...], int], None],
+    ) -> None:
+        self._client = client
+        self._checkpoints = checkpoints
+        self._log = log
+        self._run = run
+        self._key_epoch = key_epoch
+        self._package = package
+        self._bank = bank
+        self._states = states
+        self._data_sha256 = data_sha256
+        self._n_rows = n_rows
+        self._min_cohort = min_cohort
+        self._timeout_seconds = timeout_seconds
+        self._on_banks = on_banks
+        self._has_caught_up = False
+
+    def next_entry(self) -> Entry[S] | None:
+        """Wait until this bank can go on, and return how; None if the run is finished.
+
+        Raises
+        ------
+        RunFailedError
+            If the run has failed.
+        CohortError
+            If the others did not agree in time, or too few banks are left for this one.
+        CohortChangedError
+            If yet another generation was formed before this bank had agreed to one; ask again.
+        ForbiddenError
+            If this bank was dropped too often to come back.
+        StateError
+            If its checkpoints are damaged, or not those it needs.
+        FraudFedError
+            As the aggregator's answers say.
+        """
+        while True:
+            status = self._client.run(self._run.run_id)
+            if status.state is RunState.FINISHED:
+                return None
+            if self._bank not in status.generation.banks:
+                self._come_back(status)
+                continue
+            generation = status.generation
+            check_generation(generation, self._run, self._bank, min_cohort=self._min_cohort)
+            last = self._checkpoints.latest()
+            if status.state is RunState.TRAINING:
+                entry = self._entry(status, last)
+                if entry is not None:
+                    self._has_caught_up = True
+                    return entry
+            elif not (self._has_caught_up or last is None or self._bank in generation.entrants):
+                # What the others have closed before this program was started can still be read.
+                self._has_caught_up = True
+                return self._resume(status, last, catches_up=True)
+            else:
+                self._agree(generation)
+
+    def was_finished_by_others(self) -> bool:
+        """Tell whether the run has its model, from banks of which this is none."""
+        status = self._client.run(self._run.run_id)
+        finished = status.state is RunState.FINISHED
+        return finished and self._bank not in status.generation.banks
+
+    def _entry(self, status: RunStatus, last: Checkpoint | None) -> Entry[S] | None:
+        generation = status.generation
+        if last is not None and last.generation > generation.number:
+            raise StateError(
+                f"run {status.run_id}: this bank has taken part in generation {last.generation}, "
+                f"the aggregator says that there is generation {generation.number}; it was "
+                "restored from an older back-up, or is at fault: ask its operator"
+            )
+        if last is not None and last.generation == generation.number:
+            if (last.cohort, last.first_step, last.first_round) != (
+                generation.banks,
+                generation.first_step,
+                generation.first_round,
+            ):
+                raise ProtocolError(
+                    f"run {status.run_id}: the aggregator describes generation "
+                    f"{generation.number} otherwise than before; the aggregator is at fault"
+                )
+            return self._resume(status, last)
+        return self._enter(status)
+
+    def _resume(self, status: RunStatus, last: Checkpoint, *, catches_up: bool = False) -> Entry[S]:
+        """Go on from a checkpoint, in its own generation."""
+        if last.data_sha256 != self._data_sha256:
+            raise StateError(
+                f"run {status.run_id}: the data differ from those that this bank began the run "
+                "with; name the file that it began with, unchanged"
+            )
+        if last.step or last.round_number:
+            _log.info(
+                "going on from step %d, round %d of generation %d with %s",
+                *(last.step, last.round_number, last.generation, ", ".join(last.cohort)),
+            )
+        transcript = Transcript.resume(self._package.expose_secret(), last.transcript)
+        point = StartingPoint(
+            round_number=last.round_number,
+            step=last.step,
+            transcript=transcript,
+            closed_rounds=status.round_number,
+            contributed=not catches_up and self._bank in status.contributed,
+            catches_up=catches_up,
+        )
+        return Entry(last.cohort, last, self._start(last), point)
+
+    def _start(self, checkpoint: Checkpoint) -> S | None:
+        if checkpoint.step == 0:
+            return None
+        state = self._states.decode(checkpoint.state)
+        if checkpoint.generation > 0 and checkpoint.step == checkpoint.first_step:
+            # The checkpoint that began the generation: other banks go on from here.
+            return self._states.regrouped(state, more_rows=checkpoint.more_rows)
+        return state
+
+    def _enter(self, status: RunStatus) -> Entry[S] | None:
+        """Begin a generation; None if it is no longer the one of now."""
+        generation = status.generation
+        base: bytes = b""
+        counted: tuple[str, ...] = ()
+        if generation.first_step == 0:
+            pass  # from the beginning
+        elif self._bank in generation.entrants:
+            found = self._take_handover(generation)
+            if found is None:
+                return None
+            base, counted = found
+        else:
+            mine = self._checkpoints.at(generation.first_step)
+            if mine is None:
+                raise StateError(
+                    f"run {status.run_id}: generation {generation.number} begins at step "
+                    f"{generation.first_step}, which this state directory does not hold; restore "
+                    "the newest copy, or ask the operator to drop this bank and start it again"
+                )
+            base, counted = mine.state, mine.counted
+            if generation.entrants:
+                self._hand_over(generation, base, counted)
+        exposed = self._exposed(generation)
+        more_rows = sum(one.more_rows for one in generation.ready if one.bank not in counted)
+        facts = run_facts(self._run, self._key_epoch, generation, base=base, more_rows=more_rows)
+        transcript = Transcript.begin(self._package.expose_secret(), facts)
+        checkpoint = Checkpoint(
+            run_id=self._run.run_id,
+            bank=self._bank,
+            step=generation.first_step,
+            generation=generation.number,
+            cohort=generation.banks,
+            first_step=generation.first_step,
+            first_round=generation.first_round,
+            round_number=generation.first_round,
+            transcript=transcript.digest,
+            facts_sha256=hashlib.sha256(facts).hexdigest(),
+            data_sha256=self._data_sha256,
+            counted=counted,
+            more_rows=more_rows,
+            exposed=exposed,
+            state=base,
+        )
+        self._checkpoints.save(checkpoint)
+        if generation.number > 0:
+            _log.info(
+                "generation %d of %s begins at step %d with round %d",
+                *(generation.number, ", ".join(generation.banks)),
+                *(generation.first_step, generation.first_round),
+            )
+        return self._resume(status, checkpoint)
+
+    def _exposed(self, generation: Generation) -> tuple[str, ...]:
+        """Return whose part of a step can be told by difference if this generation sums it again.
+
+        That of those who are gone, and that of those who come in in their place.
+
+        Raises
+        ------
+        CohortError
+            If the part of one bank could be told more often than the run allows, whoever says so.
+        """
+        last, base = self._checkpoints.latest(), self._checkpoints.at(generation.first_step)
+        if last is None or self._bank in generation.entrants:
+            return ()
+        others = sorted(set(last.cohort) ^ set(generation.banks))
+        begun = 0 if base is None else base.round_number
+        if not self._log.has_from(begun):
+            return last.exposed  # nothing of the step was opened with them
+        exposed = tuple(sorted((*last.exposed, *others)))
+        most = 1 + self._run.spec.max_rejoins
+        often = [name for name in others if exposed.count(name) > most]
+        if often:
+            raise CohortError(
+                f"run {self._run.run_id}: step {generation.first_step} is to be summed again with "
+                f"and without {', '.join(often)}, which would show that bank's part for the "
+                f"{exposed.count(often[0])}th time, the run allows {most} (max_rejoins + 1); "
+                "nothing was sent: ask the operator why it is dropped so often"
+            )
+        return exposed
+
+    def _agree(self, generation: Generation) -> None:
+        """Agree to a generation, and wait until it begins or another one is formed."""
+        last = self._checkpoints.latest()
+        ready = Ready(
+            step=0 if last is None else last.step,
+            more_rows=0 if self._is_counted(generation, last) else rows_bound(self._n_rows),
+        )
+        _log.info("agreeing to generation %d of %s", generation.number, ", ".join(generation.banks))
+        run_id, number = self._run.run_id, generation.number
+        status = self._client.become_ready(run_id, number, ready)
+
+        def question(wait: float) -> RunStatus | None:
+            nonlocal status
+            agreed = tuple(one.bank for one in status.generation.ready)
+            self._on_banks(agreed, len(status.generation.banks))
+            status = self._client.run(
+                run_id,
+                while_state=RunState.GATHERING,
+                while_generation=number,
+                wait_seconds=min(wait, _LOOK_SECONDS),
+            )
+            same = status.state is RunState.GATHERING and status.generation.number == number
+            return None if same else status
+
+        if wait_for(question, seconds=self._timeout_seconds) is None:
+            missing = set(generation.banks) - {one.bank for one in status.generation.ready}
+            raise CohortError(
+                f"run {run_id}: {', '.join(sorted(missing))} did not agree to generation {number} "
+                f"within {self._timeout_seconds:g} s; ask them, or wait longer with "
+                "--cohort-timeout"
+            )
+
+    def _is_counted(self, generation: Generation, last: Checkpoint | None) -> bool:
+        """Whether the others' counts surely hold this bank's rows, wherever they go on from."""
+        if last is None or self._bank in generation.entrants:
+            return False
+        before = self._checkpoints.at(last.step - 1) if last.step > 0 else None
+        kept = [one for one in (last, before) if one is not None and one.step > 0]
+        return all(self._bank in one.counted for one in kept)
+
+    def _come_back(self, status: RunStatus) -> None:
+        """Ask to be let in again, and wait until something changes."""
+        if self._bank not in status.waiting:
+            _log.warning(
+                "this bank does not take part in generation %d (of %s); it asks to come in",
+                *(status.generation.number, ", ".join(status.generation.banks)),
+            )
+            status = self._client.join(self._run.run_id)
+            if self._bank in status.generation.banks:
+                return
+        self._client.run(
+            self._run.run_id,
+            while_state=status.state,
+            while_generation=status.generation.number,
+            wait_seconds=LONG_POLL_SECONDS,
+        )
+
+    def _hand_over(self, generation: Generation, base: bytes, counted: tuple[str, ...]) -> None:
+        sealed = seal_handover(
+            _handover(base, counted),
+            holder=self._package,
+            run_id=self._run.run_id,
+            generation=generation.number,
+        )
+        self._client.put_handover(self._run.run_id, generation.number, sealed)
+        _log.info("handed the work so far to %s", ", ".join(generation.entrants))
+
+    def _take_handover(self, generation: Generation) -> tuple[bytes, tuple[str, ...]] | None:
+        """Return base and counted banks; None if the run has gone on before they were there."""
+        run_id, number = self._run.run_id, generation.number
+        sealed = wait_for(
+            lambda wait: self._client.handover(run_id, number, wait_seconds=wait),
+            seconds=self._timeout_seconds,
+        )
+        if sealed is None:
+            return None
+        data = open_handover(sealed, holder=self._package, run_id=run_id, generation=number)
+        base, counted = _read_handover(data, run_id=run_id)
+        # Before it is kept: what cannot be read must not be what this bank goes on from.
+        try:
+            steps = self._states.decode(base).n_steps
+        except StateError as error:
+            raise ProtocolError(
+                f"run {run_id}: the handover to generation {number} holds no state of this run "
+                f"({error}); a bank of the run uses another release, or is at fault"
+            ) from None
+        if steps != generation.first_step:
+            raise ProtocolError(
+                f"run {run_id}: the handover to generation {number} is of step {steps}, expected "
+                f"{generation.first_step}; a bank of the run is at fault"
+            )
+        _log.info("took over the work so far, %d bytes", len(data))
+        return base, counted
+
+
+def _handover(base: bytes, counted: tuple[str, ...]) -> bytes:
+    head = json.dumps({"counted": counted}, separators=(",", ":")).encode()
+    return len(head).to_bytes(4, "big") + head + base
+
+
+def _read_handover(data: bytes, *, run_id: str) -> tuple[bytes, tuple[str, ...]]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    try:
+        counted = json.loads(data[4:end])["counted"]
+        return data[end:], tuple(str(name) for name in counted)
+    except (ValueError, KeyError, TypeError):
+        raise ProtocolError(
+            f"run {run_id}: the handover is malformed; a bank of the run uses another release"
+        ) from None

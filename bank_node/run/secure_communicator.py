@@ -1,0 +1,433 @@
+"""``Communicator.sum`` over the aggregator: ciphertexts go out, the sum over all banks comes back.
+
+Law: if every bank of the generation calls ``sum`` with its part, each gets the exact elementwise
+sum; otherwise each gets an error, never a wrong number. A bank that was started again calls ``sum``
+from its last checkpoint on: what it has sealed before it sends again, byte for byte, and rounds
+that are closed it only reads.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bank_node.http.client import AggregatorClient, wait_for
+from bank_node.logs import ROUND
+from bank_node.run.noise_ahead import NoiseAhead
+from bank_node.run.phases import PhaseTimes
+from bank_node.state.outbox import Kept, Outbox
+from bank_node.state.round_log import RoundLog
+from bank_node.state.round_record import RoundRecord
+from fraudfed.communicator import check_bound
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import (
+    CohortChangedError,
+    CohortError,
+    ConflictError,
+    NotFoundError,
+    StateError,
+    SumError,
+)
+from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.packing import SlotLayout
+from fraudfed.secure_sum.session import SecureSum
+from fraudfed.secure_sum.transcript import Transcript
+from fraudfed.wire import frames
+from fraudfed.wire.messages import FrameHeader, FrameKind
+
+__all__ = ["SecureCommunicator", "StartingPoint"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Where the sums of a generation begin, or go on.
+
+    Attributes
+    ----------
+    round_number : int
+        Of the next sum.
+    step : int
+        Steps of the training that are finished.
+    transcript : Transcript
+        Before the next sum.
+    closed_rounds : int
+        Rounds below this number are closed: they are read.
+    contributed : bool
+        Whether the aggregator has this bank's contribution to the open round ``closed_rounds``.
+    catches_up : bool
+        Whether closed rounds only are read, because the generation is about to end.
+    """
+
+    round_number: int
+    step: int
+    transcript: Transcript
+    closed_rounds: int = 0
+    contributed: bool = False
+    catches_up: bool = False
+
+
+class SecureCommunicator:
+    """One bank's end of the secure sums of a generation.
+
+    Parameters
+    ----------
+    client : AggregatorClient
+    session : SecureSum
+        Packs, tags, masks, encrypts, opens and verifies under the consortium's key package; made
+        with the same ``roster`` and ``bank``.
+    run_id : str
+    epoch : int
+        The run's key epoch.
+    roster : tuple of str
+        Names of the banks of the generation, in its order.
+    bank : str
+        This bank's name; its index in ``roster`` is the shard that it opens.
+    start : StartingPoint
+    outbox : Outbox
+        What this bank has sealed in the run.
+    log : RoundLog
+        Takes what protected each round.
+    round_timeout_seconds : float or None
+        How long to wait for the other banks in each half of a round; None waits for as long as the
+        aggregator says that there is something to wait for.
+    noise : NoiseAhead or None
+        Makes noise while this bank waits; None makes all of it when it is needed.
+    times : PhaseTimes or None
+        Goes on with these figures.
+
+    Attributes
+    ----------
+    times : PhaseTimes
+        Where time and bytes of this process went so far.
+    round_number : int
+        The next round.
+    step : int
+        Steps of the training that are finished; its owner counts them.
+    """
+
+    def __init__(
+        self,
+        client: AggregatorClient,
+        session: SecureSum,
+        *,
+        run_id: str,
+        epoch: int,
+        roster: tuple[str, ...],
+        bank: str,
+        start: StartingPoint,
+        outbox: Outbox,
+        log: RoundLog,
+        round_timeout_seconds: float | None = None,
+        noise: NoiseAhead | None = None,
+        times: PhaseTimes | None = None,
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._run_id = run_id
+        self._epoch = epoch
+        self._roster = roster
+        self._bank = bank
+        self._shard = roster.index(bank)
+        self._round_timeout_seconds = round_timeout_seconds
+        self._start = start
+        self._outbox = outbox
+        self._log = log
+        self._noise = noise
+        self._transcript = start.transcript
+        self.times = PhaseTimes() if times is None else times
+        self.round_number = start.round_number
+        self.step = start.step
+
+    @property
+    def transcript(self) -> str:
+        """Digest of all that was summed so far."""
+        return self._transcript.digest
+
+    def sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+    ) -> Int64Array:
+        """Return the elementwise sum of ``values`` over all banks; see ``Communicator.sum``.
+
+        Raises
+        ------
+        BoundError
+            If an element of ``values`` or of the sum lies outside its bounds; nothing is sent in
+            the first case.
+        SumError
+            If the sum does not open or does not verify, the context is used up, or the other banks
+            stay away.
+        CohortChangedError
+            If other banks take part now.
+        RunFailedError
+            If another bank or the operator has ended the run.
+        StateError
+            If this bank no longer holds what it has sent, or cannot write down what it seals.
+        TransportError, ProtocolError
+            If the aggregator cannot be reached or answers what does not belong here.
+        """
+        self.times.mark(label.partition(":")[0])
+        check_bound(values, bound, low=low, label=label)
+        if values.size == 0:
+            # The shape is the same at every bank: there is nothing to send at any of them.
+            return values.copy()
+        ROUND.set(self.round_number)
+        layout = self._session.layout(bound, values.shape, low=low)
+        context = self._session.context(
+            layout,
+            run_id=self._run_id,
+            epoch=self._epoch,
+            round_number=self.round_number,
+            label=label,
+            transcript=self._transcript,
+        )
+        sent, received = self.times.bytes_sent, self.times.bytes_received
+        if self.round_number < self._start.closed_rounds:
+            boxes = self._read_openings(context)
+        elif self._start.catches_up:
+            raise CohortChangedError(
+                f"run {self._run_id}: round {self.round_number} was not closed by the banks "
+                f"{', '.join(self._roster)}; go on with those of now"
+            )
+        else:
+            boxes = self._take_part(values, layout, context)
+        total = self._session.combine(boxes, layout, context)
+        self._transcript = self._transcript.advance(context, total)
+        self._log.append(
+            RoundRecord.verified(
+                context, self._session.public_key, ciphertexts=layout.n_plaintexts
+            ),
+            bytes_sent=self.times.bytes_sent - sent,
+            bytes_received=self.times.bytes_received - received,
+        )
+        self.times.mark("open")
+        self.round_number += 1
+        self.times.rounds += 1
+        self.times.values += values.size
+        return total
+
+    def _take_part(
+        self, values: Int64Array, layout: SlotLayout, context: RoundContext
+    ) -> list[bytes]:
+        """Contribute, open this bank's shard, and return the openings of all."""
+        kept = self._outbox.find(context.digest)
+        frame = self._contribution(values, layout, context, kept)
+        self.times.mark("encrypt")
+        product = self._exchange_product(frame, context, is_known=kept is not None)
+        self.times.mark("sum")
+        if product is None:
+            return self._read_openings(context)
+        opening = None if kept is None else kept.opening
+        if opening is None:
+            box = self._session.open_shard(product, layout, context, shard=self._shard)
+            mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
+            header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
+            opening = frames.encode(header, box)
+            self._outbox.keep_opening(context.digest, opening)
+        self.times.mark("open")
+        boxes = self._exchange_openings(opening, context, is_known=kept is not None)
+        self.times.mark("wait")
+        return boxes
+
+    def _contribution(
+        self, values: Int64Array, layout: SlotLayout, context: RoundContext, kept: Kept | None
+    ) -> bytes:
+        """Return the one frame that is ever sent under a context."""
+        if kept is not None:
+            if kept.contribution is None:
+                raise StateError(
+                    f"run {self._run_id}: round {self.round_number} is open, but this bank holds "
+                    "no longer what it sealed for it; its state directory is not the newest: "
+                    "restore that, or ask the operator to drop this bank and start it again"
+                )
+            return kept.contribution
+        if self._start.contributed and self.round_number == self._start.closed_rounds:
+            raise StateError(
+                f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
+                f"{self.round_number} that its state directory knows nothing of; restore the "
+                "newest copy, or ask the operator to drop this bank and start it again"
+            )
+        payload = self._session.seal(values, layout, context)
+        width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
+        header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
+        frame = frames.encode(header, payload)
+        self._outbox.keep(
+            context.digest, frame, label=context.label, round_number=self.round_number
+        )
+        if self._noise is not None:
+            self._noise.used(count)
+        self.times.ciphertexts += count
+        return frame
+
+    def _exchange_product(
+        self, frame: bytes, context: RoundContext, *, is_known: bool
+    ) -> bytes | None:
+        """Send this bank's ciphertexts; return its shard of the product of all banks'.
+
+        None if the round was closed meanwhile, which needs that this bank was there before.
+        """
+        try:
+            found, shard = self._exchange(
+                frame,
+                lambda wait: self._client.contribute(frame, wait_seconds=wait),
+                lambda wait: self._client.product(
+                    self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
+                ),
+                context,
+                what="contributions",
+            )
+        except NotFoundError:
+            if not is_known:
+                raise
+            return None
+        width = self._session.public_key.ciphertext_bytes
+        self._check(found, FrameKind.PRODUCT, context, item_bytes=width)
+        self.times.bytes_received += len(shard)
+        return bytes(shard)
+
+    def _exchange_openings(
+        self, frame: bytes, context: RoundContext, *, is_known: bool
+    ) -> list[bytes]:
+        """Send this bank's opened shard, sealed; return all banks' in the order of the roster."""
+        try:
+            found = self._exchange(
+                frame,
+                lambda wait: self._client.send_opening(frame, wait_seconds=wait),
+                self._ask_openings,
+                context,
+                what="openings",
+            )
+        except CohortChangedError:
+            raise
+        except ConflictError:
+            # A power cut may have taken the copy of the opening that was sent, and the box around
+            # the same numbers is another one each time.
+            if not is_known:
+                raise
+            return self._read_openings(context)
+        return self._checked_openings(found, context)
+
+    def _read_openings(self, context: RoundContext) -> list[bytes]:
+        """Return the openings of a round that this bank has contributed to before."""
+        try:
+            found = self._waited(self._ask_openings, context, what="openings")
+        except NotFoundError:
+            if self._start.catches_up:
+                raise CohortChangedError(
+                    f"run {self._run_id}: round {self.round_number} is no longer kept; go on with "
+                    "the banks of now"
+                ) from None
+            raise StateError(
+                f"run {self._run_id}: the others have finished the step of round "
+                f"{self.round_number}, and its sums are no longer kept; this state directory is "
+                "not the newest: restore that, or ask the operator to drop this bank and start it "
+                "again"
+            ) from None
+        return self._checked_openings(found, context)
+
+    def _ask_openings(self, wait: float) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
+        return self._client.openings(self._run_id, self.round_number, wait_seconds=wait)
+
+    def _checked_openings(
+        self, found: tuple[int, list[tuple[FrameHeader, memoryview]]], context: RoundContext
+    ) -> list[bytes]:
+        size, openings = found
+        self.times.bytes_received += size
+        senders = tuple(header.bank for header, _ in openings)
+        if senders != self._roster:
+            raise SumError(
+                f"sum {context.label!r}, round {self.round_number}: openings are of "
+                f"{', '.join(str(name) for name in senders)}, expected one of each of "
+                f"{', '.join(self._roster)}; the aggregator is at fault"
+            )
+        for header, _ in openings:
+            self._check(header, FrameKind.OPENING, context, item_bytes=0)
+        return [bytes(content) for _, content in openings]
+
+    def _header(
+        self, kind: FrameKind, context: RoundContext, *, count: int, item_bytes: int
+    ) -> FrameHeader:
+        return FrameHeader(
+            kind=kind,
+            run_id=self._run_id,
+            round_number=self.round_number,
+            label=context.label,
+            context=context.digest,
+            bank=self._bank,
+            shard=self._shard if kind is FrameKind.OPENING else None,
+            step=self.step if kind is FrameKind.CONTRIBUTION else 0,
+            count=count,
+            item_bytes=item_bytes,
+        )
+
+    def _check(
+        self, found: FrameHeader, kind: FrameKind, context: RoundContext, *, item_bytes: int
+    ) -> None:
+        """Refuse a frame that is not of this round."""
+        expected = {
+            "kind": kind,
+            "run_id": self._run_id,
+            "round_number": self.round_number,
+            "label": context.label,
+            "context": context.digest,
+            "item_bytes": item_bytes,
+        }
+        for name, value in expected.items():
+            if getattr(found, name) != value:
+                raise ConflictError(
+                    f"sum {context.label!r}, round {self.round_number}: the aggregator answers "
+                    f"with {name} {getattr(found, name)!r}, expected {value!r}; the banks do not "
+                    "run the same program on the same run, or the aggregator is at fault"
+                )
+
+    def _exchange(
+        self,
+        frame: bytes,
+        send: Callable[[float], T | None],
+        ask: Callable[[float], T | None],
+        context: RoundContext,
+        *,
+        what: str,
+    ) -> T:
+        """Send and wait for the other banks.
+
+        Parameters
+        ----------
+        send, ask : callable
+            Each with the seconds that the aggregator may hold the answer back: what sends the frame
+            and gives the answer, and what asks again for the answer alone.
+        """
+        is_sent = False
+
+        def question(wait: float) -> T | None:
+            nonlocal is_sent
+            if is_sent:
+                return ask(wait)
+            answer = send(wait)
+            is_sent = True
+            self.times.bytes_sent += len(frame)
+            return answer
+
+        return self._waited(question, context, what=what)
+
+    def _waited(
+        self, question: Callable[[float], T | None], context: RoundContext, *, what: str
+    ) -> T:
+        """Wait for the other banks: all of a round's waiting is done here."""
+        waiting = contextlib.nullcontext() if self._noise is None else self._noise.while_waiting()
+        with waiting:
+            answer = wait_for(question, seconds=self._round_timeout_seconds)
+        if answer is None:
+            raise CohortError(
+                f"sum {context.label!r}, round {self.round_number}: the {what} of all "
+                f"{len(self._roster)} banks were not complete after "
+                f"{self._round_timeout_seconds:g} s; a bank is down or too slow: ask the others, "
+                "then start this bank again, with a longer --round-timeout"
+            )
+        return answer

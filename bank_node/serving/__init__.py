@@ -1,0 +1,1 @@
+"""What a bank does with an accepted model. Nothing is sent."""

@@ -1,0 +1,154 @@
+"""Score a file with an accepted model, on the bank's own machine: nothing is sent.
+
+Law: the scores are those of ``xgboost.Booster.predict`` on the same features.
+"""
+
+import logging
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+import xgboost
+
+from bank_node.data.contract import load_scoring_rows
+from bank_node.state.files import PRIVATE_FILE, write_stream
+from fraudfed.dtypes import Float32Array
+from fraudfed.errors import ConfigurationError, StateError
+from fraudfed.features.mapping import Mapping
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.wire.messages import DataContract, FeatureType
+
+__all__ = ["check_output", "predict", "score_file"]
+
+_log = logging.getLogger(__name__)
+
+#: Rows scored at once: bounds the copies that xgboost makes.
+_BATCH_ROWS = 1_000_000
+_XGBOOST_TYPES = {FeatureType.NUMERIC: "q", FeatureType.CATEGORICAL: "c"}
+
+
+def score_file(
+    data: Path,
+    out: Path,
+    *,
+    model: Path,
+    contract: DataContract,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> int:
+    """Write ``transaction_id`` (or ``row``, from 1) and ``score`` for every row of ``data``.
+
+    Parameters
+    ----------
+    data, out, model : Path
+    contract : DataContract
+    mapping : Mapping or None
+        How the columns of ``data`` become those of the contract.
+    shared : SharedRisk or None
+        Risk tables, for a contract that ``needs_tables``.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    DataError
+        If the data do not meet the contract.
+    StateError
+        If the model cannot be read, is of another contract, or ``out`` cannot be written.
+    ConfigurationError
+        If ``out`` is neither ``.csv`` nor ``.parquet``.
+    """
+    check_output(out)
+    booster = _load(model, contract)
+    rows = load_scoring_rows(data, contract, mapping=mapping, shared=shared)
+    scores = predict(booster, rows.features, contract)
+    count = len(scores)
+    if rows.identifiers is None:
+        identifiers = ("row", pa.array(np.arange(1, count + 1, dtype=np.int64)))
+    else:
+        identifiers = ("transaction_id", rows.identifiers)
+    table = pa.table(dict([identifiers, ("score", pa.array(scores))]))
+
+    def write(stream: BinaryIO) -> None:
+        # Arrow prints the shortest text that reads back as the same float32.
+        if out.suffix.lower() == ".csv":
+            pa_csv.write_csv(table, stream)
+        else:
+            pa_parquet.write_table(table, stream)
+
+    write_stream(out, write, mode=PRIVATE_FILE)
+    return count
+
+
+def check_output(out: Path) -> None:
+    """Raise ConfigurationError or StateError before any work if ``out`` cannot become a file."""
+    if out.suffix.lower() not in {".csv", ".parquet"}:
+        raise ConfigurationError(
+            f"{out}: output type {out.suffix or 'without suffix'!r}, expected .csv or .parquet"
+        )
+    if not out.parent.is_dir() or out.is_dir():
+        raise StateError(
+            f"{out}: cannot be written, expected a file in an existing directory; make "
+            f"{out.parent} or name another file"
+        )
+
+
+def predict(
+    booster: xgboost.Booster, features: Float32Array, contract: DataContract
+) -> Float32Array:
+    """Return fraud probabilities.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_rows, n_features), dtype=float32
+        NaN is missing; categories are codes.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), dtype=float32
+    """
+    names = [spec.name for spec in contract.features]
+    types = [_XGBOOST_TYPES[spec.type] for spec in contract.features]
+    parts = [
+        booster.predict(
+            xgboost.DMatrix(
+                features[start : start + _BATCH_ROWS],
+                feature_names=names,
+                feature_types=types,
+                enable_categorical=True,
+            )
+        )
+        for start in range(0, len(features), _BATCH_ROWS)
+    ]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _load(path: Path, contract: DataContract) -> xgboost.Booster:
+    if not path.is_file():
+        raise StateError(
+            f"{path}: no such model; train first ('bank-node train'), or name one with --model"
+        )
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(path)
+    except xgboost.core.XGBoostError as error:
+        _log.debug("xgboost: %s", error)
+        raise StateError(
+            f"{path}: xgboost cannot load the model; the file is damaged or is no model"
+        ) from None
+    found = tuple(booster.feature_names or ())
+    expected = tuple(spec.name for spec in contract.features)
+    if found != expected:
+        unknown = sorted(set(found) ^ set(expected))
+        named = ", ".join(unknown[:5]) or "their order"
+        raise StateError(
+            f"{path}: the model has {len(found)} features, the data contract of the run "
+            f"{len(expected)}; they differ in {named}: use the model of this run"
+        )
+    return booster

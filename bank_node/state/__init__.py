@@ -1,0 +1,1 @@
+"""What a bank keeps on disk, and how it survives a crash."""

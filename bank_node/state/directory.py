@@ -1,0 +1,404 @@
+"""The state directory of a bank.
+
+::
+
+    DIR/                      0700
+      bank.toml               name, aggregator, run; rules of this bank; format version
+      identity.key            signing and agreement key of this bank
+      roster.json             every member's public keys as first seen, and who was confirmed
+      audit.log               everything that left this bank, chained and signed
+      keys/
+        epoch-<n>.key         key package of a key epoch
+        epoch-<n>.json        the key epoch as accepted: any other under its number is refused
+      runs/<run id>/
+        run.json              the run as first seen: later changes are refused
+        sealed                the outbox: what was sealed for each context, never a second one
+        checkpoints/
+          step-<n>.checkpoint where the bank stood after a step; removed when the result is there
+        rounds.log            what protected each round so far; removed when the result is there
+        model.json            the accepted model of a training
+        features.json         what its features mean, the same bytes at every bank
+        risk.tables           the accepted tables of a risk run, with the key that reads them
+        signatures.json       every bank's signature over the result
+        record.json           what was done, what protected it, and what it cost
+      .lock                   held by the one process that may change the directory
+
+All files are 0600. Every write is atomic (``state.files``), or appends one whole line.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bank_node.config import BankConfig
+from bank_node.state.audit_log import AuditLog
+from bank_node.state.checkpoints import Checkpoints
+from bank_node.state.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
+from bank_node.state.outbox import Outbox
+from bank_node.state.round_log import RoundLog
+from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
+from fraudfed.errors import ConfigurationError, ProtocolError, StateError
+from fraudfed.wire.messages import (
+    BankName,
+    DataContract,
+    KeyEpoch,
+    Message,
+    ModelSignatures,
+    PublicKeyMessage,
+    RiskSpec,
+    RunSpec,
+    RunStatus,
+    parse,
+)
+
+__all__ = ["MODEL_FILE", "TABLES_FILE", "PinnedRun", "StateDirectory"]
+
+_log = logging.getLogger(__name__)
+
+_CONFIG = "bank.toml"
+_IDENTITY = "identity.key"
+_ROSTER = "roster.json"
+_AUDIT = "audit.log"
+_LOCK = ".lock"
+#: The result of a training with what its columns mean, and the result of a risk run.
+MODEL_FILE = "model.json"
+FEATURES_FILE = "features.json"
+TABLES_FILE = "risk.tables"
+_OUTBOX_FILE = "sealed"
+_EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
+
+M = TypeVar("M", bound=Message)
+
+
+class PinnedRun(Message):
+    """``run.json``: a run as this bank first saw it."""
+
+    run_id: str
+    spec: RunSpec
+    cohort: tuple[BankName, ...]
+    public_key: PublicKeyMessage
+
+    @classmethod
+    def of(cls, status: RunStatus) -> "PinnedRun":
+        """Return what never changes of a run."""
+        return cls(
+            run_id=status.run_id,
+            spec=status.spec,
+            cohort=status.cohort,
+            public_key=status.public_key,
+        )
+
+    @property
+    def contract(self) -> DataContract:
+        """The data contract of a training; raises ConfigurationError for another kind of run."""
+        if self.spec.contract is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is a risk run and has no model, expected a "
+                "training; name another with --run, or use 'bank-node risk'"
+            )
+        return self.spec.contract
+
+    @property
+    def risk(self) -> RiskSpec:
+        """What a risk run counts; raises ConfigurationError for another kind of run."""
+        if self.spec.risk is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is a training, expected a risk run; name "
+                "another with --run, or use 'bank-node train'"
+            )
+        return self.spec.risk
+
+
+class StateDirectory:
+    """An initialised state directory.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StateError
+        If the directory does not exist, was not made by ``bank-node join``, or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_dir():
+            raise StateError(
+                f"{path}: no such state directory; make it with 'bank-node join --state {path} "
+                "--name NAME --aggregator URL --invite CODE'"
+            )
+        self.config = self._read_config()
+
+    @classmethod
+    def create(
+        cls, path: Path, config: BankConfig, identity: Identity, *, passphrase: str | None = None
+    ) -> "StateDirectory":
+        """Make a new state directory, all or nothing.
+
+        Parameters
+        ----------
+        passphrase : str or None
+            Encrypts the identity's private keys on disk.
+
+        Raises
+        ------
+        StateError
+            If ``path`` exists and is not an empty directory, or cannot be written.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise StateError(
+                f"{path}: exists and is not an empty directory; nothing was changed: "
+                "name a new or an empty directory"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        except OSError as error:
+            raise _unusable(path, error) from error
+        try:
+            temporary.chmod(PRIVATE_DIRECTORY)
+            for name in ("keys", "runs"):
+                (temporary / name).mkdir(mode=PRIVATE_DIRECTORY)
+            identity.save(temporary / _IDENTITY, passphrase)
+            own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
+            save_roster(temporary / _ROSTER, own)
+            write_atomic(temporary / _CONFIG, config.to_toml().encode())
+            temporary.rename(path)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return cls(path)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Tell whether ``path`` is a state directory already."""
+        return (path / _CONFIG).is_file()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory against every other process that would change it.
+
+        Raises
+        ------
+        StateError
+            If another process holds it, or the directory is not writable.
+        """
+        try:
+            handle = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateError(
+                    f"{self.path}: another bank-node process is working on this directory; "
+                    "wait until it ends"
+                ) from None
+            # What was read before the lock may have been replaced meanwhile.
+            self.config = self._read_config()
+            yield
+        finally:
+            os.close(handle)
+
+    def save_config(self, config: BankConfig) -> None:
+        """Replace ``bank.toml``."""
+        write_atomic(self.path / _CONFIG, config.to_toml().encode())
+        self.config = config
+
+    def identity(self, passphrase: str | None = None) -> Identity:
+        """Read this bank's private keys; raises KeyMaterialError as ``Identity.load``."""
+        return Identity.load(self.path / _IDENTITY, passphrase)
+
+    def pinned_roster(self) -> PinnedRoster:
+        """Return the members' keys as first seen; raises StateError as ``load_roster``."""
+        return load_roster(self.path / _ROSTER)
+
+    def save_pinned_roster(self, roster: PinnedRoster) -> None:
+        """Replace the pins."""
+        save_roster(self.path / _ROSTER, roster)
+
+    @property
+    def audit_path(self) -> Path:
+        """Where everything that leaves this bank is written down."""
+        return self.path / _AUDIT
+
+    def audit_log(self, identity: Identity) -> AuditLog:
+        """Open the audit log to add to it."""
+        return AuditLog(self.audit_path, identity)
+
+    def epochs(self) -> list[int]:
+        """Return the numbers of the key epochs whose key package is here, in order."""
+        found = (_EPOCH_FILE.fullmatch(file.name) for file in (self.path / "keys").iterdir())
+        return sorted(int(match[1]) for match in found if match is not None)
+
+    def save_epoch(self, key_epoch: KeyEpoch, package: KeyPackage) -> None:
+        """Keep an accepted key epoch and its key package."""
+        path = self._epoch_path(key_epoch.epoch, "json")
+        # The key package last: where it is, the epoch is complete.
+        write_atomic(path, key_epoch.model_dump_json(indent=1).encode())
+        package.save(self._epoch_path(key_epoch.epoch, "key"))
+
+    def key_epoch(self, number: int) -> KeyEpoch | None:
+        """Return a key epoch as this bank accepted it, or None."""
+        return self._read_message(KeyEpoch, self._epoch_path(number, "json"))
+
+    def key_package(self, number: int) -> KeyPackage:
+        """Read the key package of an epoch; raises KeyMaterialError as ``KeyPackage.load``."""
+        return KeyPackage.load(self._epoch_path(number, "key"))
+
+    def _epoch_path(self, number: int, suffix: str) -> Path:
+        return self.path / "keys" / f"epoch-{number}.{suffix}"
+
+    def run_directory(self, run_id: str) -> Path:
+        """Return the directory of a run, made when it is missing."""
+        directory = self.path / "runs" / run_id
+        try:
+            directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            # What is made durable inside must not be lost with its directory.
+            sync_directory(directory.parent)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return directory
+
+    def pinned_run(self, run_id: str) -> PinnedRun | None:
+        """Return the run as first seen, or None if it was never seen."""
+        return self._read_message(PinnedRun, self.path / "runs" / run_id / "run.json")
+
+    def pin_run(self, run: PinnedRun) -> None:
+        """Keep the run as first seen."""
+        path = self.run_directory(run.run_id) / "run.json"
+        write_atomic(path, run.model_dump_json(indent=1).encode())
+
+    def sealed_runs(self) -> list[PinnedRun]:
+        """Return the runs for which this bank has ever sealed anything, by run id."""
+        sealed = sorted((self.path / "runs").glob(f"*/{_OUTBOX_FILE}"))
+        runs = [self.pinned_run(path.parent.name) for path in sealed if path.stat().st_size]
+        return [run for run in runs if run is not None]
+
+    def outbox(self, run_id: str) -> Outbox:
+        """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""
+        return Outbox(self.run_directory(run_id) / _OUTBOX_FILE)
+
+    def checkpoints(self, run_id: str) -> Checkpoints:
+        """Return the checkpoints of this bank in a run."""
+        directory = self.run_directory(run_id) / "checkpoints"
+        return Checkpoints(directory, run_id=run_id, bank=self.config.name)
+
+    def round_log(self, run_id: str) -> RoundLog:
+        """Return the rounds of a run so far; raises StateError as ``RoundLog``."""
+        return RoundLog(self.run_directory(run_id) / "rounds.log")
+
+    def current_run(self, run_id: str | None = None) -> PinnedRun:
+        """Return a run that this bank knows, without network; the last one without ``run_id``.
+
+        Raises
+        ------
+        StateError
+            If the bank does not know the run, or any.
+        """
+        chosen = self.config.run_id if run_id is None else run_id
+        run = self.pinned_run(chosen) if chosen is not None else None
+        if run is None:
+            which = "any run" if chosen is None else f"run {chosen}"
+            raise StateError(
+                f"{self.path}: this bank does not know {which} yet; run 'bank-node check-data "
+                f"--state {self.path} --data FILE --run RUN_ID' or 'bank-node train' first"
+            )
+        return run
+
+    def model_path(self, run_id: str) -> Path:
+        """Return where the accepted model of a run lies or would lie."""
+        return self.path / "runs" / run_id / MODEL_FILE
+
+    def tables_paths(self) -> list[Path]:
+        """Return the tables of all risk runs of which this bank has the result, by run id."""
+        return sorted((self.path / "runs").glob(f"*/{TABLES_FILE}"))
+
+    def save_result(
+        self,
+        run_id: str,
+        files: Mapping[str, bytes],
+        signatures: ModelSignatures,
+        record: Mapping[str, Any],
+    ) -> None:
+        """Keep the files of a run's accepted result, its signatures and the run's record.
+
+        What was kept to go on with the run is removed; which contexts are used up stays for ever.
+        """
+        directory = self.run_directory(run_id)
+        # The record last: where it is, the rest is complete.
+        for name, content in files.items():
+            write_atomic(directory / name, content)
+        text = signatures.model_dump_json(indent=1)
+        write_atomic(directory / "signatures.json", text.encode() + b"\n")
+        write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")
+        try:
+            self.checkpoints(run_id).remove()
+            self.round_log(run_id).remove()
+            self.outbox(run_id).forget_payloads()
+        except StateError as error:
+            # The result is complete; nothing of this is read again.
+            _log.warning("the files of a finished run could not be removed: %s", error)
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """Return the record of a finished run, or None."""
+        path = self.path / "runs" / run_id / "record.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(self._read_text(path))
+        except ValueError as error:
+            raise StateError(
+                f"{path}: not readable as JSON ({error}); restore it from a backup"
+            ) from None
+        if not isinstance(found, dict):
+            raise StateError(f"{path}: holds no JSON object; restore it from a backup")
+        return found
+
+    def _read_message(self, cls: type[M], path: Path) -> M | None:
+        if not path.exists():
+            return None
+        try:
+            return parse(cls, self._read_text(path), source=str(path))
+        except ProtocolError as error:
+            raise StateError(f"{error}; restore the file from a backup") from None
+
+    def _read_config(self) -> BankConfig:
+        path = self.path / _CONFIG
+        if not path.is_file():
+            raise StateError(
+                f"{self.path}: is not the state directory of a bank (no {_CONFIG}); name the "
+                "directory given to 'bank-node join'"
+            )
+        return BankConfig.from_toml(self._read_text(path), source=str(path))
+
+    def _read_text(self, path: Path) -> str:
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StateError(
+                f"{path}: cannot be read ({error}); check owner and mode, or restore it"
+            ) from error
+
+
+def _unusable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"{path}: cannot be used as a state directory ({error.strerror or error}); "
+        "name a directory that this user may write"
+    )

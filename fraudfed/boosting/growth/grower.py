@@ -1,0 +1,357 @@
+"""Grow one tree, as XGBoost's ``hist`` does, with every sum taken over all banks.
+
+One secure sum gives the root, and one each batch of split nodes (a level, if it has no more than
+256 of them). The order of steps is that of ``src/tree/updater_quantile_hist.cc``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
+from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
+from fraudfed.boosting.bounds.rows import NodeBounds
+from fraudfed.boosting.growth.expansion_queue import Candidate, ExpansionQueue
+from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
+from fraudfed.boosting.growth.tree_builder import TreeBuilder
+from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.sampling import ColumnSampler, sample_rows
+from fraudfed.boosting.splits.best import SplitFinder
+from fraudfed.boosting.splits.candidate import NodeSums, Split
+from fraudfed.boosting.splits.gain import (
+    UNBOUNDED,
+    BoundsOfNodes,
+    GainFormula,
+    WeightBounds,
+    to_double,
+)
+from fraudfed.boosting.tree import Tree
+from fraudfed.communicator import Communicator
+from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
+
+__all__ = ["GrownTree", "grow_tree"]
+
+
+@dataclass(frozen=True, eq=False)
+class GrownTree:
+    """A tree and where this bank's rows ended.
+
+    Attributes
+    ----------
+    tree : Tree
+        Equal at every bank.
+    leaves : LeafRows
+        Also of rows outside the sample.
+    bounds : TreeBounds
+        What its root says of the coming ones, if all rows were sampled.
+    """
+
+    tree: Tree
+    leaves: LeafRows
+    bounds: TreeBounds
+
+    @property
+    def row_leaf_values(self) -> Float32Array:
+        """What the tree adds to each row's margin; shape (n_rows,)."""
+        return self.tree.split_conditions[self.leaves.of_rows()]
+
+    def add_to(self, margins: Float32Array) -> None:
+        """Add ``row_leaf_values`` to margins of shape (n_rows,), in place."""
+        self.leaves.add_values(self.tree.split_conditions, margins)
+
+
+def grow_tree(
+    binned: BinnedTable,
+    gradients: Int64Array,
+    params: BoosterParams,
+    communicator: Communicator,
+    *,
+    tree_index: int,
+    bounds: NodeBounds,
+    bins: BinBounds | None = None,
+    row_keys: UInt64Array | None = None,
+) -> GrownTree:
+    """Grow one tree over the rows of all banks.
+
+    Parameters
+    ----------
+    binned : BinnedTable
+        This bank's rows.
+    gradients : ndarray of shape (n_rows, 2), dtype=int64
+        Gradient and hessian of each row in fixed point.
+    params : BoosterParams
+    communicator : Communicator
+    tree_index : int
+        Number of the tree in the model; with ``params.seed`` it chooses rows and columns.
+    bounds : NodeBounds
+        Public bounds of this boosting round.
+    bins : BinBounds or None
+        What is publicly known of single bins; None is what counts say. With row sampling it must
+        not be from other trees.
+    row_keys : ndarray of shape (n_rows,), dtype=uint64, or None
+        From ``sampling.row_keys``; needed if ``params.subsample`` is below 1.
+
+    Raises
+    ------
+    ValueError
+        If rows are to be sampled and ``row_keys`` is None, or shapes do not fit.
+    FraudFedError
+        If a sum fails.
+    """
+    if gradients.shape != (binned.n_rows, 2):
+        raise ValueError(f"gradients have shape {gradients.shape}, expected ({binned.n_rows}, 2)")
+    is_sampled: BoolArray | None = None
+    if params.subsample < 1.0:
+        if row_keys is None or row_keys.shape != (binned.n_rows,):
+            raise ValueError(f"subsample is {params.subsample}: give one row key per row")
+        is_sampled = sample_rows(
+            row_keys, seed=params.seed, tree_index=tree_index, fraction=params.subsample
+        )
+    if bins is None:
+        bins = BinBounds.before_training(binned.cuts, bounds)
+    histograms = HistogramSummer(
+        binned, gradients, communicator, bounds=bounds, bins=bins, tree_index=tree_index
+    )
+    columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
+    rows = RowPartition(binned, is_sampled)
+    return _Grower(binned, params, histograms, columns, rows).grow()
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """A node while its tree grows; ``possible`` are the bins that can hold rows of it."""
+
+    depth: int
+    sums: NodeSums
+    bounds: WeightBounds
+    rows: RowRange
+    possible: BoolArray
+
+
+class _Grower:
+    def __init__(
+        self,
+        binned: BinnedTable,
+        params: BoosterParams,
+        histograms: HistogramSummer,
+        columns: ColumnSampler,
+        rows: RowPartition,
+    ) -> None:
+        self._cuts = binned.cuts
+        self._histograms = histograms
+        self._columns = columns
+        self._rows = rows
+        self._formula = GainFormula(params, binned.cuts.schema)
+        self._finder = SplitFinder(params, binned.cuts, self._formula)
+        self._queue = ExpansionQueue(params)
+        self._tree = TreeBuilder(eta=params.eta)
+        #: Leaves of the tree so far, and what is known of those that wait in the queue.
+        self._leaves: dict[int, _Node] = {}
+        self._pooled: dict[int, PooledHistogram] = {}
+
+    def grow(self) -> GrownTree:
+        self._start_root()
+        while batch := self._queue.pop():
+            families = [
+                (candidate, self._pooled.pop(candidate.node), numbers)
+                for candidate, numbers in zip(batch, self._split(batch), strict=True)
+            ]
+            self._find_splits(
+                [
+                    (pooled, children)
+                    for candidate, pooled, children in families
+                    if self._queue.may_split_children(candidate)
+                ]
+            )
+        leaves = self._rows.leaves(
+            list(self._leaves), [node.rows for node in self._leaves.values()]
+        )
+        return GrownTree(
+            tree=self._tree.build(), leaves=leaves, bounds=self._histograms.tree_bounds
+        )
+
+    def _start_root(self) -> None:
+        rows = self._rows.root
+        features = self._columns.node_features(depth=0, node=0)
+        pooled, gradient, hessian = self._histograms.sum_root(
+            self._rows.sampled(rows), self._mask(features)
+        )
+        sums = np.array([[gradient], [hessian]], dtype=np.int64)
+        ((weight,), (gain,)) = self._weights_and_gains(sums, [UNBOUNDED])
+        self._leaves[0] = _Node(
+            depth=0,
+            sums=NodeSums(gradient=gradient, hessian=hessian, gain=gain),
+            bounds=UNBOUNDED,
+            rows=rows,
+            possible=np.ones(int(self._cuts.offsets[-1]), dtype=np.bool_),
+        )
+        self._tree.add_root(weight, _as_float(hessian))
+        self._queue_best_split(0, pooled, features)
+
+    def _split(self, batch: list[Candidate]) -> list[tuple[int, int]]:
+        """Turn leaves into splits, send their rows to two new leaves each; return the numbers."""
+        nodes = [self._leaves.pop(candidate.node) for candidate in batch]
+        # XGBoost takes the children's weights, and their gains as leaves, within the bounds of
+        # the parent; the children's own bounds hold from their own splits on.
+        sums = np.array(
+            [
+                (node.sums.gradient, node.sums.hessian, *c.split.left, *c.split.right)
+                for node, c in zip(nodes, batch, strict=True)
+            ],
+            dtype=np.int64,
+        )
+        weights, gains = self._weights_and_gains(
+            sums.reshape(-1, 2).T, [bounds for node in nodes for bounds in (node.bounds,) * 3]
+        )
+        splits = [
+            RowSplit(node.rows, candidate.split.feature, self._table(candidate.split))
+            for node, candidate in zip(nodes, batch, strict=True)
+        ]
+        children = self._rows.split(splits)
+        return [
+            self._add_children(
+                candidate,
+                node,
+                weights[3 * i : 3 * i + 3],
+                gains[3 * i : 3 * i + 3],
+                children[i],
+                self._possible(node.possible, splits[i]),
+            )
+            for i, (candidate, node) in enumerate(zip(batch, nodes, strict=True))
+        ]
+
+    def _add_children(
+        self,
+        candidate: Candidate,
+        node: _Node,
+        weights: Float32Array,
+        gains: Float32Array,
+        rows: tuple[RowRange, RowRange],
+        possible: tuple[BoolArray, BoolArray],
+    ) -> tuple[int, int]:
+        """Add two leaves in place of one; weights and gains are of the node, left and right."""
+        split = candidate.split
+        base_weight, left_weight, right_weight = weights
+        numbers = self._tree.add_split(
+            candidate.node,
+            split,
+            condition=self._condition(split),
+            base_weight=base_weight,
+            child_weights=(left_weight, right_weight),
+            child_hessians=(_as_float(split.left[1]), _as_float(split.right[1])),
+        )
+        bounds = self._child_bounds(node.bounds, split.feature, left_weight, right_weight)
+        for side, sums in enumerate((split.left, split.right)):
+            self._leaves[numbers[side]] = _Node(
+                depth=node.depth + 1,
+                sums=NodeSums(*sums, gain=gains[1 + side]),
+                bounds=bounds[side],
+                rows=rows[side],
+                possible=possible[side],
+            )
+        return numbers
+
+    def _possible(self, of_node: BoolArray, split: RowSplit) -> tuple[BoolArray, BoolArray]:
+        """Return the bins that can hold rows of the left child, and of the right one."""
+        start, stop = self._cuts.offsets[split.feature : split.feature + 2]
+        left, right = of_node.copy(), of_node.copy()
+        # The last entry of the table is for missing values, which lie in no bin.
+        left[start:stop] &= split.table[:-1]
+        right[start:stop] &= ~split.table[:-1]
+        return left, right
+
+    def _table(self, split: Split) -> BoolArray:
+        return goes_left(
+            len(self._cuts.values[split.feature]),
+            split_bin=split.split_bin,
+            right_categories=split.right_categories,
+            is_categorical=split.is_categorical,
+            default_left=split.default_left,
+        )
+
+    def _find_splits(self, families: list[tuple[PooledHistogram, tuple[int, int]]]) -> None:
+        """Sum what is needed of all the children in one go, and queue their best splits."""
+        features = {
+            number: self._features_of(number) for _, numbers in families for number in numbers
+        }
+        pairs = self._histograms.sum_children(
+            [
+                (
+                    parent,
+                    self._demand(numbers[0], features[numbers[0]]),
+                    self._demand(numbers[1], features[numbers[1]]),
+                )
+                for parent, numbers in families
+            ]
+        )
+        for (_, numbers), pooled in zip(families, pairs, strict=True):
+            for number, histogram in zip(numbers, pooled, strict=True):
+                self._queue_best_split(number, histogram, features[number])
+
+    def _features_of(self, number: int) -> Int64Array:
+        """Return the features on which a node may be split; none if it surely stays a leaf."""
+        node = self._leaves[number]
+        if not self._formula.can_split(node.sums.hessian):
+            return np.empty(0, dtype=np.int64)
+        return self._columns.node_features(depth=node.depth, node=number)
+
+    def _demand(self, number: int, features: Int64Array) -> ChildDemand:
+        node = self._leaves[number]
+        return ChildDemand(
+            gradient=node.sums.gradient,
+            hessian=node.sums.hessian,
+            rows=self._rows.sampled(node.rows),
+            wanted=self._mask(features),
+            possible=node.possible,
+        )
+
+    def _queue_best_split(self, number: int, pooled: PooledHistogram, features: Int64Array) -> None:
+        node = self._leaves[number]
+        split = self._finder.find(pooled.sums, node.sums, features, node.bounds)
+        if split is None:
+            return
+        if self._queue.push(Candidate(node=number, depth=node.depth, split=split)):
+            self._pooled[number] = pooled
+
+    def _weights_and_gains(
+        self, sums: Int64Array, bounds: list[WeightBounds]
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return weights and gains of nodes with the sums of shape (2, n_nodes)."""
+        gradients, hessians = to_double(sums)
+        each = BoundsOfNodes.of(bounds)
+        weights = self._formula.weight(gradients, hessians, each)
+        return weights, self._formula.gain(gradients, hessians, each)
+
+    def _child_bounds(
+        self, bounds: WeightBounds, feature: int, left: np.float32, right: np.float32
+    ) -> tuple[WeightBounds, WeightBounds]:
+        """Part the node's interval at the middle of the children's weights."""
+        direction = int(self._formula.directions[feature])
+        if direction == 0:
+            return bounds, bounds
+        middle = (left + right) / np.float32(2.0)
+        below = WeightBounds(lower=bounds.lower, upper=middle)
+        above = WeightBounds(lower=middle, upper=bounds.upper)
+        return (below, above) if direction > 0 else (above, below)
+
+    def _condition(self, split: Split) -> np.float32:
+        """Return the threshold of a split: smaller values go left."""
+        if split.is_categorical:
+            # What XGBoost stores where there is no threshold (``DftBadValue``).
+            return np.float32(np.finfo(np.float32).smallest_subnormal)
+        if split.split_bin < 0:
+            # XGBoost stores the feature's least value here, since 3.3 minus infinity. We publish
+            # nobody's value, and a model of finite numbers is JSON to any reader.
+            return np.float32(-FLOAT32_MAX)
+        return np.float32(self._cuts.values[split.feature][split.split_bin])
+
+    def _mask(self, features: Int64Array) -> BoolArray:
+        mask = np.zeros(self._cuts.schema.n_features, dtype=np.bool_)
+        mask[features] = True
+        return mask
+
+
+def _as_float(hessian: int) -> np.float32:
+    # Rounded to double first, as to_double does; Python's int / int would round only once.
+    return np.float32(float(hessian) / FIXED_POINT_ONE)

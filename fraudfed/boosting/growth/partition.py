@@ -1,0 +1,236 @@
+"""Where rows go: the left or right child of a split, the leaf of a tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.engine.compiled import Engine, load_engine
+from fraudfed.boosting.tree import Tree
+from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt32Array
+
+__all__ = ["LeafRows", "RowPartition", "RowRange", "RowSplit", "assign_leaves", "goes_left"]
+
+
+@dataclass(frozen=True)
+class RowRange:
+    """The rows of one node, as places in the order of a ``RowPartition``.
+
+    Attributes
+    ----------
+    begin, stop : int
+    middle : int
+        Rows before it are in the sample, rows from it on are not.
+    """
+
+    begin: int
+    middle: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """A node's split, as far as rows are concerned.
+
+    Attributes
+    ----------
+    rows : RowRange
+    feature : int
+    table : ndarray of shape (n_bins + 1,), dtype=bool
+        From ``goes_left``.
+    """
+
+    rows: RowRange
+    feature: int
+    table: BoolArray
+
+
+class RowPartition:
+    """Rows of one bank, sorted by node.
+
+    Invariant: within a node the sampled rows come first, and either kind ascends.
+
+    Parameters
+    ----------
+    binned : BinnedTable
+    is_sampled : ndarray of shape (n_rows,), dtype=bool, or None
+        None is every row.
+    """
+
+    def __init__(self, binned: BinnedTable, is_sampled: BoolArray | None = None) -> None:
+        self._binned = binned
+        self._engine = load_engine()
+        n_rows = binned.n_rows
+        self._scratch = np.empty(n_rows, dtype=np.uint32)
+        if is_sampled is None:
+            self._order = np.arange(n_rows, dtype=np.uint32)
+            self.root = RowRange(0, n_rows, n_rows)
+        else:
+            parts = (np.flatnonzero(is_sampled), np.flatnonzero(~is_sampled))
+            self._order = np.concatenate(parts).astype(np.uint32)
+            self.root = RowRange(0, parts[0].size, n_rows)
+
+    def sampled(self, rows: RowRange) -> UInt32Array:
+        """Return a node's sampled rows: a view that the next ``split`` may change."""
+        return self._order[rows.begin : rows.middle]
+
+    def split(self, splits: Sequence[RowSplit]) -> list[tuple[RowRange, RowRange]]:
+        """Send the rows of some nodes to two children each, and return the children's rows.
+
+        Raises
+        ------
+        ValueError
+            If the nodes' ranges do not ascend, or a bin code is in no table.
+        """
+        counts = np.empty((len(splits), 2), dtype=np.int64)
+        if self._engine is None:
+            self._split_in_numpy(splits, counts)
+        else:
+            self._split_compiled(self._engine, splits, counts)
+        children = []
+        for split, (n_sampled, n_left) in zip(splits, counts.tolist(), strict=True):
+            rows = split.rows
+            border = rows.begin + n_left
+            right_middle = border + rows.middle - rows.begin - n_sampled
+            left = RowRange(rows.begin, rows.begin + n_sampled, border)
+            children.append((left, RowRange(border, right_middle, rows.stop)))
+        return children
+
+    def leaves(self, numbers: Sequence[int], ranges: Sequence[RowRange]) -> "LeafRows":
+        """Return where the rows ended, once the nodes of these numbers are split no more."""
+        ascending = sorted(
+            zip(ranges, numbers, strict=True), key=lambda pair: (pair[0].begin, pair[0].stop)
+        )
+        return LeafRows(
+            order=self._order,
+            ranges=np.array(
+                [(rows.begin, rows.stop) for rows, _ in ascending], dtype=np.int64
+            ).reshape(-1, 2),
+            numbers=np.array([number for _, number in ascending], dtype=np.int32),
+        )
+
+    def _split_compiled(
+        self, engine: Engine, splits: Sequence[RowSplit], counts: Int64Array
+    ) -> None:
+        tables = [split.table for split in splits]
+        engine.partition_rows(
+            self._binned.bins,
+            self._order,
+            self._scratch,
+            np.array(
+                [(s.rows.begin, s.rows.middle, s.rows.stop) for s in splits], dtype=np.int64
+            ).reshape(-1, 3),
+            np.array([split.feature for split in splits], dtype=np.int64),
+            np.concatenate([np.empty(0, dtype=np.bool_), *tables]),
+            np.cumsum([0, *(table.size for table in tables)], dtype=np.int64),
+            counts,
+            self._binned.workers.pool,
+        )
+
+    def _split_in_numpy(self, splits: Sequence[RowSplit], counts: Int64Array) -> None:
+        for split, count in zip(splits, counts, strict=True):
+            rows = self._order[split.rows.begin : split.rows.stop]
+            codes = self._binned.bins[split.feature].take(rows)
+            if codes.size and codes.max() >= split.table.size:
+                raise ValueError(f"bins of feature {split.feature}: a code that does not exist")
+            is_left = split.table[codes]
+            left, right = rows[is_left], rows[~is_left]
+            rows[: left.size], rows[left.size :] = left, right
+            count[0] = np.count_nonzero(is_left[: split.rows.middle - split.rows.begin])
+            count[1] = left.size
+
+
+@dataclass(frozen=True, eq=False)
+class LeafRows:
+    """The leaf of each row.
+
+    Attributes
+    ----------
+    order : ndarray of shape (n_rows,), dtype=uint32
+        Row numbers, sorted by leaf.
+    ranges : ndarray of shape (n_leaves, 2), dtype=int64
+        Where each leaf's rows begin and stop in ``order``; ascending.
+    numbers : ndarray of shape (n_leaves,), dtype=int32
+        Node number of each leaf.
+    """
+
+    order: UInt32Array
+    ranges: Int64Array
+    numbers: Int32Array
+
+    def of_rows(self) -> Int32Array:
+        """Return the node number of each row's leaf; shape (n_rows,), dtype=int32."""
+        numbers = np.empty(self.order.size, dtype=np.int32)
+        numbers[self.order] = np.repeat(self.numbers, self.ranges[:, 1] - self.ranges[:, 0])
+        return numbers
+
+    def add_values(self, values: Float32Array, margins: Float32Array) -> None:
+        """Add to the margin of each row, in place, the value of its leaf.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_nodes,), dtype=float32
+        margins : ndarray of shape (n_rows,), dtype=float32
+        """
+        engine = load_engine()
+        if engine is None:
+            margins += values[self.of_rows()]
+        else:
+            engine.add_leaf_values(self.order, self.ranges, values[self.numbers], margins)
+
+
+def assign_leaves(tree: Tree, binned: BinnedTable) -> LeafRows:
+    """Send every row down a tree."""
+    partition = RowPartition(binned)
+    level = {0: partition.root}
+    leaves: dict[int, RowRange] = {}
+    while level:
+        leaves |= {node: rows for node, rows in level.items() if tree.is_leaf(node)}
+        inner = [node for node in level if not tree.is_leaf(node)]
+        pairs = partition.split([_split_of(tree, node, level[node], binned) for node in inner])
+        level = {
+            child: rows
+            for node, pair in zip(inner, pairs, strict=True)
+            for child, rows in zip(
+                (int(tree.left_children[node]), int(tree.right_children[node])), pair, strict=True
+            )
+        }
+    return partition.leaves(list(leaves), list(leaves.values()))
+
+
+def _split_of(tree: Tree, node: int, rows: RowRange, binned: BinnedTable) -> RowSplit:
+    feature = int(tree.split_features[node])
+    table = goes_left(
+        len(binned.cuts.values[feature]),
+        split_bin=int(tree.split_bins[node]),
+        right_categories=tree.right_categories[node],
+        is_categorical=bool(tree.is_categorical[node]),
+        default_left=bool(tree.default_left[node]),
+    )
+    return RowSplit(rows, feature, table)
+
+
+def goes_left(
+    n_bins: int,
+    *,
+    split_bin: int,
+    right_categories: tuple[int, ...],
+    is_categorical: bool,
+    default_left: bool,
+) -> BoolArray:
+    """Tabulate a split over the bins of its feature.
+
+    Returns
+    -------
+    ndarray of shape (n_bins + 1,), dtype=bool
+        The last entry is for a missing value.
+    """
+    left = np.empty(n_bins + 1, dtype=np.bool_)
+    if is_categorical:
+        left[:n_bins] = True
+        left[list(right_categories)] = False
+    else:
+        left[:n_bins] = np.arange(n_bins) <= split_bin
+    left[n_bins] = default_left
+    return left

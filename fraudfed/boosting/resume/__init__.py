@@ -1,0 +1,1 @@
+"""Where a training stands between two steps, as canonical bytes."""

@@ -1,0 +1,1 @@
+"""The best split of a node, as XGBoost finds it."""

@@ -1,0 +1,1 @@
+"""What is public of a consortium: all of it that the aggregator may import."""

@@ -1,0 +1,4 @@
+"""Demo, benchmarks, and comparisons with stock XGBoost.
+
+It may import everything; only the command line imports it.
+"""

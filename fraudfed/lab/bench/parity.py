@@ -1,0 +1,325 @@
+"""Our engine against XGBoost's ``hist``, tree by tree and second by second.
+
+Both engines get the same job: the table of values in memory, the same parameters and threads, and
+in the end a model. Trees are compared on the same bins, in a run of XGBoost of its own, because
+the two choose their cuts differently.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+import xgboost
+
+from fraudfed.boosting.bins import bin_table
+from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.engine.compiled import engine_module
+from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.train import TrainResult, train
+from fraudfed.communicator import SoloCommunicator
+from fraudfed.dtypes import Float64Array
+from fraudfed.lab.bench.machine import Machine
+from fraudfed.lab.bench.options import json_option, missing_option, threads_option, workload_options
+from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.lab.oracle.same_trees import (
+    compare_trees,
+    installed_rules,
+    quantile_matrix,
+    table_of_bins,
+    train_on_bins,
+    xgboost_parameters,
+)
+from fraudfed.threads import usable_cores
+
+__all__ = ["ParityResult", "parity_command", "run_parity"]
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """How far two models agree, and how long each engine took.
+
+    Attributes
+    ----------
+    identical_trees, trees : int
+        Trees with the same splits, of all.
+    max_leaf_difference : float
+        Largest absolute difference between corresponding leaves of identical trees.
+    max_margin_difference : float
+        Largest absolute difference between the margins of the training rows.
+    ratio, training_ratio : float
+        Our seconds by XGBoost's: of the whole job, and of training alone.
+    seconds_ours, seconds_xgboost : float
+        From the table of values to the trained model, the least of ``repeats`` runs.
+    preparing_seconds_ours, preparing_seconds_xgboost : float
+        Thereof before the first tree: our cuts and bins, XGBoost's ``QuantileDMatrix``.
+    rows, features, max_depth, max_bin, categorical, seed : int
+    missing, prevalence : float
+    xgboost_version : str
+        Whose split rules our trees follow: those of the installed XGBoost.
+    threads, repeats : int
+    kernel : str
+        ``compiled``, or ``numpy`` and why.
+    cpu : str
+    versions : dict of str to str
+    """
+
+    identical_trees: int
+    trees: int
+    max_leaf_difference: float
+    max_margin_difference: float
+    ratio: float
+    training_ratio: float
+    seconds_ours: float
+    seconds_xgboost: float
+    preparing_seconds_ours: float
+    preparing_seconds_xgboost: float
+    rows: int
+    features: int
+    max_depth: int
+    max_bin: int
+    missing: float
+    categorical: int
+    prevalence: float
+    seed: int
+    xgboost_version: str
+    threads: int
+    repeats: int
+    kernel: str
+    cpu: str
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return every field as one JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    def to_text(self) -> str:
+        """Return a short report for the terminal."""
+        used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        return "\n".join(
+            (
+                f"identical trees        {self.identical_trees} of {self.trees}",
+                f"largest leaf diff.     {self.max_leaf_difference:.2e}",
+                f"largest margin diff.   {self.max_margin_difference:.2e}",
+                f"seconds, fraudfed      {self.seconds_ours:.2f}  "
+                f"(cuts and bins {self.preparing_seconds_ours:.2f})",
+                f"seconds, xgboost hist  {self.seconds_xgboost:.2f}  "
+                f"(QuantileDMatrix {self.preparing_seconds_xgboost:.2f})",
+                f"ratio                  {self.ratio:.2f}  (training alone "
+                f"{self.training_ratio:.2f}; least of {self.repeats}, {self.threads} threads)",
+                f"rows x features        {self.rows} x {self.features}, depth {self.max_depth}, "
+                f"max_bin {self.max_bin}, missing {self.missing:g}, "
+                f"categorical {self.categorical}, prevalence {self.prevalence:g}, "
+                f"seed {self.seed}",
+                f"split rules of         xgboost {self.xgboost_version}",
+                f"kernel                 {self.kernel}",
+                f"cpu                    {self.cpu}",
+                f"versions               {used}",
+            )
+        )
+
+
+def run_parity(
+    rows: int = 300_000,
+    features: int = 30,
+    trees: int = 50,
+    max_depth: int = 5,
+    max_bin: int = 64,
+    *,
+    missing: float = 0.0,
+    categorical: int = 0,
+    prevalence: float = 0.02,
+    seed: int = 0,
+    threads: int | None = None,
+    repeats: int = 1,
+) -> ParityResult:
+    """Train both engines on the same synthetic rows, time them, and compare every tree.
+
+    Ours follows the split rules of the installed XGBoost. See ``lab.oracle.same_trees`` for what
+    identical means. Without ``threads``, both use as many as the process may use cores.
+    """
+    table = synthetic_table(
+        rows,
+        features,
+        np.random.default_rng(seed),
+        missing=missing,
+        categorical=categorical,
+        prevalence=prevalence,
+    )
+    settings = {
+        "max_depth": max_depth,
+        "max_bin": max_bin,
+        "xgboost_version": installed_rules(),
+    }
+    params = BoosterParams.parse({**settings, "num_boost_round": trees})
+    threads = usable_cores() if threads is None else threads
+    # In turn, so that both meet the same moments of a busy machine.
+    ours: list[_Times] = []
+    theirs: list[_Times] = []
+    for _ in range(repeats):
+        result, times = _train_ours(table, params, threads=threads)
+        ours.append(times)
+        theirs.append(_train_xgboost(table, params, settings, threads=threads))
+    our_least, their_least = _Times.least(ours), _Times.least(theirs)
+
+    codes = table_of_bins(table, result.cuts)
+    booster = train_on_bins(codes, params, settings, threads=threads)
+    compared = compare_trees(result.model.to_json(), booster, result.cuts, codes)
+    margins = _margins(booster, codes)
+    machine = Machine.here("xgboost", "numpy")
+    return ParityResult(
+        identical_trees=compared.identical,
+        trees=compared.trees,
+        max_leaf_difference=compared.max_leaf_difference,
+        max_margin_difference=float(np.abs(margins - result.margins).max()),
+        ratio=our_least.total / their_least.total,
+        training_ratio=our_least.training / their_least.training,
+        seconds_ours=our_least.total,
+        seconds_xgboost=their_least.total,
+        preparing_seconds_ours=our_least.preparing,
+        preparing_seconds_xgboost=their_least.preparing,
+        rows=rows,
+        features=features,
+        max_depth=max_depth,
+        max_bin=max_bin,
+        missing=missing,
+        categorical=categorical,
+        prevalence=prevalence,
+        seed=seed,
+        xgboost_version=params.xgboost_version,
+        threads=threads,
+        repeats=repeats,
+        kernel=_kernel(),
+        cpu=machine.cpu,
+        versions=machine.versions,
+    )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of one run, or the least of several, part by part."""
+
+    preparing: float
+    training: float
+    total: float
+
+    @classmethod
+    def least(cls, runs: list["_Times"]) -> "_Times":
+        return cls(
+            preparing=min(run.preparing for run in runs),
+            training=min(run.training for run in runs),
+            total=min(run.total for run in runs),
+        )
+
+
+def _train_ours(
+    table: TrainingTable, params: BoosterParams, *, threads: int
+) -> tuple[TrainResult, _Times]:
+    """Train, and find cuts and bins once more by themselves: training is the rest."""
+    started = time.perf_counter()
+    workers = Workers(threads)
+    cuts = find_cuts(
+        table,
+        SoloCommunicator(),
+        max_bin=params.max_bin,
+        n_rows_total=table.n_rows,
+        workers=workers,
+    )
+    bin_table(table, cuts, workers=workers)
+    prepared = time.perf_counter()
+    result = train(params, table, SoloCommunicator(), threads=threads)
+    total = time.perf_counter() - prepared
+    preparing = prepared - started
+    return result, _Times(preparing, max(total - preparing, 0.0), total)
+
+
+def _train_xgboost(
+    table: TrainingTable, params: BoosterParams, settings: Mapping[str, Any], *, threads: int
+) -> _Times:
+    started = time.perf_counter()
+    matrix = quantile_matrix(table, max_bin=params.max_bin, threads=threads)
+    prepared = time.perf_counter()
+    xgboost.train(
+        xgboost_parameters(settings, threads=threads),
+        matrix,
+        num_boost_round=params.num_boost_round,
+    )
+    ended = time.perf_counter()
+    return _Times(prepared - started, ended - prepared, ended - started)
+
+
+def _kernel() -> str:
+    module = engine_module()
+    return f"numpy ({module.reason})" if module.module is None else "compiled"
+
+
+def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
+    matrix = xgboost.DMatrix(
+        codes.features,
+        feature_names=booster.feature_names,
+        feature_types=booster.feature_types,
+        enable_categorical=True,
+    )
+    margins: Float64Array = booster.predict(matrix, output_margin=True).astype(np.float64)
+    return margins
+
+
+@click.command("parity")
+@workload_options
+@missing_option
+@click.option(
+    "--categorical",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many of the features are categorical.",
+)
+@threads_option("Threads of either engine.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Runs of either engine, in turn; the least seconds count.",
+)
+@json_option
+def parity_command(
+    rows: int,
+    features: int,
+    trees: int,
+    max_depth: int,
+    max_bin: int,
+    missing: float,
+    categorical: int,
+    prevalence: float,
+    seed: int,
+    threads: int | None,
+    repeats: int,
+    as_json: bool,
+) -> None:
+    """Compare our engine with the installed XGBoost's hist: every tree, and the time of both."""
+    if categorical > features:
+        raise click.BadParameter(
+            f"{categorical} of {features} features; expected at most {features}",
+            param_hint="--categorical",
+        )
+    result = run_parity(
+        rows,
+        features,
+        trees,
+        max_depth,
+        max_bin,
+        missing=missing,
+        categorical=categorical,
+        prevalence=prevalence,
+        seed=seed,
+        threads=threads,
+        repeats=repeats,
+    )
+    click.echo(result.to_json() if as_json else result.to_text())

@@ -1,0 +1,1 @@
+"""``fraudfed bench train``: real processes against XGBoost on the pooled rows."""

@@ -1,0 +1,352 @@
+"""``fraudfed demo``: options in, table and files out."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.errors import CohortError, ConfigurationError, StateError
+from fraudfed.lab.demo.data import MIN_BANKS, DemoData
+from fraudfed.lab.demo.feature_table import open_table
+from fraudfed.lab.demo.generated import open_generated
+from fraudfed.lab.demo.job import DemoResult, Stages, run_job
+from fraudfed.lab.demo.transactions import open_payments
+from fraudfed.lab.local_federation.processes import run_program
+from fraudfed.lab.oracle.same_trees import installed_rules
+from fraudfed.lab.report.compare import format_table
+from fraudfed.lab.report.page import render_report
+from fraudfed.threads import usable_cores
+
+__all__ = ["demo_command"]
+
+#: Our mark in an output directory: only a directory with it is ever cleared.
+_MARK = ".fraudfed-demo"
+#: Banks that rows are dealt out to unless told otherwise.
+_BANKS = 5
+_FILES = ("summary.json", "report.html", "model.json")
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder that `data-gen generate` has written, instead of generating one.",
+)
+@click.option(
+    "--preset",
+    default="small",
+    show_default=True,
+    help="World to generate where no data are given; `data-gen presets` lists them.",
+)
+@click.option(
+    "--transactions",
+    type=click.Path(path_type=Path),
+    help="Any file of raw transactions (.parquet or .csv), split over the banks by customer.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    metavar="NAME|FILE",
+    help="With --transactions: how its columns become ours: handbook, sparkov, paysim or a file.",
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Any feature table (.parquet or .csv), split over the banks.",
+)
+@click.option("--label", help="With --table: the column of 0 (clean) and 1 (fraud).")
+@click.option("--drop", default="", metavar="COL,...", help="With --table: columns to leave out.")
+@click.option(
+    "--bank-column",
+    help="With --table or --transactions: the column that says whose row it is.",
+)
+@click.option(
+    "--banks",
+    type=int,
+    help=f"Number of banks (not with --data).  [default: the preset's, {_BANKS} for other rows]",
+)
+@click.option("--trees", type=int, default=30, show_default=True, help="Boosting rounds.")
+@click.option("--max-depth", type=int, default=5, show_default=True, help="Depth of a tree.")
+@click.option("--max-bin", type=int, default=64, show_default=True, help="Bins per feature.")
+@click.option("--eta", type=float, default=0.2, show_default=True, help="Learning rate.")
+@click.option(
+    "--param",
+    "extra",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other training parameter, under XGBoost's name; repeatable.",
+)
+@click.option(
+    "--key-bits",
+    type=click.IntRange(min=2048),
+    default=3072,
+    show_default=True,
+    help="Size of the Paillier modulus.",
+)
+@click.option("--seed", type=int, default=42, show_default=True, help="Of data and random split.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Aggregator's port; 0: a free one."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("fraudfed-demo"),
+    show_default=True,
+    help="Directory for summary.json, report.html, model.json and work/.",
+)
+@click.option("--quiet", is_flag=True, help="Print the table only.")
+def demo_command(
+    data: Path | None,
+    preset: str,
+    transactions: Path | None,
+    mapping: str | None,
+    table: Path | None,
+    label: str | None,
+    drop: str,
+    bank_column: str | None,
+    banks: int | None,
+    trees: int,
+    max_depth: int,
+    max_bin: int,
+    eta: float,
+    extra: tuple[str, ...],
+    key_bits: int,
+    seed: int,
+    port: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Run the main job on this machine: banks train one model over an encrypted sum.
+
+    Starts an aggregator and one process per bank on loopback, shares counts of fraud at terminals,
+    merchants and payees and trains over HTTP with Paillier-encrypted sums, and shows what each bank
+    gained against its own model and against XGBoost on the pooled rows.
+    """
+    source = _Source(
+        data=data,
+        preset=preset,
+        transactions=transactions,
+        mapping=mapping,
+        table=table,
+        label=label,
+        drop=tuple(column.strip() for column in drop.split(",") if column.strip()),
+        bank_column=bank_column,
+        banks=banks,
+        seed=seed,
+    )
+    source.check()
+    parameters: dict[str, object] = {
+        "num_boost_round": trees,
+        "max_depth": max_depth,
+        "max_bin": max_bin,
+        "eta": eta,
+        # From the mean, where fraud is rare, Newton steps are so long that a strong feature makes
+        # XGBoost diverge: a leaf's step is about its share of fraud divided by the mean.
+        "base_score": 0.5,
+        # So that the trees can be compared with those of the XGBoost that is here.
+        "xgboost_version": installed_rules(),
+        **_parse_extra(extra),
+    }
+    BoosterParams.parse(parameters)
+    if data is None and bank_column is None and banks is not None and banks < MIN_BANKS:
+        raise CohortError(
+            f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
+            "own part is another bank's statistic"
+        )
+    work = _prepare(out)
+    console = Console(stderr=True, quiet=quiet)
+    stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
+    opened = source.open(work=work, stages=stages)
+    console.print(
+        f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
+    )
+    trainings = 1 if opened.risk is None else 2
+    with _bar(console, total=trainings * trees) as advance:
+        result = run_job(
+            opened,
+            parameters=parameters,
+            key_bits=key_bits,
+            port=port,
+            threads=usable_cores(),
+            work=work,
+            stages=stages,
+            on_progress=advance,
+        )
+    _write(result, out)
+    _print(result, out, Console(quiet=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What the options say of the rows."""
+
+    data: Path | None
+    preset: str
+    transactions: Path | None
+    mapping: str | None
+    table: Path | None
+    label: str | None
+    drop: tuple[str, ...]
+    bank_column: str | None
+    banks: int | None
+    seed: int
+
+    def check(self) -> None:
+        """Raise ConfigurationError where options contradict each other."""
+        given = {
+            "--data": self.data,
+            "--transactions": self.transactions,
+            "--table": self.table,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise ConfigurationError(f"{' and '.join(named)} exclude each other; give one of them")
+        if self.table is not None and self.label is None:
+            raise ConfigurationError("--table needs --label COL, the column of 0 and 1")
+        if self.table is None and (self.label or self.drop):
+            raise ConfigurationError("--label and --drop belong to --table FILE")
+        if self.transactions is None and self.mapping is not None:
+            raise ConfigurationError("--map belongs to --transactions FILE")
+        if self.table is None and self.transactions is None and self.bank_column is not None:
+            raise ConfigurationError("--bank-column belongs to --table or --transactions FILE")
+
+    def open(self, *, work: Path, stages: Stages) -> DemoData:
+        """Split or generate the rows, and return them."""
+        if self.table is not None and self.label is not None:
+            with stages.stage("split", f"splitting {self.table} over the banks"):
+                return open_table(
+                    self.table,
+                    label=self.label,
+                    drop=self.drop,
+                    bank_column=self.bank_column,
+                    n_banks=self.banks or _BANKS,
+                    work=work / "data",
+                    seed=self.seed,
+                )
+        if self.transactions is not None:
+            with stages.stage("split", f"splitting {self.transactions} over the banks"):
+                return open_payments(
+                    self.transactions,
+                    mapping=self.mapping,
+                    bank_column=self.bank_column,
+                    n_banks=self.banks or _BANKS,
+                    work=work / "data",
+                    seed=self.seed,
+                )
+        if self.data is not None:
+            return open_generated(self.data, work=work / "data")
+        made = work / "world"
+        with stages.stage("generate", f"generating the data of preset {self.preset}"):
+            banks = () if self.banks is None else ("--banks", str(self.banks))
+            run_program(
+                [
+                    *("data-gen", "generate", "--quiet", "--out", str(made)),
+                    *("--preset", self.preset, "--seed", str(self.seed), *banks),
+                ],
+                log=work / "logs" / "data-gen.log",
+            )
+        return open_generated(made, work=work / "data")
+
+
+def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
+    parsed: dict[str, object] = {}
+    for text in extra:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(f"--param {text!r}: expected NAME=VALUE, as in gamma=0.5")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def _prepare(out: Path) -> Path:
+    """Make (or clear our own) output directory and return its work directory."""
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+            raise StateError(
+                f"--out {out}: is not empty and was not written by a demo; name a new directory"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARK).touch()
+        for name in _FILES:
+            (out / name).unlink(missing_ok=True)
+        work = out / "work"
+        if work.exists():
+            shutil.rmtree(work)
+        (work / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise StateError(
+            f"--out {out}: cannot be written ({error.strerror}); name a directory you may write to"
+        ) from error
+    return work
+
+
+@contextmanager
+def _bar(console: Console, *, total: int) -> Iterator["_Advance"]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=console.quiet or not console.is_terminal,
+        transient=True,
+    )
+    with progress:
+        yield _Advance(progress, total)
+
+
+class _Advance:
+    """Callable that moves the bar to a number of trees; the bar appears with the first call."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._started = False
+
+    def __call__(self, trees: int) -> None:
+        if not self._started:
+            self._task = self._progress.add_task("trees", total=self._total)
+            self._started = True
+        self._progress.update(self._task, completed=trees)
+
+
+def _write(result: DemoResult, out: Path) -> None:
+    summary = json.dumps(result.summary.to_json(), indent=2, allow_nan=False) + "\n"
+    report = render_report(result.summary, scores=result.scores, labels=result.labels)
+    (out / "model.json").write_bytes(result.model_json)
+    (out / "summary.json").write_text(summary)
+    (out / "report.html").write_text(report)
+
+
+def _print(result: DemoResult, out: Path, console: Console) -> None:
+    summary = result.summary
+    console.print(format_table(summary))
+    if (risk := summary.shared_risk) is not None:
+        console.print(
+            f"shared risk of {risk.days} days in {risk.seconds:.0f} s: {risk.rounds} rounds, "
+            f"{risk.ciphertexts:,} ciphertexts, {risk.bytes_sent / 1e6:.1f} MB sent by the banks",
+            soft_wrap=True,
+        )
+    training = "train" if summary.shared_risk is None else "train with risk"
+    console.print(
+        f"{summary.trees} trees in {summary.stage_seconds[training]:.0f} s with "
+        f"{summary.key_bits}-bit keys: {summary.rounds} rounds, {summary.ciphertexts:,} "
+        f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks",
+        soft_wrap=True,
+    )
+    console.print(
+        f"{summary.identical_trees_on_same_bins} of {summary.trees} trees are identical to "
+        "XGBoost's on the pooled rows and the same bins",
+        soft_wrap=True,
+    )
+    console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}", soft_wrap=True)

@@ -1,0 +1,123 @@
+"""A folder that ``data-gen`` has written as the demo's input: payments or credit applications."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from fraudfed.errors import DataError
+from fraudfed.lab.demo.data import (
+    BankRows,
+    BankSource,
+    DemoData,
+    PooledRows,
+    read_frame,
+    require_cohort,
+)
+from fraudfed.lab.demo.feature_table import table_of
+from fraudfed.lab.demo.transactions import transactions_data
+from fraudfed.lab.oracle.references import pool
+from fraudfed.wire.messages import DataContract
+
+__all__ = ["open_generated"]
+
+
+def open_generated(directory: Path, *, work: Path) -> DemoData:
+    """Open a folder as ``data-gen`` writes it, of any preset.
+
+    Parameters
+    ----------
+    directory : Path
+    work : Path
+        For files of each bank's own, where its rows must be cut first.
+
+    Raises
+    ------
+    DataError
+        If it is no such folder.
+    CohortError
+        If it has too few banks.
+    """
+    file = directory / "manifest.json"
+    if not file.is_file():
+        raise DataError(
+            f"--data {directory}: manifest.json is missing; expected a folder that "
+            "`data-gen generate --out DIR` has written"
+        )
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text())
+        names = sorted(str(bank["name"]) for bank in manifest["banks"])
+        require_cohort(len(names), what=f"--data {directory}")
+        if manifest["kind"] == "transactions":
+            return _transactions(directory, names, manifest)
+        return _applications(directory, names, manifest, work=work)
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise DataError(
+            f"{file}: cannot be read as a manifest of data-gen ({error!r}); generate the folder "
+            "again"
+        ) from error
+
+
+def _transactions(directory: Path, names: list[str], manifest: Mapping[str, Any]) -> DemoData:
+    """Return transactions, split at the manifest's time."""
+    banks = []
+    for name in names:
+        files = [directory / name / f"transactions.{suffix}" for suffix in ("parquet", "csv")]
+        found = next((file for file in files if file.is_file()), None)
+        if found is None:
+            raise DataError(f"{directory / name}: transactions.parquet or .csv is missing")
+        banks.append(BankSource(name=name, train_file=found, test_file=found))
+    return transactions_data(
+        banks,
+        data=f"Synthetic transactions of {len(names)} banks; no real person is in them.",
+        rows=int(manifest["rows"]),
+        period=(int(manifest["start_time"]), int(manifest["end_time"])),
+        split_time=int(manifest["split_time"]),
+        delay=int(manifest["label_delay_seconds"]),
+    )
+
+
+def _applications(
+    directory: Path, names: list[str], manifest: Mapping[str, Any], *, work: Path
+) -> DemoData:
+    """Return credit applications: trained on labels known at the split time, tested on later ones.
+
+    They name nothing that banks have in common but the applicant, whom no bank may look up at
+    others: no risk is shared.
+    """
+    contract = DataContract.model_validate(manifest["contract"])
+    split_time = int(manifest["split_time"])
+    banks = []
+    for name in names:
+        rows = read_frame(directory / name / "applications.parquet")
+        folder = work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
+        columns = [contract.label, *(spec.name for spec in contract.features)]
+        train = rows["label_time"] <= split_time
+        test = rows["application_time"] >= split_time
+        rows.loc[train, columns].to_parquet(bank.train_file, index=False)
+        rows.loc[test, columns].to_parquet(bank.test_file, index=False)
+        banks.append(bank)
+
+    def load(bank: BankSource, _features: Path | None = None) -> BankRows:
+        files = (bank.train_file, bank.test_file)
+        train, test = (table_of(read_frame(file), contract) for file in files)
+        return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
+
+    def pooled() -> PooledRows:
+        parts = [load(bank) for bank in banks]
+        return PooledRows(pool([part.train for part in parts]), tuple(part.test for part in parts))
+
+    return DemoData(
+        data=f"Synthetic credit applications at {len(names)} banks; no real person is in them.",
+        split="Trained on defaults known at the split time, tested on all later applications.",
+        contract=contract,
+        banks=tuple(banks),
+        rows=int(manifest["rows"]),
+        load=load,
+        pool=pooled,
+    )

@@ -1,0 +1,1 @@
+"""Stock XGBoost as the reference: on pooled rows, and tree by tree."""

@@ -1,0 +1,1 @@
+"""Measure what docs/performance.md and docs/data.md publish, and write it there."""

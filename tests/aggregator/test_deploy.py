@@ -1,0 +1,296 @@
+"""Container files and systemd units agree with the commands, the API and the exit codes."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from aggregator_process import ServerProcess
+
+from aggregator.cli import cli as aggregator_cli
+from aggregator.config import ServiceConfig
+from aggregator.service.app import declared_endpoints
+from aggregator.service.state_directory import StateDirectory
+from bank_node.cli import cli as bank_cli
+from fraudfed.errors import (
+    AuthError,
+    FraudFedError,
+    ServerError,
+    StateError,
+    TransportError,
+    error_classes,
+)
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+HEALTHCHECK = DEPLOY / "healthcheck.py"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+#: A restart may cure what is behind these exit codes: a bug's moment, the network, the other side.
+MAY_PASS = {FraudFedError.exit_code, TransportError.exit_code, ServerError.exit_code}
+#: A full disk, and a clock that was wrong, may pass at a bank as well.
+MAY_PASS_AT_A_BANK = {*MAY_PASS, StateError.exit_code, AuthError.exit_code}
+
+Instruction = tuple[str, str]
+
+
+def stages() -> list[list[Instruction]]:
+    """Return the instructions of each stage of the Dockerfile."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    logical = re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines()
+    found: list[list[Instruction]] = []
+    for line in filter(None, map(str.strip, logical)):
+        name, _, rest = line.partition(" ")
+        assert name.isupper(), line
+        if name == "FROM":
+            found.append([])
+        found[-1].append((name, rest))
+    return found
+
+
+def one(stage: list[Instruction], name: str) -> str:
+    (value,) = [rest for found, rest in stage if found == name]
+    return value
+
+
+def parses(group: click.Group, arguments: list[str]) -> None:
+    """Fail if a command line has an option that the command has not."""
+    _, (name, *rest), _ = group.make_parser(click.Context(group)).parse_args(list(arguments))
+    group.commands[name].make_context(name, rest)
+
+
+def assert_probes(arguments: list[str], *, script: str) -> None:
+    """Hold a health check against the script, the API and the state directory."""
+    assert arguments[:2] == ["python", script]
+    options = dict(zip(arguments[2::2], arguments[3::2], strict=True))
+    assert options["--state"] == "/state"
+    paths = {endpoint.prefix + endpoint.rule for endpoint in declared_endpoints()}
+    assert options["--path"] in paths
+    assert set(options) <= set(re.findall(r"--[a-z]+", HEALTHCHECK.read_text()))
+
+
+# The image
+
+
+def test_images_are_pinned_to_a_version() -> None:
+    images = [one(stage, "FROM").split()[0] for stage in stages()]
+    images += [service["image"] for service in COMPOSE["services"].values()]
+    for image in images:
+        tag = image.rpartition(":")[2]
+        assert re.search(r"\d+\.\d+", tag), image
+        assert "latest" not in image
+
+
+def test_the_final_image_has_no_tools_to_build_and_no_root() -> None:
+    build, final = stages()
+    assert "gcc" in str(build)
+    assert not re.search(r"gcc|apt-get|pip install|curl|git\b", str(final))
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", one(final, "USER"))
+    names = [name for name, _ in final]
+    for name in ("ENTRYPOINT", "CMD", "HEALTHCHECK"):
+        assert names.index("USER") < names.index(name)
+    assert json.loads(one(final, "VOLUME")) == ["/state"]
+    assert "/state" in next(rest for name, rest in final if name == "RUN")
+
+
+def test_everything_that_is_copied_exists_and_is_let_in() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in ignored if line.startswith("!")}
+    assert ignored[1] == "*"
+    copied = set()
+    for stage in stages():
+        for name, rest in stage:
+            words = [word for word in rest.split() if not word.startswith("--")]
+            if name == "COPY" and "--from=" not in rest:
+                copied |= set(words[:-1])
+    assert copied == let_in
+    for path in copied:
+        assert (DEPLOY.parent / path).exists(), path
+
+
+def test_the_image_installs_every_package() -> None:
+    listed = set(re.findall(r"^    (\w+)$", (DEPLOY.parent / "setup.cfg").read_text(), re.M))
+    packages = {"fraudfed", "bank_node", "aggregator", "data_gen"}
+    assert packages <= listed
+    copied = {rest.split()[0] for name, rest in stages()[0] if name == "COPY"}
+    assert packages <= copied
+
+
+def test_the_image_starts_a_command_that_exists() -> None:
+    final = stages()[-1]
+    program, *options = json.loads(one(final, "ENTRYPOINT"))
+    assert program == "aggregator"
+    parses(aggregator_cli, [*options, *json.loads(one(final, "CMD"))])
+
+
+def test_the_image_probes_an_address_that_exists() -> None:
+    health = one(stages()[-1], "HEALTHCHECK")
+    assert_probes(json.loads(health.partition("CMD ")[2]), script="/opt/fraudfed/healthcheck.py")
+    # A probe that waits for the database must be heard out.
+    assert int(re.search(r"--timeout=(\d+)s", health)[1]) > 6  # type: ignore[index]
+
+
+def run_healthcheck(state: Path, path: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(HEALTHCHECK), "--state", str(state), "--path", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"},
+    )
+
+
+@pytest.mark.e2e
+def test_the_health_check_asks_the_service_of_its_state_directory(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    state.create()
+    settings = tmp_path / "settings.json"
+    assert "no service runs" in run_healthcheck(state.path, "/v1/ready").stdout
+    with ServerProcess(state.path) as server:
+        assert run_healthcheck(state.path, "/v1/ready").returncode == 0
+        # As a container serves it.
+        state.write_url(f"http://0.0.0.0:{server.port}")
+        for path in ("/v1/ready", "/v1/health"):
+            assert run_healthcheck(state.path, path).returncode == 0
+        assert run_healthcheck(state.path, "/v1/nothing").returncode == 1
+        server.stop()
+    assert run_healthcheck(state.path, "/v1/ready").returncode == 1
+    # More room than there is: alive, but not ready.
+    settings.write_text(json.dumps({"max_body_bytes": 2**60}))
+    with ServerProcess(state.path, options=("--config", str(settings))):
+        unready = run_healthcheck(state.path, "/v1/ready")
+        assert unready.returncode == 1
+        assert "503" in unready.stdout
+        assert "make room" in unready.stdout
+        assert run_healthcheck(state.path, "/v1/health").returncode == 0
+
+
+# Compose
+
+
+def service(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = COMPOSE["services"][name]
+    return found
+
+
+def test_the_composed_service_starts_a_command_that_exists() -> None:
+    parses(aggregator_cli, service("aggregator")["command"])
+
+
+def test_the_composed_service_is_confined() -> None:
+    for name in ("aggregator", "init"):
+        assert service(name)["read_only"] is True
+        assert "cap_add" not in service(name)
+    for found in COMPOSE["services"].values():
+        assert found["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in found["security_opt"]
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert service("postgres")["networks"] == ["inside"]
+    assert "ports" not in service("postgres")
+
+
+def test_long_lived_services_restart_are_probed_and_bounded() -> None:
+    for name in ("postgres", "aggregator"):
+        found = service(name)
+        assert found["restart"] == "unless-stopped"
+        assert found["healthcheck"]["test"][0] == "CMD"
+        assert {"cpus", "memory"} <= set(found["deploy"]["resources"]["limits"])
+    probe = service("aggregator")["healthcheck"]["test"][1:]
+    assert_probes(probe, script="/opt/fraudfed/healthcheck.py")
+
+
+def test_there_is_room_for_all_threads() -> None:
+    command = service("aggregator")["command"]
+    workers = int(command[command.index("--workers") + 1])
+    assert workers <= float(service("aggregator")["deploy"]["resources"]["limits"]["cpus"])
+    threads = ServiceConfig().threads + ServiceConfig().max_waiting + 16
+    assert service("aggregator")["pids_limit"] > workers * threads
+
+
+def test_stopping_leaves_time_to_finish() -> None:
+    grace = int(service("aggregator")["stop_grace_period"].removesuffix("s"))
+    assert grace > ServiceConfig().stop_seconds
+
+
+def test_passwords_are_in_files_and_nowhere_else() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert "POSTGRES_PASSWORD:" not in text
+    assert service("postgres")["environment"]["POSTGRES_PASSWORD_FILE"].startswith("/run/secrets/")
+    used = {name for one in COMPOSE["services"].values() for name in one.get("secrets", [])}
+    assert used == set(COMPOSE["secrets"])
+    assert all(set(one) == {"file"} for one in COMPOSE["secrets"].values())
+    ignored = (DEPLOY.parent / ".gitignore").read_text()
+    assert "deploy/secrets/" in ignored
+    # Not on a command line, which every process of the container's host can read.
+    assert "--database -" in service("init")["command"][0]
+
+
+# systemd
+
+
+def unit(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        name, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_units_start_commands_that_exist(path: Path) -> None:
+    (command,) = unit(path)["ExecStart"]
+    program, *arguments = shlex.split(command)
+    values = {"${HOST}": "127.0.0.1", "${PORT}": "8765", "${DATA}": "/srv/rows.parquet"}
+    given = [
+        values.get(word, word.replace("%i", "bank-a"))
+        for word in arguments
+        if not re.fullmatch(r"\$[A-Z_]+", word)
+    ]
+    parses({"aggregator": aggregator_cli, "bank-node": bank_cli}[Path(program).name], given)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_restarts_what_a_restart_can_cure(path: Path) -> None:
+    found = unit(path)
+    assert found["Type"] == ["exec"]
+    assert found["Restart"] == ["on-failure"]
+    prevented = {int(code) for code in found["RestartPreventExitStatus"][0].split()}
+    may_pass = MAY_PASS_AT_A_BANK if "bank" in path.name else MAY_PASS
+    assert prevented == {cls.exit_code for cls in error_classes().values()} - may_pass
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_is_confined(path: Path) -> None:
+    found = unit(path)
+    assert found["NoNewPrivileges"] == ["yes"]
+    assert found["ProtectSystem"] == ["strict"]
+    assert found["UMask"] == ["0077"]
+    assert found["StateDirectoryMode"] == ["0700"]
+    assert found["CapabilityBoundingSet"] == [""]
+    assert found["User"][0].startswith("fraudfed-")
+
+
+def test_the_aggregators_unit_leaves_time_to_finish() -> None:
+    seconds = int(unit(DEPLOY / "systemd" / "fraudfed-aggregator.service")["TimeoutStopSec"][0])
+    assert seconds > ServiceConfig().stop_seconds
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_systemd_accepts_the_units(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / path.name.replace("@", "@bank-a")
+    programs = str(Path(sys.executable).parent)
+    copy.write_text(path.read_text().replace("/opt/fraudfed/bin", programs))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

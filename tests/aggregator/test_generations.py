@@ -1,0 +1,574 @@
+"""Generations over the API: banks are dropped, agree to go on, come back and hand over."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from aggregator_federation import MODEL, Answer, FakeBank, Federation, sum_round
+from flask import Flask
+
+from aggregator.api.endpoint import Services
+from aggregator.runs.deadlines import Deadlines
+from aggregator.service.store import Store
+from aggregator.storage.schema import HandoverRow
+
+CHANGED = (409, "cohort-changed")
+
+
+def start(federation: Federation, *, cohort_size: int = 3, **changes: Any) -> list[FakeBank]:
+    """Start a run that two banks are enough for."""
+    return federation.start(cohort_size=cohort_size, **{"min_cohort": 2, **changes})
+
+
+def begin(banks: list[FakeBank], generation: int, *, step: int = 0) -> None:
+    """Let banks agree to a generation, all with the same step."""
+    for bank in banks:
+        assert bank.agree(generation, step=step).status == 200
+
+
+def generation_of(federation: Federation, bank: FakeBank) -> tuple[str, int, list[str], list[str]]:
+    """Return the run's state, number of its generation, banks and entrants."""
+    status = federation.status(bank.run_id)
+    found = status["generation"]
+    return status["state"], found["number"], found["banks"], found["entrants"]
+
+
+def rounds_of(federation: Federation, bank: FakeBank) -> list[dict[str, Any]]:
+    rounds: list[dict[str, Any]] = federation.operate(
+        "GET", f"/v1/runs/{bank.run_id}/rounds"
+    ).json()["rounds"]
+    return rounds
+
+
+def let_in(federation: Federation, there: list[FakeBank], back: FakeBank, *, step: int) -> int:
+    """Go on without a bank that was dropped, and let it in when step ``step`` begins.
+
+    Return the number of the generation that is formed with it.
+    """
+    run_id = there[0].run_id
+    number: int = federation.status(run_id)["generation"]["number"]
+    begin(there, number, step=step - 1)
+    assert back.join(run_id).json()["waiting"] == [back.name]
+    following = federation.status(run_id)["round_number"]
+    assert there[0].contribute(following, [1], step=step).problem() == CHANGED
+    return number + 1
+
+
+def handovers(store: Store) -> int:
+    with store.database.read() as session:
+        return session.query(HandoverRow).count()
+
+
+def test_the_others_go_on_without_a_dropped_bank(federation: Federation, store: Store) -> None:
+    banks = start(federation)
+    first, gone, last = banks
+    sum_round(banks, 0, [[1], [2], [3]])
+    sum_round(banks, 1, [[1], [2], [3]], step=1)
+    first.contribute(2, [1], step=1)
+    last.contribute(2, [1], step=1)
+    status = federation.status(first.run_id)
+    assert status["contributed"] == [first.name, last.name]
+    assert status["waits_for"] | {"protocol_version": 0} == {
+        "protocol_version": 0,
+        "what": "contribution",
+        "banks": [gone.name],
+    }
+
+    answer = federation.drop(gone, "power\ncut").json()
+    assert answer == federation.status(first.run_id)
+    assert (answer["state"], answer["round_number"]) == ("gathering", 3)
+    assert answer["generation"]["banks"] == [first.name, last.name]
+    assert (answer["generation"]["entrants"], answer["generation"]["ready"]) == ([], [])
+    assert (answer["contributed"], answer["waiting"], answer["waits_for"]) == ([], [], None)
+    assert answer["members"] == [bank.name for bank in banks]
+    # One of them has finished a step that the other has not.
+    assert first.agree(1, step=2).json()["state"] == "gathering"
+    status = federation.status(first.run_id)
+    assert (status["waits_for"]["what"], status["waits_for"]["banks"]) == ("ready", [last.name])
+    assert [(one["bank"], one["step"]) for one in status["generation"]["ready"]] == [
+        (first.name, 2)
+    ]
+    begun = last.agree(1, step=1).json()
+    assert (begun["state"], begun["waits_for"]) == ("training", None)
+    assert (begun["generation"]["first_step"], begun["generation"]["first_round"]) == (1, 3)
+    assert sum_round([first, last], 3, [[10, 20], [1, 2]], step=1) == [11, 22]
+
+    assert [
+        (one["number"], one["generation"], one["step"]) for one in rounds_of(federation, first)
+    ] == [
+        (0, 0, 0),
+        (1, 0, 1),
+        (2, 0, 1),
+        (3, 1, 1),
+    ]
+    abandoned = [one["number"] for one in rounds_of(federation, first) if one["abandoned_at"]]
+    assert abandoned == [2]
+    for bank in (first, last):
+        assert bank.submit_model().status == 200
+    assert federation.status(first.run_id)["state"] == "finished"
+    signatures = first.run_request("GET", "/model/signatures").json()["signatures"]
+    assert [one["bank"] for one in signatures] == [first.name, last.name]
+    # Who was left out reads the model as everybody of the cohort.
+    assert gone.run_request("GET", "/model").body == MODEL
+    store.audit.verify()
+
+
+def test_nobody_is_dropped_where_too_few_would_be_left(federation: Federation) -> None:
+    banks = start(federation)
+    stranger = federation.register("stranger")
+    stranger.run_id = banks[0].run_id
+    before = federation.status(banks[0].run_id)
+    answer = federation.drop(stranger)
+    assert answer.problem() == (409, "conflict")
+    assert "does not take part" in answer.json()["detail"]
+    assert federation.status(banks[0].run_id) == before
+
+    assert federation.drop(banks[1]).status == 200
+    assert federation.drop(banks[1]).problem() == (409, "conflict")
+    before = federation.status(banks[0].run_id)
+    answer = federation.drop(banks[2])
+    assert answer.problem() == (409, "conflict")
+    assert "fewer than 2 banks" in answer.json()["detail"]
+    assert federation.status(banks[0].run_id) == before
+    # One that comes back makes them enough again.
+    banks[1].join(banks[0].run_id)
+    assert federation.drop(banks[2]).status == 200
+    assert generation_of(federation, banks[0]) == (
+        "gathering",
+        2,
+        [banks[0].name, banks[1].name],
+        [banks[1].name],
+    )
+    # But not one that knows no tree.
+    banks[2].join(banks[0].run_id)
+    answer = federation.drop(banks[0])
+    assert answer.problem() == (409, "conflict")
+    assert "knows the trees" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("ended", ["finished", "failed"])
+def test_nobody_is_dropped_from_a_run_that_has_ended(federation: Federation, ended: str) -> None:
+    banks = start(federation)
+    if ended == "finished":
+        for bank in banks:
+            bank.submit_model()
+        assert federation.drop(banks[0]).problem() == (409, "conflict")
+    else:
+        banks[0].run_request("POST", "/abort", json={"reason": "enough"})
+        assert federation.drop(banks[0]).problem() == (409, "run-failed")
+    assert banks[0].run_request("POST", "/drops", json={"bank": "x", "reason": "y"}).status == 403
+
+
+def test_a_run_starts_without_a_bank_that_never_joined(federation: Federation) -> None:
+    banks = [federation.register(f"bank-{index}") for index in range(3)]
+    run_id = federation.open_run(min_cohort=2)
+    for bank in banks[:2]:
+        bank.join(run_id)
+    banks[2].run_id = run_id
+    status = federation.drop(banks[2]).json()
+    assert (status["state"], status["generation"]["number"]) == ("training", 0)
+    # It needs no agreement: nothing was summed yet.
+    assert sum_round(banks[:2], 0, [[1], [2]]) == [3]
+    assert banks[2].contribute(1, [1]).problem() == (403, "forbidden")
+    # It was never there, so it may come as if it had not been dropped.
+    assert banks[2].join(run_id).json()["waiting"] == [banks[2].name]
+    assert banks[2].contribute(1, [1]).problem() == CHANGED
+
+
+def test_what_is_sent_for_an_earlier_generation_is_refused(
+    federation: Federation, store: Store
+) -> None:
+    banks = start(federation)
+    first, gone, last = banks
+    sum_round(banks, 0, [[1], [2], [3]])
+    for bank in banks:
+        bank.contribute(1, [1])
+    first.open(1, 0, 1)
+    federation.drop(gone)
+    before = federation.status(first.run_id)
+
+    def all_calls() -> list[Answer]:
+        return [
+            last.open(1, 2, 0),
+            last.product(1, 2),
+            last.openings(1),
+            last.contribute(2, [1]) if gathering else last.contribute(1, [1], label="other"),
+            gone.contribute(2, [1]),
+            gone.open(1, 1, 0),
+            gone.submit_model(),
+            gone.agree(1, step=0),
+            gone.product(2, 0),
+            last.agree(0, step=0),
+            last.submit_model() if gathering else last.agree(0, step=1),
+        ]
+
+    gathering = True
+    assert [answer.problem() for answer in all_calls()] == [CHANGED] * 11
+    # The round that was closed before can be read by all who were in it.
+    kept = {bank.openings(0).body for bank in banks}
+    assert len(kept) == 1
+    assert federation.status(first.run_id) == before
+    begin([first, last], 1)
+    gathering = False
+    before = federation.status(first.run_id)
+    answers = all_calls()
+    # Another contribution than the one that was accepted is another one in any generation.
+    assert answers.pop(3).problem() == (409, "conflict")
+    assert [answer.problem() for answer in answers] == [CHANGED] * 10
+    assert {bank.openings(0).body for bank in banks} == kept
+    assert federation.status(first.run_id) == before
+    assert store.runs.product(first.run_id, 1) is None
+    # A later agreement than to what is formed is a mistake.
+    assert first.agree(2, step=0).problem() == (409, "conflict")
+    # The same agreement again changes nothing, another one is refused.
+    assert first.agree(1, step=0).status == 200
+    assert first.agree(1, step=1).problem() == (409, "conflict")
+    assert federation.status(first.run_id) == before
+    assert {entry["detail"].split(": ")[1] for entry in federation.refusals()} >= {
+        "409 cohort-changed"
+    }
+    store.audit.verify()
+
+
+def test_a_bank_that_comes_back_while_others_gather_waits_for_the_next_step(
+    federation: Federation,
+) -> None:
+    banks = start(federation)
+    first, back, last = banks
+    federation.drop(back)
+    assert first.agree(1, step=4).status == 200
+    status = back.join(first.run_id).json()
+    # The step may have been summed with it before: it is done again without it.
+    assert (status["state"], status["generation"]["number"]) == ("gathering", 1)
+    assert (status["waiting"], status["generation"]["banks"]) == (
+        [back.name],
+        [first.name, last.name],
+    )
+    assert len(status["generation"]["ready"]) == 1
+    assert back.join(first.run_id).json() == status
+    assert back.agree(1, step=4).problem() == CHANGED
+    begun = last.agree(1, step=4).json()
+    assert (begun["state"], begun["waiting"]) == ("training", [back.name])
+    number = begun["generation"]["first_round"]
+    assert sum_round([first, last], number, [[1], [2]], step=4) == [3]
+    assert first.contribute(number + 1, [1], step=5).problem() == CHANGED
+    # The step is that of those who were there.
+    assert back.agree(2, step=0, more_rows=2**20).status == 200
+    assert first.agree(2, step=5).status == 200
+    begun = last.agree(2, step=6).json()
+    assert (begun["state"], begun["generation"]["first_step"]) == ("training", 5)
+    assert {one["bank"]: one["more_rows"] for one in begun["generation"]["ready"]} == {
+        first.name: 0,
+        back.name: 2**20,
+        last.name: 0,
+    }
+    assert sum_round(banks, begun["generation"]["first_round"], [[1], [2], [3]], step=5) == [6]
+
+
+def test_a_bank_that_comes_back_later_waits_for_the_next_step(federation: Federation) -> None:
+    banks = start(federation)
+    first, back, last = banks
+    sum_round(banks, 0, [[1], [2], [3]])
+    federation.drop(back)
+    begin([first, last], 1)
+    status = back.join(first.run_id).json()
+    assert (status["state"], status["waiting"]) == ("training", [back.name])
+    assert back.join(first.run_id).json() == status
+    assert back.agree(1, step=0).problem() == CHANGED
+    # The step goes on without it.
+    assert sum_round([first, last], 2, [[1], [2]]) == [3]
+    before = federation.status(first.run_id)
+    with ThreadPoolExecutor() as pool:
+        path = f"/v1/runs/{first.run_id}?wait=30&state=training"
+        waiting = pool.submit(back.request, "GET", path)
+        answer = first.contribute(3, [1], step=1)
+        assert answer.problem() == CHANGED
+        assert "agree to it" in answer.json()["detail"]
+        assert waiting.result(timeout=25).json()["generation"]["number"] == 2
+    status = federation.status(first.run_id)
+    assert generation_of(federation, first) == (
+        "gathering",
+        2,
+        [bank.name for bank in banks],
+        [back.name],
+    )
+    assert status["waiting"] == []
+    # Nothing of the contribution was stored, and nobody will use its number.
+    for field in ("ciphertexts", "bytes_received", "contributed"):
+        assert status[field] == before[field]
+    assert status["round_number"] == before["round_number"] + 1
+    assert [one["number"] for one in rounds_of(federation, first)] == [0, 2]
+    contributions = [one for one in federation.audit() if one["kind"] == "contribution"]
+    assert contributions[-1]["status"] == "refused"
+    begin(banks, 2, step=1)
+    assert sum_round(banks, 4, [[1], [2], [4]], step=1) == [7]
+
+
+def test_one_that_waits_comes_in_with_the_next_drop(federation: Federation) -> None:
+    banks = start(federation)
+    federation.drop(banks[1])
+    begin([banks[0], banks[2]], 1)
+    banks[1].join(banks[0].run_id)
+    # Two would be too few without the one that waits.
+    assert federation.drop(banks[2]).status == 200
+    assert generation_of(federation, banks[0]) == (
+        "gathering",
+        2,
+        [banks[0].name, banks[1].name],
+        [banks[1].name],
+    )
+
+
+@pytest.mark.parametrize("max_rejoins", [0, 2])
+def test_a_bank_comes_back_as_often_as_the_run_allows(
+    federation: Federation, store: Store, max_rejoins: int
+) -> None:
+    banks = start(federation, max_rejoins=max_rejoins)
+    run_id = banks[0].run_id
+    for turn in range(max_rejoins):
+        federation.drop(banks[1])
+        begin(banks, let_in(federation, [banks[0], banks[2]], banks[1], step=turn + 1))
+    federation.drop(banks[1])
+    answer = banks[1].join(run_id)
+    assert answer.problem() == (403, "forbidden")
+    assert f"may come back {max_rejoins} times" in answer.json()["detail"]
+    # Others are not counted with it.
+    status = federation.status(run_id)
+    begin([banks[0], banks[2]], status["generation"]["number"])
+    assert sum_round([banks[0], banks[2]], status["round_number"], [[1], [2]]) == [3]
+    store.audit.verify()
+
+
+def test_a_late_bank_comes_in_after_the_deadline_for_joining(
+    federation: Federation, app: Flask, store: Store
+) -> None:
+    banks = [federation.register(f"bank-{index}") for index in range(3)]
+    run_id = federation.open_run(min_cohort=2, join_deadline_seconds=60, deadline_seconds=10)
+    now = [0.0]
+    services: Services = app.extensions["fraudfed"]
+    deadlines = Deadlines(services.generations, clock=lambda: now[0])
+    for bank in banks[:2]:
+        bank.join(run_id)
+    deadlines.look()
+    now[0] = 59.9
+    deadlines.look()
+    status = federation.status(run_id)
+    assert (status["state"], status["waits_for"]["what"]) == ("open", "join")
+    assert status["waits_for"]["banks"] == [banks[2].name]
+    now[0] = 60.0
+    deadlines.look()
+    assert generation_of(federation, banks[0])[:3] == (
+        "training",
+        0,
+        [banks[0].name, banks[1].name],
+    )
+    entries = [one for one in federation.audit() if one["kind"] == "generation"]
+    assert [(one["actor"], one["subject"]) for one in entries] == [
+        ("service:deadline", f"run/{run_id}")
+    ]
+    assert "bank-2 did not join in time" in entries[0]["detail"]
+    sum_round(banks[:2], 0, [[1], [2]])
+    assert banks[2].join(run_id).json()["waiting"] == [banks[2].name]
+    assert banks[0].contribute(1, [1], step=1).problem() == CHANGED
+    begin(banks, 1, step=1)
+    assert sum_round(banks, 2, [[1], [2], [3]], step=1) == [6]
+    store.audit.verify()
+
+
+def test_a_drop_ends_every_wait_at_once(federation: Federation) -> None:
+    banks = start(federation)
+    first, gone, last = banks
+    sum_round(banks, 0, [[1], [2], [3]])
+    first.contribute(1, [1])
+    body = last.contribution(1, [1])
+    with ThreadPoolExecutor() as pool:
+        path = f"/v1/runs/{first.run_id}?wait=30&state=training"
+        waiting = [
+            pool.submit(first.product, 1, 0, wait=30),
+            pool.submit(first.openings, 1, wait=30),
+            pool.submit(gone.openings, 1, wait=30),
+        ]
+        status = pool.submit(last.request, "GET", path)
+        exchange = pool.submit(last.post_contribution, 1, body, wait=30)
+        while len(federation.status(first.run_id)["contributed"]) < 2:
+            time.sleep(0.01)
+        federation.drop(gone)
+        assert [one.result(timeout=25).problem() for one in waiting] == [CHANGED] * 3
+        assert status.result(timeout=25).json()["state"] == "gathering"
+        # What was accepted is not answered by a refusal.
+        assert exchange.result(timeout=25).status == 202
+        # While others agree, one waits for the next generation or for this one to begin.
+        first.agree(1, step=0)
+        path = f"/v1/runs/{first.run_id}?wait=30&state=gathering&generation=1"
+        waiting = [pool.submit(first.request, "GET", path) for _ in range(2)]
+        last.agree(1, step=0)
+        found = {one.result(timeout=25).json()["state"] for one in waiting}
+    assert found == {"training"}
+
+
+def test_waiting_for_a_generation_ends_when_another_is_formed(federation: Federation) -> None:
+    banks = start(federation, cohort_size=4)
+    federation.drop(banks[0])
+    path = f"/v1/runs/{banks[1].run_id}?wait=30&state=gathering&generation=1"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(banks[1].request, "GET", path)
+        federation.drop(banks[2])
+        status = waiting.result(timeout=25).json()
+    assert (status["state"], status["generation"]["number"]) == ("gathering", 2)
+
+
+def test_the_training_is_handed_to_those_that_enter(federation: Federation, store: Store) -> None:
+    banks = start(federation)
+    first, back, last = banks
+    sum_round(banks, 0, [[1], [2], [3]])
+    federation.drop(back)
+    assert let_in(federation, [first, last], back, step=1) == 2
+    sealed, other = b"sealed to the members", b"something else"
+    # Before all have agreed nobody knows from where they go on.
+    assert first.put_handover(2, sealed).problem() == CHANGED
+    assert back.handover(2).problem() == CHANGED
+    begin(banks, 2)
+    assert back.handover(2).status == 204
+    assert back.put_handover(2, sealed).problem() == (403, "forbidden")
+    assert first.put_handover(1, sealed).problem() == CHANGED
+    assert first.put_handover(3, sealed).problem() == CHANGED
+    assert back.handover(1).problem() == CHANGED
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(back.handover, 2, wait=30)
+        receipt = first.put_handover(2, sealed)
+        assert receipt.status == 200
+        assert waiting.result(timeout=25).body == sealed
+    before = len(federation.audit())
+    for bank in (first, last):
+        assert bank.put_handover(2, sealed).json() == receipt.json()
+    assert len(federation.audit()) == before
+    answer = last.put_handover(2, other)
+    assert answer.problem() == (409, "conflict")
+    assert first.name in answer.json()["detail"]
+    assert back.handover(2).body == sealed
+    outsider = federation.register("outsider")
+    outsider.run_id = first.run_id
+    assert outsider.handover(2).problem() == (403, "forbidden")
+    assert outsider.put_handover(2, sealed).problem() == (403, "forbidden")
+    assert (
+        federation.operate("GET", f"/v1/runs/{first.run_id}/generations/2/handover").status == 403
+    )
+
+    # That of a later generation takes its place.
+    federation.drop(last)
+    assert let_in(federation, [first, back], last, step=1) == 4
+    begin(banks, 4)
+    assert back.handover(4).status == 204
+    assert first.put_handover(4, other).status == 200
+    assert last.handover(4).body == other
+    assert handovers(store) == 1
+    for bank in banks:
+        assert bank.submit_model().status == 200
+    assert handovers(store) == 0
+    assert first.put_handover(4, other).problem() == (409, "conflict")
+    assert handovers(store) == 0
+    kinds = [
+        (one["actor"], one["status"]) for one in federation.audit() if one["kind"] == "handover"
+    ]
+    assert kinds.count((f"bank:{first.name}", "accepted")) == 2
+    assert kinds.count((f"bank:{last.name}", "refused")) == 1
+    store.audit.verify()
+
+
+def test_a_run_that_fails_forgets_its_handover(federation: Federation, store: Store) -> None:
+    banks = start(federation)
+    federation.drop(banks[1])
+    begin(banks, let_in(federation, [banks[0], banks[2]], banks[1], step=1))
+    banks[0].put_handover(2, b"sealed")
+    assert handovers(store) == 1
+    banks[0].run_request("POST", "/abort", json={"reason": "enough"})
+    assert handovers(store) == 0
+
+
+def test_a_handover_that_comes_too_late_is_not_stored(
+    federation: Federation, app: Flask, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on between the check and the writing."""
+    banks = start(federation)
+    federation.drop(banks[1])
+    begin(banks, let_in(federation, [banks[0], banks[2]], banks[1], step=1))
+    original = store.handovers.put
+
+    def overtaken(*arguments: Any) -> bool:
+        federation.drop(banks[1])
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.handovers, "put", overtaken)
+        assert banks[0].put_handover(2, b"sealed").problem() == CHANGED
+    assert handovers(store) == 0
+
+
+def test_votes_of_an_earlier_generation_do_not_count(federation: Federation) -> None:
+    banks = start(federation)
+    first, gone, last = banks
+    first.submit_model(b'{"trees": 3}')
+    status = federation.status(first.run_id)
+    assert (status["waits_for"]["what"], status["waits_for"]["banks"]) == (
+        "model",
+        [gone.name, last.name],
+    )
+    federation.drop(gone)
+    begin([first, last], 1)
+    assert first.submit_model().json()["votes"] == 1
+    assert last.submit_model().json()["accepted"]
+
+
+def test_a_bank_that_was_dropped_cannot_end_the_run(federation: Federation) -> None:
+    banks = start(federation)
+    federation.drop(banks[1])
+    answer = banks[1].run_request("POST", "/abort", json={"reason": "revenge"})
+    assert answer.problem() == (403, "forbidden")
+    assert federation.status(banks[0].run_id)["state"] == "gathering"
+    assert banks[0].run_request("POST", "/abort", json={"reason": "x"}).json()["state"] == "failed"
+
+
+def test_the_log_tells_who_took_part_when_and_why(federation: Federation, store: Store) -> None:
+    banks = start(federation)
+    first, back, last = banks
+    before = len(federation.audit())
+    federation.drop(back, "power cut")
+    begin([first, last], 1)
+    back.join(first.run_id)
+    assert first.contribute(1, [1], step=1).problem() == CHANGED
+    begin(banks, 2, step=1)
+    entries = [one for one in federation.audit()[before:] if one["status"] == "accepted"]
+    run = f"run/{first.run_id}"
+    assert {one["subject"] for one in entries} == {run}
+    names = ", ".join(bank.name for bank in banks)
+    operator = next(one["actor"] for one in federation.audit() if one["kind"] == "run-created")
+    assert [(one["kind"], one["actor"], one["detail"]) for one in entries] == [
+        ("drop", operator, back.name),
+        (
+            "generation",
+            operator,
+            f"generation 1 of {first.name}, {last.name}: operator dropped {back.name}: power cut",
+        ),
+        ("ready", f"bank:{first.name}", "generation 1, step 0"),
+        ("ready", f"bank:{last.name}", "generation 1, step 0"),
+        (
+            "generation-begun",
+            f"bank:{last.name}",
+            f"generation 1 of {first.name}, {last.name} from step 0 and round 1 on",
+        ),
+        ("join", f"bank:{back.name}", "3 of 3 banks have joined"),
+        ("generation", f"bank:{first.name}", f"generation 2 of {names}: {back.name} joined"),
+        ("ready", f"bank:{first.name}", "generation 2, step 1"),
+        ("ready", f"bank:{back.name}", "generation 2, step 1"),
+        ("ready", f"bank:{last.name}", "generation 2, step 1"),
+        (
+            "generation-begun",
+            f"bank:{last.name}",
+            f"generation 2 of {names} from step 1 and round 2 on",
+        ),
+    ]
+    # What was sent is on record where it was sent, and only there.
+    signed = [one["kind"] for one in entries if one["body_sha256"] is not None]
+    assert signed == ["drop", "ready", "ready", "ready", "ready", "ready"]
+    store.audit.verify()

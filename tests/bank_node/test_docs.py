@@ -1,0 +1,73 @@
+"""docs/bank-node.md holds every command, option and exit code."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from bank_node.audit.explain import FIELDS
+from bank_node.cli import cli
+from bank_node.commands.options import EXIT_TERMINATED
+from bank_node.config import CohortRules
+from fraudfed.console import EXIT_INTERRUPTED
+from fraudfed.errors import error_classes
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "bank-node.md").read_text()
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", DOCUMENT, re.M | re.S)
+    assert found is not None, f"docs/bank-node.md has no section {title!r}"
+    return found.group(1)
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its whole name, those of groups among them."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        if isinstance(command, click.Group):
+            found |= {f"{name} {inner}": part for inner, part in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", [None, *sorted(commands())])
+def test_every_option_is_documented_and_no_other(name: str | None) -> None:
+    command: click.Command = cli if name is None else commands()[name]
+    text = section("Options of every command" if name is None else name)
+    options = {
+        option
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    documented = set(re.findall(r"^\| .*?(?=\|)", text, re.M))
+    named = {option for cell in documented for option in re.findall(r"`(--[a-z-]+)", cell)} - {
+        "--help"
+    }
+    assert named == options
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {cls.exit_code for cls in error_classes().values()}
+    codes |= {0, EXIT_INTERRUPTED, EXIT_TERMINATED}
+    rows = re.findall(r"^\| ([0-9, ]+) \|", section("Exit codes"), re.M)
+    assert {int(code) for row in rows for code in row.split(",")} == codes
+
+
+def test_every_option_has_a_help_text() -> None:
+    for command in (cli, *commands().values()):
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+
+
+def test_every_rule_of_the_bank_is_documented() -> None:
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Rules of the bank"), re.M))
+    assert rows == set(CohortRules.model_fields)
+
+
+def test_every_kind_of_request_is_documented() -> None:
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", section("What is sent"), re.M))
+    assert rows == set(FIELDS)

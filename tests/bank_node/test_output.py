@@ -1,0 +1,195 @@
+"""What the bank node says: reasons for the others, logs, progress, times."""
+
+import io
+import json
+import logging
+
+import pytest
+from rich.console import Console
+
+from bank_node.http.retry import RetryPolicy
+from bank_node.logs import ROUND, RUN, configure_logging
+from bank_node.run.abort import abort_reason, can_be_resumed, tell_others
+from bank_node.run.phases import PhaseTimes
+from bank_node.run.progress import RunProgress
+from fraudfed.errors import (
+    DataError,
+    FraudFedError,
+    KeyMaterialError,
+    ParameterError,
+    StateError,
+    SumError,
+    TransportError,
+    error_classes,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("/data/q3.csv: row 7, column 'iban': got 'DE89'"),
+        KeyMaterialError("/data/secret.key"),
+        StateError("/data/state"),
+        ValueError("DE89 /data"),
+        MemoryError("/data"),
+    ],
+)
+def test_the_others_learn_the_kind_of_failure_only(error: Exception) -> None:
+    reason = abort_reason(error)
+    assert type(error).__name__ in reason
+    assert "DE89" not in reason
+    assert "/data" not in reason
+
+
+def test_the_others_learn_what_is_public_anyway() -> None:
+    assert "round 3" in abort_reason(SumError("round 3 did not open"))
+    assert "eta" in abort_reason(ParameterError("eta is -1"))
+    assert 1 <= len(abort_reason(SumError("x" * 10_000))) <= 2000
+
+
+#: Every class of error: whether the same command, started again, may go on. What may not ends the
+#: run for all.
+_GOES_ON = {
+    "authentication": True,
+    "body-too-large": False,
+    "bound": False,
+    "ciphertext": False,
+    "cohort": True,
+    "cohort-changed": True,
+    "configuration": False,
+    "conflict": False,
+    "damaged": True,
+    "data": False,
+    "error": False,
+    "forbidden": True,
+    "key": False,
+    "not-found": False,
+    "overloaded": True,
+    "parameter": False,
+    "protocol": False,
+    "rate-limited": True,
+    "run-failed": True,
+    "server": True,
+    "state": True,
+    "sum": False,
+    "transport": True,
+    "unavailable": True,
+    "version": False,
+}
+
+
+class Told:
+    """A client that keeps what the others are told."""
+
+    def __init__(self, failure: FraudFedError | None = None) -> None:
+        self.failure = failure
+        self.aborts: list[tuple[str, str]] = []
+        self.patience: float | None = None
+
+    def be_patient(self, retry: RetryPolicy) -> None:
+        self.patience = retry.patience_seconds
+
+    def abort(self, run_id: str, reason: str) -> None:
+        self.aborts.append((run_id, reason))
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.mark.parametrize("slug", error_classes())
+def test_only_what_no_new_start_can_cure_ends_the_run_for_all(slug: str) -> None:
+    error, client = error_classes()[slug]("why"), Told()
+    assert can_be_resumed(error) == _GOES_ON[slug]
+    tell_others(client, "r", error)
+    assert client.aborts == ([] if _GOES_ON[slug] else [("r", abort_reason(error))])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_bank_that_is_stopped_tells_nobody(error: BaseException) -> None:
+    client = Told()
+    tell_others(client, "r", error)
+    assert client.aborts == []
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), AssertionError()])
+def test_a_defect_ends_the_run_for_all(error: Exception) -> None:
+    client = Told()
+    tell_others(client, "r", error)
+    assert client.aborts == [("r", abort_reason(error))]
+
+
+def test_a_bank_that_cannot_tell_does_not_hide_its_own_failure() -> None:
+    client = Told(TransportError("no way to the aggregator"))
+    tell_others(client, "r", SumError("did not open"))
+    assert len(client.aborts) == 1
+    assert client.patience is not None
+    assert client.patience < 60, "its operator is not kept waiting"
+
+
+def test_json_logs_are_objects_with_run_and_round(capsys, restored_process) -> None:
+    configure_logging(log_format="json", level="info", console=Console(stderr=True))
+    tokens = RUN.set("r1"), ROUND.set(4)
+    logging.getLogger("bank_node.jobs.training").info("tree\nfinished", extra={"tree": 2})
+    logging.getLogger("fraudfed.boosting").debug("not shown")
+    RUN.reset(tokens[0])
+    ROUND.reset(tokens[1])
+    (line,) = capsys.readouterr().err.splitlines()
+    record = json.loads(line)
+    assert record["message"] == "tree\nfinished"
+    assert (record["run"], record["round"], record["tree"]) == ("r1", 4, 2)
+    assert record["level"] == "INFO"
+    assert {"time", "logger"} <= set(record)
+
+
+def test_text_logs_hold_the_facts_of_a_tree(capsys, restored_process) -> None:
+    configure_logging(log_format="text", level="info", console=Console(stderr=True))
+    extra = {"tree": 2, "leaves": 4, "metrics": {"aucpr": 0.5}}
+    logging.getLogger("bank_node.jobs.training").info("tree finished", extra=extra)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO tree finished tree=2 leaves=4 metrics={'aucpr': 0.5}")
+
+
+def test_on_a_terminal_the_progress_bar_alone_shows_trees(restored_process) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    configure_logging(log_format="text", level="info", console=console)
+    logger = logging.getLogger("bank_node.jobs.training")
+    logger.info("tree finished", extra={"tree": 2})
+    logger.info("the cohort is complete")
+    assert "the cohort is complete" in screen.getvalue()
+    assert "tree" not in screen.getvalue()
+
+
+def test_text_logs_hold_the_facts_of_days_and_a_terminal_does_not(capsys, restored_process) -> None:
+    configure_logging(log_format="text", level="info", console=Console(stderr=True))
+    logger, extra = logging.getLogger("bank_node.jobs.risk.run"), {"days": 14, "of": 60}
+    logger.info("days finished", extra=extra)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO days finished days=14 of=60")
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    configure_logging(log_format="text", level="info", console=console)
+    logger.info("days finished", extra=extra)
+    assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_progress_shows_banks_then_trees_with_the_metric(enabled: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    with RunProgress(console, enabled=enabled) as progress:
+        progress.banks(("a", "b"), 3)
+        progress.steps("trees", 0, 30, "")
+        progress.steps("trees", 12, 30, "aucpr 0.71234")
+    text = screen.getvalue()
+    assert ("12/30" in text) == enabled
+    assert ("aucpr 0.71234" in text) == enabled
+    assert enabled or text == ""
+
+
+def test_all_time_is_booked_once() -> None:
+    times = PhaseTimes()
+    for phase in ("histogram", "encrypt", "histogram"):
+        times.mark(phase)
+    assert set(times.wall_seconds) == {"histogram", "encrypt"}
+    assert all(seconds >= 0 for seconds in times.wall_seconds.values())
+    assert json.loads(json.dumps(times.to_dict()))["rounds"] == 0

@@ -1,0 +1,246 @@
+"""What a bank agrees to, whatever the aggregator says."""
+
+import pytest
+
+from bank_node.config import BankConfig, CohortRules, TlsFiles
+from bank_node.run.rules import check_epoch, check_generation, check_run, run_facts
+from bank_node.state.directory import PinnedRun
+from fraudfed.errors import (
+    CohortError,
+    ConfigurationError,
+    KeyMaterialError,
+    ParameterError,
+    ProtocolError,
+    StateError,
+)
+from fraudfed.wire.messages import (
+    Generation,
+    KeyEpoch,
+    MemberKeys,
+    ModelVisibility,
+    PublicKeyMessage,
+    SealedKey,
+)
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def key_epoch(small_package) -> KeyEpoch:
+    return KeyEpoch(
+        epoch=2,
+        steward="a",
+        roster=tuple(
+            MemberKeys(name=name, signing_key=f"{i:064x}", agreement_key=f"{i + 9:064x}")
+            for i, name in enumerate(NAMES)
+        ),
+        public_key=PublicKeyMessage.model_validate(small_package.public_key.to_hex()),
+        sealed=tuple(SealedKey(name=name, box="AAAA") for name in NAMES),
+        signature="0" * 128,
+    )
+
+
+@pytest.fixture
+def make_run(make_spec, key_epoch):
+    def make(cohort: tuple[str, ...] = NAMES, **changes: object) -> PinnedRun:
+        return PinnedRun(
+            run_id="r",
+            spec=make_spec(key_epoch=2, **changes),
+            cohort=cohort,
+            public_key=key_epoch.public_key,
+        )
+
+    return make
+
+
+def parameters(**values: object) -> dict[str, object]:
+    return {"num_boost_round": 2, "max_depth": 2, "max_bin": 8, **values}
+
+
+def test_a_run_within_the_rules_is_accepted(make_run) -> None:
+    strict = CohortRules(
+        min_cohort=3,
+        model_visibility=(ModelVisibility.MEMBERS,),
+        min_min_child_weight=5,
+        max_max_depth=2,
+        max_max_leaves=4,
+        max_max_bin=8,
+        max_num_boost_round=2,
+    )
+    run = make_run(
+        parameters=parameters(min_child_weight=5, max_leaves=4),
+        model_visibility=ModelVisibility.MEMBERS,
+    )
+    assert check_run(run, strict).max_depth == 2
+    assert check_run(make_run(), CohortRules()).max_bin == 8
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "message"),
+    [
+        ({"min_min_child_weight": 1.5}, {"min_child_weight": 1}, "min_child_weight is 1, this"),
+        ({"max_max_depth": 1}, {}, "max_depth is 2, this bank allows at most 1"),
+        (
+            {"max_max_depth": 20},
+            {"max_depth": 0, "max_leaves": 4, "grow_policy": "lossguide"},
+            r"max_depth is 0 \(no limit\)",
+        ),
+        ({"max_max_leaves": 4}, {}, r"max_leaves is 0 \(no limit\)"),
+        ({"max_max_leaves": 4}, {"max_leaves": 5}, "max_leaves is 5"),
+        ({"max_max_bin": 7}, {}, "max_bin is 8"),
+        ({"max_num_boost_round": 1}, {}, "num_boost_round is 2"),
+        ({}, {"max_deep": 3}, "unknown parameter 'max_deep'"),
+        ({}, {"monotone_constraints": {"x": 1}}, "no feature 'x'"),
+    ],
+)
+def test_parameters_outside_the_rules_are_refused(make_run, rule, values, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check_run(make_run(parameters=parameters(**values)), CohortRules(**rule))
+
+
+def test_small_cohorts_and_models_for_others_are_refused(make_run) -> None:
+    with pytest.raises(CohortError, match="cohort of 2 banks, this bank takes part from 3 on"):
+        check_run(make_run(("a", "b")), CohortRules())
+    check_run(make_run(("a", "b")), CohortRules(min_cohort=2))
+    with pytest.raises(ConfigurationError, match="model_visibility is 'aggregator'"):
+        check_run(make_run(), CohortRules(model_visibility=(ModelVisibility.MEMBERS,)))
+
+
+def test_the_run_must_be_of_the_latest_epoch(make_run, key_epoch) -> None:
+    check_epoch(make_run(), key_epoch, latest=2)
+    with pytest.raises(KeyMaterialError, match="holds epoch 3 already"):
+        check_epoch(make_run(), key_epoch, latest=3)
+
+
+def test_the_aggregator_cannot_change_the_cohort_or_the_key(make_run, key_epoch) -> None:
+    for cohort in (("a", "b"), ("a", "b", "c", "d"), ("a", "c", "b"), ("a", "b", "x"), ()):
+        with pytest.raises(CohortError, match="signed for a, b, c"):
+            check_epoch(make_run(cohort), key_epoch, latest=2)
+    other = key_epoch.public_key.model_copy(update={"fingerprint": "1" * 64})
+    with pytest.raises(KeyMaterialError, match="uses public key"):
+        check_epoch(make_run().model_copy(update={"public_key": other}), key_epoch, latest=2)
+
+
+def test_a_run_that_may_go_on_with_too_few_banks_is_refused(make_run) -> None:
+    run = make_run(("a", "b", "c", "d"), min_cohort=3)
+    check_run(run, CohortRules(min_cohort=3))
+    with pytest.raises(CohortError, match=r"may go on with 3 banks.*takes part from 4 on"):
+        check_run(run, CohortRules(min_cohort=4))
+    # A cohort of two is whole with two, whatever the run says.
+    check_run(make_run(("a", "b"), min_cohort=3), CohortRules(min_cohort=2))
+
+
+FOUR = ("a", "b", "c", "d")
+
+
+def generation(*banks: str, number: int = 1, **changes: object) -> Generation:
+    return Generation(number=number, banks=banks, **changes)
+
+
+@pytest.mark.parametrize(
+    "banks",
+    [
+        ("a", "b", "x"),
+        ("a", "b", "b", "c"),
+        ("b", "a", "c"),
+        ("b", "c", "d"),
+        (),
+        ("a", "b", "c", "d", "e"),
+    ],
+)
+def test_a_generation_must_be_of_the_cohort_with_this_bank(make_run, banks) -> None:
+    run = make_run(FOUR)
+    for allowed in (FOUR, ("a", "b", "c"), ("a", "c", "d")):
+        check_generation(generation(*allowed), run, "a", min_cohort=3)
+    with pytest.raises(ProtocolError, match="expected some of a, b, c, d with this bank"):
+        check_generation(generation(*banks), run, "a", min_cohort=1)
+
+
+def test_a_generation_below_the_runs_or_the_banks_minimum_is_refused(make_run) -> None:
+    check_generation(generation("a", "b"), make_run(FOUR, min_cohort=2), "a", min_cohort=2)
+    for run, own in ((make_run(FOUR, min_cohort=3), 1), (make_run(FOUR, min_cohort=1), 3)):
+        with pytest.raises(CohortError, match="of 2 banks, this bank takes part from 3 on"):
+            check_generation(generation("a", "b"), run, "a", min_cohort=own)
+
+
+def test_facts_differ_whenever_banks_were_told_different_things(make_run, key_epoch) -> None:
+    runs = [
+        make_run(),
+        make_run(name="other"),
+        make_run(parameters=parameters(eta=0.1)),
+        make_run(model_visibility=ModelVisibility.MEMBERS),
+        make_run(("a", "b")),
+        make_run().model_copy(update={"run_id": "q"}),
+        make_run(min_cohort=2),
+    ]
+    first = generation("a", "b", "c", number=0)
+    facts = [run_facts(run, key_epoch, first, base=b"", more_rows=0) for run in runs]
+    # Another epoch under the same number: the steward showed somebody else a different one.
+    forged = key_epoch.model_copy(update={"sealed": key_epoch.sealed[::-1]})
+    facts.append(run_facts(runs[0], forged, first, base=b"", more_rows=0))
+    others = (
+        generation("a", "b", "c", number=1),
+        generation("a", "b", number=0),
+        generation("a", "b", "c", number=0, first_step=1),
+        generation("a", "b", "c", number=0, first_round=1),
+    )
+    facts += [run_facts(runs[0], key_epoch, each, base=b"", more_rows=0) for each in others]
+    facts.append(run_facts(runs[0], key_epoch, first, base=b"trees", more_rows=0))
+    facts.append(run_facts(runs[0], key_epoch, first, base=b"", more_rows=64))
+    assert len(set(facts)) == len(facts)
+    assert run_facts(make_run(), key_epoch, first, base=b"", more_rows=0) == facts[0]
+
+
+def config(**changes: object) -> BankConfig:
+    return BankConfig(
+        name="a",
+        aggregator="https://a.example",
+        signing_key="1" * 64,
+        agreement_key="2" * 64,
+        **changes,
+    )
+
+
+def test_bank_toml_is_read_back() -> None:
+    for made in (
+        config(),
+        config(
+            registered=True,
+            audit_key="3" * 64,
+            run_id="r1",
+            rules=CohortRules(
+                min_cohort=5,
+                require_confirmed_roster=True,
+                model_visibility=(ModelVisibility.MEMBERS,),
+                min_min_child_weight=2.5,
+                max_max_bin=64,
+            ),
+            tls=TlsFiles(ca_file='/c "a".pem', client_certificate="/c", client_key="/k"),
+        ),
+    ):
+        assert BankConfig.from_toml(made.to_toml(), source="bank.toml") == made
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "min_cohort = 0",
+        "min_cohorts = 3",
+        'model_visibility = ["everybody"]',
+        "model_visibility = []",
+        "min_min_child_weight = -1",
+        "min_min_child_weight = nan",
+        "max_max_bin = 1",
+        "require_confirmed_roster = 7",
+    ],
+)
+def test_a_rule_that_cannot_be_is_named_and_never_ignored(line: str) -> None:
+    text = config().to_toml().partition("\n[rules]\n")[0] + f"\n[rules]\n{line}\n"
+    with pytest.raises(StateError, match=f"rules.{line.split()[0]}"):
+        BankConfig.from_toml(text, source="bank.toml")
+
+
+def test_a_client_certificate_needs_its_key() -> None:
+    text = config().to_toml().replace("\n[tls]", '\n[tls]\nclient_certificate = "/c"')
+    with pytest.raises(StateError, match="belong together"):
+        BankConfig.from_toml(text, source="bank.toml")

@@ -1,0 +1,243 @@
+"""The state directory: private, atomic, never half made."""
+
+import stat
+
+import pytest
+
+from bank_node.config import BankConfig
+from bank_node.state.checkpoints import Checkpoint
+from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
+from bank_node.state.files import write_atomic, write_stream
+from bank_node.state.outbox import Kept
+from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.key_ceremony import seal_key_package
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.errors import KeyMaterialError, StateError
+from fraudfed.wire.messages import KeyEpoch, ModelSignatures
+
+
+@pytest.fixture(scope="module")
+def identity() -> Identity:
+    return Identity.generate()
+
+
+@pytest.fixture
+def config(identity) -> BankConfig:
+    return BankConfig(
+        name="bank-a",
+        aggregator="https://a.example",
+        signing_key=identity.public.signing_key,
+        agreement_key=identity.public.agreement_key,
+    )
+
+
+@pytest.fixture
+def state(tmp_path, config, identity) -> StateDirectory:
+    return StateDirectory.create(tmp_path / "bank", config, identity)
+
+
+@pytest.fixture
+def key_epoch(identity, key_package) -> KeyEpoch:
+    return seal_key_package(
+        key_package,
+        epoch=7,
+        steward=identity,
+        steward_name="bank-a",
+        roster=[identity.member("bank-a")],
+    )
+
+
+@pytest.fixture
+def run(make_spec, key_epoch) -> PinnedRun:
+    return PinnedRun(
+        run_id="r1", spec=make_spec(), cohort=("bank-a",), public_key=key_epoch.public_key
+    )
+
+
+RESULT = {MODEL_FILE: b"{}", FEATURES_FILE: b"{}"}
+SIGNATURES = ModelSignatures(run_id="r1", sha256="0" * 64, plain_sha256="0" * 64, signatures=())
+
+
+def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: KeyPackage) -> None:
+    """Write every kind of file that a bank keeps."""
+    state.save_config(state.config.model_copy(update={"run_id": "r1", "registered": True}))
+    state.save_epoch(key_epoch, package)
+    state.save_pinned_roster(state.pinned_roster().confirm())
+    state.pin_run(run)
+    state.outbox("r1").keep("0" * 64, b"frame", label="cuts", round_number=0)
+    state.audit_log(state.identity()).append(
+        durable=True,
+        event="sent",
+        kind="question",
+        method="GET",
+        path="/v1/runs",
+        request_id="1",
+        body_bytes=0,
+    )
+    state.save_result("r1", RESULT, SIGNATURES, {"trees": 1})
+    with state.locked():
+        pass
+
+
+def test_everything_is_private(state, run, key_epoch, key_package) -> None:
+    fill(state, run, key_epoch, key_package)
+    found = {str(path.relative_to(state.path)) for path in state.path.rglob("*")}
+    assert found == {
+        *("bank.toml", "identity.key", "roster.json", "audit.log", ".lock", "keys", "runs"),
+        *("keys/epoch-7.key", "keys/epoch-7.json", "runs/r1", "runs/r1/run.json"),
+        *("runs/r1/sealed", "runs/r1/model.json", "runs/r1/signatures.json"),
+        "runs/r1/features.json",
+        "runs/r1/record.json",
+    }
+    for path in (state.path, *state.path.rglob("*")):
+        expected = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+def test_what_was_saved_is_read_again(state, identity, run, key_epoch, key_package) -> None:
+    assert state.epochs() == []
+    assert state.key_epoch(7) is None
+    assert state.pinned_run("r1") is None
+    fill(state, run, key_epoch, key_package)
+    again = StateDirectory(state.path)
+    assert again.config == state.config
+    assert again.config.run_id == "r1"
+    assert again.identity().public == identity.public
+    assert again.epochs() == [7]
+    assert again.key_epoch(7) == key_epoch
+    assert again.key_package(7).fingerprint == key_package.fingerprint
+    assert again.pinned_roster().members == {"bank-a": identity.member("bank-a")}
+    assert again.current_run() == again.current_run("r1") == run
+    assert "0" * 64 in again.outbox("r1")
+    assert again.record("r1") == {"trees": 1}
+    with pytest.raises(StateError, match="does not know run r2"):
+        again.current_run("r2")
+
+
+def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_package) -> None:
+    checkpoint = Checkpoint(
+        run_id="r1",
+        bank="bank-a",
+        step=0,
+        generation=0,
+        cohort=("bank-a",),
+        first_step=0,
+        first_round=0,
+        round_number=1,
+        transcript="a" * 64,
+        facts_sha256="b" * 64,
+        data_sha256="c" * 64,
+        counted=(),
+        more_rows=0,
+        exposed=(),
+        state=b"",
+    )
+    outbox, log = state.outbox("r1"), state.round_log("r1")
+    outbox.keep("1" * 64, b"frame", label="cuts", round_number=0)
+    state.checkpoints("r1").save(checkpoint)
+    assert state.checkpoints("r1").latest() == checkpoint
+    assert state.outbox("r1").find("1" * 64) == Kept(b"frame", None)
+    assert log.read(0) == state.round_log("r1").read(0) == []
+    (state.path / "runs" / "r1" / "rounds.log").write_bytes(b"")
+    fill(state, run, key_epoch, key_package)
+    assert sorted(path.name for path in (state.path / "runs" / "r1").iterdir()) == [
+        *("features.json", "model.json", "record.json"),
+        *("run.json", "sealed", "signatures.json"),
+    ]
+    assert state.outbox("r1").find("1" * 64) == Kept(None, None)
+    # Damage to what is not needed any more does not spoil a result.
+    (state.path / "runs" / "r1" / "sealed").write_bytes(b"x" * 200)
+    state.save_result("r1", RESULT, SIGNATURES, {"trees": 2})
+    assert state.record("r1") == {"trees": 2}
+
+
+def test_epochs_are_sorted_as_numbers(state, key_epoch, key_package) -> None:
+    for number in (10, 2, 1):
+        epoch = key_epoch.model_copy(update={"epoch": number})
+        state.save_epoch(epoch, key_package)
+    (state.path / "keys" / "epoch-3.json").write_text("a crash before the key was written")
+    assert state.epochs() == [1, 2, 10]
+
+
+def test_private_keys_may_be_encrypted(tmp_path, config, identity) -> None:
+    made = StateDirectory.create(tmp_path / "bank", config, identity, passphrase="open sesame")
+    content = (made.path / "identity.key").read_text()
+    assert identity._signing.private_bytes_raw().hex() not in content
+    assert identity._agreement.private_bytes_raw().hex() not in content
+    with pytest.raises(KeyMaterialError, match="encrypted"):
+        made.identity()
+    with pytest.raises(KeyMaterialError):
+        made.identity("wrong")
+    assert made.identity("open sesame").public == identity.public
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path, config, identity) -> None:
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(StateError, match="not an empty directory"):
+        StateDirectory.create(tmp_path, config, identity)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    with pytest.raises(StateError, match="not the state directory of a bank"):
+        StateDirectory(tmp_path)
+    with pytest.raises(StateError, match="no such state directory"):
+        StateDirectory(tmp_path / "none")
+
+
+def test_a_place_that_cannot_be_written(tmp_path, config, identity) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StateError, match="cannot be used"):
+        StateDirectory.create(tmp_path / "file" / "bank", config, identity)
+    with pytest.raises(StateError, match="cannot be written"):
+        write_atomic(tmp_path / "none" / "x", b"")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def fail(stream) -> None:
+        stream.write(b"new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StateError, match="No space left"):
+        write_stream(path, fail, mode=0o600)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml", "not readable as TOML"),
+        ('format_version = 1\nname = "a"', "format_version is 1"),
+        ('name = "a"', "format_version is None"),
+        ('format_version = 2\nname = "A B"', "name is 'A B'"),
+        ('format_version = 2\nname = "a"', "aggregator"),
+        ("EXTRA", "extra"),
+        ("RUN", "run_id"),
+    ],
+)
+def test_a_damaged_bank_toml_is_named(state, text, message) -> None:
+    whole = state.config.to_toml()
+    text = {
+        "EXTRA": whole.replace("\n[rules]", "extra = 1\n[rules]"),
+        "RUN": whole.replace("\n[rules]", 'run_id = "../x"\n[rules]'),
+    }.get(text, text)
+    (state.path / "bank.toml").write_text(text)
+    with pytest.raises(StateError, match=message):
+        StateDirectory(state.path)
+
+
+def test_a_damaged_run_is_named(state, run) -> None:
+    state.pin_run(run)
+    for name, read in (("run.json", state.pinned_run), ("record.json", state.record)):
+        (state.path / "runs" / "r1" / name).write_text("{")
+        with pytest.raises(StateError, match=name):
+            read("r1")
+
+
+def test_two_holders_of_one_directory(state) -> None:
+    other = StateDirectory(state.path)
+    with state.locked(), pytest.raises(StateError, match="another bank-node"), other.locked():
+        pass
+    with other.locked():
+        pass

@@ -1,0 +1,223 @@
+"""The report is one page that needs nothing else, says what was measured, and never varies."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from evaluation_examples import example
+
+from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number
+from fraudfed.lab.report.page import format_bytes, format_seconds, headline, render_report
+from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects ids, attributes and text, and checks that elements close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+                self.links.append(value or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    summary, curves = example()
+    return render_report(summary, curves=curves)
+
+
+def test_page_needs_nothing_but_itself(html: str) -> None:
+    page = Page(html)
+    assert page.open == []
+    assert all(link.startswith("#") for link in page.links)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert "@import" not in html
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html))
+    without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
+    assert "http:" not in without_namespaces
+    assert "https:" not in without_namespaces
+
+
+def test_ids_are_unique_and_references_resolve(html: str) -> None:
+    page = Page(html)
+    assert len(set(page.ids)) == len(page.ids)
+    targets = {link[1:] for link in page.links} | set(re.findall(r"url\(#([^)]*)\)", html))
+    assert targets
+    assert targets <= set(page.ids)
+
+
+def test_same_summary_same_bytes(html: str) -> None:
+    summary, curves = example()
+    assert render_report(summary, curves=curves) == html
+
+
+def test_page_says_what_was_measured(html: str) -> None:
+    summary, _ = example()
+    text = Page(html).text
+    for bank in summary.banks:
+        assert bank.name in text
+        for model in MODELS:
+            for value in vars(bank.models[model]).values():
+                assert format_number(value) in text
+        assert format_number(bank.gain, signed=True) in text
+    for fact in (
+        "3072 bits",
+        "c4" * 32,
+        "gmp",
+        "214 rounds",
+        "37.1 MB",
+        "48\N{NARROW NO-BREAK SPACE}230",
+        "0123456789abcdef" * 4,
+        "30 of 30 trees",
+        "max_depth",
+        "3.0.0",
+        "encrypt",
+        "31.2 s",
+        "2 min 8 s",
+        "feature_11",
+        "9\N{NARROW NO-BREAK SPACE}000 in 36 rounds",
+        "fedcba9876543210" * 4,
+        "at least 3 of its own customers",
+        "gain is federated + risk minus own",
+        "Synthetic transactions of five unequal banks, seed 7.",
+        'load_model("model.json")',
+        headline(summary),
+    ):
+        assert fact in text, fact
+    assert "feature_12" not in text
+
+
+def test_all_banks_together_is_one_more_figure() -> None:
+    summary, _ = example()
+    rng = np.random.default_rng(5)
+    labels = (rng.random(500) < 0.1).astype(np.float32)
+    scores = {"federated": rng.random(500) + labels, "pooled": rng.random(500) + 2 * labels}
+    page = render_report(summary, scores=scores, labels=labels)
+    assert "Precision-recall curves of all banks: federated, pooled" in page
+    one_class = render_report(summary, scores=scores, labels=np.zeros(500, dtype=np.float32))
+    assert "Precision-recall curves" not in one_class
+    with pytest.raises(ValueError, match="scores and labels must be given together"):
+        render_report(summary, scores=scores)
+
+
+def test_optional_parts_may_be_left_out() -> None:
+    summary, _ = example(
+        identical_trees_on_same_bins=None,
+        top_features=(),
+        stage_seconds={},
+        wall_seconds={},
+        data="",
+        split="",
+        shared_risk=None,
+    )
+    text = Page(render_report(summary)).text
+    assert "Precision against recall" not in text
+    assert "Where the time went" not in text
+    assert "looks at" not in text
+    assert "Equal to XGBoost" not in text
+    assert "Shared risk" not in text
+    assert "None" not in text
+
+
+def test_text_from_outside_is_escaped() -> None:
+    summary, _ = example(
+        data="<script>alert(1)</script>",
+        parameters={"<b>": "</dd><script>"},
+        top_features=(("<script>$x$</script>&", 2.0), ("a" * 80, 1.0)),
+    )
+    page = Page(render_report(summary))
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+    assert "<script>$x$</script>&" in page.text
+
+
+@pytest.mark.parametrize(
+    ("own", "federated", "expected"),
+    [
+        (
+            0.4,
+            0.5,
+            "1 banks trained one model and shared risk without showing a row: "
+            "mean AUPRC 0.400 → 0.500",
+        ),
+        (0.5, 0.4, "Sharing brought these 1 banks nothing: mean AUPRC 0.500 → 0.400"),
+        (0.5, 0.5, "Sharing brought these 1 banks nothing"),
+        (None, 0.5, "do not allow a comparison"),
+    ],
+)
+def test_headline_goes_either_way(own: float | None, federated: float, expected: str) -> None:
+    scores = [ModelScores(value, None, None) for value in (own, federated, 0.6)]
+    models = dict(zip(("local", "federated", "pooled"), scores, strict=True))
+    summary, _ = example(banks=(BankResult("a", 9, 9, 0.1, models),))
+    assert expected in headline(summary)
+    assert headline(summary) in Page(render_report(summary)).text
+
+
+def test_plots_are_well_formed_and_take_the_page_colours() -> None:
+    summary, curves = example()
+    plots = [
+        auprc_bars(summary.banks, summary.models),
+        auprc_bars((), MODELS),
+        precision_recall("bank-a", curves["bank-a"], prevalence=0.02),
+        bars({"one": 0.0}, name="zero", label="nothing & <nothing>", unit=""),
+        bars({}, name="empty", label="nothing", unit="s"),
+    ]
+    for plot in plots:
+        root = ElementTree.fromstring(plot)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.get("role") == "img"
+        assert root.get("aria-label")
+        assert root.get("viewBox")
+        assert root.get("width") is None
+        assert root.get("height") is None
+        assert not re.search(r"#0[0-9a-f]0[0-9a-f]0[0-9a-f]\b", plot)
+    assert "currentColor" in plots[0]
+    assert "var(--federated)" in plots[0]
+    assert "var(--federated-shared)" in plots[0]
+    assert "var(--pooled)" in plots[2]
+
+
+def test_units() -> None:
+    assert [format_bytes(size) for size in (0, 999, 1000, 1_500_000, 2_340_000_000)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.5 MB",
+        "2.34 GB",
+    ]
+    assert [format_seconds(time) for time in (0.04, 59.94, 61, 3599.9)] == [
+        "0.0 s",
+        "59.9 s",
+        "1 min 1 s",
+        "60 min 0 s",
+    ]

@@ -1,0 +1,368 @@
+"""Everything an aggregator can do to a round gives an error that names the kind, at every bank."""
+
+import dataclasses
+import secrets
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sum_tampering import COUNT_ONE, added, exchanged, scaled
+from summing_cohort import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs, multiply
+
+from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.dtypes import Int64Array
+from fraudfed.errors import CiphertextError, SumError
+from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.secure_sum import openings
+from fraudfed.secure_sum.faults import SumFault
+
+N_BANKS = 4
+BOUND = 2**20
+SIZE = 68  # of 17 slots of 22 bits in 382 bits: four plaintexts, one for each bank
+
+
+def parts() -> list[Int64Array]:
+    return [np.arange(SIZE) * (bank - 1) + bank for bank in range(N_BANKS)]
+
+
+@pytest.fixture
+def cohort(package: KeyPackage) -> SummingCohort:
+    return SummingCohort(package, N_BANKS)
+
+
+@pytest.fixture
+def earlier(cohort: SummingCohort) -> SummingRound:
+    done = cohort.round(parts(), BOUND)
+    cohort.advance(done, done.finish(done.product))
+    return done
+
+
+@pytest.fixture
+def one_round(cohort: SummingCohort, earlier: SummingRound) -> SummingRound:
+    return cohort.round([part + 1 for part in parts()], BOUND, round_number=1)
+
+
+def check_refused_everywhere(
+    one_round: SummingRound,
+    product: CiphertextVector,
+    fault: SumFault,
+    *,
+    at: dict[int, SumFault] | None = None,
+) -> None:
+    """Every bank refuses to open its shard; if openers do not look, every bank refuses the sum."""
+    package = one_round.banks[0]._key_package
+    boxes = []
+    for bank, session in enumerate(one_round.banks):
+        expected = (at or {}).get(bank, fault)
+        shard = product.shard(bank, N_BANKS)
+        with pytest.raises(SumError, match=expected.value):
+            session.open_shard(shard.data, one_round.layout, one_round.contexts[bank], shard=bank)
+        opened = package.private_key.decrypt(shard)
+        boxes.append(
+            openings.box(
+                opened,
+                package.expose_secret(),
+                session.public_key,
+                one_round.contexts[0],
+                shard=bank,
+            )
+        )
+    for bank in range(N_BANKS):
+        with pytest.raises(SumError, match=(at or {}).get(bank, fault).value):
+            one_round.combine(boxes, bank=bank)
+
+
+def test_untouched_round_gives_the_sum(one_round: SummingRound) -> None:
+    for result in one_round.finish(one_round.product):
+        np.testing.assert_array_equal(result, sum(one_round.parts))
+
+
+@pytest.mark.parametrize("victim", range(N_BANKS))
+def test_missing_contribution(one_round: SummingRound, victim: int) -> None:
+    product = multiply([p for bank, p in enumerate(one_round.payloads) if bank != victim])
+    check_refused_everywhere(one_round, product, SumFault.MASKS, at={victim: SumFault.MISSING})
+
+
+@pytest.mark.parametrize("victim", range(N_BANKS))
+def test_contribution_counted_twice(one_round: SummingRound, victim: int) -> None:
+    product = one_round.product.product(one_round.payloads[victim])
+    check_refused_everywhere(one_round, product, SumFault.MASKS, at={victim: SumFault.REPEATED})
+
+
+def test_contribution_put_in_the_place_of_another(one_round: SummingRound) -> None:
+    product = multiply([one_round.payloads[bank] for bank in (0, 0, 2, 3)])
+    check_refused_everywhere(one_round, product, SumFault.MASKS)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 16, -1])
+def test_scaled_sum(one_round: SummingRound, factor: int) -> None:
+    check_refused_everywhere(one_round, scaled(one_round.product, factor), SumFault.COUNT)
+
+
+@pytest.mark.parametrize("factor", [0, 2, 3, 200, -1])
+def test_scaled_sum_with_the_count_patched(one_round: SummingRound, factor: int) -> None:
+    patch = [(1 - factor) * N_BANKS * COUNT_ONE] * N_BANKS
+    product = added(scaled(one_round.product, factor), patch)
+    if factor == -1:
+        # The negative tag borrowed from the count; the aggregator puts that back as well.
+        product = added(product, [COUNT_ONE] * N_BANKS)
+    check_refused_everywhere(one_round, product, SumFault.TAG)
+
+
+def test_sum_scaled_until_the_fields_overflow(one_round: SummingRound) -> None:
+    # The tags' sum, which the aggregator cannot know, runs over the count.
+    patch = [(1 - 2**40) * N_BANKS * COUNT_ONE] * N_BANKS
+    product = added(scaled(one_round.product, 2**40), patch)
+    check_refused_everywhere(one_round, product, SumFault.MASKS)
+
+
+def test_scaled_contribution(one_round: SummingRound) -> None:
+    payloads = [scaled(one_round.payloads[0], 2), *one_round.payloads[1:]]
+    check_refused_everywhere(
+        one_round, multiply(payloads), SumFault.MASKS, at={0: SumFault.REPEATED}
+    )
+
+
+def test_contribution_of_another_round(one_round: SummingRound, earlier: SummingRound) -> None:
+    product = multiply([earlier.payloads[0], *one_round.payloads[1:]])
+    check_refused_everywhere(one_round, product, SumFault.MASKS)
+
+
+def test_sum_of_another_round(one_round: SummingRound, earlier: SummingRound) -> None:
+    # Its masks cancel and it counts four banks: only the tag is of another context.
+    check_refused_everywhere(one_round, earlier.product, SumFault.TAG)
+
+
+def test_sum_of_two_rounds(one_round: SummingRound, earlier: SummingRound) -> None:
+    product = one_round.product.product(earlier.product)
+    check_refused_everywhere(one_round, product, SumFault.COUNT)
+
+
+@pytest.mark.parametrize(
+    ("amount", "fault"),
+    [
+        (1 << 120, SumFault.TAG),
+        (-1 << 120, SumFault.TAG),
+        (7 << 480, SumFault.TAG),
+        (1 << 509, SumFault.TAG),
+        (1, SumFault.TAG),
+        (1 << 88, SumFault.TAG),
+        (COUNT_ONE, SumFault.COUNT),
+        (-COUNT_ONE, SumFault.COUNT),
+        ((1 << 61) - 1 << 120, SumFault.TAG),
+    ],
+)
+def test_known_number_added(one_round: SummingRound, amount: int, fault: SumFault) -> None:
+    check_refused_everywhere(one_round, added(one_round.product, [amount] * N_BANKS), fault)
+
+
+def test_all_ciphertexts_replaced_by_known_ones(one_round: SummingRound) -> None:
+    key = one_round.banks[0].public_key
+    ones = CiphertextVector.of_integers(key, [1] * N_BANKS)
+    product = added(ones, [N_BANKS * COUNT_ONE] * N_BANKS)
+    check_refused_everywhere(one_round, product, SumFault.TAG)
+
+
+def test_one_altered_ciphertext_is_found_by_all(one_round: SummingRound) -> None:
+    product = added(one_round.product, [0, 1 << 140, 0, 0])
+    # Only bank 1 sees it when it opens; the others when they combine.
+    with pytest.raises(SumError, match=f"{SumFault.TAG.value}: plaintext 1 of 4"):
+        one_round.open(product)
+    package = one_round.banks[0]._key_package
+    opened = package.private_key.decrypt(product)
+    boxes = [
+        openings.box(
+            [opened[bank]],
+            package.expose_secret(),
+            package.public_key,
+            one_round.contexts[0],
+            shard=bank,
+        )
+        for bank in range(N_BANKS)
+    ]
+    for bank in range(N_BANKS):
+        with pytest.raises(SumError, match=f"{SumFault.TAG.value}: plaintext 1 of 4"):
+            one_round.combine(boxes, bank=bank)
+
+
+def test_ciphertexts_of_the_sum_exchanged(one_round: SummingRound) -> None:
+    product = exchanged(exchanged(one_round.product, 0, 1), 2, 3)
+    check_refused_everywhere(one_round, product, SumFault.TAG)
+
+
+def test_ciphertexts_of_a_contribution_exchanged(one_round: SummingRound) -> None:
+    payloads = list(one_round.payloads)
+    payloads[2] = exchanged(exchanged(payloads[2], 0, 1), 2, 3)
+    check_refused_everywhere(one_round, multiply(payloads), SumFault.MASKS)
+
+
+def test_shards_exchanged(one_round: SummingRound) -> None:
+    with pytest.raises(SumError, match=SumFault.TAG):
+        one_round.banks[0].open_shard(
+            one_round.product.shard(1, N_BANKS).data,
+            one_round.layout,
+            one_round.contexts[0],
+            shard=0,
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": "another"},
+        {"epoch": 2},
+        {"round_number": 2},
+        {"label": "histogram:1"},
+        {"previous": "77" * 32},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_one_bank_in_another_context(
+    cohort: SummingCohort, earlier: SummingRound, change: dict[str, str | int]
+) -> None:
+    layout = earlier.layout
+    contexts = [cohort.context(bank, layout, round_number=1) for bank in range(N_BANKS)]
+    contexts[2] = dataclasses.replace(contexts[2], **change)  # type: ignore[arg-type]
+    split = SummingRound(cohort.banks, layout, contexts, parts())
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        split.open(split.product)
+    # A bank that opens its shard in the common context does not accept an opening of the other.
+    boxes = [
+        openings.box(
+            [0],
+            cohort.banks[0]._key_package.expose_secret(),
+            cohort.banks[0].public_key,
+            context,
+            shard=shard,
+        )
+        for shard, context in enumerate(contexts)
+    ]
+    with pytest.raises(SumError, match=f"{SumFault.BOX.value}: opening of bank 'bank2'"):
+        split.combine(boxes)
+
+
+def check_no_bank_opens(split: SummingRound) -> None:
+    for bank, session in enumerate(split.banks):
+        shard = split.product.shard(bank, N_BANKS).data
+        with pytest.raises(SumError, match=SumFault.MASKS):
+            session.open_shard(shard, split.layout, split.contexts[bank], shard=bank)
+
+
+def test_one_bank_with_another_history(package: KeyPackage) -> None:
+    cohort = SummingCohort(package, N_BANKS)
+    first = cohort.round(parts(), BOUND)
+    totals = first.finish(first.product)
+    totals[3] = totals[3].copy()
+    totals[3][5] += 1
+    cohort.advance(first, totals)
+    check_no_bank_opens(cohort.round(parts(), BOUND, round_number=1))
+
+
+def test_one_bank_with_another_beginning(package: KeyPackage) -> None:
+    cohort = SummingCohort(package, N_BANKS)
+    cohort.transcripts[1] = cohort.banks[1].begin_transcript(b"other parameters")
+    check_no_bank_opens(cohort.round(parts(), BOUND))
+
+
+def test_one_bank_shown_another_roster(package: KeyPackage) -> None:
+    digests = [ROSTER_DIGEST, ROSTER_DIGEST, "99" * 32, ROSTER_DIGEST]
+    check_no_bank_opens(
+        SummingCohort(package, N_BANKS, roster_digests=digests).round(parts(), BOUND)
+    )
+
+
+def test_wrong_pairwise_secret_at_one_bank(package: KeyPackage) -> None:
+    agreed = agree_in_pairs([f"bank{i}" for i in range(N_BANKS)])
+    agreed["bank1"]["bank3"] = secrets.token_bytes(32)
+    one = SummingCohort(package, N_BANKS, agreed=agreed).round(parts(), BOUND)
+    check_refused_everywhere(one, one.product, SumFault.MASKS)
+
+
+def test_contribution_under_another_paillier_key(
+    one_round: SummingRound, other_package: KeyPackage
+) -> None:
+    key = one_round.banks[0].public_key
+    stranger = SummingCohort(other_package, 1).round([parts()[0]], BOUND).payloads[0]
+    # Relabelled as ciphertexts of the consortium's key.
+    smuggled = CiphertextVector.of_integers(key, [v % key.n_squared for v in stranger.integers()])
+    product = multiply([smuggled, *one_round.payloads[1:]])
+    check_refused_everywhere(one_round, product, SumFault.MASKS)
+
+
+def test_damaged_ciphertext_gives_no_number(one_round: SummingRound) -> None:
+    width = one_round.banks[0].public_key.ciphertext_bytes
+    for position in (0, 1, width // 2, width - 1, width + 5, N_BANKS * width - 1):
+        damaged = bytearray(one_round.product.data)
+        damaged[position] ^= 1
+        product = CiphertextVector(one_round.banks[0].public_key, bytes(damaged))
+        with pytest.raises((SumError, CiphertextError)):
+            one_round.open(product)
+
+
+def test_bound_broken_together(cohort: SummingCohort) -> None:
+    # Each bank keeps to the bound; their sum, four times as large, does not.
+    values = np.zeros(SIZE, dtype=np.int64)
+    values[5] = BOUND
+    one = cohort.round([values] * N_BANKS, BOUND)
+    with pytest.raises(SumError, match="exceed a bound together"):
+        one.open(one.product)
+
+
+Boxes = list[bytes]
+
+
+def flip(boxes: Boxes) -> Boxes:
+    return [boxes[0], bytes([*boxes[1][:40], boxes[1][40] ^ 128, *boxes[1][41:]]), *boxes[2:]]
+
+
+def swap(boxes: Boxes) -> Boxes:
+    return [boxes[0], boxes[2], boxes[1], boxes[3]]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "fault"),
+    [
+        (flip, f"{SumFault.BOX}: opening of bank 'bank1'"),
+        (swap, f"{SumFault.BOX}: opening of bank 'bank1'"),
+        (lambda boxes: boxes[:3], f"{SumFault.OPENINGS}: 3 openings, expected 4"),
+        (lambda boxes: [*boxes, boxes[0]], f"{SumFault.OPENINGS}: 5 openings"),
+        (lambda boxes: [*boxes[:3], b""], f"{SumFault.OPENER}: opening of bank 'bank3'"),
+        (lambda boxes: [boxes[0][:-1], *boxes[1:]], f"{SumFault.OPENER}: opening of bank 'bank0'"),
+    ],
+    ids=["flipped bit", "swapped", "missing", "too many", "empty", "truncated"],
+)
+def test_tampered_openings(
+    one_round: SummingRound, tamper: Callable[[Boxes], Boxes], fault: str
+) -> None:
+    boxes = one_round.open(one_round.product)
+    with pytest.raises(SumError, match=fault):
+        one_round.combine(tamper(boxes))
+
+
+def test_openings_of_another_round(one_round: SummingRound, earlier: SummingRound) -> None:
+    boxes = one_round.open(one_round.product)
+    boxes[3] = earlier.open(earlier.product)[3]
+    with pytest.raises(SumError, match=f"{SumFault.BOX}: opening of bank 'bank3'"):
+        one_round.combine(boxes)
+
+
+def test_bank_with_another_consortium_secret(
+    package: KeyPackage, cohort: SummingCohort, one_round: SummingRound
+) -> None:
+    boxes = one_round.open(one_round.product)
+    other = KeyPackage(package.private_key, secrets.token_bytes(32))
+    stranger = SummingCohort(other, N_BANKS, agreed=cohort.agreed).banks[0]
+    with pytest.raises(SumError, match="another key package"):
+        stranger.combine(boxes, one_round.layout, one_round.contexts[0])
+
+
+def test_an_error_depends_on_no_digit(cohort: SummingCohort) -> None:
+    """Whether an added number makes a digit overflow shows in no error: else it were an oracle."""
+    texts = set()
+    for number, value in enumerate((-BOUND // N_BANKS, 0, BOUND // N_BANKS)):
+        one = cohort.round([np.full(SIZE, value)] * N_BANKS, BOUND, round_number=number)
+        top = 120 + 16 * 22 + 20
+        with pytest.raises(SumError) as caught:
+            one.open(added(one.product, [1 << top] * N_BANKS))
+        texts.add(str(caught.value))
+    assert len(texts) == 1

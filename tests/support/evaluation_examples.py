@@ -1,0 +1,100 @@
+"""A summary as a demo would fill it, with every optional part."""
+
+from typing import Any
+
+import numpy as np
+
+from fraudfed.evaluation import PrecisionRecallCurve, precision_recall_curve
+from fraudfed.lab.report.compare import BankResult, DemoSummary, ModelScores, RiskFacts, score_model
+
+NOT_MEASURED = ModelScores(auprc=None, auc=None, recall_at_1pct_fpr=None)
+
+
+def scored_bank(
+    name: str, rng: np.random.Generator, *, n_rows: int = 3000, strength: float = 1.0
+) -> tuple[BankResult, dict[str, PrecisionRecallCurve]]:
+    """Return a bank whose models see the label through less and less noise."""
+    labels = (rng.random(n_rows) < 0.02).astype(np.float32)
+    results: dict[str, ModelScores] = {}
+    curves: dict[str, PrecisionRecallCurve] = {}
+    for model, lift in (
+        ("local", 1.0),
+        ("local_shared", 1.5),
+        ("federated", 2.0),
+        ("federated_shared", 2.1),
+        ("pooled", 2.2),
+    ):
+        scores = rng.normal(size=n_rows) + strength * lift * labels
+        results[model] = score_model(scores, labels)
+        curve = precision_recall_curve(scores, labels)
+        assert curve is not None
+        curves[model] = curve
+    bank = BankResult(
+        name=name,
+        rows_train=10 * n_rows,
+        rows_test=n_rows,
+        prevalence=float(labels.mean()),
+        models=results,
+    )
+    return bank, curves
+
+
+def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionRecallCurve]]]:
+    """Return five unequal banks, one of which could not train alone."""
+    rng = np.random.default_rng(11)
+    names = ("bank-a", "bank-b", "bank-c", "bank-d", "bank-e")
+    made = [
+        scored_bank(name, rng, n_rows=6000 - 1000 * i, strength=1.3) for i, name in enumerate(names)
+    ]
+    banks = [bank for bank, _ in made]
+    last = banks[-1]
+    banks[-1] = BankResult(
+        last.name,
+        last.rows_train,
+        last.rows_test,
+        last.prevalence,
+        {**last.models, "local": NOT_MEASURED, "local_shared": NOT_MEASURED},
+    )
+    fields: dict[str, Any] = {
+        "banks": tuple(banks),
+        "key_bits": 3072,
+        "key_fingerprint": "c4" * 32,
+        "kernel": "gmp",
+        "rounds": 214,
+        "ciphertexts": 48230,
+        "bytes_sent": 37_120_512,
+        "wall_seconds": {
+            "cuts": 4.1,
+            "histogram": 6.5,
+            "encrypt": 31.25,
+            "sum": 12.0,
+            "open": 22.0,
+            "wait": 8.0,
+        },
+        "total_seconds": 127.6,
+        "model_sha256": "0123456789abcdef" * 4,
+        "trees": 30,
+        "parameters": {"eta": 0.3, "max_depth": 5, "max_bin": 64, "lambda": 1.0},
+        "transactions": 220_000,
+        "features": 48,
+        "versions": {"fraudfed": "0.1.0", "xgboost": "3.0.0", "python": "3.11.7"},
+        "identical_trees_on_same_bins": 30,
+        "top_features": tuple((f"feature_{i}", 100.0 / (i + 1)) for i in range(20)),
+        "stage_seconds": {"generate": 9.0, "start": 2.5, "train": 91.0, "evaluate": 14.0},
+        "data": "Synthetic transactions of five unequal banks, seed 7.",
+        "shared_risk": RiskFacts(
+            days=120,
+            ciphertexts=9_000,
+            bytes_sent=7_000_000,
+            rounds=36,
+            seconds=8.5,
+            sha256="fedcba9876543210" * 4,
+            min_customers=3,
+        ),
+        "split": "Tested on the last 30 days, trained on the days before.",
+    }
+    fields.update(changes)
+    curves = {bank.name: dict(lines) for bank, (_, lines) in zip(banks, made, strict=True)}
+    for model in ("local", "local_shared"):
+        del curves["bank-e"][model]
+    return DemoSummary(**fields), curves
