@@ -4,8 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ANONYMOUS", "Caller", "Role"]
-
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 

@@ -28,8 +28,6 @@ from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.errors import ConfigurationError
 
-__all__ = ["cli", "main"]
-
 _log = logging.getLogger(__name__)
 
 _STATE_OPTION = click.option(

@@ -8,14 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fraudfed.errors import ConfigurationError
 
-__all__ = [
-    "MAX_WAIT_SECONDS",
-    "MetricsAccess",
-    "ServiceConfig",
-    "load_config",
-    "with_options",
-]
-
 #: Longest long poll: below the usual 60 s idle limit of proxies between a bank and the aggregator.
 MAX_WAIT_SECONDS = 30
 

@@ -51,7 +51,6 @@ from fraudfed.wire.messages import BankName
 if TYPE_CHECKING:
     from fraudfed.features.mapping import Mapping
 
-__all__ = ["cli", "main"]
 
 _log = logging.getLogger(__name__)
 

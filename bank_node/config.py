@@ -13,16 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
 
-__all__ = [
-    "DEFAULT_MIN_COHORT",
-    "FORMAT_VERSION",
-    "BankConfig",
-    "CohortRules",
-    "RunId",
-    "TlsFiles",
-    "check_run_id",
-]
-
 #: Raised with every incompatible change of the state directory.
 FORMAT_VERSION = 2
 #: With two banks, the sum minus one's own part is the other bank.

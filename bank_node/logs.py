@@ -12,8 +12,6 @@ from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
 
-__all__ = ["LOG_LEVELS", "ROUND", "RUN", "configure_logging", "stderr_console"]
-
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 #: Run and round that the program works on; every record carries them.

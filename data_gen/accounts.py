@@ -9,8 +9,6 @@ from data_gen.events import NONE, Channel, Events
 from data_gen.rng import Draws
 from data_gen.world_parts import BankSide
 
-__all__ = ["choose_accounts"]
-
 # Share of payments from the second account, for those who have one.
 SECOND_ACCOUNT_SHARE = 0.30
 

@@ -13,8 +13,6 @@ import numpy as np
 from data_gen.events import Events, FraudKind
 from data_gen.rng import Draws
 
-__all__ = ["with_blocked_attempts"]
-
 # Blocked attempts per transaction: banks stop many honest payments for each fraudulent one.
 CLEAN_BLOCKED: Final = 0.004
 FRAUD_BLOCKED: Final = 0.10

@@ -8,8 +8,6 @@ from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.presets import PRESET_PURPOSES, PRESETS
 
-__all__ = ["ALL_PRESETS", "PURPOSES"]
-
 ALL_PRESETS: Final[Mapping[str, WorldConfig | CreditConfig]] = MappingProxyType(
     {**PRESETS, "credit": CreditConfig()}
 )

@@ -11,16 +11,6 @@ import numpy as np
 
 from data_gen.rng import FloatArray
 
-__all__ = [
-    "AMOUNT_LOG_MEDIAN",
-    "AMOUNT_LOG_SPREAD",
-    "CATEGORIES",
-    "CATEGORY_NAMES",
-    "ONLINE_SHARE",
-    "POS_SHARE",
-    "category_index",
-]
-
 
 @dataclass(frozen=True)
 class Category:

@@ -10,8 +10,6 @@ from data_gen.commands.generating import generate_command, presets_command
 from data_gen.errors import DataGenError
 from data_gen.version import GENERATOR_VERSION
 
-__all__ = ["cli", "main"]
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(GENERATOR_VERSION, prog_name="data-gen")

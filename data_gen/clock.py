@@ -10,8 +10,6 @@ from data_gen.entities.people import PAYDAYS
 from data_gen.holidays import holiday_weights
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["HOUR_WEIGHT", "HourTable", "day_cumulative", "drift_phase", "expected_day_sum"]
-
 # Monday first: fewer transactions early in the week, most on Friday and Saturday.
 WEEKDAY_WEIGHT: Final[FloatArray] = np.array([0.90, 0.92, 0.96, 1.02, 1.15, 1.20, 0.85])
 # 1970-01-01 was a Thursday.

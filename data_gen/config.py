@@ -7,15 +7,6 @@ from typing import Final, TypeAlias
 
 from data_gen.errors import ConfigurationError
 
-__all__ = [
-    "DAY_SECONDS",
-    "DEFAULT_START_TIME",
-    "Setting",
-    "WorldConfig",
-    "bank_names",
-    "check_range",
-]
-
 Setting: TypeAlias = int | float | tuple[int, ...] | tuple[float, ...] | None
 
 DAY_SECONDS: Final = 86_400

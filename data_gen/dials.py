@@ -6,8 +6,6 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from data_gen.errors import ConfigurationError
 
-__all__ = ["parse_dials", "with_dials"]
-
 Config = TypeVar("Config")
 
 

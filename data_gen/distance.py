@@ -13,8 +13,6 @@ from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
 from data_gen.rng import FloatArray, IntArray
 from data_gen.world_parts import SharedWorld
 
-__all__ = ["bank_distance", "distance_matrix", "mix_counts"]
-
 
 def mix_counts(world: SharedWorld, events: Events) -> dict[str, IntArray]:
     """Return how often each value of a mix occurs; counts of several parts add up.

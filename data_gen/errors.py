@@ -13,8 +13,6 @@ The exit codes are those of the other programs of this project for the same caus
 
 from typing import ClassVar
 
-__all__ = ["ConfigurationError", "DataError", "DataGenError", "OutputError"]
-
 
 class DataGenError(Exception):
     """Base of every error that the generator raises on purpose."""

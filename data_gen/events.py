@@ -10,17 +10,6 @@ import numpy.typing as npt
 
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = [
-    "CHANNEL_NAMES",
-    "KIND_NAMES",
-    "NONE",
-    "Channel",
-    "Events",
-    "FraudKind",
-    "LabelledEvents",
-    "to_minor",
-]
-
 # Code of a value that is missing (null in the output).
 NONE: Final = -1
 

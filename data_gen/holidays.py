@@ -10,8 +10,6 @@ import numpy as np
 
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["easter_sunday", "holiday_weights"]
-
 # December up to Christmas Eve: payments grow day by day to this many times the usual number.
 YEAR_END_PEAK: Final = 1.6
 _YEAR_END_FIRST_DAY: Final = 1

@@ -16,8 +16,6 @@ from data_gen.rng import IntArray
 from data_gen.schema import ARROW_SCHEMA
 from data_gen.world_parts import BankSide
 
-__all__ = ["numbered_strings", "to_table"]
-
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _ROW_DIGITS = 10
 _ENTITY_DIGITS = 7

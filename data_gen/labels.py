@@ -18,8 +18,6 @@ from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.rng import Draws, FloatArray, IntArray
 from data_gen.world_parts import BankSide
 
-__all__ = ["MAX_DELAY_DAYS", "label"]
-
 # By kind, in days from the last transaction to the report: invented numbers of a plausible size.
 # A lost card is missed within a day; a card payment is disputed with the statement; a scam is
 # admitted late, as far as there is a limit: 13 months is the time in which payers in the EU and

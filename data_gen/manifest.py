@@ -10,16 +10,6 @@ from data_gen.errors import DataError
 from data_gen.version import GENERATOR_VERSION
 from data_gen.writing.content import combined_digest
 
-__all__ = [
-    "CREDIT",
-    "MANIFEST_NAME",
-    "TRANSACTIONS",
-    "file_entry",
-    "make_manifest",
-    "read_manifest",
-    "sha256_of",
-]
-
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT: Final = "data-gen/2"
 # What the tables of a data set are about: the manifest's ``kind``.

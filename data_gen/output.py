@@ -31,8 +31,6 @@ from data_gen.writing.tally import BankTally, combined_summary, distances
 from data_gen.writing.target import new_data_set
 from data_gen.writing.workers import Advance, Workers
 
-__all__ = ["OnProgress", "Progress", "write"]
-
 _SPOOL_NAME: Final = ".spool"
 _DICTIONARY_COLUMNS: Final = (
     "customer_id",

@@ -6,8 +6,6 @@ from typing import Final
 
 from data_gen.config import WorldConfig
 
-__all__ = ["PRESETS", "PRESET_PURPOSES"]
-
 # 2025-07-01T00:00:00Z: half a year from here ends with the year-end rise.
 _JULY_2025: Final = 1_751_328_000
 

@@ -19,8 +19,6 @@ from rich.text import Text
 from data_gen.output import OnProgress
 from data_gen.output import Progress as Reached
 
-__all__ = ["progress_bar"]
-
 _UNITS = {"making": "parts", "writing": "rows"}
 
 

@@ -5,8 +5,6 @@ from typing import Final
 
 import pyarrow as pa
 
-__all__ = ["ARROW_SCHEMA", "COLUMNS", "Column"]
-
 
 @dataclass(frozen=True)
 class Column:

@@ -6,8 +6,6 @@ import numpy as np
 
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["Steps", "running_sum"]
-
 
 @dataclass(frozen=True)
 class Steps:

@@ -2,6 +2,4 @@
 
 from typing import Final
 
-__all__ = ["GENERATOR_VERSION"]
-
 GENERATOR_VERSION: Final = "0.2.0"

@@ -28,16 +28,6 @@ from data_gen.labels import label
 from data_gen.rng import Part, stream
 from data_gen.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
 
-__all__ = [
-    "BankTransactions",
-    "World",
-    "bank_parts",
-    "generate",
-    "make_bank",
-    "make_part",
-    "make_world",
-]
-
 # Rows that occasions add per customer and day, on average.
 OCCASION_ROWS_PER_DAY: Final = 0.037
 

@@ -9,8 +9,6 @@ from data_gen.entities.payees import Payees, make_payees
 from data_gen.entities.places import Places, Towns, make_places, make_towns
 from data_gen.entities.shared_people import SharedPeople, make_shared_people
 
-__all__ = ["BankSide", "SharedWorld", "make_bank_side", "make_shared_world"]
-
 
 @dataclass(frozen=True)
 class SharedWorld:

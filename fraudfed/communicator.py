@@ -12,8 +12,6 @@ import numpy as np
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
 
-__all__ = ["Communicator", "SoloCommunicator", "check_bound"]
-
 
 class Communicator(Protocol):
     """Adds integer vectors over the banks of a cohort."""

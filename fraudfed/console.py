@@ -10,8 +10,6 @@ import click
 
 from fraudfed.errors import FraudFedError
 
-__all__ = ["EXIT_INTERRUPTED", "run_command"]
-
 #: 128 + SIGINT, what a shell expects of an interrupted command.
 EXIT_INTERRUPTED = 130
 _EXIT_UNEXPECTED = 1

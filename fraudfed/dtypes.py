@@ -5,22 +5,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "FIXED_POINT_BITS",
-    "FIXED_POINT_ONE",
-    "BinArray",
-    "BoolArray",
-    "Float32Array",
-    "Float64Array",
-    "IndexArray",
-    "Int8Array",
-    "Int32Array",
-    "Int64Array",
-    "UInt8Array",
-    "UInt32Array",
-    "UInt64Array",
-]
-
 #: Feature values and gradients: XGBoost computes both in float32, so do we.
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 #: Sums that XGBoost keeps in double (histogram bins, node statistics).

@@ -35,35 +35,6 @@ A message says what, what it got, what it expected, and what to do, on one line.
 
 from typing import ClassVar
 
-__all__ = [
-    "AuthError",
-    "BodyTooLargeError",
-    "BoundError",
-    "CiphertextError",
-    "CohortChangedError",
-    "CohortError",
-    "ConfigurationError",
-    "ConflictError",
-    "DamagedError",
-    "DataError",
-    "ForbiddenError",
-    "FraudFedError",
-    "KeyMaterialError",
-    "NotFoundError",
-    "OverloadedError",
-    "ParameterError",
-    "ProtocolError",
-    "RateLimitedError",
-    "RunFailedError",
-    "ServerError",
-    "StateError",
-    "SumError",
-    "TransportError",
-    "UnavailableError",
-    "VersionError",
-    "error_classes",
-]
-
 
 class FraudFedError(Exception):
     """Base of every error that fraudfed raises on purpose."""

@@ -9,8 +9,6 @@ import os
 from dataclasses import dataclass
 from types import ModuleType
 
-__all__ = ["DISABLING_VARIABLE", "NativeModule", "load_native"]
-
 DISABLING_VARIABLE = "FRAUDFED_NO_EXT"
 
 

@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["MAX_THREADS", "usable_cores"]
-
 #: More threads than this are refused; the compiled kernels reserve room for so many.
 MAX_THREADS = 1024
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Usage", "usage_of"]
-
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 #: Fields of /proc/PID/stat after the name in brackets: utime, stime (proc_pid_stat(5), 14 and 15).
 _CPU_FIELDS = slice(11, 13)

@@ -7,8 +7,6 @@ from aggregator.caller import Caller
 from fraudfed.errors import ForbiddenError, NotFoundError
 from fraudfed.wire.messages import AuditKey, AuditLog
 
-__all__ = ["AuditQuery", "endpoints"]
-
 endpoints = Endpoints("audit")
 
 

@@ -6,8 +6,6 @@ from aggregator.consortium.members import SignedNonce
 from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys, Roster
 
-__all__ = ["endpoints"]
-
 endpoints = Endpoints("banks")
 
 

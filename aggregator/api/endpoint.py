@@ -47,24 +47,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import AuditStatus, BankRegistration, Message, parse
 
-__all__ = [
-    "BINARY",
-    "JSON",
-    "MAX_NUMBER",
-    "Access",
-    "Binary",
-    "Endpoint",
-    "Endpoints",
-    "Exchange",
-    "Header",
-    "NumberConverter",
-    "Query",
-    "Result",
-    "Services",
-    "WaitQuery",
-    "services",
-]
-
 JSON = "application/json"
 BINARY = "application/octet-stream"
 

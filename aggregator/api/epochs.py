@@ -6,8 +6,6 @@ from aggregator.runs import combine
 from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import KeyAcknowledgement, KeyEpoch, KeyEpochStatus
 
-__all__ = ["endpoints"]
-
 endpoints = Endpoints("epochs")
 
 

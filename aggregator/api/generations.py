@@ -5,8 +5,6 @@ from aggregator.caller import Caller
 from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import DropRequest, HandoverReceipt, Ready, RunStatus
 
-__all__ = ["endpoints"]
-
 endpoints = Endpoints("generations")
 
 

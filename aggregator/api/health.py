@@ -5,8 +5,6 @@ from fraudfed import __version__
 from fraudfed.errors import UnavailableError
 from fraudfed.wire.messages import Health
 
-__all__ = ["endpoints"]
-
 endpoints = Endpoints("health")
 
 

@@ -5,8 +5,6 @@ from aggregator.config import MetricsAccess
 from aggregator.monitoring.metrics import CONTENT_TYPE
 from fraudfed.errors import NotFoundError
 
-__all__ = ["endpoints"]
-
 #: Where Prometheus looks unless it is told otherwise; no part of the protocol of the banks.
 endpoints = Endpoints("metrics", prefix="")
 

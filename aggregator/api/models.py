@@ -22,8 +22,6 @@ from fraudfed.wire.messages import (
     ModelVisibility,
 )
 
-__all__ = ["endpoints"]
-
 endpoints = Endpoints("models")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -18,8 +18,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import RoundReceipt
 
-__all__ = ["ProductQuery", "endpoints"]
-
 endpoints = Endpoints("rounds")
 
 

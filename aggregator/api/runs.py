@@ -15,8 +15,6 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-__all__ = ["RoundsQuery", "StatusQuery", "endpoints"]
-
 endpoints = Endpoints("runs")
 
 

@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = ["AuditKey"]
-
 #: A PEM file of an Ed25519 key has about 120 bytes.
 _MAXIMUM_FILE_BYTES = 4096
 

@@ -28,8 +28,6 @@ from fraudfed.consortium.public.documents import (
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.wire.messages import AuditEntry, AuditStatus
 
-__all__ = ["AuditHead", "AuditRecord", "AuditTrail", "round_subject"]
-
 _log = logging.getLogger(__name__)
 
 #: An entry's size is bounded, whoever provoked it (see ``refusals``).

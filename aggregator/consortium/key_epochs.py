@@ -25,8 +25,6 @@ from fraudfed.consortium.public.documents import (
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, ProtocolError
 from fraudfed.wire.messages import KeyAcknowledgement, KeyEpoch, KeyEpochState, KeyEpochStatus
 
-__all__ = ["KeyEpochs", "key_epoch", "require_active_epoch", "retire_epochs"]
-
 
 def retire_epochs(session: Session, now: int) -> None:
     """End every epoch, because the members have changed."""

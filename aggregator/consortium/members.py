@@ -24,8 +24,6 @@ from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError
 from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys
 
-__all__ = ["Members", "SignedNonce", "current_members"]
-
 _REMOVED_AT = Statement(select(BankRow.removed_at).where(BankRow.name == bindparam("of_bank")))
 
 

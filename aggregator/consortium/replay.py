@@ -18,8 +18,6 @@ from aggregator.storage.schema import NonceRow
 from aggregator.storage.statement import Statement
 from fraudfed.errors import AuthError
 
-__all__ = ["Nonces", "insert_nonce"]
-
 _PURGE_SECONDS = 60.0
 _INSERT = Statement(insert(NonceRow))
 

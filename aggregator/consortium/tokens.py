@@ -23,8 +23,6 @@ from aggregator.storage.database import Database
 from aggregator.storage.schema import TokenRow
 from fraudfed.errors import ConfigurationError, ConflictError, NotFoundError
 
-__all__ = ["LOCAL_ACTOR", "TokenInfo", "Tokens", "hash_secret", "new_secret"]
-
 #: Who acts when a command works on the state directory itself.
 LOCAL_ACTOR = "operator:state-directory"
 

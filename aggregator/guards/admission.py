@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from aggregator.guards.rates import Rates
 from fraudfed.errors import OverloadedError, RateLimitedError, UnavailableError
 
-__all__ = ["SHARE", "Admission", "Place"]
-
 #: One sender holds at most one part in so many of the places, and two where they are few.
 SHARE = 4
 #: About as long as a restart takes.

@@ -27,14 +27,6 @@ from fraudfed.consortium.public.signatures import (
 from fraudfed.errors import AuthError
 from fraudfed.wire.messages import BankRegistration
 
-__all__ = [
-    "ACCEPT_SIGNATURE",
-    "SIGNATURE_DESCRIPTION",
-    "Authenticator",
-    "RequestHead",
-    "require_digest",
-]
-
 #: Answer to a request without a usable signature (RFC 9421, section 5.1).
 ACCEPT_SIGNATURE = (
     f'{SIGNATURE_LABEL}=("@method" "@path" "@query" "content-digest" "content-type");created;'

@@ -20,8 +20,6 @@ from werkzeug.exceptions import ClientDisconnected
 
 from fraudfed.errors import ProtocolError, UnavailableError
 
-__all__ = ["ARRIVING_BYTES", "LOADED_AT_ONCE", "Bodies", "Body"]
-
 #: Three contributions of a level of a tree.
 ARRIVING_BYTES = 512 * 1024
 #: As many as two cores work on, and one that has its turn next.

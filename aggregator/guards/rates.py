@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BURST_SECONDS", "MOST_SENDERS", "Rates"]
-
 #: So much of the average may come at once: a program that starts asks many things in a row.
 BURST_SECONDS = 10.0
 #: Senders that are remembered. Banks and tokens are fewer; addresses could be as many as you like.

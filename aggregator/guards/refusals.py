@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from aggregator.audit.log import AuditRecord, AuditTrail
 from fraudfed.wire.messages import AuditStatus
 
-__all__ = ["BURST", "PER_MINUTE", "Refusals"]
-
 #: Entries of one caller at once: a person's mistakes, or one failing run, are all recorded.
 BURST = 200
 #: Entries of one caller per minute once the burst is used up.

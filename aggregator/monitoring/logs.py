@@ -13,15 +13,6 @@ from types import MappingProxyType
 
 from pythonjsonlogger.json import JsonFormatter
 
-__all__ = [
-    "CONTEXT_FIELDS",
-    "LogFormat",
-    "add_to_context",
-    "clear_context",
-    "configure_logging",
-    "name_worker",
-]
-
 #: In the order in which a line of text shows them.
 CONTEXT_FIELDS = ("run_id", "round_number", "caller", "request_id", "worker")
 

@@ -23,7 +23,6 @@ from fraudfed import __version__
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["CONTENT_TYPE", "DIRECTORY_VARIABLE", "Metrics", "forget_worker"]
 
 #: Prometheus' text format, in the version that every one of its releases reads.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

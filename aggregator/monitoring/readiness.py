@@ -10,8 +10,6 @@ from aggregator.storage.database import Database
 from aggregator.storage.schema import MetaRow
 from fraudfed.errors import FraudFedError, UnavailableError
 
-__all__ = ["Readiness"]
-
 _KEY = "ready_at"
 #: Whoever asks more often gets the last answer: a probe must not become load.
 _FRESH_SECONDS = 1.0

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["RoundTimes"]
-
 
 class RoundTimes:
     """Times of rounds.

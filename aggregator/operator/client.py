@@ -31,8 +31,6 @@ from fraudfed.wire.messages import (
 )
 from fraudfed.wire.messages import parse as parse_message
 
-__all__ = ["OperatorClient", "read_token"]
-
 _TIMEOUT_SECONDS = 30.0
 _SOURCE = "the aggregator's answer"
 

@@ -24,8 +24,6 @@ from fraudfed.wire.messages import (
     parse,
 )
 
-__all__ = ["GROUPS", "utc"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -5,37 +5,6 @@ from typing import TypeAlias
 
 from aggregator.run_machine.state import ModelHashes, Readiness, Round, Run, Terms
 
-__all__ = [
-    "Abort",
-    "BecomeReady",
-    "Contribute",
-    "ContributionAccepted",
-    "DeadlinePassed",
-    "Drop",
-    "Effect",
-    "Event",
-    "GenerationBegun",
-    "GenerationFormed",
-    "Join",
-    "MemberJoined",
-    "MemberReady",
-    "MemberWaits",
-    "ModelAccepted",
-    "Open",
-    "OpeningAccepted",
-    "OpeningsExpired",
-    "ProductComplete",
-    "ProductsExpired",
-    "RoundAbandoned",
-    "RoundClosed",
-    "RoundOpened",
-    "RunFailed",
-    "TrainingStarted",
-    "Transition",
-    "Vote",
-    "VoteAccepted",
-]
-
 
 @dataclass(frozen=True)
 class Join:

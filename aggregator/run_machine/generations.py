@@ -40,8 +40,6 @@ from aggregator.run_machine.state import Round, Run, StageKind, stage_of
 from fraudfed.errors import CohortChangedError, ConflictError, ForbiddenError
 from fraudfed.wire.messages import RunState
 
-__all__ = ["admit_waiting", "become_ready", "deadline_passed", "drop", "join"]
-
 
 def join(run: Run, current: Round | None, event: Join) -> Transition:
     """Let a bank in: at the start, into a generation that is being formed, or at the next step."""

@@ -8,17 +8,6 @@ from aggregator.run_machine.state import Round, Run
 from fraudfed.errors import CohortChangedError, ConflictError, ForbiddenError, RunFailedError
 from fraudfed.wire.messages import RunState
 
-__all__ = [
-    "fail",
-    "names",
-    "refuse_failed",
-    "require_active_member",
-    "require_member",
-    "require_same",
-    "require_together",
-    "require_training",
-]
-
 
 def require_active_member(run: Run, bank: str) -> None:
     """Raise ``ForbiddenError`` for a non-member, ``RunFailedError`` if the run has failed."""

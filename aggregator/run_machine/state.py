@@ -5,8 +5,6 @@ from enum import StrEnum
 
 from fraudfed.wire.messages import RunState
 
-__all__ = ["ModelHashes", "Readiness", "Round", "Run", "Stage", "StageKind", "Terms", "stage_of"]
-
 
 @dataclass(frozen=True)
 class Terms:

@@ -38,8 +38,6 @@ from aggregator.run_machine.state import Round, Run
 from fraudfed.errors import ConflictError, ForbiddenError, ProtocolError
 from fraudfed.wire.messages import RunState
 
-__all__ = ["advance"]
-
 
 def advance(run: Run, addressed: Round | None, event: Event) -> Transition:
     """Apply one event.

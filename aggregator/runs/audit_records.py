@@ -4,8 +4,6 @@ from aggregator import run_machine as machine
 from aggregator.audit.log import AuditRecord, round_subject
 from aggregator.caller import Caller
 
-__all__ = ["audit_records"]
-
 
 def audit_records(
     event: machine.Event, step: machine.Transition, caller: Caller

@@ -20,8 +20,6 @@ from aggregator.runs.store import RunStore, StaleError
 from aggregator.runs.waiters import Waiters
 from fraudfed.errors import FraudFedError
 
-__all__ = ["RunChanges"]
-
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,6 @@ from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 from fraudfed.wire.messages import PROTOCOL_VERSION, FrameHeader, FrameKind, PublicKeyMessage
 
-__all__ = ["multiply", "product_frame", "public_key", "read_contribution", "read_opening"]
-
 _SOURCE = "request body"
 
 

@@ -16,8 +16,6 @@ from aggregator.runs.generations import GenerationService
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import RunSpec
 
-__all__ = ["Deadlines"]
-
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0

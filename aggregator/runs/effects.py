@@ -18,8 +18,6 @@ from aggregator.storage.schema import (
 )
 from aggregator.storage.statement import Statement
 
-__all__ = ["Payload", "write_effect"]
-
 
 @dataclass(frozen=True)
 class Payload:

@@ -11,8 +11,6 @@ from aggregator.runs.waiters import Waiters
 from fraudfed.errors import CohortChangedError, ForbiddenError
 from fraudfed.wire.messages import DropRequest, HandoverReceipt, Ready, RunSpec, RunStatus
 
-__all__ = ["GenerationService"]
-
 _DEADLINE = Caller("deadline", Role.SERVICE)
 
 

@@ -16,8 +16,6 @@ from aggregator.storage.schema import HandoverRow, RunRow
 from fraudfed.errors import CohortChangedError, ConflictError
 from fraudfed.wire.messages import RunState
 
-__all__ = ["Handovers"]
-
 
 class Handovers:
     """The handovers of all runs. Safe to use from many threads."""

@@ -7,8 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-__all__ = ["LatestBytes"]
-
 #: Runs whose bytes are kept at once: a megabyte each, whatever the number of banks.
 _KEPT_RUNS = 16
 

@@ -17,8 +17,6 @@ from aggregator.storage.announcement import Announcement
 from aggregator.storage.postgresql import PostgreSQL
 from fraudfed.errors import FraudFedError
 
-__all__ = ["RunListener"]
-
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0

@@ -18,8 +18,6 @@ from aggregator.storage.schema import (
 from fraudfed.errors import NotFoundError
 from fraudfed.wire.messages import RunSpec, RunState
 
-__all__ = ["read_snapshot", "run_row"]
-
 
 def run_row(session: Session, run_id: str) -> RunRow:
     """Return the row of a run.

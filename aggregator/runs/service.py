@@ -38,8 +38,6 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-__all__ = ["RunService"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from aggregator import run_machine as machine
 
-__all__ = ["Snapshot", "Snapshots"]
-
 #: Runs that are known at once; a round of one has a few kilobytes.
 _KNOWN_RUNS = 64
 

@@ -44,8 +44,6 @@ from fraudfed.wire.messages import (
     WaitsFor,
 )
 
-__all__ = ["RunStore", "StaleError"]
-
 
 class StaleError(Exception):
     """The run changed between reading and writing; read again. Never leaves the service."""

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["Waiters"]
-
 T = TypeVar("T")
 
 

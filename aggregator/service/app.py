@@ -36,8 +36,6 @@ from aggregator.storage.schema import RunRow
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import RunState
 
-__all__ = ["create_app", "declared_endpoints"]
-
 _log = logging.getLogger("aggregator.request")
 
 _GROUPS = (

@@ -10,8 +10,6 @@ from aggregator.storage.database import Database
 from aggregator.storage.sqlite import SQLite
 from fraudfed.errors import StateError
 
-__all__ = ["back_up"]
-
 #: Other connections keep the file for a moment only.
 _BUSY_SECONDS = 60
 

@@ -27,8 +27,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import FrameHeader, Message, Problem
 
-__all__ = ["openapi_document"]
-
 _REFERENCE = "#/components/schemas/{model}"
 _CONVERTERS = {
     "number": {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER},

@@ -21,8 +21,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import Problem
 
-__all__ = ["MEDIA_TYPE", "install", "problem_of", "problem_type"]
-
 _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"

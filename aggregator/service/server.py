@@ -50,8 +50,6 @@ from fraudfed.errors import (
     UnavailableError,
 )
 
-__all__ = ["is_loopback", "listen", "serve", "tls_context", "url_of"]
-
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 512

@@ -31,8 +31,6 @@ from aggregator.storage.postgresql import PostgreSQL
 from aggregator.storage.sqlite import SQLite
 from fraudfed.errors import ConfigurationError, StateError
 
-__all__ = ["OPERATOR_NAME", "StateDirectory"]
-
 #: Name of the token that ``init`` makes.
 OPERATOR_NAME = "operator"
 

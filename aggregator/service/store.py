@@ -13,8 +13,6 @@ from aggregator.runs.handovers import Handovers
 from aggregator.runs.store import RunStore
 from aggregator.storage.database import Database
 
-__all__ = ["Store"]
-
 
 @dataclass(frozen=True)
 class Store:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Announcement"]
-
 
 @dataclass(frozen=True)
 class Announcement:

@@ -35,8 +35,6 @@ from aggregator.storage.dialect import Dialect, Kind, unavailable
 from aggregator.storage.schema import MetaRow
 from fraudfed.errors import DamagedError, StateError, TransportError, UnavailableError
 
-__all__ = ["Database"]
-
 
 class Database:
     """Transactions on one database. Safe to use from many threads."""

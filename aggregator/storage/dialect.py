@@ -9,8 +9,6 @@ from sqlalchemy import Connection, Engine
 
 from fraudfed.errors import FraudFedError, UnavailableError
 
-__all__ = ["Dialect", "Kind", "unavailable"]
-
 
 class Kind(Enum):
     """Of a transaction."""

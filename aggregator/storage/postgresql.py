@@ -20,8 +20,6 @@ from sqlalchemy.exc import ArgumentError
 from aggregator.storage.dialect import Dialect, Kind, unavailable
 from fraudfed.errors import ConfigurationError, DamagedError, FraudFedError
 
-__all__ = ["CHANNEL", "PostgreSQL"]
-
 #: Where the processes of one aggregator tell each other of changed runs.
 CHANNEL = "fraudfed_runs"
 #: "fraudfed" in ASCII; one number for all writers of one database (the lock is per database).

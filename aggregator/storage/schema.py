@@ -15,29 +15,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = [
-    "AUDIT_GUARDS",
-    "SCHEMA_VERSION",
-    "AcknowledgementRow",
-    "AuditRow",
-    "BankRow",
-    "Base",
-    "CohortRow",
-    "ContributionRow",
-    "HandoverRow",
-    "InviteRow",
-    "KeyEpochRow",
-    "MetaRow",
-    "ModelRow",
-    "NonceRow",
-    "OpeningRow",
-    "ProductRow",
-    "RoundRow",
-    "RunRow",
-    "TokenRow",
-    "VoteRow",
-]
-
 #: Version of these tables, stored in the database; a program refuses a database of another one.
 SCHEMA_VERSION = 3
 

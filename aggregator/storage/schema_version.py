@@ -20,14 +20,6 @@ from fraudfed.errors import StateError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = [
-    "FIRST_VERSION",
-    "alembic_config",
-    "create",
-    "require_current",
-    "require_known",
-    "upgrade",
-]
 
 #: Of the first release; its tables are the first migration.
 FIRST_VERSION = 2

@@ -13,8 +13,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from aggregator.storage.dialect import Dialect, Kind, unavailable
 from fraudfed.errors import DamagedError, FraudFedError
 
-__all__ = ["SQLite", "damaged"]
-
 #: SQLite allows one writer; others wait for it. Far above any transaction's time.
 _BUSY_SECONDS = 60
 #: Reads are short and never held while a bank waits, so few connections serve many threads.

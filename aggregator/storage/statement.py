@@ -12,8 +12,6 @@ from sqlalchemy import ClauseElement, Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-__all__ = ["Statement"]
-
 
 class Statement:
     """One statement with named parameters.

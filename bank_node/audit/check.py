@@ -15,13 +15,6 @@ from fraudfed.consortium.public.documents import verify_audit_entry
 from fraudfed.errors import ConflictError
 from fraudfed.wire.messages import AuditEntry, AuditStatus
 
-__all__ = [
-    "check_against_aggregator",
-    "compare_logs",
-    "subject_of",
-    "verify_aggregator_log",
-]
-
 _log = logging.getLogger(__name__)
 
 #: Kinds of a bank's requests in a run that leave an entry in both logs. A handover leaves one at

@@ -11,8 +11,6 @@ from itertools import groupby
 
 from bank_node.state.audit_log import BankAuditEntry
 
-__all__ = ["EVERY_REQUEST", "FIELDS", "explain"]
-
 _FRAME = {
     "kind": "what the body is: contribution or opening",
     "run_id": "the run",

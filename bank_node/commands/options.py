@@ -15,20 +15,6 @@ from fraudfed.threads import MAX_THREADS, usable_cores
 if TYPE_CHECKING:
     from fraudfed.features.mapping import Mapping
 
-__all__ = [
-    "COHORT",
-    "EXIT_TERMINATED",
-    "PATH",
-    "Output",
-    "data_option",
-    "end_in_order_when_terminated",
-    "json_option",
-    "map_option",
-    "passphrase_option",
-    "run_option",
-    "run_options",
-    "state_option",
-]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -20,16 +20,6 @@ from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.paillier.kernel import kernel_note
 from fraudfed.wire.messages import MemberKeys
 
-__all__ = [
-    "epochs_report",
-    "print_data_report",
-    "print_epochs",
-    "print_roster",
-    "print_status",
-    "roster_report",
-    "status_report",
-]
-
 #: ``status`` is asked by people and by monitoring; neither waits long.
 _STATUS_PATIENCE_SECONDS = 2.0
 

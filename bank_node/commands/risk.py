@@ -19,8 +19,6 @@ from bank_node.consortium.connection import read_passphrase
 from bank_node.run.progress import RunProgress
 from bank_node.state.directory import StateDirectory
 
-__all__ = ["risk"]
-
 
 @click.group()
 def risk() -> None:

@@ -17,8 +17,6 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import ConfigurationError, ConflictError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import KeyEpoch, KeyEpochState, KeyEpochStatus, PublicKeyMessage
 
-__all__ = ["AcceptedEpoch", "accept_epoch", "create_epoch"]
-
 _log = logging.getLogger(__name__)
 
 

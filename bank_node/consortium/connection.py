@@ -12,8 +12,6 @@ from bank_node.state.directory import StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import KeyMaterialError, StateError
 
-__all__ = ["Connection", "connect", "open_connection", "read_passphrase"]
-
 #: Anything longer is another kind of file.
 _LONGEST_PASSPHRASE_BYTES = 4096
 

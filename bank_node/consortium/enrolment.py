@@ -18,8 +18,6 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, ProtocolError, StateError
 from fraudfed.wire.messages import BankRegistration
 
-__all__ = ["enrol"]
-
 _log = logging.getLogger(__name__)
 
 

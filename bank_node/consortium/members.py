@@ -11,14 +11,6 @@ from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.wire.messages import MemberKeys
 
-__all__ = [
-    "ObservedRoster",
-    "confirm_members",
-    "observe_roster",
-    "own_fingerprint",
-    "unconfirmed",
-]
-
 _log = logging.getLogger(__name__)
 
 

@@ -9,8 +9,6 @@ from fraudfed.dtypes import BoolArray, Float32Array, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.wire.messages import FeatureSpec
 
-__all__ = ["categorical_feature", "labels", "numeric_feature", "weights"]
-
 
 def numeric_feature(file: DataFile, spec: FeatureSpec, column: pa.ChunkedArray) -> Float32Array:
     """Return a numeric feature; NaN is missing.

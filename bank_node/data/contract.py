@@ -22,18 +22,6 @@ from fraudfed.features.recipe import SHARED_FEATURES
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract, FeatureType
 
-__all__ = [
-    "ScoringRows",
-    "TrainingRows",
-    "check_contract",
-    "feature_schema",
-    "load_features",
-    "load_scoring_rows",
-    "load_training_rows",
-    "load_transactions",
-    "needs_tables",
-]
-
 _log = logging.getLogger(__name__)
 
 _ID = "transaction_id"

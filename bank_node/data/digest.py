@@ -11,8 +11,6 @@ import numpy as np
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.errors import StateError
 
-__all__ = ["check_same_data", "data_digest"]
-
 _DOMAIN = b"fraudfed training rows v1\0"
 
 #: Rows made contiguous at a time; their bytes stay in the processor's cache.

@@ -17,8 +17,6 @@ import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
 
-__all__ = ["DataFile", "shown"]
-
 _log = logging.getLogger(__name__)
 
 _CSV = ".csv"

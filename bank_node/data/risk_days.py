@@ -10,8 +10,6 @@ from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.features.shared_risk import SharedRisk
 
-__all__ = ["ADVICE", "check_scoring_days", "check_training_days", "day_text", "shown_days"]
-
 _log = logging.getLogger(__name__)
 
 #: What to do about tables that are missing.

@@ -14,8 +14,6 @@ from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 
-__all__ = ["RawTransactions", "read_transactions"]
-
 
 @dataclass(frozen=True, eq=False)
 class RawTransactions:

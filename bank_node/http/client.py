@@ -46,8 +46,6 @@ from fraudfed.wire.messages import (
     parse,
 )
 
-__all__ = ["LONG_POLL_SECONDS", "AggregatorClient", "wait_for"]
-
 #: The aggregator holds a question open at most 30 s.
 LONG_POLL_SECONDS = 25.0
 

@@ -17,8 +17,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from fraudfed.errors import ConfigurationError
 
-__all__ = ["Answer", "HttpConnections"]
-
 _CONNECT_SECONDS = 10.0
 
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["ONE_SHOT_PATIENCE_SECONDS", "TRAINING_PATIENCE_SECONDS", "Retry", "RetryPolicy"]
-
 #: A person waits at the terminal.
 ONE_SHOT_PATIENCE_SECONDS = 10.0
 #: Long enough for an aggregator to be restarted under a run.

@@ -35,17 +35,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import Problem, parse
 
-__all__ = [
-    "BINARY",
-    "JSON",
-    "Caller",
-    "Purpose",
-    "Transport",
-    "check_tls_files",
-    "check_url",
-    "mapped_errors",
-]
-
 _log = logging.getLogger(__name__)
 
 BINARY = "application/octet-stream"

@@ -18,12 +18,11 @@ from bank_node.run.progress import RunProgress
 from bank_node.run.rules import check_run
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.boosting.train import TrainingState, TreeProgress, train
+from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.wire.messages import RunKind
-
-__all__ = ["TrainingStates", "TrainingWork", "train_run"]
 
 _log = logging.getLogger(__name__)
 

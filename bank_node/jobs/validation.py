@@ -10,8 +10,6 @@ from fraudfed.boosting.sampling import row_keys, sample_rows
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray
 
-__all__ = ["TRAINING_FRACTION", "split_validation"]
-
 #: One row in five decides when to stop, four are trained on.
 TRAINING_FRACTION = 0.8
 #: Beyond every number of a tree: independent of the rows that ``subsample`` draws.

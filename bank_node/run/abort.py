@@ -22,8 +22,6 @@ from fraudfed.errors import (
     TransportError,
 )
 
-__all__ = ["abort_reason", "can_be_resumed", "tell_others"]
-
 _log = logging.getLogger(__name__)
 
 #: Their messages speak of public things only: rounds, labels, parameters, URLs.

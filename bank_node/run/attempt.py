@@ -24,8 +24,6 @@ from fraudfed.errors import CohortChangedError, CohortError, ConflictError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import ModelSignatures, RunState, RunStatus
 
-__all__ = ["Accepted", "Prepared", "Stretch"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -12,8 +12,6 @@ from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.errors import CohortError, ConfigurationError, RunFailedError
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
-__all__ = ["choose_run", "known_run", "wait_for_cohort"]
-
 _log = logging.getLogger(__name__)
 
 

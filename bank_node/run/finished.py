@@ -20,8 +20,6 @@ from fraudfed.errors import ConflictError, StateError
 from fraudfed.paillier.kernel import select_kernel
 from fraudfed.wire.messages import ModelVisibility, RunStatus
 
-__all__ = ["fetch_result", "finished_record"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -31,8 +31,6 @@ from fraudfed.errors import CohortError, ProtocolError, StateError
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire.messages import Generation, KeyEpoch, Ready, RunState, RunStatus
 
-__all__ = ["Entry", "Participation", "rows_bound"]
-
 _log = logging.getLogger(__name__)
 
 #: Between two looks at a run that gathers, so that people see who has agreed.

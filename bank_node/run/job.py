@@ -14,8 +14,6 @@ from bank_node.consortium.ceremony import AcceptedEpoch
 from bank_node.state.directory import PinnedRun
 from fraudfed.communicator import Communicator
 
-__all__ = ["Check", "Load", "RunStates", "RunWork", "StepState", "WorkResult"]
-
 
 class StepState(Protocol):
     """Where a work stands between two steps."""

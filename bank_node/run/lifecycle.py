@@ -31,8 +31,6 @@ from fraudfed.paillier.kernel import kernel_note, select_kernel
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
-__all__ = ["RunOptions", "take_part"]
-
 _log = logging.getLogger(__name__)
 
 

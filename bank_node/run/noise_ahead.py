@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["NoiseAhead", "NoiseMaker"]
-
 #: Ciphertexts whose noise is made in one go: a fraction of a millisecond with the fast kernel, so
 #: that an answer is hardly ever waited for.
 _CHUNK = 32

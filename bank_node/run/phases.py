@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PhaseTimes"]
-
 
 class PhaseTimes:
     """Wall and CPU seconds by phase, and what went over the wire.

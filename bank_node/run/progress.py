@@ -14,8 +14,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["RunProgress"]
-
 
 class RunProgress:
     """A progress bar on stderr; silent when ``enabled`` is False.

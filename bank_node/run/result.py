@@ -19,8 +19,6 @@ from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.features.shared_risk.tables import RiskTables
 from fraudfed.wire.messages import ModelSignatures, RunKind
 
-__all__ = ["keep_result", "result_facts"]
-
 
 def result_facts(run: PinnedRun, content: bytes) -> dict[str, Any]:
     """Return what the result itself says.

@@ -20,15 +20,6 @@ from fraudfed.errors import (
 )
 from fraudfed.wire.messages import Generation, KeyEpoch, RiskSpec, RunKind, RunStatus
 
-__all__ = [
-    "check_epoch",
-    "check_generation",
-    "check_risk_run",
-    "check_run",
-    "pin_run",
-    "run_facts",
-]
-
 
 def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     """Accept the description of a training and return its checked parameters.

@@ -35,8 +35,6 @@ from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames
 from fraudfed.wire.messages import FrameHeader, FrameKind
 
-__all__ = ["SecureCommunicator", "StartingPoint"]
-
 T = TypeVar("T")
 
 

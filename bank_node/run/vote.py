@@ -11,8 +11,6 @@ from fraudfed.consortium.public.documents import model_bytes, verify_model_signa
 from fraudfed.errors import ConflictError
 from fraudfed.wire.messages import KeyEpoch, ModelSignatures, ModelVisibility
 
-__all__ = ["ModelVote", "check_signatures"]
-
 
 @dataclass(frozen=True)
 class ModelVote:

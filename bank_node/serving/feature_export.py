@@ -22,8 +22,6 @@ from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
-__all__ = ["export_features"]
-
 
 def export_features(
     data: Path,

@@ -21,8 +21,6 @@ from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract, FeatureType
 
-__all__ = ["check_output", "predict", "score_file"]
-
 _log = logging.getLogger(__name__)
 
 #: Rows scored at once: bounds the copies that xgboost makes.

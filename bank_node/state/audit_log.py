@@ -26,8 +26,6 @@ from fraudfed.consortium.public.documents import FIRST_PREVIOUS_HASH, Signer, is
 from fraudfed.errors import StateError
 from fraudfed.wire.messages import Sha256, SignatureHex
 
-__all__ = ["AuditLog", "BankAuditEntry", "read_audit_log", "verify_audit_log"]
-
 _DOMAIN = b"fraudfed bank audit entry v1\0"
 #: No entry is longer: paths and labels are bounded.
 _LONGEST_ENTRY_BYTES = 64 * 1024

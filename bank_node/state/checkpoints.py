@@ -25,8 +25,6 @@ from bank_node.state.files import PRIVATE_DIRECTORY, sync_directory, write_atomi
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.secure_sum.context import check_digest
 
-__all__ = ["CHECKPOINT_VERSION", "Checkpoint", "Checkpoints"]
-
 #: Raised when the file changes its meaning.
 CHECKPOINT_VERSION = 1
 

@@ -62,8 +62,6 @@ from fraudfed.wire.messages import (
     parse,
 )
 
-__all__ = ["MODEL_FILE", "TABLES_FILE", "PinnedRun", "StateDirectory"]
-
 _log = logging.getLogger(__name__)
 
 _CONFIG = "bank.toml"

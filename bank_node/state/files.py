@@ -13,17 +13,6 @@ from typing import BinaryIO
 
 from fraudfed.errors import StateError
 
-__all__ = [
-    "PRIVATE_DIRECTORY",
-    "PRIVATE_FILE",
-    "append_whole",
-    "make_durable",
-    "remove_leftovers",
-    "sync_directory",
-    "write_atomic",
-    "write_stream",
-]
-
 #: Only the owner reads and writes.
 PRIVATE_FILE = 0o600
 #: Only the owner enters.

@@ -34,8 +34,6 @@ from fraudfed.errors import StateError
 from fraudfed.secure_sum.context import check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 
-__all__ = ["OUTBOX_VERSION", "Kept", "Outbox"]
-
 #: Raised when the records change their meaning.
 OUTBOX_VERSION = 1
 

@@ -21,8 +21,6 @@ from fraudfed.errors import DataError, StateError
 from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.features.shared_risk.tables import RiskTables
 
-__all__ = ["RISK_FILE_VERSION", "RiskFile", "read_risk_file"]
-
 #: Raised when the file changes its meaning.
 RISK_FILE_VERSION = 1
 

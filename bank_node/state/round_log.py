@@ -17,8 +17,6 @@ from bank_node.state.files import append_whole, make_durable
 from bank_node.state.round_record import RoundRecord, protection_of
 from fraudfed.errors import StateError
 
-__all__ = ["LoggedRound", "RoundLog"]
-
 _CHECKSUM_DIGITS = 64
 #: What stands behind the fields of a line.
 _SUFFIX = b',"sha256":"%s"}\n'

@@ -8,8 +8,6 @@ from fraudfed.paillier.kernel import select_kernel
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.secure_sum.context import RoundContext
 
-__all__ = ["RoundRecord", "protection_of"]
-
 
 @dataclass(frozen=True)
 class RoundRecord:

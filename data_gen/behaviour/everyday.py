@@ -13,8 +13,6 @@ from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = ["everyday_events", "merchant_log_amount", "round_some"]
-
 # Share of transactions that follow another one of the same customer within minutes.
 FOLLOW_UP_SHARE = 0.24
 FOLLOW_UP_SECONDS = 2_400.0

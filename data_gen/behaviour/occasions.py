@@ -23,8 +23,6 @@ from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
 
-__all__ = ["occasion_events"]
-
 # Mean days between two occasions of the same sort for a customer.
 SHOPPING_DAY_EVERY = 800.0
 ONLINE_SPREE_EVERY = 300.0

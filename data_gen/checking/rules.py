@@ -8,8 +8,6 @@ import pyarrow as pa
 
 from data_gen.schema import Column
 
-__all__ = ["Rule", "TableSchema"]
-
 _ARROW_TYPES: Final = {
     "string": pa.string(),
     "int64": pa.int64(),

@@ -8,8 +8,6 @@ from data_gen.checking.rules import TableSchema
 from data_gen.checking.transaction_rules import TRANSACTION_SCHEMA
 from data_gen.credit.schema import CREDIT_SCHEMA
 
-__all__ = ["SCHEMAS"]
-
 SCHEMAS: Final[Mapping[str, TableSchema]] = MappingProxyType(
     {schema.kind: schema for schema in (TRANSACTION_SCHEMA, CREDIT_SCHEMA)}
 )

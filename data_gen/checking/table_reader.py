@@ -11,8 +11,6 @@ import pyarrow.parquet as pq
 
 from data_gen.errors import DataError
 
-__all__ = ["CellError", "columns_of", "read_tables"]
-
 _PIECE_ROWS: Final = 131_072
 _CSV_BLOCK_BYTES: Final = 16 * 1024 * 1024
 

@@ -8,8 +8,6 @@ from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.manifest import TRANSACTIONS
 from data_gen.schema import COLUMNS
 
-__all__ = ["TRANSACTION_SCHEMA"]
-
 _AT_TERMINAL: Final = ("pos", "atm")
 _REMOTE: Final = ("ecommerce", "transfer")
 _CARD: Final = ("pos", "ecommerce", "atm")

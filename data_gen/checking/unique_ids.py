@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-__all__ = ["SeenIds"]
-
 _TOP_BITS: Final = 6
 _ENTRY: Final = np.dtype([("hash", "<u8"), ("place", "<i8")])
 

@@ -20,8 +20,6 @@ from data_gen.manifest import read_manifest, sha256_of
 from data_gen.schema import Column
 from data_gen.writing.content import ContentDigest
 
-__all__ = ["Fault", "Validation", "validate_data_set", "validate_files"]
-
 _SHOWN_CHARACTERS = 80
 
 

@@ -12,8 +12,6 @@ from data_gen.describing.describe import table_of
 from data_gen.errors import DataError
 from data_gen.manifest import TRANSACTIONS, read_manifest
 
-__all__ = ["schema_command", "validate_command"]
-
 _kind_option = click.option(
     "--kind",
     type=click.Choice(list(SCHEMAS)),

@@ -14,8 +14,6 @@ from data_gen.describing.summary import Summary, summarise
 from data_gen.errors import OutputError
 from data_gen.manifest import CREDIT, read_manifest
 
-__all__ = ["describe_command"]
-
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))

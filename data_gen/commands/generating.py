@@ -19,8 +19,6 @@ from data_gen.output import write
 from data_gen.progress_bar import progress_bar
 from data_gen.writing.table_files import FORMATS
 
-__all__ = ["generate_command", "presets_command"]
-
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")

@@ -4,8 +4,6 @@ from typing import Final
 
 from rich.console import Console
 
-__all__ = ["table_console"]
-
 _PIPE_COLUMNS: Final = 150
 
 

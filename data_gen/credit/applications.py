@@ -18,14 +18,6 @@ from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
 from data_gen.steps import Steps
 
-__all__ = [
-    "CHANNELS",
-    "PURPOSES",
-    "Applications",
-    "instalment",
-    "make_applications",
-]
-
 CHANNELS: Final = ("branch", "online", "broker")
 _CHANNEL_SHARE: Final[FloatArray] = np.array([0.40, 0.45, 0.15])
 PURPOSES: Final = ("car", "home_improvement", "consumer_goods", "refinancing", "education", "other")

@@ -13,8 +13,6 @@ from data_gen.credit.people import People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import IntArray, stream
 
-__all__ = ["MAX_SCORE", "MIN_SCORE", "BureauReports", "earlier_within", "make_reports"]
-
 MIN_SCORE: Final = 300
 MAX_SCORE: Final = 850
 ENQUIRY_DAYS: Final = 90

@@ -17,8 +17,6 @@ from data_gen.describing.describe import table_of
 from data_gen.describing.summary import data_file
 from data_gen.rng import IntArray
 
-__all__ = ["SCORES", "SCORE_STEP", "CreditSummary", "describe_credit", "summarise_credit"]
-
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "employment": EMPLOYMENTS,
     "age_band": AGE_BANDS,

@@ -16,8 +16,6 @@ from data_gen.credit.people import EMPLOYMENTS, People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
 
-__all__ = ["Outcomes", "debt_service_share", "default_probability", "make_outcomes"]
-
 # Log odds of a default, by employment and by purpose.
 _EMPLOYMENT_EFFECT: Final[FloatArray] = np.array([0.0, -0.5, 0.3, 0.5, 0.9, 0.2, -0.2])
 _PURPOSE_EFFECT: Final[FloatArray] = np.array([-0.3, -0.2, 0.2, 0.5, 0.0, 0.2])

@@ -16,8 +16,6 @@ from data_gen.writing.content import ContentDigest
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.target import new_data_set
 
-__all__ = ["ALL_BANKS_NAME", "write_credit"]
-
 #: Table of all banks, which only a demo may have; with the column ``bank`` in front.
 ALL_BANKS_NAME: Final = "all_banks"
 _BANK: Final = pa.field("bank", pa.string(), nullable=False)

@@ -13,15 +13,6 @@ from data_gen.credit.config import CreditConfig
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
 
-__all__ = [
-    "AGE_BANDS",
-    "EMPLOYMENTS",
-    "HOUSINGS",
-    "SEXES",
-    "People",
-    "make_people",
-]
-
 EMPLOYMENTS: Final = (
     "employed",
     "public_sector",

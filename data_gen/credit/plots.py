@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from data_gen.credit.describe import SCORE_STEP, SCORES, CreditSummary
 from data_gen.describing.figures import COLOURS, MOST_NAMED, save_svg
 
-__all__ = ["CREDIT_PLOT_NAMES", "save_credit_plots"]
-
 CREDIT_PLOT_NAMES: Final = ("credit_defaults",)
 
 

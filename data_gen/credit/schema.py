@@ -10,8 +10,6 @@ from data_gen.credit.people import AGE_BANDS, EMPLOYMENTS, HOUSINGS, SEXES
 from data_gen.manifest import CREDIT
 from data_gen.schema import Column
 
-__all__ = ["CREDIT_SCHEMA", "FEATURES", "LABEL", "PROTECTED"]
-
 LABEL: Final = "is_default"
 # Never features: attributes by which no one may be treated differently (Charter of Fundamental
 # Rights of the EU, article 21), there so that a model can be checked for it.

@@ -2,8 +2,6 @@
 
 from enum import IntEnum
 
-__all__ = ["CreditPart"]
-
 
 class CreditPart(IntEnum):
     """Fixed stream numbers, apart from those of transactions. Never renumber: add at the end."""

@@ -18,8 +18,6 @@ from data_gen.credit.schema import CREDIT_SCHEMA
 from data_gen.identifiers import numbered_strings
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["CreditWorld", "make_credit_world"]
-
 _APPLICATION_DIGITS: Final = 8
 _PERSON_DIGITS: Final = 7
 

@@ -11,8 +11,6 @@ from data_gen.describing.summary import DELAY_EDGES, Summary
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import IntArray
 
-__all__ = ["describe", "table_of"]
-
 _MOST_COLUMNS: Final = 12
 
 Cell = Callable[[Mapping[str, Any]], str]

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 
 from data_gen.rng import FloatArray
 
-__all__ = ["COLOURS", "MOST_NAMED", "Plot", "heat_map", "save_svg"]
-
 Plot = Callable[[Axes], None]
 
 # Okabe and Ito's colours, which people who do not see red or green can tell apart

@@ -15,8 +15,6 @@ from data_gen.describing.summary import AMOUNT_EDGES, DELAY_EDGES, Summary
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import FloatArray, IntArray
 
-__all__ = ["PLOT_NAMES", "save_plots"]
-
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 

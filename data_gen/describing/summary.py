@@ -16,8 +16,6 @@ from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import FloatArray, IntArray
 from data_gen.schema import ARROW_SCHEMA
 
-__all__ = ["AMOUNT_EDGES", "DELAY_EDGES", "Summary", "data_file", "summarise"]
-
 # Minor units, from 1 cent to a million: ten bins for each power of ten.
 AMOUNT_EDGES: Final[FloatArray] = 10.0 ** (np.arange(81) / 10.0)
 # Days, from a minute to 1000 days: ten bins for each power of ten.

@@ -8,8 +8,6 @@ import numpy.typing as npt
 from data_gen.config import WorldConfig, bank_names
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
-__all__ = ["Banks", "make_banks"]
-
 _MIN_CUSTOMERS = 10
 
 

@@ -14,8 +14,6 @@ from data_gen.entities.places import Places, Towns
 from data_gen.entities.shared_people import OWN_TRANSFER_SHARE, SharedPeople, own_accounts_elsewhere
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
-__all__ = ["BLOCK_CUSTOMERS", "Customers", "customer_blocks", "make_customers"]
-
 # Customers are made and act in blocks of this size, each with its own streams.
 BLOCK_CUSTOMERS = 2_048
 # Share of customers with a second account at the same bank.

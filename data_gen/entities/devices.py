@@ -8,15 +8,6 @@ import numpy.typing as npt
 
 from data_gen.rng import IntArray
 
-__all__ = [
-    "SLOTS",
-    "DeviceOwner",
-    "owned_device",
-    "scramble",
-    "shared_person_device",
-    "unique_devices",
-]
-
 # Devices a customer can have: first main device, second device, replacement of the main device.
 SLOTS: Final = 4
 # 2**48 devices per owner and bank: one-off devices take 2**28 per half block, and 4 million

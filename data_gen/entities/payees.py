@@ -14,8 +14,6 @@ from data_gen.entities.banks import Banks
 from data_gen.entities.places import OUTSIDE_INSTITUTIONS
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
-__all__ = ["ACCOUNTS_PER_CUSTOMER", "Payees", "make_payees"]
-
 BILLER_SHARE = 0.45
 # Account numbers kept for each customer of a bank; the second one is used by some only.
 ACCOUNTS_PER_CUSTOMER = 2

@@ -11,8 +11,6 @@ from data_gen.entities.payees import Payees
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray
 
-__all__ = ["FAVOURITES", "PAYDAYS", "PAYEE_SLOTS", "People", "make_people"]
-
 PAYDAYS = (1, 15, 25, 28)
 FAVOURITES = 10
 # The first half of the payees is known from the start; the others are met on a random day.

@@ -10,8 +10,6 @@ from data_gen.config import WorldConfig
 from data_gen.events import NONE
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
-__all__ = ["Places", "Pool", "Towns", "make_places", "make_towns"]
-
 # The country is a rectangle of invented towns in central European latitudes.
 LATITUDE_RANGE = (46.0, 51.0)
 LONGITUDE_RANGE = (5.0, 14.0)

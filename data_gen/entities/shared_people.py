@@ -12,13 +12,6 @@ from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 
-__all__ = [
-    "OWN_TRANSFER_SHARE",
-    "SharedPeople",
-    "make_shared_people",
-    "own_accounts_elsewhere",
-]
-
 # Of those with several banks, how many have three of them.
 THREE_BANKS_SHARE = 0.25
 # Of those with several banks, how many move money between their own accounts.

@@ -9,8 +9,6 @@ from data_gen.fraud.stolen_money import takeover_money
 from data_gen.rng import Part, stream
 from data_gen.world_parts import BankSide
 
-__all__ = ["account_takeover"]
-
 
 def account_takeover(side: BankSide, plan: FraudPlan) -> Events:
     """Return take-overs: every transaction of an episode comes from one foreign device.

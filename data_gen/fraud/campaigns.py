@@ -26,8 +26,6 @@ from data_gen.events import FraudKind
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import SharedWorld
 
-__all__ = ["KINDS", "RELAYS", "Campaigns", "kind_strength", "make_campaigns"]
-
 # The kinds that gangs commit; mule chains follow on from them, first-party fraud has no gang.
 KINDS = tuple(kind for kind in FraudKind if 0 <= kind < FraudKind.MULE_CHAIN)
 

@@ -13,8 +13,6 @@ from data_gen.rng import Draws, IntArray, Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
 
-__all__ = ["card_not_present", "compromised_terminal", "fraud_devices", "lost_stolen"]
-
 
 def fraud_devices(
     side: BankSide,

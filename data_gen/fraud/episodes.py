@@ -10,16 +10,6 @@ from data_gen.fraud.campaigns import KINDS, Campaigns, kind_strength, make_campa
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = [
-    "Episodes",
-    "FraudPlan",
-    "Strikes",
-    "choose_victims",
-    "make_episodes",
-    "make_plan",
-    "make_strikes",
-]
-
 # By kind: mean number of transactions of an episode, blocked attempts included, to turn rates into
 # numbers of episodes (measured). For mule chains: of a payment of a mule.
 EPISODE_ROWS = np.array([3.75, 5.4, 1.37, 3.4, 3.54, 1.1, 2.75])

@@ -16,8 +16,6 @@ from data_gen.rng import Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import BankSide
 
-__all__ = ["first_party"]
-
 BUST_OUT_SHARE = 0.25
 
 

@@ -18,8 +18,6 @@ from data_gen.fraud.stolen_money import StolenMoney, scam_money, takeover_money
 from data_gen.rng import Draws, IntArray, Part, stream
 from data_gen.world_parts import BankSide, SharedWorld
 
-__all__ = ["Hops", "make_hops", "mule_chain"]
-
 # How many mules pass the money on: two, or three.
 MIN_HOPS = 2
 MAX_HOPS = 3

@@ -7,8 +7,6 @@ from data_gen.fraud.episodes import FraudPlan, make_episodes
 from data_gen.fraud.stolen_money import scam_money
 from data_gen.world_parts import BankSide
 
-__all__ = ["push_payment_scam"]
-
 
 def push_payment_scam(side: BankSide, plan: FraudPlan) -> Events:
     """Return scams: small payments that build trust, then large ones over hours or days."""

@@ -18,8 +18,6 @@ from data_gen.rng import IntArray, Part, stream
 from data_gen.steps import Steps, running_sum
 from data_gen.world_parts import SharedWorld
 
-__all__ = ["StolenMoney", "scam_money", "takeover_money"]
-
 # Share of the payments of a take-over that go to one of the campaign's mules.
 MULE_SHARE = 0.80
 

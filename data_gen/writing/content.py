@@ -17,8 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["ContentDigest", "combined_digest"]
-
 _DOMAIN: Final = b"data-gen content v1\n"
 
 

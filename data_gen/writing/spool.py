@@ -17,8 +17,6 @@ import numpy.typing as npt
 from data_gen.events import Events, LabelledEvents
 from data_gen.rng import IntArray
 
-__all__ = ["BUCKET_ROWS", "buckets", "labelled_events", "regroup", "spool_part"]
-
 # Rows in memory at a time, unless a single hour has more. 64 bytes each, three times over.
 BUCKET_ROWS: Final = 262_144
 _HOUR_SECONDS: Final = 3_600

@@ -16,8 +16,6 @@ import pyarrow.parquet as pq
 
 from data_gen.errors import ConfigurationError
 
-__all__ = ["FORMATS", "ROW_GROUP_ROWS", "TableWriter", "check_formats", "open_writers"]
-
 FORMATS: Final = ("parquet", "csv")
 # Rows converted and written at a time; also the row group size, so it is part of the bytes.
 ROW_GROUP_ROWS: Final = 131_072

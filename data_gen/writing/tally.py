@@ -10,8 +10,6 @@ from data_gen.events import CHANNEL_NAMES, KIND_NAMES, Events
 from data_gen.rng import IntArray
 from data_gen.world_parts import SharedWorld
 
-__all__ = ["BankTally", "combined_summary", "distances"]
-
 _CLEAN: Final = 0
 
 

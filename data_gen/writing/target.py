@@ -18,8 +18,6 @@ from typing import Final
 from data_gen.errors import DataError, OutputError
 from data_gen.manifest import read_manifest
 
-__all__ = ["new_data_set"]
-
 _LOCK_NAME: Final = ".lock"
 
 

@@ -19,8 +19,6 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 from data_gen.errors import ConfigurationError, OutputError
 
-__all__ = ["MAX_WORKERS", "Advance", "Job", "Report", "Workers"]
-
 MAX_WORKERS: Final = 1024
 # Seconds between two reports of what other processes have done.
 _REPORT_SECONDS: Final = 0.2

@@ -12,8 +12,6 @@ from fraudfed.boosting.engine.workers import Workers
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
 
-__all__ = ["FLOAT32_MAX", "BinnedTable", "Cuts", "bin_table"]
-
 #: Upper bound of every last bin. XGBoost stores a value just above the largest one seen; we do not
 #: publish anybody's largest value, and no finite float32 lies above this.
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -41,8 +41,6 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
 
-__all__ = ["DEFAULT_RESOLUTION_BITS", "find_cuts", "keys_from_values", "values_from_keys"]
-
 _KEY_BITS = 32
 _FIRST_BITS = 8
 _STEP_BITS = 4

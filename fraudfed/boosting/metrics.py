@@ -20,14 +20,6 @@ from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 
-__all__ = [
-    "MARGIN_BUCKETS",
-    "average_precision",
-    "is_better",
-    "pooled_metrics",
-    "roc_auc",
-]
-
 #: Buckets of the margin histogram.
 MARGIN_BUCKETS = 2048
 #: Margins are counted in [-limit, limit); beyond, a probability is within 1.2e-7 of 0 or 1.

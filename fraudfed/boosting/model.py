@@ -22,8 +22,6 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import Float32Array
 
-__all__ = ["ALL_STATISTICS_BITS", "Model"]
-
 #: The release whose format is written.
 _FORMAT_VERSION = (3, 0, 0)
 #: Bits in the significand of a float32: node statistics as they are.

@@ -22,15 +22,6 @@ from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 
-__all__ = [
-    "GradientBounds",
-    "base_margin",
-    "estimate_base_score",
-    "gradient_bounds",
-    "gradients",
-    "to_fixed_point",
-]
-
 #: XGBoost's lower bound of a hessian before weighting (``regression_loss.h``).
 _LEAST_HESSIAN = np.float32(1e-16)
 #: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of

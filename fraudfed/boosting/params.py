@@ -20,8 +20,6 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import NEWEST_RULES, RULE_VERSIONS
 from fraudfed.errors import ParameterError
 
-__all__ = ["EVAL_METRICS", "NOT_XGBOOST", "BoosterParams", "MonotoneConstraints"]
-
 #: Metrics that can be computed from pooled integer sums, see ``fraudfed.boosting.metrics``.
 EVAL_METRICS = ("logloss", "auc", "aucpr", "error")
 

@@ -16,8 +16,6 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt64Array
 
-__all__ = ["ColumnSampler", "row_keys", "sample_rows"]
-
 #: 2^64 divided by the golden ratio, made odd: the increment of SplitMix64.
 _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)

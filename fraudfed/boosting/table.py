@@ -6,8 +6,6 @@ import numpy as np
 
 from fraudfed.dtypes import Float32Array
 
-__all__ = ["FeatureSchema", "TrainingTable"]
-
 
 @dataclass(frozen=True)
 class FeatureSchema:

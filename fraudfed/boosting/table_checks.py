@@ -6,8 +6,6 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
 
-__all__ = ["check_rows", "check_schema"]
-
 #: Rows looked through at a time for infinite values.
 _CHECKED_ROWS = 1 << 14
 

@@ -17,7 +17,6 @@ import numpy as np
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.bounds.bins import BinBounds
 from fraudfed.boosting.bounds.pooled_counts import (
-    MAX_POOLED_ROWS,
     PooledCounts,
     count_rows,
     count_validation_rows,
@@ -52,15 +51,6 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError, StateError
-
-__all__ = [
-    "MAX_POOLED_ROWS",
-    "PooledCounts",
-    "TrainResult",
-    "TrainingState",
-    "TreeProgress",
-    "train",
-]
 
 logger = logging.getLogger(__name__)
 

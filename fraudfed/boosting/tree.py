@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array
 
-__all__ = ["NO_CHILD", "NO_PARENT", "Tree"]
-
 #: What ``left_children`` and ``right_children`` hold at a leaf, as in XGBoost's JSON.
 NO_CHILD = -1
 #: What ``parents`` holds at the root, as in XGBoost's JSON: 2^31 - 1.

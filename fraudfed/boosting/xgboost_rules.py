@@ -12,8 +12,6 @@ in 3.2 (only the threshold it stores for "before the first bin" differs, which n
 
 from dataclasses import dataclass
 
-__all__ = ["NEWEST_RULES", "RULE_VERSIONS", "SplitRules", "rules_for", "version_of_release"]
-
 
 @dataclass(frozen=True)
 class SplitRules:

@@ -17,8 +17,6 @@ from fraudfed.consortium.private_file import read_private_file, write_new_privat
 from fraudfed.errors import KeyMaterialError
 from fraudfed.wire.messages import MemberKeys
 
-__all__ = ["FORMAT_VERSION", "HPKE_SUITE", "Identity", "PublicKeys"]
-
 #: Raised when the meaning of the file changes.
 FORMAT_VERSION = 1
 #: RFC 9180 with the ciphers that the rest of fraudfed uses; key packages are sealed with it.

@@ -35,8 +35,6 @@ from fraudfed.wire.messages import (
     SealedKey,
 )
 
-__all__ = ["acknowledge", "check_key_epoch", "open_key_epoch", "seal_key_package"]
-
 _UNSIGNED = "0" * 128
 
 

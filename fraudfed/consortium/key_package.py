@@ -20,8 +20,6 @@ from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
 from fraudfed.paillier.private_key import PrivateKey
 
-__all__ = ["FORMAT_VERSION", "SECRET_BYTES", "KeyPackage"]
-
 #: Raised when the meaning of the file changes.
 FORMAT_VERSION = 1
 #: Of the consortium secret, the input of every HKDF.

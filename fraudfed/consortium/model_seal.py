@@ -20,8 +20,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = ["SEAL_OVERHEAD_BYTES", "open_handover", "open_model", "seal_handover", "seal_model"]
-
 #: RFC 8452: a 96-bit nonce in front and a 128-bit tag behind.
 _NONCE_BYTES = 12
 SEAL_OVERHEAD_BYTES = _NONCE_BYTES + 16

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = ["MAXIMUM_BYTES", "read_private_file", "replace_private_file", "write_new_private_file"]
-
 #: A package of the largest key is below 10 kB; anything above this is another kind of file.
 MAXIMUM_BYTES = 64 * 1024
 

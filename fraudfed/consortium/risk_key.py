@@ -10,8 +10,6 @@ from typing import Protocol
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-__all__ = ["derive_risk_key"]
-
 _INFO = b"fraudfed risk hash key v1\0"
 
 

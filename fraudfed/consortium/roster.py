@@ -17,8 +17,6 @@ from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, StateError
 from fraudfed.wire.messages import MemberKeys
 
-__all__ = ["FORMAT_VERSION", "Pin", "PinnedRoster", "load_roster", "save_roster"]
-
 #: Raised when the meaning of the file changes.
 FORMAT_VERSION = 1
 _FORMAT = "fraudfed pinned roster"

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.errors import DataError
 
-__all__ = ["PrecisionRecallCurve", "auc", "auprc", "precision_recall_curve", "recall_at_fpr"]
-
 _Scores: TypeAlias = npt.NDArray[np.floating]
 _Labels: TypeAlias = npt.NDArray[np.floating | np.integer | np.bool_]
 

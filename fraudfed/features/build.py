@@ -42,8 +42,6 @@ from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
 from fraudfed.features.windows import KeyedTimeline, running_total
 from fraudfed.wire.messages import RiskEntity
 
-__all__ = ["build_features"]
-
 
 def build_features(
     transactions: pd.DataFrame,

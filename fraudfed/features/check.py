@@ -11,8 +11,6 @@ from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 
-__all__ = ["Origin", "check_transactions"]
-
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
 #: Tells where a value came from that was made of another table, by column and row (from 0): a text

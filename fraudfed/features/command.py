@@ -6,8 +6,6 @@ import click
 
 from fraudfed.features.publication import published_recipe
 
-__all__ = ["features_command"]
-
 
 @click.command("features")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -18,22 +18,6 @@ from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.recipe import WINDOW_DAYS
 
-__all__ = [
-    "SECONDS_PER_DAY",
-    "FeatureColumns",
-    "acquaintance_features",
-    "category_codes",
-    "fan_in_features",
-    "fraud_counts_from",
-    "great_circle_km",
-    "payment_features",
-    "ratio",
-    "recency_features",
-    "risk_features",
-    "spending_features",
-    "travel_features",
-]
-
 #: Features one after another, so that a table's intermediate columns need not all exist at once.
 FeatureColumns: TypeAlias = Iterator[tuple[str, npt.NDArray[np.floating | np.integer | np.bool_]]]
 

@@ -11,16 +11,6 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-__all__ = [
-    "CustomerHistory",
-    "EntityHistory",
-    "FanIn",
-    "KnownFrauds",
-    "LatestSeconds",
-    "Payments",
-    "Place",
-]
-
 #: Identifier of a payment, latitude and longitude in degrees.
 Place: TypeAlias = tuple[str, float, float]
 

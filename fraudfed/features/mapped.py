@@ -17,8 +17,6 @@ from fraudfed.features.mapping import ColumnSource, Mapping
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
 
-__all__ = ["map_transactions", "origin_of", "source_types"]
-
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
 #: Digits of a row number: as texts they sort as the rows do.
 _ROW_DIGITS = 9

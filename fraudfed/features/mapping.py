@@ -17,15 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 
-__all__ = [
-    "BUILT_IN",
-    "ColumnSource",
-    "Mapping",
-    "TimeUnit",
-    "load_mapping",
-    "parse_mapping",
-]
-
 _BUILT_IN_FILES = {
     Path(file.name).stem: file
     for file in resources.files("fraudfed.features.mappings").iterdir()

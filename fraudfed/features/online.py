@@ -43,8 +43,6 @@ from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.wire.messages import RiskEntity
 
-__all__ = ["OnlineFeatures"]
-
 
 class OnlineFeatures:
     """Features of payments as they come.

@@ -10,8 +10,6 @@ import pandas as pd
 
 from fraudfed.features.schema import COLUMNS, ColumnKind
 
-__all__ = ["Payment", "payments_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Payment:

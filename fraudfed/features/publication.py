@@ -10,8 +10,6 @@ from typing import Any
 from fraudfed.features.recipe import RECIPE, contract_features, recipe_features
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
-__all__ = ["features_file", "published_recipe"]
-
 #: Raised with every change of meaning of a key.
 _FORMAT_VERSION = 1
 

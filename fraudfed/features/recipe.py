@@ -11,21 +11,6 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.features.schema import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureSpec, FeatureType
 
-__all__ = [
-    "CATEGORIES",
-    "FAN_IN_DAYS",
-    "FEATURES",
-    "PRIOR_PAYMENTS",
-    "RECIPE",
-    "RISK_ENTITIES",
-    "SHARED_FEATURES",
-    "WINDOW_DAYS",
-    "FeatureDefinition",
-    "contract_features",
-    "feature_schema",
-    "recipe_features",
-]
-
 #: Name and version, as a data contract names it.
 RECIPE = "fraudfed-card-1"
 

@@ -8,19 +8,6 @@ a clean payment the moment from which it counts as clean. No feature uses a labe
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = [
-    "CHANNELS",
-    "COLUMNS",
-    "LABEL_COLUMNS",
-    "MAX_AMOUNT_MINOR",
-    "MAX_EPOCH_SECONDS",
-    "MERCHANT_CATEGORIES",
-    "TIME_COLUMNS",
-    "Column",
-    "ColumnKind",
-    "pandas_dtypes",
-]
-
 #: How a payment was made; the order is the order of the category codes.
 CHANNELS = ("pos", "ecommerce", "transfer", "atm")
 

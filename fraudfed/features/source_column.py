@@ -12,8 +12,6 @@ from fraudfed.dtypes import BoolArray, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.mapping import ColumnSource, TimeUnit
 
-__all__ = ["SourceColumn", "TextColumn", "shown_value"]
-
 #: Arrow text, chunk by chunk; null is no value. Large: a column may hold more than 2 GiB.
 TextColumn: TypeAlias = pa.ChunkedArray
 _TEXT = pa.large_string()

@@ -10,8 +10,6 @@ from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.schema import MAX_EPOCH_SECONDS
 
-__all__ = ["LABEL_NOT_KNOWN", "FeatureTable"]
-
 #: ``label_time`` of a row whose label is not known yet: later than every event.
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 

@@ -27,8 +27,6 @@ import pandas as pd
 
 from fraudfed.dtypes import BoolArray, Int64Array
 
-__all__ = ["KeyedTimeline", "Window", "running_total"]
-
 
 @dataclass(frozen=True, eq=False)
 class Window:

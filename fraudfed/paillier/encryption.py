@@ -10,8 +10,6 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.noise import NoisePool, NoiseSource
 from fraudfed.paillier.vector import CiphertextVector
 
-__all__ = ["Encryptor"]
-
 
 class Encryptor:
     """Encrypts under one public key with noise of one source.

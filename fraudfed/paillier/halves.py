@@ -9,8 +9,6 @@ from gmpy2 import mpz
 
 from fraudfed.paillier.slices import over_threads
 
-__all__ = ["Half", "both_sides"]
-
 T = TypeVar("T")
 
 

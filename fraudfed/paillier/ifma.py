@@ -18,21 +18,6 @@ from fraudfed.paillier.gmp import GmpFixedBase, GmpKernel
 from fraudfed.paillier.residues import Residue, to_digits
 from fraudfed.paillier.slices import over_threads
 
-__all__ = [
-    "LANES",
-    "LIMB_BITS",
-    "WINDOW_BITS",
-    "IfmaFixedBase",
-    "IfmaKernel",
-    "Square",
-    "limbs_for",
-    "limbs_of",
-    "minus_inverse",
-    "native_module",
-    "why_unavailable",
-    "words_of",
-]
-
 _NATIVE = load_native("fraudfed.paillier._ifma")
 
 #: The instructions multiply 52 bits by 52 bits.

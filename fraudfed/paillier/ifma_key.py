@@ -24,8 +24,6 @@ from fraudfed.paillier.ifma import (
 )
 from fraudfed.paillier.slices import over_threads
 
-__all__ = ["IfmaKey"]
-
 _SIZES = (20, 30)
 #: ``2^16 P <= 2^(52 n)``: see the bounds in ``_ifma_key.h``.
 _SPARE_BITS = 16

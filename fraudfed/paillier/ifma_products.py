@@ -15,8 +15,6 @@ from fraudfed.paillier.ifma import (
 )
 from fraudfed.paillier.keys import PublicKey
 
-__all__ = ["IfmaProducts", "products_for"]
-
 _SIZES = (80, 120)
 #: ``4 N^2 <= 2^(52 n)``: see ``_ifma_products.h``; and a byte above N^2 is written.
 _SPARE_BITS = 9

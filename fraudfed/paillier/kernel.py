@@ -17,8 +17,6 @@ from fraudfed.paillier.gmp import GmpKernel
 from fraudfed.paillier.ifma import IfmaKernel, why_unavailable
 from fraudfed.paillier.residues import Residue
 
-__all__ = ["FixedBase", "Kernel", "kernel_names", "kernel_note", "select_kernel"]
-
 
 class FixedBase(Protocol):
     """Powers of one base, with a table made once."""

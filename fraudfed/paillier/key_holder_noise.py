@@ -15,8 +15,6 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.noise import hide_digits, random_unit
 from fraudfed.paillier.residues import Residue, to_digits
 
-__all__ = ["KeyHolderNoise"]
-
 
 class KeyHolderNoise:
     """Noise computed modulo P^2 and Q^2 by who knows the factors: a quarter of the time.

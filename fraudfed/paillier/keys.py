@@ -10,14 +10,6 @@ from gmpy2 import mpz
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = [
-    "DEFAULT_KEY_BITS",
-    "MAXIMUM_KEY_BITS",
-    "MINIMUM_KEY_BITS",
-    "PublicKey",
-    "noise_exponent_bits",
-]
-
 #: 128-bit security for factoring (NIST SP 800-57 part 1 rev. 5, table 2); also phe's default.
 DEFAULT_KEY_BITS = 3072
 #: 112-bit security in the same table, the least that NIST still allows.

@@ -20,8 +20,6 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.residues import Residue
 from fraudfed.paillier.vector import from_integers
 
-__all__ = ["NoisePool", "NoiseSource", "PublicNoise", "hide_digits", "random_unit"]
-
 
 class NoiseSource(Protocol):
     """Makes noise for one public key from the operating system's randomness."""

@@ -7,8 +7,6 @@ import json
 from fraudfed.errors import KeyMaterialError
 from fraudfed.paillier.private_key import PrivateKey
 
-__all__ = ["is_pheutil_private_key", "read_pheutil_private_key"]
-
 
 def is_pheutil_private_key(text: str) -> bool:
     """Tell whether ``text`` is meant as a pheutil private key."""

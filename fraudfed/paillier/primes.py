@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
-__all__ = ["is_certain_prime", "structured_prime"]
-
 #: GMP's test with 64 repetitions: Baillie-PSW, then 40 rounds of Miller-Rabin with random bases.
 #: Each round passes a composite with probability at most 1/4 (Rabin 1980), so 4^-40 = 2^-80 in the
 #: worst case; for random candidates of our sizes FIPS 186-5, table B.1, is content with 4 to 5

@@ -34,8 +34,6 @@ from fraudfed.paillier.primes import is_certain_prime, structured_prime
 from fraudfed.paillier.residues import from_digits, to_digits
 from fraudfed.paillier.vector import CiphertextVector
 
-__all__ = ["PrivateKey"]
-
 #: Keys this small are broken in seconds and serve tests only; below it a slot does not fit either.
 _SMALLEST_TEST_KEY_BITS = 256
 #: Ciphertexts that share a blind. They are opened in one go and only their common time shows, so

@@ -11,8 +11,6 @@ from typing import TypeAlias
 import gmpy2
 from gmpy2 import mpz
 
-__all__ = ["Residue", "from_digits", "to_digits"]
-
 #: ``(low, high)``: the residue ``low + high * root`` modulo ``root^2``, both in ``[0, root)``.
 Residue: TypeAlias = tuple[mpz, mpz]
 

@@ -13,8 +13,6 @@ from fraudfed.errors import CiphertextError
 from fraudfed.paillier.ifma_products import products_for
 from fraudfed.paillier.keys import PublicKey
 
-__all__ = ["CiphertextVector", "from_integers", "shard_length", "to_integers"]
-
 
 def to_integers(data: bytes | memoryview, width: int) -> list[mpz]:
     """Split ``data`` into big-endian integers of ``width`` bytes each."""

@@ -6,8 +6,6 @@ from functools import cached_property
 
 from fraudfed.errors import ProtocolError
 
-__all__ = ["CONTEXT_VERSION", "RoundContext", "check_digest"]
-
 #: Raised when the canonical bytes change their meaning.
 CONTEXT_VERSION = 2
 

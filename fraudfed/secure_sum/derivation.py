@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fraudfed.errors import BoundError
 
-__all__ = ["KEY_BYTES", "derive_key", "keystream"]
-
 #: Of a derived key: what ChaCha20 and HMAC-SHA256 take.
 KEY_BYTES = 32
 #: The block counter of RFC 8439 has 32 bits; a block has 64 bytes.

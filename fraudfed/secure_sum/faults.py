@@ -9,8 +9,6 @@ from enum import StrEnum
 
 from fraudfed.errors import SumError
 
-__all__ = ["SumFault", "sum_error"]
-
 
 class SumFault(StrEnum):
     """What broke; the words stand in the error's text."""

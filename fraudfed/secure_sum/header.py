@@ -18,8 +18,6 @@ from dataclasses import dataclass
 
 from fraudfed.secure_sum.tags import TAG_BITS
 
-__all__ = ["HEADER_BITS", "MAXIMUM_BANKS", "Header", "join_header"]
-
 _BANK_BITS = 10
 #: Banks in one sum, at most: as many tags add up without reaching the count.
 MAXIMUM_BANKS = 1 << _BANK_BITS

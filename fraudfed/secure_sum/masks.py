@@ -19,8 +19,6 @@ from gmpy2 import mpz
 from fraudfed.errors import CohortError, KeyMaterialError
 from fraudfed.secure_sum.derivation import derive_key, keystream
 
-__all__ = ["PAIRWISE_SECRET_BYTES", "MaskUse", "PairwiseMasks"]
-
 #: An X25519 shared secret (RFC 7748).
 PAIRWISE_SECRET_BYTES = 32
 #: A number of this many bits more than N, reduced modulo N, is uniform up to 2^-128.

@@ -17,8 +17,6 @@ from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
 from fraudfed.secure_sum.faults import SumFault, sum_error
 
-__all__ = ["BOX_OVERHEAD_BYTES", "box", "centred", "opening_key", "unbox"]
-
 #: RFC 8439: a 96-bit nonce in front and a 128-bit tag behind.
 _NONCE_BYTES = 12
 _TAG_BYTES = 16

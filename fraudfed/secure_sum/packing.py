@@ -28,8 +28,6 @@ from fraudfed.errors import BoundError
 from fraudfed.secure_sum import slots
 from fraudfed.secure_sum.header import HEADER_BITS
 
-__all__ = ["SlotLayout"]
-
 _WORD_BITS = 64
 _LAYOUT_DOMAIN = b"fraudfed slot layout v3\0"
 

@@ -16,8 +16,6 @@ from fraudfed.secure_sum.header import Header, join_header
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
-__all__ = ["check", "counts", "make", "masks_cancel", "read"]
-
 
 def make(
     values: Int64Array,

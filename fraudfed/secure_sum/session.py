@@ -27,13 +27,11 @@ from fraudfed.secure_sum.context import RoundContext, check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 from fraudfed.secure_sum.header import MAXIMUM_BANKS
 from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
-from fraudfed.secure_sum.openings import BOX_OVERHEAD_BYTES, centred
+from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.secure_sum.used_contexts import UsedContexts
-
-__all__ = ["BOX_OVERHEAD_BYTES", "KeyHolder", "SecureSum"]
 
 #: Of the whole process, not of a session: two sessions of one bank derive the same masks.
 _USED_CONTEXTS = UsedContexts()

@@ -13,8 +13,6 @@ import numpy as np
 from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array, UInt32Array, UInt64Array
 from fraudfed.native import load_native
 
-__all__ = ["Places", "join", "lay_out", "split", "tag_sums"]
-
 _WORD_BITS = 64
 _WORD_BYTES = 8
 #: Coefficients are cut into limbs of 30 bits: a product of two limbs has 60, and three of those

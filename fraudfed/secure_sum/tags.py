@@ -15,8 +15,6 @@ from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.secure_sum.derivation import derive_key, keystream
 from fraudfed.secure_sum.slots import tag_sums
 
-__all__ = ["TAG_BITS", "TAG_PRIME", "TagCoefficients"]
-
 TAG_BITS = 89
 TAG_PRIME = (1 << TAG_BITS) - 1
 

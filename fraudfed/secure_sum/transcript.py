@@ -19,8 +19,6 @@ from fraudfed.errors import ProtocolError
 from fraudfed.secure_sum.context import RoundContext, check_digest
 from fraudfed.secure_sum.derivation import derive_key
 
-__all__ = ["Transcript"]
-
 _BEGIN = b"fraudfed transcript begins v1\0"
 _ROUND = b"fraudfed transcript round v1\0"
 

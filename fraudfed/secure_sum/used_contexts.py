@@ -12,8 +12,6 @@ import threading
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.faults import SumFault, sum_error
 
-__all__ = ["UsedContexts"]
-
 
 class UsedContexts:
     """Contexts by bank; grows by one digest for each round."""

@@ -16,8 +16,6 @@ import struct
 from fraudfed.errors import CiphertextError, ProtocolError, VersionError
 from fraudfed.wire.messages import PROTOCOL_VERSION, FrameHeader, parse
 
-__all__ = ["MAX_HEADER_BYTES", "decode", "decode_many", "encode", "encode_many"]
-
 _MAGIC = b"FFED"
 _PREFIX = struct.Struct(">4sBI")
 _LENGTH = struct.Struct(">Q")

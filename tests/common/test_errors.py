@@ -14,7 +14,7 @@ from fraudfed.errors import DataError, FraudFedError, error_classes
 def classes() -> list[type[FraudFedError]]:
     return [
         cls
-        for name in errors.__all__
+        for name in vars(errors)
         if isinstance(cls := getattr(errors, name), type) and issubclass(cls, FraudFedError)
     ]
 

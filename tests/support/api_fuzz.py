@@ -25,8 +25,6 @@ from hypothesis.errors import Unsatisfiable
 from message_examples import mutated_bytes
 from schemathesis import GenerationMode
 
-__all__ = ["ANSWER_SECONDS", "Caller", "FuzzError", "Fuzzer", "stored"]
-
 ANSWER_SECONDS = 20.0
 #: Written by refused requests too.
 _RECORDS = frozenset({"audit", "nonces", "sqlite_sequence"})

@@ -17,8 +17,6 @@ from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 
-__all__ = ["AttackedSums", "Outcome", "make_parts"]
-
 #: What a bank ended a round with: the number that it would go on with, or its error.
 Outcome = Int64Array | FraudFedError
 

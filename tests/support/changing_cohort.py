@@ -29,8 +29,6 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 
-__all__ = ["Bank", "Simulated", "Stage", "StagedTraining", "pool", "simulate", "train_in_stages"]
-
 
 @dataclass(frozen=True)
 class Bank:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["SmallDisk", "can_mount", "small_disk"]
-
 _BALLAST = "ballast"
 _PIECE = b"\0" * 4096
 

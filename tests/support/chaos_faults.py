@@ -9,8 +9,6 @@ from chaos_kinds import CHANGES_BANKS, NETWORK, ChaosKind
 from chaos_programs import Supervised
 from fault_plan import FaultKind, PlannedFault
 
-__all__ = ["disturb"]
-
 #: Signatures allow 300 s between the clocks of bank and aggregator.
 _ALLOWED_SHIFT_SECONDS = 200.0
 _FAR_SHIFT_SECONDS = 3600.0

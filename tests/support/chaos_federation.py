@@ -31,8 +31,6 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-__all__ = ["ChaosError", "Federation", "Setting", "federation"]
-
 _POLL_SECONDS = 0.05
 #: More than a run's database needs; small enough to be filled at once.
 _DISK_MEBIBYTES = 32

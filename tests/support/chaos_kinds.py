@@ -4,15 +4,6 @@ from enum import StrEnum
 
 from fault_plan import FaultKind
 
-__all__ = [
-    "CHANGES_BANKS",
-    "NEEDS_POSTGRESQL",
-    "NEEDS_ROOT",
-    "NEEDS_SQLITE",
-    "NETWORK",
-    "ChaosKind",
-]
-
 
 class ChaosKind(StrEnum):
     """One way in which a run is disturbed."""

@@ -13,8 +13,6 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 
-__all__ = ["Workload", "expected_model", "model_of_stages"]
-
 
 @dataclass(frozen=True)
 class Workload:

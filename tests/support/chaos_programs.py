@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-__all__ = ["Supervised", "Supervisor", "never_restarted"]
-
 _POLL_SECONDS = 0.02
 #: A program that ends so often is broken, and not just unlucky.
 _MOST_STARTS = 200

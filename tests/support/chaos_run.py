@@ -17,17 +17,6 @@ from postgres import binaries
 from fraudfed.errors import FraudFedError
 from fraudfed.lab.local_federation.processes import run_program
 
-__all__ = [
-    "ChaosReport",
-    "Happened",
-    "draw_sequence",
-    "kinds_for",
-    "left_out",
-    "run_chaos",
-    "to_markdown",
-    "to_text",
-]
-
 _LONGEST_PAUSE_SECONDS = 0.3
 
 

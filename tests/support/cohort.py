@@ -11,8 +11,6 @@ from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError, SumError
 
-__all__ = ["CohortCommunicator", "SumCall", "run_cohort"]
-
 Result = TypeVar("Result")
 
 #: No sum of a test takes this long; a bank that waits longer is in a deadlock.

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-__all__ = ["FaultKind", "FaultPlan", "Passing", "PlannedFault"]
-
 
 class FaultKind(StrEnum):
     """What may happen to a request on its way."""

@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 
 from fault_plan import FaultKind, FaultPlan, Passing, PlannedFault
 
-__all__ = ["FaultProxy", "Traffic", "fault_proxy"]
-
 _CONNECT_SECONDS = 5.0
 #: Longer than an aggregator holds an answer back.
 _ANSWER_SECONDS = 60.0

@@ -7,8 +7,6 @@ from changing_cohort import Stage
 
 from fraudfed.wire.messages import AuditEntry
 
-__all__ = ["stages_of"]
-
 _BEGUN = re.compile(r"generation (\d+) of (.+) from step (\d+) and round (\d+) on")
 
 

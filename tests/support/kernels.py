@@ -10,8 +10,6 @@ import pytest
 from fraudfed.boosting.engine.compiled import Engine, engine_module, load_engine
 from fraudfed.native import DISABLING_VARIABLE
 
-__all__ = ["compiled", "needs_engine", "numpy_only"]
-
 #: For tests that compare the two: with one of them alone there is nothing to compare.
 needs_engine = pytest.mark.skipif(
     load_engine() is None, reason=f"no compiled kernels: {engine_module().reason}"

@@ -21,8 +21,6 @@ from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 
-__all__ = ["LABEL", "LiveCohort"]
-
 LABEL = "histogram:0"
 Result = TypeVar("Result")
 

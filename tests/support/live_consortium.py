@@ -50,8 +50,6 @@ from fraudfed.wire.messages import (
     SealedKey,
 )
 
-__all__ = ["BINARY", "CONTEXT", "LiveBank", "LiveConsortium", "problem", "served"]
-
 JSON = "application/json"
 BINARY = "application/octet-stream"
 CONTEXT = "cc" * 32

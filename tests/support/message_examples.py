@@ -48,8 +48,6 @@ from fraudfed.wire.messages import (
     WaitsFor,
 )
 
-__all__ = ["EXAMPLES", "mutated_bytes", "mutated_json"]
-
 _HASH = "ab" * 32
 _SIGNATURE = "cd" * 64
 _MEMBERS = tuple(

@@ -23,16 +23,6 @@ from fraudfed.communicator import Communicator, SoloCommunicator
 from fraudfed.dtypes import BinArray, Float32Array, UInt64Array
 from fraudfed.lab.oracle.same_trees import installed_rules
 
-__all__ = [
-    "Rows",
-    "assert_same_tree",
-    "boost",
-    "boost_xgboost",
-    "bounds_of",
-    "oracle_params",
-    "random_rows",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:

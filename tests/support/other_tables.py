@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["handbook_rows", "paysim_rows", "sparkov_rows"]
-
 
 def handbook_rows(n_rows: int = 300, *, seed: int = 1, days: int = 80) -> pd.DataFrame:
     """Card payments as the Fraud Detection Handbook names them."""

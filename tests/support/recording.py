@@ -5,8 +5,6 @@ import numpy as np
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
 
-__all__ = ["RecordingCommunicator"]
-
 
 class RecordingCommunicator:
     """Alone; ``calls`` holds label, values and bounds of every sum, byte for byte."""

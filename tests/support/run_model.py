@@ -33,8 +33,6 @@ from aggregator.run_machine import (
 from fraudfed.errors import CohortChangedError, ForbiddenError, FraudFedError
 from fraudfed.wire.messages import RunState
 
-__all__ = ["Broken", "Faults", "World", "explore"]
-
 #: Ciphertexts of every round: each of two or three banks opens at least one.
 _COUNT = 3
 

@@ -5,8 +5,6 @@ from typing import Any
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import HandoverReceipt, Ready, RunStatus
 
-__all__ = ["Script"]
-
 
 class Script:
     """An aggregator that answers with one status after the other, and keeps what it is asked."""

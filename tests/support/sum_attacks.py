@@ -17,8 +17,6 @@ from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS, join_header
 from fraudfed.secure_sum.tags import TAG_PRIME
 
-__all__ = ["ATTACKS", "Attack", "Rounds", "encrypt_publicly", "honest", "multiply"]
-
 #: Rounds in order; each the contributions of the banks, in the roster's order.
 Rounds = Sequence[Sequence[CiphertextVector]]
 Attack = Callable[[PublicKey, Rounds], CiphertextVector]

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from fraudfed.paillier.vector import CiphertextVector
 
-__all__ = ["COUNT_ONE", "added", "exchanged", "scaled"]
-
 #: One contribution more in a plaintext's count field.
 COUNT_ONE = 1 << 99
 

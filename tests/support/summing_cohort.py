@@ -13,8 +13,6 @@ from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 
-__all__ = ["ROSTER_DIGEST", "SummingCohort", "SummingRound", "agree_in_pairs", "multiply"]
-
 ROSTER_DIGEST = hashlib.sha256(b"names and keys of the members").hexdigest()
 
 

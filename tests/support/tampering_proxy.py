@@ -13,8 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-__all__ = ["Exchange", "TamperingProxy", "tampering_proxy"]
-
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "content-encoding"}
 _JSON = "application/json"
 

@@ -11,8 +11,6 @@ from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.entries import entry_delay_days
 from fraudfed.wire.messages import DataContract, RiskEntity
 
-__all__ = ["risk_files", "scoring_tables", "training_tables"]
-
 
 def training_tables(state: StateDirectory, contract: DataContract) -> SharedRisk | None:
     """Return exactly the tables that the contract names, so that all banks train on the same.

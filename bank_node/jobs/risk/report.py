@@ -12,8 +12,6 @@ from bank_node.state.risk_file import RiskFile
 from fraudfed.features.shared_risk.sketch import excess_bound, false_presence
 from fraudfed.features.shared_risk.tables import RiskTables
 
-__all__ = ["risk_report"]
-
 
 def risk_report(state: StateDirectory) -> dict[str, Any]:
     """Describe all risk tables of a bank, without any count of an identifier.

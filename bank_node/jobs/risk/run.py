@@ -27,8 +27,6 @@ from fraudfed.features.shared_risk.entries import CUSTOMER_DAYS
 from fraudfed.features.shared_risk.sketch import hash_key_id
 from fraudfed.wire.messages import RiskSpec, RunKind
 
-__all__ = ["RiskStates", "RiskWork", "update_risk"]
-
 _log = logging.getLogger(__name__)
 
 

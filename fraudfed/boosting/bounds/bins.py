@@ -38,8 +38,6 @@ from fraudfed.boosting.engine.elementary import exp
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 
-__all__ = ["BinBounds", "TreeBounds", "rows_of_sets"]
-
 #: As far from 0 as the margins of claim 6 may be.
 _FARTHEST_MARGIN = 2.0**13
 _MASS_SHIFT = 20

@@ -9,8 +9,6 @@ from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
 
-__all__ = ["MAX_POOLED_ROWS", "PooledCounts", "count_rows", "count_validation_rows"]
-
 #: Bound of the very first sum, before anything is known of the rows.
 MAX_POOLED_ROWS = 2**36
 

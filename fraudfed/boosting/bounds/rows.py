@@ -78,8 +78,6 @@ from fraudfed.boosting.objective import GradientBounds
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Float64Array, Int64Array
 
-__all__ = ["SLACK", "MarginRange", "NodeBounds"]
-
 #: ``d`` of the proofs.
 SLACK = 2.0**-8
 #: Nearer to 0 or 1 than this the rounding of a float32 probability is no longer covered.

@@ -6,8 +6,6 @@ import numpy as np
 
 from fraudfed.dtypes import BoolArray, Int64Array
 
-__all__ = ["SumBounds"]
-
 
 @dataclass(frozen=True, eq=False)
 class SumBounds:

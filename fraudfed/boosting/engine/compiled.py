@@ -20,8 +20,6 @@ from fraudfed.dtypes import (
 )
 from fraudfed.native import NativeModule, load_native
 
-__all__ = ["WIDEST_SIMD", "Engine", "FoundSplit", "engine_module", "load_engine"]
-
 #: Of 0 (none), 1 (AVX2) and 2 (AVX-512), the most that a kernel may use if the CPU has it.
 WIDEST_SIMD = 2
 

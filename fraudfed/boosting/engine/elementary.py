@@ -22,8 +22,6 @@ import numpy as np
 
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 
-__all__ = ["FRACTIONAL_POWERS", "exp", "log", "logit", "sigmoid"]
-
 _TABLE_BITS = 5
 _TABLE_SIZE = 1 << _TABLE_BITS
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["huge_empty"]
-
 _HUGE_PAGE_BYTES = 1 << 21
 #: From this size on NumPy asks the kernel for huge pages, which begin at a multiple of their size.
 _LEAST_BYTES = 1 << 22

@@ -3,8 +3,6 @@
 from fraudfed.boosting.engine.compiled import load_engine
 from fraudfed.threads import MAX_THREADS, usable_cores
 
-__all__ = ["Workers"]
-
 
 class Workers:
     """Up to so many threads for the compiled kernels, the calling one included.

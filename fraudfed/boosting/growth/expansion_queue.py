@@ -8,8 +8,6 @@ import numpy as np
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.candidate import Split
 
-__all__ = ["Candidate", "ExpansionQueue"]
-
 #: XGBoost's ``kRtEps``: a gain up to this much is no gain.
 _LEAST_LOSS_CHANGE = np.float32(1e-6)
 #: A level with more nodes is expanded in parts, which bounds the size of a secure sum.

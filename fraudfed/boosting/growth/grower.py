@@ -30,8 +30,6 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
 
-__all__ = ["GrownTree", "grow_tree"]
-
 
 @dataclass(frozen=True, eq=False)
 class GrownTree:

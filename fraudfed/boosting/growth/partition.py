@@ -10,8 +10,6 @@ from fraudfed.boosting.engine.compiled import Engine, load_engine
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt32Array
 
-__all__ = ["LeafRows", "RowPartition", "RowRange", "RowSplit", "assign_leaves", "goes_left"]
-
 
 @dataclass(frozen=True)
 class RowRange:

@@ -7,8 +7,6 @@ import numpy as np
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import NO_CHILD, NO_PARENT, Tree
 
-__all__ = ["TreeBuilder"]
-
 
 @dataclass
 class _Record:

@@ -9,8 +9,6 @@ from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.engine.compiled import Engine, load_engine
 from fraudfed.dtypes import Float64Array, IndexArray, Int64Array, UInt32Array
 
-__all__ = ["HistogramBuilder", "HistogramOrder", "LocalSums"]
-
 #: Integers up to this size, and so every partial sum below it, are exact in float64.
 _EXACT_BITS = 53
 

@@ -20,8 +20,6 @@ from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 
-__all__ = ["ChildDemand", "HistogramSummer", "PooledHistogram"]
-
 
 @dataclass(frozen=True, eq=False)
 class PooledHistogram:

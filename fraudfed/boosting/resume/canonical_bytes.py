@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from fraudfed.errors import StateError
 
-__all__ = ["StateReader", "StateWriter", "damaged"]
-
 _CHECKSUM_BYTES = 32
 
 

@@ -25,8 +25,6 @@ from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
 
-__all__ = ["TrainingState", "TreeProgress", "params_digest", "progress_after"]
-
 _MAGIC = b"fraudfed training state\n"
 _VERSION = 1
 _DIGEST_BYTES = 32

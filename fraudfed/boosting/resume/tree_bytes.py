@@ -13,8 +13,6 @@ from fraudfed.boosting.resume.canonical_bytes import StateReader, StateWriter, d
 from fraudfed.boosting.tree import NO_CHILD, NO_PARENT, Tree
 from fraudfed.dtypes import Int32Array, Int64Array, UInt8Array
 
-__all__ = ["read_trees", "write_trees"]
-
 _DEFAULT_LEFT, _CATEGORICAL = 1, 2
 
 

@@ -18,8 +18,6 @@ from fraudfed.boosting.splits.gain import GainFormula, WeightBounds
 from fraudfed.boosting.splits.numeric import NumericScan
 from fraudfed.dtypes import Int64Array
 
-__all__ = ["SplitFinder"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Scans:

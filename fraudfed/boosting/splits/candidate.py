@@ -6,8 +6,6 @@ import numpy as np
 
 from fraudfed.dtypes import BoolArray, Float32Array
 
-__all__ = ["NodeSums", "Split", "first_best"]
-
 
 @dataclass(frozen=True)
 class NodeSums:

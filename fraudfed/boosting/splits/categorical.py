@@ -7,8 +7,6 @@ from fraudfed.boosting.splits.candidate import NodeSums, Split, first_best
 from fraudfed.boosting.splits.gain import GainFormula, WeightBounds, to_double
 from fraudfed.dtypes import BoolArray, Int64Array
 
-__all__ = ["best_categorical_split"]
-
 
 def best_categorical_split(
     sums: Int64Array,

@@ -17,8 +17,6 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import rules_for
 from fraudfed.dtypes import FIXED_POINT_BITS, Float32Array, Float64Array, Int64Array
 
-__all__ = ["UNBOUNDED", "BoundsOfNodes", "GainFormula", "WeightBounds", "to_double"]
-
 
 @dataclass(frozen=True)
 class WeightBounds:

@@ -8,8 +8,6 @@ from fraudfed.boosting.splits.candidate import NodeSums, Split, first_best
 from fraudfed.boosting.splits.gain import GainFormula, WeightBounds, to_double
 from fraudfed.dtypes import Int64Array
 
-__all__ = ["NumericScan"]
-
 
 class NumericScan:
     """Candidates of a set of numeric features, in the order of comparison.

@@ -25,27 +25,6 @@ from fraudfed.wire.messages import (
     PublicKeyMessage,
 )
 
-__all__ = [
-    "FIRST_PREVIOUS_HASH",
-    "Signer",
-    "acknowledgement_bytes",
-    "audit_entry_bytes",
-    "check_member_keys",
-    "is_signed_by",
-    "key_epoch_bytes",
-    "key_epoch_digest",
-    "load_signing_key",
-    "model_bytes",
-    "roster_bytes",
-    "roster_digest",
-    "sealed_key_bytes",
-    "sign_audit_entry",
-    "verify_acknowledgement",
-    "verify_audit_entry",
-    "verify_key_epoch",
-    "verify_model_signature",
-]
-
 #: ``previous_hash`` of the first entry of an audit log.
 FIRST_PREVIOUS_HASH: Final = "0" * 64
 

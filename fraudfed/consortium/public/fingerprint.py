@@ -7,8 +7,6 @@ import hashlib
 
 from fraudfed.errors import KeyMaterialError
 
-__all__ = ["fingerprint"]
-
 _DOMAIN = b"fraudfed member fingerprint v1\0"
 _GROUPS = 12
 _DIGITS = 5

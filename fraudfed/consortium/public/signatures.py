@@ -34,18 +34,6 @@ from cryptography.exceptions import InvalidSignature
 from fraudfed.consortium.public.documents import Signer, load_signing_key
 from fraudfed.errors import AuthError, ProtocolError
 
-__all__ = [
-    "MAX_SKEW_SECONDS",
-    "SIGNATURE_LABEL",
-    "KeyResolver",
-    "VerifiedRequest",
-    "content_digest",
-    "new_nonce",
-    "read_content_digest",
-    "sign_request",
-    "verify_request",
-]
-
 SIGNATURE_LABEL: Final = "fraudfed"
 #: How far the clocks of bank and aggregator may differ; a nonce is remembered for twice as long.
 MAX_SKEW_SECONDS: Final = 300

@@ -10,8 +10,6 @@ from fraudfed.features.recipe import PRIOR_PAYMENTS, WINDOW_DAYS
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.wire.messages import RiskEntity
 
-__all__ = ["shared_features"]
-
 
 def shared_features(
     shared: SharedRisk,

@@ -20,15 +20,6 @@ from fraudfed.features.schema import LABEL_COLUMNS
 from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
 from fraudfed.wire.messages import RiskSpec
 
-__all__ = [
-    "CUSTOMER_DAYS",
-    "SECONDS_PER_DAY",
-    "Entries",
-    "RiskEntries",
-    "entry_delay_days",
-    "risk_entries",
-]
-
 #: Distinct customers are counted over so many days, the day of the payment being the last.
 CUSTOMER_DAYS = 30
 

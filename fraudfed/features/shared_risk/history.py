@@ -24,8 +24,6 @@ from fraudfed.features.shared_risk.sketch import (
 from fraudfed.features.shared_risk.tables import DayTable, RiskTables
 from fraudfed.wire.messages import RiskEntity
 
-__all__ = ["KeyedTables", "SharedRisk", "WindowCounts"]
-
 #: Identifiers looked up at once: bounds the running totals to this many for each day.
 _BLOCK = 1 << 14
 

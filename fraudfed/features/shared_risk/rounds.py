@@ -17,8 +17,6 @@ from fraudfed.features.shared_risk.entries import RiskEntries
 from fraudfed.features.shared_risk.tables import DayTable, RiskTables, packed
 from fraudfed.wire.messages import RiskSpec
 
-__all__ = ["MAX_DAY_TOTAL", "sum_tables"]
-
 #: More than any consortium enters for one day; the totals are few, so wide slots cost nothing.
 MAX_DAY_TOTAL = 1 << 40
 

@@ -18,19 +18,6 @@ import numpy.typing as npt
 
 from fraudfed.dtypes import Int64Array, UInt32Array
 
-__all__ = [
-    "HASH_KEY_BYTES",
-    "CountArray",
-    "ExcessBound",
-    "columns_of",
-    "estimate",
-    "excess_bound",
-    "false_presence",
-    "hash_identifiers",
-    "hash_key_id",
-    "sketch_of",
-]
-
 #: Counters of a sketch of shape (depth, width), in whatever integer type holds them.
 CountArray: TypeAlias = npt.NDArray[np.integer]
 

@@ -25,8 +25,6 @@ from fraudfed.errors import ProtocolError, StateError
 from fraudfed.features.shared_risk.sketch import CountArray
 from fraudfed.wire.messages import RiskSpec, parse
 
-__all__ = ["DayTable", "RiskTables", "packed"]
-
 _MAGIC = b"fraudfed risk tables v1\n"
 _LENGTH_BYTES = 4
 _CHECKSUM_BYTES = 32

@@ -29,14 +29,6 @@ from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS
 from fraudfed.secure_sum.packing import SlotLayout
 
-__all__ = [
-    "CiphertextFigures",
-    "CountingCommunicator",
-    "SlotFigures",
-    "ciphertexts_command",
-    "run_ciphertexts",
-]
-
 
 @dataclass
 class SlotFigures:

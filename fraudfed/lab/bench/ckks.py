@@ -11,8 +11,6 @@ import numpy as np
 
 from fraudfed.lab.bench.machine import installed_version
 
-__all__ = ["TENSEAL_MISSING", "CkksCost", "measure_ckks"]
-
 TENSEAL_MISSING = (
     "TenSEAL is not installed: no comparison with CKKS (pip install 'fraudfed[bench]')"
 )

@@ -28,8 +28,6 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import json_option
 from fraudfed.usage import usage_of
 
-__all__ = ["FeaturesFigures", "features_bench_command", "run_features"]
-
 _DAY = 86400
 _LABEL_DELAY_SECONDS = 7 * _DAY
 _PRESET, _BANKS = "small", 3

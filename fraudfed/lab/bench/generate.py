@@ -23,8 +23,6 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import json_option
 from fraudfed.lab.bench.process_tree import run_command_measured
 
-__all__ = ["GenerateFigures", "generate_command", "run_generate"]
-
 _DATA_GEN = (sys.executable, "-c", "from data_gen.cli import main; main()")
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from fraudfed.threads import usable_cores
 
-__all__ = ["Machine", "installed_version"]
-
 
 @dataclass(frozen=True)
 class Machine:

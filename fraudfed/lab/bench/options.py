@@ -9,15 +9,6 @@ import click
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.threads import MAX_THREADS, usable_cores
 
-__all__ = [
-    "FiniteRange",
-    "json_option",
-    "key_bits_option",
-    "missing_option",
-    "threads_option",
-    "workload_options",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

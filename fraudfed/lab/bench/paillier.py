@@ -26,15 +26,6 @@ from fraudfed.paillier.kernel import kernel_names, select_kernel
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.packing import SlotLayout
 
-__all__ = [
-    "KernelCost",
-    "PackedRate",
-    "PaillierFigures",
-    "PheCost",
-    "paillier_command",
-    "run_paillier",
-]
-
 #: Ciphertexts of one measurement: enough to fill the lanes of every thread many times.
 _BATCH = 256
 #: phe takes tens of milliseconds for one.

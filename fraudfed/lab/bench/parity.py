@@ -38,8 +38,6 @@ from fraudfed.lab.oracle.same_trees import (
 )
 from fraudfed.threads import usable_cores
 
-__all__ = ["ParityResult", "parity_command", "run_parity"]
-
 
 @dataclass(frozen=True)
 class ParityResult:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CommandCost", "run_command_measured"]
-
 #: Seconds between two looks at the memory.
 _LOOK_SECONDS = 0.1
 

@@ -22,18 +22,6 @@ from fraudfed.lab.bench.options import json_option, key_bits_option, threads_opt
 from fraudfed.lab.bench.train.command import run_train
 from fraudfed.lab.bench.train.result import TrainCase, TrainFigures
 
-__all__ = [
-    "BASE",
-    "DIMENSIONS",
-    "Dimension",
-    "ScaleFigures",
-    "ScalePoint",
-    "growth_exponent",
-    "run_scale",
-    "scale_command",
-    "varied",
-]
-
 BASE = TrainCase(rows=50_000, features=10, trees=10, max_bin=32, shares=(1.0, 1.0, 1.0))
 
 #: Sizes of each dimension; the first is the base's.

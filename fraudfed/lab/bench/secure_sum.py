@@ -31,8 +31,6 @@ from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 
-__all__ = ["CohortCost", "SecureSumResult", "run_secure_sum", "secure_sum_command"]
-
 #: Bits of the bound of a value: the gradients of 2^16 rows in fixed point with 32 fractional bits.
 _BOUND_BITS = 48
 

@@ -9,8 +9,6 @@ import pandas as pd
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
-__all__ = ["LABEL", "synthetic_table", "table_contract", "write_shares"]
-
 #: Column of the label in a bank's file.
 LABEL = "is_fraud"
 

@@ -24,8 +24,6 @@ from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.page import render_report
 from fraudfed.threads import usable_cores
 
-__all__ = ["demo_command"]
-
 #: Our mark in an output directory: only a directory with it is ever cleared.
 _MARK = ".fraudfed-demo"
 #: Banks that rows are dealt out to unless told otherwise.

@@ -19,8 +19,6 @@ from fraudfed.lab.oracle.references import pool, predict, train_reference
 from fraudfed.lab.oracle.same_trees import compare_trees, table_of_bins, train_on_bins
 from fraudfed.wire.messages import DataContract
 
-__all__ = ["compare_models", "count_identical_trees"]
-
 
 def compare_models(
     data: DemoData,

@@ -16,18 +16,6 @@ from fraudfed.errors import CohortError, DataError
 from fraudfed.features.schema import pandas_dtypes
 from fraudfed.wire.messages import DataContract, RiskSpec
 
-__all__ = [
-    "MIN_BANKS",
-    "BankRows",
-    "BankSource",
-    "DemoData",
-    "PooledRows",
-    "RiskPlan",
-    "pick_features",
-    "read_frame",
-    "require_cohort",
-]
-
 #: Fewer banks than this and "sum minus own" is somebody's statistic.
 MIN_BANKS = 3
 

@@ -24,8 +24,6 @@ from fraudfed.lab.demo.data import (
 from fraudfed.lab.oracle.references import pool
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
-__all__ = ["bank_name", "deal", "matrix_of", "open_table", "schema_of", "table_of"]
-
 #: A text column with more distinct values than this is an identifier, not a category.
 _MAX_CATEGORIES = 1000
 #: Share of a plain table's rows that is kept for testing.

@@ -22,8 +22,6 @@ from fraudfed.lab.demo.transactions import transactions_data
 from fraudfed.lab.oracle.references import pool
 from fraudfed.wire.messages import DataContract
 
-__all__ = ["open_generated"]
-
 
 def open_generated(directory: Path, *, work: Path) -> DemoData:
     """Open a folder as ``data-gen`` writes it, of any preset.

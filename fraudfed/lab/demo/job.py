@@ -27,8 +27,6 @@ from fraudfed.lab.local_federation.run import Federation, RunOutcome, open_feder
 from fraudfed.lab.report.compare import MODELS, BankResult, DemoSummary, ModelScores, score_model
 from fraudfed.wire.messages import DataContract
 
-__all__ = ["DemoResult", "Stages", "run_job"]
-
 _NO_SCORES = np.zeros(0, dtype=np.float32)
 
 

@@ -14,8 +14,6 @@ from fraudfed.lab.demo.data import DemoData
 from fraudfed.lab.local_federation.run import RunOutcome
 from fraudfed.lab.report.compare import BankResult, DemoSummary, ModelScores, RiskFacts
 
-__all__ = ["Runs", "summarise"]
-
 #: Features listed in the report.
 _TOP_FEATURES = 12
 

@@ -37,8 +37,6 @@ from fraudfed.lab.demo.data import (
 from fraudfed.lab.demo.feature_table import bank_name, deal, matrix_of, schema_of
 from fraudfed.wire.messages import DataContract, RiskSpec
 
-__all__ = ["open_payments", "transactions_data"]
-
 _DAY_SECONDS = 86_400
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
 _TEST_SHARE = 0.25

@@ -9,8 +9,6 @@ from fraudfed.lab.local_federation.processes import Program, ProgramGroup, run_p
 from fraudfed.threads import usable_cores
 from fraudfed.wire.messages import RunSpec
 
-__all__ = ["FIRST_EPOCH", "Consortium", "start_aggregator"]
-
 #: A new consortium's first key epoch.
 FIRST_EPOCH = 1
 _START_SECONDS = 60.0

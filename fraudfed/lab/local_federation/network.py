@@ -16,8 +16,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-__all__ = ["EmulatedNetwork", "Link", "forward"]
-
 #: Bytes that are scheduled together. At 100 Mbit/s they take 1.3 ms.
 _CHUNK_BYTES = 16 * 1024
 #: Chunks on their way in one direction of a connection: 64 MiB, more than a second at 400 Mbit/s.

@@ -12,8 +12,6 @@ from typing import IO, Self
 
 from fraudfed.errors import FraudFedError, StateError, TransportError, error_classes
 
-__all__ = ["Program", "ProgramGroup", "run_program"]
-
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 

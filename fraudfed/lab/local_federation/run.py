@@ -24,8 +24,6 @@ from fraudfed.wire.messages import (
     parse,
 )
 
-__all__ = ["BankOutcome", "Federation", "RunOutcome", "open_federation"]
-
 _POLL_SECONDS = 0.2
 
 #: Makes a bank's way to the aggregator: is given the bank's name and the aggregator's URL; the

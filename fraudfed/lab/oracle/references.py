@@ -14,8 +14,6 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.lab.oracle.same_trees import xgboost_parameters
 
-__all__ = ["pool", "predict", "train_reference"]
-
 
 def train_reference(
     table: TrainingTable, parameters: Mapping[str, Any], *, threads: int

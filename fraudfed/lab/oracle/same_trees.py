@@ -20,16 +20,6 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.xgboost_rules import version_of_release
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 
-__all__ = [
-    "TreeComparison",
-    "compare_trees",
-    "installed_rules",
-    "quantile_matrix",
-    "table_of_bins",
-    "train_on_bins",
-    "xgboost_parameters",
-]
-
 
 @dataclass(frozen=True)
 class TreeComparison:

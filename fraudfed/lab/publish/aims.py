@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["AIMS", "Aim", "aims_table"]
-
 Results = Mapping[str, Mapping[str, Any]]
 
 #: Stands where a result is missing.

@@ -18,8 +18,6 @@ from data_gen.checking.schemas import SCHEMAS
 from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 
-__all__ = ["PAGE", "TABLES", "renewed"]
-
 PAGE = Path(__file__).parents[3] / "docs" / "data.md"
 
 

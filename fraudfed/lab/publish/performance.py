@@ -20,8 +20,6 @@ import click
 from fraudfed.lab.publish.aims import aims_table
 from fraudfed.lab.publish.phases import draw_phases
 
-__all__ = ["COMMANDS", "PAGE", "PLOT", "RESULTS", "cli", "load_results", "render"]
-
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "docs" / "performance" / "results"
 PAGE = ROOT / "docs" / "performance.md"

@@ -9,8 +9,6 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["PHASE_COLOURS", "draw_phases"]
-
 #: In the order in which they are stacked: work first, then what a bank waits for. The colours are
 #: Okabe and Ito's, which people with any colour vision can tell apart.
 PHASE_COLOURS: Mapping[str, str] = {

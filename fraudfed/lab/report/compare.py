@@ -17,17 +17,6 @@ from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
 
-__all__ = [
-    "MODELS",
-    "BankResult",
-    "DemoSummary",
-    "ModelScores",
-    "RiskFacts",
-    "format_number",
-    "format_table",
-    "score_model",
-]
-
 #: Every model that can be compared, in the order of the columns, with what to call it. A run whose
 #: rows name no terminals, merchants and payees has none of those with shared risk.
 MODELS: Mapping[str, str] = {

@@ -16,8 +16,6 @@ from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_c
 from fraudfed.lab.report.compare import DemoSummary, format_number
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
 
-__all__ = ["headline", "render_report"]
-
 _TEMPLATE = "report.html.j2"
 #: Features shown; the long tail says little.
 _TOP_FEATURES = 12

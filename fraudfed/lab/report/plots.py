@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 from fraudfed.evaluation.metrics import PrecisionRecallCurve
 from fraudfed.lab.report.compare import BankResult, format_number
 
-__all__ = ["auprc_bars", "bars", "precision_recall"]
-
 #: Colours that matplotlib draws with, and the CSS variable each of them becomes.
 _INK = "#010203"
 _GRID = "#040506"

@@ -7,18 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fraudfed.errors import ProtocolError, VersionError
 
-__all__ = [
-    "PROTOCOL_VERSION",
-    "BankName",
-    "EpochNumber",
-    "Message",
-    "Problem",
-    "PublicKeyHex",
-    "Sha256",
-    "SignatureHex",
-    "parse",
-]
-
 #: Raised with every incompatible change; both sides refuse any other number.
 PROTOCOL_VERSION: Literal[1] = 1
 

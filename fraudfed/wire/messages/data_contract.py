@@ -7,8 +7,6 @@ from pydantic import Field, model_validator
 
 from fraudfed.wire.messages.base import Message, Sha256
 
-__all__ = ["DataContract", "FeatureSpec", "FeatureType"]
-
 
 class FeatureType(StrEnum):
     """How a feature column is read."""

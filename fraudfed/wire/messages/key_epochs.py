@@ -8,15 +8,6 @@ from pydantic import Field, model_validator
 from fraudfed.wire.messages.base import BankName, EpochNumber, Message, Sha256, SignatureHex
 from fraudfed.wire.messages.members import Members
 
-__all__ = [
-    "KeyAcknowledgement",
-    "KeyEpoch",
-    "KeyEpochState",
-    "KeyEpochStatus",
-    "PublicKeyMessage",
-    "SealedKey",
-]
-
 
 class PublicKeyMessage(Message):
     """A Paillier public key, integers in lower-case hexadecimal."""

@@ -6,8 +6,6 @@ from pydantic import AfterValidator, Field
 
 from fraudfed.wire.messages.base import BankName, Message, PublicKeyHex
 
-__all__ = ["BankRegistration", "Invite", "InviteRequest", "MemberKeys", "Members", "Roster"]
-
 
 class MemberKeys(Message):
     """The public keys of one member of the consortium."""

@@ -6,14 +6,6 @@ from pydantic import Field
 
 from fraudfed.wire.messages.base import BankName, Message, Sha256, SignatureHex
 
-__all__ = [
-    "MODEL_PLAIN_HEADER",
-    "MODEL_SIGNATURE_HEADER",
-    "ModelReceipt",
-    "ModelSignature",
-    "ModelSignatures",
-]
-
 #: Request header of a submitted model: the bank's signature over run and plain model
 #: (``fraudfed.consortium.public.documents.model_bytes``), a ``SignatureHex``.
 MODEL_SIGNATURE_HEADER = "Fraudfed-Model-Signature"

@@ -7,8 +7,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fraudfed.wire.messages.base import Message
 
-__all__ = ["RiskEntity", "RiskSpec"]
-
 
 class RiskEntity(StrEnum):
     """What banks count payments and frauds of, together; each has a raw column ``<name>_id``."""

@@ -7,8 +7,6 @@ from pydantic import Field
 
 from fraudfed.wire.messages.base import BankName, Message, Sha256
 
-__all__ = ["FrameHeader", "FrameKind", "RoundList", "RoundReceipt", "RoundSummary"]
-
 
 class FrameKind(StrEnum):
     """What the bytes behind a frame's header are."""

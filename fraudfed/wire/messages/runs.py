@@ -10,23 +10,6 @@ from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
 from fraudfed.wire.messages.risk import RiskSpec
 
-__all__ = [
-    "Abort",
-    "DropRequest",
-    "Generation",
-    "HandoverReceipt",
-    "ModelVisibility",
-    "Ready",
-    "ReadyBank",
-    "RunCreated",
-    "RunKind",
-    "RunList",
-    "RunSpec",
-    "RunState",
-    "RunStatus",
-    "WaitsFor",
-]
-
 
 class ModelVisibility(StrEnum):
     """Who may read the final model."""

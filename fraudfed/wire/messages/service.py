@@ -7,8 +7,6 @@ from pydantic import Field
 
 from fraudfed.wire.messages.base import Message, PublicKeyHex, Sha256, SignatureHex
 
-__all__ = ["AuditEntry", "AuditKey", "AuditLog", "AuditStatus", "Health"]
-
 
 class AuditStatus(StrEnum):
     """What became of an audited request."""

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["sabotage"]
-
 
 def _any_rows() -> None:
     """Let a bank go on with other rows than it has begun with."""

@@ -11,8 +11,6 @@ from fraudfed.lab.bench.load.rounds import LoadResult, Percentiles, Thirds, run_
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import FiniteRange, json_option, key_bits_option
 
-__all__ = ["load_command"]
-
 _MOST_BANKS = 200
 _MOST_RUNS = 100
 #: The aggregator's own limit of threads, less those that no bank holds.

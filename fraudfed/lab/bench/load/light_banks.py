@@ -22,7 +22,7 @@ from fraudfed.consortium.public.signatures import sign_request
 from fraudfed.errors import TransportError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import shard_length
-from fraudfed.secure_sum.session import BOX_OVERHEAD_BYTES
+from fraudfed.secure_sum.openings import BOX_OVERHEAD_BYTES
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     BankRegistration,
@@ -32,8 +32,6 @@ from fraudfed.wire.messages import (
     Message,
     RunSpec,
 )
-
-__all__ = ["LightBank", "LightCohort"]
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"

@@ -11,8 +11,6 @@ from fraudfed.lab.bench.load.light_banks import LightCohort
 from fraudfed.lab.bench.load.served_aggregator import served_aggregator
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS
 
-__all__ = ["AggregatorMemory", "run_aggregator_memory"]
-
 #: Of a level of a tree in `fraudfed bench train`: 720 in a tree of 5 rounds.
 DEFAULT_CIPHERTEXTS = 150
 

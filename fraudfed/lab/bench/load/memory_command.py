@@ -13,8 +13,6 @@ from fraudfed.lab.bench.load.memory import (
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import json_option, key_bits_option
 
-__all__ = ["aggregator_memory_command"]
-
 _MOST_BANKS = 200
 
 

@@ -22,8 +22,6 @@ from fraudfed.lab.bench.load.light_banks import LightBank, LightCohort
 from fraudfed.lab.bench.load.served_aggregator import ServedAggregator, served_aggregator
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS
 
-__all__ = ["LoadResult", "Percentiles", "Thirds", "run_load"]
-
 _SAMPLE_SECONDS = 1.0
 _QUESTION_SECONDS = 0.2
 #: Threads beyond one for each bank of each run: for the questions, and for those that come and go.

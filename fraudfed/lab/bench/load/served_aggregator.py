@@ -10,8 +10,6 @@ from pathlib import Path
 
 from fraudfed.errors import TransportError
 
-__all__ = ["ServedAggregator", "served_aggregator"]
-
 _LISTENING = "aggregator listening on "
 
 

@@ -47,8 +47,6 @@ from fraudfed.lab.oracle.same_trees import (
     train_on_bins,
 )
 
-__all__ = ["run_train", "same_trees_as_xgboost", "train_command"]
-
 #: Reference trainings before the federation, and as many after it: at least so many, and short ones
 #: until they took so long together.
 _REFERENCE_REPEATS = 2

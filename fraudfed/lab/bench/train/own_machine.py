@@ -25,8 +25,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["EXCHANGE_PHASES", "OwnMachines", "own_machines"]
-
 #: Phases of ``bank_node.run.phases`` in which a bank sends and waits; all others are work.
 EXCHANGE_PHASES = ("sum", "wait", "accept")
 

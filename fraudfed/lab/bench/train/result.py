@@ -8,8 +8,6 @@ from typing import Any
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.train.own_machine import OwnMachines
 
-__all__ = ["BankCost", "NetworkTraffic", "Reference", "TrainCase", "TrainFigures"]
-
 _MEGA = 1e6
 
 
