@@ -46,7 +46,7 @@ from bank_node.state.directory import StateDirectory
 from fraudfed import __version__
 from fraudfed.console import run_command
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
-from fraudfed.wire.messages import BankName
+from fraudfed.wire.messages import BankName, RunKind
 
 if TYPE_CHECKING:
     from fraudfed.features.mapping import Mapping
@@ -333,10 +333,17 @@ def check_data(
 ) -> None:
     """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.data.contract import load_training_rows
+    from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import training_tables
 
     state = StateDirectory(path)
-    run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
+    run = known_run(
+        state,
+        run_id,
+        RunKind.TRAINING,
+        JOBS,
+        passphrase=lambda: read_passphrase(passphrase_file),
+    )
     shared = training_tables(state, run.contract)
     rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
     if not output.quiet:
@@ -349,28 +356,30 @@ def check_data(
 @click.pass_obj
 def train(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> None:
     """Train the run's model together with the other banks; goes on with what was cut off."""
-    from bank_node.jobs.training import train_run
-    from bank_node.run.lifecycle import RunOptions
+    from bank_node.jobs.registry import JOBS
+    from bank_node.run.context import RunOptions
+    from bank_node.run.lifecycle import take_part
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = train_run(state, RunOptions(**options), progress, passphrase=passphrase)
-    protection = record["protection"]
-    if record.get("taken_from_registry"):
+        record = take_part(
+            state, RunOptions(**options), RunKind.TRAINING, JOBS, progress, passphrase=passphrase
+        )
+    whole, protection = record.whole_run, record.whole_run.protection
+    if record.taken_from_registry:
         output.say(
-            f"run {record['run_id']}: was finished by {', '.join(record['members'])}; their model "
-            f"is kept here, {record['trees']} trees, sha256 {record['model_sha256']}"
+            f"run {record.run_id}: was finished by {', '.join(record.members)}; their model "
+            f"is kept here, {record.result.trees} trees, sha256 {record.model_sha256}"
         )
         return
     output.say(
-        f"run {record['run_id']}: {record['trees']} trees, {record['rounds']} rounds, "
-        f"{record['ciphertexts']} ciphertexts sent; model accepted, sha256 "
-        f"{record['model_sha256']}\n"
-        f"every round under {protection['key_bits']}-bit Paillier, masked against "
-        f"{protection['masked_against_banks']} banks, {protection['rounds_verified']} of "
-        f"{protection['rounds']} sums verified"
+        f"run {record.run_id}: {record.result.trees} trees, {whole.rounds} rounds, "
+        f"{whole.ciphertexts} ciphertexts sent; model accepted, sha256 {record.model_sha256}\n"
+        f"every round under {protection.key_bits}-bit Paillier, masked against "
+        f"{protection.masked_against_banks} banks, {protection.rounds_verified} of "
+        f"{protection.rounds} sums verified"
     )
 
 

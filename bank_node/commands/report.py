@@ -13,12 +13,13 @@ from bank_node.consortium.connection import connect
 from bank_node.consortium.members import own_fingerprint
 from bank_node.data.contract import TrainingRows
 from bank_node.http.retry import RetryPolicy
+from bank_node.run.record import read_record
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium.public.documents import key_epoch_digest
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.paillier.kernel import kernel_note
-from fraudfed.wire.messages import MemberKeys
+from fraudfed.wire.messages import MemberKeys, RunKind
 
 #: ``status`` is asked by people and by monitoring; neither waits long.
 _STATUS_PATIENCE_SECONDS = 2.0
@@ -57,7 +58,11 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
         ``kernel`` (which Paillier kernel runs here and why), and ``run`` at the aggregator: the
         status of the training, or ``{"error": ...}``, or None when this bank knows none.
     """
-    config = state.config
+    from bank_node.jobs.registry import JOBS
+
+    config, record = state.config, None
+    if config.run_id is not None:
+        record = read_record(state, config.run_id, JOBS[RunKind.TRAINING].record_type)
     return {
         "name": config.name,
         "state": str(state.path),
@@ -69,7 +74,7 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
         "roster": roster_report(state.pinned_roster(), name=config.name),
         "run_id": config.run_id,
         "risk_run_id": config.risk_run_id,
-        "record": None if config.run_id is None else state.record(config.run_id),
+        "record": None if record is None else record.model_dump(mode="json"),
         "kernel": kernel_note(),
         "run": _run_status(state, passphrase),
     }
@@ -119,29 +124,28 @@ def print_status(console: Console, report: dict[str, Any]) -> None:
 
 
 def _add_record(table: Table, record: dict[str, Any]) -> None:
-    table.add_row("model", f"{record['trees']} trees, sha256 {record['model_sha256']}")
+    table.add_row("model", f"{record['result']['trees']} trees, sha256 {record['model_sha256']}")
     readable = {
         "aggregator": "the aggregator may read it",
         "members": "sealed to the members",
     }[record["model_visibility"]]
     table.add_row("model visibility", f"{record['model_visibility']}: {readable}")
-    if record["rounds"]:
+    if record["whole_run"]["rounds"]:
         _add_rounds(table, record)
-    if record.get("taken_from_registry"):
+    if record["taken_from_registry"]:
         banks = ", ".join(record["members"])
         table.add_row("taken from the registry", f"signed by {banks}; this bank was not there")
-    if "roster_confirmed" in record:
-        table.add_row(
-            "roster in that run", "confirmed" if record["roster_confirmed"] else "not confirmed"
-        )
+    table.add_row(
+        "roster in that run", "confirmed" if record["roster_confirmed"] else "not confirmed"
+    )
 
 
 def _add_rounds(table: Table, record: dict[str, Any]) -> None:
-    protection = record["protection"]
+    whole, protection = record["whole_run"], record["whole_run"]["protection"]
     table.add_row(
         "sent",
-        f"{record['ciphertexts']:,} ciphertexts in {record['rounds']:,} rounds, "
-        f"{record['bytes_sent']:,} bytes, over {record['transport']}",
+        f"{whole['ciphertexts']:,} ciphertexts in {whole['rounds']:,} rounds, "
+        f"{whole['bytes_sent']:,} bytes, over {record['transport']}",
     )
     table.add_row(
         "protected by",

@@ -18,6 +18,7 @@ from bank_node.commands.options import (
 from bank_node.consortium.connection import read_passphrase
 from bank_node.run.progress import RunProgress
 from bank_node.state.directory import StateDirectory
+from fraudfed.wire.messages import RunKind
 
 
 @click.group()
@@ -32,18 +33,22 @@ def risk() -> None:
 def update(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> None:
     """Sum the daily tables of a risk run with the other banks; goes on with what was cut off."""
     from bank_node.data.risk_days import day_text
-    from bank_node.jobs.risk.run import update_risk
-    from bank_node.run.lifecycle import RunOptions
+    from bank_node.jobs.registry import JOBS
+    from bank_node.run.context import RunOptions
+    from bank_node.run.lifecycle import take_part
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = update_risk(state, RunOptions(**options), progress, passphrase=passphrase)
-    days = f"{day_text(record['first_day'])}..{day_text(record['last_day'])}"
+        record = take_part(
+            state, RunOptions(**options), RunKind.RISK, JOBS, progress, passphrase=passphrase
+        )
+    result = record.result
     output.say(
-        f"run {record['run_id']}: risk tables of {days} by {', '.join(record['members'])}, "
-        f"{record['table_bytes']:,} bytes; a data contract names them {record['registry_sha256']}"
+        f"run {record.run_id}: risk tables of {day_text(result.first_day)}.."
+        f"{day_text(result.last_day)} by {', '.join(record.members)}, {result.table_bytes:,} "
+        f"bytes; a data contract names them {record.registry_sha256}"
     )
 
 

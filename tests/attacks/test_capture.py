@@ -20,7 +20,7 @@ from live_consortium import served
 from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
 
 from bank_node.jobs.validation import split_validation
-from bank_node.run.secure_communicator import SecureCommunicator
+from bank_node.run.sums.secure_communicator import SecureCommunicator
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, train
