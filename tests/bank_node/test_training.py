@@ -102,7 +102,7 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     lines = [json.loads(line) for line in ended[0].err.splitlines()]
     assert {line["run"] for line in lines} >= {banks.run_id}
     trees = [line for line in lines if line["message"] == "tree finished"]
-    assert [line["tree"] for line in trees] == list(range(len(records[0]["history"])))
+    assert [line["tree"] for line in trees] == list(range(len(records[0]["result"]["history"])))
     assert all(line["round"] > 0 for line in trees)
 
     # A finished run is not trained again.
