@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cohort import run_cohort
-from live_cohort import LiveCohort
-from live_consortium import served
-from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
+from cohorts.exact import run_cohort
+from federations.live import served
+from federations.live_cohort import LiveCohort
+from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
 
 from bank_node.jobs.validation import split_validation
 from bank_node.run.secure_communicator import SecureCommunicator

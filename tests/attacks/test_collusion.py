@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from attacked_sums import BOUND, N_VALUES, AttackedSums, make_parts
+from attack_kit.sums import BOUND, N_VALUES, AttackedSums, make_parts
 from scipy import stats
 
 from fraudfed.dtypes import Int64Array

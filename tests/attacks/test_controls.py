@@ -16,14 +16,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from attack_kit.requests import contribution, operator_work, unsigned
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from lied_to_banks import BANKS, KEY_BITS, Place, founded, refused
-from live_consortium import LiveBank, LiveConsortium, problem, served
-from signed_requests import contribution, operator_work, unsigned
-from tampering_proxy import tampering_proxy
+from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from federations.live import LiveBank, LiveConsortium, problem, served
+from proxies.tampering import tampering_proxy
 
 from aggregator.consortium.members import Members
 from aggregator.runs.service import RunService

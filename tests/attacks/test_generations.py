@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from attacked_sums import AttackedSums, Outcome, make_parts
-from live_consortium import CONTRACT
-from scripted_aggregator import Script
+from attack_kit.sums import AttackedSums, Outcome, make_parts
+from federations.live import CONTRACT
+from federations.scripted import Script
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingStates

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lied_to_banks import BANKS, KEY_BITS, Place, founded, refused
-from live_consortium import LiveBank
-from tampering_proxy import Exchange
+from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from federations.live import LiveBank
+from proxies.tampering import Exchange
 
 from bank_node.consortium.connection import connect
 from bank_node.consortium.members import observe_roster

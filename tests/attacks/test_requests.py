@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_fuzz import stored
-from live_consortium import LiveBank, LiveConsortium, problem, served
-from signed_requests import contribution, operator_work, unsigned
+from attack_kit.api_fuzz import stored
+from attack_kit.requests import contribution, operator_work, unsigned
+from federations.live import LiveBank, LiveConsortium, problem, served
 
 from aggregator.consortium.replay import Nonces
 from aggregator.guards import auth

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacked_sums import Outcome, make_parts
-from live_cohort import LiveCohort
-from live_consortium import BINARY, LiveConsortium, served
-from sum_attacks import ATTACKS, Attack
-from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
+from attack_kit.products import ATTACKS, Attack
+from attack_kit.sums import Outcome, make_parts
+from federations.live import BINARY, LiveConsortium, served
+from federations.live_cohort import LiveCohort
+from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.state.outbox import Outbox

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from attacked_sums import AttackedSums, Outcome, make_parts
-from sum_attacks import ATTACKS, encrypt_publicly, honest, multiply
+from attack_kit.products import ATTACKS, encrypt_publicly, honest, multiply
+from attack_kit.sums import AttackedSums, Outcome, make_parts
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array

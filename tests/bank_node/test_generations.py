@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import generation_stages
 import pandas as pd
 import pytest
-from bank_consortium import Banks
-from bank_processes import Finished, finish
-from changing_cohort import Bank, Stage, simulate
-from fault_plan import FaultKind, PlannedFault
-from fault_proxy import FaultProxy, fault_proxy
+from federations.bank_process import Finished, finish
+from federations.bank_states import Banks
+from oracles import audited_stages as generation_stages
+from oracles.stages import Bank, Stage, simulate
+from proxies.fault_plan import FaultKind, PlannedFault
+from proxies.faulty import FaultProxy, fault_proxy
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.validation import split_validation

@@ -11,8 +11,8 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from fault_plan import FaultKind, FaultPlan, PlannedFault
-from fault_proxy import FaultProxy, Traffic, fault_proxy
+from proxies.fault_plan import FaultKind, FaultPlan, PlannedFault
+from proxies.faulty import FaultProxy, Traffic, fault_proxy
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.connections import HttpConnections

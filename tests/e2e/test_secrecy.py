@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from watched_federation import WatchedRun
+from federations.watched import WatchedRun
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.secure_sum.header import HEADER_BITS

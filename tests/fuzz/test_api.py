@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from api_fuzz import Caller, Fuzzer, FuzzError
-from live_consortium import LiveBank, LiveConsortium, served
+from attack_kit.api_fuzz import Caller, Fuzzer, FuzzError
+from federations.live import LiveBank, LiveConsortium, served
 
 from aggregator.runs.service import RunService
 from fraudfed.consortium.key_package import KeyPackage

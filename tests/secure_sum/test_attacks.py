@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sum_tampering import COUNT_ONE, added, exchanged, scaled
-from summing_cohort import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs, multiply
+from attack_kit.ciphertexts import COUNT_ONE, added, exchanged, scaled
+from cohorts.secure import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs, multiply
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array

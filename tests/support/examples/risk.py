@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bank_consortium import Aggregator
+from federations.bank_states import Aggregator
 
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.features.shared_risk import RiskTables, risk_entries, sum_tables

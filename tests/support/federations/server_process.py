@@ -15,10 +15,10 @@ from typing import Any, Self
 from unittest import mock
 
 import httpx
-from aggregator_federation import Answer, Federation, TestKey
 
 from aggregator.cli import main
 from aggregator.service.state_directory import StateDirectory
+from federations.fake_banks import Answer, Federation, TestKey
 
 COMMAND = str(Path(sys.executable).with_name("aggregator"))
 

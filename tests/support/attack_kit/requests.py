@@ -1,7 +1,7 @@
 """Good requests to a real aggregator, for tests to change or repeat."""
 
 import httpx
-from live_consortium import LiveBank, LiveConsortium
+from federations.live import LiveBank, LiveConsortium
 
 
 def contribution(live: LiveConsortium, bank: LiveBank, run_id: str) -> httpx.Request:

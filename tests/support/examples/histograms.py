@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from oracle import random_rows
+from oracles.trees import random_rows
 
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.engine.workers import Workers

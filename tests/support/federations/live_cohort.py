@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from attacked_sums import BOUND, Outcome
-from live_consortium import LiveConsortium
+from attack_kit.sums import BOUND, Outcome
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.retry import RetryPolicy
@@ -16,6 +15,7 @@ from bank_node.run.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
+from federations.live import LiveConsortium
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.secure_sum.session import SecureSum

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from urllib.parse import urlsplit
 
-from fault_plan import FaultKind, FaultPlan, Passing, PlannedFault
+from proxies.fault_plan import FaultKind, FaultPlan, Passing, PlannedFault
 
 _CONNECT_SECONDS = 5.0
 #: Longer than an aggregator holds an answer back.

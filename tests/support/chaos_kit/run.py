@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from chaos_disk import can_mount
-from chaos_faults import disturb
-from chaos_federation import ChaosError, Federation, Setting, federation
-from chaos_kinds import CHANGES_BANKS, NEEDS_POSTGRESQL, NEEDS_ROOT, NEEDS_SQLITE, ChaosKind
-from chaos_oracle import Workload, expected_model, model_of_stages
-from generation_stages import stages_of
-from postgres import binaries
+from federations.postgres import binaries
+from oracles.audited_stages import stages_of
 
+from chaos_kit.disk import can_mount
+from chaos_kit.faults import disturb
+from chaos_kit.federation import ChaosError, Federation, Setting, federation
+from chaos_kit.kinds import CHANGES_BANKS, NEEDS_POSTGRESQL, NEEDS_ROOT, NEEDS_SQLITE, ChaosKind
+from chaos_kit.oracle import Workload, expected_model, model_of_stages
 from fraudfed.errors import FraudFedError
 from fraudfed.lab.local_federation.processes import run_program
 
@@ -88,7 +88,7 @@ def run_chaos(
     """Train undisturbed and under faults, and hold every bank's model against the first.
 
     If other banks took part from some step on, the model must be the one that these banks' rows
-    give (``changing_cohort.simulate``). The seed decides to whom the faults of ``sequence`` happen
+    give (``oracles.stages.simulate``). The seed decides to whom the faults of ``sequence`` happen
     and with which pauses; how far the run is when one happens depends on the machine, too.
 
     Raises

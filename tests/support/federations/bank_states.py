@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bank_processes import BIN, ENVIRONMENT, start_bank
 
 from bank_node.config import CohortRules, TlsFiles
 from bank_node.consortium.ceremony import accept_epoch
@@ -21,6 +20,7 @@ from bank_node.http.client import AggregatorClient
 from bank_node.http.transport import Caller
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.directory import StateDirectory
+from federations.bank_process import BIN, ENVIRONMENT, start_bank
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
 from fraudfed.consortium.key_package import KeyPackage

@@ -12,13 +12,13 @@ from pathlib import Path
 from random import Random
 
 import httpx
-from chaos_disk import SmallDisk, small_disk
-from chaos_oracle import Workload
-from chaos_programs import Supervised, Supervisor, never_restarted
-from fault_proxy import FaultProxy, Traffic, fault_proxy
-from postgres import Cluster
-from watched_federation import CONTRACT
+from federations.postgres import Cluster
+from federations.watched import CONTRACT
+from proxies.faulty import FaultProxy, Traffic, fault_proxy
 
+from chaos_kit.disk import SmallDisk, small_disk
+from chaos_kit.oracle import Workload
+from chaos_kit.programs import Supervised, Supervisor, never_restarted
 from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.wire.messages import (
@@ -34,8 +34,8 @@ from fraudfed.wire.messages import (
 _POLL_SECONDS = 0.05
 #: More than a run's database needs; small enough to be filled at once.
 _DISK_MEBIBYTES = 32
-_UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
-_PATCHES = Path(__file__).with_name("chaos_patches")
+_UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
+_PATCHES = Path(__file__).with_name("patches")
 
 
 class ChaosError(AssertionError):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from capture_proxy import Capture, capture_proxy
-from cohort import run_cohort
+from cohorts.exact import run_cohort
+from proxies.capture import Capture, capture_proxy
 
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable

@@ -19,10 +19,10 @@ from typing import Any
 
 import requests
 import schemathesis
+from examples.messages import mutated_bytes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from message_examples import mutated_bytes
 from schemathesis import GenerationMode
 
 ANSWER_SECONDS = 20.0

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from feature_oracle import DAY, START
 
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.features.shared_risk import RiskTables, risk_entries, sum_tables
 from fraudfed.features.shared_risk.history import KeyedTables, SharedRisk
 from fraudfed.features.shared_risk.sketch import hash_key_id
 from fraudfed.wire.messages import RiskSpec
+from oracles.features import DAY, START
 
 KEY = bytes(range(32))
 FIRST_DAY = START // DAY

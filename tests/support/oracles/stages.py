@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from cohort import CohortCommunicator, SumCall, run_cohort
+from cohorts.exact import CohortCommunicator, SumCall, run_cohort
 
 from fraudfed.boosting.bins import Cuts, bin_table
 from fraudfed.boosting.bounds.rows import NodeBounds

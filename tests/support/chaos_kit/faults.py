@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Callable
 from random import Random
 
-from chaos_federation import Federation
-from chaos_kinds import CHANGES_BANKS, NETWORK, ChaosKind
-from chaos_programs import Supervised
-from fault_plan import FaultKind, PlannedFault
+from proxies.fault_plan import FaultKind, PlannedFault
+
+from chaos_kit.federation import Federation
+from chaos_kit.kinds import CHANGES_BANKS, NETWORK, ChaosKind
+from chaos_kit.programs import Supervised
 
 #: Signatures allow 300 s between the clocks of bank and aggregator.
 _ALLOWED_SHIFT_SECONDS = 200.0

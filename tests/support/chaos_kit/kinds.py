@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from fault_plan import FaultKind
+from proxies.fault_plan import FaultKind
 
 
 class ChaosKind(StrEnum):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from changing_cohort import Bank, Stage, simulate
-from cohort import run_cohort
-from watched_federation import make_rows, split_rows, to_table
+from cohorts.exact import run_cohort
+from federations.watched import make_rows, split_rows, to_table
+from oracles.stages import Bank, Stage, simulate
 
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train

@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from live_consortium import LiveConsortium, served
+from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
 from rich.console import Console
-from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
 
 from bank_node.config import CohortRules, TlsFiles
 from bank_node.consortium.ceremony import accept_epoch, create_epoch
@@ -23,6 +22,7 @@ from bank_node.jobs.training import train_run
 from bank_node.run.lifecycle import RunOptions
 from bank_node.run.progress import RunProgress
 from bank_node.state.directory import StateDirectory
+from federations.live import LiveConsortium, served
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import KeyEpoch

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from changing_cohort import Stage
-
 from fraudfed.wire.messages import AuditEntry
+from oracles.stages import Stage
 
 _BEGUN = re.compile(r"generation (\d+) of (.+) from step (\d+) and round (\d+) on")
 
