@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from attack_kit.sums import AttackedSums, Outcome, make_parts
-from federations.live import CONTRACT
 from federations.scripted import Script
 
 from bank_node.data.contract import load_training_rows
@@ -32,6 +31,8 @@ from fraudfed.consortium import model_seal
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError, KeyMaterialError, SumError
 from fraudfed.wire.messages import (
+    DataContract,
+    FeatureSpec,
     Generation,
     KeyEpoch,
     MemberKeys,
@@ -46,6 +47,7 @@ from fraudfed.wire.messages import (
 NAMES = ("bank-0", "bank-1", "bank-2", "bank-3")
 ENTRANT = "bank-3"
 DATA = "1" * 64
+CONTRACT = DataContract(kind="table", features=(FeatureSpec(name="amount"),))
 PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8}
 Patch = pytest.MonkeyPatch
 Lie = Callable[[str, Generation], Generation]

@@ -5,16 +5,19 @@ import hashlib
 import json as json_module
 import re
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from flask import Flask
 from gmpy2 import mpz
 from phe import paillier
 
 from fraudfed.consortium.identity import Identity
+from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.public.documents import (
     acknowledgement_bytes,
     key_epoch_bytes,
@@ -74,6 +77,17 @@ class TestKey:
     public: PublicKey
     phe_public: paillier.PaillierPublicKey
     phe_private: paillier.PaillierPrivateKey
+
+    @classmethod
+    def of(cls, package: KeyPackage) -> "TestKey":
+        """Return the key of a package, as phe uses it."""
+        parts = package.private_key.expose_secret_parts()
+        phe_public = paillier.PaillierPublicKey(package.public_key.n)
+        return cls(
+            package.public_key,
+            phe_public,
+            paillier.PaillierPrivateKey(phe_public, parts["P"], parts["Q"]),
+        )
 
     def encrypt(self, values: list[int]) -> CiphertextVector:
         return CiphertextVector.of_integers(
@@ -181,14 +195,12 @@ class FakeBank:
     def run_request(self, method: str, path: str, **options: Any) -> Answer:
         return self.request(method, f"/v1/runs/{self.run_id}{path}", **options)
 
+    def registration(self, code: str, **changes: Any) -> dict[str, Any]:
+        keys = self.keys.model_dump(exclude={"protocol_version"})
+        return {**keys, "invite": code, **changes}
+
     def register(self, code: str, **changes: Any) -> Answer:
-        announced = {
-            "name": self.name,
-            "invite": code,
-            "signing_key": self.keys.signing_key,
-            "agreement_key": self.keys.agreement_key,
-        }
-        return self.request("POST", "/v1/banks", json=announced | changes)
+        return self.request("POST", "/v1/banks", json=self.registration(code, **changes))
 
     def announce(self, epoch: KeyEpoch) -> Answer:
         return self.request("POST", "/v1/epochs", json=epoch.model_dump(mode="json"))
@@ -211,28 +223,27 @@ class FakeBank:
     def handover(self, generation: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/generations/{generation}/handover?wait={wait}")
 
-    def contribution(
-        self,
-        number: int,
-        values: list[int],
-        *,
-        label: str = "hist",
-        context: str = CONTEXT,
-        step: int = 0,
-    ) -> bytes:
-        vector = self.key.encrypt(values)
-        header = FrameHeader(
-            kind=FrameKind.CONTRIBUTION,
-            run_id=self.run_id,
-            round_number=number,
-            label=label,
-            context=context,
-            step=step,
-            bank=self.name,
-            count=len(values),
-            item_bytes=self.key.public.ciphertext_bytes,
-        )
-        return frames.encode(header, vector.data)
+    def frame(self, number: int, payload: bytes, **changes: Any) -> bytes:
+        """Return a frame around any payload, right or wrong; a contribution unless changed."""
+        fields: dict[str, Any] = {
+            "kind": FrameKind.CONTRIBUTION,
+            "run_id": self.run_id,
+            "round_number": number,
+            "label": "hist",
+            "context": CONTEXT,
+            "bank": self.name,
+            "count": len(payload) // self.key.public.ciphertext_bytes,
+            "item_bytes": self.key.public.ciphertext_bytes,
+        }
+        header = FrameHeader(**{**fields, **changes})
+        # Not frames.encode: what is malformed is to be sent as well.
+        empty = frames.encode(header.model_copy(update={"item_bytes": 0}), b"")
+        text = header.model_dump_json().encode()
+        return empty[:5] + len(text).to_bytes(4, "big") + text + payload
+
+    def contribution(self, number: int, values: list[int], **changes: Any) -> bytes:
+        payload = self.key.encrypt(values).data
+        return self.frame(number, payload, **changes)
 
     def contribute(self, number: int, values: list[int], **options: Any) -> Answer:
         self.sent[number] = self.contribution(number, values, **options)
@@ -246,27 +257,11 @@ class FakeBank:
         return self.run_request("GET", f"/rounds/{number}/product?shard={shard}&wait={wait}")
 
     def opening(
-        self,
-        number: int,
-        shard: int,
-        count: int,
-        *,
-        label: str = "hist",
-        context: str = CONTEXT,
-        box: bytes | None = None,
+        self, number: int, shard: int, count: int, *, box: bytes | None = None, **changes: Any
     ) -> bytes:
-        header = FrameHeader(
-            kind=FrameKind.OPENING,
-            run_id=self.run_id,
-            round_number=number,
-            label=label,
-            context=context,
-            bank=self.name,
-            shard=shard,
-            count=count,
-            item_bytes=0,
-        )
-        return frames.encode(header, secrets.token_bytes(40) if box is None else box)
+        payload = secrets.token_bytes(40) if box is None else box
+        fields = {"kind": FrameKind.OPENING, "shard": shard, "count": count, "item_bytes": 0}
+        return self.frame(number, payload, **fields | changes)
 
     def open(self, number: int, shard: int, count: int, **options: Any) -> Answer:
         return self.post_opening(number, self.opening(number, shard, count, **options))
@@ -308,8 +303,12 @@ class Federation:
     key: TestKey
     banks: list[FakeBank] = field(default_factory=list)
 
+    def __getitem__(self, name: str) -> FakeBank:
+        return next(bank for bank in self.banks if bank.name == name)
+
     def operate(self, method: str, path: str, **options: Any) -> Answer:
-        return self.call(method, path, token=self.operator_token, **options)
+        """Send with the operator's token, or another."""
+        return self.call(method, path, **{"token": self.operator_token, **options})
 
     def invite(self, name: str, **options: Any) -> str:
         answer = self.operate("POST", "/v1/invites", json={"name": name, **options})
@@ -328,12 +327,21 @@ class Federation:
         self.banks.append(bank)
         return bank
 
+    @property
+    def roster(self) -> tuple[MemberKeys, ...]:
+        """All members, sorted by name."""
+        return tuple(sorted((bank.keys for bank in self.banks), key=lambda keys: keys.name))
+
+    def draft_epoch(self, number: int, steward: FakeBank | None = None) -> KeyEpoch:
+        """Return an epoch that nobody has been told of."""
+        return make_epoch(self.key, number, steward or self.banks[0], self.roster)
+
     def announce_epoch(self, number: int | None = None) -> KeyEpoch:
         """Let the first bank be the steward of the next key epoch."""
         if number is None:
             current = self.operate("GET", "/v1/epochs/current")
             number = 1 if current.status == 404 else current.json()["key_epoch"]["epoch"] + 1
-        epoch = make_epoch(self.key, number, self.banks[0], [bank.keys for bank in self.banks])
+        epoch = self.draft_epoch(number)
         answer = self.banks[0].announce(epoch)
         assert answer.status == 201, answer.body
         return epoch
@@ -345,25 +353,33 @@ class Federation:
             assert bank.acknowledge(epoch).status == 200
         return epoch
 
-    def open_run(self, **changes: Any) -> str:
-        """Open a run for all banks, under a new key epoch."""
-        spec = make_spec(self.make_epoch().epoch) | changes
-        answer = self.operate("POST", "/v1/runs", json=spec)
+    def create_run(self, key_epoch: int, **changes: Any) -> str:
+        """Open a run for all banks."""
+        answer = self.operate("POST", "/v1/runs", json=make_spec(key_epoch) | changes)
         assert answer.status == 201, answer.body
         run_id: str = answer.json()["run_id"]
+        return run_id
+
+    def open_run(self, **changes: Any) -> str:
+        """Open a run for all banks, under a new key epoch."""
+        return self.create_run(self.make_epoch().epoch, **changes)
+
+    def start_run(self, key_epoch: int, **changes: Any) -> str:
+        """Open a run and let every bank join it."""
+        run_id = self.create_run(key_epoch, **changes)
+        for bank in self.banks:
+            assert bank.join(run_id).status == 200
         return run_id
 
     def start(self, *, cohort_size: int = 3, **changes: Any) -> list[FakeBank]:
         """Register banks, open a run for them, and let them join it."""
         for index in range(cohort_size):
             self.register(f"bank-{index:02d}")
-        run_id = self.open_run(**changes)
-        for bank in self.banks:
-            assert bank.join(run_id).status == 200
+        self.start_run(self.make_epoch().epoch, **changes)
         return list(self.banks)
 
     def drop(self, bank: FakeBank, reason: str = "gone") -> Answer:
-        """Let the operator go on without a bank."""
+        """Let the operator drop a bank."""
         body = {"bank": bank.name, "reason": reason}
         return self.operate("POST", f"/v1/runs/{bank.run_id}/drops", json=body)
 
@@ -405,6 +421,35 @@ def sum_round(
             f"box {i}".encode() for i in range(len(banks))
         ]
     return total
+
+
+class HttpCall:
+    """A ``Call`` of a real server."""
+
+    def __init__(self, url: str, *, verify: ssl.SSLContext | bool = True) -> None:
+        self.http = httpx.Client(base_url=url, timeout=60, verify=verify, trust_env=False)
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        extra = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self.send(
+            self.http.build_request(
+                method, path, content=body, json=json, headers={**extra, **(headers or {})}
+            )
+        )
+
+    def send(self, request: httpx.Request) -> Answer:
+        """Send exactly this, as often as it is called."""
+        response = self.http.send(request)
+        return Answer(response.status_code, dict(response.headers), response.content)
 
 
 class DocumentedClient:

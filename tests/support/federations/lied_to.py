@@ -22,7 +22,7 @@ from bank_node.jobs.training import train_run
 from bank_node.run.lifecycle import RunOptions
 from bank_node.run.progress import RunProgress
 from bank_node.state.directory import StateDirectory
-from federations.live import LiveConsortium, served
+from federations.live import LiveFederation, served
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import KeyEpoch
@@ -37,7 +37,7 @@ KEY_BITS = 2048
 class Place:
     """Where the banks' state directories are, and what stands between them and the aggregator."""
 
-    live: LiveConsortium
+    live: LiveFederation
     proxy: TamperingProxy
     work: Path
     states: dict[str, Path] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Place:
     def train(self, name: str, run_id: str, **options: Any) -> dict[str, Any]:
         """Train; every lie here stops the bank long before it would wait for the others."""
         data = self.work / "rows.csv"
-        pd.DataFrame({"amount": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0]}).to_csv(data, index=False)
+        pd.DataFrame({"f0": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0]}).to_csv(data, index=False)
         state = StateDirectory(self.states[name])
         progress = RunProgress(Console(quiet=True), enabled=False)
         chosen = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)

@@ -15,7 +15,8 @@ from bank_node.run.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
-from federations.live import LiveConsortium
+from federations.live import LiveFederation
+from fraudfed.consortium.public.documents import roster_digest
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.secure_sum.session import SecureSum
@@ -30,7 +31,7 @@ class LiveCohort:
 
     def __init__(
         self,
-        live: LiveConsortium,
+        live: LiveFederation,
         url: str,
         run_id: str,
         work: Path,
@@ -41,13 +42,13 @@ class LiveCohort:
         self.run_id = run_id
         self.communicators: dict[str, SecureCommunicator] = {}
         self.clients: dict[str, AggregatorClient] = {}
-        roster = tuple(sorted(live.banks))
+        roster = tuple(sorted(bank.name for bank in live.banks))
         for name in roster:
-            bank = live.banks[name]
+            identity = live[name].identity
             log = RoundLog(work / f"{name}.rounds")
             # Rounds that are done again are logged again.
             log.read(before_round=0)
-            caller = Caller(name, bank, AuditLog(work / f"{name}.log", bank))
+            caller = Caller(name, identity, AuditLog(work / f"{name}.log", identity))
             client = AggregatorClient(url, caller=caller, retry=RetryPolicy(patience_seconds=5.0))
             self.clients[name] = client
             self.communicators[name] = SecureCommunicator(
@@ -56,9 +57,11 @@ class LiveCohort:
                     live.package,
                     bank=name,
                     roster=roster,
-                    roster_digest=live.roster_digest,
+                    roster_digest=roster_digest(live.roster),
                     pairwise={
-                        peer.name: bank.shared(peer) for peer in live.roster if peer.name != name
+                        peer.name: identity.exchange(peer.agreement_key)
+                        for peer in live.roster
+                        if peer.name != name
                     },
                 ),
                 run_id=run_id,

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from unittest import mock
 
 import httpx
 
 from aggregator.cli import main
 from aggregator.service.state_directory import StateDirectory
-from federations.fake_banks import Answer, Federation, TestKey
+from federations.fake_banks import Federation, HttpCall, TestKey
 
 COMMAND = str(Path(sys.executable).with_name("aggregator"))
 
@@ -52,7 +52,7 @@ def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-class ServerProcess:
+class ServerProcess(HttpCall):
     """``aggregator serve`` in a process group of its own; also a ``Call``."""
 
     def __init__(
@@ -87,7 +87,7 @@ class ServerProcess:
         line = self.process.stdout.readline()
         assert re.match("aggregator listening on https?://127.0.0.1:", line), self.log()
         self.url = line.rsplit(" ", 1)[1].strip()
-        self._http = httpx.Client(base_url=self.url, timeout=60, verify=verify)
+        super().__init__(self.url, verify=verify)
 
     @property
     def port(self) -> int:
@@ -95,22 +95,6 @@ class ServerProcess:
 
     def log(self) -> str:
         return self._log.read_text()
-
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        body: bytes | None = None,
-        json: Any = None,
-        headers: dict[str, str] | None = None,
-    ) -> Answer:
-        extra = {} if token is None else {"Authorization": f"Bearer {token}"}
-        response = self._http.request(
-            method, path, content=body, json=json, headers={**extra, **(headers or {})}
-        )
-        return Answer(response.status_code, dict(response.headers), response.content)
 
     def federation(self, state: Path, key: TestKey) -> Federation:
         return Federation(self, (state / "operator.token").read_text().strip(), key)
@@ -143,7 +127,7 @@ class ServerProcess:
         code = self.process.wait(timeout=30)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self._http.close()
+        self.http.close()
         return code
 
     def __enter__(self) -> Self:
