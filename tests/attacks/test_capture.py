@@ -18,7 +18,7 @@ from attack_kit.searching import encodings, found
 from cohorts.exact import run_cohort
 from federations.live import served
 from federations.live_cohort import LiveCohort
-from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
+from proxies.proxy import Exchange, Proxy
 
 from bank_node.jobs.validation import split_validation
 from bank_node.run.secure_communicator import SecureCommunicator
@@ -128,7 +128,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
     logger.setLevel(logging.DEBUG)
     with (
         served(work / "aggregator", package, *BANKS) as live,
-        tampering_proxy(live.url) as proxy,
+        Proxy(live.url) as proxy,
     ):
         run_id = live.start_run(1, parameters=PARAMETERS, model_visibility="members")
         cohort = LiveCohort(live, proxy.url, run_id, work)
@@ -182,7 +182,7 @@ def answers_of(exchange: Exchange) -> list[bytes]:
     return [frames.encode(header, payload) for header, payload in found]
 
 
-def heads_of(proxy: TamperingProxy) -> list[bytes]:
+def heads_of(proxy: Proxy) -> list[bytes]:
     return [f"{e.method} {e.path} {e.headers} {e.answer_headers}".encode() for e in proxy.exchanges]
 
 

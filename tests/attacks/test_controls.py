@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from federations.fake_banks import FakeBank
 from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
 from federations.live import LiveFederation, served
-from proxies.tampering import tampering_proxy
+from proxies.proxy import Proxy
 
 from aggregator.consortium.members import Members
 from aggregator.runs.service import RunService
@@ -464,7 +464,7 @@ def test_control_without_the_rule_of_https_requests_go_in_the_clear(
     live: LiveFederation, monkeypatch: Patch
 ) -> None:
     """The address is none of loopback's, though it leads there: nothing leaves this machine."""
-    with tampering_proxy(live.url) as listener:
+    with Proxy(live.url) as listener:
         url = listener.url.replace("127.0.0.1", "0.0.0.0")
         with pytest.raises(ConfigurationError, match="plain http"):
             AggregatorClient(url)

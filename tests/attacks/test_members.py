@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
-from proxies.tampering import Exchange
+from proxies.proxy import Exchange
 
 from bank_node.consortium.connection import connect
 from bank_node.consortium.members import observe_roster

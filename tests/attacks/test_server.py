@@ -13,7 +13,7 @@ from attack_kit.products import ATTACKS, Attack
 from attack_kit.sums import Outcome, make_parts
 from federations.live import LiveFederation, served
 from federations.live_cohort import LiveCohort
-from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
+from proxies.proxy import Exchange, Proxy
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.state.outbox import Outbox
@@ -33,7 +33,7 @@ Patch = pytest.MonkeyPatch
 class MaliciousServer:
     """Keeps what the banks send, and answers with what an attack makes of it."""
 
-    def __init__(self, proxy: TamperingProxy, package: KeyPackage) -> None:
+    def __init__(self, proxy: Proxy, package: KeyPackage) -> None:
         self.proxy = proxy
         self.key = package.public_key
         self.rounds: dict[int, dict[str, CiphertextVector]] = {}
@@ -93,7 +93,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Itera
 
 @pytest.fixture
 def server(live: LiveFederation) -> Iterator[MaliciousServer]:
-    with tampering_proxy(live.url) as proxy:
+    with Proxy(live.url) as proxy:
         yield MaliciousServer(proxy, live.package)
 
 

@@ -71,9 +71,7 @@ def test_there_is_something_to_find(watched_run: WatchedRun) -> None:
 
 
 def test_no_request_holds_a_plaintext_statistic(watched_run: WatchedRun) -> None:
-    everything = [
-        part for _, head, body in watched_run.capture.requests for part in (head.encode(), body)
-    ]
+    everything = [part for each in watched_run.capture.exchanges for part in (each.head, each.body)]
     assert len(everything) > 40
     wanted = needles(watched_run) + packed_plaintexts(watched_run)
     assert not found(joined(everything), wanted)
@@ -88,10 +86,10 @@ def test_the_database_holds_no_plaintext_statistic(watched_run: WatchedRun) -> N
 def test_every_binary_body_is_ciphertext_or_a_sealed_box(watched_run: WatchedRun) -> None:
     public = watched_run.key_package.public_key
     contributions = openings = 0
-    for method, head, body in watched_run.capture.requests:
-        if method != "POST" or "/rounds/" not in head.splitlines()[0]:
+    for exchange in watched_run.capture.exchanges:
+        if exchange.method != "POST" or "/rounds/" not in exchange.path:
             continue
-        header, payload = frames.decode(body, source="capture")
+        header, payload = frames.decode(exchange.body, source="capture")
         if header.kind is FrameKind.CONTRIBUTION:
             contributions += 1
             assert header.item_bytes == public.ciphertext_bytes
@@ -139,7 +137,7 @@ def test_no_private_key_is_in_the_aggregators_reach(watched_run: WatchedRun) -> 
             Path(f"/proc/{pid}/environ").read_bytes(),
             Path(f"/proc/{pid}/cmdline").read_bytes(),
             *watched_run.stored(),
-            *watched_run.capture.bodies(),
+            *(exchange.body for exchange in watched_run.capture.exchanges),
         ]
     )
     public = format(watched_run.key_package.public_key.n, "x").encode()

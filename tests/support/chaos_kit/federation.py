@@ -14,7 +14,7 @@ from random import Random
 import httpx
 from federations.postgres import Cluster
 from federations.watched import CONTRACT
-from proxies.faulty import FaultProxy, Traffic, fault_proxy
+from proxies.faulty import FaultProxy, Traffic
 
 from chaos_kit.disk import SmallDisk, small_disk
 from chaos_kit.oracle import Workload
@@ -317,7 +317,7 @@ def federation(
         traffic = Traffic()
         proxies = {
             name: stack.enter_context(
-                fault_proxy(url, random=Random(random.random()), traffic=traffic)
+                FaultProxy(url, random=Random(random.random()), traffic=traffic)
             )
             for name in parts
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from proxies.tampering import Exchange, TamperingProxy, tampering_proxy
+from proxies.proxy import Exchange, Proxy
 from rich.console import Console
 
 from bank_node.config import CohortRules, TlsFiles
@@ -38,7 +38,7 @@ class Place:
     """Where the banks' state directories are, and what stands between them and the aggregator."""
 
     live: LiveFederation
-    proxy: TamperingProxy
+    proxy: Proxy
     work: Path
     states: dict[str, Path] = field(default_factory=dict)
 
@@ -106,7 +106,7 @@ def founded(work: Path, packages: list[KeyPackage]) -> Iterator[Place]:
     with (
         pytest.MonkeyPatch.context() as patch,
         served(work / "aggregator", packages[0]) as live,
-        tampering_proxy(live.url) as proxy,
+        Proxy(live.url) as proxy,
     ):
         original = KeyPackage.generate
         patch.setattr(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cohorts.exact import run_cohort
-from proxies.capture import Capture, capture_proxy
+from proxies.proxy import Proxy
 
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -128,7 +128,7 @@ class WatchedRun:
     aggregator_state: Path
     aggregator_pid: int
     key_package: KeyPackage
-    capture: Capture
+    capture: Proxy
     parts: list[pd.DataFrame]
     work: Path
     statistics: list[Statistic]
@@ -185,7 +185,7 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
     with ProgramGroup(logs=logs) as group:
         server, url = start_aggregator(group, state, logs=logs)
         consortium = Consortium(url, state / "operator.token", states, logs)
-        with capture_proxy(url) as capture:
+        with Proxy(url) as capture:
             consortium.enrol(bank_urls=dict.fromkeys(BANKS, capture.url))
             consortium.make_keys(key_bits=2048)
             spec = RunSpec(

@@ -22,15 +22,6 @@ class FaultKind(StrEnum):
     ANSWER_503 = "answered with 503 on the way"
 
 
-@dataclass(frozen=True)
-class Passing:
-    """A request as the proxy sees it."""
-
-    method: str
-    path: str
-    """With the query."""
-
-
 @dataclass
 class PlannedFault:
     """One fault, and when it happens.
@@ -59,10 +50,9 @@ class PlannedFault:
     meanwhile: Callable[[], None] | None = None
     happened: threading.Event = field(default_factory=threading.Event, compare=False)
 
-    def may_happen_to(self, passing: Passing) -> bool:
+    def may_happen_to(self, method: str, path: str) -> bool:
         """Whether the request is one of those that the fault is for."""
-        path = passing.path.partition("?")[0]
-        return self.method in ("", passing.method) and path.endswith(self.ending)
+        return self.method in ("", method) and path.partition("?")[0].endswith(self.ending)
 
 
 class FaultPlan:
@@ -106,10 +96,10 @@ class FaultPlan:
         with self._lock:
             return len(self._faults)
 
-    def take(self, passing: Passing) -> PlannedFault | None:
+    def take(self, method: str, path: str) -> PlannedFault | None:
         """Return the fault that happens to a request, if one does."""
         with self._lock:
-            if not self._faults or not self._faults[0].may_happen_to(passing):
+            if not self._faults or not self._faults[0].may_happen_to(method, path):
                 return None
             if self._passed < self._faults[0].after:
                 self._passed += 1
