@@ -160,11 +160,11 @@ class Banks:
     ) -> dict[str, Outcome]:
         """Have all banks enter and do one round; return what each ends it with."""
         sums = AttackedSums(self.package, NAMES)
-        for name in NAMES:
+        for bank, name in enumerate(NAMES):
             given = (handover or self.handed) if name == ENTRANT else None
             entry = self.enter(name, lie(name, TOLD), gives=given)
-            sums.transcripts[name] = entry.at.transcript
-        return sums.round(make_parts(len(NAMES)))
+            sums.transcripts[bank] = entry.at.transcript
+        return sums.sum(make_parts(len(NAMES)))
 
 
 @pytest.fixture(scope="module")

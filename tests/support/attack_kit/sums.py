@@ -1,10 +1,9 @@
 """Secure sums in one process, with a malicious aggregator between the sessions of the banks."""
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from cohorts.secure import SummingCohort, SummingRound
 
 from attack_kit.products import Attack, honest
 from fraudfed.consortium.key_package import KeyPackage
@@ -12,16 +11,12 @@ from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.openings import box
-from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.session import SecureSum
-from fraudfed.secure_sum.transcript import Transcript
 
 #: What a bank ended a round with: the number that it would go on with, or its error.
 Outcome = Int64Array | FraudFedError
 
-#: Changes one bank's context: name and context -> context.
-Change = Callable[[str, RoundContext], RoundContext]
+#: Changes one bank's context: place of the bank and context -> context.
+Change = Callable[[int, RoundContext], RoundContext]
 
 BOUND = 1 << 20
 #: Enough for several plaintexts in each shard, so that noise is never taken for a wrong count.
@@ -34,134 +29,86 @@ def make_parts(n_banks: int, seed: int = 0) -> list[Int64Array]:
     return [rng.integers(0, BOUND // n_banks, N_VALUES, dtype=np.int64) for _ in range(n_banks)]
 
 
-@dataclass
-class AttackedSums:
+def _unchanged(bank: int, context: RoundContext) -> RoundContext:
+    return context
+
+
+class AttackedSums(SummingCohort):
     """Banks that sum, round after round, through an aggregator that does as it likes.
 
     Attributes
     ----------
-    shared : dict of unordered pair to bytes
-        What two banks agreed on; known to these two.
-    transcripts : dict of name to Transcript
-    rounds : list of list of CiphertextVector
-        Everything that was ever sent, by round and bank.
-    contexts : list of dict of name to RoundContext
-        Of every round.
+    rounds : list of SummingRound
+        Everything that was ever sent.
     noticed : dict of name to FraudFedError
         Who refused the last product when it was to decrypt its shard.
     """
 
-    package: KeyPackage
-    roster: tuple[str, ...]
-    roster_digests: Mapping[str, str] = field(default_factory=dict)
-    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
-    shared: dict[frozenset[str], bytes] = field(default_factory=dict)
-    sessions: dict[str, SecureSum] = field(default_factory=dict)
-    transcripts: dict[str, Transcript] = field(default_factory=dict)
-    rounds: list[list[CiphertextVector]] = field(default_factory=list)
-    contexts: list[dict[str, RoundContext]] = field(default_factory=list)
-    noticed: dict[str, FraudFedError] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in self.roster:
-            self.sessions[name] = SecureSum(
-                self.package,
-                bank=name,
-                roster=self.roster,
-                roster_digest=self.roster_digests.get(name, "11" * 32),
-                pairwise=self.pairwise(name),
-            )
-            self.transcripts[name] = self.sessions[name].begin_transcript(b"the run")
-
-    def pairwise(self, name: str) -> dict[str, bytes]:
-        """Return what ``name`` shares with each other bank."""
-        return {
-            peer: self.shared.setdefault(frozenset((name, peer)), secrets.token_bytes(32))
-            for peer in self.roster
-            if peer != name
-        }
+    def __init__(
+        self,
+        package: KeyPackage,
+        names: Sequence[str],
+        *,
+        roster_digests: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(package, len(names), names=names, roster_digests=roster_digests)
+        self.rounds: list[SummingRound] = []
+        self.noticed: dict[str, FraudFedError] = {}
 
     @property
-    def layout(self) -> SlotLayout:
-        """Return the layout of every round."""
-        return self.sessions[self.roster[0]].layout(BOUND, (N_VALUES,))
+    def sent(self) -> list[list[CiphertextVector]]:
+        """Every contribution, by round and bank."""
+        return [one.payloads for one in self.rounds]
 
-    def round(
-        self,
-        parts: Sequence[Int64Array],
-        attack: Attack = honest,
-        *,
-        label: str = "histogram:0",
-        change: Change = lambda _, context: context,
+    def attacked(self, attack: Attack = honest) -> CiphertextVector:
+        """Return what an attack makes of all that was sent."""
+        return attack(self.package.public_key, self.sent)
+
+    def sum(
+        self, parts: Sequence[Int64Array], attack: Attack = honest, *, change: Change = _unchanged
     ) -> dict[str, Outcome]:
         """Do one round and return what each bank ends it with."""
-        self.contribute(parts, label=label, change=change)
-        key = self.package.public_key
-        outcomes = self.open(attack(key, self.rounds))
-        for name, outcome in outcomes.items():
-            if not isinstance(outcome, FraudFedError):
-                context = self.contexts[-1][name]
-                if context.previous == self.transcripts[name].digest:
-                    self.transcripts[name] = self.transcripts[name].advance(context, outcome)
+        one = self.contribute(parts, change=change)
+        outcomes = self.open(self.attacked(attack))
+        for bank, (outcome, context) in enumerate(
+            zip(outcomes.values(), one.contexts, strict=True)
+        ):
+            transcript = self.transcripts[bank]
+            if not isinstance(outcome, FraudFedError) and context.previous == transcript.digest:
+                self.transcripts[bank] = transcript.advance(context, outcome)
         return outcomes
 
     def contribute(
-        self,
-        parts: Sequence[Int64Array],
-        *,
-        label: str = "histogram:0",
-        change: Change = lambda _, context: context,
-    ) -> None:
+        self, parts: Sequence[Int64Array], *, change: Change = _unchanged
+    ) -> SummingRound:
         """Have every bank seal and send its part."""
-        contexts = {
-            name: change(
-                name,
-                session.context(
-                    self.layout,
-                    run_id=self.run_id,
-                    epoch=1,
-                    round_number=len(self.rounds),
-                    label=label,
-                    transcript=self.transcripts[name],
-                ),
-            )
-            for name, session in self.sessions.items()
-        }
-        self.contexts.append(contexts)
-        self.rounds.append(
-            [
-                CiphertextVector(
-                    self.package.public_key,
-                    session.seal(part, self.layout, contexts[name]),
-                )
-                for (name, session), part in zip(self.sessions.items(), parts, strict=True)
-            ]
-        )
+        layout = self.layout(BOUND, (N_VALUES,))
+        contexts = [
+            change(bank, self.context(bank, layout, round_number=len(self.rounds)))
+            for bank in range(len(self.banks))
+        ]
+        self.rounds.append(SummingRound(self.banks, layout, contexts, parts))
+        return self.rounds[-1]
 
-    def open(self, product: CiphertextVector) -> dict[str, Outcome]:
+    def open(self, product: CiphertextVector, *, number: int = -1) -> dict[str, Outcome]:
         """Have every bank open its shard of ``product`` and combine all shards.
 
         A bank that refuses its shard ends the round. To see what the others would have noticed
         by themselves, its part is opened here without any check.
         """
+        one = self.rounds[number]
         self.noticed = {}
         boxes = []
-        contexts = self.contexts[-1]
-        for shard, (name, session) in enumerate(self.sessions.items()):
-            part = product.shard(shard, len(self.roster)).data
+        for bank, name in enumerate(self.roster):
             try:
-                boxes.append(session.open_shard(part, self.layout, contexts[name], shard=shard))
+                boxes.append(one.open_shard(product.shard(bank, len(self.roster)).data, bank=bank))
             except FraudFedError as error:
                 self.noticed[name] = error
-                opened = self.package.private_key.decrypt(
-                    CiphertextVector(self.package.public_key, part)
-                )
-                secret, key = self.package.expose_secret(), self.package.public_key
-                boxes.append(box(opened, secret, key, contexts[name], shard=shard))
+                boxes.append(one.open_blindly(product, bank=bank))
         outcomes: dict[str, Outcome] = {}
-        for name, session in self.sessions.items():
+        for bank, name in enumerate(self.roster):
             try:
-                outcomes[name] = session.combine(boxes, self.layout, contexts[name])
+                outcomes[name] = one.combine(boxes, bank=bank)
             except FraudFedError as error:
                 outcomes[name] = error
         return outcomes

@@ -9,6 +9,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.openings import box
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
@@ -46,6 +47,7 @@ class SummingRound:
         contexts: Sequence[RoundContext],
         parts: Sequence[Int64Array],
     ) -> None:
+        self.package = banks[0]._key_package
         self.banks = list(banks)
         self.layout = layout
         self.contexts = list(contexts)
@@ -61,12 +63,22 @@ class SummingRound:
 
     def open(self, product: CiphertextVector) -> list[bytes]:
         """Let every bank open its shard of ``product``."""
-        return [
-            bank.open_shard(
-                product.shard(shard, len(self.banks)).data, self.layout, context, shard=shard
-            )
-            for shard, (bank, context) in enumerate(zip(self.banks, self.contexts, strict=True))
-        ]
+        n_banks = len(self.banks)
+        return [self.open_shard(product.shard(i, n_banks).data, bank=i) for i in range(n_banks)]
+
+    def open_shard(self, data: bytes, *, bank: int = 0) -> bytes:
+        """Let one bank open what it is told is its shard."""
+        return self.banks[bank].open_shard(data, self.layout, self.contexts[bank], shard=bank)
+
+    def open_blindly(self, product: CiphertextVector, *, bank: int) -> bytes:
+        """Let a bank open its shard that does not look at what comes out."""
+        shard = product.shard(bank, len(self.banks))
+        return self.box(self.package.private_key.decrypt(shard), bank=bank)
+
+    def box(self, opened: Sequence[int], *, bank: int) -> bytes:
+        """Return an opening of these plaintexts, right or wrong."""
+        secret, key = self.package.expose_secret(), self.package.public_key
+        return box(list(opened), secret, key, self.contexts[bank], shard=bank)
 
     def combine(self, boxes: Sequence[bytes], *, bank: int = 0) -> Int64Array:
         return self.banks[bank].combine(boxes, self.layout, self.contexts[bank])
@@ -85,12 +97,14 @@ class SummingCohort:
         package: KeyPackage,
         n_banks: int,
         *,
+        names: Sequence[str] | None = None,
         agreed: Mapping[str, Mapping[str, bytes]] | None = None,
         roster_digests: Sequence[str] | None = None,
     ) -> None:
-        self.roster = tuple(f"bank{i}" for i in range(n_banks))
+        self.roster = tuple(f"bank{i}" for i in range(n_banks)) if names is None else tuple(names)
+        self.package = package
         self.agreed = agree_in_pairs(self.roster) if agreed is None else agreed
-        digests = [ROSTER_DIGEST] * n_banks if roster_digests is None else roster_digests
+        digests = [ROSTER_DIGEST] * len(self.roster) if roster_digests is None else roster_digests
         self.banks = [
             SecureSum(
                 package,
