@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.secure_sum.header import join_header
 
 #: One contribution more in a plaintext's count field.
-COUNT_ONE = 1 << 99
+COUNT_ONE = join_header(0, count=1)
 
 
 def scaled(vector: CiphertextVector, factor: int) -> CiphertextVector:

@@ -7,11 +7,12 @@ are told. The same functions attack sessions in one process and banks behind a t
 
 import secrets
 from collections.abc import Callable, Sequence
-from functools import reduce
 
 import gmpy2
+from cohorts.secure import multiply
 from gmpy2 import mpz
 
+from attack_kit.ciphertexts import COUNT_ONE, added, exchanged, scaled
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS, join_header
@@ -20,11 +21,6 @@ from fraudfed.secure_sum.tags import TAG_PRIME
 #: Rounds in order; each the contributions of the banks, in the roster's order.
 Rounds = Sequence[Sequence[CiphertextVector]]
 Attack = Callable[[PublicKey, Rounds], CiphertextVector]
-
-
-def multiply(vectors: Sequence[CiphertextVector]) -> CiphertextVector:
-    """Do what an honest aggregator does."""
-    return reduce(CiphertextVector.product, vectors)
 
 
 def encrypt_publicly(key: PublicKey, plaintext: int) -> mpz:
@@ -40,19 +36,9 @@ def _with(vector: CiphertextVector, index: int, value: mpz) -> CiphertextVector:
     return CiphertextVector.of_integers(vector.public_key, values)
 
 
-def _power(vector: CiphertextVector, exponent: int) -> CiphertextVector:
-    squared = vector.public_key.modulus_squared
-    values = [gmpy2.powmod(value, exponent, squared) for value in vector.integers()]
-    return CiphertextVector.of_integers(vector.public_key, values)
-
-
-def _add(vector: CiphertextVector, plaintexts: Sequence[int]) -> CiphertextVector:
-    """Add known plaintexts homomorphically, to the first ciphertexts."""
-    key = vector.public_key
-    values = vector.integers()
-    for index, plaintext in enumerate(plaintexts):
-        values[index] = values[index] * encrypt_publicly(key, plaintext) % key.modulus_squared
-    return CiphertextVector.of_integers(key, values)
+def _add(vector: CiphertextVector, plaintext: int) -> CiphertextVector:
+    """Add a known plaintext to the first ciphertext."""
+    return added(vector, [plaintext] + [0] * (len(vector) - 1))
 
 
 def honest(key: PublicKey, rounds: Rounds) -> CiphertextVector:
@@ -74,11 +60,11 @@ def alter_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:
 
 def scale_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Double everything."""
-    return _power(honest(key, rounds), 2)
+    return scaled(honest(key, rounds), 2)
 
 
 def _add_to_counts(vector: CiphertextVector, count: int) -> CiphertextVector:
-    return _add(vector, [count * join_header(0, count=1)] * len(vector))
+    return added(vector, [count * COUNT_ONE] * len(vector))
 
 
 def scale_and_patch_the_count(key: PublicKey, rounds: Rounds) -> CiphertextVector:
@@ -90,19 +76,17 @@ def negate_and_patch_the_count(key: PublicKey, rounds: Rounds) -> CiphertextVect
     """Turn every sign, and add the banks that are missing."""
     patched = _add_to_counts(negate_the_sum(key, rounds), 2 * len(rounds[-1]))
     # A multiple of the tag's modulus, so that the negative tag borrows nothing from the count.
-    return _add(patched, [TAG_PRIME * MAXIMUM_BANKS] * len(patched))
+    return added(patched, [TAG_PRIME * MAXIMUM_BANKS] * len(patched))
 
 
 def negate_the_sum(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Turn every sign."""
-    return _power(honest(key, rounds), -1)
+    return scaled(honest(key, rounds), -1)
 
 
 def swap_plaintexts(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Exchange two ciphertexts of the sum; both are full, so their shape betrays nothing."""
-    product = honest(key, rounds)
-    first, second, *_ = product.integers()
-    return _with(_with(product, 0, second), 1, first)
+    return exchanged(honest(key, rounds), 0, 1)
 
 
 def swap_within_a_contribution(key: PublicKey, rounds: Rounds) -> CiphertextVector:
@@ -148,18 +132,18 @@ def show_one_contribution(key: PublicKey, rounds: Rounds) -> CiphertextVector:
 
 def add_a_known_plaintext(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Add 1 to the first value of the sum."""
-    return _add(honest(key, rounds), [1 << HEADER_BITS])
+    return _add(honest(key, rounds), 1 << HEADER_BITS)
 
 
 def add_to_a_contribution(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Add 1 to the first value of one bank; masks let every addition through."""
     first, *others = rounds[-1]
-    return multiply([_add(first, [1 << HEADER_BITS]), *others])
+    return multiply([_add(first, 1 << HEADER_BITS), *others])
 
 
 def add_to_the_tag(key: PublicKey, rounds: Rounds) -> CiphertextVector:
     """Add 1 to the first tag."""
-    return _add(honest(key, rounds), [1])
+    return _add(honest(key, rounds), 1)
 
 
 def add_to_the_count(key: PublicKey, rounds: Rounds) -> CiphertextVector:
