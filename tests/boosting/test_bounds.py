@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import boost, bounds_of, random_rows
+from oracles.trees import boost, bounds_of, random_rows
 
 from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xgboost
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from cohorts.recording import RecordingCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import compiled, needs_engine, numpy_only
-from oracle import random_rows
-from recording import RecordingCommunicator
+from oracles.trees import random_rows
 
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts, bin_table
 from fraudfed.boosting.cuts import find_cuts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xgboost
 from click.testing import CliRunner
-from oracle import oracle_params
+from oracles.trees import oracle_params
 
 from fraudfed.boosting.engine.compiled import load_engine
 from fraudfed.boosting.params import BoosterParams

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import xgboost
-from oracle import oracle_params
+from oracles.trees import oracle_params
 
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.gain import UNBOUNDED, GainFormula, WeightBounds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from histogram_work import N_ROWS, sums, table
+from examples.histograms import N_ROWS, sums, table
 from kernels import needs_engine
 
 from fraudfed.boosting.engine.workers import Workers
@@ -77,7 +77,7 @@ def test_two_callers_at_once_get_their_own_sums() -> None:
 FORK = """
 import os, sys
 sys.path[:0] = sys.argv[1:]
-from histogram_work import N_ROWS, HistogramBuilder, sums, table
+from examples.histograms import N_ROWS, HistogramBuilder, sums, table
 builder = HistogramBuilder(*table(3))
 expected = sums(builder, N_ROWS)
 child = os.fork()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import risk_spec, solo_history
+from oracles.features import DAY, START, random_table, table
+from oracles.shared_risk import risk_spec, solo_history
 
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features

@@ -5,10 +5,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from feature_oracle import random_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import FIRST_DAY, KEY, risk_spec, solo_tables
+from oracles.features import random_table
+from oracles.shared_risk import FIRST_DAY, KEY, risk_spec, solo_tables
 
 from fraudfed.errors import StateError
 from fraudfed.features.shared_risk import RiskTables
