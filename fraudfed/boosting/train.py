@@ -45,8 +45,7 @@ from fraudfed.boosting.resume.state import (
     progress_after,
 )
 from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.table_checks import check_rows, check_schema
+from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
