@@ -27,8 +27,9 @@ _LEAST_HESSIAN = np.float32(1e-16)
 #: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of
 #: hessians counts as this much when the initial score is estimated.
 _EPSILON = 1e-6
-#: Sums must stay in int64 also after subtraction (a sibling is parent minus child).
-_LARGEST_SUM = 2**62
+#: No sum over rows exceeds it (``GradientBounds.check_rows``), so that sums stay in int64 after
+#: subtraction as well: a sibling is parent minus child.
+LARGEST_SUM = 2**62
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class GradientBounds:
         """Raise ``DataError`` if sums over these rows could leave 62 bits."""
         # Hessians are a quarter of gradients, up to rounding: gradients decide.
         total = (n_rows - n_positives) * self.negative_gradient + n_positives * self.gradient
-        if total > _LARGEST_SUM:
+        if total > LARGEST_SUM:
             raise DataError(
                 f"{n_rows} rows, {n_positives} of them positive, with gradients up to "
                 f"{self.gradient / FIXED_POINT_ONE:g} exceed the range of exact sums, 62 bits in "

@@ -17,6 +17,7 @@ from fraudfed.boosting.bounds.bins import BinBounds, rows_of_sets
 from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.metrics import is_better
+from fraudfed.boosting.objective import LARGEST_SUM
 from fraudfed.boosting.params import EVAL_METRICS, BoosterParams
 from fraudfed.boosting.resume.canonical_bytes import StateReader, StateWriter, damaged
 from fraudfed.boosting.resume.tree_bytes import read_trees, write_trees
@@ -28,8 +29,6 @@ from fraudfed.errors import DataError, StateError
 _MAGIC = b"fraudfed training state\n"
 _VERSION = 1
 _DIGEST_BYTES = 32
-#: No mass and no sum exceeds it (``GradientBounds.check_rows``).
-_LARGEST_SUM = 2**62
 _MOST_BINS = 256
 
 
@@ -377,11 +376,11 @@ def _read_bins(reader: StateReader, n_rows: Int64Array, *, may_exist: bool) -> B
     if kind == 0:
         return None
     n_sets = n_rows.size
-    masses = _read_limited(reader, 2 * n_sets, most=_LARGEST_SUM).reshape(2, n_sets)
+    masses = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
     if kind == 1:
         return BinBounds(n_rows, masses)
-    by_label = _read_limited(reader, 2 * n_sets, most=_LARGEST_SUM).reshape(2, n_sets)
-    hessian = _read_limited(reader, n_sets, most=_LARGEST_SUM)
+    by_label = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
+    hessian = _read_limited(reader, n_sets, most=LARGEST_SUM)
     return BinBounds(n_rows, masses, SumBounds(by_label, hessian))
 
 
