@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fraudfed.boosting.engine.elementary import log, sigmoid
-from fraudfed.boosting.objective import to_fixed_point
+from fraudfed.boosting.engine.logistic import to_fixed_point
 from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array

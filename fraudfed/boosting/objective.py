@@ -14,16 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.engine.compiled import WIDEST_SIMD, load_engine
-from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS, logit, sigmoid
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.elementary import logit, sigmoid
+from fraudfed.boosting.engine.logistic import effective_weights, to_fixed_point
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
 
-#: XGBoost's lower bound of a hessian before weighting (``regression_loss.h``).
-_LEAST_HESSIAN = np.float32(1e-16)
 #: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of
 #: hessians counts as this much when the initial score is estimated.
 _EPSILON = 1e-6
@@ -98,7 +97,7 @@ def gradients(
     weights: Float32Array | None,
     *,
     scale_pos_weight: float,
-    workers: Workers | None = None,
+    engine: Engine | None = None,
     out: Int64Array | None = None,
 ) -> Int64Array:
     """Return gradient and hessian of the logistic loss in fixed point.
@@ -113,8 +112,8 @@ def gradients(
         None is weight 1.
     scale_pos_weight : float
         Factor on the weight of positives.
-    workers : Workers or None
-        None is a thread per usable core.
+    engine : Engine or None
+        None is ``load_engine()``.
     out : ndarray of shape (n_rows, 2), dtype=int64, or None
         Where to write; None is a new array.
 
@@ -124,42 +123,9 @@ def gradients(
         Column 0: (p - y) w; column 1: p (1 - p) w; both times ``FIXED_POINT_ONE``.
     """
     pair = np.empty((margins.shape[0], 2), dtype=np.int64) if out is None else out
-    engine = load_engine()
-    # The kernel covers all but huge weights, and says so.
-    if engine is None or not engine.logistic_gradients(
-        margins,
-        np.ascontiguousarray(labels),
-        None if weights is None else np.ascontiguousarray(weights),
-        scale_pos_weight,
-        FRACTIONAL_POWERS,
-        pair,
-        (Workers() if workers is None else workers).pool,
-        WIDEST_SIMD,
-    ):
-        _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)
+    engine = load_engine() if engine is None else engine
+    engine.logistic_gradients(margins, labels, weights, scale_pos_weight=scale_pos_weight, out=pair)
     return pair
-
-
-def _fill_gradients(
-    pair: Int64Array,
-    margins: Float32Array,
-    labels: Float32Array,
-    weights: Float32Array | None,
-    *,
-    scale_pos_weight: float,
-) -> None:
-    probability = sigmoid(margins)
-    weight = _effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
-    one = np.float32(1.0)
-    pair[:, 0] = to_fixed_point((probability - labels) * weight)
-    hessian = np.maximum(probability * (one - probability), _LEAST_HESSIAN)
-    pair[:, 1] = to_fixed_point(hessian * weight)
-
-
-def to_fixed_point(values: Float32Array | Float64Array) -> Int64Array:
-    """Return ``values * FIXED_POINT_ONE`` as integers, ties to even; shape is kept."""
-    # A power of two: the product is exact in float64, only rint rounds.
-    return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT_ONE).astype(np.int64)
 
 
 def estimate_base_score(
@@ -193,7 +159,7 @@ def estimate_base_score(
     else:
         bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=factor)
         bounds.check_rows(n_rows, n_positives)
-        weight = _effective_weights(table.labels, table.weights, scale_pos_weight=factor)
+        weight = effective_weights(table.labels, table.weights, scale_pos_weight=factor)
         fixed = to_fixed_point(weight)
         is_positive = table.labels == 1
         sums = communicator.sum(
@@ -225,11 +191,3 @@ def estimate_base_score(
 def base_margin(base_score: float) -> np.float32:
     """Return the margin at which boosting starts from an initial probability."""
     return logit(base_score)
-
-
-def _effective_weights(
-    labels: Float32Array, weights: Float32Array | None, *, scale_pos_weight: float
-) -> Float32Array:
-    base = np.ones_like(labels) if weights is None else weights
-    scaled: Float32Array = base * np.float32(scale_pos_weight)
-    return np.where(labels == 1, scaled, base)

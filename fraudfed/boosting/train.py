@@ -23,9 +23,10 @@ from fraudfed.boosting.bounds.pooled_counts import (
 )
 from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import sigmoid
 from fraudfed.boosting.engine.pages import huge_empty
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.metrics import pooled_metrics
@@ -130,7 +131,7 @@ def train(
     FraudFedError
         If a sum fails.
     """
-    workers = Workers(threads)
+    engine = load_engine(threads)
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -147,8 +148,8 @@ def train(
         check_rows(validation, what="validation rows")
     if start is not None:
         _check_start(start, params, table, validation)
-    state = _prepare(params, table, validation, communicator, workers) if start is None else start
-    boosting = _Boosting(params, table, communicator, state, workers)
+    state = _prepare(params, table, validation, communicator, engine) if start is None else start
+    boosting = _Boosting(params, table, communicator, state, engine)
     if start is None and on_step is not None:
         on_step(state)
     if validation is not None and not boosting.is_finished:
@@ -192,7 +193,7 @@ def _prepare(
     table: TrainingTable,
     validation: TrainingTable | None,
     communicator: Communicator,
-    workers: Workers,
+    engine: Engine,
 ) -> TrainingState:
     """Count the rows, estimate the base score and find the cuts: step 0."""
     counts = count_rows(table, validation, communicator)
@@ -214,7 +215,7 @@ def _prepare(
         communicator,
         max_bin=params.max_bin,
         n_rows_total=counts.n_rows,
-        workers=workers,
+        engine=engine,
     )
     return TrainingState(
         of_params=params_digest(params),
@@ -234,7 +235,7 @@ class _Boosting:
         table: TrainingTable,
         communicator: Communicator,
         state: TrainingState,
-        workers: Workers,
+        engine: Engine,
     ) -> None:
         self._params = params
         self._table = table
@@ -249,7 +250,7 @@ class _Boosting:
         # With more rows since the preparation, labels have bounds that add up to more than all.
         self._row.check_rows(state.most_negatives + state.most_positives, state.most_positives)
         self._row_keys: UInt64Array | None = row_keys(table) if params.subsample < 1.0 else None
-        self._binned = bin_table(table, state.cuts, workers=workers)
+        self._binned = bin_table(table, state.cuts, engine=engine)
         self._margins = _margins(self._binned, state.trees, state.base_score)
         self._margin_range = MarginRange.at(float(base_margin(state.base_score)))
         for tree in state.trees:
@@ -279,7 +280,7 @@ class _Boosting:
             self._counts = replace(
                 self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
             )
-        binned = bin_table(validation, self._binned.cuts, workers=self._binned.workers)
+        binned = bin_table(validation, self._binned.cuts, engine=self._binned.engine)
         margins = _margins(binned, self._trees, self._start.base_score)
         self._watched = _Watched(binned, validation.labels, margins)
 
@@ -290,7 +291,7 @@ class _Boosting:
             self._table.labels,
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
-            workers=self._binned.workers,
+            engine=self._binned.engine,
             out=self._pairs,
         )
         grown = grow_tree(

@@ -6,7 +6,7 @@
  * written outside of. The GIL is released while a kernel runs; until it returns nobody may change
  * the arrays it was given.
  *
- * fraudfed/boosting/engine/compiled.py has the types of these functions.
+ * compiled.py has the types of these functions, protocol.py the shapes of the arrays.
  */
 #include "_engine_arrays.h"
 
@@ -33,7 +33,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "fraudfed.boosting.engine._engine",
-    .m_doc = "Compiled kernels of boosting; see engine.py.",
+    .m_doc = "Compiled kernels of boosting; see protocol.py.",
     .m_size = 0,
     .m_methods = methods,
 };

@@ -11,6 +11,14 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
 from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
+from fraudfed.boosting.gain import (
+    UNBOUNDED,
+    BoundsOfNodes,
+    GainFormula,
+    NodeSums,
+    WeightBounds,
+    to_double,
+)
 from fraudfed.boosting.growth.expansion_queue import Candidate, ExpansionQueue
 from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
@@ -18,14 +26,7 @@ from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, Po
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.splits.best import SplitFinder
-from fraudfed.boosting.splits.candidate import NodeSums, Split
-from fraudfed.boosting.splits.gain import (
-    UNBOUNDED,
-    BoundsOfNodes,
-    GainFormula,
-    WeightBounds,
-    to_double,
-)
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
@@ -141,7 +142,7 @@ class _Grower:
         self._columns = columns
         self._rows = rows
         self._formula = GainFormula(params, binned.cuts.schema)
-        self._finder = SplitFinder(params, binned.cuts, self._formula)
+        self._finder = SplitFinder(params, binned.cuts, self._formula, binned.engine)
         self._queue = ExpansionQueue(params)
         self._tree = TreeBuilder(eta=params.eta)
         #: Leaves of the tree so far, and what is known of those that wait in the queue.

@@ -15,7 +15,24 @@ import numpy as np
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import rules_for
-from fraudfed.dtypes import FIXED_POINT_BITS, Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import FIXED_POINT_BITS, BoolArray, Float32Array, Float64Array, Int64Array
+
+
+@dataclass(frozen=True)
+class NodeSums:
+    """Pooled sums of one node.
+
+    Attributes
+    ----------
+    gradient, hessian : int
+        Fixed-point sums.
+    gain : float32
+        Gain of the node as a leaf; a split must beat it.
+    """
+
+    gradient: int
+    hessian: int
+    gain: np.float32
 
 
 @dataclass(frozen=True)
@@ -87,9 +104,7 @@ class GainFormula:
             self.is_constrained,
         )
 
-    def is_valid_child(
-        self, hessian: Float64Array
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def is_valid_child(self, hessian: Float64Array) -> BoolArray:
         """Tell which sums of hessians are enough for a child."""
         is_valid = hessian >= self._min_child_weight
         if self._rules.children_need_hessian:
@@ -195,3 +210,12 @@ class GainFormula:
             gradient - alpha,
             np.where(gradient < -alpha, gradient + alpha, 0.0),
         )
+
+
+def first_best(loss_changes: Float32Array, is_valid: BoolArray) -> int | None:
+    """Return the position of the first valid candidate with the largest gain above 0."""
+    usable = np.where(is_valid & np.isfinite(loss_changes), loss_changes, np.float32(0.0))
+    if usable.size == 0:
+        return None
+    position = int(np.argmax(usable))
+    return position if usable[position] > 0.0 else None
