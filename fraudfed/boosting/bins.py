@@ -11,8 +11,8 @@ from fraudfed.boosting.engine.protocol import Engine, PackedBins
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
 
-#: Upper bound of every last bin. XGBoost stores a value just above the largest one seen; we do not
-#: publish anybody's largest value, and no finite float32 lies above this.
+#: Upper bound of every last bin. XGBoost stores a value just above the largest one seen; we publish
+#: no row's value, and no finite float32 lies above this.
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -32,7 +32,7 @@ class Cuts:
     counts : mapping of feature to ndarray of shape (n_bins of the feature,), dtype=int64
         Pooled training rows in each bin, for the features for which it is public.
     more_rows : int
-        Rows that have come since they were counted, at most; nobody knows in which bins.
+        Rows that have come since they were counted, at most; they may be in any bin.
     """
 
     schema: FeatureSchema
@@ -42,7 +42,7 @@ class Cuts:
 
     @functools.cached_property
     def offsets(self) -> Int64Array:
-        """Start of each feature's bins in a histogram; shape (n_features + 1,)."""
+        """Start of each feature's bins in a histogram; shape (n_features + 1,), dtype=int64."""
         sizes = [len(v) for v in self.values]
         return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))).astype(np.int64)
 
@@ -124,7 +124,7 @@ def bin_table(table: TrainingTable, cuts: Cuts, *, engine: Engine | None = None)
     Raises
     ------
     ValueError
-        If a categorical value is no code of its feature's categories.
+        If a categorical value is not a code of its feature's categories.
     """
     engine = load_engine() if engine is None else engine
     schema = table.schema

@@ -1,13 +1,12 @@
 """``binary:logistic``: initial score, gradients in fixed point, and their public bounds.
 
-Gradient and hessian of a row are computed in float32 in the order of operations that XGBoost
-uses, and then rounded once to fixed point: integers in units of ``1 / FIXED_POINT_ONE``, to the
-nearest, ties to the even integer. All later sums are exact.
+``engine.logistic`` computes gradients in float32 as XGBoost does, and rounds them once to fixed
+point. All later sums are exact.
 
 A hessian below half a unit rounds to 0. XGBoost keeps the hessian of an unweighted row at 1e-16 at
-least, which is 0 here; either contributes nothing next to ``min_child_weight`` or ``lambda``. A
-difference can only be seen when both are 0 (a node with no other rows: weight 0 here, an
-unbounded one there).
+least, which is 0 here; neither contributes anything beside ``min_child_weight`` or ``lambda``. A
+difference shows only where both of these are 0, in a node with no other rows: its weight is 0 here
+and unbounded there.
 """
 
 from dataclasses import dataclass
@@ -150,6 +149,13 @@ def estimate_base_score(
     scale_pos_weight : float
     n_rows, n_positives : int
         Pooled counts; both classes are there.
+
+    Raises
+    ------
+    DataError
+        If the weights leave the range of exact sums, or vanish in fixed point.
+    FraudFedError
+        If the sum fails.
     """
     newton = abs(scale_pos_weight - 1.0) > _EPSILON
     factor = scale_pos_weight if newton else 1.0

@@ -4,8 +4,8 @@ Law: the model depends on the parameters and on the pooled rows only, not on how
 over banks. All that passes between banks goes through ``Communicator.sum``; there is no clock, no
 file and no random stream here.
 
-A training goes in steps: the preparation, then one tree after the other. After each it can be left
-and resumed, also by another set of banks; ``training_state`` says what it takes.
+A training goes in steps: the preparation, then one tree after the other. After each step it can
+stop and be resumed, also by another set of banks; ``resume.state`` says what that takes.
 """
 
 import logging
@@ -108,7 +108,7 @@ def train(
         This bank's rows for the metrics. Every bank of the cohort gives a table (it may have no
         rows), or none does.
     start : TrainingState or None
-        Where to go on, the same at every bank; None is from the beginning. With another set of
+        Where to continue, the same at every bank; None is from the beginning. With another set of
         banks it must be ``regrouped``. A finished training returns its result without any sum.
     on_step : callable or None
         Called with the state after each step that this call finishes: the preparation, and each
@@ -257,7 +257,7 @@ class _Boosting:
             self._margin_range = self._margin_range.after(tree)
         self._learnt: BinBounds | None = state.bins
         self._by_counts = BinBounds.before_training(state.cuts, self._node_bounds())
-        #: Gradients and hessians, written anew for each tree.
+        #: Gradients and hessians, overwritten for each tree.
         self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
         self._watched: _Watched | None = None
 

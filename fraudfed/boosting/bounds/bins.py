@@ -47,7 +47,12 @@ _LARGEST_ROUNDED = 2.0**61
 
 
 def rows_of_sets(cuts: Cuts, n_rows: int) -> Int64Array:
-    """Return how many of the ``n_rows`` pooled rows each set of ``BinBounds`` holds, at most."""
+    """Return how many of the ``n_rows`` pooled rows each set of ``BinBounds`` holds, at most.
+
+    Returns
+    -------
+    ndarray of shape (total_bins + 1,), dtype=int64
+    """
     return np.append(cuts.rows_of_bins(n_rows), n_rows)
 
 
@@ -74,7 +79,7 @@ class BinBounds:
 
     @classmethod
     def before_training(cls, cuts: Cuts, bounds: NodeBounds) -> "BinBounds":
-        """Return what counts alone say; ``bounds`` may be of any round."""
+        """Return what counts alone say; ``bounds`` may be those of any tree."""
         n_rows = rows_of_sets(cuts, bounds.n_rows)
         anything = replace(bounds, min_probability=0.0, max_probability=1.0)
         return cls(n_rows, anything.of_counts(n_rows).by_label)
@@ -114,7 +119,7 @@ class TreeBounds:
     Attributes
     ----------
     bounds : NodeBounds
-        Of the tree's round.
+        Of the tree.
     n_rows, masses
         As in ``BinBounds``.
     root : SumBounds

@@ -124,7 +124,7 @@ class MarginRange:
 
 @dataclass(frozen=True)
 class NodeBounds:
-    """What is publicly known of the rows in one boosting round, and what follows for sets of them.
+    """What is publicly known of the rows before one tree, and what follows for sets of them.
 
     Holds for the logistic loss only.
 
@@ -148,7 +148,13 @@ class NodeBounds:
     max_probability: float = 1.0
 
     def of_counts(self, n_rows: Int64Array) -> SumBounds:
-        """Return the bounds of sets of at most ``n_rows`` rows each (claim 5)."""
+        """Return the bounds of sets of rows from their sizes alone (claim 5).
+
+        Parameters
+        ----------
+        n_rows : ndarray of shape (n_sets,), dtype=int64
+            Rows of each, at most.
+        """
         low, high = self.min_probability, self.max_probability
         largest = 0.25 if low <= 0.5 <= high else max(low * (1.0 - low), high * (1.0 - high))
         negative, positive = (

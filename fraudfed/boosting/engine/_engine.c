@@ -3,8 +3,8 @@
  * Law: each function gives the bytes of its counterpart in Python (named in its header), with any
  * number of threads. All sums are of integers; floating-point steps are those of the Python code,
  * one IEEE 754 operation at a time. Arguments are checked here: a wrong array raises, it is never
- * written outside of. The GIL is released while a kernel runs; until it returns nobody may change
- * the arrays it was given.
+ * written outside of. The GIL is released while a kernel runs; until it returns, the caller
+ * must not change the arrays it gave.
  *
  * compiled.py has the types of these functions, protocol.py the shapes of the arrays.
  */

@@ -201,7 +201,7 @@ class CompiledEngine:
             self._pool,
             _WIDEST_SIMD,
         )
-        # The kernel covers all but huge weights and margins that are no number, and says so.
+        # The kernel covers all but huge weights and margins that are not a number, and says so.
         if not is_done:
             fill_gradients(margins, labels, weights, scale_pos_weight=scale_pos_weight, out=out)
 

@@ -22,7 +22,10 @@ def fill_gradients(
     scale_pos_weight: float,
     out: Int64Array,
 ) -> None:
-    """Write ``(p - y) w`` and ``max(p (1 - p), 1e-16) w``; see ``Engine.logistic_gradients``."""
+    """Write ``(p - y) w`` and ``max(p (1 - p), 1e-16) w`` with ``p = sigmoid(margin)``.
+
+    Parameters and shapes are those of ``Engine.logistic_gradients``.
+    """
     probability = sigmoid(margins)
     weight = effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
     one = np.float32(1.0)

@@ -17,7 +17,7 @@ def huge_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
     """Return ``numpy.empty``, a large array aligned so that huge pages can back all of it.
 
     With 4 KiB pages each row of a small node costs a page walk. Whether there are huge pages is the
-    kernel's choice; the array is the same.
+    kernel's choice; the array is the same, of the given shape and dtype.
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes < _LEAST_BYTES:

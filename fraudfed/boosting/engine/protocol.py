@@ -220,11 +220,16 @@ class Engine(Protocol):
         Raises
         ------
         ValueError
-            If a categorical value is no code of its feature's categories.
+            If a categorical value is not a code of its feature's categories.
         """
 
     def pack_bins(self, bins: BinArray, offsets: Int64Array) -> PackedBins:
         """Take the codes of ``bin_values`` to sum gradients by them.
+
+        Parameters
+        ----------
+        bins : ndarray of shape (n_features, n_rows), dtype=uint8 or uint16, C-contiguous
+        offsets : ndarray of shape (n_features + 1,), dtype=int64
 
         Raises
         ------

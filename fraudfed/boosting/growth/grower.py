@@ -1,6 +1,6 @@
 """Grow one tree, as XGBoost's ``hist`` does, with every sum taken over all banks.
 
-One secure sum gives the root, and one each batch of split nodes (a level, if it has no more than
+One secure sum gives the root, and one more each batch of split nodes (a level, if it has at most
 256 of them). The order of steps is that of ``src/tree/updater_quantile_hist.cc``.
 """
 
@@ -84,7 +84,7 @@ def grow_tree(
     tree_index : int
         Number of the tree in the model; with ``params.seed`` it chooses rows and columns.
     bounds : NodeBounds
-        Public bounds of this boosting round.
+        Public bounds of the rows before this tree.
     bins : BinBounds or None
         What is publicly known of single bins; None is what counts say. With row sampling it must
         not be from other trees.
@@ -341,7 +341,7 @@ class _Grower:
             return np.float32(np.finfo(np.float32).smallest_subnormal)
         if split.split_bin < 0:
             # XGBoost stores the feature's least value here, since 3.3 minus infinity. We publish
-            # nobody's value, and a model of finite numbers is JSON to any reader.
+            # no row's value, and a model of finite numbers is JSON to any reader.
             return np.float32(-FLOAT32_MAX)
         return np.float32(self._cuts.values[split.feature][split.split_bin])
 

@@ -69,11 +69,23 @@ class RowPartition:
         self._sorter = self._engine.row_sorter(binned.bins, self._order)
 
     def sampled(self, rows: RowRange) -> UInt32Array:
-        """Return a node's sampled rows: a view that the next ``split`` may change."""
+        """Return a node's sampled rows, ascending; shape (n_sampled,), dtype=uint32.
+
+        It is a view that the next ``split`` may change.
+        """
         return self._order[rows.begin : rows.middle]
 
     def split(self, splits: Sequence[RowSplit]) -> list[tuple[RowRange, RowRange]]:
         """Send the rows of some nodes to two children each, and return the children's rows.
+
+        Parameters
+        ----------
+        splits : sequence of RowSplit
+            In the order in which the nodes' ranges ascend.
+
+        Returns
+        -------
+        list of (left child, right child)
 
         Raises
         ------
