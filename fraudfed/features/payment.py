@@ -13,9 +13,10 @@ from fraudfed.features.schema import COLUMNS, ColumnKind
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One raw transaction without its label; fields as the columns of ``schema.COLUMNS``.
+    """One raw transaction without its label.
 
-    None, or NaN for a place, is "no value".
+    The fields are the columns of ``schema.COLUMNS`` of the same names, which also states their
+    units. None, or NaN for a place, means that there is no value.
     """
 
     transaction_id: str
@@ -37,7 +38,7 @@ class Payment:
         return not (math.isnan(self.latitude) or math.isnan(self.longitude))
 
     def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
-        """Return kind and identifier of what the payment has of ``kinds``."""
+        """Return kind and identifier of those ``kinds`` of entity that the payment has."""
         found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
         return [(kind, identifier) for kind, identifier in found if identifier is not None]
 

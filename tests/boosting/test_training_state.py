@@ -151,9 +151,9 @@ def test_metrics_keep_their_order_and_the_last_decides() -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda data: b"", "are no training state"),
-        (lambda data: data[:23], "are no training state"),
-        (lambda data: b"X" + data[1:], "are no training state"),
+        (lambda data: b"", "are not a training state"),
+        (lambda data: data[:23], "are not a training state"),
+        (lambda data: b"X" + data[1:], "are not a training state"),
         (lambda data: data[:24], "ends too early"),
         (lambda data: data[:40], "ends too early|checksum"),
         (lambda data: data[:-1], "checksum does not fit"),
@@ -284,7 +284,7 @@ AT = places()
         ("counts", struct.pack("<qqqq", 500, 100, 200, 200), "one class only"),
         ("more rows", struct.pack("<q", 2**36), "more rows than there can be"),
         ("counts validation", b"\2", "a number is 2, expected 0 to 1"),
-        ("base score", struct.pack("<d", 1.5), "base score is no probability"),
+        ("base score", struct.pack("<d", 1.5), "base score is not a probability"),
         ("base score", struct.pack("<d", np.nan), "not finite"),
         ("bins", struct.pack("<H", 0), "a feature has 0 bins"),
         ("bins", struct.pack("<H", 257), "a feature has 257 bins"),

@@ -18,7 +18,7 @@ _CHECKSUM_BYTES = 32
 def damaged(what: str) -> StateError:
     """Return the error for bytes that cannot be those of a training state."""
     return StateError(
-        f"training state is damaged: {what}; take another copy, or begin the training anew"
+        f"training state is damaged: {what}; take another copy, or start the training again"
     )
 
 
@@ -53,14 +53,14 @@ class StateReader:
     Raises
     ------
     StateError
-        By every method, where the bytes do not fit.
+        By every method, if the bytes do not fit.
     """
 
     def __init__(self, data: bytes, magic: bytes, version: int) -> None:
         if data[: len(magic)] != magic:
             raise StateError(
-                "these bytes are no training state: they begin otherwise; give what a training "
-                "of this program has written"
+                "these bytes are not a training state: they begin differently; give what a "
+                "training of this program has written"
             )
         self._data = data
         self._stop = len(data) - _CHECKSUM_BYTES
@@ -69,13 +69,13 @@ class StateReader:
         if found != version:
             raise StateError(
                 f"training state has format version {found}, expected {version}; continue with "
-                "the release that wrote it, or begin the training anew"
+                "the release that wrote it, or start the training again"
             )
         if hashlib.sha256(data[: self._stop]).digest() != data[self._stop :]:
             raise damaged("its checksum does not fit")
 
     def raw(self, n_bytes: int) -> bytes:
-        """Read bytes."""
+        """Read ``n_bytes`` bytes."""
         if n_bytes > self._stop - self._at:
             raise damaged("it ends too early")
         self._at += n_bytes
@@ -89,14 +89,14 @@ class StateReader:
         return value
 
     def array(self, size: int, dtype: str) -> npt.NDArray[Any]:
-        """Read an array of one dimension; it cannot be written to."""
+        """Read a read-only array of shape (size,) in this machine's byte order."""
         kind = np.dtype(dtype)
         raw = np.frombuffer(self.raw(size * kind.itemsize), dtype=kind)
         # Machines with the other order of bytes get a copy in theirs.
         return raw.astype(kind.newbyteorder("="), copy=False)
 
     def finite(self, size: int, dtype: str) -> npt.NDArray[Any]:
-        """Read an array of floats that are all finite."""
+        """Read an array of shape (size,) of floats that are all finite."""
         values = self.array(size, dtype)
         # Not by way of another type: a signalling NaN would raise a warning there.
         if not np.isfinite(values).all():

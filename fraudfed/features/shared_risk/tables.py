@@ -94,14 +94,14 @@ class RiskTables:
     def from_bytes(cls, data: bytes) -> "RiskTables":
         """Read what ``to_bytes`` has written.
 
-        The checksum finds damage, not forgery: whoever takes tables from elsewhere compares their
-        hash with what the banks have signed. Nothing but ``StateError`` comes of any bytes, and no
-        array that they do not hold.
+        The checksum finds damage, not forgery: compare the hash of tables from elsewhere with what
+        the banks have signed. Even forged bytes raise nothing but ``StateError``, and no array is
+        allocated that they do not hold.
 
         Raises
         ------
         StateError
-            If the bytes are no tables, damaged, cut off, or not canonical.
+            If the bytes are not tables, damaged, cut off, or not canonical.
         """
         if data[: len(_MAGIC)] != _MAGIC:
             raise StateError(
@@ -132,7 +132,12 @@ class RiskTables:
 
 
 def packed(sketch: CountArray) -> CountArray:
-    """Return a sketch in the narrowest unsigned type that holds its counters."""
+    """Return a sketch in the narrowest unsigned type that holds its counters.
+
+    Parameters
+    ----------
+    sketch : ndarray of shape (depth, width), of an integer type, at least 0
+    """
     size = _counter_bytes(sketch)
     return sketch.astype(np.dtype(f"u{max(size, 1)}"))
 
