@@ -13,8 +13,8 @@ import pyarrow.parquet as pa_parquet
 
 from bank_node.data.contract import load_features
 from bank_node.serving.score import check_output
-from bank_node.state.files import PRIVATE_FILE, write_stream
 from fraudfed.dtypes import Float32Array
+from fraudfed.durable_file import PRIVATE_FILE, write_stream
 from fraudfed.errors import ConfigurationError
 from fraudfed.features import FeatureTable
 from fraudfed.features.mapping import Mapping

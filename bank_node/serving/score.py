@@ -14,8 +14,8 @@ import pyarrow.parquet as pa_parquet
 import xgboost
 
 from bank_node.data.contract import load_scoring_rows
-from bank_node.state.files import PRIVATE_FILE, write_stream
 from fraudfed.dtypes import Float32Array
+from fraudfed.durable_file import PRIVATE_FILE, write_stream
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bank_node.state.files import append_whole, make_durable
 from bank_node.state.round_record import RoundRecord, protection_of
+from fraudfed.durable_file import append_whole, make_durable
 from fraudfed.errors import StateError
 
 _CHECKSUM_DIGITS = 64
