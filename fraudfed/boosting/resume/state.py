@@ -25,8 +25,6 @@ from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
 
-_MAGIC = b"fraudfed training state\n"
-_VERSION = 1
 _DIGEST_BYTES = 32
 #: No mass and no sum exceeds it (``GradientBounds.check_rows``).
 _LARGEST_SUM = 2**62
@@ -175,7 +173,7 @@ class TrainingState:
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal states give equal bytes on every machine."""
-        writer = StateWriter(_MAGIC, _VERSION)
+        writer = StateWriter()
         writer.raw(_schema_digest(self.cuts.schema))
         writer.raw(self.of_params)
         writer.integer(self.num_boost_round, "<u4")
@@ -203,9 +201,9 @@ class TrainingState:
     def from_bytes(cls, data: bytes, *, schema: FeatureSchema) -> "TrainingState":
         """Read back what ``to_bytes`` has written.
 
-        The checksum in the bytes finds damage, not forgery: whoever takes a state from elsewhere
-        compares its bytes, or their hash, with what the other banks have. All the same, whatever
-        the bytes are, nothing but ``StateError`` comes of them, and no array that they do not hold.
+        The checksum in the bytes finds damage, not forgery: a bank that takes a state from
+        elsewhere compares its bytes, or their hash, with what the other banks have. All the same,
+        nothing but ``StateError`` comes of any bytes, and no array that they do not hold.
 
         Parameters
         ----------
@@ -219,7 +217,7 @@ class TrainingState:
             If the bytes are no state, damaged, of another version of the format, or of a training
             with another schema.
         """
-        reader = StateReader(data, _MAGIC, _VERSION)
+        reader = StateReader(data)
         if reader.raw(_DIGEST_BYTES) != _schema_digest(schema):
             raise StateError(
                 "training state is of a training with other features; resume it with the data "
