@@ -23,7 +23,7 @@
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
 
-All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole line.
+All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole record.
 """
 
 import contextlib
