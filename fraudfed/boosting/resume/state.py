@@ -26,8 +26,6 @@ from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
 
-_MAGIC = b"fraudfed training state\n"
-_VERSION = 1
 _DIGEST_BYTES = 32
 _MOST_BINS = 256
 
@@ -175,7 +173,7 @@ class TrainingState:
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal states give equal bytes on every machine."""
-        writer = StateWriter(_MAGIC, _VERSION)
+        writer = StateWriter()
         writer.raw(_schema_digest(self.cuts.schema))
         writer.raw(self.of_params)
         writer.integer(self.num_boost_round, "<u4")
@@ -219,7 +217,7 @@ class TrainingState:
             If the bytes are not a state, damaged, of another version of the format, or of a
             training with another schema.
         """
-        reader = StateReader(data, _MAGIC, _VERSION)
+        reader = StateReader(data)
         if reader.raw(_DIGEST_BYTES) != _schema_digest(schema):
             raise StateError(
                 "training state is of a training with other features; resume it with the data "
