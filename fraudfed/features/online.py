@@ -147,9 +147,8 @@ class OnlineFeatures:
         customer = self._customers.setdefault(payment.customer_id, CustomerHistory())
         customer.payments.add(time, payment.amount_minor)
         customer.seconds.add(time, ())
-        if payment.has_place:
-            place = (payment.transaction_id, payment.latitude, payment.longitude)
-            customer.places.add(time, place)
+        if payment.place is not None:
+            customer.places.add(time, (payment.transaction_id, *payment.place))
         for met in payment.entities(("payee", "device")):
             customer.met.setdefault(met, time)
         for key in payment.entities(RISK_ENTITIES):
@@ -252,14 +251,15 @@ class OnlineFeatures:
 
     def _travel(self, row: Float32Array, payment: Payment, customer: CustomerHistory) -> None:
         previous = customer.places.earlier_than(self._now)
-        if previous is None or not payment.has_place:
+        if previous is None or payment.place is None:
             return
-        then, (_, latitude, longitude) = previous
+        latitude, longitude = payment.place
+        then, (_, previous_latitude, previous_longitude) = previous
         features = travel_features(
-            latitude=_degrees(payment.latitude),
-            longitude=_degrees(payment.longitude),
-            previous_latitude=_degrees(latitude),
-            previous_longitude=_degrees(longitude),
+            latitude=_degrees(latitude),
+            longitude=_degrees(longitude),
+            previous_latitude=_degrees(previous_latitude),
+            previous_longitude=_degrees(previous_longitude),
             seconds=_one(self._now - then),
         )
         self._put(row, features)
