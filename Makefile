@@ -4,6 +4,7 @@
 # make chaos  disturb runs of a federation for minutes; CHAOS_SEED=... repeats what it printed
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
+# make docs   build the documentation site in build/site
 # make install  only set up .venv
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ STAMP := $(VENV)/.installed
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: demo test test-no-ext sanitize fuzz chaos install lint format clean
+.PHONY: demo test test-no-ext sanitize fuzz chaos docs install lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -69,6 +70,9 @@ sanitize: $(STAMP)
 	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
 	PYTHONPATH=build/sanitize/thread \
 		$(BIN)/pytest -s --timeout 1800 tests/boosting/test_engine.py tests/boosting/test_workers.py
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 format: $(STAMP)
 	$(BIN)/ruff format .
