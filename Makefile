@@ -4,6 +4,7 @@
 # make chaos  disturb runs of a federation for minutes; CHAOS_SEED=... repeats what it printed
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
+# make docs   build the documentation site in build/site
 # make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
 # make lock   write requirements/*.txt anew, with the newest release of every package
 # With PYTHON=python3.12 each of these uses a virtual environment of that Python's own, .venv-3.12.
@@ -20,7 +21,7 @@ C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: help demo test test-no-ext sanitize fuzz chaos install lock lint format clean
+.PHONY: help demo test test-no-ext sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -89,6 +90,9 @@ lock:
 	for role in lab bank aggregator; do \
 		$(LOCK) --extra $$role --constraint requirements/dev.txt --output-file requirements/$$role.txt || exit; \
 	done
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 format: $(STAMP)
 	$(BIN)/ruff format .
