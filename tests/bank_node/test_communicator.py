@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_consortium import Member
+from examples.run_contexts import make_context
+from federations.bank_states import Member
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_contexts import make_context
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.run.sums.noise_ahead import NoiseAhead

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from run_contexts import make_context
+from examples.run_contexts import make_context
 
 from bank_node.config import BankConfig
 from bank_node.consortium.ceremony import AcceptedEpoch

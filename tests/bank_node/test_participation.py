@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from examples.run_contexts import make_context
+from federations.scripted import Script
 from hypothesis import given
 from hypothesis import strategies as st
-from run_contexts import make_context
-from scripted_aggregator import Script
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingWork
