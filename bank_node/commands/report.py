@@ -61,8 +61,9 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
     from bank_node.jobs.registry import JOBS
 
     config, record = state.config, None
-    if config.run_id is not None:
-        record = read_record(state, config.run_id, JOBS[RunKind.TRAINING].record_type)
+    run_id = config.last_run(RunKind.TRAINING)
+    if run_id is not None:
+        record = read_record(state, run_id, JOBS[RunKind.TRAINING].record_type)
     return {
         "name": config.name,
         "state": str(state.path),
@@ -72,8 +73,8 @@ def status_report(state: StateDirectory, passphrase: str | None) -> dict[str, An
         "rules": config.rules.model_dump(mode="json"),
         "key_epochs": epochs_report(state),
         "roster": roster_report(state.pinned_roster(), name=config.name),
-        "run_id": config.run_id,
-        "risk_run_id": config.risk_run_id,
+        "run_id": run_id,
+        "risk_run_id": config.last_run(RunKind.RISK),
         "record": None if record is None else record.model_dump(mode="json"),
         "kernel": kernel_note(),
         "run": _run_status(state, passphrase),
@@ -231,7 +232,7 @@ def _facts(title: str) -> Table:
 
 
 def _run_status(state: StateDirectory, passphrase: str | None) -> dict[str, Any] | None:
-    run_id = state.config.run_id
+    run_id = state.config.last_run(RunKind.TRAINING)
     if run_id is None:
         return None
     try:
