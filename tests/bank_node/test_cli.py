@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from bank_consortium import Member
+from federations.bank_states import Member
 
 from bank_node.config import CohortRules
 from bank_node.http.retry import RetryPolicy

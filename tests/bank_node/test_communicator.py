@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_consortium import Member
+from federations.bank_states import Member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import pytest
-from aggregator_process import ServerProcess
+from federations.server_process import ServerProcess
 from cli_programs import COMMANDS, PROGRAMS, Ended, run_program
 
 from aggregator.service.state_directory import StateDirectory
