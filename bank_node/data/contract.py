@@ -350,7 +350,7 @@ def _warnings(
     if len(classes) == 1:
         found.append(
             f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
-            "class, training goes on with the others'"
+            "class, training continues with the others'"
         )
     empty = [
         name

@@ -2,7 +2,8 @@
 
 The tag of a plaintext with digits ``d_1 .. d_s`` and count c is ``sum of a_i d_i + b c``, with
 coefficients a, b that are fresh for every slot and plaintext of every context and known to the
-members only. Law: tags of vectors add up to the tag of the vectors' sum.
+members only: the linear MAC of Agrawal and Boneh ("Homomorphic MACs", ACNS 2009), with the count
+times its pad b. Law: tags of vectors add up to the tag of the vectors' sum.
 
 Why 2^89 - 1 and not 2^61 - 1, the next smaller Mersenne prime: sums are int64, and modulo 2^61 - 1
 a digit d and ``d + 2^61 - 1`` have the same tag, so adding that constant to a wide slot would go

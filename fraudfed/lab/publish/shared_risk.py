@@ -82,7 +82,7 @@ class Questions:
         answers = []
         for entity, (names, codes, days) in self.hashes.items():
             hashes = hash_identifiers(entity, names, hash_key=KEY, depth=DEPTH)
-            # Who was never entered has the last row, of zeros.
+            # An identifier that was never entered has the last row, of zeros.
             rows = np.array([number.get(row.tobytes(), len(counts) - 1) for row in hashes])
             at = np.clip(days - spec.first_day, 0, n_days)
             before = np.clip(days - spec.first_day - WINDOW_DAYS, 0, n_days)
