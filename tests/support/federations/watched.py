@@ -20,6 +20,7 @@ from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
 from fraudfed.lab.local_federation.processes import ProgramGroup
+from fraudfed.usage import descendants
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 
 BANKS = ("bank_a", "bank_b", "bank_c")
@@ -120,7 +121,7 @@ class WatchedRun:
 
     def memory(self) -> Iterator[bytes]:
         """Yield the writable memory of the aggregator's processes, region by region."""
-        for pid in _family(self.aggregator_pid):
+        for pid in (self.aggregator_pid, *descendants(self.aggregator_pid)):
             regions = Path(f"/proc/{pid}/maps").read_text().splitlines()
             with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
                 for region in regions:
@@ -133,14 +134,6 @@ class WatchedRun:
                         yield memory.read(end - start)
                     except OSError:  # a region that the kernel keeps to itself, such as [vvar]
                         continue
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            found.extend(_family(int(child)))
-    return found
 
 
 @contextmanager

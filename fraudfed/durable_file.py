@@ -1,13 +1,14 @@
-"""Atomic, private files: a reader sees the old bytes or the new ones, never a part.
+"""Durable, private files: the one way in which the programs write what must not be lost.
 
-Law: after ``write_atomic`` returned, the bytes survive a crash of the machine; if it raised, the
-file is as it was before. A log grows by ``append_whole``: whole records, or nothing.
+Law: when a write has returned, its bytes survive a crash of the machine; when it raised, the file
+is as it was before. A reader sees the old bytes or the new ones, never a part, and only the owner
+can read them. A log grows by ``append_whole``: whole records, or nothing.
 """
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,17 +22,23 @@ PRIVATE_DIRECTORY = 0o700
 
 def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     """Replace the file at ``path`` by ``data``; see ``write_stream``."""
-
-    def write(stream: BinaryIO) -> None:
-        stream.write(data)
-
-    write_stream(path, write, mode=mode)
+    write_stream(path, _writer_of(data), mode=mode)
 
 
-def write_stream(path: Path, write: Callable[[BinaryIO], None], *, mode: int) -> None:
+def write_stream(
+    path: Path, write: Callable[[BinaryIO], object], *, mode: int = PRIVATE_FILE
+) -> None:
     """Replace the file at ``path`` by what ``write`` puts into a stream.
 
-    Written beside the target, flushed to disk, then renamed over it.
+    The stream is a file beside the target, which is flushed to disk and renamed over it. Only if
+    the directory itself cannot be flushed after that, the new bytes may be there after an error.
+
+    Parameters
+    ----------
+    path : Path
+    write : callable taking a binary stream
+    mode : int
+        Of the new file, whatever the umask.
 
     Raises
     ------
@@ -39,23 +46,32 @@ def write_stream(path: Path, write: Callable[[BinaryIO], None], *, mode: int) ->
         If the directory does not exist or cannot be written, or the disk is full.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with _draft(path, write, mode) as draft:
+            draft.replace(path)
+            sync_directory(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
-    temporary = Path(name)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a new private file.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken; that file is left as it is.
+    StateError
+        If the directory does not exist or cannot be written, or the disk is full.
+    """
     try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
+        with _draft(path, _writer_of(data), PRIVATE_FILE) as draft:
+            # link, unlike rename, fails when the name is taken.
+            os.link(draft, path)
+            sync_directory(path.parent)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def append_whole(path: Path, data: bytes, *, at: int, sync: bool) -> None:
@@ -133,6 +149,27 @@ def remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f".{path.name}.*"):
         with contextlib.suppress(OSError):
             leftover.unlink()
+
+
+@contextlib.contextmanager
+def _draft(path: Path, write: Callable[[BinaryIO], object], mode: int) -> Iterator[Path]:
+    """Write a file beside ``path`` and flush it to disk; it is gone at the end, unless renamed."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        yield draft
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _writer_of(data: bytes) -> Callable[[BinaryIO], object]:
+    return lambda stream: stream.write(data)
 
 
 def _write_all(handle: int, data: bytes, offset: int) -> None:

@@ -15,7 +15,24 @@ import numpy as np
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import rules_for
-from fraudfed.dtypes import FIXED_POINT_BITS, Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import FIXED_POINT_BITS, BoolArray, Float32Array, Float64Array, Int64Array
+
+
+@dataclass(frozen=True)
+class NodeSums:
+    """Pooled sums of one node.
+
+    Attributes
+    ----------
+    gradient, hessian : int
+        Fixed-point sums.
+    gain : float32
+        Gain of the node as a leaf; a split must beat it.
+    """
+
+    gradient: int
+    hessian: int
+    gain: np.float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ UNBOUNDED = WeightBounds(
 
 
 def to_double(sums: Int64Array) -> Float64Array:
-    """Convert fixed-point sums to double; exact below 2^53 units."""
+    """Convert fixed-point sums to double; shape is kept. Exact below 2^53 units."""
     scaled: Float64Array = np.ldexp(sums.astype(np.float64), -FIXED_POINT_BITS)
     return scaled
 
@@ -57,7 +74,11 @@ def to_double(sums: Int64Array) -> Float64Array:
 class GainFormula:
     """Weight and gain of nodes for one set of parameters.
 
-    All sums are arrays of dtype=float64 and any shape; results have the same shape.
+    All sums of gradients and hessians are arrays of dtype=float64 and any shape, in units of the
+    loss (``to_double``); results are of the same shape. In formulas ``g`` and ``h`` are a node's
+    sums and ``lambda`` the L2 penalty, as in Chen and Guestrin, "XGBoost: a scalable tree boosting
+    system", KDD 2016, equations 5 to 7; XGBoost adds the L1 penalty ``alpha`` by way of a soft
+    threshold ``T``.
 
     Parameters
     ----------
@@ -87,10 +108,8 @@ class GainFormula:
             self.is_constrained,
         )
 
-    def is_valid_child(
-        self, hessian: Float64Array
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Tell which sums of hessians are enough for a child."""
+    def is_valid_child(self, hessian: Float64Array) -> BoolArray:
+        """Tell which sums of hessians are enough for a child; shape is kept, dtype=bool."""
         is_valid = hessian >= self._min_child_weight
         if self._rules.children_need_hessian:
             is_valid &= hessian > 0.0
@@ -105,8 +124,8 @@ class GainFormula:
     def free_weight(self, gradient: Float64Array, hessian: Float64Array) -> Float32Array:
         """Return the weight ``-T(g) / (h + lambda)`` with no regard to constraints.
 
-        ``T`` is the soft threshold of the L1 penalty. 0 without any hessian, and by some rules
-        already below ``min_child_weight``.
+        It is 0 without any hessian, and by some rules already below ``min_child_weight``. Shape is
+        kept.
         """
         no_weight = hessian <= 0.0
         if self._rules.light_nodes_weigh_nothing:
@@ -118,7 +137,7 @@ class GainFormula:
     def weight(
         self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds | BoundsOfNodes
     ) -> Float32Array:
-        """Return the weight, kept within ``bounds`` if there are constraints."""
+        """Return the weight, kept within ``bounds`` if there are constraints; shape is kept."""
         weight = self.free_weight(gradient, hessian)
         if not self.is_constrained:
             return weight
@@ -131,7 +150,7 @@ class GainFormula:
     def gain(
         self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds | BoundsOfNodes
     ) -> Float32Array:
-        """Return the gain of nodes at their weight within ``bounds``."""
+        """Return the gain of nodes at their weight within ``bounds``; shape is kept."""
         if not self.is_constrained and self._rules.free_gain_in_closed_form:
             return self._closed_form(gradient, hessian)
         return self._gain_at(gradient, hessian, self.weight(gradient, hessian, bounds))
@@ -195,3 +214,25 @@ class GainFormula:
             gradient - alpha,
             np.where(gradient < -alpha, gradient + alpha, 0.0),
         )
+
+
+def first_best(loss_changes: Float32Array, is_valid: BoolArray) -> int | None:
+    """Return the position of the first valid candidate with the largest gain above 0.
+
+    A gain that is infinite or not a number never wins.
+
+    Parameters
+    ----------
+    loss_changes : ndarray of shape (n_candidates,), dtype=float32
+    is_valid : ndarray of shape (n_candidates,), dtype=bool
+
+    Returns
+    -------
+    int or None
+        None if there is no such candidate.
+    """
+    usable = np.where(is_valid & np.isfinite(loss_changes), loss_changes, np.float32(0.0))
+    if usable.size == 0:
+        return None
+    position = int(np.argmax(usable))
+    return position if usable[position] > 0.0 else None
