@@ -5,28 +5,33 @@
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
 # make docs   build the documentation site in build/site
-# make install  only set up .venv
+# make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
+# make lock   write requirements/*.txt anew, with the newest release of every package
+# With PYTHON=python3.12 each of these uses a virtual environment of that Python's own, .venv-3.12.
 
 PYTHON ?= python3
-VENV := .venv
+ROLE ?= dev
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+STAMP := $(VENV)/.installed-$(ROLE)
+PIP := -m pip --disable-pip-version-check --quiet
+C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 
 # Tests that compare the compiled modules with their counterparts in Python, and feed them bad input.
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: demo test test-no-ext sanitize fuzz chaos docs install lint format clean
+.PHONY: help demo test test-no-ext sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
-$(STAMP): setup.cfg setup.py pyproject.toml $(shell find fraudfed -name "*.[ch]")
+$(STAMP): setup.cfg setup.py pyproject.toml requirements/$(ROLE).txt $(C_SOURCES)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"fraudfed needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}: call make with PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python $(PIP) install --require-hashes --requirement requirements/$(ROLE).txt
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 install: $(STAMP)
@@ -51,7 +56,7 @@ chaos: $(STAMP)
 
 test-no-ext: $(STAMP)
 	rm -rf build
-	CC=/bin/false $(BIN)/python -m pip install --quiet --no-deps --target build/no-ext .
+	CC=/bin/false $(BIN)/python $(PIP) install --no-deps --no-build-isolation --target build/no-ext .
 	cd build/no-ext && ! find . -name '*.so' | grep .
 	PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 tests/paillier tests/secure_sum tests/boosting
 
@@ -63,13 +68,28 @@ sanitize: $(STAMP)
 		$(BIN)/python setup.py -q build --build-base build/sanitize/a --build-lib build/sanitize/address
 	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=thread" FRAUDFED_EXTRA_LDFLAGS="-fsanitize=thread" \
 		$(BIN)/python setup.py -q build --build-base build/sanitize/t --build-lib build/sanitize/thread
-	ls build/sanitize/*/fraudfed/paillier/_ifma*.so build/sanitize/*/fraudfed/boosting/engine/_engine*.so build/sanitize/*/fraudfed/secure_sum/_packing*.so
+	for part in _ifma _engine _packing; do \
+		for kind in address thread; do find build/sanitize/$$kind -name "$$part.*.so" | grep . || exit 1; done; \
+	done
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/address \
 		$(BIN)/pytest -s --timeout 1800 $(COMPILED_TESTS)
 	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
 	PYTHONPATH=build/sanitize/thread \
 		$(BIN)/pytest -s --timeout 1800 tests/boosting/test_engine.py tests/boosting/test_workers.py
+
+# All Python versions in one file. The roles take the versions that dev has, which are the ones tested.
+LOCK = build/lock/bin/uv pip compile --quiet --universal --python build/lock/bin/python --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock" setup.cfg - < build/lock/requires
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python $(PIP) install --upgrade uv
+	build/lock/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		> build/lock/requires
+	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt
+	for role in lab bank aggregator; do \
+		$(LOCK) --extra $$role --constraint requirements/dev.txt --output-file requirements/$$role.txt || exit; \
+	done
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

@@ -9,8 +9,8 @@ from data_gen.events import NONE, Channel, Events
 from data_gen.rng import Draws
 from data_gen.world_parts import BankSide
 
-# Share of payments from the second account, for those who have one.
-SECOND_ACCOUNT_SHARE = 0.30
+# Share of payments from the second account, of customers that have one.
+SECOND_ACCOUNT_PAYMENT_SHARE = 0.30
 
 
 def choose_accounts(side: BankSide, events: Events, draws: Draws) -> Events:
@@ -19,7 +19,7 @@ def choose_accounts(side: BankSide, events: Events, draws: Draws) -> Events:
     Each account has one card. A card is numbered like the account among those of the bank.
     """
     first = side.world.payees.bank_start[side.bank]
-    second = draws.uniform(len(events)) < SECOND_ACCOUNT_SHARE
+    second = draws.uniform(len(events)) < SECOND_ACCOUNT_PAYMENT_SHARE
     second &= side.customers.has_second_account[events.customer]
     number = ACCOUNTS_PER_CUSTOMER * events.customer + second
     account = np.where(events.account == NONE, first + number, events.account)

@@ -12,7 +12,7 @@ from data_gen.rng import FloatArray, IntArray
 
 # Monday first: fewer transactions early in the week, most on Friday and Saturday.
 WEEKDAY_WEIGHT: Final[FloatArray] = np.array([0.90, 0.92, 0.96, 1.02, 1.15, 1.20, 0.85])
-# 1970-01-01 was a Thursday.
+# Of 1970-01-01, a Thursday.
 _EPOCH_WEEKDAY: Final = 3
 # Days after payday with more transactions, and how many more.
 PAYDAY_DAYS: Final = 3
@@ -34,6 +34,12 @@ HOUR_WEIGHT: Final[FloatArray] = np.array(
 )
 
 
+def weekday_of(day: IntArray) -> IntArray:
+    """Return weekdays, Monday being 0, of days since 1970-01-01."""
+    weekday: IntArray = (day + _EPOCH_WEEKDAY) % 7
+    return weekday
+
+
 class HourTable:
     """Draws seconds of the day from hourly weights, uniform within an hour."""
 
@@ -53,7 +59,7 @@ def _day_weights(config: WorldConfig) -> FloatArray:
     day = first + np.arange(config.days)
     dates = day.astype("datetime64[D]")
     day_of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
-    calendar = WEEKDAY_WEIGHT[(day + _EPOCH_WEEKDAY) % 7] * holiday_weights(day)
+    calendar = WEEKDAY_WEIGHT[weekday_of(day)] * holiday_weights(day)
     growth = (1.0 + config.growth_per_year) ** (np.arange(config.days) / 365.0)
     rows = []
     for payday in PAYDAYS:

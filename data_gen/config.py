@@ -114,25 +114,21 @@ class WorldConfig:
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
-        check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("banks", self.banks, 1, 676)
-        check_range(
-            "customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, _MAX_CUSTOMERS
+        check_common(
+            seed=self.seed,
+            banks=self.banks,
+            customers=(self.customers, _MIN_CUSTOMERS_PER_BANK, _MAX_CUSTOMERS),
+            days=(self.days, 14),
+            start_time=self.start_time,
+            size_exponent=self.size_exponent,
+            test_share=self.test_share,
         )
-        check_range("days", self.days, 14, 3_650)
-        check_range("start_time", self.start_time, 0, 2**40)
-        if self.start_time % DAY_SECONDS:
-            raise ConfigurationError(
-                f"start_time: got {self.start_time}, expected midnight UTC "
-                f"(a multiple of {DAY_SECONDS} seconds)"
-            )
         check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
         check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
         for name, length in (("channel_share", 4), ("kind_share", 7)):
             _check_shares(name, getattr(self, name), length)
             # What a manifest holds is a list; a tuple can be compared and hashed.
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_range("size_exponent", self.size_exponent, 0.0, 3.0)
         for name in ("channel_spread", "amount_spread", "region_spread", "fraud_rate_spread"):
             check_range(name, getattr(self, name), 0.0, 2.0)
         check_range("fraud_mix_spread", self.fraud_mix_spread, 0.0, 5.0)
@@ -158,7 +154,6 @@ class WorldConfig:
         check_range("clean_delay_days", self.clean_delay_days, 1, 400)
         check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
         check_range("false_report_share", self.false_report_share, 0.0, 0.1)
-        check_range("test_share", self.test_share, 0.01, 0.9)
 
     @property
     def end_time(self) -> int:
@@ -183,6 +178,46 @@ class WorldConfig:
     def as_dict(self) -> dict[str, Setting]:
         """Return all fields by name, for the manifest."""
         return dataclasses.asdict(self)
+
+
+def check_common(
+    *,
+    seed: int,
+    banks: int,
+    customers: tuple[int, int, int],
+    days: tuple[int, int],
+    start_time: int,
+    size_exponent: float,
+    test_share: float,
+) -> None:
+    """Check what every kind of data set is configured by.
+
+    Parameters
+    ----------
+    customers : tuple of int
+        Their number, the fewest per bank, and the most of all banks.
+    days : tuple of int
+        Length of the period, and the least.
+
+    Raises
+    ------
+    ConfigurationError
+        If a number is out of its range, or the period begins at another time than midnight UTC.
+    """
+    check_range("seed", seed, 0, 2**63 - 1)
+    check_range("banks", banks, 1, 676)
+    count, least_per_bank, most = customers
+    check_range("customers", count, least_per_bank * banks, most)
+    length, least_days = days
+    check_range("days", length, least_days, 3_650)
+    check_range("start_time", start_time, 0, 2**40)
+    if start_time % DAY_SECONDS:
+        raise ConfigurationError(
+            f"start_time: got {start_time}, expected midnight UTC (a multiple of {DAY_SECONDS} "
+            "seconds)"
+        )
+    check_range("size_exponent", size_exponent, 0.0, 3.0)
+    check_range("test_share", test_share, 0.01, 0.9)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

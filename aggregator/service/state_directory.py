@@ -29,6 +29,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.dialect import Dialect
 from aggregator.storage.postgresql import PostgreSQL
 from aggregator.storage.sqlite import SQLite
+from fraudfed.durable_file import sync_directory, write_atomic
 from fraudfed.errors import ConfigurationError, StateError
 
 #: Name of the token that ``init`` makes.
@@ -104,8 +105,8 @@ class StateDirectory:
                 self._create_file()
             else:
                 self._create_contents(dialect)
-                self._write(self.database_url, f"{database_url}\n", mode=0o600)
-            self._sync()
+                write_atomic(self.database_url, f"{database_url}\n".encode())
+            sync_directory(self.path)
         except OSError as error:
             raise StateError(
                 f"state directory {self.path} cannot be written: {error.strerror}; give a "
@@ -135,8 +136,8 @@ class StateDirectory:
             token = store.tokens.create(OPERATOR_NAME, Role.OPERATOR)
         finally:
             store.close()
-        self._write(self.audit_key, key.to_pem().decode("ascii"), mode=0o600)
-        self._write(self.operator_token, token + "\n", mode=0o600)
+        write_atomic(self.audit_key, key.to_pem())
+        write_atomic(self.operator_token, f"{token}\n".encode())
 
     def dialect(self) -> Dialect:
         """Return which database this directory belongs to.
@@ -252,25 +253,8 @@ class StateDirectory:
 
     def write_url(self, url: str) -> None:
         """Record where the running service listens."""
-        self._write(self.url_file, url + "\n", mode=0o644)
+        write_atomic(self.url_file, f"{url}\n".encode(), mode=0o644)
 
     def remove_url(self) -> None:
         """Forget where the service listened."""
         self.url_file.unlink(missing_ok=True)
-
-    def _write(self, path: Path, text: str, *, mode: int) -> None:
-        draft = path.with_name(path.name + ".new")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

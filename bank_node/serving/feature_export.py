@@ -1,19 +1,15 @@
-"""Write the features that a run's model looks at, for whoever wants to see or train on them.
+"""Write the features that a run's model looks at, to be looked at or trained on.
 
 What is written is the bank's own: its rows, and what it knows of shared risk. Nothing is sent.
 """
 
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
 from bank_node.data.contract import load_features
-from bank_node.serving.score import check_output
-from bank_node.state.files import PRIVATE_FILE, write_stream
+from bank_node.serving.table_file import check_output, write_table
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError
 from fraudfed.features import FeatureTable
@@ -68,15 +64,7 @@ def export_features(
             "the file holds the features itself"
         )
     built = load_features(data, contract, mapping=mapping, shared=shared)
-    table = _arrow_table(built, contract)
-
-    def write(stream: BinaryIO) -> None:
-        if out.suffix.lower() == ".csv":
-            pa_csv.write_csv(table, stream)
-        else:
-            pa_parquet.write_table(table, stream)
-
-    write_stream(out, write, mode=PRIVATE_FILE)
+    write_table(_arrow_table(built, contract), out)
     return built.n_rows
 
 

@@ -5,18 +5,15 @@ Law: the scores are those of ``xgboost.Booster.predict`` on the same features.
 
 import logging
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 import xgboost
 
 from bank_node.data.contract import load_scoring_rows
-from bank_node.state.files import PRIVATE_FILE, write_stream
+from bank_node.serving.table_file import check_output, write_table
 from fraudfed.dtypes import Float32Array
-from fraudfed.errors import ConfigurationError, StateError
+from fraudfed.errors import StateError
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract, FeatureType
@@ -71,30 +68,8 @@ def score_file(
         identifiers = ("row", pa.array(np.arange(1, count + 1, dtype=np.int64)))
     else:
         identifiers = ("transaction_id", rows.identifiers)
-    table = pa.table(dict([identifiers, ("score", pa.array(scores))]))
-
-    def write(stream: BinaryIO) -> None:
-        # Arrow prints the shortest text that reads back as the same float32.
-        if out.suffix.lower() == ".csv":
-            pa_csv.write_csv(table, stream)
-        else:
-            pa_parquet.write_table(table, stream)
-
-    write_stream(out, write, mode=PRIVATE_FILE)
+    write_table(pa.table(dict([identifiers, ("score", pa.array(scores))])), out)
     return count
-
-
-def check_output(out: Path) -> None:
-    """Raise ConfigurationError or StateError before any work if ``out`` cannot become a file."""
-    if out.suffix.lower() not in {".csv", ".parquet"}:
-        raise ConfigurationError(
-            f"{out}: output type {out.suffix or 'without suffix'!r}, expected .csv or .parquet"
-        )
-    if not out.parent.is_dir() or out.is_dir():
-        raise StateError(
-            f"{out}: cannot be written, expected a file in an existing directory; make "
-            f"{out.parent} or name another file"
-        )
 
 
 def predict(

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bank_node.state.files import PRIVATE_FILE, sync_directory
 from fraudfed.consortium.public.documents import FIRST_PREVIOUS_HASH, Signer, is_signed_by
+from fraudfed.durable_file import PRIVATE_FILE, sync_directory
 from fraudfed.errors import StateError
 from fraudfed.wire.messages import Sha256, SignatureHex
 

@@ -1,36 +1,29 @@
-"""Where a bank stood after each finished step of a run, so that it can be killed and go on.
+"""Where a bank stood after each finished step of a run, so that it can be killed and continue.
 
-One file per step, replaced atomically::
-
-    magic "FFCHECKP", version (4 bytes), length of the header (4), length of the state (8)
-    header, canonical JSON
-    state
-    SHA-256 of all of the file above (32)
-
-Numbers are big-endian. Every version ends with the checksum, so that a file of a newer release is
-told from a damaged one.
+One file per step, replaced atomically: a ``fraudfed.container`` of one line of canonical JSON, the
+header, and behind it the state.
 """
 
-import hashlib
 import json
 import re
-import struct
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from bank_node.state.files import PRIVATE_DIRECTORY, sync_directory, write_atomic
+from fraudfed.container import Container
+from fraudfed.durable_file import PRIVATE_DIRECTORY, sync_directory, write_atomic
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.secure_sum.context import check_digest
 
-#: Raised when the file changes its meaning.
-CHECKPOINT_VERSION = 1
-
-_MAGIC = b"FFCHECKP"
-_HEAD = struct.Struct(">8sIIQ")
-_CHECKSUM_BYTES = 32
+_CONTAINER = Container(
+    magic=b"FFCHECKP",
+    version=1,
+    what="a checkpoint",
+    advice="restore the newest copy from a backup, or let this bank take part anew without the "
+    "directory of the run",
+)
 _FILE = re.compile(r"step-(0|[1-9][0-9]*)\.checkpoint")
 
 #: The last one, and the one before: the cohort may go back to a step that a bank has just left.
@@ -232,7 +225,7 @@ class Checkpoints:
             if getattr(checkpoint, name) != expected:
                 raise StateError(
                     f"{path}: foreign: its {name} is {getattr(checkpoint, name)!r}, expected "
-                    f"{expected!r}; {_RESTORE}"
+                    f"{expected!r}; {_CONTAINER.advice}"
                 )
         return checkpoint
 
@@ -243,44 +236,20 @@ class Checkpoints:
         )
 
 
-_RESTORE = (
-    "restore the newest copy from a backup, or let this bank take part anew without the directory "
-    "of the run"
-)
-
-
 def _encode(checkpoint: Checkpoint) -> bytes:
     header = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     del header["state"]
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    head = _HEAD.pack(_MAGIC, CHECKPOINT_VERSION, len(text), len(checkpoint.state))
-    content = b"".join((head, text, checkpoint.state))
-    return content + hashlib.sha256(content).digest()
+    return _CONTAINER.pack(text, b"\n", checkpoint.state)
 
 
 def _decode(data: bytes, path: Path) -> Checkpoint:
-    if data[: len(_MAGIC)] != _MAGIC:
-        raise StateError(f"{path}: damaged: it does not begin as a checkpoint; {_RESTORE}")
-    if len(data) < _HEAD.size + _CHECKSUM_BYTES:
-        raise StateError(f"{path}: damaged: cut off after {len(data)} bytes; {_RESTORE}")
-    _, version, header_bytes, state_bytes = _HEAD.unpack_from(data)
-    if hashlib.sha256(memoryview(data)[:-_CHECKSUM_BYTES]).digest() != data[-_CHECKSUM_BYTES:]:
-        size = _HEAD.size + header_bytes + state_bytes + _CHECKSUM_BYTES
-        what = (
-            f"cut off after {len(data)} of {size} bytes" if len(data) < size else "wrong checksum"
-        )
-        raise StateError(f"{path}: damaged: {what}; {_RESTORE}")
-    if version != CHECKPOINT_VERSION:
-        raise StateError(
-            f"{path}: written by a newer release (format version {version}, this release reads "
-            f"{CHECKPOINT_VERSION}); use that release"
-        )
-    state_start = _HEAD.size + header_bytes
+    # No line end is within the header: JSON writes it as two other characters.
+    header, _, state = _CONTAINER.unpack(data, source=str(path)).partition(b"\n")
     try:
-        header = _header(data[_HEAD.size : state_start])
-        return Checkpoint(**header, state=data[state_start:-_CHECKSUM_BYTES])
+        return Checkpoint(**_header(header), state=state)
     except (ValueError, TypeError) as error:
-        raise StateError(f"{path}: damaged: its header is wrong ({error}); {_RESTORE}") from None
+        raise _CONTAINER.damaged(f"its header is wrong ({error})", source=str(path)) from None
 
 
 def _header(text: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
 
-All files are 0600. Every write is atomic (``state.files``), or appends one whole line.
+All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole record.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ from typing import Any, TypeVar
 from bank_node.config import BankConfig
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
-from bank_node.state.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
+from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
 from fraudfed.errors import ConfigurationError, ProtocolError, StateError
 from fraudfed.wire.messages import (
     BankName,

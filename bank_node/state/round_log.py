@@ -1,10 +1,9 @@
 """What protected each round of a run and what it cost, kept across restarts of the program.
 
-One JSON object per line; each ends with a checksum of its own line. The log proves nothing to
+The file is a row of ``fraudfed.container`` records, one JSON object each. The log proves nothing to
 anybody else and secures nothing: it makes ``record.json`` whole.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -13,14 +12,17 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bank_node.state.files import append_whole, make_durable
 from bank_node.state.round_record import RoundRecord, protection_of
+from fraudfed.container import Container
+from fraudfed.durable_file import append_whole, make_durable
 from fraudfed.errors import StateError
 
-_CHECKSUM_DIGITS = 64
-#: What stands behind the fields of a line.
-_SUFFIX = b',"sha256":"%s"}\n'
-_SUFFIX_BYTES = len(_SUFFIX % (b"0" * _CHECKSUM_DIGITS))
+_RECORD = Container(
+    magic=b"FFROUND",
+    version=1,
+    what="a record of finished rounds",
+    advice="restore the file from a backup",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class LoggedRound:
     bytes_received: int
 
 
-_LINE = TypeAdapter(LoggedRound)
+_LOGGED = TypeAdapter(LoggedRound)
 
 
 class RoundLog:
@@ -58,13 +60,13 @@ class RoundLog:
     Raises
     ------
     StateError
-        If the file cannot be read or is damaged. A last line that a crash cut off is no damage.
+        If the file cannot be read or is damaged. A last record that a crash cut off is no damage.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rounds: list[LoggedRound] = []
-        # Where each line ends, in bytes.
+        # Where each record ends, in bytes.
         self._ends: list[int] = []
         try:
             data = path.read_bytes() if path.exists() else b""
@@ -72,15 +74,16 @@ class RoundLog:
             raise StateError(
                 f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
-        end = 0
-        # What stands behind the last line end was cut off by a crash; usually nothing.
-        *lines, fragment = data.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            end += len(line) + 1
-            self._take(_parse(line + b"\n"), end, number)
-        if _parse(fragment[:-1] + b"\n") is not None:
-            # A whole line, but another byte instead of its end: no crash leaves that behind.
-            raise self._damaged(len(lines) + 1)
+        for found in _RECORD.unpack_row(data, source=str(path)):
+            where = f"{path}: byte {found.start}"
+            try:
+                logged = _LOGGED.validate_json(bytes(found.content))
+            except ValidationError:
+                raise _RECORD.damaged("it is no finished round", source=where) from None
+            if self.has_from(logged.record.number):
+                raise _RECORD.damaged("it is out of order", source=where)
+            self._rounds.append(logged)
+            self._ends.append(found.end)
 
     def append(self, record: RoundRecord, *, bytes_sent: int, bytes_received: int) -> None:
         """Add a finished round. Not synced: see ``sync``.
@@ -92,16 +95,17 @@ class RoundLog:
         ValueError
             If the round does not come after all that are here.
         """
-        if self._rounds and record.number <= self._rounds[-1].record.number:
+        if self.has_from(record.number):
             raise ValueError(
                 f"round {record.number} after round {self._rounds[-1].record.number}: drop what is "
                 "done again with read() first"
             )
         logged = LoggedRound(record, bytes_sent, bytes_received)
-        line, start = _line(logged), self._ends[-1] if self._ends else 0
-        append_whole(self._path, line, at=start, sync=False)
+        text = json.dumps(asdict(logged), sort_keys=True, separators=(",", ":")).encode()
+        data, start = _RECORD.pack(text), self._ends[-1] if self._ends else 0
+        append_whole(self._path, data, at=start, sync=False)
         self._rounds.append(logged)
-        self._ends.append(start + len(line))
+        self._ends.append(start + len(data))
 
     def has_from(self, number: int) -> bool:
         """Tell whether a round of this number or a later one is here."""
@@ -156,38 +160,8 @@ class RoundLog:
             raise self._unusable(error) from error
         self._rounds, self._ends = [], []
 
-    def _take(self, logged: LoggedRound | None, end: int, number: int) -> None:
-        if logged is None or (
-            self._rounds and logged.record.number <= self._rounds[-1].record.number
-        ):
-            raise self._damaged(number)
-        self._rounds.append(logged)
-        self._ends.append(end)
-
-    def _damaged(self, number: int) -> StateError:
-        return StateError(
-            f"{self._path}, line {number}: damaged: the line has a wrong checksum or is out of "
-            "order; restore the file from a backup"
-        )
-
     def _unusable(self, error: OSError) -> StateError:
         return StateError(
             f"{self._path}: cannot be used ({error.strerror or error}); make it writable and see "
             "that the disk has room"
         )
-
-
-def _line(logged: LoggedRound) -> bytes:
-    text = json.dumps(asdict(logged), sort_keys=True, separators=(",", ":")).encode()[:-1]
-    return text + _SUFFIX % hashlib.sha256(text).hexdigest().encode()
-
-
-def _parse(line: bytes) -> LoggedRound | None:
-    """Return what a line with its end holds; None if it is damaged."""
-    text = line[:-_SUFFIX_BYTES]
-    if line[len(text) :] != _SUFFIX % hashlib.sha256(text).hexdigest().encode():
-        return None
-    try:
-        return _LINE.validate_json(text + b"}")
-    except ValidationError:
-        return None

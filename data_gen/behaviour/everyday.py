@@ -39,7 +39,8 @@ def everyday_events(side: BankSide, block: int) -> Events:
     counts = draws.poisson(people.rate[members] * expected_day_sum(config))
     customer = np.repeat(members, counts)
     n = len(customer)
-    channel = (draws.uniform(n)[:, None] >= people.channel_cumulative[customer, :3]).sum(axis=1)
+    passed = draws.uniform(n)[:, None] >= people.channel_cumulative[customer, :3]
+    channel: npt.NDArray[np.integer] = passed.sum(axis=1)
     time = _times(side, customer, channel, draws)
     inside = time < config.end_time
     customer, channel, time = customer[inside], channel[inside], time[inside]

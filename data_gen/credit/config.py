@@ -4,8 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from data_gen.config import DAY_SECONDS, DEFAULT_START_TIME, check_range
-from data_gen.errors import ConfigurationError
+from data_gen.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
 
 _MIN_CUSTOMERS_PER_BANK: Final = 100
 # All rows of a credit data set are in memory at once: about 600 bytes per person.
@@ -66,25 +65,20 @@ class CreditConfig:
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
-        check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("banks", self.banks, 1, 676)
-        check_range(
-            "customers", self.customers, _MIN_CUSTOMERS_PER_BANK * self.banks, _MAX_CUSTOMERS
+        check_common(
+            seed=self.seed,
+            banks=self.banks,
+            customers=(self.customers, _MIN_CUSTOMERS_PER_BANK, _MAX_CUSTOMERS),
+            days=(self.days, 180),
+            start_time=self.start_time,
+            size_exponent=self.size_exponent,
+            test_share=self.test_share,
         )
-        check_range("days", self.days, 180, 3_650)
-        check_range("start_time", self.start_time, 0, 2**40)
-        if self.start_time % DAY_SECONDS:
-            raise ConfigurationError(
-                f"start_time: got {self.start_time}, expected midnight UTC "
-                f"(a multiple of {DAY_SECONDS} seconds)"
-            )
         check_range("performance_days", self.performance_days, 90, 720)
         check_range("default_rate", self.default_rate, 0.005, 0.3)
-        check_range("size_exponent", self.size_exponent, 0.0, 3.0)
         check_range("purpose_spread", self.purpose_spread, 0.0, 2.0)
         for name in ("shopping_share", "distress_share", "bureau_coverage", "thin_file_share"):
             check_range(name, getattr(self, name), 0.0, 1.0)
-        check_range("test_share", self.test_share, 0.01, 0.9)
 
     @property
     def end_time(self) -> int:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_gen.checking.table_reader import columns_of, read_tables
+from data_gen.clock import weekday_of
 from data_gen.config import DAY_SECONDS
 from data_gen.errors import DataError
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
@@ -20,7 +21,6 @@ from data_gen.schema import ARROW_SCHEMA
 AMOUNT_EDGES: Final[FloatArray] = 10.0 ** (np.arange(81) / 10.0)
 # Days, from a minute to 1000 days: ten bins for each power of ten.
 DELAY_EDGES: Final[FloatArray] = 10.0 ** (np.arange(-31, 31) / 10.0)
-_EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
 _USED: Final = pa.schema([f for f in ARROW_SCHEMA if f.name != "transaction_id"])
 
 
@@ -71,7 +71,7 @@ class Summary:
         channel = _codes(table["channel"], CHANNEL_NAMES)
         time = table["event_time"].to_numpy()
         day = time // DAY_SECONDS
-        weekday, hour = (day + _EPOCH_WEEKDAY) % 7, time % DAY_SECONDS // 3600
+        weekday, hour = weekday_of(day), time % DAY_SECONDS // 3600
         _count(self.hours, channel, weekday, hour)
         since = np.clip(day - start_time // DAY_SECONDS, 0, self.n_days - 1)
         _count(self.days, np.full(len(day), bank), since)

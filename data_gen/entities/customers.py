@@ -17,7 +17,7 @@ from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
 # Customers are made and act in blocks of this size, each with its own streams.
 BLOCK_CUSTOMERS = 2_048
 # Share of customers with a second account at the same bank.
-SECOND_ACCOUNT_SHARE = 0.25
+SECOND_ACCOUNT_CUSTOMER_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -124,5 +124,5 @@ def _join(
         **values,
         channel_cumulative=np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1),
         first_device=first_device,
-        has_second_account=draws.uniform(n) < SECOND_ACCOUNT_SHARE,
+        has_second_account=draws.uniform(n) < SECOND_ACCOUNT_CUSTOMER_SHARE,
     )

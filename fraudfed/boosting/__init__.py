@@ -1,6 +1,38 @@
-"""XGBoost's histogram algorithm, written once for one table, against ``Communicator.sum``.
+"""XGBoost's histogram algorithm over the rows of all banks, tree for tree.
 
-Data flows: ``params`` -> ``table`` -> ``cuts`` -> ``bins`` -> ``objective`` -> ``sampling`` ->
-``histogram`` -> ``split`` -> ``grower`` -> ``tree`` -> ``metrics`` -> ``model``;
-``train`` joins them.
+It is written once, for one table, against ``Communicator.sum``: with ``SoloCommunicator`` it trains
+on one machine. Law: the model depends on the parameters and on the pooled rows only, not on how
+the rows are split over banks, on the engine, or on the number of threads.
+
+Data flows from top to bottom:
+
+* ``params``, ``table``: what is asked for, and the rows of one bank;
+* ``cuts``, ``bins``: public bin edges, and the rows as bin numbers;
+* ``objective``, ``sampling``: gradients in fixed point, and which rows and columns a tree uses;
+* ``histograms``: sums of gradients per bin, of this bank and over all banks; ``bounds`` says how
+  large such a sum can be, from what is public;
+* ``splits``, ``gain``, ``xgboost_rules``: the best split of a node, by XGBoost's rules;
+* ``growth``, ``tree``: nodes are split until the tree has grown;
+* ``metrics``, ``model``: pooled validation metrics, and the trees as XGBoost's bytes;
+* ``train`` joins all of these, and ``resume`` holds its state between two trees.
+
+All work on one bank's rows goes through an ``engine``: compiled kernels, or NumPy with the same
+bytes.
 """
+
+from fraudfed.boosting.model import Model
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.resume.state import TrainingState, TreeProgress
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.train import TrainResult, train
+
+__all__ = [
+    "BoosterParams",
+    "FeatureSchema",
+    "Model",
+    "TrainResult",
+    "TrainingState",
+    "TrainingTable",
+    "TreeProgress",
+    "train",
+]

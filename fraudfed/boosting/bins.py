@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fraudfed.boosting.engine.compiled import load_engine
-from fraudfed.boosting.engine.pages import huge_empty
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.protocol import Engine, PackedBins
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array
 
-#: Upper bound of every last bin. XGBoost stores a value just above the largest one seen; we do not
-#: publish anybody's largest value, and no finite float32 lies above this.
+#: Upper bound of every last bin. XGBoost stores a value just above the largest one seen; we publish
+#: no row's value, and no finite float32 lies above this.
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -33,7 +32,7 @@ class Cuts:
     counts : mapping of feature to ndarray of shape (n_bins of the feature,), dtype=int64
         Pooled training rows in each bin, for the features for which it is public.
     more_rows : int
-        Rows that have come since they were counted, at most; nobody knows in which bins.
+        Rows that have come since they were counted, at most; they may be in any bin.
     """
 
     schema: FeatureSchema
@@ -43,7 +42,7 @@ class Cuts:
 
     @functools.cached_property
     def offsets(self) -> Int64Array:
-        """Start of each feature's bins in a histogram; shape (n_features + 1,)."""
+        """Start of each feature's bins in a histogram; shape (n_features + 1,), dtype=int64."""
         sizes = [len(v) for v in self.values]
         return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))).astype(np.int64)
 
@@ -87,13 +86,13 @@ class BinnedTable:
     cuts : Cuts
     bins : ndarray of shape (n_features, n_rows), dtype=uint8 or uint16, C-contiguous
         Bin within the feature; ``len(cuts.values[f])`` is the code of a missing value.
-    workers : Workers
-        Threads for these rows.
+    engine : Engine
+        Does the work on these rows.
     """
 
     cuts: Cuts
     bins: BinArray
-    workers: Workers = field(default_factory=Workers)
+    engine: Engine = field(default_factory=load_engine)
 
     @property
     def n_rows(self) -> int:
@@ -101,61 +100,37 @@ class BinnedTable:
         return int(self.bins.shape[1])
 
     @functools.cached_property
-    def packed(self) -> object:
-        """The codes as the compiled histograms take them; None where NumPy must do.
+    def packed(self) -> PackedBins:
+        """The codes as the engine sums gradients by them.
 
         Raises
         ------
         ValueError
             If there is a bin code above that of a missing value.
         """
-        engine = load_engine()
-        if engine is None:
-            return None
-        return engine.pack_bins(self.bins, self.cuts.offsets, self.workers.pool)
+        return self.engine.pack_bins(self.bins, self.cuts.offsets)
 
 
-def bin_table(table: TrainingTable, cuts: Cuts, *, workers: Workers | None = None) -> BinnedTable:
+def bin_table(table: TrainingTable, cuts: Cuts, *, engine: Engine | None = None) -> BinnedTable:
     """Replace every value by its bin.
 
     Parameters
     ----------
     table : TrainingTable
     cuts : Cuts
-    workers : Workers or None
-        Also for later work on the binned table; None is a thread per usable core.
+    engine : Engine or None
+        Also for later work on the binned table; None is ``load_engine()``.
 
     Raises
     ------
     ValueError
-        If a categorical value is no code of its feature's categories.
+        If a categorical value is not a code of its feature's categories.
     """
-    workers = Workers() if workers is None else workers
+    engine = load_engine() if engine is None else engine
     schema = table.schema
-    most = max((len(edges) for edges in cuts.values), default=0)
-    dtype = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
-    bins: BinArray = huge_empty((schema.n_features, table.n_rows), dtype)
     is_categorical = np.array(
         [schema.is_categorical(f) for f in range(schema.n_features)], dtype=np.bool_
     )
-    engine = load_engine()
-    if engine is None:
-        _fill_bins(table, cuts, is_categorical, bins)
-    else:
-        edges = np.concatenate([np.empty(0, dtype=np.float32), *cuts.values])
-        engine.bin_values(table.features, edges, cuts.offsets, is_categorical, bins, workers.pool)
-    return BinnedTable(cuts=cuts, bins=bins, workers=workers)
-
-
-def _fill_bins(table: TrainingTable, cuts: Cuts, is_categorical: BoolArray, bins: BinArray) -> None:
-    for feature, edges in enumerate(cuts.values):
-        column = table.features[:, feature]
-        missing = np.isnan(column)
-        if is_categorical[feature]:
-            if not (missing | ((column > -1) & (column < len(edges)))).all():
-                raise ValueError(f"feature {feature}: a value that is no category code")
-            found = np.where(missing, 0, column).astype(np.int64)
-        else:
-            # side="right" counts the edges <= x, which is the bin; NaN sorts behind all edges.
-            found = np.minimum(np.searchsorted(edges, column, side="right"), len(edges) - 1)
-        bins[feature] = np.where(missing, len(edges), found)
+    edges = np.concatenate([np.empty(0, dtype=np.float32), *cuts.values])
+    bins = engine.bin_values(table.features, edges, cuts.offsets, is_categorical)
+    return BinnedTable(cuts=cuts, bins=bins, engine=engine)

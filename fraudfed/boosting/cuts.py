@@ -28,45 +28,21 @@ limited storage", Theoretical Computer Science 12(3), 1980, section 3.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
-from fraudfed.boosting.engine.compiled import Engine, load_engine
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.keys import KEY_BITS, N_PARTS, STEP_BITS, values_from_keys
+from fraudfed.boosting.engine.protocol import Engine, KeyCounter
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt32Array
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 
-_KEY_BITS = 32
 _FIRST_BITS = 8
-_STEP_BITS = 4
-_N_PARTS = 1 << _STEP_BITS
-#: Leading bits by which all keys are counted at once, and for how many columns at a time: the
-#: table of one column takes 512 KiB.
-_PREFIX_BITS = 16
-_COLUMN_GROUP = 16
-_SIGN = np.uint32(0x80000000)
 #: 1 sign bit, 8 bits of exponent, 11 of the significand.
 DEFAULT_RESOLUTION_BITS = 20
-
-
-def keys_from_values(values: Float32Array) -> UInt32Array:
-    """Map finite float32 to uint32 of the same order; -0.0 and 0.0 get the same key."""
-    # Adding +0.0 turns -0.0 into +0.0 and changes nothing else.
-    bits = np.ascontiguousarray(values + np.float32(0.0)).view(np.uint32)
-    flipped: UInt32Array = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    return flipped
-
-
-def values_from_keys(keys: UInt32Array) -> Float32Array:
-    """Invert ``keys_from_values``."""
-    bits = np.where(keys & _SIGN, keys & ~_SIGN, ~keys).astype(np.uint32)
-    values: Float32Array = bits.view(np.float32)
-    return values
 
 
 @dataclass
@@ -106,9 +82,9 @@ class _Search:
     def refine(self, positions: Int64Array, parts: Int64Array) -> None:
         """Replace buckets by their parts of the given pooled counts, shape (n, n_parts)."""
         n_parts = parts.shape[1]
-        widths = np.int64(1) << (_KEY_BITS - _STEP_BITS - self.bits[positions])
+        widths = np.int64(1) << (KEY_BITS - STEP_BITS - self.bits[positions])
         lows = self.lows[positions, None] + widths[:, None] * np.arange(n_parts)
-        bits = np.broadcast_to(self.bits[positions, None] + _STEP_BITS, parts.shape)
+        bits = np.broadcast_to(self.bits[positions, None] + STEP_BITS, parts.shape)
         lows = np.concatenate((np.delete(self.lows, positions), lows.reshape(-1)))
         bits = np.concatenate((np.delete(self.bits, positions), bits.reshape(-1)))
         counts = np.concatenate((np.delete(self.counts, positions), parts.reshape(-1)))
@@ -180,7 +156,7 @@ def find_cuts(
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
-    workers: Workers | None = None,
+    engine: Engine | None = None,
 ) -> Cuts:
     """Find the bin edges of the pooled rows.
 
@@ -198,8 +174,8 @@ def find_cuts(
     resolution_bits : int
         Leading bits of a key that edges are found to: 8 to 32 in steps of 4. At 32 every edge is
         a value that some row has.
-    workers : Workers or None
-        None is a thread per usable core.
+    engine : Engine or None
+        None is ``load_engine()``.
 
     Returns
     -------
@@ -211,15 +187,12 @@ def find_cuts(
     ValueError
         If ``resolution_bits`` is not one of the steps.
     """
-    if resolution_bits not in range(_FIRST_BITS, _KEY_BITS + 1, _STEP_BITS):
+    if resolution_bits not in range(_FIRST_BITS, KEY_BITS + 1, STEP_BITS):
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
     schema = table.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
-    counter = _counter(
-        table.features,
-        np.array(numeric, dtype=np.int64),
-        Workers() if workers is None else workers,
-    )
+    engine = load_engine() if engine is None else engine
+    counter = engine.key_counter(table.features, np.array(numeric, dtype=np.int64))
     searches = _first_pass(counter, communicator, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
         positions = [search.unfinished(resolution_bits) for search in searches]
@@ -238,19 +211,19 @@ def find_cuts(
 
 
 def _first_pass(
-    counter: "_KeyCounter", communicator: Communicator, *, max_bin: int, n_rows: int
+    counter: KeyCounter, communicator: Communicator, *, max_bin: int, n_rows: int
 ) -> list[_Search]:
     n_features = counter.columns.size
     if n_features == 0:
         return []
     # 16 buckets of 4 bits, each in 16 parts.
-    lows = np.arange(_N_PARTS, dtype=np.int64) << (_KEY_BITS - _STEP_BITS)
-    bits = np.full(_N_PARTS, _STEP_BITS, dtype=np.int64)
+    lows = np.arange(N_PARTS, dtype=np.int64) << (KEY_BITS - STEP_BITS)
+    bits = np.full(N_PARTS, STEP_BITS, dtype=np.int64)
     local = counter.count([lows] * n_features, [bits] * n_features)
     pooled = communicator.sum(
         local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
     )
-    lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (_KEY_BITS - _FIRST_BITS)
+    lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (KEY_BITS - _FIRST_BITS)
     return [
         _Search(
             lows=lows[counts > 0],
@@ -265,7 +238,7 @@ def _first_pass(
 def _refine(
     searches: list[_Search],
     positions: list[Int64Array],
-    counter: "_KeyCounter",
+    counter: KeyCounter,
     communicator: Communicator,
     *,
     label: str,
@@ -281,133 +254,10 @@ def _refine(
         [search.bits[chosen] for search, chosen in asked],
     )
     holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
-    bounds = np.repeat(holders[:, None], _N_PARTS - 1, axis=1)
+    bounds = np.repeat(holders[:, None], N_PARTS - 1, axis=1)
     known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label)
     rest = holders[:, None] - known.sum(axis=1, keepdims=True)
     parts = np.concatenate((known, rest), axis=1)
     stops = np.cumsum([chosen.size for chosen in positions])[:-1]
     for (search, chosen), part in zip(asked, np.split(parts, stops), strict=True):
         search.refine(chosen, part)
-
-
-class _KeyCounter(Protocol):
-    """Counts this bank's keys."""
-
-    #: Numbers of the features in question, ascending.
-    columns: Int64Array
-
-    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
-        """Count keys in the sixteenths of buckets.
-
-        Parameters
-        ----------
-        lows, bits : sequence of ndarray of shape (k,), dtype=int64
-            For each column the smallest keys of its buckets, ascending, and how many leading bits
-            the keys of each share.
-
-        Returns
-        -------
-        ndarray of shape (buckets of all columns, 16), dtype=int64
-        """
-
-
-def _counter(features: Float32Array, columns: Int64Array, workers: Workers) -> _KeyCounter:
-    engine = load_engine()
-    if engine is None:
-        return _SortedKeys(features, columns)
-    return _ScannedKeys(engine, features, columns, workers)
-
-
-class _ScannedKeys:
-    """Counts the keys by their 16 leading bits once; reads all values again for finer parts."""
-
-    def __init__(
-        self, engine: Engine, features: Float32Array, columns: Int64Array, workers: Workers
-    ) -> None:
-        self.columns = columns
-        self._engine = engine
-        self._features = features
-        self._workers = workers
-        self._coarse = [
-            counted
-            for start in range(0, columns.size, _COLUMN_GROUP)
-            for counted in self._count_prefixes(columns[start : start + _COLUMN_GROUP])
-        ]
-
-    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
-        is_fine = [bit > _PREFIX_BITS - _STEP_BITS for bit in bits]
-        counts = np.empty((sum(low.size for low in lows), _N_PARTS), dtype=np.int64)
-        all_fine = np.concatenate(is_fine)
-        if all_fine.any():
-            counts[all_fine] = self._scan(
-                [low[fine] for low, fine in zip(lows, is_fine, strict=True)],
-                [bit[fine] for bit, fine in zip(bits, is_fine, strict=True)],
-            )
-        counts[~all_fine] = np.concatenate(
-            [
-                _count_sorted(*coarse, low[~fine], bit[~fine])
-                for coarse, low, bit, fine in zip(self._coarse, lows, bits, is_fine, strict=True)
-            ]
-        )
-        return counts
-
-    def _count_prefixes(self, columns: Int64Array) -> list[tuple[UInt32Array, Int64Array]]:
-        """Return, for each column, the first keys of prefixes and how many keys lie below each."""
-        counts = np.zeros((columns.size, 1 << _PREFIX_BITS), dtype=np.int64)
-        self._engine.count_prefixes(self._features, columns, counts, self._workers.pool)
-        found = []
-        for of_column in counts:
-            prefixes = np.flatnonzero(of_column)
-            keys = prefixes.astype(np.uint32) << np.uint32(_KEY_BITS - _PREFIX_BITS)
-            found.append((keys, np.cumsum(np.concatenate(([0], of_column[prefixes])))))
-        return found
-
-    def _scan(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
-        starts = np.cumsum([0, *(part.size for part in lows)], dtype=np.int64)
-        counts = np.empty((int(starts[-1]), _N_PARTS), dtype=np.int64)
-        self._engine.count_parts(
-            self._features,
-            self.columns,
-            starts,
-            np.concatenate(lows).astype(np.uint32),
-            np.concatenate(bits),
-            counts,
-            self._workers.pool,
-        )
-        return counts
-
-
-class _SortedKeys:
-    """Sorts the keys of each column once, in NumPy."""
-
-    def __init__(self, features: Float32Array, columns: Int64Array) -> None:
-        self.columns = columns
-        keys = [_sorted_keys(features[:, column]) for column in columns.tolist()]
-        self._keys = [(sorted_, np.arange(sorted_.size + 1)) for sorted_ in keys]
-
-    def count(self, lows: Sequence[Int64Array], bits: Sequence[Int64Array]) -> Int64Array:
-        return np.concatenate(
-            [
-                _count_sorted(*keys, low, bit)
-                for keys, low, bit in zip(self._keys, lows, bits, strict=True)
-            ]
-        )
-
-
-def _sorted_keys(column: Float32Array) -> UInt32Array:
-    return np.sort(keys_from_values(column[~np.isnan(column)]))
-
-
-def _count_sorted(
-    keys: UInt32Array, below: Int64Array, lows: Int64Array, bits: Int64Array
-) -> Int64Array:
-    """Count the keys in the sixteenths of buckets; ``below[i]`` rows have a key before ``keys[i]``.
-
-    ``below`` has one entry more, for all rows.
-    """
-    widths = np.int64(1) << (_KEY_BITS - _STEP_BITS - bits)
-    # The last key of each part: the end of the last bucket is no uint32.
-    last = lows[:, None] + widths[:, None] * np.arange(1, _N_PARTS + 1) - 1
-    through = below[np.searchsorted(keys, last.astype(np.uint32), side="right")]
-    before = below[np.searchsorted(keys, lows.astype(np.uint32), side="left")]
-    return np.diff(through, axis=1, prepend=before[:, None])

@@ -4,7 +4,7 @@ Every row counts once; sample weights do not enter. All sums are exact and each 
 formula over them, so every bank finds the same float.
 
 Rankings come from a histogram of margins: equal steps of 1/64 over [-16, 16], margins outside
-counted at the ends. Rows of one bucket are ties. XGBoost's formulas are meant otherwise:
+counted at the ends. Rows of one bucket are ties. Apart from that, the formulas are XGBoost's:
 ``logloss`` with probabilities kept 1e-16 away from 0, ``error`` at probability 0.5, ``auc`` with
 ties counted half, ``aucpr`` as step-wise average precision (scikit-learn's
 ``average_precision_score``; XGBoost interpolates between the steps).
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fraudfed.boosting.engine.elementary import log, sigmoid
-from fraudfed.boosting.objective import to_fixed_point
+from fraudfed.boosting.engine.logistic import to_fixed_point
 from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array

@@ -1,34 +1,33 @@
 """``binary:logistic``: initial score, gradients in fixed point, and their public bounds.
 
-Gradient and hessian of a row are computed in float32 in the order of operations that XGBoost
-uses, and then rounded once to fixed point: integers in units of ``1 / FIXED_POINT_ONE``, to the
-nearest, ties to the even integer. All later sums are exact.
+``engine.logistic`` computes gradients in float32 as XGBoost does, and rounds them once to fixed
+point. All later sums are exact.
 
 A hessian below half a unit rounds to 0. XGBoost keeps the hessian of an unweighted row at 1e-16 at
-least, which is 0 here; either contributes nothing next to ``min_child_weight`` or ``lambda``. A
-difference can only be seen when both are 0 (a node with no other rows: weight 0 here, an
-unbounded one there).
+least, which is 0 here; neither contributes anything beside ``min_child_weight`` or ``lambda``. A
+difference shows only where both of these are 0, in a node with no other rows: its weight is 0 here
+and unbounded there.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.engine.compiled import WIDEST_SIMD, load_engine
-from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS, logit, sigmoid
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.elementary import logit, sigmoid
+from fraudfed.boosting.engine.logistic import effective_weights, to_fixed_point
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
 
-#: XGBoost's lower bound of a hessian before weighting (``regression_loss.h``).
-_LEAST_HESSIAN = np.float32(1e-16)
 #: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of
 #: hessians counts as this much when the initial score is estimated.
 _EPSILON = 1e-6
-#: Sums must stay in int64 also after subtraction (a sibling is parent minus child).
-_LARGEST_SUM = 2**62
+#: No sum over rows exceeds it (``GradientBounds.check_rows``), so that sums stay in int64 after
+#: subtraction as well: a sibling is parent minus child.
+LARGEST_SUM = 2**62
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class GradientBounds:
         """Raise ``DataError`` if sums over these rows could leave 62 bits."""
         # Hessians are a quarter of gradients, up to rounding: gradients decide.
         total = (n_rows - n_positives) * self.negative_gradient + n_positives * self.gradient
-        if total > _LARGEST_SUM:
+        if total > LARGEST_SUM:
             raise DataError(
                 f"{n_rows} rows, {n_positives} of them positive, with gradients up to "
                 f"{self.gradient / FIXED_POINT_ONE:g} exceed the range of exact sums, 62 bits in "
@@ -97,7 +96,7 @@ def gradients(
     weights: Float32Array | None,
     *,
     scale_pos_weight: float,
-    workers: Workers | None = None,
+    engine: Engine | None = None,
     out: Int64Array | None = None,
 ) -> Int64Array:
     """Return gradient and hessian of the logistic loss in fixed point.
@@ -112,8 +111,8 @@ def gradients(
         None is weight 1.
     scale_pos_weight : float
         Factor on the weight of positives.
-    workers : Workers or None
-        None is a thread per usable core.
+    engine : Engine or None
+        None is ``load_engine()``.
     out : ndarray of shape (n_rows, 2), dtype=int64, or None
         Where to write; None is a new array.
 
@@ -123,42 +122,9 @@ def gradients(
         Column 0: (p - y) w; column 1: p (1 - p) w; both times ``FIXED_POINT_ONE``.
     """
     pair = np.empty((margins.shape[0], 2), dtype=np.int64) if out is None else out
-    engine = load_engine()
-    # The kernel covers all but huge weights, and says so.
-    if engine is None or not engine.logistic_gradients(
-        margins,
-        np.ascontiguousarray(labels),
-        None if weights is None else np.ascontiguousarray(weights),
-        scale_pos_weight,
-        FRACTIONAL_POWERS,
-        pair,
-        (Workers() if workers is None else workers).pool,
-        WIDEST_SIMD,
-    ):
-        _fill_gradients(pair, margins, labels, weights, scale_pos_weight=scale_pos_weight)
+    engine = load_engine() if engine is None else engine
+    engine.logistic_gradients(margins, labels, weights, scale_pos_weight=scale_pos_weight, out=pair)
     return pair
-
-
-def _fill_gradients(
-    pair: Int64Array,
-    margins: Float32Array,
-    labels: Float32Array,
-    weights: Float32Array | None,
-    *,
-    scale_pos_weight: float,
-) -> None:
-    probability = sigmoid(margins)
-    weight = _effective_weights(labels, weights, scale_pos_weight=scale_pos_weight)
-    one = np.float32(1.0)
-    pair[:, 0] = to_fixed_point((probability - labels) * weight)
-    hessian = np.maximum(probability * (one - probability), _LEAST_HESSIAN)
-    pair[:, 1] = to_fixed_point(hessian * weight)
-
-
-def to_fixed_point(values: Float32Array | Float64Array) -> Int64Array:
-    """Return ``values * FIXED_POINT_ONE`` as integers, ties to even; shape is kept."""
-    # A power of two: the product is exact in float64, only rint rounds.
-    return np.rint(np.asarray(values, dtype=np.float64) * FIXED_POINT_ONE).astype(np.int64)
 
 
 def estimate_base_score(
@@ -183,6 +149,13 @@ def estimate_base_score(
     scale_pos_weight : float
     n_rows, n_positives : int
         Pooled counts; both classes are there.
+
+    Raises
+    ------
+    DataError
+        If the weights leave the range of exact sums, or vanish in fixed point.
+    FraudFedError
+        If the sum fails.
     """
     newton = abs(scale_pos_weight - 1.0) > _EPSILON
     factor = scale_pos_weight if newton else 1.0
@@ -192,7 +165,7 @@ def estimate_base_score(
     else:
         bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=factor)
         bounds.check_rows(n_rows, n_positives)
-        weight = _effective_weights(table.labels, table.weights, scale_pos_weight=factor)
+        weight = effective_weights(table.labels, table.weights, scale_pos_weight=factor)
         fixed = to_fixed_point(weight)
         is_positive = table.labels == 1
         sums = communicator.sum(
@@ -224,11 +197,3 @@ def estimate_base_score(
 def base_margin(base_score: float) -> np.float32:
     """Return the margin at which boosting starts from an initial probability."""
     return logit(base_score)
-
-
-def _effective_weights(
-    labels: Float32Array, weights: Float32Array | None, *, scale_pos_weight: float
-) -> Float32Array:
-    base = np.ones_like(labels) if weights is None else weights
-    scaled: Float32Array = base * np.float32(scale_pos_weight)
-    return np.where(labels == 1, scaled, base)

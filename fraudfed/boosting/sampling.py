@@ -7,7 +7,7 @@ nor on a library's version. Two rows with identical content are drawn together.
 
 The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom
 Number Generators", OOPSLA 2014, with the constants of Vigna's ``splitmix64.c``,
-https://prng.di.unimi.it/splitmix64.c). It is not cryptographic and the seed is no secret.
+https://prng.di.unimi.it/splitmix64.c). It is not cryptographic and the seed is not a secret.
 """
 
 import numpy as np
@@ -102,11 +102,16 @@ class ColumnSampler:
 
     @property
     def tree_features(self) -> Int64Array:
-        """Features of the tree, ascending."""
+        """Features of the tree, ascending; shape (n,), dtype=int64."""
         return self._tree
 
     def node_features(self, *, depth: int, node: int) -> Int64Array:
-        """Return the features of ``node`` at ``depth`` (0 is the root), ascending."""
+        """Return the features of ``node`` at ``depth`` (0 is the root), ascending.
+
+        Returns
+        -------
+        ndarray of shape (n,), dtype=int64
+        """
         seed = self._params.seed
         level = _draw_columns(
             self._tree,

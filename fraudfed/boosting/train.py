@@ -4,8 +4,8 @@ Law: the model depends on the parameters and on the pooled rows only, not on how
 over banks. All that passes between banks goes through ``Communicator.sum``; there is no clock, no
 file and no random stream here.
 
-A training goes in steps: the preparation, then one tree after the other. After each it can be left
-and resumed, also by another set of banks; ``training_state`` says what it takes.
+A training goes in steps: the preparation, then one tree after the other. After each step it can
+stop and be resumed, also by another set of banks; ``resume.state`` says what that takes.
 """
 
 import logging
@@ -23,9 +23,10 @@ from fraudfed.boosting.bounds.pooled_counts import (
 )
 from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import sigmoid
 from fraudfed.boosting.engine.pages import huge_empty
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.metrics import pooled_metrics
@@ -45,8 +46,7 @@ from fraudfed.boosting.resume.state import (
     progress_after,
 )
 from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.table_checks import check_rows, check_schema
+from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
@@ -108,7 +108,7 @@ def train(
         This bank's rows for the metrics. Every bank of the cohort gives a table (it may have no
         rows), or none does.
     start : TrainingState or None
-        Where to go on, the same at every bank; None is from the beginning. With another set of
+        Where to continue, the same at every bank; None is from the beginning. With another set of
         banks it must be ``regrouped``. A finished training returns its result without any sum.
     on_step : callable or None
         Called with the state after each step that this call finishes: the preparation, and each
@@ -131,7 +131,7 @@ def train(
     FraudFedError
         If a sum fails.
     """
-    workers = Workers(threads)
+    engine = load_engine(threads)
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -148,8 +148,8 @@ def train(
         check_rows(validation, what="validation rows")
     if start is not None:
         _check_start(start, params, table, validation)
-    state = _prepare(params, table, validation, communicator, workers) if start is None else start
-    boosting = _Boosting(params, table, communicator, state, workers)
+    state = _prepare(params, table, validation, communicator, engine) if start is None else start
+    boosting = _Boosting(params, table, communicator, state, engine)
     if start is None and on_step is not None:
         on_step(state)
     if validation is not None and not boosting.is_finished:
@@ -193,7 +193,7 @@ def _prepare(
     table: TrainingTable,
     validation: TrainingTable | None,
     communicator: Communicator,
-    workers: Workers,
+    engine: Engine,
 ) -> TrainingState:
     """Count the rows, estimate the base score and find the cuts: step 0."""
     counts = count_rows(table, validation, communicator)
@@ -215,7 +215,7 @@ def _prepare(
         communicator,
         max_bin=params.max_bin,
         n_rows_total=counts.n_rows,
-        workers=workers,
+        engine=engine,
     )
     return TrainingState(
         of_params=params_digest(params),
@@ -235,7 +235,7 @@ class _Boosting:
         table: TrainingTable,
         communicator: Communicator,
         state: TrainingState,
-        workers: Workers,
+        engine: Engine,
     ) -> None:
         self._params = params
         self._table = table
@@ -250,14 +250,14 @@ class _Boosting:
         # With more rows since the preparation, labels have bounds that add up to more than all.
         self._row.check_rows(state.most_negatives + state.most_positives, state.most_positives)
         self._row_keys: UInt64Array | None = row_keys(table) if params.subsample < 1.0 else None
-        self._binned = bin_table(table, state.cuts, workers=workers)
+        self._binned = bin_table(table, state.cuts, engine=engine)
         self._margins = _margins(self._binned, state.trees, state.base_score)
         self._margin_range = MarginRange.at(float(base_margin(state.base_score)))
         for tree in state.trees:
             self._margin_range = self._margin_range.after(tree)
         self._learnt: BinBounds | None = state.bins
         self._by_counts = BinBounds.before_training(state.cuts, self._node_bounds())
-        #: Gradients and hessians, written anew for each tree.
+        #: Gradients and hessians, overwritten for each tree.
         self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
         self._watched: _Watched | None = None
 
@@ -280,7 +280,7 @@ class _Boosting:
             self._counts = replace(
                 self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
             )
-        binned = bin_table(validation, self._binned.cuts, workers=self._binned.workers)
+        binned = bin_table(validation, self._binned.cuts, engine=self._binned.engine)
         margins = _margins(binned, self._trees, self._start.base_score)
         self._watched = _Watched(binned, validation.labels, margins)
 
@@ -291,7 +291,7 @@ class _Boosting:
             self._table.labels,
             self._table.weights,
             scale_pos_weight=self._params.scale_pos_weight,
-            workers=self._binned.workers,
+            engine=self._binned.engine,
             out=self._pairs,
         )
         grown = grow_tree(

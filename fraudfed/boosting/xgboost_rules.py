@@ -23,7 +23,7 @@ class SplitRules:
         A node (or a category that is sorted by weight) with hessian below ``min_child_weight`` has
         the weight 0. Otherwise only one without any hessian has.
     children_need_hessian : bool
-        A split whose child has no hessian is no candidate, even if ``min_child_weight`` is 0.
+        A split whose child has no hessian is not a candidate, even if ``min_child_weight`` is 0.
         Otherwise it is one, and if it is the best the node stays a leaf.
     free_gain_in_closed_form : bool
         Without constraints the gain is ``T(g)^2 / (h + lambda)``, rounded to float before the
@@ -72,7 +72,7 @@ def rules_for(version: str) -> SplitRules:
 def version_of_release(release: str) -> str:
     """Return whose rules a release of XGBoost follows: "3.3.0" follows "3.2".
 
-    A release after the newest one known is taken to follow that one, which nobody has verified.
+    A release after the newest one known is taken to follow that one; this is not verified.
 
     Parameters
     ----------

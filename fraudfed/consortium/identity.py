@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from fraudfed.consortium.private_file import read_private_file, write_new_private_file
-from fraudfed.errors import KeyMaterialError
+from fraudfed.consortium.private_file import read_private_file
+from fraudfed.durable_file import write_new
+from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.wire.messages import MemberKeys
 
 #: Raised when the meaning of the file changes.
@@ -165,17 +166,14 @@ class Identity:
             data = _cipher(passphrase, salt).encrypt(nonce, data, _associated(self._public))
         fields["private_keys"] = data.hex()
         try:
-            write_new_private_file(path, json.dumps(fields, indent=1).encode() + b"\n")
+            write_new(path, json.dumps(fields, indent=1).encode() + b"\n")
         except FileExistsError:
             raise KeyMaterialError(
                 f"{path}: file exists and an identity is never overwritten; choose another name or "
                 "move the old file away"
             ) from None
-        except OSError as error:
-            raise KeyMaterialError(
-                f"{path}: identity cannot be written ({error.strerror}); choose a directory that "
-                "exists and is writable"
-            ) from error
+        except StateError as error:
+            raise KeyMaterialError(str(error)) from error
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":

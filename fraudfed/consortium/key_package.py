@@ -13,9 +13,9 @@ from typing import Any
 from fraudfed.consortium.private_file import (
     MAXIMUM_BYTES,
     read_private_file,
-    write_new_private_file,
 )
-from fraudfed.errors import KeyMaterialError
+from fraudfed.durable_file import write_new
+from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
 from fraudfed.paillier.private_key import PrivateKey
@@ -134,17 +134,14 @@ class KeyPackage:
             cannot be written, or if the key is a plain Paillier key.
         """
         try:
-            write_new_private_file(path, self.expose_bytes(source=str(path)))
+            write_new(path, self.expose_bytes(source=str(path)))
         except FileExistsError:
             raise KeyMaterialError(
                 f"{path}: file exists and a key package is never overwritten; choose another "
                 "name or move the old file away"
             ) from None
-        except OSError as error:
-            raise KeyMaterialError(
-                f"{path}: key package cannot be written ({error.strerror}); choose a directory "
-                "that exists and is writable"
-            ) from error
+        except StateError as error:
+            raise KeyMaterialError(str(error)) from error
 
     @classmethod
     def load(cls, path: Path, *, insecure_allow_small_key: bool = False) -> "KeyPackage":

@@ -1,7 +1,6 @@
-"""Files that only their owner may reach: how they are read, and how they are written."""
+"""Files that only their owner may reach: how they are read (``durable_file`` writes them)."""
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -51,60 +50,3 @@ def read_private_file(path: Path, *, what: str, hint: str) -> bytes:
             f"{path}: not a {what} (it is larger than {MAXIMUM_BYTES} bytes); take another copy"
         )
     return data
-
-
-def write_new_private_file(path: Path, data: bytes) -> None:
-    """Write a new file of mode 0600, atomically and durably.
-
-    Raises
-    ------
-    FileExistsError
-        If the name is taken; that file is left as it is.
-    OSError
-        If it cannot be written.
-    """
-    temporary = _write_temporary(path, data)
-    try:
-        # link, unlike rename, fails when the name is taken.
-        os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def replace_private_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600, atomically and durably, in place of one that may be there.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    temporary = _write_temporary(path, data)
-    try:
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _write_temporary(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from fraudfed.consortium.private_file import replace_private_file
 from fraudfed.consortium.public.documents import check_member_keys
 from fraudfed.consortium.public.fingerprint import fingerprint
+from fraudfed.durable_file import write_atomic
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, StateError
 from fraudfed.wire.messages import MemberKeys
 
@@ -183,10 +183,4 @@ def save_roster(path: Path, roster: PinnedRoster) -> None:
         "version": FORMAT_VERSION,
         "roster": roster.model_dump(mode="json"),
     }
-    try:
-        replace_private_file(path, json.dumps(fields, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise StateError(
-            f"{path}: pinned roster cannot be written ({error.strerror}); choose a directory that "
-            "exists and is writable"
-        ) from error
+    write_atomic(path, json.dumps(fields, indent=1).encode() + b"\n")

@@ -61,6 +61,9 @@ def auprc(scores: _Scores, labels: _Labels) -> float | None:
 def auc(scores: _Scores, labels: _Labels) -> float | None:
     """Return the area under the ROC curve: P(fraud scores above clean) + P(tie) / 2.
 
+    J. A. Hanley and B. J. McNeil, "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve", Radiology 143(1), 1982, pages 29-36.
+
     Parameters, returns and raises as :func:`auprc`.
     """
     true, false = _counts(scores, labels)
@@ -76,8 +79,8 @@ def auc(scores: _Scores, labels: _Labels) -> float | None:
 def recall_at_fpr(scores: _Scores, labels: _Labels, *, max_fpr: float = 0.01) -> float | None:
     """Return the share of frauds caught while at most ``max_fpr`` of clean rows are flagged.
 
-    The best threshold that keeps to the limit is taken; there is no interpolation, because no
-    threshold reaches an interpolated point.
+    It takes the best threshold within the limit and does not interpolate, because no threshold
+    reaches an interpolated point.
 
     Parameters
     ----------
@@ -90,6 +93,13 @@ def recall_at_fpr(scores: _Scores, labels: _Labels, *, max_fpr: float = 0.01) ->
     -------
     float or None
         None if the rows do not hold both classes.
+
+    Raises
+    ------
+    DataError
+        As :func:`auprc`.
+    ValueError
+        If ``max_fpr`` is out of range.
     """
     if not 0 <= max_fpr <= 1:
         raise ValueError(f"max_fpr is {max_fpr}, expected 0 to 1")
@@ -116,6 +126,13 @@ def precision_recall_curve(
     -------
     PrecisionRecallCurve or None
         None if the rows do not hold both classes.
+
+    Raises
+    ------
+    DataError
+        As :func:`auprc`.
+    ValueError
+        If ``max_points`` is below 2.
     """
     if max_points < 2:
         raise ValueError(f"max_points is {max_points}, expected at least 2")

@@ -1,10 +1,10 @@
 """From raw transactions to feature columns, looking only at the past.
 
-``schema`` says what a raw transaction is and ``check`` holds a table against it; ``mapping`` and
-``mapped`` make one of other people's tables. ``recipe`` publishes what each feature means, and
-``formulas`` are those meanings as arithmetic. ``build`` finds what they need for a whole table, by
-the ``windows`` of a sorted time axis, and returns a ``table``; ``online`` finds it for one payment
-at a time in the ``history`` that it keeps.
+``schema`` says what a raw transaction is, and ``check`` checks a table against it. ``mapping`` and
+``mapped`` turn other tables into raw transactions. ``recipe`` publishes what each feature means,
+and ``formulas`` computes it. ``build`` finds what the formulas need for a whole table, by the
+``windows`` of a sorted time axis, and returns a ``table``; ``online`` finds it for one payment at a
+time in the ``history`` that it keeps. ``shared_risk`` adds what all banks counted together.
 """
 
 from fraudfed.features.build import build_features

@@ -1,8 +1,9 @@
 """Compute the recipe's features for a whole table of raw transactions.
 
 Law: the features of a payment depend on the payment itself (without its label), on payments of
-*strictly earlier seconds*, and on labels that were *known before* its second - and on nothing
-else, the order of the rows included. See ``docs/decisions/0005-features-only-from-the-past.md``.
+*strictly earlier seconds*, and on labels that were *known before* its second. It depends on
+nothing else, not even on the order of the rows. See
+``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
 from collections.abc import Callable
@@ -64,10 +65,10 @@ def build_features(
         because later payments have too few known labels. Independent of it, a fraud counts only
         once its own ``label_time`` has passed.
     shared : SharedRisk or None
-        What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built, too. Days that
-        it does not cover count as empty: see ``SharedRisk.missing_days``.
+        What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
+        that it does not cover count as empty: see ``SharedRisk.missing_days``.
     on_group : callable
-        Told the name of each group of features when it is done, to measure what it took.
+        Called with the name of each group of features once it is built, to measure its time.
 
     Returns
     -------
@@ -76,8 +77,10 @@ def build_features(
     Raises
     ------
     DataError
-        If a column that must be there is missing, or holds a value that has no code, or if
-        ``shared`` has another delay than the labels.
+        If a required column is missing, or holds a value that has no code, or if ``shared`` has
+        another delay than the labels.
+    ValueError
+        If ``label_delay_seconds`` is negative.
     """
     if label_delay_seconds < 0:
         raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")

@@ -1,4 +1,4 @@
-"""The check that a table of raw transactions keeps to the schema."""
+"""Check that a table of raw transactions keeps to the schema."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
-#: Tells where a value came from that was made of another table, by column and row (from 0): a text
-#: such as ``'amt' -5.0``, or None.
+#: Tells where a mapped value came from, by column and row (from 0): a text such as ``'amt' -5.0``,
+#: or None.
 Origin: TypeAlias = Callable[[str, int], str | None]
 
 
@@ -31,7 +31,7 @@ def check_transactions(
     ----------
     transactions : DataFrame of shape (n_rows, at least the columns of ``COLUMNS``)
         Columns marked ``optional`` may be absent, ``latitude`` and ``longitude`` only together.
-        Further columns are ignored. The index does not matter.
+        Other columns are ignored. The index does not matter.
     source : str
         Where the rows came from, for the error text: a file name.
     require_labels : bool

@@ -1,9 +1,9 @@
 """The formula of every feature, on arrays: the one definition that both builders compute.
 
 A builder finds out what happened *before* a payment: ``build`` for a whole table by sorting it,
-``online`` for one payment by what it remembers. What comes of that, with names, is here. Every
-function takes one-dimensional arrays with one element per payment and yields features as
-``(name, values)``; so both builders do the same floating-point operations in the same order, and
+``online`` for one payment by what it remembers. The features that follow, with their names, are
+here. Every function takes one-dimensional arrays with one element per payment and yields features
+as ``(name, values)``; so both builders do the same floating-point operations in the same order, and
 their features are equal to the last bit.
 """
 
@@ -53,10 +53,22 @@ def category_codes(
 ) -> Float32Array:
     """Return the code of each value, NaN for None.
 
+    Parameters
+    ----------
+    name : str
+        Of the column, for the error text.
+    values : sequence of str or None
+    categories : tuple of str
+        Their order is that of the codes, from 0.
+
+    Returns
+    -------
+    ndarray of shape (n_values,), dtype=float32
+
     Raises
     ------
     DataError
-        If a value is none of ``categories``.
+        If a value is not one of ``categories``.
     """
     code_of = _code_of(categories)
     unknown = sorted(value for value in values if value is not None and value not in code_of)
@@ -76,7 +88,13 @@ def _code_of(categories: tuple[str, ...]) -> dict[str, int]:
 
 
 def recency_features(*, seconds_since_previous: Int64Array) -> FeatureColumns:
-    """Yield how long ago the customer's latest earlier payment was, for those who have one."""
+    """Yield how long ago the customer's latest earlier payment was.
+
+    Parameters
+    ----------
+    seconds_since_previous : ndarray of shape (n,), dtype=int64
+        Of the payments that have an earlier one.
+    """
     yield "customer_seconds_since_previous", seconds_since_previous
 
 
@@ -102,7 +120,18 @@ def spending_features(
 
 
 def ratio(numerator: Int64Array, denominator: Int64Array | Float64Array) -> Float64Array:
-    """Divide, NaN where the denominator is 0 or missing; it is never negative."""
+    """Divide, NaN where the denominator is 0 or missing.
+
+    Parameters
+    ----------
+    numerator : ndarray of shape (n,), dtype=int64
+    denominator : ndarray of shape (n,), dtype=int64 or float64
+        Never negative.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype=float64
+    """
     quotient = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient
@@ -116,7 +145,7 @@ def acquaintance_features(entity: str, *, age_seconds: Int64Array) -> FeatureCol
     entity : str
         ``payee`` or ``device``.
     age_seconds : ndarray of shape (n,), dtype=int64
-        Time since customer and entity first met; 0 if it is now.
+        Time since customer and entity first met; 0 if they meet now.
     """
     yield f"new_{entity}", age_seconds == 0
     if entity == "device":
@@ -131,10 +160,14 @@ def travel_features(
     previous_longitude: Float64Array,
     seconds: Int64Array,
 ) -> FeatureColumns:
-    """Yield distance and speed from the customer's previous known place; angles in degrees.
+    """Yield distance and speed from the customer's previous known place.
 
     Parameters
     ----------
+    latitude, longitude : ndarray of shape (n,), dtype=float64
+        Place of the payment, degrees.
+    previous_latitude, previous_longitude : ndarray of shape (n,), dtype=float64
+        Place of the earlier payment, degrees.
     seconds : ndarray of shape (n,), dtype=int64
         Time between the two payments, above 0.
     """
@@ -154,9 +187,19 @@ def great_circle_km(
     latitude_b: Float64Array,
     longitude_b: Float64Array,
 ) -> Float64Array:
-    """Return distances on the sphere by the haversine formula, km; all angles in radians.
+    """Return distances on the sphere by the haversine formula.
 
     R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (2), 1984, page 159.
+
+    Parameters
+    ----------
+    latitude_a, longitude_a, latitude_b, longitude_b : ndarray of shape (n,), dtype=float64
+        Radians.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype=float64
+        Kilometres.
     """
     chord = (
         np.sin((latitude_b - latitude_a) / 2) ** 2
@@ -168,7 +211,14 @@ def great_circle_km(
 
 
 def fan_in_features(days: int, *, customers: Int64Array) -> FeatureColumns:
-    """Yield the number of distinct customers who paid the payee in a window."""
+    """Yield how many distinct customers paid the payee in a window.
+
+    Parameters
+    ----------
+    days : int
+        Length of the window.
+    customers : ndarray of shape (n,), dtype=int64
+    """
     yield f"payee_customers_{days}d", customers
 
 
@@ -179,6 +229,17 @@ def fraud_counts_from(
 
     A fraud at ``e`` reported at ``r`` lies in the window ``[t - delay - width, t - delay)`` and is
     known at ``t`` exactly if ``max(e + delay, r) < t <= e + delay + width``.
+
+    Parameters
+    ----------
+    happened, reported : ndarray of shape (n_frauds,), dtype=int64
+        UTC epoch seconds.
+    delay_seconds : int
+
+    Returns
+    -------
+    ndarray of shape (n_frauds,), dtype=int64
+        UTC epoch seconds.
     """
     return np.maximum(happened + delay_seconds, reported)
 
@@ -186,7 +247,17 @@ def fraud_counts_from(
 def risk_features(
     entity: str, days: int, *, count: Int64Array, frauds: Int64Array
 ) -> FeatureColumns:
-    """Yield payments and known frauds at a terminal, merchant or payee over a delayed window."""
+    """Yield payments and known frauds at a terminal, merchant or payee over a delayed window.
+
+    Parameters
+    ----------
+    entity : str
+        ``terminal``, ``merchant`` or ``payee``.
+    days : int
+        Length of the window.
+    count, frauds : ndarray of shape (n,), dtype=int64
+        Payments in the window, and those of them that are known to be fraud.
+    """
     yield f"{entity}_count_{days}d", count
     yield f"{entity}_fraud_count_{days}d", frauds
     yield f"{entity}_fraud_rate_{days}d", ratio(frauds, count)

@@ -1,8 +1,9 @@
 """What the one-at-a-time builder remembers of a customer, and of a terminal, merchant or payee.
 
-Everything here takes events in the order of their time and answers for a time that is not before
-the latest event. "Earlier" means at an earlier second, so the latest second is kept apart from
-what lies before it wherever that makes a difference.
+All times are UTC epoch seconds, all amounts minor currency units. Everything here takes events in
+the order of their time and answers for a time that is not before the latest event. "Earlier" means
+at an earlier second, so the latest second is kept apart from what lies before it where that makes a
+difference.
 """
 
 import heapq
@@ -102,7 +103,7 @@ class CustomerHistory:
 
 
 class KnownFrauds:
-    """Frauds at one entity, each counted from a second of its own on."""
+    """Frauds at one entity; each has its own second from which on it counts."""
 
     __slots__ = ("_counted", "_waiting")
 
@@ -111,7 +112,7 @@ class KnownFrauds:
         self._counted: list[int] = []
 
     def add(self, happened: int, counts_from: int) -> None:
-        """Remember a fraud that counts for every time after ``counts_from``."""
+        """Remember a fraud, which counts at every time after ``counts_from``."""
         heapq.heappush(self._waiting, (counts_from, happened))
 
     def count(self, start: int, *, now: int) -> int:

@@ -1,7 +1,7 @@
 """Carry out a mapping: turn the columns of a source table into raw transactions.
 
-Everything is done on whole Arrow columns. Whatever is wrong with a value is said of the source:
-its row, its column, and the value as it stands there.
+Everything is done on whole Arrow columns. An error names the source: its row, its column, and the
+value as it stands there.
 """
 
 from collections.abc import Mapping as MappingOf
@@ -18,7 +18,7 @@ from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, Colum
 from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
-#: Digits of a row number: as texts they sort as the rows do.
+#: Digits of a row number: so many that texts sort as the rows do.
 _ROW_DIGITS = 9
 
 
@@ -163,7 +163,7 @@ def _looked_up(
     *,
     kind: pa.DataType,
 ) -> pa.ChunkedArray:
-    """Return what the mapping says for each text; an empty text there is no value."""
+    """Return what the mapping says for each text; an empty text there counts as missing."""
     given = pa.array([None if value == "" else value for value in values.values()], kind)
     place = pc.index_in(text, value_set=pa.array(list(values), pa.large_string()))
     found = pc.take(given, place)

@@ -1,4 +1,4 @@
-"""Mappings: how a table of other names, units and codes becomes raw transactions.
+"""Mappings: how a table with other names, units and codes becomes raw transactions.
 
 A mapping is a TOML file, checked when it is read; docs/features.md lists every key. ``mapped``
 carries it out.
@@ -61,14 +61,14 @@ class ColumnSource(BaseModel):
     row_number : bool
         ``transaction_id`` only: number the rows from 1, as nine digits.
     delay_seconds : int or None
-        ``label_time`` only: so long after ``event_time``, where ``is_fraud`` has a value.
+        ``label_time`` only: this long after ``event_time``, if ``is_fraud`` has a value.
     prefix : str
         Text columns only: put before every value.
     starts_with : str or None
-        Text columns only: a value that begins otherwise is no value of this column.
+        Text columns only: a value that begins differently counts as missing.
     values : dict of str to str, int or float, or None
-        What each value of the source is here; an empty text is no value. A number is looked up
-        as it is printed.
+        What each value of the source is here; an empty text means that there is none. A number is
+        looked up as it is printed.
     default : str, int, float or None
         What every other value is; None makes it an error.
     minor_units : int or None
@@ -169,7 +169,7 @@ class Mapping(BaseModel):
             more = sorted(source.model_fields_set - {"column"})
             if more:
                 raise ValueError(
-                    f"columns.{name}: got {more[0]}, a table's columns are renamed only"
+                    f"columns.{name}: got {more[0]}, a table's columns can only be renamed"
                 )
         for name, column in self.source_names.items():
             other = sources.setdefault(column, name)
@@ -183,7 +183,7 @@ class Mapping(BaseModel):
         unknown = sorted(self.columns.keys() - _KINDS.keys())
         if unknown:
             raise ValueError(
-                f"columns.{unknown[0]}: is no column of a transaction, expected some of "
+                f"columns.{unknown[0]}: is not a column of a transaction, expected some of "
                 f"{', '.join(_KINDS)}"
             )
         for column in COLUMNS:

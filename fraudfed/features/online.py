@@ -1,14 +1,14 @@
-"""Compute the recipe's features for one payment at a time, as a scoring service meets them.
+"""Compute the recipe's features for one payment at a time, as a scoring service needs them.
 
 Law: ``features`` gives, to the last bit, the row that ``build_features`` gives for the payment
-over a table of everything observed and learnt, however late a label was learnt, as long as that
-was not after the first payment that it counts for. Both find the same facts and hand them to the
-same ``formulas``.
+over a table of everything observed and learnt. A label may be learnt late, but not after the first
+payment that it counts for. Both builders find the same facts and pass them to the same
+``formulas``.
 
-Time only goes forward: payments come in the order of their seconds, in any order within one.
-What no window can reach any more is forgotten, so that the memory is bounded by the payments of
-the longest window and the label delay; beyond that stay, for each customer, the last two seconds
-and places, and when every payee and device was first met.
+Time only moves forward: payments come in the order of their seconds, in any order within one.
+Payments that no window can reach any more are forgotten, so the memory holds those of the longest
+window and the label delay. Of each customer it also keeps the last two seconds and places, and when
+the customer first met every payee and device.
 """
 
 from collections import deque
@@ -45,7 +45,7 @@ from fraudfed.wire.messages import RiskEntity
 
 
 class OnlineFeatures:
-    """Features of payments as they come.
+    """Features of payments in the order in which they come.
 
     Parameters
     ----------
@@ -57,6 +57,8 @@ class OnlineFeatures:
     ------
     DataError
         If ``shared`` has another delay than the labels.
+    ValueError
+        If ``label_delay_seconds`` is negative.
     """
 
     def __init__(self, *, label_delay_seconds: int, shared: SharedRisk | None = None) -> None:
@@ -145,9 +147,8 @@ class OnlineFeatures:
         customer = self._customers.setdefault(payment.customer_id, CustomerHistory())
         customer.payments.add(time, payment.amount_minor)
         customer.seconds.add(time, ())
-        if payment.has_place:
-            place = (payment.transaction_id, payment.latitude, payment.longitude)
-            customer.places.add(time, place)
+        if payment.place is not None:
+            customer.places.add(time, (payment.transaction_id, *payment.place))
         for met in payment.entities(("payee", "device")):
             customer.met.setdefault(met, time)
         for key in payment.entities(RISK_ENTITIES):
@@ -171,7 +172,7 @@ class OnlineFeatures:
         Returns
         -------
         bool
-            False if the payment has a label already, is in reach of no window any more, or was
+            False if the payment has a label already, no window can reach it any more, or it was
             never observed: then nothing changes.
 
         Raises
@@ -203,7 +204,7 @@ class OnlineFeatures:
         if now < self._now:
             raise DataError(
                 f"transaction {payment.transaction_id!r}: event_time is {now}, expected "
-                f"{self._now} or later as of the payment before; bring payments in order of time"
+                f"{self._now} or later, as of the payment before; give payments in order of time"
             )
         self._now = now
         oldest = now - self._delay - max(WINDOW_DAYS) * SECONDS_PER_DAY
@@ -250,14 +251,15 @@ class OnlineFeatures:
 
     def _travel(self, row: Float32Array, payment: Payment, customer: CustomerHistory) -> None:
         previous = customer.places.earlier_than(self._now)
-        if previous is None or not payment.has_place:
+        if previous is None or payment.place is None:
             return
-        then, (_, latitude, longitude) = previous
+        latitude, longitude = payment.place
+        then, (_, previous_latitude, previous_longitude) = previous
         features = travel_features(
-            latitude=_degrees(payment.latitude),
-            longitude=_degrees(payment.longitude),
-            previous_latitude=_degrees(latitude),
-            previous_longitude=_degrees(longitude),
+            latitude=_degrees(latitude),
+            longitude=_degrees(longitude),
+            previous_latitude=_degrees(previous_latitude),
+            previous_longitude=_degrees(previous_longitude),
             seconds=_one(self._now - then),
         )
         self._put(row, features)

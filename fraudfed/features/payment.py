@@ -13,9 +13,11 @@ from fraudfed.features.schema import COLUMNS, ColumnKind
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One raw transaction without its label; fields as the columns of ``schema.COLUMNS``.
+    """One raw transaction without its label.
 
-    None, or NaN for a place, is "no value".
+    The fields are the columns of ``schema.COLUMNS`` of the same names, which also states their
+    units. None means that there is no value. A place that is NaN, as tables write it, becomes None:
+    NaN equals nothing, not even itself, and payments with the same fields are equal.
     """
 
     transaction_id: str
@@ -28,16 +30,24 @@ class Payment:
     device_id: str | None = None
     channel: str | None = None
     merchant_category: str | None = None
-    latitude: float = math.nan
-    longitude: float = math.nan
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("latitude", "longitude"):
+            value = getattr(self, name)
+            if value is not None and math.isnan(value):
+                object.__setattr__(self, name, None)
 
     @property
-    def has_place(self) -> bool:
-        """Whether it is known where the payment was made."""
-        return not (math.isnan(self.latitude) or math.isnan(self.longitude))
+    def place(self) -> tuple[float, float] | None:
+        """Degrees north and east of where the payment was made, None unless both are known."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return self.latitude, self.longitude
 
     def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
-        """Return kind and identifier of what the payment has of ``kinds``."""
+        """Return kind and identifier of those ``kinds`` of entity that the payment has."""
         found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
         return [(kind, identifier) for kind, identifier in found if identifier is not None]
 

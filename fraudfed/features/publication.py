@@ -1,4 +1,4 @@
-"""What a reader of a model must know of its features; kept beside the model, the same everywhere.
+"""What a reader of a model must know about its features; a file beside the model.
 
 It follows from the data contract alone, so every bank of a run writes the same bytes.
 """
@@ -21,6 +21,11 @@ def features_file(contract: DataContract) -> bytes:
     ----------
     contract : DataContract
         Of the run. The features of a plain table are defined by the operator, and have no unit.
+
+    Returns
+    -------
+    bytes
+        UTF-8 JSON; equal contracts give equal bytes.
     """
     published = {
         "format_version": _FORMAT_VERSION,

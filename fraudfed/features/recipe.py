@@ -17,12 +17,12 @@ RECIPE = "fraudfed-card-1"
 #: Window lengths of counts, means and fraud rates; those of the Fraud Detection Handbook
 #: (Le Borgne, Siblini, Lebichot, Bontempi, 2022, chapter 3, "Baseline feature transformation").
 WINDOW_DAYS = (1, 7, 30)
-#: Window lengths of the number of distinct customers who paid a payee.
+#: Window lengths for the distinct customers of a payee.
 FAN_IN_DAYS = (7, 30)
 #: Payments without fraud that a shared fraud rate begins with, so that one fraud among one payment
 #: does not rank above fifty among a hundred (Laplace's rule of succession, with a prior mean of 0).
 PRIOR_PAYMENTS = 10
-#: What a fraud rate is kept of, and how the definitions call it.
+#: The entities that have a fraud rate, by the names that the definitions use.
 RISK_ENTITIES = ("terminal", "merchant", "payee")
 #: Raw texts that are features as they are, with their values in code order.
 CATEGORIES = {"channel": CHANNELS, "merchant_category": MERCHANT_CATEGORIES}
@@ -106,8 +106,8 @@ def _risk_windows(entity: str) -> list[FeatureDefinition]:
     return counts + fraud_counts + rates
 
 
-#: Every feature in column order. A monotone copy of a column (a logarithm, say) would never be
-#: chosen by a tree and yet be summed encrypted in every round, so there is none.
+#: Every feature in column order. A tree would never choose a monotone copy of a column (such as its
+#: logarithm), but every secure sum would carry it; so there is none.
 FEATURES: tuple[FeatureDefinition, ...] = (
     FeatureDefinition("amount", "minor currency units", "amount of the payment"),
     FeatureDefinition("hour_of_day", "h", "time since midnight UTC, 0 to below 24"),
@@ -205,8 +205,9 @@ def _shared_windows(entity: str) -> list[FeatureDefinition]:
     return counts + fraud_counts + rates
 
 
-#: What a run with risk tables has behind ``FEATURES``, in column order. A payment is entered for
-#: the day that lies the label delay, in whole days, after its own; see docs/shared-risk.md.
+#: Features that a run with risk tables adds after ``FEATURES``, in column order. A payment is
+#: entered for the day that lies the label delay, in whole days, after its own day; see
+#: docs/shared-risk.md.
 SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
     definition for entity in RISK_ENTITIES for definition in _shared_windows(entity)
 )

@@ -65,7 +65,7 @@ class Column:
     values : tuple of str, or None
         The only values allowed.
     optional : bool
-        Whether the whole column may be absent: other people's data lack it.
+        Whether the whole column may be absent: some data lack it.
     analysis : bool
         Known and checked, and never read by a feature.
     """

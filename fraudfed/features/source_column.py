@@ -12,7 +12,8 @@ from fraudfed.dtypes import BoolArray, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.mapping import ColumnSource, TimeUnit
 
-#: Arrow text, chunk by chunk; null is no value. Large: a column may hold more than 2 GiB.
+#: Arrow text, chunk by chunk; null means that there is no value. Large: a column may hold more than
+#: 2 GiB.
 TextColumn: TypeAlias = pa.ChunkedArray
 _TEXT = pa.large_string()
 
@@ -26,7 +27,7 @@ _SECONDS = {
 }
 #: Ticks of an Arrow timestamp in a second.
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-#: A double counts every whole number up to here.
+#: A double holds every whole number up to here.
 _EXACT = 1 << 53
 #: Longest piece of a value that an error message repeats.
 _SHOWN_CHARACTERS = 80
@@ -50,14 +51,25 @@ class SourceColumn:
 
     @classmethod
     def of(cls, table: pa.Table, name: str, *, source: str) -> "SourceColumn":
-        """Take a column out of a table."""
+        """Take a column out of a table.
+
+        Parameters
+        ----------
+        table : Arrow table
+        name : str
+        source : str
+        """
         values = table[name]
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         return cls(source, name, values)
 
     def text(self) -> TextColumn:
-        """Return texts; an empty one is no value, a whole number is as it is printed.
+        """Return texts; an empty one counts as missing, a whole number is as it is printed.
+
+        Returns
+        -------
+        chunked Arrow array of shape (n_rows,), of large strings
 
         Raises
         ------
@@ -83,10 +95,14 @@ class SourceColumn:
     def numbers(self) -> Float64Array:
         """Return numbers, NaN where there is none.
 
+        Returns
+        -------
+        ndarray of shape (n_rows,), dtype=float64
+
         Raises
         ------
         DataError
-            If the column holds anything else, or a text that is no number.
+            If the column holds anything else, or a text that is not a number.
         """
         kind, values = self.values.type, self.values
         if _is_text(kind):
@@ -100,7 +116,7 @@ class SourceColumn:
             or pa.types.is_null(kind)
         ):
             raise self._wrong_type("numbers")
-        # Not safe: what a double cannot count is beyond the range of every column.
+        # Not safe: what a double cannot hold is beyond the range of every column.
         numbers: Float64Array = values.cast(pa.float64(), safe=False).to_numpy()
         return numbers
 
@@ -111,6 +127,10 @@ class SourceColumn:
         ----------
         how : ColumnSource
             Says how text and numbers are read; a timestamp or a date needs nothing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), dtype=float64
 
         Raises
         ------
@@ -139,7 +159,18 @@ class SourceColumn:
         return self._epoch(parsed)
 
     def refuse(self, bad: BoolArray, expected: str) -> None:
-        """Raise DataError for the first row of ``bad``, if there is one."""
+        """Refuse the first row of ``bad``, if there is one.
+
+        Parameters
+        ----------
+        bad : ndarray of shape (n_rows,), dtype=bool
+        expected : str
+            What should stand there, for the error text.
+
+        Raises
+        ------
+        DataError
+        """
         if not bad.any():
             return
         row = int(np.argmax(bad))
@@ -173,7 +204,13 @@ class SourceColumn:
 
 
 def shown_value(values: pa.ChunkedArray, row: int) -> str:
-    """Return a value as an error message shows it, shortened."""
+    """Return a value as an error message shows it, shortened.
+
+    Parameters
+    ----------
+    values : chunked Arrow array of shape (n_rows,)
+    row : int
+    """
     text = repr(values[row].as_py())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 

@@ -82,7 +82,7 @@ class FeatureTable:
     def training_rows(
         self, *, start: int | None, until: int | None, label_delay_seconds: int
     ) -> BoolArray:
-        """Choose the rows that may be trained on at a time: the rule of bank and demo alike.
+        """Choose the rows that may be trained on at a time: the same rule for bank and demo.
 
         Events end one label delay before ``until``. Closer to it the known labels are a biased
         sample: a fraud is often reported at once, while a clean payment counts as clean only
@@ -93,7 +93,7 @@ class FeatureTable:
         start : int or None
             First event time, epoch seconds; None is no limit.
         until : int or None
-            Time of training, epoch seconds: nothing that became known from here on is used.
+            Time of training, epoch seconds: nothing that became known from then on is used.
             None takes every row whose label is known.
         label_delay_seconds : int
             As in the data contract.
@@ -107,7 +107,13 @@ class FeatureTable:
         return self.rows_between(start=start, stop=until - label_delay_seconds, labels_before=until)
 
     def take(self, rows: BoolArray | Int64Array) -> "FeatureTable":
-        """Return the chosen rows as a table of their own."""
+        """Return the chosen rows as a table of their own.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), dtype=bool, or of shape (n_taken,), dtype=int64
+            Which rows, or their positions.
+        """
         return FeatureTable(
             schema=self.schema,
             values=self.values.T[:, rows].T,
@@ -118,7 +124,7 @@ class FeatureTable:
         )
 
     def training_table(self) -> TrainingTable:
-        """Return the rows as training wants them.
+        """Return the rows as training takes them.
 
         Raises
         ------

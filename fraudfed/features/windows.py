@@ -42,11 +42,11 @@ class Window:
     stop: Int64Array
 
     def count(self) -> Int64Array:
-        """Events in each window."""
+        """Return the number of events in each window; shape (n_events,), dtype=int64."""
         return self.stop - self.first
 
     def sum(self, total: Int64Array) -> Int64Array:
-        """Sum of a value over each window.
+        """Return the sum of a value over each window.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class KeyedTimeline:
         Parameters
         ----------
         codes : ndarray of shape (n_events,), dtype=int64
-            Keys as integers >= 0, as dense as can be had.
+            Keys as integers >= 0, as dense as possible.
         times : ndarray of shape (n_events,), dtype=int64
             Epoch seconds.
         lookback : int
@@ -137,7 +137,7 @@ class KeyedTimeline:
         )
 
     def only(self, chosen: BoolArray) -> "KeyedTimeline":
-        """Return the timeline of some events; sorting them anew is not needed.
+        """Return the timeline of some events; they need no sorting.
 
         Parameters
         ----------
@@ -180,17 +180,26 @@ class KeyedTimeline:
         return replace(self, order=order)
 
     def first_of_second(self) -> Int64Array:
-        """Index of the first event of the same key and the same second, for each event."""
+        """Return the index of the first event of the same key and second, for each event.
+
+        Returns
+        -------
+        ndarray of shape (n_events,), dtype=int64
+        """
         index = np.arange(self.n_events, dtype=np.int64)
         starts = np.ones(self.n_events, dtype=np.bool_)
         np.not_equal(self.positions[1:], self.positions[:-1], out=starts[1:])
         return np.maximum.accumulate(np.where(starts, index, 0))
 
     def previous(self) -> Int64Array:
-        """Index of an event of the same key at the latest earlier second, or -1.
+        """Return the index of an event of the same key at the latest earlier second, or -1.
 
-        Where several events share that second it is the last of them in sorted order; see
+        If several events share that second it is the last of them in sorted order; see
         :meth:`with_ties_by` if it matters which.
+
+        Returns
+        -------
+        ndarray of shape (n_events,), dtype=int64
         """
         before = self.first_of_second() - 1
         same_key = self.codes[np.maximum(before, 0)] == self.codes
@@ -206,6 +215,15 @@ class KeyedTimeline:
         ----------
         lag : int
             Seconds, from 0 to ``lookback``.
+
+        Returns
+        -------
+        ndarray of shape (n_events,), dtype=int64
+
+        Raises
+        ------
+        ValueError
+            If ``lag`` is out of range.
         """
         if not 0 <= lag <= self.lookback:
             raise ValueError(f"lag is {lag} seconds, expected 0 to the lookback {self.lookback}")
@@ -215,7 +233,7 @@ class KeyedTimeline:
         return self.positions.searchsorted(self.positions - lag)
 
     def windows(self, widths: Sequence[int], *, delay: int = 0) -> "list[Window]":
-        """Windows ``[t - delay - width, t - delay)`` of every event's own key, one per width.
+        """Return the windows ``[t - delay - width, t - delay)`` of every event's own key.
 
         Parameters
         ----------
@@ -223,6 +241,16 @@ class KeyedTimeline:
             Seconds.
         delay : int
             Seconds; ``delay + width`` is at most ``lookback``.
+
+        Returns
+        -------
+        list of Window
+            One for each width.
+
+        Raises
+        ------
+        ValueError
+            If a window reaches back too far.
         """
         stop = self.index_at(delay)
         return [Window(first=self.index_at(delay + width), stop=stop) for width in widths]
@@ -265,6 +293,11 @@ class KeyedTimeline:
         Returns
         -------
         ndarray of shape (n_events,), dtype=int64
+
+        Raises
+        ------
+        ValueError
+            If ``width`` is out of range.
         """
         if not 0 <= width <= self.lookback:
             raise ValueError(f"width is {width} seconds, expected 0 to {self.lookback}")
@@ -281,7 +314,16 @@ class KeyedTimeline:
 
 
 def running_total(values: Int64Array) -> Int64Array:
-    """Return the sums of the first 0, 1, ..., n values (shape ``(n + 1,)``, wraps at 2^64)."""
+    """Return the sums of the first 0, 1, ..., n values; they wrap at 2^64.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), dtype=int64
+
+    Returns
+    -------
+    ndarray of shape (n + 1,), dtype=int64
+    """
     total = np.zeros(values.size + 1, dtype=np.int64)
     np.cumsum(values, out=total[1:])
     return total

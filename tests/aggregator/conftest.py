@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import postgres
 import pytest
-from aggregator_federation import DocumentedClient, Federation, TestKey, make_spec
+from federations import postgres
+from federations.fake_banks import DocumentedClient, Federation, TestKey, make_spec
+from federations.postgres import Cluster
 from flask import Flask
 from phe import paillier
-from postgres import Cluster
 
 from aggregator.config import ServiceConfig
 from aggregator.runs.waiters import Waiters

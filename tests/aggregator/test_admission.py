@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from aggregator_federation import DocumentedClient, Federation, TestKey, sum_round
-from aggregator_process import ServerProcess
+from federations.fake_banks import DocumentedClient, Federation, TestKey, sum_round
+from federations.server_process import ServerProcess
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregator_federation import MODEL_SHA256, FakeBank, Federation, sum_round
-from aggregator_process import ServerProcess, run_command
+from federations.fake_banks import MODEL_SHA256, FakeBank, Federation, sum_round
+from federations.server_process import ServerProcess, run_command
 from flask import Flask
 
 from aggregator.audit.key import AuditKey

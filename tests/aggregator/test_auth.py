@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aggregator_federation import Answer, FakeBank, Federation, TestKey
-from aggregator_process import ServerProcess
+from federations.fake_banks import Answer, FakeBank, Federation, TestKey
+from federations.server_process import ServerProcess
 from sqlalchemy import func, select
 
 from aggregator.caller import Role

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from aggregator_federation import MODEL, FakeBank, Federation, TestKey, sum_round
-from aggregator_process import ServerProcess, assert_fails, run_command
-from postgres import Cluster, on_postgresql
+from federations.fake_banks import MODEL, FakeBank, Federation, TestKey, sum_round
+from federations.postgres import Cluster, on_postgresql
+from federations.server_process import ServerProcess, assert_fails, run_command
 
 from aggregator.service.state_directory import StateDirectory
 from fraudfed.wire.messages import RunState

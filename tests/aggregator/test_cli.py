@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
-from aggregator_federation import Federation, TestKey, make_spec
-from aggregator_process import ServerProcess, assert_fails, run_command, run_process
+from federations.fake_banks import Federation, TestKey, make_spec
+from federations.server_process import ServerProcess, assert_fails, run_command, run_process
 from sqlalchemy.orm import Session
 
 from aggregator import run_machine

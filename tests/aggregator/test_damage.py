@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from aggregator_federation import DocumentedClient, Federation, TestKey, sum_round
-from aggregator_process import ServerProcess, assert_fails, run_command
-from postgres import PASSWORD, Cluster, on_postgresql
+from federations.fake_banks import DocumentedClient, Federation, TestKey, sum_round
+from federations.postgres import PASSWORD, Cluster, on_postgresql
+from federations.server_process import ServerProcess, assert_fails, run_command
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
 

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from aggregator_federation import FakeBank, Federation, sum_round
+from federations.fake_banks import FakeBank, Federation, sum_round
 from flask import Flask
 
 from aggregator.api.endpoint import Services

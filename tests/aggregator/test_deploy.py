@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from aggregator_process import ServerProcess
+from federations.server_process import ServerProcess
 
 from aggregator.cli import cli as aggregator_cli
 from aggregator.config import ServiceConfig

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from aggregator_federation import Answer, FakeBank, Federation
+from federations.fake_banks import Answer, FakeBank, Federation
 from sqlalchemy import update
 
 from aggregator.service.store import Store

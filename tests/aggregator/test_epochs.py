@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from aggregator_federation import FakeBank, Federation, make_acknowledgement, make_epoch, make_spec
+from federations.fake_banks import FakeBank, Federation, make_acknowledgement, make_epoch, make_spec
 
 from fraudfed.wire.messages import KeyEpoch
 

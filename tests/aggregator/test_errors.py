@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aggregator_federation import (
+from federations.fake_banks import (
     CONTEXT,
     MODEL,
     MODEL_SHA256,

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, Federation, sum_round
+from federations.fake_banks import MODEL, MODEL_SHA256, FakeBank, Federation, sum_round
 
 from aggregator.runs.waiters import Waiters
 from aggregator.service.store import Store

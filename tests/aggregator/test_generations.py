@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from aggregator_federation import MODEL, Answer, FakeBank, Federation, sum_round
+from federations.fake_banks import MODEL, Answer, FakeBank, Federation, sum_round
 from flask import Flask
 
 from aggregator.api.endpoint import Services

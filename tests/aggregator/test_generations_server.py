@@ -1,8 +1,8 @@
 """Generations through a real server: the operator's commands, kill -9, a real deadline."""
 
 import pytest
-from aggregator_federation import MODEL, FakeBank, TestKey, sum_round
-from aggregator_process import ServerProcess, run_command
+from federations.fake_banks import MODEL, FakeBank, TestKey, sum_round
+from federations.server_process import ServerProcess, run_command
 
 from aggregator.service.state_directory import StateDirectory
 

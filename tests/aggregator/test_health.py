@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregator_federation import Federation
+from federations.fake_banks import Federation
 from flask import Flask
 from sqlalchemy import Connection
 

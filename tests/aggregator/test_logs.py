@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregator_federation import FakeBank, Federation, TestKey, sum_round
-from aggregator_process import ServerProcess
+from federations.fake_banks import FakeBank, Federation, TestKey, sum_round
+from federations.server_process import ServerProcess
 
 from aggregator.monitoring import logs
 from aggregator.service.state_directory import StateDirectory

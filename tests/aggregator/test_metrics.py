@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregator_federation import DocumentedClient, Federation, TestKey, sum_round
-from aggregator_process import ServerProcess
+from federations.fake_banks import DocumentedClient, Federation, TestKey, sum_round
+from federations.server_process import ServerProcess
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregator_process import assert_fails, run_command
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from postgres import Cluster, on_both_stores
+from federations.postgres import Cluster, on_both_stores
+from federations.server_process import assert_fails, run_command
 from sqlalchemy import Table, insert, inspect, select
 
 from aggregator.service.state_directory import StateDirectory

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
-from run_model import Broken, Faults, Model, explore
+from oracles.run_model import Broken, Faults, Model, explore
 
 from aggregator import run_machine as machine
 from aggregator.run_machine import (

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from aggregator_federation import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
-from aggregator_process import ServerProcess, run_command
+from federations.fake_banks import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_round
+from federations.server_process import ServerProcess, run_command
 from gunicorn.config import Config
 
 from aggregator.service.server import _Worker

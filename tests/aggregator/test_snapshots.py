@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from aggregator_federation import Answer, DocumentedClient, FakeBank, Federation, sum_round
+from federations.fake_banks import Answer, DocumentedClient, FakeBank, Federation, sum_round
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import bindparam, insert, select, update

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aggregator_federation import Answer, FakeBank, TestKey
-from aggregator_process import ServerProcess, run_command
+from federations.fake_banks import Answer, FakeBank, TestKey
+from federations.server_process import ServerProcess, run_command
 
 from aggregator.service.state_directory import StateDirectory
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aggregator_federation import TestKey, sum_round
-from aggregator_process import ServerProcess, run_command
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from federations.fake_banks import TestKey, sum_round
+from federations.server_process import ServerProcess, run_command
 
 from aggregator.config import ServiceConfig
 from aggregator.service.server import tls_context

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from aggregator_federation import Answer, FakeBank, Federation, TestKey
-from aggregator_process import ServerProcess, assert_fails, run_command
-from postgres import Cluster, on_postgresql
+from federations.fake_banks import Answer, FakeBank, Federation, TestKey
+from federations.postgres import Cluster, on_postgresql
+from federations.server_process import ServerProcess, assert_fails, run_command
 
 from aggregator.runs.listener import RunListener
 from aggregator.runs.waiters import Waiters

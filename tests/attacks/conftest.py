@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from attacked_sums import AttackedSums
+from attack_kit.sums import AttackedSums
 
 from fraudfed.consortium.key_package import KeyPackage
 

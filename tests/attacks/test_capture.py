@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cohort import run_cohort
-from live_cohort import LiveCohort
-from live_consortium import served
-from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
+from attack_kit.searching import encodings, found
+from cohorts.exact import run_cohort
+from federations.live import served
+from federations.live_cohort import LiveCohort
+from proxies.proxy import Exchange, Proxy
 
 from bank_node.jobs.validation import split_validation
 from bank_node.run.secure_communicator import SecureCommunicator
@@ -125,10 +126,10 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
-    with served(work / "aggregator", package) as live, tampering_proxy(live.url) as proxy:
-        for name in BANKS:
-            live.enrol(name)
-        live.activate(1)
+    with (
+        served(work / "aggregator", package, *BANKS) as live,
+        Proxy(live.url) as proxy,
+    ):
         run_id = live.start_run(1, parameters=PARAMETERS, model_visibility="members")
         cohort = LiveCohort(live, proxy.url, run_id, work)
         by_name = dict(zip(BANKS, tables, strict=True))
@@ -144,7 +145,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
                 hashlib.sha256(sealed).hexdigest(),
                 sealed,
                 plain_sha256=plain,
-                signature=live.banks[name].sign(signed).hex(),
+                signature=live[name].identity.sign(signed).hex(),
             )
             return result
 
@@ -153,7 +154,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
         models = {result.model.to_json() for result in results.values()}
         assert models == {result.model.to_json() for result in expected}
         assert live.status(run_id)["state"] == "finished"
-        stored = live.call(live.banks["bank-a"], "GET", f"/v1/runs/{run_id}/model").content
+        stored = live["bank-a"].request("GET", f"/v1/runs/{run_id}/model").body
         files = [path.read_bytes() for path in live.state.rglob("*") if path.is_file()]
         yield Captured(
             bodies=[part for e in proxy.exchanges for part in (e.body, *answers_of(e))],
@@ -181,33 +182,16 @@ def answers_of(exchange: Exchange) -> list[bytes]:
     return [frames.encode(header, payload) for header, payload in found]
 
 
-def heads_of(proxy: TamperingProxy) -> list[bytes]:
+def heads_of(proxy: Proxy) -> list[bytes]:
     return [f"{e.method} {e.path} {e.headers} {e.answer_headers}".encode() for e in proxy.exchanges]
 
 
 # What is searched, in every encoding
 
 
-def of_vector(values: Int64Array) -> Iterator[bytes]:
-    """Yield the encodings of the most telling part of a vector."""
-    flat = values.ravel()
-    if flat.size < 6:
-        return
-    windows = np.lib.stride_tricks.sliding_window_view(flat, 6)
-    window = windows[int(np.argmax(np.count_nonzero(windows, axis=1)))]
-    if np.count_nonzero(window) < 4:
-        return
-    numbers = window.tolist()
-    for order in "<>":
-        yield struct.pack(f"{order}6q", *numbers)
-        yield struct.pack(f"{order}6d", *map(float, numbers))
-    for separator in (",", ", ", " ", "\n"):
-        yield separator.join(map(str, numbers)).encode()
-
-
 def telling(vectors: list[Int64Array]) -> list[bytes]:
     """Return needles of vectors from all over the run, as many as can be searched in seconds."""
-    needles = sorted({needle for vector in vectors for needle in of_vector(vector)})
+    needles = sorted({needle for vector in vectors for needle in encodings(vector, 6)})
     return needles[:: 1 + len(needles) // 500]
 
 
@@ -262,10 +246,6 @@ def metrics(captured: Captured) -> Iterator[bytes]:
             yield from of_real(float(value))
 
 
-def found(haystack: bytes, needles: Iterator[bytes] | list[bytes]) -> list[bytes]:
-    return [needle for needle in needles if needle in haystack]
-
-
 def as_text(haystack: bytes, number: int) -> bool:
     """Tell whether a number stands somewhere as a number, not as part of a digest or a box."""
     return re.search(rb"(?<![0-9A-Za-z+/.])%d(?![0-9A-Za-z+/=])" % number, haystack) is not None
@@ -277,19 +257,21 @@ def texts(captured: Captured) -> bytes:
 
 
 def assert_nothing_readable(captured: Captured, haystack: bytes) -> None:
-    assert not found(haystack, telling(captured.vectors))
-    for count in label_counts(captured):
-        assert not found(haystack, of_count(count))
-    assert not found(haystack, feature_values(captured))
-    assert not found(haystack, cut_points(captured))
-    assert not found(haystack, metrics(captured))
+    needles = [
+        *telling(captured.vectors),
+        *(needle for count in label_counts(captured) for needle in of_count(count)),
+        *feature_values(captured),
+        *cut_points(captured),
+        *metrics(captured),
+    ]
+    assert not found(haystack, needles)
 
 
 def test_control_the_search_finds_what_is_planted(captured: Captured) -> None:
     """Each kind of needle exists, and is found where it is."""
     assert len(telling(captured.vectors)) > 100
-    long = next(vector for vector in captured.vectors if list(of_vector(vector)))
-    assert found(b"head" + long.astype("<i8").tobytes() + b"tail", of_vector(long))
+    long = next(vector for vector in captured.vectors if list(encodings(vector, 6)))
+    assert found(b"head" + long.astype("<i8").tobytes() + b"tail", encodings(long, 6))
     for needles in (feature_values(captured), cut_points(captured), metrics(captured)):
         every = list(needles)
         assert len(every) > 4

@@ -4,11 +4,11 @@ They hold the Paillier private key, the consortium secret, every byte that was e
 pairwise secret of theirs. What they lack is one number: what the two honest banks agreed on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from attacked_sums import BOUND, N_VALUES, AttackedSums, make_parts
+from attack_kit.sums import BOUND, N_VALUES, AttackedSums, make_parts
 from scipy import stats
 
 from fraudfed.dtypes import Int64Array
@@ -25,6 +25,13 @@ N_ROUNDS = 60
 ALPHA = 1e-6
 
 
+def pairs(sums: AttackedSums) -> Iterator[tuple[frozenset[str], bytes]]:
+    """Yield what two banks agreed on; known to these two."""
+    for bank, agreed in sums.agreed.items():
+        for peer, secret in agreed.items():
+            yield frozenset((bank, peer)), secret
+
+
 class Colluders:
     """What the aggregator and the dishonest banks know together, and how they use it."""
 
@@ -32,18 +39,18 @@ class Colluders:
         self.sums = sums
         self.n = sums.package.public_key.n
         # Only what one of them took part in.
-        self.secrets = {pair: secret for pair, secret in sums.shared.items() if pair - set(HONEST)}
+        self.secrets = {pair: secret for pair, secret in pairs(sums) if pair - set(HONEST)}
         assert frozenset(HONEST) not in self.secrets
 
     def decrypted(self, number: int, bank: str) -> list[int]:
         """Decrypt a bank's recorded contribution, residues modulo n."""
-        vector = self.sums.rounds[number][self.sums.roster.index(bank)]
+        vector = self.sums.sent[number][self.sums.roster.index(bank)]
         return [value % self.n for value in self.sums.package.private_key.decrypt(vector)]
 
     def stripped(self, number: int, bank: str) -> list[int]:
         """Take off every mask that one of the colluders knows."""
         plaintexts = self.decrypted(number, bank)
-        digest = self.sums.contexts[number][bank].digest
+        digest = self.sums.rounds[number].contexts[self.sums.roster.index(bank)].digest
         for pair, secret in self.secrets.items():
             if bank not in pair:
                 continue
@@ -59,7 +66,7 @@ class Colluders:
     def read(self, plaintexts: Sequence[int]) -> Int64Array:
         """Read values out of plaintexts as if they were not masked."""
         centred = [p - self.n if p > self.n // 2 else p for p in plaintexts]
-        layout: SlotLayout = self.sums.layout
+        layout: SlotLayout = self.sums.rounds[0].layout
         digits, _ = layout.split(centred)
         values = np.zeros(N_VALUES, dtype=np.int64)
         values[: len(digits)] = digits
@@ -162,7 +169,7 @@ def test_control_without_masks_colluders_read_the_statistic(
 def test_control_one_honest_bank_alone_is_not_hidden(sums: AttackedSums) -> None:
     """All but one bank collude: there is no mask left. The threat model says so."""
     colluders = Colluders(sums)
-    colluders.secrets = dict(sums.shared)
+    colluders.secrets = dict(pairs(sums))
     np.testing.assert_array_equal(
         colluders.read(colluders.stripped(0, "bank-0")), make_parts(N_BANKS, 1)[0]
     )

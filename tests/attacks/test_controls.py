@@ -16,14 +16,15 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from attack_kit.requests import contribution, operator_work, unsigned
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from lied_to_banks import BANKS, KEY_BITS, Place, founded, refused
-from live_consortium import LiveBank, LiveConsortium, problem, served
-from signed_requests import contribution, operator_work, unsigned
-from tampering_proxy import tampering_proxy
+from federations.fake_banks import FakeBank
+from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from federations.live import LiveFederation, served
+from proxies.proxy import Proxy
 
 from aggregator.consortium.members import Members
 from aggregator.runs.service import RunService
@@ -67,49 +68,45 @@ MODEL = json.dumps({"learner": {"split_conditions": [1234.5, 678.25]}}).encode()
 
 
 @pytest.fixture
-def live(tmp_path: Path, package: KeyPackage) -> Iterator[LiveConsortium]:
+def live(tmp_path: Path, package: KeyPackage) -> Iterator[LiveFederation]:
     """Three banks and an active key epoch."""
-    with served(tmp_path / "aggregator", package) as consortium:
-        for name in BANKS:
-            consortium.enrol(name)
-        consortium.activate(1)
+    with served(tmp_path / "aggregator", package, *BANKS) as consortium:
         yield consortium
 
 
 @pytest.fixture
-def run_id(live: LiveConsortium) -> str:
+def run_id(live: LiveFederation) -> str:
     return live.start_run(1)
 
 
 @pytest.fixture
-def bank(live: LiveConsortium) -> LiveBank:
-    return live.banks["bank-a"]
+def bank(live: LiveFederation) -> FakeBank:
+    return live["bank-a"]
 
 
-def publish(live: LiveConsortium, identity: Identity) -> list[bytes]:
+def publish(live: LiveFederation, identity: Identity) -> list[bytes]:
     """Have a model for members accepted; return what the aggregator has of it afterwards."""
     run_id = live.start_run(1, model_visibility="members")
     run = PinnedRun.of(RunStatus.model_validate(live.status(run_id)))
     vote = ModelVote.of(MODEL, run, live.package, identity)
     document = documents.model_bytes(run_id=run_id, plain_sha256=vote.plain_sha256)
-    for bank in live.banks.values():
-        answer = live.call(
-            bank,
+    for bank in live.banks:
+        answer = bank.request(
             "PUT",
             f"/v1/runs/{run_id}/models/{vote.sha256}",
             body=vote.body,
             headers={
                 MODEL_PLAIN_HEADER: vote.plain_sha256,
-                MODEL_SIGNATURE_HEADER: bank.sign(document).hex(),
+                MODEL_SIGNATURE_HEADER: bank.identity.sign(document).hex(),
             },
         )
-        assert answer.status_code == 200, answer.text
-    served_model = live.operate("GET", f"/v1/runs/{run_id}/model").content
+        assert answer.status == 200, answer.body
+    served_model = live.operate("GET", f"/v1/runs/{run_id}/model").body
     return [served_model, *(path.read_bytes() for path in live.state.rglob("*") if path.is_file())]
 
 
 def test_control_without_the_seal_the_aggregator_reads_the_model(
-    live: LiveConsortium, monkeypatch: Patch
+    live: LiveFederation, monkeypatch: Patch
 ) -> None:
     identity = Identity.generate()
     assert not [part for part in publish(live, identity) if MODEL in part]
@@ -123,71 +120,71 @@ def test_control_without_the_seal_the_aggregator_reads_the_model(
 
 
 def test_control_without_roles_a_viewer_and_a_bank_do_the_operators_work(
-    live: LiveConsortium, bank: LiveBank, run_id: str, monkeypatch: Patch
+    live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("aggregator.api.endpoint._require_role", lambda access, caller: None)
-    invite, removal, opening, abort = operator_work(live, run_id)
+    invite, removal, opening, abort = operator_work(run_id)
     for method, path, json_body in (invite, opening, abort, removal):
         answer = live.operate(method, path, token=live.viewer_token, json=json_body)
-        assert answer.status_code in (200, 201), answer.text
+        assert answer.status in (200, 201), answer.body
     method, path, json_body = invite
-    bank = live.banks["bank-b"]
-    assert live.call(bank, method, path, json=json_body).status_code == 201
+    bank = live["bank-b"]
+    assert bank.request(method, path, json=json_body).status == 201
 
 
 def test_control_without_the_check_of_members_a_removed_bank_reads_on(
-    live: LiveConsortium, monkeypatch: Patch
+    live: LiveFederation, monkeypatch: Patch
 ) -> None:
-    bank = live.banks["bank-c"]
+    bank = live["bank-c"]
     live.operate("DELETE", "/v1/banks/bank-c")
-    assert problem(live.call(bank, "GET", "/v1/roster")) == (403, "forbidden")
+    assert bank.request("GET", "/v1/roster").problem() == (403, "forbidden")
     monkeypatch.setattr(Members, "require_member", lambda self, connection, name: None)
-    assert live.call(bank, "GET", "/v1/roster").status_code == 200
+    assert bank.request("GET", "/v1/roster").status == 200
 
 
 def test_control_without_the_check_of_cohorts_a_bank_reads_another_run(
-    live: LiveConsortium, run_id: str, monkeypatch: Patch
+    live: LiveFederation, run_id: str, monkeypatch: Patch
 ) -> None:
-    outsider = live.enrol("bank-d")
+    outsider = live.register("bank-d")
     path = f"/v1/runs/{run_id}"
-    assert problem(live.call(outsider, "GET", path)) == (403, "forbidden")
+    assert outsider.request("GET", path).problem() == (403, "forbidden")
     monkeypatch.setattr(
         RunService, "require_cohort", lambda self, run_id, caller: self._store.status(run_id)
     )
-    assert live.call(outsider, "GET", path).json()["cohort"] == list(BANKS)
+    assert outsider.request("GET", path).json()["cohort"] == list(BANKS)
 
 
 def test_control_without_the_stewards_signature_anybodys_epoch_is_stored(
-    live: LiveConsortium, bank: LiveBank, monkeypatch: Patch
+    live: LiveFederation, bank: FakeBank, monkeypatch: Patch
 ) -> None:
-    forged = live.make_epoch(2).model_copy(update={"signature": "00" * 64})
+    forged = live.draft_epoch(2).model_copy(update={"signature": "00" * 64})
     document = forged.model_dump(mode="json")
-    assert problem(live.call(bank, "POST", "/v1/epochs", json=document)) == (422, "key")
+    assert bank.request("POST", "/v1/epochs", json=document).problem() == (422, "key")
     monkeypatch.setattr("aggregator.consortium.key_epochs.verify_key_epoch", lambda key_epoch: None)
-    assert live.call(bank, "POST", "/v1/epochs", json=document).status_code == 201
+    assert bank.request("POST", "/v1/epochs", json=document).status == 201
 
 
 def test_control_without_the_digest_another_body_passes(
-    live: LiveConsortium, bank: LiveBank, run_id: str, monkeypatch: Patch
+    live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
     """A machine in between leaves the signed headers as they are and exchanges the body."""
 
     def exchanged() -> Any:
-        signed = contribution(live, bank, run_id)
-        other = contribution(live, bank, run_id)
+        signed = contribution(live, bank)
+        other = contribution(live, bank)
         for name in ("signature", "signature-input", "content-digest"):
             other.headers[name] = signed.headers[name]
         return live.send(other)
 
-    assert problem(exchanged()) == (401, "authentication")
+    assert exchanged().problem() == (401, "authentication")
     monkeypatch.setattr("aggregator.api.endpoint.require_digest", lambda head, body_sha256: None)
-    assert exchanged().status_code == 202
+    assert exchanged().status == 202
 
 
 # The aggregator's audit log, in the hands of whoever has its database
 
 
-def rewrite(live: LiveConsortium, *statements: tuple[str, tuple[Any, ...]]) -> None:
+def rewrite(live: LiveFederation, *statements: tuple[str, tuple[Any, ...]]) -> None:
     """Change the database file behind the aggregator's back."""
     connection = sqlite3.connect(AggregatorState(live.state).database)
     try:
@@ -200,7 +197,7 @@ def rewrite(live: LiveConsortium, *statements: tuple[str, tuple[Any, ...]]) -> N
         connection.close()
 
 
-def verify(live: LiveConsortium) -> int:
+def verify(live: LiveFederation) -> int:
     """Do what ``aggregator audit verify`` does; return the number of the last entry."""
     store = AggregatorState(live.state).open_store()
     try:
@@ -210,12 +207,12 @@ def verify(live: LiveConsortium) -> int:
 
 
 def test_control_without_the_chain_an_entry_is_taken_out_of_the_audit_log(
-    live: LiveConsortium, bank: LiveBank, run_id: str, monkeypatch: Patch
+    live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
     """The traces of a refused request, for example."""
-    live.send(unsigned(contribution(live, bank, run_id)))
-    live.call(bank, "POST", f"/v1/runs/{run_id}/abort", json={"reason": "enough"})
-    (trace,) = (entry for entry in live.audit() if entry.actor == "anonymous")
+    live.send(unsigned(contribution(live, bank)))
+    bank.request("POST", f"/v1/runs/{run_id}/abort", json={"reason": "enough"})
+    (trace,) = (entry for entry in live.audit_entries() if entry.actor == "anonymous")
     last = verify(live)
     assert trace.seq < last
     rewrite(live, ("DELETE FROM audit WHERE seq = ?", (trace.seq,)))
@@ -230,13 +227,13 @@ def test_control_without_the_chain_an_entry_is_taken_out_of_the_audit_log(
 
 
 def test_control_without_its_signature_the_audit_log_is_written_anew(
-    live: LiveConsortium, bank: LiveBank, run_id: str, monkeypatch: Patch
+    live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
     """Every entry, with a chain that is whole: only the audit key is not the forger's."""
-    assert live.send(contribution(live, bank, run_id)).status_code == 202
-    forger, previous, statements = LiveBank("forger"), documents.FIRST_PREVIOUS_HASH, []
+    assert live.send(contribution(live, bank)).status == 202
+    forger, previous, statements = Identity.generate(), documents.FIRST_PREVIOUS_HASH, []
     kept = {"protocol_version", "hash", "signature", "previous_hash"}
-    for entry in live.audit():
+    for entry in live.audit_entries():
         fields = {**dict(entry), "detail": "nothing happened", "previous_hash": previous}
         forged = documents.sign_audit_entry(
             forger,
@@ -350,11 +347,11 @@ def joins(place: Place, run_id: str) -> None:
 def test_control_without_confirmation_made_up_banks_are_taken(
     place: Place, monkeypatch: Patch
 ) -> None:
-    strict = place.live.open_run(1, require_confirmed_roster=True)
+    strict = place.live.create_run(1, require_confirmed_roster=True)
     monkeypatch.setattr(PinnedRoster, "require_confirmed", lambda self, names: None)
     joins(place, strict)
     place.changed_rules("bank-a", require_confirmed_roster=True)
-    joins(place, place.live.open_run(1))
+    joins(place, place.live.create_run(1))
 
 
 @pytest.mark.parametrize(
@@ -380,7 +377,7 @@ def test_control_without_the_banks_rules_a_run_against_them_trains(
         "bank_node.jobs.training.check_run",
         lambda run, rules: original(run, rules.model_copy(update=unset)),
     )
-    joins(place, place.live.open_run(1))
+    joins(place, place.live.create_run(1))
 
 
 def other_cohort(answer: Any, key: KeyPackage) -> Any:
@@ -401,7 +398,7 @@ def test_control_without_the_signed_roster_a_lie_about_a_run_passes(
     error: type[FraudFedError],
     monkeypatch: Patch,
 ) -> None:
-    run_id = place.live.open_run(1)
+    run_id = place.live.create_run(1)
     place.tamper_json(f"/v1/runs/{run_id}", lambda answer: lie(answer, package))
     refused(place, error, "bank-a", run_id)
     monkeypatch.setattr(
@@ -411,7 +408,7 @@ def test_control_without_the_signed_roster_a_lie_about_a_run_passes(
 
 
 def test_control_without_its_pin_a_run_is_described_anew(place: Place, monkeypatch: Patch) -> None:
-    run_id = place.live.open_run(1)
+    run_id = place.live.create_run(1)
     joins(place, run_id)
     place.tamper_json(
         f"/v1/runs/{run_id}",
@@ -464,10 +461,10 @@ def test_control_without_the_order_of_epochs_an_older_one_is_taken(
 
 
 def test_control_without_the_rule_of_https_requests_go_in_the_clear(
-    live: LiveConsortium, monkeypatch: Patch
+    live: LiveFederation, monkeypatch: Patch
 ) -> None:
     """The address is none of loopback's, though it leads there: nothing leaves this machine."""
-    with tampering_proxy(live.url) as listener:
+    with Proxy(live.url) as listener:
         url = listener.url.replace("127.0.0.1", "0.0.0.0")
         with pytest.raises(ConfigurationError, match="plain http"):
             AggregatorClient(url)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from attacked_sums import AttackedSums, Outcome, make_parts
-from live_consortium import CONTRACT
-from scripted_aggregator import Script
+from attack_kit.sums import AttackedSums, Outcome, make_parts
+from federations.scripted import Script
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingStates
@@ -32,6 +31,8 @@ from fraudfed.consortium import model_seal
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError, KeyMaterialError, SumError
 from fraudfed.wire.messages import (
+    DataContract,
+    FeatureSpec,
     Generation,
     KeyEpoch,
     MemberKeys,
@@ -46,6 +47,7 @@ from fraudfed.wire.messages import (
 NAMES = ("bank-0", "bank-1", "bank-2", "bank-3")
 ENTRANT = "bank-3"
 DATA = "1" * 64
+CONTRACT = DataContract(kind="table", features=(FeatureSpec(name="amount"),))
 PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8}
 Patch = pytest.MonkeyPatch
 Lie = Callable[[str, Generation], Generation]
@@ -158,11 +160,11 @@ class Banks:
     ) -> dict[str, Outcome]:
         """Have all banks enter and do one round; return what each ends it with."""
         sums = AttackedSums(self.package, NAMES)
-        for name in NAMES:
+        for bank, name in enumerate(NAMES):
             given = (handover or self.handed) if name == ENTRANT else None
             entry = self.enter(name, lie(name, TOLD), gives=given)
-            sums.transcripts[name] = entry.at.transcript
-        return sums.round(make_parts(len(NAMES)))
+            sums.transcripts[bank] = entry.at.transcript
+        return sums.sum(make_parts(len(NAMES)))
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lied_to_banks import BANKS, KEY_BITS, Place, founded, refused
-from live_consortium import LiveBank
-from tampering_proxy import Exchange
+from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from proxies.proxy import Exchange
 
 from bank_node.consortium.connection import connect
 from bank_node.consortium.members import observe_roster
 from bank_node.run import rules as run_rules
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium import roster
+from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import open_key_epoch
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
@@ -71,7 +71,7 @@ def apart(tmp_path: Path, packages: list[KeyPackage]) -> Iterator[Place]:
 
 @pytest.fixture
 def run_id(place: Place) -> str:
-    return place.live.open_run(1)
+    return place.live.create_run(1)
 
 
 def test_without_a_lie_the_bank_joins(place: Place, run_id: str) -> None:
@@ -86,7 +86,7 @@ def test_without_a_lie_the_bank_joins(place: Place, run_id: str) -> None:
 
 
 def with_other_keys(name: str) -> Callable[[Any], Any]:
-    other = LiveBank(name).keys.model_dump(mode="json")
+    other = Identity.generate().member(name).model_dump(mode="json")
 
     def change(answer: Any) -> Any:
         answer["members"] = [other if m["name"] == name else m for m in answer["members"]]
@@ -142,9 +142,9 @@ def test_different_rosters_for_different_banks_are_refused(apart: Place) -> None
 
 def test_an_unconfirmed_roster_is_refused_where_it_must_be_confirmed(place: Place) -> None:
     """Whether the run or the bank's own rules ask for it."""
-    strict = place.live.open_run(1, require_confirmed_roster=True)
+    strict = place.live.create_run(1, require_confirmed_roster=True)
     assert "bank-b, bank-c are not confirmed" in refused(place, ForbiddenError, "bank-a", strict)
-    run_id = place.live.open_run(1)
+    run_id = place.live.create_run(1)
     place.changed_rules("bank-a", require_confirmed_roster=True)
     assert "bank-b, bank-c are not confirmed" in refused(place, ForbiddenError, "bank-a", run_id)
     state = StateDirectory(place.states["bank-a"])
@@ -224,7 +224,7 @@ def test_a_generation_that_is_too_small_is_refused(place: Place, run_id: str) ->
     assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", run_id)
     # Nor is a run taken that says from the start that it may go on so.
     place.proxy.after = None
-    small = place.live.open_run(1, min_cohort=2)
+    small = place.live.create_run(1, min_cohort=2)
     assert "may go on with 2 banks" in refused(place, CohortError, "bank-a", small)
 
 
@@ -263,7 +263,7 @@ def test_a_run_against_the_banks_rules_is_refused(
 
 def recorded(apart: Place, number: int) -> KeyEpoch:
     answer = apart.live.operate("GET", f"/v1/epochs/{number}")
-    return KeyEpochStatus.model_validate_json(answer.content).key_epoch
+    return KeyEpochStatus.model_validate_json(answer.body).key_epoch
 
 
 def test_an_old_epoch_served_again_is_refused(apart: Place) -> None:
@@ -271,7 +271,7 @@ def test_an_old_epoch_served_again_is_refused(apart: Place) -> None:
     latest = apart.make_epoch("bank-a", rotate=True).epoch
     for name in BANKS:
         apart.accept(name)
-    run_id = apart.live.open_run(latest)
+    run_id = apart.live.create_run(latest)
     old = recorded(apart, 1)
     apart.tamper_json(
         f"/v1/runs/{run_id}",

@@ -4,9 +4,9 @@ import inspect
 import json
 
 import pytest
+from examples.messages import EXAMPLES, mutated_bytes, mutated_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from message_examples import EXAMPLES, mutated_bytes, mutated_json
 
 from fraudfed.errors import ProtocolError
 from fraudfed.wire import frames, messages

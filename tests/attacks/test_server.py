@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacked_sums import Outcome, make_parts
-from live_cohort import LiveCohort
-from live_consortium import BINARY, LiveConsortium, served
-from sum_attacks import ATTACKS, Attack
-from tampering_proxy import Exchange, TamperingProxy, tampering_proxy
+from attack_kit.products import ATTACKS, Attack
+from attack_kit.sums import Outcome, make_parts
+from federations.live import LiveFederation, served
+from federations.live_cohort import LiveCohort
+from proxies.proxy import Exchange, Proxy
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.state.outbox import Outbox
@@ -33,7 +33,7 @@ Patch = pytest.MonkeyPatch
 class MaliciousServer:
     """Keeps what the banks send, and answers with what an attack makes of it."""
 
-    def __init__(self, proxy: TamperingProxy, package: KeyPackage) -> None:
+    def __init__(self, proxy: Proxy, package: KeyPackage) -> None:
         self.proxy = proxy
         self.key = package.public_key
         self.rounds: dict[int, dict[str, CiphertextVector]] = {}
@@ -67,7 +67,9 @@ class MaliciousServer:
         elif path.endswith("/openings"):
             self.openings[number] = exchange.answer
             if self.forge_openings and number == self.attacked_round:
-                exchange.reply(self.forge_openings(exchange.answer), media_type=BINARY)
+                exchange.reply(
+                    self.forge_openings(exchange.answer), media_type="application/octet-stream"
+                )
         elif self.attack and number == self.attacked_round:
             exchange.answer = self._product(exchange, number)
 
@@ -84,22 +86,19 @@ class MaliciousServer:
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveConsortium]:
-    with served(tmp_path_factory.mktemp("server") / "aggregator", package) as consortium:
-        for name in BANKS:
-            consortium.enrol(name)
-        consortium.activate(1)
-        yield consortium
+def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
+    with served(tmp_path_factory.mktemp("server") / "aggregator", package, *BANKS) as made:
+        yield made
 
 
 @pytest.fixture
-def server(live: LiveConsortium) -> Iterator[MaliciousServer]:
-    with tampering_proxy(live.url) as proxy:
+def server(live: LiveFederation) -> Iterator[MaliciousServer]:
+    with Proxy(live.url) as proxy:
         yield MaliciousServer(proxy, live.package)
 
 
 @pytest.fixture
-def cohort(live: LiveConsortium, server: MaliciousServer, tmp_path: Path) -> Iterator[LiveCohort]:
+def cohort(live: LiveFederation, server: MaliciousServer, tmp_path: Path) -> Iterator[LiveCohort]:
     made = LiveCohort(live, server.proxy.url, live.start_run(1), tmp_path)
     yield made
     made.close()
@@ -128,7 +127,7 @@ def test_an_honest_server_gives_the_sum(cohort: LiveCohort) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_tampering_server_gets_no_number(
-    cohort: LiveCohort, server: MaliciousServer, live: LiveConsortium, attack: str
+    cohort: LiveCohort, server: MaliciousServer, live: LiveFederation, attack: str
 ) -> None:
     server.attack = ATTACKS[attack]
     for outcome in cohort.sum(make_parts(3, 1)).values():
@@ -153,7 +152,7 @@ def test_nor_does_a_server_that_makes_the_banks_ask_again(
 
 
 def test_a_server_that_swallows_the_alarm_gets_no_number_either(
-    live: LiveConsortium, server: MaliciousServer, tmp_path: Path
+    live: LiveFederation, server: MaliciousServer, tmp_path: Path
 ) -> None:
     """The others wait in vain for an opening that does not come."""
     server.attack, server.swallows_aborts, server.attacked_round = (
@@ -230,7 +229,7 @@ def test_replayed_openings_under_new_headers_give_no_number(
 
 
 def restarted(
-    live: LiveConsortium,
+    live: LiveFederation,
     server: MaliciousServer,
     run_id: str,
     work: Path,
@@ -247,7 +246,7 @@ def contributions(server: MaliciousServer) -> list[bytes]:
 
 
 def test_a_bank_that_is_restarted_never_seals_twice(
-    live: LiveConsortium, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
+    live: LiveFederation, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """A server that plays a round again gets the very bytes that it had, whatever the rows say."""
     run_id = live.start_run(1)
@@ -275,7 +274,7 @@ def test_a_bank_that_is_restarted_never_seals_twice(
 
 
 def test_control_without_the_outbox_a_restarted_bank_seals_twice(
-    live: LiveConsortium, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
+    live: LiveFederation, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """The same masks under two parts: their difference is there for whoever has the key."""
     run_id = live.start_run(1)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from attacked_sums import AttackedSums, Outcome, make_parts
-from sum_attacks import ATTACKS, encrypt_publicly, honest, multiply
+from attack_kit.products import ATTACKS, encrypt_publicly
+from attack_kit.sums import AttackedSums, Outcome, make_parts
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
@@ -32,8 +32,8 @@ Patch = pytest.MonkeyPatch
 
 def attacked_round(sums: AttackedSums, attack: str) -> dict[str, Outcome]:
     """Do an honest round first, so that there is something to replay; then the attacked one."""
-    sums.round(make_parts(len(sums.roster), 1))
-    return sums.round(make_parts(len(sums.roster), 2), ATTACKS[attack])
+    sums.sum(make_parts(len(sums.roster), 1))
+    return sums.sum(make_parts(len(sums.roster), 2), ATTACKS[attack])
 
 
 def truth(n_banks: int, seed: int = 2) -> Int64Array:
@@ -62,7 +62,7 @@ def assert_wrong_number_everywhere(outcomes: dict[str, Outcome], expected: Int64
 def test_without_an_attack_every_bank_has_the_sum(make_sums: MakeSums, n_banks: int) -> None:
     sums = make_sums(n_banks)
     for seed in (1, 2):
-        for outcome in sums.round(make_parts(n_banks, seed)).values():
+        for outcome in sums.sum(make_parts(n_banks, seed)).values():
             np.testing.assert_array_equal(outcome, truth(n_banks, seed))
     assert not sums.noticed
 
@@ -77,7 +77,7 @@ def test_no_bank_uses_an_attacked_sum(make_sums: MakeSums, attack: str, n_banks:
     # And somebody notices before any plaintext of the round is passed on.
     assert sums.noticed
     # What was refused is not history: the next honest round is a number again.
-    for outcome in sums.round(make_parts(n_banks, 3)).values():
+    for outcome in sums.sum(make_parts(n_banks, 3)).values():
         np.testing.assert_array_equal(outcome, truth(n_banks, 3))
 
 
@@ -121,9 +121,8 @@ def test_the_error_names_the_kind_of_fault(make_sums: MakeSums, attack: str) -> 
 def test_blind_forgeries_of_the_tag_do_not_pass(make_sums: MakeSums) -> None:
     """Add to a value and, on top, guess what that adds to its tag: 200 guesses, none right."""
     sums = make_sums(3)
-    sums.contribute(make_parts(3))
-    product = honest(sums.package.public_key, sums.rounds)
-    key = sums.package.public_key
+    one = sums.contribute(make_parts(3))
+    product, key = one.product, sums.package.public_key
     first = product.integers()[0]
     for _ in range(200):
         guess = secrets.randbelow(TAG_PRIME)
@@ -131,9 +130,7 @@ def test_blind_forgeries_of_the_tag_do_not_pass(make_sums: MakeSums) -> None:
         values = [forged, *product.integers()[1:]]
         part = CiphertextVector.of_integers(key, values).shard(0, 3)
         with pytest.raises(SumError):
-            sums.sessions["bank-0"].open_shard(
-                part.data, sums.layout, sums.contexts[-1]["bank-0"], shard=0
-            )
+            one.open_shard(part.data)
 
 
 def test_an_exchanged_opening_does_not_authenticate(make_sums: MakeSums) -> None:
@@ -141,16 +138,8 @@ def test_an_exchanged_opening_does_not_authenticate(make_sums: MakeSums) -> None
     sums = make_sums(3)
     boxes: list[list[bytes]] = []
     for seed in (1, 2):
-        sums.contribute(make_parts(3, seed))
-        product = honest(sums.package.public_key, sums.rounds)
-        boxes.append(
-            [
-                session.open_shard(
-                    product.shard(j, 3).data, sums.layout, sums.contexts[-1][name], shard=j
-                )
-                for j, (name, session) in enumerate(sums.sessions.items())
-            ]
-        )
+        one = sums.contribute(make_parts(3, seed))
+        boxes.append(one.open(one.product))
     old, new = boxes
     flipped = bytes([*new[0][:-1], new[0][-1] ^ 1])
     for forged, fault in (
@@ -163,15 +152,15 @@ def test_an_exchanged_opening_does_not_authenticate(make_sums: MakeSums) -> None
         (new[:2], SumFault.OPENINGS),
         ([*new, new[0]], SumFault.OPENINGS),
     ):
-        for name, session in sums.sessions.items():
+        for bank in range(3):
             with pytest.raises(SumError) as refusal:
-                session.combine(forged, sums.layout, sums.contexts[-1][name])
+                one.combine(forged, bank=bank)
             assert fault is None or fault.value in str(refusal.value)
 
 
-def different(name: str, **changes: object) -> Callable[[str, RoundContext], RoundContext]:
+def different(place: int, **changes: object) -> Callable[[int, RoundContext], RoundContext]:
     return lambda bank, context: (
-        dataclasses.replace(context, **changes) if bank == name else context
+        dataclasses.replace(context, **changes) if bank == place else context
     )
 
 
@@ -190,7 +179,7 @@ def test_banks_with_different_contexts_get_no_number(
     make_sums: MakeSums, changes: dict[str, object]
 ) -> None:
     sums = make_sums(3)
-    outcomes = sums.round(make_parts(3), change=different("bank-1", **changes))
+    outcomes = sums.sum(make_parts(3), change=different(1, **changes))
     assert set(sums.noticed) == set(sums.roster)
     assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
     assert set(kinds_of(outcomes).values()) == {SumFault.BOX}
@@ -198,19 +187,19 @@ def test_banks_with_different_contexts_get_no_number(
 
 def test_banks_that_were_shown_different_keys_get_no_number(make_sums: MakeSums) -> None:
     """The names are the same, so only the digest of the keys can tell."""
-    sums = make_sums(3, roster_digests={"bank-2": "33" * 32})
-    kinds_of(sums.round(make_parts(3)))
+    sums = make_sums(3, roster_digests=["11" * 32, "11" * 32, "33" * 32])
+    kinds_of(sums.sum(make_parts(3)))
     assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
 
 
 def test_banks_with_different_histories_get_no_number(make_sums: MakeSums) -> None:
     """One bank was told another sum in the round before."""
     sums = make_sums(3)
-    sums.round(make_parts(3, 1))
-    fooled = sums.sessions["bank-1"].begin_transcript(b"the run")
-    context = sums.contexts[-1]["bank-1"]
-    sums.transcripts["bank-1"] = fooled.advance(context, truth(3, 1) + 1)
-    assert set(kinds_of(sums.round(make_parts(3, 2))).values()) == {SumFault.BOX}
+    sums.sum(make_parts(3, 1))
+    fooled = sums.banks[1].begin_transcript(b"run")
+    context = sums.rounds[-1].contexts[1]
+    sums.transcripts[1] = fooled.advance(context, truth(3, 1) + 1)
+    assert set(kinds_of(sums.sum(make_parts(3, 2))).values()) == {SumFault.BOX}
     assert set(kinds_of(dict(sums.noticed)).values()) == {SumFault.MASKS}
 
 
@@ -219,20 +208,18 @@ def test_reordered_rounds_get_no_number(make_sums: MakeSums) -> None:
     sums = make_sums(3)
     sums.contribute(make_parts(3, 1))
     sums.contribute(make_parts(3, 2))
-    first, second = (multiply(contributions) for contributions in sums.rounds)
+    first, second = (one.product for one in sums.rounds)
     assert set(kinds_of(sums.open(first)).values()) == {SumFault.TAG}
-    sums.contexts.reverse()
-    assert set(kinds_of(sums.open(second)).values()) == {SumFault.TAG}
-    np.testing.assert_array_equal(sums.open(first)["bank-0"], truth(3, 1))
+    assert set(kinds_of(sums.open(second, number=0)).values()) == {SumFault.TAG}
+    np.testing.assert_array_equal(sums.open(first, number=0)["bank-0"], truth(3, 1))
 
 
 def test_a_bank_seals_once_under_a_context(make_sums: MakeSums) -> None:
     """Or the difference of two contributions would be that of two vectors."""
     sums = make_sums(3)
-    sums.contribute(make_parts(3, 1))
-    session, context = sums.sessions["bank-0"], sums.contexts[-1]["bank-0"]
+    one = sums.contribute(make_parts(3, 1))
     with pytest.raises(SumError, match=SumFault.REUSE.value):
-        session.seal(make_parts(3, 2)[0], sums.layout, context)
+        one.banks[0].seal(make_parts(3, 2)[0], one.layout, one.contexts[0])
 
 
 def bad_ciphertexts(key: KeyPackage) -> dict[str, int]:
@@ -255,23 +242,15 @@ def test_a_bank_decrypts_nothing_that_is_no_ciphertext(
     make_sums: MakeSums, package: KeyPackage
 ) -> None:
     sums = make_sums(3)
-    sums.contribute(make_parts(3))
-    key = package.public_key
-    width = key.ciphertext_bytes
-    good = honest(key, sums.rounds).shard(0, 3).data
+    one = sums.contribute(make_parts(3))
+    width = package.public_key.ciphertext_bytes
+    good = one.product.shard(0, 3).data
     for value in bad_ciphertexts(package).values():
         with pytest.raises(CiphertextError):
-            sums.sessions["bank-0"].open_shard(
-                value.to_bytes(width, "big") + good[width:],
-                sums.layout,
-                sums.contexts[-1]["bank-0"],
-                shard=0,
-            )
+            one.open_shard(value.to_bytes(width, "big") + good[width:])
     for data in (good[:-1], good + b"\0", good[:-width], good + good[:width], b""):
         with pytest.raises(CiphertextError):
-            sums.sessions["bank-0"].open_shard(
-                data, sums.layout, sums.contexts[-1]["bank-0"], shard=0
-            )
+            one.open_shard(data)
 
 
 def test_an_encryption_of_nothing_is_refused(make_sums: MakeSums) -> None:
@@ -279,7 +258,7 @@ def test_an_encryption_of_nothing_is_refused(make_sums: MakeSums) -> None:
     sums = make_sums(3)
     sums.contribute(make_parts(3))
     key = sums.package.public_key
-    ones = CiphertextVector(key, (1).to_bytes(key.ciphertext_bytes, "big") * len(sums.rounds[0][0]))
+    ones = CiphertextVector(key, (1).to_bytes(key.ciphertext_bytes, "big") * len(sums.sent[0][0]))
     assert set(kinds_of(sums.open(ones)).values()) == {SumFault.COUNT}
 
 
@@ -367,9 +346,7 @@ def test_control_without_the_context_banks_that_disagree_get_a_number(
 ) -> None:
     without_contexts(monkeypatch)
     sums = make_sums(3)
-    for outcome in sums.round(
-        make_parts(3), change=different("bank-1", epoch=2, label="metric")
-    ).values():
+    for outcome in sums.sum(make_parts(3), change=different(1, epoch=2, label="metric")).values():
         assert not isinstance(outcome, FraudFedError), outcome
 
 
@@ -380,18 +357,9 @@ def test_control_without_the_context_an_old_opening_passes(
     sums = make_sums(3)
     boxes = []
     for seed in (1, 2):
-        sums.contribute(make_parts(3, seed))
-        product = honest(sums.package.public_key, sums.rounds)
-        boxes.append(
-            [
-                session.open_shard(
-                    product.shard(j, 3).data, sums.layout, sums.contexts[-1][name], shard=j
-                )
-                for j, (name, session) in enumerate(sums.sessions.items())
-            ]
-        )
-    found = sums.sessions["bank-1"].combine(boxes[0], sums.layout, sums.contexts[-1]["bank-1"])
-    np.testing.assert_array_equal(found, truth(3, 1))
+        one = sums.contribute(make_parts(3, seed))
+        boxes.append(one.open(one.product))
+    np.testing.assert_array_equal(one.combine(boxes[0], bank=1), truth(3, 1))
 
 
 def test_control_without_the_transcript_a_replaced_history_passes(
@@ -399,10 +367,10 @@ def test_control_without_the_transcript_a_replaced_history_passes(
 ) -> None:
     monkeypatch.setattr(Transcript, "advance", lambda self, context, total: self)
     sums = make_sums(3)
-    sums.round(make_parts(3, 1))
-    context = sums.contexts[-1]["bank-1"]
-    sums.transcripts["bank-1"] = sums.transcripts["bank-1"].advance(context, truth(3, 1) + 1)
-    for outcome in sums.round(make_parts(3, 2)).values():
+    sums.sum(make_parts(3, 1))
+    context = sums.rounds[-1].contexts[1]
+    sums.transcripts[1] = sums.transcripts[1].advance(context, truth(3, 1) + 1)
+    for outcome in sums.sum(make_parts(3, 2)).values():
         np.testing.assert_array_equal(outcome, truth(3, 2))
 
 
@@ -413,14 +381,14 @@ def test_control_without_the_record_of_contexts_masks_are_used_twice(
     monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
     sums = make_sums(3)
     parts = make_parts(3, 1)
-    sums.contribute(parts)
-    session, context = sums.sessions["bank-0"], sums.contexts[-1]["bank-0"]
+    one = sums.contribute(parts)
     more = parts[0].copy()
     more[0] += 77
-    again = CiphertextVector(sums.package.public_key, session.seal(more, sums.layout, context))
+    sealed = one.banks[0].seal(more, one.layout, one.contexts[0])
+    again = CiphertextVector(sums.package.public_key, sealed)
     n = sums.package.public_key.n
     first, second = (
-        sums.package.private_key.decrypt(vector)[0] for vector in (sums.rounds[0][0], again)
+        sums.package.private_key.decrypt(vector)[0] for vector in (one.payloads[0], again)
     )
     # The tags differ too, and are below half a slot: they round away.
     shown = (second - first + (1 << HEADER_BITS - 1)) % n
@@ -434,12 +402,9 @@ def test_control_without_the_check_a_zero_is_multiplied_in(
     monkeypatch.setattr(CiphertextVector, "check", lambda self: None)
     monkeypatch.setattr(PrivateKey, "_require_units", lambda self, *_: None)
     sums = make_sums(3)
-    sums.contribute(make_parts(3))
-    key = sums.package.public_key
-    width = key.ciphertext_bytes
-    good = honest(key, sums.rounds).shard(0, 3).data
+    one = sums.contribute(make_parts(3))
+    width = sums.package.public_key.ciphertext_bytes
+    good = one.product.shard(0, 3).data
     with pytest.raises(Exception) as failure:
-        sums.sessions["bank-0"].open_shard(
-            bytes(width) + good[width:], sums.layout, sums.contexts[-1]["bank-0"], shard=0
-        )
+        one.open_shard(bytes(width) + good[width:])
     assert not isinstance(failure.value, CiphertextError)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bank_consortium import Aggregator, Banks, serving
-from bank_processes import Finished
+from federations.bank_process import Finished
+from federations.bank_states import Aggregator, Banks, serving
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from bank_consortium import Member
+from federations.bank_states import Member
 
 from bank_node.config import CohortRules
 from bank_node.http.retry import RetryPolicy
@@ -62,7 +62,7 @@ class Consortium:
 @pytest.fixture
 def consortium(tmp_path, aggregator, key_package) -> Consortium:
     """Make three banks; two have acknowledged a key epoch that the first has not seen."""
-    others = aggregator.consortium.members(2)
+    others = aggregator.members(2)
     name = f"a-{uuid.uuid4().hex[:8]}"
     state = aggregator.enrol(tmp_path / "bank", name)
     own = MemberKeys(
@@ -122,7 +122,7 @@ def join(run_bank, state: Path, aggregator, name: str, invite: str, *options: st
 
 @pytest.mark.e2e
 def test_join_makes_keys_registers_and_pins(tmp_path, run_bank, aggregator) -> None:
-    (other,) = aggregator.consortium.members(1)
+    (other,) = aggregator.members(1)
     name, state = f"bank-{uuid.uuid4().hex[:8]}", tmp_path / "bank"
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("open sesame\nignored\n")

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from message_examples import EXAMPLES
+from examples.messages import EXAMPLES
 
 from bank_node.audit.explain import EVERY_REQUEST
 from bank_node.http.client import AggregatorClient, wait_for

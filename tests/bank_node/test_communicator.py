@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_consortium import Member
+from federations.bank_states import Member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +46,7 @@ class Cohort:
 
     def __init__(self, aggregator, make_spec, package: KeyPackage, size: int, root: Path) -> None:
         self.aggregator, self.package, self.root = aggregator, package, root
-        self.members: list[Member] = aggregator.consortium.members(size)
+        self.members: list[Member] = aggregator.members(size)
         self.key_epoch = aggregator.active_epoch(package, self.members)
         self.run_id = aggregator.create_run(make_spec(self.key_epoch.epoch))
         self.roster = tuple(member.name for member in self.members)

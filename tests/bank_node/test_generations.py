@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import generation_stages
 import pandas as pd
 import pytest
-from bank_consortium import Banks
-from bank_processes import Finished, finish
-from changing_cohort import Bank, Stage, simulate
-from fault_plan import FaultKind, PlannedFault
-from fault_proxy import FaultProxy, fault_proxy
+from federations.bank_process import Finished, finish
+from federations.bank_states import Banks
+from oracles import audited_stages as generation_stages
+from oracles.stages import Bank, Stage, simulate
+from proxies.fault_plan import FaultKind, PlannedFault
+from proxies.faulty import FaultProxy
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.validation import split_validation
@@ -286,7 +286,7 @@ def test_damaged_state_is_named_and_nothing_is_trained_anew(make_banks, files, d
 @contextmanager
 def behind_a_proxy(banks: Banks, place: int) -> Iterator[FaultProxy]:
     state = StateDirectory(banks.state(banks.names[place]))
-    with fault_proxy(banks.aggregator.url) as proxy:
+    with FaultProxy(banks.aggregator.url) as proxy:
         with state.locked():
             state.save_config(state.config.model_copy(update={"aggregator": proxy.url}))
         yield proxy

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from other_tables import handbook_rows, paysim_rows, sparkov_rows
+from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
 
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_scoring_rows, load_training_rows

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from cohort import run_cohort
-from feature_oracle import DAY, random_table
+from cohorts.exact import run_cohort
+from oracles.features import DAY, random_table
 
 from bank_node.data.contract import load_scoring_rows, load_training_rows
 from fraudfed.boosting.params import BoosterParams

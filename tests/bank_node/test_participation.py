@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from federations.scripted import Script
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_aggregator import Script
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingStates

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bank_consortium import Banks, serving
-from bank_processes import finish, start_bank
-from risk_federation import (
+from examples.risk import (
     DAY,
     DAYS,
     DELAY_DAYS,
@@ -28,6 +26,8 @@ from risk_federation import (
     risk_run,
     wait_until_round,
 )
+from federations.bank_process import finish, start_bank
+from federations.bank_states import Banks, serving
 
 from bank_node.data.contract import load_training_rows
 from bank_node.state.directory import TABLES_FILE, StateDirectory

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bank_consortium import Banks
-from bank_processes import finish, start_bank
-from risk_federation import SPEC, expected_tables, payments, risk_run, wait_until_round
+from examples.risk import SPEC, expected_tables, payments, risk_run, wait_until_round
+from federations.bank_process import finish, start_bank
+from federations.bank_states import Banks
 
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.state.round_log import LoggedRound, RoundLog
+from bank_node.state.round_log import _RECORD, LoggedRound, RoundLog
 from bank_node.state.round_record import RoundRecord
 from fraudfed.errors import StateError
 
@@ -66,7 +66,7 @@ def test_a_restarted_bank_does_later_rounds_again(tmp_path_factory, numbers, bef
     log = RoundLog(path)
     rounds = [append(log, number) for number in numbers]
     if numbers and cut:
-        # A crash within the last line.
+        # A crash within the last record.
         path.write_bytes(path.read_bytes()[:-cut])
         rounds.pop()
     kept = [each for each in rounds if each.record.number < before]
@@ -83,24 +83,23 @@ def test_every_flipped_byte_is_noticed(path) -> None:
     append(log, 1)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        for mask in (0x01, whole[position] ^ 0x0A, whole[position] ^ 0x0D):
-            if mask == 0:
-                continue
+        for mask in (0x01, 0xFF):
             damaged = bytearray(whole)
             damaged[position] ^= mask
             path.write_bytes(damaged)
-            with pytest.raises(StateError, match=r"rounds\.log, line [12]: damaged"):
+            with pytest.raises(StateError, match=r"rounds\.log: byte [0-9]+: damaged"):
                 RoundLog(path)
 
 
-def test_lines_out_of_order_are_damage(path) -> None:
+def test_records_out_of_order_are_damage(path) -> None:
     log = RoundLog(path)
     append(log, 0)
     append(log, 1)
-    first, second = path.read_bytes().splitlines(keepends=True)
+    whole = path.read_bytes()
+    first, second = whole[: len(whole) // 2], whole[len(whole) // 2 :]
     for content in (second + first, first + first):
         path.write_bytes(content)
-        with pytest.raises(StateError, match="line 2"):
+        with pytest.raises(StateError, match=f"byte {len(first)}: damaged: it is out of order"):
             RoundLog(path)
 
 
@@ -112,8 +111,15 @@ def test_a_place_that_cannot_be_used(tmp_path) -> None:
         RoundLog(tmp_path / "rounds.log")
 
 
-def test_a_line_says_every_field(path) -> None:
+def test_a_record_says_every_field(path) -> None:
     append(RoundLog(path), 3)
-    line = path.read_text()
-    assert all(f'"{field.name}":' in line for field in dataclasses.fields(RoundRecord))
-    assert '"bytes_sent":103' in line
+    record = path.read_bytes()
+    assert all(f'"{field.name}":'.encode() in record for field in dataclasses.fields(RoundRecord))
+    assert b'"bytes_sent":103' in record
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"record":{},"bytes_sent":0}', b"[1]"])
+def test_a_record_that_no_program_writes_is_refused(path, content) -> None:
+    path.write_bytes(_RECORD.pack(content))
+    with pytest.raises(StateError, match=r"rounds\.log: byte 0: damaged: it is no finished round"):
+        RoundLog(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from bank_consortium import Aggregator, Banks, serving
-from bank_processes import finish
+from federations.bank_process import finish
+from federations.bank_states import Aggregator, Banks, serving
 
 pytestmark = pytest.mark.e2e
 

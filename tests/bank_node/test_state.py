@@ -7,11 +7,11 @@ import pytest
 from bank_node.config import BankConfig
 from bank_node.state.checkpoints import Checkpoint
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
-from bank_node.state.files import write_atomic, write_stream
 from bank_node.state.outbox import Kept
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.durable_file import write_atomic, write_stream
 from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.wire.messages import KeyEpoch, ModelSignatures
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bank_processes import ENVIRONMENT, finish
+from federations.bank_process import ENVIRONMENT, finish
 
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.validation import split_validation

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import bounds_of
+from oracles.trees import bounds_of
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import boost, bounds_of, random_rows
+from oracles.trees import boost, bounds_of, random_rows
 
 from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.engine.elementary import sigmoid
-from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients, to_fixed_point
+from fraudfed.boosting.engine.logistic import to_fixed_point
+from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
 
 from fraudfed.errors import BoundError, SumError
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import xgboost
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts, bin_table
-from fraudfed.boosting.cuts import find_cuts, keys_from_values, values_from_keys
+from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.engine.keys import keys_from_values, values_from_keys
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.communicator import SoloCommunicator
 

@@ -5,24 +5,23 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from cohorts.recording import RecordingCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import compiled, needs_engine, numpy_only
-from oracle import random_rows
-from recording import RecordingCommunicator
+from oracles.trees import random_rows
 
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts, bin_table
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.engine.compiled import engine_module, load_engine
+from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBounds, to_double
 from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder, LocalSums
 from fraudfed.boosting.objective import gradients
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.best import SplitFinder
-from fraudfed.boosting.splits.candidate import NodeSums, Split
-from fraudfed.boosting.splits.gain import UNBOUNDED, GainFormula, WeightBounds, to_double
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.xgboost_rules import RULE_VERSIONS
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
@@ -35,7 +34,7 @@ INFINITY = np.float32(np.inf)
 
 def both(function: Callable[[], object]) -> tuple[object, object]:
     """Return what the compiled kernels give, and what NumPy gives."""
-    assert load_engine() is not None
+    assert load_engine().name == "compiled"
     found = function()
     with numpy_only():
         return found, function()
@@ -43,8 +42,8 @@ def both(function: Callable[[], object]) -> tuple[object, object]:
 
 def test_without_kernels_the_reason_is_given() -> None:
     with numpy_only():
-        assert engine_module().reason == "FRAUDFED_NO_EXT=1 is set"
-    assert engine_module().reason == ""
+        assert load_engine().name == "numpy (FRAUDFED_NO_EXT=1 is set)"
+    assert load_engine().name == "compiled"
 
 
 # ---- gradients ----
@@ -80,7 +79,7 @@ def test_gradients_have_the_same_bits(weighted: bool, scale_pos_weight: float) -
 
     def run(threads: int) -> Int64Array:
         return gradients(
-            margins, labels, weights, scale_pos_weight=scale_pos_weight, workers=Workers(threads)
+            margins, labels, weights, scale_pos_weight=scale_pos_weight, engine=load_engine(threads)
         )
 
     found, expected = both(lambda: run(1))
@@ -170,7 +169,7 @@ def test_histograms_of_many_blocks_are_equal(
     ]
 
     def run(threads: int) -> list[LocalSums]:
-        table = dataclasses.replace(binned, workers=Workers(threads))
+        table = dataclasses.replace(binned, engine=load_engine(threads))
         return HistogramBuilder(table, pairs).build(orders)
 
     with numpy_only():
@@ -193,7 +192,9 @@ def test_partitions_are_equal_and_keep_order(sizes: tuple[int, int]) -> None:
     tables = [rng.random(size + 1) < 0.4 for size in sizes]
 
     def run(threads: int) -> tuple[list[RowRange], list[list[int]]]:
-        partition = RowPartition(dataclasses.replace(binned, workers=Workers(threads)), is_sampled)
+        partition = RowPartition(
+            dataclasses.replace(binned, engine=load_engine(threads)), is_sampled
+        )
         level = [partition.root]
         for depth in range(4):
             table = tables[depth % 2]
@@ -219,7 +220,7 @@ def test_leaf_values_are_added_to_every_row_in_any_threads() -> None:
     margins = rng.normal(size=100_000).astype(np.float32)
 
     def run(threads: int) -> bytes:
-        partition = RowPartition(dataclasses.replace(binned, workers=Workers(threads)))
+        partition = RowPartition(dataclasses.replace(binned, engine=load_engine(threads)))
         table = np.arange(8) < 3
         [(left, right)] = partition.split([RowSplit(partition.root, 0, table)])
         # Node 3 is a leaf that no row of this bank reaches.
@@ -298,7 +299,7 @@ def test_splits_are_equal_in_every_field(
     features = np.arange(len(cuts.values))
 
     def run() -> Split | None:
-        finder = SplitFinder(params, cuts, GainFormula(params, cuts.schema))
+        finder = SplitFinder(params, cuts, GainFormula(params, cuts.schema), load_engine())
         return finder.find(sums, node, features, bounds)
 
     with np.errstate(all="ignore"):
@@ -328,11 +329,12 @@ def test_splits_of_real_histograms_are_equal(version: str) -> None:
         gradient, hessian = to_double(sums.total.reshape(2, 1))
         gain = formula.gain(gradient, hessian, UNBOUNDED)[0]
         node = NodeSums(int(sums.total[0]), int(sums.total[1]), gain)
-        found, expected = both(
-            lambda node=node, sums=sums: SplitFinder(params, binned.cuts, formula).find(
-                sums.histogram, node, features, UNBOUNDED
-            )
-        )
+
+        def run(node: NodeSums = node, sums: LocalSums = sums) -> Split | None:
+            finder = SplitFinder(params, binned.cuts, formula, load_engine())
+            return finder.find(sums.histogram, node, features, UNBOUNDED)
+
+        found, expected = both(run)
         assert found == expected
         n_found += found is not None
     assert n_found > 100
@@ -348,7 +350,7 @@ def test_a_gain_that_is_not_finite_never_wins(gain: float) -> None:
     node = NodeSums(5, 3 * 2**32, np.float32(gain))
 
     def run() -> Split | None:
-        finder = SplitFinder(params, cuts, GainFormula(params, schema))
+        finder = SplitFinder(params, cuts, GainFormula(params, schema), load_engine())
         return finder.find(sums, node, np.arange(1), UNBOUNDED)
 
     with np.errstate(all="ignore"):
@@ -394,16 +396,16 @@ def test_cuts_bins_and_calls_are_equal(layout: str, max_bin: int, resolution_bit
 
     def run(threads: int) -> tuple[list[bytes], list[tuple[str, bytes, bytes]], bytes, str]:
         recorder = RecordingCommunicator()
-        workers = Workers(threads)
+        engine = load_engine(threads)
         cuts = find_cuts(
             table,
             recorder,
             max_bin=max_bin,
             n_rows_total=table.n_rows,
             resolution_bits=resolution_bits,
-            workers=workers,
+            engine=engine,
         )
-        bins = bin_table(table, cuts, workers=workers).bins
+        bins = bin_table(table, cuts, engine=engine).bins
         edges = [values.tobytes() for values in cuts.values]
         return edges, recorder.calls, bins.tobytes(), bins.dtype.name
 

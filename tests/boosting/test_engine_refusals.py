@@ -9,8 +9,8 @@ import pytest
 from kernels import compiled, needs_engine, numpy_only
 
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
+from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS
-from fraudfed.boosting.engine.workers import Workers
 from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -266,7 +266,7 @@ def test_a_number_of_threads_out_of_range_is_refused(threads: int, in_numpy: boo
         if in_numpy:
             stack.enter_context(numpy_only())
         with pytest.raises(ValueError, match=f"threads is {threads}, expected 1 to {MAX_THREADS}"):
-            Workers(threads)
+            load_engine(threads)
 
 
 @needs_engine

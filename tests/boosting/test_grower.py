@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import (
+from oracles.trees import (
     Rows,
     assert_same_tree,
     boost,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xgboost
-from cohort import run_cohort
+from cohorts.exact import run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score

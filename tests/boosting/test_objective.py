@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import xgboost
-from cohort import run_cohort
+from cohorts.exact import run_cohort
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

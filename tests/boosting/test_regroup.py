@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changing_cohort import Bank, Simulated, Stage, StagedTraining, simulate, train_in_stages
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracles.stages import Bank, Simulated, Stage, StagedTraining, simulate, train_in_stages
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.params import BoosterParams

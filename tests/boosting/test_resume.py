@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cohorts.recording import RecordingCommunicator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import numpy_only
-from recording import RecordingCommunicator
 
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress

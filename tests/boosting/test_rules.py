@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import xgboost
-from oracle import oracle_params
+from oracles.trees import oracle_params
 
+from fraudfed.boosting.gain import UNBOUNDED, GainFormula, WeightBounds
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.splits.gain import UNBOUNDED, GainFormula, WeightBounds
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.boosting.xgboost_rules import (

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBounds, to_double
 from fraudfed.boosting.growth.partition import goes_left
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.best import SplitFinder
-from fraudfed.boosting.splits.candidate import NodeSums, Split
-from fraudfed.boosting.splits.gain import UNBOUNDED, GainFormula, WeightBounds, to_double
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import RULE_VERSIONS
 from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
@@ -194,7 +195,7 @@ def _find(
     gradient, hessian = to_double(total.reshape(2, 1))
     gain = formula.gain(gradient, hessian, bounds)[0]
     node = NodeSums(gradient=int(total[0]), hessian=int(total[1]), gain=gain)
-    finder = SplitFinder(params, cuts, formula)
+    finder = SplitFinder(params, cuts, formula, load_engine())
     return finder.find(histogram, node, np.arange(len(features)), bounds)
 
 
@@ -228,7 +229,7 @@ def test_no_feature_and_no_gain_give_no_split() -> None:
     assert _find(histogram, total, [(NUMERIC, 2)], BoosterParams(reg_lambda=0.0)) is None
     cuts = _cuts([(NUMERIC, 2)])
     params = BoosterParams()
-    finder = SplitFinder(params, cuts, GainFormula(params, cuts.schema))
+    finder = SplitFinder(params, cuts, GainFormula(params, cuts.schema), load_engine())
     node = NodeSums(gradient=0, hessian=0, gain=np.float32(0.0))
     assert finder.find(histogram, node, np.empty(0, dtype=np.int64), UNBOUNDED) is None
 

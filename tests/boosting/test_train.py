@@ -6,11 +6,11 @@ import hashlib
 import numpy as np
 import pytest
 import xgboost
-from cohort import CohortCommunicator, run_cohort
+from cohorts.exact import CohortCommunicator, run_cohort
+from cohorts.recording import RecordingCommunicator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import numpy_only
-from recording import RecordingCommunicator
 
 from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.params import BoosterParams

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from chaos_federation import ChaosError, Setting
-from chaos_kinds import ChaosKind
-from chaos_oracle import Workload
-from chaos_run import run_chaos
+from chaos_kit.federation import ChaosError, Setting
+from chaos_kit.kinds import ChaosKind
+from chaos_kit.oracle import Workload
+from chaos_kit.run import run_chaos
 
 pytestmark = pytest.mark.chaos
 

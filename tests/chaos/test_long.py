@@ -6,12 +6,12 @@ import secrets
 from pathlib import Path
 from random import Random
 
-import postgres
 import pytest
-from chaos_federation import Setting
-from chaos_kinds import NEEDS_POSTGRESQL, NEEDS_ROOT, ChaosKind
-from chaos_oracle import Workload
-from chaos_run import draw_sequence, kinds_for, left_out, run_chaos, to_markdown, to_text
+from chaos_kit.federation import Setting
+from chaos_kit.kinds import NEEDS_POSTGRESQL, NEEDS_ROOT, ChaosKind
+from chaos_kit.oracle import Workload
+from chaos_kit.run import draw_sequence, kinds_for, left_out, run_chaos, to_markdown, to_text
+from federations import postgres
 
 pytestmark = pytest.mark.chaos
 

@@ -11,8 +11,8 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from fault_plan import FaultKind, FaultPlan, PlannedFault
-from fault_proxy import FaultProxy, Traffic, fault_proxy
+from proxies.fault_plan import FaultKind, FaultPlan, PlannedFault
+from proxies.faulty import FaultProxy, Traffic
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.connections import HttpConnections
@@ -112,7 +112,7 @@ BROKEN = (OSError, http.client.HTTPException)
 
 
 def test_without_a_fault_everything_passes(upstream: Upstream) -> None:
-    with fault_proxy(upstream.url) as proxy:
+    with FaultProxy(upstream.url) as proxy:
         assert call(proxy) == (200, ANSWER)
         assert call(proxy, 1, body=None) == (200, ANSWER)
     assert upstream.whole == [b"0 " + BODY, b"1 "]
@@ -122,7 +122,7 @@ def test_without_a_fault_everything_passes(upstream: Upstream) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_request_is_cut_off_in_its_body(upstream: Upstream, seed: int) -> None:
     plan = one(FaultKind.CUT_REQUEST)
-    with fault_proxy(upstream.url, plan, random=Random(seed)) as proxy:
+    with FaultProxy(upstream.url, plan, random=Random(seed)) as proxy:
         with pytest.raises(BROKEN):
             call(proxy)
         assert call(proxy, 1) == (200, ANSWER)
@@ -135,7 +135,7 @@ def test_a_request_is_cut_off_in_its_body(upstream: Upstream, seed: int) -> None
 @pytest.mark.parametrize("seed", range(4))
 def test_an_answer_is_cut_off_in_its_body(upstream: Upstream, seed: int) -> None:
     plan = one(FaultKind.CUT_ANSWER)
-    with fault_proxy(upstream.url, plan, random=Random(seed)) as proxy:
+    with FaultProxy(upstream.url, plan, random=Random(seed)) as proxy:
         with pytest.raises(BROKEN):
             call(proxy)
         assert call(proxy, 1) == (200, ANSWER)
@@ -146,7 +146,7 @@ def test_an_answer_is_cut_off_in_its_body(upstream: Upstream, seed: int) -> None
 def test_an_accepted_request_is_not_acknowledged(upstream: Upstream) -> None:
     seen: list[int] = []
     plan = one(FaultKind.LOSE_ANSWER, meanwhile=lambda: seen.append(len(upstream.whole)))
-    with fault_proxy(upstream.url, plan) as proxy, pytest.raises(BROKEN):
+    with FaultProxy(upstream.url, plan) as proxy, pytest.raises(BROKEN):
         call(proxy)
     assert upstream.whole == [b"0 " + BODY]
     assert seen == [1], "it had been accepted"
@@ -156,7 +156,7 @@ def test_an_accepted_request_is_not_acknowledged(upstream: Upstream) -> None:
 def test_a_request_is_delayed(upstream: Upstream) -> None:
     begun = threading.Event()
     plan = one(FaultKind.DELAY, seconds=0.2, meanwhile=begun.set)
-    with fault_proxy(upstream.url, plan) as proxy:
+    with FaultProxy(upstream.url, plan) as proxy:
         started = time.monotonic()
         assert call(proxy) == (200, ANSWER)
         assert time.monotonic() - started >= 0.2
@@ -164,7 +164,7 @@ def test_a_request_is_delayed(upstream: Upstream) -> None:
 
 
 def test_a_request_is_sent_twice_at_once(upstream: Upstream) -> None:
-    with fault_proxy(upstream.url, one(FaultKind.DUPLICATE)) as proxy:
+    with FaultProxy(upstream.url, one(FaultKind.DUPLICATE)) as proxy:
         assert call(proxy) == (200, ANSWER)
         assert proxy.replays == [200]
     assert upstream.whole == [b"0 " + BODY] * 2
@@ -172,7 +172,7 @@ def test_a_request_is_sent_twice_at_once(upstream: Upstream) -> None:
 
 def test_a_request_is_sent_twice_behind_a_later_one(upstream: Upstream) -> None:
     plan = one(FaultKind.DUPLICATE_LATER)
-    with fault_proxy(upstream.url, plan) as proxy:
+    with FaultProxy(upstream.url, plan) as proxy:
         assert call(proxy, 0) == (200, ANSWER)
         assert len(upstream.whole) == 1
         assert call(proxy, 1) == (200, ANSWER)
@@ -184,8 +184,8 @@ def test_a_request_is_overtaken_by_another_banks(upstream: Upstream) -> None:
     traffic, held = Traffic(), threading.Event()
     plan = one(FaultKind.REORDER, seconds=20, meanwhile=held.set)
     with (
-        fault_proxy(upstream.url, plan, traffic=traffic) as first,
-        fault_proxy(upstream.url, traffic=traffic) as second,
+        FaultProxy(upstream.url, plan, traffic=traffic) as first,
+        FaultProxy(upstream.url, traffic=traffic) as second,
     ):
         thread = threading.Thread(target=call, args=(first, 0))
         thread.start()
@@ -204,7 +204,7 @@ def test_a_request_is_overtaken_by_another_banks(upstream: Upstream) -> None:
 
 
 def test_a_request_that_nothing_overtakes_was_only_delayed(upstream: Upstream) -> None:
-    with fault_proxy(upstream.url, one(FaultKind.REORDER, seconds=0.05)) as proxy:
+    with FaultProxy(upstream.url, one(FaultKind.REORDER, seconds=0.05)) as proxy:
         assert call(proxy) == (200, ANSWER)
     assert proxy.counts == {FaultKind.DELAY: 1}
 
@@ -213,7 +213,7 @@ def test_a_request_that_nothing_overtakes_was_only_delayed(upstream: Upstream) -
     ("kind", "status"), [(FaultKind.ANSWER_502, 502), (FaultKind.ANSWER_503, 503)]
 )
 def test_the_proxy_answers_itself(upstream: Upstream, kind: FaultKind, status: int) -> None:
-    with fault_proxy(upstream.url, one(kind)) as proxy:
+    with FaultProxy(upstream.url, one(kind)) as proxy:
         assert call(proxy) == (status, b"")
         assert call(proxy, 1) == (200, ANSWER)
     assert upstream.whole == [b"1 " + BODY]
@@ -222,19 +222,19 @@ def test_the_proxy_answers_itself(upstream: Upstream, kind: FaultKind, status: i
 def test_a_server_that_is_away_looks_like_one_that_is_away(upstream: Upstream) -> None:
     with upstream_server(ANSWER, "text/plain") as other:
         gone = other.url
-    with fault_proxy(gone) as proxy, pytest.raises(BROKEN):
+    with FaultProxy(gone) as proxy, pytest.raises(BROKEN):
         call(proxy)
 
 
 def test_a_fault_waits_for_its_request(upstream: Upstream) -> None:
     plan = one(FaultKind.ANSWER_503, after=1, method="POST", ending="/x")
-    with fault_proxy(upstream.url, plan) as proxy:
+    with FaultProxy(upstream.url, plan) as proxy:
         statuses = [call(proxy, body=body)[0] for body in (None, BODY, None, BODY, BODY)]
     assert statuses == [200, 200, 200, 503, 200]
 
 
 def test_the_proxy_can_be_switched_to_clean(upstream: Upstream) -> None:
-    with fault_proxy(upstream.url, one(FaultKind.DUPLICATE_LATER)) as proxy:
+    with FaultProxy(upstream.url, one(FaultKind.DUPLICATE_LATER)) as proxy:
         call(proxy, 0)
         proxy.plan.add(PlannedFault(FaultKind.ANSWER_502))
         proxy.be_clean()
@@ -267,9 +267,9 @@ def test_closing_ends_whatever_hangs(upstream: Upstream) -> None:
     held = threading.Event()
     reorder = PlannedFault(FaultKind.REORDER, seconds=3600, meanwhile=held.set)
     with (
-        fault_proxy(upstream.url, FaultPlan(delays)) as delaying,
-        fault_proxy(upstream.url, FaultPlan([reorder])) as reordering,
-        fault_proxy(upstream.url) as waiting,
+        FaultProxy(upstream.url, FaultPlan(delays)) as delaying,
+        FaultProxy(upstream.url, FaultPlan([reorder])) as reordering,
+        FaultProxy(upstream.url) as waiting,
     ):
         threads = [
             threading.Thread(target=client, args=(proxy,))
@@ -311,7 +311,7 @@ ARRIVALS = {
 def test_a_kept_connection_sees_the_fault(upstream: Upstream, kind: FaultKind) -> None:
     """``HttpConnections``: the first answer opens the connection that the fault then hits."""
     plan = one(kind, after=1, seconds=0.05)
-    with fault_proxy(upstream.url, plan) as proxy:
+    with FaultProxy(upstream.url, plan) as proxy:
         http_ = HttpConnections(proxy.url, context=None)
 
         def send() -> int:
@@ -354,7 +354,7 @@ def test_a_bank_gets_its_answer_all_the_same(tmp_path: Path, kind: FaultKind) ->
     plan = FaultPlan(PlannedFault(kind, after=after, seconds=0.05) for after in (1, 0))
     with (
         upstream_server(frames.encode_many([frame]), BINARY) as server,
-        fault_proxy(server.url, plan) as proxy,
+        FaultProxy(server.url, plan) as proxy,
         AggregatorClient(proxy.url, caller=caller, retry=retry) as client,
     ):
         for _ in range(3):

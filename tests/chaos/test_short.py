@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from chaos_federation import Setting
-from chaos_kinds import NEEDS_ROOT, ChaosKind
-from chaos_oracle import Workload
-from chaos_run import left_out, run_chaos, to_text
+from chaos_kit.federation import Setting
+from chaos_kit.kinds import NEEDS_ROOT, ChaosKind
+from chaos_kit.oracle import Workload
+from chaos_kit.run import left_out, run_chaos, to_text
 
 pytestmark = pytest.mark.e2e
 

@@ -1,7 +1,7 @@
 """Keys are slow to make and never changed by a test: each kind is made once."""
 
 import pytest
-from consortium_members import Members
+from cohorts.members import Members
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import KeyEpoch

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from consortium_members import Members, flip
+from cohorts.members import Members, flip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

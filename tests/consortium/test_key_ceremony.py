@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 import pytest
-from consortium_members import Members, flip, forged_epoch
+from cohorts.members import Members, flip, forged_epoch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

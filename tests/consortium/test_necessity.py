@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
-from consortium_members import Members, forged_epoch
+from cohorts.members import Members, forged_epoch
 
 from fraudfed.consortium import identity, key_ceremony
 from fraudfed.consortium.identity import Identity

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consortium_members import Members
+from cohorts.members import Members
 from hypothesis import given
 from hypothesis import strategies as st
 

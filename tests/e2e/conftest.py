@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from watched_federation import WatchedRun, watched_federation
+from federations.watched import WatchedRun, watched_federation
 
 
 @pytest.fixture(scope="session")

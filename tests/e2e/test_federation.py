@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from watched_federation import (
+from federations.watched import (
     BANKS,
     CATEGORIES,
     WatchedRun,
@@ -18,6 +16,8 @@ from watched_federation import (
     split_rows,
     train_in_process,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fraudfed.lab.local_federation.processes import run_program
 

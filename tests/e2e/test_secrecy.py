@@ -6,15 +6,15 @@ The searches are shown to find what they look for, so that "not found" means som
 """
 
 import ast
-import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from watched_federation import WatchedRun
+from attack_kit.searching import encodings, found
+from federations.watched import WatchedRun
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.secure_sum.header import HEADER_BITS
@@ -23,24 +23,6 @@ from fraudfed.wire import frames
 from fraudfed.wire.messages import FrameKind
 
 pytestmark = pytest.mark.e2e
-
-
-def needles(values: Int64Array) -> Iterator[bytes]:
-    """Yield the encodings of a vector's most telling part: eight neighbours, mostly not zero."""
-    flat = values.ravel()
-    if flat.size < 8:
-        return
-    windows = np.lib.stride_tricks.sliding_window_view(flat, 8)
-    window = windows[int(np.argmax(np.count_nonzero(windows, axis=1)))]
-    if np.count_nonzero(window) < 4:
-        return
-    numbers = window.tolist()
-    for order in "<>":
-        yield struct.pack(f"{order}8q", *numbers)
-        yield struct.pack(f"{order}8d", *(number / 2**24 for number in numbers))
-        yield struct.pack(f"{order}8d", *(float(number) for number in numbers))
-    for separator in (",", ", ", " ", "\n"):
-        yield separator.join(map(str, numbers)).encode()
 
 
 def packed_plaintexts(run: WatchedRun) -> list[bytes]:
@@ -64,50 +46,50 @@ def packed_plaintexts(run: WatchedRun) -> list[bytes]:
     return packed
 
 
-def found(haystacks: list[bytes], wanted: Iterator[bytes] | list[bytes]) -> list[bytes]:
-    return [needle for needle in wanted if any(needle in hay for hay in haystacks)]
-
-
 def telling(run: WatchedRun) -> list[Int64Array]:
     vectors = [s.values for s in run.statistics] + [s.total for s in run.statistics]
     return [vector for vector in vectors if vector.size >= 8]
 
 
+def needles(run: WatchedRun) -> list[bytes]:
+    return [needle for vector in telling(run) for needle in encodings(vector, 8)]
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """Put something between the parts that is in none."""
+    return b"\n#\n".join(parts)
+
+
 def test_there_is_something_to_find(watched_run: WatchedRun) -> None:
-    wanted = [needle for vector in telling(watched_run) for needle in needles(vector)]
+    wanted = needles(watched_run)
     assert len(wanted) > 100
     planted = [b"header" + vector.tobytes() for vector in telling(watched_run)]
-    assert len(found(planted, wanted)) >= len(wanted) // 20
+    assert len(found(joined(planted), wanted)) >= len(wanted) // 20
     assert len(packed_plaintexts(watched_run)) > 50
     kinds = {statistic.label.partition(":")[0] for statistic in watched_run.statistics}
     assert {"rows", "cuts", "histogram"} <= kinds
 
 
 def test_no_request_holds_a_plaintext_statistic(watched_run: WatchedRun) -> None:
-    everything = [
-        part for _, head, body in watched_run.capture.requests for part in (head.encode(), body)
-    ]
+    everything = [part for each in watched_run.capture.exchanges for part in (each.head, each.body)]
     assert len(everything) > 40
-    for vector in telling(watched_run):
-        assert not found(everything, needles(vector))
-    assert not found(everything, packed_plaintexts(watched_run))
+    wanted = needles(watched_run) + packed_plaintexts(watched_run)
+    assert not found(joined(everything), wanted)
 
 
 def test_the_database_holds_no_plaintext_statistic(watched_run: WatchedRun) -> None:
-    stored = watched_run.stored()
+    stored = joined(watched_run.stored())
     assert found(stored, [watched_run.run_id.encode()])
-    for vector in telling(watched_run):
-        assert not found(stored, needles(vector))
-    assert not found(stored, packed_plaintexts(watched_run))
+    assert not found(stored, needles(watched_run) + packed_plaintexts(watched_run))
 
 
 def test_every_binary_body_is_ciphertext_or_a_sealed_box(watched_run: WatchedRun) -> None:
     public = watched_run.key_package.public_key
     contributions = openings = 0
-    for method, head, body in watched_run.capture.requests:
-        if method != "POST" or "/rounds/" not in head.splitlines()[0]:
+    for exchange in watched_run.capture.exchanges:
+        if exchange.method != "POST" or "/rounds/" not in exchange.path:
             continue
-        header, payload = frames.decode(body, source="capture")
+        header, payload = frames.decode(exchange.body, source="capture")
         if header.kind is FrameKind.CONTRIBUTION:
             contributions += 1
             assert header.item_bytes == public.ciphertext_bytes
@@ -150,12 +132,14 @@ def secrets_of(run: WatchedRun) -> dict[str, list[bytes]]:
 
 def test_no_private_key_is_in_the_aggregators_reach(watched_run: WatchedRun) -> None:
     pid = watched_run.aggregator_pid
-    surroundings = [
-        Path(f"/proc/{pid}/environ").read_bytes(),
-        Path(f"/proc/{pid}/cmdline").read_bytes(),
-        *watched_run.stored(),
-        *watched_run.capture.bodies(),
-    ]
+    surroundings = joined(
+        [
+            Path(f"/proc/{pid}/environ").read_bytes(),
+            Path(f"/proc/{pid}/cmdline").read_bytes(),
+            *watched_run.stored(),
+            *(exchange.body for exchange in watched_run.capture.exchanges),
+        ]
+    )
     public = format(watched_run.key_package.public_key.n, "x").encode()
     assert found(surroundings, [public]), "the search does not even find the public key"
     for name, forms in secrets_of(watched_run).items():

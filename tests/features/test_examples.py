@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from feature_oracle import DAY, HOUR, START, table
+from oracles.features import DAY, HOUR, START, table
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, build_features

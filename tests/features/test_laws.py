@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import DAY, random_table, slow_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.features import DAY, random_table, slow_features
 
 from fraudfed.features import FeatureTable, build_features
 from fraudfed.features.recipe import FEATURES

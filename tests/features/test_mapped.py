@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from other_tables import handbook_rows, paysim_rows, sparkov_rows
+from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
 
 from fraudfed.errors import DataError
 from fraudfed.features import build_features, check_transactions

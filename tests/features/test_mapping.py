@@ -85,7 +85,11 @@ def test_every_key_of_a_mapping_is_documented() -> None:
             "columns.event_time: got time_format and time_unit, expected one",
         ),
         ('customer_id = { column = "who" }', "", "columns.customer_id: is missing; every payment"),
-        ("customer_id", "client_id", "columns.client_id: is no column of a transaction, expected"),
+        (
+            "customer_id",
+            "client_id",
+            "columns.client_id: is not a column of a transaction, expected",
+        ),
         (
             '"who" }',
             '"who", minor_units = 100 }',
@@ -130,7 +134,7 @@ def test_a_table_is_renamed_only() -> None:
     assert mapping.source_names == {"a": "V1", "b": "V2"}
     for more, message in (
         ('a = { column = "V1", prefix = "x" }', "columns.a: got prefix, a table's columns are"),
-        ("a = { constant = 1 }", "columns.a: got constant, a table's columns are renamed only"),
+        ("a = { constant = 1 }", "columns.a: got constant, a table's columns can only be renamed"),
         ('a = { column = "V" }\nb = { column = "V" }', "columns.b: column 'V' is 'a' already"),
     ):
         with pytest.raises(ConfigurationError, match=message):

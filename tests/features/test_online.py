@@ -1,17 +1,20 @@
 """One payment at a time gives what the whole table gives, to the last bit."""
 
+import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import risk_spec, solo_history
+from oracles.features import DAY, START, random_table, table
+from oracles.shared_risk import risk_spec, solo_history
 
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
@@ -266,7 +269,15 @@ def test_a_payment_has_the_columns_of_the_schema() -> None:
         payee_id="p",
         channel="ecommerce",
         merchant_category="grocery",
-        latitude=only.latitude,
-        longitude=only.longitude,
     )
-    assert not only.has_place
+    assert only.place is None
+
+
+def test_a_place_that_is_nan_is_no_place() -> None:
+    no_place, nan = Payment("t", START, "c", 100), Payment("t", START, "c", 100, latitude=math.nan)
+    assert nan.latitude is None
+    assert nan == no_place
+    assert hash(nan) == hash(no_place)
+    assert pickle.loads(pickle.dumps(nan)) == nan
+    assert replace(nan, longitude=1.0).place is None
+    assert replace(nan, latitude=51.5, longitude=-0.1).place == (51.5, -0.1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from feature_oracle import DAY, HOUR, START, table
+from oracles.features import DAY, HOUR, START, table
 
 from fraudfed.features import OnlineFeatures, build_features
 from fraudfed.features.payment import payments_of

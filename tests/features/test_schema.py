@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import START, random_table, table
+from oracles.features import START, random_table, table
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.events import CHANNEL_NAMES

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import FIRST_DAY, KEY, Exact, exact_entries, risk_spec
+from oracles.features import DAY, START, random_table, table
+from oracles.shared_risk import FIRST_DAY, KEY, Exact, exact_entries, risk_spec
 
 from fraudfed.features.shared_risk import Entries, RiskEntries, risk_entries
 from fraudfed.features.shared_risk.entries import entry_delay_days

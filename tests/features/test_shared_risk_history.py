@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from feature_oracle import DAY, START, random_table, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import FIRST_DAY, KEY, exact_entries, risk_spec, solo_history, solo_tables
+from oracles.features import DAY, START, random_table, table
+from oracles.shared_risk import FIRST_DAY, KEY, exact_entries, risk_spec, solo_history, solo_tables
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features, contract_features

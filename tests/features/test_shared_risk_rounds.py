@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from cohort import CohortCommunicator, run_cohort
-from feature_oracle import START, random_table, table
+from cohorts.exact import CohortCommunicator, run_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import FIRST_DAY, KEY, risk_spec, solo_tables, split
+from oracles.features import START, random_table, table
+from oracles.shared_risk import FIRST_DAY, KEY, risk_spec, solo_tables, split
 
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array

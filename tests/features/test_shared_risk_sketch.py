@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import KEY
+from oracles.shared_risk import KEY
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.features.shared_risk.sketch import (

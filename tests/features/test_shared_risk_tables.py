@@ -1,19 +1,18 @@
 """Bytes of risk tables: canonical, and closed against everything else."""
 
 import contextlib
-import hashlib
 
 import numpy as np
 import pytest
-from feature_oracle import random_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_risk_oracle import FIRST_DAY, KEY, risk_spec, solo_tables
+from oracles.features import random_table
+from oracles.shared_risk import FIRST_DAY, KEY, risk_spec, solo_tables
 
 from fraudfed.errors import StateError
 from fraudfed.features.shared_risk import RiskTables
 from fraudfed.features.shared_risk.sketch import hash_key_id
-from fraudfed.features.shared_risk.tables import DayTable, packed
+from fraudfed.features.shared_risk.tables import _CONTAINER, DayTable, packed
 from fraudfed.wire.messages import RiskSpec
 
 SMALL = {"first_day": FIRST_DAY, "last_day": FIRST_DAY + 9, "days_per_step": 4, "depth": 2}
@@ -34,8 +33,13 @@ def with_counts(*largest: int) -> RiskTables:
     return RiskTables(spec, hash_key_id(KEY), tuple(days))
 
 
-def signed(body: bytes) -> bytes:
-    return body + hashlib.sha256(body).digest()
+def framed(content: bytes) -> bytes:
+    """Return the container, whose checksum fits, of any content."""
+    return _CONTAINER.pack(content)
+
+
+def content_of(tables: RiskTables) -> bytes:
+    return _CONTAINER.unpack(tables.to_bytes(), source="test")
 
 
 @given(seed=st.integers(0, 999))
@@ -82,25 +86,26 @@ def test_any_changed_byte_is_found(position: int, value: int) -> None:
 @settings(max_examples=80, deadline=None)
 def test_no_bytes_do_harm(body: bytes, keep: int) -> None:
     """Also with a checksum that fits, there is a StateError or the very same bytes."""
-    data = signed(with_counts(7, 300).to_bytes()[:-32][:keep] + body)
+    data = framed(content_of(with_counts(7, 300))[:keep] + body)
     with contextlib.suppress(StateError):
         assert RiskTables.from_bytes(data).to_bytes() == data
 
 
 def changed(before: bytes, after: bytes) -> bytes:
-    body = with_counts(7, 300, 0).to_bytes()[:-32]
+    body = content_of(with_counts(7, 300, 0))
     assert body.count(before) == 1, before
-    return signed(body.replace(before, after))
+    return framed(body.replace(before, after))
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "begin otherwise"),
-        (b"something else", "begin otherwise"),
-        (with_counts(7).to_bytes()[:-1], "checksum"),
-        (signed(with_counts(7).to_bytes()[:-33]), "end too early"),
-        (signed(with_counts(7).to_bytes()[:-32] + b"\0"), "1 bytes too many"),
+        (b"", "does not begin as risk tables"),
+        (b"something else", "does not begin as risk tables"),
+        (with_counts(7).to_bytes()[:-1], "cut off"),
+        (with_counts(7).to_bytes()[:-1] + b"?", "wrong checksum"),
+        (framed(content_of(with_counts(7))[:-1]), "end too early"),
+        (framed(content_of(with_counts(7)) + b"\0"), "1 bytes too many"),
         (changed(b'"depth":2', b'"depth":0'), "head is malformed"),
         (changed(b'"depth":2', b'"DEPTH":2'), "head is malformed"),
         (changed(b'{"key_id"', b'["key_id"'), "head is malformed"),
@@ -120,9 +125,9 @@ def test_no_array_is_made_that_the_bytes_do_not_hold() -> None:
     spec = risk_spec(
         first_day=0, last_day=99_000, days_per_step=1, depth=16, transaction_width=1 << 22
     )
-    empty = RiskTables(spec, hash_key_id(KEY)).to_bytes()[: -32 - 4]
+    empty = content_of(RiskTables(spec, hash_key_id(KEY)))[:-4]
     n_days = 99_001
-    forged = signed(empty + n_days.to_bytes(4, "little") + bytes(2 * n_days))
+    forged = framed(empty + n_days.to_bytes(4, "little") + bytes(2 * n_days))
     found = RiskTables.from_bytes(forged)
     assert found.is_complete
     assert found.days[-1].transactions.shape == (16, 1 << 22)
@@ -130,8 +135,8 @@ def test_no_array_is_made_that_the_bytes_do_not_hold() -> None:
 
 def test_wider_counters_than_needed_are_not_canonical() -> None:
     tables = with_counts(7)
-    narrow, wide = tables.to_bytes()[:-32], with_counts(300).to_bytes()[:-32]
+    narrow, wide = content_of(tables), content_of(with_counts(300))
     forged = wide.replace((300).to_bytes(2, "little"), (7).to_bytes(2, "little"))
     assert len(forged) > len(narrow)
     with pytest.raises(StateError, match="not in canonical form"):
-        RiskTables.from_bytes(signed(forged))
+        RiskTables.from_bytes(framed(forged))

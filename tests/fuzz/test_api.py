@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from api_fuzz import Caller, Fuzzer, FuzzError
-from live_consortium import LiveBank, LiveConsortium, served
+from attack_kit.api_fuzz import Caller, Fuzzer, FuzzError
+from federations.fake_banks import FakeBank
+from federations.live import LiveFederation, served
 
 from aggregator.runs.service import RunService
 from fraudfed.consortium.key_package import KeyPackage
@@ -29,12 +30,9 @@ def package() -> KeyPackage:
 
 
 @pytest.fixture
-def served_consortium(tmp_path: Path, package: KeyPackage) -> Iterator[LiveConsortium]:
+def served_consortium(tmp_path: Path, package: KeyPackage) -> Iterator[LiveFederation]:
     """Three banks in a run, of which one has contributed: there is something to break."""
-    with served(tmp_path / "aggregator", package) as consortium:
-        for name in ("bank-a", "bank-b", "bank-c"):
-            consortium.enrol(name)
-        consortium.activate(1)
+    with served(tmp_path / "aggregator", package, "bank-a", "bank-b", "bank-c") as consortium:
         yield consortium
 
 
@@ -44,7 +42,7 @@ def clean(request: requests.PreparedRequest) -> None:
         request.headers.pop(name, None)
 
 
-def signing(bank: LiveBank) -> Caller:
+def signing(bank: FakeBank) -> Caller:
     """Return a caller that signs as a bank does, whatever there is to sign."""
 
     def sign(request: requests.PreparedRequest) -> None:
@@ -53,7 +51,7 @@ def signing(bank: LiveBank) -> Caller:
         # What a bank could not sign goes out unsigned, and must be refused.
         try:
             added = sign_request(
-                bank,
+                bank.identity,
                 keyid=bank.name,
                 method=str(request.method),
                 url=str(request.url),
@@ -76,10 +74,10 @@ def holding(token: str) -> Caller:
     return authorise
 
 
-def make_fuzzer(live: LiveConsortium) -> tuple[Fuzzer, str]:
+def make_fuzzer(live: LiveFederation) -> tuple[Fuzzer, str]:
     run_id = live.start_run(1)
-    first, second = live.banks["bank-a"], live.banks["bank-b"]
-    assert live.contribute(first, run_id, live.contribution(first, run_id)).status_code == 202
+    first, second = live["bank-a"], live["bank-b"]
+    assert first.post_contribution(0, first.contribution(0, [1, 2, 3])).status == 202
     fuzzer = Fuzzer(
         url=live.url,
         state=live.state,
@@ -97,15 +95,15 @@ def make_fuzzer(live: LiveConsortium) -> tuple[Fuzzer, str]:
             "sha256": ["ab" * 32],
         },
         frames={
-            "/contributions": live.contribution(second, run_id),
-            "/openings": live.contribution(second, run_id, kind="opening"),
+            "/contributions": second.contribution(0, [1, 2, 3]),
+            "/openings": second.contribution(0, [1, 2, 3], kind="opening"),
             "/models/{sha256}": b'{"learner": {}}',
         },
     )
     return fuzzer, run_id
 
 
-def fuzz(live: LiveConsortium, per_combination: int, *, at_least: int) -> Fuzzer:
+def fuzz(live: LiveFederation, per_combination: int, *, at_least: int) -> Fuzzer:
     """Fuzz, and see afterwards that the service still does its work."""
     fuzzer, run_id = make_fuzzer(live)
     while fuzzer.sent < at_least:
@@ -115,13 +113,13 @@ def fuzz(live: LiveConsortium, per_combination: int, *, at_least: int) -> Fuzzer
     assert status["round_number"] == 0
     # The run goes on where it was, unless the fuzz has hit on a frame that is right.
     if status["state"] == "training":
-        third = live.banks["bank-c"]
-        body = live.contribution(third, run_id)
-        assert live.contribute(third, run_id, body).status_code == 202
+        third = live["bank-c"]
+        body = third.contribution(0, [1, 2, 3])
+        assert third.post_contribution(0, body).status == 202
     return fuzzer
 
 
-def test_fuzz_briefly(served_consortium: LiveConsortium) -> None:
+def test_fuzz_briefly(served_consortium: LiveFederation) -> None:
     fuzzer = fuzz(served_consortium, BRIEFLY, at_least=150)
     statuses = {status for _, _, status in fuzzer.statuses}
     # It does not only knock at the door.
@@ -129,7 +127,7 @@ def test_fuzz_briefly(served_consortium: LiveConsortium) -> None:
 
 
 @pytest.mark.fuzz
-def test_fuzz_at_length(served_consortium: LiveConsortium) -> None:
+def test_fuzz_at_length(served_consortium: LiveFederation) -> None:
     fuzzer = fuzz(served_consortium, AT_LENGTH, at_least=5000)
     by_status: dict[int, int] = {}
     for (_, _, status), count in fuzzer.statuses.items():
@@ -140,7 +138,7 @@ def test_fuzz_at_length(served_consortium: LiveConsortium) -> None:
 
 
 def test_control_the_fuzz_notices_a_server_error(
-    served_consortium: LiveConsortium, monkeypatch: pytest.MonkeyPatch
+    served_consortium: LiveFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A view that breaks is found within the brief version."""
     fuzzer, _ = make_fuzzer(served_consortium)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from evaluation_examples import NOT_MEASURED, example
+from examples.reports import NOT_MEASURED, example
 from rich.console import Console
 
 from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number, format_table

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 from click.testing import CliRunner
-from feature_oracle import DAY, START, table
+from oracles.features import DAY, START, table
 
 from fraudfed.cli import cli
 from fraudfed.features.recipe import FEATURES

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from evaluation_examples import example
+from examples.reports import example
 
 from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number
 from fraudfed.lab.report.page import format_bytes, format_seconds, headline, render_report

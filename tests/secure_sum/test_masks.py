@@ -5,9 +5,9 @@ import secrets
 from typing import Any
 
 import pytest
+from cohorts.secure import agree_in_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from summing_cohort import agree_in_pairs
 
 from fraudfed.errors import BoundError, CohortError, KeyMaterialError
 from fraudfed.secure_sum import derivation

@@ -8,8 +8,8 @@ import secrets
 
 import numpy as np
 import pytest
-from sum_tampering import COUNT_ONE, added, exchanged, scaled
-from summing_cohort import SummingCohort, SummingRound, multiply
+from attack_kit.ciphertexts import COUNT_ONE, added, exchanged, scaled
+from cohorts.secure import SummingCohort, SummingRound, multiply
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cohorts.secure import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from summing_cohort import ROSTER_DIGEST, SummingCohort, SummingRound, agree_in_pairs
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array

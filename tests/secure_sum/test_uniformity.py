@@ -5,8 +5,8 @@ Chance decides these tests with probability below 1e-9 each: the masks are the o
 
 import numpy as np
 import pytest
+from cohorts.secure import SummingCohort, SummingRound
 from scipy.stats import chi2
-from summing_cohort import SummingCohort, SummingRound
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array

@@ -3,33 +3,29 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import cast
 from unittest import mock
 
 import pytest
 
-from fraudfed.boosting.engine.compiled import Engine, engine_module, load_engine
-from fraudfed.native import DISABLING_VARIABLE
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.compiled import Kernels
+from fraudfed.native import DISABLING_VARIABLE, load_native
 
-#: For tests that compare the two: with one of them alone there is nothing to compare.
+#: For tests that compare the two engines: with one of them alone there is nothing to compare.
 needs_engine = pytest.mark.skipif(
-    load_engine() is None, reason=f"no compiled kernels: {engine_module().reason}"
+    load_engine().name != "compiled", reason=f"no compiled kernels: {load_engine().name}"
 )
 
 
-def compiled() -> Engine:
+def compiled() -> Kernels:
     """Return the compiled kernels; for tests marked ``needs_engine``."""
-    engine = load_engine()
-    assert engine is not None
-    return engine
+    return cast(Kernels, load_native("fraudfed.boosting.engine._engine").module)
 
 
 @contextlib.contextmanager
 def numpy_only() -> Iterator[None]:
-    """Leave the compiled kernels unused, as ``FRAUDFED_NO_EXT=1`` does for a process."""
+    """Let ``load_engine`` return NumPy, as ``FRAUDFED_NO_EXT=1`` does for a process."""
     with mock.patch.dict(os.environ, {DISABLING_VARIABLE: "1"}):
-        engine_module.cache_clear()
-        assert load_engine() is None
-        try:
-            yield
-        finally:
-            engine_module.cache_clear()
+        assert load_engine().name.startswith("numpy")
+        yield

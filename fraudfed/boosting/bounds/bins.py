@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fraudfed.boosting.bins import Cuts
-from fraudfed.boosting.bounds.rows import SLACK, MarginRange, NodeBounds
+from fraudfed.boosting.bounds.rows import FLOORS, SLACK, MarginRange, NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.engine.elementary import exp
 from fraudfed.boosting.tree import NO_CHILD, Tree
@@ -41,13 +41,18 @@ from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 #: As far from 0 as the margins of claim 6 may be.
 _FARTHEST_MARGIN = 2.0**13
 _MASS_SHIFT = 20
-_FLOORS = 512
-#: Larger is as good as unknown, and the others stay within int64.
-_HUGE = 2.0**61
+#: A larger bound is as good as unknown. Nothing is added to one up to this, so it may be above the
+#: largest addend of ``rows``; the value decides how wide slots are, as that one does.
+_LARGEST_ROUNDED = 2.0**61
 
 
 def rows_of_sets(cuts: Cuts, n_rows: int) -> Int64Array:
-    """Return how many of the ``n_rows`` pooled rows each set of ``BinBounds`` holds, at most."""
+    """Return how many of the ``n_rows`` pooled rows each set of ``BinBounds`` holds, at most.
+
+    Returns
+    -------
+    ndarray of shape (total_bins + 1,), dtype=int64
+    """
     return np.append(cuts.rows_of_bins(n_rows), n_rows)
 
 
@@ -74,7 +79,7 @@ class BinBounds:
 
     @classmethod
     def before_training(cls, cuts: Cuts, bounds: NodeBounds) -> "BinBounds":
-        """Return what counts alone say; ``bounds`` may be of any round."""
+        """Return what counts alone say; ``bounds`` may be those of any tree."""
         n_rows = rows_of_sets(cuts, bounds.n_rows)
         anything = replace(bounds, min_probability=0.0, max_probability=1.0)
         return cls(n_rows, anything.of_counts(n_rows).by_label)
@@ -114,7 +119,7 @@ class TreeBounds:
     Attributes
     ----------
     bounds : NodeBounds
-        Of the tree's round.
+        Of the tree.
     n_rows, masses
         As in ``BinBounds``.
     root : SumBounds
@@ -188,14 +193,14 @@ class TreeBounds:
             masses,
             SumBounds(
                 _rounded(by_label + n_rows, masses),
-                _rounded(hessian + n_rows + _FLOORS, masses.sum(axis=0)),
+                _rounded(hessian + n_rows + FLOORS, masses.sum(axis=0)),
             ),
         )
 
 
 def _rounded(limit: Float64Array, most: Int64Array) -> Int64Array:
     """Return the limit rounded up, or ``most`` where that is less."""
-    usable = limit < _HUGE
+    usable = limit < _LARGEST_ROUNDED
     return np.where(
         usable, np.minimum(np.ceil(np.where(usable, limit, 0.0)).astype(np.int64), most), most
     )

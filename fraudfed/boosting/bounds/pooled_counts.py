@@ -20,7 +20,7 @@ class PooledCounts:
     Attributes
     ----------
     n_rows, n_positives : int
-        Training rows, and those with label 1, at the banks that were there for the preparation.
+        Training rows, and those with label 1, at the banks that took part in the preparation.
     n_validation_rows, n_validation_positives : int
         Of the banks that the last metrics are about; 0 without validation.
     """
@@ -35,6 +35,13 @@ def count_rows(
     table: TrainingTable, validation: TrainingTable | None, communicator: Communicator
 ) -> PooledCounts:
     """Count the rows of all banks in one sum.
+
+    Parameters
+    ----------
+    table : TrainingTable
+        This bank's training rows.
+    validation : TrainingTable or None
+    communicator : Communicator
 
     Raises
     ------
@@ -52,7 +59,11 @@ def count_rows(
 
 
 def count_validation_rows(validation: TrainingTable, communicator: Communicator) -> tuple[int, int]:
-    """Count the validation rows, and those with label 1, of the banks of now.
+    """Count the validation rows, and those with label 1, of the current banks.
+
+    Returns
+    -------
+    n_rows : int, n_positives : int
 
     Raises
     ------

@@ -74,7 +74,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.bounds.sums import SumBounds
-from fraudfed.boosting.objective import GradientBounds
+from fraudfed.boosting.objective import LARGEST_SUM, GradientBounds
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Float64Array, Int64Array
 
@@ -85,11 +85,10 @@ _LEAST_DISTANCE = 2.0**-12
 #: ``8 e`` of the proofs as a shift.
 _ERROR_SHIFT = 17
 #: What floors of h can add to a sum.
-_FLOORS = 512
-#: Larger is as good as unknown; a few of them add up without leaving int64.
-_HUGE = 2.0**60
-#: No sum of weights exceeds it.
-_LARGEST_SUM = 2**62
+FLOORS = 512
+#: A larger bound is as good as unknown; to one up to this a sum can be added within int64. Where
+#: sums exceed it, from 2^28 rows of weight 1 on, the value decides how wide slots are.
+_LARGEST_ADDEND = 2.0**60
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class MarginRange:
 
 @dataclass(frozen=True)
 class NodeBounds:
-    """What is publicly known of the rows in one boosting round, and what follows for sets of them.
+    """What is publicly known of the rows before one tree, and what follows for sets of them.
 
     Holds for the logistic loss only.
 
@@ -149,7 +148,13 @@ class NodeBounds:
     max_probability: float = 1.0
 
     def of_counts(self, n_rows: Int64Array) -> SumBounds:
-        """Return the bounds of sets of at most ``n_rows`` rows each (claim 5)."""
+        """Return the bounds of sets of rows from their sizes alone (claim 5).
+
+        Parameters
+        ----------
+        n_rows : ndarray of shape (n_sets,), dtype=int64
+            Rows of each, at most.
+        """
         low, high = self.min_probability, self.max_probability
         largest = 0.25 if low <= 0.5 <= high else max(low * (1.0 - low), high * (1.0 - high))
         negative, positive = (
@@ -191,11 +196,11 @@ class NodeBounds:
         found = []
         for sign, distance in ((1, self.min_probability), (-1, 1.0 - self.max_probability)):
             by_hessian = _by_hessian(hessian + n_rows, distance)
-            usable = by_hessian < _HUGE
+            usable = by_hessian < _LARGEST_ADDEND
             first = np.where(usable, by_hessian, 0.0).astype(np.int64)
             mass = np.maximum(first + sign * gradient, 0)
             mass += ((mass + first) >> _ERROR_SHIFT) + 4 * n_rows + 1
-            found.append(np.where(usable, mass, _LARGEST_SUM))
+            found.append(np.where(usable, mass, LARGEST_SUM))
         return np.stack(found)
 
     def excesses(self, sums: Int64Array, masses: Int64Array, n_rows: Int64Array) -> Int64Array:
@@ -217,7 +222,7 @@ class NodeBounds:
         excess: Int64Array = np.maximum(np.stack((gradient, -gradient)) + others - hessian, 0)
         # Shifted before they are added up, which would leave int64; 3 for what each shift drops.
         excess += (others >> _ERROR_SHIFT) + (np.abs(gradient) >> _ERROR_SHIFT)
-        excess += (hessian >> _ERROR_SHIFT) + 4 * n_rows + _FLOORS + 3
+        excess += (hessian >> _ERROR_SHIFT) + 4 * n_rows + FLOORS + 3
         return excess
 
     def within(self, known: SumBounds, excesses: Int64Array, n_rows: Int64Array) -> SumBounds:
@@ -235,7 +240,7 @@ class NodeBounds:
         by_label = np.minimum(known.by_label, by_excess)
         for label, distance in ((0, 1.0 - self.max_probability), (1, self.min_probability)):
             limit = _by_hessian(known.hessian + n_rows, distance)
-            usable = limit < _HUGE
+            usable = limit < _LARGEST_ADDEND
             rounded = np.where(usable, limit, 0.0).astype(np.int64) + n_rows
             by_label[label] = np.where(
                 usable, np.minimum(by_label[label], rounded), by_label[label]

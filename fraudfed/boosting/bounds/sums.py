@@ -39,7 +39,13 @@ class SumBounds:
         return np.stack((self.by_label[0], self.hessian))
 
     def take(self, sets: Int64Array) -> "SumBounds":
-        """Return the bounds of some of the sets."""
+        """Return the bounds of some of the sets.
+
+        Parameters
+        ----------
+        sets : ndarray of shape (n_taken,), dtype=int64
+            Positions of the sets.
+        """
         return SumBounds(self.by_label[:, sets], self.hessian[sets])
 
     def least(self, other: "SumBounds") -> "SumBounds":
@@ -49,7 +55,14 @@ class SumBounds:
         )
 
     def where(self, chosen: BoolArray, other: "SumBounds") -> "SumBounds":
-        """Return these bounds for the chosen sets and those of ``other`` for the rest."""
+        """Return these bounds for the chosen sets and those of ``other`` for the rest.
+
+        Parameters
+        ----------
+        chosen : ndarray of shape (n_sets,), dtype=bool
+        other : SumBounds
+            Of the same sets.
+        """
         return SumBounds(
             np.where(chosen, self.by_label, other.by_label),
             np.where(chosen, self.hessian, other.hessian),

@@ -1,1 +1,5 @@
-"""The work on one bank's rows: compiled kernels, and NumPy where they are missing."""
+"""All work on one bank's rows, behind one protocol: compiled kernels with threads, or NumPy.
+
+``protocol`` says what an engine answers, ``choice`` which one does, ``compiled`` and
+``numpy_engine`` are the two there are.
+"""

@@ -3,10 +3,10 @@
  * Law: each function gives the bytes of its counterpart in Python (named in its header), with any
  * number of threads. All sums are of integers; floating-point steps are those of the Python code,
  * one IEEE 754 operation at a time. Arguments are checked here: a wrong array raises, it is never
- * written outside of. The GIL is released while a kernel runs; until it returns nobody may change
- * the arrays it was given.
+ * written outside of. The GIL is released while a kernel runs; until it returns, the caller
+ * must not change the arrays it gave.
  *
- * fraudfed/boosting/engine/compiled.py has the types of these functions.
+ * compiled.py has the types of these functions, protocol.py the shapes of the arrays.
  */
 #include "_engine_arrays.h"
 
@@ -33,7 +33,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "fraudfed.boosting.engine._engine",
-    .m_doc = "Compiled kernels of boosting; see engine.py.",
+    .m_doc = "Compiled kernels of boosting; see protocol.py.",
     .m_size = 0,
     .m_methods = methods,
 };

@@ -1,4 +1,4 @@
-/* Gradients of the logistic loss: objective.py and elementary.py, operation by operation.
+/* Gradients of the logistic loss: logistic.py and elementary.py, operation by operation.
  *
  * Every step is one that IEEE 754 fixes completely, in the order of the Python code, and contraction
  * is off: the bits are the same at every SIMD width, so the widest the CPU has is taken.

@@ -1,4 +1,4 @@
-/* The best numeric split of a node: split_numeric.py and gain.py with the same casts.
+/* The best numeric split of a node: numpy_engine.py and gain.py with the same casts.
  *
  * Sums are scanned as integers; each becomes a double once, and weights and gains are float or
  * double exactly where XGBoost has them so.

@@ -119,7 +119,7 @@ static void free_pool(worker_pool *pool)
 
 /* Run `run(job)` in up to n_workers threads, the calling one among them.
  *
- * If the pool is at work for somebody else, or belongs to a parent process, the caller does all of
+ * If the pool is at work for another caller, or belongs to a parent process, the caller does all of
  * it. A thread that cannot be started is done without.
  */
 static void run_workers(worker_pool *pool, int n_workers, worker_function run, void *job)

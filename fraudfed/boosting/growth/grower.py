@@ -1,6 +1,6 @@
 """Grow one tree, as XGBoost's ``hist`` does, with every sum taken over all banks.
 
-One secure sum gives the root, and one each batch of split nodes (a level, if it has no more than
+One secure sum gives the root, and one more each batch of split nodes (a level, if it has at most
 256 of them). The order of steps is that of ``src/tree/updater_quantile_hist.cc``.
 """
 
@@ -11,6 +11,14 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
 from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
+from fraudfed.boosting.gain import (
+    UNBOUNDED,
+    BoundsOfNodes,
+    GainFormula,
+    NodeSums,
+    WeightBounds,
+    to_double,
+)
 from fraudfed.boosting.growth.expansion_queue import Candidate, ExpansionQueue
 from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
@@ -18,14 +26,7 @@ from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, Po
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.splits.best import SplitFinder
-from fraudfed.boosting.splits.candidate import NodeSums, Split
-from fraudfed.boosting.splits.gain import (
-    UNBOUNDED,
-    BoundsOfNodes,
-    GainFormula,
-    WeightBounds,
-    to_double,
-)
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
@@ -83,7 +84,7 @@ def grow_tree(
     tree_index : int
         Number of the tree in the model; with ``params.seed`` it chooses rows and columns.
     bounds : NodeBounds
-        Public bounds of this boosting round.
+        Public bounds of the rows before this tree.
     bins : BinBounds or None
         What is publicly known of single bins; None is what counts say. With row sampling it must
         not be from other trees.
@@ -141,7 +142,7 @@ class _Grower:
         self._columns = columns
         self._rows = rows
         self._formula = GainFormula(params, binned.cuts.schema)
-        self._finder = SplitFinder(params, binned.cuts, self._formula)
+        self._finder = SplitFinder(params, binned.cuts, self._formula, binned.engine)
         self._queue = ExpansionQueue(params)
         self._tree = TreeBuilder(eta=params.eta)
         #: Leaves of the tree so far, and what is known of those that wait in the queue.
@@ -340,7 +341,7 @@ class _Grower:
             return np.float32(np.finfo(np.float32).smallest_subnormal)
         if split.split_bin < 0:
             # XGBoost stores the feature's least value here, since 3.3 minus infinity. We publish
-            # nobody's value, and a model of finite numbers is JSON to any reader.
+            # no row's value, and a model of finite numbers is JSON to any reader.
             return np.float32(-FLOAT32_MAX)
         return np.float32(self._cuts.values[split.feature][split.split_bin])
 

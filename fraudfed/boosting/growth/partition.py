@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
-from fraudfed.boosting.engine.compiled import Engine, load_engine
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt32Array
 
@@ -57,10 +57,8 @@ class RowPartition:
     """
 
     def __init__(self, binned: BinnedTable, is_sampled: BoolArray | None = None) -> None:
-        self._binned = binned
-        self._engine = load_engine()
+        self._engine = binned.engine
         n_rows = binned.n_rows
-        self._scratch = np.empty(n_rows, dtype=np.uint32)
         if is_sampled is None:
             self._order = np.arange(n_rows, dtype=np.uint32)
             self.root = RowRange(0, n_rows, n_rows)
@@ -68,24 +66,41 @@ class RowPartition:
             parts = (np.flatnonzero(is_sampled), np.flatnonzero(~is_sampled))
             self._order = np.concatenate(parts).astype(np.uint32)
             self.root = RowRange(0, parts[0].size, n_rows)
+        self._sorter = self._engine.row_sorter(binned.bins, self._order)
 
     def sampled(self, rows: RowRange) -> UInt32Array:
-        """Return a node's sampled rows: a view that the next ``split`` may change."""
+        """Return a node's sampled rows, ascending; shape (n_sampled,), dtype=uint32.
+
+        It is a view that the next ``split`` may change.
+        """
         return self._order[rows.begin : rows.middle]
 
     def split(self, splits: Sequence[RowSplit]) -> list[tuple[RowRange, RowRange]]:
         """Send the rows of some nodes to two children each, and return the children's rows.
+
+        Parameters
+        ----------
+        splits : sequence of RowSplit
+            In the order in which the nodes' ranges ascend.
+
+        Returns
+        -------
+        list of (left child, right child)
 
         Raises
         ------
         ValueError
             If the nodes' ranges do not ascend, or a bin code is in no table.
         """
-        counts = np.empty((len(splits), 2), dtype=np.int64)
-        if self._engine is None:
-            self._split_in_numpy(splits, counts)
-        else:
-            self._split_compiled(self._engine, splits, counts)
+        tables = [split.table for split in splits]
+        counts = self._sorter.split(
+            np.array(
+                [(s.rows.begin, s.rows.middle, s.rows.stop) for s in splits], dtype=np.int64
+            ).reshape(-1, 3),
+            np.array([split.feature for split in splits], dtype=np.int64),
+            np.concatenate([np.empty(0, dtype=np.bool_), *tables]),
+            np.cumsum([0, *(table.size for table in tables)], dtype=np.int64),
+        )
         children = []
         for split, (n_sampled, n_left) in zip(splits, counts.tolist(), strict=True):
             rows = split.rows
@@ -101,42 +116,13 @@ class RowPartition:
             zip(ranges, numbers, strict=True), key=lambda pair: (pair[0].begin, pair[0].stop)
         )
         return LeafRows(
+            engine=self._engine,
             order=self._order,
             ranges=np.array(
                 [(rows.begin, rows.stop) for rows, _ in ascending], dtype=np.int64
             ).reshape(-1, 2),
             numbers=np.array([number for _, number in ascending], dtype=np.int32),
         )
-
-    def _split_compiled(
-        self, engine: Engine, splits: Sequence[RowSplit], counts: Int64Array
-    ) -> None:
-        tables = [split.table for split in splits]
-        engine.partition_rows(
-            self._binned.bins,
-            self._order,
-            self._scratch,
-            np.array(
-                [(s.rows.begin, s.rows.middle, s.rows.stop) for s in splits], dtype=np.int64
-            ).reshape(-1, 3),
-            np.array([split.feature for split in splits], dtype=np.int64),
-            np.concatenate([np.empty(0, dtype=np.bool_), *tables]),
-            np.cumsum([0, *(table.size for table in tables)], dtype=np.int64),
-            counts,
-            self._binned.workers.pool,
-        )
-
-    def _split_in_numpy(self, splits: Sequence[RowSplit], counts: Int64Array) -> None:
-        for split, count in zip(splits, counts, strict=True):
-            rows = self._order[split.rows.begin : split.rows.stop]
-            codes = self._binned.bins[split.feature].take(rows)
-            if codes.size and codes.max() >= split.table.size:
-                raise ValueError(f"bins of feature {split.feature}: a code that does not exist")
-            is_left = split.table[codes]
-            left, right = rows[is_left], rows[~is_left]
-            rows[: left.size], rows[left.size :] = left, right
-            count[0] = np.count_nonzero(is_left[: split.rows.middle - split.rows.begin])
-            count[1] = left.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +131,7 @@ class LeafRows:
 
     Attributes
     ----------
+    engine : Engine
     order : ndarray of shape (n_rows,), dtype=uint32
         Row numbers, sorted by leaf.
     ranges : ndarray of shape (n_leaves, 2), dtype=int64
@@ -153,6 +140,7 @@ class LeafRows:
         Node number of each leaf.
     """
 
+    engine: Engine
     order: UInt32Array
     ranges: Int64Array
     numbers: Int32Array
@@ -171,11 +159,7 @@ class LeafRows:
         values : ndarray of shape (n_nodes,), dtype=float32
         margins : ndarray of shape (n_rows,), dtype=float32
         """
-        engine = load_engine()
-        if engine is None:
-            margins += values[self.of_rows()]
-        else:
-            engine.add_leaf_values(self.order, self.ranges, values[self.numbers], margins)
+        self.engine.add_leaf_values(self.order, self.ranges, values[self.numbers], margins)
 
 
 def assign_leaves(tree: Tree, binned: BinnedTable) -> LeafRows:

@@ -118,7 +118,7 @@ class HistogramSummer:
         )
 
     def sum_root(self, rows: UInt32Array, wanted: BoolArray) -> tuple[PooledHistogram, int, int]:
-        """Sum the root's histogram and, in the same round, its two totals.
+        """Sum the root's histogram and its two totals in one secure sum.
 
         Parameters
         ----------

@@ -1,33 +1,36 @@
-"""Canonical bytes: fixed order, fixed width, little-endian, and a checksum at the end.
+"""Canonical bytes of a training state: fixed order, fixed width, little-endian, in a container.
 
 Law: what was read back and is written again gives the same bytes; and nothing is allocated that
 the bytes at hand do not pay for.
 """
 
-import hashlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fraudfed.container import Container
 from fraudfed.errors import StateError
 
-_CHECKSUM_BYTES = 32
+_CONTAINER = Container(
+    magic=b"fraudfed training state\n",
+    version=1,
+    what="a training state",
+    advice="take another copy, or begin the training anew",
+)
+_SOURCE = "training state"
 
 
 def damaged(what: str) -> StateError:
     """Return the error for bytes that cannot be those of a training state."""
-    return StateError(
-        f"training state is damaged: {what}; take another copy, or begin the training anew"
-    )
+    return _CONTAINER.damaged(what, source=_SOURCE)
 
 
 class StateWriter:
     """Collects the parts of one message."""
 
-    def __init__(self, magic: bytes, version: int) -> None:
-        self._parts: list[bytes] = [magic]
-        self.integer(version, "<u2")
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
 
     def raw(self, value: bytes) -> None:
         """Write bytes whose number the reader knows."""
@@ -42,9 +45,8 @@ class StateWriter:
         self._parts.append(np.ascontiguousarray(values).astype(dtype, copy=False).tobytes())
 
     def finish(self) -> bytes:
-        """Return everything with its SHA-256 behind it."""
-        body = b"".join(self._parts)
-        return body + hashlib.sha256(body).digest()
+        """Return the container of everything."""
+        return _CONTAINER.pack(*self._parts)
 
 
 class StateReader:
@@ -53,30 +55,16 @@ class StateReader:
     Raises
     ------
     StateError
-        By every method, where the bytes do not fit.
+        By every method, if the bytes do not fit.
     """
 
-    def __init__(self, data: bytes, magic: bytes, version: int) -> None:
-        if data[: len(magic)] != magic:
-            raise StateError(
-                "these bytes are no training state: they begin otherwise; give what a training "
-                "of this program has written"
-            )
-        self._data = data
-        self._stop = len(data) - _CHECKSUM_BYTES
-        self._at = len(magic)
-        found = self.integer("<u2")
-        if found != version:
-            raise StateError(
-                f"training state has format version {found}, expected {version}; continue with "
-                "the release that wrote it, or begin the training anew"
-            )
-        if hashlib.sha256(data[: self._stop]).digest() != data[self._stop :]:
-            raise damaged("its checksum does not fit")
+    def __init__(self, data: bytes) -> None:
+        self._data = _CONTAINER.unpack(data, source=_SOURCE)
+        self._at = 0
 
     def raw(self, n_bytes: int) -> bytes:
         """Read bytes."""
-        if n_bytes > self._stop - self._at:
+        if n_bytes > len(self._data) - self._at:
             raise damaged("it ends too early")
         self._at += n_bytes
         return self._data[self._at - n_bytes : self._at]
@@ -89,14 +77,14 @@ class StateReader:
         return value
 
     def array(self, size: int, dtype: str) -> npt.NDArray[Any]:
-        """Read an array of one dimension; it cannot be written to."""
+        """Read a read-only array of shape (size,) in this machine's byte order."""
         kind = np.dtype(dtype)
         raw = np.frombuffer(self.raw(size * kind.itemsize), dtype=kind)
         # Machines with the other order of bytes get a copy in theirs.
         return raw.astype(kind.newbyteorder("="), copy=False)
 
     def finite(self, size: int, dtype: str) -> npt.NDArray[Any]:
-        """Read an array of floats that are all finite."""
+        """Read an array of shape (size,) of floats that are all finite."""
         values = self.array(size, dtype)
         # Not by way of another type: a signalling NaN would raise a warning there.
         if not np.isfinite(values).all():
@@ -105,5 +93,5 @@ class StateReader:
 
     def finish(self) -> None:
         """Check that nothing is left."""
-        if self._at != self._stop:
-            raise damaged(f"{self._stop - self._at} bytes too many")
+        if self._at != len(self._data):
+            raise damaged(f"{len(self._data) - self._at} bytes too many")

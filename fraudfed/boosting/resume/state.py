@@ -1,8 +1,8 @@
-"""Where a training stands between two steps: all that is needed to go on, and nothing private.
+"""Where a training stands between two steps: all that is needed to continue, and nothing private.
 
-Law: a training that is resumed from a state goes on exactly as one that was never interrupted: same
-sums with the same bounds, same later states, same model bytes. What a bank holds of its own (binned
-rows, margins) follows from the state and the bank's rows.
+Law: a training that is resumed from a state continues exactly as one that was never interrupted:
+same sums with the same bounds, same later states, same model bytes. What a bank holds of its own
+(binned rows, margins) follows from the state and the bank's rows.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from fraudfed.boosting.bounds.bins import BinBounds, rows_of_sets
 from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.metrics import is_better
+from fraudfed.boosting.objective import LARGEST_SUM
 from fraudfed.boosting.params import EVAL_METRICS, BoosterParams
 from fraudfed.boosting.resume.canonical_bytes import StateReader, StateWriter, damaged
 from fraudfed.boosting.resume.tree_bytes import read_trees, write_trees
@@ -25,11 +26,7 @@ from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
 
-_MAGIC = b"fraudfed training state\n"
-_VERSION = 1
 _DIGEST_BYTES = 32
-#: No mass and no sum exceeds it (``GradientBounds.check_rows``).
-_LARGEST_SUM = 2**62
 _MOST_BINS = 256
 
 
@@ -62,7 +59,8 @@ class TrainingState:
     """What every bank knows between two steps of a training; the same bytes at every bank.
 
     Step 0 is the preparation (counts, base score, cuts), step t + 1 grows tree t. It holds opened
-    sums and what follows from them: no bank's own, but for the eyes of the cohort only.
+    sums and what follows from them. Nothing in it is of a single bank, but only the cohort may see
+    it.
 
     Attributes
     ----------
@@ -82,7 +80,7 @@ class TrainingState:
     bins : BinBounds or None
         What the sums so far say of single bins; None if there is no more than counts say.
     counts_validation : bool
-        Whether the coming step first counts the validation rows anew.
+        Whether the coming step first counts the validation rows again.
     """
 
     of_params: bytes
@@ -112,17 +110,17 @@ class TrainingState:
 
     @property
     def most_rows(self) -> int:
-        """Training rows of the banks of now, at most."""
+        """Training rows of the current banks, at most."""
         return self.counts.n_rows + self.more_rows
 
     @property
     def most_negatives(self) -> int:
-        """Training rows with label 0 of the banks of now, at most."""
+        """Training rows with label 0 of the current banks, at most."""
         return self.counts.n_rows - self.counts.n_positives + self.more_rows
 
     @property
     def most_positives(self) -> int:
-        """Training rows with label 1 of the banks of now, at most."""
+        """Training rows with label 1 of the current banks, at most."""
         return self.counts.n_positives + self.more_rows
 
     @property
@@ -131,19 +129,19 @@ class TrainingState:
         return self.history[-1].best_iteration if self.history else None
 
     def regrouped(self, *, more_rows: int = 0) -> "TrainingState":
-        """Return the state from which another set of banks goes on.
+        """Return the state from which another set of banks continues.
 
         What was counted and cut in the preparation stays. Every bound that is left holds for any
-        of the banks that were there, so they may leave, and come back, between any two steps. What
+        of the banks that took part, so they may drop out and rejoin between any two steps. What
         sums have said of single bins is forgotten: it held for the rows that were summed.
 
-        With validation the coming step first counts the validation rows anew. The metrics of
+        With validation the coming step first counts the validation rows again. The metrics of
         earlier trees stay, and with them the best one so far, though they are of other rows: early
         stopping then compares values of unlike rows. That is the price of not computing all earlier
         metrics again; a training whose set of banks changes much should not lean on it.
 
-        Whoever is let in stays let in: if the new set of banks changes again before it finishes a
-        step, it is this state that is regrouped next, not the one before.
+        A bank that was let in stays let in: if the set of banks changes again before it finishes a
+        step, this state is regrouped next, not the one before it.
 
         Parameters
         ----------
@@ -175,7 +173,7 @@ class TrainingState:
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal states give equal bytes on every machine."""
-        writer = StateWriter(_MAGIC, _VERSION)
+        writer = StateWriter()
         writer.raw(_schema_digest(self.cuts.schema))
         writer.raw(self.of_params)
         writer.integer(self.num_boost_round, "<u4")
@@ -203,9 +201,9 @@ class TrainingState:
     def from_bytes(cls, data: bytes, *, schema: FeatureSchema) -> "TrainingState":
         """Read back what ``to_bytes`` has written.
 
-        The checksum in the bytes finds damage, not forgery: whoever takes a state from elsewhere
-        compares its bytes, or their hash, with what the other banks have. All the same, whatever
-        the bytes are, nothing but ``StateError`` comes of them, and no array that they do not hold.
+        The checksum in the bytes finds damage, not forgery: compare a state from elsewhere, or its
+        hash, with what the other banks have. Even forged bytes raise nothing but ``StateError``,
+        and no array is allocated that they do not hold.
 
         Parameters
         ----------
@@ -216,10 +214,10 @@ class TrainingState:
         Raises
         ------
         StateError
-            If the bytes are no state, damaged, of another version of the format, or of a training
-            with another schema.
+            If the bytes are not a state, damaged, of another version of the format, or of a
+            training with another schema.
         """
-        reader = StateReader(data, _MAGIC, _VERSION)
+        reader = StateReader(data)
         if reader.raw(_DIGEST_BYTES) != _schema_digest(schema):
             raise StateError(
                 "training state is of a training with other features; resume it with the data "
@@ -233,7 +231,7 @@ class TrainingState:
             raise damaged("it asks for validation rows where there are none")
         base_score = float(reader.finite(1, "<f8")[0])
         if not 0.0 <= base_score <= 1.0:
-            raise damaged("its base score is no probability")
+            raise damaged("its base score is not a probability")
         cuts = _read_cuts(reader, schema, n_rows=counts.n_rows, more_rows=more_rows)
         trees = read_trees(reader, cuts)
         if len(trees) > num_boost_round:
@@ -261,7 +259,7 @@ class TrainingState:
 
 
 def params_digest(params: BoosterParams) -> bytes:
-    """Return the SHA-256 of all parameters."""
+    """Return the SHA-256 of all parameters, 32 bytes."""
     return _digest(params.to_mapping())
 
 
@@ -377,11 +375,11 @@ def _read_bins(reader: StateReader, n_rows: Int64Array, *, may_exist: bool) -> B
     if kind == 0:
         return None
     n_sets = n_rows.size
-    masses = _read_limited(reader, 2 * n_sets, most=_LARGEST_SUM).reshape(2, n_sets)
+    masses = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
     if kind == 1:
         return BinBounds(n_rows, masses)
-    by_label = _read_limited(reader, 2 * n_sets, most=_LARGEST_SUM).reshape(2, n_sets)
-    hessian = _read_limited(reader, n_sets, most=_LARGEST_SUM)
+    by_label = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
+    hessian = _read_limited(reader, n_sets, most=LARGEST_SUM)
     return BinBounds(n_rows, masses, SumBounds(by_label, hessian))
 
 

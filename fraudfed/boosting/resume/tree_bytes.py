@@ -45,7 +45,7 @@ def read_trees(reader: StateReader, cuts: Cuts) -> tuple[Tree, ...]:
     Raises
     ------
     StateError
-        If they are no trees, or split what the cuts do not have.
+        If they are not trees, or split what the cuts do not have.
     """
     n_trees = reader.integer("<u4")
     if n_trees == 0:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.bins import Cuts
+from fraudfed.boosting.engine.protocol import Engine, NumericScan
+from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.splits.candidate import NodeSums, Split
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.splits.categorical import best_categorical_split
-from fraudfed.boosting.splits.gain import GainFormula, WeightBounds
-from fraudfed.boosting.splits.numeric import NumericScan
+from fraudfed.boosting.splits.numeric import best_numeric_split
 from fraudfed.dtypes import Int64Array
 
 
@@ -35,12 +36,16 @@ class SplitFinder:
     params : BoosterParams
     cuts : Cuts
     formula : GainFormula
+    engine : Engine
     """
 
-    def __init__(self, params: BoosterParams, cuts: Cuts, formula: GainFormula) -> None:
+    def __init__(
+        self, params: BoosterParams, cuts: Cuts, formula: GainFormula, engine: Engine
+    ) -> None:
         self._params = params
         self._cuts = cuts
         self._formula = formula
+        self._engine = engine
         self._scans: dict[bytes, _Scans] = {}
 
     def find(
@@ -62,7 +67,7 @@ class SplitFinder:
         if features.size == 0:
             return None
         scans = self._scans_of(features)
-        best = scans.numeric.best_split(histogram, node, bounds)
+        best = best_numeric_split(scans.numeric, histogram, node, bounds)
         offsets = self._cuts.offsets
         for feature in scans.categorical:
             start, stop = int(offsets[feature]), int(offsets[feature + 1])
@@ -85,7 +90,7 @@ class SplitFinder:
             categorical = [f for f in features.tolist() if schema.is_categorical(f)]
             numeric = np.setdiff1d(features, np.array(categorical, dtype=np.int64))
             self._scans[key] = _Scans(
-                numeric=NumericScan(numeric, self._cuts, self._formula),
+                numeric=self._engine.numeric_scan(numeric, self._cuts.offsets, self._formula),
                 categorical=tuple(categorical),
             )
         return self._scans[key]

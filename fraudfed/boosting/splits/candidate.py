@@ -1,27 +1,8 @@
-"""What a split is, and the sums of the node that it splits."""
+"""What a split is."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
-from fraudfed.dtypes import BoolArray, Float32Array
-
-
-@dataclass(frozen=True)
-class NodeSums:
-    """Pooled sums of one node.
-
-    Attributes
-    ----------
-    gradient, hessian : int
-        Fixed-point sums.
-    gain : float32
-        Gain of the node as a leaf; a split must beat it.
-    """
-
-    gradient: int
-    hessian: int
-    gain: np.float32
 
 
 @dataclass(frozen=True)
@@ -58,12 +39,3 @@ class Split:
         if self.loss_change == other.loss_change:
             return self.feature < other.feature
         return bool(self.loss_change > other.loss_change)
-
-
-def first_best(loss_changes: Float32Array, is_valid: BoolArray) -> int | None:
-    """Return the position of the first valid candidate with the largest gain above 0."""
-    usable = np.where(is_valid & np.isfinite(loss_changes), loss_changes, np.float32(0.0))
-    if usable.size == 0:
-        return None
-    position = int(np.argmax(usable))
-    return position if usable[position] > 0.0 else None

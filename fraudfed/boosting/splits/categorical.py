@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds, first_best, to_double
 from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.splits.candidate import NodeSums, Split, first_best
-from fraudfed.boosting.splits.gain import GainFormula, WeightBounds, to_double
+from fraudfed.boosting.splits.candidate import Split
 from fraudfed.dtypes import BoolArray, Int64Array
 
 

@@ -1,9 +1,10 @@
 """Payments and frauds per terminal, merchant and payee and per day, counted over all banks.
 
 In the order in which data flows: ``entries`` counts what one bank enters for each day, ``sketch``
-lays counts under hashed identifiers, ``rounds`` sums the sketches over the banks, ``tables`` keeps
-the sums of a run, ``history`` looks up windows in the tables of several runs, ``columns`` makes
-features of them. No bank, no file and no key package is known here: the hash key is given.
+stores counts under hashed identifiers, ``rounds`` sums the sketches over the banks, ``tables``
+holds the sums of a run, ``history`` looks up windows in the tables of several runs, and ``columns``
+turns them into features. These modules know no bank, no file and no key package: callers pass the
+hash key.
 """
 
 from fraudfed.features.shared_risk.entries import Entries, RiskEntries, risk_entries

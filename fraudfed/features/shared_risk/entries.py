@@ -20,13 +20,13 @@ from fraudfed.features.schema import LABEL_COLUMNS
 from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
 from fraudfed.wire.messages import RiskSpec
 
-#: Distinct customers are counted over so many days, the day of the payment being the last.
+#: Distinct customers are counted over this many days; the day of the payment is the last.
 CUSTOMER_DAYS = 30
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """Counts per day and identifier, of one bank. Never leave the bank.
+    """Counts per day and identifier, of one bank. They never leave the bank.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class Entries:
     hashes: UInt32Array
 
     def totals(self, days: range) -> Int64Array:
-        """Return the sum of all counts of each day (shape ``(len(days),)``)."""
+        """Return the sum of all counts of each day; shape (len(days),), dtype=int64."""
         inside = self._inside(days)
         totals = np.zeros(len(days), dtype=np.int64)
         np.add.at(totals, self.days[inside] - days.start, self.counts[inside])
         return totals
 
     def sketch(self, day: int, *, width: int) -> Int64Array:
-        """Return the sketch of a day (shape ``(depth, width)``)."""
+        """Return the sketch of a day; shape (depth, width), dtype=int64."""
         inside = self._inside(range(day, day + 1))
         return sketch_of(self.hashes[inside], self.counts[inside], width=width)
 
@@ -87,7 +87,7 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
     Parameters
     ----------
     transactions : DataFrame
-        Raw transactions that :func:`fraudfed.features.schema.check_transactions` accepts, in any
+        Raw transactions that :func:`fraudfed.features.check.check_transactions` accepts, in any
         order, with or without labels. Columns of entities may be absent.
     spec : RiskSpec
     hash_key : bytes of length 32
@@ -131,7 +131,7 @@ def _with_customers(
 ) -> BoolArray:
     """Tell for each payment whether enough customers paid there in the days up to its day.
 
-    A customer who pays on day d counts on the days from d to ``d + CUSTOMER_DAYS - 1``, or until
+    A customer that pays on day d counts on the days from d to ``d + CUSTOMER_DAYS - 1``, or until
     it pays there again. These intervals do not overlap, so the number that cover a day is the
     number of distinct customers.
     """

@@ -40,7 +40,7 @@ class KeyedTables:
     Raises
     ------
     DataError
-        If the tables were made under another key: every look-up would be of somebody else.
+        If the tables were made under another key: every look-up would find another identifier.
     """
 
     tables: RiskTables
@@ -62,7 +62,7 @@ class WindowCounts:
     Attributes
     ----------
     transactions, frauds : ndarray of shape (n_windows, n_questions), dtype=int64
-        At or above the truth, but for days that no table covers: these count as empty.
+        At or above the truth, except that days without a table count as empty.
     """
 
     transactions: Int64Array
@@ -114,12 +114,16 @@ class SharedRisk:
         self.last_day = max(self._days, default=specs[0].first_day - 1)
 
     def check_delay(self, label_delay_seconds: int) -> None:
-        """Raise DataError unless payments were entered the label delay, in days, after their own.
+        """Check that payments were entered the label delay, in days, after their own day.
 
         Parameters
         ----------
         label_delay_seconds : int
             As in the data contract; rounded up to whole days.
+
+        Raises
+        ------
+        DataError
         """
         expected = entry_delay_days(label_delay_seconds)
         if self.delay_days != expected:
@@ -163,6 +167,11 @@ class SharedRisk:
             Day t of each question: a window holds the days from t - width to t - 1.
         widths : sequence of int
             Days.
+
+        Raises
+        ------
+        DataError
+            If the tables do not count by the entity.
         """
         if entity not in self.entities:
             raise DataError(
@@ -182,7 +191,7 @@ class SharedRisk:
             if rows.size == 0:
                 continue
             asked = days[rows]
-            # Where no table is, there is nothing to add up.
+            # Days without a table add nothing.
             first = max(int(asked.min()) - max(widths), self.first_day)
             stop = max(min(int(asked.max()), self.last_day + 1), first)
             places = _Places(entity, block)

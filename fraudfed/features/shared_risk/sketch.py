@@ -48,7 +48,7 @@ class ExcessBound:
 
 
 def hash_key_id(hash_key: bytes) -> bytes:
-    """Return 16 bytes that name a hash key and do not betray it."""
+    """Return 16 bytes that name a hash key and do not reveal it."""
     return hashlib.sha256(_KEY_ID_DOMAIN + hash_key).digest()[:16]
 
 
@@ -70,6 +70,11 @@ def hash_identifiers(
     -------
     ndarray of shape (n_identifiers, depth), dtype=uint32
         Column of row ``r`` of a sketch: ``hashes[:, r] % width``, unbiased for powers of two.
+
+    Raises
+    ------
+    ValueError
+        If the key has another length.
     """
     if len(hash_key) != HASH_KEY_BYTES:
         raise ValueError(f"hash key has {len(hash_key)} bytes, expected {HASH_KEY_BYTES}")
@@ -109,7 +114,7 @@ def sketch_of(hashes: UInt32Array, counts: Int64Array, *, width: int) -> Int64Ar
 
 
 def columns_of(hashes: UInt32Array, row: int, *, width: int) -> Int64Array:
-    """Return the counter of each identifier in one row (shape ``(n,)``)."""
+    """Return the counter of each identifier in one row; shape (n,), dtype=int64."""
     return (hashes[:, row] & np.uint32(width - 1)).astype(np.int64)
 
 
@@ -152,8 +157,12 @@ def excess_bound(*, total: int, width: int, depth: int) -> ExcessBound:
 
 
 def false_presence(sketch: CountArray) -> float:
-    """Return the probability that an identifier with no count at all gets one: as measured.
+    """Measure the probability that an identifier with no count at all gets one.
 
-    It does if it meets a counter above 0 in every row, and its columns are independent.
+    That happens if it meets a counter above 0 in every row, and its columns are independent.
+
+    Parameters
+    ----------
+    sketch : ndarray of shape (depth, width), of an integer type
     """
     return float(np.prod(np.count_nonzero(sketch, axis=1) / sketch.shape[1]))

@@ -1,33 +1,37 @@
 """The daily sketches of a risk run, summed over all banks: its result, and where it stands.
 
-Canonical bytes: equal tables give equal bytes on every machine, and nothing else is read back::
+Canonical bytes: equal tables give equal bytes on every machine, and nothing else is read back.
+They are a ``fraudfed.container`` of::
 
-    magic
     length of the head (4 bytes), head: canonical JSON of specification and hash key's name
     number of days (4)
     for each day, first the sketch of payments, then that of frauds:
         bytes of one counter (1): 0 for a sketch of zeros, else 1, 2, 4 or 8
         counters, row after row
-    SHA-256 of all of the above (32)
 
 Numbers are little-endian. Counters take as few bytes as the largest of a sketch needs: most days
 need one. A general compressor would do better, but its bytes change with its version, and banks
 vote on the hash of these.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.container import Container
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.features.shared_risk.sketch import CountArray
 from fraudfed.wire.messages import RiskSpec, parse
 
-_MAGIC = b"fraudfed risk tables v1\n"
+_CONTAINER = Container(
+    magic=b"fraudfed risk tables\n",
+    version=1,
+    what="risk tables",
+    advice="take another copy, or update them anew",
+)
+_SOURCE = "risk tables"
 _LENGTH_BYTES = 4
-_CHECKSUM_BYTES = 32
 _COUNTERS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
 
 
@@ -80,38 +84,29 @@ class RiskTables:
     def to_bytes(self) -> bytes:
         """Return canonical bytes."""
         head = _head(self.spec, self.key_id)
-        parts = [_MAGIC, _length(len(head)), head, _length(len(self.days))]
+        parts = [_length(len(head)), head, _length(len(self.days))]
         for day in self.days:
             for sketch in (day.transactions, day.frauds):
                 size = _counter_bytes(sketch)
                 parts.append(bytes([size]))
                 if size:
                     parts.append(sketch.astype(_COUNTERS[size]).tobytes())
-        body = b"".join(parts)
-        return body + hashlib.sha256(body).digest()
+        return _CONTAINER.pack(*parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RiskTables":
         """Read what ``to_bytes`` has written.
 
-        The checksum finds damage, not forgery: whoever takes tables from elsewhere compares their
-        hash with what the banks have signed. Nothing but ``StateError`` comes of any bytes, and no
-        array that they do not hold.
+        The checksum finds damage, not forgery: compare the hash of tables from elsewhere with what
+        the banks have signed. Even forged bytes raise nothing but ``StateError``, and no array is
+        allocated that they do not hold.
 
         Raises
         ------
         StateError
-            If the bytes are no tables, damaged, cut off, or not canonical.
+            If the bytes are not tables, damaged, cut off, or not canonical.
         """
-        if data[: len(_MAGIC)] != _MAGIC:
-            raise StateError(
-                "these bytes are no risk tables of this release: they begin otherwise; take what a "
-                "risk run of this release has made"
-            )
-        body = data[:-_CHECKSUM_BYTES]
-        if hashlib.sha256(body).digest() != data[-_CHECKSUM_BYTES:]:
-            raise _damaged("the checksum does not fit")
-        reader = _Reader(body, at=len(_MAGIC))
+        reader = _Reader(_CONTAINER.unpack(data, source=_SOURCE))
         head = reader.take(reader.length())
         try:
             fields = json.loads(head)
@@ -132,7 +127,12 @@ class RiskTables:
 
 
 def packed(sketch: CountArray) -> CountArray:
-    """Return a sketch in the narrowest unsigned type that holds its counters."""
+    """Return a sketch in the narrowest unsigned type that holds its counters.
+
+    Parameters
+    ----------
+    sketch : ndarray of shape (depth, width), of an integer type, at least 0
+    """
     size = _counter_bytes(sketch)
     return sketch.astype(np.dtype(f"u{max(size, 1)}"))
 
@@ -154,15 +154,15 @@ def _length(value: int) -> bytes:
 
 
 def _damaged(what: str) -> StateError:
-    return StateError(f"risk tables are damaged: {what}; take another copy, or update them anew")
+    return _CONTAINER.damaged(what, source=_SOURCE)
 
 
 class _Reader:
     """Takes parts off the front of bytes; raises StateError where they do not fit."""
 
-    def __init__(self, data: bytes, *, at: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = at
+        self._at = 0
 
     def take(self, n_bytes: int) -> bytes:
         if n_bytes > len(self._data) - self._at:

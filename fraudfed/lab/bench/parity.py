@@ -18,8 +18,7 @@ import xgboost
 
 from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.engine.compiled import engine_module
-from fraudfed.boosting.engine.workers import Workers
+from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
@@ -193,7 +192,7 @@ def run_parity(
         xgboost_version=params.xgboost_version,
         threads=threads,
         repeats=repeats,
-        kernel=_kernel(),
+        kernel=load_engine().name,
         cpu=machine.cpu,
         versions=machine.versions,
     )
@@ -221,15 +220,15 @@ def _train_ours(
 ) -> tuple[TrainResult, _Times]:
     """Train, and find cuts and bins once more by themselves: training is the rest."""
     started = time.perf_counter()
-    workers = Workers(threads)
+    engine = load_engine(threads)
     cuts = find_cuts(
         table,
         SoloCommunicator(),
         max_bin=params.max_bin,
         n_rows_total=table.n_rows,
-        workers=workers,
+        engine=engine,
     )
-    bin_table(table, cuts, workers=workers)
+    bin_table(table, cuts, engine=engine)
     prepared = time.perf_counter()
     result = train(params, table, SoloCommunicator(), threads=threads)
     total = time.perf_counter() - prepared
@@ -250,11 +249,6 @@ def _train_xgboost(
     )
     ended = time.perf_counter()
     return _Times(prepared - started, ended - prepared, ended - started)
-
-
-def _kernel() -> str:
-    module = engine_module()
-    return f"numpy ({module.reason})" if module.module is None else "compiled"
 
 
 def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:

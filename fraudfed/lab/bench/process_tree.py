@@ -3,9 +3,10 @@
 import resource
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from fraudfed.usage import descendants, memory_bytes
 
 #: Seconds between two looks at the memory.
 _LOOK_SECONDS = 0.1
@@ -45,7 +46,8 @@ def run_command_measured(command: Sequence[str]) -> CommandCost:
             try:
                 _, error_text = process.communicate(timeout=_LOOK_SECONDS)
             except subprocess.TimeoutExpired:
-                peak = max(peak, sum(map(_memory_bytes, _descendants(process.pid))))
+                family = (process.pid, *descendants(process.pid))
+                peak = max(peak, sum(map(_memory_bytes, family)))
             else:
                 break
     return CommandCost(
@@ -62,24 +64,9 @@ def _children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    """Yield a process and all below it; those that end meanwhile are left out."""
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in _read(children).split():
-            yield from _descendants(int(child))
-
-
 def _memory_bytes(pid: int) -> int:
-    """Return the proportional set size of a process, 0 of one that has ended."""
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _read(path: Path) -> str:
+    """Return the memory of a process, 0 of one that has ended meanwhile."""
     try:
-        return path.read_text()
+        return memory_bytes(pid, "Pss")
     except OSError:
-        return ""
+        return 0

@@ -88,17 +88,48 @@ def open_table(
     is_test = rng.random(len(frame)) < _TEST_SHARE
     banks = []
     for name in names:
-        folder = work / name
-        folder.mkdir(parents=True, exist_ok=True)
-        bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
-        for path, chosen in ((bank.train_file, ~is_test), (bank.test_file, is_test)):
-            part = frame.loc[(owner == name) & chosen, columns]
+        own = owner == name
+        train, test = (frame.loc[own & part, columns] for part in (~is_test, is_test))
+        for part, what in ((train, "train"), (test, "test")):
             if part.empty:
                 raise DataError(
-                    f"{file}: bank {name!r} has no rows left for {path.stem}; give it more rows"
+                    f"{file}: bank {name!r} has no rows left for {what}; give it more rows"
                 )
-            part.to_parquet(path, index=False)
-        banks.append(bank)
+        banks.append(write_bank(work, name, train, test))
+    return table_data(
+        banks,
+        data=f"Feature table {file.name}.",
+        split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
+        contract=contract,
+        rows=len(frame),
+    )
+
+
+def write_bank(work: Path, name: str, train: pd.DataFrame, test: pd.DataFrame) -> BankSource:
+    """Write a bank's feature tables into a folder of its own."""
+    folder = work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
+    train.to_parquet(bank.train_file, index=False)
+    test.to_parquet(bank.test_file, index=False)
+    return bank
+
+
+def table_data(
+    banks: Sequence[BankSource], *, data: str, split: str, contract: DataContract, rows: int
+) -> DemoData:
+    """Return banks' feature tables, as ``write_bank`` writes them, as the demo's input.
+
+    Parameters
+    ----------
+    banks : sequence of BankSource
+    data, split : str
+        As in ``DemoData``.
+    contract : DataContract
+        Of the tables.
+    rows : int
+        Of all banks.
+    """
 
     def load(bank: BankSource, _features: Path | None = None) -> BankRows:
         files = (bank.train_file, bank.test_file)
@@ -106,15 +137,15 @@ def open_table(
         return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
 
     def pooled() -> PooledRows:
-        rows = [load(bank) for bank in banks]
-        return PooledRows(pool([part.train for part in rows]), tuple(part.test for part in rows))
+        parts = [load(bank) for bank in banks]
+        return PooledRows(pool([part.train for part in parts]), tuple(part.test for part in parts))
 
     return DemoData(
-        data=f"Feature table {file.name}.",
-        split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
+        data=data,
+        split=split,
         contract=contract,
         banks=tuple(banks),
-        rows=len(frame),
+        rows=rows,
         load=load,
         pool=pooled,
     )

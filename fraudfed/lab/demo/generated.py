@@ -5,21 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from fraudfed.errors import DataError
-from fraudfed.lab.demo.data import (
-    BankRows,
-    BankSource,
-    DemoData,
-    PooledRows,
-    read_frame,
-    require_cohort,
-)
-from fraudfed.lab.demo.feature_table import table_of
+from fraudfed.lab.demo.data import BankSource, DemoData, read_frame, require_cohort
+from fraudfed.lab.demo.feature_table import table_data, write_bank
 from fraudfed.lab.demo.transactions import transactions_data
-from fraudfed.lab.oracle.references import pool
 from fraudfed.wire.messages import DataContract
 
 
@@ -91,31 +82,14 @@ def _applications(
     banks = []
     for name in names:
         rows = read_frame(directory / name / "applications.parquet")
-        folder = work / name
-        folder.mkdir(parents=True, exist_ok=True)
-        bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
         columns = [contract.label, *(spec.name for spec in contract.features)]
-        train = rows["label_time"] <= split_time
-        test = rows["application_time"] >= split_time
-        rows.loc[train, columns].to_parquet(bank.train_file, index=False)
-        rows.loc[test, columns].to_parquet(bank.test_file, index=False)
-        banks.append(bank)
-
-    def load(bank: BankSource, _features: Path | None = None) -> BankRows:
-        files = (bank.train_file, bank.test_file)
-        train, test = (table_of(read_frame(file), contract) for file in files)
-        return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
-
-    def pooled() -> PooledRows:
-        parts = [load(bank) for bank in banks]
-        return PooledRows(pool([part.train for part in parts]), tuple(part.test for part in parts))
-
-    return DemoData(
+        train = rows.loc[rows["label_time"] <= split_time, columns]
+        test = rows.loc[rows["application_time"] >= split_time, columns]
+        banks.append(write_bank(work, name, train, test))
+    return table_data(
+        banks,
         data=f"Synthetic credit applications at {len(names)} banks; no real person is in them.",
         split="Trained on defaults known at the split time, tested on all later applications.",
         contract=contract,
-        banks=tuple(banks),
         rows=int(manifest["rows"]),
-        load=load,
-        pool=pooled,
     )

@@ -12,22 +12,41 @@ from fraudfed.wire.messages import RunSpec
 #: A new consortium's first key epoch.
 FIRST_EPOCH = 1
 _START_SECONDS = 60.0
-_LISTENING = "aggregator listening on "
+#: What ``aggregator serve`` prints when it is ready; its URL follows.
+LISTENING = "aggregator listening on "
 
 
 def start_aggregator(
-    group: ProgramGroup, state: Path, *, logs: Path, port: int = 0
+    group: ProgramGroup, state: Path, *, logs: Path, port: int = 0, threads: int | None = None
 ) -> tuple[Program, str]:
-    """Initialise and start an aggregator; return it and its URL."""
+    """Initialise and start an aggregator on loopback; return it and its URL.
+
+    Parameters
+    ----------
+    group : ProgramGroup
+    state : Path
+        Its state directory, made here.
+    logs : Path
+    port : int
+        0 for any that is free.
+    threads : int or None
+        None for its default.
+
+    Raises
+    ------
+    FraudFedError
+        If it does not start: its own error.
+    """
     run_program(["aggregator", "init", "--state", str(state)], log=logs / "aggregator-init.log")
     server = group.start(
         "aggregator",
         [
             *("aggregator", "--log-format", "json", "serve"),
             *("--state", str(state), "--host", "127.0.0.1", "--port", str(port)),
+            *(() if threads is None else ("--threads", str(threads))),
         ],
     )
-    return server, group.wait_for_line(server, _LISTENING, seconds=_START_SECONDS)
+    return server, group.wait_for_line(server, LISTENING, seconds=_START_SECONDS)
 
 
 @dataclass(frozen=True)

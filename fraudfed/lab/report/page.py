@@ -69,7 +69,7 @@ def render_report(
     )
     environment.filters["bytes"] = format_bytes
     environment.filters["seconds"] = format_seconds
-    source = resources.files("fraudfed.evaluation").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("fraudfed.lab.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(
         summary=summary,
         headline=headline(summary),

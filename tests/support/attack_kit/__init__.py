@@ -1,0 +1,1 @@
+"""What attackers make of what they see."""

@@ -1,0 +1,1 @@
+"""Banks in one process, without a server."""

@@ -1,0 +1,1 @@
+"""Valid messages, tables and reports to begin with."""

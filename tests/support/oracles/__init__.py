@@ -1,0 +1,1 @@
+"""The same results found in the simplest way."""
