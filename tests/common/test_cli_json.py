@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 import pytest
-from federations.server_process import ServerProcess
 from cli_programs import COMMANDS, PROGRAMS, Ended, run_program
+from federations.server_process import ServerProcess
 
 from aggregator.service.state_directory import StateDirectory
 from bank_node.http.retry import RetryPolicy

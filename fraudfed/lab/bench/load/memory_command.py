@@ -4,6 +4,7 @@ import click
 
 from fraudfed.console import Answer
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.memory import (
     DEFAULT_CIPHERTEXTS,
     AggregatorMemory,
@@ -11,8 +12,6 @@ from fraudfed.lab.bench.load.memory import (
 )
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, key_bits_option
-
-_MOST_BANKS = 200
 
 
 class CohortMemory(Answer):
@@ -62,7 +61,7 @@ class MemoryFigures(Answer):
 @click.command("aggregator-memory")
 @click.option(
     "--banks",
-    type=click.IntRange(3, _MOST_BANKS),
+    type=click.IntRange(3, MOST_BANKS),
     multiple=True,
     default=(3, 30),
     show_default=True,
