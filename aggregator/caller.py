@@ -51,3 +51,5 @@ class Caller:
 
 
 ANONYMOUS = Caller("-", Role.ANONYMOUS)
+#: A command that works on the state directory itself.
+LOCAL = Caller("state-directory", Role.OPERATOR)

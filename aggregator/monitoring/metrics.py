@@ -116,15 +116,15 @@ class Metrics:
             "transaction_seconds",
             "Database transactions, from their beginning at the database to their commit.",
             _TRANSACTION_BUCKETS,
-            ("kind",),
+            ("transaction", "kind"),
         )
         # Several for each request: not to be looked up each time.
-        reads, writes = self._transactions.labels("read"), self._transactions.labels("write")
-        self._transactions_of = {
-            Kind.READ: reads,
-            Kind.WRITE: writes,
-            Kind.WRITE_BEHIND: writes,
-        }
+        self._transactions_of: dict[tuple[str, Kind], Any] = {}
+        self._retries = self._counter(
+            "transaction_retries",
+            "Database transactions that were done again.",
+            ("transaction",),
+        )
         if directory is None:
             self._registry.register(_AtScrape(self))
 
@@ -185,6 +185,7 @@ class Metrics:
     def watch(self, database: Database) -> None:
         """Measure the transactions of a database."""
         database.observe = self._transaction_ended
+        database.retried = lambda name: self._retries.labels(name).inc()
 
     def text(self) -> bytes:
         """Return all metrics of all worker processes, as Prometheus reads them."""
@@ -209,8 +210,14 @@ class Metrics:
             runs.add_metric([state], count)
         yield runs
 
-    def _transaction_ended(self, kind: Kind, seconds: float) -> None:
-        self._transactions_of[kind].observe(seconds)
+    def _transaction_ended(self, name: str, kind: Kind, seconds: float) -> None:
+        found = self._transactions_of.get((name, kind))
+        if found is None:
+            shown = "read" if kind is Kind.READ else "write"
+            # A series that begins at 0 shows its first increase.
+            self._retries.labels(name)
+            found = self._transactions_of[name, kind] = self._transactions.labels(name, shown)
+        found.observe(seconds)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Any:
         return self._client.Counter(f"fraudfed_{name}", text, labels, registry=self._registry)

@@ -7,9 +7,9 @@ from aggregator import run_machine as machine
 from aggregator.caller import Caller
 from aggregator.consortium.members import Members
 from aggregator.runs import combine
+from aggregator.runs.cache import Snapshot
 from aggregator.runs.changes import RunChanges
 from aggregator.runs.effects import Payload
-from aggregator.runs.snapshots import Snapshot
 from aggregator.runs.store import RunStore
 from aggregator.runs.waiters import Waiters
 from fraudfed.consortium.public.documents import verify_model_signature

@@ -32,7 +32,9 @@ from aggregator.service import problems
 from aggregator.service.openapi import openapi_document
 from aggregator.service.store import Store
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import RunRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import RunState
 
@@ -140,9 +142,12 @@ def create_app(
 def _count_runs(database: Database) -> Mapping[str, int]:
     """Return the number of runs in each state; none if the database fails, as readiness tells."""
     query = select(RunRow.state, func.count()).group_by(RunRow.state)
+
+    def count(read: Transaction) -> dict[str, int]:
+        return {row[0]: row[1] for row in read.connection.execute(query)}
+
     try:
-        with database.read() as session:
-            found = {row[0]: row[1] for row in session.execute(query)}
+        found = database.transaction("count-runs", Kind.READ, count)
     except FraudFedError:
         return {}
     return {state.value: found.get(state.value, 0) for state in RunState}

@@ -21,6 +21,15 @@ class Kind(Enum):
     """Likewise, but durable no later than the next ``WRITE``."""
 
 
+class Phase(Enum):
+    """How far a transaction has come."""
+
+    BEGIN = "begin"
+    WORK = "work"
+    COMMIT = "commit"
+    """Its commit was sent. Without the answer, it may or may not have happened."""
+
+
 class Dialect(ABC):
     """A kind of database at one place.
 
@@ -66,6 +75,10 @@ class Dialect(ABC):
     @abstractmethod
     def meaning(self, error: BaseException) -> FraudFedError | None:
         """Return what a driver's error means for who asked, None if it is a defect of ours."""
+
+    @abstractmethod
+    def gave_up(self, error: BaseException, phase: Phase) -> bool:
+        """Return whether nothing of a transaction is stored, and the same again may succeed."""
 
     @abstractmethod
     def reason(self, error: BaseException) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: Version of these tables, stored in the database; a program refuses a database of another one.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 1
 
 #: PostgreSQL would order by the rules of some language; names and addresses are compared by their
 #: bytes, as SQLite and Python do.
