@@ -8,7 +8,7 @@ import pytest
 from aggregator_federation import MODEL, Answer, FakeBank, Federation, sum_round
 from flask import Flask
 
-from aggregator.api.endpoint import Services
+from aggregator.api.services import Services
 from aggregator.runs.deadlines import Deadlines
 from aggregator.service.store import Store
 from aggregator.storage.dialect import Kind
