@@ -2,7 +2,7 @@
 
 An accepted change is logged in the transaction that makes it, so that there is no change without
 an entry and no entry without a change. Each entry holds the hash of the one before and the
-signature of the aggregator's audit key; who alters, removes or inserts one later breaks the chain
+signature of the aggregator's audit key: to alter, remove or insert one later breaks the chain
 from there on. Only the last entries can be cut off unseen by the chain itself: the tables behind it
 (``verify`` compares), the banks' own logs and any head written down earlier show that.
 """
@@ -34,7 +34,7 @@ from fraudfed.wire.messages import AuditEntry, AuditStatus
 
 _log = logging.getLogger(__name__)
 
-#: An entry's size is bounded, whoever provoked it (see ``refusals``).
+#: An entry's size is bounded, whatever provoked it (see ``refusals``).
 _MAX_DETAIL = 400
 _MAX_SUBJECT = 200
 _READ_AT_ONCE = 1000
@@ -82,7 +82,7 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class AuditHead:
-    """The end of a verified log; whoever notes it can tell later whether the log was cut."""
+    """The end of a verified log; noted down, it tells later whether the log was cut."""
 
     entries: int
     hash: str
@@ -125,6 +125,12 @@ class AuditTrail:
         )
         row = entry.model_dump(mode="json", exclude={"protocol_version"})
         _INSERT.change(written.connection, row)
+
+    def note(
+        self, written: Transaction, caller: Caller, kind: str, subject: str, detail: str
+    ) -> None:
+        """Add, likewise, what ``caller`` has changed."""
+        self.append(written, AuditRecord.of(caller, kind, subject, detail))
 
     def require_own(self, key_file: Path) -> None:
         """Raise ``StateError`` if the log was begun with another key: it is another aggregator's.

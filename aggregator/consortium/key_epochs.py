@@ -13,7 +13,7 @@ from functools import lru_cache
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
@@ -125,7 +125,7 @@ class KeyEpochs:
                 f"digest {digest}, key {wanted.public_key.fingerprint}, for "
                 f"{len(wanted.roster)} banks"
             )
-            self._append(written, "key-epoch", caller, wanted.epoch, detail)
+            self._trail.note(written, caller, "key-epoch", f"epoch/{wanted.epoch}", detail)
             return _status(session, row)
 
         return self._database.transaction("announce-epoch", Kind.WRITE, announce)
@@ -180,7 +180,7 @@ class KeyEpochs:
                     )
                 )
                 detail = f"digest {wanted.digest}"
-                self._append(written, "acknowledgement", caller, epoch, detail)
+                self._trail.note(written, caller, "acknowledgement", f"epoch/{epoch}", detail)
             return _status(session, row)
 
         return self._database.transaction("acknowledge-epoch", Kind.WRITE, acknowledge)
@@ -206,11 +206,6 @@ class KeyEpochs:
             return _status(read.session, _row(read.session, found))
 
         return self._database.transaction("epoch-status", Kind.READ, status)
-
-    def _append(
-        self, written: Transaction, kind: str, caller: Caller, epoch: int, detail: str
-    ) -> None:
-        self._trail.append(written, AuditRecord.of(caller, kind, f"epoch/{epoch}", detail))
 
 
 # An epoch never changes, and its boxes make it long.

@@ -1,6 +1,6 @@
-"""Who is a member: invitations, registered banks with their keys, and the roster.
+"""The members: invitations, registered banks with their keys, and the roster.
 
-Law: a name means one pair of keys for ever. A bank that left may come back with a new invitation
+Law: a name always means one pair of keys. A bank that left may come back with a new invitation
 and the same keys; with other keys it needs another name. So every signature on record can be
 checked as long as the database exists.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.consortium.key_epochs import retire_epochs
 from aggregator.consortium.replay import insert_nonce
@@ -59,7 +59,7 @@ class Members:
 
     def known_key(self, name: str) -> str | None:
         """Return the signing key of a bank, also of one that left; None for an unknown name."""
-        # A name means one key for ever, so what was found once stays true.
+        # A name always means the same key, so what was found once stays true.
         known = self._known_keys.get(name)
         if known is None:
             query = select(BankRow.signing_key).where(BankRow.name == name)
@@ -107,7 +107,7 @@ class Members:
                 )
             )
             detail = f"valid for {wanted.valid_seconds} s"
-            self._append(written, "invite", caller, wanted.name, detail)
+            self._trail.note(written, caller, "invite", f"bank/{wanted.name}", detail)
 
         self._database.transaction("invite-bank", Kind.WRITE, invite)
         return Invite(name=wanted.name, code=code, expires_at=expires_at)
@@ -150,7 +150,7 @@ class Members:
                     f"invitation of bank {wanted.name!r} has expired {now - invite.expires_at} s "
                     "ago; ask the operator for a new one"
                 )
-            # Only now, so that nobody without an invitation can make us store anything.
+            # Only now: without an invitation, nothing that is sent is stored.
             insert_nonce(
                 written.connection, wanted.name, signed.nonce, expires_at=signed.expires_at
             )
@@ -163,7 +163,8 @@ class Members:
             retire_epochs(session, now)
             # The fingerprint is what the other banks will be read out over the phone.
             shown = fingerprint(keys.name, keys.signing_key, keys.agreement_key)
-            self._append(written, "registration", caller, keys.name, f"fingerprint {shown}")
+            detail = f"fingerprint {shown}"
+            self._trail.note(written, caller, "registration", f"bank/{keys.name}", detail)
 
         self._database.transaction("register-bank", Kind.WRITE, register)
         return keys
@@ -185,15 +186,11 @@ class Members:
             if row.removed_at is None:
                 row.removed_at = now
                 retire_epochs(written.session, now)
-                self._append(written, "removal", caller, name, "no longer a member")
+                detail = "no longer a member"
+                self._trail.note(written, caller, "removal", f"bank/{name}", detail)
             return current_members(written.session)
 
         return self._database.transaction("remove-bank", Kind.WRITE, remove)
-
-    def _append(
-        self, written: Transaction, kind: str, caller: Caller, bank: str, detail: str
-    ) -> None:
-        self._trail.append(written, AuditRecord.of(caller, kind, f"bank/{bank}", detail))
 
 
 def _keys(row: BankRow) -> MemberKeys:

@@ -1,9 +1,9 @@
 """API tokens of operators and viewers: made here, shown once, stored as a hash.
 
 A token is 256 bits from the operating system. Plain SHA-256 is enough to store it: a slow,
-salted hash protects secrets that people choose and others can guess; nobody guesses 256 random
-bits, and the hash of one cannot be turned back. Looking a token up by its hash tells an attacker
-who measures time nothing either, because he cannot steer the hash; the comparison is in constant
+salted hash protects secrets that people choose and others can guess; 256 random bits cannot be
+guessed, and the hash of one cannot be turned back. To look a token up by its hash tells an attacker
+with a clock nothing either, because they cannot steer the hash; the comparison is in constant
 time all the same.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import LOCAL, Caller, Role
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
@@ -82,7 +82,7 @@ class Tokens:
                 created_at=int(time.time()),
             )
             written.session.add(row)
-            self._append(written, "token-created", row)
+            self._trail.note(written, LOCAL, "token-created", f"token/{name}", f"role {role.value}")
 
         self._database.transaction("create-token", Kind.WRITE, create)
         return token
@@ -105,7 +105,7 @@ class Tokens:
             if row.revoked_at is not None:
                 raise ConflictError(f"token {name!r} is revoked already")
             row.revoked_at = int(time.time())
-            self._append(written, "token-revoked", row)
+            self._trail.note(written, LOCAL, "token-revoked", f"token/{name}", f"role {row.role}")
 
         self._database.transaction("revoke-token", Kind.WRITE, revoke)
 
@@ -122,7 +122,7 @@ class Tokens:
         )
 
     def holder(self, token: str) -> Caller | None:
-        """Return who holds a token, None for one that is unknown or revoked."""
+        """Return the holder of a token, None for one that is unknown or revoked."""
         digest = hash_secret(token)
 
         def find(read: Transaction) -> Caller | None:
@@ -134,7 +134,3 @@ class Tokens:
             return Caller(row.name, Role(row.role))
 
         return self._database.transaction("find-token", Kind.READ, find)
-
-    def _append(self, written: Transaction, kind: str, row: TokenRow) -> None:
-        record = AuditRecord.of(LOCAL, kind, f"token/{row.name}", f"role {row.role}")
-        self._trail.append(written, record)

@@ -125,7 +125,7 @@ class Effect:
     wakes : bool
         Whether the answer to a request that waits can differ by it. A request waits for another
         state, another generation, a product, openings, or for being refused; what does not change
-        one of these wakes nobody.
+        one of these does not wake.
     recorded_as : str or None
         Kind of its entry in the audit log; None if the event, or another effect, has the entry.
     of_body : bool
@@ -181,7 +181,7 @@ class GenerationFormed(Effect, wakes=True, has_rows=True, recorded_as="generatio
     reason: str
 
     def detail(self, run: Run) -> str:
-        """Return who takes part, and why that has changed."""
+        """Return which banks take part, and why that has changed."""
         return f"generation {run.generation} of {', '.join(run.banks)}: {self.reason}"
 
 
@@ -197,7 +197,7 @@ class GenerationBegun(Effect, wakes=True, has_rows=False, recorded_as="generatio
     """All banks of the generation are ready: the run continues at ``run.first_step``."""
 
     def detail(self, run: Run) -> str:
-        """Return who continues from where."""
+        """Return which banks continue, and from where."""
         return (
             f"generation {run.generation} of {', '.join(run.banks)} from step "
             f"{run.first_step} and round {run.first_round} on"
@@ -276,7 +276,7 @@ class ProductsExpired(Effect, wakes=False, has_rows=True, recorded_as=None):
 
 @dataclass(frozen=True)
 class OpeningsExpired(Effect, wakes=False, has_rows=True, recorded_as=None):
-    """Openings of rounds below ``before``, and who sent what to them, can be deleted."""
+    """Openings and contributions of rounds below ``before`` can be deleted."""
 
     before: int
 
@@ -330,6 +330,10 @@ class Transition:
     run: Run
     round: Round | None
     effects: tuple[Effect, ...] = ()
+
+    def has(self, kind: type[Effect]) -> bool:
+        """Return whether there is an effect of a kind."""
+        return any(isinstance(effect, kind) for effect in self.effects)
 
     @property
     def wakes(self) -> bool:

@@ -9,7 +9,7 @@ import time
 
 from sqlalchemy import delete, select
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
@@ -29,7 +29,7 @@ class Handovers:
     def put(self, run_id: str, generation: int, content: bytes, caller: Caller) -> bool:
         """Keep a handover, and forget those of earlier generations; tell whether it is the first.
 
-        The same bytes again, from whomever, change nothing.
+        The same bytes again, from any bank, change nothing.
 
         Raises
         ------
@@ -79,13 +79,13 @@ class Handovers:
             # No version of the run says it.
             written.announce(run_id)
             detail = f"generation {generation}, {len(content)} bytes"
-            self._trail.append(written, AuditRecord.of(caller, "handover", f"run/{run_id}", detail))
+            self._trail.note(written, caller, "handover", f"run/{run_id}", detail)
             return True
 
         return self._database.transaction("put-handover", Kind.WRITE, put)
 
     def get(self, run_id: str, generation: int) -> bytes | None:
-        """Return a handover, None while nobody has sent it."""
+        """Return a handover, None while no bank has sent it."""
         query = select(HandoverRow.content).where(
             HandoverRow.run_id == run_id, HandoverRow.generation == generation
         )

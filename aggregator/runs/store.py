@@ -154,9 +154,7 @@ class RunStore:
                 f"key epoch {spec.key_epoch}, {len(epoch.roster)} banks, model for "
                 f"{spec.model_visibility}: {spec.name}"
             )
-            self._trail.append(
-                written, AuditRecord.of(caller, "run-created", f"run/{run_id}", detail)
-            )
+            self._trail.note(written, caller, "run-created", f"run/{run_id}", detail)
 
         self._database.transaction("create-run", Kind.WRITE, create)
         return run_id
@@ -378,7 +376,7 @@ class RunStore:
     ) -> None:
         run, now = step.run, _now()
         statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
-        contributed = any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
+        contributed = step.has(machine.ContributionAccepted)
         row = {
             "of_run": run.run_id,
             "of_version": before.version,

@@ -173,10 +173,10 @@ class Database:
     def transaction(self, name: str, kind: Kind, work: Callable[[Transaction], T]) -> T:
         """Do ``work`` in a transaction of its own and return what it returns.
 
-        If the database gives the transaction up before its commit (another writer was in the way,
-        the connection broke), the work is done again: ``_ATTEMPTS`` times at most, and never later
-        than ``_RETRY_SECONDS`` after the beginning. So the work changes nothing but the
-        database, and returns values, no rows.
+        If the database gives the transaction up before its commit (another one was in the way; the
+        connection broke, unless it is a ``WRITE``), the work is done again: ``_ATTEMPTS`` times at
+        most, and never later than ``_RETRY_SECONDS`` after the beginning. So the work changes
+        nothing but the database, and returns values, no rows.
 
         A change whose commit was sent and not answered is never done again here, because it may
         have happened. The nonce of a request would then seem replayed, a token's name seem given
@@ -206,7 +206,7 @@ class Database:
                     return self._attempt(name, kind, work, progress)
                 except (DBAPIError, self.dialect.driver_error) as error:
                     is_last = attempt == _ATTEMPTS or time.monotonic() - begun > _RETRY_SECONDS
-                    if is_last or not self.dialect.gave_up(error, progress.phase):
+                    if is_last or not self.dialect.gave_up(error, kind, progress.phase):
                         raise
                     _log.info("transaction %s: %s; again", name, self.dialect.reason(error))
                 self.retried(name)
@@ -255,10 +255,12 @@ class Database:
         """Return a connection with a transaction begun.
 
         The first message on a connection that the server has closed meanwhile fails here, before
-        anything is done: then all idle connections are, and a new one is tried once.
+        anything is done: then all idle connections are, and a new one is tried once. Not for a
+        ``WRITE``: what was written behind for it may have gone with the server (``gave_up``). Its
+        sender asks again, from the beginning.
         """
         engine = self._engines[kind]
-        for may_be_stale in (True, False):
+        for may_be_stale in (kind is not Kind.WRITE, False):
             connection = engine.connect()
             try:
                 self.dialect.begin(connection, kind)
@@ -267,9 +269,10 @@ class Database:
                 if lost:
                     connection.invalidate(error)
                 connection.close()
+                if lost:
+                    engine.dispose()
                 if not (lost and may_be_stale):
                     raise
-                engine.dispose()
             else:
                 return connection
         raise AssertionError

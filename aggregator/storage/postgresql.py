@@ -162,8 +162,13 @@ class PostgreSQL(Dialect):
             return unavailable()
         return None
 
-    def gave_up(self, error: BaseException, phase: Phase) -> bool:
-        """Return whether the server rolled it back, or the connection broke before the commit."""
+    def gave_up(self, error: BaseException, kind: Kind, phase: Phase) -> bool:
+        """Return whether the server rolled it back, or the connection broke before the commit.
+
+        A connection that breaks may be a server that crashes. What was written behind just before
+        is lost then, as the nonce of the request that makes a change. The change must not come
+        after it on the server that has recovered: the request could be replayed.
+        """
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, _ROLLED_BACK):
             return True
@@ -171,7 +176,7 @@ class PostgreSQL(Dialect):
         broke = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)) and (
             isinstance(cause, _ENDED) or cause.sqlstate is None
         )
-        return broke and phase is Phase.WORK
+        return broke and phase is Phase.WORK and kind is not Kind.WRITE
 
     def reason(self, error: BaseException) -> str:
         """Return the first line of what PostgreSQL or the driver says."""

@@ -217,7 +217,7 @@ class HandoverRow(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     generation: Mapped[int] = mapped_column(primary_key=True)
     bank: Mapped[str] = mapped_column(ForeignKey("banks.name"))
-    """Who sent it first; the others send the same bytes."""
+    """The bank that sent it first; the others send the same bytes."""
     sha256: Mapped[str] = mapped_column(_DIGEST)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     stored_at: Mapped[int]
@@ -279,7 +279,7 @@ class ContributionRow(Base):
 
 
 class OpeningRow(Base):
-    """A bank's sealed opening of its shard; deleted once nobody needs it."""
+    """A bank's sealed opening of its shard; deleted once no bank needs it."""
 
     __tablename__ = "openings"
     __table_args__ = (

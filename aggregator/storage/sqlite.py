@@ -75,7 +75,7 @@ class SQLite(Dialect):
         """Nothing to check: a failed statement leaves the others as they are."""
 
     def announce(self, connection: Connection, text: str) -> None:
-        """Nobody else changes runs."""
+        """There is no other process that changes runs."""
 
     def meaning(self, error: BaseException) -> FraudFedError | None:
         """Tell damage and passing trouble from our own mistakes."""
@@ -84,7 +84,7 @@ class SQLite(Dialect):
             return damaged(self.name, self.reason(error))
         return unavailable() if code in _PASSING else None
 
-    def gave_up(self, error: BaseException, phase: Phase) -> bool:  # noqa: ARG002
+    def gave_up(self, error: BaseException, kind: Kind, phase: Phase) -> bool:  # noqa: ARG002
         """Return whether another connection was in the way; also of a commit, it is the answer."""
         return _plain_code(error) in _BUSY
 

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -104,23 +105,23 @@ def busy() -> sqlite3.OperationalError:
     return error
 
 
-#: What the database says, and whether the same may then be done again: in the middle of the work,
-#: and when the commit was sent.
+#: What the database says, and whether the same may then be done again: in the middle of a durable
+#: change, of another transaction, and when the commit of a change was sent.
 ERRORS = {
     "sqlite": [
-        (busy, True, True),
-        (lambda: sqlite3.OperationalError("no such table"), False, False),
-        (lambda: sqlite3.IntegrityError("UNIQUE constraint failed"), False, False),
+        (busy, True, True, True),
+        (lambda: sqlite3.OperationalError("no such table"), False, False, False),
+        (lambda: sqlite3.IntegrityError("UNIQUE constraint failed"), False, False, False),
     ],
     "postgresql": [
-        (psycopg.errors.SerializationFailure, True, True),
-        (psycopg.errors.DeadlockDetected, True, True),
-        (psycopg.errors.AdminShutdown, True, False),
-        (lambda: psycopg.OperationalError("the connection is lost"), True, False),
-        (lambda: psycopg.InterfaceError("the connection is closed"), True, False),
-        (psycopg.errors.LockNotAvailable, False, False),
-        (psycopg.errors.DiskFull, False, False),
-        (psycopg.errors.UniqueViolation, False, False),
+        (psycopg.errors.SerializationFailure, True, True, True),
+        (psycopg.errors.DeadlockDetected, True, True, True),
+        (psycopg.errors.AdminShutdown, False, True, False),
+        (lambda: psycopg.OperationalError("the connection is lost"), False, True, False),
+        (lambda: psycopg.InterfaceError("the connection is closed"), False, True, False),
+        (psycopg.errors.LockNotAvailable, False, False, False),
+        (psycopg.errors.DiskFull, False, False, False),
+        (psycopg.errors.UniqueViolation, False, False, False),
     ],
 }
 
@@ -128,7 +129,7 @@ ERRORS = {
 Makes = Callable[[], Exception]
 
 
-def errors(store: Store) -> list[tuple[Makes, bool, bool]]:
+def errors(store: Store) -> list[tuple[Makes, bool, bool, bool]]:
     return ERRORS["postgresql" if store.database.is_shared else "sqlite"]
 
 
@@ -150,14 +151,16 @@ class Work:
 
 
 def test_what_was_given_up_before_its_commit_is_done_again(store: Store, other: Store) -> None:
-    for index, (make, again, _) in enumerate(errors(store)):
-        work = Work(f"x{index}", make, failures=2)
-        if again:
-            assert store.database.transaction("test", Kind.WRITE, work) == 3
+    for (index, (make, *again, _)), kind in product(
+        enumerate(errors(store)), (Kind.WRITE, Kind.WRITE_BEHIND)
+    ):
+        work = Work(f"{kind} {index}", make, failures=2)
+        if again[kind is not Kind.WRITE]:
+            assert store.database.transaction("test", kind, work) == 3
             assert values(other)[work.key] == "3"
         else:
             with pytest.raises(Exception):  # noqa: B017 - each has a name of its own
-                store.database.transaction("test", Kind.WRITE, work)
+                store.database.transaction("test", kind, work)
             assert work.begun == 1
             assert work.key not in values(other)
 
@@ -196,8 +199,7 @@ def lose_the_next_answer(store: Store, patch: pytest.MonkeyPatch, make: Makes) -
 def test_a_commit_without_an_answer_is_never_done_again(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = [(make, again) for make, _, again in errors(store) if not again]
-    for index, (make, _) in enumerate(lost):
+    for index, make in enumerate(make for make, _, _, again in errors(store) if not again):
         work = Work(f"x{index}", make, failures=0)
         with monkeypatch.context() as patch:
             lose_the_next_answer(store, patch, make)
@@ -210,7 +212,7 @@ def test_a_commit_without_an_answer_is_never_done_again(
 def test_a_read_is_done_again_whatever_became_of_its_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for make in (make for make, again, _ in errors(store) if again):
+    for make in (make for make, _, again, _ in errors(store) if again):
         begun: list[int] = []
         with monkeypatch.context() as patch:
             lose_the_next_answer(store, patch, make)
@@ -218,7 +220,10 @@ def test_a_read_is_done_again_whatever_became_of_its_end(
         assert len(begun) == 2
 
 
-def test_a_session_that_the_server_ends_is_replaced(store: Store, other: Store) -> None:
+@pytest.mark.parametrize("kind", [Kind.WRITE, Kind.WRITE_BEHIND])
+def test_a_session_that_the_server_ends_is_replaced_unless_a_change_needs_what_was_before(
+    store: Store, other: Store, kind: Kind
+) -> None:
     """A real one: PostgreSQL ends the session in the middle of the work."""
     if not store.database.is_shared:
         pytest.skip("SQLite has no sessions")
@@ -233,9 +238,43 @@ def test_a_session_that_the_server_ends_is_replaced(store: Store, other: Store) 
             other.database.transaction("test", Kind.READ, lambda read: read.connection.scalar(end))
         PUT.change(written.connection, {"key": "y", "value": "1"})
 
-    store.database.transaction("test", Kind.WRITE, put)
-    assert len(begun) == 2
-    assert {"x", "y"} <= values(other).keys()
+    if kind is Kind.WRITE:
+        with pytest.raises(UnavailableError):
+            store.database.transaction("test", kind, put)
+        assert not {"x", "y"} & values(other).keys()
+    else:
+        store.database.transaction("test", kind, put)
+        assert len(begun) == 2
+        assert {"x", "y"} <= values(other).keys()
+
+
+def test_a_durable_change_does_not_begin_on_another_connection(store: Store, other: Store) -> None:
+    """The server may have crashed since the request's nonce was written, and lost it."""
+    if not store.database.is_shared:
+        pytest.skip("SQLite has no sessions")
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    def cut(read: Transaction) -> int:
+        return len(read.connection.execute(end).fetchall())
+
+    for kind in Kind:
+        store.database.transaction("test", Kind.READ, lambda _: None)
+        assert other.database.transaction("test", Kind.READ, cut) >= 1
+        work = Work(f"{kind}", ZeroDivisionError, failures=0)
+        if kind is Kind.READ:
+            store.database.transaction("test", kind, lambda _: None)
+        elif kind is Kind.WRITE_BEHIND:
+            store.database.transaction("test", kind, work)
+        else:
+            with pytest.raises(UnavailableError):
+                store.database.transaction("test", kind, work)
+            assert work.begun == 0
+            # The next one does not find another connection that is closed.
+            store.database.transaction("test", kind, work)
+        assert (work.key in values(other)) is (kind is not Kind.READ)
 
 
 def test_words_are_ordered_by_their_bytes(store: Store, other: Store) -> None:
