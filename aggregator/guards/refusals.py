@@ -47,7 +47,7 @@ class Refusals:
         self._per_second = per_minute / 60
         self._clock = clock
         self._lock = threading.Lock()
-        # One for each member and token and one for everybody else: their number is bounded.
+        # One for each member and token and one for all others: their number is bounded.
         self._allowances: dict[str, _Allowance] = {}
 
     def record(self, record: AuditRecord) -> None:

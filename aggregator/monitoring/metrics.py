@@ -1,9 +1,9 @@
 """What the service counts and measures, for Prometheus. docs/operations.md has the table.
 
 Traffic facts only: how many, how long, how large; nothing of what a bank sent. No label names a
-bank, a run, a round or an address: every value of a label would be a series that is kept for ever,
-and who reads the metrics need not know who takes part. Labels have values that this program's own
-source lists: endpoints, statuses, problems, states.
+bank, a run, a round or an address: every value of a label would be a series that is kept
+indefinitely, and a reader of metrics need not know which banks take part. Labels have values that
+this program's own source lists: endpoints, transactions, statuses, problems, states.
 
 The worker processes write into files of one directory, and whichever answers adds them up.
 """
@@ -31,7 +31,7 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 #: From a cached answer to a contribution on a slow disk.
 _REQUEST_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
-#: From banks side by side to banks with millions of rows, up to an hour that nobody expects.
+#: From banks side by side to banks with millions of rows, up to an hour, which is not expected.
 _ROUND_BUCKETS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 #: From a read out of the page cache to a writer that waits for other processes.
 _TRANSACTION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)

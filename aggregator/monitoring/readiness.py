@@ -13,7 +13,7 @@ from aggregator.storage.transaction import Transaction
 from fraudfed.errors import FraudFedError, UnavailableError
 
 _KEY = "ready_at"
-#: Whoever asks more often gets the last answer: a probe must not become load.
+#: A more frequent question gets the last answer: a probe must not become load.
 _FRESH_SECONDS = 1.0
 #: How long a probe waits for the one that is on its way.
 _BUSY_SECONDS = 5.0

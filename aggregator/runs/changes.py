@@ -56,7 +56,7 @@ class RunChanges:
         number: int | None = None,
         payload: Callable[[machine.Transition], Payload] = lambda _: Payload(),
     ) -> machine.Transition:
-        """Make what an event does durable, and wake who waits for it.
+        """Make what an event does durable, and wake what waits for it.
 
         Parameters
         ----------

@@ -197,7 +197,7 @@ def write_effect(
 
 
 def _write_generation(connection: Connection, run: machine.Run) -> None:
-    """Write who takes part from now on; nobody of them has agreed, and nobody has voted."""
+    """Write which banks take part from now on; none of them has agreed or voted."""
     for bank in run.cohort:
         _BANK_IN_GENERATION.change(
             connection,

@@ -2,7 +2,7 @@
 
 Worker processes with many threads: a waiting bank holds a thread, not a core. One process on
 SQLite, which has one writer; on PostgreSQL as many as the settings say, kept in step by
-``run_listener``.
+``runs.listener``.
 
 When it stops, the order is: take nothing new (503), wake what waits, finish what was taken, write
 down what was only counted. A bank that is cut off all the same sends the same again: what was

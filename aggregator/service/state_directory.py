@@ -1,4 +1,4 @@
-"""The service's own directory: database, keys, and the lock of the one who serves it.
+"""The service's own directory: database, keys, and the lock of the process that serves it.
 
 ::
 
