@@ -121,7 +121,7 @@ def test_control_without_the_seal_the_aggregator_reads_the_model(
 def test_control_without_roles_a_viewer_and_a_bank_do_the_operators_work(
     live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr("aggregator.api.endpoint._require_role", lambda access, caller: None)
+    monkeypatch.setattr("aggregator.api.handle._require_role", lambda access, caller: None)
     invite, removal, opening, abort = operator_work(run_id)
     for method, path, json_body in (invite, opening, abort, removal):
         answer = live.operate(method, path, token=live.viewer_token, json=json_body)
@@ -176,7 +176,7 @@ def test_control_without_the_digest_another_body_passes(
         return live.send(other)
 
     assert exchanged().problem() == (401, "authentication")
-    monkeypatch.setattr("aggregator.api.endpoint.require_digest", lambda head, body_sha256: None)
+    monkeypatch.setattr("aggregator.api.handle.require_digest", lambda head, body_sha256: None)
     assert exchanged().status == 202
 
 
