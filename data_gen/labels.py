@@ -68,7 +68,7 @@ def label(side: BankSide, events: Events, draws: Draws) -> LabelledEvents:
     blocked = np.zeros(n_episodes, dtype=np.bool_)
     blocked[episode[events.is_blocked[fraud] == 1]] = True
     days = _delay_days(kind, blocked, config.label_delay_scale, draws)
-    # Who disputes an own purchase has reported it.
+    # Disputing an own purchase is reporting it.
     missed = (draws.uniform(n_episodes) < config.missed_fraud_share) & (
         kind != FraudKind.FIRST_PARTY
     )

@@ -49,13 +49,13 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "join": {},
     "ready": {
-        "step": "how many steps of the run this bank has finished, so that all go on from the "
-        "same one",
+        "step": "how many steps of the run this bank has finished, so that all continue from "
+        "the same one",
         "more_rows": "0, or for a bank whose rows were not counted in the preparation: the least "
         "power of two that is no less than their number",
     },
     "handover": {
-        "body": "the trees so far and what training goes on from, or the risk tables so far, "
+        "body": "the trees so far and what training continues from, or the risk tables so far, "
         "equal at every bank that took part; sealed to the members: the aggregator cannot read it",
     },
     "abort": {

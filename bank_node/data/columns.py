@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bank_node.data.file import DataFile, shown
+from bank_node.data.file import DataFile
 from fraudfed.dtypes import BoolArray, Float32Array, Float64Array
 from fraudfed.errors import DataError
+from fraudfed.features.source_column import shortened
 from fraudfed.wire.messages import FeatureSpec
 
 
@@ -54,10 +55,10 @@ def categorical_feature(file: DataFile, spec: FeatureSpec, column: pa.ChunkedArr
     allowed = f"one of {', '.join(spec.categories or ())}"
     if unknown.any():
         row = int(np.argmax(unknown))
-        raise _violation(file, spec.name, row, repr(text[row].as_py()), shown(allowed))
+        raise _violation(file, spec.name, row, repr(text[row].as_py()), shortened(allowed))
     result: Float32Array = codes.to_numpy().astype(np.float32, copy=False)
     if not spec.nullable:
-        _refuse(file, spec.name, result, np.isnan(result), shown(allowed))
+        _refuse(file, spec.name, result, np.isnan(result), shortened(allowed))
     return result
 
 
@@ -125,8 +126,8 @@ def _violation(
 ) -> DataError:
     more = f" (and {count - 1} more rows)" if count > 1 else ""
     return DataError(
-        f"{file.path}: {file.place(row)}, column {file.named(name)}: got {shown(got)}, expected "
-        f"{expected}{more}; correct the value or leave the row out"
+        f"{file.path}: {file.place(row)}, column {file.named(name)}: got {shortened(got)}, "
+        f"expected {expected}{more}; correct the value or leave the row out"
     )
 
 

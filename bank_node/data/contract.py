@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.columns import categorical_feature, labels, numeric_feature, weights
-from bank_node.data.file import DataFile, shown
+from bank_node.data.file import DataFile
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -20,6 +20,7 @@ from fraudfed.features import RECIPE, FeatureTable, build_features, contract_fea
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.recipe import SHARED_FEATURES
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.source_column import shortened
 from fraudfed.wire.messages import DataContract, FeatureType
 
 _log = logging.getLogger(__name__)
@@ -349,7 +350,7 @@ def _warnings(
     if len(classes) == 1:
         found.append(
             f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
-            "class, training goes on with the others'"
+            "class, training continues with the others'"
         )
     empty = [
         name
@@ -358,7 +359,7 @@ def _warnings(
     ]
     if empty:
         without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.path}: {without}no row has a value in {shown(', '.join(empty))}")
+        found.append(f"{file.path}: {without}no row has a value in {shortened(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)

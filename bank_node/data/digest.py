@@ -25,7 +25,7 @@ def data_digest(table: TrainingTable) -> str:
     missing value whatever the bits of its NaN (up to a collision of SHA-256). Layout in memory
     and byte order of the machine do not matter.
 
-    It is kept on this bank's disk only: whoever has it could test guesses of the rows.
+    It is kept on this bank's disk only: a reader could test guesses of the rows with it.
 
     Parameters
     ----------

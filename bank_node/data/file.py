@@ -16,14 +16,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
+from fraudfed.features.source_column import shortened
 
 _log = logging.getLogger(__name__)
 
 _CSV = ".csv"
 _PARQUET = (".parquet", ".pq")
 _MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null", "NULL")
-#: Longest piece of a bank's own value that an error message repeats.
-_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class DataFile:
             )
         raise DataError(
             f"{self.path}: column {self.named(name)} ({purpose}) is missing; the file has "
-            f"{shown(', '.join(self.columns))}: add or rename the column"
+            f"{shortened(', '.join(self.columns))}: add or rename the column"
         )
 
     def has(self, name: str) -> bool:
@@ -133,7 +132,7 @@ class DataFile:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{self.path}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
-                f"({shown(reason)}); the file is damaged or cut off"
+                f"({shortened(reason)}); the file is damaged or cut off"
             ) from error
         if found.num_rows == 0:
             raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
@@ -189,7 +188,7 @@ class DataFile:
                     if not _is_number(fields[index]):
                         raise DataError(
                             f"{where}, column {self.named(name)}: got "
-                            f"{shown(repr(fields[index]))}, expected a number or nothing "
+                            f"{shortened(repr(fields[index]))}, expected a number or nothing "
                             "(missing); correct the value"
                         )
         except UnicodeDecodeError as error:
@@ -213,22 +212,14 @@ class DataFile:
                 line = reader.line_num + 1
 
 
-def shown(text: str) -> str:
-    """Shorten a piece of data for a message."""
-    one_line = " ".join(text.split())
-    if len(one_line) <= _SHOWN_CHARACTERS:
-        return one_line
-    return one_line[: _SHOWN_CHARACTERS - 3] + "..."
-
-
 def _csv_header(path: Path) -> tuple[str, ...]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             header = next((fields for fields in csv.reader(stream, strict=True) if fields), None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"{path}: the header cannot be read as UTF-8 CSV ({shown(str(error))}); is it a CSV "
-            "file?"
+            f"{path}: the header cannot be read as UTF-8 CSV ({shortened(str(error))}); is it a "
+            "CSV file?"
         ) from None
     if header is None:
         raise DataError(f"{path}: the file is empty, expected a header and rows")
@@ -241,8 +232,8 @@ def _parquet_header(path: Path) -> tuple[str, ...]:
             return tuple(file.schema_arrow.names)
     except pa.ArrowException as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({shown(str(error))}); the file is damaged or cut "
-            "off"
+            f"{path}: cannot be read as Parquet ({shortened(str(error))}); the file is damaged or "
+            "cut off"
         ) from None
 
 

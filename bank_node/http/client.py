@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from bank_node.config import TlsFiles
 from bank_node.http.retry import RetryPolicy
-from bank_node.http.transport import BINARY, JSON, Caller, Purpose, Transport
+from bank_node.http.transport import Caller, Purpose, Transport
 from fraudfed.errors import ProtocolError
 from fraudfed.wire import frames
+from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,

@@ -1,4 +1,4 @@
-"""How long to go on when the aggregator does not answer: exponential backoff with full jitter.
+"""How long to keep trying when the aggregator does not answer: backoff with full jitter.
 
 The delays are drawn uniformly from [0, min(cap, base * 2^attempt)] ("full jitter", M. Brooker,
 "Exponential Backoff And Jitter", AWS Architecture Blog, 2015), so that banks that lost the same

@@ -33,17 +33,15 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
+from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
 from fraudfed.wire.messages import Problem, parse
 
 _log = logging.getLogger(__name__)
 
-BINARY = "application/octet-stream"
-JSON = "application/json"
 #: Longest pause between two pieces of an answer or body, beside the time of a long poll.
 _ANSWER_SECONDS = 60.0
 #: The aggregator is restarting or overloaded: not an answer to the question.
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
-_PROBLEM = "application/problem+json"
 _PROBLEM_PREFIX = "urn:fraudfed:problem:"
 _URL_CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+")
 
@@ -168,7 +166,7 @@ class Transport:
             method,
             self._base_path + path,
             {
-                "Accept": f"{JSON}, {BINARY}, {_PROBLEM}",
+                "Accept": f"{JSON}, {BINARY}, {PROBLEM}",
                 "Accept-Encoding": "identity",
                 "User-Agent": f"fraudfed/{__version__}",
                 "X-Request-Id": uuid.uuid4().hex,
@@ -261,7 +259,7 @@ class Transport:
     def _problem(self, answer: Answer) -> FraudFedError:
         """Turn a problem document back into the error it was made from."""
         status = answer.status
-        if _content_type(answer) != _PROBLEM:
+        if _content_type(answer) != PROBLEM:
             at_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR
             cls: type[FraudFedError] = ServerError if at_fault else ProtocolError
             return cls(

@@ -95,7 +95,7 @@ def _signed_bytes(fields: Mapping[str, Any]) -> bytes:
 class AuditLog:
     """The end of a bank's audit log, to which entries are added.
 
-    Several processes may add to one log (training, and somebody who asks for the status).
+    Several processes may add to one log (training, and a question for the status).
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ _KEPT_STEPS = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a bank needs to go on behind a finished step. Never leaves the bank.
+    """Everything a bank needs to continue behind a finished step. Never leaves the bank.
 
     Attributes
     ----------

@@ -337,7 +337,7 @@ class StateDirectory:
     ) -> None:
         """Keep the files of a run's accepted result, its signatures and the run's record.
 
-        What was kept to go on with the run is removed; which contexts are used up stays for ever.
+        What was kept to continue the run is removed; which contexts are used up stays.
         """
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.

@@ -1,4 +1,4 @@
-"""Read a table of a published schema from Parquet or CSV, a piece at a time, whoever wrote it."""
+"""Read a table of a published schema from any Parquet or CSV file, a piece at a time."""
 
 import csv
 from collections.abc import Iterator, Sequence

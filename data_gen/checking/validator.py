@@ -1,4 +1,4 @@
-"""Check tables against a published schema, whoever wrote them; the first faults by row and value.
+"""Check any tables against a published schema; name the first faults by row and value.
 
 Read piece by piece, so that a file of any size is checked in the same memory.
 """

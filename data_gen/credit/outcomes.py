@@ -64,7 +64,7 @@ def default_probability(
     odds += 0.012 * (applications.term_months - 36)
     odds += 1.8 * applications.in_distress
     odds += _SHOCK_EFFECT * (_SHOCKED[employment] & (applications.time >= half))
-    # Who takes a loan to pay others back is at risk if there are many, and safe if there are few.
+    # A loan to pay others back is a risk if there are many of them, and safe if there are few.
     odds += refinancing * np.where(people.loans[who] >= 2, 0.8, -0.8)
     return _sigmoid(odds + _intercept(odds, config.default_rate))
 

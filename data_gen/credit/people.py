@@ -1,4 +1,4 @@
-"""Those who apply: what they are, earn and owe, and what no one sees: how steady they are.
+"""The people who apply: what they are, earn and owe, and what no one sees: how steady they are.
 
 Shares, incomes and debts are invented round numbers of a plausible size, not measurements.
 """

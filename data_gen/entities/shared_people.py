@@ -71,7 +71,7 @@ def make_shared_people(
         people=people,
         is_customer=is_customer,
         customer=customer,
-        # Whoever has k banks makes sqrt(k) times as many payments as others in all.
+        # With k banks, a person makes sqrt(k) times as many payments as others in all.
         activity=is_customer.sum(axis=1).astype(np.float64) ** -0.5,
     )
 

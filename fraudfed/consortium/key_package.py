@@ -1,7 +1,7 @@
 """The key package of a consortium: one Paillier private key and one shared secret.
 
 Every bank of the consortium holds the same package; the aggregator holds none of it. The file is
-JSON that only its owner may read. It is not encrypted: whoever reads it can open every sum.
+JSON that only its owner may read. It is not encrypted: a reader can open every sum.
 """
 
 import hashlib

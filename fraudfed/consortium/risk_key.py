@@ -1,7 +1,7 @@
 """The key under which a consortium hashes identifiers into its risk tables.
 
 One for each key package: every member derives the same, the aggregator none. It hides identifiers
-from who holds the tables and not the key; it hides nothing from a member, who can hash whatever
+from anybody who holds the tables without the key. It hides nothing from a member: that can hash any
 identifier it knows (docs/threat-model.md).
 """
 

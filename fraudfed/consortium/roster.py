@@ -148,7 +148,7 @@ def load_roster(path: Path) -> PinnedRoster:
     ------
     StateError
         If the file is missing, unreadable, or not one that ``save_roster`` wrote. It is never taken
-        for an empty one: who deletes the pins would have all keys trusted anew.
+        for an empty one: deleting the pins would let all keys be trusted anew.
     """
     try:
         fields = json.loads(path.read_bytes())

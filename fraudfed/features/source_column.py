@@ -211,8 +211,15 @@ def shown_value(values: pa.ChunkedArray, row: int) -> str:
     values : chunked Arrow array of shape (n_rows,)
     row : int
     """
-    text = repr(values[row].as_py())
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+    return shortened(repr(values[row].as_py()))
+
+
+def shortened(text: str) -> str:
+    """Return a piece of data on one line and no longer than an error message can bear."""
+    one_line = " ".join(text.split())
+    if len(one_line) <= _SHOWN_CHARACTERS:
+        return one_line
+    return one_line[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def _impossible_days(text: TextColumn, parsed: pa.ChunkedArray, time_format: str) -> BoolArray:

@@ -1,6 +1,7 @@
 """Encryption of a list of plaintexts to one vector of ciphertexts.
 
-``c = (1 + m * N) * noise mod N^2`` for a signed plaintext ``|m| <= (N - 1) / 2``.
+``c = (1 + m * N) * noise mod N^2`` for a signed plaintext ``|m| <= (N - 1) / 2``: scheme 1 of
+Paillier (EUROCRYPT '99, section 4) with ``g = 1 + N``.
 """
 
 from collections.abc import Sequence

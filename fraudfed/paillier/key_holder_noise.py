@@ -1,4 +1,4 @@
-"""Noise as who knows the factors computes it: a quarter of the time."""
+"""Noise computed with the factors of the modulus, in a quarter of the time."""
 
 import secrets
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from fraudfed.paillier.residues import Residue, to_digits
 
 
 class KeyHolderNoise:
-    """Noise computed modulo P^2 and Q^2 by who knows the factors: a quarter of the time.
+    """Noise computed modulo P^2 and Q^2 with the factors known, in a quarter of the time.
 
     Gives exactly the residues that ``PublicNoise`` would give for the same exponents.
     """

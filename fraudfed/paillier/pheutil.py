@@ -23,7 +23,7 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector
 
-#: phe writes -32, and less where a float of its own needs it; a forged one would take for ever.
+#: phe writes -32, and less where a float of its own needs it; a forged one would take years.
 _LEAST_EXPONENT, _MOST_EXPONENT = -1_024, 1_024
 
 

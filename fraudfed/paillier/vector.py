@@ -1,6 +1,7 @@
 """A vector of ciphertexts as one run of fixed-width bytes. Public operations only.
 
-Law: the product of two vectors decrypts to the elementwise sum of their plaintexts modulo N.
+Law: the product of two vectors decrypts to the elementwise sum of their plaintexts modulo N
+(Paillier, EUROCRYPT '99, section 8, "additive homomorphic properties").
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,10 @@
 """Pairwise masks: uniform to everybody but their two banks, and gone in the sum.
 
-For every pair of banks i < j of the roster there is one stream for each use, derived from what only
-these two can compute (X25519) and from the round's context. Bank i adds it, bank j subtracts it.
-Law: the masks of all banks of a roster add up to 0 modulo the modulus, item by item; what a bank
-masks is uniform to anybody who lacks at least one of its pairwise secrets.
+For every pair of banks i < j of the roster there is one stream for each use, derived from what
+these two alone can compute (X25519) and from the round's context. Bank i adds it, bank j subtracts
+it (Bonawitz et al., "Practical Secure Aggregation for Privacy-Preserving Machine Learning", CCS
+2017, section 4). Law: the masks of all banks of a roster add up to 0 modulo the modulus, item by
+item; what a bank masks is uniform to anybody who lacks at least one of its pairwise secrets.
 
 There are two uses. *Plaintexts* are masked modulo N. *Tags* are masked modulo their prime before
 that, for banks know the coefficients: the sum of tags is read as an integer, and how often it

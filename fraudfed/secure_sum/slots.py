@@ -15,14 +15,14 @@ from fraudfed.native import load_native
 
 _WORD_BITS = 64
 _WORD_BYTES = 8
-#: Coefficients are cut into limbs of 30 bits: a product of two limbs has 60, and three of those
-#: add up without leaving int64.
-_LIMB_BITS = 30
-_LIMB_MASK = (1 << _LIMB_BITS) - 1
-_LIMBS = 3
+#: Coefficients are cut into limbs of 30, 30 and 29 bits: a product of two limbs has 60 at most, and
+#: three of those add up without leaving int64.
+LIMB_BITS = 30
+_LIMB_MASK = (1 << LIMB_BITS) - 1
+LIMBS = 3
 _HALF_BITS = 32
 _HALF_MASK = (1 << _HALF_BITS) - 1
-_COEFFICIENT_MASKS = np.array([_LIMB_MASK, _LIMB_MASK, _LIMB_MASK >> 1], dtype=np.uint32)
+COEFFICIENT_MASKS = np.array([_LIMB_MASK, _LIMB_MASK, _LIMB_MASK >> 1], dtype=np.uint32)
 #: Above it a float64 may round up to the next power of two.
 _EXACT_IN_FLOAT = 1 << 53
 
@@ -164,24 +164,24 @@ def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) 
         read = int.from_bytes
         return [
             read(data[start : start + 16], "little", signed=True)
-            + (read(data[start + 16 : start + 32], "little", signed=True) << _LIMB_BITS)
-            + (read(data[start + 32 : start + 48], "little", signed=True) << 2 * _LIMB_BITS)
+            + (read(data[start + 16 : start + 32], "little", signed=True) << LIMB_BITS)
+            + (read(data[start + 32 : start + 48], "little", signed=True) << 2 * LIMB_BITS)
             for start in range(0, len(data), 48)
         ]
-    slots = (coefficients & _COEFFICIENT_MASKS).T.astype(np.int64)
+    slots = (coefficients & COEFFICIENT_MASKS).T.astype(np.int64)
     # d = d0 + d1 2^30 + d2 2^60, the highest limb signed: |d2| <= 8.
-    limbs = (digits & _LIMB_MASK, (digits >> _LIMB_BITS) & _LIMB_MASK, digits >> 2 * _LIMB_BITS)
+    limbs = (digits & _LIMB_MASK, (digits >> LIMB_BITS) & _LIMB_MASK, digits >> 2 * LIMB_BITS)
     totals = [0] * len(firsts)
-    for column in range(2 * _LIMBS - 1):
+    for column in range(2 * LIMBS - 1):
         products = sum(
             slots[place] * limbs[column - place]
-            for place in range(max(0, column - _LIMBS + 1), min(column, _LIMBS - 1) + 1)
+            for place in range(max(0, column - LIMBS + 1), min(column, LIMBS - 1) + 1)
         )
         # Each half of a column adds up over thousands of slots without leaving int64.
         halves = (products & _HALF_MASK, products >> _HALF_BITS)
         for half, shift in zip(halves, (0, _HALF_BITS), strict=True):
             sums = np.add.reduceat(half, firsts).tolist()
-            shift += column * _LIMB_BITS
+            shift += column * LIMB_BITS
             totals = [total + (part << shift) for total, part in zip(totals, sums, strict=True)]
     return totals
 

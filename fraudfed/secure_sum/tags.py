@@ -2,27 +2,22 @@
 
 The tag of a plaintext with digits ``d_1 .. d_s`` and count c is ``sum of a_i d_i + b c``, with
 coefficients a, b that are fresh for every slot and plaintext of every context and known to the
-members only. Law: tags of vectors add up to the tag of the vectors' sum.
+members only: the linear MAC of Agrawal and Boneh ("Homomorphic MACs", ACNS 2009), with the count
+times its pad b. Law: tags of vectors add up to the tag of the vectors' sum.
 
 Why 2^89 - 1 and not 2^61 - 1, the next smaller Mersenne prime: sums are int64, and modulo 2^61 - 1
-a digit d and ``d + 2^61 - 1`` have the same tag, so whoever adds that constant to a wide slot would
-go unnoticed. Modulo 2^89 - 1 all digits of 64 bits differ. Forgery: ``docs/cryptography.md``.
+a digit d and ``d + 2^61 - 1`` have the same tag, so adding that constant to a wide slot would go
+unnoticed. Modulo 2^89 - 1 all digits of 64 bits differ. Forgery: ``docs/cryptography.md``.
 """
 
 import numpy as np
 
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.secure_sum.derivation import derive_key, keystream
-from fraudfed.secure_sum.slots import tag_sums
+from fraudfed.secure_sum.slots import COEFFICIENT_MASKS, LIMB_BITS, LIMBS, tag_sums
 
 TAG_BITS = 89
 TAG_PRIME = (1 << TAG_BITS) - 1
-
-#: A coefficient is drawn from three words of 32 bits, of which its limbs keep 30, 30 and 29: a
-#: uniform number of 89 bits. Only 2^89 - 1 itself counts as 0: a bias of 2^-89.
-_LIMBS = 3
-_LIMB_BITS = 30
-_WORD_MASKS = np.array([(1 << 30) - 1, (1 << 30) - 1, (1 << 29) - 1], dtype=np.uint32)
 
 
 class TagCoefficients:
@@ -46,8 +41,8 @@ class TagCoefficients:
     ) -> None:
         n_plaintexts = len(firsts)
         key = derive_key(secret, "tag", bytes.fromhex(context_digest))
-        size = (n_plaintexts + n_slots) * _LIMBS
-        words = np.frombuffer(keystream(key, 4 * size), dtype="<u4").reshape(-1, _LIMBS)
+        size = (n_plaintexts + n_slots) * LIMBS
+        words = np.frombuffer(keystream(key, 4 * size), dtype="<u4").reshape(-1, LIMBS)
         self._firsts = firsts
         self._constants = _numbers(words[:n_plaintexts])
         self._slots = words[n_plaintexts:]
@@ -77,7 +72,11 @@ class TagCoefficients:
 
 
 def _numbers(words: UInt32Array) -> list[int]:
+    """Return coefficients, each drawn from three words of 32 bits of which its limbs keep 89.
+
+    Only 2^89 - 1 itself counts as 0: a bias of 2^-89.
+    """
     return [
-        low | middle << _LIMB_BITS | high << 2 * _LIMB_BITS
-        for low, middle, high in (words & _WORD_MASKS).tolist()
+        low | middle << LIMB_BITS | high << 2 * LIMB_BITS
+        for low, middle, high in (words & COEFFICIENT_MASKS).tolist()
     ]

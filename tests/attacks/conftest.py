@@ -1,9 +1,12 @@
 """Keys and cohorts of the attacks."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from attack_kit.sums import AttackedSums
+from federations.lied_to import KEY_BITS, Place, found, opened
 
 from fraudfed.consortium.key_package import KeyPackage
 
@@ -20,3 +23,46 @@ def make_sums(package: KeyPackage) -> Callable[..., AttackedSums]:
         return AttackedSums(package, tuple(f"bank-{i}" for i in range(n_banks)), **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def packages() -> list[KeyPackage]:
+    """Make keys of the smallest accepted size, for all ceremonies here: they cost seconds."""
+    return [KeyPackage.generate(KEY_BITS) for _ in range(2)]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, packages: list[KeyPackage]) -> Path:
+    """Return an aggregator's and three banks' state directories, to be copied."""
+    work = tmp_path_factory.mktemp("template")
+    found(work, packages)
+    return work
+
+
+@pytest.fixture(scope="session")
+def ceremony(
+    tmp_path_factory: pytest.TempPathFactory, template: Path, packages: list[KeyPackage]
+) -> Iterator[Place]:
+    work = tmp_path_factory.mktemp("ceremony")
+    shutil.copytree(template, work, dirs_exist_ok=True)
+    with opened(work, packages) as place:
+        yield place
+
+
+@pytest.fixture
+def place(ceremony: Place, tmp_path: Path) -> Iterator[Place]:
+    """Copy the state directories: what one test does to them is not seen by another."""
+    own = Place(ceremony.live, ceremony.proxy, tmp_path, ceremony.supply)
+    for name, path in ceremony.states.items():
+        own.states[name] = tmp_path / name
+        shutil.copytree(path, own.states[name])
+    yield own
+    own.proxy.before = own.proxy.after = None
+
+
+@pytest.fixture
+def apart(tmp_path: Path, template: Path, packages: list[KeyPackage]) -> Iterator[Place]:
+    """Have a consortium for one test, which may change members and epochs."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path, packages[::-1]) as place:
+        yield place

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from attack_kit.searching import encodings, found
 from cohorts.exact import run_cohort
+from cohorts.recording import RecordingCommunicator, Summed
 from federations.live import served
 from federations.live_cohort import LiveCohort
 from proxies.proxy import Exchange, Proxy
@@ -86,25 +87,6 @@ def train_one(table: TrainingTable, communicator: Communicator) -> TrainResult:
     return train(params, fitted, communicator, validation=validation)
 
 
-class Recording:
-    """A communicator that writes down what is summed, and the sum."""
-
-    def __init__(self, inner: Communicator, into: list[Int64Array]) -> None:
-        self._inner, self._into = inner, into
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        total = self._inner.sum(values, bound=bound, low=low, label=label)
-        self._into += [values.copy(), total.copy()]
-        return total
-
-
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -118,9 +100,9 @@ class _Lines(logging.Handler):
 def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[Captured]:
     work = tmp_path_factory.mktemp("captured")
     tables = make_tables()
-    vectors: list[Int64Array] = []
+    sums: list[Summed] = []
     expected = run_cohort(
-        len(BANKS), lambda i, inner: train_one(tables[i], Recording(inner, vectors))
+        len(BANKS), lambda i, inner: train_one(tables[i], RecordingCommunicator(inner, sums))
     )
     handler, logger = _Lines(), logging.getLogger("aggregator")
     level = logger.level
@@ -162,7 +144,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> I
             files=files,
             log="\n".join(handler.lines).encode(),
             tables=tables,
-            vectors=vectors,
+            vectors=[vector for one in sums for vector in (one.values, one.total)],
             result=expected[0],
             sealed=stored,
             opened=open_model(stored, holder=package, run_id=run_id),

@@ -6,7 +6,6 @@ is in a file beside this one, only the control is here; otherwise both are.
 
 import datetime
 import json
-import shutil
 import sqlite3
 import ssl
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from federations.fake_banks import FakeBank
-from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from federations.lied_to import BANKS, Place, refused
 from federations.live import LiveFederation, served
 from proxies.proxy import Proxy
 
@@ -310,30 +309,6 @@ def test_control_without_its_signature_a_banks_log_is_written_anew(
 
 
 # At a bank, with a lying server
-
-
-@pytest.fixture(scope="module")
-def packages() -> list[KeyPackage]:
-    return [KeyPackage.generate(KEY_BITS) for _ in range(2)]
-
-
-@pytest.fixture(scope="module")
-def ceremony(
-    tmp_path_factory: pytest.TempPathFactory, packages: list[KeyPackage]
-) -> Iterator[Place]:
-    with founded(tmp_path_factory.mktemp("controls"), packages) as made:
-        yield made
-
-
-@pytest.fixture
-def place(ceremony: Place, tmp_path: Path) -> Iterator[Place]:
-    """Copy the state directories: what one test does to them is not seen by another."""
-    own = Place(ceremony.live, ceremony.proxy, tmp_path)
-    for name, path in ceremony.states.items():
-        own.states[name] = tmp_path / name
-        shutil.copytree(path, own.states[name])
-    yield own
-    own.proxy.before = own.proxy.after = None
 
 
 def joins(place: Place, run_id: str) -> None:

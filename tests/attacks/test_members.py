@@ -5,13 +5,11 @@ lie must stop the bank before it contributes anything.
 """
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from federations.lied_to import BANKS, KEY_BITS, Place, founded, refused
+from federations.lied_to import BANKS, Place, refused
 from proxies.proxy import Exchange
 
 from bank_node.consortium.connection import connect
@@ -35,38 +33,6 @@ from fraudfed.errors import (
 from fraudfed.wire.messages import KeyEpoch, KeyEpochStatus, ModelVisibility
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def packages() -> list[KeyPackage]:
-    """Make keys of the smallest accepted size, for all ceremonies here: they cost seconds."""
-    return [KeyPackage.generate(KEY_BITS) for _ in range(2)]
-
-
-@pytest.fixture(scope="module")
-def ceremony(
-    tmp_path_factory: pytest.TempPathFactory, packages: list[KeyPackage]
-) -> Iterator[Place]:
-    with founded(tmp_path_factory.mktemp("members"), packages) as place:
-        yield place
-
-
-@pytest.fixture
-def place(ceremony: Place, tmp_path: Path) -> Iterator[Place]:
-    """Copy the state directories: what one test does to them is not seen by another."""
-    own = Place(ceremony.live, ceremony.proxy, tmp_path)
-    for name, path in ceremony.states.items():
-        own.states[name] = tmp_path / name
-        shutil.copytree(path, own.states[name])
-    yield own
-    own.proxy.before = own.proxy.after = None
-
-
-@pytest.fixture
-def apart(tmp_path: Path, packages: list[KeyPackage]) -> Iterator[Place]:
-    """Found a consortium for one test, which may change members and epochs."""
-    with founded(tmp_path, packages) as made:
-        yield made
 
 
 @pytest.fixture

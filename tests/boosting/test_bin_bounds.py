@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cohorts.exact import CohortCommunicator, run_cohort
+from cohorts.recording import RecordingCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import bounds_of
@@ -182,26 +183,6 @@ STUMP = train(
 ).model.trees[0]
 
 
-class _Lows:
-    """What each kind of sum may be at least."""
-
-    def __init__(self) -> None:
-        self.least: dict[str, int] = {}
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        least = -np.max(bound) if low is None else np.min(low)
-        kind = label.partition(":")[0]
-        self.least[kind] = min(self.least.get(kind, 0), int(least))
-        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
-
-
 def test_counts_weights_and_losses_take_no_sign() -> None:
     rng = np.random.default_rng(0)
     table, held_out = synthetic_table(500, 3, rng), synthetic_table(300, 3, rng)
@@ -209,10 +190,15 @@ def test_counts_weights_and_losses_take_no_sign() -> None:
     params = BoosterParams.parse(
         {"num_boost_round": 1, "eval_metric": ["logloss", "error", "auc", "aucpr"]}
     )
-    lows = _Lows()
-    train(params, table, lows, validation=held_out)
-    assert lows.least.pop("histogram") < 0
-    assert lows.least == {"rows": 0, "base-score": 0, "cuts": 0, "metric": 0}
+    recorder = RecordingCommunicator()
+    train(params, table, recorder, validation=held_out)
+    least: dict[str, int] = {}
+    for one in recorder.sums:
+        kind = one.label.partition(":")[0]
+        low = -np.max(one.bound) if one.low is None else np.min(one.low)
+        least[kind] = min(least.get(kind, 0), int(low))
+    assert least.pop("histogram") < 0
+    assert least == {"rows": 0, "base-score": 0, "cuts": 0, "metric": 0}
 
 
 def _narrow(found: Any) -> Any:

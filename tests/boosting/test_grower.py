@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cohorts.exact import CohortCommunicator, run_cohort
+from cohorts.recording import RecordingCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import (
@@ -315,45 +316,25 @@ def test_trees_do_not_depend_on_how_rows_lie_in_banks(
             assert_equal_trees(tree, expected)
 
 
-class _Recorder:
-    """Sums of one bank, with what was asked for."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.labels: list[str] = []
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        self.sizes.append(values.size)
-        self.labels.append(label)
-        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
-
-
 def test_a_level_takes_one_sum_and_only_smaller_children_are_summed() -> None:
     rows = random_rows(np.random.default_rng(2), n_rows=4000, n_bins=(16, 32, 8))
-    recorder = _Recorder()
+    recorder = RecordingCommunicator()
     [tree] = boost(rows, BoosterParams(max_depth=4), 1, recorder)
     depth = _depths(tree)
     n_splits = np.bincount(depth[tree.left_children >= 0])
     assert n_splits[:3].tolist() == [1, 2, 4]
     slots = 2 * (16 + 32 + 8)
-    assert recorder.sizes == [slots + 2, slots, 2 * slots, 4 * slots]
+    assert [one.values.size for one in recorder.sums] == [slots + 2, slots, 2 * slots, 4 * slots]
     assert recorder.labels == [f"histogram:tree 0 step {step}" for step in range(4)]
 
 
 def test_children_too_light_to_be_split_are_not_summed() -> None:
     rows = random_rows(np.random.default_rng(2), n_rows=4000, n_bins=(16, 32, 8))
-    recorder = _Recorder()
+    recorder = RecordingCommunicator()
     # 1000 in all (4000 rows of 1/4): no child of the root can hold two of 480.
     [tree] = boost(rows, BoosterParams(max_depth=4, min_child_weight=480.0), 1, recorder)
     assert tree.n_nodes == 3
-    assert len(recorder.sizes) == 1
+    assert len(recorder.sums) == 1
 
 
 def test_gradients_of_another_shape_are_refused() -> None:

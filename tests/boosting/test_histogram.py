@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cohorts.exact import CohortCommunicator, run_cohort
+from cohorts.recording import RecordingCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import bounds_of
@@ -86,23 +87,12 @@ def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
     assert int(values.astype(np.float64).sum()) != 2**53 - 1
 
 
-class _Counting:
-    """How many slots each sum takes."""
-
-    def __init__(self) -> None:
-        self.slots: list[int] = []
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        layout = SlotLayout.for_bounds(bound, values.shape, low=low, plaintext_bits=3070)
-        self.slots.append(layout.n_slots)
-        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
+def _slots(recorder: RecordingCommunicator) -> list[int]:
+    """Return how many slots each sum takes."""
+    return [
+        SlotLayout.for_bounds(one.bound, one.values.shape, low=one.low, plaintext_bits=3070).n_slots
+        for one in recorder.sums
+    ]
 
 
 def _labelled(rng: np.random.Generator, n_rows: int) -> tuple[Int64Array, NodeBounds]:
@@ -128,17 +118,17 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     rng = np.random.default_rng(seed)
     binned = _complete(_binned(rng, 60)) if is_complete else _binned(rng, 60)
     pairs, bounds = _labelled(rng, 60)
-    counting = _Counting()
+    recorder = RecordingCommunicator()
     summer = HistogramSummer(
         binned,
         pairs,
-        counting,
+        recorder,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
     summer.sum_root(np.arange(60, dtype=np.uint32), rng.random(4) < 0.8)
-    counting.slots.clear()
+    recorder.sums.clear()
     families, contents, n_slots = [], [], 0
     # One bin of each feature without a missing value follows from the others and the total.
     width = np.array(SIZES) - (np.array([1, 1, 1, 0]) if is_complete else 0)
@@ -168,18 +158,18 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
         np.testing.assert_array_equal(histogram.sums[:, known_bins], expected[:, known_bins])
     # At most what is needed is summed, in one go; nothing at all if nothing is wanted.
     either_wanted = any(wanted.any() for _, wanted in contents)
-    assert len(counting.slots) == int(either_wanted)
-    assert sum(counting.slots) <= n_slots
+    assert len(_slots(recorder)) == int(either_wanted)
+    assert sum(_slots(recorder)) <= n_slots
 
 
 def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
     binned = _complete(_binned(np.random.default_rng(5), 60))
     pairs, bounds = _labelled(np.random.default_rng(6), 60)
-    counting = _Counting()
+    recorder = RecordingCommunicator()
     summer = HistogramSummer(
         binned,
         pairs,
-        counting,
+        recorder,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
@@ -195,14 +185,14 @@ def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
         possible[4:9] = [side == 0] * 4 + [side == 1]
         gradient, hessian = pairs[part].sum(axis=0).tolist()
         demands.append(ChildDemand(gradient, hessian, part, wanted, possible))
-    counting.slots.clear()
+    recorder.sums.clear()
     pooled = summer.sum_children([(parent, demands[0], demands[1])])[0]
     for histogram, demand in zip(pooled, demands, strict=True):
         expected = _expected(binned, pairs, demand.rows, [0, 1, 2, 3])
         np.testing.assert_array_equal(histogram.sums, expected)
     # The smaller child is right: of the third feature all but the derived bin are empty.
     assert demands[1].hessian < demands[0].hessian
-    assert counting.slots == [2 * (2 + 0 + 0 + 4)]
+    assert _slots(recorder) == [2 * (2 + 0 + 0 + 4)]
 
 
 def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:

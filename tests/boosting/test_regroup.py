@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cohorts.recording import RecordingCommunicator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles.stages import Bank, Simulated, Stage, StagedTraining, simulate, train_in_stages
@@ -229,26 +230,10 @@ def test_validation_rows_are_counted_once_after_each_change() -> None:
     assert train_alone(params, banks[0], states[3].regrouped())[0] == "validation rows"
 
 
-class _Labels:
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        self.found.append(label)
-        return SoloCommunicator().sum(values, bound=bound, low=low, label=label)
-
-
 def train_alone(params: BoosterParams, bank: Bank, start: TrainingState) -> list[str]:
-    labels = _Labels()
-    train(params, bank.table, labels, validation=bank.validation, start=start)
-    return labels.found
+    recorder = RecordingCommunicator()
+    train(params, bank.table, recorder, validation=bank.validation, start=start)
+    return recorder.labels
 
 
 def test_banks_without_both_classes_of_validation_rows_cannot_go_on() -> None:

@@ -37,7 +37,7 @@ class Undisturbed:
         def on_step(state: TrainingState) -> None:
             assert state.n_steps == len(self.states) + 1
             self.states.append(state.to_bytes())
-            self.n_sums.append(len(recorder.calls))
+            self.n_sums.append(len(recorder.sums))
 
         self.result = train(params, table, recorder, validation=validation, on_step=on_step)
         self.calls: Calls = recorder.calls

@@ -48,7 +48,7 @@ _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 class Signer(Protocol):
-    """Whoever signs with an Ed25519 key: an ``Identity``, or the aggregator's audit key."""
+    """A holder of an Ed25519 key: an ``Identity``, or the aggregator's audit key."""
 
     def sign(self, data: bytes, /) -> bytes:
         """Return the 64-byte signature over ``data``."""

@@ -22,14 +22,14 @@ import numpy as np
 import pandas as pd
 
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features
+from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import payments_of
 from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import json_option
 from fraudfed.usage import usage_of
 
-_DAY = 86400
-_LABEL_DELAY_SECONDS = 7 * _DAY
+_LABEL_DELAY_SECONDS = 7 * SECONDS_PER_DAY
 _PRESET, _BANKS = "small", 3
 
 

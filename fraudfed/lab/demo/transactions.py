@@ -19,6 +19,7 @@ import pyarrow.parquet as pa_parquet
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.build import build_features
 from fraudfed.features.check import check_transactions
+from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import ColumnSource, TimeUnit, load_mapping
 from fraudfed.features.mapping import Mapping as ColumnMapping
@@ -37,7 +38,6 @@ from fraudfed.lab.demo.data import (
 from fraudfed.lab.demo.feature_table import bank_name, deal, matrix_of, schema_of
 from fraudfed.wire.messages import DataContract, RiskSpec
 
-_DAY_SECONDS = 86_400
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
 _TEST_SHARE = 0.25
 #: Widths of the sketch of payments: two columns for each payment of a day keep collisions rare.
@@ -89,14 +89,14 @@ def open_payments(
         rows[banks_of_rows == name].to_parquet(own, index=False)
         banks.append(BankSource(name, own, own))
     first, last = int(rows["event_time"].min()), int(rows["event_time"].max())
-    days = (last - first) // _DAY_SECONDS + 1
-    split_day = first // _DAY_SECONDS + round(days * (1.0 - _TEST_SHARE))
+    days = (last - first) // SECONDS_PER_DAY + 1
+    split_day = first // SECONDS_PER_DAY + round(days * (1.0 - _TEST_SHARE))
     return transactions_data(
         banks,
         data=f"Transactions of {file.name}.",
         rows=len(rows),
         period=(first, last + 1),
-        split_time=split_day * _DAY_SECONDS,
+        split_time=split_day * SECONDS_PER_DAY,
         delay=_usual_delay(rows, file),
     )
 
@@ -235,13 +235,13 @@ def transactions_data(
         everything = _split(together, split_time, delay)
         return PooledRows(everything.train, tuple(part.test for part in parts))
 
-    first_day, last_day = period[0] // _DAY_SECONDS, (period[1] - 1) // _DAY_SECONDS
+    first_day, last_day = period[0] // SECONDS_PER_DAY, (period[1] - 1) // SECONDS_PER_DAY
     per_day = rows / (last_day - first_day + 1)
     width = 1 << int(np.ceil(np.log2(max(2.0 * per_day, 1.0))))
     spec = RiskSpec(
         first_day=first_day,
         last_day=last_day,
-        delay_days=-(-delay // _DAY_SECONDS),
+        delay_days=-(-delay // SECONDS_PER_DAY),
         transaction_width=int(np.clip(width, *_SKETCH_WIDTHS)),
     )
     return DemoData(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
+from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk import (
     Entries,
     RiskEntries,
@@ -30,7 +31,6 @@ from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.wire.messages import RiskEntity, RiskSpec
 
 KEY = bytes(32)
-DAY = 86400
 DELAY_DAYS = 7
 WINDOW_DAYS = 7
 DEPTH = 4
@@ -51,7 +51,7 @@ class Questions:
         for entity in RiskEntity:
             codes, identifiers = pd.factorize(payments[f"{entity}_id"])
             rows = codes >= 0
-            days = payments["event_time"].to_numpy()[rows] // DAY
+            days = payments["event_time"].to_numpy()[rows] // SECONDS_PER_DAY
             found[entity] = (list(identifiers), codes[rows].astype(np.int64), days)
         return cls(found)
 
@@ -82,7 +82,7 @@ class Questions:
         answers = []
         for entity, (names, codes, days) in self.hashes.items():
             hashes = hash_identifiers(entity, names, hash_key=KEY, depth=DEPTH)
-            # Who was never entered has the last row, of zeros.
+            # An identifier that was never entered has the last row, of zeros.
             rows = np.array([number.get(row.tobytes(), len(counts) - 1) for row in hashes])
             at = np.clip(days - spec.first_day, 0, n_days)
             before = np.clip(days - spec.first_day - WINDOW_DAYS, 0, n_days)
@@ -113,7 +113,9 @@ def main() -> None:
         pd.read_parquet(path) for path in sorted(Path(sys.argv[1]).glob("*/transactions.parquet"))
     ]
     payments = pd.concat(banks)
-    first, last = (int(payments["event_time"].agg(which)) // DAY for which in ("min", "max"))
+    first, last = (
+        int(payments["event_time"].agg(which)) // SECONDS_PER_DAY for which in ("min", "max")
+    )
     questions = Questions.of(payments)
     print(f"{len(payments):,} payments, {len(banks)} banks, {last - first + 1} days")
     own = [risk_entries(bank, _spec(first, last, WIDTHS[0]), hash_key=KEY) for bank in banks]

@@ -20,7 +20,8 @@ from bank_node.http.client import AggregatorClient
 from bank_node.http.transport import Caller
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.directory import StateDirectory
-from federations.bank_process import BIN, ENVIRONMENT, start_bank
+from federations.bank_process import start_bank
+from federations.server_process import ServerProcess, run_command
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
@@ -164,32 +165,14 @@ class Aggregator:
 @contextmanager
 def serving(root: Path, scratch: Path, *options: str) -> Iterator[Aggregator]:
     """Serve an aggregator with these options until the block ends."""
-    state, program = root / "state", str(BIN / "aggregator")
-    subprocess.run(
-        [program, "init", "--state", str(state)], check=True, env=ENVIRONMENT, capture_output=True
-    )
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(program, "--quiet", "serve", "--state", str(state), "--port", "0"),
-                *("--insecure-allow-small-keys", *options),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=ENVIRONMENT,
-            text=True,
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "listening on" in line, (root / "log").read_text()
-        token = (state / "operator.token").read_text().strip()
-        found = Aggregator(line.split()[-1], token, scratch)
+    state = root / "state"
+    run_command("init", "--state", str(state))
+    with ServerProcess(state, group_options=("--quiet",), options=options) as server:
+        found = Aggregator(server.url, (state / "operator.token").read_text().strip(), scratch)
         yield found
         for client in found.clients:
             client.close()
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+        server.stop()
 
 
 class Banks:

@@ -2,11 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -28,18 +29,20 @@ from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import KeyEpoch
 
 BANKS = ("bank-a", "bank-b", "bank-c")
-
-
 KEY_BITS = 2048
 
 
 @dataclass
 class Place:
-    """Where the banks' state directories are, and what stands between them and the aggregator."""
+    """Where the banks' state directories are, and what stands between them and the aggregator.
+
+    Keys take seconds to make: ``supply`` has one for each key epoch.
+    """
 
     live: LiveFederation
     proxy: Proxy
     work: Path
+    supply: Iterator[KeyPackage]
     states: dict[str, Path] = field(default_factory=dict)
 
     def enrol(self, name: str) -> StateDirectory:
@@ -63,7 +66,11 @@ class Place:
 
     def make_epoch(self, steward: str, *, rotate: bool) -> KeyEpoch:
         state = StateDirectory(self.states[steward])
-        with state.locked(), connect(state, None) as connection:
+        with (
+            state.locked(),
+            connect(state, None) as connection,
+            mock.patch.object(KeyPackage, "generate", side_effect=lambda bits: next(self.supply)),
+        ):
             observed = observe_roster(state, connection.client)
             return create_epoch(
                 state, connection, observed, key_bits=KEY_BITS, rotate=rotate
@@ -100,27 +107,29 @@ class Place:
 
 
 @contextmanager
-def founded(work: Path, packages: list[KeyPackage]) -> Iterator[Place]:
-    """Yield three banks that have enrolled and hold the key of epoch 1."""
-    supply = itertools.cycle(packages)
+def opened(work: Path, packages: Sequence[KeyPackage]) -> Iterator[Place]:
+    """Serve the aggregator in ``work`` behind a proxy of its own, for the banks there."""
     with (
-        pytest.MonkeyPatch.context() as patch,
         served(work / "aggregator", packages[0]) as live,
         Proxy(live.url) as proxy,
     ):
-        original = KeyPackage.generate
-        patch.setattr(
-            KeyPackage,
-            "generate",
-            lambda bits, **kw: next(supply) if bits == KEY_BITS else original(bits, **kw),
-        )
-        place = Place(live, proxy, work)
+        place = Place(live, proxy, work, itertools.cycle(packages))
+        for name in BANKS:
+            if (work / name).exists():
+                place.states[name] = work / name
+                state = StateDirectory(work / name)
+                state.save_config(state.config.model_copy(update={"aggregator": proxy.url}))
+        yield place
+
+
+def found(work: Path, packages: Sequence[KeyPackage]) -> None:
+    """Leave three banks in ``work`` that have enrolled and hold the key of epoch 1."""
+    with opened(work, packages) as place:
         for name in BANKS:
             place.enrol(name)
         place.make_epoch("bank-a", rotate=False)
         for name in BANKS:
             place.accept(name)
-        yield place
 
 
 def refused(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cohorts.exact import run_cohort
+from cohorts.recording import RecordingCommunicator, Summed
 from proxies.proxy import Proxy
 
 from fraudfed.boosting.params import BoosterParams
@@ -17,7 +18,6 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.dtypes import Int64Array
 from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
 from fraudfed.lab.local_federation.processes import ProgramGroup
 from fraudfed.usage import descendants
@@ -76,44 +76,15 @@ def to_table(rows: pd.DataFrame) -> TrainingTable:
     return TrainingTable(SCHEMA, np.column_stack([features, codes]), labels)
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """One bank's part of one sum, and the sum, as the in-process run computed them."""
-
-    label: str
-    bank: int
-    values: Int64Array
-    bound: int | Int64Array
-    low: int | Int64Array | None
-    total: Int64Array
-
-
-class _Recorder:
-    def __init__(self, inner: Communicator, bank: int, into: list[Statistic]) -> None:
-        self._inner, self._bank, self._into = inner, bank, into
-
-    def sum(
-        self,
-        values: Int64Array,
-        *,
-        bound: int | Int64Array,
-        low: int | Int64Array | None = None,
-        label: str,
-    ) -> Int64Array:
-        total = self._inner.sum(values, bound=bound, low=low, label=label)
-        self._into.append(Statistic(label, self._bank, values.copy(), bound, low, total.copy()))
-        return total
-
-
 def train_in_process(
-    parts: list[pd.DataFrame], statistics: list[Statistic] | None = None
+    parts: list[pd.DataFrame], statistics: list[Summed] | None = None
 ) -> list[bytes]:
     """Train over an in-process cohort; return every bank's model bytes."""
     params = BoosterParams.parse(PARAMETERS)
 
     def program(bank: int, communicator: Communicator) -> bytes:
         if statistics is not None:
-            communicator = _Recorder(communicator, bank, statistics)
+            communicator = RecordingCommunicator(communicator, statistics)
         return train(params, to_table(parts[bank]), communicator).model.to_json()
 
     return run_cohort(len(parts), program)
@@ -132,7 +103,7 @@ class WatchedRun:
     capture: Proxy
     parts: list[pd.DataFrame]
     work: Path
-    statistics: list[Statistic]
+    statistics: list[Summed]
 
     def stored(self) -> list[bytes]:
         """Every file of the aggregator, and every cell of its database."""
@@ -171,7 +142,7 @@ def watched_federation(work: Path) -> Iterator[WatchedRun]:
     logs = work / "logs"
     logs.mkdir()
     parts = split_rows(make_rows(), len(BANKS))
-    statistics: list[Statistic] = []
+    statistics: list[Summed] = []
     train_in_process(parts, statistics)
     state = work / "aggregator"
     states = {name: work / name for name in BANKS}

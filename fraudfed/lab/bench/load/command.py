@@ -7,11 +7,11 @@ import click
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
+from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.rounds import LoadResult, Percentiles, Thirds, run_load
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import FiniteRange, json_option, key_bits_option
 
-_MOST_BANKS = 200
 _MOST_RUNS = 100
 #: The aggregator's own limit of threads, less those that no bank holds.
 _MOST_WAITING = 900
@@ -20,7 +20,7 @@ _MOST_WAITING = 900
 @click.command("load")
 @click.option(
     "--banks",
-    type=click.IntRange(3, _MOST_BANKS),
+    type=click.IntRange(3, MOST_BANKS),
     default=50,
     show_default=True,
     help="Banks of each run.",

@@ -24,6 +24,7 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import shard_length
 from fraudfed.secure_sum.openings import BOX_OVERHEAD_BYTES
 from fraudfed.wire import frames
+from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import (
     BankRegistration,
     DataContract,
@@ -33,8 +34,9 @@ from fraudfed.wire.messages import (
     RunSpec,
 )
 
-_JSON = "application/json"
-_BINARY = "application/octet-stream"
+#: More are no consortium that there is.
+MOST_BANKS = 200
+
 _ANSWER_SECONDS = 120.0
 _WAIT_SECONDS = 30
 #: Rounds of a tree of depth 5: when the next begins, the aggregator deletes what it kept of them.
@@ -94,7 +96,7 @@ class LightBank:
         data = body.model_dump_json().encode() if isinstance(body, Message) else body
         headers: dict[str, str] = {}
         if data is not None:
-            headers["Content-Type"] = _JSON if isinstance(body, Message) else _BINARY
+            headers["Content-Type"] = JSON if isinstance(body, Message) else BINARY
         signature = sign_request(
             self.identity,
             keyid=self.name,
@@ -148,7 +150,7 @@ class LightCohort:
         operator = _Caller(url)
 
         def operate(target: str, body: Mapping[str, Any] | None) -> Any:
-            headers = {"Authorization": f"Bearer {operator_token}", "Content-Type": _JSON}
+            headers = {"Authorization": f"Bearer {operator_token}", "Content-Type": JSON}
             data = None if body is None else json.dumps(body).encode()
             return json.loads(operator.call("POST", target, headers=headers, body=data))
 

@@ -5,6 +5,7 @@ import json
 import click
 
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.memory import (
     DEFAULT_CIPHERTEXTS,
     AggregatorMemory,
@@ -13,13 +14,11 @@ from fraudfed.lab.bench.load.memory import (
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import json_option, key_bits_option
 
-_MOST_BANKS = 200
-
 
 @click.command("aggregator-memory")
 @click.option(
     "--banks",
-    type=click.IntRange(3, _MOST_BANKS),
+    type=click.IntRange(3, MOST_BANKS),
     multiple=True,
     default=(3, 30),
     show_default=True,
