@@ -5,6 +5,9 @@
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
 # make docs   build the documentation site in build/site
+# make test-roles  a federation in which each program has the packages of its role alone
+# make test-python  types, and all tests that start no processes: what another Python can change
+# make test-newest  lint, types and some tests with the newest release of every package, not the locked ones
 # make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
 # make lock   write requirements/*.txt anew, with the newest release of every package
 # With PYTHON=python3.12 each of these uses a virtual environment of that Python's own, .venv-3.12.
@@ -21,7 +24,7 @@ C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: help demo test test-no-ext sanitize fuzz chaos docs install lock lint format clean
+.PHONY: help demo test test-no-ext test-roles test-python test-newest sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -59,6 +62,17 @@ test-no-ext: $(STAMP)
 	CC=/bin/false $(BIN)/python $(PIP) install --no-deps --no-build-isolation --target build/no-ext .
 	cd build/no-ext && ! find . -name '*.so' | grep .
 	PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 tests/paillier tests/secure_sum tests/boosting
+
+test-roles:
+	PYTHON=$(PYTHON) .ci/roles
+
+test-newest:
+	PYTHON=$(PYTHON) .ci/newest
+
+# What another Python can change: what its packages' types say, and what runs. Real processes on it are in test-roles.
+test-python: $(STAMP)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not e2e and not fuzz and not chaos'
 
 # Address and undefined behaviour, then data races (of the boosting engine, which has threads).
 sanitize: $(STAMP)

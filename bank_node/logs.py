@@ -49,11 +49,6 @@ def _is_not_of_a_step(record: logging.LogRecord) -> bool:
     return vars(record).keys().isdisjoint(_STEP_FACTS)
 
 
-def stderr_console() -> Console:
-    """Return the console that log and progress bar share, so that they do not overwrite."""
-    return Console(stderr=True, highlight=False)
-
-
 def configure_logging(*, log_format: str, level: str, console: Console) -> None:
     """Send the program's records to stderr.
 

@@ -1,18 +1,26 @@
 """Command line of the generator: make data sets, say what is in them, check them."""
 
-import sys
+from typing import NoReturn
 
 import click
 
 from data_gen.commands.checking import schema_command, validate_command
 from data_gen.commands.describing import describe_command
 from data_gen.commands.generating import generate_command, presets_command
-from data_gen.errors import DataGenError
 from data_gen.version import GENERATOR_VERSION
+from fraudfed.console import examples, run_command, schemas_option
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "data-gen generate --out world    # five banks, in a second",
+        "data-gen describe world          # what is in it",
+        "data-gen validate world          # is it as the published schema says?",
+    ),
+)
 @click.version_option(GENERATOR_VERSION, prog_name="data-gen")
+@schemas_option
 def cli() -> None:
     """Make synthetic data of several banks that share merchants, payees and applicants."""
 
@@ -24,16 +32,6 @@ cli.add_command(validate_command, name="validate")
 cli.add_command(schema_command, name="schema")
 
 
-def main() -> None:
-    """Run the command; an error of ours is one line on stderr and its exit code."""
-    try:
-        cli(args=sys.argv[1:] or ["--help"], standalone_mode=False)
-    except DataGenError as error:
-        click.echo(f"data-gen: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"data-gen: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("data-gen: interrupted, nothing was written", err=True)
-        sys.exit(130)
+def main() -> NoReturn:
+    """Entry point of the ``data-gen`` command."""
+    run_command(cli, prog_name="data-gen")

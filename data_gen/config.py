@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 
 Setting: TypeAlias = int | float | tuple[int, ...] | tuple[float, ...] | None
 

@@ -4,7 +4,7 @@ import dataclasses
 import types
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 
 Config = TypeVar("Config")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from data_gen.errors import DataError
 from data_gen.version import GENERATOR_VERSION
 from data_gen.writing.content import combined_digest
+from fraudfed.errors import DataError
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT: Final = "data-gen/2"

@@ -99,7 +99,7 @@ def write(
     ------
     ConfigurationError
         Unknown format, or ``workers`` out of range.
-    OutputError
+    StateError
         ``out`` is in use, not writable or not ours to replace, or a worker was ended from
         outside. Nothing is left behind.
     """

@@ -3,7 +3,7 @@
 import click
 
 from fraudfed import __version__
-from fraudfed.console import run_command
+from fraudfed.console import examples, run_command, schemas_option
 from fraudfed.features.command import features_command
 from fraudfed.lab.bench.ciphertexts import ciphertexts_command
 from fraudfed.lab.bench.features import features_bench_command
@@ -18,8 +18,16 @@ from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "fraudfed demo",
+        "fraudfed features --json",
+        "fraudfed bench parity --rows 100000",
+    ),
+)
 @click.version_option(__version__, prog_name="fraudfed")
+@schemas_option
 def cli() -> None:
     """Train one fraud model across banks over an encrypted sum: demo, bench and tools."""
 

@@ -24,11 +24,13 @@
       |- SumError                       9    409   a secure sum that did not open to a number
       |    '- BoundError                9    422   a value outside its public bound
       |- CohortError                   10    409   too few banks
-      |    '- CohortChangedError       10    409   other banks take part now; go on with them
+      |    '- CohortChangedError       10    409   other banks take part now; continue with them
       |- RunFailedError                11    409   the run was ended by a bank or the operator
       '- ServerError                   12    500   unexpected failure inside the aggregator
 
-A message says what, what it got, what it expected, and what to do, on one line.
+A message says what, what it got, what it expected, and what to do, on one line. Its twin
+``what_to_do`` says the last alone, for ``--json``: in general for the class, or as the place that
+raises knows better.
 ``exit_code`` is the exit code of every command that ends with the error; ``http_status`` and
 ``slug`` make the RFC 9457 problem document (``type`` is ``urn:fraudfed:problem:<slug>``).
 """
@@ -37,12 +39,25 @@ from typing import ClassVar
 
 
 class FraudFedError(Exception):
-    """Base of every error that fraudfed raises on purpose."""
+    """Base of every error that fraudfed raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+    what_to_do : str, optional
+        Follows the message, and replaces the general advice of the class.
+    """
 
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     slug: ClassVar[str] = "error"
     title: ClassVar[str] = "fraudfed error"
+    what_to_do: str = "Read the message; it names what is wrong."
+
+    def __init__(self, message: str, *, what_to_do: str | None = None) -> None:
+        super().__init__(message if what_to_do is None else f"{message}; {what_to_do}")
+        if what_to_do is not None:
+            self.what_to_do = what_to_do
 
 
 class ConfigurationError(FraudFedError):
@@ -52,6 +67,7 @@ class ConfigurationError(FraudFedError):
     http_status = 400
     slug = "configuration"
     title = "Configuration is wrong"
+    what_to_do = "Correct the option, parameter or settings file that the message names."
 
 
 class ParameterError(ConfigurationError, ValueError):
@@ -59,6 +75,7 @@ class ParameterError(ConfigurationError, ValueError):
 
     slug = "parameter"
     title = "Training parameter is wrong"
+    what_to_do = "Correct the training parameter; docs/parameters.md lists all with their ranges."
 
 
 class DataError(FraudFedError, ValueError):
@@ -68,6 +85,7 @@ class DataError(FraudFedError, ValueError):
     http_status = 422
     slug = "data"
     title = "Data do not meet the contract"
+    what_to_do = "Correct the rows or columns that the message names, and start the command again."
 
 
 class KeyMaterialError(FraudFedError):
@@ -77,6 +95,7 @@ class KeyMaterialError(FraudFedError):
     http_status = 422
     slug = "key"
     title = "Key cannot be used"
+    what_to_do = "Give the right key file or passphrase, or restore the key from a backup."
 
 
 class StateError(FraudFedError):
@@ -86,6 +105,7 @@ class StateError(FraudFedError):
     http_status = 409
     slug = "state"
     title = "State directory cannot be used"
+    what_to_do = "Make the directory usable or name another one; never edit its files by hand."
 
 
 class DamagedError(StateError):
@@ -94,6 +114,7 @@ class DamagedError(StateError):
     http_status = 500
     slug = "damaged"
     title = "Database of the aggregator is damaged"
+    what_to_do = "Stop the aggregator and restore its database from a backup (docs/operations.md)."
 
 
 class TransportError(FraudFedError):
@@ -103,6 +124,7 @@ class TransportError(FraudFedError):
     http_status = 503
     slug = "transport"
     title = "Aggregator not reachable"
+    what_to_do = "Check the address, the network and that the aggregator runs; then try again."
 
 
 class UnavailableError(TransportError):
@@ -116,6 +138,7 @@ class UnavailableError(TransportError):
 
     slug = "unavailable"
     title = "Aggregator cannot serve now"
+    what_to_do = "Wait a moment and try again."
 
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -127,6 +150,7 @@ class OverloadedError(UnavailableError):
 
     slug = "overloaded"
     title = "Aggregator is overloaded"
+    what_to_do = "Wait a moment and try again; if it lasts, the operator raises the limits."
 
 
 class RateLimitedError(UnavailableError):
@@ -135,6 +159,7 @@ class RateLimitedError(UnavailableError):
     http_status = 429
     slug = "rate-limited"
     title = "Too many requests"
+    what_to_do = "Wait a moment and send fewer requests."
 
 
 class AuthError(FraudFedError):
@@ -144,6 +169,7 @@ class AuthError(FraudFedError):
     http_status = 401
     slug = "authentication"
     title = "Not authenticated"
+    what_to_do = "Give a valid token or invite, and check that the clock of this machine is right."
 
 
 class ForbiddenError(AuthError):
@@ -152,6 +178,7 @@ class ForbiddenError(AuthError):
     http_status = 403
     slug = "forbidden"
     title = "Not allowed"
+    what_to_do = "Ask the operator for the right to do this, or use a token that has it."
 
 
 class ProtocolError(FraudFedError):
@@ -161,6 +188,7 @@ class ProtocolError(FraudFedError):
     http_status = 400
     slug = "protocol"
     title = "Message cannot be accepted"
+    what_to_do = "Check the request against docs/api.md, and that both sides run the same release."
 
 
 class VersionError(ProtocolError):
@@ -168,6 +196,7 @@ class VersionError(ProtocolError):
 
     slug = "version"
     title = "Message of another protocol version"
+    what_to_do = "Install the same release of fraudfed on both sides."
 
 
 class CiphertextError(ProtocolError, ValueError):
@@ -176,6 +205,7 @@ class CiphertextError(ProtocolError, ValueError):
     http_status = 422
     slug = "ciphertext"
     title = "Ciphertext array cannot be accepted"
+    what_to_do = "Start the command again; if it repeats, report it with both sides' logs."
 
 
 class BodyTooLargeError(ProtocolError):
@@ -184,6 +214,7 @@ class BodyTooLargeError(ProtocolError):
     http_status = 413
     slug = "body-too-large"
     title = "Request body is too large"
+    what_to_do = "Send less at once, or ask the operator to raise max_body_bytes."
 
 
 class NotFoundError(ProtocolError):
@@ -192,6 +223,7 @@ class NotFoundError(ProtocolError):
     http_status = 404
     slug = "not-found"
     title = "Not found"
+    what_to_do = "Check the name; the list commands show what there is."
 
 
 class ConflictError(ProtocolError):
@@ -200,6 +232,7 @@ class ConflictError(ProtocolError):
     http_status = 409
     slug = "conflict"
     title = "Contradicts what was accepted before"
+    what_to_do = "Compare both sides: look at the status of what the message names, then decide."
 
 
 class SumError(FraudFedError):
@@ -209,6 +242,7 @@ class SumError(FraudFedError):
     http_status = 409
     slug = "sum"
     title = "Secure sum did not open"
+    what_to_do = "Do not trust this run's result; compare the audit logs of all banks."
 
 
 class BoundError(SumError, ValueError):
@@ -217,6 +251,7 @@ class BoundError(SumError, ValueError):
     http_status = 422
     slug = "bound"
     title = "Value outside its public bound"
+    what_to_do = "Report the message: a value was outside the bound that the banks agreed on."
 
 
 class CohortError(FraudFedError):
@@ -226,16 +261,18 @@ class CohortError(FraudFedError):
     http_status = 409
     slug = "cohort"
     title = "Cohort is too small"
+    what_to_do = "Wait until enough banks take part, then start the command again."
 
 
 class CohortChangedError(CohortError):
     """Other banks take part in the run now than the sender of a message believes.
 
-    A bank node agrees to the new generation, or joins again, and goes on.
+    A bank node agrees to the new generation, or rejoins, and continues.
     """
 
     slug = "cohort-changed"
     title = "Other banks take part now"
+    what_to_do = "Start the command again; it continues with the banks that take part now."
 
 
 class RunFailedError(FraudFedError):
@@ -245,6 +282,7 @@ class RunFailedError(FraudFedError):
     http_status = 409
     slug = "run-failed"
     title = "Run has failed"
+    what_to_do = "Settle the cause with the operator, who then opens a new run."
 
 
 class ServerError(FraudFedError):
@@ -254,14 +292,19 @@ class ServerError(FraudFedError):
     http_status = 500
     slug = "server"
     title = "Unexpected failure in the aggregator"
+    what_to_do = "Ask the operator to look into the aggregator's log; then try again."
 
 
 def error_classes() -> dict[str, type[FraudFedError]]:
-    """Return every class of the tree by its ``slug``."""
+    """Return every class of the tree by its ``slug``.
+
+    A class without a slug of its own is a private detail: its parent stands for it.
+    """
     found: dict[str, type[FraudFedError]] = {}
     pending: list[type[FraudFedError]] = [FraudFedError]
     while pending:
         cls = pending.pop()
-        found[cls.slug] = cls
+        if "slug" in vars(cls):
+            found[cls.slug] = cls
         pending.extend(cls.__subclasses__())
     return found

@@ -1,1 +1,1 @@
-"""The operator's commands, which call a running aggregator."""
+"""The operator's side of the API: what calls a running aggregator."""

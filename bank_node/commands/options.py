@@ -8,18 +8,20 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 
+from fraudfed import console
+from fraudfed.console import EXIT_TERMINATED
 from fraudfed.threads import MAX_THREADS, usable_cores
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from fraudfed.features.mapping import Mapping
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: 128 + SIGTERM, what a shell expects of a terminated command.
-EXIT_TERMINATED = 143
+T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
 COHORT = click.IntRange(min=1, max=1000)
@@ -31,13 +33,28 @@ class Output:
     """How the command talks to the person or program that started it."""
 
     quiet: bool
-    console: Console
+    console: "Console"
     progress: bool
 
-    def say(self, text: str) -> None:
-        """Print a result unless ``--quiet``."""
-        if not self.quiet:
-            click.echo(text)
+
+def answers(shape: type[T], show: Callable[[T], object]) -> Callable[[F], F]:
+    """As ``fraudfed.console.answers``; ``--quiet`` shows people nothing."""
+
+    def show_unless_quiet(answer: T) -> None:
+        if not click.get_current_context().find_object(Output).quiet:  # type: ignore[union-attr]
+            show(answer)
+
+    return console.answers(shape, show_unless_quiet)
+
+
+def facts_table(title: str) -> "Table":
+    """Return a table of names and values that cuts no fingerprint short."""
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 state_option = click.option(
@@ -63,7 +80,7 @@ map_option = click.option(
     default=None,
     metavar="NAME|FILE",
     callback=_load_mapping,
-    help="How the columns of the data are to be read: handbook, paysim, sparkov, or a TOML file.",
+    help="How to read the columns of the data: handbook, paysim, sparkov, or a TOML file.",
 )
 run_option = click.option(
     "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"
@@ -75,7 +92,12 @@ passphrase_option = click.option(
     envvar="BANK_NODE_PASSPHRASE_FILE",
     help="File with the passphrase of the bank's private keys in its first line.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+last_run_option = click.option(
+    "--run", "run_id", default=None, help="The run.  [default: the last one of this bank]"
+)
+out_option = click.option(
+    "--out", type=PATH, required=True, help="File to write, .csv or .parquet."
+)
 
 
 def run_options(command: F) -> F:

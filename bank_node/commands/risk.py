@@ -1,23 +1,21 @@
 """``bank-node risk``: sum tables of payments and frauds with the other banks, and show them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from bank_node.commands.options import (
     Output,
+    answers,
     end_in_order_when_terminated,
-    json_option,
     run_options,
     state_option,
 )
+from bank_node.commands.output import HeldRisk, SketchFacts, UpdatedRisk
 from bank_node.consortium.connection import read_passphrase
-from bank_node.run.progress import RunProgress
 from bank_node.state.directory import StateDirectory
+from fraudfed.console import stdout_console
 
 
 @click.group()
@@ -25,58 +23,78 @@ def risk() -> None:
     """Count payments and frauds per terminal, merchant and payee together with the other banks."""
 
 
+def _show_updated(updated: UpdatedRisk) -> None:
+    click.echo(
+        f"run {updated.run_id}: risk tables of {updated.first_day}..{updated.last_day} by "
+        f"{', '.join(updated.members)}, {updated.table_bytes:,} bytes; a data contract names them "
+        f"{updated.registry_sha256}"
+    )
+
+
 @risk.command("update")
 @state_option
 @run_options
+@answers(UpdatedRisk, _show_updated)
 @click.pass_obj
-def update(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> None:
-    """Sum the daily tables of a risk run with the other banks; goes on with what was cut off."""
+def update(
+    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+) -> UpdatedRisk:
+    """Sum the daily tables of a risk run with the other banks.
+
+    A run that was stopped continues when the same command is started again.
+    """
     from bank_node.data.risk_days import day_text
     from bank_node.jobs.risk.run import update_risk
     from bank_node.run.lifecycle import RunOptions
+    from bank_node.run.progress import RunProgress
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
         record = update_risk(state, RunOptions(**options), progress, passphrase=passphrase)
-    days = f"{day_text(record['first_day'])}..{day_text(record['last_day'])}"
-    output.say(
-        f"run {record['run_id']}: risk tables of {days} by {', '.join(record['members'])}, "
-        f"{record['table_bytes']:,} bytes; a data contract names them {record['registry_sha256']}"
+    return UpdatedRisk(
+        run_id=record["run_id"],
+        first_day=day_text(record["first_day"]),
+        last_day=day_text(record["last_day"]),
+        members=tuple(record["members"]),
+        table_bytes=record["table_bytes"],
+        registry_sha256=record["registry_sha256"],
+    )
+
+
+def _show_held(held: HeldRisk) -> None:
+    from rich.table import Table
+
+    table = Table("run", "days", "counts by", "delay", "bytes", "payments", "frauds")
+    for run in held.runs:
+        table.add_row(
+            run.run_id,
+            f"{run.first_day}..{run.last_day}",
+            ", ".join(run.entities),
+            f"{run.delay_days} d",
+            f"{run.bytes:,}",
+            _shown(run.transactions),
+            _shown(run.frauds),
+        )
+    stdout_console().print(table)
+    for gap in held.gaps:
+        click.echo(f"no table: {gap.first_day}..{gap.last_day}")
+
+
+def _shown(sketch: SketchFacts) -> str:
+    return (
+        f"{sketch.depth} x {sketch.width}, {sketch.largest_total:,} on the fullest day: "
+        f"{sketch.expected_excess:.2g} too many on average, up to {sketch.excess_bound:.2g} "
+        f"but for {sketch.failure_probability:.1%}"
     )
 
 
 @risk.command("show")
 @state_option
-@json_option
-def show(path: Path, as_json: bool) -> None:
+@answers(HeldRisk, _show_held)
+def show(path: Path) -> HeldRisk:
     """Show which days this bank has tables of, and how far their counts may be off."""
     from bank_node.jobs.risk.report import risk_report
 
-    report = risk_report(StateDirectory(path))
-    if as_json:
-        click.echo(json.dumps(report, indent=1))
-        return
-    table = Table("run", "days", "counts by", "delay", "bytes", "payments", "frauds")
-    for run in report["runs"]:
-        table.add_row(
-            run["run_id"],
-            f"{run['first_day']}..{run['last_day']}",
-            ", ".join(run["entities"]),
-            f"{run['delay_days']} d",
-            f"{run['bytes']:,}",
-            *(_shown(run[kind]) for kind in ("transactions", "frauds")),
-        )
-    console = Console()
-    console.print(table)
-    for gap in report["gaps"]:
-        console.print(f"no table: {gap['first_day']}..{gap['last_day']}")
-
-
-def _shown(sketch: dict[str, Any]) -> str:
-    return (
-        f"{sketch['depth']} x {sketch['width']}, {sketch['largest_total']:,} on the fullest day: "
-        f"{sketch['expected_excess']:.2g} too many on average, up to {sketch['excess_bound']:.2g} "
-        f"but for {sketch['failure_probability']:.1%}"
-    )
+    return HeldRisk.model_validate(risk_report(StateDirectory(path)))

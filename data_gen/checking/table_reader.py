@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from data_gen.errors import DataError
+from fraudfed.errors import DataError
 
 _PIECE_ROWS: Final = 131_072
 _CSV_BLOCK_BYTES: Final = 16 * 1024 * 1024
@@ -29,8 +29,8 @@ class CellError(DataError):
 
     def __init__(self, path: Path, *, row: int, column: str, value: str, expected: str) -> None:
         super().__init__(
-            f"{path}: row {row}, column {column!r}: got {value}, expected {expected}; "
-            "correct the value"
+            f"{path}: row {row}, column {column!r}: got {value}, expected {expected}",
+            what_to_do="correct the value",
         )
         self.row = row
         self.column = column

@@ -1,16 +1,17 @@
 """``data-gen validate`` and ``data-gen schema``."""
 
-import json
+import dataclasses
 from pathlib import Path
 
 import click
 
 from data_gen.checking.schemas import SCHEMAS
-from data_gen.checking.validator import validate_data_set, validate_files
-from data_gen.commands.terminal import table_console
+from data_gen.checking.validator import Fault, validate_data_set, validate_files
+from data_gen.commands.output import Checked, FoundFault, PublishedSchema
 from data_gen.describing.describe import table_of
-from data_gen.errors import DataError
 from data_gen.manifest import TRANSACTIONS, read_manifest
+from fraudfed.console import answers, stdout_console
+from fraudfed.errors import DataError
 
 _kind_option = click.option(
     "--kind",
@@ -19,6 +20,22 @@ _kind_option = click.option(
     show_default=True,
     help="Which schema; that of a directory is in its manifest.",
 )
+
+
+def _show_checked(checked: Checked) -> None:
+    for fault in checked.faults:
+        click.echo(str(Fault(**fault.model_dump())))
+    if not checked.faults:
+        click.echo(f"{checked.path}: {checked.rows:,} rows in {checked.files} files, no fault")
+
+
+def _faults(checked: Checked) -> DataError | None:
+    if not checked.faults:
+        return None
+    return DataError(
+        f"{checked.path}: {len(checked.faults)} faults in the first {checked.rows:,} rows, and "
+        "there may be more; expected the schema that 'data-gen schema' prints"
+    )
 
 
 @click.command()
@@ -31,7 +48,8 @@ _kind_option = click.option(
     show_default=True,
     help="Stop after so many faults.",
 )
-def validate_command(path: Path, kind: str, most_faults: int) -> None:
+@answers(Checked, _show_checked, fails=_faults)
+def validate_command(path: Path, kind: str, most_faults: int) -> Checked:
     """Check a file, or a directory and its manifest, against the published schema.
 
     Prints the first faults, each with file, row, column, value and what was expected. Exit code 0:
@@ -42,26 +60,12 @@ def validate_command(path: Path, kind: str, most_faults: int) -> None:
         found = validate_data_set(path, schema, most_faults=most_faults)
     else:
         found = validate_files([path], SCHEMAS[kind], most_faults=most_faults)
-    for fault in found.faults:
-        click.echo(str(fault))
-    if found.faults:
-        more = ", and there may be more" if len(found.faults) == most_faults else ""
-        raise DataError(
-            f"{path}: {len(found.faults)} faults in the first {found.rows:,} rows{more}; "
-            "expected the schema that 'data-gen schema' prints"
-        )
-    click.echo(f"{path}: {found.rows:,} rows in {found.files} files, no fault")
+    faults = tuple(FoundFault(**dataclasses.asdict(fault)) for fault in found.faults)
+    return Checked(path=str(path), files=found.files, rows=found.rows, faults=faults)
 
 
-@click.command()
-@_kind_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def schema_command(kind: str, as_json: bool) -> None:
-    """Print the published schema: columns, units, ranges, where values may be missing."""
-    schema = SCHEMAS[kind]
-    if as_json:
-        click.echo(json.dumps(schema.as_dict(), indent=2))
-        return
+def _show_schema(published: PublishedSchema) -> None:
+    schema = SCHEMAS[published.kind]
     rows = {}
     for column in schema.columns:
         rule = schema.rule(column.name)
@@ -85,4 +89,12 @@ def schema_command(kind: str, as_json: bool) -> None:
     for found in table.columns:
         found.justify = "left"
         found.overflow = "fold"
-    table_console().print(table)
+    stdout_console().print(table)
+
+
+@click.command()
+@_kind_option
+@answers(PublishedSchema, _show_schema)
+def schema_command(kind: str) -> PublishedSchema:
+    """Print the published schema: columns, units, ranges, where values may be missing."""
+    return PublishedSchema(**SCHEMAS[kind].as_dict())

@@ -7,12 +7,22 @@ from typing import Any
 
 import click
 
-from data_gen.commands.terminal import table_console
+from data_gen.commands.output import DescribedTable, Description
 from data_gen.credit.describe import CreditSummary, describe_credit, summarise_credit
-from data_gen.describing.describe import describe
+from data_gen.describing.describe import describe, table_of
 from data_gen.describing.summary import Summary, summarise
-from data_gen.errors import OutputError
 from data_gen.manifest import CREDIT, read_manifest
+from fraudfed.console import answers, stdout_console
+from fraudfed.errors import StateError
+
+
+def _show(description: Description) -> None:
+    console = stdout_console()
+    for shown in description.tables:
+        rows = {first: cells for first, *cells in shown.rows}
+        console.print(table_of(shown.title, shown.columns[0], shown.columns[1:], rows))
+    for path in description.plots:
+        click.echo(path)
 
 
 @click.command()
@@ -22,10 +32,10 @@ from data_gen.manifest import CREDIT, read_manifest
     type=click.Path(path_type=Path),
     help="Directory to write plots to as SVG; files of the same names are replaced.",
 )
-def describe_command(directory: Path, plots: Path | None) -> None:
+@answers(Description, _show)
+def describe_command(directory: Path, plots: Path | None) -> Description:
     """Print what a data set holds, and plot it."""
     manifest = read_manifest(directory)
-    console = table_console()
     draw: Callable[[Path], list[Path]]
     if manifest["kind"] == CREDIT:
         credit = summarise_credit(directory, manifest)
@@ -35,19 +45,23 @@ def describe_command(directory: Path, plots: Path | None) -> None:
         summary = summarise(directory, manifest)
         tables = describe(manifest, summary)
         draw = functools.partial(_draw, summary, manifest)
-    for table in tables:
-        console.print(table)
-    if plots is None:
-        return
+    return Description(
+        directory=str(directory),
+        manifest=manifest,
+        tables=tuple(DescribedTable.of(table) for table in tables),
+        plots=() if plots is None else _plotted(plots, draw),
+    )
+
+
+def _plotted(plots: Path, draw: Callable[[Path], list[Path]]) -> tuple[str, ...]:
     try:
         plots.mkdir(parents=True, exist_ok=True)
-        paths = draw(plots)
+        return tuple(str(path) for path in draw(plots))
     except OSError as error:
-        raise OutputError(
-            f"{plots}: cannot be written ({error.strerror}); choose another --plots"
+        raise StateError(
+            f"{plots}: cannot be written ({error.strerror})",
+            what_to_do="choose another --plots",
         ) from error
-    for path in paths:
-        click.echo(str(path))
 
 
 # Importing matplotlib takes half a second and 40 MB in every process, which only plots need.

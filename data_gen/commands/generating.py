@@ -5,22 +5,43 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from data_gen.catalogue import ALL_PRESETS, PURPOSES
-from data_gen.commands.terminal import table_console
+from data_gen.commands.output import Generated, Preset, Presets
 from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.output import write_credit
 from data_gen.describing.describe import table_of
 from data_gen.dials import parse_dials
-from data_gen.errors import ConfigurationError
+from data_gen.manifest import CREDIT, TRANSACTIONS
 from data_gen.output import write
 from data_gen.progress_bar import progress_bar
 from data_gen.writing.table_files import FORMATS
+from fraudfed.console import answers, examples, stderr_console, stdout_console
+from fraudfed.errors import ConfigurationError
 
 
-@click.command()
+def _show_generated(generated: Generated) -> None:
+    if click.get_current_context().params["quiet"]:
+        return
+    rows, labels = {
+        TRANSACTIONS: ("transactions", "labelled as fraud"),
+        CREDIT: ("applications", "defaults"),
+    }[generated.kind]
+    click.echo(
+        f"{generated.out}: {generated.rows:,} {rows} of {len(generated.banks)} banks, "
+        f"{generated.positive_rows:,} {labels}",
+        err=True,
+    )
+
+
+@click.command(
+    epilog=examples(
+        "data-gen generate --out world",
+        "data-gen generate --out world --preset retail --workers 2 --format csv",
+        "data-gen generate --out world --seed 7 --set fraud_travel=0.25",
+    )
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
 @click.option(
     "--preset",
@@ -56,6 +77,7 @@ from data_gen.writing.table_files import FORMATS
 )
 @click.option("--force", is_flag=True, help="Replace a data set that is already in --out.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+@answers(Generated, _show_generated)
 def generate_command(
     out: Path,
     preset: str,
@@ -69,7 +91,7 @@ def generate_command(
     workers: int,
     force: bool,
     quiet: bool,
-) -> None:
+) -> Generated:
     """Generate a data set: one directory per bank, and manifest.json."""
     formats = FORMATS if file_format == "both" else (file_format,)
     named = {
@@ -83,10 +105,9 @@ def generate_command(
     if isinstance(config, CreditConfig):
         # Made by this process in seconds, whatever the number of workers.
         manifest = write_credit(config, out, formats=formats, force=force, preset=preset)
-        said = f"{manifest['rows']:,} applications of {len(manifest['banks'])} banks, "
-        said += f"{manifest['default_rows']:,} defaults"
+        positive_rows = manifest["default_rows"]
     else:
-        with progress_bar(Console(stderr=True, quiet=quiet)) as on_progress:
+        with progress_bar(stderr_console(quiet=quiet)) as on_progress:
             manifest = write(
                 config,
                 out,
@@ -96,10 +117,17 @@ def generate_command(
                 preset=preset,
                 on_progress=on_progress,
             )
-        said = f"{manifest['rows']:,} transactions of {len(manifest['banks'])} banks, "
-        said += f"{manifest['fraud_rows']:,} labelled as fraud"
-    if not quiet:
-        click.echo(f"{out}: {said}", err=True)
+        positive_rows = manifest["fraud_rows"]
+    return Generated(
+        out=str(out),
+        kind=manifest["kind"],
+        preset=preset,
+        seed=manifest["seed"],
+        rows=manifest["rows"],
+        positive_rows=positive_rows,
+        banks=tuple(bank["name"] for bank in manifest["banks"]),
+        content_sha256=manifest["content_sha256"],
+    )
 
 
 def _configured(
@@ -124,16 +152,30 @@ def _configured(
     return dataclasses.replace(start, **given, **dials)
 
 
-@click.command()
-def presets_command() -> None:
-    """List the presets with what each is for."""
+def _show_presets(presets: Presets) -> None:
     rows = {
-        name: [str(config.banks), f"{config.customers:,}", str(config.days), PURPOSES[name]]
-        for name, config in ALL_PRESETS.items()
+        one.name: [str(one.banks), f"{one.customers:,}", str(one.days), one.purpose]
+        for one in presets.presets
     }
-    table = table_of("presets of data-gen generate", "preset", _PRESET_HEADS, rows)
+    heads = ("banks", "customers", "days", "for")
+    table = table_of("presets of data-gen generate", "preset", heads, rows)
     table.columns[-1].justify = "left"
-    table_console().print(table)
+    stdout_console().print(table)
 
 
-_PRESET_HEADS = ("banks", "customers", "days", "for")
+@click.command()
+@answers(Presets, _show_presets)
+def presets_command() -> Presets:
+    """List the presets with what each is for."""
+    return Presets(
+        presets=tuple(
+            Preset(
+                name=name,
+                banks=config.banks,
+                customers=config.customers,
+                days=config.days,
+                purpose=PURPOSES[name],
+            )
+            for name, config in ALL_PRESETS.items()
+        )
+    )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 
 FORMATS: Final = ("parquet", "csv")
 # Rows converted and written at a time; also the row group size, so it is part of the bytes.

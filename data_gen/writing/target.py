@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from data_gen.errors import DataError, OutputError
 from data_gen.manifest import read_manifest
+from fraudfed.errors import DataError, StateError
 
 _LOCK_NAME: Final = ".lock"
 
@@ -34,7 +34,7 @@ def new_data_set(out: Path, *, force: bool) -> Iterator[Path]:
 
     Raises
     ------
-    OutputError
+    StateError
         ``out`` is in use, not writable or not ours to replace, or an ``OSError`` ended the block.
         Nothing is left behind.
     """
@@ -57,7 +57,7 @@ def new_data_set(out: Path, *, force: bool) -> Iterator[Path]:
             _check_target(out, force=force)
             _move_into_place(partial, out)
     except OSError as error:
-        raise OutputError(
+        raise StateError(
             f"{out}: cannot be written ({error.strerror or error}); "
             "nothing was left there, free some space or choose another --out"
         ) from error
@@ -65,8 +65,8 @@ def new_data_set(out: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _cannot_be_made(out: Path, error: OSError) -> OutputError:
-    return OutputError(
+def _cannot_be_made(out: Path, error: OSError) -> StateError:
+    return StateError(
         f"{out}: cannot be made ({error.strerror}); choose an --out that you may write to"
     )
 
@@ -106,21 +106,21 @@ def _check_target(out: Path, *, force: bool) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise OutputError(f"{out}: is a file, expected a directory; choose another --out")
+        raise StateError(f"{out}: is a file, expected a directory; choose another --out")
     try:
         empty = not any(out.iterdir())
     except OSError as error:
-        raise OutputError(f"{out}: cannot be read ({error.strerror}); choose another") from error
+        raise StateError(f"{out}: cannot be read ({error.strerror}); choose another") from error
     if empty:
         return
     if not force:
-        raise OutputError(
+        raise StateError(
             f"{out}: not empty; choose another --out, or --force to replace a data set"
         )
     try:
         read_manifest(out)
     except DataError as error:
-        raise OutputError(
+        raise StateError(
             f"{out}: not empty and not written by data-gen; "
             "--force replaces only such data sets, choose another --out"
         ) from error

@@ -17,7 +17,7 @@ from multiprocessing.sharedctypes import Synchronized
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from data_gen.errors import ConfigurationError, OutputError
+from fraudfed.errors import ConfigurationError, StateError
 
 MAX_WORKERS: Final = 1024
 # Seconds between two reports of what other processes have done.
@@ -106,7 +106,7 @@ class Workers:
 
         Raises
         ------
-        OutputError
+        StateError
             A worker was ended from outside.
         """
         if self._pool is None:
@@ -121,7 +121,7 @@ class Workers:
                     future.result()
                 report(self._shared.done.value)
         except BrokenProcessPool as error:
-            raise OutputError(
+            raise StateError(
                 "a worker process was ended from outside, often for want of memory; "
                 "nothing was written, use fewer --workers or --customers"
             ) from error

@@ -1,23 +1,40 @@
 """``fraudfed features``: the recipe, for people and programs."""
 
-import json
-
 import click
 
+from fraudfed.console import Answer, answers
 from fraudfed.features.publication import published_recipe
 
 
-@click.command("features")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def features_command(as_json: bool) -> None:
-    """Print every feature of the recipe with its unit and definition."""
-    recipe = published_recipe()
-    if as_json:
-        click.echo(json.dumps(recipe, indent=2))
-        return
-    click.echo(f"recipe {recipe['recipe']}, {len(recipe['features'])} features")
-    for feature in recipe["features"]:
-        click.echo(f"{feature['name']} [{feature['unit']}]: {feature['definition']}")
-        if feature["categories"] is not None:
-            codes = ", ".join(f"{code} {text}" for code, text in enumerate(feature["categories"]))
+class PublishedFeature(Answer):
+    """One feature; ``categories`` are its codes in order, null for a number."""
+
+    name: str
+    type: str
+    unit: str | None
+    definition: str
+    categories: tuple[str, ...] | None
+
+
+class PublishedRecipe(Answer):
+    """``features``: the whole recipe; the features that need risk tables are the last."""
+
+    format_version: int
+    recipe: str
+    features: tuple[PublishedFeature, ...]
+
+
+def _show(recipe: PublishedRecipe) -> None:
+    click.echo(f"recipe {recipe.recipe}, {len(recipe.features)} features")
+    for feature in recipe.features:
+        click.echo(f"{feature.name} [{feature.unit}]: {feature.definition}")
+        if feature.categories is not None:
+            codes = ", ".join(f"{code} {text}" for code, text in enumerate(feature.categories))
             click.echo(f"  codes: {codes}")
+
+
+@click.command("features")
+@answers(PublishedRecipe, _show)
+def features_command() -> PublishedRecipe:
+    """Print every feature of the recipe with its unit and definition."""
+    return PublishedRecipe.model_validate(published_recipe())

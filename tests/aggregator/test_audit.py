@@ -13,6 +13,7 @@ from flask import Flask
 
 from aggregator.audit.key import AuditKey
 from aggregator.audit.log import AuditHead, AuditRecord, AuditTrail
+from aggregator.commands.output import AuditEntries
 from aggregator.guards.refusals import Refusals
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
@@ -303,7 +304,7 @@ def test_the_commands_check_and_show_the_log(state: StateDirectory, key: Any) ->
         assert "refused   read  anonymous  service  GET /v1/runs: 401 authentication" in shown
         run_id = federation.banks[0].run_id
         of_run = run_command("audit", "show", *where, "--run", run_id, "--json").stdout
-        entries = [AuditEntry.model_validate_json(line) for line in of_run.splitlines()]
+        entries = AuditEntries.model_validate_json(of_run).entries
         assert entries[0].kind == "run-created"
         assert run_command("audit", "show", *where, "--start", "9999").stdout == ""
         server.kill()

@@ -8,9 +8,8 @@ import pytest
 
 from bank_node.audit.explain import FIELDS
 from bank_node.cli import cli
-from bank_node.commands.options import EXIT_TERMINATED
 from bank_node.config import CohortRules
-from fraudfed.console import EXIT_INTERRUPTED
+from fraudfed.console import EXIT_INTERRUPTED, EXIT_TERMINATED, commands_of
 from fraudfed.errors import error_classes
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "bank-node.md").read_text()
@@ -22,20 +21,9 @@ def section(title: str) -> str:
     return found.group(1)
 
 
-def commands() -> dict[str, click.Command]:
-    """Every command by its whole name, those of groups among them."""
-    found: dict[str, click.Command] = {}
-    for name, command in cli.commands.items():
-        if isinstance(command, click.Group):
-            found |= {f"{name} {inner}": part for inner, part in command.commands.items()}
-        else:
-            found[name] = command
-    return found
-
-
-@pytest.mark.parametrize("name", [None, *sorted(commands())])
+@pytest.mark.parametrize("name", [None, *commands_of(cli)])
 def test_every_option_is_documented_and_no_other(name: str | None) -> None:
-    command: click.Command = cli if name is None else commands()[name]
+    command: click.Command = cli if name is None else commands_of(cli)[name]
     text = section("Options of every command" if name is None else name)
     options = {
         option
@@ -58,7 +46,7 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
-    for command in (cli, *commands().values()):
+    for command in (cli, *commands_of(cli).values()):
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 

@@ -24,11 +24,9 @@ def _run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["data-gen", *arguments])
-    try:
+    with pytest.raises(SystemExit) as end:
         main()
-        code = 0
-    except SystemExit as end:
-        code = int(end.code or 0)
+    code = int(end.value.code or 0)
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -129,7 +127,7 @@ def test_faults_are_listed_and_end_with_code_3(
         f"{path}: row {row}, column 'amount_minor': got 0, expected a whole number of at least 1"
         for row in (1, 2)
     ]
-    assert stderr.startswith(f"data-gen: {path}: 2 faults")
+    assert stderr.startswith(f"error: {path}: 2 faults")
     assert stderr.count("\n") == 1
     code, stdout, _ = _run(monkeypatch, capsys, "validate", str(out))
     size = (out / "manifest.json").read_text().split('"bytes": ')[3].split(",")[0]
@@ -201,9 +199,9 @@ def test_the_installed_command_helps() -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0
-    assert "generate" in done.stdout
-    assert "describe" in done.stdout
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "generate" in done.stderr
+    assert "describe" in done.stderr
 
 
 def test_the_bar_shows_both_phases_on_a_terminal_and_nothing_elsewhere() -> None:

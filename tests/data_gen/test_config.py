@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen.config import WorldConfig
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from data_gen.credit.outcomes import default_probability
 from data_gen.credit.output import write_credit
 from data_gen.credit.schema import CREDIT_SCHEMA, FEATURES, LABEL, PROTECTED
 from data_gen.credit.table import CreditWorld, make_credit_world
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import DataContract
 
 CONFIG = CreditConfig()

@@ -19,10 +19,10 @@ from data_gen.describing import summary as summary_module
 from data_gen.describing.describe import describe
 from data_gen.describing.plots import PLOT_NAMES, save_plots
 from data_gen.describing.summary import AMOUNT_EDGES, DELAY_EDGES, Summary, summarise
-from data_gen.errors import DataError
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.manifest import read_manifest
 from data_gen.output import write
+from fraudfed.errors import DataError
 
 
 @pytest.fixture(scope="module")

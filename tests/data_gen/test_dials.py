@@ -8,7 +8,7 @@ import pytest
 from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.dials import parse_dials
-from data_gen.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError
 
 
 def _text(value: Any) -> str:

@@ -10,8 +10,8 @@ from data_gen.cli import cli
 from data_gen.credit.plots import CREDIT_PLOT_NAMES
 from data_gen.credit.schema import PROTECTED
 from data_gen.describing.plots import PLOT_NAMES
-from data_gen.errors import ConfigurationError, DataError, OutputError
 from data_gen.events import KIND_NAMES
+from fraudfed.errors import ConfigurationError, DataError, StateError
 from fraudfed.lab.publish.data_tables import PAGE, TABLES, renewed
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_every_plot_is_there_shown_and_small() -> None:
 def test_every_exit_code_is_documented() -> None:
     line = re.search(r"^Exit codes: (.*?)\n\n", TEXT, re.M | re.DOTALL)
     assert line is not None
-    for error in (ConfigurationError, DataError, OutputError):
+    for error in (ConfigurationError, DataError, StateError):
         assert re.search(rf"\b{error.exit_code}\b", line[1])
 
 

@@ -12,7 +12,6 @@ import pytest
 from data_gen import output
 from data_gen.checking.table_reader import read_tables
 from data_gen.config import WorldConfig
-from data_gen.errors import ConfigurationError, DataError, OutputError
 from data_gen.events import KIND_NAMES
 from data_gen.manifest import read_manifest
 from data_gen.output import Progress, write
@@ -20,6 +19,7 @@ from data_gen.schema import ARROW_SCHEMA
 from data_gen.world import bank_parts, generate, make_world
 from data_gen.writing.content import ContentDigest, combined_digest
 from data_gen.writing.spool import buckets
+from fraudfed.errors import ConfigurationError, DataError, StateError
 
 BOTH = ("parquet", "csv")
 FIXED_CSV = "47f8ad1ab87600d93a69735f8471239a6119b5925a5843f53b01931e6f439a11"
@@ -192,7 +192,7 @@ def test_an_empty_directory_is_filled_and_a_full_one_is_not(
     out.mkdir()
     write(tiny_config, out)
     before = _digests(out)
-    with pytest.raises(OutputError, match="not empty"):
+    with pytest.raises(StateError, match="not empty"):
         write(tiny_config.replace(seed=1), out)
     assert _digests(out) == before
     write(tiny_config.replace(seed=1), out, force=True)
@@ -203,7 +203,7 @@ def test_an_empty_directory_is_filled_and_a_full_one_is_not(
 def test_force_replaces_only_data_sets(tmp_path: Path, tiny_config: WorldConfig) -> None:
     precious = tmp_path / "thesis.txt"
     precious.write_text("ten years of work")
-    with pytest.raises(OutputError, match="not written by data-gen"):
+    with pytest.raises(StateError, match="not written by data-gen"):
         write(tiny_config, tmp_path, force=True)
     assert precious.read_text() == "ten years of work"
 
@@ -217,7 +217,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
         if reached.phase == phase:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space left on device"):
+    with pytest.raises(StateError, match="No space left on device"):
         write(tiny_config, tmp_path / "out", workers=workers, on_progress=fail)
     assert list(tmp_path.iterdir()) == []
 
@@ -231,9 +231,9 @@ def test_bad_arguments_are_refused_before_any_work(
         write(tiny_config, tmp_path / "out", formats=("xlsx",))
     a_file = tmp_path / "file"
     a_file.touch()
-    with pytest.raises(OutputError, match="is a file"):
+    with pytest.raises(StateError, match="is a file"):
         write(tiny_config, a_file)
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(StateError, match="cannot be made"):
         write(tiny_config, a_file / "below")
     assert list(tmp_path.iterdir()) == [a_file]
 

@@ -19,8 +19,8 @@ from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.output import write_credit
 from data_gen.credit.schema import CREDIT_SCHEMA
-from data_gen.errors import DataError
 from data_gen.output import write
+from fraudfed.errors import DataError
 
 Change = Callable[[pd.DataFrame], None]
 

@@ -23,7 +23,6 @@ def test_ten_times_the_banks_need_no_more_memory() -> None:
     assert many.cpu_seconds > few.cpu_seconds
     # Measured: 1.08 to 1.11. With a heap for each thread and all bodies in memory it is 1.48.
     assert many.peak_bytes < 1.3 * few.peak_bytes
-    assert json.loads(few.to_json())["peak_bytes"] == few.peak_bytes
 
 
 def test_the_command_holds_every_cohort_to_the_first() -> None:

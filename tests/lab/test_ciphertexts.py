@@ -8,7 +8,12 @@ from click.testing import CliRunner
 
 from fraudfed.cli import cli
 from fraudfed.errors import BoundError
-from fraudfed.lab.bench.ciphertexts import CountingCommunicator, SlotFigures, run_ciphertexts
+from fraudfed.lab.bench.ciphertexts import (
+    CountedCiphertexts,
+    CountingCommunicator,
+    SlotFigures,
+    run_ciphertexts,
+)
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.secure_sum.header import HEADER_BITS
 
@@ -54,7 +59,7 @@ def test_the_command_reports_what_was_counted() -> None:
     table = synthetic_table(600, 3, np.random.default_rng(0), missing=0.1)
     parameters = {"num_boost_round": 2, "max_depth": 2, "max_bin": 8, "subsample": 0.8}
     expected = run_ciphertexts(table, parameters, key_bits=2048)
-    assert found == json.loads(json.dumps(expected.to_json(2)))
+    assert found == CountedCiphertexts.of(expected, 2).model_dump(mode="json")
     assert found["ciphertexts"] == sum(found["by_step"].values())
     assert found["signed"]["needed_bits"] < found["signed"]["bits"]
     text = CliRunner().invoke(cli, ["bench", "ciphertexts", *options]).output

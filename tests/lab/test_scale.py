@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from fraudfed.lab.bench import scale
-from fraudfed.lab.bench.scale import BASE, DIMENSIONS, growth_exponent, run_scale, varied
+from fraudfed.lab.bench.scale import (
+    BASE,
+    DIMENSIONS,
+    ScaleFigures,
+    growth_exponent,
+    run_scale,
+    varied,
+)
 from fraudfed.lab.bench.train.result import TrainCase
 
 
@@ -77,7 +85,7 @@ def test_a_small_case_grows_as_it_must(tmp_path: Path, monkeypatch: pytest.Monke
     shown = figures.to_text()
     assert "growth, size^e" in shown
     assert "1000 x 4" in shown
-    assert json.loads(json.dumps(figures.to_json()))["base"]["case"]["rows"] == 1000
+    assert json.loads(TypeAdapter(ScaleFigures).dump_json(figures))["base"]["case"]["rows"] == 1000
     assert not list(tmp_path.iterdir())
 
 

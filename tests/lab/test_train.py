@@ -115,7 +115,7 @@ def test_it_says_what_it_ran_on(figures: dict[str, Any]) -> None:
     assert case["key_bits"] == KEY_BITS
     assert figures["kernel"]
     machine = figures["machine"]
-    assert machine == Machine.here("xgboost", "numpy", "gmpy2").to_json()
+    assert machine == dataclasses.asdict(Machine.here("xgboost", "numpy", "gmpy2"))
     assert {"python", "fraudfed", "xgboost"} <= set(machine["versions"])
     # A whole bank with its libraries takes more than these 32 MiB, and this case less than a GiB.
     peaks = [bank["peak_memory_bytes"] for bank in figures["banks"]]

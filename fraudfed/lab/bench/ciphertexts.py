@@ -4,8 +4,6 @@ Nothing is encrypted: one bank trains alone, and every sum is laid out as for a 
 number does not depend on how many banks there are, for bounds and layouts are the same at each.
 """
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +15,11 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import check_bound
+from fraudfed.console import Answer
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.lab.bench.options import (
     FiniteRange,
-    json_option,
+    figures_of,
     key_bits_option,
     missing_option,
     workload_options,
@@ -88,13 +87,6 @@ class CiphertextFigures:
     def histogram(self) -> int:
         """Those of histograms."""
         return sum(n for step, n in self.by_step.items() if step.startswith("histogram"))
-
-    def to_json(self, n_trees: int) -> dict[str, Any]:
-        """Return every field, and those per tree, as JSON values."""
-        return dataclasses.asdict(self) | {
-            "ciphertexts": self.ciphertexts,
-            "histogram_per_tree": self.histogram / n_trees,
-        }
 
     def to_text(self, n_trees: int) -> str:
         """Return a report for the terminal."""
@@ -191,6 +183,36 @@ def run_ciphertexts(
     return communicator.figures
 
 
+class CountedCiphertexts(Answer):
+    """``bench ciphertexts``: ``CiphertextFigures``, all ciphertexts, and those of a tree."""
+
+    key_bits: int
+    by_step: dict[str, int]
+    signed: SlotFigures
+    unsigned: SlotFigures
+    values: int
+    trees: int
+    ciphertexts: int
+    histogram_per_tree: float
+
+    @classmethod
+    def of(cls, figures: CiphertextFigures, trees: int) -> "CountedCiphertexts":
+        """Add up what was counted."""
+        return cls(
+            **vars(figures),
+            trees=trees,
+            ciphertexts=figures.ciphertexts,
+            histogram_per_tree=figures.histogram / trees,
+        )
+
+    def to_text(self) -> str:
+        """Return a report for the terminal."""
+        figures = CiphertextFigures(
+            self.key_bits, self.by_step, self.signed, self.unsigned, self.values
+        )
+        return figures.to_text(self.trees)
+
+
 @click.command("ciphertexts")
 @workload_options
 @missing_option
@@ -202,7 +224,7 @@ def run_ciphertexts(
     help="Share of rows drawn for each tree.",
 )
 @key_bits_option
-@json_option
+@figures_of(CountedCiphertexts)
 def ciphertexts_command(
     rows: int,
     features: int,
@@ -214,8 +236,7 @@ def ciphertexts_command(
     subsample: float,
     key_bits: int,
     seed: int,
-    as_json: bool,
-) -> None:
+) -> CountedCiphertexts:
     """Count the ciphertexts of a training, and compare their slots with what they hold."""
     table = synthetic_table(
         rows, features, np.random.default_rng(seed), missing=missing, prevalence=prevalence
@@ -227,4 +248,4 @@ def ciphertexts_command(
         "subsample": subsample,
     }
     figures = run_ciphertexts(table, parameters, key_bits=key_bits)
-    click.echo(json.dumps(figures.to_json(trees), indent=2) if as_json else figures.to_text(trees))
+    return CountedCiphertexts.of(figures, trees)

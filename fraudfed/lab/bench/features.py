@@ -4,8 +4,6 @@ The reference is what most people write: pandas' rolling windows per customer, f
 counts and mean amounts, on the same rows in the same process.
 """
 
-import dataclasses
-import json
 import math
 import os
 import subprocess
@@ -15,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -26,7 +23,7 @@ from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import payments_of
 from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option
+from fraudfed.lab.bench.options import figures_of
 from fraudfed.usage import usage_of
 
 _LABEL_DELAY_SECONDS = 7 * SECONDS_PER_DAY
@@ -88,10 +85,6 @@ class FeaturesFigures:
     date: str
     load_average: float
     machine: Machine
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field as JSON values."""
-        return dataclasses.asdict(self)
 
     def to_text(self) -> str:
         """Return a report for the terminal."""
@@ -278,11 +271,10 @@ def _largest_bank(*, customers: int, days: int, seed: int) -> pd.DataFrame:
     show_default=True,
     help="Repetitions, of which the least counts.",
 )
-@json_option
+@figures_of(FeaturesFigures)
 def features_bench_command(
-    customers: int, days: int, seed: int, online_payments: int, repeats: int, as_json: bool
-) -> None:
+    customers: int, days: int, seed: int, online_payments: int, repeats: int
+) -> FeaturesFigures:
     """Measure building features: rows a second, memory, pandas beside it, one at a time."""
     transactions = _largest_bank(customers=customers, days=days, seed=seed)
-    figures = run_features(transactions, online_payments=online_payments, repeats=repeats)
-    click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())
+    return run_features(transactions, online_payments=online_payments, repeats=repeats)

@@ -4,7 +4,6 @@ The reference writes the same rows, ready in memory, to Parquet with the same co
 generator that ends in Parquet takes less.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -13,14 +12,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import pyarrow.parquet as pq
 
 from fraudfed.errors import ConfigurationError
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option
+from fraudfed.lab.bench.options import figures_of
 from fraudfed.lab.bench.process_tree import run_command_measured
 
 _DATA_GEN = (sys.executable, "-c", "from data_gen.cli import main; main()")
@@ -71,10 +69,6 @@ class GenerateFigures:
     date: str
     load_average: float
     machine: Machine
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field as JSON values."""
-        return dataclasses.asdict(self)
 
     def to_text(self) -> str:
         """Return a report for the terminal."""
@@ -164,9 +158,17 @@ def _writing_seconds(path: Path, copy: Path) -> float:
 
 @click.command("generate")
 @click.option("--preset", default="retail", show_default=True, help="Of `data-gen presets`.")
-@click.option("--customers", type=click.IntRange(min=1), help="Default: the preset's.")
-@click.option("--days", type=click.IntRange(min=1), help="Default: the preset's.")
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option(
+    "--customers",
+    type=click.IntRange(min=1),
+    help="Customers of all banks.  [default: the preset's]",
+)
+@click.option(
+    "--days", type=click.IntRange(min=1), help="Length of the period.  [default: the preset's]"
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the world."
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -174,18 +176,13 @@ def _writing_seconds(path: Path, copy: Path) -> float:
     show_default=True,
     help="Processes of the generator.",
 )
-@json_option
+@figures_of(GenerateFigures)
 def generate_command(
-    preset: str,
-    customers: int | None,
-    days: int | None,
-    seed: int,
-    workers: int,
-    as_json: bool,
-) -> None:
+    preset: str, customers: int | None, days: int | None, seed: int, workers: int
+) -> GenerateFigures:
     """Measure rows per second and core, and memory, of `data-gen generate`."""
     with tempfile.TemporaryDirectory(prefix="fraudfed-generate-") as work:
-        figures = run_generate(
+        return run_generate(
             preset=preset,
             customers=customers,
             days=days,
@@ -193,4 +190,3 @@ def generate_command(
             workers=workers,
             work=Path(work),
         )
-    click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())

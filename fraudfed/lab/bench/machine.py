@@ -1,12 +1,10 @@
 """What a measurement was made on: without it a figure means nothing."""
 
-import dataclasses
 import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from fraudfed.threads import usable_cores
 
@@ -39,10 +37,6 @@ class Machine:
                 used[package] = found
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return cls(_cpu_model(), usable_cores(), memory, used)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field as JSON values."""
-        return dataclasses.asdict(self)
 
     def to_lines(self) -> list[str]:
         """Return two lines for the terminal."""

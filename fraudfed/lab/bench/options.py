@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
+from fraudfed.console import answers
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.threads import MAX_THREADS, usable_cores
 
@@ -43,9 +44,17 @@ def key_bits_option(command: F) -> F:
     )(command)
 
 
-def json_option(command: F) -> F:
-    """``--json``, given to the command as ``as_json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+class Figures(Protocol):
+    """What a benchmark measures."""
+
+    def to_text(self) -> str:
+        """Return a report for the terminal."""
+        ...
+
+
+def figures_of(shape: type[Figures]) -> Callable[[F], F]:
+    """``answers`` of a command that returns figures with a report of their own."""
+    return answers(shape, lambda figures: click.echo(figures.to_text()))
 
 
 def threads_option(what: str) -> Callable[[F], F]:
@@ -71,12 +80,18 @@ def missing_option(command: F) -> F:
 
 def workload_options(command: F) -> F:
     """Size and shape of the synthetic training that several commands measure."""
-    options = (
-        click.option("--rows", type=click.IntRange(min=100), default=300_000, show_default=True),
-        click.option("--features", type=click.IntRange(1, 4096), default=30, show_default=True),
-        click.option("--trees", type=click.IntRange(min=1), default=50, show_default=True),
-        click.option("--max-depth", type=click.IntRange(1, 30), default=5, show_default=True),
-        click.option("--max-bin", type=click.IntRange(2, 256), default=64, show_default=True),
+    numbers: tuple[tuple[str, click.IntRange, int, str], ...] = (
+        ("--rows", click.IntRange(min=100), 300_000, "Rows of all banks together."),
+        ("--features", click.IntRange(1, 4096), 30, "Features of a row."),
+        ("--trees", click.IntRange(min=1), 50, "Trees of the model."),
+        ("--max-depth", click.IntRange(1, 30), 5, "Depth of a tree."),
+        ("--max-bin", click.IntRange(2, 256), 64, "Bins of a feature."),
+    )
+    options = [
+        click.option(name, type=kind, default=default, show_default=True, help=text)
+        for name, kind, default, text in numbers
+    ]
+    options += [
         click.option(
             "--prevalence",
             type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
@@ -84,8 +99,14 @@ def workload_options(command: F) -> F:
             show_default=True,
             help="Share of positives.",
         ),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-    )
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Seed of the rows.",
+        ),
+    ]
     for option in reversed(options):
         command = option(command)
     return command

@@ -3,8 +3,6 @@
 All sides work under the same key, and by turns: what else the machine does hits each alike.
 """
 
-import dataclasses
-import json
 import math
 import os
 import secrets
@@ -21,7 +19,7 @@ from phe import paillier as phe
 from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option, key_bits_option, threads_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, threads_option
 from fraudfed.paillier.kernel import kernel_names, select_kernel
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.packing import SlotLayout
@@ -123,10 +121,6 @@ class PaillierFigures:
     date: str
     load_average: float
     machine: Machine
-
-    def to_json(self) -> str:
-        """Return every field as one JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
 
     def to_text(self) -> str:
         """Return a report for the terminal."""
@@ -349,15 +343,14 @@ def _check(right: bool) -> None:
     show_default=True,
     help="Repetitions of each measurement; the least counts.",
 )
-@json_option
+@figures_of(PaillierFigures)
 def paillier_command(
-    key_bits: int, value_bits: tuple[int, ...], threads: int, repeats: int, as_json: bool
-) -> None:
+    key_bits: int, value_bits: tuple[int, ...], threads: int, repeats: int
+) -> PaillierFigures:
     """Compare encryption and decryption by each kernel with phe, and with CKKS."""
-    figures = run_paillier(
+    return run_paillier(
         PrivateKey.generate(key_bits),
         value_bits=value_bits,
         threads=threads,
         repeats=repeats,
     )
-    click.echo(figures.to_json() if as_json else figures.to_text())

@@ -5,8 +5,6 @@ in the end a model. Trees are compared on the same bins, in a run of XGBoost of 
 the two choose their cuts differently.
 """
 
-import dataclasses
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float64Array
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option, missing_option, threads_option, workload_options
+from fraudfed.lab.bench.options import figures_of, missing_option, threads_option, workload_options
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.lab.oracle.same_trees import (
     compare_trees,
@@ -91,10 +89,6 @@ class ParityResult:
     kernel: str
     cpu: str
     versions: dict[str, str]
-
-    def to_json(self) -> str:
-        """Return every field as one JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
 
     def to_text(self) -> str:
         """Return a short report for the terminal."""
@@ -280,7 +274,7 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
     show_default=True,
     help="Runs of either engine, in turn; the least seconds count.",
 )
-@json_option
+@figures_of(ParityResult)
 def parity_command(
     rows: int,
     features: int,
@@ -293,15 +287,14 @@ def parity_command(
     seed: int,
     threads: int | None,
     repeats: int,
-    as_json: bool,
-) -> None:
+) -> ParityResult:
     """Compare our engine with the installed XGBoost's hist: every tree, and the time of both."""
     if categorical > features:
         raise click.BadParameter(
             f"{categorical} of {features} features; expected at most {features}",
             param_hint="--categorical",
         )
-    result = run_parity(
+    return run_parity(
         rows,
         features,
         trees,
@@ -314,4 +307,3 @@ def parity_command(
         threads=threads,
         repeats=repeats,
     )
-    click.echo(result.to_json() if as_json else result.to_text())

@@ -7,18 +7,16 @@ work grows as well; ``own_machine_seconds`` is what it would be without that.
 """
 
 import dataclasses
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from fraudfed.lab.bench.options import json_option, key_bits_option, threads_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, threads_option
 from fraudfed.lab.bench.train.command import run_train
 from fraudfed.lab.bench.train.result import TrainCase, TrainFigures
 
@@ -126,10 +124,6 @@ class ScaleFigures:
 
     dimensions: Mapping[str, Dimension]
     base: TrainFigures
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field as JSON values."""
-        return dataclasses.asdict(self)
 
     def to_text(self) -> str:
         """Return a report for the terminal."""
@@ -246,10 +240,9 @@ def run_scale(
 )
 @key_bits_option
 @threads_option("Of each bank node and of XGBoost.")
-@json_option
-def scale_command(vary: tuple[str, ...], key_bits: int, threads: int, as_json: bool) -> None:
+@figures_of(ScaleFigures)
+def scale_command(vary: tuple[str, ...], key_bits: int, threads: int) -> ScaleFigures:
     """Fit how time, bytes and memory grow with rows, features, bins, trees and banks."""
     base = dataclasses.replace(BASE, key_bits=key_bits, threads=threads)
     dimensions = {name: sizes for name, sizes in DIMENSIONS.items() if name in vary}
-    figures = run_scale(base, dimensions, announce=lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())
+    return run_scale(base, dimensions, announce=lambda line: click.echo(line, err=True))

@@ -4,9 +4,7 @@ The bare side packs the same digits into plaintexts without a header, encrypts a
 It lives here only: the product has no way to leave masks or tags out.
 """
 
-import dataclasses
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -22,7 +20,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option, key_bits_option, threads_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, threads_option
 from fraudfed.paillier.kernel import select_kernel
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum import openings
@@ -102,10 +100,6 @@ class SecureSumResult:
     date: str
     load_average: float
     machine: Machine
-
-    def to_json(self) -> str:
-        """Return every field as one JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
 
     def to_text(self) -> str:
         """Return a short report for the terminal."""
@@ -369,22 +363,16 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     show_default=True,
     help="Repetitions of each measurement; the least counts.",
 )
-@json_option
+@figures_of(SecureSumResult)
 def secure_sum_command(
-    banks: tuple[int, ...],
-    values: int,
-    key_bits: int,
-    threads: int,
-    repeats: int,
-    as_json: bool,
-) -> None:
+    banks: tuple[int, ...], values: int, key_bits: int, threads: int, repeats: int
+) -> SecureSumResult:
     """Compare the secure sum with Paillier without masks, counts and tags, and with CKKS."""
     package = KeyPackage.generate(key_bits)
-    result = run_secure_sum(
+    return run_secure_sum(
         package,
         banks=banks,
         values=values,
         threads=threads,
         repeats=repeats,
     )
-    click.echo(result.to_json() if as_json else result.to_text())

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.console import (
+    Answer,
+    examples,
+    json_option,
+    print_json,
+    stderr_console,
+    stdout_console,
+)
 from fraudfed.errors import CohortError, ConfigurationError, StateError
 from fraudfed.lab.demo.data import MIN_BANKS, DemoData
 from fraudfed.lab.demo.feature_table import open_table
@@ -31,7 +40,23 @@ _BANKS = 5
 _FILES = ("summary.json", "report.html", "model.json")
 
 
-@click.command()
+class DemoAnswer(Answer):
+    """``demo``: the files that it wrote, and the contents of ``summary.json``."""
+
+    summary_file: str
+    report_file: str
+    model_file: str
+    summary: dict[str, JsonValue]
+
+
+@click.command(
+    epilog=examples(
+        "fraudfed demo                                       # five generated banks",
+        "fraudfed demo --preset retail --trees 50",
+        "fraudfed demo --transactions payments.csv --map paysim --banks 4",
+        "fraudfed demo --table rows.parquet --label fraud",
+    )
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -70,7 +95,7 @@ _FILES = ("summary.json", "report.html", "model.json")
     type=int,
     help=f"Number of banks (not with --data).  [default: the preset's, {_BANKS} for other rows]",
 )
-@click.option("--trees", type=int, default=30, show_default=True, help="Boosting rounds.")
+@click.option("--trees", type=int, default=30, show_default=True, help="Trees of the model.")
 @click.option("--max-depth", type=int, default=5, show_default=True, help="Depth of a tree.")
 @click.option("--max-bin", type=int, default=64, show_default=True, help="Bins per feature.")
 @click.option("--eta", type=float, default=0.2, show_default=True, help="Learning rate.")
@@ -100,6 +125,7 @@ _FILES = ("summary.json", "report.html", "model.json")
     help="Directory for summary.json, report.html, model.json and work/.",
 )
 @click.option("--quiet", is_flag=True, help="Print the table only.")
+@json_option(DemoAnswer)
 def demo_command(
     data: Path | None,
     preset: str,
@@ -120,6 +146,7 @@ def demo_command(
     port: int,
     out: Path,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Run the main job on this machine: banks train one model over an encrypted sum.
 
@@ -159,7 +186,7 @@ def demo_command(
             "own part is another bank's statistic"
         )
     work = _prepare(out)
-    console = Console(stderr=True, quiet=quiet)
+    console = stderr_console(quiet=quiet)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
     opened = source.open(work=work, stages=stages)
     console.print(
@@ -178,7 +205,17 @@ def demo_command(
             on_progress=advance,
         )
     _write(result, out)
-    _print(result, out, Console(quiet=False))
+    if as_json:
+        summary, report, model = (str(out / name) for name in _FILES)
+        answer = DemoAnswer(
+            summary_file=summary,
+            report_file=report,
+            model_file=model,
+            summary=result.summary.to_json(),
+        )
+        print_json(DemoAnswer, answer)
+    else:
+        _print(result, out, stdout_console())
 
 
 @dataclass(frozen=True, kw_only=True)

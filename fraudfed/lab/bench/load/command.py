@@ -1,20 +1,105 @@
 """``fraudfed bench load``: rounds without a pause against one aggregator."""
 
-import json
 import os
 
 import click
 
+from fraudfed.console import Answer, answers
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
 from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.rounds import LoadResult, Percentiles, Thirds, run_load
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import FiniteRange, json_option, key_bits_option
+from fraudfed.lab.bench.options import FiniteRange, key_bits_option
 
 _MOST_RUNS = 100
 #: The aggregator's own limit of threads, less those that no bank holds.
 _MOST_WAITING = 900
+
+
+def _percentiles(what: str, found: Percentiles) -> str:
+    return (
+        f"{what:9} p50 {found.p50_ms:.0f} ms, p99 {found.p99_ms:.0f} ms, "
+        f"most {found.max_ms:.0f} ms ({found.count})"
+    )
+
+
+def _thirds(what: str, found: Thirds, unit: float) -> str:
+    shown = "" if unit == 1.0 else " MiB"
+    return (
+        f"{what:9} first third {found.first / unit:.1f}{shown}, last third "
+        f"{found.last / unit:.1f}{shown}, most {found.most / unit:.1f}{shown}"
+    )
+
+
+class LoadFigures(Answer):
+    """``bench load``: ``LoadResult``, what follows from it, and the machine.
+
+    ``last_to_first`` has the ratios of the thirds; ``load_average`` is the machine's at the end.
+    """
+
+    banks: int
+    runs: int
+    ciphertexts: int
+    key_bits: int
+    body_bytes: int
+    seconds: float
+    rounds: int
+    rounds_per_second: float
+    errors: tuple[str, ...]
+    round: Percentiles
+    request: Percentiles
+    question: Percentiles
+    round_ms: Thirds
+    resident_bytes: Thirds
+    database_bytes: Thirds
+    wal_bytes: Thirds
+    aggregator_cpu_seconds: float
+    client_cpu_seconds: float
+    last_to_first: dict[str, float]
+    client_share: float
+    load_average: tuple[float, ...]
+    machine: Machine
+
+    @classmethod
+    def of(cls, found: LoadResult) -> "LoadFigures":
+        """Add what follows from a measurement that has just ended on this machine."""
+        thirds = ("round_ms", "resident_bytes", "database_bytes", "wal_bytes")
+        return cls(
+            **vars(found),
+            last_to_first={name: round(getattr(found, name).ratio, 4) for name in thirds},
+            client_share=found.client_share,
+            load_average=tuple(round(average, 2) for average in os.getloadavg()),
+            machine=Machine.here("flask", "gunicorn", "sqlalchemy"),
+        )
+
+    def to_text(self) -> str:
+        """Return a report for the terminal."""
+        lines = [
+            f"load      {self.runs} runs of {self.banks} banks, {self.body_bytes} bytes "
+            f"({self.ciphertexts} ciphertexts, key {self.key_bits} bits) a contribution",
+            f"rounds    {self.rounds} in {self.seconds:.0f} s, {self.rounds_per_second:.2f} a "
+            f"second, {len(self.errors)} errors",
+            _percentiles("round", self.round),
+            _percentiles("request", self.request),
+            _percentiles("question", self.question),
+            _thirds("round, ms", self.round_ms, 1.0),
+            _thirds("memory", self.resident_bytes, 2**20),
+            _thirds("database", self.database_bytes, 2**20),
+            _thirds("its log", self.wal_bytes, 2**20),
+            f"CPU       aggregator {self.aggregator_cpu_seconds:.1f} s, clients "
+            f"{self.client_cpu_seconds:.1f} s ({self.client_share:.0%} of both)",
+            f"machine's load average at the end {self.load_average[0]:.2f}",
+        ]
+        return "\n".join([*lines, *self.machine.to_lines()])
+
+
+def _failure(figures: LoadFigures) -> TransportError | None:
+    if not figures.errors:
+        return None
+    return TransportError(
+        f"{len(figures.errors)} errors under load, expected none: {figures.errors[0]}"
+    )
 
 
 @click.command("load")
@@ -37,7 +122,7 @@ _MOST_WAITING = 900
     type=FiniteRange(1.0, 86_400.0),
     default=300.0,
     show_default=True,
-    help="No round is begun after that.",
+    help="How long to begin rounds.",
 )
 @click.option(
     "--runs",
@@ -47,10 +132,10 @@ _MOST_WAITING = 900
     help="Runs at once, each of all banks.",
 )
 @key_bits_option
-@json_option
+@answers(LoadFigures, lambda figures: click.echo(figures.to_text()), fails=_failure)
 def load_command(
-    banks: int, body_bytes: int, seconds: float, runs: int, key_bits: int, as_json: bool
-) -> None:
+    banks: int, body_bytes: int, seconds: float, runs: int, key_bits: int
+) -> LoadFigures:
     """Load an aggregator with rounds of banks that only send and wait; an error fails."""
     if banks * runs > _MOST_WAITING:
         raise click.UsageError(
@@ -58,55 +143,6 @@ def load_command(
             "give fewer"
         )
     package = KeyPackage.generate(key_bits)
-    found = run_load(
-        banks=banks, runs=runs, body_bytes=body_bytes, seconds=seconds, package=package
-    )
-    machine = Machine.here("flask", "gunicorn", "sqlalchemy")
-    click.echo(_to_json(found, machine) if as_json else _to_text(found, machine))
-    if found.errors:
-        raise TransportError(
-            f"{len(found.errors)} errors under load, expected none: {found.errors[0]}"
-        )
-
-
-def _to_json(found: LoadResult, machine: Machine) -> str:
-    load = [round(average, 2) for average in os.getloadavg()]
-    return json.dumps(
-        {**json.loads(found.to_json()), "load_average": load, "machine": machine.to_json()},
-        indent=2,
-    )
-
-
-def _to_text(found: LoadResult, machine: Machine) -> str:
-    lines = [
-        f"load      {found.runs} runs of {found.banks} banks, {found.body_bytes} bytes "
-        f"({found.ciphertexts} ciphertexts, key {found.key_bits} bits) a contribution",
-        f"rounds    {found.rounds} in {found.seconds:.0f} s, {found.rounds_per_second:.2f} a "
-        f"second, {len(found.errors)} errors",
-        _percentiles("round", found.round),
-        _percentiles("request", found.request),
-        _percentiles("question", found.question),
-        _thirds("round, ms", found.round_ms, 1.0),
-        _thirds("memory", found.resident_bytes, 2**20),
-        _thirds("database", found.database_bytes, 2**20),
-        _thirds("its log", found.wal_bytes, 2**20),
-        f"CPU       aggregator {found.aggregator_cpu_seconds:.1f} s, clients "
-        f"{found.client_cpu_seconds:.1f} s ({found.client_share:.0%} of both)",
-        f"machine's load average at the end {os.getloadavg()[0]:.2f}",
-    ]
-    return "\n".join([*lines, *machine.to_lines()])
-
-
-def _percentiles(what: str, found: Percentiles) -> str:
-    return (
-        f"{what:9} p50 {found.p50_ms:.0f} ms, p99 {found.p99_ms:.0f} ms, "
-        f"most {found.max_ms:.0f} ms ({found.count})"
-    )
-
-
-def _thirds(what: str, found: Thirds, unit: float) -> str:
-    shown = "" if unit == 1.0 else " MiB"
-    return (
-        f"{what:9} first third {found.first / unit:.1f}{shown}, last third "
-        f"{found.last / unit:.1f}{shown}, most {found.most / unit:.1f}{shown}"
+    return LoadFigures.of(
+        run_load(banks=banks, runs=runs, body_bytes=body_bytes, seconds=seconds, package=package)
     )

@@ -1,9 +1,8 @@
 """The aggregator's memory over the number of banks: one product, however many there are."""
 
-import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from fraudfed.consortium.key_package import KeyPackage
@@ -35,10 +34,6 @@ class AggregatorMemory:
     before_bytes: int
     peak_bytes: int
     cpu_seconds: float
-
-    def to_json(self) -> str:
-        """Return every field as one JSON object."""
-        return json.dumps(asdict(self), indent=2)
 
 
 def run_aggregator_memory(

@@ -1,9 +1,8 @@
 """``fraudfed bench aggregator-memory``: the same rounds with few and with many banks."""
 
-import json
-
 import click
 
+from fraudfed.console import Answer
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.memory import (
@@ -12,7 +11,51 @@ from fraudfed.lab.bench.load.memory import (
     run_aggregator_memory,
 )
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import json_option, key_bits_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option
+
+
+class CohortMemory(Answer):
+    """``AggregatorMemory`` of one cohort, and its peak divided by that of the first cohort."""
+
+    banks: int
+    ciphertexts: int
+    rounds: int
+    key_bits: int
+    before_bytes: int
+    peak_bytes: int
+    cpu_seconds: float
+    ratio: float
+
+
+class MemoryFigures(Answer):
+    """``bench aggregator-memory``."""
+
+    cohorts: tuple[CohortMemory, ...]
+    machine: Machine
+
+    @classmethod
+    def of(cls, found: list[AggregatorMemory]) -> "MemoryFigures":
+        """Hold every cohort to the first."""
+        first = found[0].peak_bytes
+        return cls(
+            cohorts=tuple(CohortMemory(**vars(one), ratio=one.peak_bytes / first) for one in found),
+            machine=Machine.here("flask", "gunicorn", "sqlalchemy"),
+        )
+
+    def to_text(self) -> str:
+        """Return a report for the terminal."""
+        lines = ["banks  peak memory, MiB   ratio   CPU seconds"]
+        lines += [
+            f"{one.banks:5}  {one.peak_bytes / 2**20:16.1f}  {one.ratio:6.2f}"
+            f"  {one.cpu_seconds:12.2f}"
+            for one in self.cohorts
+        ]
+        first = self.cohorts[0]
+        lines.append(
+            f"rounds    {first.rounds} of {first.ciphertexts} ciphertexts, "
+            f"key {first.key_bits} bits"
+        )
+        return "\n".join([*lines, *self.machine.to_lines()])
 
 
 @click.command("aggregator-memory")
@@ -39,44 +82,15 @@ from fraudfed.lab.bench.options import json_option, key_bits_option
     help="Rounds of each cohort.",
 )
 @key_bits_option
-@json_option
+@figures_of(MemoryFigures)
 def aggregator_memory_command(
-    banks: tuple[int, ...], ciphertexts: int, rounds: int, key_bits: int, as_json: bool
-) -> None:
+    banks: tuple[int, ...], ciphertexts: int, rounds: int, key_bits: int
+) -> MemoryFigures:
     """Measure an aggregator's memory with few and with many banks, which only send and wait."""
     package = KeyPackage.generate(key_bits)
-    found = [
-        run_aggregator_memory(count, ciphertexts=ciphertexts, rounds=rounds, package=package)
-        for count in banks
-    ]
-    machine = Machine.here("flask", "gunicorn", "sqlalchemy")
-    click.echo(_to_json(found, machine) if as_json else _to_text(found, machine))
-
-
-def _to_json(found: list[AggregatorMemory], machine: Machine) -> str:
-    cohorts = [json.loads(one.to_json()) for one in found]
-    ratios = [one.peak_bytes / found[0].peak_bytes for one in found]
-    return json.dumps(
-        {
-            "cohorts": [
-                {**cohort, "ratio": ratio} for cohort, ratio in zip(cohorts, ratios, strict=True)
-            ],
-            "machine": machine.to_json(),
-        },
-        indent=2,
+    return MemoryFigures.of(
+        [
+            run_aggregator_memory(count, ciphertexts=ciphertexts, rounds=rounds, package=package)
+            for count in banks
+        ]
     )
-
-
-def _to_text(found: list[AggregatorMemory], machine: Machine) -> str:
-    lines = ["banks  peak memory, MiB   ratio   CPU seconds"]
-    least = found[0].peak_bytes
-    lines += [
-        f"{one.banks:5}  {one.peak_bytes / 2**20:16.1f}  {one.peak_bytes / least:6.2f}"
-        f"  {one.cpu_seconds:12.2f}"
-        for one in found
-    ]
-    first = found[0]
-    lines.append(
-        f"rounds    {first.rounds} of {first.ciphertexts} ciphertexts, key {first.key_bits} bits"
-    )
-    return "\n".join([*lines, *machine.to_lines()])

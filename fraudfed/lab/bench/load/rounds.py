@@ -5,13 +5,12 @@ and all runs at once. Memory, files and round times of the first third of the ti
 those of the last: what leaks or slows down shows there.
 """
 
-import json
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -137,15 +136,6 @@ class LoadResult:
         """Share of the CPU time that the clients took."""
         total = self.client_cpu_seconds + self.aggregator_cpu_seconds
         return self.client_cpu_seconds / total if total else 0.0
-
-    def to_json(self) -> str:
-        """Return every field as one JSON object, and the ratios that follow from them."""
-        ratios = {
-            name: round(getattr(self, name).ratio, 4)
-            for name in ("round_ms", "resident_bytes", "database_bytes", "wal_bytes")
-        }
-        found = {**asdict(self), "last_to_first": ratios, "client_share": self.client_share}
-        return json.dumps(found, indent=2)
 
 
 def run_load(

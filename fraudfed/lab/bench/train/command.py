@@ -1,6 +1,5 @@
 """``fraudfed bench train``: a federation of real processes against XGBoost on the pooled rows."""
 
-import json
 import os
 import shutil
 import statistics
@@ -22,7 +21,7 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import (
     FiniteRange,
-    json_option,
+    figures_of,
     key_bits_option,
     threads_option,
     workload_options,
@@ -185,7 +184,9 @@ def _parse_shares(
 
 @click.command("train")
 @workload_options
-@click.option("--banks", type=click.IntRange(3, 100), default=3, show_default=True)
+@click.option(
+    "--banks", type=click.IntRange(3, 100), default=3, show_default=True, help="Number of banks."
+)
 @click.option(
     "--shares",
     callback=_parse_shares,
@@ -210,7 +211,7 @@ def _parse_shares(
     help="Emulate a network with this many Mbit/s of each bank in each direction.",
 )
 @threads_option("Of each bank node and of XGBoost.")
-@json_option
+@figures_of(TrainFigures)
 def train_command(
     rows: int,
     features: int,
@@ -225,8 +226,7 @@ def train_command(
     mbit: float | None,
     threads: int,
     seed: int,
-    as_json: bool,
-) -> None:
+) -> TrainFigures:
     """Compare encrypted training over real processes with XGBoost on the pooled rows."""
     if shares is None:
         shares = TrainCase.shares if banks == len(TrainCase.shares) else (1.0,) * banks
@@ -252,4 +252,4 @@ def train_command(
     figures = run_train(case, work, announce=lambda line: click.echo(line, err=True))
     # After a failure its logs are left: the message names them.
     shutil.rmtree(work)
-    click.echo(json.dumps(figures.to_json(), indent=2) if as_json else figures.to_text())
+    return figures

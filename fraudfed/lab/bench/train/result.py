@@ -1,6 +1,5 @@
 """The figures of ``fraudfed bench train``, as JSON and as text."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -193,10 +192,6 @@ class TrainFigures:
     date: str
     load_average: float
     machine: Machine
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field as JSON values."""
-        return dataclasses.asdict(self)
 
     def to_text(self) -> str:
         """Return a report for the terminal."""

@@ -1,0 +1,1 @@
+"""The commands of ``aggregator``: on the state directory, and against a running service."""

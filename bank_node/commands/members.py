@@ -1,0 +1,179 @@
+"""``bank-node join`` and ``bank-node roster``: become a member, and know the others."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from pydantic import TypeAdapter, ValidationError
+
+from bank_node.commands.options import (
+    COHORT,
+    PATH,
+    answers,
+    passphrase_option,
+    state_option,
+)
+from bank_node.commands.output import Joined, Roster, RosterMember
+from bank_node.config import DEFAULT_MIN_COHORT, CohortRules, TlsFiles
+from bank_node.consortium.connection import connect, read_passphrase
+from bank_node.consortium.enrolment import enrol
+from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
+from bank_node.state.directory import StateDirectory
+from fraudfed.console import examples, stdout_console
+from fraudfed.consortium.roster import PinnedRoster
+from fraudfed.wire.messages import BankName, MemberKeys
+
+#: ``--confirm`` without a name; no bank can be called so.
+EVERYBODY = "*"
+
+
+def _show_joined(joined: Joined) -> None:
+    click.echo(
+        f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is\n"
+        f"  {joined.fingerprint}\n"
+        "Read it to the other banks over the phone, and compare theirs with 'bank-node roster'."
+    )
+
+
+@click.command(
+    epilog=examples(
+        "bank-node join --state bank-a --name bank-a \\",
+        "    --aggregator https://aggregator.example --invite CODE",
+    )
+)
+@state_option
+@click.option("--name", required=True, help="Name of the bank, as the operator invited it.")
+@click.option("--aggregator", required=True, help="URL of the aggregator; https, or loopback.")
+@click.option("--invite", required=True, help="One-time code from the operator.")
+@passphrase_option
+@click.option(
+    "--min-cohort",
+    type=COHORT,
+    default=DEFAULT_MIN_COHORT,
+    show_default=True,
+    help="Smallest cohort this bank takes part in; kept in bank.toml.",
+)
+@click.option(
+    "--ca-file",
+    type=PATH,
+    default=None,
+    help="Certificates (PEM) to trust for https instead of the system's; kept in bank.toml.",
+)
+@click.option(
+    "--client-certificate",
+    type=PATH,
+    default=None,
+    help="This bank's TLS certificate (PEM), if the aggregator asks for one; kept in bank.toml.",
+)
+@click.option(
+    "--client-key",
+    type=PATH,
+    default=None,
+    help="Key (PEM) of the client certificate; kept in bank.toml.",
+)
+@answers(Joined, _show_joined)
+def join(
+    path: Path,
+    name: str,
+    aggregator: str,
+    invite: str,
+    passphrase_file: Path | None,
+    min_cohort: int,
+    ca_file: Path | None,
+    client_certificate: Path | None,
+    client_key: Path | None,
+) -> Joined:
+    """Make this bank's keys and register them at the aggregator.
+
+    If the registration is cut off, the same command finishes it.
+    """
+    if (client_certificate is None) != (client_key is None):
+        raise click.UsageError("--client-certificate and --client-key belong together")
+    state = enrol(
+        path,
+        name=_bank_name(name),
+        url=aggregator,
+        invite=invite,
+        passphrase=read_passphrase(passphrase_file),
+        rules=CohortRules(min_cohort=min_cohort),
+        tls=TlsFiles(
+            ca_file=_absolute(ca_file),
+            client_certificate=_absolute(client_certificate),
+            client_key=_absolute(client_key),
+        ),
+    )
+    return Joined(name=name, aggregator=state.config.aggregator, fingerprint=own_fingerprint(state))
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _bank_name(name: str) -> BankName:
+    try:
+        return TypeAdapter(BankName).validate_python(name)
+    except ValidationError:
+        raise click.BadParameter(
+            f"{name!r} is no bank name; use up to 63 of a-z, 0-9, - and _, beginning with a "
+            "letter or digit",
+            param_hint="--name",
+        ) from None
+
+
+def _show_roster(roster: Roster) -> None:
+    from rich.table import Table
+
+    table = Table("bank", "fingerprint", "confirmed")
+    for one in roster.members:
+        confirmed = "yes" if one.confirmed else "no"
+        left = "" if one.member else ", left"
+        table.add_row(one.name, one.fingerprint, "this bank" if one.self else confirmed + left)
+    stdout_console().print(table)
+
+
+@click.command(
+    epilog=examples(
+        "bank-node roster --state bank-a",
+        "bank-node roster --state bank-a --confirm bank-b",
+    )
+)
+@state_option
+@passphrase_option
+@click.option(
+    "--confirm",
+    is_flag=False,
+    flag_value=EVERYBODY,
+    default=None,
+    metavar="[NAME]",
+    help="Record that the fingerprint was compared with its owner; of all members without NAME.",
+)
+@answers(Roster, _show_roster)
+def roster(path: Path, passphrase_file: Path | None, confirm: str | None) -> Roster:
+    """Show every member's fingerprint, and record which ones a person has compared."""
+    state = StateDirectory(path)
+    with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
+        observed = observe_roster(state, connection.client)
+        if confirm is not None:
+            name = None if confirm == EVERYBODY else confirm
+            observed = confirm_members(state, observed, name)
+    return Roster(
+        members=roster_members(observed.pins, name=state.config.name, current=observed.members)
+    )
+
+
+def roster_members(
+    pins: PinnedRoster, *, name: str, current: Iterable[MemberKeys] | None = None
+) -> tuple[RosterMember, ...]:
+    """Return each pinned bank; ``current`` are the current members, if they are known."""
+    names = None if current is None else {member.name for member in current}
+    return tuple(
+        RosterMember(
+            name=pin.keys.name,
+            fingerprint=pin.fingerprint,
+            confirmed=pin.confirmed,
+            first_seen=pin.first_seen,
+            self=pin.keys.name == name,
+            member=None if names is None else pin.keys.name in names,
+        )
+        for pin in pins.pins
+    )

@@ -1,0 +1,269 @@
+"""What the commands of ``bank-node`` print with ``--json``. All of it stays on the bank's machine.
+
+``commands_of(cli)`` and ``answer_of`` of ``fraudfed.console`` say which command prints which.
+"""
+
+from typing import Literal
+
+from pydantic import JsonValue, RootModel
+
+from bank_node.config import CohortRules
+from fraudfed.console import Answer
+
+
+class Joined(Answer):
+    """``join``."""
+
+    name: str
+    aggregator: str
+    fingerprint: str
+
+
+class RosterMember(Answer):
+    """A bank whose keys are pinned.
+
+    Attributes
+    ----------
+    name, fingerprint : str
+    confirmed : bool
+        A person has compared the fingerprint with its owner.
+    first_seen : int
+        UTC epoch seconds.
+    self : bool
+        It is this bank.
+    member : bool or None
+        It is a member now; None where the aggregator was not asked.
+    """
+
+    name: str
+    fingerprint: str
+    confirmed: bool
+    first_seen: int
+    self: bool
+    member: bool | None = None
+
+
+class Roster(Answer):
+    """``roster``: every bank that this bank has ever pinned."""
+
+    members: tuple[RosterMember, ...]
+
+
+class AcceptedKeyEpoch(Answer):
+    """``keys create``, ``keys rotate`` and ``keys accept``.
+
+    Attributes
+    ----------
+    epoch : int
+    steward : str
+    members : tuple of str
+    key_bits : int
+    key_package : str
+        Fingerprint of the private key and secret.
+    active : bool
+        Every member has accepted it, and runs can use it.
+    missing : tuple of str
+        Members that have not accepted it.
+    """
+
+    epoch: int
+    steward: str
+    members: tuple[str, ...]
+    key_bits: int
+    key_package: str
+    active: bool
+    missing: tuple[str, ...]
+
+
+class HeldKeyEpoch(Answer):
+    """A key epoch that this bank holds; ``key_fingerprint`` is the public key's."""
+
+    epoch: int
+    steward: str
+    roster: tuple[str, ...]
+    key_bits: int
+    key_fingerprint: str
+    digest: str
+
+
+class HeldKeyEpochs(Answer):
+    """``keys show``, oldest first."""
+
+    key_epochs: tuple[HeldKeyEpoch, ...]
+
+
+class VerifiedAudit(Answer):
+    """``audit verify``; ``compared_runs`` is None where the aggregator was not asked."""
+
+    path: str
+    entries: int
+    compared_runs: int | None
+
+
+class ExplainedAudit(Answer):
+    """``audit explain``: lines of text."""
+
+    lines: tuple[str, ...]
+
+
+class MissingValues(Answer):
+    """How many values of a feature are missing; ``share`` is of the rows for training."""
+
+    feature: str
+    missing: int
+    share: float
+
+
+class CheckedData(Answer):
+    """``check-data``: a file that meets the contract.
+
+    Attributes
+    ----------
+    path : str
+    rows_read, rows : int
+        In the file; for training.
+    period : (int, int) or None
+        First and last event time, UTC epoch seconds; None for a plain table.
+    prevalence : float
+        Share of rows labelled as fraud.
+    features : tuple of MissingValues
+    warnings : tuple of str
+    """
+
+    path: str
+    rows_read: int
+    rows: int
+    period: tuple[int, int] | None
+    prevalence: float
+    features: tuple[MissingValues, ...]
+    warnings: tuple[str, ...]
+
+
+class RunRecord(RootModel[dict[str, JsonValue]]):
+    """``train``: ``record.json`` of the run."""
+
+
+class Scored(Answer):
+    """``score``."""
+
+    out: str
+    rows: int
+
+
+class ExportedFeatures(Answer):
+    """``features``."""
+
+    out: str
+    rows: int
+    features: int
+
+
+class RunAtAggregator(Answer):
+    """A run as the aggregator tells it."""
+
+    state: str
+    members: tuple[str, ...]
+    generation: int
+    banks: tuple[str, ...]
+    waiting: tuple[str, ...]
+    waits_for: tuple[str, ...]
+    cohort: tuple[str, ...]
+    round_number: int
+    ciphertexts: int
+    model_sha256: str | None
+
+
+class RunNotKnown(Answer):
+    """Why the aggregator's view of a run is not known, or that the run has failed."""
+
+    error: str
+    state: Literal["failed"] | None = None
+
+
+class Status(Answer):
+    """``status``.
+
+    Attributes
+    ----------
+    name, state, aggregator : str
+        Of the bank; its state directory; URL.
+    registered : bool
+    fingerprint : str
+    rules : CohortRules
+    key_epochs : tuple of HeldKeyEpoch
+    roster : tuple of RosterMember
+    run_id, risk_run_id : str or None
+        The last training and the last risk run.
+    record : dict or None
+        ``record.json`` of that training, if it is finished.
+    kernel : str
+        Which Paillier kernel runs here, and why.
+    run : RunAtAggregator, RunNotKnown or None
+        That training at the aggregator; None when this bank knows none.
+    """
+
+    name: str
+    state: str
+    aggregator: str
+    registered: bool
+    fingerprint: str
+    rules: CohortRules
+    key_epochs: tuple[HeldKeyEpoch, ...]
+    roster: tuple[RosterMember, ...]
+    run_id: str | None
+    risk_run_id: str | None
+    record: dict[str, JsonValue] | None
+    kernel: str
+    run: RunAtAggregator | RunNotKnown | None
+
+
+class UpdatedRisk(Answer):
+    """``risk update``: days are ISO dates; a data contract names the tables ``registry_sha256``."""
+
+    run_id: str
+    first_day: str
+    last_day: str
+    members: tuple[str, ...]
+    table_bytes: int
+    registry_sha256: str
+
+
+class SketchFacts(Answer):
+    """The fullest day's sketch of a kind, and how far its counts may be off."""
+
+    depth: int
+    width: int
+    largest_total: int
+    expected_excess: float
+    excess_bound: float
+    failure_probability: float
+    false_presence: float
+
+
+class RiskRun(Answer):
+    """The tables of one risk run."""
+
+    run_id: str
+    registry_sha256: str
+    first_day: str
+    last_day: str
+    entities: tuple[str, ...]
+    delay_days: int
+    min_customers: int
+    bytes: int
+    transactions: SketchFacts
+    frauds: SketchFacts
+
+
+class DayGap(Answer):
+    """Days without any table."""
+
+    first_day: str
+    last_day: str
+
+
+class HeldRisk(Answer):
+    """``risk show``: later runs replace earlier ones."""
+
+    runs: tuple[RiskRun, ...]
+    gaps: tuple[DayGap, ...]

@@ -1,0 +1,202 @@
+"""``bank-node train`` and ``bank-node status``: take part in a training, and see where it is."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bank_node.commands.keys import held_key_epochs
+from bank_node.commands.members import roster_members
+from bank_node.commands.options import (
+    Output,
+    answers,
+    end_in_order_when_terminated,
+    facts_table,
+    passphrase_option,
+    run_options,
+    state_option,
+)
+from bank_node.commands.output import RunAtAggregator, RunNotKnown, RunRecord, Status
+from bank_node.consortium.connection import connect, read_passphrase
+from bank_node.consortium.members import own_fingerprint
+from bank_node.http.retry import RetryPolicy
+from bank_node.state.directory import StateDirectory
+from fraudfed.console import examples, stdout_console
+from fraudfed.errors import FraudFedError, RunFailedError
+from fraudfed.paillier.kernel import kernel_note
+
+#: ``status`` is asked by people and by monitoring; neither waits long.
+_STATUS_PATIENCE_SECONDS = 2.0
+
+
+def _show_record(finished: RunRecord) -> None:
+    record: dict[str, Any] = finished.root
+    if record.get("taken_from_registry"):
+        click.echo(
+            f"run {record['run_id']}: was finished by {', '.join(record['members'])}; their model "
+            f"is kept here, {record['trees']} trees, sha256 {record['model_sha256']}"
+        )
+        return
+    protection = record["protection"]
+    click.echo(
+        f"run {record['run_id']}: {record['trees']} trees, {record['rounds']} rounds, "
+        f"{record['ciphertexts']} ciphertexts sent; model accepted, sha256 "
+        f"{record['model_sha256']}\n"
+        f"every round under {protection['key_bits']}-bit Paillier, masked against "
+        f"{protection['masked_against_banks']} banks, {protection['rounds_verified']} of "
+        f"{protection['rounds']} sums verified"
+    )
+
+
+@click.command(
+    epilog=examples(
+        "bank-node train --state bank-a --data payments.parquet",
+        "bank-node --log-format json train --state bank-a --data payments.csv --map paysim",
+    )
+)
+@state_option
+@run_options
+@answers(RunRecord, _show_record)
+@click.pass_obj
+def train(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> RunRecord:
+    """Train the run's model together with the other banks.
+
+    A training that was stopped continues when the same command is started again.
+    """
+    from bank_node.jobs.training import train_run
+    from bank_node.run.lifecycle import RunOptions
+    from bank_node.run.progress import RunProgress
+
+    end_in_order_when_terminated()
+    state = StateDirectory(path)
+    passphrase = read_passphrase(passphrase_file)
+    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
+        record = train_run(state, RunOptions(**options), progress, passphrase=passphrase)
+    return RunRecord.model_validate(record)
+
+
+def _show_status(status: Status) -> None:
+    table = facts_table(f"bank {status.name}")
+    table.add_row("state directory", status.state)
+    known = "registered" if status.registered else "not registered"
+    table.add_row("aggregator", f"{status.aggregator}, {known}")
+    table.add_row("fingerprint", status.fingerprint)
+    if status.key_epochs:
+        last = status.key_epochs[-1]
+        table.add_row(
+            "key epoch",
+            f"{last.epoch}, {last.key_bits} bits, by {last.steward}, for {', '.join(last.roster)}",
+        )
+        table.add_row("key", last.key_fingerprint)
+    else:
+        table.add_row("key epoch", "none accepted")
+    others = [member for member in status.roster if not member.self]
+    confirmed = [member.name for member in others if member.confirmed]
+    open_ones = [member.name for member in others if not member.confirmed]
+    table.add_row("confirmed members", ", ".join(confirmed) or "none")
+    table.add_row("not confirmed", ", ".join(open_ones) or "none")
+    table.add_row("Paillier kernel", status.kernel)
+    table.add_row("smallest cohort", str(status.rules.min_cohort))
+    table.add_row("run", status.run_id or "none")
+    table.add_row("risk run", status.risk_run_id or "none")
+    run = status.run
+    if isinstance(run, RunNotKnown):
+        table.add_row("at the aggregator", run.error)
+    elif run is not None:
+        table.add_row("at the aggregator", f"{run.state}, round {run.round_number}")
+        banks = ", ".join(run.banks) or "none"
+        table.add_row("banks", f"{banks} (of {len(run.cohort)}), generation {run.generation}")
+        if run.waiting:
+            table.add_row("come in next", ", ".join(run.waiting))
+        if run.waits_for:
+            table.add_row("waits for", ", ".join(run.waits_for))
+    if status.record is not None:
+        for name, text in _record_facts(status.record):
+            table.add_row(name, text)
+    stdout_console().print(table)
+
+
+def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what people want to know of a finished training."""
+    readable = {
+        "aggregator": "the aggregator may read it",
+        "members": "sealed to the members",
+    }[record["model_visibility"]]
+    facts = [
+        ("model", f"{record['trees']} trees, sha256 {record['model_sha256']}"),
+        ("model visibility", f"{record['model_visibility']}: {readable}"),
+    ]
+    if record["rounds"]:
+        protection = record["protection"]
+        sent = (
+            f"{record['ciphertexts']:,} ciphertexts in {record['rounds']:,} rounds, "
+            f"{record['bytes_sent']:,} bytes, over {record['transport']}"
+        )
+        protected = (
+            f"{protection['key_bits']}-bit Paillier ({', '.join(protection['kernels'])}) of key "
+            f"epoch {record['key_epoch']} in every round; masks against "
+            f"{protection['masked_against_banks']} banks; tag verified in "
+            f"{protection['rounds_verified']:,} of {protection['rounds']:,} rounds; every request "
+            "signed"
+        )
+        facts += [("sent", sent), ("protected by", protected)]
+    if record.get("taken_from_registry"):
+        banks = ", ".join(record["members"])
+        facts.append(("taken from the registry", f"signed by {banks}; this bank was not there"))
+    if "roster_confirmed" in record:
+        confirmed = "confirmed" if record["roster_confirmed"] else "not confirmed"
+        facts.append(("roster in that run", confirmed))
+    return facts
+
+
+@click.command()
+@state_option
+@passphrase_option
+@answers(Status, _show_status)
+def status(path: Path, passphrase_file: Path | None) -> Status:
+    """Show this bank, its keys, its roster, and what protected its last run."""
+    state = StateDirectory(path)
+    config = state.config
+    return Status(
+        name=config.name,
+        state=str(state.path),
+        aggregator=config.aggregator,
+        registered=config.registered,
+        fingerprint=own_fingerprint(state),
+        rules=config.rules,
+        key_epochs=held_key_epochs(state),
+        roster=roster_members(state.pinned_roster(), name=config.name),
+        run_id=config.run_id,
+        risk_run_id=config.risk_run_id,
+        record=None if config.run_id is None else state.record(config.run_id),
+        kernel=kernel_note(),
+        run=_at_aggregator(state, read_passphrase(passphrase_file)),
+    )
+
+
+def _at_aggregator(
+    state: StateDirectory, passphrase: str | None
+) -> RunAtAggregator | RunNotKnown | None:
+    run_id = state.config.run_id
+    if run_id is None:
+        return None
+    try:
+        retry = RetryPolicy(patience_seconds=_STATUS_PATIENCE_SECONDS)
+        with connect(state, passphrase, retry=retry) as connection:
+            found = connection.client.run(run_id)
+    except RunFailedError as error:
+        return RunNotKnown(error=str(error), state="failed")
+    except FraudFedError as error:
+        return RunNotKnown(error=str(error))
+    return RunAtAggregator(
+        state=found.state.value,
+        members=found.members,
+        generation=found.generation.number,
+        banks=found.generation.banks,
+        waiting=found.waiting,
+        waits_for=() if found.waits_for is None else found.waits_for.banks,
+        cohort=found.cohort,
+        round_number=found.round_number,
+        ciphertexts=found.ciphertexts,
+        model_sha256=found.model_sha256,
+    )
