@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+#: A pydantic model or a dataclass; or a function that returns it, where it is slow to import.
+Shape = type[T] | Callable[[], type[T]]
+
 #: 128 + SIGINT and 128 + SIGTERM, what a shell expects.
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -85,7 +88,7 @@ class ErrorDocument(Answer):
 
 
 def answers(
-    shape: type[T],
+    shape: Shape[T],
     show: Callable[[T], object],
     *,
     fails: Callable[[T], FraudFedError | None] = lambda _: None,
@@ -94,8 +97,8 @@ def answers(
 
     Parameters
     ----------
-    shape : type
-        A pydantic model or a dataclass: what the command returns.
+    shape : Shape
+        What the command returns.
     show : callable
         Prints the answer for people.
     fails : callable
@@ -114,7 +117,7 @@ def answers(
             elif failure is None:
                 print_json(shape, answer)
             else:
-                result = TypeAdapter(shape).dump_python(answer, mode="json")
+                result = TypeAdapter(_resolved(shape)).dump_python(answer, mode="json")
                 _print_failure(failure.slug, str(failure), failure.what_to_do, result=result)
                 click.get_current_context().exit(failure.exit_code)
 
@@ -123,7 +126,7 @@ def answers(
     return decorate
 
 
-def json_option(shape: type[Any]) -> Callable[[F], F]:
+def json_option(shape: Shape[Any]) -> Callable[[F], F]:
     """Give a command the flag ``as_json``; for commands that print their answer themselves."""
 
     def decorate(function: F) -> F:
@@ -138,14 +141,19 @@ def json_option(shape: type[Any]) -> Callable[[F], F]:
     return decorate
 
 
-def print_json(shape: type[T], answer: T) -> None:
+def print_json(shape: Shape[T], answer: T) -> None:
     """Print an answer as one JSON document."""
-    click.echo(TypeAdapter(shape).dump_json(answer, indent=2).decode())
+    click.echo(TypeAdapter(_resolved(shape)).dump_json(answer, indent=2).decode())
 
 
 def answer_of(command: click.Command) -> Any:
     """Return the shape of a command's answer, None if it has no ``--json``."""
-    return getattr(command.callback, "answer", None)
+    shape = getattr(command.callback, "answer", None)
+    return None if shape is None else _resolved(shape)
+
+
+def _resolved(shape: Shape[T]) -> type[T]:
+    return shape if isinstance(shape, type) else shape()
 
 
 def commands_of(group: click.Group, prefix: str = "") -> dict[str, click.Command]:

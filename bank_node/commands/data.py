@@ -20,6 +20,7 @@ from bank_node.commands.output import CheckedData, ExportedFeatures, MissingValu
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import stdout_console
+from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.data.contract import TrainingRows
@@ -68,11 +69,18 @@ def check_data(
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.data.contract import load_training_rows
+    from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import training_tables
     from bank_node.run.choose import known_run
 
     state = StateDirectory(path)
-    run = known_run(state, run_id, passphrase=lambda: read_passphrase(passphrase_file))
+    run = known_run(
+        state,
+        run_id,
+        RunKind.TRAINING,
+        JOBS,
+        passphrase=lambda: read_passphrase(passphrase_file),
+    )
     shared = training_tables(state, run.contract)
     return _checked(data, load_training_rows(data, run.contract, mapping=mapping, shared=shared))
 

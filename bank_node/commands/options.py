@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fraudfed import console
-from fraudfed.console import EXIT_TERMINATED
+from fraudfed.console import EXIT_TERMINATED, Shape
 from fraudfed.threads import MAX_THREADS, usable_cores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Output:
     progress: bool
 
 
-def answers(shape: type[T], show: Callable[[T], object]) -> Callable[[F], F]:
+def answers(shape: Shape[T], show: Callable[[T], object]) -> Callable[[F], F]:
     """As ``fraudfed.console.answers``; ``--quiet`` shows people nothing."""
 
     def show_unless_quiet(answer: T) -> None:

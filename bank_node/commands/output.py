@@ -5,7 +5,7 @@
 
 from typing import Literal
 
-from pydantic import JsonValue, RootModel
+from pydantic import JsonValue
 
 from bank_node.config import CohortRules
 from fraudfed.console import Answer
@@ -139,10 +139,6 @@ class CheckedData(Answer):
     warnings: tuple[str, ...]
 
 
-class RunRecord(RootModel[dict[str, JsonValue]]):
-    """``train``: ``record.json`` of the run."""
-
-
 class Scored(Answer):
     """``score``."""
 
@@ -195,7 +191,7 @@ class Status(Answer):
     run_id, risk_run_id : str or None
         The last training and the last risk run.
     record : dict or None
-        ``record.json`` of that training, if it is finished.
+        ``record.json`` of that training, if it is finished; as ``train`` prints it.
     kernel : str
         Which Paillier kernel runs here, and why.
     run : RunAtAggregator, RunNotKnown or None

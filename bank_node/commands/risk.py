@@ -16,6 +16,7 @@ from bank_node.commands.output import HeldRisk, SketchFacts, UpdatedRisk
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import stdout_console
+from fraudfed.wire.messages import RunKind
 
 
 @click.group()
@@ -44,22 +45,25 @@ def update(
     A run that was stopped continues when the same command is started again.
     """
     from bank_node.data.risk_days import day_text
-    from bank_node.jobs.risk.run import update_risk
-    from bank_node.run.lifecycle import RunOptions
+    from bank_node.jobs.registry import JOBS
+    from bank_node.run.context import RunOptions
+    from bank_node.run.lifecycle import take_part
     from bank_node.run.progress import RunProgress
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = update_risk(state, RunOptions(**options), progress, passphrase=passphrase)
+        record = take_part(
+            state, RunOptions(**options), RunKind.RISK, JOBS, progress, passphrase=passphrase
+        )
     return UpdatedRisk(
-        run_id=record["run_id"],
-        first_day=day_text(record["first_day"]),
-        last_day=day_text(record["last_day"]),
-        members=tuple(record["members"]),
-        table_bytes=record["table_bytes"],
-        registry_sha256=record["registry_sha256"],
+        run_id=record.run_id,
+        first_day=day_text(record.result.first_day),
+        last_day=day_text(record.result.last_day),
+        members=record.members,
+        table_bytes=record.result.table_bytes,
+        registry_sha256=record.registry_sha256,
     )
 
 

@@ -1,7 +1,7 @@
 """``bank-node train`` and ``bank-node status``: take part in a training, and see where it is."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,35 +16,46 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.output import RunAtAggregator, RunNotKnown, RunRecord, Status
+from bank_node.commands.output import RunAtAggregator, RunNotKnown, Status
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy
+from bank_node.run.record import read_record
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, stdout_console
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.paillier.kernel import kernel_note
+from fraudfed.wire.messages import RunKind
+
+if TYPE_CHECKING:
+    from bank_node.jobs.training import TrainingRecord
 
 #: ``status`` is asked by people and by monitoring; neither waits long.
 _STATUS_PATIENCE_SECONDS = 2.0
 
 
-def _show_record(finished: RunRecord) -> None:
-    record: dict[str, Any] = finished.root
-    if record.get("taken_from_registry"):
+def _training_record() -> "type[TrainingRecord]":
+    # What trains takes a second to import, which no other command needs.
+    from bank_node.jobs.training import TrainingRecord
+
+    return TrainingRecord
+
+
+def _show_record(record: "TrainingRecord") -> None:
+    trees, whole = record.result.trees, record.whole_run
+    if record.taken_from_registry:
         click.echo(
-            f"run {record['run_id']}: was finished by {', '.join(record['members'])}; their model "
-            f"is kept here, {record['trees']} trees, sha256 {record['model_sha256']}"
+            f"run {record.run_id}: was finished by {', '.join(record.members)}; their model "
+            f"is kept here, {trees} trees, sha256 {record.model_sha256}"
         )
         return
-    protection = record["protection"]
+    protection = whole.protection
     click.echo(
-        f"run {record['run_id']}: {record['trees']} trees, {record['rounds']} rounds, "
-        f"{record['ciphertexts']} ciphertexts sent; model accepted, sha256 "
-        f"{record['model_sha256']}\n"
-        f"every round under {protection['key_bits']}-bit Paillier, masked against "
-        f"{protection['masked_against_banks']} banks, {protection['rounds_verified']} of "
-        f"{protection['rounds']} sums verified"
+        f"run {record.run_id}: {trees} trees, {whole.rounds} rounds, "
+        f"{whole.ciphertexts} ciphertexts sent; model accepted, sha256 {record.model_sha256}\n"
+        f"every round under {protection.key_bits}-bit Paillier, masked against "
+        f"{protection.masked_against_banks} banks, {protection.rounds_verified} of "
+        f"{protection.rounds} sums verified"
     )
 
 
@@ -56,23 +67,28 @@ def _show_record(finished: RunRecord) -> None:
 )
 @state_option
 @run_options
-@answers(RunRecord, _show_record)
+@answers(_training_record, _show_record)
 @click.pass_obj
-def train(output: Output, /, path: Path, passphrase_file: Path | None, **options: Any) -> RunRecord:
+def train(
+    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+) -> "TrainingRecord":
     """Train the run's model together with the other banks.
 
     A training that was stopped continues when the same command is started again.
     """
-    from bank_node.jobs.training import train_run
-    from bank_node.run.lifecycle import RunOptions
+    from bank_node.jobs.registry import JOBS
+    from bank_node.run.context import RunOptions
+    from bank_node.run.lifecycle import take_part
     from bank_node.run.progress import RunProgress
 
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = train_run(state, RunOptions(**options), progress, passphrase=passphrase)
-    return RunRecord.model_validate(record)
+        record: TrainingRecord = take_part(
+            state, RunOptions(**options), RunKind.TRAINING, JOBS, progress, passphrase=passphrase
+        )
+    return record
 
 
 def _show_status(status: Status) -> None:
@@ -122,15 +138,16 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         "aggregator": "the aggregator may read it",
         "members": "sealed to the members",
     }[record["model_visibility"]]
+    trees, whole = record["result"]["trees"], record["whole_run"]
     facts = [
-        ("model", f"{record['trees']} trees, sha256 {record['model_sha256']}"),
+        ("model", f"{trees} trees, sha256 {record['model_sha256']}"),
         ("model visibility", f"{record['model_visibility']}: {readable}"),
     ]
-    if record["rounds"]:
-        protection = record["protection"]
+    if whole["rounds"]:
+        protection = whole["protection"]
         sent = (
-            f"{record['ciphertexts']:,} ciphertexts in {record['rounds']:,} rounds, "
-            f"{record['bytes_sent']:,} bytes, over {record['transport']}"
+            f"{whole['ciphertexts']:,} ciphertexts in {whole['rounds']:,} rounds, "
+            f"{whole['bytes_sent']:,} bytes, over {record['transport']}"
         )
         protected = (
             f"{protection['key_bits']}-bit Paillier ({', '.join(protection['kernels'])}) of key "
@@ -140,13 +157,11 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
             "signed"
         )
         facts += [("sent", sent), ("protected by", protected)]
-    if record.get("taken_from_registry"):
+    if record["taken_from_registry"]:
         banks = ", ".join(record["members"])
         facts.append(("taken from the registry", f"signed by {banks}; this bank was not there"))
-    if "roster_confirmed" in record:
-        confirmed = "confirmed" if record["roster_confirmed"] else "not confirmed"
-        facts.append(("roster in that run", confirmed))
-    return facts
+    confirmed = "confirmed" if record["roster_confirmed"] else "not confirmed"
+    return [*facts, ("roster in that run", confirmed)]
 
 
 @click.command()
@@ -156,7 +171,9 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 def status(path: Path, passphrase_file: Path | None) -> Status:
     """Show this bank, its keys, its roster, and what protected its last run."""
     state = StateDirectory(path)
-    config = state.config
+    config, record = state.config, None
+    if config.run_id is not None:
+        record = read_record(state, config.run_id, _training_record())
     return Status(
         name=config.name,
         state=str(state.path),
@@ -168,7 +185,7 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         roster=roster_members(state.pinned_roster(), name=config.name),
         run_id=config.run_id,
         risk_run_id=config.risk_run_id,
-        record=None if config.run_id is None else state.record(config.run_id),
+        record=None if record is None else record.model_dump(mode="json"),
         kernel=kernel_note(),
         run=_at_aggregator(state, read_passphrase(passphrase_file)),
     )

@@ -1,118 +1,187 @@
-"""Train the run's model with the other banks: the work of a training run."""
+"""Train the run's model with the other banks: the job of a training."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from bank_node.config import CohortRules
-from bank_node.consortium.ceremony import AcceptedEpoch
-from bank_node.data.contract import load_training_rows
+from bank_node.data.contract import check_contract, feature_schema, load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.validation import split_validation
-from bank_node.run.job import Load, WorkResult
-from bank_node.run.lifecycle import RunOptions, take_part
+from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.context import RunContext
+from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
-from bank_node.run.rules import check_run
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.run.record import RecordPart, RunRecord, RunResult
+from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
+from fraudfed.errors import ParameterError
+from fraudfed.features.publication import features_file
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)
 
 
-def train_run(
-    state: StateDirectory,
-    options: RunOptions,
-    progress: RunProgress,
-    *,
-    passphrase: str | None = None,
-) -> dict[str, Any]:
-    """Train, have the model accepted, keep it; return the record of the run.
+class TreeRecord(RecordPart):
+    """What the log and the run's record say of a tree.
+
+    Attributes
+    ----------
+    tree, leaves : int
+    metrics : dict of str to float
+    """
+
+    tree: int
+    leaves: int
+    metrics: dict[str, float]
+
+
+class TrainingResult(RunResult):
+    """What the record of a training says of its model.
+
+    Attributes
+    ----------
+    parameters : dict
+        All of them, under XGBoost's names.
+    trees : int
+    rows : int or None
+        Rows of this bank, those for validation included; None, as the two below, if this bank took
+        the model from the registry.
+    best_iteration : int or None
+        With early stopping.
+    history : tuple of TreeRecord or None
+    """
+
+    kind: Literal[RunKind.TRAINING] = RunKind.TRAINING
+    parameters: dict[str, Any]
+    trees: int
+    rows: int | None = None
+    best_iteration: int | None = None
+    history: tuple[TreeRecord, ...] | None = None
+
+
+TrainingRecord = RunRecord[TrainingResult]
+
+
+def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
+    """Accept the description of a training and return its checked parameters.
 
     Raises
     ------
-    FraudFedError
-        As ``take_part``.
+    CohortError
+        If the cohort is smaller than this bank allows.
+    ParameterError, ConfigurationError
+        If a parameter, the model's visibility or the data contract is not what this bank allows,
+        or cannot be met.
     """
-    return take_part(
-        state,
-        options,
-        RunKind.TRAINING,
-        partial(_check, state, options, progress),
-        on_banks=progress.banks,
-        passphrase=passphrase,
-    )
+    contract = run.contract
+    check_cohort(run, rules)
+    check_contract(contract)
+    params = BoosterParams.parse(run.spec.parameters)
+    params.resolve_monotone_constraints(feature_schema(contract))
+    _check_parameters(params, rules, run=run.spec.name)
+    return params
 
 
-def _check(
-    state: StateDirectory,
-    options: RunOptions,
-    progress: RunProgress,
-    run: PinnedRun,
-    rules: CohortRules,
-) -> Load[TrainingState]:
-    """Accept a training; what is returned loads this bank's rows."""
-    return partial(_load, state, options, progress, run, check_run(run, rules))
+def _check_parameters(params: BoosterParams, rules: CohortRules, *, run: str) -> None:
+    """Refuse parameters that look closer at the rows than this bank allows."""
+    least = rules.min_min_child_weight
+    if least is not None and params.min_child_weight < least:
+        raise ParameterError(
+            f"run {run!r}: min_child_weight is {params.min_child_weight:g}, this bank allows "
+            f"{least:g} and more (min_min_child_weight of bank.toml); ask for another run"
+        )
+    # XGBoost reads 0 as no limit.
+    for name, unlimited in (
+        ("max_depth", 0),
+        ("max_leaves", 0),
+        ("max_bin", None),
+        ("num_boost_round", None),
+    ):
+        limit, value = getattr(rules, f"max_{name}"), getattr(params, name)
+        if limit is not None and (value > limit or value == unlimited):
+            raise ParameterError(
+                f"run {run!r}: {name} is {value}{' (no limit)' if value == unlimited else ''}, "
+                f"this bank allows at most {limit} (max_{name} of bank.toml); ask for another run"
+            )
 
 
-def _load(
-    state: StateDirectory,
-    options: RunOptions,
-    progress: RunProgress,
-    run: PinnedRun,
-    params: BoosterParams,
-    _epoch: AcceptedEpoch,
-) -> "TrainingWork":
-    shared = training_tables(state, run.contract)
-    rows = load_training_rows(options.data, run.contract, mapping=options.mapping, shared=shared)
-    _log.info("%d rows meet the data contract", rows.table.n_rows)
-    table, validation = rows.table, None
-    # Before it is split: what a bank begins a run with is its file.
-    data_sha256 = data_digest(table)
-    if params.early_stopping_rounds is not None:
-        table, validation = split_validation(table, seed=params.seed)
-    return TrainingWork(
-        params=params,
-        table=table,
-        validation=validation,
-        rows_read=rows.table.n_rows,
-        data_sha256=data_sha256,
-        progress=progress,
-        threads=options.threads,
-    )
+class TrainingJob:
+    """Trainings; see ``bank_node.run.job.Job``."""
 
+    kind = RunKind.TRAINING
+    command = "train"
+    record_type = TrainingRecord
 
-@dataclass(frozen=True, eq=False)
-class TrainingStates:
-    """How the states of a training are read; see ``RunStates``."""
+    def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
+        """Accept a run's description; raises as ``check_run``."""
+        del state
+        check_run(run, rules)
 
-    schema: FeatureSchema
+    def load(self, context: RunContext) -> "TrainingWork":
+        """Read this bank's rows.
 
-    def decode(self, data: bytes) -> TrainingState:
-        """Read a state; raises StateError as ``TrainingState.from_bytes``."""
-        return TrainingState.from_bytes(data, schema=self.schema)
+        Raises
+        ------
+        DataError
+            If they do not meet the data contract.
+        ConfigurationError, StateError
+            As ``training_tables``.
+        """
+        run, options = context.run, context.options
+        params = check_run(run, context.rules)
+        shared = training_tables(context.state, run.contract)
+        rows = load_training_rows(
+            options.data, run.contract, mapping=options.mapping, shared=shared
+        )
+        _log.info("%d rows meet the data contract", rows.table.n_rows)
+        table, validation = rows.table, None
+        # Before it is split: what a bank begins a run with is its file.
+        data_sha256 = data_digest(table)
+        if params.early_stopping_rounds is not None:
+            table, validation = split_validation(table, seed=params.seed)
+        return TrainingWork(
+            params=params,
+            table=table,
+            validation=validation,
+            rows_read=rows.table.n_rows,
+            data_sha256=data_sha256,
+            progress=context.progress,
+            threads=options.threads,
+        )
 
-    def regrouped(self, state: TrainingState, *, more_rows: int) -> TrainingState:
-        """Return the state from which another set of banks goes on."""
-        return state.regrouped(more_rows=more_rows)
+    def describe(self, run: PinnedRun, content: bytes) -> TrainingResult:
+        """Return what a model itself says: its parameters and its number of trees."""
+        document = json.loads(content)
+        return TrainingResult(
+            parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),
+            trees=len(document["learner"]["gradient_booster"]["model"]["trees"]),
+        )
+
+    def files(
+        self, context: RunContext, content: bytes, *, registry_sha256: str
+    ) -> dict[str, bytes]:
+        """Return the model, and what its columns mean."""
+        del registry_sha256
+        return {MODEL_FILE: content, FEATURES_FILE: features_file(context.run.contract)}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingWork:
-    """A bank's part in a training; see ``RunWork``.
+    """A bank's part in a training; see ``bank_node.run.job.Work``.
 
     Attributes
     ----------
     params : BoosterParams
     table : TrainingTable
-        Rows that are trained on.
+        Rows to train on.
     validation : TrainingTable or None
         Rows for the metrics.
     rows_read : int
@@ -132,14 +201,17 @@ class TrainingWork:
     threads: int
 
     @property
-    def states(self) -> TrainingStates:
-        """How its states are read."""
-        return TrainingStates(self.table.schema)
-
-    @property
     def n_rows(self) -> int:
-        """Rows that are trained on."""
+        """Rows to train on."""
         return self.table.n_rows
+
+    def decode(self, data: bytes) -> TrainingState:
+        """Read a state; raises StateError as ``TrainingState.from_bytes``."""
+        return TrainingState.from_bytes(data, schema=self.table.schema)
+
+    def regroup(self, state: TrainingState, *, more_rows: int) -> TrainingState:
+        """Return the state from which another set of banks continues."""
+        return state.regrouped(more_rows=more_rows)
 
     def run(
         self,
@@ -147,7 +219,7 @@ class TrainingWork:
         *,
         start: TrainingState | None,
         on_step: Callable[[TrainingState], None],
-    ) -> WorkResult:
+    ) -> Outcome[TrainingResult]:
         """Train to the end; raises as ``train``."""
         done = 0 if start is None else len(start.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
@@ -161,21 +233,22 @@ class TrainingWork:
             on_tree=self._on_tree,
             threads=self.threads,
         )
-        facts = {
-            "parameters": self.params.to_mapping(),
-            "rows": self.rows_read,
-            "trees": len(result.model.trees),
-            "best_iteration": result.best_iteration,
-            "history": [_tree_record(tree) for tree in result.history],
-        }
-        return WorkResult(result.model.to_json(), facts)
+        return Outcome(
+            result.model.to_json(),
+            TrainingResult(
+                parameters=self.params.to_mapping(),
+                trees=len(result.model.trees),
+                rows=self.rows_read,
+                best_iteration=result.best_iteration,
+                history=tuple(_tree_record(tree) for tree in result.history),
+            ),
+        )
 
     def _on_tree(self, tree: TreeProgress) -> None:
         note = " ".join(f"{name} {value:.5f}" for name, value in tree.metrics.items())
         self.progress.steps("trees", tree.tree_index + 1, tree.n_trees, note)
-        _log.info("tree finished", extra=_tree_record(tree))
+        _log.info("tree finished", extra=_tree_record(tree).model_dump())
 
 
-def _tree_record(tree: TreeProgress) -> dict[str, Any]:
-    """Return what the log and the run's record say of a tree."""
-    return {"tree": tree.tree_index, "leaves": tree.n_leaves, "metrics": dict(tree.metrics)}
+def _tree_record(tree: TreeProgress) -> TreeRecord:
+    return TreeRecord(tree=tree.tree_index, leaves=tree.n_leaves, metrics=dict(tree.metrics))

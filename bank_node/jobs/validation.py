@@ -1,7 +1,7 @@
-"""Which rows decide early stopping: a fixed share, chosen by their content.
+"""The rows that decide early stopping: a fixed share, chosen by their content.
 
-A row is a validation row by a hash of its own features, label and weight. So the choice is the
-same whichever bank holds the row and in whatever order, and no bank has to be told.
+A hash of its own features, label and weight makes a row a validation row. So the choice depends
+neither on the bank that holds the row nor on the order of rows, and no bank has to be told.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Telling the other banks why this one stops, without telling them anything about its rows.
 
-Only what no new start can cure ends the run for all. A bank that was stopped, has no room on its
-disk, lost its way to the aggregator or is refused by it because a clock is wrong is started again
-and goes on; the others wait for it until the run's deadline, and then go on without it.
+Only a failure that no new start can cure ends the run for all. A bank that was stopped, has no room
+on its disk, lost its way to the aggregator or is refused by it because a clock is wrong is started
+again and continues. The others wait for it until the run's deadline, then continue without it.
 """
 
 import logging
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 #: Their messages speak of public things only: rounds, labels, parameters, URLs.
 _PUBLIC = (CohortError, ParameterError, ProtocolError, SumError, TransportError)
-#: What may be over at the next start, or is none of the others' business.
+#: What a new start may cure, or is none of the others' business.
 _RESUMABLE = (AuthError, CohortError, RunFailedError, ServerError, StateError, TransportError)
 _PATIENCE_SECONDS = 5.0
 _REASON_CHARACTERS = 500
@@ -42,12 +42,12 @@ def abort_reason(error: BaseException) -> str:
 
 
 def can_be_resumed(error: BaseException) -> bool:
-    """Tell whether the same command, started again, may go on with the run."""
+    """Tell whether the same command, started again, may continue the run."""
     return isinstance(error, (*_RESUMABLE, KeyboardInterrupt, SystemExit))
 
 
 def tell_others(client: AggregatorClient, run_id: str, error: BaseException) -> None:
-    """End the run for all if this bank can never go on; never raises a fraudfed error."""
+    """End the run for all if this bank can never continue; never raises a fraudfed error."""
     if can_be_resumed(error):
         return
     client.be_patient(RetryPolicy(patience_seconds=_PATIENCE_SECONDS))

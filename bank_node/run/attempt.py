@@ -1,189 +1,123 @@
-"""One stretch of a run after the other: what a bank does with each set of banks.
+"""One attempt at a run's result, with one set of banks.
 
-Everything that is kept behind a step is kept here, in this order: the log of the rounds, the
-checkpoint, and then what was sealed for rounds before it is forgotten.
+Everything that is kept after a step is kept here, in this order: the log of the rounds, the
+checkpoint; then what was sealed for earlier rounds is forgotten.
 """
 
-import logging
-from dataclasses import dataclass
-from typing import Any, Generic
-
-from bank_node.consortium.ceremony import AcceptedEpoch
-from bank_node.consortium.connection import Connection
-from bank_node.consortium.members import ObservedRoster
-from bank_node.http.client import AggregatorClient, wait_for
+from bank_node.http.client import wait_for
+from bank_node.run.context import RunContext
 from bank_node.run.generations import Entry
-from bank_node.run.job import RunWork, S, WorkResult
-from bank_node.run.noise_ahead import NoiseAhead
-from bank_node.run.phases import PhaseTimes
-from bank_node.run.secure_communicator import SecureCommunicator
-from bank_node.run.vote import ModelVote, check_signatures
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.run.job import Outcome, S, Work
+from bank_node.run.record import R
+from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.phases import PhaseTimes
+from bank_node.run.sums.secure_communicator import SecureCommunicator
+from bank_node.run.vote import Accepted, ModelVote, check_signatures
 from fraudfed.consortium.public.documents import roster_digest
 from fraudfed.errors import CohortChangedError, CohortError, ConflictError
 from fraudfed.secure_sum.session import SecureSum
-from fraudfed.wire.messages import ModelSignatures, RunState, RunStatus
-
-_log = logging.getLogger(__name__)
+from fraudfed.wire.messages import RunState, RunStatus
 
 
-@dataclass(frozen=True)
-class Prepared(Generic[S]):
-    """A bank that has checked everything it can check alone."""
+def work_to_the_end(
+    context: RunContext, work: Work[S, R], entry: Entry[S], times: PhaseTimes
+) -> Outcome[R]:
+    """Compute the result with the banks of ``entry``.
 
-    run: PinnedRun
-    epoch: AcceptedEpoch
-    observed: ObservedRoster
-    work: RunWork[S]
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What a run ended with."""
-
-    content: bytes
-    facts: dict[str, Any]
-    vote: ModelVote
-    signatures: ModelSignatures
-
-
-class Stretch(Generic[S]):
-    """Works with one set of banks after the other; what stays the same lives here.
-
-    Attributes
+    Parameters
     ----------
-    checkpoints : Checkpoints
-    log : RoundLog
-        Of the whole run.
     times : PhaseTimes
-        Of this process.
+        Of this process; the attempt adds to it.
+
+    Raises
+    ------
+    CohortChangedError
+        If other banks take part now; the finished steps are on disk.
+    FraudFedError
+        As ``Work.run`` and ``SecureCommunicator.sum``.
     """
+    session = _session(context, entry.banks)
+    noise = NoiseAhead(session)
+    # Rounds of the step that is done again are logged again.
+    context.log.read(before_round=entry.at.round_number)
+    communicator = SecureCommunicator(
+        context, session, roster=entry.banks, start=entry.at, noise=noise, times=times
+    )
 
-    def __init__(
-        self,
-        state: StateDirectory,
-        connection: Connection,
-        run: PinnedRun,
-        ready: Prepared[S],
-        *,
-        round_timeout_seconds: float | None,
-        threads: int,
-    ) -> None:
-        self._state = state
-        self._round_timeout_seconds = round_timeout_seconds
-        self._threads = threads
-        self._connection = connection
-        self._run = run
-        self._ready = ready
-        self.checkpoints = state.checkpoints(run.run_id)
-        self._outbox = state.outbox(run.run_id)
-        self.log = state.round_log(run.run_id)
-        self.times = PhaseTimes()
-
-    def take_part(self, entry: Entry[S]) -> Accepted:
-        """Work to the end with the banks of ``entry``, and have the result accepted.
-
-        Raises
-        ------
-        CohortChangedError
-            If other banks take part now; what was finished is on disk.
-        """
-        run, client = self._run, self._connection.client
-        session = self._session(entry.banks)
-        noise = NoiseAhead(session)
-        # Rounds of the step that is done again are logged again.
-        self.log.read(before_round=entry.at.round_number)
-        communicator = SecureCommunicator(
-            client,
-            session,
-            run_id=run.run_id,
-            epoch=self._ready.epoch.key_epoch.epoch,
-            roster=entry.banks,
-            bank=self._state.config.name,
-            start=entry.at,
-            outbox=self._outbox,
-            log=self.log,
-            round_timeout_seconds=self._round_timeout_seconds,
-            noise=noise,
-            times=self.times,
+    def on_step(state: S) -> None:
+        context.log.sync()
+        after = entry.after(
+            state,
+            round_number=communicator.round_number,
+            transcript=communicator.transcript,
         )
+        context.checkpoints.save(after)
+        context.outbox.forget_payloads()
+        communicator.step = state.n_steps
+        times.mark("checkpoint")
 
-        def on_step(state: S) -> None:
-            self.log.sync()
-            after = entry.after(
-                state,
-                round_number=communicator.round_number,
-                transcript=communicator.transcript,
-            )
-            self.checkpoints.save(after)
-            self._outbox.forget_payloads()
-            communicator.step = state.n_steps
-            self.times.mark("checkpoint")
-
-        with noise:
-            found = self._ready.work.run(communicator, start=entry.start, on_step=on_step)
-        return self._accepted(entry, found)
-
-    def _session(self, banks: tuple[str, ...]) -> SecureSum:
-        """Return the secure sums of these banks alone: masks and tags are theirs."""
-        name, epoch = self._state.config.name, self._ready.epoch
-        members = tuple(one for one in epoch.key_epoch.roster if one.name in banks)
-        return SecureSum(
-            epoch.package,
-            bank=name,
-            roster=banks,
-            roster_digest=roster_digest(members),
-            pairwise={
-                member.name: self._connection.identity.exchange(member.agreement_key)
-                for member in members
-                if member.name != name
-            },
-            threads=self._threads,
-        )
-
-    def _accepted(self, entry: Entry[S], found: WorkResult) -> Accepted:
-        """Vote for the result, and wait until all others have voted for the same."""
-        run, client, epoch = self._run, self._connection.client, self._ready.epoch
-        vote = ModelVote.of(found.content, run, epoch.package, self._connection.identity)
-        client.submit_model(
-            run.run_id,
-            vote.sha256,
-            vote.body,
-            plain_sha256=vote.plain_sha256,
-            signature=vote.signature,
-        )
-        _wait_for_acceptance(
-            client,
-            run.run_id,
-            vote.sha256,
-            generation=entry.checkpoint.generation,
-            timeout_seconds=self._round_timeout_seconds,
-        )
-        signatures = client.model_signatures(run.run_id)
-        check_signatures(
-            signatures,
-            run,
-            epoch.key_epoch,
-            sha256=vote.sha256,
-            plain_sha256=vote.plain_sha256,
-            banks=entry.banks,
-        )
-        self.times.mark("accept")
-        return Accepted(found.content, found.facts, vote, signatures)
+    with noise:
+        return work.run(communicator, start=entry.start, on_step=on_step)
 
 
-def _wait_for_acceptance(
-    client: AggregatorClient,
-    run_id: str,
-    sha256: str,
-    *,
-    generation: int,
-    timeout_seconds: float | None,
-) -> None:
+def have_accepted(context: RunContext, entry: Entry[S], content: bytes) -> Accepted:
+    """Vote for a result, and wait until all other banks of ``entry`` have voted for the same.
+
+    Raises
+    ------
+    CohortChangedError
+        If other banks take part now.
+    CohortError
+        If a bank does not vote in time.
+    ConflictError, AuthError
+        If the registry accepted another result, or a signature is missing or forged.
+    """
+    run, client, epoch = context.run, context.client, context.epoch
+    vote = ModelVote.of(content, run, epoch.package, context.connection.identity)
+    client.submit_model(
+        run.run_id,
+        vote.sha256,
+        vote.body,
+        plain_sha256=vote.plain_sha256,
+        signature=vote.signature,
+    )
+    _wait_for_acceptance(context, vote.sha256, generation=entry.checkpoint.generation)
+    signatures = client.model_signatures(run.run_id)
+    check_signatures(
+        signatures,
+        run,
+        epoch.key_epoch,
+        sha256=vote.sha256,
+        plain_sha256=vote.plain_sha256,
+        banks=entry.banks,
+    )
+    return Accepted(content, signatures)
+
+
+def _session(context: RunContext, banks: tuple[str, ...]) -> SecureSum:
+    """Return the secure sums of these banks alone: masks and tags are theirs."""
+    epoch = context.epoch
+    members = tuple(one for one in epoch.key_epoch.roster if one.name in banks)
+    return SecureSum(
+        epoch.package,
+        bank=context.bank,
+        roster=banks,
+        roster_digest=roster_digest(members),
+        pairwise={
+            member.name: context.connection.identity.exchange(member.agreement_key)
+            for member in members
+            if member.name != context.bank
+        },
+        threads=context.options.threads,
+    )
+
+
+def _wait_for_acceptance(context: RunContext, sha256: str, *, generation: int) -> None:
     """Wait until every bank has submitted the same result."""
+    run_id, timeout_seconds = context.run_id, context.options.round_timeout_seconds
 
     def ask(wait: float) -> RunStatus | None:
-        status = client.run(
+        status = context.client.run(
             run_id,
             while_state=RunState.TRAINING,
             while_generation=generation,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from bank_node.config import check_run_id
 from bank_node.consortium.connection import connect
 from bank_node.http.client import LONG_POLL_SECONDS, AggregatorClient
-from bank_node.run.rules import check_run, pin_run
+from bank_node.run.agreement.pinning import pin_run
+from bank_node.run.job import Jobs
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.errors import CohortError, ConfigurationError, RunFailedError
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
@@ -16,14 +17,21 @@ _log = logging.getLogger(__name__)
 
 
 def choose_run(
-    state: StateDirectory, client: AggregatorClient, run_id: str | None, *, kind: RunKind
+    state: StateDirectory,
+    client: AggregatorClient,
+    run_id: str | None,
+    *,
+    kind: RunKind,
+    jobs: Jobs,
 ) -> RunStatus:
-    """Return the run that was named, else the only one this bank can take part in, else its last.
+    """Return the named run, else the only one this bank can take part in, else its last.
 
     Parameters
     ----------
     kind : RunKind
-        What is looked for.
+        The kind that the caller asks for.
+    jobs : Jobs
+        Name the command for a run of another kind.
 
     Raises
     ------
@@ -55,10 +63,9 @@ def choose_run(
     # It becomes a directory name, whether it was typed or came from the aggregator.
     status = client.run(check_run_id(run_id))
     if status.spec.kind is not kind:
-        command = "risk update" if status.spec.kind is RunKind.RISK else "train"
         raise ConfigurationError(
             f"run {run_id} ({status.spec.name}): is of kind {status.spec.kind}, expected {kind}; "
-            f"use 'bank-node {command}', or name another with --run"
+            f"use 'bank-node {jobs[status.spec.kind].command}', or name another with --run"
         )
     return status
 
@@ -108,14 +115,21 @@ def wait_for_cohort(
 
 
 def known_run(
-    state: StateDirectory, run_id: str | None, *, passphrase: Callable[[], str | None]
+    state: StateDirectory,
+    run_id: str | None,
+    kind: RunKind,
+    jobs: Jobs,
+    *,
+    passphrase: Callable[[], str | None],
 ) -> PinnedRun:
-    """Return a training this bank knows, after asking the aggregator for it if it knows none yet.
+    """Return a run this bank knows, after asking the aggregator for it if it knows none yet.
 
     Parameters
     ----------
     run_id : str or None
-        None takes this bank's last training, else the one open to it.
+        None takes this bank's last run of the kind, else the one open to it.
+    kind : RunKind
+    jobs : Jobs
     passphrase : callable
         Asked only if the aggregator is.
 
@@ -124,12 +138,12 @@ def known_run(
     FraudFedError
         If the run cannot be chosen, or breaks a rule of this bank.
     """
-    chosen = state.config.run_id if run_id is None else check_run_id(run_id)
+    chosen = state.config.last_run(kind) if run_id is None else check_run_id(run_id)
     if chosen is not None and state.pinned_run(chosen) is not None:
         return state.current_run(chosen)
     with state.locked(), connect(state, passphrase()) as connection:
-        status = choose_run(state, connection.client, run_id, kind=RunKind.TRAINING)
-        check_run(PinnedRun.of(status), state.config.rules)
+        status = choose_run(state, connection.client, run_id, kind=kind, jobs=jobs)
+        jobs[kind].accept(PinnedRun.of(status), state.config.rules, state)
         run = pin_run(state, status)
-        state.save_config(state.config.with_last_run(RunKind.TRAINING, run.run_id))
+        state.save_config(state.config.with_last_run(kind, run.run_id))
     return run

@@ -1,45 +1,44 @@
-"""With whom, and from where on, this bank takes part in a run: at its start, and ever after.
+"""From which step, and with which banks, this bank enters a run, at its start and ever after.
 
-A run goes from one *generation* of banks to the next: when a bank is gone for too long the others
-go on without it, and when it comes back they let it in at the next step. Whatever happened - this
-program was killed, the aggregator was, others were dropped, this bank was dropped - the answer to
-"and now?" is the same: ask the aggregator which generation there is, check it, and go on from the
-last step that is on disk.
+A run goes from one *generation* of banks to the next. The run continues without a bank that stays
+away too long, and when the bank rejoins, the others let it in at the next step. Whatever happened -
+this program was killed, the aggregator was, this bank or another one was dropped - this bank does
+the same: it asks the aggregator for the current generation, checks it (``agreement.partners``), and
+continues from the last step that is on disk.
 
-What banks go on from must be the same at all of them: the work as it was when the step was
-finished (the *base*), and what follows for other banks from public facts. So a checkpoint at the
-beginning of a generation holds the base and not what was made of it.
+All banks must continue from the same state: the work as it was when the step was finished (the
+*base*), and what follows for other banks from public facts. So a checkpoint at the beginning of a
+generation holds the base and not what was made of it.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from bank_node.http.client import LONG_POLL_SECONDS, AggregatorClient, wait_for
-from bank_node.run.job import RunStates, S
-from bank_node.run.rules import check_generation, run_facts
-from bank_node.run.secure_communicator import StartingPoint
-from bank_node.state.checkpoints import Checkpoint, Checkpoints
-from bank_node.state.directory import PinnedRun
-from bank_node.state.round_log import RoundLog
-from fraudfed.consortium.key_package import KeyPackage
+from bank_node.http.client import LONG_POLL_SECONDS, wait_for
+from bank_node.run.agreement.facts import run_facts
+from bank_node.run.agreement.partners import check_partners
+from bank_node.run.context import RunContext
+from bank_node.run.job import S, Work
+from bank_node.run.record import R
+from bank_node.run.sums.secure_communicator import StartingPoint
+from bank_node.state.checkpoints import Checkpoint
 from fraudfed.consortium.model_seal import open_handover, seal_handover
 from fraudfed.errors import CohortError, ProtocolError, StateError
 from fraudfed.secure_sum.transcript import Transcript
-from fraudfed.wire.messages import Generation, KeyEpoch, Ready, RunState, RunStatus
+from fraudfed.wire.messages import Generation, Ready, RunState, RunStatus
 
 _log = logging.getLogger(__name__)
 
-#: Between two looks at a run that gathers, so that people see who has agreed.
+#: Between two looks at a run that gathers, so that people see which banks have agreed.
 _LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Entry(Generic[S]):
-    """One stretch of the work with the same banks.
+    """The entry into a generation: a stretch of the work with the same banks.
 
     Attributes
     ----------
@@ -48,9 +47,9 @@ class Entry(Generic[S]):
     checkpoint : Checkpoint
         On disk.
     start : state of the work, or None
-        Where the work goes on; None at its beginning.
+        Where the work continues; None at its beginning.
     at : StartingPoint
-        Where the sums go on.
+        Where the sums continue.
     """
 
     banks: tuple[str, ...]
@@ -59,14 +58,14 @@ class Entry(Generic[S]):
     at: StartingPoint
 
     def after(self, state: S, *, round_number: int, transcript: str) -> Checkpoint:
-        """Return the checkpoint behind a step that was finished in this stretch."""
+        """Return the checkpoint after a step that was finished since this entry."""
         began = self.checkpoint
         return replace(
             began,
             step=state.n_steps,
             round_number=round_number,
             transcript=transcript,
-            # All of these are counted by now: in the preparation, or by their bound.
+            # All of these are counted now: in the preparation, or by their bound.
             counted=tuple(sorted({*began.counted, *began.cohort})),
             more_rows=0,
             state=state.to_bytes(),
@@ -78,79 +77,38 @@ def rows_bound(n_rows: int) -> int:
     return 1 << max(n_rows - 1, 0).bit_length()
 
 
-class Participation(Generic[S]):
-    """How one bank goes through the generations of a run.
+class Generations(Generic[S, R]):
+    """The way of one bank through the generations of a run.
 
     Parameters
     ----------
-    client : AggregatorClient
-    checkpoints : Checkpoints
-    log : RoundLog
-        What this bank has summed so far.
-    run : PinnedRun
-    key_epoch : KeyEpoch
-    package : KeyPackage
-        Of the key epoch.
-    bank : str
-    states : RunStates
-        How the states of the work are read.
-    data_sha256 : str
-        ``RunWork.data_sha256``.
-    n_rows : int
-        ``RunWork.n_rows``.
-    min_cohort : int
-        This bank's own.
-    timeout_seconds : float or None
-        How long to wait for other banks to agree; None waits without limit.
-    on_banks : callable
-        Called with the names of those who agreed, and the number of all, while this bank waits.
+    context : RunContext
+    work : Work
     """
 
-    def __init__(
-        self,
-        client: AggregatorClient,
-        checkpoints: Checkpoints,
-        log: RoundLog,
-        *,
-        run: PinnedRun,
-        key_epoch: KeyEpoch,
-        package: KeyPackage,
-        bank: str,
-        states: RunStates[S],
-        data_sha256: str,
-        n_rows: int,
-        min_cohort: int,
-        timeout_seconds: float | None,
-        on_banks: Callable[[tuple[str, ...], int], None],
-    ) -> None:
-        self._client = client
-        self._checkpoints = checkpoints
-        self._log = log
-        self._run = run
-        self._key_epoch = key_epoch
-        self._package = package
-        self._bank = bank
-        self._states = states
-        self._data_sha256 = data_sha256
-        self._n_rows = n_rows
-        self._min_cohort = min_cohort
-        self._timeout_seconds = timeout_seconds
-        self._on_banks = on_banks
+    def __init__(self, context: RunContext, work: Work[S, R]) -> None:
+        self._context = context
+        self._work = work
+        self._client = context.client
+        self._checkpoints = context.checkpoints
+        self._run = context.run
+        self._bank = context.bank
+        self._timeout_seconds = context.options.cohort_timeout_seconds
         self._has_caught_up = False
 
     def next_entry(self) -> Entry[S] | None:
-        """Wait until this bank can go on, and return how; None if the run is finished.
+        """Wait until this bank can continue, and return how; None if the run is finished.
 
         Raises
         ------
         RunFailedError
             If the run has failed.
         CohortError
-            If the others did not agree in time, or too few banks are left for this one.
+            If the others did not agree in time, or too few banks are left for this bank.
         CohortChangedError
             If yet another generation was formed before this bank had agreed to one; ask again.
         ForbiddenError
-            If this bank was dropped too often to come back.
+            If this bank was dropped too often to rejoin.
         StateError
             If its checkpoints are damaged, or not those it needs.
         FraudFedError
@@ -164,7 +122,9 @@ class Participation(Generic[S]):
                 self._come_back(status)
                 continue
             generation = status.generation
-            check_generation(generation, self._run, self._bank, min_cohort=self._min_cohort)
+            check_partners(
+                generation, self._run, self._bank, min_cohort=self._context.rules.min_cohort
+            )
             last = self._checkpoints.latest()
             if status.state is RunState.TRAINING:
                 entry = self._entry(status, last)
@@ -179,7 +139,7 @@ class Participation(Generic[S]):
                 self._agree(generation)
 
     def was_finished_by_others(self) -> bool:
-        """Tell whether the run has its model, from banks of which this is none."""
+        """Tell whether other banks have finished the run without this one."""
         status = self._client.run(self._run.run_id)
         finished = status.state is RunState.FINISHED
         return finished and self._bank not in status.generation.banks
@@ -206,18 +166,18 @@ class Participation(Generic[S]):
         return self._enter(status)
 
     def _resume(self, status: RunStatus, last: Checkpoint, *, catches_up: bool = False) -> Entry[S]:
-        """Go on from a checkpoint, in its own generation."""
-        if last.data_sha256 != self._data_sha256:
+        """Continue from a checkpoint, in its own generation."""
+        if last.data_sha256 != self._work.data_sha256:
             raise StateError(
                 f"run {status.run_id}: the data differ from those that this bank began the run "
                 "with; name the file that it began with, unchanged"
             )
         if last.step or last.round_number:
             _log.info(
-                "going on from step %d, round %d of generation %d with %s",
+                "continuing from step %d, round %d of generation %d with %s",
                 *(last.step, last.round_number, last.generation, ", ".join(last.cohort)),
             )
-        transcript = Transcript.resume(self._package.expose_secret(), last.transcript)
+        transcript = Transcript.resume(self._context.epoch.package.expose_secret(), last.transcript)
         point = StartingPoint(
             round_number=last.round_number,
             step=last.step,
@@ -231,14 +191,14 @@ class Participation(Generic[S]):
     def _start(self, checkpoint: Checkpoint) -> S | None:
         if checkpoint.step == 0:
             return None
-        state = self._states.decode(checkpoint.state)
+        state = self._work.decode(checkpoint.state)
         if checkpoint.generation > 0 and checkpoint.step == checkpoint.first_step:
-            # The checkpoint that began the generation: other banks go on from here.
-            return self._states.regrouped(state, more_rows=checkpoint.more_rows)
+            # The checkpoint that began the generation: other banks continue from here.
+            return self._work.regroup(state, more_rows=checkpoint.more_rows)
         return state
 
     def _enter(self, status: RunStatus) -> Entry[S] | None:
-        """Begin a generation; None if it is no longer the one of now."""
+        """Begin a generation; None if it is no longer the current one."""
         generation = status.generation
         base: bytes = b""
         counted: tuple[str, ...] = ()
@@ -262,8 +222,14 @@ class Participation(Generic[S]):
                 self._hand_over(generation, base, counted)
         exposed = self._exposed(generation)
         more_rows = sum(one.more_rows for one in generation.ready if one.bank not in counted)
-        facts = run_facts(self._run, self._key_epoch, generation, base=base, more_rows=more_rows)
-        transcript = Transcript.begin(self._package.expose_secret(), facts)
+        facts = run_facts(
+            self._run,
+            self._context.epoch.key_epoch,
+            generation,
+            base=base,
+            more_rows=more_rows,
+        )
+        transcript = Transcript.begin(self._context.epoch.package.expose_secret(), facts)
         checkpoint = Checkpoint(
             run_id=self._run.run_id,
             bank=self._bank,
@@ -275,7 +241,7 @@ class Participation(Generic[S]):
             round_number=generation.first_round,
             transcript=transcript.digest,
             facts_sha256=hashlib.sha256(facts).hexdigest(),
-            data_sha256=self._data_sha256,
+            data_sha256=self._work.data_sha256,
             counted=counted,
             more_rows=more_rows,
             exposed=exposed,
@@ -291,21 +257,21 @@ class Participation(Generic[S]):
         return self._resume(status, checkpoint)
 
     def _exposed(self, generation: Generation) -> tuple[str, ...]:
-        """Return whose part of a step can be told by difference if this generation sums it again.
+        """Return the banks whose part of a step shows by difference if it is summed again.
 
-        That of those who are gone, and that of those who come in in their place.
+        These are the banks that dropped out since, and the banks that came in.
 
         Raises
         ------
         CohortError
-            If the part of one bank could be told more often than the run allows, whoever says so.
+            If the part of one bank would show more often than the run allows.
         """
         last, base = self._checkpoints.latest(), self._checkpoints.at(generation.first_step)
         if last is None or self._bank in generation.entrants:
             return ()
         others = sorted(set(last.cohort) ^ set(generation.banks))
         begun = 0 if base is None else base.round_number
-        if not self._log.has_from(begun):
+        if not self._context.log.has_from(begun):
             return last.exposed  # nothing of the step was opened with them
         exposed = tuple(sorted((*last.exposed, *others)))
         most = 1 + self._run.spec.max_rejoins
@@ -324,7 +290,7 @@ class Participation(Generic[S]):
         last = self._checkpoints.latest()
         ready = Ready(
             step=0 if last is None else last.step,
-            more_rows=0 if self._is_counted(generation, last) else rows_bound(self._n_rows),
+            more_rows=0 if self._is_counted(generation, last) else rows_bound(self._work.n_rows),
         )
         _log.info("agreeing to generation %d of %s", generation.number, ", ".join(generation.banks))
         run_id, number = self._run.run_id, generation.number
@@ -333,7 +299,7 @@ class Participation(Generic[S]):
         def question(wait: float) -> RunStatus | None:
             nonlocal status
             agreed = tuple(one.bank for one in status.generation.ready)
-            self._on_banks(agreed, len(status.generation.banks))
+            self._context.progress.banks(agreed, len(status.generation.banks))
             status = self._client.run(
                 run_id,
                 while_state=RunState.GATHERING,
@@ -352,7 +318,7 @@ class Participation(Generic[S]):
             )
 
     def _is_counted(self, generation: Generation, last: Checkpoint | None) -> bool:
-        """Whether the others' counts surely hold this bank's rows, wherever they go on from."""
+        """Tell whether every step that others may continue from counts this bank's rows."""
         if last is None or self._bank in generation.entrants:
             return False
         before = self._checkpoints.at(last.step - 1) if last.step > 0 else None
@@ -360,10 +326,10 @@ class Participation(Generic[S]):
         return all(self._bank in one.counted for one in kept)
 
     def _come_back(self, status: RunStatus) -> None:
-        """Ask to be let in again, and wait until something changes."""
+        """Ask to rejoin, and wait until something changes."""
         if self._bank not in status.waiting:
             _log.warning(
-                "this bank does not take part in generation %d (of %s); it asks to come in",
+                "this bank does not take part in generation %d (of %s); it asks to rejoin",
                 *(status.generation.number, ", ".join(status.generation.banks)),
             )
             status = self._client.join(self._run.run_id)
@@ -379,7 +345,7 @@ class Participation(Generic[S]):
     def _hand_over(self, generation: Generation, base: bytes, counted: tuple[str, ...]) -> None:
         sealed = seal_handover(
             _handover(base, counted),
-            holder=self._package,
+            holder=self._context.epoch.package,
             run_id=self._run.run_id,
             generation=generation.number,
         )
@@ -387,7 +353,7 @@ class Participation(Generic[S]):
         _log.info("handed the work so far to %s", ", ".join(generation.entrants))
 
     def _take_handover(self, generation: Generation) -> tuple[bytes, tuple[str, ...]] | None:
-        """Return base and counted banks; None if the run has gone on before they were there."""
+        """Return base and counted banks; None if a later generation begins before they arrive."""
         run_id, number = self._run.run_id, generation.number
         sealed = wait_for(
             lambda wait: self._client.handover(run_id, number, wait_seconds=wait),
@@ -395,11 +361,13 @@ class Participation(Generic[S]):
         )
         if sealed is None:
             return None
-        data = open_handover(sealed, holder=self._package, run_id=run_id, generation=number)
+        data = open_handover(
+            sealed, holder=self._context.epoch.package, run_id=run_id, generation=number
+        )
         base, counted = _read_handover(data, run_id=run_id)
-        # Before it is kept: what cannot be read must not be what this bank goes on from.
+        # Before it is kept: this bank must never continue from what it cannot read.
         try:
-            steps = self._states.decode(base).n_steps
+            steps = self._work.decode(base).n_steps
         except StateError as error:
             raise ProtocolError(
                 f"run {run_id}: the handover to generation {number} holds no state of this run "

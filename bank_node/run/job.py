@@ -1,22 +1,27 @@
 """What the banks of a run compute together, as the machinery around it sees it.
 
-A *work* goes in steps. After each it can be left and resumed, also by another set of banks; its
-state between two steps has the same bytes at every bank. Everything else - who takes part, what is
-sealed, checkpoints, votes - is the same for every kind of work.
+A job goes in steps. After each step a bank can leave the work and continue it later, also with
+another set of banks; the state between two steps has the same bytes at every bank. Everything else
+is the same for every kind of run: who takes part, what is sealed, checkpoints, votes, the record.
+
+A new kind of run is a value of ``RunKind``, a module in ``bank_node.jobs`` that implements ``Job``
+and ``Work``, and an entry in ``bank_node.jobs.registry``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from bank_node.config import CohortRules
-from bank_node.consortium.ceremony import AcceptedEpoch
-from bank_node.state.directory import PinnedRun
+from bank_node.run.context import RunContext
+from bank_node.run.record import R, RunRecord
+from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.communicator import Communicator
+from fraudfed.wire.messages import RunKind
 
 
 class StepState(Protocol):
-    """Where a work stands between two steps."""
+    """Where the work stands between two steps."""
 
     @property
     def n_steps(self) -> int:
@@ -31,8 +36,34 @@ class StepState(Protocol):
 S = TypeVar("S", bound=StepState)
 
 
-class RunStates(Protocol[S]):
-    """How the states of a work are read, and handed to other banks."""
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """What the work ends with.
+
+    Attributes
+    ----------
+    content : bytes
+        The result, the same at every bank: what the banks vote on.
+    result : RunResult
+        What this bank's record says of it.
+    """
+
+    content: bytes
+    result: R
+
+
+class Work(Protocol[S, R]):
+    """A bank's part in one run, with its data at hand."""
+
+    @property
+    def data_sha256(self) -> str:
+        """Digest of this bank's data: the same whenever the bank continues the work."""
+        ...
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that the bounds of later sums must hold; 0 if none depends on them."""
+        ...
 
     def decode(self, data: bytes) -> S:
         """Read what ``StepState.to_bytes`` has written.
@@ -44,55 +75,25 @@ class RunStates(Protocol[S]):
         """
         ...
 
-    def regrouped(self, state: S, *, more_rows: int) -> S:
-        """Return the state from which another set of banks goes on.
+    def regroup(self, state: S, *, more_rows: int) -> S:
+        """Return the state from which another set of banks continues.
 
         Parameters
         ----------
         more_rows : int
-            Rows, at most, of banks that come in now and were never counted.
+            Upper bound of the rows of banks that come in now and were never counted.
         """
-        ...
-
-
-@dataclass(frozen=True)
-class WorkResult:
-    """What a work ends with.
-
-    Attributes
-    ----------
-    content : bytes
-        The result, the same at every bank: what the banks vote on.
-    facts : dict
-        What the run's record says of it.
-    """
-
-    content: bytes
-    facts: dict[str, Any]
-
-
-class RunWork(Protocol[S]):
-    """A bank's part in a run, with its data at hand."""
-
-    @property
-    def states(self) -> RunStates[S]:
-        """How its states are read."""
-        ...
-
-    @property
-    def data_sha256(self) -> str:
-        """Digest of this bank's data: the same whenever the work is resumed."""
-        ...
-
-    @property
-    def n_rows(self) -> int:
-        """Rows that the bounds of later sums must hold; 0 if none depends on them."""
         ...
 
     def run(
         self, communicator: Communicator, *, start: S | None, on_step: Callable[[S], None]
-    ) -> WorkResult:
-        """Compute from ``start`` on, None being the beginning; call ``on_step`` behind each step.
+    ) -> Outcome[R]:
+        """Compute from ``start`` to the end, and call ``on_step`` after each step.
+
+        Parameters
+        ----------
+        start : state of the work, or None
+            None is the beginning.
 
         Raises
         ------
@@ -102,7 +103,73 @@ class RunWork(Protocol[S]):
         ...
 
 
-#: Loads a bank's data once it holds the run's key.
-Load: TypeAlias = Callable[[AcceptedEpoch], RunWork[S]]
-#: Accepts a run's description under the bank's rules, before anything else is done.
-Check: TypeAlias = Callable[[PinnedRun, CohortRules], Load[S]]
+class Job(Protocol[S, R]):
+    """A kind of run, as a bank takes part in it."""
+
+    @property
+    def kind(self) -> RunKind:
+        """The kind of run."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """The command of ``bank-node`` that takes part in such a run."""
+        ...
+
+    @property
+    def record_type(self) -> type[RunRecord[R]]:
+        """Type of the record of such a run."""
+        ...
+
+    def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
+        """Accept a run's description under this bank's rules, before anything else is done.
+
+        Raises
+        ------
+        FraudFedError
+            If this bank does not take part in such a run.
+        """
+        ...
+
+    def load(self, context: RunContext) -> Work[S, R]:
+        """Read this bank's data for an accepted run.
+
+        Raises
+        ------
+        FraudFedError
+            If the data cannot be read, or break their contract.
+        """
+        ...
+
+    def describe(self, run: PinnedRun, content: bytes) -> R:
+        """Return what a result itself says, for the record of a bank that did not compute it.
+
+        Raises
+        ------
+        StateError
+            If the result cannot be read.
+        """
+        ...
+
+    def files(
+        self, context: RunContext, content: bytes, *, registry_sha256: str
+    ) -> Mapping[str, bytes]:
+        """Return the files, by name, in which this bank keeps an accepted result.
+
+        Parameters
+        ----------
+        content : bytes
+            The plain result, as the banks have signed it.
+        registry_sha256 : str
+            Of the result as it is registered.
+
+        Raises
+        ------
+        StateError
+            If the result cannot be read.
+        """
+        ...
+
+
+#: The job of each kind of run.
+Jobs: TypeAlias = Mapping[RunKind, Job[Any, Any]]

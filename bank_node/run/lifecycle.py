@@ -3,12 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bank_node.config import CohortRules
 from bank_node.consortium.ceremony import accept_epoch
 from bank_node.consortium.connection import Connection, connect
 from bank_node.consortium.members import ObservedRoster, observe_roster, unconfirmed
@@ -16,17 +12,21 @@ from bank_node.data.file import DataFile
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import RUN
 from bank_node.run.abort import tell_others
-from bank_node.run.attempt import Accepted, Prepared, Stretch
+from bank_node.run.agreement.epoch_check import check_epoch
+from bank_node.run.agreement.partners import check_confirmed
+from bank_node.run.agreement.pinning import pin_run
+from bank_node.run.attempt import have_accepted, work_to_the_end
 from bank_node.run.choose import choose_run, wait_for_cohort
-from bank_node.run.finished import fetch_result, finished_record
-from bank_node.run.generations import Entry, Participation
-from bank_node.run.job import Check, S
-from bank_node.run.result import keep_result, result_facts
-from bank_node.run.rules import check_epoch, pin_run
+from bank_node.run.context import RunContext, RunOptions
+from bank_node.run.generations import Generations
+from bank_node.run.job import Job, Jobs, S, Work
+from bank_node.run.progress import RunProgress
+from bank_node.run.record import LastProcess, R, RunRecord, WholeRun, read_record, save_result
+from bank_node.run.sums.phases import PhaseTimes
+from bank_node.run.vote import Accepted, take_from_registry
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed import __version__
-from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError
-from fraudfed.features.mapping import Mapping
+from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, StateError
 from fraudfed.paillier.kernel import kernel_note, select_kernel
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
@@ -34,84 +34,51 @@ from fraudfed.wire.messages import RunKind, RunState, RunStatus
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line says.
-
-    Attributes
-    ----------
-    data : Path
-    mapping : Mapping or None
-        How the columns of ``data`` become those that the run wants.
-    run_id : str or None
-        None takes the only run there is for this bank.
-    min_cohort : int or None
-        None takes ``bank.toml``'s.
-    round_timeout_seconds : float or None
-        None waits for as long as the run does.
-    cohort_timeout_seconds : float or None
-        None waits without limit.
-    threads : int
-        Cores that this bank's work may use at once; no result depends on it.
-    """
-
-    data: Path
-    mapping: Mapping | None = None
-    run_id: str | None = None
-    min_cohort: int | None = None
-    round_timeout_seconds: float | None = None
-    cohort_timeout_seconds: float | None = None
-    threads: int = 1
-
-    def rules(self, configured: CohortRules) -> CohortRules:
-        """Return the bank's rules under these options."""
-        if self.min_cohort is None:
-            return configured
-        return configured.model_copy(update={"min_cohort": self.min_cohort})
-
-
 def take_part(
     state: StateDirectory,
     options: RunOptions,
     kind: RunKind,
-    check: Check[S],
+    jobs: Jobs,
+    progress: RunProgress,
     *,
-    on_banks: Callable[[tuple[str, ...], int], None],
     passphrase: str | None = None,
-) -> dict[str, Any]:
+) -> RunRecord[Any]:
     """Work to the end, have the result accepted, keep it; return the record of the run.
 
-    The bank checks its own file, the members' keys and its rules before it lets anybody wait for
-    it. It may be killed at any instant: the same call goes on where it was. From the moment the
-    cohort is complete every failure that no new start can cure is told to the others, without any
-    of its values. A member whose keys have changed is one exception: nothing more is sent.
+    The bank checks its own file, the members' keys and its rules before any other bank has to wait
+    for it. It may be killed at any instant: the same call continues where it was. Once the cohort
+    is complete, this bank tells the others of every failure that no new start can cure, without
+    any of its values. A member whose keys have changed is one exception: nothing more is sent.
 
     Parameters
     ----------
     state : StateDirectory
+        Locked by this process.
     options : RunOptions
     kind : RunKind
-        Of the run that is looked for when none is named.
-    check : callable
-        Accepts the run under this bank's rules; what it returns loads the bank's data.
-    on_banks : callable
-        Called with the names of those who are in, and the number of all, while this bank waits.
+        Of the run.
+    jobs : Jobs
+        The job of each kind of run.
+    progress : RunProgress
     passphrase : str or None
 
     Raises
     ------
     FraudFedError
-        As ``fraudfed.errors`` says; the state directory holds what is needed to go on.
+        As ``fraudfed.errors`` says; the state directory holds what is needed to continue.
     """
+    job = jobs[kind]
     DataFile.open(options.data)
     with connect(state, passphrase) as connection:
         client = connection.client
         observed = observe_roster(state, client)
-        status = choose_run(state, client, options.run_id, kind=kind)
+        status = choose_run(state, client, options.run_id, kind=kind, jobs=jobs)
         run_id = status.run_id
         RUN.set(run_id)
-        if status.state is RunState.FINISHED and state.record(run_id) is not None:
-            return finished_record(state, status)
+        if status.state is RunState.FINISHED:
+            kept = read_record(state, run_id, job.record_type)
+            if kept is not None:
+                return _of_finished_run(kept, status)
         # The others wait for this bank already. If it has begun, its file and rules were good then:
         # what is wrong with them now can be cured, and must not cost all of them the run.
         others_wait = (
@@ -120,137 +87,167 @@ def take_part(
             and state.checkpoints(run_id).latest() is None
         )
         try:
-            ready = _prepare(state, options, check, status, connection, observed)
+            context = _checked(state, options, job, status, connection, observed, progress)
+            work = job.load(context)
             # For as long as the others wait for this bank.
             patience = float(status.spec.deadline_seconds)
             client.be_patient(RetryPolicy(patience_seconds=patience))
             state.save_config(state.config.with_last_run(kind, run_id))
             if status.state is RunState.OPEN:
                 status = client.join(run_id)
+                total = len(status.generation.banks)
                 status = wait_for_cohort(
                     client,
                     status,
                     timeout_seconds=options.cohort_timeout_seconds,
-                    on_members=lambda names: on_banks(names, len(status.generation.banks)),
+                    on_members=lambda names: progress.banks(names, total),
                 )
             others_wait = True
-            return _work_with_others(state, options, connection, status, ready, on_banks)
+            # What was joined is what was checked.
+            pin_run(state, status)
+            return work_with_others(context, job, work)
         except BaseException as error:
             if others_wait:
                 tell_others(client, run_id, error)
             raise
 
 
-def _prepare(
+def _of_finished_run(record: RunRecord[R], status: RunStatus) -> RunRecord[R]:
+    """Return the record of a run that this bank has finished before.
+
+    Raises
+    ------
+    StateError
+        If the aggregator has accepted another result.
+    """
+    if record.registry_sha256 != status.model_sha256:
+        raise StateError(
+            f"run {status.run_id}: is finished at the aggregator, but this state directory does "
+            "not hold its result; restore the directory, or ask the operator for a new run"
+        )
+    _log.info("run %s was finished before; nothing to do", status.run_id)
+    return record
+
+
+def _checked(
     state: StateDirectory,
     options: RunOptions,
-    check: Check[S],
+    job: Job[S, R],
     status: RunStatus,
     connection: Connection,
     observed: ObservedRoster,
-) -> Prepared[S]:
-    """Check everything that needs no other bank."""
+    progress: RunProgress,
+) -> RunContext:
+    """Check everything that needs neither the bank's data nor another bank; pin the run."""
     run, rules = PinnedRun.of(status), options.rules(state.config.rules)
-    load = check(run, rules)
+    job.accept(run, rules, state)
     epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
     check_epoch(run, epoch.key_epoch, latest=max(state.epochs()))
-    if run.spec.require_confirmed_roster or rules.require_confirmed_roster:
-        observed.pins.require_confirmed(run.cohort)
+    check_confirmed(run, rules, observed.pins)
     pin_run(state, status)
-    return Prepared(run, epoch, observed, load(epoch))
-
-
-def _work_with_others(
-    state: StateDirectory,
-    options: RunOptions,
-    connection: Connection,
-    status: RunStatus,
-    ready: Prepared[S],
-    on_banks: Callable[[tuple[str, ...], int], None],
-) -> dict[str, Any]:
-    """Work with the banks of each generation in turn, until every one has the same result."""
-    # What was joined is what was checked.
-    run, client = pin_run(state, status), connection.client
-    started = time.time()
-    _log.info("Paillier kernel: %s; %d threads", kernel_note(), options.threads)
-    stretch = Stretch(
-        state,
-        connection,
-        run,
-        ready,
-        round_timeout_seconds=options.round_timeout_seconds,
-        threads=options.threads,
-    )
-    participation = Participation(
-        client,
-        stretch.checkpoints,
-        stretch.log,
+    return RunContext(
+        state=state,
+        connection=connection,
         run=run,
-        key_epoch=ready.epoch.key_epoch,
-        package=ready.epoch.package,
-        bank=state.config.name,
-        states=ready.work.states,
-        data_sha256=ready.work.data_sha256,
-        n_rows=ready.work.n_rows,
-        min_cohort=options.rules(state.config.rules).min_cohort,
-        timeout_seconds=options.cohort_timeout_seconds,
-        on_banks=on_banks,
+        epoch=epoch,
+        rules=rules,
+        roster_confirmed=not unconfirmed(observed.pins, run.cohort),
+        options=options,
+        progress=progress,
+        checkpoints=state.checkpoints(run.run_id),
+        outbox=state.outbox(run.run_id),
+        log=state.round_log(run.run_id),
     )
+
+
+def work_with_others(context: RunContext, job: Job[S, R], work: Work[S, R]) -> RunRecord[R]:
+    """Work with the banks of each generation in turn, until every one has the same result.
+
+    Raises
+    ------
+    FraudFedError
+        As ``take_part``.
+    """
+    started, times = time.time(), PhaseTimes()
+    _log.info("Paillier kernel: %s; %d threads", kernel_note(), context.options.threads)
+    generations = Generations(context, work)
     while True:
         try:
-            entry = participation.next_entry()
+            entry = generations.next_entry()
             if entry is None:
-                return fetch_result(state, client, run, ready.epoch)
-            accepted = stretch.take_part(entry)
+                break
+            outcome = work_to_the_end(context, work, entry, times)
+            accepted = have_accepted(context, entry, outcome.content)
         except CohortChangedError as change:
             # Also while this bank agrees or hands over: the next generation may be formed already.
             _log.info("%s", change)
             continue
         except (ConflictError, NotFoundError) as error:
-            # What is refused may be refused because the others have finished without this bank.
-            if not participation.was_finished_by_others():
+            # The refusal may mean that the others have finished without this bank.
+            if not generations.was_finished_by_others():
                 raise
             _log.info("%s", error)
             continue
-        record = _record(state, ready, stretch, entry, accepted)
-        record["started_at"], record["finished_at"] = int(started), int(time.time())
-        record["threads"] = options.threads
-        record["process_cpu_seconds"] = round(time.process_time(), 3)
-        record["peak_memory_bytes"] = usage_of(os.getpid()).peak_bytes
-        keep_result(state, run, ready.epoch, accepted.content, accepted.signatures, record)
-        return record
+        times.mark("accept")
+        process = _last_process(context, times, started=started)
+        generation = entry.checkpoint.generation
+        return _keep(context, job, accepted, outcome.result, process, generation=generation)
+    accepted = take_from_registry(context)
+    process = _last_process(context, times, started=started)
+    result = job.describe(context.run, accepted.content)
+    return _keep(context, job, accepted, result, process, generation=None)
 
 
-def _record(
-    state: StateDirectory,
-    ready: Prepared[S],
-    stretch: Stretch[S],
-    entry: Entry[S],
+def _last_process(context: RunContext, times: PhaseTimes, *, started: float) -> LastProcess:
+    return LastProcess(
+        started_at=int(started),
+        finished_at=int(time.time()),
+        threads=context.options.threads,
+        process_cpu_seconds=round(time.process_time(), 3),
+        peak_memory_bytes=usage_of(os.getpid()).peak_bytes,
+        **times.to_dict(),
+    )
+
+
+def _keep(
+    context: RunContext,
+    job: Job[S, R],
     accepted: Accepted,
-) -> dict[str, Any]:
-    """Say what was done, what protected it and what it cost; holds no value of a row.
+    result: R,
+    process: LastProcess,
+    *,
+    generation: int | None,
+) -> RunRecord[R]:
+    """Keep an accepted result with the record of its run; return the record.
 
-    Times and values are of this process; what was sent and what protected it, of the whole run.
+    Parameters
+    ----------
+    generation : int or None
+        That this bank finished the run with; None if the result is from the registry.
     """
-    public, run = ready.epoch.package.public_key, ready.run
-    return {
-        "run_id": run.run_id,
-        "name": run.spec.name,
-        "bank": state.config.name,
-        "members": list(entry.banks),
-        "generation": entry.checkpoint.generation,
-        "fraudfed_version": __version__,
-        **result_facts(run, accepted.content),
-        **accepted.facts,
-        "model_sha256": accepted.vote.plain_sha256,
-        "registry_sha256": accepted.vote.sha256,
-        "model_visibility": run.spec.model_visibility.value,
-        "key_epoch": ready.epoch.key_epoch.epoch,
-        "key_bits": public.key_bits,
-        "key_fingerprint": public.fingerprint,
-        "kernel": select_kernel().name,
-        "roster_confirmed": not unconfirmed(ready.observed.pins, run.cohort),
-        "transport": "https" if state.config.aggregator.startswith("https:") else "loopback",
-        **stretch.times.to_dict(),
-        **stretch.log.summary(),
-    }
+    state, run, epoch = context.state, context.run, context.epoch
+    public, signatures = epoch.package.public_key, accepted.signatures
+    record = job.record_type(
+        run_id=run.run_id,
+        name=run.spec.name,
+        bank=context.bank,
+        members=accepted.banks,
+        generation=generation,
+        taken_from_registry=generation is None,
+        fraudfed_version=__version__,
+        result=result,
+        model_sha256=signatures.plain_sha256,
+        registry_sha256=signatures.sha256,
+        model_visibility=run.spec.model_visibility,
+        key_epoch=epoch.key_epoch.epoch,
+        key_bits=public.key_bits,
+        key_fingerprint=public.fingerprint,
+        kernel=select_kernel().name,
+        roster_confirmed=context.roster_confirmed,
+        transport="https" if state.config.aggregator.startswith("https:") else "loopback",
+        whole_run=WholeRun.model_validate(context.log.summary()),
+        last_process=process,
+    )
+    files = job.files(context, accepted.content, registry_sha256=signatures.sha256)
+    save_result(state, files, signatures, record)
+    return record

@@ -1,4 +1,4 @@
-"""What a person sees while a bank takes part in a run: who is in, and how far it is."""
+"""What a person sees while a bank takes part in a run: which banks are in, and how far it is."""
 
 from types import TracebackType
 from typing import Self

@@ -1,15 +1,23 @@
-"""One bank's vote for a model, and the signatures of all banks under it."""
+"""One bank's vote for a model, and the signatures of all banks under it.
+
+A result is kept only with the signatures of its banks: of every bank that took part to the end, or,
+when it comes from the registry, of as many banks as the run needs.
+"""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
+from bank_node.run.context import RunContext
 from bank_node.state.directory import PinnedRun
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.consortium.model_seal import seal_model
+from fraudfed.consortium.model_seal import open_model, seal_model
 from fraudfed.consortium.public.documents import model_bytes, verify_model_signature
 from fraudfed.errors import ConflictError
 from fraudfed.wire.messages import KeyEpoch, ModelSignatures, ModelVisibility
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,15 @@ class ModelVote:
     def of(
         cls, model: bytes, run: PinnedRun, package: KeyPackage, identity: Identity
     ) -> "ModelVote":
-        """Sign a model, and seal it if the run says that only members may read it."""
+        """Sign a model, and seal it if the run says that only members may read it.
+
+        Parameters
+        ----------
+        package : KeyPackage
+            Of the run's key epoch.
+        identity : Identity
+            This bank's.
+        """
         plain_sha256 = hashlib.sha256(model).hexdigest()
         body = model
         if run.spec.model_visibility is ModelVisibility.MEMBERS:
@@ -67,7 +83,7 @@ def check_signatures(
     sha256, plain_sha256 : str
         Of the model as it is stored, and of the plain one.
     banks : tuple of str
-        Who took part, sorted.
+        The banks that took part to the end, sorted.
 
     Raises
     ------
@@ -98,3 +114,64 @@ def check_signatures(
             run_id=run.run_id,
             plain_sha256=plain_sha256,
         )
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A result that the registry has accepted, with the signatures of its banks.
+
+    Attributes
+    ----------
+    content : bytes
+        The plain result.
+    signatures : ModelSignatures
+        Checked; they name the hashes of the plain result and of the registered one.
+    """
+
+    content: bytes
+    signatures: ModelSignatures
+
+    @property
+    def banks(self) -> tuple[str, ...]:
+        """The banks that signed, sorted."""
+        return tuple(one.bank for one in self.signatures.signatures)
+
+
+def take_from_registry(context: RunContext) -> Accepted:
+    """Take the accepted result from the registry, if enough banks of the run have signed it.
+
+    A bank does so when it dropped out, or was killed before it could keep the result.
+
+    Raises
+    ------
+    ConflictError
+        If it is not the model that the banks have signed, or too few or foreign banks have.
+    AuthError
+        If a signature is not that bank's.
+    KeyMaterialError
+        If a sealed result does not open.
+    """
+    client, run, run_id = context.client, context.run, context.run_id
+    stored, signatures = client.model(run_id), client.model_signatures(run_id)
+    content = stored
+    if run.spec.model_visibility is ModelVisibility.MEMBERS:
+        content = open_model(stored, holder=context.epoch.package, run_id=run_id)
+    accepted = Accepted(content, signatures)
+    banks, least = accepted.banks, min(run.spec.min_cohort, len(run.cohort))
+    if banks != tuple(sorted(set(banks) & set(run.cohort))) or len(banks) < least:
+        raise ConflictError(
+            f"run {run_id}: the model is signed by {', '.join(banks) or 'nobody'}, expected at "
+            f"least {least} of {', '.join(run.cohort)}; the aggregator is at fault, the model was "
+            "not kept"
+        )
+    sha256, plain_sha256 = (hashlib.sha256(data).hexdigest() for data in (stored, content))
+    check_signatures(
+        signatures,
+        run,
+        context.epoch.key_epoch,
+        sha256=sha256,
+        plain_sha256=plain_sha256,
+        banks=banks,
+    )
+    _log.info("took the result of run %s from the registry, signed by %s", run_id, ", ".join(banks))
+    return accepted

@@ -22,7 +22,7 @@ from federations.live_cohort import LiveCohort
 from proxies.proxy import Exchange, Proxy
 
 from bank_node.jobs.validation import split_validation
-from bank_node.run.secure_communicator import SecureCommunicator
+from bank_node.run.sums.secure_communicator import SecureCommunicator
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, train

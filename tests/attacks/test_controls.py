@@ -30,7 +30,7 @@ from aggregator.runs.service import RunService
 from aggregator.service.state_directory import StateDirectory as AggregatorState
 from bank_node.config import CohortRules
 from bank_node.http.client import AggregatorClient
-from bank_node.run import rules as run_rules
+from bank_node.jobs import training
 from bank_node.run.vote import ModelVote
 from bank_node.state import audit_log as bank_audit
 from bank_node.state.audit_log import AuditLog, read_audit_log, verify_audit_log
@@ -347,7 +347,7 @@ def test_control_without_the_banks_rules_a_run_against_them_trains(
     place.changed_rules("bank-a", **rule)
     (name,) = rule
     unset = {name: getattr(CohortRules(), name)}
-    original = run_rules.check_run
+    original = training.check_run
     monkeypatch.setattr(
         "bank_node.jobs.training.check_run",
         lambda run, rules: original(run, rules.model_copy(update=unset)),

@@ -1,6 +1,6 @@
 """A server that lies about who takes part, from where on, and about what was trained so far.
 
-Each bank takes part by ``Participation``, told what the server wants it to believe, and then sums
+Each bank takes part by ``Generations``, told what the server wants it to believe, and then sums
 with the others through a server that leaves out every check of its own.
 """
 
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from attack_kit.sums import AttackedSums, Outcome, make_parts
+from examples.run_contexts import make_context
 from federations.scripted import Script
 
 from bank_node.data.contract import load_training_rows
-from bank_node.jobs.training import TrainingStates
+from bank_node.jobs.training import TrainingWork
 from bank_node.run import generations as participation
-from bank_node.run.generations import Entry, Participation
+from bank_node.run.generations import Entry, Generations
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.round_log import RoundLog
@@ -136,21 +137,26 @@ class Banks:
         )
         script = Script(status)
         script.gives = [gives]
-        entry = Participation(
-            script,  # type: ignore[arg-type]
-            self.checkpoints(name),
-            RoundLog(self.root / f"{name}.rounds"),
+        context = make_context(
+            name,
+            script,
             run=self.run,
             key_epoch=self.key_epoch,
             package=self.package,
-            bank=name,
-            states=TrainingStates(self.table.schema),
+            cohort_timeout_seconds=1.0,
+            checkpoints=self.checkpoints(name),
+            log=RoundLog(self.root / f"{name}.rounds"),
+        )
+        work = TrainingWork(
+            params=BoosterParams.parse(PARAMETERS),
+            table=self.table,
+            validation=None,
+            rows_read=self.table.n_rows,
             data_sha256=DATA,
-            n_rows=8,
-            min_cohort=3,
-            timeout_seconds=1.0,
-            on_banks=lambda names, total: None,
-        ).next_entry()
+            progress=context.progress,
+            threads=1,
+        )
+        entry = Generations(context, work).next_entry()
         assert entry is not None
         self.handed = script.handed[-1] if script.handed else b""
         return entry

@@ -14,7 +14,7 @@ from proxies.proxy import Exchange
 
 from bank_node.consortium.connection import connect
 from bank_node.consortium.members import observe_roster
-from bank_node.run import rules as run_rules
+from bank_node.jobs import training
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium import roster
 from fraudfed.consortium.identity import Identity
@@ -161,7 +161,7 @@ def test_control_without_the_rule_a_small_cohort_trains(
 ) -> None:
     """The same run, the same bank: only the rule is gone, and the bank joins."""
     place.changed_rules("bank-a", min_cohort=4)
-    original = run_rules.check_run
+    original = training.check_run
     monkeypatch.setattr(
         "bank_node.jobs.training.check_run",
         lambda run, rules: original(run, rules.model_copy(update={"min_cohort": 1})),
@@ -191,13 +191,13 @@ def test_a_generation_that_is_too_small_is_refused(place: Place, run_id: str) ->
     # Nor is a run taken that says from the start that it may go on so.
     place.proxy.after = None
     small = place.live.create_run(1, min_cohort=2)
-    assert "may go on with 2 banks" in refused(place, CohortError, "bank-a", small)
+    assert "may continue with 2 banks" in refused(place, CohortError, "bank-a", small)
 
 
 def test_control_without_the_rule_a_small_generation_trains(
     place: Place, run_id: str, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr("bank_node.run.generations.check_generation", lambda *_, **__: None)
+    monkeypatch.setattr("bank_node.run.generations.check_partners", lambda *_, **__: None)
     of_two_banks(place, run_id)
     start = len(place.proxy.exchanges)
     with pytest.raises(FraudFedError):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples.run_contexts import make_context
 from federations.bank_states import Member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fraudfed.secure_sum.session as session_module
-from bank_node.run.noise_ahead import NoiseAhead
-from bank_node.run.secure_communicator import SecureCommunicator, StartingPoint
+from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.state.round_record import RoundRecord, protection_of
@@ -70,27 +71,21 @@ class Cohort:
             },
         )
         facts = changes.pop("facts", FACTS)
-        settings = {
-            "epoch": self.key_epoch.epoch,
-            "start": StartingPoint(
-                round_number=0,
-                step=0,
-                transcript=Transcript.begin(session_package.expose_secret(), facts),
-                **changes.pop("at", {}),
-            ),
+        start = StartingPoint(
+            round_number=0,
+            step=0,
+            transcript=Transcript.begin(session_package.expose_secret(), facts),
+            **changes.pop("at", {}),
+        )
+        known = {
+            "key_epoch": changes.pop("epoch", self.key_epoch),
             "outbox": Outbox(self.outbox(index)),
             "log": RoundLog(self.root / f"{member.name}.rounds"),
             "round_timeout_seconds": 20,
             **changes,
         }
-        return SecureCommunicator(
-            member.client,
-            session,
-            run_id=self.run_id,
-            roster=self.roster,
-            bank=member.name,
-            **settings,
-        )
+        context = make_context(member.name, member.client, run=self.run_id, **known)
+        return SecureCommunicator(context, session, roster=self.roster, start=start)
 
     def outbox(self, index: int) -> Path:
         return self.root / f"{self.members[index].name}.sealed"
@@ -552,7 +547,7 @@ def test_a_contribution_that_only_the_aggregator_knows_is_never_made_again(
         summed(cohort.bank(0, round_timeout_seconds=0.1))
     cohort.outbox(0).unlink()
     as_a_new_process()
-    with pytest.raises(StateError, match="knows nothing of"):
+    with pytest.raises(StateError, match="does not know"):
         summed(cohort.bank(0, at={"contributed": True}))
     assert seals.sealed == 1
 
@@ -565,7 +560,7 @@ def test_a_payload_that_was_forgotten_is_never_made_again(
         summed(cohort.bank(0, round_timeout_seconds=0.1))
     Outbox(cohort.outbox(0)).forget_payloads()
     as_a_new_process()
-    with pytest.raises(StateError, match="holds no longer what it sealed"):
+    with pytest.raises(StateError, match="no longer holds what it sealed"):
         summed(cohort.bank(0, at={"contributed": True}))
     assert seals.sealed == 1
 

@@ -99,8 +99,10 @@ def test_a_killed_bank_goes_on_where_it_was(make_banks, files, victim: int) -> N
     assert [model_of(banks, place) for place in range(3)] == [expected] * 3
     # Every round is on record once, whoever was started again.
     record = banks.record(banks.names[victim])
-    assert [one["number"] for one in record["round_records"]] == list(range(status.round_number))
-    assert record["protection"]["rounds_verified"] == status.round_number
+    assert [one["number"] for one in record["whole_run"]["round_records"]] == list(
+        range(status.round_number)
+    )
+    assert record["whole_run"]["protection"]["rounds_verified"] == status.round_number
     # Nothing that could be resumed is left, and nothing was sealed twice.
     left = banks.state(banks.names[victim]) / "runs" / banks.run_id
     assert sorted(path.name for path in left.iterdir()) == [

@@ -3,10 +3,13 @@
 import hashlib
 
 import pytest
+from examples.run_contexts import make_context
 
 from bank_node.config import BankConfig
 from bank_node.consortium.ceremony import AcceptedEpoch
-from bank_node.run.finished import fetch_result
+from bank_node.jobs.training import TrainingJob, TrainingRecord
+from bank_node.run.lifecycle import work_with_others
+from bank_node.run.record import read_record
 from bank_node.run.vote import ModelVote, check_signatures
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
@@ -14,7 +17,15 @@ from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.model_seal import open_model
 from fraudfed.consortium.public.documents import model_bytes
 from fraudfed.errors import AuthError, ConflictError, KeyMaterialError
-from fraudfed.wire.messages import KeyEpoch, ModelSignature, ModelSignatures, ModelVisibility
+from fraudfed.wire.messages import (
+    Generation,
+    KeyEpoch,
+    ModelSignature,
+    ModelSignatures,
+    ModelVisibility,
+    RunState,
+    RunStatus,
+)
 
 NAMES = ("a", "b", "c")
 MODEL = b'{"learner": {"gradient_booster": {"model": {"trees": [{}, {}]}}}}'
@@ -122,10 +133,15 @@ def test_a_signature_of_somebody_else_is_refused(signatures, vote, run, key_epoc
 
 
 class Registry:
-    """Answers with a model and signatures; honest or not."""
+    """Answers with a model and signatures, honest or not, of a run that ended without bank a."""
 
     def __init__(self, body: bytes, signatures: ModelSignatures) -> None:
         self.body, self.signatures = body, signatures
+        self.status: RunStatus | None = None
+
+    def run(self, run_id: str) -> RunStatus:
+        assert self.status is not None
+        return self.status
 
     def model(self, run_id: str) -> bytes:
         return self.body
@@ -162,6 +178,34 @@ def epoch(key_epoch, small_package) -> AcceptedEpoch:
     return AcceptedEpoch(key_epoch=key_epoch, package=small_package, missing=(), active=True)
 
 
+def fetch_result(
+    state: StateDirectory, registry: Registry, run: PinnedRun, epoch: AcceptedEpoch
+) -> TrainingRecord:
+    registry.status = RunStatus(
+        run_id=run.run_id,
+        spec=run.spec,
+        state=RunState.FINISHED,
+        cohort=run.cohort,
+        public_key=run.public_key,
+        members=run.cohort,
+        generation=Generation(number=1, banks=("b", "c", "d")),
+        round_number=9,
+        ciphertexts=0,
+        bytes_received=0,
+        created_at=0,
+    )
+    context = make_context(
+        "a",
+        registry,
+        run=run,
+        key_epoch=epoch.key_epoch,
+        package=epoch.package,
+        state=state,
+        log=state.round_log(run.run_id),
+    )
+    return work_with_others(context, TrainingJob(), None)
+
+
 @pytest.mark.parametrize("visibility", list(ModelVisibility))
 def test_the_accepted_model_is_taken_with_the_signatures_of_the_others(
     visibility, state, run, epoch, identities, signed
@@ -171,11 +215,14 @@ def test_the_accepted_model_is_taken_with_the_signatures_of_the_others(
     record = fetch_result(
         state, Registry(vote.body, signed(vote, "b", "c", "d")), replaced(run, 3), epoch
     )
-    assert record["taken_from_registry"]
-    assert record["members"] == ["b", "c", "d"]
+    assert record.taken_from_registry
+    assert record.generation is None
+    assert record.members == ("b", "c", "d")
+    assert record.result.trees == 2
+    assert (record.whole_run.rounds, record.whole_run.protection.key_bits) == (0, None)
     assert state.model_path("r").read_bytes() == MODEL
-    assert state.record("r") == record
-    assert record["registry_sha256"] == vote.sha256
+    assert read_record(state, "r", TrainingRecord) == record
+    assert record.registry_sha256 == vote.sha256
 
 
 def replaced(run: PinnedRun, min_cohort: int) -> PinnedRun:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from bank_node.run.noise_ahead import NoiseAhead
+from bank_node.run.sums.noise_ahead import NoiseAhead
 
 
 class Maker:

@@ -10,8 +10,8 @@ from rich.console import Console
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import ROUND, RUN, configure_logging
 from bank_node.run.abort import abort_reason, can_be_resumed, tell_others
-from bank_node.run.phases import PhaseTimes
 from bank_node.run.progress import RunProgress
+from bank_node.run.sums.phases import PhaseTimes
 from fraudfed.errors import (
     DataError,
     FraudFedError,

@@ -7,17 +7,19 @@ be brought to. The real one takes part in test_generations.py.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from examples.run_contexts import make_context
 from federations.scripted import Script
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bank_node.data.contract import load_training_rows
-from bank_node.jobs.training import TrainingStates
-from bank_node.run.generations import Entry, Participation, rows_bound
-from bank_node.run.rules import run_facts
+from bank_node.jobs.training import TrainingWork
+from bank_node.run.agreement.facts import run_facts
+from bank_node.run.generations import Entry, Generations, rows_bound
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.round_log import RoundLog
@@ -80,26 +82,38 @@ class Place:
             **settings,
         )
 
-    def bank(self, client: Script, schema, *, name: str = "a", **changes: Any) -> Participation:
-        settings: dict[str, Any] = {
-            "data_sha256": DATA,
-            "n_rows": N_ROWS,
-            "min_cohort": 3,
-            "timeout_seconds": 5.0,
-            **changes,
-        }
-        return Participation(
-            client,  # type: ignore[arg-type]
-            self.of(name),
-            self.log,
+    def bank(
+        self,
+        client: Script,
+        table: TrainingTable,
+        *,
+        name: str = "a",
+        data_sha256: str = DATA,
+        min_cohort: int = 3,
+        timeout_seconds: float = 5.0,
+    ) -> Generations:
+        context = make_context(
+            name,
+            client,
             run=self.run,
             key_epoch=self.key_epoch,
             package=self.package,
-            bank=name,
-            states=TrainingStates(schema),
-            on_banks=lambda names, total: self.seen.append((names, total)),
-            **settings,
+            min_cohort=min_cohort,
+            cohort_timeout_seconds=timeout_seconds,
+            checkpoints=self.of(name),
+            log=self.log,
+            progress=SimpleNamespace(banks=lambda names, total: self.seen.append((names, total))),
         )
+        work = TrainingWork(
+            params=BoosterParams.parse(PARAMETERS),
+            table=table,
+            validation=None,
+            rows_read=table.n_rows,
+            data_sha256=data_sha256,
+            progress=context.progress,
+            threads=1,
+        )
+        return Generations(context, work)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +199,7 @@ def ready(*banks: tuple[str, int, int]) -> tuple[ReadyBank, ...]:
     return tuple(ReadyBank(bank=name, step=step, more_rows=rows) for name, step, rows in banks)
 
 
-def entry_of(participation: Participation) -> Entry:
+def entry_of(participation: Generations) -> Entry:
     entry = participation.next_entry()
     assert entry is not None
     return entry
@@ -208,12 +222,12 @@ def test_a_power_of_two_hides_the_number_of_rows(n_rows: int) -> None:
 
 def test_a_finished_run_has_no_entry(place, table) -> None:
     script = Script(place.status(generation(), state=RunState.FINISHED))
-    assert place.bank(script, table.schema).next_entry() is None
+    assert place.bank(script, table).next_entry() is None
 
 
 def test_the_beginning_is_kept_before_anything_is_summed(place, table) -> None:
     told = generation()
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     kept = place.of("a").latest()
     assert entry.checkpoint == kept
     assert (kept.step, kept.generation, kept.cohort, kept.state) == (0, 0, FOUR, b"")
@@ -222,7 +236,7 @@ def test_the_beginning_is_kept_before_anything_is_summed(place, table) -> None:
     assert kept.transcript == begun.digest == entry.at.transcript.digest
     assert (entry.banks, entry.start, entry.at.round_number, entry.at.step) == (FOUR, None, 0, 0)
     # Started again at once: the same, and nothing is begun anew.
-    again = entry_of(place.bank(Script(place.status(told, round_number=2)), table.schema))
+    again = entry_of(place.bank(Script(place.status(told, round_number=2)), table))
     assert again.checkpoint == kept
     assert again.at.closed_rounds == 2
 
@@ -234,7 +248,7 @@ def test_a_bank_goes_on_from_its_newest_checkpoint(
     save(1)
     kept = save(2)
     status = place.status(generation(), round_number=8, contributed=contributed)
-    entry = entry_of(place.bank(Script(status), table.schema))
+    entry = entry_of(place.bank(Script(status), table))
     assert entry.checkpoint == kept
     assert entry.start is not None
     assert entry.start.to_bytes() == states[2].to_bytes()
@@ -247,7 +261,7 @@ def test_a_bank_goes_on_from_its_newest_checkpoint(
 def test_a_checkpoint_behind_a_step_counts_all_that_took_part(place, table, save, states) -> None:
     save(1, counted=("a", "b"), generation=1, first_step=1, first_round=3, more_rows=64)
     told = generation(1, first_step=1, first_round=3)
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     after = entry.after(states[2], round_number=9, transcript="4" * 64)
     assert (after.step, after.generation, after.first_step, after.first_round) == (2, 1, 1, 3)
     assert (after.counted, after.more_rows, after.round_number) == (FOUR, 0, 9)
@@ -258,7 +272,7 @@ def test_other_data_are_refused(place, table, save) -> None:
     save(1)
     script = Script(place.status(generation()))
     with pytest.raises(StateError, match="the data differ"):
-        place.bank(script, table.schema, data_sha256="9" * 64).next_entry()
+        place.bank(script, table, data_sha256="9" * 64).next_entry()
 
 
 # An aggregator that does not say what it said before
@@ -268,7 +282,7 @@ def test_an_aggregator_that_went_back_to_an_older_generation_is_refused(place, t
     save(1, generation=2, first_step=1, first_round=3)
     script = Script(place.status(generation(1, first_step=1, first_round=3)))
     with pytest.raises(StateError, match=r"taken part in generation 2.*there is generation 1"):
-        place.bank(script, table.schema).next_entry()
+        place.bank(script, table).next_entry()
 
 
 @pytest.mark.parametrize(
@@ -279,10 +293,10 @@ def test_an_aggregator_that_went_back_to_an_older_generation_is_refused(place, t
 def test_a_generation_that_is_described_anew_is_refused(place, table, save, lie) -> None:
     save(1, generation=1, first_step=1, first_round=3)
     told: dict[str, Any] = {"banks": FOUR, "first_step": 1, "first_round": 3}
-    place.bank(Script(place.status(generation(1, **told))), table.schema).next_entry()
+    place.bank(Script(place.status(generation(1, **told))), table).next_entry()
     script = Script(place.status(generation(1, **{**told, **lie})))
     with pytest.raises(ProtocolError, match="generation 1 otherwise than before"):
-        place.bank(script, table.schema).next_entry()
+        place.bank(script, table).next_entry()
 
 
 @pytest.mark.parametrize("state", [RunState.TRAINING, RunState.GATHERING])
@@ -297,7 +311,7 @@ def test_banks_that_this_one_does_not_sum_with_get_nothing(
     kept = save(1)
     script = Script(place.status(generation(1, banks), state=state))
     with pytest.raises(error, match="generation 1"):
-        place.bank(script, table.schema).next_entry()
+        place.bank(script, table).next_entry()
     assert [call[0] for call in script.calls] == ["run"]
     assert place.of("a").latest() == kept
 
@@ -305,7 +319,7 @@ def test_banks_that_this_one_does_not_sum_with_get_nothing(
 def test_a_generation_below_this_banks_own_minimum_is_refused(place, table) -> None:
     script = Script(place.status(generation(1, ("a", "b", "c"))))
     with pytest.raises(CohortError, match="of 3 banks, this bank takes part from 4 on"):
-        place.bank(script, table.schema, min_cohort=4).next_entry()
+        place.bank(script, table, min_cohort=4).next_entry()
 
 
 # Entering a generation
@@ -315,7 +329,7 @@ def test_a_generation_goes_on_from_the_step_that_all_have(place, table, save, st
     save(1)
     save(2)
     told = generation(1, ("a", "b", "c"), first_step=1, first_round=7)
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     assert entry.banks == ("a", "b", "c")
     kept = entry.checkpoint
     assert (kept.step, kept.generation, kept.round_number) == (1, 1, 7)
@@ -326,7 +340,7 @@ def test_a_generation_goes_on_from_the_step_that_all_have(place, table, save, st
     facts = run_facts(place.run, place.key_epoch, told, base=kept.state, more_rows=0)
     assert kept.transcript == Transcript.begin(place.package.expose_secret(), facts).digest
     # Started again from that: the same.
-    again = entry_of(place.bank(Script(place.status(told)), table.schema))
+    again = entry_of(place.bank(Script(place.status(told)), table))
     assert again.checkpoint == kept
     assert again.start is not None
     assert again.start.to_bytes() == entry.start.to_bytes()
@@ -343,11 +357,11 @@ def test_whose_part_a_step_that_is_summed_again_shows_is_counted(place, table, s
     save(1)
     summed(place, 2)
     told = generation(1, ("a", "b", "c"), first_step=1, first_round=7)
-    assert entry_of(place.bank(Script(place.status(told)), table.schema)).checkpoint.exposed == ()
+    assert entry_of(place.bank(Script(place.status(told)), table)).checkpoint.exposed == ()
     # A round of the step was opened with c.
     summed(place, 7)
     told = generation(2, ("a", "b", "d"), first_step=1, first_round=9, entrants=("d",))
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     assert entry.checkpoint.exposed == ("c", "d")
 
 
@@ -357,11 +371,11 @@ def test_a_part_is_shown_no_more_often_than_the_run_allows(place, table, save) -
     summed(place, 3)
     told = generation(1, ("a", "b", "c"), first_step=1, first_round=7)
     with pytest.raises(CohortError, match=f"with and without d, .* the {most + 1}th time"):
-        place.bank(Script(place.status(told)), table.schema).next_entry()
+        place.bank(Script(place.status(told)), table).next_entry()
     assert place.checkpoints.latest().generation == 0
     # Of another bank it is allowed.
     told = generation(1, ("a", "b", "d"), first_step=1, first_round=7)
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     assert entry.checkpoint.exposed == ("c", *("d",) * most)
 
 
@@ -369,14 +383,14 @@ def test_a_step_that_is_not_there_ends_an_older_state_directory(place, table, sa
     save(1)
     told = generation(1, ("a", "b", "c"), first_step=3, first_round=9)
     with pytest.raises(StateError, match="begins at step 3, which this state directory does not"):
-        place.bank(Script(place.status(told)), table.schema).next_entry()
+        place.bank(Script(place.status(told)), table).next_entry()
 
 
 def test_a_generation_from_the_beginning_needs_no_checkpoint(place, table) -> None:
     told = generation(
         1, ("a", "b", "c"), first_round=2, ready=ready(("a", 0, 64), ("b", 0, 0), ("c", 0, 0))
     )
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     assert (entry.start, entry.at.round_number, entry.checkpoint.state) == (None, 2, b"")
 
 
@@ -390,14 +404,14 @@ def test_an_entrant_begins_where_the_others_do(place, table, save, states) -> No
     save(2, counted=("a", "b", "c"))
     told = generation(1, ready=ALL_READY, **ENTRY)
     first = Script(place.status(told))
-    mine = entry_of(place.bank(first, table.schema))
+    mine = entry_of(place.bank(first, table))
     assert mine.checkpoint.more_rows == 256
     (handed,) = first.handed
     assert states[2].to_bytes() not in handed, "it is sealed"
     second = Script(place.status(told))
     # It is asked for until it is there.
     second.gives = [None, handed]
-    theirs = entry_of(place.bank(second, table.schema, name="d", data_sha256="8" * 64))
+    theirs = entry_of(place.bank(second, table, name="d", data_sha256="8" * 64))
     assert [call for call in second.calls if call[0] != "run"] == [("handover", 1)] * 2
     same = ("step", "round_number", "transcript", "facts_sha256", "state", "counted", "more_rows")
     for name in same:
@@ -412,7 +426,7 @@ def test_rows_that_were_counted_before_are_not_counted_again(place, table, save)
     save(1)
     save(2)
     told = generation(1, ready=ALL_READY, **ENTRY)
-    entry = entry_of(place.bank(Script(place.status(told)), table.schema))
+    entry = entry_of(place.bank(Script(place.status(told)), table))
     assert entry.checkpoint.more_rows == 0
 
 
@@ -440,7 +454,7 @@ def test_a_handover_that_is_not_of_this_generation_is_refused(
     for given_bytes, is_good in ((forged, False), (good, True)):
         script = Script(told)
         script.gives = [given_bytes]
-        entrant = place.bank(script, table.schema, name="d")
+        entrant = place.bank(script, table, name="d")
         if is_good:
             assert entry_of(entrant).checkpoint.state == states[2].to_bytes()
         else:
@@ -464,7 +478,7 @@ def test_a_handover_of_another_form_is_refused(place, table, data: bytes) -> Non
     script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
     script.gives = [sealed_for(place, data)]
     with pytest.raises(ProtocolError, match="handover is malformed"):
-        place.bank(script, table.schema, name="d").next_entry()
+        place.bank(script, table, name="d").next_entry()
 
 
 def test_a_handover_that_holds_no_training_is_refused_and_not_kept(place, table, states) -> None:
@@ -473,7 +487,7 @@ def test_a_handover_that_holds_no_training_is_refused_and_not_kept(place, table,
         script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
         script.gives = [sealed_for(place, BODY + base)]
         with pytest.raises(ProtocolError, match="holds no state of this run"):
-            place.bank(script, table.schema, name="d").next_entry()
+            place.bank(script, table, name="d").next_entry()
         assert place.of("d").latest() is None
 
 
@@ -482,7 +496,7 @@ def test_a_handover_of_another_step_is_refused(place, table, states) -> None:
     script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
     script.gives = [sealed_for(place, BODY + states[3].to_bytes())]
     with pytest.raises(ProtocolError, match="of step 3, expected 2"):
-        place.bank(script, table.schema, name="d").next_entry()
+        place.bank(script, table, name="d").next_entry()
     assert place.of("d").latest() is None
 
 
@@ -499,7 +513,7 @@ def test_a_bank_agrees_with_the_steps_it_has_finished(place, table, save, step) 
     gathering = place.status(told, state=RunState.GATHERING, round_number=9)
     # Asked twice, as one that has a checkpoint first reads what the others have closed.
     script = Script(gathering, *([gathering] if step is not None else []))
-    participation = place.bank(script, table.schema)
+    participation = place.bank(script, table)
     if step is not None:
         caught = entry_of(participation)
         assert caught.at.catches_up
@@ -529,7 +543,7 @@ def test_another_generation_is_agreed_to_anew(place, table) -> None:
         *(gathering[0], gathering[0], gathering[1]),
         *(gathering[1], gathering[1], begun, begun),
     )
-    entry = entry_of(place.bank(script, table.schema))
+    entry = entry_of(place.bank(script, table))
     assert entry.checkpoint.generation == 2
     assert [call[1] for call in script.calls if call[0] == "ready"] == [1, 2]
 
@@ -539,7 +553,7 @@ def test_those_that_do_not_agree_are_named(place, table) -> None:
     gathering = place.status(told, state=RunState.GATHERING)
     script = Script(gathering, *[gathering] * 9)
     with pytest.raises(CohortError, match=r"c, d did not agree to generation 1 within 0 s"):
-        place.bank(script, table.schema, timeout_seconds=0.0).next_entry()
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
 
 
 @pytest.mark.parametrize(
@@ -562,7 +576,7 @@ def test_rows_are_announced_unless_they_are_surely_counted(
     told = generation(1, entrants=entrants)
     gathering = place.status(told, state=RunState.GATHERING)
     script = Script(gathering)
-    participation = place.bank(script, table.schema, timeout_seconds=0.0)
+    participation = place.bank(script, table, timeout_seconds=0.0)
     if not entrants:
         assert entry_of(participation).at.catches_up
         script.statuses.append(gathering)
@@ -586,7 +600,7 @@ def test_a_bank_that_is_not_in_asks_once_and_waits(place, table, save) -> None:
     script = Script(out, waiting, waiting, waiting, gathering, gathering, *[gathering] * 5)
     script.joined = waiting
     with pytest.raises(CohortError, match="did not agree to generation 2"):
-        place.bank(script, table.schema, timeout_seconds=0.0).next_entry()
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
     assert [call for call in script.calls if call[0] != "run"] == [("join",), ("ready", 2, 1, 64)]
     # While it waits it asks for what is new, and not again and again.
     assert script.calls[2] == ("run", RunState.TRAINING, 1)
@@ -600,7 +614,7 @@ def test_a_bank_that_is_let_in_at_once_waits_for_nothing(place, table, save) -> 
     script = Script(place.status(generation(1, ("b", "c", "d"))), *[gathering] * 6)
     script.joined = gathering
     with pytest.raises(CohortError):
-        place.bank(script, table.schema, timeout_seconds=0.0).next_entry()
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
     assert script.calls[:4] == [
         *(("run", None, None), ("join",), ("run", None, None), ("ready", 2, 1, 64))
     ]
@@ -610,7 +624,7 @@ def test_a_bank_that_was_dropped_too_often_says_so(place, table) -> None:
     script = Script(place.status(generation(1, ("b", "c", "d"))))
     script.joined = ForbiddenError("a was dropped 3 times")
     with pytest.raises(ForbiddenError, match="dropped 3 times"):
-        place.bank(script, table.schema).next_entry()
+        place.bank(script, table).next_entry()
 
 
 def test_a_run_that_ends_without_this_bank_has_no_entry(place, table) -> None:
@@ -619,7 +633,7 @@ def test_a_run_that_ends_without_this_bank_has_no_entry(place, table) -> None:
     done = place.status(without, state=RunState.FINISHED)
     script = Script(out, done, done)
     script.joined = waiting
-    assert place.bank(script, table.schema).next_entry() is None
+    assert place.bank(script, table).next_entry() is None
 
 
 def test_what_can_be_changed_of_a_checkpoint_changes_what_is_agreed(place, table, save) -> None:
@@ -630,7 +644,7 @@ def test_what_can_be_changed_of_a_checkpoint_changes_what_is_agreed(place, table
         kept = save(1, bank=bank)
         place.of(bank).save(dataclasses.replace(kept, **changes))
         with_rows = told.model_copy(update={"ready": ready(("a", 1, 0), ("b", 1, 64), ("c", 1, 0))})
-        participation = place.bank(Script(place.status(with_rows)), table.schema, name=bank)
+        participation = place.bank(Script(place.status(with_rows)), table, name=bank)
         if "state" in changes:
             with pytest.raises(FraudFedError):
                 participation.next_entry()

@@ -159,9 +159,9 @@ def test_the_operator_sees_kind_and_days_and_the_registry_only_sealed_tables(
     assert status.spec.risk == SPEC
     record = federation.directory(0).record(federation.run_id)
     assert record is not None
-    assert record["kind"] == "risk"
+    assert record["result"]["kind"] == "risk"
     assert record["registry_sha256"] == status.model_sha256 != record["model_sha256"]
-    assert record["protection"]["rounds_verified"] == record["rounds"]
+    assert record["whole_run"]["protection"]["rounds_verified"] == record["whole_run"]["rounds"]
 
 
 def test_updating_again_does_nothing_and_show_says_what_is_there(

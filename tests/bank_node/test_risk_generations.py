@@ -99,7 +99,10 @@ def test_a_bank_that_comes_when_all_is_over_takes_the_tables_from_the_registry(
     assert record is not None
     assert record["taken_from_registry"]
     assert record["members"] == banks.names[:3]
-    assert (record["first_day"], record["last_day"]) == (SPEC.first_day, SPEC.last_day)
+    assert (record["result"]["first_day"], record["result"]["last_day"]) == (
+        SPEC.first_day,
+        SPEC.last_day,
+    )
     expected = expected_tables(derive_risk_key(key_package), banks=lambda _: range(3))
     assert tables_of(banks, 3).to_bytes() == expected.to_bytes()
 

@@ -10,8 +10,8 @@ from bank_node.config import BankConfig, CohortRules
 from bank_node.data.contract import check_contract, needs_tables
 from bank_node.data.risk_days import check_scoring_days, check_training_days, day_text, shown_days
 from bank_node.jobs.risk.history import scoring_tables, training_tables
-from bank_node.jobs.risk.run import RiskStates
-from bank_node.run.rules import check_risk_run, check_run
+from bank_node.jobs.risk.run import RiskWork, check_risk_run, counted_spec
+from bank_node.jobs.training import check_run
 from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from fraudfed.consortium.identity import Identity
@@ -80,10 +80,11 @@ def make_risk_run(make_spec, small_package):
 
 def test_a_bank_may_ask_for_more_customers_and_never_for_fewer(make_risk_run) -> None:
     run = make_risk_run()
-    assert check_risk_run(run, CohortRules()) == run.risk
+    assert counted_spec(run, CohortRules()) == run.risk
     for own, expected in ((5, 5), (3, 3), (1, 3)):
         rules = CohortRules(min_risk_customers=own)
-        assert check_risk_run(run, rules).min_customers == expected
+        check_risk_run(run, rules)
+        assert counted_spec(run, rules).min_customers == expected
     # What all banks must agree on stays the run's.
     assert run.risk.min_customers == 3
 
@@ -91,7 +92,7 @@ def test_a_bank_may_ask_for_more_customers_and_never_for_fewer(make_risk_run) ->
 def test_rules_of_the_cohort_hold_for_risk_runs(make_risk_run) -> None:
     with pytest.raises(CohortError, match="cohort of 2 banks"):
         check_risk_run(make_risk_run(("a", "b")), CohortRules())
-    with pytest.raises(CohortError, match="may go on with 2 banks"):
+    with pytest.raises(CohortError, match="may continue with 2 banks"):
         check_risk_run(make_risk_run(min_cohort=2), CohortRules())
     only = CohortRules(model_visibility=(ModelVisibility.AGGREGATOR,))
     with pytest.raises(ConfigurationError, match="model_visibility is 'members'"):
@@ -106,13 +107,13 @@ def test_a_day_is_entered_once(make_risk_run, make_spec) -> None:
         return run.model_copy(update={"run_id": f"r{first}", "spec": spec})
 
     training = run.model_copy(update={"run_id": "t", "spec": make_spec()})
-    assert check_risk_run(run, CohortRules(), before=[run, other(21, 30), training]) == run.risk
+    check_risk_run(run, CohortRules(), before=[run, other(21, 30), training])
     for first, last, shared in ((20, 30, "2023-06-18..2023-06-18"), (-9, 0, "2023-05-29..")):
         with pytest.raises(ConfigurationError, match=shared) as refused:
             check_risk_run(run, CohortRules(), before=[other(first, last)])
         assert f"in run r{first}" in str(refused.value)
     again = CohortRules(repeat_risk_days=True)
-    assert check_risk_run(run, again, before=[other(0, 20)]) == run.risk
+    check_risk_run(run, again, before=[other(0, 20)])
 
 
 def test_only_runs_with_something_sealed_count(state: StateDirectory, make_risk_run) -> None:
@@ -134,18 +135,18 @@ def test_a_run_of_the_other_kind_is_refused(make_risk_run, make_spec) -> None:
 
 def test_a_state_of_another_run_or_key_is_refused() -> None:
     begin = RiskTables(spec_of(0, 20), hash_key_id(KEY))
-    states = RiskStates(begin)
-    assert states.decode(begin.to_bytes()).to_bytes() == begin.to_bytes()
-    assert states.regrouped(begin, more_rows=8) is begin
+    work = RiskWork(entries=None, begin=begin, progress=None)
+    assert work.decode(begin.to_bytes()).to_bytes() == begin.to_bytes()
+    assert work.regroup(begin, more_rows=8) is begin
     for other in (
         RiskTables(spec_of(0, 21), hash_key_id(KEY)),
         RiskTables(spec_of(0, 20, delay_days=6), hash_key_id(KEY)),
         RiskTables(spec_of(0, 20), hash_key_id(KEY[::-1])),
     ):
         with pytest.raises(StateError, match="another run description or hash key"):
-            states.decode(other.to_bytes())
+            work.decode(other.to_bytes())
     with pytest.raises(StateError, match="damaged"):
-        states.decode(begin.to_bytes()[:-1])
+        work.decode(begin.to_bytes()[:-1])
 
 
 def test_the_hash_key_is_the_consortiums_and_for_nothing_else(small_package) -> None:

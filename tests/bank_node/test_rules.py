@@ -3,7 +3,10 @@
 import pytest
 
 from bank_node.config import BankConfig, CohortRules, TlsFiles
-from bank_node.run.rules import check_epoch, check_generation, check_run, run_facts
+from bank_node.jobs.training import check_run
+from bank_node.run.agreement.epoch_check import check_epoch
+from bank_node.run.agreement.facts import run_facts
+from bank_node.run.agreement.partners import check_partners
 from bank_node.state.directory import PinnedRun
 from fraudfed.errors import (
     CohortError,
@@ -124,7 +127,7 @@ def test_the_aggregator_cannot_change_the_cohort_or_the_key(make_run, key_epoch)
 def test_a_run_that_may_go_on_with_too_few_banks_is_refused(make_run) -> None:
     run = make_run(("a", "b", "c", "d"), min_cohort=3)
     check_run(run, CohortRules(min_cohort=3))
-    with pytest.raises(CohortError, match=r"may go on with 3 banks.*takes part from 4 on"):
+    with pytest.raises(CohortError, match=r"may continue with 3 banks.*takes part from 4 on"):
         check_run(run, CohortRules(min_cohort=4))
     # A cohort of two is whole with two, whatever the run says.
     check_run(make_run(("a", "b"), min_cohort=3), CohortRules(min_cohort=2))
@@ -151,16 +154,16 @@ def generation(*banks: str, number: int = 1, **changes: object) -> Generation:
 def test_a_generation_must_be_of_the_cohort_with_this_bank(make_run, banks) -> None:
     run = make_run(FOUR)
     for allowed in (FOUR, ("a", "b", "c"), ("a", "c", "d")):
-        check_generation(generation(*allowed), run, "a", min_cohort=3)
+        check_partners(generation(*allowed), run, "a", min_cohort=3)
     with pytest.raises(ProtocolError, match="expected some of a, b, c, d with this bank"):
-        check_generation(generation(*banks), run, "a", min_cohort=1)
+        check_partners(generation(*banks), run, "a", min_cohort=1)
 
 
 def test_a_generation_below_the_runs_or_the_banks_minimum_is_refused(make_run) -> None:
-    check_generation(generation("a", "b"), make_run(FOUR, min_cohort=2), "a", min_cohort=2)
+    check_partners(generation("a", "b"), make_run(FOUR, min_cohort=2), "a", min_cohort=2)
     for run, own in ((make_run(FOUR, min_cohort=3), 1), (make_run(FOUR, min_cohort=1), 3)):
         with pytest.raises(CohortError, match="of 2 banks, this bank takes part from 3 on"):
-            check_generation(generation("a", "b"), run, "a", min_cohort=own)
+            check_partners(generation("a", "b"), run, "a", min_cohort=own)
 
 
 def test_facts_differ_whenever_banks_were_told_different_things(make_run, key_epoch) -> None:

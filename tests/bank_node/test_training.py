@@ -79,26 +79,30 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     for record in records:
         assert record["model_sha256"] == status.model_sha256
         assert record["key_bits"] == 2048
-        assert record["rounds"] == status.round_number
-        assert record["history"] == records[0]["history"]
-        assert {"logloss"} == set(record["history"][0]["metrics"])
-        assert {"histogram", "encrypt", "sum", "open", "wait"} <= set(record["wall_seconds"])
+        assert record["whole_run"]["rounds"] == status.round_number
+        assert record["result"]["history"] == records[0]["result"]["history"]
+        assert {"logloss"} == set(record["result"]["history"][0]["metrics"])
+        assert {"histogram", "encrypt", "sum", "open", "wait"} <= set(
+            record["last_process"]["wall_seconds"]
+        )
         assert record["key_epoch"] == banks.key_epoch.epoch
         assert record["roster_confirmed"] is False
-        protection = record["protection"]
+        protection = record["whole_run"]["protection"]
         assert protection["rounds"] == protection["rounds_verified"] == status.round_number
         assert protection["key_bits"] == 2048
         assert protection["masked_against_banks"] == 2
-        assert [one["number"] for one in record["round_records"]] == list(range(record["rounds"]))
-        assert all(one["tag_verified"] for one in record["round_records"])
-    assert sum(record["ciphertexts"] for record in records) == status.ciphertexts
-    assert sum(record["bytes_sent"] for record in records) == status.bytes_received
+        assert [one["number"] for one in record["whole_run"]["round_records"]] == list(
+            range(record["whole_run"]["rounds"])
+        )
+        assert all(one["tag_verified"] for one in record["whole_run"]["round_records"])
+    assert sum(record["whole_run"]["ciphertexts"] for record in records) == status.ciphertexts
+    assert sum(record["whole_run"]["bytes_sent"] for record in records) == status.bytes_received
 
     # JSON logs: one object per line, with run and round; one line for each tree.
     lines = [json.loads(line) for line in ended[0].err.splitlines()]
     assert {line["run"] for line in lines} >= {banks.run_id}
     trees = [line for line in lines if line["message"] == "tree finished"]
-    assert [line["tree"] for line in trees] == list(range(len(records[0]["history"])))
+    assert [line["tree"] for line in trees] == list(range(len(records[0]["result"]["history"])))
     assert all(line["round"] > 0 for line in trees)
 
     # A finished run is not trained again.
@@ -119,7 +123,7 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     assert "  model: 1 requests" in explained
     assert f"of rounds 0 to {rounds - 1}, summing: " in explained
     shown = json.loads(run_bank("status", *where, "--json").out)
-    assert shown["record"]["protection"]["rounds_verified"] == rounds
+    assert shown["record"]["whole_run"]["protection"]["rounds_verified"] == rounds
     printed = " ".join(run_bank("status", *where).out.replace("│", " ").split())
     assert "2048-bit Paillier" in printed
     assert f"tag verified in {rounds} of {rounds} rounds" in printed

@@ -38,7 +38,8 @@ def test_every_command_has_json_a_schema_and_a_line_in_the_docs(name: str) -> No
     program, _, words = name.partition(" ")
     schemas = json.loads((DOCS / "schemas" / f"{program}.json").read_text())
     assert schemas["commands"][words]["title"] == shape.__name__
-    row = rf"^\| `{name}` \| .+ \| \[`{shape.__name__}`\]\(schemas/{program}.json\) \|$"
+    shown = re.escape(shape.__name__)
+    row = rf"^\| `{name}` \| .+ \| \[`{shown}`\]\(schemas/{program}.json\) \|$"
     assert re.search(row, PAGE, re.MULTILINE), f"docs/cli.md has no row for {name}: {row}"
 
 

@@ -181,10 +181,9 @@ def test_impossible_options_are_refused(arguments: list[str], said: str) -> None
     assert said in done.output
 
 
-def record(bank: str, work: tuple[float, float], exchange: tuple[float, float]) -> dict[str, Any]:
-    """Make a record with one phase of work (main, all threads) and one of exchange (main, wall)."""
+def process(work: tuple[float, float], exchange: tuple[float, float]) -> dict[str, Any]:
+    """Make figures with one phase of work (main, all threads) and one of exchange (main, wall)."""
     return {
-        "bank": bank,
         "wall_seconds": {"open": 99.0, "sum": exchange[1]},
         "cpu_seconds": {"open": work[1], "sum": exchange[0]},
         "main_cpu_seconds": {"open": work[0], "sum": exchange[0]},
@@ -192,8 +191,8 @@ def record(bank: str, work: tuple[float, float], exchange: tuple[float, float]) 
 
 
 def test_own_machines_wait_for_the_slowest() -> None:
-    records = [record("a", (2.0, 4.0), (0.5, 3.0)), record("b", (5.0, 6.0), (0.2, 1.0))]
-    found = own_machines(records, aggregator_cpu_seconds=0.25, cores=2)
+    banks = {"a": process((2.0, 4.0), (0.5, 3.0)), "b": process((5.0, 6.0), (0.2, 1.0))}
+    found = own_machines(banks, aggregator_cpu_seconds=0.25, cores=2)
     # Work: max(max(2, 4 / 2), max(5, 6 / 2)); exchange 0.5; aggregator 0.25.
     assert found.seconds == pytest.approx(5.0 + 0.5 + 0.25)
     # Work: max(2 + 2 / 2, 5 + 1 / 2); exchange: the least wall time.
@@ -203,7 +202,7 @@ def test_own_machines_wait_for_the_slowest() -> None:
 
 def test_own_machines_cannot_compute_more_than_their_cores() -> None:
     """Noise made ahead during an exchange is no part of the exchange, but takes cores."""
-    busy = record("a", (1.0, 2.0), (0.1, 9.0))
+    busy = process((1.0, 2.0), (0.1, 9.0))
     busy["cpu_seconds"]["sum"] = 40.0
-    found = own_machines([busy], aggregator_cpu_seconds=0.0, cores=2)
+    found = own_machines({"a": busy}, aggregator_cpu_seconds=0.0, cores=2)
     assert found.seconds == pytest.approx(21.0)

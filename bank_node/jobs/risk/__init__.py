@@ -1,5 +1,5 @@
-"""Shared risk at a bank: taking part in its runs, keeping their tables, and using them.
+"""Shared risk at a bank: taking part in its runs, and using their tables.
 
-``run`` sums tables with the other banks, ``file`` keeps them, ``history`` chooses those that a
-contract needs, ``days`` says whether they reach far enough, ``report`` and ``commands`` show them.
+``run`` sums tables with the other banks, ``history`` chooses those that a contract needs, and
+``report`` describes them.
 """

@@ -1,91 +1,154 @@
-"""Sum daily tables of payments and frauds with the other banks: the work of a risk run."""
+"""Sum daily tables of payments and frauds with the other banks: the job of a risk run."""
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
 from bank_node.config import CohortRules
-from bank_node.consortium.ceremony import AcceptedEpoch
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
-from bank_node.run.job import Load, WorkResult
-from bank_node.run.lifecycle import RunOptions, take_part
+from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.context import RunContext
+from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
-from bank_node.run.rules import check_risk_run
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.run.record import RunRecord, RunResult
+from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
+from bank_node.state.risk_file import RiskFile
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
-from fraudfed.errors import StateError
+from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk import RiskEntries, RiskTables, risk_entries, sum_tables
 from fraudfed.features.shared_risk.entries import CUSTOMER_DAYS
+from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.features.shared_risk.sketch import hash_key_id
 from fraudfed.wire.messages import RiskSpec, RunKind
 
 _log = logging.getLogger(__name__)
 
 
-def update_risk(
-    state: StateDirectory,
-    options: RunOptions,
-    progress: RunProgress,
-    *,
-    passphrase: str | None = None,
-) -> dict[str, Any]:
-    """Sum the tables of a risk run, have them accepted, keep them; return the run's record.
+class RiskResult(RunResult):
+    """What the record of a risk run says of its tables.
+
+    Attributes
+    ----------
+    first_day, last_day : int
+        Days since 1970-01-01 UTC.
+    table_bytes : int
+    """
+
+    kind: Literal[RunKind.RISK] = RunKind.RISK
+    first_day: int
+    last_day: int
+    table_bytes: int
+
+
+RiskRecord = RunRecord[RiskResult]
+
+
+def check_risk_run(run: PinnedRun, rules: CohortRules, *, before: Iterable[PinnedRun] = ()) -> None:
+    """Accept the description of a risk run.
+
+    Parameters
+    ----------
+    run : PinnedRun
+    rules : CohortRules
+    before : iterable of PinnedRun
+        Runs for which this bank has sealed something, ``run`` itself allowed among them. A day
+        that was entered in one of them is not entered again unless ``repeat_risk_days`` allows
+        it: the tables of two sets of banks show, by difference, the banks in one set only.
 
     Raises
     ------
-    FraudFedError
-        As ``take_part``.
+    CohortError
+        If the cohort is smaller than this bank allows.
+    ConfigurationError
+        If it is no risk run, this bank allows no results for the members alone, or it has entered
+        a day of the run before.
     """
-    return take_part(
-        state,
-        options,
-        RunKind.RISK,
-        partial(_check, state, options, progress),
-        on_banks=progress.banks,
-        passphrase=passphrase,
-    )
+    spec = run.risk
+    check_cohort(run, rules)
+    if rules.repeat_risk_days:
+        return
+    for other in before:
+        if other.run_id == run.run_id or other.spec.risk is None:
+            continue
+        first = max(spec.first_day, other.risk.first_day)
+        last = min(spec.last_day, other.risk.last_day)
+        if first <= last:
+            raise ConfigurationError(
+                f"run {run.spec.name!r}: sums {day_text(first)}..{day_text(last)}, for which this "
+                f"bank has sealed counts in run {other.run_id}; two tables of a day with different "
+                "banks show a bank's counts by difference: ask for a run over later days, or, if "
+                "the members agree, set repeat_risk_days = true in bank.toml"
+            )
 
 
-def _check(
-    state: StateDirectory,
-    options: RunOptions,
-    progress: RunProgress,
-    run: PinnedRun,
-    rules: CohortRules,
-) -> Load[RiskTables]:
-    """Accept a risk run; what is returned loads this bank's payments."""
-    counted = check_risk_run(run, rules, before=state.sealed_runs())
-    return partial(_load, options, progress, run, counted)
+def counted_spec(run: PinnedRun, rules: CohortRules) -> RiskSpec:
+    """Return what this bank counts: the run's, with ``min_customers`` no lower than its rule."""
+    own = rules.min_risk_customers or 1
+    return run.risk.model_copy(update={"min_customers": max(run.risk.min_customers, own)})
 
 
-def _load(
-    options: RunOptions,
-    progress: RunProgress,
-    run: PinnedRun,
-    counted: RiskSpec,
-    epoch: AcceptedEpoch,
-) -> "RiskWork":
-    transactions = load_transactions(options.data, mapping=options.mapping)
-    hash_key = derive_risk_key(epoch.package)
-    entries = risk_entries(transactions, counted, hash_key=hash_key)
-    _log.info(
-        "%d payments meet the schema; %d counts of payments and %d of frauds are entered",
-        *(len(transactions), entries.transactions.counts.sum(), entries.frauds.counts.sum()),
-    )
-    _warn(transactions, entries, counted)
-    return RiskWork(
-        entries=entries,
-        begin=RiskTables(run.risk, hash_key_id(hash_key)),
-        progress=progress,
-    )
+class RiskJob:
+    """Risk runs; see ``bank_node.run.job.Job``."""
+
+    kind = RunKind.RISK
+    command = "risk update"
+    record_type = RiskRecord
+
+    def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
+        """Accept a run's description; raises as ``check_risk_run``."""
+        check_risk_run(run, rules, before=state.sealed_runs())
+
+    def load(self, context: RunContext) -> "RiskWork":
+        """Read this bank's payments, and count what it enters.
+
+        Raises
+        ------
+        DataError
+            If they do not meet the schema of transactions.
+        """
+        options, counted = context.options, counted_spec(context.run, context.rules)
+        transactions = load_transactions(options.data, mapping=options.mapping)
+        hash_key = derive_risk_key(context.epoch.package)
+        entries = risk_entries(transactions, counted, hash_key=hash_key)
+        _log.info(
+            "%d payments meet the schema; %d counts of payments and %d of frauds are entered",
+            *(len(transactions), entries.transactions.counts.sum(), entries.frauds.counts.sum()),
+        )
+        _warn(transactions, entries, counted)
+        return RiskWork(
+            entries=entries,
+            begin=RiskTables(context.run.risk, hash_key_id(hash_key)),
+            progress=context.progress,
+        )
+
+    def describe(self, run: PinnedRun, content: bytes) -> RiskResult:
+        """Return the days and the size of the tables; raises StateError if they are damaged."""
+        del run
+        return _result(RiskTables.from_bytes(content).spec, content)
+
+    def files(
+        self, context: RunContext, content: bytes, *, registry_sha256: str
+    ) -> dict[str, bytes]:
+        """Return the tables with the key that reads them."""
+        kept = RiskFile(
+            run_id=context.run_id,
+            registry_sha256=registry_sha256,
+            keyed=KeyedTables(
+                RiskTables.from_bytes(content), derive_risk_key(context.epoch.package)
+            ),
+        )
+        return {TABLES_FILE: kept.to_bytes()}
+
+
+def _result(spec: RiskSpec, content: bytes) -> RiskResult:
+    return RiskResult(first_day=spec.first_day, last_day=spec.last_day, table_bytes=len(content))
 
 
 def _warn(transactions: pd.DataFrame, entries: RiskEntries, counted: RiskSpec) -> None:
@@ -103,42 +166,8 @@ def _warn(transactions: pd.DataFrame, entries: RiskEntries, counted: RiskSpec) -
 
 
 @dataclass(frozen=True, eq=False)
-class RiskStates:
-    """How the states of a risk run are read; see ``RunStates``.
-
-    Attributes
-    ----------
-    begin : RiskTables
-        The run's, without days.
-    """
-
-    begin: RiskTables
-
-    def decode(self, data: bytes) -> RiskTables:
-        """Read the tables so far.
-
-        Raises
-        ------
-        StateError
-            If the bytes are damaged, or tables of another run description or hash key.
-        """
-        found = RiskTables.from_bytes(data)
-        if (found.spec, found.key_id) != (self.begin.spec, self.begin.key_id):
-            raise StateError(
-                "risk tables are of another run description or hash key than this run's; take "
-                "those of this run, or update them anew"
-            )
-        return found
-
-    def regrouped(self, state: RiskTables, *, more_rows: int) -> RiskTables:
-        """Return the tables as they are: no later bound rests on who was there before."""
-        del more_rows
-        return state
-
-
-@dataclass(frozen=True, eq=False)
 class RiskWork:
-    """A bank's part in a risk run; see ``RunWork``.
+    """A bank's part in a risk run; see ``bank_node.run.job.Work``.
 
     Attributes
     ----------
@@ -152,11 +181,6 @@ class RiskWork:
     entries: RiskEntries
     begin: RiskTables
     progress: RunProgress
-
-    @property
-    def states(self) -> RiskStates:
-        """How its states are read."""
-        return RiskStates(self.begin)
 
     @property
     def data_sha256(self) -> str:
@@ -174,13 +198,34 @@ class RiskWork:
         """0: each step announces the totals that bound its own sums."""
         return 0
 
+    def decode(self, data: bytes) -> RiskTables:
+        """Read the tables so far.
+
+        Raises
+        ------
+        StateError
+            If the bytes are damaged, or tables of another run description or hash key.
+        """
+        found = RiskTables.from_bytes(data)
+        if (found.spec, found.key_id) != (self.begin.spec, self.begin.key_id):
+            raise StateError(
+                "risk tables are of another run description or hash key than this run's; take "
+                "those of this run, or update them anew"
+            )
+        return found
+
+    def regroup(self, state: RiskTables, *, more_rows: int) -> RiskTables:
+        """Return the tables as they are: no later bound depends on which banks were there."""
+        del more_rows
+        return state
+
     def run(
         self,
         communicator: Communicator,
         *,
         start: RiskTables | None,
         on_step: Callable[[RiskTables], None],
-    ) -> WorkResult:
+    ) -> Outcome[RiskResult]:
         """Sum the days that are left; raises as ``sum_tables``."""
         begin = self.begin if start is None else start
         self._show(begin)
@@ -191,7 +236,8 @@ class RiskWork:
             _log.info("days finished", extra={"days": len(tables.days), "of": tables.n_days})
 
         tables = sum_tables(self.entries, communicator, start=begin, on_step=after)
-        return WorkResult(tables.to_bytes(), {})
+        content = tables.to_bytes()
+        return Outcome(content, _result(tables.spec, content))
 
     def _show(self, tables: RiskTables) -> None:
         self.progress.steps("days", len(tables.days), tables.n_days, "")

@@ -58,7 +58,7 @@ def summarise(
     """Return the summary of a demo: its costs are those of the model with all that is shared."""
     run = runs.outcome
     records = [bank.record for bank in run.banks]
-    phases = sorted({name for record in records for name in record["wall_seconds"]})
+    phases = sorted({name for record in records for name in record["last_process"]["wall_seconds"]})
     booster = xgboost.Booster(model_file=bytearray(run.result))
     scores = booster.get_score(importance_type="total_gain")
     gains = [(str(name), float(np.sum(gain))) for name, gain in scores.items()]
@@ -69,11 +69,17 @@ def summarise(
         key_fingerprint=records[0]["key_fingerprint"],
         kernel=records[0]["kernel"],
         rounds=run.status.round_number,
-        rounds_verified=min(record["protection"]["rounds_verified"] for record in records),
+        rounds_verified=min(
+            record["whole_run"]["protection"]["rounds_verified"] for record in records
+        ),
         ciphertexts=run.status.ciphertexts,
-        bytes_sent=sum(record["bytes_sent"] for record in records),
+        bytes_sent=sum(record["whole_run"]["bytes_sent"] for record in records),
         wall_seconds={
-            name: float(np.mean([record["wall_seconds"].get(name, 0.0) for record in records]))
+            name: float(
+                np.mean(
+                    [record["last_process"]["wall_seconds"].get(name, 0.0) for record in records]
+                )
+            )
             for name in phases
         },
         total_seconds=total_seconds,
@@ -105,7 +111,7 @@ def _risk_facts(data: DemoData, run: RunOutcome) -> RiskFacts:
     return RiskFacts(
         days=spec.last_day - spec.first_day + 1,
         ciphertexts=run.status.ciphertexts,
-        bytes_sent=sum(bank.record["bytes_sent"] for bank in run.banks),
+        bytes_sent=sum(bank.record["whole_run"]["bytes_sent"] for bank in run.banks),
         rounds=run.status.round_number,
         seconds=run.seconds,
         sha256=run.banks[0].record["model_sha256"],

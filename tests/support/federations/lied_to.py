@@ -19,14 +19,16 @@ from bank_node.consortium.ceremony import accept_epoch, create_epoch
 from bank_node.consortium.connection import connect
 from bank_node.consortium.enrolment import enrol
 from bank_node.consortium.members import observe_roster
-from bank_node.jobs.training import train_run
-from bank_node.run.lifecycle import RunOptions
+from bank_node.jobs.registry import JOBS
+from bank_node.run.context import RunOptions
+from bank_node.run.lifecycle import take_part
 from bank_node.run.progress import RunProgress
+from bank_node.run.record import RunRecord
 from bank_node.state.directory import StateDirectory
 from federations.live import LiveFederation, served
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError
-from fraudfed.wire.messages import KeyEpoch
+from fraudfed.wire.messages import KeyEpoch, RunKind
 
 BANKS = ("bank-a", "bank-b", "bank-c")
 KEY_BITS = 2048
@@ -76,7 +78,7 @@ class Place:
                 state, connection, observed, key_bits=KEY_BITS, rotate=rotate
             ).key_epoch
 
-    def train(self, name: str, run_id: str, **options: Any) -> dict[str, Any]:
+    def train(self, name: str, run_id: str, **options: Any) -> RunRecord[Any]:
         """Train; every lie here stops the bank long before it would wait for the others."""
         data = self.work / "rows.csv"
         pd.DataFrame({"f0": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0]}).to_csv(data, index=False)
@@ -84,7 +86,7 @@ class Place:
         progress = RunProgress(Console(quiet=True), enabled=False)
         chosen = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)
         with state.locked(), progress:
-            return train_run(state, chosen, progress)
+            return take_part(state, chosen, RunKind.TRAINING, JOBS, progress)
 
     def changed_rules(self, name: str, **rules: Any) -> None:
         state = StateDirectory(self.states[name])

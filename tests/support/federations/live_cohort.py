@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from attack_kit.sums import BOUND, Outcome
+from examples.run_contexts import make_context
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.retry import RetryPolicy
 from bank_node.http.transport import Caller
 from bank_node.run.abort import tell_others
-from bank_node.run.secure_communicator import SecureCommunicator, StartingPoint
+from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
@@ -52,7 +53,15 @@ class LiveCohort:
             client = AggregatorClient(url, caller=caller, retry=RetryPolicy(patience_seconds=5.0))
             self.clients[name] = client
             self.communicators[name] = SecureCommunicator(
-                client,
+                make_context(
+                    name,
+                    client,
+                    run=run_id,
+                    key_epoch=1,
+                    outbox=Outbox(work / f"{name}.sealed"),
+                    log=log,
+                    round_timeout_seconds=timeout,
+                ),
                 SecureSum(
                     live.package,
                     bank=name,
@@ -64,19 +73,13 @@ class LiveCohort:
                         if peer.name != name
                     },
                 ),
-                run_id=run_id,
-                epoch=1,
                 roster=roster,
-                bank=name,
                 start=StartingPoint(
                     round_number=0,
                     step=0,
                     transcript=Transcript.begin(live.package.expose_secret(), b"the run"),
                     **at,
                 ),
-                outbox=Outbox(work / f"{name}.sealed"),
-                log=log,
-                round_timeout_seconds=timeout,
             )
 
     def each(self, work: Callable[[str, SecureCommunicator], Result]) -> dict[str, Result]:

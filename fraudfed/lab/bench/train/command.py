@@ -101,10 +101,10 @@ def run_train(
     pooled += _reference_seconds(table, parameters, case.threads)
     compared = same_trees_as_xgboost(run.result, table, parameters, case.threads)
     records = [bank.record for bank in run.banks]
-    seconds = max(record["training_seconds"] for record in records)
+    seconds = max(record["last_process"]["run_seconds"] for record in records)
     reference = statistics.median(pooled)
     alone = own_machines(
-        records,
+        {record["bank"]: record["last_process"] for record in records},
         aggregator_cpu_seconds=run.aggregator.cpu_seconds,
         cores=case.threads,
     )

@@ -21,11 +21,11 @@ was on the shared machine, and lets the training thread idle while the others wo
 (The bank that comes last into a round waits for nobody: its exchange is what the protocol takes.)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Phases of ``bank_node.run.phases`` in which a bank sends and waits; all others are work.
+#: Phases of ``bank_node.run.sums.phases`` in which a bank sends and waits; all others are work.
 EXCHANGE_PHASES = ("sum", "wait", "accept")
 
 
@@ -52,15 +52,15 @@ class OwnMachines:
 
 
 def own_machines(
-    records: Sequence[Mapping[str, Any]], *, aggregator_cpu_seconds: float, cores: int
+    processes: Mapping[str, Mapping[str, Any]], *, aggregator_cpu_seconds: float, cores: int
 ) -> OwnMachines:
     """Estimate from one run.
 
     Parameters
     ----------
-    records : sequence of mapping
-        The banks' records, with ``wall_seconds``, ``cpu_seconds`` and ``main_cpu_seconds`` by
-        phase.
+    processes : mapping of bank name to mapping
+        ``last_process`` of each bank's record of the run: it holds ``wall_seconds``,
+        ``cpu_seconds`` and ``main_cpu_seconds`` by phase.
     aggregator_cpu_seconds : float
     cores : int
     """
@@ -72,32 +72,31 @@ def own_machines(
         # The two clocks are read one after the other: all threads may seem to do less than one.
         return main + max(0.0, all_threads - main) / cores
 
-    def busy(record: Mapping[str, Any], phase: str, take: Callable[[float, float], float]) -> float:
-        main = record["main_cpu_seconds"].get(phase, 0.0)
-        return take(main, record["cpu_seconds"].get(phase, 0.0))
+    def busy(one: Mapping[str, Any], phase: str, take: Callable[[float, float], float]) -> float:
+        main = one["main_cpu_seconds"].get(phase, 0.0)
+        return take(main, one["cpu_seconds"].get(phase, 0.0))
 
-    phases = sorted({name for record in records for name in record["wall_seconds"]})
+    each = list(processes.values())
+    phases = sorted({name for one in each for name in one["wall_seconds"]})
     work = [phase for phase in phases if phase not in EXCHANGE_PHASES]
     exchange = [phase for phase in phases if phase in EXCHANGE_PHASES]
 
-    def bank_seconds(record: Mapping[str, Any]) -> float:
-        return sum(busy(record, phase, shared) for phase in work) + sum(
-            busy(record, phase, min) for phase in exchange
+    def bank_seconds(one: Mapping[str, Any]) -> float:
+        return sum(busy(one, phase, shared) for phase in work) + sum(
+            busy(one, phase, min) for phase in exchange
         )
 
     together = (
-        sum(max(busy(record, phase, shared) for record in records) for phase in work)
-        + sum(max(busy(record, phase, min) for record in records) for phase in exchange)
+        sum(max(busy(one, phase, shared) for one in each) for phase in work)
+        + sum(max(busy(one, phase, min) for one in each) for phase in exchange)
         + aggregator_cpu_seconds
     )
     return OwnMachines(
         cores=cores,
-        seconds=max(together, *(sum(record["cpu_seconds"].values()) / cores for record in records)),
+        seconds=max(together, *(sum(one["cpu_seconds"].values()) / cores for one in each)),
         at_most_seconds=sum(
-            max(busy(record, phase, one_after_the_other) for record in records) for phase in work
+            max(busy(one, phase, one_after_the_other) for one in each) for phase in work
         )
-        + sum(
-            min(record["wall_seconds"].get(phase, 0.0) for record in records) for phase in exchange
-        ),
-        bank_seconds={record["bank"]: bank_seconds(record) for record in records},
+        + sum(min(one["wall_seconds"].get(phase, 0.0) for one in each) for phase in exchange),
+        bank_seconds={bank: bank_seconds(one) for bank, one in processes.items()},
     )

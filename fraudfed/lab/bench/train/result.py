@@ -99,24 +99,24 @@ class BankCost:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "BankCost":
         """Take the figures out of a bank's record of the run."""
-        trees = record["trees"]
+        trees, process = record["result"]["trees"], record["last_process"]
         return cls(
             name=record["bank"],
-            rows=record["rows"],
-            training_seconds=record["training_seconds"],
-            wall_seconds=record["wall_seconds"],
-            cpu_seconds=record["cpu_seconds"],
-            main_cpu_seconds=record["main_cpu_seconds"],
-            process_cpu_seconds=record["process_cpu_seconds"],
-            peak_memory_bytes=record["peak_memory_bytes"],
-            values=record["values"],
-            ciphertexts=record["ciphertexts"],
-            bytes_sent=record["bytes_sent"],
-            bytes_received=record["bytes_received"],
-            ciphertexts_per_tree=record["ciphertexts"] / trees,
-            bytes_sent_per_tree=record["bytes_sent"] / trees,
-            bytes_received_per_tree=record["bytes_received"] / trees,
-            bytes_per_value=record["bytes_sent"] / record["values"],
+            rows=record["result"]["rows"],
+            training_seconds=process["run_seconds"],
+            wall_seconds=process["wall_seconds"],
+            cpu_seconds=process["cpu_seconds"],
+            main_cpu_seconds=process["main_cpu_seconds"],
+            process_cpu_seconds=process["process_cpu_seconds"],
+            peak_memory_bytes=process["peak_memory_bytes"],
+            values=process["values"],
+            ciphertexts=process["ciphertexts"],
+            bytes_sent=process["bytes_sent"],
+            bytes_received=process["bytes_received"],
+            ciphertexts_per_tree=process["ciphertexts"] / trees,
+            bytes_sent_per_tree=process["bytes_sent"] / trees,
+            bytes_received_per_tree=process["bytes_received"] / trees,
+            bytes_per_value=process["bytes_sent"] / process["values"],
         )
 
 

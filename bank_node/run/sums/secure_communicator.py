@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bank_node.http.client import AggregatorClient, wait_for
+from bank_node.http.client import wait_for
 from bank_node.logs import ROUND
-from bank_node.run.noise_ahead import NoiseAhead
-from bank_node.run.phases import PhaseTimes
-from bank_node.state.outbox import Kept, Outbox
-from bank_node.state.round_log import RoundLog
+from bank_node.run.context import RunContext
+from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.phases import PhaseTimes
+from bank_node.state.outbox import Kept
 from bank_node.state.round_record import RoundRecord
 from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
@@ -40,14 +40,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Where the sums of a generation begin, or go on.
+    """Where the sums of a generation begin or continue.
 
     Attributes
     ----------
     round_number : int
         Of the next sum.
     step : int
-        Steps of the training that are finished.
+        Finished steps of the work.
     transcript : Transcript
         Before the next sum.
     closed_rounds : int
@@ -55,7 +55,7 @@ class StartingPoint:
     contributed : bool
         Whether the aggregator has this bank's contribution to the open round ``closed_rounds``.
     catches_up : bool
-        Whether closed rounds only are read, because the generation is about to end.
+        Whether only closed rounds are read, because the generation is about to end.
     """
 
     round_number: int
@@ -71,29 +71,17 @@ class SecureCommunicator:
 
     Parameters
     ----------
-    client : AggregatorClient
+    context : RunContext
     session : SecureSum
         Packs, tags, masks, encrypts, opens and verifies under the consortium's key package; made
-        with the same ``roster`` and ``bank``.
-    run_id : str
-    epoch : int
-        The run's key epoch.
+        with the same ``roster``.
     roster : tuple of str
-        Names of the banks of the generation, in its order.
-    bank : str
-        This bank's name; its index in ``roster`` is the shard that it opens.
+        Names of the banks of the generation, in its order. This bank opens the shard of its index.
     start : StartingPoint
-    outbox : Outbox
-        What this bank has sealed in the run.
-    log : RoundLog
-        Takes what protected each round.
-    round_timeout_seconds : float or None
-        How long to wait for the other banks in each half of a round; None waits for as long as the
-        aggregator says that there is something to wait for.
     noise : NoiseAhead or None
         Makes noise while this bank waits; None makes all of it when it is needed.
     times : PhaseTimes or None
-        Goes on with these figures.
+        Adds to these figures.
 
     Attributes
     ----------
@@ -102,36 +90,30 @@ class SecureCommunicator:
     round_number : int
         The next round.
     step : int
-        Steps of the training that are finished; its owner counts them.
+        Finished steps of the work; its owner counts them.
     """
 
     def __init__(
         self,
-        client: AggregatorClient,
+        context: RunContext,
         session: SecureSum,
         *,
-        run_id: str,
-        epoch: int,
         roster: tuple[str, ...],
-        bank: str,
         start: StartingPoint,
-        outbox: Outbox,
-        log: RoundLog,
-        round_timeout_seconds: float | None = None,
         noise: NoiseAhead | None = None,
         times: PhaseTimes | None = None,
     ) -> None:
-        self._client = client
+        self._client = context.client
         self._session = session
-        self._run_id = run_id
-        self._epoch = epoch
+        self._run_id = context.run_id
+        self._epoch = context.epoch.key_epoch.epoch
         self._roster = roster
-        self._bank = bank
-        self._shard = roster.index(bank)
-        self._round_timeout_seconds = round_timeout_seconds
+        self._bank = context.bank
+        self._shard = roster.index(context.bank)
+        self._round_timeout_seconds = context.options.round_timeout_seconds
         self._start = start
-        self._outbox = outbox
-        self._log = log
+        self._outbox = context.outbox
+        self._log = context.log
         self._noise = noise
         self._transcript = start.transcript
         self.times = PhaseTimes() if times is None else times
@@ -191,7 +173,7 @@ class SecureCommunicator:
         elif self._start.catches_up:
             raise CohortChangedError(
                 f"run {self._run_id}: round {self.round_number} was not closed by the banks "
-                f"{', '.join(self._roster)}; go on with those of now"
+                f"{', '.join(self._roster)}; continue with the current banks"
             )
         else:
             boxes = self._take_part(values, layout, context)
@@ -240,15 +222,15 @@ class SecureCommunicator:
         if kept is not None:
             if kept.contribution is None:
                 raise StateError(
-                    f"run {self._run_id}: round {self.round_number} is open, but this bank holds "
-                    "no longer what it sealed for it; its state directory is not the newest: "
+                    f"run {self._run_id}: round {self.round_number} is open, but this bank no "
+                    "longer holds what it sealed for it; its state directory is not the newest: "
                     "restore that, or ask the operator to drop this bank and start it again"
                 )
             return kept.contribution
         if self._start.contributed and self.round_number == self._start.closed_rounds:
             raise StateError(
                 f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
-                f"{self.round_number} that its state directory knows nothing of; restore the "
+                f"{self.round_number} that its state directory does not know; restore the "
                 "newest copy, or ask the operator to drop this bank and start it again"
             )
         payload = self._session.seal(values, layout, context)
@@ -318,8 +300,8 @@ class SecureCommunicator:
         except NotFoundError:
             if self._start.catches_up:
                 raise CohortChangedError(
-                    f"run {self._run_id}: round {self.round_number} is no longer kept; go on with "
-                    "the banks of now"
+                    f"run {self._run_id}: round {self.round_number} is no longer kept; continue "
+                    "with the current banks"
                 ) from None
             raise StateError(
                 f"run {self._run_id}: the others have finished the step of round "

@@ -1,7 +1,7 @@
 """Make noise while waiting for the others: it does not depend on what will be encrypted.
 
-The thread runs at a lower priority, so that on a machine where it competes with somebody's critical
-path - in a demonstration, that of the very banks that are waited for - it takes only what is left.
+The thread runs at a lower priority. On a machine where it competes with other work - in a
+demonstration, with that of the banks that this one waits for - it takes only what is left.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class NoiseAhead:
 
     Use it as a context manager: the thread ends with it, also when Ctrl-C ends the block. The two
     share no lock for that reason: an interrupt that falls between taking a lock and entering its
-    block leaves it taken for ever. Flags are written by the owner alone, and it wakes the thread by
+    block leaves it taken indefinitely. Flags are written by the owner alone. It wakes the thread by
     ``queue.SimpleQueue``, whose ``put`` is documented to be re-entrant.
 
     Parameters

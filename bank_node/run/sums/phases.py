@@ -1,4 +1,4 @@
-"""Where a training's time and bytes went."""
+"""Where the time and bytes of a run went."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ class PhaseTimes:
     ----------
     wall_seconds, cpu_seconds, main_cpu_seconds : dict of phase to seconds
         CPU seconds are those of the whole process, all threads; main CPU seconds are those of the
-        thread that trains alone. What is left is work that more cores would share.
+        thread that computes alone. The rest is work that more cores would share.
     rounds, values, ciphertexts, bytes_sent, bytes_received : int
         Bytes of round bodies, headers of HTTP not counted.
     """
@@ -48,7 +48,7 @@ class PhaseTimes:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, seconds to the millisecond."""
         return {
-            "training_seconds": round(sum(self.wall_seconds.values()), 3),
+            "run_seconds": round(sum(self.wall_seconds.values()), 3),
             "wall_seconds": _rounded(self.wall_seconds),
             "cpu_seconds": _rounded(self.cpu_seconds),
             "main_cpu_seconds": _rounded(self.main_cpu_seconds),

@@ -1,0 +1,105 @@
+"""What a bank knows of a run while it takes part: fixed once everything was checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bank_node.config import CohortRules
+from bank_node.consortium.ceremony import AcceptedEpoch
+from bank_node.consortium.connection import Connection
+from bank_node.http.client import AggregatorClient
+from bank_node.run.progress import RunProgress
+from bank_node.state.checkpoints import Checkpoints
+from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.outbox import Outbox
+from bank_node.state.round_log import RoundLog
+from fraudfed.features.mapping import Mapping
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says.
+
+    Attributes
+    ----------
+    data : Path
+    mapping : Mapping or None
+        How the columns of ``data`` become those that the run wants.
+    run_id : str or None
+        None takes the only run that is open to this bank.
+    min_cohort : int or None
+        None takes ``bank.toml``'s.
+    round_timeout_seconds : float or None
+        Limit of the wait for other banks within a round; None waits as long as the run does.
+    cohort_timeout_seconds : float or None
+        Limit of the wait for the cohort; None waits without limit.
+    threads : int
+        Cores that this bank's work may use at once; no result depends on it.
+    """
+
+    data: Path
+    mapping: Mapping | None = None
+    run_id: str | None = None
+    min_cohort: int | None = None
+    round_timeout_seconds: float | None = None
+    cohort_timeout_seconds: float | None = None
+    threads: int = 1
+
+    def rules(self, configured: CohortRules) -> CohortRules:
+        """Return the bank's rules under these options."""
+        if self.min_cohort is None:
+            return configured
+        return configured.model_copy(update={"min_cohort": self.min_cohort})
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run at one bank, checked against the bank's rules, pins and keys.
+
+    Attributes
+    ----------
+    state : StateDirectory
+        Locked by this process.
+    connection : Connection
+    run : PinnedRun
+        The run's description, accepted and pinned.
+    epoch : AcceptedEpoch
+        The run's key epoch and its key.
+    rules : CohortRules
+        This bank's, under ``options``.
+    roster_confirmed : bool
+        Whether people compared the fingerprints of all members of the cohort.
+    options : RunOptions
+    progress : RunProgress
+    checkpoints : Checkpoints
+    outbox : Outbox
+        What this bank has sealed in the run.
+    log : RoundLog
+        What protected each round, over the whole run.
+    """
+
+    state: StateDirectory
+    connection: Connection
+    run: PinnedRun
+    epoch: AcceptedEpoch
+    rules: CohortRules
+    roster_confirmed: bool
+    options: RunOptions
+    progress: RunProgress
+    checkpoints: Checkpoints
+    outbox: Outbox
+    log: RoundLog
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self.run.run_id
+
+    @property
+    def bank(self) -> str:
+        """Name of this bank."""
+        return self.state.config.name
+
+    @property
+    def client(self) -> AggregatorClient:
+        """The way to the aggregator."""
+        return self.connection.client
