@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.entities.devices import scramble
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
 from data_gen.rng import IntArray
-from data_gen.schema import ARROW_SCHEMA
-from data_gen.world_parts import BankSide
+from data_gen.schema.columns import ARROW_SCHEMA
 
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _ROW_DIGITS = 10

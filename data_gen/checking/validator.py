@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_gen.checking.rules import TableSchema
 from data_gen.checking.table_reader import CellError, columns_of, read_tables
 from data_gen.checking.unique_ids import SeenIds
-from data_gen.manifest import read_manifest, sha256_of
-from data_gen.schema import Column
+from data_gen.schema.columns import Column
+from data_gen.schema.rules import TableSchema
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.manifest import read_manifest, sha256_of
 from fraudfed.errors import DataError
 
 _SHOWN_CHARACTERS = 80

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from data_gen.checking.schemas import SCHEMAS
+from data_gen.catalogue import SCHEMAS
 from data_gen.checking.validator import Fault, validate_data_set, validate_files
 from data_gen.commands.output import Checked, FoundFault, PublishedSchema
 from data_gen.describing.describe import table_of
-from data_gen.manifest import TRANSACTIONS, read_manifest
+from data_gen.schema.rules import TRANSACTIONS
+from data_gen.writing.manifest import read_manifest
 from fraudfed.console import answers, stdout_console
 from fraudfed.errors import DataError
 

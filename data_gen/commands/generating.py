@@ -8,14 +8,14 @@ import click
 
 from data_gen.catalogue import ALL_PRESETS, PURPOSES
 from data_gen.commands.output import Generated, Preset, Presets
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.output import write_credit
 from data_gen.describing.describe import table_of
-from data_gen.dials import parse_dials
-from data_gen.manifest import CREDIT, TRANSACTIONS
-from data_gen.output import write
-from data_gen.progress_bar import progress_bar
+from data_gen.schema.rules import CREDIT, TRANSACTIONS
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.dials import parse_dials
+from data_gen.writing.output import write
+from data_gen.writing.progress_bar import progress_bar
 from data_gen.writing.table_files import FORMATS
 from fraudfed.console import answers, examples, stderr_console, stdout_console
 from fraudfed.errors import ConfigurationError

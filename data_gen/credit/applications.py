@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS, bank_names
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
+from data_gen.settings.config import DAY_SECONDS, bank_names
 from data_gen.steps import Steps
 
 CHANNELS: Final = ("branch", "online", "broker")

@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
 from data_gen.credit.applications import Applications
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import IntArray, stream
+from data_gen.settings.config import DAY_SECONDS
 
 MIN_SCORE: Final = 300
 MAX_SCORE: Final = 850

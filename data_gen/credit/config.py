@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from data_gen.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
+from data_gen.settings.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
 
 _MIN_CUSTOMERS_PER_BANK: Final = 100
 # All rows of a credit data set are in memory at once: about 600 bytes per person.

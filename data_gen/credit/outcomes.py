@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from data_gen.config import DAY_SECONDS
 from data_gen.credit.applications import PURPOSES, Applications, instalment
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import EMPLOYMENTS, People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
+from data_gen.settings.config import DAY_SECONDS
 
 # Log odds of a default, by employment and by purpose.
 _EMPLOYMENT_EFFECT: Final[FloatArray] = np.array([0.0, -0.5, 0.3, 0.5, 0.9, 0.2, -0.2])

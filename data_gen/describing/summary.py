@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from data_gen.checking.table_reader import columns_of, read_tables
 from data_gen.clock import weekday_of
-from data_gen.config import DAY_SECONDS
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import FloatArray, IntArray
-from data_gen.schema import ARROW_SCHEMA
+from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.settings.config import DAY_SECONDS
 from fraudfed.errors import DataError
 
 # Minor units, from 1 cent to a million: ten bins for each power of ten.

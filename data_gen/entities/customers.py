@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.devices import owned_device, shared_person_device
 from data_gen.entities.payees import Payees
@@ -13,6 +12,7 @@ from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
 from data_gen.entities.shared_people import OWN_TRANSFER_SHARE, SharedPeople, own_accounts_elsewhere
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 # Customers are made and act in blocks of this size, each with its own streams.
 BLOCK_CUSTOMERS = 2_048

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.places import OUTSIDE_INSTITUTIONS
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 BILLER_SHARE = 0.45
 # Account numbers kept for each customer of a bank; the second one is used by some only.

@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.payees import Payees
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 PAYDAYS = (1, 15, 25, 28)
 FAVOURITES = 10

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.payees import Payees
 from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 # Of those with several banks, how many have three of them.
 THREE_BANKS_SHARE = 0.25

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from data_gen.categories import category_index
 from data_gen.clock import drift_phase
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import FraudKind
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
-from data_gen.world_parts import SharedWorld
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 # The kinds that gangs commit; mule chains follow on from them, first-party fraud has no gang.
 KINDS = tuple(kind for kind in FraudKind if 0 <= kind < FraudKind.MULE_CHAIN)

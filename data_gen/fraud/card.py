@@ -4,14 +4,14 @@ import numpy as np
 
 from data_gen.behaviour.everyday import merchant_log_amount
 from data_gen.clock import HOUR_WEIGHT, HourTable
-from data_gen.config import DAY_SECONDS
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.campaigns import CATEGORIES_PER_CAMPAIGN, DEVICES_PER_CAMPAIGN, Campaigns
 from data_gen.fraud.episodes import Episodes, FraudPlan, make_episodes
 from data_gen.rng import Draws, IntArray, Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import BankSide
 
 
 def fraud_devices(

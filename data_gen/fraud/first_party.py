@@ -8,13 +8,13 @@ import numpy as np
 
 from data_gen.behaviour.everyday import merchant_log_amount
 from data_gen.clock import HOUR_WEIGHT, HourTable
-from data_gen.config import DAY_SECONDS
 from data_gen.entities.people import FAVOURITES
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.episodes import FraudPlan, choose_victims
 from data_gen.rng import Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import BankSide
 
 BUST_OUT_SHARE = 0.25
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import BankSide, SharedWorld
 from data_gen.events import NONE, Channel, Events, FraudKind
 from data_gen.fraud.campaigns import DEVICES_PER_CAMPAIGN, RELAYS, Campaigns
 from data_gen.fraud.episodes import FraudPlan
 from data_gen.fraud.stolen_money import StolenMoney, scam_money, takeover_money
 from data_gen.rng import Draws, IntArray, Part, stream
-from data_gen.world_parts import BankSide, SharedWorld
+from data_gen.settings.config import DAY_SECONDS
 
 # How many mules pass the money on: two, or three.
 MIN_HOPS = 2

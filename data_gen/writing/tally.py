@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from data_gen.distance import bank_distance, distance_matrix, mix_counts
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, Events
 from data_gen.rng import IntArray
-from data_gen.world_parts import SharedWorld
+from data_gen.world.distance import bank_distance, distance_matrix, mix_counts
 
 _CLEAN: Final = 0
 

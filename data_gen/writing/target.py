@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from data_gen.manifest import read_manifest
+from data_gen.writing.manifest import read_manifest
 from fraudfed.errors import DataError, StateError
 
 _LOCK_NAME: Final = ".lock"

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.checking.transaction_rules import TRANSACTION_SCHEMA
-from data_gen.config import WorldConfig
+from data_gen.entities.world_parts import BankSide, make_bank_side
 from data_gen.identifiers import to_table
-from data_gen.manifest import MANIFEST_NAME, TRANSACTIONS, file_entry, make_manifest, read_manifest
 from data_gen.rng import IntArray
-from data_gen.schema import ARROW_SCHEMA
-from data_gen.world import World, bank_parts, make_part, make_world
-from data_gen.world_parts import BankSide, make_bank_side
+from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.schema.rules import TRANSACTIONS
+from data_gen.schema.transactions import TRANSACTION_SCHEMA
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import World, bank_parts, make_part, make_world
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, read_manifest
 from data_gen.writing.spool import buckets, labelled_events, regroup, spool_part
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.tally import BankTally, combined_summary, distances

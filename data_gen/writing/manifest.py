@@ -12,9 +12,6 @@ from fraudfed.errors import DataError
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT: Final = "data-gen/2"
-# What the tables of a data set are about: the manifest's ``kind``.
-TRANSACTIONS: Final = "transactions"
-CREDIT: Final = "credit"
 STATEMENT: Final = (
     "Synthetic data, no real person: every person, account, merchant, payment and loan is "
     "invented, and any resemblance is chance."
@@ -50,7 +47,7 @@ def make_manifest(
     Parameters
     ----------
     kind : str
-        ``TRANSACTIONS`` or ``CREDIT``.
+        ``TRANSACTIONS`` or ``CREDIT`` of ``data_gen.schema.rules``.
     preset : str or None
         Name of the preset that the configuration came from.
     config : mapping

@@ -16,8 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from data_gen.output import OnProgress
-from data_gen.output import Progress as Reached
+from data_gen.writing.output import OnProgress
+from data_gen.writing.output import Progress as Reached
 
 _UNITS = {"making": "parts", "writing": "rows"}
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from data_gen.entities.payees import ACCOUNTS_PER_CUSTOMER
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import NONE, Channel, Events
 from data_gen.rng import Draws
-from data_gen.world_parts import BankSide
 
 # Share of payments from the second account, of customers that have one.
 SECOND_ACCOUNT_PAYMENT_SHARE = 0.30

@@ -6,7 +6,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from data_gen.schema import Column
+from data_gen.schema.columns import Column
+
+# What the tables of a data set are about: the manifest's ``kind``.
+TRANSACTIONS: Final = "transactions"
+CREDIT: Final = "credit"
 
 _ARROW_TYPES: Final = {
     "string": pa.string(),

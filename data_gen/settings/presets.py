@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from data_gen.config import WorldConfig
+from data_gen.settings.config import WorldConfig
 
 # 2025-07-01T00:00:00Z: half a year from here ends with the year-end rise.
 _JULY_2025: Final = 1_751_328_000

@@ -9,9 +9,9 @@ proposition 4.2).
 import numpy as np
 import numpy.typing as npt
 
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
 from data_gen.rng import FloatArray, IntArray
-from data_gen.world_parts import SharedWorld
 
 
 def mix_counts(world: SharedWorld, events: Events) -> dict[str, IntArray]:

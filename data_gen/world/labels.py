@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.rng import Draws, FloatArray, IntArray
-from data_gen.world_parts import BankSide
+from data_gen.settings.config import DAY_SECONDS
 
 # By kind, in days from the last transaction to the report: invented numbers of a plausible size.
 # A lost card is missed within a day; a card payment is disputed with the statement; a scam is
