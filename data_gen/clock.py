@@ -82,6 +82,6 @@ def drift_phase(config: WorldConfig, day: npt.NDArray[np.number]) -> IntArray:
 
 
 def expected_day_sum(config: WorldConfig) -> float:
-    """Return by how many average days' work the period counts: the days, with growth."""
+    """Return the length of the period in days, each weighted by growth."""
     growth = (1.0 + config.growth_per_year) ** (np.arange(config.days) / 365.0)
     return float(growth.sum())

@@ -1,7 +1,7 @@
 """From codes to the published columns: identifiers are strings that reveal nothing but identity.
 
-Strings are built as Arrow arrays, by dictionary or from a byte matrix, never one by one: this is
-where most of the time of a plain generator goes.
+Strings are built as Arrow arrays, by dictionary or from a byte matrix. One by one they would take
+most of the generator's time.
 """
 
 import numpy as np
@@ -34,6 +34,7 @@ def to_table(
     events : Events
         In the order of the output.
     label_time : ndarray of shape (n_events,), dtype=int64
+        UTC epoch seconds.
     first_number : int
         Number of the first transaction among those of the bank; the others follow.
     """

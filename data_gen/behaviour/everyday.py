@@ -25,7 +25,7 @@ ONE_OFF_DEVICE_SHARE = 0.02
 LARGE_PURCHASE_SHARE = 0.015
 # Share of purchases in shops that each drift day moves online.
 MOVED_ONLINE_SHARE = 0.12
-# Later hours of the customer move online payments fully, but shops open when they open.
+# A customer's later hours shift online payments in full; shop hours limit the other channels.
 HOUR_SHIFT_SHARE = np.array([0.25, 1.0, 0.6, 0.4])
 
 

@@ -44,7 +44,7 @@ class _OneOffDevices:
 
 
 def occasion_events(side: BankSide, block: int) -> Events:
-    """Return the out-of-the-ordinary but honest transactions of one block of customers."""
+    """Return the unusual but honest transactions of one block of customers."""
     config = side.world.config
     draws = stream(config.seed, Part.OCCASIONS, side.bank, block)
     first = block * BLOCK_CUSTOMERS

@@ -19,7 +19,7 @@ _kind_option = click.option(
     type=click.Choice(list(SCHEMAS)),
     default=TRANSACTIONS,
     show_default=True,
-    help="Which schema; that of a directory is in its manifest.",
+    help="Schema to use; for a directory, the manifest decides.",
 )
 
 
@@ -34,8 +34,8 @@ def _faults(checked: Checked) -> DataError | None:
     if not checked.faults:
         return None
     return DataError(
-        f"{checked.path}: {len(checked.faults)} faults in the first {checked.rows:,} rows, and "
-        "there may be more; expected the schema that 'data-gen schema' prints"
+        f"{checked.path}: {len(checked.faults)} faults in the first {checked.rows:,} rows, "
+        "perhaps more; expected the schema that 'data-gen schema' prints"
     )
 
 
@@ -47,14 +47,14 @@ def _faults(checked: Checked) -> DataError | None:
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="Stop after so many faults.",
+    help="Stop after this many faults.",
 )
 @answers(Checked, _show_checked, fails=_faults)
 def validate_command(path: Path, kind: str, most_faults: int) -> Checked:
     """Check a file, or a directory and its manifest, against the published schema.
 
-    Prints the first faults, each with file, row, column, value and what was expected. Exit code 0:
-    no fault; 3: faults, or nothing that can be read.
+    Prints the first faults, each with file, row, column, value and what was expected. Exit code 0
+    means no fault; 3 means faults, or a file that cannot be read.
     """
     if path.is_dir():
         schema = SCHEMAS[read_manifest(path)["kind"]]

@@ -65,7 +65,7 @@ def _plotted(plots: Path, draw: Callable[[Path], list[Path]]) -> tuple[str, ...]
         ) from error
 
 
-# Importing matplotlib takes half a second and 40 MB in every process, which only plots need.
+# Importing matplotlib takes half a second and 40 MB, so only plots import it.
 def _draw(summary: Summary, manifest: Mapping[str, Any], directory: Path) -> list[Path]:
     from data_gen.describing.plots import save_plots
 

@@ -17,7 +17,7 @@ from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, 
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.target import new_data_set
 
-#: Table of all banks, which only a demo may have; with the column ``bank`` in front.
+#: Table of all banks, for demonstrations only; its first column is ``bank``.
 ALL_BANKS_NAME: Final = "all_banks"
 _BANK: Final = pa.field("bank", pa.string(), nullable=False)
 _DICTIONARY_COLUMNS: Final = tuple(
@@ -104,7 +104,7 @@ def _write_bank(
 def _facts(
     config: CreditConfig, banks: Sequence[dict[str, Any]], files: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what is needed to train and to test, and the counts of all banks."""
+    """Return the manifest's facts: period, contract, protected columns, counts of all banks."""
     rows = sum(bank["rows"] for bank in banks)
     defaults = sum(bank["default_rows"] for bank in banks)
     known = {column.name: column for column in CREDIT_SCHEMA.columns}

@@ -10,8 +10,8 @@ from data_gen.schema.columns import Column
 from data_gen.schema.rules import CREDIT, Rule, TableSchema
 
 LABEL: Final = "is_default"
-# Never features: attributes by which no one may be treated differently (Charter of Fundamental
-# Rights of the EU, article 21), there so that a model can be checked for it.
+# Never features: discrimination by these attributes is prohibited (Charter of Fundamental Rights
+# of the EU, article 21). They are in the table so that a model can be checked for it.
 PROTECTED: Final = ("age_band", "sex")
 FEATURES: Final = (
     "income_minor",

@@ -91,7 +91,7 @@ def make_credit_world(config: CreditConfig) -> CreditWorld:
 
 
 def _is_broker(channel: IntArray) -> npt.NDArray[np.bool_]:
-    """Say where the applicant was not asked about housing."""
+    """Return which applications came through a broker, who does not ask about housing."""
     is_broker: npt.NDArray[np.bool_] = channel == CHANNELS.index("broker")
     return is_broker
 

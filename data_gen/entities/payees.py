@@ -1,7 +1,7 @@
-"""Payees of transfers: billers that many pay, and private accounts that few pay.
+"""Payees of transfers: billers with many payers, and private accounts with few.
 
-Private accounts are kept outside the consortium or belong to a customer of one of its banks. Those
-that later serve as mules are ordinary private accounts, so an identifier tells nothing.
+A private account is kept outside the consortium, or belongs to a customer of one of its banks.
+Mules use ordinary private accounts, so an identifier does not give them away.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The shared part of a world and one bank's private part, as the makers of events see them."""
+"""The shared part of a world, and one bank's private part."""
 
 from dataclasses import dataclass
 

@@ -157,7 +157,7 @@ def compromised_terminal(side: BankSide, plan: FraudPlan) -> Events:
 def _victims_near(
     side: BankSide, campaigns: Campaigns, episodes: Episodes, draws: Draws
 ) -> IntArray:
-    """Return victims: mostly customers who live in the terminal's town, where there are any."""
+    """Return victims: mostly customers from the terminal's town, if the bank has any there."""
     home = side.customers.home
     order = np.argsort(home, kind="stable")
     town = side.world.places.terminal_town[campaigns.terminal[episodes.campaign]]

@@ -19,7 +19,7 @@ HOUR_SPREAD = 3.0
 
 @dataclass(frozen=True)
 class Strikes:
-    """When which campaign strikes at a bank; it is not yet said whom.
+    """When each campaign strikes at a bank; the victims are chosen later.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """First-party fraud: customers who dispute what they bought, or buy with no intent to pay.
 
-To the bank it looks like everyday behaviour: own device, known shops, usual hours. There is
-little to learn from it, as from the same cases in real labels.
+To the bank it looks like everyday behaviour: own device, known shops, usual hours. A
+model can learn little from it, as with such cases in real labels.
 """
 
 import numpy as np

@@ -1,8 +1,9 @@
 """Mule chains: stolen money arrives at a customer's account and is gone within a day.
 
-A take-over or scam at any bank pays to a mule, who is a customer of a bank. The mule sends the
-money on to the next mule at another bank, and the last one takes it out at a cash machine or sends
-it to an account outside. What a mule's bank sees of it is fraud of the kind ``mule_chain``.
+A take-over or scam at any bank pays to a mule, a customer of some bank. The mule sends the money
+to the next mule at another bank. The last mule takes it out at a cash machine or sends it to an
+account outside the consortium. In the data of a mule's bank these payments are of kind
+``mule_chain``.
 """
 
 from dataclasses import dataclass, fields

@@ -1,7 +1,7 @@
 """What take-overs and scams send to mules: when, how much, to which account.
 
-It is drawn without a look at the victims, so that the banks of the mules can follow the money
-without making the customers of all other banks.
+It does not depend on the victims. So the mules' banks can follow the money without making the
+customers of all other banks.
 """
 
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType(
             customers=6_000,
             days=120,
             fraud_rate=0.05,
-            # Kinds that a bank of this size learns in full from its own cases.
+            # Kinds that a bank of this size can learn from its own cases alone.
             kind_share=(0.4, 0.0, 0.0, 0.3, 0.3, 0.0, 0.0),
             size_exponent=0.0,
             channel_spread=0.0,

@@ -1,4 +1,4 @@
-"""Which of the payer's accounts and cards a payment is made from."""
+"""Choose the payer's account and card for each payment."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from data_gen.entities.world_parts import BankSide
 from data_gen.events import NONE, Channel, Events
 from data_gen.rng import Draws
 
-# Share of payments from the second account, of customers that have one.
+# Share of payments from the second account, for customers with two.
 SECOND_ACCOUNT_PAYMENT_SHARE = 0.30
 
 

@@ -1,9 +1,9 @@
-"""How far banks are from each other: total variation between their mixes.
+"""The distance between banks: total variation between their mixes.
 
 The total variation distance of two distributions is half the sum of the absolute differences of
-their shares, the largest difference that any event's probability can have: 0 for equal mixes, 1
-for mixes without a common value (Levin, Peres, Wilmer, "Markov Chains and Mixing Times", 2009,
-proposition 4.2).
+their shares. It is the largest difference between the probabilities of any event: 0 for equal
+mixes, 1 for mixes without a common value (Levin, Peres, Wilmer, "Markov Chains and Mixing Times",
+2009, proposition 4.2).
 """
 
 import numpy as np

@@ -52,7 +52,7 @@ class World:
 
     @cached_property
     def hops(self) -> Hops:
-        """What mules pass on, at all banks: made once, of what is stolen at all banks."""
+        """The payments of the mules at all banks, made once from the money stolen at all banks."""
         return make_hops(self.shared, self.plan)
 
 

@@ -1,4 +1,4 @@
-"""``manifest.json``: what was made, from what, and how to check that it is unchanged."""
+"""``manifest.json``: the data set, its configuration, and checksums of its files."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def make_manifest(
     config : mapping
         Every dial; its ``seed`` is repeated above.
     facts : mapping
-        What else is said about the data set as a whole.
+        Further facts about the whole data set.
     columns : sequence of mappings
         The published schema.
     banks : sequence of mappings
@@ -84,7 +84,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        There is none, it is not JSON, or another program or version wrote it.
+        The manifest is missing, is not JSON, or was written by another program or version.
     """
     path = directory / MANIFEST_NAME
     try:
