@@ -74,7 +74,7 @@ def test_a_caller_that_fails_ends_the_jobs() -> None:
 
 
 def test_a_worker_that_is_killed_is_said_in_one_line() -> None:
-    with pytest.raises(StateError, match="ended from outside"), Workers(2) as pool:
+    with pytest.raises(StateError, match="was killed"), Workers(2) as pool:
         pool.run([EndProcess(), Square(1)], lambda _done: None)
 
 
