@@ -23,7 +23,7 @@ from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import payments_of
 from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of
+from fraudfed.lab.bench.options import figures_of, number_option
 from fraudfed.usage import usage_of
 
 _LABEL_DELAY_SECONDS = 7 * SECONDS_PER_DAY
@@ -242,35 +242,16 @@ def _largest_bank(*, customers: int, days: int, seed: int) -> pd.DataFrame:
 
 
 @click.command("features")
-@click.option(
+@number_option(
     "--customers",
-    type=click.IntRange(min=100),
-    default=40_000,
-    show_default=True,
-    help="Customers of the generated world; features are built at its largest bank.",
+    40_000,
+    "Customers of the generated world; features are built at its largest bank.",
+    least=100,
 )
-@click.option(
-    "--days",
-    type=click.IntRange(min=45),
-    default=120,
-    show_default=True,
-    help="Length of the generated period.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of it.")
-@click.option(
-    "--online-payments",
-    type=click.IntRange(min=1),
-    default=50_000,
-    show_default=True,
-    help="Payments that are also built one at a time.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Repetitions, of which the least counts.",
-)
+@number_option("--days", 120, "Length of the generated period.", least=45)
+@number_option("--seed", 0, "Seed of the world.", least=0)
+@number_option("--online-payments", 50_000, "Payments that are also built one at a time.")
+@number_option("--repeats", 3, "Repetitions, of which the least counts.")
 @figures_of(FeaturesFigures)
 def features_bench_command(
     customers: int, days: int, seed: int, online_payments: int, repeats: int

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fraudfed.errors import ConfigurationError
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of
+from fraudfed.lab.bench.options import figures_of, number_option
 from fraudfed.lab.bench.process_tree import run_command_measured
 
 _DATA_GEN = (sys.executable, "-c", "from data_gen.cli import main; main()")
@@ -166,16 +166,8 @@ def _writing_seconds(path: Path, copy: Path) -> float:
 @click.option(
     "--days", type=click.IntRange(min=1), help="Length of the period.  [default: the preset's]"
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the world."
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes of the generator.",
-)
+@number_option("--seed", 42, "Seed of the world.", least=0)
+@number_option("--workers", 1, "Processes of the generator.")
 @figures_of(GenerateFigures)
 def generate_command(
     preset: str, customers: int | None, days: int | None, seed: int, workers: int

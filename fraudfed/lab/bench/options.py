@@ -57,6 +57,14 @@ def figures_of(shape: type[Figures]) -> Callable[[F], F]:
     return answers(shape, lambda figures: click.echo(figures.to_text()))
 
 
+def number_option(
+    name: str, default: int, text: str, *, least: int = 1, most: int | None = None
+) -> Callable[[F], F]:
+    """``name``: a whole number from ``least`` to ``most``; the help shows its default."""
+    kind = click.IntRange(least, most)
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
+
+
 def threads_option(what: str) -> Callable[[F], F]:
     """``--threads`` of ``what``, given to the command as ``threads``; by default all cores."""
     return click.option(
@@ -80,18 +88,12 @@ def missing_option(command: F) -> F:
 
 def workload_options(command: F) -> F:
     """Size and shape of the synthetic training that several commands measure."""
-    numbers: tuple[tuple[str, click.IntRange, int, str], ...] = (
-        ("--rows", click.IntRange(min=100), 300_000, "Rows of all banks together."),
-        ("--features", click.IntRange(1, 4096), 30, "Features of a row."),
-        ("--trees", click.IntRange(min=1), 50, "Trees of the model."),
-        ("--max-depth", click.IntRange(1, 30), 5, "Depth of a tree."),
-        ("--max-bin", click.IntRange(2, 256), 64, "Bins of a feature."),
-    )
-    options = [
-        click.option(name, type=kind, default=default, show_default=True, help=text)
-        for name, kind, default, text in numbers
-    ]
-    options += [
+    options = (
+        number_option("--rows", 300_000, "Rows of all banks together.", least=100),
+        number_option("--features", 30, "Features of a row.", most=4096),
+        number_option("--trees", 50, "Trees of the model."),
+        number_option("--max-depth", 5, "Depth of a tree.", most=30),
+        number_option("--max-bin", 64, "Bins of a feature.", least=2, most=256),
         click.option(
             "--prevalence",
             type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
@@ -99,14 +101,8 @@ def workload_options(command: F) -> F:
             show_default=True,
             help="Share of positives.",
         ),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Seed of the rows.",
-        ),
-    ]
+        number_option("--seed", 0, "Seed of the rows.", least=0),
+    )
     for option in reversed(options):
         command = option(command)
     return command

@@ -19,7 +19,7 @@ from phe import paillier as phe
 from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of, key_bits_option, threads_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option, threads_option
 from fraudfed.paillier.kernel import kernel_names, select_kernel
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.packing import SlotLayout
@@ -336,13 +336,7 @@ def _check(right: bool) -> None:
     help="Bits of the bound of packed values; may be given several times.",
 )
 @threads_option("Threads of the second measurement of each.")
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Repetitions of each measurement; the least counts.",
-)
+@number_option("--repeats", 5, "Repetitions of each measurement; the least counts.")
 @figures_of(PaillierFigures)
 def paillier_command(
     key_bits: int, value_bits: tuple[int, ...], threads: int, repeats: int

@@ -23,7 +23,13 @@ from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float64Array
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of, missing_option, threads_option, workload_options
+from fraudfed.lab.bench.options import (
+    figures_of,
+    missing_option,
+    number_option,
+    threads_option,
+    workload_options,
+)
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.lab.oracle.same_trees import (
     compare_trees,
@@ -259,21 +265,9 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
 @click.command("parity")
 @workload_options
 @missing_option
-@click.option(
-    "--categorical",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="How many of the features are categorical.",
-)
+@number_option("--categorical", 0, "How many of the features are categorical.", least=0)
 @threads_option("Threads of either engine.")
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Runs of either engine, in turn; the least seconds count.",
-)
+@number_option("--repeats", 3, "Runs of either engine, in turn; the least seconds count.")
 @figures_of(ParityResult)
 def parity_command(
     rows: int,

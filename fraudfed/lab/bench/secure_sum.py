@@ -20,7 +20,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of, key_bits_option, threads_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option, threads_option
 from fraudfed.paillier.kernel import select_kernel
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum import openings
@@ -347,22 +347,10 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     show_default=True,
     help="Size of the cohort; may be given several times.",
 )
-@click.option(
-    "--values",
-    type=click.IntRange(min=1),
-    default=20_000,
-    show_default=True,
-    help="Length of the summed vector.",
-)
+@number_option("--values", 20_000, "Length of the summed vector.")
 @key_bits_option
 @threads_option("Threads of the measurement in wall time.")
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Repetitions of each measurement; the least counts.",
-)
+@number_option("--repeats", 5, "Repetitions of each measurement; the least counts.")
 @figures_of(SecureSumResult)
 def secure_sum_command(
     banks: tuple[int, ...], values: int, key_bits: int, threads: int, repeats: int

@@ -4,13 +4,13 @@ import os
 
 import click
 
-from fraudfed.console import Answer, answers
+from fraudfed.console import answers
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
 from fraudfed.lab.bench.load.light_banks import MOST_BANKS
 from fraudfed.lab.bench.load.rounds import LoadResult, Percentiles, Thirds, run_load
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import FiniteRange, key_bits_option
+from fraudfed.lab.bench.options import FiniteRange, key_bits_option, number_option
 
 _MOST_RUNS = 100
 #: The aggregator's own limit of threads, less those that no bank holds.
@@ -32,30 +32,13 @@ def _thirds(what: str, found: Thirds, unit: float) -> str:
     )
 
 
-class LoadFigures(Answer):
+class LoadFigures(LoadResult):
     """``bench load``: ``LoadResult``, what follows from it, and the machine.
 
-    ``last_to_first`` has the ratios of the thirds; ``load_average`` is the machine's at the end.
+    ``last_to_first`` has the ratios of the thirds, ``client_share`` the clients' share of the CPU
+    time; ``load_average`` is the machine's at the end.
     """
 
-    banks: int
-    runs: int
-    ciphertexts: int
-    key_bits: int
-    body_bytes: int
-    seconds: float
-    rounds: int
-    rounds_per_second: float
-    errors: tuple[str, ...]
-    round: Percentiles
-    request: Percentiles
-    question: Percentiles
-    round_ms: Thirds
-    resident_bytes: Thirds
-    database_bytes: Thirds
-    wal_bytes: Thirds
-    aggregator_cpu_seconds: float
-    client_cpu_seconds: float
     last_to_first: dict[str, float]
     client_share: float
     load_average: tuple[float, ...]
@@ -65,10 +48,11 @@ class LoadFigures(Answer):
     def of(cls, found: LoadResult) -> "LoadFigures":
         """Add what follows from a measurement that has just ended on this machine."""
         thirds = ("round_ms", "resident_bytes", "database_bytes", "wal_bytes")
+        cpu = found.client_cpu_seconds + found.aggregator_cpu_seconds
         return cls(
             **vars(found),
             last_to_first={name: round(getattr(found, name).ratio, 4) for name in thirds},
-            client_share=found.client_share,
+            client_share=found.client_cpu_seconds / cpu if cpu else 0.0,
             load_average=tuple(round(average, 2) for average in os.getloadavg()),
             machine=Machine.here("flask", "gunicorn", "sqlalchemy"),
         )
@@ -103,19 +87,12 @@ def _failure(figures: LoadFigures) -> TransportError | None:
 
 
 @click.command("load")
-@click.option(
-    "--banks",
-    type=click.IntRange(3, MOST_BANKS),
-    default=50,
-    show_default=True,
-    help="Banks of each run.",
-)
-@click.option(
+@number_option("--banks", 50, "Banks of each run.", least=3, most=MOST_BANKS)
+@number_option(
     "--body-bytes",
-    type=click.IntRange(1, 60_000_000),
-    default=1_000_000,
-    show_default=True,
-    help="Size of a contribution, rounded down to whole ciphertexts.",
+    1_000_000,
+    "Size of a contribution, rounded down to whole ciphertexts.",
+    most=60_000_000,
 )
 @click.option(
     "--seconds",
@@ -124,13 +101,7 @@ def _failure(figures: LoadFigures) -> TransportError | None:
     show_default=True,
     help="How long to begin rounds.",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(1, _MOST_RUNS),
-    default=1,
-    show_default=True,
-    help="Runs at once, each of all banks.",
-)
+@number_option("--runs", 1, "Runs at once, each of all banks.", most=_MOST_RUNS)
 @key_bits_option
 @answers(LoadFigures, lambda figures: click.echo(figures.to_text()), fails=_failure)
 def load_command(

@@ -2,9 +2,9 @@
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
+from fraudfed.console import Answer
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.bench.load.light_banks import LightCohort
 from fraudfed.lab.bench.load.served_aggregator import served_aggregator
@@ -14,8 +14,7 @@ from fraudfed.paillier.keys import DEFAULT_KEY_BITS
 DEFAULT_CIPHERTEXTS = 150
 
 
-@dataclass(frozen=True)
-class AggregatorMemory:
+class AggregatorMemory(Answer):
     """Memory of the process that serves, in one run.
 
     Attributes

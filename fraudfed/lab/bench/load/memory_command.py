@@ -11,19 +11,12 @@ from fraudfed.lab.bench.load.memory import (
     run_aggregator_memory,
 )
 from fraudfed.lab.bench.machine import Machine
-from fraudfed.lab.bench.options import figures_of, key_bits_option
+from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option
 
 
-class CohortMemory(Answer):
+class CohortMemory(AggregatorMemory):
     """``AggregatorMemory`` of one cohort, and its peak divided by that of the first cohort."""
 
-    banks: int
-    ciphertexts: int
-    rounds: int
-    key_bits: int
-    before_bytes: int
-    peak_bytes: int
-    cpu_seconds: float
     ratio: float
 
 
@@ -67,20 +60,8 @@ class MemoryFigures(Answer):
     show_default=True,
     help="Size of the cohort; may be given several times, the first is what others are held to.",
 )
-@click.option(
-    "--ciphertexts",
-    type=click.IntRange(min=1),
-    default=DEFAULT_CIPHERTEXTS,
-    show_default=True,
-    help="Ciphertexts of a contribution.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Rounds of each cohort.",
-)
+@number_option("--ciphertexts", DEFAULT_CIPHERTEXTS, "Ciphertexts of a contribution.")
+@number_option("--rounds", 20, "Rounds of each cohort.")
 @key_bits_option
 @figures_of(MemoryFigures)
 def aggregator_memory_command(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fraudfed.console import Answer
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
 from fraudfed.lab.bench.load.light_banks import LightBank, LightCohort
@@ -79,8 +80,7 @@ class Thirds:
         return self.last / self.first if self.first else float("inf")
 
 
-@dataclass(frozen=True)
-class LoadResult:
+class LoadResult(Answer):
     """What a load was and what it took.
 
     Attributes
@@ -130,12 +130,6 @@ class LoadResult:
     wal_bytes: Thirds
     aggregator_cpu_seconds: float
     client_cpu_seconds: float
-
-    @property
-    def client_share(self) -> float:
-        """Share of the CPU time that the clients took."""
-        total = self.client_cpu_seconds + self.aggregator_cpu_seconds
-        return self.client_cpu_seconds / total if total else 0.0
 
 
 def run_load(

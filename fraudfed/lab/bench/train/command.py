@@ -23,6 +23,7 @@ from fraudfed.lab.bench.options import (
     FiniteRange,
     figures_of,
     key_bits_option,
+    number_option,
     threads_option,
     workload_options,
 )
@@ -184,9 +185,7 @@ def _parse_shares(
 
 @click.command("train")
 @workload_options
-@click.option(
-    "--banks", type=click.IntRange(3, 100), default=3, show_default=True, help="Number of banks."
-)
+@number_option("--banks", 3, "Number of banks.", least=3, most=100)
 @click.option(
     "--shares",
     callback=_parse_shares,
