@@ -57,14 +57,14 @@ def to_table(
         numbered_strings("t", events.terminal, _ENTITY_DIGITS, nullable=True),
         numbered_strings("a", events.payee, _ACCOUNT_DIGITS, nullable=True),
         _device_strings(device),
-        _names(events.channel, CHANNEL_NAMES),
-        _names(places.merchant_category[events.merchant], CATEGORY_NAMES),
+        names_of(events.channel, CHANNEL_NAMES),
+        names_of(places.merchant_category[events.merchant], CATEGORY_NAMES),
         pa.array(events.amount),
         pa.array(places.latitude[known_terminal], mask=no_place),
         pa.array(places.longitude[known_terminal], mask=no_place),
         pa.array(events.is_blocked),
         pa.array(events.is_fraud),
-        _names(events.kind, KIND_NAMES),
+        names_of(events.kind, KIND_NAMES),
     ]
     return pa.table(columns, schema=ARROW_SCHEMA)
 
@@ -126,7 +126,7 @@ def _from_bytes(text: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_] | No
     )
 
 
-def _names(code: npt.NDArray[np.integer], names: tuple[str, ...]) -> pa.Array:
-    """Return the name of each code; ``NONE`` gives null."""
+def names_of(code: npt.NDArray[np.integer], names: tuple[str, ...]) -> pa.Array:
+    """Return the name of each code as an Arrow string; ``NONE`` gives null."""
     indices = pa.array(code.astype(np.int32), mask=code == NONE)
     return pc.take(pa.array(names, type=pa.string()), indices)

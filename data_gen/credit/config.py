@@ -1,10 +1,9 @@
 """The configuration of a credit data set: every number that changes the output."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from data_gen.settings.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
+from data_gen.settings.config import DEFAULT_START_TIME, CommonConfig, check_range
 
 _MIN_CUSTOMERS_PER_BANK: Final = 100
 # All rows of a credit data set are in memory at once: about 600 bytes per person.
@@ -12,7 +11,7 @@ _MAX_CUSTOMERS: Final = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreditConfig:
+class CreditConfig(CommonConfig):
     """Configuration of a credit data set.
 
     Parameters
@@ -65,31 +64,11 @@ class CreditConfig:
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
-        check_common(
-            seed=self.seed,
-            banks=self.banks,
-            customers=(self.customers, _MIN_CUSTOMERS_PER_BANK, _MAX_CUSTOMERS),
-            days=(self.days, 180),
-            start_time=self.start_time,
-            size_exponent=self.size_exponent,
-            test_share=self.test_share,
+        self.check_common(
+            least_per_bank=_MIN_CUSTOMERS_PER_BANK, most_customers=_MAX_CUSTOMERS, least_days=180
         )
         check_range("performance_days", self.performance_days, 90, 720)
         check_range("default_rate", self.default_rate, 0.005, 0.3)
         check_range("purpose_spread", self.purpose_spread, 0.0, 2.0)
         for name in ("shopping_share", "distress_share", "bureau_coverage", "thin_file_share"):
             check_range(name, getattr(self, name), 0.0, 1.0)
-
-    @property
-    def end_time(self) -> int:
-        """First second after the period, UTC epoch seconds."""
-        return self.start_time + self.days * DAY_SECONDS
-
-    @property
-    def split_time(self) -> int:
-        """Suggested first second of the test period: a midnight, UTC epoch seconds."""
-        return self.start_time + round(self.days * (1.0 - self.test_share)) * DAY_SECONDS
-
-    def as_dict(self) -> dict[str, int | float]:
-        """Return all fields by name, for the manifest."""
-        return dataclasses.asdict(self)

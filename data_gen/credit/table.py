@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_gen.credit.applications import CHANNELS, PURPOSES, Applications, make_applications
 from data_gen.credit.bureau import ENQUIRY_DAYS, BureauReports, earlier_within, make_reports
@@ -14,7 +12,8 @@ from data_gen.credit.config import CreditConfig
 from data_gen.credit.outcomes import Outcomes, debt_service_share, make_outcomes
 from data_gen.credit.people import AGE_BANDS, EMPLOYMENTS, HOUSINGS, SEXES, People, make_people
 from data_gen.credit.schema import CREDIT_SCHEMA
-from data_gen.identifiers import numbered_strings
+from data_gen.events import NONE
+from data_gen.identifiers import names_of, numbered_strings
 from data_gen.rng import FloatArray, IntArray
 from data_gen.settings.config import bank_names
 
@@ -43,19 +42,21 @@ class CreditWorld:
         name = bank_names(self.config.banks)[bank]
         known = self.reports.is_known[rows]
         months = people.job_months[who]
+        # A broker does not ask about housing.
+        is_broker = asked.channel[rows] == CHANNELS.index("broker")
         columns = [
             numbered_strings(f"{name}_a", np.arange(len(rows)), _APPLICATION_DIGITS),
             pa.array(asked.time[rows]),
             pa.array(self.outcomes.label_time[rows]),
             numbered_strings("person", who, _PERSON_DIGITS),
-            _names(people.age_band[who], AGE_BANDS),
-            _names(people.sex[who], SEXES),
+            names_of(people.age_band[who], AGE_BANDS),
+            names_of(people.sex[who], SEXES),
             pa.array(people.income[who]),
-            _names(people.employment[who], EMPLOYMENTS),
+            names_of(people.employment[who], EMPLOYMENTS),
             pa.array(months, mask=months < 0),
-            _names(people.housing[who], HOUSINGS, missing=_is_broker(asked.channel[rows])),
-            _names(asked.purpose[rows], PURPOSES),
-            _names(asked.channel[rows], CHANNELS),
+            names_of(np.where(is_broker, NONE, people.housing[who]), HOUSINGS),
+            names_of(asked.purpose[rows], PURPOSES),
+            names_of(asked.channel[rows], CHANNELS),
             pa.array(asked.amount[rows]),
             pa.array(asked.term_months[rows]),
             pa.array(people.loans[who]),
@@ -88,16 +89,3 @@ def make_credit_world(config: CreditConfig) -> CreditWorld:
             days=ENQUIRY_DAYS,
         ),
     )
-
-
-def _is_broker(channel: IntArray) -> npt.NDArray[np.bool_]:
-    """Return which applications came through a broker, who does not ask about housing."""
-    is_broker: npt.NDArray[np.bool_] = channel == CHANNELS.index("broker")
-    return is_broker
-
-
-def _names(
-    code: IntArray, names: tuple[str, ...], *, missing: npt.NDArray[np.bool_] | None = None
-) -> pa.Array:
-    """Return the name of each code, null where it is missing."""
-    return pc.take(pa.array(names, type=pa.string()), pa.array(code, mask=missing))

@@ -27,6 +27,18 @@ class Column:
     nullable: bool
     meaning: str
 
+    @property
+    def arrow(self) -> pa.Field:
+        """The Arrow field of the column."""
+        return pa.field(self.name, _ARROW_TYPES[self.type], nullable=self.nullable)
+
+
+_ARROW_TYPES: Final = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "int8": pa.int8(),
+    "float64": pa.float64(),
+}
 
 COLUMNS: Final = (
     Column("transaction_id", "string", "", False, "unique over all banks"),
@@ -94,13 +106,4 @@ COLUMNS: Final = (
     ),
 )
 
-_ARROW_TYPES: Final = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "int8": pa.int8(),
-    "float64": pa.float64(),
-}
-
-ARROW_SCHEMA: Final = pa.schema(
-    [pa.field(c.name, _ARROW_TYPES[c.type], nullable=c.nullable) for c in COLUMNS]
-)
+ARROW_SCHEMA: Final = pa.schema([column.arrow for column in COLUMNS])

@@ -12,13 +12,6 @@ from data_gen.schema.columns import Column
 TRANSACTIONS: Final = "transactions"
 CREDIT: Final = "credit"
 
-_ARROW_TYPES: Final = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "int8": pa.int8(),
-    "float64": pa.float64(),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -94,12 +87,7 @@ class TableSchema:
     @property
     def arrow(self) -> pa.Schema:
         """The Arrow schema of the files."""
-        return pa.schema(
-            [
-                pa.field(column.name, _ARROW_TYPES[column.type], nullable=column.nullable)
-                for column in self.columns
-            ]
-        )
+        return pa.schema([column.arrow for column in self.columns])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the schema as JSON values, for ``data-gen schema --json``."""

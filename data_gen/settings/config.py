@@ -18,8 +18,62 @@ _MIN_CUSTOMERS_PER_BANK: Final = 20
 _MAX_CUSTOMERS: Final = 4_000_000
 
 
+class CommonConfig:
+    """What every kind of data set is configured by; the subclass declares the fields."""
+
+    seed: int
+    banks: int
+    customers: int
+    days: int
+    start_time: int
+    size_exponent: float
+    test_share: float
+
+    def check_common(self, *, least_per_bank: int, most_customers: int, least_days: int) -> None:
+        """Check the dials that every kind of data set has.
+
+        Parameters
+        ----------
+        least_per_bank, most_customers : int
+            Range of the number of customers: per bank, and of all banks.
+        least_days : int
+            Shortest period.
+
+        Raises
+        ------
+        ConfigurationError
+            A number is out of its range, or the period does not begin at midnight UTC.
+        """
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("banks", self.banks, 1, 676)
+        check_range("customers", self.customers, least_per_bank * self.banks, most_customers)
+        check_range("days", self.days, least_days, 3_650)
+        check_range("start_time", self.start_time, 0, 2**40)
+        if self.start_time % DAY_SECONDS:
+            raise ConfigurationError(
+                f"start_time: got {self.start_time}, expected midnight UTC (a multiple of "
+                f"{DAY_SECONDS} seconds)"
+            )
+        check_range("size_exponent", self.size_exponent, 0.0, 3.0)
+        check_range("test_share", self.test_share, 0.01, 0.9)
+
+    @property
+    def end_time(self) -> int:
+        """First second after the period, UTC epoch seconds."""
+        return self.start_time + self.days * DAY_SECONDS
+
+    @property
+    def split_time(self) -> int:
+        """Suggested first second of the test period: a midnight, UTC epoch seconds."""
+        return self.start_time + round(self.days * (1.0 - self.test_share)) * DAY_SECONDS
+
+    def as_dict(self) -> dict[str, Setting]:
+        """Return all fields by name, for the manifest."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
 @dataclass(frozen=True, kw_only=True)
-class WorldConfig:
+class WorldConfig(CommonConfig):
     """Configuration of a world.
 
     Parameters
@@ -114,14 +168,8 @@ class WorldConfig:
     test_share: float = 0.25
 
     def __post_init__(self) -> None:
-        check_common(
-            seed=self.seed,
-            banks=self.banks,
-            customers=(self.customers, _MIN_CUSTOMERS_PER_BANK, _MAX_CUSTOMERS),
-            days=(self.days, 14),
-            start_time=self.start_time,
-            size_exponent=self.size_exponent,
-            test_share=self.test_share,
+        self.check_common(
+            least_per_bank=_MIN_CUSTOMERS_PER_BANK, most_customers=_MAX_CUSTOMERS, least_days=14
         )
         check_range("transactions_per_day", self.transactions_per_day, 0.01, 50.0)
         check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
@@ -156,16 +204,6 @@ class WorldConfig:
         check_range("false_report_share", self.false_report_share, 0.0, 0.1)
 
     @property
-    def end_time(self) -> int:
-        """First second after the period, UTC epoch seconds."""
-        return self.start_time + self.days * DAY_SECONDS
-
-    @property
-    def split_time(self) -> int:
-        """Suggested first second of the test period: a midnight, UTC epoch seconds."""
-        return self.start_time + round(self.days * (1.0 - self.test_share)) * DAY_SECONDS
-
-    @property
     def label_delay_seconds(self) -> int:
         """Suggested shift of features that use labels, and gap between training and test."""
         return self.clean_delay_days * DAY_SECONDS
@@ -174,50 +212,6 @@ class WorldConfig:
         """Return a copy with the given fields changed; ``None`` leaves a field as it is."""
         given = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
-
-    def as_dict(self) -> dict[str, Setting]:
-        """Return all fields by name, for the manifest."""
-        return dataclasses.asdict(self)
-
-
-def check_common(
-    *,
-    seed: int,
-    banks: int,
-    customers: tuple[int, int, int],
-    days: tuple[int, int],
-    start_time: int,
-    size_exponent: float,
-    test_share: float,
-) -> None:
-    """Check the dials that every kind of data set has.
-
-    Parameters
-    ----------
-    customers : tuple of int
-        Their number, the fewest per bank, and the most of all banks.
-    days : tuple of int
-        Length of the period, and the least.
-
-    Raises
-    ------
-    ConfigurationError
-        If a number is out of its range, or the period begins at another time than midnight UTC.
-    """
-    check_range("seed", seed, 0, 2**63 - 1)
-    check_range("banks", banks, 1, 676)
-    count, least_per_bank, most = customers
-    check_range("customers", count, least_per_bank * banks, most)
-    length, least_days = days
-    check_range("days", length, least_days, 3_650)
-    check_range("start_time", start_time, 0, 2**40)
-    if start_time % DAY_SECONDS:
-        raise ConfigurationError(
-            f"start_time: got {start_time}, expected midnight UTC (a multiple of {DAY_SECONDS} "
-            "seconds)"
-        )
-    check_range("size_exponent", size_exponent, 0.0, 3.0)
-    check_range("test_share", test_share, 0.01, 0.9)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
