@@ -1,10 +1,9 @@
-"""Who sent a request, and what he may do."""
+"""The sender of a request, and its role."""
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+from fraudfed.consortium.public.signatures import EMPTY_SHA256
 
 
 class Role(StrEnum):
@@ -17,7 +16,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Reads what the operator reads and changes nothing: known by a token."""
     ANONYMOUS = "anonymous"
-    """Everybody else."""
+    """All others."""
     SERVICE = "service"
     """The service itself, by a rule of a run."""
 
@@ -35,7 +34,7 @@ class Caller:
     @property
     def sent_sha256(self) -> str:
         """SHA-256 of what was sent, if only of nothing; computed for the request's signature."""
-        return self.body_sha256 or _EMPTY_SHA256
+        return self.body_sha256 or EMPTY_SHA256.hex()
 
     @property
     def bank(self) -> str | None:
@@ -51,3 +50,5 @@ class Caller:
 
 
 ANONYMOUS = Caller("-", Role.ANONYMOUS)
+#: A command that works on the state directory itself.
+LOCAL = Caller("state-directory", Role.OPERATOR)

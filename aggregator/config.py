@@ -18,9 +18,9 @@ class MetricsAccess(StrEnum):
     """Who may read ``/metrics``."""
 
     VIEWER = "viewer"
-    """Whoever has the token of a viewer or an operator."""
+    """Holders of a viewer's or an operator's token."""
     OPEN = "open"
-    """Whoever reaches the port."""
+    """Everybody that reaches the port."""
     OFF = "off"
     """Nobody: there is no such address."""
 

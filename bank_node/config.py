@@ -14,7 +14,7 @@ from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
 
 #: Raised with every incompatible change of the state directory.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: With two banks, the sum minus one's own part is the other bank.
 DEFAULT_MIN_COHORT = 3
 
@@ -98,10 +98,8 @@ class BankConfig(BaseModel):
         The public halves of ``identity.key``, hexadecimal.
     audit_key : str or None
         The key that the aggregator signs its audit log with, as first seen.
-    run_id : str or None
-        The training this bank took part in last.
-    risk_run_id : str or None
-        The risk run this bank took part in last.
+    last_runs : dict of RunKind to str
+        The run of each kind that this bank took part in last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,24 +111,22 @@ class BankConfig(BaseModel):
     signing_key: PublicKeyHex
     agreement_key: PublicKeyHex
     audit_key: PublicKeyHex | None = None
-    run_id: RunId | None = None
-    risk_run_id: RunId | None = None
+    last_runs: dict[RunKind, RunId] = Field(default_factory=dict)
     rules: CohortRules = CohortRules()
     tls: TlsFiles = TlsFiles()
 
     def last_run(self, kind: RunKind) -> RunId | None:
         """Return the run of a kind that this bank took part in last."""
-        return self.risk_run_id if kind is RunKind.RISK else self.run_id
+        return self.last_runs.get(kind)
 
     def with_last_run(self, kind: RunKind, run_id: RunId) -> "BankConfig":
         """Return the configuration after this bank took part in a run."""
-        name = "risk_run_id" if kind is RunKind.RISK else "run_id"
-        return self.model_copy(update={name: run_id})
+        return self.model_copy(update={"last_runs": {**self.last_runs, kind: run_id}})
 
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
         entries = self.model_dump(mode="json", exclude_none=True)
-        tables = {name: entries.pop(name) for name in ("rules", "tls")}
+        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls")}
         lines = ["# Written by bank-node; the tables [rules] and [tls] may be edited."]
         lines += _entries(entries)
         for name, table in tables.items():

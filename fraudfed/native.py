@@ -1,7 +1,7 @@
-"""Compiled modules of this installation: optional, and never what decides a result.
+"""Compiled modules of this installation: optional, and without influence on any result.
 
 Every compiled function has a counterpart in Python that gives the same bytes. ``FRAUDFED_NO_EXT=1``
-in the environment leaves all compiled modules unused: for comparison, and to rule them out.
+in the environment leaves all compiled modules unused, to compare the two or to rule them out.
 """
 
 import importlib
@@ -28,7 +28,18 @@ class NativeModule:
 
 
 def load_native(name: str) -> NativeModule:
-    """Import a compiled module by its full name, if this installation has it."""
+    """Import a compiled module, if this installation has it and may use it.
+
+    Parameters
+    ----------
+    name : str
+        Its full name.
+
+    Returns
+    -------
+    NativeModule
+        It says why the module is missing; nothing is raised for that.
+    """
     if os.environ.get(DISABLING_VARIABLE) == "1":
         return NativeModule(None, f"{DISABLING_VARIABLE}=1 is set")
     try:

@@ -2,12 +2,13 @@
 
 from pydantic import Field
 
-from aggregator.api.endpoint import MAX_NUMBER, Access, Endpoints, Query, services
+from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import ForbiddenError, NotFoundError
 from fraudfed.wire.messages import AuditKey, AuditLog
 
-endpoints = Endpoints("audit")
+endpoints = Endpoints()
 
 
 class AuditQuery(Query):

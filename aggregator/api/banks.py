@@ -1,12 +1,13 @@
 """Banks: invited by the operator, registered by themselves, seen by all members."""
 
-from aggregator.api.endpoint import Access, Endpoints, services
+from aggregator.api.declare import Access, Endpoints
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.consortium.members import SignedNonce
 from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys, Roster
 
-endpoints = Endpoints("banks")
+endpoints = Endpoints()
 
 
 @endpoints.add(
@@ -63,7 +64,7 @@ def show_roster(caller: Caller) -> Roster:  # noqa: ARG001
     errors=(NotFoundError,),
 )
 def remove_bank(caller: Caller, name: str) -> Roster:
-    """Answer who is left. Removing it again changes nothing."""
+    """Answer the members that are left. To remove it again changes nothing."""
     left = services().members.remove(name, caller)
     services().runs.end_runs_of(name, caller)
     return Roster(members=left)

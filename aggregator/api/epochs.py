@@ -1,12 +1,13 @@
 """Key epochs: announced by a steward bank, acknowledged by every bank of the roster."""
 
-from aggregator.api.endpoint import Access, Endpoints, services
+from aggregator.api.declare import Access, Endpoints
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.runs import combine
 from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError
 from fraudfed.wire.messages import KeyAcknowledgement, KeyEpoch, KeyEpochStatus
 
-endpoints = Endpoints("epochs")
+endpoints = Endpoints()
 
 
 @endpoints.add(

@@ -1,11 +1,13 @@
-"""Generations: banks agree to go on together, hand over the training, or are dropped."""
+"""Generations: banks agree to continue together, hand over the training, or are dropped."""
 
-from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, WaitQuery, services
+from aggregator.api.declare import Access, Binary, Endpoints, WaitQuery
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, RunFailedError
+from fraudfed.wire.media_types import BINARY
 from fraudfed.wire.messages import DropRequest, HandoverReceipt, Ready, RunStatus
 
-endpoints = Endpoints("generations")
+endpoints = Endpoints()
 
 
 @endpoints.add(

@@ -1,11 +1,13 @@
 """Is the service there, can it work, and what does it offer."""
 
-from aggregator.api.endpoint import JSON, Access, Binary, Endpoints, services
+from aggregator.api.declare import Access, Binary, Endpoints
+from aggregator.api.services import services
 from fraudfed import __version__
 from fraudfed.errors import UnavailableError
+from fraudfed.wire.media_types import JSON
 from fraudfed.wire.messages import Health
 
-endpoints = Endpoints("health")
+endpoints = Endpoints()
 
 
 @endpoints.add(

@@ -1,12 +1,13 @@
 """What Prometheus reads."""
 
-from aggregator.api.endpoint import Access, Binary, Endpoints, services
+from aggregator.api.declare import Access, Binary, Endpoints
+from aggregator.api.services import services
 from aggregator.config import MetricsAccess
 from aggregator.monitoring.metrics import CONTENT_TYPE
 from fraudfed.errors import NotFoundError
 
 #: Where Prometheus looks unless it is told otherwise; no part of the protocol of the banks.
-endpoints = Endpoints("metrics", prefix="")
+endpoints = Endpoints(prefix="")
 
 
 @endpoints.add(

@@ -4,7 +4,8 @@ import re
 
 from flask import request
 
-from aggregator.api.endpoint import BINARY, JSON, Access, Binary, Endpoints, Header, services
+from aggregator.api.declare import Access, Binary, Endpoints, Header
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.run_machine import ModelHashes
 from fraudfed.errors import (
@@ -14,6 +15,7 @@ from fraudfed.errors import (
     ProtocolError,
     RunFailedError,
 )
+from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -22,7 +24,7 @@ from fraudfed.wire.messages import (
     ModelVisibility,
 )
 
-endpoints = Endpoints("models")
+endpoints = Endpoints()
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
@@ -91,7 +93,7 @@ def download_model(caller: Caller, run_id: str) -> Binary:
     errors=(NotFoundError, RunFailedError),
 )
 def model_signatures(caller: Caller, run_id: str) -> ModelSignatures:
-    """Kept with the model, whoever can read that."""
+    """Kept with the model, whether that is sealed or not."""
     return services().runs.model_signatures(run_id, caller)
 
 

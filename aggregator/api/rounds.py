@@ -1,13 +1,14 @@
 """Rounds, in two exchanges: contribution in and product out, opening in and openings out.
 
-Whoever sends his part may wait for the answer in the same request; whoever was cut off, or has
-waited long enough, asks for it alone. "All" are always the banks of the run's generation: whoever
-takes part in no generation any more, or in an earlier one, is told so (``cohort-changed``).
+A bank that sends its part may wait for the answer in the same request. After a broken connection,
+or a wait that was too short, it asks for the answer alone. "All" are always the banks of the run's
+generation: a bank outside it is told so (``cohort-changed``).
 """
 
 from pydantic import Field
 
-from aggregator.api.endpoint import BINARY, Access, Binary, Endpoints, Exchange, WaitQuery, services
+from aggregator.api.declare import Access, Binary, Endpoints, Exchange, WaitQuery
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import (
     CiphertextError,
@@ -16,9 +17,10 @@ from fraudfed.errors import (
     NotFoundError,
     RunFailedError,
 )
+from fraudfed.wire.media_types import BINARY
 from fraudfed.wire.messages import RoundReceipt
 
-endpoints = Endpoints("rounds")
+endpoints = Endpoints()
 
 
 class ProductQuery(WaitQuery):

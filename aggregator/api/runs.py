@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from aggregator.api.endpoint import MAX_NUMBER, Access, Endpoints, Query, WaitQuery, services
+from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
+from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import (
@@ -15,7 +16,7 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-endpoints = Endpoints("runs")
+endpoints = Endpoints()
 
 
 class StatusQuery(WaitQuery):

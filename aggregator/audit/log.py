@@ -2,7 +2,7 @@
 
 An accepted change is logged in the transaction that makes it, so that there is no change without
 an entry and no entry without a change. Each entry holds the hash of the one before and the
-signature of the aggregator's audit key; who alters, removes or inserts one later breaks the chain
+signature of the aggregator's audit key: to alter, remove or insert one later breaks the chain
 from there on. Only the last entries can be cut off unseen by the chain itself: the tables behind it
 (``verify`` compares), the banks' own logs and any head written down earlier show that.
 """
@@ -13,13 +13,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import insert, or_, select
 
 from aggregator.audit.key import AuditKey
+from aggregator.caller import Caller
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import AuditRow, ContributionRow, OpeningRow, VoteRow
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.consortium.public.documents import (
     FIRST_PREVIOUS_HASH,
     sign_audit_entry,
@@ -30,7 +34,7 @@ from fraudfed.wire.messages import AuditEntry, AuditStatus
 
 _log = logging.getLogger(__name__)
 
-#: An entry's size is bounded, whoever provoked it (see ``refusals``).
+#: An entry's size is bounded, whatever provoked it (see ``refusals``).
 _MAX_DETAIL = 400
 _MAX_SUBJECT = 200
 _READ_AT_ONCE = 1000
@@ -54,10 +58,31 @@ class AuditRecord:
     status: AuditStatus = AuditStatus.ACCEPTED
     body_sha256: str | None = None
 
+    @classmethod
+    def of(
+        cls,
+        caller: Caller,
+        kind: str,
+        subject: str,
+        detail: str,
+        *,
+        status: AuditStatus = AuditStatus.ACCEPTED,
+        of_body: bool = True,
+    ) -> Self:
+        """Return what ``caller`` did; with ``of_body`` it is about the body that was sent."""
+        return cls(
+            kind=kind,
+            actor=caller.actor,
+            subject=subject,
+            detail=detail,
+            status=status,
+            body_sha256=caller.body_sha256 if of_body else None,
+        )
+
 
 @dataclass(frozen=True)
 class AuditHead:
-    """The end of a verified log; whoever notes it can tell later whether the log was cut."""
+    """The end of a verified log; noted down, it tells later whether the log was cut."""
 
     entries: int
     hash: str
@@ -80,9 +105,11 @@ class AuditTrail:
         """Public audit key, 64 hexadecimal digits."""
         return self._key.public_hex
 
-    def append(self, connection: Connection, record: AuditRecord) -> AuditEntry:
-        """Add an entry within the caller's transaction, which must be a durable one."""
-        last = _LAST.row(connection, {})
+    def append(self, written: Transaction, record: AuditRecord) -> None:
+        """Add an entry within the transaction of what it tells, which must be a durable one."""
+        # What it tells is refused by the database, if at all, before the entry is signed.
+        written.flush()
+        last = _LAST.row(written.connection, {})
         seq, previous = (1, FIRST_PREVIOUS_HASH) if last is None else (last[0] + 1, last[1])
         entry = sign_audit_entry(
             self._key,
@@ -96,8 +123,14 @@ class AuditTrail:
             body_sha256=record.body_sha256,
             previous_hash=previous,
         )
-        _INSERT.change(connection, entry.model_dump(mode="json", exclude={"protocol_version"}))
-        return entry
+        row = entry.model_dump(mode="json", exclude={"protocol_version"})
+        _INSERT.change(written.connection, row)
+
+    def note(
+        self, written: Transaction, caller: Caller, kind: str, subject: str, detail: str
+    ) -> None:
+        """Add, likewise, what ``caller`` has changed."""
+        self.append(written, AuditRecord.of(caller, kind, subject, detail))
 
     def require_own(self, key_file: Path) -> None:
         """Raise ``StateError`` if the log was begun with another key: it is another aggregator's.
@@ -115,9 +148,12 @@ class AuditTrail:
 
     def record(self, *records: AuditRecord) -> None:
         """Add entries in a transaction of their own."""
-        with self._database.write_rows() as connection:
+
+        def add(written: Transaction) -> None:
             for record in records:
-                self.append(connection, record)
+                self.append(written, record)
+
+        self._database.transaction("audit-entries", Kind.WRITE, add)
 
     def entries(
         self, *, run_id: str | None = None, start: int = 1, limit: int = _READ_AT_ONCE
@@ -128,8 +164,11 @@ class AuditTrail:
             # "0" follows "/": all subjects that begin with run/ID/.
             inside = (AuditRow.subject >= f"run/{run_id}/") & (AuditRow.subject < f"run/{run_id}0")
             query = query.where(or_(AuditRow.subject == f"run/{run_id}", inside))
-        with self._database.read() as session:
-            return tuple(_entry(row) for row in session.scalars(query))
+        return self._database.transaction(
+            "audit-log",
+            Kind.READ,
+            lambda read: tuple(_entry(row) for row in read.session.scalars(query)),
+        )
 
     def verify(self, *, expected: AuditHead | None = None) -> AuditHead:
         """Check every entry, and that every stored contribution, opening and vote has one.
@@ -146,7 +185,7 @@ class AuditTrail:
             aggregator, at the first stored body without its entry, or if the log was cut.
         """
         # Read before the log: what is accepted while we read has its entry further down.
-        missing = set(self._stored_bodies())
+        missing = self._database.transaction("audit-bodies", Kind.READ, _stored_bodies)
         previous: AuditEntry | None = None
         for entry in self._all():
             if previous is None and entry.seq != 1:
@@ -175,15 +214,18 @@ class AuditTrail:
             yield from page
             start = page[-1].seq + 1
 
-    def _stored_bodies(self) -> Iterator[tuple[str, str, str, str]]:
-        with self._database.read() as session:
-            for kind, table in (("contribution", ContributionRow), ("opening", OpeningRow)):
-                columns = select(table.run_id, table.number, table.bank, table.sha256)
-                for run_id, number, bank, sha256 in session.execute(columns):
-                    yield kind, round_subject(run_id, number), f"bank:{bank}", sha256
-            votes = select(VoteRow.run_id, VoteRow.bank, VoteRow.sha256)
-            for run_id, bank, sha256 in session.execute(votes):
-                yield "model", f"run/{run_id}", f"bank:{bank}", sha256
+
+def _stored_bodies(read: Transaction) -> set[tuple[str, str, str, str]]:
+    """Return kind, subject, actor and digest of every stored contribution, opening and vote."""
+    found = set()
+    for kind, table in (("contribution", ContributionRow), ("opening", OpeningRow)):
+        columns = select(table.run_id, table.number, table.bank, table.sha256)
+        for run_id, number, bank, sha256 in read.connection.execute(columns):
+            found.add((kind, round_subject(run_id, number), f"bank:{bank}", sha256))
+    votes = select(VoteRow.run_id, VoteRow.bank, VoteRow.sha256)
+    for run_id, bank, sha256 in read.connection.execute(votes):
+        found.add(("model", f"run/{run_id}", f"bank:{bank}", sha256))
+    return found
 
 
 def _entry(row: AuditRow) -> AuditEntry:

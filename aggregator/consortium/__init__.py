@@ -1,1 +1,1 @@
-"""Who belongs to the consortium: members, key epochs, API tokens, signatures seen before."""
+"""The consortium: members, key epochs, API tokens, signatures seen before."""

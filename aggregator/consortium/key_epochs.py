@@ -13,10 +13,12 @@ from functools import lru_cache
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import AcknowledgementRow, BankRow, KeyEpochRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.consortium.public.documents import (
     key_epoch_digest,
     verify_acknowledgement,
@@ -98,7 +100,9 @@ class KeyEpochs:
         verify_key_epoch(wanted)
         digest = key_epoch_digest(wanted)
         now = int(time.time())
-        with self._database.write() as session:
+
+        def announce(written: Transaction) -> KeyEpochStatus:
+            session = written.session
             known = session.get(KeyEpochRow, wanted.epoch)
             if known is not None and known.digest == digest:
                 return _status(session, known)
@@ -117,16 +121,14 @@ class KeyEpochs:
                 announced_at=now,
             )
             session.add(row)
-            session.flush()
-            self._append(
-                session,
-                "key-epoch",
-                caller,
-                wanted.epoch,
+            detail = (
                 f"digest {digest}, key {wanted.public_key.fingerprint}, for "
-                f"{len(wanted.roster)} banks",
+                f"{len(wanted.roster)} banks"
             )
+            self._trail.note(written, caller, "key-epoch", f"epoch/{wanted.epoch}", detail)
             return _status(session, row)
+
+        return self._database.transaction("announce-epoch", Kind.WRITE, announce)
 
     def acknowledge(self, epoch: int, wanted: KeyAcknowledgement, caller: Caller) -> KeyEpochStatus:
         """Store a bank's acknowledgement; the same again changes nothing.
@@ -153,7 +155,9 @@ class KeyEpochs:
             raise ProtocolError(
                 f"acknowledgement of key epoch {wanted.epoch} was sent to epoch {epoch}"
             )
-        with self._database.write() as session:
+
+        def acknowledge(written: Transaction) -> KeyEpochStatus:
+            session = written.session
             row = _row(session, epoch)
             announced = _parsed(row.document)
             if wanted.bank not in [member.name for member in announced.roster]:
@@ -175,10 +179,11 @@ class KeyEpochs:
                         acknowledged_at=int(time.time()),
                     )
                 )
-                session.flush()
                 detail = f"digest {wanted.digest}"
-                self._append(session, "acknowledgement", caller, epoch, detail)
+                self._trail.note(written, caller, "acknowledgement", f"epoch/{epoch}", detail)
             return _status(session, row)
+
+        return self._database.transaction("acknowledge-epoch", Kind.WRITE, acknowledge)
 
     def status(self, epoch: int | None = None) -> KeyEpochStatus:
         """Return an epoch and its acknowledgements; the newest one without a number.
@@ -188,28 +193,19 @@ class KeyEpochs:
         NotFoundError
             If there is none.
         """
-        with self._database.read() as session:
-            if epoch is None:
-                epoch = session.scalar(select(func.max(KeyEpochRow.epoch)))
-            if epoch is None:
+
+        def status(read: Transaction) -> KeyEpochStatus:
+            found = epoch
+            if found is None:
+                found = read.session.scalar(select(func.max(KeyEpochRow.epoch)))
+            if found is None:
                 raise NotFoundError(
                     "there is no key epoch yet; a steward bank makes one with `bank-node keys "
                     "create`"
                 )
-            return _status(session, _row(session, epoch))
+            return _status(read.session, _row(read.session, found))
 
-    def _append(self, session: Session, kind: str, caller: Caller, epoch: int, detail: str) -> None:
-        session.flush()
-        self._trail.append(
-            session.connection(),
-            AuditRecord(
-                kind=kind,
-                actor=caller.actor,
-                subject=f"epoch/{epoch}",
-                detail=detail,
-                body_sha256=caller.body_sha256,
-            ),
-        )
+        return self._database.transaction("epoch-status", Kind.READ, status)
 
 
 # An epoch never changes, and its boxes make it long.

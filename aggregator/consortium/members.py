@@ -1,6 +1,6 @@
-"""Who is a member: invitations, registered banks with their keys, and the roster.
+"""The members: invitations, registered banks with their keys, and the roster.
 
-Law: a name means one pair of keys for ever. A bank that left may come back with a new invitation
+Law: a name always means one pair of keys. A bank that left may come back with a new invitation
 and the same keys; with other keys it needs another name. So every signature on record can be
 checked as long as the database exists.
 """
@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.consortium.key_epochs import retire_epochs
 from aggregator.consortium.replay import insert_nonce
 from aggregator.consortium.tokens import hash_secret, new_secret
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import BankRow, InviteRow
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.consortium.public.documents import check_member_keys
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError
@@ -51,16 +53,19 @@ class Members:
 
     def roster(self) -> tuple[MemberKeys, ...]:
         """Return the members now, sorted by name."""
-        with self._database.read() as session:
-            return current_members(session)
+        return self._database.transaction(
+            "roster", Kind.READ, lambda read: current_members(read.session)
+        )
 
     def known_key(self, name: str) -> str | None:
         """Return the signing key of a bank, also of one that left; None for an unknown name."""
-        # A name means one key for ever, so what was found once stays true.
+        # A name always means the same key, so what was found once stays true.
         known = self._known_keys.get(name)
         if known is None:
-            with self._database.read() as session:
-                known = session.scalar(select(BankRow.signing_key).where(BankRow.name == name))
+            query = select(BankRow.signing_key).where(BankRow.name == name)
+            known = self._database.transaction(
+                "signing-key", Kind.READ, lambda read: read.connection.scalar(query)
+            )
             if known is not None:
                 self._known_keys[name] = known
         return known
@@ -85,14 +90,15 @@ class Members:
         now = int(time.time())
         code = new_secret()
         expires_at = now + wanted.valid_seconds
-        with self._database.write() as session:
-            row = session.get(BankRow, wanted.name)
+
+        def invite(written: Transaction) -> None:
+            row = written.session.get(BankRow, wanted.name)
             if row is not None and row.removed_at is None:
                 raise ConflictError(
                     f"bank {wanted.name!r} is a member already; remove it first, or choose another "
                     "name"
                 )
-            session.add(
+            written.session.add(
                 InviteRow(
                     code_sha256=hash_secret(code),
                     bank=wanted.name,
@@ -100,9 +106,10 @@ class Members:
                     expires_at=expires_at,
                 )
             )
-            self._append(
-                session, "invite", caller, wanted.name, f"valid for {wanted.valid_seconds} s"
-            )
+            detail = f"valid for {wanted.valid_seconds} s"
+            self._trail.note(written, caller, "invite", f"bank/{wanted.name}", detail)
+
+        self._database.transaction("invite-bank", Kind.WRITE, invite)
         return Invite(name=wanted.name, code=code, expires_at=expires_at)
 
     def register(self, wanted: BankRegistration, caller: Caller, signed: SignedNonce) -> MemberKeys:
@@ -126,7 +133,9 @@ class Members:
         )
         check_member_keys(keys)
         now = int(time.time())
-        with self._database.write() as session:
+
+        def register(written: Transaction) -> None:
+            session = written.session
             invite = _invite(session, wanted)
             row = session.get(BankRow, wanted.name)
             is_member = row is not None and row.removed_at is None and _keys(row) == keys
@@ -141,20 +150,23 @@ class Members:
                     f"invitation of bank {wanted.name!r} has expired {now - invite.expires_at} s "
                     "ago; ask the operator for a new one"
                 )
-            # Only now, so that nobody without an invitation can make us store anything.
+            # Only now: without an invitation, nothing that is sent is stored.
             insert_nonce(
-                session.connection(), wanted.name, signed.nonce, expires_at=signed.expires_at
+                written.connection, wanted.name, signed.nonce, expires_at=signed.expires_at
             )
             if is_member:
                 # The answer to the first one was lost.
                 invite.used_at = invite.used_at or now
-                return keys
+                return
             _admit(session, row, keys, now)
             invite.used_at = now
             retire_epochs(session, now)
             # The fingerprint is what the other banks will be read out over the phone.
             shown = fingerprint(keys.name, keys.signing_key, keys.agreement_key)
-            self._append(session, "registration", caller, keys.name, f"fingerprint {shown}")
+            detail = f"fingerprint {shown}"
+            self._trail.note(written, caller, "registration", f"bank/{keys.name}", detail)
+
+        self._database.transaction("register-bank", Kind.WRITE, register)
         return keys
 
     def remove(self, name: str, caller: Caller) -> tuple[MemberKeys, ...]:
@@ -166,29 +178,19 @@ class Members:
             If there never was such a bank.
         """
         now = int(time.time())
-        with self._database.write() as session:
-            row = session.get(BankRow, name)
+
+        def remove(written: Transaction) -> tuple[MemberKeys, ...]:
+            row = written.session.get(BankRow, name)
             if row is None:
                 raise NotFoundError(f"there is no bank {name!r} here; list the banks to see")
             if row.removed_at is None:
                 row.removed_at = now
-                session.flush()
-                retire_epochs(session, now)
-                self._append(session, "removal", caller, name, "no longer a member")
-            return current_members(session)
+                retire_epochs(written.session, now)
+                detail = "no longer a member"
+                self._trail.note(written, caller, "removal", f"bank/{name}", detail)
+            return current_members(written.session)
 
-    def _append(self, session: Session, kind: str, caller: Caller, bank: str, detail: str) -> None:
-        session.flush()
-        self._trail.append(
-            session.connection(),
-            AuditRecord(
-                kind=kind,
-                actor=caller.actor,
-                subject=f"bank/{bank}",
-                detail=detail,
-                body_sha256=caller.body_sha256,
-            ),
-        )
+        return self._database.transaction("remove-bank", Kind.WRITE, remove)
 
 
 def _keys(row: BankRow) -> MemberKeys:

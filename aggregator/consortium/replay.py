@@ -14,8 +14,10 @@ from sqlalchemy import Connection, delete, insert
 from sqlalchemy.exc import IntegrityError
 
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import NonceRow
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import AuthError
 
 _PURGE_SECONDS = 60.0
@@ -70,11 +72,15 @@ class Nonces:
         AuthError
             If it was used before.
         """
-        with self._database.write_behind() as connection:
-            provided(connection)
-            if self._is_time_to_purge():
-                connection.execute(delete(NonceRow).where(NonceRow.expires_at < now))
-            insert_nonce(connection, bank, nonce, expires_at=expires_at)
+        purges = self._is_time_to_purge()
+
+        def take(written: Transaction) -> None:
+            provided(written.connection)
+            if purges:
+                written.connection.execute(delete(NonceRow).where(NonceRow.expires_at < now))
+            insert_nonce(written.connection, bank, nonce, expires_at=expires_at)
+
+        self._database.transaction("take-nonce", Kind.WRITE_BEHIND, take)
 
     def _is_time_to_purge(self) -> bool:
         with self._lock:

@@ -1,9 +1,9 @@
 """API tokens of operators and viewers: made here, shown once, stored as a hash.
 
 A token is 256 bits from the operating system. Plain SHA-256 is enough to store it: a slow,
-salted hash protects secrets that people choose and others can guess; nobody guesses 256 random
-bits, and the hash of one cannot be turned back. Looking a token up by its hash tells an attacker
-who measures time nothing either, because he cannot steer the hash; the comparison is in constant
+salted hash protects secrets that people choose and others can guess; 256 random bits cannot be
+guessed, and the hash of one cannot be turned back. To look a token up by its hash tells an attacker
+with a clock nothing either, because they cannot steer the hash; the comparison is in constant
 time all the same.
 """
 
@@ -15,16 +15,14 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from aggregator.audit.log import AuditRecord, AuditTrail
-from aggregator.caller import Caller, Role
+from aggregator.audit.log import AuditTrail
+from aggregator.caller import LOCAL, Caller, Role
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import TokenRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import ConfigurationError, ConflictError, NotFoundError
-
-#: Who acts when a command works on the state directory itself.
-LOCAL_ACTOR = "operator:state-directory"
 
 _SECRET_BYTES = 32
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -73,18 +71,20 @@ class Tokens:
                 "letter or digit"
             )
         token = new_secret()
-        with self._database.write() as session:
-            if session.get(TokenRow, name) is not None:
+
+        def create(written: Transaction) -> None:
+            if written.session.get(TokenRow, name) is not None:
                 raise ConflictError(f"token name {name!r} was used before; choose another name")
-            session.add(
-                TokenRow(
-                    name=name,
-                    role=role.value,
-                    token_sha256=hash_secret(token),
-                    created_at=int(time.time()),
-                )
+            row = TokenRow(
+                name=name,
+                role=role.value,
+                token_sha256=hash_secret(token),
+                created_at=int(time.time()),
             )
-            self._append(session, "token-created", name, f"role {role.value}")
+            written.session.add(row)
+            self._trail.note(written, LOCAL, "token-created", f"token/{name}", f"role {role.value}")
+
+        self._database.transaction("create-token", Kind.WRITE, create)
         return token
 
     def revoke(self, name: str) -> None:
@@ -97,37 +97,40 @@ class Tokens:
         ConflictError
             If it is revoked already.
         """
-        with self._database.write() as session:
-            row = session.get(TokenRow, name)
+
+        def revoke(written: Transaction) -> None:
+            row = written.session.get(TokenRow, name)
             if row is None:
                 raise NotFoundError(f"there is no token {name!r}; list them to see")
             if row.revoked_at is not None:
                 raise ConflictError(f"token {name!r} is revoked already")
             row.revoked_at = int(time.time())
-            self._append(session, "token-revoked", name, f"role {row.role}")
+            self._trail.note(written, LOCAL, "token-revoked", f"token/{name}", f"role {row.role}")
+
+        self._database.transaction("revoke-token", Kind.WRITE, revoke)
 
     def listed(self) -> tuple[TokenInfo, ...]:
         """Return all tokens by name, revoked ones too."""
-        with self._database.read() as session:
-            return tuple(
+        query = select(TokenRow).order_by(TokenRow.name)
+        return self._database.transaction(
+            "list-tokens",
+            Kind.READ,
+            lambda read: tuple(
                 TokenInfo(row.name, Role(row.role), row.created_at, row.revoked_at)
-                for row in session.scalars(select(TokenRow).order_by(TokenRow.name))
-            )
+                for row in read.session.scalars(query)
+            ),
+        )
 
     def holder(self, token: str) -> Caller | None:
-        """Return who holds a token, None for one that is unknown or revoked."""
+        """Return the holder of a token, None for one that is unknown or revoked."""
         digest = hash_secret(token)
-        with self._database.read() as session:
-            row = session.scalar(select(TokenRow).where(TokenRow.token_sha256 == digest))
+
+        def find(read: Transaction) -> Caller | None:
+            row = read.session.scalar(select(TokenRow).where(TokenRow.token_sha256 == digest))
             if row is None or row.revoked_at is not None:
                 return None
             if not hmac.compare_digest(row.token_sha256, digest):
                 return None
             return Caller(row.name, Role(row.role))
 
-    def _append(self, session: Session, kind: str, name: str, detail: str) -> None:
-        session.flush()
-        self._trail.append(
-            session.connection(),
-            AuditRecord(kind=kind, actor=LOCAL_ACTOR, subject=f"token/{name}", detail=detail),
-        )
+        return self._database.transaction("find-token", Kind.READ, find)

@@ -2,8 +2,8 @@
 
 A request is *worked on* or *waits* for other banks. The two are counted apart: banks that wait for
 each other cannot keep a contribution out that would end their waiting. What exceeds a limit is
-answered at once, so that nothing queues without bound; only who is known to be one sender is held
-to a share, and what is sent without being known counts as one.
+answered at once, so that nothing queues without bound. Each known sender is held to a share; all
+unauthenticated requests count as one sender.
 
 All limits are those of one worker process.
 """
@@ -36,7 +36,7 @@ class Admission:
     per_second : float
         Requests of one bank or token.
     anonymous_per_second : float
-        Requests from one address by nobody who is known.
+        Unauthenticated requests from one address.
     on_change : callable
         Told how many are worked on and how many wait, whenever that changes.
     """
@@ -69,7 +69,7 @@ class Admission:
         return self._stopping
 
     def stop(self) -> None:
-        """Take nothing new from now on; what was taken goes on."""
+        """Take nothing new from now on; what was taken continues."""
         self._stopping = True
 
     @contextmanager
@@ -114,7 +114,7 @@ class Admission:
         _require(self._known.take(actor), actor)
 
     def charge_anonymous(self, address: str) -> None:
-        """Count a request of nobody who is known, by the address that it came from.
+        """Count an unauthenticated request, by the address that it came from.
 
         Raises
         ------

@@ -1,11 +1,10 @@
-"""Who sent a request: banks sign it (RFC 9421), operators and viewers send an API token.
+"""Authentication: banks sign a request (RFC 9421), operators and viewers send an API token.
 
 A signature is checked before the body is read, against the digest that the request's headers
 announce; the body is held against that digest when it is there. So a stranger cannot make the
 service take in megabytes, and a signature is never taken for another body.
 """
 
-import hashlib
 import hmac
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from aggregator.consortium.members import Members, SignedNonce
 from aggregator.consortium.replay import Nonces
 from aggregator.consortium.tokens import Tokens
 from fraudfed.consortium.public.signatures import (
+    EMPTY_SHA256,
     MAX_SKEW_SECONDS,
     SIGNATURE_LABEL,
     KeyResolver,
@@ -44,7 +44,6 @@ clock by {MAX_SKEW_SECONDS} seconds; a nonce is taken once, so every repetition 
 signed anew. The registration of a bank is signed with the key that it announces."""
 
 _SCHEME = "bearer"
-_EMPTY_SHA256 = hashlib.sha256(b"").digest()
 #: Stands for a body whose digest is not announced; no body has it.
 _UNANNOUNCED = bytes(32)
 
@@ -65,7 +64,7 @@ class RequestHead:
 
 
 class Authenticator:
-    """Tells who sent a request. Safe to use from many threads.
+    """Finds the sender of a request. Safe to use from many threads.
 
     Parameters
     ----------
@@ -187,5 +186,5 @@ def _nonce(verified: VerifiedRequest) -> SignedNonce:
 
 def _announced_sha256(head: RequestHead) -> bytes:
     if not head.has_body:
-        return _EMPTY_SHA256
+        return EMPTY_SHA256
     return read_content_digest(head.header("content-digest") or "") or _UNANNOUNCED

@@ -3,8 +3,8 @@
 A body is received into memory while all that are there have less than ``ARRIVING_BYTES`` together,
 and into an unnamed file beside the database otherwise. One in a file comes into memory only while
 its request is worked on, and ``LOADED_AT_ONCE`` of those at a time. So a cohort of fifty banks that
-send at the same moment needs the memory of a few of them; and as nobody holds a place in memory
-that others wait for while he is still sending, a slow sender holds up nobody.
+send at the same moment needs the memory of a few of them. No sender holds a place in memory that
+others wait for while it is still sending, so a slow one holds up no other.
 """
 
 import contextlib

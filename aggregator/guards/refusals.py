@@ -1,10 +1,10 @@
-"""Refusals in the audit log, bounded so that nobody can fill the disk with them.
+"""Refusals in the audit log, bounded so that no caller can fill the disk with them.
 
-Whoever can reach the port can be refused as often as he likes, and every entry costs a kilobyte and
-a sync to disk. So each known caller has an allowance of its own, and all unknown callers share
+Anybody that reaches the port can be refused any number of times, and every entry costs a kilobyte
+and a sync to disk. So each known caller has an allowance of its own, and all unknown callers share
 one: ``BURST`` entries at once and ``PER_MINUTE`` after that. What goes beyond it is counted, and
 the count becomes an entry as soon as there is an allowance again. Accepted changes are never
-left out, and nobody's refusals use up another one's allowance.
+left out, and no caller's refusals use up another one's allowance.
 
 An entry is below 2 kB whatever was sent (texts are cut off), so that unknown callers add less than
 6 MB a day at most, and so does each known one.
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.guards.rates import TokenBucket
 from fraudfed.wire.messages import AuditStatus
 
 #: Entries of one caller at once: a person's mistakes, or one failing run, are all recorded.
@@ -26,8 +27,7 @@ PER_MINUTE = 2.0
 
 @dataclass
 class _Allowance:
-    left: float
-    refilled: float
+    bucket: TokenBucket
     suppressed: int = 0
 
 
@@ -47,7 +47,7 @@ class Refusals:
         self._per_second = per_minute / 60
         self._clock = clock
         self._lock = threading.Lock()
-        # One for each member and token and one for everybody else: their number is bounded.
+        # One for each member and token and one for all others: their number is bounded.
         self._allowances: dict[str, _Allowance] = {}
 
     def record(self, record: AuditRecord) -> None:
@@ -77,13 +77,13 @@ class Refusals:
     def _take(self, actor: str) -> int | None:
         """Return how many refusals were left out before this one, None to leave it out as well."""
         now = self._clock()
-        found = self._allowances.setdefault(actor, _Allowance(self._burst, now))
-        found.left = min(self._burst, found.left + (now - found.refilled) * self._per_second)
-        found.refilled = now
-        if found.left < 1:
+        found = self._allowances.get(actor)
+        if found is None:
+            bucket = TokenBucket(burst=self._burst, per_second=self._per_second, now=now)
+            found = self._allowances[actor] = _Allowance(bucket)
+        if found.bucket.take(now) > 0:
             found.suppressed += 1
             return None
-        found.left -= 1
         suppressed, found.suppressed = found.suppressed, 0
         return suppressed
 

@@ -1,9 +1,9 @@
 """What the service counts and measures, for Prometheus. docs/operations.md has the table.
 
 Traffic facts only: how many, how long, how large; nothing of what a bank sent. No label names a
-bank, a run, a round or an address: every value of a label would be a series that is kept for ever,
-and who reads the metrics need not know who takes part. Labels have values that this program's own
-source lists: endpoints, statuses, problems, states.
+bank, a run, a round or an address: every value of a label would be a series that is kept
+indefinitely, and a reader of metrics need not know which banks take part. Labels have values that
+this program's own source lists: endpoints, transactions, statuses, problems, states.
 
 The worker processes write into files of one directory, and whichever answers adds them up.
 """
@@ -31,7 +31,7 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 #: From a cached answer to a contribution on a slow disk.
 _REQUEST_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
-#: From banks side by side to banks with millions of rows, up to an hour that nobody expects.
+#: From banks side by side to banks with millions of rows, up to an hour, which is not expected.
 _ROUND_BUCKETS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 #: From a read out of the page cache to a writer that waits for other processes.
 _TRANSACTION_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
@@ -116,15 +116,15 @@ class Metrics:
             "transaction_seconds",
             "Database transactions, from their beginning at the database to their commit.",
             _TRANSACTION_BUCKETS,
-            ("kind",),
+            ("transaction", "kind"),
         )
         # Several for each request: not to be looked up each time.
-        reads, writes = self._transactions.labels("read"), self._transactions.labels("write")
-        self._transactions_of = {
-            Kind.READ: reads,
-            Kind.WRITE: writes,
-            Kind.WRITE_BEHIND: writes,
-        }
+        self._transactions_of: dict[tuple[str, Kind], Any] = {}
+        self._retries = self._counter(
+            "transaction_retries",
+            "Database transactions that were done again.",
+            ("transaction",),
+        )
         if directory is None:
             self._registry.register(_AtScrape(self))
 
@@ -185,6 +185,7 @@ class Metrics:
     def watch(self, database: Database) -> None:
         """Measure the transactions of a database."""
         database.observe = self._transaction_ended
+        database.retried = lambda name: self._retries.labels(name).inc()
 
     def text(self) -> bytes:
         """Return all metrics of all worker processes, as Prometheus reads them."""
@@ -209,8 +210,14 @@ class Metrics:
             runs.add_metric([state], count)
         yield runs
 
-    def _transaction_ended(self, kind: Kind, seconds: float) -> None:
-        self._transactions_of[kind].observe(seconds)
+    def _transaction_ended(self, name: str, kind: Kind, seconds: float) -> None:
+        found = self._transactions_of.get((name, kind))
+        if found is None:
+            shown = "read" if kind is Kind.READ else "write"
+            # A series that begins at 0 shows its first increase.
+            self._retries.labels(name)
+            found = self._transactions_of[name, kind] = self._transactions.labels(name, shown)
+        found.observe(seconds)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Any:
         return self._client.Counter(f"fraudfed_{name}", text, labels, registry=self._registry)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import MetaRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import FraudFedError, UnavailableError
 
 _KEY = "ready_at"
-#: Whoever asks more often gets the last answer: a probe must not become load.
+#: A more frequent question gets the last answer: a probe must not become load.
 _FRESH_SECONDS = 1.0
 #: How long a probe waits for the one that is on its way.
 _BUSY_SECONDS = 5.0
@@ -77,8 +79,7 @@ class Readiness:
             return f"the database cannot be read ({_cause(error)}); see whether it runs"
         try:
             # A real, durable change: a full disk shows nowhere else.
-            with self._database.write() as session:
-                session.merge(MetaRow(key=_KEY, value=str(int(time.time()))))
+            self._database.transaction("note-ready", Kind.WRITE, _note_ready)
         except FraudFedError as error:
             return f"the database cannot be written ({_cause(error)}); see whether it has room"
         try:
@@ -91,6 +92,10 @@ class Readiness:
                 "the largest, max_body_bytes); make room"
             )
         return None
+
+
+def _note_ready(written: Transaction) -> None:
+    written.session.merge(MetaRow(key=_KEY, value=str(int(time.time()))))
 
 
 def _cause(error: FraudFedError) -> str:

@@ -1,8 +1,8 @@
 """When the current round of each run was opened and completed, for all worker processes.
 
 The bank that opens a round and the one that completes it may be served by different processes, so
-the times lie in small files. They are measurements and no state: whoever does not find one measures
-nothing.
+the times lie in small files. They are measurements and no state: where one is not found, nothing is
+measured.
 """
 
 import contextlib

@@ -1,10 +1,10 @@
-"""Who takes part: banks join, are dropped, come back, and agree to go on together.
+"""Which banks take part: they join, drop out, rejoin, and agree to continue together.
 
-A *generation* is a set of banks that take part together. Its banks go on from the last step that
-all of them who were there before have finished; what was opened of a later step is done again
+A *generation* is a set of banks that take part together. Its banks continue from the last step that
+all of its earlier members have finished; what was opened of a later step is done again
 without those that left. Laws:
 
-* a run never has fewer banks than ``least_banks``: whoever is missing then is waited for;
+* a run never has fewer banks than ``least_banks``: it waits for those that are missing then;
 * at least one bank of a generation took part in the one that began before it, and knows the trees;
 * a generation begins when every one of its banks has agreed to it, and to no other since;
 * rounds of different generations have different numbers.
@@ -76,7 +76,7 @@ def join(run: Run, current: Round | None, event: Join) -> Transition:
 
 
 def drop(run: Run, current: Round | None, event: Drop) -> Transition:
-    """Go on without a bank, because the operator says so."""
+    """Continue without a bank, because the operator says so."""
     bank = event.bank
     refuse_failed(run)
     if run.state is RunState.FINISHED:
@@ -95,7 +95,7 @@ def drop(run: Run, current: Round | None, event: Drop) -> Transition:
 
 
 def deadline_passed(run: Run, current: Round | None, event: DeadlinePassed) -> Transition:
-    """Go on without those that were waited for too long, unless too few would be left."""
+    """Continue without banks that stay away too long, unless too few would be left."""
     stage = stage_of(run, current)
     if stage is None or stage.key != event.stage or not _can_go_on(run, leaving=stage.missing):
         return Transition(run, current)
@@ -110,7 +110,7 @@ def deadline_passed(run: Run, current: Round | None, event: DeadlinePassed) -> T
 
 
 def admit_waiting(run: Run) -> Transition:
-    """Form the generation with those who wait for the next step; the run is between two steps."""
+    """Form the generation with the banks that wait; the run is between two steps."""
     reason = f"{names(run.waiting)} joined"
     return _form(run, None, leaving=(), entering=run.waiting, reason=reason)
 
@@ -155,7 +155,7 @@ def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transit
 
 def _without(run: Run, current: Round | None, leaving: tuple[str, ...], reason: str) -> Transition:
     if run.state is not RunState.OPEN:
-        # Who waits comes in at the next step, unless there are too few without him.
+        # A bank that waits comes in at the next step, unless there are too few without it.
         too_few = run.size - len(leaving) < run.least_banks
         entering = run.waiting if too_few else ()
         return _form(run, current, leaving=leaving, entering=entering, reason=reason)

@@ -72,10 +72,12 @@ def names(banks: Iterable[str]) -> str:
     return ", ".join(sorted(banks))
 
 
-def fail(run: Run, addressed: Round | None, reason: str) -> Transition:
+def fail(
+    run: Run, addressed: Round | None, reason: str, *, effect: type[RunFailed] = RunFailed
+) -> Transition:
     """End a run without a model."""
     failed = replace(run, state=RunState.FAILED, failure=reason)
     end = run.round_number + 1
     return Transition(
-        failed, addressed, (RunFailed(reason), ProductsExpired(end), OpeningsExpired(end))
+        failed, addressed, (effect(reason), ProductsExpired(end), OpeningsExpired(end))
     )

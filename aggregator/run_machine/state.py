@@ -36,14 +36,14 @@ class ModelHashes:
 
 @dataclass(frozen=True)
 class Round:
-    """One secure sum: who sent what. Pairs are (bank, sha256 of the body), in order of arrival."""
+    """One secure sum: what was sent, as pairs (bank, sha256 of the body), in order of arrival."""
 
     number: int
     terms: Terms
     contributions: tuple[tuple[str, str], ...] = ()
     openings: tuple[tuple[str, str], ...] = ()
     closed: bool = False
-    """All openings are in. Who sent what may be forgotten then."""
+    """All openings are in. What each bank sent may be forgotten then."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,25 @@ class Run:
 
     run_id: str
     cohort: tuple[str, ...]
-    """Who may join: the roster of the run's key epoch, sorted by name."""
+    """Banks that may join: the roster of the run's key epoch, sorted by name."""
     least_banks: int = 1
     """Fewer never take part; at most the size of the cohort."""
     max_rejoins: int = 0
     """How often a bank may come back after it was dropped."""
     state: RunState = RunState.OPEN
     members: tuple[str, ...] = ()
-    """Who has ever joined, sorted by name."""
+    """Banks that have ever joined, sorted by name."""
     generation: int = 0
     """Counts the sets of banks that took part, one after the other."""
     banks: tuple[str, ...] = ()
-    """Who takes part in this generation, sorted by name; the index of a bank is the shard it
+    """Banks that take part in this generation, sorted by name; the index of a bank is the shard it
     opens. The whole cohort at first."""
     entrants: tuple[str, ...] = ()
     """Those of the banks that did not take part in the last generation that began."""
     waiting: tuple[str, ...] = ()
-    """Who comes in when the next step begins, sorted by name."""
+    """Banks that come in when the next step begins, sorted by name."""
     ready: tuple[Readiness, ...] = ()
-    """Who is ready for this generation, sorted by bank; all banks once it has begun."""
+    """Banks that agreed to this generation, sorted by name; all of them once it has begun."""
     drops: tuple[tuple[str, int], ...] = ()
     """How often each bank was dropped, sorted by bank."""
     first_step: int = 0
@@ -113,7 +113,7 @@ class Run:
     def new(
         cls, run_id: str, cohort: tuple[str, ...], *, least_banks: int = 1, max_rejoins: int = 0
     ) -> "Run":
-        """Return a run that nobody has joined."""
+        """Return a run that no bank has joined."""
         least = min(least_banks, len(cohort))
         return cls(run_id, cohort, least_banks=least, max_rejoins=max_rejoins, banks=cohort)
 
@@ -138,9 +138,9 @@ class Stage:
     generation, round_number : int
         Of the run.
     present : tuple of str
-        Who has done it: somebody waits as soon as there is one.
+        Banks that have done it: they wait for the others.
     missing : tuple of str
-        Who has not.
+        Banks that have not.
     """
 
     kind: StageKind

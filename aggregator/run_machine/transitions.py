@@ -21,6 +21,7 @@ from aggregator.run_machine.events import (
     ProductsExpired,
     RoundClosed,
     RoundOpened,
+    RunAborted,
     Transition,
     Vote,
     VoteAccepted,
@@ -81,6 +82,8 @@ def advance(run: Run, addressed: Round | None, event: Event) -> Transition:
             return _vote(run, addressed, event)
         case Abort():
             return _abort(run, addressed, event)
+        case _:
+            raise TypeError(f"no event of a run: {event!r}")
 
 
 def _contribute(run: Run, addressed: Round | None, event: Contribute) -> Transition:
@@ -128,7 +131,7 @@ def _contribute(run: Run, addressed: Round | None, event: Contribute) -> Transit
             "data contract and key at every bank",
         )
     current = replace(current, contributions=(*current.contributions, (event.bank, event.digest)))
-    effects += (ContributionAccepted(event.bank, event.number, event.digest),)
+    effects += (ContributionAccepted(event.bank, event.number, event.terms, event.digest),)
     if len(current.contributions) == run.size:
         effects += (ProductComplete(event.number),)
         if event.number == run.step_round:
@@ -171,7 +174,9 @@ def _open(run: Run, addressed: Round | None, event: Open) -> Transition:
             f"{event.terms.context[:16]}, but the round has {addressed.terms}"
         )
     current = replace(addressed, openings=(*addressed.openings, (event.bank, event.digest)))
-    effects: tuple[Effect, ...] = (OpeningAccepted(event.bank, event.number, own, event.digest),)
+    effects: tuple[Effect, ...] = (
+        OpeningAccepted(event.bank, event.number, event.terms, own, event.digest),
+    )
     if len(current.openings) == run.size:
         current = replace(current, closed=True)
         run = replace(run, round_number=run.round_number + 1)
@@ -229,4 +234,5 @@ def _abort(run: Run, addressed: Round | None, event: Abort) -> Transition:
         return Transition(run, addressed)
     if run.state is RunState.FINISHED:
         raise ConflictError(f"run {run.run_id} is finished; a finished run cannot be aborted")
-    return fail(run, addressed, f"{event.bank or 'operator'}: {event.reason}")
+    reason = f"{event.bank or 'operator'}: {event.reason}"
+    return fail(run, addressed, reason, effect=RunAborted)

@@ -14,8 +14,8 @@ from typing import TypeVar
 from aggregator import run_machine as machine
 from aggregator.caller import Caller
 from aggregator.runs.audit_records import audit_records
+from aggregator.runs.cache import Snapshot
 from aggregator.runs.effects import Payload
-from aggregator.runs.snapshots import Snapshot
 from aggregator.runs.store import RunStore, StaleError
 from aggregator.runs.waiters import Waiters
 from fraudfed.errors import FraudFedError
@@ -23,17 +23,6 @@ from fraudfed.errors import FraudFedError
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-#: Effects that a waiting bank can observe; the others wake nobody.
-_OBSERVABLE = (
-    machine.TrainingStarted,
-    machine.GenerationFormed,
-    machine.GenerationBegun,
-    machine.ProductComplete,
-    machine.RoundClosed,
-    machine.ModelAccepted,
-    machine.RunFailed,
-)
 
 
 class RunChanges:
@@ -67,7 +56,7 @@ class RunChanges:
         number: int | None = None,
         payload: Callable[[machine.Transition], Payload] = lambda _: Payload(),
     ) -> machine.Transition:
-        """Make what an event does durable, and wake who waits for it.
+        """Make what an event does durable, and wake what waits for it.
 
         Parameters
         ----------
@@ -88,7 +77,7 @@ class RunChanges:
                 except StaleError:
                     continue
                 break
-        if any(isinstance(effect, _OBSERVABLE) for effect in step.effects):
+        if step.wakes:
             self._waiters.changed(run_id)
         self._observe(step)
         _log_effects(step)

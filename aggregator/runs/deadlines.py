@@ -1,4 +1,4 @@
-"""The runs' deadlines: who keeps others waiting for too long is gone on without.
+"""The runs' deadlines: a run continues without a bank that stays away too long.
 
 A deadline is measured with this process's monotonic clock, from when it first saw that something is
 waited for. So no jump of the wall clock drops a bank, and a service that was restarted gives all
@@ -81,10 +81,10 @@ class Deadlines:
                 self.look()
             except FraudFedError as error:
                 _log.warning("deadlines could not be looked at: %s", error)
-                # Nobody could be reached by the banks either: all get the whole time again.
+                # The banks could not reach us either: all get the whole time again.
                 self._since = {}
             except Exception:
-                # The next look may succeed; a service without deadlines would hang for ever.
+                # The next look may succeed; a service without deadlines would hang indefinitely.
                 _log.exception("deadlines could not be looked at")
 
 

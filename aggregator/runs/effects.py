@@ -105,6 +105,8 @@ def write_effect(
 
     What changes in the row of the run itself is the caller's to write.
     """
+    if not effect.has_rows:
+        return
     run_id = step.run.run_id
     match effect:
         case machine.MemberJoined(bank):
@@ -123,8 +125,6 @@ def write_effect(
                     "more_rows": readiness.more_rows,
                 },
             )
-        case machine.TrainingStarted() | machine.GenerationBegun():
-            pass  # the row of the run says it
         case machine.RunFailed():
             _NO_HANDOVERS.change(connection, {"of_run": run_id})
         case machine.RoundOpened(number, terms):
@@ -145,7 +145,7 @@ def write_effect(
                     "abandoned_at": None,
                 },
             )
-        case machine.ContributionAccepted(bank, number, digest):
+        case machine.ContributionAccepted(bank, number, _, digest):
             position = len(step.round.contributions) - 1 if step.round else 0
             accepted = {"bank": bank, "position": position, "sha256": digest}
             _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
@@ -157,7 +157,7 @@ def write_effect(
                 _NEXT_PRODUCT.change(connection, product)
         case machine.ProductComplete(number):
             _ROUND_COMPLETED.change(connection, {"of_run": run_id, "of_number": number, "now": now})
-        case machine.OpeningAccepted(bank, number, shard, digest):
+        case machine.OpeningAccepted(bank, number, _, shard, digest):
             position = len(step.round.openings) - 1 if step.round else 0
             accepted = {"bank": bank, "position": position, "shard": shard, "sha256": digest}
             accepted["frame"] = payload.opening
@@ -192,10 +192,12 @@ def write_effect(
                     insert(ModelRow),
                     {"sha256": model.stored, "content": payload.model, "accepted_at": now},
                 )
+        case _:
+            raise TypeError(f"has rows, but it is not said which: {effect!r}")
 
 
 def _write_generation(connection: Connection, run: machine.Run) -> None:
-    """Write who takes part from now on; nobody of them has agreed, and nobody has voted."""
+    """Write which banks take part from now on; none of them has agreed or voted."""
     for bank in run.cohort:
         _BANK_IN_GENERATION.change(
             connection,

@@ -15,7 +15,7 @@ _DEADLINE = Caller("deadline", Role.SERVICE)
 
 
 class GenerationService:
-    """All that decides who takes part in a run that goes on."""
+    """All that decides which banks take part in a run that is under way."""
 
     def __init__(
         self, store: RunStore, changes: RunChanges, handovers: Handovers, waiters: Waiters
@@ -34,13 +34,13 @@ class GenerationService:
         return self._store.status(run_id)
 
     def drop(self, run_id: str, caller: Caller, body: DropRequest) -> RunStatus:
-        """Go on without a bank."""
+        """Continue without a bank."""
         event = machine.Drop(body.bank, " ".join(body.reason.split()))
         self._changes.apply(run_id, event, caller)
         return self._store.status(run_id)
 
     def pass_deadline(self, run_id: str, stage: tuple[str, int, int]) -> None:
-        """Go on without those that were waited for too long, if the same is still waited for."""
+        """Continue without banks that stay away too long, if the same is still waited for."""
         self._changes.apply(run_id, machine.DeadlinePassed(stage), _DEADLINE)
 
     def stages(self) -> dict[str, tuple[RunSpec, machine.Stage | None]]:

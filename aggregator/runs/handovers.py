@@ -9,10 +9,12 @@ import time
 
 from sqlalchemy import delete, select
 
-from aggregator.audit.log import AuditRecord, AuditTrail
+from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import HandoverRow, RunRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import CohortChangedError, ConflictError
 from fraudfed.wire.messages import RunState
 
@@ -27,7 +29,7 @@ class Handovers:
     def put(self, run_id: str, generation: int, content: bytes, caller: Caller) -> bool:
         """Keep a handover, and forget those of earlier generations; tell whether it is the first.
 
-        The same bytes again, from whomever, change nothing.
+        The same bytes again, from any bank, change nothing.
 
         Raises
         ------
@@ -37,7 +39,9 @@ class Handovers:
             If the run is not at this generation any more.
         """
         sha256 = caller.sent_sha256
-        with self._database.write() as session:
+
+        def put(written: Transaction) -> bool:
+            session = written.session
             going_on = select(RunRow.id).where(
                 RunRow.id == run_id,
                 RunRow.generation == generation,
@@ -72,26 +76,19 @@ class Handovers:
                     stored_at=int(time.time()),
                 )
             )
-            session.flush()
             # No version of the run says it.
-            self._database.announce(session.connection(), run_id)
-            self._trail.append(
-                session.connection(),
-                AuditRecord(
-                    kind="handover",
-                    actor=caller.actor,
-                    subject=f"run/{run_id}",
-                    detail=f"generation {generation}, {len(content)} bytes",
-                    body_sha256=caller.body_sha256,
-                ),
-            )
-        return True
+            written.announce(run_id)
+            detail = f"generation {generation}, {len(content)} bytes"
+            self._trail.note(written, caller, "handover", f"run/{run_id}", detail)
+            return True
+
+        return self._database.transaction("put-handover", Kind.WRITE, put)
 
     def get(self, run_id: str, generation: int) -> bytes | None:
-        """Return a handover, None while nobody has sent it."""
-        with self._database.read() as session:
-            return session.scalar(
-                select(HandoverRow.content).where(
-                    HandoverRow.run_id == run_id, HandoverRow.generation == generation
-                )
-            )
+        """Return a handover, None while no bank has sent it."""
+        query = select(HandoverRow.content).where(
+            HandoverRow.run_id == run_id, HandoverRow.generation == generation
+        )
+        return self._database.transaction(
+            "handover", Kind.READ, lambda read: read.connection.scalar(query)
+        )

@@ -1,8 +1,8 @@
-"""Hears what other processes change (PostgreSQL): forgets what is outdated, wakes who waits.
+"""Hears what other processes change (PostgreSQL): forgets what is outdated, wakes what waits.
 
 One thread of each process listens (``LISTEN``). A lost notification delays and does no more: once a
 second, and after a broken connection, the thread holds all runs that are remembered against the
-database, and lets all who wait look again.
+database, and lets all that wait look again.
 """
 
 import logging
@@ -56,7 +56,7 @@ class RunListener:
             self._waiters.changed(said.run_id)
 
     def look(self) -> None:
-        """Hold what is remembered against the database, and let all who wait look, too."""
+        """Hold what is remembered against the database, and let all that wait look, too."""
         for run_id, version in self._runs.versions().items():
             self._runs.was_changed_elsewhere(run_id, version)
         for run_id in self._waiters.waited_for():
@@ -79,7 +79,7 @@ class RunListener:
                     "cannot hear the other workers (%s); trying again", self._dialect.reason(cause)
                 )
             except Exception:
-                # Without this thread the process would answer from what it remembers for ever.
+                # Without this thread the process would answer from what it remembers indefinitely.
                 _log.exception("listening for the other workers failed unexpectedly; trying again")
             is_first = False
             self._stopped.wait(_LOOK_SECONDS)

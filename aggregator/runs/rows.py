@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aggregator import run_machine as machine
-from aggregator.runs.snapshots import Snapshot
+from aggregator.runs.cache import Snapshot
 from aggregator.storage.schema import (
     CohortRow,
     ContributionRow,

@@ -7,9 +7,9 @@ from aggregator import run_machine as machine
 from aggregator.caller import Caller
 from aggregator.consortium.members import Members
 from aggregator.runs import combine
+from aggregator.runs.cache import Snapshot
 from aggregator.runs.changes import RunChanges
 from aggregator.runs.effects import Payload
-from aggregator.runs.snapshots import Snapshot
 from aggregator.runs.store import RunStore
 from aggregator.runs.waiters import Waiters
 from fraudfed.consortium.public.documents import verify_model_signature
@@ -137,14 +137,14 @@ class RunService:
             vector.check()
 
         def multiply(step: machine.Transition) -> Payload:
-            if not any(isinstance(e, machine.ContributionAccepted) for e in step.effects):
+            if not step.has(machine.ContributionAccepted):
                 return Payload()
             running = self._store.product(run_id, number)
             return Payload(received_bytes=len(body), product=combine.multiply(running, vector))
 
         step = self._changes.apply(run_id, event, caller, number=number, payload=multiply)
         _raise_failure(step)
-        if any(isinstance(effect, machine.GenerationFormed) for effect in step.effects):
+        if step.has(machine.GenerationFormed):
             raise CohortChangedError(
                 f"run {run_id}: contribution to round {number} refused, generation "
                 f"{step.run.generation} is formed for step {event.terms.step}; agree to it"
@@ -267,7 +267,7 @@ class RunService:
         )
 
     def model(self, run_id: str, caller: Caller) -> tuple[str, bytes, ModelVisibility]:
-        """Return hash and bytes of a run's accepted model as it is stored, and who can read it.
+        """Return hash and bytes of a run's accepted model as it is stored, and its visibility.
 
         Raises
         ------
@@ -344,7 +344,7 @@ class RunService:
         return status
 
     def _opened_round(self, snapshot: Snapshot, number: int, bank: str) -> machine.Round | None:
-        """Return a round that is closed, or may be by the banks of now.
+        """Return a round that is closed, or that the current banks can close.
 
         Raises
         ------
@@ -393,7 +393,7 @@ def _receipt(run: machine.Run, number: int, received: int) -> RoundReceipt:
 
 
 def _gone(run: machine.Run, number: int, bank: str, what: str) -> FraudFedError:
-    """Return why something is not kept any more: others take part now, or all have gone on."""
+    """Return why something is not kept any more: other banks take part, or the round is past."""
     try:
         machine.require_together(run, bank, what=f"the {what} of round {number}", number=number)
     except CohortChangedError as change:

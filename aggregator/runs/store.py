@@ -7,20 +7,20 @@ threads or processes cannot overwrite each other.
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import Select, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from aggregator import run_machine as machine
 from aggregator.audit.log import AuditRecord, AuditTrail
 from aggregator.caller import Caller
 from aggregator.consortium.key_epochs import key_epoch, require_active_epoch
+from aggregator.runs.cache import RunCache, Snapshot
 from aggregator.runs.effects import Payload, write_effect
-from aggregator.runs.latest_bytes import LatestBytes
 from aggregator.runs.rows import read_snapshot, run_row
-from aggregator.runs.snapshots import Snapshot, Snapshots
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import (
     CohortRow,
     ModelRow,
@@ -31,6 +31,7 @@ from aggregator.storage.schema import (
     VoteRow,
 )
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     Generation,
@@ -49,16 +50,6 @@ class StaleError(Exception):
     """The run changed between reading and writing; read again. Never leaves the service."""
 
 
-#: Effects that nobody waits for; whatever else there is wakes those who wait in other processes.
-_QUIET = (
-    machine.MemberJoined,
-    machine.RoundOpened,
-    machine.ContributionAccepted,
-    machine.OpeningAccepted,
-    machine.ProductsExpired,
-    machine.OpeningsExpired,
-    machine.VoteAccepted,
-)
 _GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING, RunState.GATHERING})
 _CHANGE = (
     update(RunRow)
@@ -105,9 +96,7 @@ class RunStore:
     def __init__(self, database: Database, trail: AuditTrail) -> None:
         self._database = database
         self._trail = trail
-        self._snapshots = Snapshots()
-        self._products = LatestBytes()
-        self._openings = LatestBytes()
+        self._cache = RunCache()
         # The key of an epoch never changes.
         self._public_keys: dict[int, PublicKeyMessage] = {}
 
@@ -124,7 +113,9 @@ class RunStore:
             If the key epoch is not active.
         """
         run_id = secrets.token_hex(8)
-        with self._database.write() as session:
+
+        def create(written: Transaction) -> None:
+            session = written.session
             epoch = require_active_epoch(session, spec.key_epoch)
             last = session.scalar(select(func.max(RunRow.sequence)))
             session.add(
@@ -159,18 +150,13 @@ class RunStore:
                 )
                 for member in epoch.roster
             )
-            session.flush()
-            self._trail.append(
-                session.connection(),
-                AuditRecord(
-                    kind="run-created",
-                    actor=caller.actor,
-                    subject=f"run/{run_id}",
-                    detail=f"key epoch {spec.key_epoch}, {len(epoch.roster)} banks, model for "
-                    f"{spec.model_visibility}: {spec.name}",
-                    body_sha256=caller.body_sha256,
-                ),
+            detail = (
+                f"key epoch {spec.key_epoch}, {len(epoch.roster)} banks, model for "
+                f"{spec.model_visibility}: {spec.name}"
             )
+            self._trail.note(written, caller, "run-created", f"run/{run_id}", detail)
+
+        self._database.transaction("create-run", Kind.WRITE, create)
         return run_id
 
     def public_key(self, run_id: str) -> PublicKeyMessage:
@@ -181,34 +167,27 @@ class RunStore:
         NotFoundError
             If there is no such run.
         """
-        with self._database.read() as session:
-            return self._public_key(session, run_row(session, run_id).key_epoch)
+        return self._database.transaction(
+            "public-key",
+            Kind.READ,
+            lambda read: self._public_key(read.session, run_row(read.session, run_id).key_epoch),
+        )
 
     def active(self) -> tuple[str, ...]:
         """Return the runs that have not ended."""
-        with self._database.read() as session:
-            return tuple(
-                session.scalars(
-                    select(RunRow.id)
-                    .where(RunRow.state.in_([state.value for state in _GOING_ON]))
-                    .order_by(RunRow.sequence)
-                )
-            )
+        return self._active(select(RunRow.id))
 
     def active_with(self, bank: str) -> tuple[str, ...]:
         """Return the runs that have not ended and have a bank in their cohort."""
-        with self._database.read() as session:
-            return tuple(
-                session.scalars(
-                    select(RunRow.id)
-                    .join(CohortRow, CohortRow.run_id == RunRow.id)
-                    .where(
-                        CohortRow.bank == bank,
-                        RunRow.state.in_([state.value for state in _GOING_ON]),
-                    )
-                    .order_by(RunRow.sequence)
-                )
-            )
+        of_cohort = select(RunRow.id).join(CohortRow, CohortRow.run_id == RunRow.id)
+        return self._active(of_cohort.where(CohortRow.bank == bank))
+
+    def _active(self, query: Select[str]) -> tuple[str, ...]:
+        going_on = RunRow.state.in_([state.value for state in _GOING_ON])
+        query = query.where(going_on).order_by(RunRow.sequence)
+        return self._database.transaction(
+            "active-runs", Kind.READ, lambda read: tuple(read.connection.scalars(query))
+        )
 
     def status(self, run_id: str) -> RunStatus:
         """Return the public status of a run.
@@ -218,8 +197,11 @@ class RunStore:
         NotFoundError
             If there is no such run.
         """
-        with self._database.read() as session:
-            return self._status(session, run_row(session, run_id))
+        return self._database.transaction(
+            "run-status",
+            Kind.READ,
+            lambda read: self._status(read.session, run_row(read.session, run_id)),
+        )
 
     def statuses(self, *, visible_to: str | None) -> tuple[RunStatus, ...]:
         """Return the runs of a bank's cohorts (None: all, for the operator), newest first."""
@@ -228,8 +210,13 @@ class RunStore:
             query = query.where(
                 exists().where(CohortRow.run_id == RunRow.id, CohortRow.bank == visible_to)
             )
-        with self._database.read() as session:
-            return tuple(self._status(session, row) for row in session.scalars(query))
+        return self._database.transaction(
+            "list-runs",
+            Kind.READ,
+            lambda read: tuple(
+                self._status(read.session, row) for row in read.session.scalars(query)
+            ),
+        )
 
     def snapshot(
         self, run_id: str, round_number: int | None = None, *, fresh: bool = False
@@ -249,27 +236,29 @@ class RunStore:
             If there is no such run.
         """
         if fresh:
-            self._snapshots.forget(run_id)
-        found = self._snapshots.find(run_id, round_number)
+            self._cache.snapshots.forget(run_id)
+        found = self._cache.snapshots.find(run_id, round_number)
         if found is None:
             found, number = self._read_snapshot(run_id, round_number)
-            # Whoever has changed the run has changed its product, too. A product may be newer than
-            # the state that is known, never older.
-            self._products.forget(run_id)
-            self._snapshots.was_read(found, number)
+            self._cache.was_read(found, number)
         return found
 
     def _read_snapshot(self, run_id: str, round_number: int | None) -> tuple[Snapshot, int]:
-        with self._database.read() as session:
-            return read_snapshot(session, run_row(session, run_id), round_number)
+        return self._database.transaction(
+            "run-snapshot",
+            Kind.READ,
+            lambda read: read_snapshot(read.session, run_row(read.session, run_id), round_number),
+        )
 
     def product(self, run_id: str, number: int) -> bytes | None:
         """Return the running product of a round, None before the first contribution or later."""
-        return self._products.get(run_id, number, self._read_product)
+        return self._cache.products.get(run_id, number, self._read_product)
 
     def _read_product(self, run_id: str, number: int) -> bytes | None:
-        with self._database.read_rows() as connection:
-            found = _PRODUCT.row(connection, {"of_run": run_id, "of_number": number})
+        wanted = {"of_run": run_id, "of_number": number}
+        found = self._database.transaction(
+            "product", Kind.READ, lambda read: _PRODUCT.row(read.connection, wanted)
+        )
         return None if found is None else found[0]
 
     def openings(self, run_id: str, number: int) -> bytes | None:
@@ -279,23 +268,26 @@ class RunStore:
 
         All banks get the same bytes: one object, however many of them fetch it at once.
         """
-        return self._openings.get(run_id, number, self._read_openings)
+        return self._cache.openings.get(run_id, number, self._read_openings)
 
     def _read_openings(self, run_id: str, number: int) -> bytes | None:
-        with self._database.read_rows() as connection:
-            stored = _FRAMES.rows(connection, {"of_run": run_id, "of_number": number})
+        wanted = {"of_run": run_id, "of_number": number}
+        stored = self._database.transaction(
+            "openings", Kind.READ, lambda read: _FRAMES.rows(read.connection, wanted)
+        )
         return frames.encode_many([frame for (frame,) in stored]) if stored else None
 
     def round_summaries(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
         """Return what is on record of rounds ``start`` and later, at most ``limit`` of them."""
-        with self._database.read() as session:
-            run_row(session, run_id)
-            rows = session.scalars(
-                select(RoundRow)
-                .where(RoundRow.run_id == run_id, RoundRow.number >= start)
-                .order_by(RoundRow.number)
-                .limit(limit)
-            )
+        query = (
+            select(RoundRow)
+            .where(RoundRow.run_id == run_id, RoundRow.number >= start)
+            .order_by(RoundRow.number)
+            .limit(limit)
+        )
+
+        def summaries(read: Transaction) -> tuple[RoundSummary, ...]:
+            run_row(read.session, run_id)
             return tuple(
                 RoundSummary(
                     number=row.number,
@@ -310,23 +302,29 @@ class RunStore:
                     generation=row.generation,
                     step=row.step,
                 )
-                for row in rows
+                for row in read.session.scalars(query)
             )
+
+        return self._database.transaction("list-rounds", Kind.READ, summaries)
 
     def model(self, sha256: str) -> bytes | None:
         """Return the bytes of an accepted model."""
-        with self._database.read() as session:
-            return session.scalar(select(ModelRow.content).where(ModelRow.sha256 == sha256))
+        query = select(ModelRow.content).where(ModelRow.sha256 == sha256)
+        return self._database.transaction(
+            "model", Kind.READ, lambda read: read.connection.scalar(query)
+        )
 
     def model_signatures(self, run_id: str) -> tuple[str, tuple[ModelSignature, ...]]:
         """Return the plain hash that the banks of a finished run signed, and their signatures."""
-        with self._database.read() as session:
-            votes = session.scalars(
-                select(VoteRow).where(VoteRow.run_id == run_id).order_by(VoteRow.bank)
-            ).all()
+        query = select(VoteRow).where(VoteRow.run_id == run_id).order_by(VoteRow.bank)
+
+        def signatures(read: Transaction) -> tuple[str, tuple[ModelSignature, ...]]:
+            votes = read.session.scalars(query).all()
             return votes[0].plain_sha256, tuple(
                 ModelSignature(bank=vote.bank, signature=vote.signature) for vote in votes
             )
+
+        return self._database.transaction("model-signatures", Kind.READ, signatures)
 
     # Writing runs
 
@@ -335,7 +333,7 @@ class RunStore:
         before: Snapshot,
         step: machine.Transition,
         payload: Payload,
-        records: Iterable[AuditRecord],
+        records: Sequence[AuditRecord],
     ) -> None:
         """Make all effects of a transition durable with their audit records, or none.
 
@@ -344,77 +342,69 @@ class RunStore:
         StaleError
             If the run has changed since ``before`` was read.
         """
-        run, mark = step.run, self._products.mark
+        mark = self._cache.products.mark
         try:
             self._write(before, step, payload, records)
         except BaseException:
-            # Whether or not it is in the database after all: read it there.
-            self._snapshots.forget(run.run_id)
-            self._products.forget(run.run_id)
+            self._cache.commit_failed(step.run.run_id)
             raise
-        for effect in step.effects:
-            if isinstance(effect, machine.ContributionAccepted) and payload.product is not None:
-                self._products.keep(run.run_id, effect.number, payload.product, mark=mark)
-            elif isinstance(effect, machine.ProductsExpired):
-                self._products.forget(run.run_id, before=effect.before)
-            elif isinstance(effect, machine.OpeningsExpired):
-                self._openings.forget(run.run_id, before=effect.before)
-        # After the product: who sees that it is complete must not find the one before.
-        self._snapshots.was_committed(before, step)
+        self._cache.was_committed(before, step, payload.product, mark=mark)
 
     # Changes of other processes
 
     def versions(self) -> dict[str, int]:
         """Return the versions that all remembered runs have in the database."""
-        query = select(RunRow.id, RunRow.version).where(RunRow.id.in_(self._snapshots.known()))
-        with self._database.read_rows() as connection:
-            return {row.id: row.version for row in connection.execute(query)}
+        query = select(RunRow.id, RunRow.version).where(
+            RunRow.id.in_(self._cache.snapshots.known())
+        )
+        return self._database.transaction(
+            "run-versions",
+            Kind.READ,
+            lambda read: {row.id: row.version for row in read.connection.execute(query)},
+        )
 
     def was_changed_elsewhere(self, run_id: str, version: int) -> None:
         """Forget what is remembered of a run that another process has brought to a version."""
-        if self._snapshots.forget_older(run_id, version):
-            self._products.forget(run_id)
-            self._openings.forget(run_id)
+        self._cache.was_changed_elsewhere(run_id, version)
 
     def _write(
         self,
         before: Snapshot,
         step: machine.Transition,
         payload: Payload,
-        records: Iterable[AuditRecord],
+        records: Sequence[AuditRecord],
     ) -> None:
         run, now = step.run, _now()
-        contributed = any(isinstance(e, machine.ContributionAccepted) for e in step.effects)
-        with self._database.write_rows() as connection:
-            statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
-            written = statement.change(
-                connection,
-                {
-                    "of_run": run.run_id,
-                    "of_version": before.version,
-                    "version": before.version + 1,
-                    "state": run.state.value,
-                    "round_number": run.round_number,
-                    "generation": run.generation,
-                    "first_step": run.first_step,
-                    "first_round": run.first_round,
-                    "step": run.step,
-                    "step_round": run.step_round,
-                    "model_sha256": run.model_sha256,
-                    "failure": run.failure,
-                    "more_bytes": payload.received_bytes,
-                    "more_ciphertexts": step.round.terms.count if contributed and step.round else 0,
-                    "now": now,
-                },
-            )
-            if written != 1:
+        statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
+        contributed = step.has(machine.ContributionAccepted)
+        row = {
+            "of_run": run.run_id,
+            "of_version": before.version,
+            "version": before.version + 1,
+            "state": run.state.value,
+            "round_number": run.round_number,
+            "generation": run.generation,
+            "first_step": run.first_step,
+            "first_round": run.first_round,
+            "step": run.step,
+            "step_round": run.step_round,
+            "model_sha256": run.model_sha256,
+            "failure": run.failure,
+            "more_bytes": payload.received_bytes,
+            "more_ciphertexts": step.round.terms.count if contributed and step.round else 0,
+            "now": now,
+        }
+
+        def write(written: Transaction) -> None:
+            if statement.change(written.connection, row) != 1:
                 raise StaleError
             for effect in step.effects:
-                write_effect(connection, step, effect, payload, now=now)
+                write_effect(written.connection, step, effect, payload, now=now)
             for record in records:
-                self._trail.append(connection, record)
-            wakes = not all(isinstance(effect, _QUIET) for effect in step.effects)
-            self._database.announce(connection, run.run_id, version=before.version + 1, wakes=wakes)
+                self._trail.append(written, record)
+            written.announce(run.run_id, version=before.version + 1, wakes=step.wakes)
+
+        self._database.transaction("change-run", Kind.WRITE, write)
 
     # Parts
 

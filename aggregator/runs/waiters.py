@@ -32,12 +32,12 @@ class Waiters:
                 condition.notify_all()
 
     def waited_for(self) -> frozenset[str]:
-        """Return the runs that somebody waits for."""
+        """Return the runs that a request waits for."""
         with self._lock:
             return frozenset(self._waiting)
 
     def stop(self) -> None:
-        """Wake everybody for good: from now on nobody waits."""
+        """Wake all for good: nothing waits from now on."""
         with self._lock:
             self._stopped = True
             for condition in self._conditions.values():

@@ -12,8 +12,20 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 from sqlalchemy import func, select
 
-from aggregator.api import audit, banks, epochs, generations, health, metrics, models, rounds, runs
-from aggregator.api.endpoint import Endpoint, NumberConverter, Services, services
+from aggregator.api import (
+    audit,
+    banks,
+    epochs,
+    generations,
+    handle,
+    health,
+    metrics,
+    models,
+    rounds,
+    runs,
+)
+from aggregator.api.declare import Endpoint
+from aggregator.api.services import Services, services
 from aggregator.caller import ANONYMOUS, Caller
 from aggregator.config import ServiceConfig
 from aggregator.guards.admission import Admission
@@ -32,7 +44,9 @@ from aggregator.service import problems
 from aggregator.service.openapi import openapi_document
 from aggregator.service.store import Store
 from aggregator.storage.database import Database
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import RunRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import RunState
 
@@ -57,7 +71,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def declared_endpoints() -> tuple[Endpoint, ...]:
     """Return the declaration of every endpoint of the service."""
-    return tuple(endpoint for group in _GROUPS for endpoint in group.declared)
+    return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
 
 
 def create_app(
@@ -86,7 +100,6 @@ def create_app(
     app = Flask("aggregator", static_folder=None)
     # Flask would turn //v1/runs into a redirect; an address is right or unknown.
     app.url_map.merge_slashes = False
-    app.url_map.converters["number"] = NumberConverter
     changes = RunChanges(store.runs, waiters, observe=measured.observe)
     run_service = RunService(
         store.runs,
@@ -132,17 +145,19 @@ def create_app(
     app.after_request(_finish)
     app.teardown_request(lambda _error: clear_context())
     problems.install(app)
-    for group in _GROUPS:
-        app.register_blueprint(group.blueprint)
+    handle.install(app, _GROUPS)
     return app
 
 
 def _count_runs(database: Database) -> Mapping[str, int]:
     """Return the number of runs in each state; none if the database fails, as readiness tells."""
     query = select(RunRow.state, func.count()).group_by(RunRow.state)
+
+    def count(read: Transaction) -> dict[str, int]:
+        return {row[0]: row[1] for row in read.connection.execute(query)}
+
     try:
-        with database.read() as session:
-            found = {row[0]: row[1] for row in session.execute(query)}
+        found = database.transaction("count-runs", Kind.READ, count)
     except FraudFedError:
         return {}
     return {state.value: found.get(state.value, 0) for state in RunState}
@@ -161,8 +176,8 @@ def _finish(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store" if not response.get_etag()[0] else "no-cache"
     seconds = time.perf_counter() - g.started
     services().metrics.request(
-        # The name of the view, without its blueprint's; an unknown address has none.
-        (request.endpoint or "none").rpartition(".")[2],
+        # An unknown address has none.
+        request.endpoint or "none",
         response.status_code,
         seconds=max(0.0, seconds - g.get("waited_seconds", 0.0)),
         sent_bytes=response.content_length or 0,

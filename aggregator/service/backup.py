@@ -18,7 +18,7 @@ def back_up(state: StateDirectory, target: Path) -> None:
     """Copy the database of a state directory into a new file.
 
     One read transaction covers the whole copy: it holds what was committed when it began, and
-    neither waits for nor holds up who writes meanwhile. Nothing secret is in it: tokens and
+    neither waits for nor holds up what is written meanwhile. Nothing secret is in it: tokens and
     invitations are there as hashes only, ciphertexts and openings are sealed.
 
     Raises

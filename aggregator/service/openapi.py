@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from aggregator.api.endpoint import MAX_NUMBER, Access, Endpoint
+from aggregator.api.declare import MAX_NUMBER, Access, Endpoint
 from aggregator.caller import Role
 from aggregator.guards.auth import SIGNATURE_DESCRIPTION
-from aggregator.service.problems import MEDIA_TYPE, problem_type
+from aggregator.service.problems import problem_type
 from fraudfed import __version__
 from fraudfed.errors import (
     AuthError,
@@ -25,6 +25,7 @@ from fraudfed.errors import (
     VersionError,
     error_classes,
 )
+from fraudfed.wire.media_types import JSON, PROBLEM
 from fraudfed.wire.messages import FrameHeader, Message, Problem
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -186,7 +187,7 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
 def _content(body: type[Message] | tuple[str, ...]) -> dict[str, Any]:
     if isinstance(body, tuple):
         return {media_type: {} for media_type in body}
-    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
+    return {JSON: {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
@@ -213,9 +214,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     for status, slugs in sorted(by_status.items()):
         responses[str(status)] = {
             "description": f"Problem of type {', '.join(slugs)}.",
-            "content": {
-                MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}
-            },
+            "content": {PROBLEM: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}},
         }
         if status in _TRY_AGAIN:
             responses[str(status)]["headers"] = {"Retry-After": _RETRY_AFTER}

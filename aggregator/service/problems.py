@@ -6,7 +6,7 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from aggregator.api.endpoint import services
+from aggregator.api.services import services
 from aggregator.guards.auth import ACCEPT_SIGNATURE
 from fraudfed.errors import (
     AuthError,
@@ -19,11 +19,10 @@ from fraudfed.errors import (
     ServerError,
     UnavailableError,
 )
+from fraudfed.wire.media_types import PROBLEM
 from fraudfed.wire.messages import Problem
 
 _log = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
 
 
 def problem_type(cls: type[FraudFedError]) -> str:
@@ -58,7 +57,7 @@ def _cause(error: FraudFedError) -> str:
 def _fraudfed_error(error: FraudFedError) -> Response:
     response = _respond(problem_of(error))
     if isinstance(error, DamagedError) or type(error) is UnavailableError:
-        # What the database or the disk said is for the operator, not for whoever calls.
+        # What the database or the disk said is for the operator, not for the caller.
         _log.error("request %s: %s: %s", g.get("request_id", "-"), error, _cause(error))
     if isinstance(error, BodyTooLargeError):
         # The rest of the body is not read, so the connection cannot carry another request.
@@ -112,5 +111,5 @@ def _respond(document: Problem) -> Response:
             update={"instance": f"urn:fraudfed:request:{g.get('request_id', '-')}"}
         ).model_dump_json(),
         status=document.status,
-        content_type=MEDIA_TYPE,
+        content_type=PROBLEM,
     )

@@ -2,10 +2,10 @@
 
 Worker processes with many threads: a waiting bank holds a thread, not a core. One process on
 SQLite, which has one writer; on PostgreSQL as many as the settings say, kept in step by
-``run_listener``.
+``runs.listener``.
 
-When it stops, the order is: take nothing new (503), wake who waits, finish what was taken, write
-down what was only counted. Whoever is cut off nevertheless sends the same again: what was
+When it stops, the order is: take nothing new (503), wake what waits, finish what was taken, write
+down what was only counted. A bank that is cut off all the same sends the same again: what was
 acknowledged is on disk.
 """
 
@@ -30,14 +30,14 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from aggregator.api.endpoint import Services
+from aggregator.api.services import Services
 from aggregator.config import ServiceConfig
 from aggregator.monitoring.logs import name_worker
 from aggregator.monitoring.metrics import forget_worker
 from aggregator.runs.listener import RunListener
 from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
-from aggregator.service.problems import MEDIA_TYPE, problem_of
+from aggregator.service.problems import problem_of
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
 from aggregator.storage.postgresql import PostgreSQL
@@ -49,6 +49,7 @@ from fraudfed.errors import (
     TransportError,
     UnavailableError,
 )
+from fraudfed.wire.media_types import PROBLEM
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ _KEEPALIVE_SECONDS = 75
 _STAY_MILLISECONDS = 500
 #: Parameter of mallopt(3), from malloc.h.
 _M_ARENA_MAX = -8
-#: Threads beyond those that work or wait: they answer that there is no room, and who watches.
+#: Threads beyond those that work or wait: they answer that there is no room, and the probes.
 _SPARE_THREADS = 16
 #: A worker whose main loop is silent for this long is replaced. Requests run in other threads.
 _SILENT_SECONDS = 120
@@ -213,7 +214,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         while kept is True and self._comes_back(conn):
             kept = super().handle(conn)
         if kept is False:
-            # Here and not in the main thread, which would accept nobody while a client lingers.
+            # Here, because the main thread would accept no connection while a client lingers.
             conn.close(graceful=True)
         return kept
 
@@ -279,7 +280,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         """Answer what is no HTTP request with a problem document instead of gunicorn's page."""
         if isinstance(exc, OSError):
             # The client is gone, speaks no TLS, or has not the certificate that we asked for (an
-            # ssl.SSLError is an OSError): there is nobody to answer.
+            # ssl.SSLError is an OSError): there is no one to answer.
             _log.info("connection refused or lost: %s", _reason(exc))
             return
         error: FraudFedError
@@ -293,7 +294,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         body = document.model_dump_json().encode()
         head = (
             f"HTTP/1.1 {document.status} {document.title}\r\nConnection: close\r\n"
-            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: {PROBLEM}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         with contextlib.suppress(OSError):
             client.sendall(head.encode("latin-1") + body)
@@ -355,7 +356,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "child_exit": lambda _server, worker: forget_worker(
                 self._state.metrics_directory, worker.pid
             ),
-            # Added in gunicorn 25: a socket for its own tool, which nobody here needs.
+            # Added in gunicorn 25: a socket for its own tool, which is not needed here.
             "control_socket_disable": True,
         }
         if self._tls is not None:

@@ -1,4 +1,4 @@
-"""The service's own directory: database, keys, and the lock of the one who serves it.
+"""The service's own directory: database, keys, and the lock of the process that serves it.
 
 ::
 
@@ -22,8 +22,7 @@ from pathlib import Path
 
 from aggregator.audit.key import AuditKey
 from aggregator.audit.log import AuditRecord
-from aggregator.caller import Role
-from aggregator.consortium.tokens import LOCAL_ACTOR
+from aggregator.caller import LOCAL, Role
 from aggregator.service.store import Store
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Dialect
@@ -126,12 +125,7 @@ class StateDirectory:
         store = Store.over(Database.create(dialect), key)
         try:
             store.audit.record(
-                AuditRecord(
-                    kind="initialised",
-                    actor=LOCAL_ACTOR,
-                    subject="service",
-                    detail=f"audit key {key.public_hex}",
-                )
+                AuditRecord.of(LOCAL, "initialised", "service", f"audit key {key.public_hex}")
             )
             token = store.tokens.create(OPERATOR_NAME, Role.OPERATOR)
         finally:

@@ -14,7 +14,7 @@ class Announcement:
     version: int
     """Of the run, by the change."""
     wakes: bool
-    """Whether somebody may wait for it."""
+    """Whether a request may wait for it."""
 
     def to_text(self) -> str:
         """Return what is sent."""

@@ -1,39 +1,48 @@
 """The database: transactions, whatever kind of database it is (``sqlite``, ``postgresql``).
 
-A transaction is durable in one of two ways:
+There is one way to read or write it, ``Database.transaction``: named, measured, and done again
+where that is safe. A change is durable in one of two ways (``Kind``):
 
-* ``write``: on disk before it returns, for all that is acknowledged;
-* ``write_behind``: in the same write-ahead log, but without its own sync. It survives the end of
-  the process however that ends, and is on disk no later than the next ``write``, because the log is
-  one that is synced in order. A power cut can lose only what came after the last ``write``.
-
-What every round of a run needs goes through connections (``write_rows``, ``read_rows``) and not
-through sessions: mapping rows to objects takes longer than SQLite does.
+* ``WRITE``: on disk before it returns, for all that is acknowledged;
+* ``WRITE_BEHIND``: in the same write-ahead log, but without its own sync. It survives the end of
+  the process however that ends, and is on disk no later than the next ``WRITE``, because the log is
+  one that is synced in order. A power cut can lose only what came after the last ``WRITE``.
 
 A database that is away, full or locked is ``UnavailableError``, whatever the driver calls it: the
-change is not acknowledged, and whoever asked for it asks again. A commit whose answer was lost may
-have happened; every change is one that can be asked for again.
+change is not acknowledged, and its sender asks again. A commit whose answer was lost may have
+happened; every change is one that can be asked for again.
 """
 
 import contextlib
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session
 
 from aggregator.storage import schema_version
-from aggregator.storage.announcement import Announcement
-from aggregator.storage.dialect import Dialect, Kind, unavailable
+from aggregator.storage.dialect import Dialect, Kind, Phase, unavailable
 from aggregator.storage.schema import MetaRow
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import DamagedError, StateError, TransportError, UnavailableError
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+#: Of one transaction.
+_ATTEMPTS = 3
+#: A request is not held longer for the sake of another attempt.
+_RETRY_SECONDS = 5.0
+_PAUSE_SECONDS = 0.02
 
 
 class Database:
@@ -43,10 +52,11 @@ class Database:
         self.dialect = dialect
         self.origin = secrets.token_hex(8)
         """Names this process in what it announces."""
-        self.observe: Callable[[Kind, float], None] = lambda _kind, _seconds: None
+        self.observe: Callable[[str, Kind, float], None] = lambda _name, _kind, _seconds: None
         """Called with the seconds of a transaction, from its beginning at the database on."""
+        self.retried: Callable[[str], None] = lambda _name: None
+        """Called when a transaction is done again."""
         self._engines = dialect.engines()
-        # Threads queue fairly here instead of at the database, where each would hold a connection.
         self._write_lock = threading.Lock()
 
     @classmethod
@@ -64,8 +74,11 @@ class Database:
         try:
             with database._reached():
                 database._prepare()
-                with database.write_rows() as connection:
-                    schema_version.create(connection, dialect.name)
+                database.transaction(
+                    "create",
+                    Kind.WRITE,
+                    lambda made: schema_version.create(made.connection, dialect.name),
+                )
         except BaseException:
             database.close()
             raise
@@ -88,12 +101,15 @@ class Database:
             If it cannot be reached.
         """
         database = cls(dialect)
+
+        def inspect(read: Transaction) -> None:
+            schema_version.require_current(read.connection, dialect)
+            if check:
+                dialect.check_whole(read.connection)
+
         try:
             with database._reached():
-                with database.read_rows() as connection:
-                    schema_version.require_current(connection, dialect)
-                    if check:
-                        dialect.check_whole(connection)
+                database.transaction("open", Kind.READ, inspect)
                 database._prepare()
         except BaseException:
             database.close()
@@ -103,12 +119,12 @@ class Database:
     @classmethod
     def require_known(cls, dialect: Dialect) -> None:
         """Raise what ``migrate`` would, without changing anything."""
-        with (
-            contextlib.closing(cls(dialect)) as database,
-            database._reached(),
-            database.read_rows() as connection,
-        ):
-            schema_version.require_known(connection, dialect)
+        with contextlib.closing(cls(dialect)) as database, database._reached():
+            database.transaction(
+                "require-known",
+                Kind.READ,
+                lambda read: schema_version.require_known(read.connection, dialect),
+            )
 
     @classmethod
     def migrate(cls, dialect: Dialect) -> tuple[int, int]:
@@ -126,13 +142,13 @@ class Database:
         TransportError
             If it cannot be reached.
         """
-        database = cls(dialect)
-        try:
-            with database._reached(), database.write_rows() as connection:
-                dialect.check_whole(connection)
-                return schema_version.upgrade(connection, dialect)
-        finally:
-            database.close()
+
+        def upgrade(written: Transaction) -> tuple[int, int]:
+            dialect.check_whole(written.connection)
+            return schema_version.upgrade(written.connection, dialect)
+
+        with contextlib.closing(cls(dialect)) as database, database._reached():
+            return database.transaction("migrate", Kind.WRITE, upgrade)
 
     def close(self) -> None:
         """Close all connections."""
@@ -151,67 +167,72 @@ class Database:
 
     def check(self) -> None:
         """Read something, or raise what the database raises."""
-        with self.read() as session:
-            session.scalar(select(MetaRow.value).where(MetaRow.key == "schema_version"))
+        query = select(MetaRow.value).where(MetaRow.key == "schema_version")
+        self.transaction("check", Kind.READ, lambda read: read.connection.scalar(query))
 
-    def announce(
-        self, connection: Connection, run_id: str, *, version: int = 0, wakes: bool = True
-    ) -> None:
-        """Tell the other processes that a transaction changes something about a run.
+    def transaction(self, name: str, kind: Kind, work: Callable[[Transaction], T]) -> T:
+        """Do ``work`` in a transaction of its own and return what it returns.
+
+        If the database gives the transaction up before its commit (another one was in the way; the
+        connection broke, unless it is a ``WRITE``), the work is done again: ``_ATTEMPTS`` times at
+        most, and never later than ``_RETRY_SECONDS`` after the beginning. So the work changes
+        nothing but the database, and returns values, no rows.
+
+        A change whose commit was sent and not answered is never done again here, because it may
+        have happened. The nonce of a request would then seem replayed, a token's name seem given
+        before, and the truth (this very change did it) would be refused. Only the sender can
+        ask again safely: its request is recognised by its bytes, and is signed anew.
 
         Parameters
         ----------
-        version : int
-            Of the run by the change, 0 if its version stays.
-        wakes : bool
-            Whether somebody may wait for it.
+        name : str
+            For the metrics, a constant in the source: every name is a series that is kept.
+        kind : Kind
+        work : callable
+            What it raises gives the transaction up and is raised here.
+
+        Raises
+        ------
+        UnavailableError
+            If the database is away, full or locked.
+        DamagedError
+            If it is damaged.
         """
-        said = Announcement(self.origin, run_id, version, wakes)
-        self.dialect.announce(connection, said.to_text())
-
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        """Read one consistent state."""
-        with self._transaction(Kind.READ) as connection, _session(connection) as session:
-            yield session
-
-    @contextmanager
-    def read_rows(self) -> Iterator[Connection]:
-        """Read one consistent state, without a session."""
-        with self._transaction(Kind.READ) as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Write all or nothing, durably; excludes every other writer from its start."""
-        with (
-            self._write_lock,
-            self._transaction(Kind.WRITE) as connection,
-            _session(connection) as session,
-        ):
-            yield session
-
-    @contextmanager
-    def write_rows(self) -> Iterator[Connection]:
-        """Write as ``write`` does, without a session."""
-        with self._write_lock, self._transaction(Kind.WRITE) as connection:
-            yield connection
-
-    @contextmanager
-    def write_behind(self) -> Iterator[Connection]:
-        """Write all or nothing, on disk no later than the next ``write``."""
-        with self._write_lock, self._transaction(Kind.WRITE_BEHIND) as connection:
-            yield connection
-
-    @contextmanager
-    def _transaction(self, kind: Kind) -> Iterator[Connection]:
-        started = time.perf_counter()
+        begun = time.monotonic()
         with self._named():
+            for attempt in range(1, _ATTEMPTS + 1):
+                progress = _Progress()
+                try:
+                    return self._attempt(name, kind, work, progress)
+                except (DBAPIError, self.dialect.driver_error) as error:
+                    is_last = attempt == _ATTEMPTS or time.monotonic() - begun > _RETRY_SECONDS
+                    if is_last or not self.dialect.gave_up(error, kind, progress.phase):
+                        raise
+                    _log.info("transaction %s: %s; again", name, self.dialect.reason(error))
+                self.retried(name)
+                time.sleep(attempt * _PAUSE_SECONDS)
+        raise AssertionError
+
+    def _attempt(
+        self, name: str, kind: Kind, work: Callable[[Transaction], T], progress: "_Progress"
+    ) -> T:
+        # Threads queue fairly here instead of at the database, where each would hold a connection.
+        with contextlib.nullcontext() if kind is Kind.READ else self._write_lock:
+            started = time.perf_counter()
             connection = self._begun(kind)
             with connection, connection.begin():
-                yield connection
+                progress.phase = Phase.WORK
+                transaction = Transaction(connection, self.dialect, self.origin)
+                try:
+                    result = work(transaction)
+                    transaction.flush()
+                finally:
+                    transaction.close_session()
                 self.dialect.require_sound(connection)
-        self.observe(kind, time.perf_counter() - started)
+                if kind is not Kind.READ:
+                    progress.phase = Phase.COMMIT
+            self.observe(name, kind, time.perf_counter() - started)
+        return result
 
     def _prepare(self) -> None:
         with self._named():
@@ -234,10 +255,12 @@ class Database:
         """Return a connection with a transaction begun.
 
         The first message on a connection that the server has closed meanwhile fails here, before
-        anything is done: then all idle connections are, and a new one is tried once.
+        anything is done: then all idle connections are, and a new one is tried once. Not for a
+        ``WRITE``: what was written behind for it may have gone with the server (``gave_up``). Its
+        sender asks again, from the beginning.
         """
         engine = self._engines[kind]
-        for may_be_stale in (True, False):
+        for may_be_stale in (kind is not Kind.WRITE, False):
             connection = engine.connect()
             try:
                 self.dialect.begin(connection, kind)
@@ -246,9 +269,10 @@ class Database:
                 if lost:
                     connection.invalidate(error)
                 connection.close()
+                if lost:
+                    engine.dispose()
                 if not (lost and may_be_stale):
                     raise
-                engine.dispose()
             else:
                 return connection
         raise AssertionError
@@ -274,8 +298,8 @@ class Database:
             ) from None
 
 
-@contextmanager
-def _session(connection: Connection) -> Iterator[Session]:
-    """Map rows to objects within a transaction that somebody else ends."""
-    with Session(connection) as session, session.begin():
-        yield session
+@dataclass
+class _Progress:
+    """How far one attempt has come."""
+
+    phase: Phase = Phase.BEGIN

@@ -21,6 +21,15 @@ class Kind(Enum):
     """Likewise, but durable no later than the next ``WRITE``."""
 
 
+class Phase(Enum):
+    """How far a transaction has come."""
+
+    BEGIN = "begin"
+    WORK = "work"
+    COMMIT = "commit"
+    """Its commit was sent. Without the answer, it may or may not have happened."""
+
+
 class Dialect(ABC):
     """A kind of database at one place.
 
@@ -65,7 +74,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def meaning(self, error: BaseException) -> FraudFedError | None:
-        """Return what a driver's error means for who asked, None if it is a defect of ours."""
+        """Return what a driver's error means for the caller, None if it is a defect of ours."""
+
+    @abstractmethod
+    def gave_up(self, error: BaseException, kind: Kind, phase: Phase) -> bool:
+        """Return whether the database gave a transaction up, and it may be done again.
+
+        Then nothing of it is stored, and nothing of those before it is lost.
+        """
 
     @abstractmethod
     def reason(self, error: BaseException) -> str:
@@ -77,7 +93,7 @@ class Dialect(ABC):
 
 
 def unavailable() -> UnavailableError:
-    """Return what who asked is told; the cause is for the log."""
+    """Return what the caller is told; the cause is for the log."""
     return UnavailableError(
         "the aggregator cannot read or write its database at present; send the same request again "
         "later (its operator finds the cause in the log)"

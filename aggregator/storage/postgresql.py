@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from aggregator.storage.dialect import Dialect, Kind, unavailable
+from aggregator.storage.dialect import Dialect, Kind, Phase, unavailable
 from fraudfed.errors import ConfigurationError, DamagedError, FraudFedError
 
 #: Where the processes of one aggregator tell each other of changed runs.
@@ -55,6 +55,10 @@ _PASSING = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.ReadOnlySqlTransaction,
 )
+#: The server has rolled the transaction back, and says so; a commit as well.
+_ROLLED_BACK = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+#: The server ended the session: it stops, or begins again after a crash.
+_ENDED = (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown)
 _DAMAGED = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
 
 
@@ -157,6 +161,22 @@ class PostgreSQL(Dialect):
         if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, *_PASSING)):
             return unavailable()
         return None
+
+    def gave_up(self, error: BaseException, kind: Kind, phase: Phase) -> bool:
+        """Return whether the server rolled it back, or the connection broke before the commit.
+
+        A connection that breaks may be a server that crashes. What was written behind just before
+        is lost then, as the nonce of the request that makes a change. The change must not come
+        after it on the server that has recovered: the request could be replayed.
+        """
+        cause = getattr(error, "orig", None) or error
+        if isinstance(cause, _ROLLED_BACK):
+            return True
+        # What the server says has an SQLSTATE; that it is not there any more has none.
+        broke = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)) and (
+            isinstance(cause, _ENDED) or cause.sqlstate is None
+        )
+        return broke and phase is Phase.WORK and kind is not Kind.WRITE
 
     def reason(self, error: BaseException) -> str:
         """Return the first line of what PostgreSQL or the driver says."""

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: Version of these tables, stored in the database; a program refuses a database of another one.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 1
 
 #: PostgreSQL would order by the rules of some language; names and addresses are compared by their
 #: bytes, as SQLite and Python do.
@@ -217,7 +217,7 @@ class HandoverRow(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     generation: Mapped[int] = mapped_column(primary_key=True)
     bank: Mapped[str] = mapped_column(ForeignKey("banks.name"))
-    """Who sent it first; the others send the same bytes."""
+    """The bank that sent it first; the others send the same bytes."""
     sha256: Mapped[str] = mapped_column(_DIGEST)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     stored_at: Mapped[int]
@@ -279,7 +279,7 @@ class ContributionRow(Base):
 
 
 class OpeningRow(Base):
-    """A bank's sealed opening of its shard; deleted once nobody needs it."""
+    """A bank's sealed opening of its shard; deleted once no bank needs it."""
 
     __tablename__ = "openings"
     __table_args__ = (

@@ -1,8 +1,8 @@
 """Which version the tables of a database have, and how they get to this program's.
 
-The tables are stated in ``schema``; ``migrations`` holds one step for each version after the first
-release. ``meta`` has the version and the release that wrote it, so that any program can tell
-without knowing the tables; Alembic keeps its own note of the same in ``alembic_version``.
+The tables are stated in ``schema``; ``migrations`` holds one step for each version, the first of
+which makes them. ``meta`` has the version and the release that wrote it, so that any program can
+tell without knowing the tables; Alembic keeps its own note of the same in ``alembic_version``.
 """
 
 import logging
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
-#: Of the first release; its tables are the first migration.
-FIRST_VERSION = 2
+#: Where the steps are.
+_MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _VERSION_KEY = "schema_version"
 _RELEASE_KEY = "release"
 
@@ -84,11 +84,6 @@ def upgrade(connection: Connection, dialect: Dialect) -> tuple[int, int]:
     if found > SCHEMA_VERSION:
         raise _newer(connection, dialect.name, found)
     if found < SCHEMA_VERSION:
-        if (
-            found == FIRST_VERSION
-            and "alembic_version" not in inspect(connection).get_table_names()
-        ):
-            _stamp(connection, FIRST_VERSION)
         _alembic().upgrade(alembic_config(connection), "head")
         _note(connection, SCHEMA_VERSION)
     return found, SCHEMA_VERSION
@@ -99,7 +94,7 @@ def alembic_config(connection: Connection) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     return config
 
@@ -127,7 +122,7 @@ def _found(connection: Connection, name: str) -> int:
             "made"
         )
     found = int(value)
-    if found < FIRST_VERSION:
+    if found < 1:
         raise StateError(
             f"database {name} has schema version {found}, which no release had; make a new state "
             "directory with `aggregator init`"

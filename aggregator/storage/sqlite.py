@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from aggregator.storage.dialect import Dialect, Kind, unavailable
+from aggregator.storage.dialect import Dialect, Kind, Phase, unavailable
 from fraudfed.errors import DamagedError, FraudFedError
 
 #: SQLite allows one writer; others wait for it. Far above any transaction's time.
@@ -33,6 +33,8 @@ _PASSING = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+#: Another connection was in the way.
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BEGIN = {Kind.READ: "BEGIN", Kind.WRITE: "BEGIN IMMEDIATE", Kind.WRITE_BEHIND: "BEGIN IMMEDIATE"}
 
 
@@ -73,17 +75,18 @@ class SQLite(Dialect):
         """Nothing to check: a failed statement leaves the others as they are."""
 
     def announce(self, connection: Connection, text: str) -> None:
-        """Nobody else changes runs."""
+        """There is no other process that changes runs."""
 
     def meaning(self, error: BaseException) -> FraudFedError | None:
         """Tell damage and passing trouble from our own mistakes."""
-        cause = getattr(error, "orig", None) or error
-        # The extended codes have the plain one in their lowest byte.
-        code = getattr(cause, "sqlite_errorcode", None)
-        plain = None if code is None else code & 0xFF
-        if plain in _DAMAGED:
+        code = _plain_code(error)
+        if code in _DAMAGED:
             return damaged(self.name, self.reason(error))
-        return unavailable() if plain in _PASSING else None
+        return unavailable() if code in _PASSING else None
+
+    def gave_up(self, error: BaseException, kind: Kind, phase: Phase) -> bool:  # noqa: ARG002
+        """Return whether another connection was in the way; also of a commit, it is the answer."""
+        return _plain_code(error) in _BUSY
 
     def reason(self, error: BaseException) -> str:
         """Return what SQLite says."""
@@ -116,3 +119,10 @@ class SQLite(Dialect):
 
         event.listen(engine, "connect", configure)
         return engine
+
+
+def _plain_code(error: BaseException) -> int | None:
+    cause = getattr(error, "orig", None) or error
+    code: int | None = getattr(cause, "sqlite_errorcode", None)
+    # The extended codes have the plain one in their lowest byte.
+    return None if code is None else code & 0xFF

@@ -172,8 +172,9 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
     """Show this bank, its keys, its roster, and what protected its last run."""
     state = StateDirectory(path)
     config, record = state.config, None
-    if config.run_id is not None:
-        record = read_record(state, config.run_id, _training_record())
+    run_id = config.last_run(RunKind.TRAINING)
+    if run_id is not None:
+        record = read_record(state, run_id, _training_record())
     return Status(
         name=config.name,
         state=str(state.path),
@@ -183,8 +184,8 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         rules=config.rules,
         key_epochs=held_key_epochs(state),
         roster=roster_members(state.pinned_roster(), name=config.name),
-        run_id=config.run_id,
-        risk_run_id=config.risk_run_id,
+        run_id=run_id,
+        risk_run_id=config.last_run(RunKind.RISK),
         record=None if record is None else record.model_dump(mode="json"),
         kernel=kernel_note(),
         run=_at_aggregator(state, read_passphrase(passphrase_file)),
@@ -194,7 +195,7 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
 def _at_aggregator(
     state: StateDirectory, passphrase: str | None
 ) -> RunAtAggregator | RunNotKnown | None:
-    run_id = state.config.run_id
+    run_id = state.config.last_run(RunKind.TRAINING)
     if run_id is None:
         return None
     try:

@@ -48,7 +48,7 @@ def create_epoch(
     key_bits: int,
     rotate: bool,
 ) -> AcceptedEpoch:
-    """Make a key package, seal it to the members of now, publish and accept it.
+    """Make a key package, seal it to the current members, publish and accept it.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def create_epoch(
     Raises
     ------
     ConfigurationError
-        If there is an epoch and ``rotate`` is not set, or the other way round.
+        If there is an epoch and ``rotate`` is not set, or none and it is set.
     ForbiddenError
         If this bank requires a confirmed roster and it is not.
     ConflictError

@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ObservedRoster:
-    """The members of now, and all that this bank has ever pinned.
+    """The current members, and all that this bank has ever pinned.
 
     Attributes
     ----------
     members : tuple of MemberKeys
-        As the aggregator tells them; every one agrees with its pin.
+        As the aggregator names them; each agrees with its pin.
     pins : PinnedRoster
         Also of banks that left.
     """
@@ -31,7 +31,7 @@ class ObservedRoster:
 
 
 def observe_roster(state: StateDirectory, client: AggregatorClient) -> ObservedRoster:
-    """Ask who the members are, hold them against the pins, and pin new ones.
+    """Ask for the current members, compare them with the pins, and pin new ones.
 
     The caller holds the state directory's lock.
 
@@ -66,7 +66,7 @@ def confirm_members(
 
 
 def unconfirmed(pins: PinnedRoster, names: Iterable[str]) -> list[str]:
-    """Return those names whose fingerprints nobody at this bank has compared."""
+    """Return the names, sorted, whose fingerprints this bank has not confirmed."""
     confirmed = {pin.keys.name for pin in pins.pins if pin.confirmed}
     return sorted(set(names) - confirmed)
 

@@ -12,7 +12,6 @@ generation holds the base and not what was made of it.
 """
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass, replace
 from typing import Generic
@@ -21,11 +20,11 @@ from bank_node.http.client import LONG_POLL_SECONDS, wait_for
 from bank_node.run.agreement.facts import run_facts
 from bank_node.run.agreement.partners import check_partners
 from bank_node.run.context import RunContext
+from bank_node.run.handover import hand_over, take_handover
 from bank_node.run.job import S, Work
 from bank_node.run.record import R
 from bank_node.run.sums.secure_communicator import StartingPoint
 from bank_node.state.checkpoints import Checkpoint
-from fraudfed.consortium.model_seal import open_handover, seal_handover
 from fraudfed.errors import CohortError, ProtocolError, StateError
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire.messages import Generation, Ready, RunState, RunStatus
@@ -205,7 +204,7 @@ class Generations(Generic[S, R]):
         if generation.first_step == 0:
             pass  # from the beginning
         elif self._bank in generation.entrants:
-            found = self._take_handover(generation)
+            found = take_handover(self._context, self._work, generation)
             if found is None:
                 return None
             base, counted = found
@@ -219,7 +218,7 @@ class Generations(Generic[S, R]):
                 )
             base, counted = mine.state, mine.counted
             if generation.entrants:
-                self._hand_over(generation, base, counted)
+                hand_over(self._context, generation, base, counted)
         exposed = self._exposed(generation)
         more_rows = sum(one.more_rows for one in generation.ready if one.bank not in counted)
         facts = run_facts(
@@ -341,58 +340,3 @@ class Generations(Generic[S, R]):
             while_generation=status.generation.number,
             wait_seconds=LONG_POLL_SECONDS,
         )
-
-    def _hand_over(self, generation: Generation, base: bytes, counted: tuple[str, ...]) -> None:
-        sealed = seal_handover(
-            _handover(base, counted),
-            holder=self._context.epoch.package,
-            run_id=self._run.run_id,
-            generation=generation.number,
-        )
-        self._client.put_handover(self._run.run_id, generation.number, sealed)
-        _log.info("handed the work so far to %s", ", ".join(generation.entrants))
-
-    def _take_handover(self, generation: Generation) -> tuple[bytes, tuple[str, ...]] | None:
-        """Return base and counted banks; None if a later generation begins before they arrive."""
-        run_id, number = self._run.run_id, generation.number
-        sealed = wait_for(
-            lambda wait: self._client.handover(run_id, number, wait_seconds=wait),
-            seconds=self._timeout_seconds,
-        )
-        if sealed is None:
-            return None
-        data = open_handover(
-            sealed, holder=self._context.epoch.package, run_id=run_id, generation=number
-        )
-        base, counted = _read_handover(data, run_id=run_id)
-        # Before it is kept: this bank must never continue from what it cannot read.
-        try:
-            steps = self._work.decode(base).n_steps
-        except StateError as error:
-            raise ProtocolError(
-                f"run {run_id}: the handover to generation {number} holds no state of this run "
-                f"({error}); a bank of the run uses another release, or is at fault"
-            ) from None
-        if steps != generation.first_step:
-            raise ProtocolError(
-                f"run {run_id}: the handover to generation {number} is of step {steps}, expected "
-                f"{generation.first_step}; a bank of the run is at fault"
-            )
-        _log.info("took over the work so far, %d bytes", len(data))
-        return base, counted
-
-
-def _handover(base: bytes, counted: tuple[str, ...]) -> bytes:
-    head = json.dumps({"counted": counted}, separators=(",", ":")).encode()
-    return len(head).to_bytes(4, "big") + head + base
-
-
-def _read_handover(data: bytes, *, run_id: str) -> tuple[bytes, tuple[str, ...]]:
-    end = 4 + int.from_bytes(data[:4], "big")
-    try:
-        counted = json.loads(data[4:end])["counted"]
-        return data[end:], tuple(str(name) for name in counted)
-    except (ValueError, KeyError, TypeError):
-        raise ProtocolError(
-            f"run {run_id}: the handover is malformed; a bank of the run uses another release"
-        ) from None

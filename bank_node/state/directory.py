@@ -57,6 +57,7 @@ from fraudfed.wire.messages import (
     ModelSignatures,
     PublicKeyMessage,
     RiskSpec,
+    RunKind,
     RunSpec,
     RunStatus,
     parse,
@@ -303,14 +304,14 @@ class StateDirectory:
         return RoundLog(self.run_directory(run_id) / "rounds.log")
 
     def current_run(self, run_id: str | None = None) -> PinnedRun:
-        """Return a run that this bank knows, without network; the last one without ``run_id``.
+        """Return a run that this bank knows, without network; by default its last training.
 
         Raises
         ------
         StateError
             If the bank does not know the run, or any.
         """
-        chosen = self.config.run_id if run_id is None else run_id
+        chosen = self.config.last_run(RunKind.TRAINING) if run_id is None else run_id
         run = self.pinned_run(chosen) if chosen is not None else None
         if run is None:
             which = "any run" if chosen is None else f"run {chosen}"

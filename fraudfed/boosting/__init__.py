@@ -18,21 +18,9 @@ Data flows from top to bottom:
 
 All work on one bank's rows goes through an ``engine``: compiled kernels, or NumPy with the same
 bytes.
+
+A user of the library needs ``train.train``, which takes ``params.BoosterParams`` and a
+``table.TrainingTable`` with its ``table.FeatureSchema`` (these four are names of ``fraudfed``, too)
+and returns a ``train.TrainResult`` with the ``model.Model``; ``resume.state.TrainingState`` is what
+``train`` continues from. Nothing is imported here, so that a program loads only what it uses.
 """
-
-from fraudfed.boosting.model import Model
-from fraudfed.boosting.params import BoosterParams
-from fraudfed.boosting.resume.state import TrainingState, TreeProgress
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.boosting.train import TrainResult, train
-
-__all__ = [
-    "BoosterParams",
-    "FeatureSchema",
-    "Model",
-    "TrainResult",
-    "TrainingState",
-    "TrainingTable",
-    "TreeProgress",
-    "train",
-]

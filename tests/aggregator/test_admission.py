@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from federations.fake_banks import DocumentedClient, Federation, TestKey, sum_round
 from federations.server_process import ServerProcess
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.config import ServiceConfig
@@ -63,6 +63,7 @@ def test_no_time_lets_more_through_than_burst_and_rate(
             assert count <= burst + (end - begin) * per_second + 1e-6
 
 
+@settings(deadline=None)  # thousands of requests
 @given(RATES, st.integers(0, 50))
 def test_whoever_waits_as_long_as_he_is_told_is_let_through(per_second: float, more: int) -> None:
     clock = Clock()

@@ -17,6 +17,7 @@ from aggregator.commands.output import AuditEntries
 from aggregator.guards.refusals import Refusals
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from fraudfed.consortium.public.documents import verify_audit_entry
 from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.wire.messages import AuditEntry, AuditStatus
@@ -48,10 +49,12 @@ def tamper(database: sqlite3.Connection, *statements: str) -> None:
 
 def test_the_log_tells_the_whole_life_of_a_run(federation: Federation, store: Store) -> None:
     banks = finish_a_run(federation)
-    with store.database.read() as session:
-        # Deleted when the run had ended: the log is what stays of them.
-        query = "SELECT count(*) FROM contributions"
-        assert session.connection().exec_driver_sql(query).scalar() == 0
+    # Deleted when the run had ended: the log is what stays of them.
+    query = "SELECT count(*) FROM contributions"
+    left = store.database.transaction(
+        "test", Kind.READ, lambda read: read.connection.exec_driver_sql(query).scalar()
+    )
+    assert left == 0
     entries = federation.audit()
     assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
     kinds = [entry["kind"] for entry in entries]

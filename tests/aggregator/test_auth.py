@@ -15,11 +15,19 @@ from aggregator.caller import Role
 from aggregator.consortium.replay import Nonces
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import NonceRow
 from fraudfed.consortium.public.signatures import MAX_SKEW_SECONDS
 from fraudfed.errors import AuthError
 
 RUNS = "/v1/runs"
+
+
+def nonces(store: Store) -> int:
+    query = select(func.count()).select_from(NonceRow)
+    return store.database.transaction(
+        "test", Kind.READ, lambda read: read.connection.scalar(query) or 0
+    )
 
 
 @pytest.fixture
@@ -306,25 +314,20 @@ def test_a_nonce_is_one_banks_and_is_kept_until_its_signature_is_stale(store: St
         store.nonces.use("bank-a", "n1", expires_at=100, now=50)
     # A fresh instance purges at once: what is stale is gone, what is not has stayed.
     Nonces(store.database).use("bank-a", "n2", expires_at=300, now=101)
-    with store.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(NonceRow)) == 1
+    assert nonces(store) == 1
 
 
 def test_refused_requests_store_no_nonce(
     federation: Federation, store: Store, bank: FakeBank
 ) -> None:
-    def count() -> int:
-        with store.database.read() as session:
-            return session.scalar(select(func.count()).select_from(NonceRow)) or 0
-
-    before = count()
+    before = nonces(store)
     bank.request("GET", RUNS, created=1)
     federation.stranger("bank-a").request("GET", RUNS)
     stranger = federation.stranger("bank-x")
     stranger.register("A" * 43)
-    assert count() == before
+    assert nonces(store) == before
     bank.request("GET", RUNS)
-    assert count() == before + 1
+    assert nonces(store) == before + 1
 
 
 def test_without_the_nonce_store_a_replay_would_be_taken(

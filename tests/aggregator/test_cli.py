@@ -10,7 +10,6 @@ import click
 import pytest
 from federations.fake_banks import Federation, TestKey, make_spec
 from federations.server_process import ServerProcess, assert_fails, run_command, run_process
-from sqlalchemy.orm import Session
 
 from aggregator import run_machine
 from aggregator.cli import cli
@@ -19,8 +18,9 @@ from aggregator.runs.effects import Payload
 from aggregator.runs.store import StaleError
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import SCHEMA_VERSION
-from aggregator.storage.schema_version import FIRST_VERSION
+from aggregator.storage.transaction import Transaction
 from fraudfed import __version__
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.errors import ConfigurationError, StateError
@@ -66,7 +66,7 @@ def test_unusable_state_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("1", ("no release had", "aggregator init")),
+        ("0", ("no release had", "aggregator init")),
         ("999", (f"knows up to {SCHEMA_VERSION}", f"use fraudfed {__version__}")),
     ],
 )
@@ -82,12 +82,13 @@ def test_another_schema_is_refused_by_name(
 
 
 def test_the_database_is_durable_and_guarded(store: Store, federation: Federation) -> None:
-    for synchronous, transaction in ((2, store.database.read), (1, store.database.write_behind)):
-        with transaction() as opened:
-            connection = opened.connection() if isinstance(opened, Session) else opened
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
-            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+    def settings(opened: Transaction) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [opened.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    for kind, synchronous in ((Kind.READ, 2), (Kind.WRITE, 2), (Kind.WRITE_BEHIND, 1)):
+        assert store.database.transaction("test", kind, settings) == ["wal", synchronous, 1]
     # A write that was planned on an older version of the run is refused.
     names = [federation.register(name).name for name in ("bank-a", "bank-b")]
     run_id = federation.open_run()
@@ -281,8 +282,7 @@ def test_the_page_on_databases_names_all_that_belongs_to_them() -> None:
         assert all(re.search(rf"^\| `{name} [^`]*{one}", text, re.MULTILINE) for one in found)
         assert f"`{name} " in text
     assert "--workers" in text
-    assert f"Schema version {FIRST_VERSION} is that of the first release" in text
-    assert f"{SCHEMA_VERSION} came" in text
+    assert f"The first release has schema version {SCHEMA_VERSION}" in text
 
 
 def test_every_command_that_pages_and_messages_name_exists() -> None:

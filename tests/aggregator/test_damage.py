@@ -15,16 +15,18 @@ import pytest
 from federations.fake_banks import DocumentedClient, Federation, TestKey, sum_round
 from federations.postgres import PASSWORD, Cluster, on_postgresql
 from federations.server_process import ServerProcess, assert_fails, run_command
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from aggregator.config import ServiceConfig
 from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
 from aggregator.service.state_directory import StateDirectory
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import MetaRow
 from aggregator.storage.sqlite import SQLite
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.errors import DamagedError, StateError, UnavailableError
 
 
@@ -226,11 +228,10 @@ def test_a_locked_database_is_503(
         closing(sqlite3.connect(state.database, isolation_level=None)) as holder,
     ):
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError), store.database.write():
-            pass
+        with pytest.raises(UnavailableError):
+            store.database.transaction("test", Kind.WRITE, lambda _: None)
         holder.execute("ROLLBACK")
-        with store.database.write():
-            pass
+        store.database.transaction("test", Kind.WRITE, lambda _: None)
     assert banks[0].contribute(0, [1]).status == 202
 
 
@@ -277,20 +278,24 @@ def test_a_state_directory_without_its_url_or_file_is_none(tmp_path: Path) -> No
 
 @on_postgresql
 def test_each_kind_of_transaction_on_postgresql(state: StateDirectory) -> None:
-    def show(connection: Connection, name: str) -> object:
-        return connection.exec_driver_sql(f"SHOW {name}").scalar()
+    def settings(opened: Transaction) -> tuple[object, ...]:
+        names = ("synchronous_commit", "transaction_isolation")
+        return tuple(opened.connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names)
 
     with closing(state.open_store()) as store:
-        for opened, commit, isolation in (
-            (store.database.write_rows, "on", "read committed"),
-            (store.database.write_behind, "off", "read committed"),
-            (store.database.read_rows, "on", "repeatable read"),
+        for kind, commit, isolation in (
+            (Kind.WRITE, "on", "read committed"),
+            (Kind.WRITE_BEHIND, "off", "read committed"),
+            (Kind.READ, "on", "repeatable read"),
         ):
-            with opened() as connection:
-                assert show(connection, "synchronous_commit") == commit
-                assert show(connection, "transaction_isolation") == isolation
-        with pytest.raises(UnavailableError), store.database.read_rows() as connection:
-            connection.exec_driver_sql("DELETE FROM meta")
+            found = store.database.transaction("test", kind, settings)
+            assert found == (commit, isolation)
+        with pytest.raises(UnavailableError):
+            store.database.transaction(
+                "test",
+                Kind.READ,
+                lambda read: read.connection.exec_driver_sql("DELETE FROM meta"),
+            )
 
 
 @on_postgresql
@@ -298,16 +303,17 @@ def test_a_failed_statement_is_never_committed_in_silence(state: StateDirectory)
     put = Statement(insert(MetaRow))
     with closing(state.open_store()) as store:
 
-        def swallow() -> None:
-            with store.database.write_rows() as connection:
-                put.change(connection, {"key": "x", "value": "1"})
-                with contextlib.suppress(IntegrityError):
-                    put.change(connection, {"key": "x", "value": "2"})
+        def swallow(written: Transaction) -> None:
+            put.change(written.connection, {"key": "x", "value": "1"})
+            with contextlib.suppress(IntegrityError):
+                put.change(written.connection, {"key": "x", "value": "2"})
 
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-            swallow()
-        with store.database.read() as session:
-            assert session.get(MetaRow, "x") is None
+            store.database.transaction("test", Kind.WRITE, swallow)
+        found = store.database.transaction(
+            "test", Kind.READ, lambda read: read.session.get(MetaRow, "x")
+        )
+        assert found is None
 
 
 def test_a_full_file_is_passing_trouble(state: StateDirectory) -> None:

@@ -7,7 +7,7 @@ import pytest
 from federations.fake_banks import FakeBank, Federation, sum_round
 from flask import Flask
 
-from aggregator.api.endpoint import Services
+from aggregator.api.services import Services
 from aggregator.runs import deadlines as module
 from aggregator.runs.deadlines import Deadlines
 from aggregator.runs.generations import GenerationService

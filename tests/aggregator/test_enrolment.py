@@ -8,6 +8,7 @@ from federations.fake_banks import Answer, FakeBank, Federation
 from sqlalchemy import update
 
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import InviteRow
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.public.signatures import sign_request
@@ -60,8 +61,11 @@ def test_an_invitation_tells_its_end_and_is_stored_as_a_hash(
     answer = federation.operate("POST", "/v1/invites", json={"name": "bank-a", "valid_seconds": 60})
     assert abs(answer.json()["expires_at"] - time.time() - 60) < 30
     code = answer.json()["code"]
-    with store.database.read() as session:
-        rows = session.connection().exec_driver_sql("SELECT * FROM invites").fetchall()
+    rows = store.database.transaction(
+        "test",
+        Kind.READ,
+        lambda read: read.connection.exec_driver_sql("SELECT * FROM invites").fetchall(),
+    )
     assert code not in str(rows)
     # Not even the log knows it.
     assert code not in str(federation.audit())
@@ -70,8 +74,10 @@ def test_an_invitation_tells_its_end_and_is_stored_as_a_hash(
 def test_an_expired_invitation_is_refused(federation: Federation, store: Store) -> None:
     bank = federation.stranger("bank-a")
     code = federation.invite("bank-a")
-    with store.database.write() as session:
-        session.execute(update(InviteRow).values(expires_at=int(time.time()) - 5))
+    expired = update(InviteRow).values(expires_at=int(time.time()) - 5)
+    store.database.transaction(
+        "test", Kind.WRITE, lambda written: written.connection.execute(expired)
+    )
     assert_refused(federation, bank.register(code), (403, "forbidden"), "expired")
     assert roster(federation) == []
 

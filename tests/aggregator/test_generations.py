@@ -8,9 +8,10 @@ import pytest
 from federations.fake_banks import MODEL, Answer, FakeBank, Federation, sum_round
 from flask import Flask
 
-from aggregator.api.endpoint import Services
+from aggregator.api.services import Services
 from aggregator.runs.deadlines import Deadlines
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import HandoverRow
 
 CHANGED = (409, "cohort-changed")
@@ -56,8 +57,9 @@ def let_in(federation: Federation, there: list[FakeBank], back: FakeBank, *, ste
 
 
 def handovers(store: Store) -> int:
-    with store.database.read() as session:
-        return session.query(HandoverRow).count()
+    return store.database.transaction(
+        "test", Kind.READ, lambda read: read.session.query(HandoverRow).count()
+    )
 
 
 def test_the_others_go_on_without_a_dropped_bank(federation: Federation, store: Store) -> None:

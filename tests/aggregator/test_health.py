@@ -3,9 +3,7 @@
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from federations.fake_banks import Federation
@@ -79,15 +77,12 @@ def test_it_is_unready_without_room(store: Store, tmp_path: Path) -> None:
 def test_probes_are_one_try_a_second_whatever_comes(store: Store, tmp_path: Path) -> None:
     now, tries = [100.0], []
     readiness = Readiness(store.database, tmp_path, room_bytes=1, clock=lambda: now[0])
-    original = store.database.write
 
-    @contextmanager
-    def counted() -> Any:
-        tries.append(now[0])
-        with original() as session:
-            yield session
+    def counted(name: str, kind: Kind, _seconds: float) -> None:
+        if (name, kind) == ("note-ready", Kind.WRITE):
+            tries.append(now[0])
 
-    store.database.write = counted  # type: ignore[method-assign]
+    store.database.observe = counted
     for _ in range(50):
         readiness.require()
     now[0] += 1.0

@@ -1,5 +1,6 @@
 """What /metrics gives is what docs/operations.md lists, adds up, and names nobody."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from federations.server_process import ServerProcess
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
+import aggregator
 from aggregator.caller import Role
 from aggregator.config import MetricsAccess, ServiceConfig
 from aggregator.guards.bodies import Bodies
@@ -26,6 +28,23 @@ from fraudfed.wire.messages import RunState
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
+SOURCE = Path(aggregator.__file__).parent
+
+
+def transactions_of_the_source() -> list[str]:
+    """Return the name of every transaction; none may be made up while the program runs."""
+    found = []
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="transaction"), args=[name, *_]):
+                    assert isinstance(name, ast.Constant), f"{file} line {node.lineno}"
+                    found.append(name.value)
+    return found
+
+
+TRANSACTIONS = transactions_of_the_source()
+
 #: Every value that a label may have: the series are bounded by this program's source.
 VALUES = {
     "endpoint": {endpoint.name for endpoint in declared_endpoints()} | {"none"},
@@ -33,6 +52,7 @@ VALUES = {
     "problem": set(error_classes()),
     "state": {state.value for state in RunState},
     "kind": {"read", "write"},
+    "transaction": set(TRANSACTIONS),
     "place": {"memory", "file"},
     "version": None,
     "le": None,
@@ -95,6 +115,12 @@ def test_every_metric_is_documented_and_every_documented_one_is_given(
     assert given(read(federation)) == documented()
 
 
+def test_every_transaction_has_a_name_of_its_own_that_is_documented() -> None:
+    listed = PAGE.partition('<a id="transactions"></a>')[2].partition("\n\n")[0]
+    assert sorted(TRANSACTIONS) == sorted(re.findall(r"`([a-z-]+)`", listed))
+    assert len(set(TRANSACTIONS)) == len(TRANSACTIONS) > 30
+
+
 @pytest.mark.e2e
 def test_a_real_service_gives_the_same(state: StateDirectory, key: TestKey) -> None:
     with ServerProcess(state.path) as server:
@@ -107,7 +133,8 @@ def test_a_real_service_gives_the_same(state: StateDirectory, key: TestKey) -> N
         assert sample(text, "fraudfed_round_complete_seconds_count") == 2
         assert sample(text, "fraudfed_round_close_seconds_count") == 2
         assert sample(text, "fraudfed_runs", state="training") == 1
-        assert sample(text, "fraudfed_transaction_seconds_count", kind="write") > 0
+        changes = {"transaction": "change-run", "kind": "write"}
+        assert sample(text, "fraudfed_transaction_seconds_count", **changes) > 0
         assert server.stop() == 0
     # A service that starts counts from 0, as Prometheus expects of a restart.
     with ServerProcess(state.path) as server:

@@ -1,11 +1,13 @@
-"""From the first release's tables to today's: the same tables, nothing lost, all or nothing."""
+"""From one version of the tables to the next: the same tables, nothing lost, all or nothing.
 
-import json
+There is one version yet. What a later release will do is tried with a step of these tests' own.
+"""
+
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,60 +16,59 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from federations.postgres import Cluster, on_both_stores
+from federations.fake_banks import Federation, sum_round
+from federations.postgres import Cluster
 from federations.server_process import assert_fails, run_command
-from sqlalchemy import Table, insert, inspect, select
+from sqlalchemy import inspect, select
 
 from aggregator.service.state_directory import StateDirectory
+from aggregator.service.store import Store
 from aggregator.storage import schema_version
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Dialect, Kind
-from aggregator.storage.schema import SCHEMA_VERSION, Base, MetaRow, OpeningRow
+from aggregator.storage.schema import SCHEMA_VERSION, Base, MetaRow
+from aggregator.storage.transaction import Transaction
 from fraudfed import __version__
+from fraudfed.errors import StateError
 from fraudfed.wire.messages import RunState
 
-#: A database as the first release left it: one finished run, one in its second round.
-OLD = Path(__file__).with_name("version_2")
-FACTS = json.loads((OLD / "facts.json").read_text())
+#: See conftest.py.
+STORES = ("sqlite", "postgresql")
+MIGRATIONS = Path(schema_version.__file__).parents[1] / "migrations"
+LATER = SCHEMA_VERSION + 1
+STEP = f'''
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{LATER:04d}", "{SCHEMA_VERSION:04d}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("rounds", sa.Column("later", sa.BigInteger(), nullable=True))
+    op.execute("UPDATE rounds SET later = number + 1")
+    op.create_table("later", sa.Column("id", sa.BigInteger(), primary_key=True))
+'''
 
 
 @pytest.fixture
-def old_file(tmp_path: Path) -> Path:
-    """Return a SQLite file as the first release left it."""
-    file = tmp_path / "old.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL").close()
-        connection.executescript((OLD / "aggregator.sql").read_text())
-    return file
+def migrations(tmp_path: Path) -> Path:
+    """Return a folder with this release's steps and one more."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / f"v{LATER:04d}_later.py").write_text(STEP)
+    return folder
 
 
 @pytest.fixture
-def old_state(tmp_path: Path, old_file: Path, database_url: str | None) -> StateDirectory:
-    """Return a state directory of the first release, its database in either store."""
-    state = StateDirectory(tmp_path / "old")
-    state.path.mkdir(mode=0o700)
-    shutil.copy(OLD / "audit.key", state.audit_key)
-    state.audit_key.chmod(0o600)
-    if database_url is None:
-        old_file.rename(state.database)
-        return state
-    state.database_url.write_text(database_url)
-    # That release knew SQLite only: its tables by the first migration, its rows from the file.
-    database = Database(state.dialect())
-    with database.write_rows() as connection, closing(sqlite3.connect(old_file)) as old:
-        config = schema_version.alembic_config(connection)
-        command.upgrade(config, f"{schema_version.FIRST_VERSION:04d}")
-        old.row_factory = sqlite3.Row
-        tables = inspect(connection)
-        for table in Base.metadata.sorted_tables:
-            if not tables.has_table(table.name):
-                continue
-            reflected = Table(table.name, type(Base.metadata)(), autoload_with=connection)
-            rows = [dict(row) for row in old.execute(f"SELECT * FROM {table.name}")]
-            if rows:
-                connection.execute(insert(reflected), rows)
-    database.close()
-    return state
+def later_release(
+    migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.MonkeyPatch]:
+    """Be the release after this one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema_version, "_MIGRATIONS", migrations)
+        patch.setattr(schema_version, "SCHEMA_VERSION", LATER)
+        yield patch
 
 
 def differences(dialect: Dialect) -> list[Any]:
@@ -83,16 +84,20 @@ def differences(dialect: Dialect) -> list[Any]:
         engine.dispose()
 
 
-def version_of(dialect: Dialect) -> str | None:
-    database = Database(dialect)
-    try:
-        with database.read() as session:
-            return session.scalar(select(MetaRow.value).where(MetaRow.key == "schema_version"))
-    finally:
-        database.close()
+def read(dialect: Dialect, work: Callable[[Transaction], Any]) -> Any:
+    with closing(Database(dialect)) as database:
+        return database.transaction("test", Kind.READ, work)
 
 
-@on_both_stores
+def version_of(dialect: Dialect) -> int:
+    query = select(MetaRow.value).where(MetaRow.key == "schema_version")
+    return int(read(dialect, lambda found: found.connection.scalar(query)))
+
+
+def has_later(dialect: Dialect) -> bool:
+    return bool(read(dialect, lambda found: inspect(found.connection).has_table("later")))
+
+
 def test_created_and_migrated_tables_are_those_of_the_schema(
     state: StateDirectory, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -104,80 +109,128 @@ def test_created_and_migrated_tables_are_those_of_the_schema(
         other.database_url.write_text(cluster.url())
     else:
         other.database.touch()
-    database = Database(other.dialect())
-    with database.write_rows() as connection:
-        command.upgrade(schema_version.alembic_config(connection), "head")
-    database.close()
+    with closing(Database(other.dialect())) as database:
+        database.transaction(
+            "test",
+            Kind.WRITE,
+            lambda written: command.upgrade(
+                schema_version.alembic_config(written.connection), "head"
+            ),
+        )
     assert differences(other.dialect()) == []
     if other.database_url.exists():
         cluster.drop(other.database_url.read_text())
 
 
 def test_every_version_has_its_migration() -> None:
-    versions = Path(schema_version.__file__).parents[1] / "migrations" / "versions"
-    found = sorted(int(file.name[1:5]) for file in versions.glob("v*.py"))
-    assert found == list(range(schema_version.FIRST_VERSION, SCHEMA_VERSION + 1))
+    found = sorted(int(file.name[1:5]) for file in (MIGRATIONS / "versions").glob("v*.py"))
+    assert found == list(range(1, SCHEMA_VERSION + 1))
 
 
-@on_both_stores
-def test_a_database_of_the_first_release_goes_on(old_state: StateDirectory) -> None:
-    refused = run_command("serve", "--state", str(old_state.path), "--port", "0")
-    assert_fails(refused, 5, "schema version 2", f"aggregator migrate --state {old_state.path}")
-    with pytest.raises(Exception, match="schema version 2"):
-        old_state.open_store()
-    migrated = run_command("migrate", "--state", str(old_state.path))
-    assert f"went from 2 to {SCHEMA_VERSION}" in migrated.stdout, migrated.stderr
-    assert differences(old_state.dialect()) == []
-    with closing(old_state.open_store()) as store:
-        head = store.audit.verify()
-        assert (head.entries, head.hash) == (FACTS["entries"], FACTS["hash"])
-        banks = ("bank-00", "bank-01", "bank-02")
-        finished = store.runs.status(FACTS["finished"])
-        assert finished.state is RunState.FINISHED
-        assert finished.model_sha256 is not None
-        assert store.runs.model(finished.model_sha256) is not None
-        assert len(store.runs.round_summaries(FACTS["finished"], start=0, limit=9)) == 2
-        going_on = store.runs.snapshot(FACTS["open"])
-        assert (going_on.run.state, going_on.run.round_number) == (RunState.TRAINING, 1)
-        assert (going_on.run.generation, going_on.run.banks) == (0, banks)
-        assert going_on.round is not None
-        assert [bank for bank, _ in going_on.round.contributions] == list(banks[:2])
-        assert store.runs.product(FACTS["open"], 1)
-        assert store.runs.openings(FACTS["open"], 0)
-        summaries = store.runs.round_summaries(FACTS["open"], start=0, limit=9)
-        assert [one.number for one in summaries] == [0, 1]
-        with store.database.read() as session:
-            release = session.scalar(select(MetaRow.value).where(MetaRow.key == "release"))
-            assert release == __version__
-            assert all(session.scalars(select(OpeningRow.frame)))
+def test_a_database_of_an_earlier_version_continues(
+    state: StateDirectory,
+    store: Store,
+    federation: Federation,
+    later_release: pytest.MonkeyPatch,
+) -> None:
+    """With one finished run, and one in its second round."""
+    banks = federation.start()
+    finished = banks[0].run_id
+    sum_round(banks, 0, [[1], [2], [3]])
+    for bank in banks:
+        assert bank.submit_model().status == 200
+    going_on = federation.open_run()
+    for bank in banks:
+        bank.join(going_on)
+    sum_round(banks, 0, [[1], [2], [3]])
+    for bank in banks[:2]:
+        bank.contribute(1, [4])
+    before = store.audit.verify()
+    known = {run_id: store.runs.status(run_id) for run_id in (finished, going_on)}
+
+    refused = run_command("serve", "--state", str(state.path), "--port", "0")
+    assert_fails(refused, 5, f"aggregator migrate --state {state.path}")
+    with pytest.raises(StateError, match=f"needs {LATER}.*aggregator migrate --state {state.path}"):
+        state.open_store()
+    migrated = run_command("migrate", "--state", str(state.path))
+    assert f"went from {SCHEMA_VERSION} to {LATER}" in migrated.stdout, migrated.stderr
+    assert version_of(state.dialect()) == LATER
+
+    with closing(state.open_store()) as after:
+        assert after.audit.verify() == before
+        assert {run_id: after.runs.status(run_id) for run_id in known} == known
+        assert known[finished].state is RunState.FINISHED
+        assert after.runs.model(known[finished].model_sha256 or "") is not None
+        snapshot = after.runs.snapshot(going_on)
+        assert snapshot.round is not None
+        assert [bank for bank, _ in snapshot.round.contributions] == [b.name for b in banks[:2]]
+        assert after.runs.product(going_on, 1)
+        assert after.runs.openings(going_on, 0)
+
+        def rows(found: Transaction) -> tuple[str | None, list[int]]:
+            release = select(MetaRow.value).where(MetaRow.key == "release")
+            later = found.connection.exec_driver_sql("SELECT later - number FROM rounds")
+            return found.connection.scalar(release), list(later.scalars())
+
+        release, filled = after.database.transaction("test", Kind.READ, rows)
+        assert release == __version__
+        assert set(filled) == {1}
         # What guards the log is still there, and the next entry is chained to the last.
-        with pytest.raises(Exception, match="append-only"), store.database.write() as session:
-            session.connection().exec_driver_sql("DELETE FROM audit")
-        store.tokens.create("new", store.tokens.listed()[0].role)
-        assert store.audit.verify().entries == FACTS["entries"] + 1
-    again = run_command("migrate", "--state", str(old_state.path))
-    assert again.stdout.endswith(f"is at schema version {SCHEMA_VERSION}\n")
+        with pytest.raises(Exception, match="append-only"):
+            after.database.transaction(
+                "test",
+                Kind.WRITE,
+                lambda written: written.connection.exec_driver_sql("DELETE FROM audit"),
+            )
+        after.tokens.create("new", after.tokens.listed()[0].role)
+        assert after.audit.verify().entries == before.entries + 1
+    again = run_command("migrate", "--state", str(state.path))
+    assert again.stdout.endswith(f"is at schema version {LATER}\n")
+
+    # The release before does not touch it.
+    later_release.undo()
+    for refusal in (state.open_store, lambda: Database.migrate(state.dialect())):
+        with pytest.raises(StateError, match=f"version {LATER}.*knows up to {SCHEMA_VERSION}"):
+            refusal()
 
 
-@on_both_stores
-def test_a_migration_that_is_killed_leaves_the_old_version(old_state: StateDirectory) -> None:
+def test_a_migration_that_is_killed_leaves_the_old_version(
+    state: StateDirectory, migrations: Path
+) -> None:
     program = (
         "import os, signal, sys, pathlib\n"
-        "from aggregator import schema_version\n"
+        "from aggregator.storage import schema_version\n"
         "from aggregator.storage.database import Database\n"
         "from aggregator.service.state_directory import StateDirectory\n"
-        "schema_version._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "schema_version._MIGRATIONS = pathlib.Path(sys.argv[2])\n"
+        "schema_version.SCHEMA_VERSION += 1\n"
+        "if sys.argv[3:]:\n"
+        "    schema_version._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Database.migrate(StateDirectory(pathlib.Path(sys.argv[1])).dialect())\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, old_state.path], check=False)
+    arguments = [sys.executable, "-c", program, str(state.path), str(migrations)]
+    killed = subprocess.run([*arguments, "kill"], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert version_of(old_state.dialect()) == "2"
-    database = Database(old_state.dialect())
-    with database.read_rows() as connection:
-        assert not inspect(connection).has_table("handovers")
-    database.close()
-    assert run_command("migrate", "--state", str(old_state.path)).returncode == 0
-    assert version_of(old_state.dialect()) == str(SCHEMA_VERSION)
+    assert version_of(state.dialect()) == SCHEMA_VERSION
+    assert not has_later(state.dialect())
+    subprocess.run(arguments, check=True)
+    assert version_of(state.dialect()) == LATER
+    assert has_later(state.dialect())
+
+
+def test_a_migration_that_fails_leaves_the_old_version(
+    state: StateDirectory, migrations: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("later_release")  # now that this release has made the state
+    (step,) = (migrations / "versions").glob("*_later.py")
+    step.write_text(STEP + "    raise ZeroDivisionError\n")
+    with pytest.raises(ZeroDivisionError):
+        Database.migrate(state.dialect())
+    assert version_of(state.dialect()) == SCHEMA_VERSION
+    assert not has_later(state.dialect())
+    step.write_text(STEP)
+    assert Database.migrate(state.dialect()) == (SCHEMA_VERSION, LATER)
+    assert has_later(state.dialect())
 
 
 def test_a_migration_waits_for_nobody_who_serves(

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
+from unittest.mock import MagicMock, patch
 
 import pytest
 from oracles.run_model import Broken, Faults, Model, explore
 
 from aggregator import run_machine as machine
+from aggregator.caller import Caller, Role
 from aggregator.run_machine import (
     Abort,
     BecomeReady,
@@ -25,6 +27,9 @@ from aggregator.run_machine import (
     advance,
     stage_of,
 )
+from aggregator.runs.audit_records import audit_records
+from aggregator.runs.effects import Payload, write_effect
+from aggregator.storage.statement import Statement
 from fraudfed.errors import (
     CohortChangedError,
     ConflictError,
@@ -224,8 +229,44 @@ def canonical(world: World) -> World:
     )
 
 
-def reachable(start: World, events: Iterable[machine.Event]) -> dict[World, list[World]]:
-    """Return every state that ``events`` in any order lead to, with its successors."""
+def answers(world: World) -> dict[tuple[object, ...], str | None]:
+    """Return what each request that can wait is answered (``RunService``), None if it waits."""
+    run = world.run
+    found: dict[tuple[object, ...], str | None] = {}
+    for bank, number in product(run.members, range(run.round_number + 1)):
+        current = world.round(number)
+        is_closed = current is not None and current.closed
+        is_complete = current is not None and len(current.contributions) == run.size
+        refused = None
+        try:
+            machine.require_active_member(run, bank)
+            if not is_closed:
+                machine.require_together(run, bank, what="wait", number=number)
+        except FraudFedError as error:
+            refused = type(error).slug
+        found["product", bank, number] = refused or ("closed" if is_closed else None)
+        if is_complete:
+            found["product", bank, number] = found["product", bank, number] or "complete"
+        found["openings", bank, number] = refused or ("closed" if is_closed else None)
+    return found
+
+
+def lets_go(before: World, after: World) -> bool:
+    """Whether a request that waits is answered by a step."""
+    if before.run.state is not after.run.state or before.run.generation != after.run.generation:
+        return True  # of those that wait for the run's status
+    now = answers(after)
+    return any(now[request] for request, answer in answers(before).items() if answer is None)
+
+
+def reachable(
+    start: World, events: Iterable[machine.Event], woken: set[frozenset[type]] | None = None
+) -> dict[World, list[World]]:
+    """Return every state that ``events`` in any order lead to, with its successors.
+
+    Into ``woken`` go the kinds of effects that wake, of each step that lets a request go on.
+    """
+    woken = set() if woken is None else woken
     alphabet = list(events)
     found: dict[World, list[World]] = {}
     pending = [start]
@@ -240,6 +281,9 @@ def reachable(start: World, events: Iterable[machine.Event]) -> dict[World, list
             except FraudFedError:
                 continue
             check_step(world, after, step)
+            if lets_go(world, after):
+                assert step.wakes, f"{event} lets requests go on, and wakes nobody"
+                woken.update([frozenset(type(one) for one in step.effects if one.wakes)])
             if not step.effects:
                 assert after == world
                 continue
@@ -309,7 +353,7 @@ def check_step(before: World, after: World, step: machine.Transition) -> None:
             assert sorted(bank for bank, _ in later.contributions) == list(after.run.banks)
 
 
-def test_laws_hold_under_any_order_of_any_events() -> None:
+def any_events() -> list[machine.Event]:
     banks = ["a", "b"]
     events: list[machine.Event] = [Join(bank) for bank in "abc"]
     for number, (index, bank) in product(range(2), enumerate(banks)):
@@ -325,13 +369,10 @@ def test_laws_hold_under_any_order_of_any_events() -> None:
     events += [Contribute("a", n, TERMS, "again") for n in range(2)]
     events += [Contribute("b", n, OTHER_TERMS, f"other/{n}") for n in range(2)]
     events += [Open("a", 0, replace(TERMS, count=2), 1, "foreign shard")]
-    found = reachable(World(Run.new("r", ("a", "b"), least_banks=2)), events)
-    ends = {world.run.state for world, successors in found.items() if not successors}
-    assert ends == {RunState.FINISHED, RunState.FAILED}
-    assert len(found) > 300
+    return events
 
 
-def test_laws_hold_while_banks_come_and_go() -> None:
+def coming_and_going() -> list[machine.Event]:
     events: list[machine.Event] = [Join(bank) for bank in "abc"]
     events += [Drop(bank, "gone") for bank in "ab"]
     for generation, bank, step in product(range(1, 4), "abc", range(2)):
@@ -341,11 +382,107 @@ def test_laws_hold_while_banks_come_and_go() -> None:
         events.append(Open(bank, number, TERMS, 0, f"open {bank}/{number}"))
     for kind, generation, number in product(StageKind, range(2), range(2)):
         events.append(DeadlinePassed((kind.value, generation, number)))
-    events += [vote("a", "m")]
+    return [*events, vote("a", "m")]
+
+
+def test_laws_hold_under_any_order_of_any_events() -> None:
+    found = reachable(World(Run.new("r", ("a", "b"), least_banks=2)), any_events())
+    ends = {world.run.state for world, successors in found.items() if not successors}
+    assert ends == {RunState.FINISHED, RunState.FAILED}
+    assert len(found) > 300
+
+
+def test_laws_hold_while_banks_come_and_go() -> None:
     start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
-    found = reachable(World(start), events)
+    found = reachable(World(start), coming_and_going())
     assert len(found) > 2000
     assert {world.run.generation for world in found} >= {0, 1, 2, 3}
+
+
+# What effects state
+
+
+def subclasses(cls: type) -> set[type]:
+    """Return all subclasses that this program has, not those of tests."""
+    direct = [one for one in cls.__subclasses__() if one.__module__.startswith("aggregator.")]
+    return set(direct).union(*(subclasses(one) for one in direct))
+
+
+HASHES = machine.ModelHashes("m", "p")
+EFFECTS: dict[type, machine.Effect] = {
+    type(effect): effect
+    for effect in (
+        machine.MemberJoined("a"),
+        machine.MemberWaits("a"),
+        machine.TrainingStarted(),
+        machine.GenerationFormed(("b",), (), "gone"),
+        machine.MemberReady(Readiness("a", 1)),
+        machine.GenerationBegun(),
+        machine.RoundOpened(0, TERMS),
+        machine.ContributionAccepted("a", 0, TERMS, "d"),
+        machine.ProductComplete(0),
+        machine.OpeningAccepted("a", 0, TERMS, 0, "d"),
+        machine.RoundClosed(0),
+        machine.RoundAbandoned(0),
+        machine.ProductsExpired(1),
+        machine.OpeningsExpired(1),
+        machine.VoteAccepted("a", HASHES),
+        machine.ModelAccepted(HASHES),
+        machine.RunFailed("why"),
+        machine.RunAborted("why"),
+    )
+}
+
+
+def test_the_effects_here_are_all() -> None:
+    assert set(EFFECTS) == subclasses(machine.Effect)
+
+
+def test_an_effect_or_event_that_states_nothing_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="wakes"):
+        type("Forgotten", (machine.Effect,), {})
+    with pytest.raises(TypeError, match="recorded_as"):
+        type("Forgotten", (machine.Event,), {})
+    # Not even one that is made from another.
+    with pytest.raises(TypeError, match="wakes"):
+        type("Forgotten", (machine.RunFailed,), {})
+
+
+@pytest.mark.parametrize("effect", EFFECTS.values(), ids=[cls.__name__ for cls in EFFECTS])
+def test_an_effect_is_recorded_and_written_as_it_states(effect: machine.Effect) -> None:
+    run = replace(Run.new("r", ("a", "b")), members=("a",))
+    step = machine.Transition(run, Round(0, TERMS, (("a", "d"),), (("a", "d"),)), (effect,))
+    records = audit_records(DeadlinePassed(("join", 0, 0)), step, Caller("a", Role.BANK, "b" * 64))
+    assert [one.kind for one in records] == ([effect.recorded_as] if effect.recorded_as else [])
+    assert all(one.detail for one in records)
+    assert all((one.body_sha256 is not None) is effect.of_body for one in records)
+    if effect.recorded_as is None:
+        assert not effect.of_body
+        with pytest.raises(NotImplementedError):
+            effect.detail(run)
+    connection = MagicMock()
+    with patch.object(Statement, "change") as change:
+        write_effect(connection, step, effect, Payload(), now=0)
+    assert bool(change.mock_calls or connection.mock_calls) is effect.has_rows
+
+
+def test_an_effect_wakes_if_and_only_if_a_request_waits_for_it() -> None:
+    """``reachable`` checks the one direction; here, that nobody is woken for nothing.
+
+    Each class that wakes is in some step the only reason why a request goes on.
+    """
+    woken: set[frozenset[type]] = set()
+    reachable(World(Run.new("r", ("a", "b"), least_banks=2)), any_events(), woken)
+    start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
+    reachable(World(start), coming_and_going(), woken)
+    alone = {next(iter(kinds)) for kinds in woken if len(kinds) == 1}
+    assert alone == {cls for cls, effect in EFFECTS.items() if effect.wakes}
+
+
+def test_a_bank_that_waits_or_agrees_wakes_nobody_in_any_process() -> None:
+    """Two lists once disagreed on these three: other processes were woken, this one was not."""
+    for cls in (machine.MemberWaits, machine.MemberReady, machine.RoundAbandoned):
+        assert not cls.wakes
 
 
 def started(*banks: str) -> Run:

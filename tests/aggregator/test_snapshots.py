@@ -12,15 +12,16 @@ from sqlalchemy.exc import IntegrityError
 
 from aggregator import run_machine as machine
 from aggregator.config import ServiceConfig
-from aggregator.runs.latest_bytes import LatestBytes
-from aggregator.runs.snapshots import Snapshot, Snapshots
+from aggregator.runs.cache import LatestBytes, Snapshot, Snapshots
 from aggregator.runs.store import RunStore
 from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
+from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import MetaRow
 from aggregator.storage.statement import Statement
+from aggregator.storage.transaction import Transaction
 from fraudfed.wire import frames
 
 #: See conftest.py.
@@ -258,7 +259,9 @@ def test_statements_do_what_sqlalchemy_does(store: Store) -> None:
     )
     query = select(MetaRow.key, MetaRow.value).where(MetaRow.key > "m").order_by(MetaRow.key)
     read = Statement(query.limit(9))
-    with store.database.write_rows() as connection:
+
+    def use(written: Transaction) -> list[tuple[object, ...]]:
+        connection = written.connection
         for key in ("q", "x", "n"):
             assert put.change(connection, {"key": key, "value": f"old {key}"}) == 1
         assert change.change(connection, {"of_key": "x", "new": "new"}) == 1
@@ -269,13 +272,24 @@ def test_statements_do_what_sqlalchemy_does(store: Store) -> None:
         assert ("x", "new") in found
         with pytest.raises(KeyError):
             change.change(connection, {"of_key": "x"})
-    with pytest.raises(IntegrityError), store.database.write_rows() as connection:
-        put.change(connection, {"key": "x", "value": "again"})
-    with contextlib.suppress(RuntimeError), store.database.write_rows() as connection:
-        put.change(connection, {"key": "z", "value": "given up"})
+        return found
+
+    def again(written: Transaction) -> None:
+        put.change(written.connection, {"key": "x", "value": "again"})
+
+    def give_up(written: Transaction) -> None:
+        put.change(written.connection, {"key": "z", "value": "given up"})
         raise RuntimeError
-    with store.database.read_rows() as connection:
-        assert read.rows(connection, {}) == found
+
+    found = store.database.transaction("test", Kind.WRITE, use)
+    with pytest.raises(IntegrityError):
+        store.database.transaction("test", Kind.WRITE, again)
+    with contextlib.suppress(RuntimeError):
+        store.database.transaction("test", Kind.WRITE, give_up)
+    left = store.database.transaction(
+        "test", Kind.READ, lambda kept: read.rows(kept.connection, {})
+    )
+    assert left == found
 
 
 def test_a_product_that_is_older_than_what_was_read_is_not_kept(

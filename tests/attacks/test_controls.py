@@ -4,26 +4,21 @@ An attack that fails for another reason than the defence proves nothing. Where t
 is in a file beside this one, only the control is here; otherwise both are.
 """
 
-import datetime
 import json
 import sqlite3
 import ssl
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from attack_kit.requests import contribution, operator_work, unsigned
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from examples.certificates import certify
 from federations.fake_banks import FakeBank
 from federations.lied_to import BANKS, Place, refused
 from federations.live import LiveFederation, served
 from proxies.proxy import Proxy
+from proxies.server import Handler, http_server
 
 from aggregator.consortium.members import Members
 from aggregator.runs.service import RunService
@@ -121,7 +116,7 @@ def test_control_without_the_seal_the_aggregator_reads_the_model(
 def test_control_without_roles_a_viewer_and_a_bank_do_the_operators_work(
     live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr("aggregator.api.endpoint._require_role", lambda access, caller: None)
+    monkeypatch.setattr("aggregator.api.handle._require_role", lambda access, caller: None)
     invite, removal, opening, abort = operator_work(run_id)
     for method, path, json_body in (invite, opening, abort, removal):
         answer = live.operate(method, path, token=live.viewer_token, json=json_body)
@@ -176,7 +171,7 @@ def test_control_without_the_digest_another_body_passes(
         return live.send(other)
 
     assert exchanged().problem() == (401, "authentication")
-    monkeypatch.setattr("aggregator.api.endpoint.require_digest", lambda head, body_sha256: None)
+    monkeypatch.setattr("aggregator.api.handle.require_digest", lambda head, body_sha256: None)
     assert exchanged().status == 202
 
 
@@ -452,62 +447,18 @@ def test_control_without_the_rule_of_https_requests_go_in_the_clear(
         assert b'"ok"' in heard.answer
 
 
-class _ImpostorHandler(BaseHTTPRequestHandler):
+class _Healthy(Handler):
     def do_GET(self) -> None:
-        body = Health(status="ok", version="0").model_dump_json().encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
-
-class _ImpostorServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a refused handshake is what is wanted."""
+        self.answer(Health(status="ok", version="0").model_dump_json().encode())
 
 
 @pytest.fixture
 def impostor(tmp_path: Path) -> Iterator[str]:
     """Serve https under a certificate that says the right name and that nobody has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "impostor.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    server = _ImpostorServer(("127.0.0.1", 0), _ImpostorHandler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    context.load_cert_chain(*certify(tmp_path, "impostor").files)
+    with http_server(_Healthy, context) as url:
+        yield url
 
 
 def test_control_without_certificates_an_impostor_is_believed(

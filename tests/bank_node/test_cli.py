@@ -24,7 +24,7 @@ from fraudfed.consortium.key_ceremony import acknowledge
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.paillier.kernel import kernel_names, kernel_note
-from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunState
+from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunKind, RunState
 
 NO_LOCK = ".lock"
 
@@ -549,7 +549,7 @@ def test_bad_files_leave_state_and_run_untouched(
             assert message in ended.error()
             assert str(tmp_path / name) in ended.error()
     assert private(joined) == before
-    status = aggregator.status(StateDirectory(joined).config.run_id)
+    status = aggregator.status(StateDirectory(joined).config.last_run(RunKind.TRAINING))
     assert (status.state, status.members) == (RunState.OPEN, ())
     assert status.ciphertexts == 0
 

@@ -7,15 +7,14 @@ import json
 import logging
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from examples.messages import EXAMPLES
+from proxies.server import Handler, http_server
 
 from bank_node.audit.explain import EVERY_REQUEST
 from bank_node.http.client import AggregatorClient, wait_for
@@ -84,11 +83,9 @@ class Script:
 def script() -> Iterator[Script]:
     found = Script()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Scripted(Handler):
         def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             if found.on_request is not None:
                 found.on_request()
             if found.on_connection is not None:
@@ -99,29 +96,14 @@ def script() -> Iterator[Script]:
                 self.close_connection = True
                 return
             status, kind, content, headers = answer
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            self.answer(content, status=status, media_type=kind, headers=named)
             self.close_connection |= found.hangs_up_after
 
         do_GET = do_POST = do_PUT = handle_any  # noqa: N815 - the names of http.server
 
-        def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_server(Scripted) as found.url:
+        yield found
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """Banks that are killed, dropped, come back or come late: the run goes on, with the right model.
 
-Real processes over a real aggregator. What the model must be is computed by ``changing_cohort``,
+Real processes over a real aggregator. What the model must be is computed by ``oracles.stages``,
 which knows no protocol, from who took part in which step according to the aggregator's audit log.
 """
 

@@ -40,7 +40,7 @@ from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
-from fraudfed.wire.messages import DataContract, RunSpec, RunState
+from fraudfed.wire.messages import DataContract, RunKind, RunSpec, RunState
 
 pytestmark = pytest.mark.e2e
 
@@ -214,7 +214,7 @@ def test_a_model_is_trained_and_scores_with_the_tables(
     assert len(np.unique(pd.read_csv(out)["score"])) > 1
     # Scoring needs no network and takes the last training, though a risk run came after it.
     config = federation.directory(0).config
-    assert (config.run_id, config.risk_run_id) == (run_id, federation.run_id)
+    assert config.last_runs == {RunKind.TRAINING: run_id, RunKind.RISK: federation.run_id}
 
 
 @pytest.mark.parametrize(

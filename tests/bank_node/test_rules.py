@@ -22,6 +22,7 @@ from fraudfed.wire.messages import (
     MemberKeys,
     ModelVisibility,
     PublicKeyMessage,
+    RunKind,
     SealedKey,
 )
 
@@ -210,7 +211,7 @@ def test_bank_toml_is_read_back() -> None:
         config(
             registered=True,
             audit_key="3" * 64,
-            run_id="r1",
+            last_runs={RunKind.TRAINING: "r1", RunKind.RISK: "r2"},
             rules=CohortRules(
                 min_cohort=5,
                 require_confirmed_roster=True,

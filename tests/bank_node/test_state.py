@@ -13,7 +13,7 @@ from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.durable_file import write_atomic, write_stream
 from fraudfed.errors import KeyMaterialError, StateError
-from fraudfed.wire.messages import KeyEpoch, ModelSignatures
+from fraudfed.wire.messages import KeyEpoch, ModelSignatures, RunKind
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ SIGNATURES = ModelSignatures(run_id="r1", sha256="0" * 64, plain_sha256="0" * 64
 
 def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: KeyPackage) -> None:
     """Write every kind of file that a bank keeps."""
-    state.save_config(state.config.model_copy(update={"run_id": "r1", "registered": True}))
+    state.save_config(
+        state.config.with_last_run(RunKind.TRAINING, "r1").model_copy(update={"registered": True})
+    )
     state.save_epoch(key_epoch, package)
     state.save_pinned_roster(state.pinned_roster().confirm())
     state.pin_run(run)
@@ -101,7 +103,7 @@ def test_what_was_saved_is_read_again(state, identity, run, key_epoch, key_packa
     fill(state, run, key_epoch, key_package)
     again = StateDirectory(state.path)
     assert again.config == state.config
-    assert again.config.run_id == "r1"
+    assert again.config.last_run(RunKind.TRAINING) == "r1"
     assert again.identity().public == identity.public
     assert again.epochs() == [7]
     assert again.key_epoch(7) == key_epoch
@@ -210,17 +212,17 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path) -> None:
         ("not toml", "not readable as TOML"),
         ('format_version = 1\nname = "a"', "format_version is 1"),
         ('name = "a"', "format_version is None"),
-        ('format_version = 2\nname = "A B"', "name is 'A B'"),
-        ('format_version = 2\nname = "a"', "aggregator"),
+        ('format_version = 3\nname = "A B"', "name is 'A B'"),
+        ('format_version = 3\nname = "a"', "aggregator"),
         ("EXTRA", "extra"),
-        ("RUN", "run_id"),
+        ("RUN", "last_runs.training"),
     ],
 )
 def test_a_damaged_bank_toml_is_named(state, text, message) -> None:
     whole = state.config.to_toml()
     text = {
-        "EXTRA": whole.replace("\n[rules]", "extra = 1\n[rules]"),
-        "RUN": whole.replace("\n[rules]", 'run_id = "../x"\n[rules]'),
+        "EXTRA": whole.replace("\n[last_runs]", "extra = 1\n[last_runs]"),
+        "RUN": whole.replace("[last_runs]", '[last_runs]\ntraining = "../x"'),
     }.get(text, text)
     (state.path / "bank.toml").write_text(text)
     with pytest.raises(StateError, match=message):

@@ -2,20 +2,17 @@
 
 import base64
 import contextlib
-import datetime
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
+from examples.certificates import Certified, certify
+from proxies.server import Handler, http_server
 
 from bank_node.config import TlsFiles
 from bank_node.http.client import AggregatorClient
@@ -25,82 +22,9 @@ from fraudfed.errors import ConfigurationError, TransportError
 HEALTH = b'{"status":"ok","version":"1"}'
 
 
-@dataclass(frozen=True)
-class Certified:
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-    certificate_file: Path
-    key_file: Path
-
-
-def certify(directory: Path, name: str, issuer: Certified | None) -> Certified:
-    """Make a certificate for ``name``; its own authority without an issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if issuer is None else issuer.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    if issuer is None:
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=True,
-            crl_sign=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        builder = builder.add_extension(usage, critical=True)
-    else:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
-        ).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()),
-            critical=False,
-        )
-    certificate = builder.sign(key if issuer is None else issuer.key, hashes.SHA256())
-    certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return Certified(certificate, key, certificate_file, key_file)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Health(Handler):
     def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(HEALTH)))
-        self.end_headers()
-        self.wfile.write(HEALTH)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: refused handshakes are what is tested."""
+        self.answer(HEALTH)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +35,7 @@ def authority(tmp_path_factory) -> Certified:
 @pytest.fixture(scope="module")
 def make_server(tmp_path_factory, authority) -> Iterator[object]:
     server_pair = certify(tmp_path_factory.mktemp("server"), "server", authority)
-    running = []
+    running = contextlib.ExitStack()
 
     def make(*, ask_client: bool) -> str:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -119,18 +43,10 @@ def make_server(tmp_path_factory, authority) -> Iterator[object]:
         if ask_client:
             context.load_verify_locations(authority.certificate_file)
             context.verify_mode = ssl.CERT_REQUIRED
-        server = _Server(("127.0.0.1", 0), _Handler)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        running.append((server, thread))
-        return f"https://localhost:{server.server_port}"
+        return running.enter_context(http_server(_Health, context))
 
-    yield make
-    for server, thread in running:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running:
+        yield make
 
 
 def health(url: str, **files: Path) -> str:
@@ -189,11 +105,11 @@ def test_files_that_cannot_be_used_are_named(authority, tmp_path) -> None:
             health(url, **files)
 
 
-class _Proxy(BaseHTTPRequestHandler):
+class _Proxy(Handler):
     """Passes on what it cannot read: CONNECT, then bytes in both directions."""
 
     def do_CONNECT(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Proxy-Authorization")))
+        self.asked.append((self.path, self.headers.get("Proxy-Authorization")))
         host, _, port = self.path.rpartition(":")
         with socket.create_connection((host, int(port))) as upstream:
             self.send_response(200)
@@ -209,24 +125,16 @@ class _Proxy(BaseHTTPRequestHandler):
         # Either end may hang up at any time.
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self.server.seen.append(data)
+                self.seen.append(data)
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture
-def proxy() -> Iterator[_Server]:
-    server = _Server(("127.0.0.1", 0), _Proxy)
-    server.asked, server.seen = [], []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def proxy() -> Iterator[SimpleNamespace]:
+    asked, seen = [], []
+    with http_server(type("Proxy", (_Proxy,), {"asked": asked, "seen": seen})) as url:
+        yield SimpleNamespace(asked=asked, seen=seen, server_port=int(url.rpartition(":")[2]))
 
 
 def test_https_goes_through_the_proxy_of_the_environment(
@@ -264,11 +172,6 @@ def test_loopback_without_tls_goes_through_no_proxy(proxy, monkeypatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
     monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    assert health(f"http://127.0.0.1:{server.server_port}") == "ok"
+    with http_server(_Health) as url:
+        assert health(url) == "ok"
     assert proxy.asked == []
-    server.shutdown()
-    server.server_close()
-    thread.join()

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from proxies.fault_plan import FaultKind, FaultPlan, PlannedFault
 from proxies.faulty import FaultProxy, Traffic
+from proxies.server import Handler, http_server
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.connections import HttpConnections
@@ -43,9 +43,7 @@ class Upstream:
 def upstream_server(answer: bytes, media_type: str) -> Iterator[Upstream]:
     found = Upstream()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Counting(Handler):
         def handle_any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
@@ -56,33 +54,15 @@ def upstream_server(answer: bytes, media_type: str) -> Iterator[Upstream]:
             found.whole.append(self.headers.get("X-Number", "-").encode() + b" " + body)
             found.got_one.set()
             assert found.held.wait(20)
-            self.send_response(200)
-            self.send_header("Content-Type", media_type)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.answer(answer, media_type=media_type)
 
         do_GET = do_POST = handle_any  # noqa: N815 - http.server's names
 
-        def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Say nothing: the proxy has cut it off."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield found
-    finally:
-        found.held.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with http_server(Counting) as found.url:
+        try:
+            yield found
+        finally:
+            found.held.set()
 
 
 @pytest.fixture

@@ -571,11 +571,11 @@ def test_what_cannot_be_signed_is_refused(change: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize("module", ["signatures", "fingerprint", "documents"])
 def test_the_public_side_imports_no_private_key(module: str) -> None:
     code = (
-        f"import sys, fraudfed.consortium.{module}\n"
+        f"import sys, fraudfed.consortium.public.{module}\n"
         "print(*(name for name in sys.modules if name.startswith('fraudfed.')))"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(ran.stdout.split())
-    assert f"fraudfed.consortium.{module}" in loaded
+    assert f"fraudfed.consortium.public.{module}" in loaded
     for private in ("consortium.identity", "consortium.key_package", "paillier.private_key"):
         assert f"fraudfed.{private}" not in loaded

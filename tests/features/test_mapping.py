@@ -133,7 +133,10 @@ def test_a_table_is_renamed_only() -> None:
     mapping = parse_mapping(text + 'a = { column = "V1" }\nb = { column = "V2" }', source="t")
     assert mapping.source_names == {"a": "V1", "b": "V2"}
     for more, message in (
-        ('a = { column = "V1", prefix = "x" }', "columns.a: got prefix, a table's columns are"),
+        (
+            'a = { column = "V1", prefix = "x" }',
+            "columns.a: got prefix, a table's columns can only",
+        ),
         ("a = { constant = 1 }", "columns.a: got constant, a table's columns can only be renamed"),
         ('a = { column = "V" }\nb = { column = "V" }', "columns.b: column 'V' is 'a' already"),
     ):

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from declared import PACKAGES, ROLES, ROOT
+from declared_requirements import PACKAGES, ROLES, ROOT
 
 #: What compiled parts are made of: no part of a wheel.
 SOURCES = {".c", ".h"}

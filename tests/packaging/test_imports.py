@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from declared import PACKAGES, ROOT, base, extra, names, needed_by
+from declared_requirements import PACKAGES, ROOT, base, extra, names, needed_by
 from packaging.utils import canonicalize_name
 
 #: The extra that each program needs.

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from declared import (
+from declared_requirements import (
     ROLES,
     ROOT,
     Pin,

@@ -61,21 +61,6 @@ def doubled(one: SummingRound) -> bool:
     return all(np.array_equal(result, 2 * sum(one.parts)) for result in results)
 
 
-def test_without_masks_every_key_holder_reads_every_contribution(
-    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(one: SummingRound) -> Int64Array:
-        """Do what any bank can do with another's ciphertexts."""
-        opened = package.private_key.decrypt(one.payloads[1])
-        return one.layout.split(opened)[0]
-
-    one = new_round(package)
-    assert not np.array_equal(read(one), one.parts[1])
-    without_masks(monkeypatch)
-    one = new_round(package)
-    np.testing.assert_array_equal(read(one), one.parts[1])
-
-
 def test_without_masks_of_tags_carries_tell_how_the_sum_splits(
     package: KeyPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,23 +150,6 @@ def test_without_tags_a_known_number_can_be_added(
     expected[0] += 5
     for wrong in add():
         np.testing.assert_array_equal(wrong, expected)
-
-
-def test_without_tags_the_sum_of_another_round_passes(
-    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def replay() -> list[Int64Array]:
-        cohort = SummingCohort(package, 3)
-        first = cohort.round(parts(), BOUND)
-        cohort.advance(first, first.finish(first.product))
-        second = cohort.round(parts(9), BOUND, round_number=1)
-        return second.finish(first.product)
-
-    with pytest.raises(SumError, match=SumFault.TAG):
-        replay()
-    without_tags(monkeypatch)
-    for wrong in replay():
-        np.testing.assert_array_equal(wrong, sum(parts()))
 
 
 def test_without_fresh_coefficients_for_each_slot_ciphertexts_can_be_exchanged(
@@ -276,30 +244,6 @@ def test_without_history_and_roster_in_the_context_a_split_goes_unnoticed(
     monkeypatch.setattr(RoundContext, "canonical_bytes", blind)
     for result in split():
         np.testing.assert_array_equal(result, sum(parts()))
-
-
-def test_without_the_ban_on_reuse_two_contributions_show_their_difference(
-    package: KeyPackage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def seal_twice() -> Int64Array:
-        """Read the difference of two contributions of one bank, as a key holder can."""
-        cohort = SummingCohort(package, 3)
-        one = cohort.round(parts(), BOUND)
-        again = cohort.banks[1].seal(parts(9)[1], one.layout, one.contexts[1])
-        n = package.public_key.n
-        opened = [
-            package.private_key.decrypt(vector)
-            for vector in (type(one.product)(package.public_key, again), one.payloads[1])
-        ]
-        return one.layout.split([openings.centred(a - b, n) for a, b in zip(*opened, strict=True)])[
-            0
-        ]
-
-    with pytest.raises(SumError, match=SumFault.REUSE):
-        seal_twice()
-    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
-    # A borrow from the header may take one from the first digit of a plaintext.
-    assert np.abs(seal_twice() - 9).max() <= 1
 
 
 class Sealed:

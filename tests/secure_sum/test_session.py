@@ -213,23 +213,6 @@ def test_shard_of_the_wrong_length_is_refused(one_round: SummingRound) -> None:
             bank.open_shard(shard, layout, context, shard=outside)
 
 
-@pytest.mark.parametrize("name", ["zero", "N", "multiple of P", "N^2", "all ones"])
-def test_what_is_no_ciphertext_is_not_opened(
-    package: KeyPackage, one_round: SummingRound, name: str
-) -> None:
-    key = package.public_key
-    bad = {
-        "zero": 0,
-        "N": key.n,
-        "multiple of P": 2 * package.private_key.expose_secret_parts()["P"],
-        "N^2": key.n_squared,
-        "all ones": 256**key.ciphertext_bytes - 1,
-    }[name]
-    shard = bad.to_bytes(key.ciphertext_bytes, "big")
-    with pytest.raises(CiphertextError, match="ciphertext 0 of 1"):
-        one_round.banks[0].open_shard(shard, one_round.layout, one_round.contexts[0], shard=0)
-
-
 def test_opener_that_sends_a_number_above_the_modulus_is_named(
     package: KeyPackage, one_round: SummingRound
 ) -> None:

@@ -3,13 +3,12 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import cast
+from types import ModuleType
 from unittest import mock
 
 import pytest
 
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.engine.compiled import Kernels
 from fraudfed.native import DISABLING_VARIABLE, load_native
 
 #: For tests that compare the two engines: with one of them alone there is nothing to compare.
@@ -18,9 +17,11 @@ needs_engine = pytest.mark.skipif(
 )
 
 
-def compiled() -> Kernels:
+def compiled() -> ModuleType:
     """Return the compiled kernels; for tests marked ``needs_engine``."""
-    return cast(Kernels, load_native("fraudfed.boosting.engine._engine").module)
+    module = load_native("fraudfed.boosting.engine._engine").module
+    assert module is not None
+    return module
 
 
 @contextlib.contextmanager

@@ -36,8 +36,8 @@ Claims
    of rows of a label, both at most N; ``c = (1 + d) p_max``, ``c' = (1 + d) (1 - p_min)``, neither
    below ``2^-12`` or above 1; likewise for H, with the largest ``p (1 - p)`` of the range.
 
-Claim 4 is what tells most: claim 1 says little once some margin is large, and the excess, which is
-the sum of ``p^2 w`` of a bin over *all* nodes, is not much where positives are few.
+Claim 4 says most: claim 1 says little once some margin is large, while the excess, which is the sum
+of ``p^2 w`` of a bin over *all* nodes, stays small where positives are few.
 
 Proofs
 ------

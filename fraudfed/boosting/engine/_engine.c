@@ -6,7 +6,7 @@
  * written outside of. The GIL is released while a kernel runs; until it returns, the caller
  * must not change the arrays it gave.
  *
- * compiled.py has the types of these functions, protocol.py the shapes of the arrays.
+ * compiled.py calls these functions; protocol.py has the shapes and types of the arrays.
  */
 #include "_engine_arrays.h"
 

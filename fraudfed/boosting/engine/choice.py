@@ -1,8 +1,6 @@
 """Which engine does the work: the one place that decides."""
 
-from typing import cast
-
-from fraudfed.boosting.engine.compiled import CompiledEngine, Kernels
+from fraudfed.boosting.engine.compiled import CompiledEngine
 from fraudfed.boosting.engine.numpy_engine import NumpyEngine
 from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.native import load_native
@@ -29,4 +27,4 @@ def load_engine(threads: int | None = None) -> Engine:
     native = load_native("fraudfed.boosting.engine._engine")
     if native.module is None:
         return NumpyEngine(native.reason)
-    return CompiledEngine(cast(Kernels, native.module), threads)
+    return CompiledEngine(native.module, threads)

@@ -1,7 +1,7 @@
 """The engine of compiled kernels, with threads."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from types import ModuleType
 
 import numpy as np
 
@@ -11,15 +11,7 @@ from fraudfed.boosting.engine.logistic import fill_gradients
 from fraudfed.boosting.engine.pages import empty_bins
 from fraudfed.boosting.engine.protocol import FoundSplit
 from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds
-from fraudfed.dtypes import (
-    BinArray,
-    BoolArray,
-    Float32Array,
-    Float64Array,
-    Int8Array,
-    Int64Array,
-    UInt32Array,
-)
+from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array, UInt32Array
 
 #: Of 0 (none), 1 (AVX2) and 2 (AVX-512), the most that a kernel may use if the CPU has it.
 _WIDEST_SIMD = 2
@@ -27,117 +19,6 @@ _WIDEST_SIMD = 2
 #: table of one column takes 512 KiB.
 _PREFIX_BITS = 16
 _COLUMN_GROUP = 16
-
-
-class Kernels(Protocol):
-    """The functions of ``_engine.c``, which check their arguments.
-
-    They raise ``TypeError`` or ``ValueError`` on an array that does not fit; ``_engine_*.h`` say
-    how arrays must be shaped. ``workers`` is a pool from ``new_workers``.
-    """
-
-    def new_workers(self, threads: int, /) -> object:
-        """Return a pool of threads, the calling one included; it starts them when needed."""
-
-    def pack_bins(self, bins: BinArray, offsets: Int64Array, workers: object, /) -> object:
-        """Check all codes and keep a copy of them row by row."""
-
-    def sum_histograms(
-        self,
-        packed: object,
-        gradients: Int64Array,
-        rows: Sequence[UInt32Array],
-        features: Sequence[Int64Array],
-        sums: Int64Array,
-        totals: Int64Array,
-        workers: object,
-        /,
-    ) -> None:
-        """Add to ``sums[i]`` the histogram of ``rows[i]`` over the bins of ``features[i]``."""
-
-    def partition_rows(
-        self,
-        bins: BinArray,
-        order: UInt32Array,
-        scratch: UInt32Array,
-        ranges: Int64Array,
-        features: Int64Array,
-        tables: BoolArray,
-        table_offsets: Int64Array,
-        counts: Int64Array,
-        workers: object,
-        /,
-    ) -> None:
-        """Send the rows of each range left or right, in place."""
-
-    def add_leaf_values(
-        self,
-        order: UInt32Array,
-        ranges: Int64Array,
-        values: Float32Array,
-        margins: Float32Array,
-        /,
-    ) -> None:
-        """Add a value to the margin of each row of a range."""
-
-    def logistic_gradients(
-        self,
-        margins: Float32Array,
-        labels: Float32Array,
-        weights: Float32Array | None,
-        scale_pos_weight: float,
-        powers: Float64Array,
-        pairs: Int64Array,
-        workers: object,
-        simd: int,
-        /,
-    ) -> bool:
-        """Fill ``pairs``, or return False if a row lies outside of what the kernel covers."""
-
-    def best_numeric_split(
-        self,
-        histogram: Int64Array,
-        offsets: Int64Array,
-        features: Int64Array,
-        directions: Int8Array,
-        node_sums: tuple[int, int],
-        node_gain: float,
-        bounds: tuple[float, float],
-        penalties: tuple[float, float, float],
-        rules: tuple[bool, bool, bool, bool, bool],
-        /,
-    ) -> FoundSplit | None:
-        """Find the first best numeric split of a node."""
-
-    def bin_values(
-        self,
-        values: Float32Array,
-        edges: Float32Array,
-        offsets: Int64Array,
-        is_categorical: BoolArray,
-        bins: BinArray,
-        workers: object,
-        /,
-    ) -> None:
-        """Fill ``bins`` with the bin of each value."""
-
-    def count_prefixes(
-        self, values: Float32Array, columns: Int64Array, counts: Int64Array, workers: object, /
-    ) -> None:
-        """Add to ``counts`` the number of keys with each 16 leading bits."""
-
-    def count_parts(
-        self,
-        values: Float32Array,
-        columns: Int64Array,
-        starts: Int64Array,
-        lows: UInt32Array,
-        bits: Int64Array,
-        parts: Int64Array,
-        workers: object,
-        /,
-    ) -> None:
-        """Count the keys in each sixteenth of each bucket."""
 
 
 class CompiledEngine:
@@ -149,21 +30,23 @@ class CompiledEngine:
 
     Parameters
     ----------
-    kernels : Kernels
+    kernels : module
+        ``_engine``. Its functions check their arguments: an array that does not fit raises
+        ``TypeError`` or ``ValueError``.
     threads : int
         1 to ``MAX_THREADS``, the calling one included.
     """
 
     name = "compiled"
 
-    def __init__(self, kernels: Kernels, threads: int) -> None:
+    def __init__(self, kernels: ModuleType, threads: int) -> None:
         self.threads = threads
-        self._kernels = kernels
-        self._pool = kernels.new_workers(threads)
+        self.kernels = kernels
+        self.pool: object = kernels.new_workers(threads)
 
     def key_counter(self, features: Float32Array, columns: Int64Array) -> "_ScannedKeys":
         """See ``Engine``."""
-        return _ScannedKeys(self._kernels, self._pool, features, columns)
+        return _ScannedKeys(self, features, columns)
 
     def bin_values(
         self,
@@ -174,12 +57,12 @@ class CompiledEngine:
     ) -> BinArray:
         """See ``Engine``."""
         bins = empty_bins(features, offsets)
-        self._kernels.bin_values(features, edges, offsets, is_categorical, bins, self._pool)
+        self.kernels.bin_values(features, edges, offsets, is_categorical, bins, self.pool)
         return bins
 
     def pack_bins(self, bins: BinArray, offsets: Int64Array) -> "_PackedBins":
         """See ``Engine``."""
-        return _PackedBins(self._kernels, self._pool, bins, offsets)
+        return _PackedBins(self, bins, offsets)
 
     def logistic_gradients(
         self,
@@ -191,14 +74,14 @@ class CompiledEngine:
         out: Int64Array,
     ) -> None:
         """See ``Engine``."""
-        is_done = self._kernels.logistic_gradients(
+        is_done = self.kernels.logistic_gradients(
             margins,
             np.ascontiguousarray(labels),
             None if weights is None else np.ascontiguousarray(weights),
             scale_pos_weight,
             FRACTIONAL_POWERS,
             out,
-            self._pool,
+            self.pool,
             _WIDEST_SIMD,
         )
         # The kernel covers all but huge weights and margins that are not a number, and says so.
@@ -207,30 +90,27 @@ class CompiledEngine:
 
     def row_sorter(self, bins: BinArray, order: UInt32Array) -> "_RowSorter":
         """See ``Engine``."""
-        return _RowSorter(self._kernels, self._pool, bins, order)
+        return _RowSorter(self, bins, order)
 
     def add_leaf_values(
         self, order: UInt32Array, ranges: Int64Array, values: Float32Array, margins: Float32Array
     ) -> None:
         """See ``Engine``."""
-        self._kernels.add_leaf_values(order, ranges, values, margins)
+        self.kernels.add_leaf_values(order, ranges, values, margins)
 
     def numeric_scan(
         self, features: Int64Array, offsets: Int64Array, formula: GainFormula
     ) -> "_NumericScan":
         """See ``Engine``."""
-        return _NumericScan(self._kernels, features, offsets, formula)
+        return _NumericScan(self, features, offsets, formula)
 
 
 class _ScannedKeys:
     """Counts the keys by their 16 leading bits once; reads all values again for finer parts."""
 
-    def __init__(
-        self, kernels: Kernels, pool: object, features: Float32Array, columns: Int64Array
-    ) -> None:
+    def __init__(self, engine: CompiledEngine, features: Float32Array, columns: Int64Array) -> None:
         self.columns = columns
-        self._kernels = kernels
-        self._pool = pool
+        self._kernels, self._pool = engine.kernels, engine.pool
         self._features = features
         self._coarse = [
             counted
@@ -284,10 +164,9 @@ class _ScannedKeys:
 class _PackedBins:
     """The codes, checked and copied row by row."""
 
-    def __init__(self, kernels: Kernels, pool: object, bins: BinArray, offsets: Int64Array) -> None:
-        self.kernels = kernels
-        self.pool = pool
-        self.packed = kernels.pack_bins(bins, offsets, pool)
+    def __init__(self, engine: CompiledEngine, bins: BinArray, offsets: Int64Array) -> None:
+        self.engine = engine
+        self.packed: object = engine.kernels.pack_bins(bins, offsets, engine.pool)
 
     def sums_of(self, gradients: Int64Array) -> "_GradientSums":
         return _GradientSums(self, gradients)
@@ -307,18 +186,17 @@ class _GradientSums:
         histograms: Int64Array,
         totals: Int64Array,
     ) -> None:
-        bins = self._bins
-        bins.kernels.sum_histograms(
-            bins.packed, self._gradients, rows, features, histograms, totals, bins.pool
+        engine = self._bins.engine
+        engine.kernels.sum_histograms(
+            self._bins.packed, self._gradients, rows, features, histograms, totals, engine.pool
         )
 
 
 class _RowSorter:
     """Sorts in blocks, by way of a second array."""
 
-    def __init__(self, kernels: Kernels, pool: object, bins: BinArray, order: UInt32Array) -> None:
-        self._kernels = kernels
-        self._pool = pool
+    def __init__(self, engine: CompiledEngine, bins: BinArray, order: UInt32Array) -> None:
+        self._kernels, self._pool = engine.kernels, engine.pool
         self._bins = bins
         self._order = order
         self._scratch = np.empty_like(order)
@@ -349,9 +227,13 @@ class _NumericScan:
     """Tries one candidate after the other."""
 
     def __init__(
-        self, kernels: Kernels, features: Int64Array, offsets: Int64Array, formula: GainFormula
+        self,
+        engine: CompiledEngine,
+        features: Int64Array,
+        offsets: Int64Array,
+        formula: GainFormula,
     ) -> None:
-        self._kernels = kernels
+        self._kernels = engine.kernels
         self._features = features
         self._offsets = offsets
         self._formula = formula
@@ -359,7 +241,7 @@ class _NumericScan:
     def best(
         self, histogram: Int64Array, node: NodeSums, bounds: WeightBounds
     ) -> FoundSplit | None:
-        return self._kernels.best_numeric_split(
+        found: FoundSplit | None = self._kernels.best_numeric_split(
             np.ascontiguousarray(histogram),
             self._offsets,
             self._features,
@@ -370,3 +252,4 @@ class _NumericScan:
             self._formula.penalties,
             self._formula.switches,
         )
+        return found

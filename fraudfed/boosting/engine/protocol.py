@@ -33,13 +33,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds
-from fraudfed.dtypes import (
-    BinArray,
-    BoolArray,
-    Float32Array,
-    Int64Array,
-    UInt32Array,
-)
+from fraudfed.dtypes import BinArray, BoolArray, Float32Array, Int64Array, UInt32Array
 
 #: What a scan of numeric splits finds: loss change, feature, split bin, whether it was the backward
 #: scan, and the sums (gradient, hessian) of the scanned side and of the other one.

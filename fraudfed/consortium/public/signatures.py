@@ -63,7 +63,7 @@ _SIGNATURE_INPUT: Final = re.compile(
 _PARAMETER: Final = re.compile(r';([a-z]+)=(?:"([^"]*)"|([0-9-]+))')
 _SIGNATURE: Final = re.compile(rf"{SIGNATURE_LABEL}=:([A-Za-z0-9+/]{{86}}==):")
 _CONTENT_DIGEST: Final = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
-_EMPTY_SHA256: Final = hashlib.sha256(b"").digest()
+EMPTY_SHA256: Final = hashlib.sha256(b"").digest()
 #: Signed requests are below a kilobyte of signature headers; more is an attempt to waste time.
 _MAX_HEADER_CHARS: Final = 4096
 
@@ -210,7 +210,7 @@ def verify_request(
         If ``resolve_key`` gave something that is no Ed25519 public key.
     """
     fields = _fields(headers)
-    has_body = not hmac.compare_digest(body_sha256, _EMPTY_SHA256)
+    has_body = not hmac.compare_digest(body_sha256, EMPTY_SHA256)
     _require_headers(fields, has_body=has_body)
     if not target.startswith("/"):
         raise AuthError(f"request target is {target[:80]!r}, expected a path that begins with /")

@@ -30,7 +30,7 @@ def sum_tables(
     start: RiskTables,
     on_step: Callable[[RiskTables], None] | None = None,
 ) -> RiskTables:
-    """Sum what all banks have entered, from the days on that ``start`` does not have.
+    """Sum what all banks have entered, beginning with the first day that ``start`` lacks.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def sum_tables(
     Raises
     ------
     SumError
-        If the counters of a row do not add up to the total of their day: a bank contributed what
-        no sketch is.
+        If the counters of a row do not add up to the total of their day: a bank contributed
+        something that is not a sketch.
     FraudFedError
         If a sum fails.
     """
@@ -70,7 +70,7 @@ def _sum_days(
     )
     own = np.stack([counted.totals(days) for counted, _ in kinds], axis=1)
     totals = communicator.sum(own, bound=MAX_DAY_TOTAL, low=0, label=f"risk_totals:{days.start}")
-    # What has no entry at all is known to be zeros, and not summed.
+    # A sketch without any entry is known to be zeros, and is not summed.
     values, bounds = [_NOTHING], [_NOTHING]
     for day, of_day in zip(days, totals.tolist(), strict=True):
         for (counted, width), total in zip(kinds, of_day, strict=True):

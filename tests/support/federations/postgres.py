@@ -108,14 +108,14 @@ def started() -> Iterator[Cluster]:
         cluster.run(
             "initdb",
             *("-D", str(home / "data"), "-U", _USER, "--auth", "trust"),
-            *("-E", "UTF8", "--locale", "C.UTF-8", "--data-checksums"),
+            *("-E", "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-sync"),
         )
         with (home / "data" / "postgresql.conf").open("a") as file:
             file.write(
                 f"port = {cluster.port}\nlisten_addresses = '127.0.0.1'\n"
                 f"unix_socket_directories = '{home}'\nshared_buffers = 32MB\n"
                 # What a killed server had committed is with the system; these tests cut no power.
-                "fsync = off\n"
+                "fsync = off\nfull_page_writes = off\nautovacuum = off\n"
             )
         cluster.control("start")
         try:

@@ -1,12 +1,12 @@
-"""The tables of the first release.
+"""All tables.
 
-Revision 0002. There was no release with version 1.
+Revision 0001, the first.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -129,6 +129,11 @@ def upgrade() -> None:
         sa.Column("key_epoch", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("round_number", sa.BigInteger(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("first_step", sa.BigInteger(), nullable=False),
+        sa.Column("first_round", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("step_round", sa.BigInteger(), nullable=False),
         sa.Column("ciphertexts", sa.BigInteger(), nullable=False),
         sa.Column("bytes_received", sa.BigInteger(), nullable=False),
         sa.Column("model_sha256", sa.String(length=64), nullable=True),
@@ -145,22 +150,43 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("bank", _bytewise(63), nullable=False),
         sa.Column("joined_at", sa.BigInteger(), nullable=True),
+        sa.Column("takes_part", sa.BigInteger(), nullable=False),
+        sa.Column("is_entrant", sa.BigInteger(), nullable=False),
+        sa.Column("waits", sa.BigInteger(), nullable=False),
+        sa.Column("drops", sa.BigInteger(), nullable=False),
+        sa.Column("ready_step", sa.BigInteger(), nullable=True),
+        sa.Column("more_rows", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
         sa.PrimaryKeyConstraint("run_id", "bank"),
     )
     op.create_index(op.f("ix_cohorts_bank"), "cohorts", ["bank"], unique=False)
     op.create_table(
+        "handovers",
+        sa.Column("run_id", sa.String(length=32), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("bank", _bytewise(63), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
+        sa.PrimaryKeyConstraint("run_id", "generation"),
+    )
+    op.create_table(
         "rounds",
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("label", sa.String(length=200), nullable=False),
         sa.Column("context", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("ciphertexts", sa.BigInteger(), nullable=False),
         sa.Column("bytes_received", sa.BigInteger(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
         sa.PrimaryKeyConstraint("run_id", "number"),
     )
@@ -200,7 +226,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("bytes_received", sa.BigInteger(), nullable=False),
         sa.Column("accepted_at", sa.BigInteger(), nullable=False),
-        sa.Column("frame", sa.LargeBinary(), nullable=True),
+        sa.Column("frame", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
         sa.ForeignKeyConstraint(["run_id", "number"], ["rounds.run_id", "rounds.number"]),
         sa.PrimaryKeyConstraint("run_id", "number", "bank"),

@@ -1,38 +1,38 @@
-"""One declaration per endpoint, from which both its checks and its documentation follow.
+"""What is done around every view: admission, authentication, body, refusal and answer.
 
-A view states who may call it, what it reads and what it answers. The wrapper enforces exactly
-that, and the OpenAPI document is generated from the same declaration.
+All of it follows from the endpoint's declaration (``declare``).
 """
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, g, request
-from pydantic import BaseModel, ConfigDict, Field
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
-from aggregator.audit.log import AuditRecord, AuditTrail, round_subject
+from aggregator.api.declare import (
+    MAX_NUMBER,
+    Access,
+    Binary,
+    Endpoint,
+    Endpoints,
+    Exchange,
+    Query,
+    Result,
+    View,
+    WaitQuery,
+)
+from aggregator.api.services import services
+from aggregator.audit.log import AuditRecord, round_subject
 from aggregator.caller import ANONYMOUS, Caller, Role
-from aggregator.config import MAX_WAIT_SECONDS, MetricsAccess, ServiceConfig
-from aggregator.consortium.key_epochs import KeyEpochs
-from aggregator.consortium.members import Members
-from aggregator.guards.admission import Admission, Place
-from aggregator.guards.auth import Authenticator, RequestHead, require_digest
-from aggregator.guards.bodies import Bodies
-from aggregator.guards.refusals import Refusals
+from aggregator.config import MetricsAccess
+from aggregator.guards.admission import Place
+from aggregator.guards.auth import RequestHead, require_digest
 from aggregator.monitoring.logs import add_to_context
-from aggregator.monitoring.metrics import Metrics
-from aggregator.monitoring.readiness import Readiness
-from aggregator.runs.deadlines import Deadlines
-from aggregator.runs.generations import GenerationService
-from aggregator.runs.service import RunService
-from aggregator.storage.database import Database
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
@@ -45,60 +45,8 @@ from fraudfed.errors import (
     RunFailedError,
     UnavailableError,
 )
+from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import AuditStatus, BankRegistration, Message, parse
-
-JSON = "application/json"
-BINARY = "application/octet-stream"
-
-#: Far above any round, epoch or audit entry, and within every database's integers.
-MAX_NUMBER = 2**31 - 1
-
-
-class Access(Enum):
-    """Who may call an endpoint."""
-
-    ANYONE = "anyone, without a signature or token"
-    CANDIDATE = "a bank with an invitation, signed with the key that it announces"
-    BANK = "a bank"
-    OPERATOR = "the operator"
-    PARTICIPANT = "a bank or the operator"
-    READER = "a bank, the operator or a viewer"
-    MONITOR = "the operator or a viewer, or for anyone if the setting `metrics` is `open`"
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        """Whose requests are taken; empty if nobody is asked who he is."""
-        return _ROLES[self]
-
-
-_ROLES = {
-    Access.ANYONE: frozenset[Role](),
-    Access.CANDIDATE: frozenset[Role](),
-    Access.BANK: frozenset({Role.BANK}),
-    Access.OPERATOR: frozenset({Role.OPERATOR}),
-    Access.PARTICIPANT: frozenset({Role.BANK, Role.OPERATOR}),
-    Access.READER: frozenset({Role.BANK, Role.OPERATOR, Role.VIEWER}),
-    Access.MONITOR: frozenset({Role.OPERATOR, Role.VIEWER}),
-}
-
-
-@dataclass(frozen=True)
-class Binary:
-    """A body that is bytes."""
-
-    data: bytes
-    media_type: str = BINARY
-    etag: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """A request header of one endpoint, for the document; the view reads it."""
-
-    name: str
-    required: bool
-    pattern: str
-    description: str
 
 
 class NumberConverter(IntegerConverter):
@@ -108,131 +56,25 @@ class NumberConverter(IntegerConverter):
         super().__init__(url_map, max=MAX_NUMBER)
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """An accepted change, and what its sender may wait for in the same request.
-
-    The wrapper waits and not the view, when the body that was sent is out of memory: many may wait
-    at once. A change that was accepted is not answered by a refusal: if there is nothing to wait
-    for any more, the answer is the receipt, and who asks again is told why.
-    """
-
-    receipt: Message
-    """The answer, with status 202, if there is no other one."""
-    wait: Callable[[], bytes | None] | None
-    """Waits for the answer; None if the sender does not."""
+def install(app: Flask, groups: Iterable[Endpoints]) -> None:
+    """Let an application answer at the addresses of these endpoints."""
+    app.url_map.converters["number"] = NumberConverter
+    for group in groups:
+        for endpoint, view in group.declared:
+            _add(app, endpoint, view)
 
 
-#: What a view returns: a message, bytes, or None for "204, nothing yet".
-Result: TypeAlias = Message | Binary | Exchange | None
-
-
-class Query(BaseModel):
-    """Base of all query strings: unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class WaitQuery(Query):
-    """Query of a long poll."""
-
-    wait: float = Field(
-        default=0, ge=0, le=MAX_WAIT_SECONDS, description="Longest time to wait in seconds."
+def _add(app: Flask, endpoint: Endpoint, view: View) -> None:
+    app.add_url_rule(
+        endpoint.prefix + endpoint.rule,
+        endpoint=endpoint.name,
+        view_func=lambda **address: _handle(endpoint, view, address),
+        methods=[endpoint.method],
+        provide_automatic_options=False,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Declaration of one method at one address."""
-
-    method: str
-    rule: str
-    name: str
-    summary: str
-    access: Access
-    kind: str = "read"
-    """How the audit log calls it; ``read`` if it changes nothing, then only refusals are logged."""
-    status: int = 200
-    reads: type[Message] | tuple[str, ...] | None = None
-    """Message class, or media types of a body that is bytes, or None for no body."""
-    headers: tuple[Header, ...] = ()
-    query: type[Query] | None = None
-    answers: type[Message] | tuple[str, ...]
-    """Message class, or media types."""
-    empty: str = ""
-    """When the answer is 204; empty if never."""
-    accepted: type[Message] | None = None
-    """What an exchange answers with status 202; None if this is none."""
-    cached: bool = False
-    """The answer has an ETag and is 304 for a caller that names it."""
-    errors: tuple[type[FraudFedError], ...] = ()
-    """Refusals beyond those of every endpoint (authentication, malformed request)."""
-    prefix: str = "/v1"
-    """What the rule is below."""
-    always: bool = False
-    """It is answered also while the service is full or stopping: who watches it must see that."""
-
-
-@dataclass(frozen=True)
-class Services:
-    """What views work with."""
-
-    config: ServiceConfig
-    database: Database
-    authenticator: Authenticator
-    members: Members
-    epochs: KeyEpochs
-    runs: RunService
-    generations: GenerationService
-    deadlines: Deadlines
-    audit: AuditTrail
-    refusals: Refusals
-    bodies: Bodies
-    admission: Admission
-    readiness: Readiness
-    metrics: Metrics
-    openapi: bytes
-    """The OpenAPI document, JSON."""
-
-
-def services() -> Services:
-    """Return the services of the application that handles the current request."""
-    found: Services = current_app.extensions["fraudfed"]
-    return found
-
-
-class Endpoints:
-    """The endpoints of one blueprint."""
-
-    def __init__(self, name: str, *, prefix: str = "/v1") -> None:
-        self._prefix = prefix
-        self.blueprint = Blueprint(name, __name__, url_prefix=prefix or None)
-        self.declared: list[Endpoint] = []
-
-    def add(self, **declaration: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-        """Register the decorated view under an ``Endpoint`` with these fields.
-
-        The view gets the address's parameters, and by keyword: ``caller`` (``Caller``) unless
-        anyone may call; ``signed`` (``SignedNonce``) for a candidate; ``query`` if declared;
-        ``body`` (message or bytes) if it reads one.
-        """
-
-        def register(view: Callable[..., Result]) -> Callable[..., Result]:
-            endpoint = Endpoint(name=view.__name__, prefix=self._prefix, **declaration)
-            self.declared.append(endpoint)
-            self.blueprint.add_url_rule(
-                endpoint.rule,
-                endpoint=endpoint.name,
-                view_func=lambda **address: _handle(endpoint, view, address),
-                methods=[endpoint.method],
-                provide_automatic_options=False,
-            )
-            return view
-
-        return register
-
-
-def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any]) -> Response:
+def _handle(endpoint: Endpoint, view: View, address: dict[str, Any]) -> Response:
     g.caller = ANONYMOUS
     _add_subject_to_log(address)
     try:
@@ -248,14 +90,12 @@ def _handle(endpoint: Endpoint, view: Callable[..., Result], address: dict[str, 
         raise
 
 
-def _call(
-    endpoint: Endpoint, view: Callable[..., Result], address: dict[str, Any], place: Place | None
-) -> Result:
-    """Check who calls and what was sent, and call the view; the body is gone when this returns."""
+def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place | None) -> Result:
+    """Check the caller and what was sent, and call the view; the body is gone afterwards."""
     arguments = dict(address)
     head = _head()
     if _asks_who(endpoint):
-        # Before the body is read: who is nobody cannot make us take in megabytes.
+        # Before the body is read: an unknown sender cannot make us take in megabytes.
         g.caller = _authenticated(head)
         add_to_context(caller=g.caller.actor)
         services().admission.charge(g.caller.actor)
@@ -312,7 +152,7 @@ def _authenticated(head: RequestHead) -> Caller:
     try:
         return services().authenticator.authenticate(head)
     except AuthError:
-        # Only who fails: a bank behind the same address goes on.
+        # Only the one that fails: a bank behind the same address is not held up.
         services().admission.charge_anonymous(request.remote_addr or "")
         raise
 
@@ -351,7 +191,7 @@ def _record_refusal(
     endpoint: Endpoint, address: dict[str, Any], error: FraudFedError | HTTPException
 ) -> None:
     if isinstance(error, RunFailedError) and endpoint.kind == "read":
-        return  # an answer to who asked how the run is
+        return  # the answer to a question about the run
     if isinstance(error, UnavailableError | DamagedError):
         return  # no refusal of what was sent, and nowhere to write it down
     if isinstance(error, FraudFedError):
@@ -359,15 +199,9 @@ def _record_refusal(
     else:
         status, slug, text = error.code or 400, ProtocolError.slug, str(error.description)
     caller: Caller = g.caller
+    detail = f"{request.method} {quote(request.path)}: {status} {slug}: {text}"
     services().refusals.record(
-        AuditRecord(
-            kind=endpoint.kind,
-            actor=caller.actor,
-            subject=_subject(address),
-            detail=f"{request.method} {quote(request.path)}: {status} {slug}: {text}",
-            status=AuditStatus.REFUSED,
-            body_sha256=caller.body_sha256,
-        )
+        AuditRecord.of(caller, endpoint.kind, _subject(address), detail, status=AuditStatus.REFUSED)
     )
 
 
@@ -437,8 +271,8 @@ def _respond_to(endpoint: Endpoint, exchange: Exchange, place: Place | None) -> 
     found = None
     # If there is no room to wait, the receipt says that the change was accepted all the same.
     if exchange.wait is not None and place is not None and place.wait():
-        # The run failed, or all have gone on, or are about to without a bank: not a refusal of what
-        # was just accepted.
+        # The run failed, or is past this round, or other banks take part: no refusal of what was
+        # just accepted.
         with (
             _waiting(endpoint),
             contextlib.suppress(RunFailedError, NotFoundError, CohortChangedError),

@@ -1,0 +1,55 @@
+"""What the work of a transaction is given: the connection, and rows as objects where they help."""
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from aggregator.storage.announcement import Announcement
+from aggregator.storage.dialect import Dialect
+
+
+class Transaction:
+    """A transaction that is under way; ``Database.transaction`` begins and ends it.
+
+    What every round of a run needs uses the connection: mapping rows to objects takes longer than
+    SQLite does. All else uses the session.
+
+    Attributes
+    ----------
+    connection : Connection
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, origin: str) -> None:
+        self.connection = connection
+        self._dialect = dialect
+        self._origin = origin
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session over the connection, made when it is first asked for."""
+        if self._session is None:
+            self._session = Session(self.connection)
+        return self._session
+
+    def flush(self) -> None:
+        """Write what the session holds back, so that what follows on the connection is after it."""
+        if self._session is not None:
+            self._session.flush()
+
+    def close_session(self) -> None:
+        """Let go of the session; the transaction is not its to end."""
+        if self._session is not None:
+            self._session.close()
+
+    def announce(self, run_id: str, *, version: int = 0, wakes: bool = True) -> None:
+        """Tell the other processes, once it is committed, that it changes something about a run.
+
+        Parameters
+        ----------
+        version : int
+            Of the run by the change, 0 if its version stays.
+        wakes : bool
+            Whether a request may wait for it.
+        """
+        said = Announcement(self._origin, run_id, version, wakes)
+        self._dialect.announce(self.connection, said.to_text())

@@ -1,0 +1,95 @@
+"""Handing the work so far to banks that come in: sealed by those that were there, to the members.
+
+A handover is the length of its head (4 bytes, big-endian), the head as JSON with the banks whose
+rows are ``counted``, and the state after the step, as ``StepState.to_bytes``.
+"""
+
+import json
+import logging
+
+from bank_node.http.client import wait_for
+from bank_node.run.context import RunContext
+from bank_node.run.job import S, Work
+from bank_node.run.record import R
+from fraudfed.consortium.model_seal import open_handover, seal_handover
+from fraudfed.errors import ProtocolError, StateError
+from fraudfed.wire.messages import Generation
+
+_log = logging.getLogger(__name__)
+
+
+def hand_over(
+    context: RunContext, generation: Generation, base: bytes, counted: tuple[str, ...]
+) -> None:
+    """Seal the work so far, and send it for the entrants of a generation.
+
+    Parameters
+    ----------
+    base : bytes
+        The state that the generation begins with.
+    counted : tuple of str
+        Banks whose rows its bounds hold for.
+
+    Raises
+    ------
+    FraudFedError
+        As the aggregator's answers say.
+    """
+    head = json.dumps({"counted": counted}, separators=(",", ":")).encode()
+    sealed = seal_handover(
+        len(head).to_bytes(4, "big") + head + base,
+        holder=context.epoch.package,
+        run_id=context.run_id,
+        generation=generation.number,
+    )
+    context.client.put_handover(context.run_id, generation.number, sealed)
+    _log.info("handed the work so far to %s", ", ".join(generation.entrants))
+
+
+def take_handover(
+    context: RunContext, work: Work[S, R], generation: Generation
+) -> tuple[bytes, tuple[str, ...]] | None:
+    """Return base and counted banks; None if a later generation begins before they arrive.
+
+    Raises
+    ------
+    KeyMaterialError
+        If the handover does not open: it is altered, or of another generation or run.
+    ProtocolError
+        If it is malformed, or holds no state of this run or the state after another step.
+    """
+    run_id, number = context.run_id, generation.number
+    sealed = wait_for(
+        lambda wait: context.client.handover(run_id, number, wait_seconds=wait),
+        seconds=context.options.cohort_timeout_seconds,
+    )
+    if sealed is None:
+        return None
+    data = open_handover(sealed, holder=context.epoch.package, run_id=run_id, generation=number)
+    base, counted = _read(data, run_id=run_id)
+    # Before it is kept: this bank must never continue from what it cannot read.
+    try:
+        steps = work.decode(base).n_steps
+    except StateError as error:
+        raise ProtocolError(
+            f"run {run_id}: the handover to generation {number} holds no state of this run "
+            f"({error}); a bank of the run uses another release, or is at fault"
+        ) from None
+    if steps != generation.first_step:
+        raise ProtocolError(
+            f"run {run_id}: the handover to generation {number} is of step {steps}, expected "
+            f"{generation.first_step}; a bank of the run is at fault"
+        )
+    _log.info("took over the work so far, %d bytes", len(data))
+    return base, counted
+
+
+def _read(data: bytes, *, run_id: str) -> tuple[bytes, tuple[str, ...]]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    try:
+        counted = json.loads(data[4:end])["counted"]
+        return data[end:], tuple(str(name) for name in counted)
+    except (ValueError, KeyError, TypeError):
+        raise ProtocolError(
+            f"run {run_id}: the handover is malformed; a bank of the run uses another release"
+        ) from None
