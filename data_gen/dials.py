@@ -9,11 +9,6 @@ from fraudfed.errors import ConfigurationError
 Config = TypeVar("Config")
 
 
-def with_dials(config: Config, settings: dict[str, Any]) -> Config:
-    """Return a configuration with some of its fields set; the configuration checks their range."""
-    return dataclasses.replace(config, **settings)  # type: ignore[type-var]
-
-
 def parse_dials(config: type, texts: tuple[str, ...]) -> dict[str, Any]:
     """Return fields and values of texts such as ``fraud_travel=0.5``.
 

@@ -9,7 +9,6 @@ import hashlib
 import numpy as np
 
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.errors import StateError
 
 _DOMAIN = b"fraudfed training rows v1\0"
 
@@ -47,26 +46,3 @@ def data_digest(table: TrainingTable) -> str:
             block[np.isnan(block)] = np.nan
             digest.update(block.data)
     return digest.hexdigest()
-
-
-def check_same_data(table: TrainingTable, expected: str) -> None:
-    """Refuse rows that are not those a run was begun with.
-
-    Parameters
-    ----------
-    table : TrainingTable
-    expected : str
-        ``data_digest`` of the rows at the start of the run.
-
-    Raises
-    ------
-    StateError
-        If they differ.
-    """
-    found = data_digest(table)
-    if found != expected:
-        raise StateError(
-            f"the data differ from those that this run was begun with (rows {found[:16]}..., "
-            f"expected {expected[:16]}...): name the file that the run was begun with, unchanged, "
-            "or take part in a new run"
-        )

@@ -214,17 +214,6 @@ class Identity:
             )
         return identity
 
-    @staticmethod
-    def is_encrypted(path: Path) -> bool:
-        """Whether ``load`` needs a passphrase for this file.
-
-        Raises
-        ------
-        KeyMaterialError
-            As ``load``.
-        """
-        return _read_fields(path).get("encryption") is not None
-
 
 def _read_fields(path: Path) -> dict[str, Any]:
     data = read_private_file(path, what=_WHAT, hint=_HINT)

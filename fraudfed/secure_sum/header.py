@@ -53,10 +53,6 @@ class Header:
     tag: int
     count: int
 
-    def to_int(self) -> int:
-        """Return the plaintext's lowest bits that read as this header."""
-        return join_header(self.tag, count=self.count)
-
     @classmethod
     def of(cls, plaintext: int) -> "Header":
         """Read the header of a signed plaintext, whatever its slots hold."""

@@ -119,10 +119,6 @@ class SecureSum:
         """Return the transcript before the first round; see ``Transcript.begin``."""
         return Transcript.begin(self._key_package.expose_secret(), facts)
 
-    def resume_transcript(self, digest: str) -> Transcript:
-        """Return the transcript that had ``digest``; see ``Transcript.resume``."""
-        return Transcript.resume(self._key_package.expose_secret(), digest)
-
     def layout(
         self,
         bound: int | Int64Array,

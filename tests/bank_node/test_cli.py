@@ -24,7 +24,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.consortium.roster import PinnedRoster
-from fraudfed.paillier.kernel import kernel_names, kernel_note
+from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note
 from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunKind, RunState
 
 NO_LOCK = ".lock"

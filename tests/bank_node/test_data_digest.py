@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data.digest import check_same_data, data_digest
+from bank_node.data.digest import data_digest
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.errors import StateError
 
 
 def make_table(rows: int = 5, *, weights: bool = True) -> TrainingTable:
@@ -33,7 +32,6 @@ def test_layout_in_memory_does_not_matter(rows) -> None:
     for features in (table.features.copy(), np.asfortranarray(table.features), wide[:, ::2]):
         other = dataclasses.replace(table, features=features)
         assert data_digest(other) == data_digest(table)
-        check_same_data(other, data_digest(table))
 
 
 def test_a_missing_value_is_a_missing_value() -> None:
@@ -60,8 +58,7 @@ def test_every_bit_of_a_value_counts(name, place, bit) -> None:
         return
     changed.view(np.uint32).flat[place] ^= 1 << bit
     other = dataclasses.replace(table, **{name: changed})
-    with pytest.raises(StateError, match="the data differ from those that this run was begun with"):
-        check_same_data(other, data_digest(table))
+    assert data_digest(other) != data_digest(table)
 
 
 def test_order_shape_schema_and_bound_count() -> None:

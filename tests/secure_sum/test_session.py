@@ -296,12 +296,6 @@ def test_roster_digest_may_be_raw(package: KeyPackage) -> None:
     assert len(contexts) == 1
 
 
-def test_transcript_is_resumed_by_its_digest(package: KeyPackage) -> None:
-    bank = SummingCohort(package, 2).banks[0]
-    begun = bank.begin_transcript(b"facts")
-    assert bank.resume_transcript(begun.digest) == begun
-
-
 def test_session_does_not_print_secrets(package: KeyPackage, cohort: SummingCohort) -> None:
     text = repr(cohort.banks[0])
     assert package.expose_secret().hex() not in text
