@@ -34,7 +34,7 @@ def demo(*arguments: str | Path, seconds: float = 240) -> subprocess.CompletedPr
 
 
 def refused(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a demo that ends before it starts a program."""
+    """Run a demo that is refused, in this process."""
     return run_in_process(main, "fraudfed", "demo", *map(str, arguments))
 
 
