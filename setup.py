@@ -28,7 +28,7 @@ EXTENSIONS = [
     )
     for name, source in (
         ("fraudfed.boosting.engine._engine", "fraudfed/boosting/engine/_engine.c"),
-        ("fraudfed.paillier._ifma", "fraudfed/paillier/_ifma.c"),
+        ("fraudfed.paillier.kernels._ifma", "fraudfed/paillier/kernels/_ifma.c"),
         ("fraudfed.secure_sum._packing", "fraudfed/secure_sum/_packing.c"),
     )
     if os.path.exists(source)  # noqa: PTH110 - a build script runs in its own folder

@@ -282,7 +282,7 @@ class RunFailedError(FraudFedError):
     http_status = 409
     slug = "run-failed"
     title = "Run has failed"
-    what_to_do = "Settle the cause with the operator, who then opens a new run."
+    what_to_do = "Settle the cause with the operator; then the operator opens a new run."
 
 
 class ServerError(FraudFedError):

@@ -120,7 +120,7 @@ class OperatorClient:
         return self._call("GET", "/roster", Roster)
 
     def remove_bank(self, name: str) -> Roster:
-        """Remove a bank; return who is left."""
+        """Remove a bank; return the members that are left."""
         return self._call("DELETE", f"/banks/{_segment(name, 'bank name')}", Roster)
 
     def key_epoch(self, epoch: int | None) -> KeyEpochStatus:

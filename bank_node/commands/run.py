@@ -24,7 +24,7 @@ from bank_node.run.record import read_record
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, stdout_console
 from fraudfed.errors import FraudFedError, RunFailedError
-from fraudfed.paillier.kernel import kernel_note
+from fraudfed.paillier.kernels.kernel import kernel_note
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from bank_node.run.vote import Accepted, take_from_registry
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed import __version__
 from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, StateError
-from fraudfed.paillier.kernel import kernel_note, select_kernel
+from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fraudfed.paillier.kernel import select_kernel
+from fraudfed.paillier.kernels.kernel import select_kernel
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.secure_sum.context import RoundContext
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import gmpy2
 from gmpy2 import mpz
 
-from fraudfed.paillier.slices import over_threads
+from fraudfed.paillier.kernels.slices import over_threads
 
 T = TypeVar("T")
 

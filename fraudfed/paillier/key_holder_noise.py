@@ -9,11 +9,11 @@ from gmpy2 import mpz
 
 from fraudfed.errors import KeyMaterialError
 from fraudfed.paillier.halves import Half, both_sides
-from fraudfed.paillier.ifma_key import IfmaKey
-from fraudfed.paillier.kernel import FixedBase, Kernel
+from fraudfed.paillier.kernels.ifma_key import IfmaKey
+from fraudfed.paillier.kernels.kernel import FixedBase, Kernel
+from fraudfed.paillier.kernels.residues import Residue, to_digits
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.noise import hide_digits, random_unit
-from fraudfed.paillier.residues import Residue, to_digits
 
 
 class KeyHolderNoise:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import gmpy2
 from gmpy2 import mpz
 
-from fraudfed.paillier.kernel import Kernel
+from fraudfed.paillier.kernels.kernel import Kernel
+from fraudfed.paillier.kernels.residues import Residue
 from fraudfed.paillier.keys import PublicKey
-from fraudfed.paillier.residues import Residue
 from fraudfed.paillier.vector import from_integers
 
 

@@ -20,7 +20,8 @@ from gmpy2 import mpz
 from fraudfed.errors import CiphertextError, KeyMaterialError
 from fraudfed.paillier.encryption import Encryptor
 from fraudfed.paillier.halves import Half, both_sides
-from fraudfed.paillier.kernel import Kernel, select_kernel
+from fraudfed.paillier.kernels.kernel import Kernel, select_kernel
+from fraudfed.paillier.kernels.residues import from_digits, to_digits
 from fraudfed.paillier.key_holder_noise import KeyHolderNoise
 from fraudfed.paillier.keys import (
     DEFAULT_KEY_BITS,
@@ -31,7 +32,6 @@ from fraudfed.paillier.keys import (
 )
 from fraudfed.paillier.noise import random_unit
 from fraudfed.paillier.primes import is_certain_prime, structured_prime
-from fraudfed.paillier.residues import from_digits, to_digits
 from fraudfed.paillier.vector import CiphertextVector
 
 #: Keys this small are broken in seconds and serve tests only; below it a slot does not fit either.

@@ -11,7 +11,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.errors import CiphertextError
-from fraudfed.paillier.ifma_products import products_for
+from fraudfed.paillier.kernels.ifma_products import products_for
 from fraudfed.paillier.keys import PublicKey
 
 

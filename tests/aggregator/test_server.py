@@ -296,6 +296,7 @@ def test_nothing_secret_is_in_reach_of_the_service() -> None:
     )
     assert not [name for name in loaded if name.startswith(forbidden)]
     assert {name for name in loaded if name.startswith("fraudfed.consortium.")} == {
+        "fraudfed.consortium.public",
         "fraudfed.consortium.public.documents",
         "fraudfed.consortium.public.fingerprint",
         "fraudfed.consortium.public.signatures",

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from cli_programs import Ended, run_program
 from federations.bank_states import Member
 
 from bank_node.config import CohortRules
@@ -23,7 +24,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.consortium.roster import PinnedRoster
-from fraudfed.paillier.kernel import kernel_names, kernel_note
+from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note
 from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunKind, RunState
 
 NO_LOCK = ".lock"
@@ -674,3 +675,34 @@ def test_scores_into_a_directory_that_is_not_writable(
     )
     assert ended.code == 5
     assert "/proc/scores.csv: cannot be written" in ended.error()
+
+
+@pytest.mark.e2e
+def test_every_command_of_a_member_answers_in_json(
+    joined, consortium, tmp_path, run_bank, good_file, make_rows, model_file
+) -> None:
+    def run(*arguments: str | Path) -> Ended:
+        return run_program("bank-node", *arguments, "--state", joined, "--json")
+
+    assert run("status").answer("bank-node status")["run"]["state"] == "open"
+    members = run("roster", "--confirm").answer("bank-node roster")["members"]
+    assert [one["confirmed"] for one in members] == [True] * 3
+    accepted = run("keys", "accept").answer("bank-node keys accept")
+    assert (accepted["active"], accepted["missing"]) == (True, [])
+    checked = run("check-data", "--data", good_file).answer("bank-node check-data")
+    assert (checked["rows"], checked["features"][0]["missing"]) == (60, 1)
+    out = tmp_path / "scores.csv"
+    scored = run("score", "--data", good_file, "--out", out, "--model", model_file)
+    assert scored.answer("bank-node score") == {"out": str(out), "rows": 60}
+    verified = run("audit", "verify", "--against-aggregator").answer("bank-node audit verify")
+    assert verified["compared_runs"] == 0
+    make_rows().drop(columns="age").to_csv(tmp_path / "column.csv", index=False)
+    for command in ("check-data", "train"):
+        failed = run(command, "--data", tmp_path / "column.csv").error("data")
+        assert "column 'age' (numeric feature) is missing" in failed.error.message
+    run("features", "--data", good_file, "--out", tmp_path / "f.csv").error("configuration")
+    run("train", "--data", good_file, "--cohort-timeout", "0.1").error("cohort")
+    run("risk", "update", "--data", good_file).error("configuration")
+    rotated = run("keys", "rotate", "--key-bits", "2048").answer("bank-node keys rotate")
+    assert len(rotated["missing"]) == 2
+    run("keys", "create", "--key-bits", "2048").error("configuration")

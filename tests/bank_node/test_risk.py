@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from cli_programs import run_program
 from examples.risk import (
     DAY,
     DAYS,
@@ -172,6 +173,8 @@ def test_updating_again_does_nothing_and_show_says_what_is_there(
     assert again.code == 0, again.err
     assert f"a data contract names them {sha256}" in again.out
     assert "2023-05-31..2023-06-12" in again.out
+    document = run_program("bank-node", "risk", "update", *federation.where(0), "--json")
+    assert document.answer("bank-node risk update")["registry_sha256"] == sha256
     where = federation.where(0)[:2]
     report = json.loads(run_bank("risk", "show", *where, "--json").out)
     (run,) = report["runs"]

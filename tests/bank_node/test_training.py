@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cli_programs import run_program
 from federations.bank_process import ENVIRONMENT, finish
 
 from bank_node.data.contract import load_training_rows
@@ -109,6 +110,9 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     again = run_bank("train", "--state", banks.state(banks.names[0]), "--data", files[0])
     assert again.code == 0
     assert status.model_sha256 in again.out
+    where = ("--state", banks.state(banks.names[0]), "--data", files[0])
+    document = run_program("bank-node", "train", *where, "--json").answer("bank-node train")
+    assert document == records[0]
 
     # Both logs agree, and the bank can say what left it.
     name = banks.names[1]

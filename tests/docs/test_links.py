@@ -34,8 +34,8 @@ def prose(page: Path) -> str:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Return the anchors of a page's headings, as GitHub and the site make them."""
-    found: list[str] = []
+    """Return a page's anchors: those of headings as GitHub and the site make them, and others."""
+    found: list[str] = re.findall(r'<a id="([^"]+)"></a>', prose(page))
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.M):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", plain.lower()).strip().replace(" ", "-")

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from federations.commands import run_in_process
 
+from fraudfed.cli import main
 from fraudfed.features import contract_features
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import MODELS
@@ -29,6 +31,11 @@ def demo(*arguments: str | Path, seconds: float = 240) -> subprocess.CompletedPr
         timeout=seconds,
         check=False,
     )
+
+
+def refused(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a demo that is refused, in this process."""
+    return run_in_process(main, "fraudfed", "demo", *map(str, arguments))
 
 
 def rows(n_rows: int = 900) -> pd.DataFrame:
@@ -171,7 +178,7 @@ def test_credit_applications_end_to_end(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_does_not_exist(tmp_path: Path) -> None:
-    done = demo("--preset", "nonsense", "--out", tmp_path / "out")
+    done = refused("--preset", "nonsense", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert re.search(r"error: data-gen: .*'nonsense'.*small", done.stderr)
 
@@ -251,7 +258,7 @@ def test_bad_transactions_are_one_line_and_its_exit_code(
 ) -> None:
     file = tmp_path / "payments.parquet"
     change(payments(20, 20)).to_parquet(file)
-    done = demo("--transactions", file, "--out", tmp_path / "out", *QUICK, *options)
+    done = refused("--transactions", file, "--out", tmp_path / "out", *QUICK, *options)
     assert done.returncode == code, done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert re.search(said, error)
@@ -304,7 +311,7 @@ def test_bad_input_is_one_line_and_its_exit_code(
     make: Callable[[Path], Path], options: list[str], code: int, said: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = demo("--table", make(tmp_path), "--label", "fraud", "--out", out, *QUICK, *options)
+    done = refused("--table", make(tmp_path), "--label", "fraud", "--out", out, *QUICK, *options)
     assert done.returncode == code, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -325,14 +332,14 @@ def test_bad_input_is_one_line_and_its_exit_code(
     ],
 )
 def test_options_that_contradict_each_other(options: list[str], said: str, tmp_path: Path) -> None:
-    done = demo(*options, "--out", tmp_path / "out")
+    done = refused(*options, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_world(tmp_path: Path) -> None:
-    done = demo("--data", tmp_path, "--out", tmp_path / "out")
+    done = refused("--data", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 3
     assert "manifest.json is missing" in done.stderr
 
@@ -340,7 +347,7 @@ def test_a_folder_that_is_no_world(tmp_path: Path) -> None:
 def test_a_directory_of_somebody_else_is_not_touched(table: Path, tmp_path: Path) -> None:
     mine = tmp_path / "summary.json"
     mine.write_text("mine")
-    done = demo("--table", table, "--label", "fraud", "--out", tmp_path)
+    done = refused("--table", table, "--label", "fraud", "--out", tmp_path)
     assert done.returncode == 5
     assert "was not written by a demo" in done.stderr
     assert mine.read_text() == "mine"
@@ -349,7 +356,7 @@ def test_a_directory_of_somebody_else_is_not_touched(table: Path, tmp_path: Path
 def test_an_output_that_cannot_be_written(table: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    done = demo("--table", table, "--label", "fraud", "--out", blocked / "out")
+    done = refused("--table", table, "--label", "fraud", "--out", blocked / "out")
     assert done.returncode == 5
     assert "cannot be written" in done.stderr
 

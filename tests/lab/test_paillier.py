@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from fraudfed.lab.bench import ckks
 from fraudfed.lab.bench.paillier import paillier_command, run_paillier
-from fraudfed.paillier.gmp import GmpKernel
-from fraudfed.paillier.kernel import kernel_names
+from fraudfed.paillier.kernels.gmp import GmpKernel
+from fraudfed.paillier.kernels.kernel import kernel_names
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.header import HEADER_BITS
 

@@ -172,9 +172,9 @@ def test_blocks_show_figures_and_nothing_without_results() -> None:
 def test_a_page_with_missing_or_unknown_blocks_is_refused() -> None:
     page = publish.PAGE.read_text()
     with pytest.raises(ValueError, match="has a block 'nonsense'"):
-        publish.render(page.replace("publish.py: growth", "publish.py: nonsense"), {})
+        publish.render(page.replace("publish: growth", "publish: nonsense"), {})
     with pytest.raises(ValueError, match="expected each of"):
-        publish.render(page.replace("publish.py: growth", "publish: growth"), {})
+        publish.render(page.replace("publish: growth", "growth"), {})
 
 
 def test_results_are_read_by_the_name_of_their_command(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.native import load_native
-from fraudfed.paillier.ifma import WINDOW_BITS, Square, why_unavailable
-from fraudfed.paillier.ifma_key import IfmaKey
-from fraudfed.paillier.kernel import select_kernel
+from fraudfed.paillier.kernels.ifma import WINDOW_BITS, Square, why_unavailable
+from fraudfed.paillier.kernels.ifma_key import IfmaKey
+from fraudfed.paillier.kernels.kernel import select_kernel
+from fraudfed.paillier.kernels.residues import Residue
 from fraudfed.paillier.noise import hide_digits
 from fraudfed.paillier.private_key import PrivateKey
-from fraudfed.paillier.residues import Residue
 from fraudfed.paillier.vector import CiphertextVector
 
-NATIVE = load_native("fraudfed.paillier._ifma").module
+NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
 pytestmark = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
 
 

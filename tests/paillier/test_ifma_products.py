@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from fraudfed.errors import CiphertextError
 from fraudfed.native import load_native
-from fraudfed.paillier.ifma import why_unavailable
-from fraudfed.paillier.ifma_products import IfmaProducts, products_for
+from fraudfed.paillier.kernels.ifma import why_unavailable
+from fraudfed.paillier.kernels.ifma_products import IfmaProducts, products_for
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 
-NATIVE = load_native("fraudfed.paillier._ifma").module
+NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
 pytestmark = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from fraudfed.errors import ConfigurationError
 from fraudfed.native import load_native
-from fraudfed.paillier.ifma import limbs_for, why_unavailable
-from fraudfed.paillier.kernel import kernel_names, kernel_note, select_kernel
+from fraudfed.paillier.kernels.ifma import limbs_for, why_unavailable
+from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note, select_kernel
+from fraudfed.paillier.kernels.residues import from_digits, to_digits
 from fraudfed.paillier.noise import PublicNoise
 from fraudfed.paillier.primes import structured_prime
 from fraudfed.paillier.private_key import PrivateKey
-from fraudfed.paillier.residues import from_digits, to_digits
 
-NATIVE = load_native("fraudfed.paillier._ifma").module
+NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
 needs_ifma = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
 
 roots = st.integers(1, 2**300).map(lambda x: 2 * x + 1)
@@ -212,7 +212,7 @@ def test_kernels_are_chosen_by_name() -> None:
 
 def test_without_compiled_modules_gmp_serves_and_says_why() -> None:
     program = (
-        "from fraudfed.paillier.kernel import kernel_names, kernel_note, select_kernel\n"
+        "from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note, select_kernel\n"
         "print(kernel_names(), kernel_note())\n"
         "select_kernel('ifma')"
     )

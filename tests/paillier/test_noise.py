@@ -10,10 +10,10 @@ import pytest
 from gmpy2 import mpz
 
 from fraudfed.paillier.encryption import Encryptor
-from fraudfed.paillier.kernel import select_kernel
+from fraudfed.paillier.kernels.kernel import select_kernel
+from fraudfed.paillier.kernels.residues import to_digits
 from fraudfed.paillier.noise import NoisePool, PublicNoise
 from fraudfed.paillier.private_key import PrivateKey
-from fraudfed.paillier.residues import to_digits
 from fraudfed.paillier.vector import CiphertextVector
 
 

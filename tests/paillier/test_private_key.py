@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import BoundError, CiphertextError, KeyMaterialError
-from fraudfed.paillier.gmp import GmpKernel
+from fraudfed.paillier.kernels.gmp import GmpKernel
+from fraudfed.paillier.kernels.residues import Residue, from_digits
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
 from fraudfed.paillier.private_key import PrivateKey
-from fraudfed.paillier.residues import Residue, from_digits
 from fraudfed.paillier.vector import CiphertextVector
 
 quick = settings(

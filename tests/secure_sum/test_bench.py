@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.bench.secure_sum import run_secure_sum, secure_sum_command
-from fraudfed.paillier.kernel import select_kernel
+from fraudfed.paillier.kernels.kernel import select_kernel
 from fraudfed.secure_sum.header import HEADER_BITS
 
 

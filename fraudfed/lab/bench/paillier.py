@@ -20,7 +20,7 @@ from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option, threads_option
-from fraudfed.paillier.kernel import kernel_names, select_kernel
+from fraudfed.paillier.kernels.kernel import kernel_names, select_kernel
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.secure_sum.packing import SlotLayout
 

@@ -1,8 +1,5 @@
 """The command ``aggregator``: as real processes over real HTTP, and in this process."""
 
-import contextlib
-import io
-import logging
 import os
 import re
 import signal
@@ -12,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 from typing import Self
-from unittest import mock
 
 import httpx
 
 from aggregator.cli import main
 from aggregator.service.state_directory import StateDirectory
+from federations.commands import run_in_process
 from federations.fake_banks import Federation, HttpCall, TestKey
 
 COMMAND = str(Path(sys.executable).with_name("aggregator"))
@@ -25,24 +22,7 @@ COMMAND = str(Path(sys.executable).with_name("aggregator"))
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in this process: what it prints and its exit code."""
-    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    with (
-        mock.patch.object(sys, "argv", ["aggregator", *arguments]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(
-        ["aggregator", *arguments], code, out.getvalue(), err.getvalue()
-    )
+    return run_in_process(main, "aggregator", *arguments)
 
 
 def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:

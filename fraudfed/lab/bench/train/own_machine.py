@@ -4,8 +4,8 @@ On one machine the banks of a benchmark share its cores, and each is slowed down
 each does itself is known from its CPU time, which waiting and sharing leave as it is. With m the
 CPU seconds of a bank's training thread in a phase, c those of all its threads, and k the cores of
 its machine, the phase takes ``max(m, c / k)``: threads work on equal slices, and the training
-thread on one of them (``fraudfed.paillier.slices``). The banks meet in every round, so phases add
-up over the slowest bank of each, and all wait for the aggregator::
+thread on one of them (``paillier.kernels.slices``). The banks meet in every round, so phases add up
+over the slowest bank of each, and all wait for the aggregator::
 
     seconds = sum over phases of work      of  max over banks of max(m, c / k)
             + sum over phases of exchange  of  max over banks of m

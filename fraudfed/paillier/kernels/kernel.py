@@ -3,7 +3,7 @@
 A kernel only computes; it knows no key and draws no randomness. Every kernel gives the same
 integers, so which one runs never shows in a ciphertext, a sum or a model. All powers are taken
 modulo the square of a number, its *root* - P, Q or N -, and go in and out as two digits to the
-base of the root (``fraudfed.paillier.residues``).
+base of the root (``fraudfed.paillier.kernels.residues``).
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from typing import Protocol
 from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.paillier.gmp import GmpKernel
-from fraudfed.paillier.ifma import IfmaKernel, why_unavailable
-from fraudfed.paillier.residues import Residue
+from fraudfed.paillier.kernels.gmp import GmpKernel
+from fraudfed.paillier.kernels.ifma import IfmaKernel, why_unavailable
+from fraudfed.paillier.kernels.residues import Residue
 
 
 class FixedBase(Protocol):

@@ -1,4 +1,4 @@
-/* fraudfed.paillier._ifma: powers modulo squares, and a key holder's work, with AVX-512 IFMA.
+/* fraudfed.paillier.kernels._ifma: powers modulo squares, and a key holder's work, with AVX-512 IFMA.
  *
  * _ifma_pairs.h has the arithmetic and its proofs, _ifma_powers.h the exponentiations, _ifma_key.h
  * encryption and decryption, _ifma_products.h products of ciphertexts; here is what Python calls. The
@@ -526,8 +526,8 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "fraudfed.paillier._ifma",
-    .m_doc = "Powers modulo squares with AVX-512 IFMA; see fraudfed/paillier/ifma.py.",
+    .m_name = "fraudfed.paillier.kernels._ifma",
+    .m_doc = "Powers modulo squares with AVX-512 IFMA; see fraudfed/paillier/kernels/ifma.py.",
     .m_size = 0,
     .m_methods = methods,
 };

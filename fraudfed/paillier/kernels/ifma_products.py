@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from gmpy2 import mpz
 
-from fraudfed.paillier.ifma import (
+from fraudfed.paillier.kernels.ifma import (
     LANES,
     LIMB_BITS,
     limbs_of,

@@ -14,11 +14,11 @@ from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
 from fraudfed.native import load_native
-from fraudfed.paillier.gmp import GmpFixedBase, GmpKernel
-from fraudfed.paillier.residues import Residue, to_digits
-from fraudfed.paillier.slices import over_threads
+from fraudfed.paillier.kernels.gmp import GmpFixedBase, GmpKernel
+from fraudfed.paillier.kernels.residues import Residue, to_digits
+from fraudfed.paillier.kernels.slices import over_threads
 
-_NATIVE = load_native("fraudfed.paillier._ifma")
+_NATIVE = load_native("fraudfed.paillier.kernels._ifma")
 
 #: The instructions multiply 52 bits by 52 bits.
 LIMB_BITS = 52

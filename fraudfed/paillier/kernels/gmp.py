@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import gmpy2
 from gmpy2 import mpz
 
-from fraudfed.paillier.residues import Residue, from_digits, to_digits
-from fraudfed.paillier.slices import over_threads
+from fraudfed.paillier.kernels.residues import Residue, from_digits, to_digits
+from fraudfed.paillier.kernels.slices import over_threads
 
 #: Bits of one table window. Measured per 257-bit power modulo a 3072-bit P^2 on one core of an
 #: AMD EPYC (Zen 4): 6 bits 0.16 ms with 1.1 MB, 8 bits 0.10 ms with 3.5 MB (table built in 25 ms),

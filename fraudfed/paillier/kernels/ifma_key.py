@@ -12,7 +12,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.paillier.halves import Half
-from fraudfed.paillier.ifma import (
+from fraudfed.paillier.kernels.ifma import (
     LANES,
     LIMB_BITS,
     WINDOW_BITS,
@@ -22,7 +22,7 @@ from fraudfed.paillier.ifma import (
     native_module,
     words_of,
 )
-from fraudfed.paillier.slices import over_threads
+from fraudfed.paillier.kernels.slices import over_threads
 
 _SIZES = (20, 30)
 #: ``2^16 P <= 2^(52 n)``: see the bounds in ``_ifma_key.h``.
