@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from fraudfed.consortium.private_file import (
+from fraudfed.consortium.private_reading import (
     MAXIMUM_BYTES,
     read_private_file,
 )
