@@ -2,13 +2,14 @@
 
 Data flow of transactions, one noun per module, with no way back::
 
-    config -> entities (banks, places, payees, people, customers)
-           -> behaviour (everyday, occasions)
-           -> fraud (campaigns, episodes; card, account, payment, mules, first party)
-           -> accounts -> blocking -> labels -> world -> identifiers
+    settings -> entities (banks, places, payees, people, customers)
+             -> behaviour (everyday, occasions)
+             -> fraud (campaigns, episodes; card, account, payment, mules, first party)
+             -> world (accounts, blocking, labels) -> identifiers
+             -> writing (spool, table_files, content, tally, output, manifest)
 
-    world -> spool -> table_files, content, tally -> output -> manifest
-    rules -> table_reader -> validator               summary -> describe, figures, plots
+    schema -> checking (table_reader, validator)
+              describing (summary, describe, figures, plots)
 
 ``credit`` is a world of its own, with the same files, manifest and validator. Every person,
 merchant, payment and loan in the output is invented.

@@ -1,13 +1,20 @@
-"""All presets by name, of transactions and of credit applications, with what each is for."""
+"""What the generator can make: the presets and the published schemas by name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
-from data_gen.presets import PRESET_PURPOSES, PRESETS
+from data_gen.credit.schema import CREDIT_SCHEMA
+from data_gen.schema.rules import TableSchema
+from data_gen.schema.transactions import TRANSACTION_SCHEMA
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.presets import PRESET_PURPOSES, PRESETS
 
+#: Schemas by the kind of data set that they describe.
+SCHEMAS: Final[Mapping[str, TableSchema]] = MappingProxyType(
+    {schema.kind: schema for schema in (TRANSACTION_SCHEMA, CREDIT_SCHEMA)}
+)
 ALL_PRESETS: Final[Mapping[str, WorldConfig | CreditConfig]] = MappingProxyType(
     {**PRESETS, "credit": CreditConfig()}
 )

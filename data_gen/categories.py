@@ -1,6 +1,6 @@
 """The public, fixed list of merchant categories and what is spent in them.
 
-The order is part of the output's meaning only inside the generator; files hold the names.
+Files hold the names, so the order matters only inside the generator.
 Median amounts and spreads are invented round numbers of a plausible size, not measurements.
 """
 

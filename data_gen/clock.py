@@ -5,10 +5,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.people import PAYDAYS
 from data_gen.holidays import holiday_weights
 from data_gen.rng import FloatArray, IntArray
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 # Monday first: fewer transactions early in the week, most on Friday and Saturday.
 WEEKDAY_WEIGHT: Final[FloatArray] = np.array([0.90, 0.92, 0.96, 1.02, 1.15, 1.20, 0.85])
@@ -82,6 +82,6 @@ def drift_phase(config: WorldConfig, day: npt.NDArray[np.number]) -> IntArray:
 
 
 def expected_day_sum(config: WorldConfig) -> float:
-    """Return by how many average days' work the period counts: the days, with growth."""
+    """Return the length of the period in days, each weighted by growth."""
     growth = (1.0 + config.growth_per_year) ** (np.arange(config.days) / 365.0)
     return float(growth.sum())

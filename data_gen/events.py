@@ -1,4 +1,4 @@
-"""Transactions while they are being made: parallel arrays of codes, not yet strings."""
+"""Transactions inside the generator: parallel arrays of codes, which become strings on output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -150,7 +150,7 @@ class Events:
 
 @dataclass(frozen=True)
 class LabelledEvents:
-    """Transactions of one bank and when it learns what each of them was.
+    """Transactions of one bank, and when it learns whether each was fraud.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """From codes to the published columns: identifiers are strings that reveal nothing but identity.
 
-Strings are built as Arrow arrays, by dictionary or from a byte matrix, never one by one: this is
-where most of the time of a plain generator goes.
+Strings are built as Arrow arrays, by dictionary or from a byte matrix. One by one they would take
+most of the generator's time.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.entities.devices import scramble
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
 from data_gen.rng import IntArray
-from data_gen.schema import ARROW_SCHEMA
-from data_gen.world_parts import BankSide
+from data_gen.schema.columns import ARROW_SCHEMA
 
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _ROW_DIGITS = 10
@@ -34,6 +34,7 @@ def to_table(
     events : Events
         In the order of the output.
     label_time : ndarray of shape (n_events,), dtype=int64
+        UTC epoch seconds.
     first_number : int
         Number of the first transaction among those of the bank; the others follow.
     """

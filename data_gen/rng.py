@@ -1,10 +1,10 @@
-"""Random streams: one independent stream per part, bank and block, and nothing shared.
+"""Random streams: one independent stream per part, bank and block, with no shared state.
 
 Two rules make the output reproducible:
 
 1. A stream is named by a fixed key ``(part, *indices)``, never by the order in which streams
-   are asked for. A new part gets a new number and leaves all other streams as they were, and it
-   does not matter which process runs a block.
+   are requested. A new part gets a new number and does not change any other stream. Any process
+   may run a block.
 2. Of ``numpy.random.Generator`` only ``random`` is used (53 bits of PCG64 per number, unchanged
    since NumPy 1.17). NumPy reserves the right to change the streams of its other methods
    between feature releases (NEP 19), so the distributions are derived from uniforms here.

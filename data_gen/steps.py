@@ -1,4 +1,4 @@
-"""Several transactions in a row: how many, in which order, how long after the first."""
+"""Several transactions in a row: their number, order and times after the first."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Steps:
 
 
 def running_sum(steps: Steps, gaps: FloatArray) -> IntArray:
-    """Return per row the sum of the gaps (seconds) before it; the first row of each is at 0."""
+    """Return per row the sum of the gaps before it, in seconds; each sequence begins at 0."""
     if not len(steps):
         return np.zeros(0, dtype=np.int64)
     total = np.cumsum(np.where(steps.number == 0, 0, np.maximum(gaps, 1.0).astype(np.int64)))

@@ -13,7 +13,7 @@ endpoints = Endpoints()
 @endpoints.add(
     method="POST",
     rule="/epochs",
-    summary="Announce the next key epoch: a key package sealed to each member of now.",
+    summary="Announce the next key epoch: a key package sealed to each current member.",
     access=Access.BANK,
     kind="key-epoch",
     status=201,

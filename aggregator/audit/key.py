@@ -1,6 +1,6 @@
 """The aggregator's own signing key, with which it signs its audit log (Ed25519).
 
-It is no key of a bank and opens nothing: whoever has it could write another history of this
+It is no key of a bank and opens nothing: a holder of it could write another history of this
 aggregator, and no more.
 """
 

@@ -1,1 +1,1 @@
-"""What customers do of their own will: everyday transactions, and occasions out of the ordinary."""
+"""What honest customers do: everyday transactions and unusual occasions."""

@@ -5,13 +5,13 @@ import numpy.typing as npt
 
 from data_gen.categories import AMOUNT_LOG_MEDIAN, AMOUNT_LOG_SPREAD
 from data_gen.clock import HOUR_WEIGHT, HourTable, day_cumulative, drift_phase, expected_day_sum
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.customers import BLOCK_CUSTOMERS
 from data_gen.entities.devices import DeviceOwner, unique_devices
 from data_gen.entities.people import FAVOURITES, PAYEE_SLOTS
+from data_gen.entities.world_parts import BankSide, SharedWorld
 from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
-from data_gen.world_parts import BankSide, SharedWorld
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 # Share of transactions that follow another one of the same customer within minutes.
 FOLLOW_UP_SHARE = 0.24
@@ -25,7 +25,7 @@ ONE_OFF_DEVICE_SHARE = 0.02
 LARGE_PURCHASE_SHARE = 0.015
 # Share of purchases in shops that each drift day moves online.
 MOVED_ONLINE_SHARE = 0.12
-# Later hours of the customer move online payments fully, but shops open when they open.
+# A customer's later hours shift online payments in full; shop hours limit the other channels.
 HOUR_SHIFT_SHARE = np.array([0.25, 1.0, 0.6, 0.4])
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from data_gen.behaviour.everyday import merchant_log_amount, round_some
 from data_gen.clock import HOUR_WEIGHT, HourTable
-from data_gen.config import DAY_SECONDS
 from data_gen.entities.customers import BLOCK_CUSTOMERS
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, to_minor
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import BankSide
 
 # Mean days between two occasions of the same sort for a customer.
 SHOPPING_DAY_EVERY = 800.0
@@ -44,7 +44,7 @@ class _OneOffDevices:
 
 
 def occasion_events(side: BankSide, block: int) -> Events:
-    """Return the out-of-the-ordinary but honest transactions of one block of customers."""
+    """Return the unusual but honest transactions of one block of customers."""
     config = side.world.config
     draws = stream(config.seed, Part.OCCASIONS, side.bank, block)
     first = block * BLOCK_CUSTOMERS

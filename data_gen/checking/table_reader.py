@@ -39,12 +39,12 @@ class CellError(DataError):
 
 
 def columns_of(path: Path) -> dict[str, pa.DataType | None]:
-    """Return the columns of a file and their types; those of a CSV file have none yet.
+    """Return the columns of a file and their types; None for the columns of a CSV file.
 
     Raises
     ------
     DataError
-        The file is not there, of another kind, empty or damaged.
+        The file is missing, of another kind, empty or damaged.
     """
     try:
         if path.suffix == ".csv":
@@ -78,8 +78,8 @@ def read_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     ----------
     path : Path
     schema : pyarrow.Schema
-        Of columns that the file has, in types that those of a Parquet file can be cast to.
-        In a CSV file an empty field is a missing value.
+        Columns of the file, in types to which those of a Parquet file can be cast. In a CSV file
+        an empty field is a missing value.
 
     Raises
     ------
@@ -93,13 +93,13 @@ def read_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
             yield from _read_csv(path, schema)
             return
         with pq.ParquetFile(path) as file:
-            # A reader of many row groups keeps more of them than it needs.
+            # One row group at a time: a reader of many keeps more of them in memory than it needs.
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(
                     batch_size=_PIECE_ROWS, row_groups=[group], columns=schema.names
                 ):
                     table = pa.Table.from_batches([batch]).select(schema.names)
-                    # Nullability is for the caller to judge, so it is no part of the cast.
+                    # The caller judges missing values, so the cast allows them.
                     yield table.cast(_nullable(schema))
     except (OSError, pa.ArrowException) as error:
         if path.suffix == ".csv":
@@ -128,7 +128,7 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
 
 
 def _raise_first_bad_cell(path: Path, schema: pa.Schema) -> None:
-    """Find what the fast reader stumbled over; returns if there is nothing to find."""
+    """Raise for the first value that the fast reader refused; return if every value is good."""
     numbers = {field.name for field in schema if not pa.types.is_string(field.type)}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,8 +1,7 @@
-"""Is every identifier there once? Found with flat memory, however many there are.
+"""Find identifiers that occur twice, in the same memory for any number of rows.
 
-Identifiers are hashed to 64 bits and dealt out by their top bits to files on disk; each file is
-small enough to be sorted in memory. Equal hashes are only a suspicion: the caller looks the two
-rows up.
+Each identifier is hashed to 64 bits. The top bits choose one of 64 files on disk, and each file is
+sorted in memory. Equal hashes are only a suspicion: the caller reads both rows again.
 """
 
 import tempfile
@@ -20,7 +19,7 @@ _ENTRY: Final = np.dtype([("hash", "<u8"), ("place", "<i8")])
 
 
 class SeenIds:
-    """Identifiers that have been seen, by the place where they were; a context manager."""
+    """The identifiers seen so far, each with its place; a context manager."""
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="data-gen-ids-")
@@ -46,7 +45,7 @@ class SeenIds:
         ----------
         identifiers : pyarrow.ChunkedArray of strings
         first_place : int
-            Place of the first; those after it follow.
+            Place of the first identifier; the others follow it.
         """
         values = identifiers.to_numpy()
         entries = np.empty(len(values), dtype=_ENTRY)
@@ -60,7 +59,7 @@ class SeenIds:
             file.write(entries[order[ends[number] : ends[number + 1]]].tobytes())
 
     def suspects(self) -> Iterator[tuple[int, int]]:
-        """Yield pairs of places whose identifiers have one hash: first seen, and seen again."""
+        """Yield pairs of places whose identifiers have the same hash, the earlier place first."""
         for file, path in zip(self._files, self._paths, strict=True):
             file.flush()
             entries = np.fromfile(path, dtype=_ENTRY)

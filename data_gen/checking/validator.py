@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_gen.checking.rules import TableSchema
 from data_gen.checking.table_reader import CellError, columns_of, read_tables
 from data_gen.checking.unique_ids import SeenIds
-from data_gen.manifest import read_manifest, sha256_of
-from data_gen.schema import Column
+from data_gen.schema.columns import Column
+from data_gen.schema.rules import TableSchema
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.manifest import read_manifest, sha256_of
 from fraudfed.errors import DataError
 
 _SHOWN_CHARACTERS = 80
@@ -25,15 +25,15 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is not as the schema has it.
+    """One deviation from the schema.
 
     Parameters
     ----------
     file : str
     row : int or None
-        From 1, without the header of a CSV file; None if it is not about one row.
+        Counted from 1 without the header of a CSV file; None if no single row is at fault.
     column : str or None
-        None if it is not about one column.
+        None if no single column is at fault.
     value, expected : str
     """
 
@@ -56,7 +56,7 @@ class Validation:
     Parameters
     ----------
     files, rows : int
-        Checked; of a check that ended at the last fault asked for, those begun.
+        Files and rows that were checked; after an early stop, those that were begun.
     faults : tuple of Fault
         The first ones, in the order of files and rows.
     """
@@ -80,7 +80,7 @@ def validate_files(paths: Sequence[Path], schema: TableSchema, *, most_faults: i
     Raises
     ------
     DataError
-        A file is not there or cannot be read at all.
+        A file is missing or cannot be read.
     """
     with _Check(schema) as check:
         found = tuple(islice(check.faults(paths), most_faults))
@@ -90,9 +90,14 @@ def validate_files(paths: Sequence[Path], schema: TableSchema, *, most_faults: i
 def validate_data_set(directory: Path, schema: TableSchema, *, most_faults: int) -> Validation:
     """Check a directory against its manifest, then its files as ``validate_files`` does.
 
-    Of the manifest are checked: which files there are, their sizes and checksums, the number of
-    rows and the digest of the content. If CSV and Parquet hold the same rows, identifiers are
-    expected once in each format.
+    The manifest gives the files, their sizes and checksums, the number of rows and the digest of
+    the content. CSV and Parquet files may hold the same rows: an identifier may occur once in each
+    format.
+
+    Raises
+    ------
+    DataError
+        The manifest or a file cannot be read.
     """
     manifest = read_manifest(directory)
     faults: list[Fault] = list(islice(_file_faults(directory, manifest), most_faults))
@@ -254,7 +259,7 @@ class _Check:
             yield pc.less(times, before), "a time not before that of the row above (sorted)"
 
     def _repeated(self) -> Iterator[Fault]:
-        """Yield the second of two rows with one identifier, each looked up in its file."""
+        """Yield the later of two rows with the same identifier, after reading both again."""
         for first, again in sorted(self._seen.suspects(), key=lambda pair: pair[1]):
             path, row, value = self._identifier(again)
             other_path, other_row, other_value = self._identifier(first)
@@ -306,7 +311,7 @@ def _usable_columns(
 
 
 def _fits(found: pa.DataType | None, wanted: pa.DataType) -> bool:
-    """Say whether values of a type can be read as another one without loss of meaning."""
+    """Return whether values of type ``found`` keep their meaning as type ``wanted``."""
     if found is None or pa.types.is_null(found):
         return True
     if pa.types.is_dictionary(found):
@@ -319,7 +324,7 @@ def _fits(found: pa.DataType | None, wanted: pa.DataType) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message has it."""
+    """Return a value as text for a message."""
     if value is None:
         return "no value"
     text = repr(value)

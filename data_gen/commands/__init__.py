@@ -1,1 +1,1 @@
-"""The commands of ``data-gen``, one module per thing that is done with a data set."""
+"""The commands of ``data-gen``, one module per purpose."""

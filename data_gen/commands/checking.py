@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from data_gen.checking.schemas import SCHEMAS
+from data_gen.catalogue import SCHEMAS
 from data_gen.checking.validator import Fault, validate_data_set, validate_files
 from data_gen.commands.output import Checked, FoundFault, PublishedSchema
 from data_gen.describing.describe import table_of
-from data_gen.manifest import TRANSACTIONS, read_manifest
+from data_gen.schema.rules import TRANSACTIONS
+from data_gen.writing.manifest import read_manifest
 from fraudfed.console import answers, stdout_console
 from fraudfed.errors import DataError
 
@@ -18,7 +19,7 @@ _kind_option = click.option(
     type=click.Choice(list(SCHEMAS)),
     default=TRANSACTIONS,
     show_default=True,
-    help="Which schema; that of a directory is in its manifest.",
+    help="Schema to use; for a directory, the manifest decides.",
 )
 
 
@@ -33,8 +34,8 @@ def _faults(checked: Checked) -> DataError | None:
     if not checked.faults:
         return None
     return DataError(
-        f"{checked.path}: {len(checked.faults)} faults in the first {checked.rows:,} rows, and "
-        "there may be more; expected the schema that 'data-gen schema' prints"
+        f"{checked.path}: {len(checked.faults)} faults in the first {checked.rows:,} rows, "
+        "perhaps more; expected the schema that 'data-gen schema' prints"
     )
 
 
@@ -46,14 +47,14 @@ def _faults(checked: Checked) -> DataError | None:
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="Stop after so many faults.",
+    help="Stop after this many faults.",
 )
 @answers(Checked, _show_checked, fails=_faults)
 def validate_command(path: Path, kind: str, most_faults: int) -> Checked:
     """Check a file, or a directory and its manifest, against the published schema.
 
-    Prints the first faults, each with file, row, column, value and what was expected. Exit code 0:
-    no fault; 3: faults, or nothing that can be read.
+    Prints the first faults, each with file, row, column, value and what was expected. Exit code 0
+    means no fault; 3 means faults, or a file that cannot be read.
     """
     if path.is_dir():
         schema = SCHEMAS[read_manifest(path)["kind"]]

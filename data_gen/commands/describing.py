@@ -11,7 +11,8 @@ from data_gen.commands.output import DescribedTable, Description
 from data_gen.credit.describe import CreditSummary, describe_credit, summarise_credit
 from data_gen.describing.describe import describe, table_of
 from data_gen.describing.summary import Summary, summarise
-from data_gen.manifest import CREDIT, read_manifest
+from data_gen.schema.rules import CREDIT
+from data_gen.writing.manifest import read_manifest
 from fraudfed.console import answers, stdout_console
 from fraudfed.errors import StateError
 
@@ -64,7 +65,7 @@ def _plotted(plots: Path, draw: Callable[[Path], list[Path]]) -> tuple[str, ...]
         ) from error
 
 
-# Importing matplotlib takes half a second and 40 MB in every process, which only plots need.
+# Importing matplotlib takes half a second and 40 MB, so only plots import it.
 def _draw(summary: Summary, manifest: Mapping[str, Any], directory: Path) -> list[Path]:
     from data_gen.describing.plots import save_plots
 

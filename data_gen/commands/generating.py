@@ -8,14 +8,14 @@ import click
 
 from data_gen.catalogue import ALL_PRESETS, PURPOSES
 from data_gen.commands.output import Generated, Preset, Presets
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.output import write_credit
 from data_gen.describing.describe import table_of
-from data_gen.dials import parse_dials
-from data_gen.manifest import CREDIT, TRANSACTIONS
-from data_gen.output import write
-from data_gen.progress_bar import progress_bar
+from data_gen.schema.rules import CREDIT, TRANSACTIONS
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.dials import parse_dials
+from data_gen.writing.output import write
+from data_gen.writing.progress_bar import progress_bar
 from data_gen.writing.table_files import FORMATS
 from fraudfed.console import answers, examples, stderr_console, stdout_console
 from fraudfed.errors import ConfigurationError
@@ -42,13 +42,13 @@ def _show_generated(generated: Generated) -> None:
         "data-gen generate --out world --seed 7 --set fraud_travel=0.25",
     )
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to create.")
 @click.option(
     "--preset",
     type=click.Choice(list(ALL_PRESETS)),
     default="small",
     show_default=True,
-    help="Configuration to start from; the other options change it.",
+    help="Configuration to start from; other options override it.",
 )
 @click.option("--seed", type=int, help="Name of the data set: same seed, same bytes.")
 @click.option("--banks", type=int, help="Number of banks.")
@@ -103,7 +103,7 @@ def generate_command(
     }
     config = _configured(ALL_PRESETS[preset], preset, named, settings)
     if isinstance(config, CreditConfig):
-        # Made by this process in seconds, whatever the number of workers.
+        # This process makes it in seconds, so the number of workers does not matter.
         manifest = write_credit(config, out, formats=formats, force=force, preset=preset)
         positive_rows = manifest["default_rows"]
     else:
@@ -166,7 +166,7 @@ def _show_presets(presets: Presets) -> None:
 @click.command()
 @answers(Presets, _show_presets)
 def presets_command() -> Presets:
-    """List the presets with what each is for."""
+    """List the presets and their purposes."""
     return Presets(
         presets=tuple(
             Preset(

@@ -9,7 +9,7 @@ from fraudfed.console import Answer
 
 
 class Generated(Answer):
-    """``generate``: the data set that was written; ``manifest.json`` in ``out`` says the rest.
+    """``generate``: the data set that was written; ``manifest.json`` in ``out`` has the details.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Presets(Answer):
 
 
 class DescribedTable(Answer):
-    """One table of ``describe``: every row has a cell for each column, as people read it."""
+    """One table of ``describe``: every row has one text cell per column."""
 
     title: str
     columns: tuple[str, ...]
@@ -60,7 +60,7 @@ class DescribedTable(Answer):
 
     @classmethod
     def of(cls, table: Table) -> "DescribedTable":
-        """Take a table of text apart."""
+        """Return the cells of a table that was made for a terminal."""
         cells = [[str(cell) for cell in column.cells] for column in table.columns]
         return cls(
             title=str(table.title),
@@ -89,7 +89,7 @@ class Description(Answer):
 
 
 class FoundFault(Answer):
-    """One thing that is not as the schema has it; ``row`` counts from 1 without the header."""
+    """One deviation from the schema; ``row`` counts from 1 without the header."""
 
     file: str
     row: int | None
@@ -108,7 +108,7 @@ class Checked(Answer):
 
 
 class SchemaColumn(Answer):
-    """One column of ``schema``; null and empty where nothing is demanded."""
+    """One column of ``schema``; null or empty where the schema sets no rule."""
 
     name: str
     type: str

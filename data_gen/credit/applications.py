@@ -1,8 +1,8 @@
-"""Who asks which bank for how much, when: alone, comparing offers, or in distress.
+"""Applications for credit: single ones, several to compare offers, and several in distress.
 
 A *search* is one person's wish for one loan. It becomes one application, or several at different
-banks within days: because the person compares offers, or because nobody else would lend. A
-single bank cannot tell these apart; the applications at the other banks can.
+banks within days. The person compares offers, or was refused elsewhere. A single bank cannot tell
+these apart; the applications at the other banks can.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS, bank_names
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
+from data_gen.settings.config import DAY_SECONDS, bank_names
 from data_gen.steps import Steps
 
 CHANNELS: Final = ("branch", "online", "broker")
@@ -26,7 +26,7 @@ _PURPOSE_SHARE: Final[FloatArray] = np.array([0.28, 0.20, 0.22, 0.16, 0.05, 0.09
 _AMOUNT_MONTHS: Final[FloatArray] = np.array([4.5, 4.0, 1.2, 3.5, 2.5, 1.8])
 TERMS: Final = np.array([12, 24, 36, 48, 60, 72, 84])
 _SEARCHES_PER_PERSON: Final = 1.1
-_AMOUNT_STEP: Final = 10_000  # minor units: nobody asks for odd amounts
+_AMOUNT_STEP: Final = 10_000  # minor units: people ask for round amounts
 _MONTHLY_RATE: Final = 0.006
 
 
@@ -45,7 +45,7 @@ class Applications:
         Requested, minor units.
     term_months : ndarray, dtype=int64
     in_distress : ndarray, dtype=bool
-        Seen by nobody.
+        No bank can see it.
     """
 
     bank: IntArray
@@ -70,7 +70,7 @@ def make_applications(config: CreditConfig, people: People) -> Applications:
     in_distress = draws.uniform(n) < config.distress_share * np.exp(-0.5 * people.steadiness)
     steps = Steps.of(ordinary + in_distress)
     person = steps.owner
-    # The search in distress, where there is one, comes first in the list, at whatever time.
+    # A search in distress is first in the person's list; its time is as random as any other's.
     distress = in_distress[person] & (steps.number == 0)
     several = distress | (draws.uniform(len(person)) < config.shopping_share)
     offers = (
@@ -81,7 +81,7 @@ def make_applications(config: CreditConfig, people: People) -> Applications:
 
     sent = Steps.of(offers)
     search = sent.owner
-    # Those who compare take ten days, those in distress three.
+    # Comparing offers takes ten days, a search in distress three.
     spread = np.where(distress[search], 3.0, 10.0) * DAY_SECONDS
     time = begin[search] + (sent.number > 0) * (spread * draws.uniform(len(sent))).astype(np.int64)
     bank = _banks(config, sent, draws.uniform(len(person)))
@@ -116,7 +116,7 @@ def instalment(amount: FloatArray, term_months: IntArray) -> FloatArray:
 
 
 def _banks(config: CreditConfig, sent: Steps, uniform: FloatArray) -> IntArray:
-    """Return the bank of each application: no bank twice in a search, large ones more often."""
+    """Return the bank of each application: large banks more often, no bank twice in a search."""
     size = np.arange(1, config.banks + 1) ** -config.size_exponent
     edges = np.cumsum(size / size.sum())
     first = np.minimum(np.searchsorted(edges, uniform, side="right"), config.banks - 1)

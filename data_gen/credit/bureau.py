@@ -1,4 +1,4 @@
-"""What a credit bureau tells a bank about an applicant: a score with noise, and some enquiries."""
+"""A credit bureau's report on an applicant: a noisy score, and some of the enquiries."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
 from data_gen.credit.applications import Applications
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import IntArray, stream
+from data_gen.settings.config import DAY_SECONDS
 
 MIN_SCORE: Final = 300
 MAX_SCORE: Final = 850
@@ -26,7 +26,7 @@ class BureauReports:
     Parameters
     ----------
     is_known : ndarray, dtype=bool
-        False for a thin file; then the others mean nothing.
+        False for a thin file; then the other arrays have no meaning.
     score : ndarray, dtype=int64
         300 (worst) to 850.
     enquiries : ndarray, dtype=int64
@@ -39,7 +39,7 @@ class BureauReports:
 
 
 def make_reports(config: CreditConfig, people: People, applications: Applications) -> BureauReports:
-    """Return what the bureau says at the time of each application."""
+    """Return the bureau's report at the time of each application."""
     draws = stream(config.seed, CreditPart.BUREAU)
     who = applications.person
     n = len(applications)
@@ -68,6 +68,10 @@ def earlier_within(
         UTC epoch seconds, in any order.
     counted : ndarray of shape (n,), dtype=bool
     days : int
+
+    Returns
+    -------
+    counts : ndarray of shape (n,), dtype=int64
     """
     order = np.lexsort((time, group))
     # One number that grows over groups and, within a group, with time.

@@ -1,10 +1,10 @@
-"""What a credit data set is made from: every number that changes the output."""
+"""The configuration of a credit data set: every number that changes the output."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from data_gen.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
+from data_gen.settings.config import DAY_SECONDS, DEFAULT_START_TIME, check_common, check_range
 
 _MIN_CUSTOMERS_PER_BANK: Final = 100
 # All rows of a credit data set are in memory at once: about 600 bytes per person.
@@ -28,8 +28,8 @@ class CreditConfig:
     start_time : int
         First second, UTC epoch seconds; must be a midnight.
     performance_days : int
-        Days after an application in which a default is looked for; after them the label of a loan
-        without a default is known. 90 to 720.
+        Days after an application in which a default counts; a loan without a default gets its
+        label at their end. 90 to 720.
     default_rate : float
         Expected share of applications that default, 0.005 to 0.3.
     size_exponent : float
@@ -39,12 +39,12 @@ class CreditConfig:
     shopping_share : float
         Share of searches for credit that go to several banks within days.
     distress_share : float
-        Share of people who at some time look for credit in distress, at many banks within days,
-        and often default.
+        Share of people who once look for credit in distress: they ask many banks within days and
+        often default.
     bureau_coverage : float
         Share of banks' enquiries that the credit bureau knows.
     thin_file_share : float
-        Share of people of whom the credit bureau knows nothing.
+        Share of people without a credit history at the bureau.
     test_share : float
         Share of the period, at its end, that is suggested for testing.
     """

@@ -67,7 +67,7 @@ def summarise_credit(directory: Path, manifest: Mapping[str, Any]) -> CreditSumm
 
 
 def describe_credit(manifest: Mapping[str, Any], summary: CreditSummary) -> list[Table]:
-    """Return tables: banks, and default rates by what applicants are."""
+    """Return tables: one of banks, and one of default rates per attribute of applicants."""
     title = (
         f"{manifest['rows']:,} credit applications, {manifest['default_rows']:,} defaults "
         f"({100.0 * manifest['default_rate']:.2f} %), seed {manifest['seed']}, "

@@ -1,7 +1,7 @@
-"""What becomes of a loan: the chance of a default, and when the bank knows.
+"""The outcome of a loan: the chance of a default, and when the bank learns of it.
 
-Age and sex play no part in a default but through income, work and housing. So a model that treats
-groups differently has learned it from what goes with them: what a fairness check looks for.
+Age and sex affect a default only through income, work and housing. A model that treats groups
+differently has learned this from correlated columns, which is what a fairness check looks for.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from data_gen.config import DAY_SECONDS
 from data_gen.credit.applications import PURPOSES, Applications, instalment
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.people import EMPLOYMENTS, People
 from data_gen.credit.streams import CreditPart
 from data_gen.rng import FloatArray, IntArray, stream
+from data_gen.settings.config import DAY_SECONDS
 
 # Log odds of a default, by employment and by purpose.
 _EMPLOYMENT_EFFECT: Final[FloatArray] = np.array([0.0, -0.5, 0.3, 0.5, 0.9, 0.2, -0.2])
@@ -23,7 +23,7 @@ _PURPOSE_EFFECT: Final[FloatArray] = np.array([-0.3, -0.2, 0.2, 0.5, 0.0, 0.2])
 _SHOCKED: Final = np.array([name in ("temporary", "self_employed") for name in EMPLOYMENTS])
 _SHOCK_EFFECT: Final = 0.6
 _FIRST_DEFAULT_DAY: Final = 60
-# Remaining debt is paid back over four years, whatever it is for.
+# Existing debt of any purpose is paid back over four years.
 _OLD_DEBT_MONTHS: Final = 48
 
 

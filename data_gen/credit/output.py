@@ -7,16 +7,17 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_gen.config import bank_names
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.schema import CREDIT_SCHEMA, FEATURES, LABEL, PROTECTED
 from data_gen.credit.table import make_credit_world
-from data_gen.manifest import CREDIT, MANIFEST_NAME, file_entry, make_manifest, read_manifest
+from data_gen.schema.rules import CREDIT
+from data_gen.settings.config import bank_names
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, read_manifest
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.target import new_data_set
 
-#: Table of all banks, which only a demo may have; with the column ``bank`` in front.
+#: Table of all banks, for demonstrations only; its first column is ``bank``.
 ALL_BANKS_NAME: Final = "all_banks"
 _BANK: Final = pa.field("bank", pa.string(), nullable=False)
 _DICTIONARY_COLUMNS: Final = tuple(
@@ -36,7 +37,7 @@ def write_credit(
 ) -> dict[str, Any]:
     """Generate credit applications and write them to ``out``, in memory and by this process.
 
-    Parameters and errors are those of ``data_gen.output.write``.
+    Parameters and errors are those of ``data_gen.writing.output.write``.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def _write_bank(
 def _facts(
     config: CreditConfig, banks: Sequence[dict[str, Any]], files: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what is needed to train and to test, and the counts of all banks."""
+    """Return the manifest's facts: period, contract, protected columns, counts of all banks."""
     rows = sum(bank["rows"] for bank in banks)
     defaults = sum(bank["default_rows"] for bank in banks)
     known = {column.name: column for column in CREDIT_SCHEMA.columns}

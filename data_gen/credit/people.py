@@ -1,4 +1,4 @@
-"""The people who apply: what they are, earn and owe, and what no one sees: how steady they are.
+"""The applicants: age, work, income and debt, and a hidden steadiness.
 
 Shares, incomes and debts are invented round numbers of a plausible size, not measurements.
 """
@@ -41,7 +41,7 @@ _HAS_JOB: Final = np.array([True, True, True, True, False, False, False])
 
 @dataclass(frozen=True)
 class People:
-    """Everybody who may apply, at whatever bank; every array is of shape (n_people,).
+    """All possible applicants of all banks; every array is of shape (n_people,).
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class People:
     debt : ndarray, dtype=int64
         Owed at the start, minor units; 0 without a loan.
     steadiness : ndarray, dtype=float64
-        Standard normal; seen by no bank, but in part by the credit bureau.
+        Standard normal. No bank sees it; the credit bureau sees a part of it.
     is_thin_file : ndarray, dtype=bool
-        The bureau knows nothing.
+        The bureau has no history of the person.
     """
 
     age: IntArray
@@ -82,10 +82,10 @@ class People:
 
 
 def make_people(config: CreditConfig) -> People:
-    """Return everybody who may apply, a function of the configuration alone."""
+    """Return all possible applicants, a function of the configuration alone."""
     n = config.customers
     draws = stream(config.seed, CreditPart.PEOPLE)
-    # The sum of two uniform numbers: most are in the middle of their lives.
+    # The sum of two uniform numbers: middle ages are the most frequent.
     age = (18.0 + 62.0 * (draws.uniform(n) + draws.uniform(n)) / 2.0).astype(np.int64)
     employment = np.where(age < 30, draws.pick(_YOUNG_SHARE, n), draws.pick(_ADULT_SHARE, n))
     employment = np.where(age >= _RETIREMENT_AGE, EMPLOYMENTS.index("retired"), employment)
@@ -111,7 +111,7 @@ def make_people(config: CreditConfig) -> People:
 
 
 def _housing(age: IntArray, uniform: FloatArray) -> IntArray:
-    """Return where people live: the older, the more of them own it."""
+    """Return how people live: older people own their home more often."""
     grown = np.clip((age - 25) / 30.0, 0.0, 1.0)
     family = np.where(age < 25, 0.55, 0.05)
     owner = 0.45 * grown

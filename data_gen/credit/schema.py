@@ -3,16 +3,15 @@
 from types import MappingProxyType
 from typing import Final
 
-from data_gen.checking.rules import Rule, TableSchema
 from data_gen.credit.applications import CHANNELS, PURPOSES
 from data_gen.credit.bureau import ENQUIRY_DAYS, MAX_SCORE, MIN_SCORE
 from data_gen.credit.people import AGE_BANDS, EMPLOYMENTS, HOUSINGS, SEXES
-from data_gen.manifest import CREDIT
-from data_gen.schema import Column
+from data_gen.schema.columns import Column
+from data_gen.schema.rules import CREDIT, Rule, TableSchema
 
 LABEL: Final = "is_default"
-# Never features: attributes by which no one may be treated differently (Charter of Fundamental
-# Rights of the EU, article 21), there so that a model can be checked for it.
+# Never features: discrimination by these attributes is prohibited (Charter of Fundamental Rights
+# of the EU, article 21). They are in the table so that a model can be checked for it.
 PROTECTED: Final = ("age_band", "sex")
 FEATURES: Final = (
     "income_minor",

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_gen.config import bank_names
 from data_gen.credit.applications import CHANNELS, PURPOSES, Applications, make_applications
 from data_gen.credit.bureau import ENQUIRY_DAYS, BureauReports, earlier_within, make_reports
 from data_gen.credit.config import CreditConfig
@@ -17,6 +16,7 @@ from data_gen.credit.people import AGE_BANDS, EMPLOYMENTS, HOUSINGS, SEXES, Peop
 from data_gen.credit.schema import CREDIT_SCHEMA
 from data_gen.identifiers import numbered_strings
 from data_gen.rng import FloatArray, IntArray
+from data_gen.settings.config import bank_names
 
 _APPLICATION_DIGITS: Final = 8
 _PERSON_DIGITS: Final = 7
@@ -91,7 +91,7 @@ def make_credit_world(config: CreditConfig) -> CreditWorld:
 
 
 def _is_broker(channel: IntArray) -> npt.NDArray[np.bool_]:
-    """Say where the applicant was not asked about housing."""
+    """Return which applications came through a broker, who does not ask about housing."""
     is_broker: npt.NDArray[np.bool_] = channel == CHANNELS.index("broker")
     return is_broker
 

@@ -1,1 +1,1 @@
-"""What is inside a data set: ``summary`` counts it, ``describe`` prints and ``plots`` draws it."""
+"""What a data set holds: ``summary`` counts, ``describe`` makes tables, ``plots`` draws."""

@@ -31,7 +31,7 @@ def describe(manifest: Mapping[str, Any], summary: Summary) -> list[Table]:
 def table_of(
     title: str, first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]
 ) -> Table:
-    """Return a table with a name in front of each row, and numbers to the right."""
+    """Return a table: names in the first column, the other columns aligned to the right."""
     table = Table(title=title)
     table.add_column(first)
     for head in heads:
@@ -106,7 +106,7 @@ def _distances(manifest: Mapping[str, Any]) -> Table:
     found = manifest["bank_distance"]
     banks = [bank["name"] for bank in manifest["banks"]]
     mixes = ("channel", "town", "kind")
-    # More columns than that fit no terminal; the manifest has them all.
+    # A terminal has no room for more columns; the manifest has them all.
     banks = banks[:_MOST_COLUMNS]
     mean = np.mean([found[mix] for mix in mixes], axis=0)[: len(banks), : len(banks)]
     rows = {

@@ -15,7 +15,7 @@ from data_gen.rng import FloatArray
 
 Plot = Callable[[Axes], None]
 
-# Okabe and Ito's colours, which people who do not see red or green can tell apart
+# Okabe and Ito's colours, safe for people with red-green colour blindness
 # (https://jfly.uni-koeln.de/color/), and a grey.
 COLOURS: Final = (
     "#0072B2",

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from data_gen.config import DAY_SECONDS
 from data_gen.describing.figures import COLOURS, MOST_NAMED, heat_map, save_svg
 from data_gen.describing.summary import AMOUNT_EDGES, DELAY_EDGES, Summary
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import FloatArray, IntArray
+from data_gen.settings.config import DAY_SECONDS
 
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 

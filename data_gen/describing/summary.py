@@ -1,4 +1,4 @@
-"""What a data set of transactions holds, counted from its files in one pass, piece by piece."""
+"""Count what a data set of transactions holds, in one pass over its files, piece by piece."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from data_gen.checking.table_reader import columns_of, read_tables
 from data_gen.clock import weekday_of
-from data_gen.config import DAY_SECONDS
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
 from data_gen.rng import FloatArray, IntArray
-from data_gen.schema import ARROW_SCHEMA
+from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.settings.config import DAY_SECONDS
 from fraudfed.errors import DataError
 
 # Minor units, from 1 cent to a million: ten bins for each power of ten.
@@ -26,7 +26,7 @@ _USED: Final = pa.schema([f for f in ARROW_SCHEMA if f.name != "transaction_id"]
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of rows over all banks, by what is looked at; filled by ``summarise``.
+    """Counts of rows over all banks, int64; filled by ``summarise``.
 
     Parameters
     ----------
@@ -36,17 +36,17 @@ class Summary:
 
     banks: tuple[str, ...]
     n_days: int
-    #: Rows by channel, weekday (Monday first) and hour of the day.
+    #: Rows by channel, weekday (Monday first) and hour of the day: shape (n_channels, 7, 24).
     hours: IntArray = field(init=False)
-    #: Rows by bank and day of the period.
+    #: Rows by bank and day of the period: shape (n_banks, n_days).
     days: IntArray = field(init=False)
-    #: Rows by channel and bin of ``AMOUNT_EDGES``.
+    #: Rows by channel and bin of ``AMOUNT_EDGES``: shape (n_channels, n_edges + 1).
     amounts: IntArray = field(init=False)
-    #: Fraudulent rows by true kind and bin of ``DELAY_EDGES``, of those that were reported.
+    #: Reported fraud by true kind and bin of ``DELAY_EDGES``: shape (n_kinds, n_edges + 1).
     delays: IntArray = field(init=False)
-    #: Rows without a value by column and channel.
+    #: Rows without a value by column and channel: shape (n_columns, n_channels).
     missing: IntArray = field(init=False)
-    #: Rows by channel.
+    #: Rows by channel: shape (n_channels,).
     channels: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ def summarise(directory: Path, manifest: Mapping[str, Any]) -> Summary:
 
 
 def data_file(directory: Path, bank: Mapping[str, Any]) -> Path:
-    """Return the first file of a bank, Parquet where there is one."""
+    """Return the first file of a bank: the Parquet file if the bank has both formats."""
     return directory / str(bank["files"][0]["path"])
 
 

@@ -1,6 +1,6 @@
-"""Who and what exists before anything happens: banks, places, payees, customers, devices.
+"""What exists before the first transaction: banks, places, payees, customers, devices.
 
-Towns, merchants, terminals and payees are shared by all banks; customers are private to one bank,
-also where the person behind them has other banks. All entities are functions of the configuration
-alone, so any process can make them again instead of receiving them.
+All banks share towns, merchants, terminals and payees. A customer is private to one bank, even if
+the same person has other banks. All entities are functions of the configuration alone, so any
+process can make them again instead of receiving them.
 """

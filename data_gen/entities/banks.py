@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig, bank_names
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig, bank_names
 
 _MIN_CUSTOMERS = 10
 
@@ -66,7 +66,7 @@ def make_banks(config: WorldConfig, town_population: FloatArray) -> Banks:
         kind = np.array(config.kind_share)
         mix = _dirichlet_mix(config.dirichlet, kind, n, draws)
         kind_weight = np.divide(mix, kind / kind.sum(), out=np.zeros_like(mix), where=kind > 0.0)
-    # The rate over all banks stays the configured one, whatever the banks' own rates are.
+    # Scaled so that the rate over all banks stays the configured one.
     rates *= config.fraud_rate / np.average(rates, weights=customers)
     missing = stream(config.seed, Part.MISSING_COLUMNS)
     return Banks(
@@ -110,8 +110,8 @@ def _sizes(config: WorldConfig) -> IntArray:
 def _spread_out(count: int, draws: Draws) -> FloatArray:
     """Return numbers of mean 0 and deviation 1, evenly spaced, in random order.
 
-    With few banks independent normal numbers often come out alike; even spacing keeps the dial
-    meaning the same for every seed.
+    A few independent normal numbers are often alike; with even spacing the dial has the same
+    meaning for every seed.
     """
     order = np.argsort(draws.uniform(count), kind="stable")
     if count == 1:

@@ -1,11 +1,10 @@
-"""Customers of one bank: people with one bank, then those who have others, and their accounts."""
+"""Customers of one bank: people with this bank alone, then people with several banks."""
 
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.devices import owned_device, shared_person_device
 from data_gen.entities.payees import Payees
@@ -13,6 +12,7 @@ from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
 from data_gen.entities.shared_people import OWN_TRANSFER_SHARE, SharedPeople, own_accounts_elsewhere
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 # Customers are made and act in blocks of this size, each with its own streams.
 BLOCK_CUSTOMERS = 2_048
@@ -69,7 +69,7 @@ def make_customers(
     payees: Payees,
     shared: SharedPeople,
 ) -> Customers:
-    """Return all customers of one bank: those of this bank alone, block by block, then others."""
+    """Return all customers of one bank: people with this bank alone, then people with several."""
     members = np.flatnonzero(shared.is_customer[:, bank])
     n_own = int(banks.customers[bank]) - len(members)
     parts = []
@@ -94,14 +94,14 @@ def _shared_customers(
     payees: Payees,
     draws: Draws,
 ) -> Customers:
-    """Return those customers who have other banks: the first payee may be the own account there."""
+    """Return the customers with several banks; their first payee may be their account elsewhere."""
     customers = _join(
         shared.people.take(members), banks, bank, shared_person_device(members), draws
     )
     elsewhere = own_accounts_elsewhere(shared, payees, bank)
     moves = draws.uniform(len(members)) < OWN_TRANSFER_SHARE
     first_payee = np.where(moves, elsewhere, customers.payees[:, 0])
-    # Nobody has more than four accounts: with three banks, two accounts only at the first of them.
+    # At most four accounts a person: with three banks, two accounts only at the first of them.
     is_customer = shared.is_customer[members]
     may_have_two = (is_customer.sum(axis=1) == 2) | (np.argmax(is_customer, axis=1) == bank)
     return replace(

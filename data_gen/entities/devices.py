@@ -1,4 +1,4 @@
-"""Device codes: 64-bit numbers by owner, scrambled when written so that they tell nothing."""
+"""Device codes: 64-bit numbers by owner, scrambled in the output so that they reveal nothing."""
 
 from enum import IntEnum
 from typing import Final
@@ -28,12 +28,12 @@ class DeviceOwner(IntEnum):
 
 
 def owned_device(bank: int, customer: npt.NDArray[np.integer]) -> IntArray:
-    """Return the code of the first device of a customer who has no other bank."""
+    """Return the code of the first device of a customer with one bank."""
     return (bank << _BANK_SHIFT) + customer.astype(np.int64) * SLOTS
 
 
 def shared_person_device(person: npt.NDArray[np.integer]) -> IntArray:
-    """Return the code of the first device of a person with several banks; ``SLOTS`` are kept."""
+    """Return the code of the first device of a person with several banks, of ``SLOTS`` codes."""
     return unique_devices(DeviceOwner.SHARED_PERSON, 0, person.astype(np.int64) * SLOTS)
 
 

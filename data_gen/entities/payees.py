@@ -1,7 +1,7 @@
-"""Payees of transfers: billers that many pay, and private accounts that few pay.
+"""Payees of transfers: billers with many payers, and private accounts with few.
 
-Private accounts are kept outside the consortium or belong to a customer of one of its banks. Those
-that later serve as mules are ordinary private accounts, so an identifier tells nothing.
+A private account is kept outside the consortium, or belongs to a customer of one of its banks.
+Mules use ordinary private accounts, so an identifier does not give them away.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.places import OUTSIDE_INSTITUTIONS
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 BILLER_SHARE = 0.45
 # Account numbers kept for each customer of a bank; the second one is used by some only.

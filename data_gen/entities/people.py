@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.payees import Payees
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 PAYDAYS = (1, 15, 25, 28)
 FAVOURITES = 10
@@ -23,7 +23,7 @@ _TRIP_DAYS = 200.0
 
 @dataclass(frozen=True)
 class People:
-    """People, whatever their banks; all arrays have ``n`` entries on axis 0.
+    """People, independent of their banks; all arrays have ``n`` entries on axis 0.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ class People:
     second_device_share : ndarray of shape (n,), dtype=float64
         Share of online payments from the second device.
     phone_time : ndarray of shape (n,), dtype=int64
-        When the main device is replaced; after the period for most.
+        When the main device is replaced, UTC epoch seconds; after the period for most.
     trip_start, trip_end : ndarray of shape (n,), dtype=int64
         One trip; empty (start after the period) for most.
     trip_town : ndarray of shape (n,), dtype=int64
     terminals, shops : ndarray of shape (n, FAVOURITES), dtype=int64
         Favourite terminals at home and favourite online merchants.
     payees : ndarray of shape (n, PAYEE_SLOTS), dtype=int64
-        Payees the person pays again and again.
+        The person's regular payees.
     payee_log_amount : ndarray of shape (n, PAYEE_SLOTS), dtype=float64
         Usual log amount of each.
     payee_since : ndarray of shape (n, PAYEE_SLOTS), dtype=int64
-        When the person first may pay each.
+        UTC epoch seconds of the first possible payment to each.
     """
 
     home: IntArray

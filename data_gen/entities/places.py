@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_gen.categories import CATEGORIES, ONLINE_SHARE, POS_SHARE, category_index
-from data_gen.config import WorldConfig
 from data_gen.events import NONE
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
 # The country is a rectangle of invented towns in central European latitudes.
 LATITUDE_RANGE = (46.0, 51.0)

@@ -1,26 +1,26 @@
-"""People who are customers of several banks: made once for the world, found at each of them."""
+"""People with several banks: made once for the world, and customers at each of their banks."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks
 from data_gen.entities.payees import Payees
 from data_gen.entities.people import People, make_people
 from data_gen.entities.places import Places, Towns
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
+from data_gen.settings.config import WorldConfig
 
-# Of those with several banks, how many have three of them.
+# Share of these people with three banks; the others have two.
 THREE_BANKS_SHARE = 0.25
-# Of those with several banks, how many move money between their own accounts.
+# Share of these people who move money between their own accounts.
 OWN_TRANSFER_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class SharedPeople:
-    """People with two or three banks, and whose customers they are.
+    """People with two or three banks, and which banks these are.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class SharedPeople:
     is_customer : ndarray of shape (n, n_banks), dtype=bool
         At least two per row.
     customer : ndarray of shape (n, n_banks), dtype=int64
-        Index among the bank's customers: behind all who have no other bank. -1 if not a customer.
+        Index among the bank's customers, after those with one bank; -1 if not a customer.
     activity : ndarray of shape (n,), dtype=float64
         Payments at each of the person's banks, relative to those of a customer with one bank.
     """

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import NONE, Channel, Events, FraudKind
 from data_gen.fraud.card import fraud_devices
 from data_gen.fraud.episodes import FraudPlan, make_episodes
 from data_gen.fraud.stolen_money import takeover_money
 from data_gen.rng import Part, stream
-from data_gen.world_parts import BankSide
 
 
 def account_takeover(side: BankSide, plan: FraudPlan) -> Events:

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from data_gen.categories import category_index
 from data_gen.clock import drift_phase
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import FraudKind
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
-from data_gen.world_parts import SharedWorld
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
 
 # The kinds that gangs commit; mule chains follow on from them, first-party fraud has no gang.
 KINDS = tuple(kind for kind in FraudKind if 0 <= kind < FraudKind.MULE_CHAIN)
@@ -145,7 +145,7 @@ def make_campaigns(world: SharedWorld, kind: FraudKind, expected_episodes: float
         mules=_mules(world, n, draws),
         relays=_relays(world, n, draws),
         devices=unique_devices(DeviceOwner.CAMPAIGN, 0, device_number).reshape(n, -1),
-        # Any of them, however few pay there: where many pay, it is noticed sooner.
+        # Any terminal, even with few payers: fraud at a busy one would be noticed sooner.
         terminal=draws.below(places.first_atm, n),
         shop=places.first_online + draws.below(n_shops, n),
         at_shop=draws.uniform(n) < 0.35,
@@ -170,8 +170,8 @@ def _mules(world: SharedWorld, n: int, draws: Draws) -> IntArray:
     """Return mule accounts: private ones, more often at the smaller institutions.
 
     Accounts there are opened faster. Outside the consortium, of three candidates the one whose
-    institution is smallest (they are numbered by size) becomes the mule; inside, every bank is
-    as likely as every other, whatever its size.
+    institution is smallest (they are numbered by size) becomes the mule; inside, every bank
+    is equally likely, large or small.
     """
     payees = world.payees
     candidates = payees.draw_outside(draws, n, MULES_PER_CAMPAIGN, MULE_CANDIDATES)

@@ -4,14 +4,14 @@ import numpy as np
 
 from data_gen.behaviour.everyday import merchant_log_amount
 from data_gen.clock import HOUR_WEIGHT, HourTable
-from data_gen.config import DAY_SECONDS
 from data_gen.entities.devices import DeviceOwner, unique_devices
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.campaigns import CATEGORIES_PER_CAMPAIGN, DEVICES_PER_CAMPAIGN, Campaigns
 from data_gen.fraud.episodes import Episodes, FraudPlan, make_episodes
 from data_gen.rng import Draws, IntArray, Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import BankSide
 
 
 def fraud_devices(
@@ -157,7 +157,7 @@ def compromised_terminal(side: BankSide, plan: FraudPlan) -> Events:
 def _victims_near(
     side: BankSide, campaigns: Campaigns, episodes: Episodes, draws: Draws
 ) -> IntArray:
-    """Return victims: mostly customers who live in the terminal's town, where there are any."""
+    """Return victims: mostly customers from the terminal's town, if the bank has any there."""
     home = side.customers.home
     order = np.argsort(home, kind="stable")
     town = side.world.places.terminal_town[campaigns.terminal[episodes.campaign]]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import BankSide, SharedWorld
 from data_gen.events import FraudKind
 from data_gen.fraud.campaigns import KINDS, Campaigns, kind_strength, make_campaigns
 from data_gen.rng import Draws, FloatArray, IntArray, Part, stream
-from data_gen.world_parts import BankSide, SharedWorld
+from data_gen.settings.config import DAY_SECONDS
 
 # By kind: mean number of transactions of an episode, blocked attempts included, to turn rates into
 # numbers of episodes (measured). For mule chains: of a payment of a mule.
@@ -19,7 +19,7 @@ HOUR_SPREAD = 3.0
 
 @dataclass(frozen=True)
 class Strikes:
-    """When which campaign strikes at a bank; it is not yet said whom.
+    """When each campaign strikes at a bank; the victims are chosen later.
 
     Parameters
     ----------

@@ -1,20 +1,20 @@
 """First-party fraud: customers who dispute what they bought, or buy with no intent to pay.
 
-To the bank it looks like everyday behaviour: own device, known shops, usual hours. There is
-little to learn from it, as from the same cases in real labels.
+To the bank it looks like everyday behaviour: own device, known shops, usual hours. A
+model can learn little from it, as with such cases in real labels.
 """
 
 import numpy as np
 
 from data_gen.behaviour.everyday import merchant_log_amount
 from data_gen.clock import HOUR_WEIGHT, HourTable
-from data_gen.config import DAY_SECONDS
 from data_gen.entities.people import FAVOURITES
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, FraudKind, to_minor
 from data_gen.fraud.episodes import FraudPlan, choose_victims
 from data_gen.rng import Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import BankSide
 
 BUST_OUT_SHARE = 0.25
 

@@ -1,8 +1,9 @@
 """Mule chains: stolen money arrives at a customer's account and is gone within a day.
 
-A take-over or scam at any bank pays to a mule, who is a customer of a bank. The mule sends the
-money on to the next mule at another bank, and the last one takes it out at a cash machine or sends
-it to an account outside. What a mule's bank sees of it is fraud of the kind ``mule_chain``.
+A take-over or scam at any bank pays to a mule, a customer of some bank. The mule sends the money
+to the next mule at another bank. The last mule takes it out at a cash machine or sends it to an
+account outside the consortium. In the data of a mule's bank these payments are of kind
+``mule_chain``.
 """
 
 from dataclasses import dataclass, fields
@@ -10,13 +11,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import BankSide, SharedWorld
 from data_gen.events import NONE, Channel, Events, FraudKind
 from data_gen.fraud.campaigns import DEVICES_PER_CAMPAIGN, RELAYS, Campaigns
 from data_gen.fraud.episodes import FraudPlan
 from data_gen.fraud.stolen_money import StolenMoney, scam_money, takeover_money
 from data_gen.rng import Draws, IntArray, Part, stream
-from data_gen.world_parts import BankSide, SharedWorld
+from data_gen.settings.config import DAY_SECONDS
 
 # How many mules pass the money on: two, or three.
 MIN_HOPS = 2

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Channel, Events, FraudKind
 from data_gen.fraud.episodes import FraudPlan, make_episodes
 from data_gen.fraud.stolen_money import scam_money
-from data_gen.world_parts import BankSide
 
 
 def push_payment_scam(side: BankSide, plan: FraudPlan) -> Events:

@@ -1,7 +1,7 @@
 """What take-overs and scams send to mules: when, how much, to which account.
 
-It is drawn without a look at the victims, so that the banks of the mules can follow the money
-without making the customers of all other banks.
+It does not depend on the victims. So the mules' banks can follow the money without making the
+customers of all other banks.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data_gen.behaviour.everyday import round_some
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import FraudKind, to_minor
 from data_gen.fraud.campaigns import MULES_PER_CAMPAIGN
 from data_gen.fraud.episodes import FraudPlan, Strikes, make_strikes
 from data_gen.rng import IntArray, Part, stream
+from data_gen.settings.config import DAY_SECONDS
 from data_gen.steps import Steps, running_sum
-from data_gen.world_parts import SharedWorld
 
 # Share of the payments of a take-over that go to one of the campaign's mules.
 MULE_SHARE = 0.80

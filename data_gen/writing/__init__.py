@@ -1,5 +1,7 @@
-"""From parts in any order to sorted files: spooled on disk, shared by workers, moved into place.
+"""From parts in any order to sorted files, in flat memory.
 
-``workers`` run jobs, ``spool`` holds parts by time, ``table_files`` writes, ``tally`` and
-``content`` count and digest on the way, ``target`` makes it all or nothing.
+Workers make parts of the world (``workers``). Each part is kept on disk by time (``spool``) and
+written sorted (``table_files``); rows are counted and digested on the way (``tally``, ``content``).
+``target`` publishes the directory whole or not at all. ``output`` puts these steps in order and
+``manifest`` says what was made.
 """

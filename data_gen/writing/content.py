@@ -1,12 +1,12 @@
-"""A hash of what a table says: of the values of its columns, not of the bytes of a file.
+"""A hash of a table's content: of the values of its columns, not of the bytes of a file.
 
 Two tables have the same digest if and only if they have the same columns (name, type, order) and
-rows, up to collisions of SHA-256. Neither the size of row groups nor the format or the version
-of a writer plays a part, so that Parquet and CSV files of one data set have one digest.
+rows, up to collisions of SHA-256. The digest does not depend on row groups, file
+format or version of the writer, so Parquet and CSV files of one data set have the same digest.
 
-Per column two streams are hashed: one byte per row that is 1 where a value is present, and the
-values, little-endian, 0 where there is none; of a text its length (int32) goes to the first stream
-in place of that byte, -1 where there is none, and its UTF-8 bytes to the second.
+Two streams are hashed per column. The first has one byte per row: 1 if a value is present, else 0.
+The second has the values, little-endian, with 0 for a missing one. For text the first stream has
+the length instead (int32, -1 if missing), and the second has the UTF-8 bytes.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class _ColumnDigest:
             return
         lengths = pc.fill_null(pc.binary_length(column), -1)
         self._present.update(lengths.to_numpy().data)
-        # Under a null there may be bytes that no one sees.
+        # A null may cover bytes that are not part of the content.
         filled = pc.fill_null(column, "") if column.null_count else column
         offsets = np.frombuffer(filled.buffers()[1], dtype=np.int32)
         first, last = offsets[filled.offset], offsets[filled.offset + len(filled)]
@@ -52,7 +52,7 @@ class _ColumnDigest:
 
 
 class ContentDigest:
-    """Digest of a table that is given piece by piece; how it is cut does not matter.
+    """Digest of a table given in pieces; it does not depend on where the pieces begin.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Events between being made and being written: parts of a bank on disk, read back by time.
+"""The spool: parts of a bank on disk, read back by time.
 
-Each part is sorted by time and stored whole in a file of its own, with an index of the row at which
-every hour begins. Reading goes over the bank in buckets of consecutive hours: the slice of every
-part, in the order of the parts, sorted by time. So memory holds one part, or one bucket, and the
-order of rows is (time, part, position in the part), whatever the size of a bucket.
+Each part is sorted by time and stored in its own file, with an index of the first row of every
+hour. A bank is read in buckets of consecutive hours. A bucket is the slice of every part, in the
+order of the parts, sorted by time. So memory holds one part or one bucket, and rows come in the
+order (time, part, position in the part) for any bucket size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,12 +61,12 @@ def spool_part(
     Parameters
     ----------
     directory : Path
-        Of the bank, made if need be.
+        Directory of the bank; created if missing.
     part : int
     rows : LabelledEvents
         In any order.
     start_time, end_time : int
-        Of the period, UTC epoch seconds; the same for every part.
+        The period, UTC epoch seconds; the same for every part.
     """
     directory.mkdir(parents=True, exist_ok=True)
     columns = {field.name: getattr(rows.events, field.name) for field in fields(Events)}
@@ -79,7 +79,7 @@ def spool_part(
     for name, values in columns.items():
         records[name] = values[order]
     hours = np.arange(start_time, end_time, _HOUR_SECONDS)
-    # What lies outside the period goes to the first or last hour, so that nothing is lost.
+    # Rows outside the period go to the first or last hour, so that nothing is lost.
     index = np.empty(len(hours) + 1, dtype=np.int64)
     index[0], index[-1] = 0, len(records)
     index[1:-1] = np.searchsorted(records["time"], hours[1:], side="left")
@@ -125,7 +125,7 @@ def regroup(pieces: Iterator[Records], rows: int) -> Iterator[Records]:
         whole = count - count % rows
         for start in range(0, whole, rows):
             yield together[start : start + rows]
-        # A copy, so that the rows that are done with can be freed.
+        # A copy, so that the rows already yielded can be freed.
         held = [together[whole:].copy()]
         count -= whole
     if count:

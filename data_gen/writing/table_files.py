@@ -1,8 +1,8 @@
-"""Tables as files: Parquet and CSV, written piece by piece, and read back the same way.
+"""Tables as files: Parquet and CSV, written piece by piece.
 
-Parquet files hold no time, host or Arrow schema. The one thing that depends on a library is
-Parquet's own ``created_by`` (the version of the writer), so bytes are the same for the same
-version of pyarrow; CSV files do not depend on it.
+Parquet files hold no time, host or Arrow schema. They name the version of the writer in Parquet's
+``created_by``, so their bytes are the same for the same version of pyarrow. The bytes of CSV files
+do not depend on it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ ROW_GROUP_ROWS: Final = 131_072
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise ConfigurationError unless at least one known format is given, and no unknown one."""
+    """Raise ConfigurationError unless ``formats`` holds one or more known formats and no other."""
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise ConfigurationError(f"formats: got {unknown or 'none'}, expected parquet or csv")
@@ -50,7 +50,7 @@ def open_writers(
     formats : sequence of str
         Of ``FORMATS``.
     dictionary : sequence of str
-        Text columns whose values come again and again.
+        Text columns with few distinct values.
     """
     with contextlib.ExitStack() as stack:
         writers: dict[Path, TableWriter] = {}

@@ -1,14 +1,14 @@
-"""Counts of what a bank's rows hold, added up piece by piece while they are written."""
+"""Counts of a bank's rows, added up piece by piece during writing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from data_gen.distance import bank_distance, distance_matrix, mix_counts
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, Events
 from data_gen.rng import IntArray
-from data_gen.world_parts import SharedWorld
+from data_gen.world.distance import bank_distance, distance_matrix, mix_counts
 
 _CLEAN: Final = 0
 
@@ -32,7 +32,7 @@ class BankTally:
             "town": np.zeros(len(world.towns), dtype=np.int64),
             "kind": np.zeros(len(KIND_NAMES), dtype=np.int64),
         }
-        # First row: no fraud. Columns: not reported or reported as fraud; let through or blocked.
+        # First row: no fraud. Other axes: not reported or reported as fraud; paid or blocked.
         self._kinds = np.zeros((len(KIND_NAMES) + 1, 2, 2), dtype=np.int64)
 
     def add(self, events: Events) -> None:
@@ -53,7 +53,7 @@ class BankTally:
         return dict(self._mixes)
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts as the manifest has them; all but the rate are numbers of rows."""
+        """Return the counts for the manifest; all but ``fraud_rate`` are numbers of rows."""
         reported = self._kinds[:, 1].sum(axis=1)
         blocked = self._kinds[:, :, 1].sum(axis=1)
         true = self._mixes["kind"]

@@ -1,9 +1,9 @@
-"""The directory that a data set becomes: all of it or nothing, whenever the program is stopped.
+"""The directory of a data set: complete or absent, even if the program is killed.
 
-Files are made in a hidden directory beside the target, ``.NAME.partial-XXXX``, which is renamed at
-the end. A program that is killed leaves it behind. The maker holds a lock on a file in it, which
-the operating system lets go of with the process, so the next call for the same target can tell
-what was left behind from what another process is still making, and removes the former.
+Files are written to a hidden directory beside the target, ``.NAME.partial-XXXX``, which is renamed
+at the end. A killed program leaves it behind. The writer locks a file in it, and the operating
+system releases the lock with the process. So the next call for the same target removes directories
+that were left behind, and keeps one that another process is still writing.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from data_gen.manifest import read_manifest
+from data_gen.writing.manifest import read_manifest
 from fraudfed.errors import DataError, StateError
 
 _LOCK_NAME: Final = ".lock"
@@ -35,8 +35,8 @@ def new_data_set(out: Path, *, force: bool) -> Iterator[Path]:
     Raises
     ------
     StateError
-        ``out`` is in use, not writable or not ours to replace, or an ``OSError`` ended the block.
-        Nothing is left behind.
+        ``out`` is in use, is not writable or may not be replaced, or an ``OSError`` ended the
+        block. Nothing is left behind.
     """
     # resolve() would follow a symbolic link, and replace what it points to.
     out = Path(os.path.abspath(out))  # noqa: PTH100
@@ -53,7 +53,7 @@ def new_data_set(out: Path, *, force: bool) -> Iterator[Path]:
         with _locked(partial):
             yield partial
             (partial / _LOCK_NAME).unlink()
-            # Another call may have ended first.
+            # Another call may have published its data set meanwhile.
             _check_target(out, force=force)
             _move_into_place(partial, out)
     except OSError as error:

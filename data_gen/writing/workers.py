@@ -1,7 +1,7 @@
-"""Jobs on several processes: results in the order of the jobs, progress while they run.
+"""Run jobs on several processes: results in the order of the jobs, progress while they run.
 
-A job goes to a worker as arguments and comes back as a small result; rows go through files. With
-one worker the jobs run in this process. Workers end when this process does, however it ends.
+A worker receives a job's arguments and returns a small result; rows go through files. With one
+worker the jobs run in this process. Workers end with this process, even if it is killed.
 """
 
 import multiprocessing
@@ -24,22 +24,22 @@ MAX_WORKERS: Final = 1024
 _REPORT_SECONDS: Final = 0.2
 
 Result = TypeVar("Result", covariant=True)
-# Given an amount of work that has just been done.
+# Called with the amount of work just done.
 Advance = Callable[[int], None]
-# Given the amount of work done so far, of the total that the caller knows.
+# Called with the amount of work done so far; the caller knows the total.
 Report = Callable[[int], None]
 
 
 class Job(Protocol[Result]):
-    """Something to do; pickled, so it holds no rows."""
+    """A piece of work; it is pickled, so it holds no rows."""
 
     def __call__(self, advance: Advance) -> Result:
-        """Do it, and call ``advance`` often: that is where a job of a failed run ends."""
+        """Do the work, and call ``advance`` often: after a failure, jobs end in this call."""
         ...
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: another job failed, or the user interrupted
-    """The run has ended; what this job would make is no longer wanted."""
+    """The run has ended, so the result of this job is not needed."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Workers:
         Raises
         ------
         StateError
-            A worker was ended from outside.
+            A worker was killed.
         """
         if self._pool is None:
             return _run_here(jobs, report)
@@ -122,16 +122,16 @@ class Workers:
                 report(self._shared.done.value)
         except BrokenProcessPool as error:
             raise StateError(
-                "a worker process was ended from outside, often for want of memory; "
+                "a worker process was killed, often for lack of memory; "
                 "nothing was written, use fewer --workers or --customers"
             ) from error
         return [future.result() for future in futures]
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    """Interrupt, and let no second interrupt cut off the workers' orderly end.
+    """Interrupt, and ignore further interrupts while the workers end.
 
-    A second one is the rule, not the exception: a terminal and ``timeout`` signal a whole group.
+    Further ones are usual: a terminal and ``timeout`` signal the whole process group.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -148,7 +148,7 @@ def _run_here(jobs: Sequence[Job[Result]], report: Report) -> list[Result]:
     return [job(advance) for job in jobs]
 
 
-# Set once in each worker: a pool hands its jobs no other way to what is shared.
+# Set once in each worker: a pool gives its jobs no other access to shared state.
 _shared: _Shared | None = None
 
 
@@ -161,7 +161,7 @@ def _begin(shared: _Shared) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the process that started this one is gone, and end without further ado."""
+    """End this process as soon as its parent process has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_handles([parent.sentinel])

@@ -1,1 +1,1 @@
-"""What a message is. No behaviour beyond checking and (de)serialising."""
+"""The messages between the programs: only checks and (de)serialisation."""

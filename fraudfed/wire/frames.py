@@ -19,12 +19,18 @@ from fraudfed.wire.messages import PROTOCOL_VERSION, FrameHeader, parse
 _MAGIC = b"FFED"
 _PREFIX = struct.Struct(">4sBI")
 _LENGTH = struct.Struct(">Q")
-#: A header is a few hundred bytes; anything above this is not one.
+#: A header has a few hundred bytes; a larger one is refused.
 MAX_HEADER_BYTES = 64 * 1024
 
 
 def encode(header: FrameHeader, payload: bytes | memoryview) -> bytes:
-    """Join header and payload into one frame."""
+    """Join header and payload into one frame.
+
+    Raises
+    ------
+    CiphertextError
+        If the payload's length differs from what the header says.
+    """
     _check_payload_length(header, len(payload), source="frame to send")
     text = header.model_dump_json().encode()
     return b"".join((_PREFIX.pack(_MAGIC, PROTOCOL_VERSION, len(text)), text, payload))
@@ -36,11 +42,11 @@ def decode(frame: bytes | memoryview, *, source: str) -> tuple[FrameHeader, memo
     Raises
     ------
     VersionError
-        If the frame is of another protocol version.
+        If the frame has another protocol version.
     CiphertextError
-        If the payload's length is not what the header says.
+        If the payload's length differs from what the header says.
     ProtocolError
-        If it is no frame at all.
+        If the bytes are not a frame, or are cut off.
     """
     view = memoryview(frame)
     if len(view) < _PREFIX.size:
@@ -76,7 +82,7 @@ def encode_many(frames: list[bytes]) -> bytes:
 
 
 def decode_many(body: bytes, *, source: str) -> list[tuple[FrameHeader, memoryview]]:
-    """Split what ``encode_many`` joined; raises as ``decode`` does."""
+    """Split the bytes that ``encode_many`` joined; raises as ``decode`` does."""
     view = memoryview(body)
     frames: list[tuple[FrameHeader, memoryview]] = []
     while view:

@@ -1,7 +1,7 @@
-"""What the body of a request or an answer is, as its ``Content-Type`` says."""
+"""Values of the header ``Content-Type``."""
 
 JSON = "application/json"
-#: Frames, and models in their own bytes.
+#: Frames and stored models.
 BINARY = "application/octet-stream"
 #: RFC 9457, section 3: ``messages.Problem``.
 PROBLEM = "application/problem+json"

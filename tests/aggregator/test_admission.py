@@ -65,7 +65,7 @@ def test_no_time_lets_more_through_than_burst_and_rate(
 
 @settings(deadline=None)  # thousands of requests
 @given(RATES, st.integers(0, 50))
-def test_whoever_waits_as_long_as_he_is_told_is_let_through(per_second: float, more: int) -> None:
+def test_a_caller_that_waits_as_long_as_told_is_let_through(per_second: float, more: int) -> None:
     clock = Clock()
     rates = Rates(per_second, clock=clock)
     taken = 0
@@ -221,7 +221,7 @@ def test_a_flood_of_the_unknown_locks_out_nobody_who_is_known(strict: Federation
     assert strict.call("GET", "/v1/openapi.json").problem() == (429, "rate-limited")
     assert bank.request("GET", "/v1/roster").status == 200
     assert strict.operate("GET", "/v1/roster").status == 200
-    # Whoever watches the service must not take it for dead.
+    # A monitor of the service must not take it for dead.
     for path in ("/v1/health", "/v1/ready"):
         assert [strict.call("GET", path).status for _ in range(15)] == [200] * 15
 

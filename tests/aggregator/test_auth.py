@@ -208,7 +208,7 @@ def test_a_body_that_is_not_the_signed_one_is_refused(federation: Federation) ->
 
 
 def test_nothing_is_read_from_a_stranger(federation: Federation, bank: FakeBank) -> None:
-    """A body above the limit is 413, but who is nobody learns only that."""
+    """A body above the limit is 413; an unauthenticated caller learns only that."""
     large = b"x" * (64 * 1024 + 1)
     path = "/v1/runs/x/rounds/0/contributions"
     assert federation.call("POST", path, body=large).problem() == (401, "authentication")

@@ -44,7 +44,7 @@ def values(store: Store) -> dict[str, str]:
 
 
 def test_writers_of_two_processes_take_turns(store: Store, other: Store) -> None:
-    """Each reads the head of the log inside its transaction: one chain, whoever writes."""
+    """Each reads the head of the log inside its transaction: one chain for all writers."""
 
     def write(writer: Store) -> None:
         for index in range(20):

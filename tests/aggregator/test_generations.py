@@ -278,7 +278,7 @@ def test_a_bank_that_comes_back_later_waits_for_the_next_step(federation: Federa
     assert (status["state"], status["waiting"]) == ("training", [back.name])
     assert back.join(first.run_id).json() == status
     assert back.agree(1, step=0).problem() == CHANGED
-    # The step goes on without it.
+    # The step continues without it.
     assert sum_round([first, last], 2, [[1], [2]]) == [3]
     before = federation.status(first.run_id)
     with ThreadPoolExecutor() as pool:

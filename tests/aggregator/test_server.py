@@ -91,7 +91,7 @@ def test_a_killed_server_goes_on_from_its_database_alone(
         move(banks, server)
         opened = []
         for index, bank in enumerate(banks):
-            # Kept until the next step: whoever is started again replays this one.
+            # Kept until the next step: a restarted bank replays this one.
             assert frames.decode_many(bank.openings(0).body, source="test")[2][1] == b"box 2"
             answer = bank.product(1, index)
             count = len(range(index, 2, 3))
@@ -189,7 +189,7 @@ def test_half_of_the_threads_stay_with_their_connections() -> None:
             while worker._staying.acquire(blocking=False):
                 worker._staying.release()
             second_client.send(b"next request")
-            # The other thread is for whoever else comes, even if this one has come back.
+            # The other thread is for other callers, even after this one has come back.
             assert not worker._comes_back(SimpleNamespace(sock=second))
             first_client.send(b"next request")
             assert staying.result(30)

@@ -1,4 +1,4 @@
-"""What is kept in memory is what the database holds, whoever else writes into it."""
+"""The copy in memory is what the database holds, even if others write into it."""
 
 import contextlib
 from collections.abc import Iterator

@@ -175,7 +175,7 @@ def test_control_without_the_digest_another_body_passes(
     assert exchanged().status == 202
 
 
-# The aggregator's audit log, in the hands of whoever has its database
+# The aggregator's audit log, in the hands of an attacker with its database
 
 
 def rewrite(live: LiveFederation, *statements: tuple[str, tuple[Any, ...]]) -> None:

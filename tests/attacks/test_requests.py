@@ -120,7 +120,7 @@ def test_any_change_of_a_signed_request_is_refused(
     }
     for what, request in requests.items():
         answer = live.send(request)
-        # A method that the address does not know is refused as that, whoever signed it.
+        # A method that the address does not know is refused as that, with any signature.
         expected = {405} if what == "method" else {401}
         assert answer.status in expected, (what, answer.body)
     assert live.status(run_id)["ciphertexts"] == 0
@@ -508,7 +508,7 @@ def test_control_without_the_clock_a_stale_request_passes(
 def test_control_without_signatures_anyone_is_a_bank(
     live: LiveFederation, bank: FakeBank, run_id: str, monkeypatch: Patch
 ) -> None:
-    """Whoever names a bank would be that bank."""
+    """A caller that names a bank would be that bank."""
     monkeypatch.setattr(
         auth,
         "verify_request",

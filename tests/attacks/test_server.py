@@ -276,7 +276,7 @@ def test_a_bank_that_is_restarted_never_seals_twice(
 def test_control_without_the_outbox_a_restarted_bank_seals_twice(
     live: LiveFederation, server: MaliciousServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    """The same masks under two parts: their difference is there for whoever has the key."""
+    """The same masks under two parts: anyone with the key learns their difference."""
     run_id = live.start_run(1)
     first = LiveCohort(live, server.proxy.url, run_id, tmp_path)
     first.sum(make_parts(3, 1))

@@ -61,7 +61,7 @@ def _problem(kind: str) -> bytes:
 
 @dataclass
 class Script:
-    """Answers to give in turn, the last one for ever; and what was asked."""
+    """Answers to give in turn, the last one repeatedly; and the requests."""
 
     url: str = ""
     answers: list[tuple[int, str, bytes, dict[str, str]] | None] = field(default_factory=list)

@@ -8,8 +8,8 @@ import pytest
 
 from bank_node.data.contract import load_scoring_rows
 from bank_node.serving.feature_export import export_features
-from data_gen.config import WorldConfig
-from data_gen.world import generate
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import generate
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.recipe import FEATURES

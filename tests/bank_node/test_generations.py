@@ -97,7 +97,7 @@ def test_a_killed_bank_goes_on_where_it_was(make_banks, files, victim: int) -> N
     assert status.generation.number == 0
     expected = expected_model(banks, files[:3], [Stage((0, 1, 2))], PARAMETERS)
     assert [model_of(banks, place) for place in range(3)] == [expected] * 3
-    # Every round is on record once, whoever was started again.
+    # Every round is on record once, at restarted banks too.
     record = banks.record(banks.names[victim])
     assert [one["number"] for one in record["whole_run"]["round_records"]] == list(
         range(status.round_number)
@@ -304,7 +304,7 @@ def test_an_agreement_that_the_next_generation_overtakes_is_made_anew(make_banks
     held: list[int] = []
 
     def drop_another() -> None:
-        # Whoever was dropped first asks to come in at once, and makes good for the next one.
+        # The bank that was dropped first asks to rejoin at once, and makes up for the next one.
         wait_until(banks, lambda status: status.waiting == (banks.names[2],), "it waits")
         drop(banks, 1)
         held.append(banks.aggregator.status(banks.run_id).generation.number)

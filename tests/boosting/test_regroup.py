@@ -204,7 +204,7 @@ def test_early_stopping_goes_on_from_the_best_value_so_far(end: int) -> None:
     expected = simulate(params, banks, stages)
     assert 7 < len(expected.trees) < 40
     check(train_in_stages(params, banks, stages), expected, 2)
-    # Whoever comes when it is over gets the result.
+    # A bank that comes after the end gets the result.
     stages = [*stages[:1], Stage((0, 1), 40), Stage((0, 1, 2))]
     check(train_in_stages(params, banks, stages), expected, 3)
 

@@ -35,7 +35,7 @@ def test_every_member_seals_the_same_bytes_and_opens_them(model: bytes, run_id: 
 
 @settings(max_examples=50)
 @given(data=st.data())
-def test_whoever_changes_a_byte_opens_nothing(data: st.DataObject) -> None:
+def test_nothing_opens_after_a_byte_is_changed(data: st.DataObject) -> None:
     sealed = bytearray(seal_model(b'{"learner": 1}', holder=MEMBER, run_id="r"))
     place = data.draw(st.integers(0, len(sealed) - 1))
     sealed[place] ^= data.draw(st.integers(1, 255))

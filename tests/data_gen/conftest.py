@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from data_gen.config import WorldConfig
-from data_gen.world import generate
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import generate
 
 TINY = WorldConfig(seed=7, banks=3, customers=240, days=30)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from data_gen.catalogue import PURPOSES
-from data_gen.checking.schemas import SCHEMAS
+from data_gen.catalogue import PURPOSES, SCHEMAS
 from data_gen.cli import main
 from data_gen.credit.plots import CREDIT_PLOT_NAMES
 from data_gen.describing.plots import PLOT_NAMES
-from data_gen.output import Progress
-from data_gen.progress_bar import progress_bar
+from data_gen.writing.output import Progress
+from data_gen.writing.progress_bar import progress_bar
 
 SMALL = ("--banks", "3", "--customers", "90", "--days", "14")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_gen.config import WorldConfig
+from data_gen.settings.config import WorldConfig
 from fraudfed.errors import ConfigurationError
 
 

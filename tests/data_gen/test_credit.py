@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bank_node.data.contract import load_scoring_rows, load_training_rows
-from data_gen.config import DAY_SECONDS
 from data_gen.credit.applications import instalment
 from data_gen.credit.bureau import earlier_within
 from data_gen.credit.config import CreditConfig
@@ -23,6 +22,7 @@ from data_gen.credit.outcomes import default_probability
 from data_gen.credit.output import write_credit
 from data_gen.credit.schema import CREDIT_SCHEMA, FEATURES, LABEL, PROTECTED
 from data_gen.credit.table import CreditWorld, make_credit_world
+from data_gen.settings.config import DAY_SECONDS
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import DataContract
 

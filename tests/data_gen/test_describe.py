@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from data_gen.config import DAY_SECONDS, WorldConfig, bank_names
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.describe import describe_credit, summarise_credit
 from data_gen.credit.output import write_credit
@@ -20,8 +19,9 @@ from data_gen.describing.describe import describe
 from data_gen.describing.plots import PLOT_NAMES, save_plots
 from data_gen.describing.summary import AMOUNT_EDGES, DELAY_EDGES, Summary, summarise
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
-from data_gen.manifest import read_manifest
-from data_gen.output import write
+from data_gen.settings.config import DAY_SECONDS, WorldConfig, bank_names
+from data_gen.writing.manifest import read_manifest
+from data_gen.writing.output import write
 from fraudfed.errors import DataError
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
-from data_gen.dials import parse_dials
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.dials import parse_dials
 from fraudfed.errors import ConfigurationError
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_gen.config import WorldConfig
-from data_gen.distance import bank_distance, distance_matrix, mix_counts
-from data_gen.world import make_bank, make_world
+from data_gen.settings.config import WorldConfig
+from data_gen.world.distance import bank_distance, distance_matrix, mix_counts
+from data_gen.world.making import make_bank, make_world
 
 COUNTS = st.lists(
     st.lists(st.integers(0, 1_000), min_size=4, max_size=4), min_size=2, max_size=6

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_gen.config import WorldConfig, bank_names
 from data_gen.entities.banks import make_banks
 from data_gen.entities.devices import (
     SLOTS,
@@ -18,8 +17,9 @@ from data_gen.entities.devices import (
 from data_gen.entities.places import Pool, make_places, make_towns
 from data_gen.events import NONE
 from data_gen.identifiers import numbered_strings
+from data_gen.settings.config import WorldConfig, bank_names
 from data_gen.steps import Steps, running_sum
-from data_gen.world import generate
+from data_gen.world.making import generate
 
 # Whose devices are numbered within each bank.
 ONE_OFFS = (

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.events import FraudKind
 from data_gen.fraud.campaigns import KINDS, kind_strength
-from data_gen.world import World, make_world
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
+from data_gen.world.making import World, make_world
 
 
 def _of_kind(world: pd.DataFrame, kind: str) -> pd.DataFrame:

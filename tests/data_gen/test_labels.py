@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_gen.config import DAY_SECONDS, WorldConfig
+from data_gen.entities.world_parts import BankSide, make_bank_side
 from data_gen.events import KIND_NAMES, Channel, Events, FraudKind
-from data_gen.labels import FAST_SHARE, MAX_DELAY_DAYS, SLOW_MEDIAN_DAYS, label
 from data_gen.rng import Part, stream
-from data_gen.world import make_world
-from data_gen.world_parts import BankSide, make_bank_side
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
+from data_gen.world.labels import FAST_SHARE, MAX_DELAY_DAYS, SLOW_MEDIAN_DAYS, label
+from data_gen.world.making import make_world
 
 EPISODES = 20_000
 

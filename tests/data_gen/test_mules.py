@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.events import NONE
 from data_gen.fraud.mules import MAX_HOPS, MIN_HOPS, Hops, make_hops
-from data_gen.presets import PRESETS
-from data_gen.world import World, generate, make_world
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
+from data_gen.settings.presets import PRESETS
+from data_gen.world.making import World, generate, make_world
 
 
 @pytest.fixture(scope="module")

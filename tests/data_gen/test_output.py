@@ -9,15 +9,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from data_gen import output
 from data_gen.checking.table_reader import read_tables
-from data_gen.config import WorldConfig
 from data_gen.events import KIND_NAMES
-from data_gen.manifest import read_manifest
-from data_gen.output import Progress, write
-from data_gen.schema import ARROW_SCHEMA
-from data_gen.world import bank_parts, generate, make_world
+from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import bank_parts, generate, make_world
+from data_gen.writing import output
 from data_gen.writing.content import ContentDigest, combined_digest
+from data_gen.writing.manifest import read_manifest
+from data_gen.writing.output import Progress, write
 from data_gen.writing.spool import buckets
 from fraudfed.errors import ConfigurationError, DataError, StateError
 

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from data_gen.config import WorldConfig
 from data_gen.entities.customers import BLOCK_CUSTOMERS
+from data_gen.entities.world_parts import BankSide, make_bank_side
 from data_gen.events import NONE, FraudKind, LabelledEvents
 from data_gen.identifiers import to_table
-from data_gen.world import World, bank_parts, make_bank, make_part, make_world
-from data_gen.world_parts import BankSide, make_bank_side
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import World, bank_parts, make_bank, make_part, make_world
 
 
 @pytest.fixture(scope="module")

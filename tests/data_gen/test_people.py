@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_gen.config import WorldConfig
 from data_gen.entities.payees import Payees
-from data_gen.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
+from data_gen.entities.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
+from data_gen.settings.config import WorldConfig
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_gen.config import WorldConfig
 from data_gen.events import CHANNEL_NAMES
 from data_gen.fraud.campaigns import KINDS
-from data_gen.presets import PRESET_PURPOSES, PRESETS
-from data_gen.world import generate, make_world
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.presets import PRESET_PURPOSES, PRESETS
+from data_gen.world.making import generate, make_world
 
 
 def test_every_preset_has_a_purpose_and_survives_the_manifest() -> None:

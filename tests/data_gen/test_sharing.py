@@ -11,9 +11,9 @@ import pandas as pd
 import xgboost
 from sklearn.metrics import average_precision_score
 
-from data_gen.config import WorldConfig
-from data_gen.presets import PRESETS
-from data_gen.world import generate
+from data_gen.settings.config import WorldConfig
+from data_gen.settings.presets import PRESETS
+from data_gen.world.making import generate
 from fraudfed.features import build_features, check_transactions
 
 PARAMETERS = {

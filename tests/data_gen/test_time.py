@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen.clock import day_cumulative, drift_phase
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.fraud.campaigns import KINDS
 from data_gen.holidays import easter_sunday, holiday_weights
-from data_gen.world import generate, make_world
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
+from data_gen.world.making import generate, make_world
 
 
 def _epoch_day(day: date) -> int:

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_gen.checking.rules import Rule, TableSchema
-from data_gen.checking.schemas import SCHEMAS
-from data_gen.checking.transaction_rules import TRANSACTION_SCHEMA
+from data_gen.catalogue import SCHEMAS
 from data_gen.checking.unique_ids import SeenIds
 from data_gen.checking.validator import Validation, validate_data_set, validate_files
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.output import write_credit
 from data_gen.credit.schema import CREDIT_SCHEMA
-from data_gen.output import write
+from data_gen.schema.rules import Rule, TableSchema
+from data_gen.schema.transactions import TRANSACTION_SCHEMA
+from data_gen.settings.config import WorldConfig
+from data_gen.writing.output import write
 from fraudfed.errors import DataError
 
 Change = Callable[[pd.DataFrame], None]

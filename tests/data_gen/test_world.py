@@ -9,10 +9,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.config import DAY_SECONDS, WorldConfig
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
-from data_gen.schema import COLUMNS
-from data_gen.world import generate
+from data_gen.schema.columns import COLUMNS
+from data_gen.settings.config import DAY_SECONDS, WorldConfig
+from data_gen.world.making import generate
 
 CARD_CHANNELS = ("pos", "atm")
 ONLINE_CHANNELS = ("ecommerce", "transfer")

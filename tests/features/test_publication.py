@@ -33,7 +33,7 @@ def test_the_features_of_a_run_of_transactions() -> None:
         }
         for feature in FEATURES[4:7]
     ]
-    # Whoever received the contract writes the same bytes.
+    # A bank that received the contract writes the same bytes.
     received = parse(DataContract, contract.model_dump_json(), source="test")
     assert features_file(received) == text
 

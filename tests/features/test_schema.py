@@ -11,7 +11,7 @@ from oracles.features import START, random_table, table
 
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.events import CHANNEL_NAMES
-from data_gen.schema import COLUMNS as WRITTEN
+from data_gen.schema.columns import COLUMNS as WRITTEN
 from fraudfed.errors import DataError
 from fraudfed.features import check_transactions
 from fraudfed.features.schema import (

@@ -80,7 +80,7 @@ def distributions(paths: dict[str, Path]) -> dict[str, str]:
     """Return the distributions that modules import, each with a module that does."""
     known = packages_distributions()
     local = {path.stem for path in (ROOT / "tests").rglob("*.py")}
-    local |= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    local |= {path.name for path in (ROOT / "tests" / "support").iterdir() if path.is_dir()}
     found: dict[str, str] = {}
     for name, path in sorted(paths.items()):
         for imported in imports_of(path):
@@ -110,7 +110,7 @@ def test_the_bank_and_the_aggregator_are_in_the_lab() -> None:
     assert names(needed_by("lab")) <= names(needed_by("dev"))
 
 
-@pytest.mark.parametrize("folder", ["tests", "benchmarks", "deploy"])
+@pytest.mark.parametrize("folder", ["tests", "deploy"])
 def test_tests_and_tools_import_what_developers_install(folder: str) -> None:
     paths = {str(path.relative_to(ROOT)): path for path in (ROOT / folder).rglob("*.py")}
     assert paths

@@ -1,4 +1,4 @@
-"""A program that writes a bank's files for ever, to be killed; says on stdout what it has done.
+"""A program that writes a bank's files until it is killed; says on stdout what it has done.
 
 Usage: ``python -m tests.support.bank_files_child DIRECTORY SEED``. Each line is written, whole,
 after the call that it names has returned: from then on the parent may hold the files to it.

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_gen.catalogue import ALL_PRESETS, PURPOSES
+from data_gen.catalogue import ALL_PRESETS, PURPOSES, SCHEMAS
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.checking.rules import TableSchema
-from data_gen.checking.schemas import SCHEMAS
-from data_gen.config import WorldConfig
 from data_gen.credit.config import CreditConfig
+from data_gen.schema.rules import TableSchema
+from data_gen.settings.config import WorldConfig
 
 PAGE = Path(__file__).parents[3] / "docs" / "data.md"
 

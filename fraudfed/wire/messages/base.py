@@ -1,4 +1,4 @@
-"""What every message has in common, and the kinds of value in them."""
+"""The base class of all messages, and the types of their values."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fraudfed.errors import ProtocolError, VersionError
 
-#: Raised with every incompatible change; both sides refuse any other number.
+#: Increased with every incompatible change; both sides refuse any other number.
 PROTOCOL_VERSION: Literal[1] = 1
 
 
@@ -60,14 +60,14 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
     cls : message class
     data : JSON text or an already decoded object
     source : str
-        Where it came from, for the error text (``"the aggregator"``, ``"request body"``).
+        The origin, for the error text (``"the aggregator"``, ``"request body"``).
 
     Raises
     ------
     VersionError
         If the message names another ``protocol_version``.
     ProtocolError
-        If it does not fit ``cls``.
+        If the data do not fit ``cls``.
     """
     try:
         if isinstance(data, (bytes, str)):
@@ -83,7 +83,7 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
                 f"{PROTOCOL_VERSION}; use the same fraudfed release on both sides"
             ) from None
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        # Of a missing field the input is the whole message, where an invite's code may be in.
+        # For a missing field the input is the whole message, which may hold an invite's code.
         shown = "missing" if first["type"] == "missing" else _shown(first["input"])
         raise ProtocolError(
             f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}"

@@ -55,8 +55,8 @@ class DataContract(Message):
     train_from: int | None = None
     """``transactions`` only: first event time used for training."""
     train_until: int | None = None
-    """``transactions`` only: the model knows what was known before this time. An event is trained
-    on if it lies at least the label delay before it, and its label was known before it."""
+    """``transactions`` only: training uses what was known before this time. An event is used if it
+    lies at least the label delay before this time, and its label was known before this time."""
     label_delay_seconds: Annotated[int, Field(ge=0)] = 0
     """``transactions`` only: fraud-rate features look back from event time minus this delay."""
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()

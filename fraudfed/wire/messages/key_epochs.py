@@ -1,4 +1,4 @@
-"""The consortium's keys, and who has accepted them."""
+"""The consortium's keys, and their acknowledgement by the members."""
 
 from enum import StrEnum
 from typing import Annotated, Self
@@ -72,13 +72,13 @@ class KeyEpochState(StrEnum):
     PENDING = "pending"
     """Not all members have acknowledged."""
     ACTIVE = "active"
-    """All have: runs may be opened with it."""
+    """All members have acknowledged: runs may use it."""
     SUPERSEDED = "superseded"
-    """There is a later epoch, or its roster is no longer the members: no new run with it."""
+    """A later epoch exists, or the members are no longer its roster: no new run may use it."""
 
 
 class KeyEpochStatus(Message):
-    """A key epoch and who has acknowledged it."""
+    """A key epoch and its acknowledgements."""
 
     key_epoch: KeyEpoch
     acknowledged: tuple[KeyAcknowledgement, ...]

@@ -1,4 +1,4 @@
-"""Who belongs to the consortium, and how a bank comes in."""
+"""The members of the consortium, and how a bank joins."""
 
 from typing import Annotated, TypeAlias
 
@@ -59,6 +59,6 @@ class BankRegistration(Message):
 
 
 class Roster(Message):
-    """The members of the consortium now, as the aggregator tells it; banks hold it against pins."""
+    """The current members as the aggregator reports them; banks compare them with their pins."""
 
     members: Members

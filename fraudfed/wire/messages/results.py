@@ -1,4 +1,4 @@
-"""The accepted result of a run, and the signatures over it."""
+"""The accepted result of a run, and its signatures."""
 
 from typing import Annotated
 
@@ -40,6 +40,6 @@ class ModelSignatures(Message):
     sha256: Sha256
     """Of the stored bytes."""
     plain_sha256: Sha256
-    """Of the plain ``model.json``, which is what was signed; equal to ``sha256`` unless sealed."""
+    """Of the plain ``model.json``, which the banks signed; equal to ``sha256`` unless sealed."""
     signatures: tuple[ModelSignature, ...]
     """Sorted by bank."""

@@ -1,4 +1,4 @@
-"""What a risk run counts."""
+"""The contents of a risk run."""
 
 from enum import StrEnum
 from typing import Annotated, Self, TypeAlias
@@ -9,7 +9,7 @@ from fraudfed.wire.messages.base import Message
 
 
 class RiskEntity(StrEnum):
-    """What banks count payments and frauds of, together; each has a raw column ``<name>_id``."""
+    """The entities whose payments and frauds banks count; each has a raw column ``<name>_id``."""
 
     TERMINAL = "terminal"
     MERCHANT = "merchant"
@@ -34,7 +34,7 @@ class RiskSpec(Message):
     last_day: Annotated[int, Field(ge=0, le=99_420)]
     """Last day of entry, itself included."""
     delay_days: Annotated[int, Field(ge=0, le=1000)]
-    """A payment is entered so many days after its own day; a fraud no earlier than its payment."""
+    """Days from a payment to its entry; a fraud is entered no earlier than its payment."""
     entities: Annotated[tuple[RiskEntity, ...], Field(min_length=1)] = tuple(RiskEntity)
     """What is counted; distinct."""
     depth: Annotated[int, Field(ge=1, le=16)] = 4
@@ -42,11 +42,11 @@ class RiskSpec(Message):
     transaction_width: SketchWidth = 4096
     """Columns of the sketch of payments."""
     fraud_width: SketchWidth = 512
-    """Columns of the sketch of frauds, of which there are few."""
+    """Columns of the sketch of frauds, which are few."""
     min_customers: Annotated[int, Field(ge=1, le=1_000_000)] = 3
-    """A bank counts payments at an entity on a day only if so many of its customers paid there."""
+    """A bank counts an entity's payments of a day only if this many of its customers paid there."""
     days_per_step: Annotated[int, Field(ge=1, le=400)] = 7
-    """Days that are summed together: after each step the set of banks may change."""
+    """Days of one step; after each step the set of banks may change."""
 
     @model_validator(mode="after")
     def _days_and_entities(self) -> Self:

@@ -1,4 +1,4 @@
-"""Rounds of a run: headers of their frames, and what is told of them."""
+"""Rounds of a run: headers of their frames, receipts and summaries."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ from fraudfed.wire.messages.base import BankName, Message, Sha256
 
 
 class FrameKind(StrEnum):
-    """What the bytes behind a frame's header are."""
+    """The content of a frame behind its header."""
 
     CONTRIBUTION = "contribution"
     PRODUCT = "product"
@@ -47,7 +47,7 @@ class RoundReceipt(Message):
 
 
 class RoundSummary(Message):
-    """What is on record of one round; stays after its ciphertexts are deleted."""
+    """The record of one round; it stays after its ciphertexts are deleted."""
 
     number: Annotated[int, Field(ge=0)]
     label: str
@@ -58,17 +58,17 @@ class RoundSummary(Message):
     """Bytes of the round's accepted bodies, all banks together."""
     opened_at: int
     completed_at: int | None = None
-    """When the last contribution came in."""
+    """When the last contribution was stored."""
     closed_at: int | None = None
-    """When the last opening came in."""
+    """When the last opening was stored."""
     abandoned_at: int | None = None
-    """When another generation was formed before it was closed."""
+    """When another generation was formed before the round was closed."""
     generation: Annotated[int, Field(ge=0)] = 0
     step: Annotated[int, Field(ge=0)] = 0
 
 
 class RoundList(Message):
-    """Rounds of a run in order, from the first that was asked for."""
+    """Rounds of a run in order, from the requested one on."""
 
     run_id: str
     rounds: tuple[RoundSummary, ...]

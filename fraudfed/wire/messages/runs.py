@@ -1,4 +1,4 @@
-"""What a run is, who takes part in it, and where it stands."""
+"""A run: its specification, its banks and its state."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -12,11 +12,11 @@ from fraudfed.wire.messages.risk import RiskSpec
 
 
 class ModelVisibility(StrEnum):
-    """Who may read the final model."""
+    """The readers of the final model."""
 
     AGGREGATOR = "aggregator"
     MEMBERS = "members"
-    """The registry holds it sealed under a key that only the consortium has."""
+    """The registry holds it sealed under a key of the consortium's members."""
 
 
 class RunKind(StrEnum):
@@ -45,13 +45,13 @@ class RunSpec(Message):
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
     min_cohort: Annotated[int, Field(ge=1, le=1000)] = 3
-    """The run never goes on with fewer banks, or with fewer than all if there are not so many."""
+    """The run never continues with fewer banks; a smaller cohort must be complete."""
     deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] = 1800
-    """When some banks have waited so long for others, they go on alone, if they are enough."""
+    """After this wait for other banks, the run continues without them if enough banks remain."""
     join_deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = None
-    """The same for the start: who has not joined by then may come in later. None waits for all."""
+    """The same for the start; other banks may join later. None waits for all."""
     max_rejoins: Annotated[int, Field(ge=0, le=1000)] = 2
-    """How often a bank may come back after it was dropped; each drop shows a little of it."""
+    """How often a dropped bank may rejoin; each drop reveals a little about its data."""
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
@@ -77,59 +77,59 @@ class RunState(StrEnum):
     OPEN = "open"
     TRAINING = "training"
     GATHERING = "gathering"
-    """Other banks are to take part, and not all of them have agreed to it yet."""
+    """A new set of banks is forming, and not all of them have agreed yet."""
     FINISHED = "finished"
     FAILED = "failed"
 
 
 class Ready(Message):
-    """A bank agrees to take part in the generation that is being formed."""
+    """A bank agrees to take part in the generation that is forming."""
 
     step: Annotated[int, Field(ge=0, lt=2**31)]
-    """Steps that it has finished: it can begin the next one anew."""
+    """Steps that the bank has finished; it can start the next one again."""
     more_rows: Annotated[int, Field(ge=0, le=2**36)] = 0
-    """A bank that was not in the preparation: a power of two that is no less than its rows."""
+    """Only from a bank that missed the preparation: a power of two, at least its number of rows."""
 
 
 class ReadyBank(Ready):
-    """Which bank has agreed, and with what."""
+    """A bank that has agreed, and its answer."""
 
     bank: BankName
 
 
 class Generation(Message):
-    """A set of banks that take part together, from one step of the training on."""
+    """A set of banks that take part together, from a given step on."""
 
     number: Annotated[int, Field(ge=0)]
     banks: tuple[BankName, ...]
     """Sorted by name; the index of a bank is the shard it opens."""
     entrants: tuple[BankName, ...] = ()
-    """Those that did not take part in the generation that began before."""
+    """Banks that did not take part in the previous generation."""
     ready: tuple[ReadyBank, ...] = ()
-    """Who has agreed, sorted by name; all once it has begun. Generation 0 needs no agreement."""
+    """Banks that have agreed, sorted by name; all once it has begun. Generation 0 needs none."""
     first_step: Annotated[int, Field(ge=0)] = 0
-    """Steps that stay as they are; known once it has begun."""
+    """Finished steps that it keeps; known once it has begun."""
     first_round: Annotated[int, Field(ge=0)] = 0
     """Number of its first round; known once it has begun."""
 
 
 class WaitsFor(Message):
-    """What some banks wait for others to do."""
+    """What some banks wait for other banks to do."""
 
     what: Literal["join", "ready", "contribution", "opening", "model"]
     banks: tuple[BankName, ...]
-    """Who has not done it."""
+    """Banks that have not done it."""
 
 
 class DropRequest(Message):
-    """The operator goes on without a bank; it may come back."""
+    """The operator continues the run without a bank, which may rejoin."""
 
     bank: BankName
     reason: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 class HandoverReceipt(Message):
-    """What is handed to the entrants of a generation was stored; it is durable now."""
+    """The handover to a generation's entrants was stored; it is durable now."""
 
     run_id: str
     generation: Annotated[int, Field(ge=0)]
@@ -149,13 +149,13 @@ class RunStatus(Message):
     members: tuple[BankName, ...]
     """Banks of the cohort that have ever joined, sorted by name."""
     generation: Generation
-    """Who takes part now, or is about to."""
+    """The current generation, or the one that is forming."""
     waiting: tuple[BankName, ...] = ()
-    """Banks that come in when the next step begins."""
+    """Banks that join when the next step begins."""
     waits_for: WaitsFor | None = None
-    """What some banks wait for now, and for whom; None if nobody waits."""
+    """What some banks currently wait for, and for which banks; None if no bank waits."""
     contributed: tuple[BankName, ...] = ()
-    """Who has contributed to the open round ``round_number``."""
+    """Banks that have contributed to the open round ``round_number``."""
     round_number: Annotated[int, Field(ge=0)]
     """Number of the open round; all before it are closed or abandoned."""
     ciphertexts: Annotated[int, Field(ge=0)]
@@ -174,6 +174,6 @@ class RunList(Message):
 
 
 class Abort(Message):
-    """A bank ends the run for all, so that nobody waits for it."""
+    """A bank ends the run for all banks, so that no bank waits for it."""
 
     reason: Annotated[str, Field(min_length=1, max_length=2000)]

@@ -9,7 +9,7 @@ from fraudfed.wire.messages.base import Message, PublicKeyHex, Sha256, Signature
 
 
 class AuditStatus(StrEnum):
-    """What became of an audited request."""
+    """The outcome of an audited request."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -26,7 +26,7 @@ class AuditEntry(Message):
     """1, 2, 3, ... without a gap."""
     time: Annotated[int, Field(ge=0, lt=2**63)]
     kind: Annotated[str, Field(min_length=1, max_length=100)]
-    """What was asked for, for example ``contribution`` or ``run-created``."""
+    """The request, for example ``contribution`` or ``run-created``."""
     actor: Annotated[str, Field(max_length=200)]
     """``bank:<name>``, ``operator:<token name>``, ``viewer:<token name>``, or ``anonymous``."""
     subject: Annotated[str, Field(max_length=500)]

@@ -127,7 +127,7 @@ class Federation:
         return status
 
     def wait_until(self, good: Callable[[], bool], what: str) -> None:
-        """Wait, but not for ever.
+        """Wait, but not indefinitely.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class Federation:
         self.wait_until(complete, f"{what}: all of {', '.join(self.present)} take part")
 
     def wait_until_dropped(self, bank: str, what: str) -> None:
-        """Wait until the others have gone on without a bank, or the run is over."""
+        """Wait until the others have continued without a bank, or the run is over."""
 
         def gone() -> bool:
             status = self.status()

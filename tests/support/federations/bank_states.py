@@ -134,7 +134,7 @@ class Aggregator:
         return key_epoch
 
     def last_epoch(self) -> int:
-        """Return the number of the latest key epoch, whoever's it was; 0 before the first."""
+        """Return the number of the latest key epoch, of any steward; 0 before the first."""
         answer = httpx.get(
             f"{self.url}/v1/epochs/current",
             headers={"Authorization": f"Bearer {self.operator_token}"},

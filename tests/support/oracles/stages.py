@@ -2,7 +2,7 @@
 
 ``train_in_stages`` runs each stage as a cohort of threads that ends at a given step, or in the
 middle of one, and hands the last state, as bytes, to the banks of the next. ``simulate`` grows the
-same trees one by one over the pooled rows of whoever is there; it knows no state, no bounds and no
+same trees one by one over the pooled rows of the present banks; it knows no state, no bounds and no
 bins of earlier steps, and finds each row's margin anew from its raw values.
 """
 

@@ -1,4 +1,4 @@
-"""What a world is made from: every number that changes the output, checked before any work."""
+"""The configuration of a world: every number that changes the output, checked before any work."""
 
 import dataclasses
 import math
@@ -61,13 +61,13 @@ class WorldConfig:
     missing_column_share : float
         Share of banks that keep no ``device_id``, and share of those that keep no places.
     multi_bank_share : float
-        Share of persons who are customers of two or three banks.
+        Share of people with two or three banks.
     fraud_travel : float
         How far the focus of a fraud kind moves round the ring of banks over the whole period,
         in rounds; 0.5 takes a tactic from one bank to the opposite one.
     campaign_reach : float
-        Share of the other banks that a campaign goes on to, at most; at least half as many. With
-        0 each campaign stays at one bank.
+        Largest share of the other banks that a campaign moves to; it reaches at least half of
+        that share. With 0 each campaign stays at one bank.
     growth_per_year : float
         Relative growth of the number of transactions per year.
     drift_days : tuple of int
@@ -78,7 +78,7 @@ class WorldConfig:
     label_delay_scale : float
         Factor on all delays until fraud is reported; 1 is realistic, which needs long periods.
     missed_fraud_share : float
-        Share of fraud episodes that nobody ever reports.
+        Share of fraud episodes that are never reported.
     false_report_share : float
         Share of legitimate transactions that are reported as fraud.
     test_share : float
@@ -127,7 +127,7 @@ class WorldConfig:
         check_range("fraud_rate", self.fraud_rate, 0.0, 0.05)
         for name, length in (("channel_share", 4), ("kind_share", 7)):
             _check_shares(name, getattr(self, name), length)
-            # What a manifest holds is a list; a tuple can be compared and hashed.
+            # A manifest holds lists; tuples can be compared and hashed.
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("channel_spread", "amount_spread", "region_spread", "fraud_rate_spread"):
             check_range(name, getattr(self, name), 0.0, 2.0)
@@ -190,7 +190,7 @@ def check_common(
     size_exponent: float,
     test_share: float,
 ) -> None:
-    """Check what every kind of data set is configured by.
+    """Check the dials that every kind of data set has.
 
     Parameters
     ----------

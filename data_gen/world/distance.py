@@ -1,17 +1,17 @@
-"""How far banks are from each other: total variation between their mixes.
+"""The distance between banks: total variation between their mixes.
 
 The total variation distance of two distributions is half the sum of the absolute differences of
-their shares, the largest difference that any event's probability can have: 0 for equal mixes, 1
-for mixes without a common value (Levin, Peres, Wilmer, "Markov Chains and Mixing Times", 2009,
-proposition 4.2).
+their shares. It is the largest difference between the probabilities of any event: 0 for equal
+mixes, 1 for mixes without a common value (Levin, Peres, Wilmer, "Markov Chains and Mixing Times",
+2009, proposition 4.2).
 """
 
 import numpy as np
 import numpy.typing as npt
 
+from data_gen.entities.world_parts import SharedWorld
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
 from data_gen.rng import FloatArray, IntArray
-from data_gen.world_parts import SharedWorld
 
 
 def mix_counts(world: SharedWorld, events: Events) -> dict[str, IntArray]:

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from data_gen.accounts import choose_accounts
 from data_gen.behaviour.everyday import everyday_events
 from data_gen.behaviour.occasions import occasion_events
-from data_gen.blocking import with_blocked_attempts
 from data_gen.clock import expected_day_sum
-from data_gen.config import WorldConfig
 from data_gen.entities.customers import customer_blocks
+from data_gen.entities.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
 from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.fraud.account import account_takeover
 from data_gen.fraud.card import card_not_present, compromised_terminal, lost_stolen
@@ -24,9 +22,11 @@ from data_gen.fraud.first_party import first_party
 from data_gen.fraud.mules import Hops, make_hops, mule_chain
 from data_gen.fraud.payment import push_payment_scam
 from data_gen.identifiers import to_table
-from data_gen.labels import label
 from data_gen.rng import Part, stream
-from data_gen.world_parts import BankSide, SharedWorld, make_bank_side, make_shared_world
+from data_gen.settings.config import WorldConfig
+from data_gen.world.accounts import choose_accounts
+from data_gen.world.blocking import with_blocked_attempts
+from data_gen.world.labels import label
 
 # Rows that occasions add per customer and day, on average.
 OCCASION_ROWS_PER_DAY: Final = 0.037
@@ -52,7 +52,7 @@ class World:
 
     @cached_property
     def hops(self) -> Hops:
-        """What mules pass on, at all banks: made once, of what is stolen at all banks."""
+        """The payments of the mules at all banks, made once from the money stolen at all banks."""
         return make_hops(self.shared, self.plan)
 
 

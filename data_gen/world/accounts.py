@@ -1,15 +1,15 @@
-"""Which of the payer's accounts and cards a payment is made from."""
+"""Choose the payer's account and card for each payment."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from data_gen.entities.payees import ACCOUNTS_PER_CUSTOMER
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import NONE, Channel, Events
 from data_gen.rng import Draws
-from data_gen.world_parts import BankSide
 
-# Share of payments from the second account, of customers that have one.
+# Share of payments from the second account, for customers with two.
 SECOND_ACCOUNT_PAYMENT_SHARE = 0.30
 
 

@@ -1,4 +1,4 @@
-"""Every field of a configuration from the command line: ``--set NAME=VALUE``."""
+"""Read any field of a configuration from the command line: ``--set NAME=VALUE``."""
 
 import dataclasses
 import types
@@ -12,7 +12,7 @@ Config = TypeVar("Config")
 def parse_dials(config: type, texts: tuple[str, ...]) -> dict[str, Any]:
     """Return fields and values of texts such as ``fraud_travel=0.5``.
 
-    A list of numbers is written with commas and may be empty, and ``none`` is a dial's "off".
+    Commas separate the numbers of a list, which may be empty; ``none`` switches a dial off.
 
     Parameters
     ----------

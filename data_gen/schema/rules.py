@@ -1,4 +1,4 @@
-"""A published schema: columns, and what their values must be; what the validator checks against."""
+"""A published schema: columns, and the rules for their values that the validator checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from data_gen.schema import Column
+from data_gen.schema.columns import Column
+
+# What the tables of a data set are about: the manifest's ``kind``.
+TRANSACTIONS: Final = "transactions"
+CREDIT: Final = "credit"
 
 _ARROW_TYPES: Final = {
     "string": pa.string(),
@@ -18,16 +22,16 @@ _ARROW_TYPES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What the values of one column must be, where there are any.
+    """The rule for the values of one column; a missing value meets every rule but ``present_for``.
 
     Parameters
     ----------
     minimum, maximum : float or None
-        Of a number; both may be taken.
+        Bounds of a number, inclusive.
     allowed : tuple of str, or None
-        All texts that may occur.
+        The permitted texts; None permits all.
     null_for, present_for : tuple of str
-        Values of ``TableSchema.channel`` for which there must be no value, and must be one.
+        Channels for which the value must be missing, and must not be missing.
     """
 
     minimum: float | None = None
@@ -37,7 +41,7 @@ class Rule:
     present_for: tuple[str, ...] = ()
 
     def expected(self, kind: str) -> str:
-        """Say in words what a value of type ``kind`` must be."""
+        """Return in words what a value of type ``kind`` must be."""
         if self.allowed is not None:
             return "one of " + ", ".join(self.allowed)
         noun = {"float64": "a number", "string": "a text"}.get(kind, "a whole number")
@@ -61,7 +65,7 @@ class TableSchema:
     columns : tuple of Column
     rules : mapping of str to Rule
     identifier : str
-        Text column of which no value occurs twice in a data set.
+        Text column; its values are unique in a data set.
     time : str
         Column by which rows are sorted, ascending, UTC epoch seconds.
     label_time : str
@@ -84,7 +88,7 @@ class TableSchema:
             raise ValueError(f"rules of columns that are not there: {sorted(unknown)}")
 
     def rule(self, name: str) -> Rule:
-        """Return the rule of a column; one without a rule may hold anything of its type."""
+        """Return the rule of a column; by default any value of its type is permitted."""
         return self.rules.get(name, Rule())
 
     @property

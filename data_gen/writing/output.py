@@ -1,11 +1,11 @@
-"""Write a world to a directory: streamed, all of it or nothing, the same bytes for the same seed.
+"""Write a world to a directory: streamed, whole or not at all, same bytes for the same seed.
 
-Two phases, each shared out over worker processes::
+Two phases, each divided among worker processes::
 
     making    parts of banks (blocks of customers, kinds of fraud) -> events -> spool on disk
     writing   spool -> buckets of time, sorted -> row groups of a bank's files, counts, digests
 
-Rows are in memory only as one part or one bucket, so memory does not grow with the number of rows.
+A process holds one part or one bucket, so memory does not grow with the number of rows.
 """
 
 import functools
@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.checking.transaction_rules import TRANSACTION_SCHEMA
-from data_gen.config import WorldConfig
+from data_gen.entities.world_parts import BankSide, make_bank_side
 from data_gen.identifiers import to_table
-from data_gen.manifest import MANIFEST_NAME, TRANSACTIONS, file_entry, make_manifest, read_manifest
 from data_gen.rng import IntArray
-from data_gen.schema import ARROW_SCHEMA
-from data_gen.world import World, bank_parts, make_part, make_world
-from data_gen.world_parts import BankSide, make_bank_side
+from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.schema.rules import TRANSACTIONS
+from data_gen.schema.transactions import TRANSACTION_SCHEMA
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import World, bank_parts, make_part, make_world
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, read_manifest
 from data_gen.writing.spool import buckets, labelled_events, regroup, spool_part
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.tally import BankTally, combined_summary, distances
@@ -45,7 +46,7 @@ _DICTIONARY_COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call of ``write`` is.
+    """The progress of a call of ``write``.
 
     Parameters
     ----------
@@ -78,17 +79,18 @@ def write(
     ----------
     config : WorldConfig
     out : Path
-        Made by this call; may exist if empty, or if ``force`` and written by this program.
+        Created by this call. It may exist if it is empty, or with ``force`` if this program wrote
+        it.
     formats : sequence of str
         ``"parquet"``, ``"csv"`` or both.
     workers : int
-        Processes that share parts of banks and banks; the output does not depend on it.
+        Number of processes; the output does not depend on it.
     force : bool
         Replace a data set that is already there.
     preset : str, optional
         Name of the preset the configuration came from, for the manifest.
     on_progress : callable, optional
-        Called with a ``Progress`` as the work goes on.
+        Called with a ``Progress`` during the work.
 
     Returns
     -------
@@ -100,8 +102,8 @@ def write(
     ConfigurationError
         Unknown format, or ``workers`` out of range.
     StateError
-        ``out`` is in use, not writable or not ours to replace, or a worker was ended from
-        outside. Nothing is left behind.
+        ``out`` is in use, is not writable or may not be replaced, or a worker was killed. Nothing
+        is left behind.
     """
     check_formats(formats)
     pool = Workers(workers)
@@ -196,7 +198,7 @@ def _write_banks(
         for part in range(parts[bank])
     ]
     rows = pool.run(making, _reporter(on_progress, "making", len(making)))
-    # Banks come in descending order of size, so the longest job is begun first.
+    # The largest bank comes first, so the longest job begins first.
     writing = [
         _WriteBank(config, bank, parts[bank], spool, directory, formats)
         for bank in range(config.banks)
@@ -214,8 +216,8 @@ def _reporter(on_progress: OnProgress | None, phase: str, total: int) -> Callabl
     return report
 
 
-# The shared world takes milliseconds to make, less than to send; a bank's customers take longer,
-# and the jobs of one bank follow each other, so each process keeps those of the last.
+# Making the shared world takes milliseconds, less than sending it. A bank's customers take longer,
+# and the jobs of one bank follow each other, so each process keeps the customers of its last bank.
 @functools.lru_cache(maxsize=1)
 def _world(config: WorldConfig) -> World:
     return make_world(config)

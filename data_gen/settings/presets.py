@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from data_gen.config import WorldConfig
+from data_gen.settings.config import WorldConfig
 
 # 2025-07-01T00:00:00Z: half a year from here ends with the year-end rise.
 _JULY_2025: Final = 1_751_328_000
@@ -46,7 +46,7 @@ PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType(
             customers=6_000,
             days=120,
             fraud_rate=0.05,
-            # Kinds that a bank of this size learns in full from its own cases.
+            # Kinds that a bank of this size can learn from its own cases alone.
             kind_share=(0.4, 0.0, 0.0, 0.3, 0.3, 0.0, 0.0),
             size_exponent=0.0,
             channel_spread=0.0,

@@ -1,13 +1,13 @@
-"""The shared part of a world and one bank's private part, as the makers of events see them."""
+"""The shared part of a world, and one bank's private part."""
 
 from dataclasses import dataclass
 
-from data_gen.config import WorldConfig
 from data_gen.entities.banks import Banks, make_banks
 from data_gen.entities.customers import Customers, make_customers
 from data_gen.entities.payees import Payees, make_payees
 from data_gen.entities.places import Places, Towns, make_places, make_towns
 from data_gen.entities.shared_people import SharedPeople, make_shared_people
+from data_gen.settings.config import WorldConfig
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Payments that the bank stops, and that are tried again.
+"""Payments that the bank blocks, and the payer's next attempts.
 
-Money that was stolen stays stolen: a blocked payment is always one more row, beside the one that
-went through. Often the payer tries again minutes later and succeeds; a fraudster's next attempt
-may also be the one that is stopped.
+A blocked attempt is always an additional row beside the payment that succeeded, so blocking never
+removes stolen money. An honest payer succeeds minutes after the blocked attempt. A fraudster's
+blocked attempt may also come after the payment that succeeded.
 """
 
 from dataclasses import replace
@@ -16,9 +16,9 @@ from data_gen.rng import Draws
 # Blocked attempts per transaction: banks stop many honest payments for each fraudulent one.
 CLEAN_BLOCKED: Final = 0.004
 FRAUD_BLOCKED: Final = 0.10
-# Of those attempts at fraud, how many come after the payment that went through.
+# Share of blocked fraud that comes after the payment that succeeded.
 FRAUD_BLOCKED_AFTER: Final = 0.5
-# Seconds between the two attempts, and by how much more a stopped fraudster asked for, at most.
+# Seconds between the two attempts; largest factor of a fraudster's blocked amount.
 RETRY_SECONDS: Final = (20.0, 600.0)
 FRAUD_ASKED_MORE: Final = 1.8
 

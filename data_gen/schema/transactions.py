@@ -1,12 +1,11 @@
-"""The published schema of transactions: the columns of ``data_gen.schema`` and their rules."""
+"""The published schema of transactions: the columns, and the rules for their values."""
 
 from typing import Final
 
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.checking.rules import Rule, TableSchema
 from data_gen.events import CHANNEL_NAMES, KIND_NAMES
-from data_gen.manifest import TRANSACTIONS
-from data_gen.schema import COLUMNS
+from data_gen.schema.columns import COLUMNS
+from data_gen.schema.rules import TRANSACTIONS, Rule, TableSchema
 
 _AT_TERMINAL: Final = ("pos", "atm")
 _REMOTE: Final = ("ecommerce", "transfer")

@@ -1,4 +1,4 @@
-"""``manifest.json``: what was made, from what, and how to check that it is unchanged."""
+"""``manifest.json``: the data set, its configuration, and checksums of its files."""
 
 import hashlib
 import json
@@ -12,9 +12,6 @@ from fraudfed.errors import DataError
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT: Final = "data-gen/2"
-# What the tables of a data set are about: the manifest's ``kind``.
-TRANSACTIONS: Final = "transactions"
-CREDIT: Final = "credit"
 STATEMENT: Final = (
     "Synthetic data, no real person: every person, account, merchant, payment and loan is "
     "invented, and any resemblance is chance."
@@ -50,13 +47,13 @@ def make_manifest(
     Parameters
     ----------
     kind : str
-        ``TRANSACTIONS`` or ``CREDIT``.
+        ``TRANSACTIONS`` or ``CREDIT`` of ``data_gen.schema.rules``.
     preset : str or None
         Name of the preset that the configuration came from.
     config : mapping
         Every dial; its ``seed`` is repeated above.
     facts : mapping
-        What else is said about the data set as a whole.
+        Further facts about the whole data set.
     columns : sequence of mappings
         The published schema.
     banks : sequence of mappings
@@ -87,7 +84,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        There is none, it is not JSON, or another program or version wrote it.
+        The manifest is missing, is not JSON, or was written by another program or version.
     """
     path = directory / MANIFEST_NAME
     try:

@@ -1,10 +1,10 @@
-"""What the bank is told of each transaction, and when.
+"""Labels: what the bank learns about each transaction, and when.
 
-``kind`` is the truth; ``is_fraud`` is what the bank was told in the end. Fraud is reported per
-episode: all its transactions get their label together, some time after the last of them. A part
-is noticed fast, by the bank or the customer; the rest comes to light with a statement, a
-chargeback or a letter, weeks later. Some fraud is never reported, and some honest payments are.
-A transaction without report counts as legitimate after ``clean_delay_days``.
+``kind`` is the truth; ``is_fraud`` is the bank's final label. Fraud is reported per episode: all
+its transactions get their label together, some time after the last of them. The bank or the
+customer notices some fraud fast; a statement, a chargeback or a letter reveals the rest weeks
+later. Some fraud is never reported, and some honest payments are reported as fraud. A transaction
+without a report counts as legitimate after ``clean_delay_days``.
 """
 
 from dataclasses import replace
@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from data_gen.config import DAY_SECONDS
+from data_gen.entities.world_parts import BankSide
 from data_gen.events import Events, FraudKind, LabelledEvents
 from data_gen.rng import Draws, FloatArray, IntArray
-from data_gen.world_parts import BankSide
+from data_gen.settings.config import DAY_SECONDS
 
 # By kind, in days from the last transaction to the report: invented numbers of a plausible size.
-# A lost card is missed within a day; a card payment is disputed with the statement; a scam is
-# admitted late, as far as there is a limit: 13 months is the time in which payers in the EU and
-# the UK may claim (Directive (EU) 2015/2366, article 71; PSR policy statement PS23/4 for scams).
+# A lost card is missed within a day. A card payment is disputed with the statement. A scam is
+# admitted late, but within the limit of 13 months for claims of payers in the EU and the UK
+# (Directive (EU) 2015/2366, article 71; PSR policy statement PS23/4 for scams).
 FAST_SHARE: Final[FloatArray] = np.array([0.45, 0.85, 0.35, 0.75, 0.40, 0.35, 0.05])
 FAST_MEDIAN_DAYS: Final = 0.8
 FAST_LOG_SPREAD: Final = 0.7
@@ -35,7 +35,7 @@ MAX_DELAY_DAYS: Final = 395.0
 
 
 def label(side: BankSide, events: Events, draws: Draws) -> LabelledEvents:
-    """Return the events with what the bank is told of each, and when.
+    """Return the events with the bank's label of each, and when the bank learns it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A bar per phase of writing, with rate and time left, on a terminal and nowhere else."""
+"""A progress bar per phase of writing, with rate and time left, on terminals only."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from data_gen.output import OnProgress
-from data_gen.output import Progress as Reached
+from data_gen.writing.output import OnProgress
+from data_gen.writing.output import Progress as Reached
 
 _UNITS = {"making": "parts", "writing": "rows"}
 
 
 class _Rate(ProgressColumn):
-    """How much is done in a second."""
+    """The work done per second."""
 
     def render(self, task: Task) -> Text:
         if task.speed is None:
@@ -34,7 +34,7 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def progress_bar(console: Console) -> Iterator[OnProgress]:
-    """Yield what ``write`` is to call; in a log or a pipe, where a bar is noise, it shows nothing.
+    """Yield a callback for ``write`` that draws bars on a terminal, and nothing in a log or pipe.
 
     Parameters
     ----------
