@@ -1,5 +1,7 @@
 # make demo   set up .venv, then run the main job end to end
 # make test   set up .venv, then lint, type checks, import rules and all tests
+# make lint   form, types and import rules, without tests
+# make format  give the code its form, and mend what ruff can mend
 # make fuzz   send thousands of generated requests to a running aggregator
 # make chaos  disturb runs of a federation for minutes; CHAOS_SEED=... repeats what it printed
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
@@ -10,6 +12,7 @@
 # make test-newest  lint, types and some tests with the newest release of every package, not the locked ones
 # make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
 # make lock   write requirements/*.txt anew, with the newest release of every package
+# make clean  remove .venv and everything that was built, and the folder of the demo
 # With PYTHON=python3.12 each of these uses a virtual environment of that Python's own, .venv-3.12.
 
 PYTHON ?= python3

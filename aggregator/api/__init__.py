@@ -1,1 +1,1 @@
-"""The endpoints under ``/v1``, one file per noun; ``endpoint`` is how they are declared."""
+"""The endpoints, one file per noun: ``declare`` says what one is, ``handle`` enforces it."""

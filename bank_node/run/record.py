@@ -1,8 +1,9 @@
 """``record.json``: what a bank did in a run, what protected it, and what it cost.
 
-This module alone writes and reads the file; docs/bank-node.md describes its JSON. There is one
-shape for every run: whether the bank took part to the end or took the result from the registry.
-The ``result`` is of the kind of run: its type stands beside the job that makes it.
+This module says what is in the file and reads it; ``state.directory`` writes it, as the last file
+of a result. docs/bank-node.md describes its JSON. There is one shape for every run: whether the
+bank took part to the end or took the result from the registry. The ``result`` is of the kind of
+run: its type stands beside the job that makes it.
 """
 
 from collections.abc import Mapping

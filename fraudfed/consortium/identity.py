@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from fraudfed.consortium.private_file import read_private_file
+from fraudfed.consortium.private_reading import read_private_file
 from fraudfed.durable_file import write_new
 from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.wire.messages import MemberKeys

@@ -10,10 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from fraudfed.consortium.private_file import (
-    MAXIMUM_BYTES,
-    read_private_file,
-)
+from fraudfed.consortium.private_reading import MAXIMUM_BYTES, read_private_file
 from fraudfed.durable_file import write_new
 from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from fraudfed.cli import cli
+from fraudfed.console import EXIT_INTERRUPTED, EXIT_TERMINATED
 from fraudfed.errors import error_classes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fraudfed.md").read_text()
@@ -42,4 +43,5 @@ def test_every_command_is_listed_on_top() -> None:
 
 def test_every_exit_code_is_documented() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.M)}
-    assert listed == {cls.exit_code for cls in error_classes().values()} | {0, 130}
+    codes = {cls.exit_code for cls in error_classes().values()}
+    assert listed == codes | {0, EXIT_INTERRUPTED, EXIT_TERMINATED}

@@ -175,6 +175,6 @@ def test_the_aggregator_cannot_import_its_way_to_a_key() -> None:
     assert "fraudfed.paillier.vector" in loaded
     forbidden = ("boosting", "features", "evaluation", "secure_sum", "federation", "demo", "bench")
     assert not [m for m in loaded if m.split(".")[1] in forbidden]
-    secret = ("identity", "key_ceremony", "key_package", "model_seal", "private_file", "roster")
+    secret = ("identity", "key_ceremony", "key_package", "model_seal", "private_reading", "roster")
     assert not {f"fraudfed.consortium.{name}" for name in secret} & set(loaded)
     assert "fraudfed.paillier.private_key" not in loaded

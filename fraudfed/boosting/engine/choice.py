@@ -10,6 +10,9 @@ from fraudfed.threads import MAX_THREADS, usable_cores
 def load_engine(threads: int | None = None) -> Engine:
     """Return the compiled engine, or NumPy where its kernels are missing or switched off.
 
+    A caller cannot ask for one of them: ``FRAUDFED_NO_EXT=1`` switches the kernels of the whole
+    process off. Functions that take an engine take any.
+
     Parameters
     ----------
     threads : int or None

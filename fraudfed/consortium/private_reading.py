@@ -1,4 +1,4 @@
-"""Files that only their owner may reach: how they are read (``durable_file`` writes them)."""
+"""How files that only their owner may reach are read; ``fraudfed.durable_file`` writes them."""
 
 import os
 import stat
