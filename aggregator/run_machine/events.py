@@ -30,7 +30,7 @@ class Event:
 
     def detail(self, run: Run) -> str:
         """Return what the entry says, ``run`` being the run after the event."""
-        raise AssertionError(f"{type(self).__name__} is not recorded")
+        raise AssertionError(f"run {run.run_id}: {type(self).__name__} is not recorded")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Effect:
 
     def detail(self, run: Run) -> str:
         """Return what the entry says, ``run`` being the run after the event."""
-        raise AssertionError(f"{type(self).__name__} is not recorded")
+        raise AssertionError(f"run {run.run_id}: {type(self).__name__} is not recorded")
 
 
 @dataclass(frozen=True)
