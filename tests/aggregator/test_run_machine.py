@@ -458,7 +458,7 @@ def test_an_effect_is_recorded_and_written_as_it_states(effect: machine.Effect) 
     assert all((one.body_sha256 is not None) is effect.of_body for one in records)
     if effect.recorded_as is None:
         assert not effect.of_body
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(AssertionError, match="is not recorded"):
             effect.detail(run)
     connection = MagicMock()
     with patch.object(Statement, "change") as change:

@@ -14,7 +14,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.mapping import Mapping, load_mapping, parse_mapping
-from fraudfed.wire.messages import DataContract, PublicKeyMessage
+from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunKind
 
 DAY = 86400
 TRANSACTIONS = DataContract(
@@ -202,7 +202,7 @@ def state(tmp_path, small_package, make_spec) -> StateDirectory:
     config = BankConfig(
         name="bank-a",
         aggregator="https://a.example",
-        run_id="r1",
+        last_runs={RunKind.TRAINING: "r1"},
         signing_key=identity.public.signing_key,
         agreement_key=identity.public.agreement_key,
     )
