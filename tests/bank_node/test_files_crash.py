@@ -40,13 +40,16 @@ def run_and_kill(directory: Path, seed: int, lines: int) -> list[list[str]]:
 def test_killed_at_any_instant(tmp_path) -> None:
     sent: dict[int, str] = {}
     saved: dict[int, int] = {}
+    kills_since_save = 0
     for seed in range(KILLS):
+        kills_since_save += 1
         for what, number, *rest in run_and_kill(tmp_path, seed, 1 + seed % 9):
             if what == "sent":
                 # The law: for a round the same bytes, whichever program sends them.
                 assert sent.setdefault(int(number), rest[0]) == rest[0]
             elif what == "saved":
                 saved[int(number)] = int(rest[0])
+                kills_since_save = 1
             else:
                 assert int(number) >= max(saved, default=0)
         outbox, checkpoints = opened(tmp_path)
@@ -60,6 +63,7 @@ def test_killed_at_any_instant(tmp_path) -> None:
             # ends removes them all.
             kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
             assert kept == {f"step-{step - back}.checkpoint" for back in range(len(kept))}
+            assert len(kept) <= 2 + kills_since_save
         for number, frame in sent.items():
             kept = outbox.find(digest(number))
             assert kept is not None, f"round {number} was sent and is forgotten"
