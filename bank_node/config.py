@@ -6,12 +6,15 @@ bank's own to edit.
 
 import json
 import tomllib
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
+
+M = TypeVar("M", bound=BaseModel)
 
 #: Raised with every incompatible change of the state directory.
 FORMAT_VERSION = 3
@@ -84,6 +87,20 @@ class TlsFiles(BaseModel):
         return self
 
 
+class RulesFile(BaseModel):
+    """A file with the rules that a bank begins with: ``join --rules FILE``.
+
+    Attributes
+    ----------
+    rules : CohortRules
+        Its table ``[rules]``, as in ``bank.toml``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: CohortRules = CohortRules()
+
+
 class BankConfig(BaseModel):
     """Contents of ``bank.toml``.
 
@@ -142,26 +159,50 @@ class BankConfig(BaseModel):
         StateError
             If it is not TOML, of another format version, or an entry is wrong.
         """
-        try:
-            entries = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise StateError(
-                f"{source}: not readable as TOML ({error}); restore the file from a backup"
-            ) from None
+        entries = _read_toml(text, source=source)
         version = entries.get("format_version")
         if version != FORMAT_VERSION:
             raise StateError(
                 f"{source}: format_version is {version!r}, this program reads {FORMAT_VERSION}; "
                 "use the fraudfed release that wrote the directory"
             )
-        try:
-            return cls.model_validate(entries)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise StateError(
-                f"{source}: {where} is {first['input']!r}: {first['msg']}; correct the file"
-            ) from None
+        return _validated(cls, entries, source=source)
+
+
+def read_rules(path: Path) -> RulesFile:
+    """Read the rules that a bank begins with.
+
+    Raises
+    ------
+    StateError
+        If the file cannot be read, is not TOML, or an entry is wrong.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(f"{path}: cannot be read ({error}); name a file of rules") from error
+    return _validated(RulesFile, _read_toml(text, source=str(path)), source=str(path))
+
+
+def _read_toml(text: str, *, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StateError(
+            f"{source}: not readable as TOML ({error}); correct the file, or restore it from a "
+            "backup"
+        ) from None
+
+
+def _validated(cls: type[M], entries: dict[str, Any], *, source: str) -> M:
+    try:
+        return cls.model_validate(entries)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StateError(
+            f"{source}: {where} is {first['input']!r}: {first['msg']}; correct the file"
+        ) from None
 
 
 def _entries(table: dict[str, Any]) -> list[str]:

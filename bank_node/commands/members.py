@@ -7,14 +7,13 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from bank_node.commands.options import (
-    COHORT,
     PATH,
     answers,
     passphrase_option,
     state_option,
 )
 from bank_node.commands.output import Joined, Roster, RosterMember
-from bank_node.config import DEFAULT_MIN_COHORT, CohortRules, TlsFiles
+from bank_node.config import RulesFile, TlsFiles, read_rules
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.enrolment import enrol
 from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
@@ -47,11 +46,11 @@ def _show_joined(joined: Joined) -> None:
 @click.option("--invite", required=True, help="One-time code from the operator.")
 @passphrase_option
 @click.option(
-    "--min-cohort",
-    type=COHORT,
-    default=DEFAULT_MIN_COHORT,
-    show_default=True,
-    help="Smallest cohort this bank takes part in; kept in bank.toml.",
+    "--rules",
+    "rules_file",
+    type=PATH,
+    default=None,
+    help="TOML file with the rules to begin with, as in bank.toml.  [default: the strictest]",
 )
 @click.option(
     "--ca-file",
@@ -78,7 +77,7 @@ def join(
     aggregator: str,
     invite: str,
     passphrase_file: Path | None,
-    min_cohort: int,
+    rules_file: Path | None,
     ca_file: Path | None,
     client_certificate: Path | None,
     client_key: Path | None,
@@ -95,7 +94,7 @@ def join(
         url=aggregator,
         invite=invite,
         passphrase=read_passphrase(passphrase_file),
-        rules=CohortRules(min_cohort=min_cohort),
+        rules=(RulesFile() if rules_file is None else read_rules(rules_file)).rules,
         tls=TlsFiles(
             ca_file=_absolute(ca_file),
             client_certificate=_absolute(client_certificate),

@@ -128,7 +128,9 @@ def test_join_makes_keys_registers_and_pins(tmp_path, run_bank, aggregator) -> N
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("open sesame\nignored\n")
     code = aggregator.invite(name)
-    options = ("--passphrase-file", passphrase, "--min-cohort", "4")
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[rules]\nmin_cohort = 4\n")
+    options = ("--passphrase-file", passphrase, "--rules", rules)
     done = join(run_bank, state, aggregator, name, code, *options)
     assert done.code == 0, done.err
     config = StateDirectory(state).config

@@ -49,6 +49,12 @@ def start_aggregator(
     return server, group.wait_for_line(server, LISTENING, seconds=_START_SECONDS)
 
 
+#: The rules of banks that one person starts on one machine, as nobody else's data are at stake.
+BANK_RULES = """\
+[rules]
+"""
+
+
 @dataclass(frozen=True)
 class Consortium:
     """The banks of a consortium and its operator.
@@ -70,12 +76,14 @@ class Consortium:
 
     def enrol(self, *, bank_urls: Mapping[str, str]) -> None:
         """Invite every bank and let it join at its URL of the aggregator; each makes its keys."""
+        rules = self.logs / "rules.toml"
+        rules.write_text(BANK_RULES)
 
         def join(name: str) -> None:
             code = self._operator("invites", "create", "--name", name, log=f"{name}-invite")
             self._bank(
                 *(name, "join", "--name", name, "--aggregator", bank_urls[name]),
-                *("--invite", code.split()[-1]),
+                *("--invite", code.split()[-1], "--rules", str(rules)),
             )
 
         _at_once(join, self.states)
