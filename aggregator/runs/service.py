@@ -25,6 +25,7 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
+    AbortReason,
     FrameHeader,
     ModelReceipt,
     ModelSignatures,
@@ -104,7 +105,21 @@ class RunService:
         return self._store.status(run_id)
 
     def abort(self, run_id: str, caller: Caller, reason: str) -> RunStatus:
-        """End a run without a model."""
+        """End a run without a model.
+
+        Raises
+        ------
+        ProtocolError
+            If a bank gives a reason that is no ``AbortReason``.
+        """
+        if caller.bank is not None:
+            self._changes.member_snapshot(run_id, caller.bank)
+            if reason not in frozenset(AbortReason):
+                # Not shown: what a bank should not say must not stand in the log either.
+                raise ProtocolError(
+                    f"run {run_id}: {caller.bank} ends it with a reason of its own, expected one "
+                    f"of {', '.join(AbortReason)}; details stay at the bank"
+                )
         # One line, because it becomes part of one-line errors and log lines everywhere.
         event = machine.Abort(caller.bank, " ".join(reason.split()))
         self._changes.apply(run_id, event, caller)

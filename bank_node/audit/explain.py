@@ -59,7 +59,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "equal at every bank that took part; sealed to the members: the aggregator cannot read it",
     },
     "abort": {
-        "reason": "the kind of failure, and its message where that holds nothing of this bank",
+        "reason": "one of a few constants; the details of a failure stay in this bank's log",
     },
     "contribution": {
         **_FRAME,

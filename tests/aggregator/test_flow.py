@@ -13,6 +13,7 @@ from aggregator.service.store import Store
 from fraudfed.consortium.public.documents import verify_model_signature
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
+from fraudfed.wire.messages import AbortReason
 
 #: See conftest.py.
 STORES = ("sqlite", "postgresql")
@@ -246,13 +247,13 @@ def test_a_run_that_fails_during_an_exchange_leaves_what_was_accepted(
         waiting = pool.submit(banks[0].post_contribution, 0, body, wait=30)
         while federation.status(banks[0].run_id)["ciphertexts"] == 0:
             time.sleep(0.01)
-        banks[2].run_request("POST", "/abort", json={"reason": "disk full"})
+        banks[2].abort()
         answer = waiting.result(timeout=25)
     assert answer.status == 202
     assert "contribution" not in {entry["kind"] for entry in federation.refusals()}
     accepted = [entry for entry in federation.audit() if entry["kind"] == "contribution"]
     assert [entry["actor"] for entry in accepted] == [f"bank:{banks[0].name}"]
-    assert "disk full" in banks[0].product(0, 0, wait=30).json()["detail"]
+    assert AbortReason.STOPPED in banks[0].product(0, 0, wait=30).json()["detail"]
     store.audit.verify()
 
 
@@ -276,8 +277,7 @@ def test_a_failed_run_wakes_waiting_banks_with_its_cause(federation: Federation)
             pool.submit(banks[1].openings, 0, wait=30),
             pool.submit(banks[1].run_request, "GET", "?wait=30&state=training"),
         ]
-        reason = {"reason": "disk\nfull"}
-        assert banks[2].run_request("POST", "/abort", json=reason).json()["state"] == "failed"
+        assert banks[2].abort(AbortReason.SUM).json()["state"] == "failed"
         for one in waiting:
             answer = one.result(timeout=25)
             assert answer.problem() == (409, "run-failed")
@@ -312,7 +312,7 @@ def test_banks_that_disagree_fail_the_run(
         banks[2].run_request("GET", ""),
         banks[2].run_request("GET", "/model"),
         banks[2].run_request("GET", "/rounds"),
-        banks[2].run_request("POST", "/abort", json={"reason": "too late"}),
+        banks[2].abort(),
     ]
     assert {answer.problem() for answer in every_call} == {(409, "run-failed")}
 
@@ -324,6 +324,37 @@ def test_different_models_fail_the_run(federation: Federation) -> None:
     assert answer.problem() == (409, "run-failed")
     assert MODEL_SHA256 in answer.json()["detail"]
     assert federation.operate("GET", f"/v1/runs/{banks[0].run_id}/model").status == 404
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "disk full",
+        "sum-failed: row 7 holds 312 frauds",
+        "Sum-failed",
+        " stopped",
+        "stopped\n",
+        "SumError: bound 512 exceeded",
+    ],
+)
+def test_a_bank_has_no_words_of_its_own_for_why_it_stops(
+    federation: Federation, reason: str
+) -> None:
+    banks = federation.start()
+    assert banks[0].abort(reason).problem() == (400, "protocol")
+    status = federation.status(banks[0].run_id)
+    assert (status["state"], status["failure"]) == ("training", None)
+    if reason.strip() not in frozenset(AbortReason):
+        assert reason.strip() not in str(federation.refusals())
+    assert banks[0].abort(AbortReason.KEY).json()["failure"] == f"{banks[0].name}: key-unusable"
+
+
+def test_the_operator_has_words_of_its_own(federation: Federation) -> None:
+    banks = federation.start()
+    answer = federation.operate(
+        "POST", f"/v1/runs/{banks[0].run_id}/abort", json={"reason": "wrong\ncontract"}
+    )
+    assert answer.json()["failure"] == "operator: wrong contract"
 
 
 def test_operator_ends_a_run_and_sees_why_it_failed(federation: Federation) -> None:

@@ -38,6 +38,7 @@ from fraudfed.errors import (
 )
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
+    AbortReason,
     FrameHeader,
     FrameKind,
     HandoverReceipt,
@@ -253,7 +254,7 @@ def test_what_leaves_is_written_down_before_it_leaves(script, client, audit_file
     entries_at_arrival = []
     script.on_request = lambda: entries_at_arrival.append(len(list(read_audit_log(audit_file))))
     with pytest.raises(ConflictError):
-        client.abort("r", "disk is full")
+        client.abort("r", AbortReason.STOPPED)
     assert entries_at_arrival == [1, 3]
     entries = verify_audit_log(audit_file, signing_key=identity.public.signing_key)
     assert [(entry.event, entry.status) for entry in entries] == [

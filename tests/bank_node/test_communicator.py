@@ -34,7 +34,7 @@ from fraudfed.errors import (
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameKind
+from fraudfed.wire.messages import AbortReason, FrameKind
 
 pytestmark = pytest.mark.e2e
 
@@ -258,10 +258,10 @@ def test_an_abort_wakes_the_waiting_banks_with_its_cause(make_cohort) -> None:
     def work(i: int, bank: SecureCommunicator) -> Int64Array:
         if i == 2:
             contributed.wait(10)
-            cohort.members[2].client.abort(cohort.run_id, "disk is full")
+            cohort.members[2].client.abort(cohort.run_id, AbortReason.STOPPED)
         else:
             contributed.set()
-            with pytest.raises(RunFailedError, match="disk is full") as failure:
+            with pytest.raises(RunFailedError, match="stopped") as failure:
                 bank.sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
             assert cohort.roster[2] in str(failure.value)
         return np.ones(1, dtype=np.int64)

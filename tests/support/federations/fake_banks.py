@@ -31,6 +31,7 @@ from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
+    AbortReason,
     FrameHeader,
     FrameKind,
     KeyAcknowledgement,
@@ -272,6 +273,9 @@ class FakeBank:
 
     def openings(self, number: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")
+
+    def abort(self, reason: str = AbortReason.STOPPED) -> Answer:
+        return self.run_request("POST", "/abort", json={"reason": reason})
 
     def submit_model(
         self,
