@@ -108,6 +108,8 @@ def _session(context: RunContext, banks: tuple[str, ...]) -> SecureSum:
             for member in members
             if member.name != context.bank
         },
+        signer=context.connection.identity,
+        signing_keys={member.name: member.signing_key for member in members},
         threads=context.options.threads,
     )
 
