@@ -155,7 +155,11 @@ class RunService:
             if not step.has(machine.ContributionAccepted):
                 return Payload()
             running = self._store.product(run_id, number)
-            return Payload(received_bytes=len(body), product=combine.multiply(running, vector))
+            return Payload(
+                received_bytes=len(body),
+                product=combine.multiply(running, vector),
+                commitment=header.commitment or "",
+            )
 
         step = self._changes.apply(run_id, event, caller, number=number, payload=multiply)
         _raise_failure(step)
@@ -194,7 +198,8 @@ class RunService:
             if current is None or len(current.contributions) < run.size:
                 return None
             data = self._store.product(run_id, number)
-            if data is None:
+            commitments = self._store.commitments(run_id, number)
+            if data is None or commitments is None:
                 raise _gone(run, number, bank, "product")
             return combine.product_frame(
                 CiphertextVector(key, data),
@@ -202,6 +207,7 @@ class RunService:
                 round_number=number,
                 label=current.terms.label,
                 context=current.terms.context,
+                commitments=commitments,
                 shard=wanted,
                 n_shards=run.size,
             )

@@ -81,6 +81,49 @@ def test_the_same_bytes_again_change_nothing(federation: Federation) -> None:
     assert banks[0].join(banks[0].run_id).status == 200
 
 
+def test_a_product_comes_with_the_commitments_of_all_banks(
+    federation: Federation, store: Store
+) -> None:
+    """In the order of the banks, whatever the order of arrival, and to every bank the same."""
+    banks = federation.start()
+    run_id = banks[0].run_id
+    for number in range(2):
+        for bank in (banks[2], banks[0], banks[1]):
+            assert bank.product(number, 0).status == 204
+            bank.contribute(number, [1, 2, 3])
+            # The same again changes nothing.
+            assert bank.post_contribution(number, bank.sent[number]).status == 202
+        expected = tuple(bank.commitment(number) for bank in banks)
+        for bank in banks:
+            for shard in range(3):
+                header, _ = frames.decode(bank.product(number, shard).body, source="test")
+                assert header.commitments == expected
+                assert header.commitment is None
+        for shard, bank in enumerate(banks):
+            bank.open(number, shard, 1)
+        assert store.runs.commitments(run_id, number) == expected
+    for bank in banks:
+        bank.contribute(2, [1], step=1)
+    # The round before is the last that a bank can still ask for.
+    assert store.runs.commitments(run_id, 0) is None
+    for shard, bank in enumerate(banks):
+        bank.open(2, shard, len(range(shard, 1, 3)))
+
+
+def test_another_commitment_is_another_contribution(federation: Federation) -> None:
+    banks = federation.start()
+    banks[0].contribute(0, [1])
+    header, payload = frames.decode(banks[0].sent[0], source="test")
+    other = header.model_copy(update={"commitment": "f" * 64})
+    answer = banks[0].post_contribution(0, frames.encode(other, bytes(payload)))
+    assert answer.problem() == (409, "conflict")
+    for bank in banks[1:]:
+        bank.contribute(0, [1])
+    read, _ = frames.decode(banks[1].product(0, 1).body, source="test")
+    assert read.commitments is not None
+    assert read.commitments[0] == banks[0].commitment(0)
+
+
 def test_products_are_deleted_when_their_round_is_closed(
     federation: Federation, store: Store
 ) -> None:
@@ -281,7 +324,7 @@ def test_a_failed_run_wakes_waiting_banks_with_its_cause(federation: Federation)
         for one in waiting:
             answer = one.result(timeout=25)
             assert answer.problem() == (409, "run-failed")
-            assert f"{banks[2].name}: disk full" in answer.json()["detail"]
+            assert f"{banks[2].name}: sum-failed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
