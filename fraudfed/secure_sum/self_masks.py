@@ -61,9 +61,9 @@ def new_seed(context: RoundContext, plaintexts: bytes) -> bytes:
     )
 
 
-def self_stream(seed: bytes) -> MaskStream:
-    """Return the stream that a seed stands for."""
-    return MaskStream(derive_key(seed, "self mask"), 1)
+def self_streams(seeds: Sequence[bytes]) -> list[MaskStream]:
+    """Return the streams that seeds stand for."""
+    return [MaskStream(derive_key(seed, "self mask"), 1) for seed in seeds]
 
 
 def commitment_to(seed: bytes, context: RoundContext, *, bank: str) -> str:

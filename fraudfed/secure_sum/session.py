@@ -38,7 +38,7 @@ from fraudfed.secure_sum.self_masks import (
     commitment_to,
     is_committed,
     new_seed,
-    self_stream,
+    self_streams,
 )
 from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
@@ -216,7 +216,7 @@ class SecureSum:
         tag_masks = self._tag_masks.totals(context.digest, count, TAG_PRIME)
         plain = codec.make(flat, layout, coefficients, tag_masks)
         seed = new_seed(context, layout.to_bytes(plain))
-        streams = [*self._masks.streams(context.digest), self_stream(seed)]
+        streams = [*self._masks.streams(context.digest), *self_streams([seed])]
         payload = self._encryptor.encrypt(
             [
                 centred(plaintext + mask, n)
@@ -336,7 +336,7 @@ class SecureSum:
         masked = [0] * count
         for one in revealed:
             masked[one.shard :: n_banks] = one.values
-        masks = signed_sum([self_stream(one.seed) for one in revealed], count, n)
+        masks = signed_sum(self_streams([one.seed for one in revealed]), count, n)
         opened = [centred(value - mask, n) for value, mask in zip(masked, masks, strict=True)]
         coefficients = self._tag_coefficients(layout, context)
         return codec.read(opened, layout, coefficients, n_banks=n_banks, label=context.label)
