@@ -23,6 +23,7 @@ from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
     Abort,
+    AbortReason,
     AuditEntry,
     AuditKey,
     AuditLog,
@@ -215,7 +216,7 @@ class AggregatorClient:
             wait=wait_seconds,
         )
 
-    def abort(self, run_id: str, reason: str) -> RunStatus:
+    def abort(self, run_id: str, reason: AbortReason) -> RunStatus:
         """End a run for all its banks."""
         body = Abort(reason=reason)
         path = f"{_run(run_id)}/abort"

@@ -50,6 +50,7 @@ from fraudfed.wire.messages.rounds import (
 )
 from fraudfed.wire.messages.runs import (
     Abort,
+    AbortReason,
     DropRequest,
     Generation,
     HandoverReceipt,
@@ -71,6 +72,7 @@ __all__ = [
     "MODEL_SIGNATURE_HEADER",
     "PROTOCOL_VERSION",
     "Abort",
+    "AbortReason",
     "AuditEntry",
     "AuditKey",
     "AuditLog",
