@@ -9,6 +9,7 @@ from bank_node.run.context import RunContext
 from bank_node.run.generations import Entry
 from bank_node.run.job import Outcome, S, Work
 from bank_node.run.record import R
+from bank_node.run.reveals import LedgerGate
 from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.secure_communicator import SecureCommunicator
@@ -40,8 +41,9 @@ def work_to_the_end(
     noise = NoiseAhead(session)
     # Rounds of the step that is done again are logged again.
     context.log.read(before_round=entry.at.round_number)
+    gate = LedgerGate(context, work, entry.checkpoint.generation, entry.banks, step=entry.at.step)
     communicator = SecureCommunicator(
-        context, session, roster=entry.banks, start=entry.at, noise=noise, times=times
+        context, session, roster=entry.banks, start=entry.at, gate=gate, noise=noise, times=times
     )
 
     def on_step(state: S) -> None:
@@ -53,7 +55,7 @@ def work_to_the_end(
         )
         context.checkpoints.save(after)
         context.outbox.forget_payloads()
-        communicator.step = state.n_steps
+        communicator.step = gate.step = state.n_steps
         times.mark("checkpoint")
 
     with noise:

@@ -16,6 +16,7 @@ from bank_node.logs import ROUND
 from bank_node.run.context import RunContext
 from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
+from bank_node.run.sums.reveal import RevealGate
 from bank_node.state.outbox import Kept
 from bank_node.state.round_record import RoundRecord
 from fraudfed.communicator import check_bound
@@ -78,6 +79,8 @@ class SecureCommunicator:
     roster : tuple of str
         Names of the banks of the generation, in its order. This bank opens the shard of its index.
     start : StartingPoint
+    gate : RevealGate
+        Asked before this bank reveals anything of a sum.
     noise : NoiseAhead or None
         Makes noise while this bank waits; None makes all of it when it is needed.
     times : PhaseTimes or None
@@ -100,6 +103,7 @@ class SecureCommunicator:
         *,
         roster: tuple[str, ...],
         start: StartingPoint,
+        gate: RevealGate,
         noise: NoiseAhead | None = None,
         times: PhaseTimes | None = None,
     ) -> None:
@@ -112,6 +116,7 @@ class SecureCommunicator:
         self._shard = roster.index(context.bank)
         self._round_timeout_seconds = context.options.round_timeout_seconds
         self._start = start
+        self._gate = gate
         self._outbox = context.outbox
         self._log = context.log
         self._noise = noise
@@ -203,6 +208,7 @@ class SecureCommunicator:
         self.times.mark("sum")
         if product is None:
             return self._read_openings(context)
+        self._gate.require()
         opening = None if kept is None else kept.opening
         if opening is None:
             box = self._session.open_shard(product, layout, context, shard=self._shard)
