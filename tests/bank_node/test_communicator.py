@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples.ledgers import OpenGate
 from examples.run_contexts import make_context
 from federations.bank_states import Member
 from hypothesis import given, settings
@@ -85,7 +86,9 @@ class Cohort:
             **changes,
         }
         context = make_context(member.name, member.client, run=self.run_id, **known)
-        return SecureCommunicator(context, session, roster=self.roster, start=start)
+        return SecureCommunicator(
+            context, session, roster=self.roster, start=start, gate=OpenGate()
+        )
 
     def outbox(self, index: int) -> Path:
         return self.root / f"{self.members[index].name}.sealed"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from attack_kit.sums import BOUND, Outcome
+from examples.ledgers import OpenGate
 from examples.run_contexts import make_context
 
 from bank_node.http.client import AggregatorClient
@@ -80,6 +81,7 @@ class LiveCohort:
                     transcript=Transcript.begin(live.package.expose_secret(), b"the run"),
                     **at,
                 ),
+                gate=OpenGate(),
             )
 
     def each(self, work: Callable[[str, SecureCommunicator], Result]) -> dict[str, Result]:
