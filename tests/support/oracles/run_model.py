@@ -594,7 +594,7 @@ def explore(
     max_rejoins: int,
     set_changes: int | None = None,
     ledger: Ledger | None = None,
-    earlier: Sequence[str] = (),
+    earlier: Sequence[Sequence[str]] = (),
 ) -> Explored:
     """Visit every state and check every law.
 
@@ -602,8 +602,8 @@ def explore(
     ----------
     set_changes, ledger
         As ``Model``.
-    earlier : sequence of str
-        The set that its banks have revealed sums with in an earlier run; empty for none.
+    earlier : sequence of sets of names
+        The sets that their banks have revealed sums with in earlier runs.
 
     Raises
     ------
@@ -613,12 +613,12 @@ def explore(
     cohort = tuple(sorted(names))
     run = Run.new("r", cohort, least_banks=least_banks, max_rejoins=max_rejoins)
     model = Model(rounds_of_steps, set_changes=set_changes, ledger=ledger)
-    before_it = Revealed("earlier", 0, tuple(sorted(earlier)))
-    banks = tuple(
-        Bank(name, noted=(before_it,), revealed=(before_it,)) if name in earlier else Bank(name)
-        for name in cohort
-    )
-    start = World(run, (), 0, (), banks, faults)
+    old = [Revealed(f"run {n}", 0, tuple(sorted(one))) for n, one in enumerate(earlier)]
+    banks = []
+    for name in cohort:
+        mine = tuple(one for one in old if name in one.members)
+        banks.append(Bank(name, noted=mine, revealed=mine))
+    start = World(run, (), 0, (), tuple(banks), faults)
     numbers: dict[World, int] = {start: 0}
     before: list[list[int]] = [[]]
     over: list[int] = []
