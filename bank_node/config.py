@@ -43,8 +43,8 @@ class CohortRules(BaseModel):
     min_risk_customers : int or None
         In risk runs, payments at an entity are counted only if so many customers of this bank paid
         there; a run that asks for more gets more. None leaves it to the run.
-    repeat_risk_days : bool
-        Take part in a risk run over days that this bank has entered in another run.
+    set_changes : int
+        How often sums over the same rows, or days, may be revealed with another set of banks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class CohortRules(BaseModel):
     max_max_bin: Annotated[int, Field(ge=2)] | None = None
     max_num_boost_round: Annotated[int, Field(ge=1)] | None = None
     min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    repeat_risk_days: bool = False
+    set_changes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class TlsFiles(BaseModel):

@@ -26,6 +26,20 @@ def become_ready(caller: Caller, run_id: str, generation: int, body: Ready) -> R
 
 
 @endpoints.add(
+    method="POST",
+    rule="/runs/<run_id>/generations/<number:generation>/refusals",
+    summary="Decline a generation; banks that were not in the last one are turned away.",
+    access=Access.BANK,
+    kind="decline",
+    answers=RunStatus,
+    errors=(NotFoundError, ConflictError, CohortChangedError, RunFailedError),
+)
+def decline(caller: Caller, run_id: str, generation: int) -> RunStatus:
+    """Decline; nothing changes if no bank could be turned away."""
+    return services().generations.decline(run_id, generation, caller)
+
+
+@endpoints.add(
     method="PUT",
     rule="/runs/<run_id>/generations/<number:generation>/handover",
     summary="Hand the training so far, sealed to the members, to those that enter a generation.",

@@ -88,7 +88,8 @@ def show_run(caller: Caller, run_id: str, query: StatusQuery) -> RunStatus:
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/members",
-    summary="Join a run: it starts when all have joined, later ones come in at the next step.",
+    summary="Join a run: it starts when all have joined; later ones come in at the next step, or "
+    "at once while a generation is being formed.",
     access=Access.BANK,
     kind="join",
     answers=RunStatus,

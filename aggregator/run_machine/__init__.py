@@ -6,7 +6,7 @@
       |                                 |      ^
       |              a bank is dropped, |      | all banks of the new generation
       |        or one that waits enters v      | have agreed to it
-      |                                gathering
+      |                                gathering (a bank that joins comes in at once)
       '------- abort ------> failed <-------'  abort, or banks that disagree
 
     a round:   opened by the first contribution
@@ -34,6 +34,7 @@ from aggregator.run_machine.events import (
     Contribute,
     ContributionAccepted,
     DeadlinePassed,
+    Decline,
     Drop,
     Effect,
     Event,
@@ -78,6 +79,7 @@ __all__ = [
     "Contribute",
     "ContributionAccepted",
     "DeadlinePassed",
+    "Decline",
     "Drop",
     "Effect",
     "Event",

@@ -62,6 +62,18 @@ class BecomeReady(Event, recorded_as="ready"):
 
 
 @dataclass(frozen=True)
+class Decline(Event, recorded_as="decline"):
+    """A bank does not continue with the banks of the generation that is being formed."""
+
+    bank: str
+    generation: int
+
+    def detail(self, run: Run) -> str:  # noqa: ARG002 - other events need it
+        """Return what the bank does not agree to."""
+        return f"generation {self.generation}"
+
+
+@dataclass(frozen=True)
 class Contribute(Event, recorded_as=None):
     """A bank sends its ciphertexts of round ``number``."""
 

@@ -2,7 +2,8 @@
 
 A *generation* is a set of banks that take part together. Its banks continue from the last step that
 all of its earlier members have finished; what was opened of a later step is done again
-without those that left. Laws:
+with the banks of the new one. While a generation gathers, nothing is summed in it: a bank that
+joins comes in at once, and one that a bank declines to continue with is turned away again. Laws:
 
 * a run never has fewer banks than ``least_banks``: it waits for those that are missing then;
 * at least one bank of a generation took part in the one that began before it, and knows the trees;
@@ -16,6 +17,7 @@ from dataclasses import replace
 from aggregator.run_machine.events import (
     BecomeReady,
     DeadlinePassed,
+    Decline,
     Drop,
     Effect,
     GenerationBegun,
@@ -70,6 +72,10 @@ def join(run: Run, current: Round | None, event: Join) -> Transition:
             joined = replace(joined, banks=tuple(sorted((*run.banks, bank))))
             effects = (*effects, formed)
         return _started_if_complete(Transition(joined, current, effects))
+    if _nothing_is_summed(run, current):
+        # With a bank that is back the others continue as if it had never left.
+        step = _form(joined, current, leaving=(), entering=(bank,), reason=f"{bank} joined")
+        return replace(step, effects=(*effects, *step.effects))
     # Not into a step that may be summed already: the difference would be the part of this bank.
     joined = replace(joined, waiting=tuple(sorted((*run.waiting, bank))))
     return Transition(joined, current, (*effects, MemberWaits(bank)))
@@ -153,6 +159,34 @@ def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transit
     return Transition(run, current, effects)
 
 
+def decline(run: Run, current: Round | None, event: Decline) -> Transition:
+    """Turn away the banks that were not there before, as a bank that was does not accept them."""
+    bank, what = event.bank, f"refusal of generation {event.generation}"
+    require_member(run, bank)
+    refuse_failed(run)
+    require_training(run, what=what)
+    if event.generation > run.generation:
+        raise ConflictError(
+            f"run {run.run_id}: {what} refused, the run is at generation {run.generation}"
+        )
+    if event.generation < run.generation or bank not in run.banks:
+        raise CohortChangedError(
+            f"run {run.run_id}: {what} refused, generation {run.generation} is of "
+            f"{names(run.banks)} now"
+        )
+    if run.state is not RunState.GATHERING:
+        raise ConflictError(f"run {run.run_id}: {what} refused, it has begun")
+    leaving = (bank,) if bank in run.strangers else run.strangers
+    knows = bank not in run.entrants
+    if not leaving or not (knows or bank in leaving) or not _can_go_on(run, leaving=leaving):
+        # Nothing better can be formed: the run waits for banks that are missing.
+        return Transition(run, current)
+    reason = f"{bank} declined to continue with {names({*run.banks} - {bank})}"
+    if knows:
+        reason = f"{bank} declined to continue with {names(leaving)}"
+    return _form(run, current, leaving=leaving, entering=(), reason=reason)
+
+
 def _without(run: Run, current: Round | None, leaving: tuple[str, ...], reason: str) -> Transition:
     if run.state is not RunState.OPEN:
         # A bank that waits comes in at the next step, unless there are too few without it.
@@ -173,6 +207,13 @@ def _started_if_complete(step: Transition) -> Transition:
     return replace(step, run=started, effects=(*step.effects, TrainingStarted()))
 
 
+def _nothing_is_summed(run: Run, current: Round | None) -> bool:
+    """Tell whether no bank has contributed to a round of this generation yet, or voted."""
+    if run.state is RunState.GATHERING:
+        return True
+    return current is None and run.round_number == run.first_round and not run.votes
+
+
 def _can_go_on(run: Run, *, leaving: Iterable[str]) -> bool:
     left = set(run.banks) - set(leaving)
     knowing = left - set(run.entrants) if run.state is RunState.GATHERING else left
@@ -191,7 +232,8 @@ def _form(
     entering = set(entering)
     banks = (set(run.banks) - set(leaving)) | entering
     # Relative to the last generation that began: while one is being formed, that is not this one.
-    earlier = set(run.entrants) if run.state is RunState.GATHERING else set()
+    is_gathering = run.state is RunState.GATHERING
+    earlier = set(run.entrants) if is_gathering else set()
     drops = {**dict(run.drops), **{bank: run.dropped(bank) + 1 for bank in leaving}}
     formed = replace(
         run,
@@ -199,6 +241,7 @@ def _form(
         generation=run.generation + 1,
         banks=tuple(sorted(banks)),
         entrants=tuple(sorted((earlier & banks) | entering)),
+        before=run.before if is_gathering else run.banks,
         waiting=tuple(bank for bank in run.waiting if bank not in entering),
         ready=(),
         drops=tuple(sorted(drops.items())),

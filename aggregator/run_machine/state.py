@@ -77,7 +77,9 @@ class Run:
     """Banks that take part in this generation, sorted by name; the index of a bank is the shard it
     opens. The whole cohort at first."""
     entrants: tuple[str, ...] = ()
-    """Those of the banks that did not take part in the last generation that began."""
+    """Those of the banks that came in since the last generation began: they are handed the work."""
+    before: tuple[str, ...] = ()
+    """Banks of the last generation that began before this one was formed, sorted by name."""
     waiting: tuple[str, ...] = ()
     """Banks that come in when the next step begins, sorted by name."""
     ready: tuple[Readiness, ...] = ()
@@ -99,6 +101,11 @@ class Run:
     model_sha256: str | None = None
     """Of the accepted model as it is stored."""
     failure: str | None = None
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Those of the banks that did not take part in the last generation that began."""
+        return tuple(bank for bank in self.entrants if bank not in self.before)
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ from aggregator.run_machine.events import (
     Contribute,
     ContributionAccepted,
     DeadlinePassed,
+    Decline,
     Drop,
     Effect,
     Event,
@@ -70,6 +71,8 @@ def advance(run: Run, addressed: Round | None, event: Event) -> Transition:
             return generations.join(run, addressed, event)
         case BecomeReady():
             return generations.become_ready(run, addressed, event)
+        case Decline():
+            return generations.decline(run, addressed, event)
         case Drop():
             return generations.drop(run, addressed, event)
         case DeadlinePassed():

@@ -66,6 +66,7 @@ _BANK_IN_GENERATION = Statement(
     .values(
         takes_part=bindparam("takes_part"),
         is_entrant=bindparam("is_entrant"),
+        was_there=bindparam("was_there"),
         drops=bindparam("drops"),
         waits=bindparam("waits"),
         ready_step=bindparam("ready_step"),
@@ -209,6 +210,7 @@ def _write_generation(connection: Connection, run: machine.Run) -> None:
                 "of_bank": bank,
                 "takes_part": int(bank in run.banks),
                 "is_entrant": int(bank in run.entrants),
+                "was_there": int(bank in run.before),
                 "drops": run.dropped(bank),
                 "waits": int(bank in run.waiting),
                 "ready_step": None,

@@ -33,6 +33,11 @@ class GenerationService:
         self._changes.apply(run_id, machine.BecomeReady(generation, readiness), caller)
         return self._store.status(run_id)
 
+    def decline(self, run_id: str, generation: int, caller: Caller) -> RunStatus:
+        """Note that a bank does not agree to a generation; another may be formed."""
+        self._changes.apply(run_id, machine.Decline(caller.name, generation), caller)
+        return self._store.status(run_id)
+
     def drop(self, run_id: str, caller: Caller, body: DropRequest) -> RunStatus:
         """Continue without a bank."""
         event = machine.Drop(body.bank, " ".join(body.reason.split()))

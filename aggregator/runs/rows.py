@@ -69,6 +69,7 @@ def _read_run(
         generation=row.generation,
         banks=those(lambda one: one.takes_part),
         entrants=those(lambda one: one.is_entrant),
+        before=those(lambda one: one.was_there),
         waiting=those(lambda one: one.waits),
         ready=tuple(
             machine.Readiness(one.bank, one.ready_step, one.more_rows)

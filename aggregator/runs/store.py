@@ -151,6 +151,7 @@ class RunStore:
                     bank=member.name,
                     takes_part=1,
                     is_entrant=0,
+                    was_there=0,
                     waits=0,
                     drops=0,
                     more_rows=0,

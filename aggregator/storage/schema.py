@@ -200,7 +200,9 @@ class CohortRow(Base):
     takes_part: Mapped[int]
     """1 in the run's generation, else 0."""
     is_entrant: Mapped[int]
-    """1 if it did not take part in the generation that began before."""
+    """1 if it came in since the last generation began."""
+    was_there: Mapped[int]
+    """1 if it took part in the last generation that began before this one was formed."""
     waits: Mapped[int]
     """1 if it comes in at the next step."""
     drops: Mapped[int]

@@ -58,6 +58,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "more_rows": "0, or for a bank whose rows were not counted in the preparation: the least "
         "power of two that is no less than their number",
     },
+    "decline": {},
     "handover": {
         "body": "the trees so far and what training continues from, or the risk tables so far, "
         "equal at every bank that took part; sealed to the members: the aggregator cannot read it",

@@ -176,6 +176,28 @@ class RunNotKnown(Answer):
     state: Literal["failed"] | None = None
 
 
+class UsedUp(Answer):
+    """How many keys of the ledger have used up so many changes of the set of banks."""
+
+    changes: int
+    keys: int
+
+
+class LedgerUse(Answer):
+    """With how many sets of banks sums were revealed, and what that has used up.
+
+    Attributes
+    ----------
+    sets : int
+        Different sets, over all runs.
+    used_up : tuple of UsedUp
+        A key stands for the rows of a file, a column of it, or a day.
+    """
+
+    sets: int
+    used_up: tuple[UsedUp, ...]
+
+
 class Status(Answer):
     """``status``.
 
@@ -186,6 +208,7 @@ class Status(Answer):
     registered : bool
     fingerprint : str
     rules : CohortRules
+    ledger : LedgerUse
     key_epochs : tuple of HeldKeyEpoch
     roster : tuple of RosterMember
     run_id, risk_run_id : str or None
@@ -204,6 +227,7 @@ class Status(Answer):
     registered: bool
     fingerprint: str
     rules: CohortRules
+    ledger: LedgerUse
     key_epochs: tuple[HeldKeyEpoch, ...]
     roster: tuple[RosterMember, ...]
     run_id: str | None

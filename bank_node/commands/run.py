@@ -16,7 +16,7 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.output import RunAtAggregator, RunNotKnown, Status
+from bank_node.commands.output import LedgerUse, RunAtAggregator, RunNotKnown, Status, UsedUp
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy
@@ -113,6 +113,7 @@ def _show_status(status: Status) -> None:
     table.add_row("not confirmed", ", ".join(open_ones) or "none")
     table.add_row("Paillier kernel", status.kernel)
     table.add_row("smallest cohort", str(status.rules.min_cohort))
+    table.add_row("sets of banks", _ledger_text(status))
     table.add_row("run", status.run_id or "none")
     table.add_row("risk run", status.risk_run_id or "none")
     run = status.run
@@ -182,6 +183,7 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         registered=config.registered,
         fingerprint=own_fingerprint(state),
         rules=config.rules,
+        ledger=_ledger_use(state),
         key_epochs=held_key_epochs(state),
         roster=roster_members(state.pinned_roster(), name=config.name),
         run_id=run_id,
@@ -190,6 +192,20 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         kernel=kernel_note(),
         run=_at_aggregator(state, read_passphrase(passphrase_file)),
     )
+
+
+def _ledger_use(state: StateDirectory) -> LedgerUse:
+    found = state.ledger().summary()
+    used_up = (
+        UsedUp(changes=changes, keys=keys) for changes, keys in found.keys_by_changes.items()
+    )
+    return LedgerUse(sets=found.sets, used_up=tuple(used_up))
+
+
+def _ledger_text(status: Status) -> str:
+    allowed, ledger = status.rules.set_changes, status.ledger
+    most = max((one.changes for one in ledger.used_up), default=0)
+    return f"{ledger.sets} revealed sums with; {most} of {allowed} set_changes used up at most"
 
 
 def _at_aggregator(

@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 
 _CSV = ".csv"
 _PARQUET = (".parquet", ".pq")
-_MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null", "NULL")
+#: What stands for a missing number in a CSV file.
+MISSING_NUMBERS = ("", "NaN", "nan", "NA", "N/A", "null", "NULL")
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class DataFile:
             convert_options=pa_csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
-                null_values=list(_MISSING_NUMBERS),
+                null_values=list(MISSING_NUMBERS),
                 strings_can_be_null=False,
             ),
         )
@@ -238,7 +239,7 @@ def _parquet_header(path: Path) -> tuple[str, ...]:
 
 
 def _is_number(text: str) -> bool:
-    if text in _MISSING_NUMBERS:
+    if text in MISSING_NUMBERS:
         return True
     try:
         float(text)

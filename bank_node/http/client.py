@@ -195,6 +195,12 @@ class AggregatorClient:
         purpose = Purpose("ready", run_id)
         return self._of_run(self._message(RunStatus, "POST", path, purpose, body=body), run_id)
 
+    def decline(self, run_id: str, generation: int) -> RunStatus:
+        """Decline a generation that is being formed: this bank does not sum with its banks."""
+        path = f"{_run(run_id)}/generations/{generation}/refusals"
+        purpose = Purpose("decline", run_id)
+        return self._of_run(self._message(RunStatus, "POST", path, purpose), run_id)
+
     def put_handover(self, run_id: str, generation: int, content: bytes) -> HandoverReceipt:
         """Hand the training so far, sealed, to those that enter a generation."""
         answer = self._transport.request(

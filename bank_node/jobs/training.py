@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bank_node.config import CohortRules
 from bank_node.data.contract import check_contract, feature_schema, load_training_rows
 from bank_node.data.digest import data_digest
+from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.validation import split_validation
 from bank_node.run.agreement.partners import check_cohort
@@ -153,6 +154,7 @@ class TrainingJob:
             validation=validation,
             rows_read=rows.table.n_rows,
             data_sha256=data_sha256,
+            row_keys=row_keys(options.data, context.ledger),
             progress=context.progress,
             threads=options.threads,
         )
@@ -188,6 +190,8 @@ class TrainingWork:
         Rows of both.
     data_sha256 : str
         ``data_digest`` of both.
+    row_keys : tuple of str
+        The ledger's keys of the file.
     progress : RunProgress
     threads : int
     """
@@ -197,6 +201,7 @@ class TrainingWork:
     validation: TrainingTable | None
     rows_read: int
     data_sha256: str
+    row_keys: tuple[str, ...]
     progress: RunProgress
     threads: int
 
@@ -204,6 +209,11 @@ class TrainingWork:
     def n_rows(self) -> int:
         """Rows to train on."""
         return self.table.n_rows
+
+    def sources(self, step: int | None) -> tuple[str, ...]:
+        """Return the keys of the file: every step sums over its rows."""
+        del step
+        return self.row_keys
 
     def decode(self, data: bytes) -> TrainingState:
         """Read a state; raises StateError as ``TrainingState.from_bytes``."""

@@ -9,9 +9,9 @@ from bank_node.run.context import RunContext
 from bank_node.run.generations import Entry
 from bank_node.run.job import Outcome, S, Work
 from bank_node.run.record import R
+from bank_node.run.reveals import LedgerGate
 from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
-from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from bank_node.run.vote import Accepted, ModelVote, check_signatures
 from fraudfed.consortium.public.documents import roster_digest
@@ -41,12 +41,13 @@ def work_to_the_end(
     noise = NoiseAhead(session)
     # Rounds of the step that is done again are logged again.
     context.log.read(before_round=entry.at.round_number)
+    gate = LedgerGate(context, work, entry.checkpoint.generation, entry.banks, step=entry.at.step)
     communicator = SecureCommunicator(
         context,
         session,
         roster=entry.banks,
         start=entry.at,
-        gate=InsecureRevealToAnySet(),
+        gate=gate,
         noise=noise,
         times=times,
     )
@@ -60,7 +61,7 @@ def work_to_the_end(
         )
         context.checkpoints.save(after)
         context.outbox.forget_payloads()
-        communicator.step = state.n_steps
+        communicator.step = gate.step = state.n_steps
         times.mark("checkpoint")
 
     with noise:

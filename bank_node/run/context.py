@@ -10,6 +10,7 @@ from bank_node.http.client import AggregatorClient
 from bank_node.run.progress import RunProgress
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from fraudfed.features.mapping import Mapping
@@ -71,6 +72,8 @@ class RunContext:
     options : RunOptions
     progress : RunProgress
     checkpoints : Checkpoints
+    ledger : Ledger
+        With which banks this bank has revealed sums, over all runs.
     outbox : Outbox
         What this bank has sealed in the run.
     log : RoundLog
@@ -86,6 +89,7 @@ class RunContext:
     options: RunOptions
     progress: RunProgress
     checkpoints: Checkpoints
+    ledger: Ledger
     outbox: Outbox
     log: RoundLog
 

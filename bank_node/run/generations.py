@@ -23,6 +23,7 @@ from bank_node.run.context import RunContext
 from bank_node.run.handover import hand_over, take_handover
 from bank_node.run.job import S, Work
 from bank_node.run.record import R
+from bank_node.run.reveals import ADVICE, refusal
 from bank_node.run.sums.secure_communicator import StartingPoint
 from bank_node.state.checkpoints import Checkpoint
 from fraudfed.errors import CohortError, ProtocolError, StateError
@@ -125,17 +126,22 @@ class Generations(Generic[S, R]):
                 generation, self._run, self._bank, min_cohort=self._context.rules.min_cohort
             )
             last = self._checkpoints.latest()
-            if status.state is RunState.TRAINING:
+            refused = self._refusal(status, last)
+            if status.state is RunState.TRAINING and refused is None:
                 entry = self._entry(status, last)
                 if entry is not None:
                     self._has_caught_up = True
                     return entry
-            elif not (self._has_caught_up or last is None or self._bank in generation.entrants):
+            elif status.state is RunState.GATHERING and not (
+                self._has_caught_up or last is None or self._bank in generation.entrants
+            ):
                 # What the others have closed before this program was started can still be read.
                 self._has_caught_up = True
                 return self._resume(status, last, catches_up=True)
-            else:
+            elif refused is None:
                 self._agree(generation)
+            else:
+                self._hold_back(status, refused)
 
     def was_finished_by_others(self) -> bool:
         """Tell whether other banks have finished the run without this one."""
@@ -219,7 +225,6 @@ class Generations(Generic[S, R]):
             base, counted = mine.state, mine.counted
             if generation.entrants:
                 hand_over(self._context, generation, base, counted)
-        exposed = self._exposed(generation)
         more_rows = sum(one.more_rows for one in generation.ready if one.bank not in counted)
         facts = run_facts(
             self._run,
@@ -243,7 +248,6 @@ class Generations(Generic[S, R]):
             data_sha256=self._work.data_sha256,
             counted=counted,
             more_rows=more_rows,
-            exposed=exposed,
             state=base,
         )
         self._checkpoints.save(checkpoint)
@@ -255,34 +259,43 @@ class Generations(Generic[S, R]):
             )
         return self._resume(status, checkpoint)
 
-    def _exposed(self, generation: Generation) -> tuple[str, ...]:
-        """Return the banks whose part of a step shows by difference if it is summed again.
+    def _refusal(self, status: RunStatus, last: Checkpoint | None) -> str | None:
+        """Return why this bank cannot sum with the banks of the current generation, if so."""
+        generation = status.generation
+        step = 0 if last is None else last.step
+        begins = status.state is RunState.TRAINING and (
+            last is None or last.generation != generation.number
+        )
+        if begins:
+            step = generation.first_step
+        return refusal(self._context, self._work, generation.number, generation.banks, step=step)
 
-        These are the banks that dropped out since, and the banks that came in.
+    def _hold_back(self, status: RunStatus, refused: str) -> None:
+        """Neither agree nor contribute, and wait until another generation is formed.
 
         Raises
         ------
         CohortError
-            If the part of one bank would show more often than the run allows.
+            If that does not happen in time.
         """
-        last, base = self._checkpoints.latest(), self._checkpoints.at(generation.first_step)
-        if last is None or self._bank in generation.entrants:
-            return ()
-        others = sorted(set(last.cohort) ^ set(generation.banks))
-        begun = 0 if base is None else base.round_number
-        if not self._context.log.has_from(begun):
-            return last.exposed  # nothing of the step was opened with them
-        exposed = tuple(sorted((*last.exposed, *others)))
-        most = 1 + self._run.spec.max_rejoins
-        often = [name for name in others if exposed.count(name) > most]
-        if often:
-            raise CohortError(
-                f"run {self._run.run_id}: step {generation.first_step} is to be summed again with "
-                f"and without {', '.join(often)}, which would show that bank's part for the "
-                f"{exposed.count(often[0])}th time, the run allows {most} (max_rejoins + 1); "
-                "nothing was sent: ask the operator why it is dropped so often"
+        run_id, number, state = self._run.run_id, status.generation.number, status.state
+        # Banks that were not there before are turned away, if there are any.
+        is_gathering = state is RunState.GATHERING
+        if is_gathering and self._client.decline(run_id, number).generation.number != number:
+            return
+        _log.warning("%s; this bank sends nothing and waits for another set of banks", refused)
+
+        def question(wait: float) -> RunStatus | None:
+            now = self._client.run(
+                run_id, while_state=state, while_generation=number, wait_seconds=wait
             )
-        return exposed
+            return None if (now.state, now.generation.number) == (state, number) else now
+
+        if wait_for(question, seconds=self._timeout_seconds) is None:
+            raise CohortError(
+                f"{refused}; no other generation was formed within {self._timeout_seconds:g} s: "
+                f"{ADVICE}"
+            )
 
     def _agree(self, generation: Generation) -> None:
         """Agree to a generation, and wait until it begins or another one is formed."""
@@ -326,10 +339,11 @@ class Generations(Generic[S, R]):
 
     def _come_back(self, status: RunStatus) -> None:
         """Ask to rejoin, and wait until something changes."""
-        if self._bank not in status.waiting:
+        generation = status.generation
+        if self._bank not in status.waiting and self._may_ask(status):
             _log.warning(
                 "this bank does not take part in generation %d (of %s); it asks to rejoin",
-                *(status.generation.number, ", ".join(status.generation.banks)),
+                *(generation.number, ", ".join(generation.banks)),
             )
             status = self._client.join(self._run.run_id)
             if self._bank in status.generation.banks:
@@ -340,3 +354,20 @@ class Generations(Generic[S, R]):
             while_generation=status.generation.number,
             wait_seconds=LONG_POLL_SECONDS,
         )
+
+    def _may_ask(self, status: RunStatus) -> bool:
+        """Tell whether this bank could sum with those that continue without it, if it came in.
+
+        While a generation gathers it asks anyway: others may come in, too.
+        """
+        if status.state is not RunState.TRAINING:
+            return True
+        generation = status.generation
+        banks = {*generation.banks, *status.waiting, self._bank}
+        # A later step than any that this bank has begun may be of other rows or days.
+        last = self._checkpoints.latest()
+        step = max(generation.first_step, 0 if last is None else last.step)
+        refused = refusal(self._context, self._work, generation.number + 1, banks, step=step)
+        if refused is not None:
+            _log.warning("%s; this bank does not ask to rejoin", refused)
+        return refused is None

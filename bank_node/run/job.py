@@ -8,7 +8,7 @@ A new kind of run is a value of ``RunKind``, a module in ``bank_node.jobs`` that
 and ``Work``, and an entry in ``bank_node.jobs.registry``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -63,6 +63,18 @@ class Work(Protocol[S, R]):
     @property
     def n_rows(self) -> int:
         """Rows that the bounds of later sums must hold; 0 if none depends on them."""
+        ...
+
+    def sources(self, step: int | None) -> Sequence[str]:
+        """Return the ledger's keys of what the sums of a step are about.
+
+        Nothing that the operator chooses may change a key.
+
+        Parameters
+        ----------
+        step : int or None
+            Counted as ``StepState.n_steps``: 0 is the first. None: of any step of the run.
+        """
         ...
 
     def decode(self, data: bytes) -> S:

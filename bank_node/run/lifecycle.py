@@ -22,6 +22,7 @@ from bank_node.run.generations import Generations
 from bank_node.run.job import Job, Jobs, S, Work
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import LastProcess, R, RunRecord, WholeRun, read_record, save_result
+from bank_node.run.reveals import check_joinable
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.vote import Accepted, take_from_registry
 from bank_node.state.directory import PinnedRun, StateDirectory
@@ -89,6 +90,7 @@ def take_part(
         try:
             context = _checked(state, options, job, status, connection, observed, progress)
             work = job.load(context)
+            check_joinable(context, work, status)
             # For as long as the others wait for this bank.
             patience = float(status.spec.deadline_seconds)
             client.be_patient(RetryPolicy(patience_seconds=patience))
@@ -155,6 +157,7 @@ def _checked(
         options=options,
         progress=progress,
         checkpoints=state.checkpoints(run.run_id),
+        ledger=state.ledger(),
         outbox=state.outbox(run.run_id),
         log=state.round_log(run.run_id),
     )

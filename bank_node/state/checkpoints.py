@@ -59,9 +59,6 @@ class Checkpoint:
     more_rows : int
         Rows, at most, of the banks that come in with the generation that begins here; 0 behind
         every other step.
-    exposed : tuple of str
-        Banks whose part of a step can be told by difference, as it was done again without them;
-        once for each time.
     state : bytes
         ``TrainingState.to_bytes``; empty at step 0.
 
@@ -84,7 +81,6 @@ class Checkpoint:
     data_sha256: str
     counted: tuple[str, ...]
     more_rows: int
-    exposed: tuple[str, ...]
     state: bytes
 
     def __post_init__(self) -> None:

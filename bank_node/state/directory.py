@@ -8,6 +8,7 @@
       identity.key            signing and agreement key of this bank, sealed
       roster.json             every member's public keys as first seen, and who was confirmed
       audit.log               everything that left this bank, chained and signed
+      ledger                  with which sets of banks sums were revealed; nothing resets it
       keys/
         epoch-<n>.key         key package of a key epoch, sealed
         epoch-<n>.json        the key epoch as accepted: any other under its number is refused
@@ -44,6 +45,7 @@ from typing import Any, TypeVar
 from bank_node.config import BankConfig
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
+from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.state.round_log import RoundLog
@@ -82,6 +84,7 @@ _IDENTITY = "identity.key"
 _VAULT = "vault.json"
 _ROSTER = "roster.json"
 _AUDIT = "audit.log"
+_LEDGER = "ledger"
 _LOCK = ".lock"
 #: The result of a training with what its columns mean, and the result of a risk run.
 MODEL_FILE = "model.json"
@@ -192,6 +195,7 @@ class StateDirectory:
             if source is not None:
                 vault = create_vault(temporary / _VAULT, source)
             write_new(temporary / _IDENTITY, vault.seal(_IDENTITY, identity.expose_bytes()))
+            Ledger.create(temporary / _LEDGER)
             own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
             save_roster(temporary / _ROSTER, own)
             write_atomic(temporary / _CONFIG, config.to_toml().encode())
@@ -290,6 +294,10 @@ class StateDirectory:
         """Open the audit log to add to it."""
         return AuditLog(self.audit_path, identity)
 
+    def ledger(self) -> Ledger:
+        """Return the ledger of sets; raises StateError as ``Ledger``."""
+        return Ledger(self.path / _LEDGER)
+
     def epochs(self) -> list[int]:
         """Return the numbers of the key epochs whose key package is here, in order."""
         found = (_EPOCH_FILE.fullmatch(file.name) for file in (self.path / "keys").iterdir())
@@ -350,12 +358,6 @@ class StateDirectory:
         """Keep the run as first seen."""
         path = self.run_directory(run.run_id) / "run.json"
         write_atomic(path, run.model_dump_json(indent=1).encode())
-
-    def sealed_runs(self) -> list[PinnedRun]:
-        """Return the runs for which this bank has ever sealed anything, by run id."""
-        sealed = sorted((self.path / "runs").glob(f"*/{_OUTBOX_FILE}"))
-        runs = [self.pinned_run(path.parent.name) for path in sealed if path.stat().st_size]
-        return [run for run in runs if run is not None]
 
     def outbox(self, run_id: str) -> Outbox:
         """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""

@@ -6,7 +6,7 @@ from itertools import product
 from unittest.mock import MagicMock, patch
 
 import pytest
-from oracles.run_model import Broken, Faults, Model, explore
+from oracles.run_model import Broken, Faults, Model, Revealed, explore, isolated, ledger_of
 
 from aggregator import run_machine as machine
 from aggregator.caller import Caller, Role
@@ -15,6 +15,7 @@ from aggregator.run_machine import (
     BecomeReady,
     Contribute,
     DeadlinePassed,
+    Decline,
     Drop,
     Join,
     Open,
@@ -88,6 +89,117 @@ def test_more_may_happen_and_it_still_ends_well(
 ) -> None:
     found = explore(names, rounds_of_steps, faults, least_banks=2, max_rejoins=max_rejoins)
     assert found.n_states > 10_000
+
+
+# Banks that hold a ledger
+
+
+@pytest.mark.parametrize(
+    ("rounds_of_steps", "faults", "set_changes", "earlier"),
+    [
+        ([1], Faults(kills=0, drops=1, deadlines=0), 0, ()),
+        ([1, 1], Faults(kills=0, drops=0, deadlines=1), 0, ()),
+        ([1], Faults(kills=1, drops=0, deadlines=1), 0, ("abc",)),
+        ([1], Faults(kills=0, drops=1, deadlines=0), 0, ("abc",)),
+        ([1], Faults(kills=0, drops=1, deadlines=0), 1, ()),
+    ],
+    ids=["drop", "deadline", "earlier run, kill and deadline", "earlier run, drop", "one change"],
+)
+def test_no_set_is_revealed_that_is_not_paid_for_and_the_run_can_end(
+    rounds_of_steps: list[int], faults: Faults, set_changes: int, earlier: tuple[str, ...]
+) -> None:
+    """With 0 no linear combination of what is revealed isolates a bank, in whatever order."""
+    found = explore(
+        *("abc", rounds_of_steps, faults),
+        least_banks=2,
+        max_rejoins=1,
+        set_changes=set_changes,
+        earlier=earlier,
+    )
+    assert found.n_states > 1000
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("faults", "set_changes"),
+    [
+        (Faults(kills=0, drops=1, deadlines=0), 0),
+        (Faults(kills=0, drops=1, deadlines=0), 1),
+        (Faults(kills=0, drops=1, deadlines=0), 2),
+    ],
+)
+def test_no_set_is_revealed_that_is_not_paid_for_in_longer_runs(
+    faults: Faults, set_changes: int
+) -> None:
+    found = explore(*("abc", [1, 1], faults), least_banks=2, max_rejoins=2, set_changes=set_changes)
+    assert found.n_states > 50_000
+
+
+def test_control_a_ledger_that_forgets_is_noticed() -> None:
+    def forgetful(noted: tuple[Revealed, ...], new: Revealed) -> bool:
+        return ledger_of(0)(noted[-1:] if noted[-1:] == (new,) else (), new)
+
+    with pytest.raises(Broken, match=r"revealed 1 other sets"):
+        explore(
+            *("abc", [1, 1], Faults(kills=0, drops=1, deadlines=0)),
+            least_banks=2,
+            max_rejoins=1,
+            set_changes=0,
+            ledger=forgetful,
+        )
+
+
+def test_control_a_rule_by_the_size_of_differences_reveals_the_triangle() -> None:
+    """Each two of the sets differ by two banks, and all three together isolate every bank."""
+
+    def by_size(noted: tuple[Revealed, ...], new: Revealed) -> bool:
+        return all(len(set(one.members) ^ set(new.members)) != 1 for one in noted)
+
+    sides = [Revealed("r", n, tuple(one)) for n, one in enumerate(("dj", "di", "ij"))]
+    assert all(by_size(tuple(sides[:place]), side) for place, side in enumerate(sides))
+    assert isolated(frozenset(one.members for one in sides)) == ("d", "i", "j")
+    # One side is of an earlier run; from this one the operator drops d.
+    with pytest.raises(Broken, match=r"j revealed 1 other sets"):
+        explore(
+            *("dij", [1], Faults(kills=0, drops=1, deadlines=0)),
+            least_banks=2,
+            max_rejoins=0,
+            set_changes=0,
+            earlier=("dj",),
+            ledger=by_size,
+        )
+
+
+def test_control_without_turning_away_a_late_bank_ends_every_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aggregator.run_machine import generations
+
+    monkeypatch.setattr(
+        generations, "decline", lambda run, current, event: machine.Transition(run, current)
+    )
+    with pytest.raises(Broken, match="dead end"):
+        explore(
+            *("abc", [1, 1], Faults(kills=0, drops=0, deadlines=1)),
+            least_banks=2,
+            max_rejoins=1,
+            set_changes=0,
+        )
+
+
+def test_control_without_a_way_back_into_a_generation_that_gathers_nobody_continues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aggregator.run_machine import generations
+
+    monkeypatch.setattr(generations, "_nothing_is_summed", lambda run, current: False)
+    with pytest.raises(Broken, match="dead end"):
+        explore(
+            *("abc", [1], Faults(kills=0, drops=1, deadlines=0)),
+            least_banks=2,
+            max_rejoins=2,
+            set_changes=0,
+        )
 
 
 def small(**changes: int) -> None:
@@ -377,6 +489,7 @@ def coming_and_going() -> list[machine.Event]:
     events += [Drop(bank, "gone") for bank in "ab"]
     for generation, bank, step in product(range(1, 4), "abc", range(2)):
         events.append(BecomeReady(generation, Readiness(bank, step)))
+    events += [Decline(bank, generation) for bank, generation in product("ab", (1, 2))]
     for number, bank in product(range(3), "ab"):
         events.append(Contribute(bank, number, replace(TERMS, step=number), f"{bank}/{number}"))
         events.append(Open(bank, number, TERMS, 0, f"open {bank}/{number}"))
@@ -653,11 +766,78 @@ def test_who_enters_does_not_decide_from_where_the_others_go_on() -> None:
     assert run.ready[2] == Readiness("c", 0, 1024)
 
 
-def test_nobody_comes_into_a_step_that_is_summed_again() -> None:
-    run, _ = after(loose("a", "b", "c"), Drop("c", "gone"), Join("c"))
-    assert (run.state, run.banks, run.waiting) == (RunState.GATHERING, ("a", "b"), ("c",))
-    run, _ = after(run, Drop("b", "gone"))
-    assert (run.banks, run.waiting) == (("a",), ("c",))
+def test_a_bank_that_is_back_while_a_generation_gathers_comes_in_at_once() -> None:
+    run, _ = after(loose("a", "b", "c"), Drop("c", "gone"), BecomeReady(1, Readiness("a", 1)))
+    step = advance(run, None, Join("c"))
+    run = step.run
+    assert (run.state, run.generation, run.banks) == (RunState.GATHERING, 2, ("a", "b", "c"))
+    # It is handed the work, as it may have lost its own; and is no stranger.
+    assert (run.entrants, run.strangers, run.waiting, run.ready) == (("c",), (), (), ())
+    assert any(isinstance(effect, machine.GenerationFormed) for effect in step.effects)
+    # So does one that never was there.
+    late, _ = after(replace(run, cohort=(*run.cohort, "d")), Join("d"))
+    assert (late.generation, late.entrants, late.strangers) == (3, ("c", "d"), ("d",))
+    assert late.members == ("a", "b", "c", "d")
+
+
+def test_nobody_comes_into_a_step_that_may_be_summed() -> None:
+    run, current = after(loose("a", "b", "c"), Drop("c", "gone"))
+    run = replace(run, state=RunState.TRAINING, first_round=run.round_number)
+    # Nothing was contributed yet.
+    assert advance(run, None, Join("c")).run.state is RunState.GATHERING
+    run, current = after(run, Contribute("a", 1, TERMS, "a/1"))
+    run = advance(run, current, Join("c")).run
+    assert (run.state, run.banks, run.waiting) == (RunState.TRAINING, ("a", "b"), ("c",))
+
+
+def with_stranger(**changes: object) -> Run:
+    """Return a run whose banks a, b and c are joined by d."""
+    settings: dict[str, object] = {
+        "state": RunState.GATHERING,
+        "generation": 2,
+        "before": ("a", "b", "c"),
+        "entrants": ("d",),
+        "round_number": 4,
+        **changes,
+    }
+    return replace(loose("a", "b", "c", "d", least_banks=2), **settings)
+
+
+def test_who_was_not_there_is_turned_away_if_one_that_was_declines() -> None:
+    run = with_stranger(ready=(Readiness("a", 1),))
+    step = advance(run, None, Decline("b", 2))
+    assert (step.run.generation, step.run.banks, step.run.entrants) == (3, ("a", "b", "c"), ())
+    assert (step.run.ready, step.run.dropped("d")) == ((), 1)
+    (formed,) = [e for e in step.effects if isinstance(e, machine.GenerationFormed)]
+    assert formed.reason == "b declined to continue with d"
+    # The same again is of another generation.
+    with pytest.raises(CohortChangedError, match="generation 3 is of"):
+        advance(step.run, None, Decline("b", 2))
+
+
+def test_a_bank_that_declines_where_nobody_could_be_turned_away_changes_nothing() -> None:
+    for run, bank in (
+        (with_stranger(entrants=()), "b"),
+        # c was there before: without it the set is no better.
+        (with_stranger(entrants=("c",)), "b"),
+        (with_stranger(entrants=("c", "d"), before=("c", "d")), "c"),
+        (replace(with_stranger(), least_banks=4), "b"),
+    ):
+        assert advance(run, None, Decline(bank, 2)) == machine.Transition(run, None)
+
+
+def test_a_stranger_that_declines_leaves_alone() -> None:
+    run = with_stranger(entrants=("c", "d"), before=("a", "b"))
+    assert advance(run, None, Decline("d", 2)).run.banks == ("a", "b", "c")
+
+
+def test_a_generation_that_has_begun_cannot_be_declined() -> None:
+    with pytest.raises(ConflictError, match="it has begun"):
+        advance(with_stranger(state=RunState.TRAINING), None, Decline("b", 2))
+    with pytest.raises(ConflictError, match="is at generation 2"):
+        advance(with_stranger(), None, Decline("b", 3))
+    with pytest.raises(ForbiddenError):
+        advance(with_stranger(), None, Decline("x", 2))
 
 
 def test_a_bank_that_waits_enters_when_the_next_step_begins() -> None:
@@ -666,12 +846,11 @@ def test_a_bank_that_waits_enters_when_the_next_step_begins() -> None:
         Drop("c", "gone"),
         BecomeReady(1, Readiness("a", 1)),
         BecomeReady(1, Readiness("b", 1)),
-        Join("c"),
     )
-    assert (run.state, run.waiting) == (RunState.TRAINING, ("c",))
     in_step = replace(TERMS, step=1)
     run, current = after(run, Contribute("a", 1, in_step, "a/1"))
-    assert run.waiting == ("c",)
+    run = advance(run, current, Join("c")).run
+    assert (run.state, run.waiting) == (RunState.TRAINING, ("c",))
     assert current is not None
     run = replace(run, round_number=2)
     step = advance(run, None, Contribute("a", 2, replace(TERMS, step=2), "a/2"))
@@ -724,7 +903,8 @@ def test_who_did_not_join_in_time_may_come_later() -> None:
         0,
         ("a", "b"),
     )
-    assert advance(step.run, None, Join("c")).run.waiting == ("c",)
+    run, current = after(step.run, Contribute("a", 0, TERMS, "a/0"))
+    assert advance(run, current, Join("c")).run.waiting == ("c",)
 
 
 def test_a_model_that_was_voted_for_is_voted_for_again_by_those_who_are_left() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from attack_kit.sums import AttackedSums, Outcome, make_parts
+from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
 from federations.scripted import Script
 
@@ -117,7 +118,6 @@ class Banks:
             data_sha256=DATA,
             counted=NAMES[:3],
             more_rows=0,
-            exposed=(),
             state=self.states[step].to_bytes(),
         )
 
@@ -147,6 +147,7 @@ class Banks:
             cohort_timeout_seconds=1.0,
             checkpoints=self.checkpoints(name),
             log=RoundLog(self.root / f"{name}.rounds"),
+            ledger=ledger_at(self.root / f"{name}.ledger"),
         )
         work = TrainingWork(
             params=BoosterParams.parse(PARAMETERS),
@@ -154,6 +155,7 @@ class Banks:
             validation=None,
             rows_read=self.table.n_rows,
             data_sha256=DATA,
+            row_keys=("0" * 32,),
             progress=context.progress,
             threads=1,
         )

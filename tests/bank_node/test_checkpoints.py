@@ -29,7 +29,6 @@ FIRST = Checkpoint(
     data_sha256="c" * 64,
     counted=("bank-a", "bank-b"),
     more_rows=7,
-    exposed=("b",),
     state=b"",
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples.ledgers import OpenGate
 from examples.run_contexts import make_context
 from federations.bank_states import Member
 from hypothesis import given, settings
@@ -17,7 +18,6 @@ from hypothesis import strategies as st
 import fraudfed.secure_sum.session as session_module
 from bank_node.run.abort import abort_reason
 from bank_node.run.sums.noise_ahead import NoiseAhead
-from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
@@ -75,7 +75,7 @@ class Cohort:
             signing_keys={other.name: other.keys.signing_key for other in self.members},
         )
         facts = changes.pop("facts", FACTS)
-        gate = changes.pop("gate", InsecureRevealToAnySet())
+        gate = changes.pop("gate", OpenGate())
         start = StartingPoint(
             round_number=0,
             step=0,

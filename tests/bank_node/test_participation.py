@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
 from federations.scripted import Script
 from hypothesis import given
@@ -23,7 +24,6 @@ from bank_node.run.generations import Entry, Generations, rows_bound
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.round_log import RoundLog
-from bank_node.state.round_record import RoundRecord
 from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
@@ -47,6 +47,7 @@ from fraudfed.wire.messages import (
 
 FOUR = ("a", "b", "c", "d")
 DATA = "1" * 64
+ROW_KEYS = ("0" * 32, "1" * 32)
 #: Rows of bank a; the least power of two from there on is 64.
 N_ROWS = 60
 PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8}
@@ -103,6 +104,7 @@ class Place:
             cohort_timeout_seconds=timeout_seconds,
             checkpoints=self.of(name),
             log=self.log,
+            ledger=ledger_at(self.root / f"{name}.ledger"),
             progress=SimpleNamespace(banks=lambda names, total: self.seen.append((names, total))),
         )
         work = TrainingWork(
@@ -111,6 +113,7 @@ class Place:
             validation=None,
             rows_read=table.n_rows,
             data_sha256=data_sha256,
+            row_keys=ROW_KEYS,
             progress=context.progress,
             threads=1,
         )
@@ -182,7 +185,6 @@ def save(place, states) -> Callable[..., Checkpoint]:
             "data_sha256": DATA,
             "counted": FOUR if step else (),
             "more_rows": 0,
-            "exposed": (),
             "state": states[step].to_bytes() if step else b"",
         }
         checkpoint = Checkpoint(**{**settings, **changes})
@@ -345,39 +347,6 @@ def test_a_generation_goes_on_from_the_step_that_all_have(place, table, save, st
     assert again.checkpoint == kept
     assert again.start is not None
     assert again.start.to_bytes() == entry.start.to_bytes()
-
-
-def summed(place: Place, number: int) -> None:
-    """Put a round on record, as if it had just been opened."""
-    record = RoundRecord(number, "histogram", "4" * 64, "5" * 64, 2048, 1, 512, "gmp", 3, 4, True)
-    place.log.append(record, bytes_sent=1, bytes_received=1)
-
-
-def test_whose_part_a_step_that_is_summed_again_shows_is_counted(place, table, save) -> None:
-    # Nothing of the step was opened: nothing can be told.
-    save(1)
-    summed(place, 2)
-    told = generation(1, ("a", "b", "c"), first_step=1, first_round=7)
-    assert entry_of(place.bank(Script(place.status(told)), table)).checkpoint.exposed == ()
-    # A round of the step was opened with c.
-    summed(place, 7)
-    told = generation(2, ("a", "b", "d"), first_step=1, first_round=9, entrants=("d",))
-    entry = entry_of(place.bank(Script(place.status(told)), table))
-    assert entry.checkpoint.exposed == ("c", "d")
-
-
-def test_a_part_is_shown_no_more_often_than_the_run_allows(place, table, save) -> None:
-    most = 1 + place.run.spec.max_rejoins
-    save(1, exposed=("d",) * most)
-    summed(place, 3)
-    told = generation(1, ("a", "b", "c"), first_step=1, first_round=7)
-    with pytest.raises(CohortError, match=f"with and without d, .* the {most + 1}th time"):
-        place.bank(Script(place.status(told)), table).next_entry()
-    assert place.checkpoints.latest().generation == 0
-    # Of another bank it is allowed.
-    told = generation(1, ("a", "b", "d"), first_step=1, first_round=7)
-    entry = entry_of(place.bank(Script(place.status(told)), table))
-    assert entry.checkpoint.exposed == ("c", *("d",) * most)
 
 
 def test_a_step_that_is_not_there_ends_an_older_state_directory(place, table, save) -> None:

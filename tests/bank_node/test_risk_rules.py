@@ -100,29 +100,16 @@ def test_rules_of_the_cohort_hold_for_risk_runs(make_risk_run) -> None:
         check_risk_run(make_risk_run(), only)
 
 
-def test_a_day_is_entered_once(make_risk_run, make_spec) -> None:
-    run = make_risk_run()
-
-    def other(first: int, last: int) -> PinnedRun:
-        spec = run.spec.model_copy(update={"risk": spec_of(first, last)})
-        return run.model_copy(update={"run_id": f"r{first}", "spec": spec})
-
-    training = run.model_copy(update={"run_id": "t", "spec": make_spec()})
-    check_risk_run(run, CohortRules(), before=[run, other(21, 30), training])
-    for first, last, shared in ((20, 30, "2023-06-18..2023-06-18"), (-9, 0, "2023-05-29..")):
-        with pytest.raises(ConfigurationError, match=shared) as refused:
-            check_risk_run(run, CohortRules(), before=[other(first, last)])
-        assert f"in run r{first}" in str(refused.value)
-    again = CohortRules(repeat_risk_days=True)
-    check_risk_run(run, again, before=[other(0, 20)])
-
-
-def test_only_runs_with_something_sealed_count(state: StateDirectory, make_risk_run) -> None:
-    run = make_risk_run()
-    state.pin_run(run)
-    assert state.sealed_runs() == []
-    state.outbox(run.run_id).keep("00" * 32, b"frame", label="risk_totals:1", round_number=0)
-    assert state.sealed_runs() == [run]
+def test_each_step_is_about_its_days_alone() -> None:
+    spec = spec_of(0, 20)
+    keys = tuple(f"{day:032x}" for day in range(21))
+    begin = RiskTables(spec, hash_key_id(KEY))
+    work = RiskWork(entries=None, begin=begin, day_keys=keys, progress=None)
+    steps = -(-len(keys) // spec.days_per_step)
+    assert sum((work.sources(step) for step in range(steps)), ()) == keys
+    assert len(work.sources(0)) == spec.days_per_step
+    assert work.sources(steps) == ()
+    assert work.sources(None) == keys
 
 
 def test_a_run_of_the_other_kind_is_refused(make_risk_run, make_spec) -> None:
@@ -136,7 +123,7 @@ def test_a_run_of_the_other_kind_is_refused(make_risk_run, make_spec) -> None:
 
 def test_a_state_of_another_run_or_key_is_refused() -> None:
     begin = RiskTables(spec_of(0, 20), hash_key_id(KEY))
-    work = RiskWork(entries=None, begin=begin, progress=None)
+    work = RiskWork(entries=None, begin=begin, day_keys=(), progress=None)
     assert work.decode(begin.to_bytes()).to_bytes() == begin.to_bytes()
     assert work.regroup(begin, more_rows=8) is begin
     for other in (

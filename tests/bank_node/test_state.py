@@ -88,7 +88,16 @@ def test_everything_is_private(state, run, key_epoch, key_package) -> None:
     fill(state, run, key_epoch, key_package)
     found = {str(path.relative_to(state.path)) for path in state.path.rglob("*")}
     assert found == {
-        *("bank.toml", "identity.key", "roster.json", "audit.log", ".lock", "keys", "runs"),
+        *(
+            "bank.toml",
+            "identity.key",
+            "roster.json",
+            "audit.log",
+            "ledger",
+            ".lock",
+            "keys",
+            "runs",
+        ),
         *("keys/epoch-7.key", "keys/epoch-7.json", "runs/r1", "runs/r1/run.json"),
         *("runs/r1/sealed", "runs/r1/model.json", "runs/r1/signatures.json"),
         "runs/r1/features.json",
@@ -134,7 +143,6 @@ def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_packa
         data_sha256="c" * 64,
         counted=(),
         more_rows=0,
-        exposed=(),
         state=b"",
     )
     outbox, log = state.outbox("r1"), state.round_log("r1")

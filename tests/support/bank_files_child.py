@@ -38,7 +38,6 @@ def make_checkpoint(step: int, seed: int) -> Checkpoint:
         data_sha256=digest(1),
         counted=("bank-a",),
         more_rows=0,
-        exposed=(),
         state=random.Random(f"{seed} {step}").randbytes(STATE_BYTES),
     )
 

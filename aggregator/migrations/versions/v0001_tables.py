@@ -152,6 +152,7 @@ def upgrade() -> None:
         sa.Column("joined_at", sa.BigInteger(), nullable=True),
         sa.Column("takes_part", sa.BigInteger(), nullable=False),
         sa.Column("is_entrant", sa.BigInteger(), nullable=False),
+        sa.Column("was_there", sa.BigInteger(), nullable=False),
         sa.Column("waits", sa.BigInteger(), nullable=False),
         sa.Column("drops", sa.BigInteger(), nullable=False),
         sa.Column("ready_step", sa.BigInteger(), nullable=True),

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import pandas as pd
 from bank_node.config import CohortRules
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
+from bank_node.data.source_keys import day_keys
 from bank_node.run.agreement.partners import check_cohort
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -20,7 +21,7 @@ from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
 from bank_node.state.risk_file import RiskFile
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
-from fraudfed.errors import ConfigurationError, StateError
+from fraudfed.errors import StateError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk import RiskEntries, RiskTables, risk_entries, sum_tables
 from fraudfed.features.shared_risk.entries import CUSTOMER_DAYS
@@ -50,42 +51,18 @@ class RiskResult(RunResult):
 RiskRecord = RunRecord[RiskResult]
 
 
-def check_risk_run(run: PinnedRun, rules: CohortRules, *, before: Iterable[PinnedRun] = ()) -> None:
+def check_risk_run(run: PinnedRun, rules: CohortRules) -> None:
     """Accept the description of a risk run.
-
-    Parameters
-    ----------
-    run : PinnedRun
-    rules : CohortRules
-    before : iterable of PinnedRun
-        Runs for which this bank has sealed something, ``run`` itself allowed among them. A day
-        that was entered in one of them is not entered again unless ``repeat_risk_days`` allows
-        it: the tables of two sets of banks show, by difference, the banks in one set only.
 
     Raises
     ------
     CohortError
         If the cohort is smaller than this bank allows.
     ConfigurationError
-        If it is no risk run, this bank allows no results for the members alone, or it has entered
-        a day of the run before.
+        If it is no risk run, or this bank allows no results for the members alone.
     """
-    spec = run.risk
+    _ = run.risk
     check_cohort(run, rules)
-    if rules.repeat_risk_days:
-        return
-    for other in before:
-        if other.run_id == run.run_id or other.spec.risk is None:
-            continue
-        first = max(spec.first_day, other.risk.first_day)
-        last = min(spec.last_day, other.risk.last_day)
-        if first <= last:
-            raise ConfigurationError(
-                f"run {run.spec.name!r}: sums {day_text(first)}..{day_text(last)}, for which this "
-                f"bank has sealed counts in run {other.run_id}; two tables of a day with different "
-                "banks show a bank's counts by difference: ask for a run over later days, or, if "
-                "the members agree, set repeat_risk_days = true in bank.toml"
-            )
 
 
 def counted_spec(run: PinnedRun, rules: CohortRules) -> RiskSpec:
@@ -103,7 +80,8 @@ class RiskJob:
 
     def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
         """Accept a run's description; raises as ``check_risk_run``."""
-        check_risk_run(run, rules, before=state.sealed_runs())
+        del state
+        check_risk_run(run, rules)
 
     def load(self, context: RunContext) -> "RiskWork":
         """Read this bank's payments, and count what it enters.
@@ -125,6 +103,7 @@ class RiskJob:
         return RiskWork(
             entries=entries,
             begin=RiskTables(context.run.risk, hash_key_id(hash_key)),
+            day_keys=day_keys(counted.first_day, counted.last_day, context.ledger),
             progress=context.progress,
         )
 
@@ -175,11 +154,14 @@ class RiskWork:
         What this bank enters.
     begin : RiskTables
         The run's tables without days.
+    day_keys : tuple of str
+        The ledger's key of each day of the run.
     progress : RunProgress
     """
 
     entries: RiskEntries
     begin: RiskTables
+    day_keys: tuple[str, ...]
     progress: RunProgress
 
     @property
@@ -197,6 +179,13 @@ class RiskWork:
     def n_rows(self) -> int:
         """0: each step announces the totals that bound its own sums."""
         return 0
+
+    def sources(self, step: int | None) -> tuple[str, ...]:
+        """Return the keys of the days that a step sums; no key behind the last."""
+        if step is None:
+            return self.day_keys
+        size = self.begin.spec.days_per_step
+        return self.day_keys[step * size : (step + 1) * size]
 
     def decode(self, data: bytes) -> RiskTables:
         """Read the tables so far.

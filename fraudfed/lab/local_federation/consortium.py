@@ -52,6 +52,7 @@ def start_aggregator(
 #: The rules of banks that one person starts on one machine, as nobody else's data are at stake.
 BANK_RULES = """\
 [rules]
+set_changes = 1000
 """
 
 

@@ -17,6 +17,7 @@ def make_context(
     key_epoch: Any,
     package: Any = None,
     min_cohort: int = 3,
+    set_changes: int = 0,
     round_timeout_seconds: float | None = None,
     cohort_timeout_seconds: float | None = None,
     **known: Any,
@@ -42,14 +43,14 @@ def make_context(
             missing=(),
             active=True,
         ),
-        "rules": CohortRules(min_cohort=min_cohort),
+        "rules": CohortRules(min_cohort=min_cohort, set_changes=set_changes),
         "roster_confirmed": False,
         "options": RunOptions(
             Path("rows.csv"),
             round_timeout_seconds=round_timeout_seconds,
             cohort_timeout_seconds=cohort_timeout_seconds,
         ),
-        **dict.fromkeys(("progress", "checkpoints", "outbox", "log")),
+        **dict.fromkeys(("progress", "checkpoints", "ledger", "outbox", "log")),
         **known,
     }
     return RunContext(**settings)

@@ -14,7 +14,7 @@ import pytest
 from proxies.proxy import Exchange, Proxy
 from rich.console import Console
 
-from bank_node.config import CohortRules, TlsFiles
+from bank_node.config import TlsFiles
 from bank_node.consortium.ceremony import accept_epoch, create_epoch
 from bank_node.consortium.connection import connect
 from bank_node.consortium.enrolment import enrol
@@ -26,6 +26,7 @@ from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord
 from bank_node.state.directory import StateDirectory
 from federations.live import LiveFederation, served
+from federations.rules import open_rules
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import KeyEpoch, RunKind
@@ -57,7 +58,7 @@ class Place:
             invite=invite,
             passphrase=None,
             source=None,
-            rules=CohortRules(),
+            rules=open_rules(),
             tls=TlsFiles(),
         )
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from attack_kit.sums import BOUND, Outcome
+from examples.ledgers import OpenGate
 from examples.run_contexts import make_context
 
 from bank_node.http.client import AggregatorClient
 from bank_node.http.retry import RetryPolicy
 from bank_node.http.transport import Caller
 from bank_node.run.abort import tell_others
-from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.outbox import Outbox
@@ -77,13 +77,13 @@ class LiveCohort:
                     signing_keys={peer.name: peer.signing_key for peer in live.roster},
                 ),
                 roster=roster,
-                gate=InsecureRevealToAnySet(),
                 start=StartingPoint(
                     round_number=0,
                     step=0,
                     transcript=Transcript.begin(live.package.expose_secret(), b"the run"),
                     **at,
                 ),
+                gate=OpenGate(),
             )
 
     def each(self, work: Callable[[str, SecureCommunicator], Result]) -> dict[str, Result]:

@@ -1,5 +1,8 @@
 """A model of a whole run, explored exhaustively: the service's own state machine with model banks.
 
+Banks may hold a ledger of the sets that they revealed sums with (``bank_node.state.ledger``). What
+was truly revealed is kept beside it, so that a ledger that forgets is noticed.
+
 The state machine is the code that the service runs (``aggregator.run_machine``). Banks are modelled
 after ``bank_node.run.generations`` and ``secure_communicator``: what is on their disk survives a
 crash, everything else does not. Between any two steps of anybody a bank may be killed, the operator
@@ -10,14 +13,19 @@ each of them without any further fault: there is no deadlock.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from aggregator import run_machine as machine
 from aggregator.run_machine import (
     BecomeReady,
     Contribute,
     DeadlinePassed,
+    Decline,
     Drop,
     Join,
     ModelHashes,
@@ -30,6 +38,7 @@ from aggregator.run_machine import (
     advance,
     stage_of,
 )
+from bank_node.state.ledger import Account
 from fraudfed.errors import CohortChangedError, ForbiddenError, FraudFedError
 from fraudfed.wire.messages import RunState
 
@@ -53,6 +62,63 @@ class Checkpoint:
     banks: tuple[str, ...]
     round_number: int
     history: History
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """A set that a bank revealed sums with: what ``bank_node.state.ledger.Reveal`` is."""
+
+    run_id: str
+    generation: int
+    members: tuple[str, ...]
+
+
+#: Decides by what is noted whether a set may be revealed, too.
+Ledger: TypeAlias = Callable[[tuple[Revealed, ...], Revealed], bool]
+
+
+def ledger_of(set_changes: int) -> Ledger:
+    """Return the rule that banks use."""
+
+    @cache
+    def allows(noted: tuple[Revealed, ...], new: Revealed) -> bool:
+        account: Any = Account()
+        for one in noted:
+            account = account.with_note(one)
+        return bool(account.allows(new, set_changes=set_changes))
+
+    return allows
+
+
+def changes_of(revealed: Sequence[Revealed]) -> int:
+    """Count how often a set unlike an earlier one was revealed; what only continues counts once."""
+    changes = 0
+    for place, one in enumerate(revealed):
+        last = revealed[place - 1] if place else None
+        if last is not None and (last.run_id, last.members) == (one.run_id, one.members):
+            continue
+        changes += any(other.members != one.members for other in revealed[:place])
+    return changes
+
+
+@cache
+def isolated(sets: frozenset[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the banks whose part is a linear combination of sums over these sets.
+
+    A combination isolates bank i exactly if its unit vector lies in the row space of the sets'
+    indicator vectors, that is if it does not raise their rank.
+    """
+    names = sorted({name for one in sets for name in one})
+    rows = [[float(name in one) for name in names] for one in sorted(sets)]
+    if not rows:
+        return ()
+    rank = np.linalg.matrix_rank(np.array(rows))
+    units = np.eye(len(names))
+    return tuple(
+        name
+        for place, name in enumerate(names)
+        if np.linalg.matrix_rank(np.array([*rows, units[place].tolist()])) == rank
+    )
 
 
 @dataclass(frozen=True)
@@ -95,6 +161,10 @@ class Bank:
     doing: str = "look"
     running: Running | None = None
     has_caught_up: bool = False
+    noted: tuple[Revealed, ...] = ()
+    """The ledger."""
+    revealed: tuple[Revealed, ...] = ()
+    """What was truly revealed."""
 
     @property
     def last(self) -> Checkpoint | None:
@@ -189,10 +259,24 @@ class Model:
     Parameters
     ----------
     rounds_of_steps : sequence of int
+    set_changes : int or None
+        What the laws allow; None: banks hold no ledger.
+    ledger : Ledger or None
+        The rule that banks use instead of the right one.
     """
 
-    def __init__(self, rounds_of_steps: Sequence[int]) -> None:
+    def __init__(
+        self,
+        rounds_of_steps: Sequence[int],
+        *,
+        set_changes: int | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self._rounds = tuple(rounds_of_steps)
+        self._set_changes = set_changes
+        self._ledger = ledger
+        if set_changes is not None and ledger is None:
+            self._ledger = ledger_of(set_changes)
 
     def moves(self, world: World) -> Iterator[World]:
         """Yield what may come next if nothing goes wrong."""
@@ -222,6 +306,10 @@ class Model:
                     yield killed.with_bank(
                         replace(down, used=bank.used | {sealed}, outbox=bank.outbox | {sealed})
                     )
+                noted = self._noted_only(world, bank)
+                if noted is not None:
+                    # Between noting and revealing.
+                    yield killed.with_bank(replace(down, noted=noted))
         if left.drops:
             dropped = replace(world, faults=replace(left, drops=left.drops - 1))
             for bank in world.banks:
@@ -238,7 +326,9 @@ class Model:
                     yield after
 
     def check(self, world: World) -> None:
-        """Deliver everything once more that was ever sent: nothing may change."""
+        """Check what was revealed, and deliver again all that was sent: nothing may change."""
+        if self._set_changes is not None:
+            self._check_revealed(world, self._set_changes)
         for bank in world.banks:
             for context in bank.used:
                 again = Contribute(bank.name, context.number, context.terms, _digest(bank, context))
@@ -254,6 +344,42 @@ class Model:
         return world.run.state is RunState.FINISHED and all(
             bank.doing == "done" for bank in world.banks
         )
+
+    def _check_revealed(self, world: World, set_changes: int) -> None:
+        for bank in world.banks:
+            changes = changes_of(bank.revealed)
+            if changes > set_changes:
+                raise Broken(f"{bank.name} revealed {changes} other sets: {bank.revealed}")
+        if set_changes == 0:
+            by_name = {bank.name: {one.members for one in bank.revealed} for bank in world.banks}
+            # What opens: all banks of the set have revealed.
+            opened = frozenset(
+                members
+                for found in by_name.values()
+                for members in found
+                if all(members in by_name[name] for name in members)
+            )
+            if len(opened) > 1 or isolated(opened):
+                raise Broken(f"{opened} isolate {isolated(opened)}")
+
+    def _may_reveal(self, run: Run, bank: Bank, banks: tuple[str, ...]) -> bool:
+        if self._ledger is None:
+            return True
+        return self._ledger(bank.noted, Revealed(run.run_id, run.generation, banks))
+
+    def _noted(self, run: Run, bank: Bank, context: Context) -> tuple[Revealed, ...]:
+        new = Revealed(run.run_id, context.generation, context.banks)
+        return bank.noted if new in bank.noted else (*bank.noted, new)
+
+    def _noted_only(self, world: World, bank: Bank) -> tuple[Revealed, ...] | None:
+        running = bank.running
+        if self._ledger is None or bank.doing != "run" or running is None or running.sent != 1:
+            return None
+        current = world.round(running.context.number)
+        if current is None or len(current.contributions) < world.run.size:
+            return None
+        noted = self._noted(world.run, bank, running.context)
+        return None if noted == bank.noted else noted
 
     def _sealed_only(self, bank: Bank) -> Context | None:
         running = bank.running
@@ -279,17 +405,26 @@ class Model:
         if run.state is RunState.OPEN or name not in run.banks:
             if (name in run.members and name in run.banks) or name in run.waiting:
                 return None
+            together = tuple(sorted({*run.banks, *run.waiting, name}))
+            if run.state is not RunState.GATHERING and not self._may_reveal(run, bank, together):
+                return None
             try:
                 return world.apply(Join(name))
             except ForbiddenError:
                 return None  # dropped too often: it takes the model at the end
         last = bank.last
+        may = self._may_reveal(run, bank, run.banks)
         if run.state is RunState.TRAINING:
+            if not may:
+                return None
             return self._enter(world, replace(bank, has_caught_up=True))
         if not bank.has_caught_up and last is not None and name not in run.entrants:
             return world.with_bank(
                 self._resumed(world, replace(bank, has_caught_up=True), last, catches_up=True)
             )
+        if not may:
+            after = world.apply(Decline(name, run.generation))
+            return None if after is world else after
         if name in [one.bank for one in run.ready]:
             return None
         step = 0 if last is None else last.step
@@ -356,6 +491,13 @@ class Model:
         shard = context.banks.index(bank.name)
         count = len(range(shard, _COUNT, len(context.banks)))
         terms = replace(context.terms, count=count)
+        if self._ledger is not None:
+            if not self._may_reveal(world.run, bank, context.banks):
+                return None
+            noted = self._noted(world.run, bank, context)
+            new, revealed = noted[-1], bank.revealed
+            revealed = revealed if new in revealed else (*revealed, new)
+            bank = replace(bank, noted=noted, revealed=revealed)
         world = world.apply(Open(bank.name, number, terms, shard, f"open {bank.name} {context}"))
         return world.with_bank(replace(bank, running=replace(running, sent=2)))
 
@@ -450,8 +592,18 @@ def explore(
     *,
     least_banks: int,
     max_rejoins: int,
+    set_changes: int | None = None,
+    ledger: Ledger | None = None,
+    earlier: Sequence[Sequence[str]] = (),
 ) -> Explored:
     """Visit every state and check every law.
+
+    Parameters
+    ----------
+    set_changes, ledger
+        As ``Model``.
+    earlier : sequence of sets of names
+        The sets that their banks have revealed sums with in earlier runs.
 
     Raises
     ------
@@ -460,8 +612,13 @@ def explore(
     """
     cohort = tuple(sorted(names))
     run = Run.new("r", cohort, least_banks=least_banks, max_rejoins=max_rejoins)
-    model = Model(rounds_of_steps)
-    start = World(run, (), 0, (), tuple(Bank(name) for name in cohort), faults)
+    model = Model(rounds_of_steps, set_changes=set_changes, ledger=ledger)
+    old = [Revealed(f"run {n}", 0, tuple(sorted(one))) for n, one in enumerate(earlier)]
+    banks = []
+    for name in cohort:
+        mine = tuple(one for one in old if name in one.members)
+        banks.append(Bank(name, noted=mine, revealed=mine))
+    start = World(run, (), 0, (), tuple(banks), faults)
     numbers: dict[World, int] = {start: 0}
     before: list[list[int]] = [[]]
     over: list[int] = []
