@@ -88,13 +88,15 @@ def join(
     """
     if (client_certificate is None) != (client_key is None):
         raise click.UsageError("--client-certificate and --client-key belong together")
+    rules = RulesFile() if rules_file is None else read_rules(rules_file)
     state = enrol(
         path,
         name=_bank_name(name),
         url=aggregator,
         invite=invite,
         passphrase=read_passphrase(passphrase_file),
-        rules=(RulesFile() if rules_file is None else read_rules(rules_file)).rules,
+        rules=rules.rules,
+        approval=rules.approval,
         tls=TlsFiles(
             ca_file=_absolute(ca_file),
             client_certificate=_absolute(client_certificate),

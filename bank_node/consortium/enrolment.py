@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, CohortRules, TlsFiles
 from bank_node.consortium.connection import open_connection
 from bank_node.consortium.members import observe_roster
@@ -20,6 +21,9 @@ from fraudfed.wire.messages import BankRegistration
 
 _log = logging.getLogger(__name__)
 
+#: Every run needs a person.
+NO_APPROVAL = ApprovalRules()
+
 
 def enrol(
     path: Path,
@@ -30,6 +34,7 @@ def enrol(
     passphrase: str | None,
     rules: CohortRules,
     tls: TlsFiles,
+    approval: ApprovalRules = NO_APPROVAL,
 ) -> StateDirectory:
     """Make the state directory of a bank, or take up one that is not registered; register it.
 
@@ -40,7 +45,7 @@ def enrol(
     name, url, invite : str
     passphrase : str or None
         Encrypts the private keys on disk.
-    rules, tls
+    rules, tls, approval
         Go into a new ``bank.toml``; an existing one keeps its own.
 
     Raises
@@ -70,6 +75,7 @@ def enrol(
             signing_key=public.signing_key,
             agreement_key=public.agreement_key,
             rules=rules,
+            approval=approval,
             tls=tls,
         )
         state = StateDirectory.create(path, config, identity, passphrase=passphrase)

@@ -6,6 +6,7 @@
       bank.toml               name, aggregator, run; rules of this bank; format version
       identity.key            signing and agreement key of this bank
       roster.json             every member's public keys as first seen, and who was confirmed
+      approvals.log           which runs a person has reviewed, and approved
       audit.log               everything that left this bank, chained and signed
       keys/
         epoch-<n>.key         key package of a key epoch
@@ -40,6 +41,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bank_node.config import BankConfig
+from bank_node.state.approvals import Approvals
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.outbox import Outbox
@@ -68,6 +70,7 @@ _log = logging.getLogger(__name__)
 _CONFIG = "bank.toml"
 _IDENTITY = "identity.key"
 _ROSTER = "roster.json"
+_APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LOCK = ".lock"
 #: The result of a training with what its columns mean, and the result of a risk run.
@@ -240,6 +243,10 @@ class StateDirectory:
     def audit_log(self, identity: Identity) -> AuditLog:
         """Open the audit log to add to it."""
         return AuditLog(self.audit_path, identity)
+
+    def approvals(self) -> Approvals:
+        """Return what people at this bank have reviewed and approved."""
+        return Approvals(self.path / _APPROVALS)
 
     def epochs(self) -> list[int]:
         """Return the numbers of the key epochs whose key package is here, in order."""

@@ -52,6 +52,13 @@ def start_aggregator(
 #: The rules of banks that one person starts on one machine, as nobody else's data are at stake.
 BANK_RULES = """\
 [rules]
+
+[approval]
+columns = ["*"]
+parameters = "any"
+max_weight = 65536.0
+max_categories = 1000000
+risk = "any"
 """
 
 
