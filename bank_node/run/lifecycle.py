@@ -48,9 +48,9 @@ def take_part(
 
     The bank checks its own file, the members' keys, its rules and that the run is approved here
     before any other bank has to wait for it. It may be killed at any instant: the same call
-    continues where it was. Once the cohort is complete, this bank tells the others of every failure
-    that no new start can cure, without any of its values. A member whose keys have changed is one
-    exception: nothing more is sent.
+    continues where it was. Once that is checked and the cohort is complete, this bank tells the
+    others of every failure that no new start can cure, without any of its values. A member whose
+    keys have changed is one exception: nothing more is sent.
 
     Parameters
     ----------
@@ -81,13 +81,9 @@ def take_part(
             kept = read_record(state, run_id, job.record_type)
             if kept is not None:
                 return _of_finished_run(kept, status)
-        # The others wait for this bank already. If it has begun, its file and rules were good then:
-        # what is wrong with them now can be cured, and must not cost all of them the run.
-        others_wait = (
-            status.state in {RunState.TRAINING, RunState.GATHERING}
-            and state.config.name in status.generation.banks
-            and state.checkpoints(run_id).latest() is None
-        )
+        # Whatever the aggregator says of the run's state: what is wrong with this bank's file,
+        # rules or approval is told to nobody. It would say something of the rows, and can be cured.
+        others_wait = False
         try:
             context = _checked(state, options, job, status, connection, observed, progress)
             work = job.load(context)

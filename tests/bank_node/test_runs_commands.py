@@ -163,10 +163,15 @@ def test_a_run_against_the_banks_rules_is_reviewed_with_the_reason(
     assert "model_visibility is 'aggregator'" in review["refused"]
     run_bank("runs", "approve", review["hash"], "--state", own)
     assert run_bank("train", "--state", own, "--data", files[0], "--run", banks.run_id).code == 2
-    unknown = aggregator.create_run(make_spec(banks.key_epoch.epoch, parameters={"max_deep": 3}))
+    unknown = aggregator.create_run(
+        make_spec(
+            banks.key_epoch.epoch,
+            parameters={"max_deep": 3},
+            model_visibility=ModelVisibility.MEMBERS,
+        )
+    )
     review = answer(run_bank("runs", "review", unknown, "--state", own, "--json"))
     assert "unknown parameter 'max_deep'" in review["refused"]
-    assert review["findings"] == []
     assert review["facts"]["cost"] is None
 
 
@@ -184,3 +189,15 @@ def test_a_revoked_approval_stops_the_next_start_and_not_the_others(
     assert refused.code == 7
     status = banks.aggregator.status(banks.run_id)
     assert (status.state, status.failure) == (RunState.TRAINING, None)
+
+
+@pytest.mark.e2e
+def test_control_without_codes_for_what_is_not_printed_a_name_forges_a_line(
+    banks, own, run_bank, aggregator, make_spec, monkeypatch
+) -> None:
+    name = "x\nApproved by bank.toml.\u202e"
+    run_id = aggregator.create_run(make_spec(banks.key_epoch.epoch, name=name))
+    monkeypatch.setattr("bank_node.commands.runs._text", str)
+    out = run_bank("runs", "review", run_id, "--state", own).out
+    assert "\u202e" in out
+    assert "Approved by bank.toml." in [line.strip(" │\u202e") for line in out.splitlines()]
