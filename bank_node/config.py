@@ -1,16 +1,18 @@
 """``bank.toml``: who this bank is, where its aggregator is, and what it agrees to.
 
-The bank's program writes everything but the tables ``[rules]`` and ``[tls]``, which are the
-bank's own to edit.
+The bank's program writes everything but the tables ``[rules]``, ``[approval]`` and ``[tls]``, which
+are the bank's own to edit.
 """
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from bank_node.approval_rules import ApprovalRules
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
 
@@ -36,10 +38,6 @@ class CohortRules(BaseModel):
         Take part only with members whose fingerprints a person has compared.
     model_visibility : tuple of ModelVisibility
         Whom this bank allows to read the final model.
-    min_min_child_weight : float or None
-        Least ``min_child_weight``: how much data each published leaf rests on at least.
-    max_max_depth, max_max_leaves, max_max_bin, max_num_boost_round : int or None
-        Largest values of these parameters: how finely the model may look. None allows any.
     min_risk_customers : int or None
         In risk runs, payments at an entity are counted only if so many customers of this bank paid
         there; a run that asks for more gets more. None leaves it to the run.
@@ -54,11 +52,6 @@ class CohortRules(BaseModel):
     model_visibility: Annotated[tuple[ModelVisibility, ...], Field(min_length=1)] = tuple(
         ModelVisibility
     )
-    min_min_child_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    max_max_depth: Annotated[int, Field(ge=1)] | None = None
-    max_max_leaves: Annotated[int, Field(ge=2)] | None = None
-    max_max_bin: Annotated[int, Field(ge=2)] | None = None
-    max_num_boost_round: Annotated[int, Field(ge=1)] | None = None
     min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     set_changes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
@@ -94,11 +87,14 @@ class RulesFile(BaseModel):
     ----------
     rules : CohortRules
         Its table ``[rules]``, as in ``bank.toml``.
+    approval : ApprovalRules
+        Its table ``[approval]``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: CohortRules = CohortRules()
+    approval: ApprovalRules = ApprovalRules()
 
 
 class BankConfig(BaseModel):
@@ -130,6 +126,7 @@ class BankConfig(BaseModel):
     audit_key: PublicKeyHex | None = None
     last_runs: dict[RunKind, RunId] = Field(default_factory=dict)
     rules: CohortRules = CohortRules()
+    approval: ApprovalRules = ApprovalRules()
     tls: TlsFiles = TlsFiles()
 
     def last_run(self, kind: RunKind) -> RunId | None:
@@ -142,9 +139,10 @@ class BankConfig(BaseModel):
 
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
-        entries = self.model_dump(mode="json", exclude_none=True)
+        entries = self.model_dump(mode="json", exclude_none=True, exclude={"approval"})
         tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls")}
-        lines = ["# Written by bank-node; the tables [rules] and [tls] may be edited."]
+        tables |= self.approval.to_tables()
+        lines = ["# Written by bank-node; the tables [rules], [approval] and [tls] may be edited."]
         lines += _entries(entries)
         for name, table in tables.items():
             lines += ["", f"[{name}]", *_entries(table)]
@@ -206,9 +204,16 @@ def _validated(cls: type[M], entries: dict[str, Any], *, source: str) -> M:
 
 
 def _entries(table: dict[str, Any]) -> list[str]:
-    # JSON strings, numbers, booleans and lists of them, without escapes beyond ASCII controls, are
-    # TOML, too.
-    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+    return [f"{key} = {_toml(value)}" for key, value in table.items()]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    # JSON strings, numbers and booleans, without escapes beyond ASCII controls, are TOML, too.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def check_run_id(run_id: str) -> str:

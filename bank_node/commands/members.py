@@ -108,6 +108,7 @@ def join(
     if (client_certificate is None) != (client_key is None):
         raise click.UsageError("--client-certificate and --client-key belong together")
     passphrase = read_passphrase(passphrase_file)
+    rules = RulesFile() if rules_file is None else read_rules(rules_file)
     state = enrol(
         path,
         name=_bank_name(name),
@@ -117,7 +118,8 @@ def join(
         source=_key_source(
             passphrase, in_keyring=in_keyring, token=(pkcs11_module, pkcs11_token, pkcs11_key)
         ),
-        rules=(RulesFile() if rules_file is None else read_rules(rules_file)).rules,
+        rules=rules.rules,
+        approval=rules.approval,
         tls=TlsFiles(
             ca_file=_absolute(ca_file),
             client_certificate=_absolute(client_certificate),

@@ -11,6 +11,7 @@ import click
 
 from fraudfed import console
 from fraudfed.console import EXIT_TERMINATED, Shape
+from fraudfed.errors import FraudFedError
 from fraudfed.threads import MAX_THREADS, usable_cores
 
 if TYPE_CHECKING:
@@ -37,14 +38,19 @@ class Output:
     progress: bool
 
 
-def answers(shape: Shape[T], show: Callable[[T], object]) -> Callable[[F], F]:
+def answers(
+    shape: Shape[T],
+    show: Callable[[T], object],
+    *,
+    fails: Callable[[T], FraudFedError | None] = lambda _: None,
+) -> Callable[[F], F]:
     """As ``fraudfed.console.answers``; ``--quiet`` shows people nothing."""
 
     def show_unless_quiet(answer: T) -> None:
         if not click.get_current_context().find_object(Output).quiet:  # type: ignore[union-attr]
             show(answer)
 
-    return console.answers(shape, show_unless_quiet)
+    return console.answers(shape, show_unless_quiet, fails=fails)
 
 
 def facts_table(title: str) -> "Table":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, CohortRules, TlsFiles
 from bank_node.consortium.connection import open_connection
 from bank_node.consortium.members import observe_roster
@@ -22,6 +23,9 @@ from fraudfed.wire.messages import BankRegistration
 
 _log = logging.getLogger(__name__)
 
+#: Every run needs a person.
+NO_APPROVAL = ApprovalRules()
+
 
 def enrol(
     path: Path,
@@ -33,6 +37,7 @@ def enrol(
     source: Callable[[], Source] | None,
     rules: CohortRules,
     tls: TlsFiles,
+    approval: ApprovalRules = NO_APPROVAL,
 ) -> StateDirectory:
     """Make the state directory of a bank, or take up one that is not registered; register it.
 
@@ -46,7 +51,7 @@ def enrol(
     source : callable or None
         Returns where the key is that encrypts what is secret; called for a new directory only.
         None does not encrypt.
-    rules, tls
+    rules, tls, approval
         Go into a new ``bank.toml``; an existing one keeps its own.
 
     Raises
@@ -76,6 +81,7 @@ def enrol(
             signing_key=public.signing_key,
             agreement_key=public.agreement_key,
             rules=rules,
+            approval=approval,
             tls=tls,
         )
         state = StateDirectory.create(

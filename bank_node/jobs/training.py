@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bank_node.approval.facts import RunFacts
+from bank_node.approval.findings import Finding
+from bank_node.approval.training import training_facts, weigh_training
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.contract import check_contract, feature_schema, load_training_rows
 from bank_node.data.digest import data_digest
@@ -20,10 +24,9 @@ from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
-from fraudfed.errors import ParameterError
 from fraudfed.features.publication import features_file
 from fraudfed.wire.messages import RunKind
 
@@ -78,40 +81,18 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     ------
     CohortError
         If the cohort is smaller than this bank allows.
-    ParameterError, ConfigurationError
-        If a parameter, the model's visibility or the data contract is not what this bank allows,
-        or cannot be met.
+    ParameterError, ConfigurationError, DataError
+        If the model's visibility is not what this bank allows, or a parameter or the data contract
+        cannot be met by any bank.
     """
     contract = run.contract
     check_cohort(run, rules)
     check_contract(contract)
     params = BoosterParams.parse(run.spec.parameters)
-    params.resolve_monotone_constraints(feature_schema(contract))
-    _check_parameters(params, rules, run=run.spec.name)
+    schema = feature_schema(contract)
+    check_schema(schema)
+    params.resolve_monotone_constraints(schema)
     return params
-
-
-def _check_parameters(params: BoosterParams, rules: CohortRules, *, run: str) -> None:
-    """Refuse parameters that look closer at the rows than this bank allows."""
-    least = rules.min_min_child_weight
-    if least is not None and params.min_child_weight < least:
-        raise ParameterError(
-            f"run {run!r}: min_child_weight is {params.min_child_weight:g}, this bank allows "
-            f"{least:g} and more (min_min_child_weight of bank.toml); ask for another run"
-        )
-    # XGBoost reads 0 as no limit.
-    for name, unlimited in (
-        ("max_depth", 0),
-        ("max_leaves", 0),
-        ("max_bin", None),
-        ("num_boost_round", None),
-    ):
-        limit, value = getattr(rules, f"max_{name}"), getattr(params, name)
-        if limit is not None and (value > limit or value == unlimited):
-            raise ParameterError(
-                f"run {run!r}: {name} is {value}{' (no limit)' if value == unlimited else ''}, "
-                f"this bank allows at most {limit} (max_{name} of bank.toml); ask for another run"
-            )
 
 
 class TrainingJob:
@@ -125,6 +106,14 @@ class TrainingJob:
         """Accept a run's description; raises as ``check_run``."""
         del state
         check_run(run, rules)
+
+    def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
+        """Weigh columns, limits and parameters; raises as ``weigh_training``."""
+        return weigh_training(run, approval)
+
+    def facts(self, run: PinnedRun, *, key_bits: int) -> RunFacts:
+        """Return columns, parameters, cost and what they reveal."""
+        return training_facts(run, key_bits=key_bits)
 
     def load(self, context: RunContext) -> "TrainingWork":
         """Read this bank's rows.

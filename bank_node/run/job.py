@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from bank_node.approval.facts import RunFacts
+from bank_node.approval.findings import Finding
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.run.context import RunContext
 from bank_node.run.record import R, RunRecord
@@ -143,8 +146,25 @@ class Job(Protocol[S, R]):
         """
         ...
 
+    def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
+        """Return what ``[approval]`` of ``bank.toml`` says to each thing that a run asks for.
+
+        Raises
+        ------
+        FraudFedError
+            If the description cannot be read.
+        """
+        ...
+
+    def facts(self, run: PinnedRun, *, key_bits: int) -> RunFacts:
+        """Return what a person is shown of a run before approving it."""
+        ...
+
     def load(self, context: RunContext) -> Work[S, R]:
-        """Read this bank's data for an accepted run.
+        """Read this bank's data for an accepted and approved run.
+
+        Whatever could fail in the run for what this bank's own data hold fails here, before any
+        other bank waits for it.
 
         Raises
         ------

@@ -5,6 +5,7 @@ import os
 import time
 from typing import Any
 
+from bank_node.approval.decision import require_approved
 from bank_node.consortium.ceremony import accept_epoch
 from bank_node.consortium.connection import Connection, connect
 from bank_node.consortium.members import ObservedRoster, observe_roster, unconfirmed
@@ -46,10 +47,11 @@ def take_part(
 ) -> RunRecord[Any]:
     """Work to the end, have the result accepted, keep it; return the record of the run.
 
-    The bank checks its own file, the members' keys and its rules before any other bank has to wait
-    for it. It may be killed at any instant: the same call continues where it was. Once the cohort
-    is complete, this bank tells the others of every failure that no new start can cure, without
-    any of its values. A member whose keys have changed is one exception: nothing more is sent.
+    The bank checks its own file, the members' keys, its rules and that the run is approved here
+    before any other bank has to wait for it. It may be killed at any instant: the same call
+    continues where it was. Once that is checked and the cohort is complete, this bank tells the
+    others of every failure that no new start can cure, without any of its values. A member whose
+    keys have changed is one exception: nothing more is sent.
 
     Parameters
     ----------
@@ -80,13 +82,9 @@ def take_part(
             kept = read_record(state, run_id, job.record_type)
             if kept is not None:
                 return _of_finished_run(kept, status)
-        # The others wait for this bank already. If it has begun, its file and rules were good then:
-        # what is wrong with them now can be cured, and must not cost all of them the run.
-        others_wait = (
-            status.state in {RunState.TRAINING, RunState.GATHERING}
-            and state.config.name in status.generation.banks
-            and state.checkpoints(run_id).latest() is None
-        )
+        # Whatever the aggregator says of the run's state: what is wrong with this bank's file,
+        # rules or approval is told to nobody. It would say something of the rows, and can be cured.
+        others_wait = False
         try:
             context = _checked(state, options, job, status, connection, observed, progress)
             work = job.load(context)
@@ -143,6 +141,8 @@ def _checked(
     """Check everything that needs neither the bank's data nor another bank; pin the run."""
     run, rules = PinnedRun.of(status), options.rules(state.config.rules)
     job.accept(run, rules, state)
+    # At every start, on the very bytes that this start works with.
+    require_approved(state, run, job.weigh(run, state.config.approval))
     epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
     check_epoch(run, epoch.key_epoch, latest=max(state.epochs()))
     check_confirmed(run, rules, observed.pins)

@@ -7,6 +7,7 @@
       vault.json              the key that encrypts what is secret, wrapped; only if there is one
       identity.key            signing and agreement key of this bank, sealed
       roster.json             every member's public keys as first seen, and who was confirmed
+      approvals.log           which runs a person has reviewed, and approved
       audit.log               everything that left this bank, chained and signed
       ledger                  with which sets of banks sums were revealed; nothing resets it
       keys/
@@ -43,6 +44,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bank_node.config import BankConfig
+from bank_node.state.approvals import Approvals
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.ledger import Ledger
@@ -83,6 +85,7 @@ _CONFIG = "bank.toml"
 _IDENTITY = "identity.key"
 _VAULT = "vault.json"
 _ROSTER = "roster.json"
+_APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
 _LOCK = ".lock"
@@ -297,6 +300,10 @@ class StateDirectory:
     def ledger(self) -> Ledger:
         """Return the ledger of sets; raises StateError as ``Ledger``."""
         return Ledger(self.path / _LEDGER)
+
+    def approvals(self) -> Approvals:
+        """Return what people at this bank have reviewed and approved."""
+        return Approvals(self.path / _APPROVALS)
 
     def epochs(self) -> list[int]:
         """Return the numbers of the key epochs whose key package is here, in order."""

@@ -327,10 +327,6 @@ def test_control_without_confirmation_made_up_banks_are_taken(
 @pytest.mark.parametrize(
     "rule",
     [
-        {"min_min_child_weight": 50.0},
-        {"max_max_depth": 2},
-        {"max_max_bin": 16},
-        {"max_num_boost_round": 1},
         {"model_visibility": (ModelVisibility.MEMBERS,)},
     ],
     ids=lambda rule: next(iter(rule)),

@@ -28,7 +28,6 @@ from fraudfed.errors import (
     ForbiddenError,
     FraudFedError,
     KeyMaterialError,
-    ParameterError,
 )
 from fraudfed.wire.messages import KeyEpoch, KeyEpochStatus, ModelVisibility
 
@@ -209,10 +208,6 @@ def test_control_without_the_rule_a_small_generation_trains(
 @pytest.mark.parametrize(
     ("rule", "error"),
     [
-        ({"min_min_child_weight": 50.0}, ParameterError),
-        ({"max_max_depth": 2}, ParameterError),
-        ({"max_max_bin": 16}, ParameterError),
-        ({"max_num_boost_round": 1}, ParameterError),
         ({"model_visibility": (ModelVisibility.MEMBERS,)}, ConfigurationError),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value.__name__,

@@ -16,7 +16,7 @@ import xgboost
 from cli_programs import Ended, run_program
 from federations.bank_states import Member
 
-from bank_node.config import CohortRules
+from bank_node.approval_rules import ApprovalRules
 from bank_node.http.retry import RetryPolicy
 from bank_node.state.audit_log import read_audit_log
 from bank_node.state.directory import StateDirectory
@@ -450,13 +450,24 @@ def test_runs_that_break_the_banks_rules_are_refused(
     consortium, make_run, run_bank, aggregator, good_file
 ) -> None:
     state = StateDirectory(consortium.state)
-    rules = CohortRules(min_cohort=3, max_max_depth=4, min_min_child_weight=1)
-    state.save_config(state.config.model_copy(update={"rules": rules}))
+    ends = {
+        "num_boost_round": "any",
+        "max_depth": [1, 4],
+        "max_bin": "any",
+        "min_child_weight": [1, 9],
+    }
+    approval = ApprovalRules.model_validate({"columns": ["*"], "parameters": ends})
+    state.save_config(state.config.model_copy(update={"approval": approval}))
     cases = [
         ({"parameters": {"max_deep": 3}}, (), 2, "unknown parameter 'max_deep'"),
         ({"parameters": {"eta": -1}}, (), 2, "eta is -1"),
-        ({"parameters": {"max_depth": 5}}, (), 2, "this bank allows at most 4"),
-        ({"parameters": {"min_child_weight": 0.5, "max_depth": 3}}, (), 2, "allows 1 and more"),
+        ({"parameters": {"max_depth": 5}}, (), 7, "max_depth is 5, outside [1, 4]"),
+        (
+            {"parameters": {"min_child_weight": 0.5, "max_depth": 3}},
+            (),
+            7,
+            "min_child_weight is 0.5, outside [1, 9]",
+        ),
         ({}, ("--min-cohort", "4"), 10, "cohort of 3 banks, this bank takes part from 4 on"),
     ]
     for changes, options, code, message in cases:

@@ -1,14 +1,16 @@
 """docs/bank-node.md holds every command, option and exit code."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
+from bank_node.approval_rules import ApprovalRules, RiskApproval
 from bank_node.audit.explain import FIELDS
 from bank_node.cli import cli
-from bank_node.config import CohortRules
+from bank_node.config import CohortRules, RulesFile
 from fraudfed.console import EXIT_INTERRUPTED, EXIT_TERMINATED, commands_of
 from fraudfed.errors import error_classes
 
@@ -54,6 +56,20 @@ def test_every_option_has_a_help_text() -> None:
 def test_every_rule_of_the_bank_is_documented() -> None:
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Rules of the bank"), re.M))
     assert rows == set(CohortRules.model_fields)
+
+
+def test_every_entry_of_approval_is_documented() -> None:
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Approval without a person"), re.M))
+    assert rows == set(ApprovalRules.model_fields)
+    for name in RiskApproval.model_fields:
+        assert f"`{name}`" in section("Approval without a person")
+
+
+def test_the_example_of_approval_is_a_table_that_is_read() -> None:
+    example = re.search(r"```toml\n(.*?)```", section("Approval without a person"), re.S)
+    assert example is not None
+    found = RulesFile.model_validate(tomllib.loads(example[1])).approval
+    assert set(found.to_tables()) == {"approval", "approval.parameters", "approval.risk"}
 
 
 def test_every_kind_of_request_is_documented() -> None:

@@ -11,12 +11,15 @@ from bank_node.state.directory import PinnedRun
 from fraudfed.errors import (
     CohortError,
     ConfigurationError,
+    DataError,
     KeyMaterialError,
     ParameterError,
     ProtocolError,
     StateError,
 )
 from fraudfed.wire.messages import (
+    DataContract,
+    FeatureSpec,
     Generation,
     KeyEpoch,
     MemberKeys,
@@ -65,11 +68,6 @@ def test_a_run_within_the_rules_is_accepted(make_run) -> None:
     strict = CohortRules(
         min_cohort=3,
         model_visibility=(ModelVisibility.MEMBERS,),
-        min_min_child_weight=5,
-        max_max_depth=2,
-        max_max_leaves=4,
-        max_max_bin=8,
-        max_num_boost_round=2,
     )
     run = make_run(
         parameters=parameters(min_child_weight=5, max_leaves=4),
@@ -80,26 +78,21 @@ def test_a_run_within_the_rules_is_accepted(make_run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "values", "message"),
+    ("values", "message"),
     [
-        ({"min_min_child_weight": 1.5}, {"min_child_weight": 1}, "min_child_weight is 1, this"),
-        ({"max_max_depth": 1}, {}, "max_depth is 2, this bank allows at most 1"),
-        (
-            {"max_max_depth": 20},
-            {"max_depth": 0, "max_leaves": 4, "grow_policy": "lossguide"},
-            r"max_depth is 0 \(no limit\)",
-        ),
-        ({"max_max_leaves": 4}, {}, r"max_leaves is 0 \(no limit\)"),
-        ({"max_max_leaves": 4}, {"max_leaves": 5}, "max_leaves is 5"),
-        ({"max_max_bin": 7}, {}, "max_bin is 8"),
-        ({"max_num_boost_round": 1}, {}, "num_boost_round is 2"),
-        ({}, {"max_deep": 3}, "unknown parameter 'max_deep'"),
-        ({}, {"monotone_constraints": {"x": 1}}, "no feature 'x'"),
+        ({"max_deep": 3}, "unknown parameter 'max_deep'"),
+        ({"monotone_constraints": {"x": 1}}, "no feature 'x'"),
     ],
 )
-def test_parameters_outside_the_rules_are_refused(make_run, rule, values, message) -> None:
+def test_parameters_that_cannot_be_are_refused(make_run, values, message) -> None:
     with pytest.raises(ParameterError, match=message):
-        check_run(make_run(parameters=parameters(**values)), CohortRules(**rule))
+        check_run(make_run(parameters=parameters(**values)), CohortRules())
+
+
+def test_a_contract_that_no_bank_can_train_on_is_refused_before_anybody_joins(make_run) -> None:
+    contract = DataContract(kind="table", features=(FeatureSpec(name="f[0]"),))
+    with pytest.raises(DataError, match="which XGBoost does not accept"):
+        check_run(make_run(contract=contract), CohortRules())
 
 
 def test_small_cohorts_and_models_for_others_are_refused(make_run) -> None:
@@ -216,8 +209,6 @@ def test_bank_toml_is_read_back() -> None:
                 min_cohort=5,
                 require_confirmed_roster=True,
                 model_visibility=(ModelVisibility.MEMBERS,),
-                min_min_child_weight=2.5,
-                max_max_bin=64,
             ),
             tls=TlsFiles(ca_file='/c "a".pem', client_certificate="/c", client_key="/k"),
         ),
@@ -232,9 +223,6 @@ def test_bank_toml_is_read_back() -> None:
         "min_cohorts = 3",
         'model_visibility = ["everybody"]',
         "model_visibility = []",
-        "min_min_child_weight = -1",
-        "min_min_child_weight = nan",
-        "max_max_bin = 1",
         "require_confirmed_roster = 7",
     ],
 )

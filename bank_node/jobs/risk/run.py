@@ -8,6 +8,10 @@ from typing import Literal
 
 import pandas as pd
 
+from bank_node.approval.facts import RunFacts
+from bank_node.approval.findings import Finding
+from bank_node.approval.risk import risk_facts, weigh_risk
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
@@ -82,6 +86,14 @@ class RiskJob:
         """Accept a run's description; raises as ``check_risk_run``."""
         del state
         check_risk_run(run, rules)
+
+    def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
+        """Weigh days, customers and entities."""
+        return weigh_risk(run, approval)
+
+    def facts(self, run: PinnedRun, *, key_bits: int) -> RunFacts:
+        """Return days, entities, cost and what they reveal."""
+        return risk_facts(run, key_bits=key_bits)
 
     def load(self, context: RunContext) -> "RiskWork":
         """Read this bank's payments, and count what it enters.

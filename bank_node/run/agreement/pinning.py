@@ -1,5 +1,6 @@
 """Pinning a run: its description never changes after this bank first saw it."""
 
+from bank_node.approval.digest import canonical_bytes, differences
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.errors import ConflictError
 from fraudfed.wire.messages import RunStatus
@@ -12,21 +13,16 @@ def pin_run(state: StateDirectory, status: RunStatus) -> PinnedRun:
     ------
     ConflictError
         If the aggregator now describes the run differently.
+    ProtocolError
+        As ``canonical_bytes``.
     """
     seen, pinned = PinnedRun.of(status), state.pinned_run(status.run_id)
+    # Also where nothing is compared: what has no canonical bytes cannot be agreed to.
+    description = canonical_bytes(seen)
     if pinned is None:
         state.pin_run(seen)
-    elif pinned != seen:
-        changed = [
-            name
-            for name in type(seen.spec).model_fields
-            if getattr(pinned.spec, name) != getattr(seen.spec, name)
-        ]
-        changed += [
-            name
-            for name in ("cohort", "public_key")
-            if getattr(pinned, name) != getattr(seen, name)
-        ]
+    elif description != canonical_bytes(pinned):
+        changed = differences(pinned, seen)
         raise ConflictError(
             f"run {status.run_id}: the aggregator changed {', '.join(changed)} since this bank "
             "first saw the run; nothing was sent: ask the operator for a new run"

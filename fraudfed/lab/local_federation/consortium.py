@@ -53,6 +53,13 @@ def start_aggregator(
 BANK_RULES = """\
 [rules]
 set_changes = 1000
+
+[approval]
+columns = ["*"]
+parameters = "any"
+max_weight = 65536.0
+max_categories = 1000000
+risk = "any"
 """
 
 

@@ -20,6 +20,7 @@ from bank_node.http.client import AggregatorClient
 from bank_node.http.transport import Caller
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.directory import StateDirectory
+from federations.approval import open_approval
 from federations.bank_process import start_bank
 from federations.rules import open_rules
 from federations.server_process import ServerProcess, run_command
@@ -159,6 +160,7 @@ class Aggregator:
             "source": None,
             "rules": open_rules(),
             "tls": TlsFiles(),
+            "approval": open_approval(),
             **changes,
         }
         return enrol(path, name=name, url=self.url, invite=self.invite(name), **settings)

@@ -14,6 +14,7 @@ import pytest
 from proxies.proxy import Exchange, Proxy
 from rich.console import Console
 
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import TlsFiles
 from bank_node.consortium.ceremony import accept_epoch, create_epoch
 from bank_node.consortium.connection import connect
@@ -25,6 +26,7 @@ from bank_node.run.lifecycle import take_part
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord
 from bank_node.state.directory import StateDirectory
+from federations.approval import open_approval
 from federations.live import LiveFederation, served
 from federations.rules import open_rules
 from fraudfed.consortium.key_package import KeyPackage
@@ -60,6 +62,7 @@ class Place:
             source=None,
             rules=open_rules(),
             tls=TlsFiles(),
+            approval=open_approval(),
         )
 
     def accept(self, name: str, number: int | None = None) -> KeyEpoch:
@@ -89,6 +92,10 @@ class Place:
         chosen = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)
         with state.locked(), progress:
             return take_part(state, chosen, RunKind.TRAINING, JOBS, progress)
+
+    def changed_approval(self, name: str, approval: ApprovalRules) -> None:
+        state = StateDirectory(self.states[name])
+        state.save_config(state.config.model_copy(update={"approval": approval}))
 
     def changed_rules(self, name: str, **rules: Any) -> None:
         state = StateDirectory(self.states[name])

@@ -1,0 +1,114 @@
+"""What a run takes at most, from its description alone: an estimate for people, and no promise."""
+
+import math
+from typing import Final
+
+from bank_node.approval.facts import CostEstimate
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.dtypes import FIXED_POINT_ONE
+from fraudfed.secure_sum.header import HEADER_BITS
+from fraudfed.wire.messages import DataContract, FeatureType, RiskSpec
+
+#: Rows of all banks together that the estimate of a training holds for.
+ASSUMED_ROWS: Final = 1 << 24
+#: Payments of all banks on one day that the estimate of a risk run holds for.
+ASSUMED_DAILY_PAYMENTS: Final = 1 << 24
+#: Nodes whose children share one sum (``fraudfed.boosting.growth.grower``).
+_NODES_PER_SUM = 256
+#: Passes of the search for cuts, from 8 to 20 bits in steps of 4 (``fraudfed.boosting.cuts``).
+_CUT_PASSES = 4
+_FIRST_PASS_BUCKETS = 256
+_NEW_PARTS = 15
+#: Sums of logloss, error and weight, and the ranks behind auc and aucpr, stay below this.
+_METRIC_VALUES = 1 << 14
+#: Above this every depth counts the same: there are not as many rows.
+_DEEPEST = ASSUMED_ROWS.bit_length()
+
+
+def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: int) -> CostEstimate:
+    """Estimate the most that one bank sends in a training.
+
+    Parameters
+    ----------
+    contract : DataContract
+    params : BoosterParams
+    key_bits : int
+        Of the Paillier key.
+    """
+    numeric = sum(spec.type is FeatureType.NUMERIC for spec in contract.features)
+    bins = numeric * params.max_bin + sum(len(spec.categories or ()) for spec in contract.features)
+    count_bits = ASSUMED_ROWS.bit_length()
+    weight = contract.max_weight * max(1.0, params.scale_pos_weight)
+    # Of a signed sum of gradients; a hessian needs two bits and the sign less.
+    sum_bits = math.ceil(math.log2(ASSUMED_ROWS * weight * FIXED_POINT_ONE)) + 1
+    rounds, ciphertexts = 2, 2
+    if numeric:
+        rounds += _CUT_PASSES
+        passes = [numeric * _FIRST_PASS_BUCKETS]
+        passes += [numeric * params.max_bin * _NEW_PARTS] * (_CUT_PASSES - 1)
+        ciphertexts += sum(_ciphertexts(n, count_bits, key_bits=key_bits) for n in passes)
+    sums, nodes = _sums_of_a_tree(params)
+    trees = params.num_boost_round
+    rounds += trees * sums
+    # A node's sums fill whole ciphertexts only together with those of its round.
+    ciphertexts += trees * (_ciphertexts(2 * bins * nodes, sum_bits, key_bits=key_bits) + sums)
+    if params.early_stopping_rounds is not None:
+        rounds += trees
+        ciphertexts += trees * _ciphertexts(_METRIC_VALUES, count_bits, key_bits=key_bits)
+    return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+
+
+def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:
+    """Estimate the most that one bank sends in a risk run."""
+    days = spec.last_day - spec.first_day + 1
+    steps = -(-days // spec.days_per_step)
+    bits = ASSUMED_DAILY_PAYMENTS.bit_length()
+    counters = days * spec.depth * (spec.transaction_width + spec.fraud_width)
+    ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps
+    ciphertexts += _ciphertexts(2 * days, 40, key_bits=key_bits) + steps
+    return _cost(2 * steps, ciphertexts, key_bits=key_bits, rows=ASSUMED_DAILY_PAYMENTS)
+
+
+def _sums_of_a_tree(params: BoosterParams) -> tuple[int, int]:
+    """Return the secure sums of one tree and the nodes that they hold, at most.
+
+    The root, and of each pair of children one: the other is what the parent leaves. Leaves at the
+    greatest depth need no histogram.
+    """
+    depth = min(params.max_depth or _DEEPEST, _DEEPEST)
+    splits = 2**depth - 1
+    if params.max_leaves:
+        splits = min(splits, params.max_leaves - 1)
+    splits = max(splits, 1)
+    # Splits of each level, if whole levels are split.
+    by_level, left = [], splits
+    for level in range(depth):
+        by_level.append(min(2**level, left))
+        left -= by_level[-1]
+    if params.grow_policy == "lossguide" or not params.max_depth:
+        sums, pairs = 1 + splits, splits
+    else:
+        pairs = sum(by_level[:-1])
+        sums = 1 + sum(-(-n // _NODES_PER_SUM) for n in by_level[:-1])
+        # A narrow tree has as many levels as a full one.
+        sums = max(sums, min(depth, splits))
+    # A sibling with other columns does not follow from its parent.
+    has_siblings = params.colsample_bylevel * params.colsample_bynode < 1.0
+    return sums, 1 + pairs * (2 if has_siblings else 1)
+
+
+def _ciphertexts(values: int, bits: int, *, key_bits: int) -> int:
+    # As ``SlotLayout``: the header, one bit to spare, and slots that do not straddle plaintexts.
+    slots = max((key_bits - 3 - HEADER_BITS) // bits, 1)
+    return -(-values // slots)
+
+
+def _cost(rounds: int, ciphertexts: int, *, key_bits: int, rows: int) -> CostEstimate:
+    # A ciphertext is a residue modulo N^2; what is opened of it is shared out among the banks, and
+    # fits into half of that for any number of them.
+    return CostEstimate(
+        rounds=rounds,
+        ciphertexts=ciphertexts,
+        bytes=ciphertexts * (key_bits // 4 + key_bits // 8),
+        assumed_rows=rows,
+    )

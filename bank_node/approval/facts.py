@@ -1,0 +1,231 @@
+"""What a review shows of a run: everything that this bank would agree to."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from bank_node.approval.findings import Finding
+
+
+class ReviewPart(BaseModel):
+    """A part of a review: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReviewedColumn(ReviewPart):
+    """A column that a training uses.
+
+    Attributes
+    ----------
+    name : str
+    role : {"feature", "label", "weight"}
+    type : str
+    nullable : bool
+    categories : tuple of str or None
+        Of a categorical column.
+    description : str
+    """
+
+    name: str
+    role: Literal["feature", "label", "weight"]
+    type: str
+    nullable: bool
+    categories: tuple[str, ...] | None = None
+    description: str = ""
+
+
+class ReviewedParameter(ReviewPart):
+    """A parameter under XGBoost's name; ``given`` tells it from a default."""
+
+    name: str
+    value: JsonValue
+    given: bool
+
+
+class TrainingFacts(ReviewPart):
+    """What a training uses.
+
+    Attributes
+    ----------
+    kind : RunKind
+    data : {"transactions", "table"}
+    columns : tuple of ReviewedColumn
+        In the contract's order, then label and weight.
+    max_weight : float
+    label_delay_seconds : int
+    recipe : str or None
+    train_from, train_until : int or None
+        UTC epoch seconds.
+    shared_risk : tuple of str
+        The risk tables that features are made of.
+    parameters : tuple of ReviewedParameter or None
+        All of them, defaults included; None if this bank refuses them.
+    validation : str
+        Which rows decide when to stop.
+    """
+
+    kind: Literal["training"] = "training"
+    data: str
+    columns: tuple[ReviewedColumn, ...]
+    max_weight: float
+    label_delay_seconds: int
+    recipe: str | None
+    train_from: int | None
+    train_until: int | None
+    shared_risk: tuple[str, ...]
+    parameters: tuple[ReviewedParameter, ...] | None
+    validation: str
+
+
+class RiskFacts(ReviewPart):
+    """What a risk run counts; days are ISO dates."""
+
+    kind: Literal["risk"] = "risk"
+    first_day: str
+    last_day: str
+    n_days: int
+    delay_days: int
+    entities: tuple[str, ...]
+    min_customers: int
+    depth: int
+    transaction_width: int
+    fraud_width: int
+    days_per_step: int
+
+
+class CostEstimate(ReviewPart):
+    """An upper bound of what one bank sends, by estimate; early stopping and few values need less.
+
+    Attributes
+    ----------
+    rounds, ciphertexts, bytes : int
+        Bytes of round bodies that this bank sends.
+    assumed_rows : int
+        Rows of all banks together (risk: payments a day) that the estimate holds for.
+    """
+
+    rounds: int
+    ciphertexts: int
+    bytes: int
+    assumed_rows: int
+
+
+class RunFacts(ReviewPart):
+    """What a job says of a run's description.
+
+    Attributes
+    ----------
+    about : TrainingFacts or RiskFacts
+    cost : CostEstimate or None
+        None if the parameters are refused.
+    reveals : tuple of str
+        What others can learn, in plain words.
+    """
+
+    about: Annotated[TrainingFacts | RiskFacts, Field(discriminator="kind")]
+    cost: CostEstimate | None
+    reveals: tuple[str, ...]
+
+
+class ReviewedMember(ReviewPart):
+    """A bank of the cohort, and whether a person here has compared its fingerprint."""
+
+    name: str
+    confirmed: bool
+    self: bool
+
+
+class Review(ReviewPart):
+    """``runs review``.
+
+    Attributes
+    ----------
+    run_id, name : str
+    hash : str
+        What ``runs approve`` takes: of the run's id, specification, contract, cohort and key.
+    changed : tuple of str
+        What the aggregator says differently since this bank first saw the run; such a run is
+        refused, and its hash cannot be approved.
+    state : str
+    key_epoch, key_bits : int
+    key_fingerprint : str
+    model_visibility : str
+    require_confirmed_roster : bool
+    min_cohort, deadline_seconds, max_rejoins : int
+    join_deadline_seconds : int or None
+    cohort : tuple of ReviewedMember
+    facts : RunFacts
+    refused : str or None
+        Why this bank takes no part in such a run, approved or not.
+    findings : tuple of Finding
+        What ``[approval]`` says, line by line.
+    approved_by : tuple of {"person", "rules"}
+    """
+
+    run_id: str
+    name: str
+    hash: str
+    changed: tuple[str, ...]
+    state: str
+    key_epoch: int
+    key_bits: int
+    key_fingerprint: str
+    model_visibility: str
+    require_confirmed_roster: bool
+    min_cohort: int
+    deadline_seconds: int
+    join_deadline_seconds: int | None
+    max_rejoins: int
+    cohort: tuple[ReviewedMember, ...]
+    facts: RunFacts
+    refused: str | None
+    findings: tuple[Finding, ...]
+    approved_by: tuple[Literal["person", "rules"], ...]
+
+
+class ListedRun(ReviewPart):
+    """A run that is open to this bank.
+
+    Attributes
+    ----------
+    run_id, name, kind, state : str
+    approved_by : tuple of {"person", "rules"}
+        Empty: this bank does not take part.
+    changed : bool
+        The aggregator describes it otherwise than at first sight.
+    refused : str or None
+        As in a review.
+    """
+
+    run_id: str
+    name: str
+    kind: str
+    state: str
+    approved_by: tuple[Literal["person", "rules"], ...]
+    changed: bool
+    refused: str | None
+
+
+class RunsOpen(ReviewPart):
+    """``runs list``."""
+
+    runs: tuple[ListedRun, ...]
+
+
+class Approved(ReviewPart):
+    """``runs approve``.
+
+    Attributes
+    ----------
+    run_id, hash : str
+    approved : bool
+        Whether a person's approval stands now.
+    by_rules : bool
+        Whether ``[approval]`` approves the run, whatever a person says.
+    """
+
+    run_id: str
+    hash: str
+    approved: bool
+    by_rules: bool

@@ -1,0 +1,266 @@
+"""What a training asks of a bank: weighed against ``[approval]``, and shown to a person."""
+
+import math
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from bank_node.approval.cost import training_cost
+from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts, TrainingFacts
+from bank_node.approval.findings import Finding, finding
+from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
+from bank_node.state.directory import PinnedRun
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.errors import ParameterError
+from fraudfed.wire.messages import DataContract
+
+#: XGBoost reads 0 as no limit.
+_UNLIMITED_AT_0: Final = frozenset({"max_depth", "max_leaves"})
+#: The alias in a run's parameters -> the name that they are written out under.
+_GIVEN_NAMES: Final = {
+    "reg_lambda": "lambda",
+    "reg_alpha": "alpha",
+    "learning_rate": "eta",
+    "min_split_loss": "gamma",
+    "random_state": "seed",
+}
+
+
+def weigh_training(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
+    """Return what ``[approval]`` says to each thing that a training asks for.
+
+    Law: all of it is allowed exactly if every column, label and weight among them, matches a
+    pattern of ``columns``, every parameter lies within its ends or has its default if it has none,
+    and ``max_weight`` and the number of categories of each column are within theirs.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown or cannot be.
+    """
+    contract = run.contract
+    if not rules.columns:
+        return (
+            Finding(
+                subject="this training",
+                allowed=False,
+                reason="is approved by no rule (no columns are named there)",
+            ),
+        )
+    return (
+        *_weigh_columns(contract, rules),
+        *_weigh_limits(contract, rules),
+        *_weigh_parameters(run, rules),
+    )
+
+
+def column_names(contract: DataContract) -> tuple[str, ...]:
+    """Return the names of all columns that a contract uses: features, label, weight."""
+    weight = () if contract.weight is None else (contract.weight,)
+    return (*(spec.name for spec in contract.features), contract.label, *weight)
+
+
+def _weigh_columns(contract: DataContract, rules: ApprovalRules) -> Iterator[Finding]:
+    for name in column_names(contract):
+        pattern = next((each for each in rules.columns if fnmatchcase(name, each)), None)
+        yield finding(
+            f"column {name}",
+            pattern is not None,
+            for_it=f"matches {pattern!r} of columns",
+            against="matches no pattern of columns",
+        )
+
+
+def _weigh_limits(contract: DataContract, rules: ApprovalRules) -> Iterator[Finding]:
+    yield finding(
+        "max_weight",
+        contract.max_weight <= rules.max_weight,
+        for_it=f"is {contract.max_weight:g}, at most {rules.max_weight:g}",
+        against=f"is {contract.max_weight:g}, above the {rules.max_weight:g} of max_weight",
+    )
+    for spec in contract.features:
+        if spec.categories is None:
+            continue
+        n = len(spec.categories)
+        yield finding(
+            f"categories of {spec.name}",
+            n <= rules.max_categories,
+            for_it=f"are {n}, at most {rules.max_categories}",
+            against=f"are {n}, above the {rules.max_categories} of max_categories",
+        )
+
+
+def _weigh_parameters(run: PinnedRun, rules: ApprovalRules) -> Iterator[Finding]:
+    values = BoosterParams.parse(run.spec.parameters).to_mapping()
+    if not isinstance(rules.parameters, dict):
+        yield Finding(subject="parameters", allowed=True, reason=f'are left to the run: "{ANY}"')
+        return
+    defaults = BoosterParams().to_mapping()
+    for name, value in values.items():
+        shown = _shown(name, value)
+        allowed = rules.parameters.get(name)
+        if allowed is None:
+            yield finding(
+                name,
+                value == defaults[name],
+                for_it=f"is {shown}, the default",
+                against=f"is {shown}, and has no entry: the default {defaults[name]} is expected",
+            )
+        else:
+            yield finding(
+                name,
+                _is_within(name, value, allowed),
+                for_it=f"is {shown}, within {_ends_text(allowed)}",
+                against=f"is {shown}, outside {_ends_text(allowed)}",
+            )
+
+
+def _is_within(name: str, value: Any, allowed: Allowed) -> bool:
+    if allowed == ANY or value is None:
+        # An optional parameter that is not used has nothing to bound.
+        return True
+    if isinstance(value, str):
+        return value in allowed
+    if isinstance(value, list):
+        return all(each in allowed for each in value)
+    ends = ends_of(allowed)
+    if ends is None:
+        return False
+    number = math.inf if name in _UNLIMITED_AT_0 and value == 0 else value
+    low, high = ends
+    return (low is None or number >= low) and (high is None or number <= high)
+
+
+def _ends_text(allowed: Allowed) -> str:
+    if isinstance(allowed, str):
+        return f'"{allowed}"'
+    ends = ends_of(allowed)
+    if ends is None:
+        return ", ".join(str(each) for each in allowed)
+    low, high = ends
+    return f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
+
+
+def _shown(name: str, value: Any) -> str:
+    unlimited = " (no limit)" if name in _UNLIMITED_AT_0 and value == 0 else ""
+    return f"{value}{unlimited}"
+
+
+def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
+    """Return everything that a bank agrees to in a training; an unusable parameter is no error.
+
+    Parameters
+    ----------
+    key_bits : int
+        Of the run's Paillier key.
+    """
+    contract = run.contract
+    try:
+        params = BoosterParams.parse(run.spec.parameters)
+    except ParameterError:
+        params = None
+    about = TrainingFacts(
+        data=contract.kind,
+        columns=_columns(contract),
+        max_weight=contract.max_weight,
+        label_delay_seconds=contract.label_delay_seconds,
+        recipe=contract.recipe,
+        train_from=contract.train_from,
+        train_until=contract.train_until,
+        shared_risk=contract.shared_risk,
+        parameters=None if params is None else _parameters(run, params),
+        validation="not known" if params is None else _validation(params),
+    )
+    return RunFacts(
+        about=about,
+        cost=None if params is None else training_cost(contract, params, key_bits=key_bits),
+        reveals=() if params is None else tuple(_reveals(run, params)),
+    )
+
+
+def _columns(contract: DataContract) -> tuple[ReviewedColumn, ...]:
+    features = tuple(
+        ReviewedColumn(
+            name=spec.name,
+            role="feature",
+            type=spec.type.value,
+            nullable=spec.nullable,
+            categories=spec.categories,
+            description=spec.description,
+        )
+        for spec in contract.features
+    )
+    label = ReviewedColumn(name=contract.label, role="label", type="0 or 1", nullable=False)
+    if contract.weight is None:
+        return (*features, label)
+    kind = f"above 0, at most {contract.max_weight:g}"
+    weight = ReviewedColumn(name=contract.weight, role="weight", type=kind, nullable=False)
+    return (*features, label, weight)
+
+
+def _parameters(run: PinnedRun, params: BoosterParams) -> tuple[ReviewedParameter, ...]:
+    given = {_GIVEN_NAMES.get(name, name) for name in run.spec.parameters}
+    return tuple(
+        ReviewedParameter(name=name, value=value, given=name in given)
+        for name, value in params.to_mapping().items()
+    )
+
+
+def _validation(params: BoosterParams) -> str:
+    if params.early_stopping_rounds is None:
+        return "none: every row is trained on"
+    return (
+        "one row in five, chosen by a hash of its content; training stops when "
+        f"{params.eval_metric[-1]} has not improved for {params.early_stopping_rounds} trees"
+    )
+
+
+def least_rows(params: BoosterParams, *, max_weight: float) -> int:
+    """Return the fewest rows of all banks that a leaf can rest on.
+
+    A row's hessian is ``w p (1 - p)``, at most a quarter of its largest weight.
+    """
+    largest = max_weight * max(1.0, params.scale_pos_weight) / 4
+    return max(math.ceil(params.min_child_weight / largest), 1)
+
+
+def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
+    contract, spec = run.contract, run.spec
+    n_features, trees = len(contract.features), params.num_boost_round
+    yield (
+        "Every bank that takes part, and no one else, reads sums over all banks that take part "
+        f"(at least {min(spec.min_cohort, len(run.cohort))} of the {len(run.cohort)}), never of "
+        "one bank: the numbers of rows and of frauds, and all that follows."
+    )
+    yield (
+        f"For each numeric column, how many rows lie in each of up to {params.max_bin} ranges of "
+        "values (about 0.05 % wide where rows are dense), and which ranges are empty."
+    )
+    depth = "no limit of depth" if params.max_depth == 0 else f"up to {params.max_depth} deep"
+    leaves = "" if params.max_leaves == 0 else f", up to {params.max_leaves} leaves"
+    yield (
+        f"For each of up to {trees} trees ({depth}{leaves}) and each of its nodes: the sums of "
+        f"gradients and hessians, about the numbers of rows and frauds, in each range of "
+        f"{n_features} columns."
+    )
+    rows = least_rows(params, max_weight=contract.max_weight)
+    yield (
+        f"A leaf rests on hessians of at least {params.min_child_weight:g} (min_child_weight): on "
+        f"{rows} row{'s' * (rows > 1)} or more of all banks together"
+        + (
+            "; so a single row can decide a leaf (which bank has it is not shown)."
+            if rows == 1
+            else ", and on many more once the model is sure of them."
+        )
+    )
+    if params.early_stopping_rounds is not None:
+        yield f"After each tree, {', '.join(params.eval_metric)} on the validation rows of all."
+    readers = (
+        "the members and the operator of the aggregator"
+        if spec.model_visibility.value == "aggregator"
+        else "the members alone; the aggregator holds it sealed"
+    )
+    yield (
+        f"The model: its splits, leaf weights and node statistics to {params.statistics_bits} "
+        f"significant bits. It is read by {readers}."
+    )
