@@ -11,7 +11,7 @@ from bank_node.data.contract import check_contract, feature_schema, load_trainin
 from bank_node.data.digest import data_digest
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.validation import split_validation
-from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
@@ -75,14 +75,12 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
 
     Raises
     ------
-    CohortError
-        If the cohort is smaller than this bank allows.
     ParameterError, ConfigurationError
         If a parameter, the model's visibility or the data contract is not what this bank allows,
         or cannot be met.
     """
     contract = run.contract
-    check_cohort(run, rules)
+    check_visibility(run, rules)
     check_contract(contract)
     params = BoosterParams.parse(run.spec.parameters)
     params.resolve_monotone_constraints(feature_schema(contract))

@@ -11,7 +11,7 @@ import pandas as pd
 from bank_node.config import CohortRules
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
-from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
@@ -64,14 +64,12 @@ def check_risk_run(run: PinnedRun, rules: CohortRules, *, before: Iterable[Pinne
 
     Raises
     ------
-    CohortError
-        If the cohort is smaller than this bank allows.
     ConfigurationError
         If it is no risk run, this bank allows no results for the members alone, or it has entered
         a day of the run before.
     """
     spec = run.risk
-    check_cohort(run, rules)
+    check_visibility(run, rules)
     if rules.repeat_risk_days:
         return
     for other in before:

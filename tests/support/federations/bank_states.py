@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from bank_node.config import CohortRules, TlsFiles
+from bank_node.config import TlsFiles
 from bank_node.consortium.ceremony import accept_epoch
 from bank_node.consortium.connection import connect
 from bank_node.consortium.enrolment import enrol
@@ -21,6 +21,7 @@ from bank_node.http.transport import Caller
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.directory import StateDirectory
 from federations.bank_process import start_bank
+from federations.rules import open_rules
 from federations.server_process import ServerProcess, run_command
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
@@ -155,7 +156,7 @@ class Aggregator:
         """Make a bank with a state directory a member."""
         settings: dict[str, Any] = {
             "passphrase": None,
-            "rules": CohortRules(),
+            "rules": open_rules(),
             "tls": TlsFiles(),
             **changes,
         }

@@ -1,0 +1,13 @@
+"""Rules of banks in tests that are about something else."""
+
+from typing import Any
+
+from bank_node.config import CohortRules
+
+
+def open_rules(**changes: Any) -> CohortRules:
+    """Return rules under which a bank takes part without a person's doing.
+
+    Nobody confirms members in these tests: each bank counts what it was shown first.
+    """
+    return CohortRules(**{"insecure_trust_first_use": True, **changes})
