@@ -20,9 +20,6 @@ M = TypeVar("M", bound=BaseModel)
 
 #: Raised with every incompatible change of the state directory.
 FORMAT_VERSION = 3
-#: With two banks, the sum minus one's own part is the other bank.
-DEFAULT_MIN_COHORT = 3
-
 #: A run id becomes a directory name and a part of a URL path: nothing else may be in it.
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
@@ -32,10 +29,12 @@ class CohortRules(BaseModel):
 
     Attributes
     ----------
-    min_cohort : int
-        Smallest cohort.
-    require_confirmed_roster : bool
-        Take part only with members whose fingerprints a person has compared.
+    tolerated_colluders : int or None
+        Members that may put their parts together, and still learn nothing of this bank alone: it
+        takes part in sets of two more. None follows from the members, see
+        ``fraudfed.consortium.trust``.
+    insecure_trust_first_use : bool
+        Take part with members that no person has confirmed, as the aggregator first showed them.
     model_visibility : tuple of ModelVisibility
         Whom this bank allows to read the final model.
     min_risk_customers : int or None
@@ -47,8 +46,8 @@ class CohortRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_cohort: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_MIN_COHORT
-    require_confirmed_roster: bool = False
+    tolerated_colluders: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    insecure_trust_first_use: Annotated[bool, Field(strict=True)] = False
     model_visibility: Annotated[tuple[ModelVisibility, ...], Field(min_length=1)] = tuple(
         ModelVisibility
     )

@@ -5,7 +5,14 @@ from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.consortium.members import SignedNonce
 from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
-from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys, Roster
+from fraudfed.wire.messages import (
+    BankRegistration,
+    Invite,
+    InviteRequest,
+    MemberKeys,
+    MemberRemoval,
+    Roster,
+)
 
 endpoints = Endpoints()
 
@@ -50,21 +57,40 @@ def register_bank(caller: Caller, signed: SignedNonce, body: BankRegistration) -
     answers=Roster,
 )
 def show_roster(caller: Caller) -> Roster:  # noqa: ARG001
-    """Sorted by name; a bank holds it against what it has pinned."""
-    return Roster(members=services().members.roster())
+    """Sorted by name, with all signed removals; a bank holds both against what it has pinned."""
+    return services().members.roster()
+
+
+@endpoints.add(
+    method="POST",
+    rule="/banks/<name>/removals",
+    summary="Say, signed, that another bank has left; the same again changes nothing.",
+    access=Access.BANK,
+    kind="member-removal",
+    status=201,
+    reads=MemberRemoval,
+    answers=Roster,
+    errors=(NotFoundError, ConflictError, KeyMaterialError),
+)
+def sign_removal(caller: Caller, name: str, body: MemberRemoval) -> Roster:
+    """Store it and show it to all. How many signatures count is each bank's own to decide."""
+    return services().members.sign_removal(name, body, caller)
 
 
 @endpoints.add(
     method="DELETE",
     rule="/banks/<name>",
-    summary="Remove a bank; its key epochs are superseded, the runs that wait for it end.",
+    summary="Lock a bank out; its key epochs are superseded, the runs that wait for it end.",
     access=Access.OPERATOR,
     kind="removal",
     answers=Roster,
     errors=(NotFoundError,),
 )
 def remove_bank(caller: Caller, name: str) -> Roster:
-    """Answer the members that are left. To remove it again changes nothing."""
+    """Answer the members that are left. To remove it again changes nothing.
+
+    The other banks count it among the members until enough of them have signed its removal.
+    """
     left = services().members.remove(name, caller)
     services().runs.end_runs_of(name, caller)
-    return Roster(members=left)
+    return left

@@ -47,6 +47,9 @@ def _show_roster(roster: Roster) -> None:
     for member in roster.members:
         shown = fingerprint(member.name, member.signing_key, member.agreement_key)
         click.echo(f"{member.name}  {shown}")
+    for name in sorted({one.removed.name for one in roster.removals}):
+        signers = ", ".join(one.signer for one in roster.removals if one.removed.name == name)
+        click.echo(f"removal of {name} is signed by {signers}", err=True)
 
 
 @banks.command(name="list")
@@ -63,7 +66,11 @@ def list_banks(**connection: Any) -> Roster:
 @click.argument("name")
 @answers(Roster, _show_roster)
 def remove_bank(name: str, **connection: Any) -> Roster:
-    """Remove a bank: its key epochs are superseded, runs that wait for it end."""
+    """Lock a bank out: its key epochs are superseded, runs that wait for it end.
+
+    The other banks count it among the members until enough of them have signed its removal with
+    'bank-node roster --remove'.
+    """
     with opened_client(**connection) as client:
         return client.remove_bank(name)
 

@@ -18,13 +18,20 @@ from aggregator.consortium.replay import insert_nonce
 from aggregator.consortium.tokens import hash_secret, new_secret
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
-from aggregator.storage.schema import BankRow, InviteRow
+from aggregator.storage.schema import BankRow, InviteRow, RemovalRow
 from aggregator.storage.statement import Statement
 from aggregator.storage.transaction import Transaction
-from fraudfed.consortium.public.documents import check_member_keys
+from fraudfed.consortium.public.documents import check_member_keys, verify_removal
 from fraudfed.consortium.public.fingerprint import fingerprint
-from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError
-from fraudfed.wire.messages import BankRegistration, Invite, InviteRequest, MemberKeys
+from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, ProtocolError
+from fraudfed.wire.messages import (
+    BankRegistration,
+    Invite,
+    InviteRequest,
+    MemberKeys,
+    MemberRemoval,
+    Roster,
+)
 
 _REMOVED_AT = Statement(select(BankRow.removed_at).where(BankRow.name == bindparam("of_bank")))
 
@@ -51,11 +58,9 @@ class Members:
         self._trail = trail
         self._known_keys: dict[str, str] = {}
 
-    def roster(self) -> tuple[MemberKeys, ...]:
-        """Return the members now, sorted by name."""
-        return self._database.transaction(
-            "roster", Kind.READ, lambda read: current_members(read.session)
-        )
+    def roster(self) -> Roster:
+        """Return the members now, and every removal that a member has signed."""
+        return self._database.transaction("roster", Kind.READ, lambda read: _roster(read.session))
 
     def known_key(self, name: str) -> str | None:
         """Return the signing key of a bank, also of one that left; None for an unknown name."""
@@ -169,7 +174,62 @@ class Members:
         self._database.transaction("register-bank", Kind.WRITE, register)
         return keys
 
-    def remove(self, name: str, caller: Caller) -> tuple[MemberKeys, ...]:
+    def sign_removal(self, name: str, wanted: MemberRemoval, caller: Caller) -> Roster:
+        """Store a member's signature that another one has left; the same again changes nothing.
+
+        Whether there are enough is each bank's to decide; nothing changes here.
+
+        Raises
+        ------
+        ForbiddenError
+            If the caller is not the signer.
+        ProtocolError
+            If it is of another bank than its address says.
+        NotFoundError
+            If there never was such a bank.
+        ConflictError
+            If the bank has other keys here.
+        KeyMaterialError
+            If the signature is wrong, or the bank would remove itself.
+        """
+        if wanted.signer != caller.bank:
+            raise ForbiddenError(
+                f"removal of bank {name!r} is signed by {wanted.signer!r}, but {caller.name!r} "
+                "sent it"
+            )
+        if wanted.removed.name != name:
+            raise ProtocolError(
+                f"removal of bank {wanted.removed.name!r} was sent to bank {name!r}"
+            )
+
+        def sign(written: Transaction) -> Roster:
+            session = written.session
+            removed, signer = session.get(BankRow, name), session.get(BankRow, wanted.signer)
+            if removed is None or signer is None:
+                raise NotFoundError(f"there is no bank {name!r} here; list the banks to see")
+            if _keys(removed) != wanted.removed:
+                raise ConflictError(
+                    f"removal of bank {name!r} names other keys than it has at this aggregator; "
+                    "read the roster again"
+                )
+            verify_removal(wanted, signer.signing_key)
+            if session.get(RemovalRow, (name, wanted.signer)) is None:
+                session.add(
+                    RemovalRow(
+                        removed=name,
+                        signer=wanted.signer,
+                        signature=wanted.signature,
+                        signed_at=int(time.time()),
+                    )
+                )
+                session.flush()
+                detail = "a member says that it has left"
+                self._trail.note(written, caller, "member-removal", f"bank/{name}", detail)
+            return _roster(session)
+
+        return self._database.transaction("sign-removal", Kind.WRITE, sign)
+
+    def remove(self, name: str, caller: Caller) -> Roster:
         """End a membership; return the members left. A bank that left already stays so.
 
         Raises
@@ -179,7 +239,7 @@ class Members:
         """
         now = int(time.time())
 
-        def remove(written: Transaction) -> tuple[MemberKeys, ...]:
+        def remove(written: Transaction) -> Roster:
             row = written.session.get(BankRow, name)
             if row is None:
                 raise NotFoundError(f"there is no bank {name!r} here; list the banks to see")
@@ -188,9 +248,24 @@ class Members:
                 retire_epochs(written.session, now)
                 detail = "no longer a member"
                 self._trail.note(written, caller, "removal", f"bank/{name}", detail)
-            return current_members(written.session)
+            return _roster(written.session)
 
         return self._database.transaction("remove-bank", Kind.WRITE, remove)
+
+
+def _roster(session: Session) -> Roster:
+    signed = session.scalars(select(RemovalRow).order_by(RemovalRow.removed, RemovalRow.signer))
+    rows = list(signed)
+    removed = {row.removed: session.get_one(BankRow, row.removed) for row in rows}
+    return Roster(
+        members=current_members(session),
+        removals=tuple(
+            MemberRemoval(
+                removed=_keys(removed[row.removed]), signer=row.signer, signature=row.signature
+            )
+            for row in rows
+        ),
+    )
 
 
 def _keys(row: BankRow) -> MemberKeys:

@@ -113,6 +113,17 @@ class AcknowledgementRow(Base):
     acknowledged_at: Mapped[int]
 
 
+class RemovalRow(Base):
+    """A member's signature that another one has left; it changes nothing at the aggregator."""
+
+    __tablename__ = "removals"
+
+    removed: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True)
+    signer: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True)
+    signature: Mapped[str] = mapped_column(String(128))
+    signed_at: Mapped[int]
+
+
 class AuditRow(Base):
     """One entry of the audit log; triggers refuse to change or delete it."""
 

@@ -51,6 +51,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "digest": "hash of the key epoch that this bank was shown",
         "signature": "this bank's signature over these three",
     },
+    "member-removal": {
+        "removed": "name and public keys of a member that has left",
+        "signer": "this bank's name",
+        "signature": "this bank's signature over these two",
+    },
     "join": {},
     "ready": {
         "step": "how many steps of the run this bank has finished, so that all continue from "

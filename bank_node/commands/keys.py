@@ -23,6 +23,15 @@ _key_bits_option = click.option(
 )
 
 
+_without_option = click.option(
+    "--without",
+    multiple=True,
+    metavar="NAME",
+    help="Take a key that this member is left out of, though the members have not removed it; "
+    "name each one that is missing.",
+)
+
+
 @click.group()
 def keys() -> None:
     """Make, accept and show the consortium's keys."""
@@ -37,24 +46,35 @@ def _show_made(epoch: AcceptedKeyEpoch) -> None:
 @state_option
 @passphrase_option
 @_key_bits_option
+@_without_option
 @answers(AcceptedKeyEpoch, _show_made)
-def keys_create(path: Path, passphrase_file: Path | None, key_bits: int) -> AcceptedKeyEpoch:
+def keys_create(
+    path: Path, passphrase_file: Path | None, key_bits: int, without: tuple[str, ...]
+) -> AcceptedKeyEpoch:
     """Make the consortium's first key and seal it to every member."""
-    return _make_epoch(path, passphrase_file, key_bits, rotate=False)
+    return _make_epoch(path, passphrase_file, key_bits, without, rotate=False)
 
 
 @keys.command("rotate")
 @state_option
 @passphrase_option
 @_key_bits_option
+@_without_option
 @answers(AcceptedKeyEpoch, _show_made)
-def keys_rotate(path: Path, passphrase_file: Path | None, key_bits: int) -> AcceptedKeyEpoch:
+def keys_rotate(
+    path: Path, passphrase_file: Path | None, key_bits: int, without: tuple[str, ...]
+) -> AcceptedKeyEpoch:
     """Make a new key for the current members; needed whenever a bank joins or leaves."""
-    return _make_epoch(path, passphrase_file, key_bits, rotate=True)
+    return _make_epoch(path, passphrase_file, key_bits, without, rotate=True)
 
 
 def _make_epoch(
-    path: Path, passphrase_file: Path | None, key_bits: int, *, rotate: bool
+    path: Path,
+    passphrase_file: Path | None,
+    key_bits: int,
+    without: tuple[str, ...],
+    *,
+    rotate: bool,
 ) -> AcceptedKeyEpoch:
     state = StateDirectory(path)
     with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
@@ -64,6 +84,7 @@ def _make_epoch(
             observe_roster(state, connection.client),
             key_bits=key_bits,
             rotate=rotate,
+            without=without,
         )
     return _accepted(epoch)
 
@@ -99,12 +120,16 @@ def _show_accepted(epoch: AcceptedKeyEpoch) -> None:
 @keys.command("accept")
 @state_option
 @passphrase_option
+@_without_option
 @answers(AcceptedKeyEpoch, _show_accepted)
-def keys_accept(path: Path, passphrase_file: Path | None) -> AcceptedKeyEpoch:
+def keys_accept(
+    path: Path, passphrase_file: Path | None, without: tuple[str, ...]
+) -> AcceptedKeyEpoch:
     """Check the latest key epoch, keep its key, and acknowledge it to all."""
     state = StateDirectory(path)
     with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
-        epoch = accept_epoch(state, connection, observe_roster(state, connection.client))
+        observed = observe_roster(state, connection.client)
+        epoch = accept_epoch(state, connection, observed, without=without)
     return _accepted(epoch)
 
 

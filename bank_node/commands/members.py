@@ -8,30 +8,39 @@ from pydantic import TypeAdapter, ValidationError
 
 from bank_node.commands.options import (
     PATH,
+    Output,
     answers,
     passphrase_option,
     state_option,
 )
-from bank_node.commands.output import Joined, Roster, RosterMember
+from bank_node.commands.output import Joined, Roster, RosterMember, TrustFacts
 from bank_node.config import RulesFile, TlsFiles, read_rules
-from bank_node.consortium.connection import connect, read_passphrase
+from bank_node.consortium.connection import Connection, connect, read_passphrase
 from bank_node.consortium.enrolment import enrol
-from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
+from bank_node.consortium.members import (
+    change_roster,
+    own_fingerprint,
+    remove_member,
+    show_roster,
+    trust_of,
+)
 from bank_node.state.directory import StateDirectory
 from bank_node.vault.key_sources import KeyringSource, PassphraseSource, Pkcs11Source, Source
 from fraudfed.console import examples, stdout_console
 from fraudfed.consortium.roster import PinnedRoster
+from fraudfed.consortium.trust import TrustKind
 from fraudfed.wire.messages import BankName, MemberKeys
 
-#: ``--confirm`` without a name; no bank can be called so.
-EVERYBODY = "*"
+#: ``--confirm`` without a code; no code can be that.
+AS_SHOWN = "*"
 
 
 def _show_joined(joined: Joined) -> None:
     click.echo(
         f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is\n"
         f"  {joined.fingerprint}\n"
-        "Read it to the other banks over the phone, and compare theirs with 'bank-node roster'."
+        "When all banks have joined, compare the one code of 'bank-node roster' with them over\n"
+        "the phone."
     )
 
 
@@ -68,6 +77,13 @@ def _show_joined(joined: Joined) -> None:
 @click.option("--pkcs11-token", default=None, help="Label of the token.")
 @click.option("--pkcs11-key", default=None, help="Label of the AES key in the token.")
 @click.option(
+    "--insecure-trust-first-use",
+    "first_use",
+    is_flag=True,
+    help="For demos and tests: take part with members that nobody has confirmed; kept in "
+    "bank.toml and said in every record.",
+)
+@click.option(
     "--ca-file",
     type=PATH,
     default=None,
@@ -97,6 +113,7 @@ def join(
     pkcs11_token: str | None,
     pkcs11_key: str | None,
     rules_file: Path | None,
+    first_use: bool,
     ca_file: Path | None,
     client_certificate: Path | None,
     client_key: Path | None,
@@ -108,7 +125,10 @@ def join(
     if (client_certificate is None) != (client_key is None):
         raise click.UsageError("--client-certificate and --client-key belong together")
     passphrase = read_passphrase(passphrase_file)
-    rules = RulesFile() if rules_file is None else read_rules(rules_file)
+    chosen = RulesFile() if rules_file is None else read_rules(rules_file)
+    rules = chosen.rules
+    if first_use:
+        rules = rules.model_copy(update={"insecure_trust_first_use": True})
     state = enrol(
         path,
         name=_bank_name(name),
@@ -118,8 +138,8 @@ def join(
         source=_key_source(
             passphrase, in_keyring=in_keyring, token=(pkcs11_module, pkcs11_token, pkcs11_key)
         ),
-        rules=rules.rules,
-        approval=rules.approval,
+        rules=rules,
+        approval=chosen.approval,
         tls=TlsFiles(
             ca_file=_absolute(ca_file),
             client_certificate=_absolute(client_certificate),
@@ -156,32 +176,67 @@ def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
 
 
-def _bank_name(name: str) -> BankName:
+def _bank_name(name: str, *, option: str = "--name") -> BankName:
     try:
         return TypeAdapter(BankName).validate_python(name)
     except ValidationError:
         raise click.BadParameter(
             f"{name!r} is no bank name; use up to 63 of a-z, 0-9, - and _, beginning with a "
             "letter or digit",
-            param_hint="--name",
+            param_hint=option,
         ) from None
 
 
 def _show_roster(roster: Roster) -> None:
     from rich.table import Table
 
-    table = Table("bank", "fingerprint", "confirmed")
+    table = Table("bank", "fingerprint", "trust")
     for one in roster.members:
-        confirmed = "yes" if one.confirmed else "no"
-        left = "" if one.member else ", left"
-        table.add_row(one.name, one.fingerprint, "this bank" if one.self else confirmed + left)
+        table.add_row(one.name, one.fingerprint, _trust_in(one, roster.trust))
     stdout_console().print(table)
+    trust = roster.trust
+    if trust.kind is TrustKind.FIRST_USE:
+        click.echo("INSECURE: members count whom nobody has confirmed (insecure_trust_first_use).")
+    click.echo(
+        f"Takes part in sets of {trust.least_banks} banks and more, as it tolerates "
+        f"{trust.tolerated_colluders} that put their parts together; banks of one owner count "
+        f"once, {trust.counted_owners} count now."
+    )
+    if roster.code is None:
+        return
+    shown = set(roster.code_of)
+    click.echo(
+        f"\nThe code of {', '.join(roster.code_of)}:\n\n  {roster.code}\n\n"
+        "It is the same at every bank that sees the same members. Compare it with another bank's\n"
+        "on the telephone, then 'bank-node roster --confirm CODE' with what that bank read out."
+    )
+    later = [one.name for one in roster.members if one.name not in shown and not one.confirmed]
+    if later:
+        click.echo(
+            f"{', '.join(later)} came later and is not confirmed by that: show the roster again."
+        )
+
+
+def _trust_in(one: RosterMember, trust: TrustFacts) -> str:
+    words = ["this bank" if one.self else "confirmed" if one.confirmed else "NOT CONFIRMED"]
+    if one.owner is not None:
+        words.append(f"owner {one.owner}")
+    if one.left:
+        words.append("left: removed by " + ", ".join(one.removal_signed_by))
+    elif one.removal_signed_by:
+        signers = ", ".join(one.removal_signed_by)
+        needed = trust.tolerated_colluders + 1
+        words.append(f"removal signed by {signers}, by {needed} owners it counts")
+    if one.member is False and not one.left:
+        words.append("locked out by the operator, not removed by the members")
+    return "; ".join(words)
 
 
 @click.command(
     epilog=examples(
         "bank-node roster --state bank-a",
-        "bank-node roster --state bank-a --confirm bank-b",
+        "bank-node roster --state bank-a --confirm 60313-84951-...",
+        "bank-node roster --state bank-a --owner bank-b='Example Group plc'",
     )
 )
 @state_option
@@ -189,22 +244,109 @@ def _show_roster(roster: Roster) -> None:
 @click.option(
     "--confirm",
     is_flag=False,
-    flag_value=EVERYBODY,
+    flag_value=AS_SHOWN,
     default=None,
-    metavar="[NAME]",
-    help="Record that the fingerprint was compared with its owner; of all members without NAME.",
+    metavar="[CODE]",
+    help="Record that the code was compared: confirm the members that were last shown, and no "
+    "others; needs no network. CODE is what another bank read out.",
+)
+@click.option(
+    "--confirm-member",
+    default=None,
+    metavar="NAME",
+    help="Record that the fingerprint of this member, which was shown, was compared.",
+)
+@click.option(
+    "--owner",
+    "owners",
+    multiple=True,
+    metavar="NAME=OWNER",
+    help="Record to whom a bank belongs; banks of one owner count once. NAME= takes it back.",
+)
+@click.option(
+    "--remove",
+    default=None,
+    metavar="NAME",
+    help="Sign that this member has left, for all banks to see.",
 )
 @answers(Roster, _show_roster)
-def roster(path: Path, passphrase_file: Path | None, confirm: str | None) -> Roster:
-    """Show every member's fingerprint, and record which ones a person has compared."""
+@click.pass_obj
+def roster(
+    output: Output,
+    /,
+    path: Path,
+    passphrase_file: Path | None,
+    confirm: str | None,
+    confirm_member: str | None,
+    owners: tuple[str, ...],
+    remove: str | None,
+) -> Roster:
+    """Show every member and one code for all; record which ones a person has compared."""
+    changes = [confirm is not None, confirm_member is not None, bool(owners), remove is not None]
+    if sum(changes) > 1:
+        raise click.UsageError(
+            "--confirm, --confirm-member, --owner and --remove are given one at a time"
+        )
     state = StateDirectory(path)
-    with state.locked(), connect(state, read_passphrase(passphrase_file)) as connection:
-        observed = observe_roster(state, connection.client)
+    with state.locked():
         if confirm is not None:
-            name = None if confirm == EVERYBODY else confirm
-            observed = confirm_members(state, observed, name)
+            code = None if confirm == AS_SHOWN else confirm
+            pins = change_roster(state, lambda pins: pins.confirm_shown(code))
+        elif confirm_member is not None:
+            pins = change_roster(state, lambda pins: pins.confirm_member(confirm_member))
+        elif owners:
+            recorded = [_owner(text) for text in owners]
+
+            def own(pins: PinnedRoster) -> PinnedRoster:
+                for name, owner in recorded:
+                    pins = pins.own(name, owner)
+                return pins
+
+            pins = change_roster(state, own)
+        else:
+            with connect(state, read_passphrase(passphrase_file)) as connection:
+                return _from_aggregator(state, connection, output, remove)
+    return _roster(state, pins)
+
+
+def _from_aggregator(
+    state: StateDirectory, connection: Connection, output: Output, remove: str | None
+) -> Roster:
+    if remove is not None:
+        observed = remove_member(state, connection.client, connection.identity, remove)
+    else:
+        as_json = click.get_current_context().params["as_json"]
+        observed = show_roster(state, connection.client, to_a_person=as_json or not output.quiet)
+    return _roster(state, observed.pins, current=observed.members)
+
+
+def _owner(text: str) -> tuple[str, str | None]:
+    name, separator, owner = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r}: expected NAME=OWNER", param_hint="--owner")
+    return _bank_name(name, option="--owner"), owner.strip() or None
+
+
+def _roster(
+    state: StateDirectory, pins: PinnedRoster, *, current: Iterable[MemberKeys] | None = None
+) -> Roster:
+    shown = pins.shown
     return Roster(
-        members=roster_members(observed.pins, name=state.config.name, current=observed.members)
+        members=roster_members(pins, name=state.config.name, current=current),
+        code=None if shown is None else shown.code,
+        code_of=() if shown is None else tuple(member.name for member in shown.members),
+        trust=trust_facts(state, pins),
+    )
+
+
+def trust_facts(state: StateDirectory, pins: PinnedRoster) -> TrustFacts:
+    """Return with whom this bank computes."""
+    trust = trust_of(state, pins)
+    return TrustFacts(
+        kind=trust.kind,
+        tolerated_colluders=trust.tolerated_colluders,
+        least_banks=trust.least_banks,
+        counted_owners=trust.independent(trust.owners),
     )
 
 
@@ -218,6 +360,9 @@ def roster_members(
             name=pin.keys.name,
             fingerprint=pin.fingerprint,
             confirmed=pin.confirmed,
+            owner=pin.owner,
+            left=pin.left,
+            removal_signed_by=pins.signers_of_removal(pin.keys.name),
             first_seen=pin.first_seen,
             self=pin.keys.name == name,
             member=None if names is None else pin.keys.name in names,

@@ -25,7 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
-COHORT = click.IntRange(min=1, max=1000)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
@@ -130,12 +129,6 @@ def run_options(command: F) -> F:
             default=None,
             help="Seconds to wait for the other banks within a round.  [default: as long as the "
             "run does]",
-        ),
-        click.option(
-            "--min-cohort",
-            type=COHORT,
-            default=None,
-            help="Smallest cohort to take part in; overrides min_cohort of bank.toml.",
         ),
         passphrase_option,
         run_option,

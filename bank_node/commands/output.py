@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from bank_node.config import CohortRules
 from fraudfed.console import Answer
+from fraudfed.consortium.trust import TrustKind
 
 
 class Joined(Answer):
@@ -26,7 +27,13 @@ class RosterMember(Answer):
     ----------
     name, fingerprint : str
     confirmed : bool
-        A person has compared the fingerprint with its owner.
+        A person has compared its keys with its own.
+    owner : str or None
+        To whom it belongs, as a person recorded it; banks of one owner count once.
+    left : bool
+        Enough members have signed its removal.
+    removal_signed_by : tuple of str
+        The members that have.
     first_seen : int
         UTC epoch seconds.
     self : bool
@@ -38,15 +45,51 @@ class RosterMember(Answer):
     name: str
     fingerprint: str
     confirmed: bool
+    owner: str | None
+    left: bool
+    removal_signed_by: tuple[str, ...]
     first_seen: int
     self: bool
     member: bool | None = None
 
 
 class Roster(Answer):
-    """``roster``: every bank that this bank has ever pinned."""
+    """``roster``: every bank that this bank has ever pinned.
+
+    Attributes
+    ----------
+    members : tuple of RosterMember
+    code : str or None
+        The one code for the members that were shown last, to be compared on the telephone.
+    code_of : tuple of str
+        Their names.
+    trust : TrustFacts
+    """
 
     members: tuple[RosterMember, ...]
+    code: str | None
+    code_of: tuple[str, ...]
+    trust: "TrustFacts"
+
+
+class TrustFacts(Answer):
+    """With whom a bank computes.
+
+    Attributes
+    ----------
+    kind : TrustKind
+    tolerated_colluders : int
+        Members that may put their parts together and learn nothing of this bank alone.
+    least_banks : int
+        It takes part in sets of so many owners.
+    counted_owners : int
+        So many there are among the members that this bank counts, itself among them.
+    """
+
+    kind: TrustKind
+    tolerated_colluders: int
+    least_banks: int
+    counted_owners: int
 
 
 class AcceptedKeyEpoch(Answer):
@@ -209,6 +252,7 @@ class Status(Answer):
     fingerprint : str
     rules : CohortRules
     ledger : LedgerUse
+    trust : TrustFacts
     key_epochs : tuple of HeldKeyEpoch
     roster : tuple of RosterMember
     run_id, risk_run_id : str or None
@@ -228,6 +272,7 @@ class Status(Answer):
     fingerprint: str
     rules: CohortRules
     ledger: LedgerUse
+    trust: TrustFacts
     key_epochs: tuple[HeldKeyEpoch, ...]
     roster: tuple[RosterMember, ...]
     run_id: str | None

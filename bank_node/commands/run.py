@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bank_node.commands.keys import held_key_epochs
-from bank_node.commands.members import roster_members
+from bank_node.commands.members import roster_members, trust_facts
 from bank_node.commands.options import (
     Output,
     answers,
@@ -16,13 +16,21 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.output import LedgerUse, RunAtAggregator, RunNotKnown, Status, UsedUp
+from bank_node.commands.output import (
+    LedgerUse,
+    RunAtAggregator,
+    RunNotKnown,
+    Status,
+    TrustFacts,
+    UsedUp,
+)
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy
 from bank_node.run.record import read_record
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, stdout_console
+from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.paillier.kernels.kernel import kernel_note
 from fraudfed.wire.messages import RunKind
@@ -112,7 +120,8 @@ def _show_status(status: Status) -> None:
     table.add_row("confirmed members", ", ".join(confirmed) or "none")
     table.add_row("not confirmed", ", ".join(open_ones) or "none")
     table.add_row("Paillier kernel", status.kernel)
-    table.add_row("smallest cohort", str(status.rules.min_cohort))
+    table.add_row("trust", _trust_words(status.trust))
+    table.add_row("smallest set", f"{status.trust.least_banks} banks, of different owners")
     table.add_row("sets of banks", _ledger_text(status))
     table.add_row("run", status.run_id or "none")
     table.add_row("risk run", status.risk_run_id or "none")
@@ -131,6 +140,14 @@ def _show_status(status: Status) -> None:
         for name, text in _record_facts(status.record):
             table.add_row(name, text)
     stdout_console().print(table)
+
+
+def _trust_words(trust: TrustFacts) -> str:
+    kind = {
+        TrustKind.CONFIRMED: "confirmed members only",
+        TrustKind.FIRST_USE: "INSECURE: on first use, nobody need have confirmed the members",
+    }[trust.kind]
+    return f"{kind}; tolerates {trust.tolerated_colluders} colluders"
 
 
 def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -161,8 +178,11 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     if record["taken_from_registry"]:
         banks = ", ".join(record["members"])
         facts.append(("taken from the registry", f"signed by {banks}; this bank was not there"))
-    confirmed = "confirmed" if record["roster_confirmed"] else "not confirmed"
-    return [*facts, ("roster in that run", confirmed)]
+    trust = {
+        TrustKind.CONFIRMED: "confirmed",
+        TrustKind.FIRST_USE: "not confirmed: trusted on first use",
+    }[TrustKind(record["trust"])]
+    return [*facts, ("roster in that run", trust)]
 
 
 @click.command()
@@ -172,7 +192,7 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 def status(path: Path, passphrase_file: Path | None) -> Status:
     """Show this bank, its keys, its roster, and what protected its last run."""
     state = StateDirectory(path)
-    config, record = state.config, None
+    config, pins, record = state.config, state.pinned_roster(), None
     run_id = config.last_run(RunKind.TRAINING)
     if run_id is not None:
         record = read_record(state, run_id, _training_record())
@@ -184,8 +204,9 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         fingerprint=own_fingerprint(state),
         rules=config.rules,
         ledger=_ledger_use(state),
+        trust=trust_facts(state, pins),
         key_epochs=held_key_epochs(state),
-        roster=roster_members(state.pinned_roster(), name=config.name),
+        roster=roster_members(pins, name=config.name),
         run_id=run_id,
         risk_run_id=config.last_run(RunKind.RISK),
         record=None if record is None else record.model_dump(mode="json"),

@@ -1,10 +1,11 @@
 """The key ceremony at one bank: make a key epoch as its steward, or accept another bank's."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bank_node.consortium.connection import Connection
-from bank_node.consortium.members import ObservedRoster, unconfirmed
+from bank_node.consortium.members import ObservedRoster, warn_of_first_use
 from bank_node.http.client import AggregatorClient
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium.key_ceremony import (
@@ -47,11 +48,14 @@ def create_epoch(
     *,
     key_bits: int,
     rotate: bool,
+    without: Collection[str] = (),
 ) -> AcceptedEpoch:
     """Make a key package, seal it to the current members, publish and accept it.
 
     Parameters
     ----------
+    without : collection of str
+        Exactly the members that have not left and that a person agrees to make it without.
     rotate : bool
         Whether there is an epoch already that the new one follows.
 
@@ -60,7 +64,9 @@ def create_epoch(
     ConfigurationError
         If there is an epoch and ``rotate`` is not set, or none and it is set.
     ForbiddenError
-        If this bank requires a confirmed roster and it is not.
+        If a current member is not confirmed, or has left.
+    CohortError
+        If a member is missing that has not left.
     ConflictError
         If another steward was faster, or the members changed meanwhile.
     """
@@ -76,7 +82,7 @@ def create_epoch(
             "'bank-node keys rotate' for a new one"
         )
     names = [member.name for member in observed.members]
-    _require_confirmed(state, observed, names)
+    _require_whole(observed, names, without, where=f"key epoch {last + 1}")
     key_epoch = seal_key_package(
         KeyPackage.generate(key_bits),
         epoch=last + 1,
@@ -87,7 +93,7 @@ def create_epoch(
     client.create_epoch(key_epoch)
     _log.info("key epoch %d is published, sealed to %s", last + 1, ", ".join(names))
     # The package is taken from this bank's own box, as every other member does.
-    return accept_epoch(state, connection, observed, last + 1)
+    return accept_epoch(state, connection, observed, last + 1, without=without)
 
 
 def accept_epoch(
@@ -95,6 +101,8 @@ def accept_epoch(
     connection: Connection,
     observed: ObservedRoster,
     number: int | None = None,
+    *,
+    without: Collection[str] = (),
 ) -> AcceptedEpoch:
     """Check a key epoch against the pins, keep its key, and acknowledge it; safe to repeat.
 
@@ -102,6 +110,8 @@ def accept_epoch(
     ----------
     number : int or None
         None takes the latest.
+    without : collection of str
+        Exactly the members that have not left and that a person agrees to be without.
 
     Raises
     ------
@@ -112,7 +122,9 @@ def accept_epoch(
         If its members' keys are not the pinned ones, the aggregator has shown another epoch under
         this number before, or it serves as the latest one that is older than this bank's.
     ForbiddenError
-        If this bank requires a confirmed roster and it is not.
+        If a member of it is not confirmed, or has left.
+    CohortError
+        If it is without a member that has not left.
     """
     client, name = connection.client, state.config.name
     status = client.epoch(number)
@@ -132,7 +144,9 @@ def accept_epoch(
         check_key_epoch(key_epoch, pinned=pinned)
         package = _held_package(state, key_epoch)
     else:
-        _require_confirmed(state, observed, [member.name for member in key_epoch.roster])
+        check_key_epoch(key_epoch, pinned=pinned, first_allowed=oldest)
+        names = [member.name for member in key_epoch.roster]
+        _require_whole(observed, names, without, where=f"key epoch {key_epoch.epoch}")
         package = open_key_epoch(
             key_epoch, connection.identity, name, pinned=pinned, first_allowed=oldest
         )
@@ -171,15 +185,13 @@ def _held_package(state: StateDirectory, key_epoch: KeyEpoch) -> KeyPackage:
     return package
 
 
-def _require_confirmed(state: StateDirectory, observed: ObservedRoster, names: list[str]) -> None:
-    """Hand or take a key only among confirmed members, if this bank says so."""
-    if state.config.rules.require_confirmed_roster:
-        observed.pins.require_confirmed(names)
-    elif missing := unconfirmed(observed.pins, names):
-        _log.warning(
-            "fingerprints of %s are not confirmed: compare them, see 'bank-node roster'",
-            ", ".join(missing),
-        )
+def _require_whole(
+    observed: ObservedRoster, names: Collection[str], without: Collection[str], *, where: str
+) -> None:
+    """Hand or take a key only for all members that this bank counts, and for nobody else."""
+    warn_of_first_use(observed.trust)
+    observed.trust.require_members(names)
+    observed.trust.require_complete(names, without, where=where)
 
 
 def _missing(status: KeyEpochStatus) -> tuple[str, ...]:

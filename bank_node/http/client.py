@@ -35,6 +35,7 @@ from fraudfed.wire.messages import (
     KeyEpoch,
     KeyEpochStatus,
     MemberKeys,
+    MemberRemoval,
     Message,
     ModelReceipt,
     ModelSignatures,
@@ -126,6 +127,11 @@ class AggregatorClient:
     def roster(self) -> Roster:
         """Return the members of the consortium, as the aggregator tells it."""
         return self._message(Roster, "GET", "/v1/roster", Purpose("question"))
+
+    def remove_member(self, removal: MemberRemoval) -> Roster:
+        """Say, signed, that a member has left."""
+        path = f"/v1/banks/{quote(removal.removed.name, safe='')}/removals"
+        return self._message(Roster, "POST", path, Purpose("member-removal"), body=removal)
 
     def create_epoch(self, key_epoch: KeyEpoch) -> KeyEpochStatus:
         """Publish a key epoch."""

@@ -16,7 +16,7 @@ from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.validation import split_validation
-from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
@@ -79,14 +79,12 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
 
     Raises
     ------
-    CohortError
-        If the cohort is smaller than this bank allows.
     ParameterError, ConfigurationError, DataError
         If the model's visibility is not what this bank allows, or a parameter or the data contract
         cannot be met by any bank.
     """
     contract = run.contract
-    check_cohort(run, rules)
+    check_visibility(run, rules)
     check_contract(contract)
     params = BoosterParams.parse(run.spec.parameters)
     schema = feature_schema(contract)

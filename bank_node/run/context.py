@@ -13,6 +13,7 @@ from bank_node.state.directory import PinnedRun, StateDirectory
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
+from fraudfed.consortium.trust import Trust
 from fraudfed.features.mapping import Mapping
 
 
@@ -27,8 +28,6 @@ class RunOptions:
         How the columns of ``data`` become those that the run wants.
     run_id : str or None
         None takes the only run that is open to this bank.
-    min_cohort : int or None
-        None takes ``bank.toml``'s.
     round_timeout_seconds : float or None
         Limit of the wait for other banks within a round; None waits as long as the run does.
     cohort_timeout_seconds : float or None
@@ -40,16 +39,9 @@ class RunOptions:
     data: Path
     mapping: Mapping | None = None
     run_id: str | None = None
-    min_cohort: int | None = None
     round_timeout_seconds: float | None = None
     cohort_timeout_seconds: float | None = None
     threads: int = 1
-
-    def rules(self, configured: CohortRules) -> CohortRules:
-        """Return the bank's rules under these options."""
-        if self.min_cohort is None:
-            return configured
-        return configured.model_copy(update={"min_cohort": self.min_cohort})
 
 
 @dataclass(frozen=True)
@@ -66,9 +58,9 @@ class RunContext:
     epoch : AcceptedEpoch
         The run's key epoch and its key.
     rules : CohortRules
-        This bank's, under ``options``.
-    roster_confirmed : bool
-        Whether people compared the fingerprints of all members of the cohort.
+        This bank's.
+    trust : Trust
+        With whom this bank computes, and with how many of them.
     options : RunOptions
     progress : RunProgress
     checkpoints : Checkpoints
@@ -85,7 +77,7 @@ class RunContext:
     run: PinnedRun
     epoch: AcceptedEpoch
     rules: CohortRules
-    roster_confirmed: bool
+    trust: Trust
     options: RunOptions
     progress: RunProgress
     checkpoints: Checkpoints

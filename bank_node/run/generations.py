@@ -122,9 +122,10 @@ class Generations(Generic[S, R]):
                 self._come_back(status)
                 continue
             generation = status.generation
-            check_partners(
-                generation, self._run, self._bank, min_cohort=self._context.rules.min_cohort
-            )
+            check_partners(generation, self._run, self._bank)
+            if not self._context.trust.is_enough(generation.banks):
+                self._wait_for_more(status)
+                continue
             last = self._checkpoints.latest()
             refused = self._refusal(status, last)
             if status.state is RunState.TRAINING and refused is None:
@@ -142,6 +143,41 @@ class Generations(Generic[S, R]):
                 self._agree(generation)
             else:
                 self._hold_back(status, refused)
+
+    def _wait_for_more(self, status: RunStatus) -> None:
+        """Do not agree to a generation of too few banks, and wait until it changes.
+
+        A bank that is missing may come back; nothing is sent meanwhile.
+
+        Raises
+        ------
+        CohortError
+            If the generation has begun all the same, or nobody came back in time.
+        """
+        generation, trust = status.generation, self._context.trust
+        where = f"run {status.run_id}: generation {generation.number}"
+        if status.state is not RunState.GATHERING:
+            trust.require_enough(generation.banks, where=where)
+        _log.warning(
+            "%s is of %s, this bank takes part from %d on; it waits for more",
+            *(where, ", ".join(generation.banks), trust.least_banks),
+        )
+
+        def question(wait: float) -> RunStatus | None:
+            found = self._client.run(
+                status.run_id,
+                while_state=RunState.GATHERING,
+                while_generation=generation.number,
+                wait_seconds=min(wait, _LOOK_SECONDS),
+            )
+            same = (found.generation.number, found.generation.banks) == (
+                generation.number,
+                generation.banks,
+            )
+            return None if same and found.state is RunState.GATHERING else found
+
+        if wait_for(question, seconds=self._timeout_seconds) is None:
+            trust.require_enough(generation.banks, where=where)
 
     def was_finished_by_others(self) -> bool:
         """Tell whether other banks have finished the run without this one."""

@@ -8,13 +8,13 @@ from typing import Any
 from bank_node.approval.decision import require_approved
 from bank_node.consortium.ceremony import accept_epoch
 from bank_node.consortium.connection import Connection, connect
-from bank_node.consortium.members import ObservedRoster, observe_roster, unconfirmed
+from bank_node.consortium.members import ObservedRoster, observe_roster, warn_of_first_use
 from bank_node.data.file import DataFile
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import RUN
 from bank_node.run.abort import tell_others
 from bank_node.run.agreement.epoch_check import check_epoch
-from bank_node.run.agreement.partners import check_confirmed
+from bank_node.run.agreement.partners import check_members
 from bank_node.run.agreement.pinning import pin_run
 from bank_node.run.attempt import have_accepted, work_to_the_end
 from bank_node.run.choose import choose_run, wait_for_cohort
@@ -139,13 +139,14 @@ def _checked(
     progress: RunProgress,
 ) -> RunContext:
     """Check everything that needs neither the bank's data nor another bank; pin the run."""
-    run, rules = PinnedRun.of(status), options.rules(state.config.rules)
+    run, rules = PinnedRun.of(status), state.config.rules
     job.accept(run, rules, state)
     # At every start, on the very bytes that this start works with.
     require_approved(state, run, job.weigh(run, state.config.approval))
     epoch = accept_epoch(state, connection, observed, run.spec.key_epoch)
     check_epoch(run, epoch.key_epoch, latest=max(state.epochs()))
-    check_confirmed(run, rules, observed.pins)
+    check_members(run, observed.trust)
+    warn_of_first_use(observed.trust)
     pin_run(state, status)
     return RunContext(
         state=state,
@@ -153,7 +154,7 @@ def _checked(
         run=run,
         epoch=epoch,
         rules=rules,
-        roster_confirmed=not unconfirmed(observed.pins, run.cohort),
+        trust=observed.trust,
         options=options,
         progress=progress,
         checkpoints=state.checkpoints(run.run_id),
@@ -246,7 +247,7 @@ def _keep(
         key_bits=public.key_bits,
         key_fingerprint=public.fingerprint,
         kernel=select_kernel().name,
-        roster_confirmed=context.roster_confirmed,
+        trust=context.trust.kind,
         transport="https" if state.config.aggregator.startswith("https:") else "loopback",
         whole_run=WholeRun.model_validate(context.log.summary()),
         last_process=process,

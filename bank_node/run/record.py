@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bank_node.state.directory import StateDirectory
 from bank_node.state.round_record import RoundRecord
+from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import StateError
 from fraudfed.wire.messages import BankName, ModelSignatures, ModelVisibility, RunKind, Sha256
 
@@ -148,8 +149,8 @@ class RunRecord(RecordPart, Generic[R]):
     key_epoch, key_bits : int
     key_fingerprint, kernel : str
         Of the consortium's key, and of the arithmetic on this machine.
-    roster_confirmed : bool
-        Whether people compared the fingerprints of all members of the cohort.
+    trust : TrustKind
+        Whether people had confirmed every member of the cohort, or this bank trusted on first use.
     transport : {"https", "loopback"}
     whole_run : WholeRun
     last_process : LastProcess
@@ -171,7 +172,7 @@ class RunRecord(RecordPart, Generic[R]):
     key_bits: int
     key_fingerprint: str
     kernel: str
-    roster_confirmed: bool
+    trust: TrustKind
     transport: Literal["https", "loopback"]
     whole_run: WholeRun
     last_process: LastProcess

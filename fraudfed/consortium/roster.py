@@ -1,25 +1,38 @@
-"""Pins: the keys that this bank first saw of every member, and whether it has confirmed them.
+"""Pins: the keys that this bank first saw of every member, and what its people know of each.
 
 Law: once a name is pinned, its keys never change here. An aggregator that shows other keys for a
 known name is refused, and nothing is sent to it afterwards. A member that left stays pinned, so
 that nobody else can come back under its name; a bank that made new keys joins under a new name.
+
+Law: only what a person was shown is ever confirmed. What is shown is kept here with its keys, so
+that confirming needs no network and cannot confirm a member that came in between.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fraudfed.consortium.public.documents import check_member_keys
-from fraudfed.consortium.public.fingerprint import fingerprint
+from fraudfed.consortium.public.documents import check_member_keys, verify_removal
+from fraudfed.consortium.public.fingerprint import fingerprint, is_roster_code, roster_code
 from fraudfed.durable_file import write_atomic
-from fraudfed.errors import ConflictError, ForbiddenError, NotFoundError, StateError
-from fraudfed.wire.messages import MemberKeys
+from fraudfed.errors import (
+    ConfigurationError,
+    ConflictError,
+    KeyMaterialError,
+    NotFoundError,
+    StateError,
+)
+from fraudfed.wire.messages import MemberKeys, MemberRemoval, Members
 
 #: Raised when the meaning of the file changes.
 FORMAT_VERSION = 1
 _FORMAT = "fraudfed pinned roster"
+_LONGEST_OWNER = 100
+#: One bank alone may always be a colluder.
+LEAST_COLLUDERS = 1
 
 
 class Pin(BaseModel):
@@ -29,9 +42,13 @@ class Pin(BaseModel):
 
     keys: MemberKeys
     confirmed: bool
-    """Whether somebody at this bank has compared the fingerprint with the member's own."""
+    """Whether somebody at this bank has compared its keys with the member's own."""
     first_seen: int
     """UTC epoch seconds."""
+    owner: Annotated[str, Field(min_length=1, max_length=_LONGEST_OWNER)] | None = None
+    """To whom the bank belongs, as a person recorded it; None for itself."""
+    left: bool = False
+    """Whether enough members have signed its removal; never taken back."""
 
     @property
     def fingerprint(self) -> str:
@@ -39,12 +56,41 @@ class Pin(BaseModel):
         return fingerprint(self.keys.name, self.keys.signing_key, self.keys.agreement_key)
 
 
+class Shown(BaseModel):
+    """The members that a person was last shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: Members
+    at: int
+    """UTC epoch seconds."""
+
+    @property
+    def code(self) -> str:
+        """The one code for all of them."""
+        return roster_code(self.members)
+
+
 class PinnedRoster(BaseModel):
-    """All pins of a bank, its own among them, sorted by name."""
+    """All pins of a bank, its own among them, sorted by name.
+
+    Attributes
+    ----------
+    pins : tuple of Pin
+    shown : Shown or None
+        What a person was shown last, and may confirm.
+    most_colluders : int
+        The largest number of colluders that followed from these members so far.
+    removals : tuple of MemberRemoval
+        Signed by members of ``pins``, sorted by removed bank and signer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pins: tuple[Pin, ...]
+    shown: Shown | None = None
+    most_colluders: Annotated[int, Field(ge=LEAST_COLLUDERS)] = LEAST_COLLUDERS
+    removals: tuple[MemberRemoval, ...] = ()
 
     @model_validator(mode="after")
     def _sorted_and_distinct(self) -> "PinnedRoster":
@@ -73,7 +119,7 @@ class PinnedRoster(BaseModel):
         KeyMaterialError
             If a new member's keys are unusable.
         """
-        pins = {pin.keys.name: pin for pin in self.pins}
+        pins = self._by_name()
         for member in members:
             pin = pins.get(member.name)
             if pin is None:
@@ -87,46 +133,148 @@ class PinnedRoster(BaseModel):
                     f"{pin.fingerprint}; nothing was sent: call {member.name}, and if it did make "
                     "new keys, it has to join under a new name"
                 )
-        return PinnedRoster(pins=tuple(pins[name] for name in sorted(pins)))
+        return self._with(pins)
 
-    def confirm(self, name: str | None = None) -> "PinnedRoster":
-        """Record that fingerprints were compared: of one member, or of all.
+    def show(self, members: Iterable[MemberKeys], *, now: int) -> "PinnedRoster":
+        """Record that a person is shown these members, each of which is pinned."""
+        return self.model_copy(update={"shown": Shown(members=tuple(members), at=now)})
+
+    def confirm(self, members: Iterable[MemberKeys]) -> "PinnedRoster":
+        """Record that these keys were compared with their owners'.
+
+        Raises
+        ------
+        ConflictError
+            If one of them is not pinned with these keys.
+        """
+        pins = self._by_name()
+        for member in members:
+            pin = pins.get(member.name)
+            if pin is None or pin.keys != member:
+                raise ConflictError(
+                    f"{member.name} is not pinned with the keys that were shown; nothing was "
+                    "confirmed: show the roster again with `bank-node roster`"
+                )
+            pins[member.name] = pin.model_copy(update={"confirmed": True})
+        return self._with(pins)
+
+    def confirm_shown(self, code: str | None = None) -> "PinnedRoster":
+        """Record that the code of the roster was compared: confirm exactly what was shown last.
+
+        Parameters
+        ----------
+        code : str or None
+            What another bank read out; None if the person compared it with what was shown.
+
+        Raises
+        ------
+        ConfigurationError
+            If ``code`` cannot be a code.
+        ConflictError
+            If it is not that of what was shown.
+        NotFoundError
+            If nothing was ever shown.
+        """
+        shown = self._require_shown()
+        if code is not None and not is_roster_code(code, shown.members):
+            names = ", ".join(member.name for member in shown.members)
+            raise ConflictError(
+                f"the code is not that of the roster which this bank showed last ({names}); "
+                "nothing was confirmed: show it again with `bank-node roster` at both banks, as "
+                "another bank may have joined or left in between; if the codes still differ, "
+                "compare the members one by one, and do not work with this aggregator until they "
+                "agree"
+            )
+        return self.confirm(shown.members)
+
+    def confirm_member(self, name: str) -> "PinnedRoster":
+        """Record that the fingerprint of one member, which was shown, was compared.
+
+        Raises
+        ------
+        NotFoundError
+            If no such member was shown.
+        """
+        shown = self._require_shown()
+        found = [member for member in shown.members if member.name == name]
+        if not found:
+            raise NotFoundError(
+                f"no member {name!r} was shown, expected one of "
+                f"{', '.join(member.name for member in shown.members)}; show the current members "
+                "with `bank-node roster`"
+            )
+        return self.confirm(found)
+
+    def _require_shown(self) -> Shown:
+        if self.shown is None:
+            raise NotFoundError(
+                "no roster was shown to anybody yet, so that there is nothing to confirm; show it "
+                "with `bank-node roster` and compare its code with another bank's"
+            )
+        return self.shown
+
+    def own(self, name: str, owner: str | None) -> "PinnedRoster":
+        """Record to whom a bank belongs; None for itself.
 
         Raises
         ------
         NotFoundError
             If there is no such pin.
+        ConfigurationError
+            If ``owner`` is no name.
         """
-        if name is not None and name not in self.members:
+        pins = self._by_name()
+        if name not in pins:
             raise NotFoundError(
-                f"no member {name!r} is pinned, expected one of {', '.join(self.members)}; fetch "
-                "the roster with `bank-node roster`"
+                f"no member {name!r} is pinned, expected one of {', '.join(pins)}; fetch the "
+                "roster with `bank-node roster`"
             )
-        return PinnedRoster(
-            pins=tuple(
-                pin.model_copy(update={"confirmed": True})
-                if name is None or pin.keys.name == name
-                else pin
-                for pin in self.pins
+        text = None if owner is None else " ".join(owner.split())
+        if text is not None and not (text.isprintable() and 1 <= len(text) <= _LONGEST_OWNER):
+            raise ConfigurationError(
+                f"owner of {name} is {owner!r}: expected a name of 1 to {_LONGEST_OWNER} "
+                "printable characters"
             )
-        )
+        pins[name] = pins[name].model_copy(update={"owner": text})
+        return self._with(pins)
 
-    def require_confirmed(self, names: Iterable[str]) -> None:
-        """Refuse a cohort with a member whose fingerprint nobody compared.
+    def add_removals(self, removals: Iterable[MemberRemoval]) -> "PinnedRoster":
+        """Keep the removals that members have signed; what is forged is left out.
 
-        Raises
-        ------
-        ForbiddenError
-            Naming all members that are not pinned and confirmed.
+        Kept is only what both the signer's and the removed bank's pin agree with, one signature for
+        each signer.
         """
-        confirmed = {pin.keys.name for pin in self.pins if pin.confirmed}
-        missing = sorted(set(names) - confirmed)
-        if missing:
-            raise ForbiddenError(
-                f"fingerprints of {', '.join(missing)} are not confirmed, but confirmed ones are "
-                "required; compare them on the telephone (`bank-node roster`), then run "
-                f"`bank-node roster --confirm {missing[0]}`"
-            )
+        kept = {(one.removed.name, one.signer): one for one in self.removals}
+        pins = self.members
+        for removal in removals:
+            signer = pins.get(removal.signer)
+            place = (removal.removed.name, removal.signer)
+            if signer is None or place in kept or pins.get(place[0]) != removal.removed:
+                continue
+            try:
+                verify_removal(removal, signer.signing_key)
+            except KeyMaterialError:
+                continue
+            kept[place] = removal
+        return self.model_copy(update={"removals": tuple(kept[place] for place in sorted(kept))})
+
+    def signers_of_removal(self, name: str) -> tuple[str, ...]:
+        """Return who has signed that a member has left, sorted."""
+        return tuple(one.signer for one in self.removals if one.removed.name == name)
+
+    def with_left(self, names: Iterable[str]) -> "PinnedRoster":
+        """Record that members have left."""
+        left = {name: {"left": True} for name in names}
+        pins = {
+            name: pin.model_copy(update=left.get(name, {})) for name, pin in self._by_name().items()
+        }
+        return self._with(pins)
+
+    def _by_name(self) -> dict[str, Pin]:
+        return {pin.keys.name: pin for pin in self.pins}
+
+    def _with(self, pins: Mapping[str, Pin]) -> "PinnedRoster":
+        return self.model_copy(update={"pins": tuple(pins[name] for name in sorted(pins))})
 
 
 def _check_keys_are_new(member: MemberKeys, pins: Iterable[Pin]) -> None:

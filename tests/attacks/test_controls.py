@@ -30,12 +30,12 @@ from bank_node.run.vote import ModelVote
 from bank_node.state import audit_log as bank_audit
 from bank_node.state.audit_log import AuditLog, read_audit_log, verify_audit_log
 from bank_node.state.directory import PinnedRun, StateDirectory
+from fraudfed.consortium import trust
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import SEAL_OVERHEAD_BYTES
 from fraudfed.consortium.public import documents
-from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.errors import (
     CohortError,
     ConfigurationError,
@@ -318,10 +318,10 @@ def test_control_without_confirmation_made_up_banks_are_taken(
     place: Place, monkeypatch: Patch
 ) -> None:
     strict = place.live.create_run(1, require_confirmed_roster=True)
-    monkeypatch.setattr(PinnedRoster, "require_confirmed", lambda self, names: None)
+    place.confirmed("bank-a", "bank-a")
+    original = trust._counted
+    monkeypatch.setattr(trust, "_counted", lambda pins, first_use: original(pins, first_use=True))
     joins(place, strict)
-    place.changed_rules("bank-a", require_confirmed_roster=True)
-    joins(place, place.live.create_run(1))
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_control_without_the_banks_rules_a_run_against_them_trains(
 
 
 def other_cohort(answer: Any, key: KeyPackage) -> Any:
-    return {**answer, "cohort": ["bank-a", "bank-b", "bank-x"]}
+    return {**answer, "cohort": ["bank-a", "bank-b"]}
 
 
 def other_key(answer: Any, key: KeyPackage) -> Any:
@@ -365,6 +365,7 @@ def test_control_without_the_signed_roster_a_lie_about_a_run_passes(
     monkeypatch: Patch,
 ) -> None:
     run_id = place.live.create_run(1)
+    place.changed_rules("bank-a", tolerated_colluders=0)
     place.tamper_json(f"/v1/runs/{run_id}", lambda answer: lie(answer, package))
     refused(place, error, "bank-a", run_id)
     monkeypatch.setattr(

@@ -14,12 +14,12 @@ from proxies.proxy import Exchange
 
 from bank_node.consortium.connection import connect
 from bank_node.consortium.members import observe_roster
-from bank_node.jobs import training
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium import roster
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import open_key_epoch
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.trust import Trust
 from fraudfed.errors import (
     AuthError,
     CohortError,
@@ -105,18 +105,17 @@ def test_different_rosters_for_different_banks_are_refused(apart: Place) -> None
     assert apart.accept("bank-b") == made
 
 
-def test_an_unconfirmed_roster_is_refused_where_it_must_be_confirmed(place: Place) -> None:
-    """Whether the run or the bank's own rules ask for it."""
+def test_members_that_nobody_confirmed_are_refused(place: Place, run_id: str) -> None:
+    """By default; and a run may take no bank that has agreed to count them all the same."""
     strict = place.live.create_run(1, require_confirmed_roster=True)
-    assert "bank-b, bank-c are not confirmed" in refused(place, ForbiddenError, "bank-a", strict)
-    run_id = place.live.create_run(1)
-    place.changed_rules("bank-a", require_confirmed_roster=True)
-    assert "bank-b, bank-c are not confirmed" in refused(place, ForbiddenError, "bank-a", run_id)
-    state = StateDirectory(place.states["bank-a"])
-    state.save_pinned_roster(state.pinned_roster().confirm("bank-b"))
-    assert "bank-c are not" in refused(place, ForbiddenError, "bank-a", strict).replace(
-        "bank-c is", "bank-c are"
+    assert "takes only banks with a confirmed roster" in refused(
+        place, ForbiddenError, "bank-a", strict
     )
+    place.confirmed("bank-a", "bank-a")
+    for run in (run_id, strict):
+        assert "bank-b, bank-c are not confirmed" in refused(place, ForbiddenError, "bank-a", run)
+    place.confirmed("bank-a", "bank-b")
+    assert "bank-c is not confirmed" in refused(place, ForbiddenError, "bank-a", strict)
 
 
 # Runs
@@ -125,7 +124,7 @@ def test_an_unconfirmed_roster_is_refused_where_it_must_be_confirmed(place: Plac
 def test_a_lie_about_the_cohort_is_refused(place: Place, run_id: str) -> None:
     for cohort in (["bank-a", "bank-b"], ["bank-a", "bank-b", "bank-x"], [*BANKS, "bank-x"]):
         place.tamper_json(f"/v1/runs/{run_id}", lambda answer, c=cohort: {**answer, "cohort": c})
-        place.changed_rules("bank-a", min_cohort=1)
+        place.changed_rules("bank-a", tolerated_colluders=0)
         assert "cohort" in refused(place, CohortError, "bank-a", run_id)
 
 
@@ -150,21 +149,16 @@ def test_a_run_that_is_described_anew_is_refused(place: Place, run_id: str) -> N
 
 
 def test_a_cohort_that_is_too_small_is_refused(place: Place, run_id: str) -> None:
-    place.changed_rules("bank-a", min_cohort=4)
-    assert "cohort of 3 banks" in refused(place, CohortError, "bank-a", run_id)
-    assert "cohort of 3 banks" in refused(place, CohortError, "bank-b", run_id, min_cohort=5)
+    place.changed_rules("bank-a", tolerated_colluders=2)
+    assert "from 4 on, as it tolerates 2" in refused(place, CohortError, "bank-a", run_id)
 
 
 def test_control_without_the_rule_a_small_cohort_trains(
     place: Place, run_id: str, monkeypatch: Patch
 ) -> None:
     """The same run, the same bank: only the rule is gone, and the bank joins."""
-    place.changed_rules("bank-a", min_cohort=4)
-    original = training.check_run
-    monkeypatch.setattr(
-        "bank_node.jobs.training.check_run",
-        lambda run, rules: original(run, rules.model_copy(update={"min_cohort": 1})),
-    )
+    place.changed_rules("bank-a", tolerated_colluders=2)
+    monkeypatch.setattr(Trust, "require_enough", lambda self, banks, *, where: None)
     start = len(place.proxy.exchanges)
     with pytest.raises(CohortError, match="joined within"):
         place.train("bank-a", run_id)
@@ -184,25 +178,26 @@ def of_two_banks(place: Place, run_id: str) -> None:
     )
 
 
-def test_a_generation_that_is_too_small_is_refused(place: Place, run_id: str) -> None:
-    of_two_banks(place, run_id)
-    assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", run_id)
-    # Nor is a run taken that says from the start that it may go on so.
-    place.proxy.after = None
+def test_a_generation_that_is_too_small_is_refused(place: Place) -> None:
+    """Though the run may continue with two banks, and this bank has joined it."""
     small = place.live.create_run(1, min_cohort=2)
-    assert "may continue with 2 banks" in refused(place, CohortError, "bank-a", small)
+    with pytest.raises(CohortError, match="joined within"):
+        place.train("bank-a", small)
+    of_two_banks(place, small)
+    assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", small)
 
 
 def test_control_without_the_rule_a_small_generation_trains(
-    place: Place, run_id: str, monkeypatch: Patch
+    place: Place, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr("bank_node.run.generations.check_partners", lambda *_, **__: None)
-    of_two_banks(place, run_id)
+    small = place.live.create_run(1, min_cohort=2)
+    monkeypatch.setattr(Trust, "is_enough", lambda self, banks: True)
+    of_two_banks(place, small)
     start = len(place.proxy.exchanges)
     with pytest.raises(FraudFedError):
         # The real aggregator behind the one that lies has not begun.
-        place.train("bank-a", run_id)
-    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{run_id}/rounds/0/contributions")
+        place.train("bank-a", small)
+    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{small}/rounds/0/contributions")
 
 
 @pytest.mark.parametrize(
@@ -289,7 +284,7 @@ def test_an_altered_epoch_is_refused(apart: Place) -> None:
 
 def test_a_bank_that_left_opens_no_later_epoch(apart: Place) -> None:
     apart.live.operate("DELETE", "/v1/banks/bank-c")
-    made = apart.make_epoch("bank-a", rotate=True)
+    made = apart.make_epoch("bank-a", rotate=True, without=("bank-c",))
     assert [member.name for member in made.roster] == ["bank-a", "bank-b"]
     # The aggregator does not even answer it.
     with pytest.raises(AuthError):

@@ -22,7 +22,7 @@ from bank_node.state.audit_log import read_audit_log
 from bank_node.state.directory import StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge
-from fraudfed.consortium.public.fingerprint import fingerprint
+from fraudfed.consortium.public.fingerprint import fingerprint, roster_code
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note
 from fraudfed.wire.messages import KeyEpoch, MemberKeys, RunKind, RunState
@@ -58,6 +58,10 @@ class Consortium:
     @property
     def name(self) -> str:
         return StateDirectory(self.state).config.name
+
+    @property
+    def keys(self) -> MemberKeys:
+        return StateDirectory(self.state).pinned_roster().members[self.name]
 
 
 @pytest.fixture
@@ -129,14 +133,15 @@ def test_join_makes_keys_registers_and_pins(tmp_path, run_bank, aggregator) -> N
     passphrase.write_text("open sesame\nignored\n")
     code = aggregator.invite(name)
     rules = tmp_path / "rules.toml"
-    rules.write_text("[rules]\nmin_cohort = 4\n")
-    options = ("--passphrase-file", passphrase, "--rules", rules)
+    rules.write_text("[rules]\ntolerated_colluders = 4\n")
+    options = ("--passphrase-file", passphrase, "--rules", rules, "--insecure-trust-first-use")
     done = join(run_bank, state, aggregator, name, code, *options)
     assert done.code == 0, done.err
     config = StateDirectory(state).config
     assert fingerprint(name, config.signing_key, config.agreement_key) in done.out
     assert config.registered
-    assert config.rules.min_cohort == 4
+    assert config.rules.tolerated_colluders == 4
+    assert config.rules.insecure_trust_first_use
     pins = StateDirectory(state).pinned_roster()
     assert set(pins.members) == {name, other.name}
     written = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
@@ -261,7 +266,7 @@ def test_join_without_an_aggregator_keeps_the_keys(tmp_path, run_bank, monkeypat
         ["join", "--state", "x", "--name", "Not A Name", "--aggregator", "y", "--invite", "z"],
         ["join", "--state", "x", "--aggregator", "https://a.example", "--invite", "z"],
         ["keys", "create", "--state", "x", "--key-bits", "1024"],
-        ["train", "--state", "x", "--data", "y", "--min-cohort", "0"],
+        ["train", "--state", "x", "--data", "y", "--min-cohort", "3"],
         ["train", "--state", "x", "--data", "y", "--round-timeout", "0"],
         ["--log-format", "xml", "status", "--state", "x"],
         ["unknown"],
@@ -301,11 +306,21 @@ def test_commands_before_there_is_a_key_or_a_run(bank, tmp_path, run_bank, good_
         (["score", "--data", good_file, "--out", tmp_path / "o.csv"], 5, "bank-node train"),
         (["check-data", "--data", good_file, "--run", "no-such-run"], 8, "no-such-run"),
         (["check-data", "--data", good_file, "--run", "../../etc"], 2, "no run id"),
-        (["roster", "--confirm", "nobody"], 8, "no member 'nobody'"),
+        (["roster", "--confirm"], 8, "no roster was shown to anybody yet"),
+        (["roster", "--confirm", "nobody"], 8, "no roster was shown to anybody yet"),
+        (["roster", "--confirm-member", "nobody"], 8, "no roster was shown to anybody yet"),
+        (["roster"], 0, None),
+        (["roster", "--confirm", "nobody"], 2, "is no roster code"),
+        (["roster", "--confirm", "0" * 60], 8, "nothing was confirmed"),
+        (["roster", "--confirm-member", "nobody"], 8, "no member 'nobody' was shown"),
+        (["roster", "--remove", "nobody"], 8, "no member 'nobody' is pinned"),
+        (["roster", "--owner", "nobody=x"], 8, "no member 'nobody' is pinned"),
+        (["roster", "--owner", "nobody"], 2, "expected NAME=OWNER"),
+        (["roster", "--confirm", "--owner", "a=b"], 2, "one at a time"),
     ):
         ended = run_bank(arguments[0], "--state", bank, *arguments[1:])
         assert ended.code == code, ended.err
-        assert message in ended.error()
+        assert message is None or message in ended.err
     assert list((bank / "runs").iterdir()) == []
     shown = run_bank("keys", "show", "--state", bank)
     assert (shown.code, shown.out) == (0, "no key epoch was accepted yet\n")
@@ -341,7 +356,12 @@ def test_the_key_ceremony_of_three_banks(tmp_path, run_bank, aggregator) -> None
     # A bank that left cannot open what comes after; its own number is not reused by the others.
     left = rest[-1]
     aggregator.remove(list(states)[-1])
-    rotated = run_bank("keys", "rotate", "--state", first, "--key-bits", "2048")
+    rotate = ("keys", "rotate", "--state", first, "--key-bits", "2048")
+    # The operator's word alone leaves nobody out of a key: a person agrees to it.
+    refused = run_bank(*rotate)
+    assert refused.code == 10
+    assert f"--without {list(states)[-1]}" in refused.error()
+    rotated = run_bank(*rotate, "--without", list(states)[-1])
     assert rotated.code == 0, rotated.err
     assert list(states)[-1] not in rotated.out
     refused = run_bank("keys", "accept", "--state", left)
@@ -355,43 +375,82 @@ def test_the_key_ceremony_of_three_banks(tmp_path, run_bank, aggregator) -> None
     assert {one["name"]: one["member"] for one in shown}[list(states)[-1]] is False
 
 
+def confirmed_by(run_bank, state: Path) -> set[str]:
+    shown = json.loads(run_bank("status", "--state", state, "--json").out)["roster"]
+    return {one["name"] for one in shown if one["confirmed"] and not one["self"]}
+
+
 @pytest.mark.e2e
-def test_a_roster_is_confirmed_by_name_or_as_a_whole(consortium, run_bank) -> None:
+def test_a_roster_is_confirmed_by_its_code_or_one_by_one(consortium, run_bank) -> None:
     names = [member.name for member in consortium.others]
-
-    def confirmed() -> set[str]:
-        shown = json.loads(run_bank("roster", "--state", consortium.state, "--json").out)
-        return {one["name"] for one in shown["members"] if one["confirmed"] and not one["self"]}
-
-    assert confirmed() == set()
-    printed = run_bank("roster", "--state", consortium.state).out
+    where = ("--state", consortium.state)
+    printed = run_bank("roster", *where).out
     for member in consortium.others:
         keys = member.keys
         groups = fingerprint(keys.name, keys.signing_key, keys.agreement_key).split()
         assert all(group in printed for group in groups)
-    assert run_bank("roster", "--state", consortium.state, "--confirm", names[1]).code == 0
-    assert confirmed() == {names[1]}
-    assert run_bank("roster", "--state", consortium.state, "--confirm").code == 0
-    assert confirmed() == set(names)
+    # What any other bank shows for the same members.
+    everybody = [consortium.keys, *(member.keys for member in consortium.others)]
+    code = roster_code(everybody)
+    assert code in printed
+    assert confirmed_by(run_bank, consortium.state) == set()
+    assert run_bank("roster", *where, "--confirm-member", names[1]).code == 0
+    assert confirmed_by(run_bank, consortium.state) == {names[1]}
+    assert run_bank("roster", *where, "--confirm", code).code == 0
+    assert confirmed_by(run_bank, consortium.state) == set(names)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("who", ["run", "bank"])
-def test_unconfirmed_members_are_refused_if_run_or_bank_says_so(
-    who, consortium, make_run, run_bank, good_file
+def test_a_quiet_roster_shows_nobody_anything(consortium, run_bank) -> None:
+    where = ("--state", consortium.state)
+    assert run_bank("--quiet", "roster", *where).code == 0
+    assert run_bank("roster", *where, "--confirm").code == 8
+    assert run_bank("--quiet", "roster", *where, "--json").code == 0
+    assert run_bank("roster", *where, "--confirm").code == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("first_use", [False, True])
+def test_unconfirmed_members_are_refused(
+    first_use, consortium, make_run, run_bank, good_file
 ) -> None:
-    run_id = make_run(require_confirmed_roster=who == "run")
+    """By default, and by a run that asks for it whatever the bank's rules are."""
+    run_id = make_run(require_confirmed_roster=first_use)
     state = StateDirectory(consortium.state)
-    rules = state.config.rules.model_copy(update={"require_confirmed_roster": who == "bank"})
+    rules = state.config.rules.model_copy(update={"insecure_trust_first_use": first_use})
     state.save_config(state.config.model_copy(update={"rules": rules}))
     where = ("--state", consortium.state, "--data", good_file, "--run", run_id)
     ended = run_bank("train", *where, "--cohort-timeout", "0.1")
     assert ended.code == 7
+    if first_use:
+        assert "takes only banks with a confirmed roster" in ended.error()
+        return
     assert all(member.name in ended.error() for member in consortium.others)
     assert "bank-node roster --confirm" in ended.error()
+    assert run_bank("roster", "--state", consortium.state).code == 0
     assert run_bank("roster", "--state", consortium.state, "--confirm").code == 0
     ended = run_bank("train", *where, "--cohort-timeout", "0.1")
     assert ended.code == 10, "now it waits for the others"
+    assert "INSECURE" not in ended.err
+
+
+@pytest.mark.e2e
+def test_trust_on_first_use_is_said_at_every_run_and_in_the_status(
+    consortium, make_run, run_bank, good_file
+) -> None:
+    where = ("--state", consortium.state, "--data", good_file, "--run", make_run())
+    ended = run_bank("train", *where, "--cohort-timeout", "0.1")
+    assert ended.code == 10
+    assert "INSECURE: insecure_trust_first_use is set" in ended.err
+    assert "INSECURE" in run_bank("roster", "--state", consortium.state).out
+    assert "INSECURE" in run_bank("status", "--state", consortium.state).out
+    report = json.loads(run_bank("status", "--state", consortium.state, "--json").out)
+    assert report["trust"] == {
+        "kind": "first-use",
+        "tolerated_colluders": 1,
+        "least_banks": 3,
+        "counted_owners": 3,
+    }
 
 
 @pytest.mark.e2e
@@ -418,7 +477,7 @@ def test_a_changed_key_of_a_known_bank_stops_everything(
         (["train"], ["--data", good_file, "--run", run_id]),
         (["keys", "accept"], []),
         (["keys", "rotate"], []),
-        (["roster"], ["--confirm"]),
+        (["roster"], []),
     ):
         ended = run_bank(*names, "--state", consortium.state, *options)
         assert ended.code == 8, ended.err
@@ -459,21 +518,19 @@ def test_runs_that_break_the_banks_rules_are_refused(
     approval = ApprovalRules.model_validate({"columns": ["*"], "parameters": ends})
     state.save_config(state.config.model_copy(update={"approval": approval}))
     cases = [
-        ({"parameters": {"max_deep": 3}}, (), 2, "unknown parameter 'max_deep'"),
-        ({"parameters": {"eta": -1}}, (), 2, "eta is -1"),
-        ({"parameters": {"max_depth": 5}}, (), 7, "max_depth is 5, outside [1, 4]"),
+        ({"parameters": {"max_deep": 3}}, 2, "unknown parameter 'max_deep'"),
+        ({"parameters": {"eta": -1}}, 2, "eta is -1"),
+        ({"parameters": {"max_depth": 5}}, 7, "max_depth is 5, outside [1, 4]"),
         (
             {"parameters": {"min_child_weight": 0.5, "max_depth": 3}},
-            (),
             7,
             "min_child_weight is 0.5, outside [1, 9]",
         ),
-        ({}, ("--min-cohort", "4"), 10, "cohort of 3 banks, this bank takes part from 4 on"),
     ]
-    for changes, options, code, message in cases:
+    for changes, code, message in cases:
         run_id = make_run(**changes)
         where = ("--state", consortium.state, "--data", good_file, "--run", run_id)
-        ended = run_bank("train", *where, *options)
+        ended = run_bank("train", *where)
         assert ended.code == code, ended.err
         assert message in ended.error()
         assert aggregator.status(run_id).members == ()
@@ -698,7 +755,8 @@ def test_every_command_of_a_member_answers_in_json(
         return run_program("bank-node", *arguments, "--state", joined, "--json")
 
     assert run("status").answer("bank-node status")["run"]["state"] == "open"
-    members = run("roster", "--confirm").answer("bank-node roster")["members"]
+    shown = run("roster").answer("bank-node roster")
+    members = run("roster", "--confirm", shown["code"]).answer("bank-node roster")["members"]
     assert [one["confirmed"] for one in members] == [True] * 3
     accepted = run("keys", "accept").answer("bank-node keys accept")
     assert (accepted["active"], accepted["missing"]) == (True, [])

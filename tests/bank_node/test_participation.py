@@ -91,7 +91,7 @@ class Place:
         *,
         name: str = "a",
         data_sha256: str = DATA,
-        min_cohort: int = 3,
+        tolerated_colluders: int = 1,
         timeout_seconds: float = 5.0,
     ) -> Generations:
         context = make_context(
@@ -100,7 +100,7 @@ class Place:
             run=self.run,
             key_epoch=self.key_epoch,
             package=self.package,
-            min_cohort=min_cohort,
+            tolerated_colluders=tolerated_colluders,
             cohort_timeout_seconds=timeout_seconds,
             checkpoints=self.of(name),
             log=self.log,
@@ -319,10 +319,27 @@ def test_banks_that_this_one_does_not_sum_with_get_nothing(
     assert place.of("a").latest() == kept
 
 
-def test_a_generation_below_this_banks_own_minimum_is_refused(place, table) -> None:
+def test_a_generation_of_too_few_banks_for_this_one_is_refused(place, table) -> None:
     script = Script(place.status(generation(1, ("a", "b", "c"))))
-    with pytest.raises(CohortError, match="of 3 banks, this bank takes part from 4 on"):
-        place.bank(script, table, min_cohort=4).next_entry()
+    with pytest.raises(CohortError, match=r"of 3 banks .*, this bank takes part from 4 on"):
+        place.bank(script, table, tolerated_colluders=2).next_entry()
+    assert [call[0] for call in script.calls] == ["run"]
+
+
+def test_a_bank_waits_for_more_rather_than_agree_to_too_few(place, table) -> None:
+    """Nothing is sent until the bank that was missing is in the generation again."""
+    few = place.status(generation(1, ("a", "b", "c")), state=RunState.GATHERING)
+    whole = place.status(generation(2, FOUR))
+    script = Script(few, few, whole, whole)
+    entry = place.bank(script, table, tolerated_colluders=2).next_entry()
+    assert entry is not None
+    assert entry.banks == FOUR
+    assert {call[0] for call in script.calls} == {"run"}
+    # If nobody comes, a person is told why.
+    script = Script(few, few)
+    with pytest.raises(CohortError, match=r"of 3 banks .*, this bank takes part from 4 on"):
+        place.bank(script, table, tolerated_colluders=2, timeout_seconds=0).next_entry()
+    assert {call[0] for call in script.calls} == {"run"}
 
 
 # Entering a generation

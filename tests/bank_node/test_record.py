@@ -70,7 +70,7 @@ def record_of(record_type: type[RunRecord[Any]], result: Any, rounds: WholeRun) 
         key_bits=2048,
         key_fingerprint=SHA256,
         kernel="gmp",
-        roster_confirmed=True,
+        trust="confirmed",
         transport="https",
         whole_run=rounds,
         last_process=LastProcess(

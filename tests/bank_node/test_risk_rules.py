@@ -17,7 +17,7 @@ from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.vault.vault import PlainVault
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.risk_key import derive_risk_key
-from fraudfed.errors import CohortError, ConfigurationError, DataError, StateError
+from fraudfed.errors import ConfigurationError, DataError, StateError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.shared_risk import RiskTables, SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
@@ -90,11 +90,7 @@ def test_a_bank_may_ask_for_more_customers_and_never_for_fewer(make_risk_run) ->
     assert run.risk.min_customers == 3
 
 
-def test_rules_of_the_cohort_hold_for_risk_runs(make_risk_run) -> None:
-    with pytest.raises(CohortError, match="cohort of 2 banks"):
-        check_risk_run(make_risk_run(("a", "b")), CohortRules())
-    with pytest.raises(CohortError, match="may continue with 2 banks"):
-        check_risk_run(make_risk_run(min_cohort=2), CohortRules())
+def test_rules_of_the_result_hold_for_risk_runs(make_risk_run) -> None:
     only = CohortRules(model_visibility=(ModelVisibility.AGGREGATOR,))
     with pytest.raises(ConfigurationError, match="model_visibility is 'members'"):
         check_risk_run(make_risk_run(), only)

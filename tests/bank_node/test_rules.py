@@ -1,17 +1,22 @@
 """What a bank agrees to, whatever the aggregator says."""
 
+from dataclasses import replace
+
 import pytest
+from examples.run_contexts import trust_in
 
 from bank_node.config import BankConfig, CohortRules, TlsFiles
 from bank_node.jobs.training import check_run
 from bank_node.run.agreement.epoch_check import check_epoch
 from bank_node.run.agreement.facts import run_facts
-from bank_node.run.agreement.partners import check_partners
+from bank_node.run.agreement.partners import check_members, check_partners
 from bank_node.state.directory import PinnedRun
+from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import (
     CohortError,
     ConfigurationError,
     DataError,
+    ForbiddenError,
     KeyMaterialError,
     ParameterError,
     ProtocolError,
@@ -66,7 +71,6 @@ def parameters(**values: object) -> dict[str, object]:
 
 def test_a_run_within_the_rules_is_accepted(make_run) -> None:
     strict = CohortRules(
-        min_cohort=3,
         model_visibility=(ModelVisibility.MEMBERS,),
     )
     run = make_run(
@@ -95,12 +99,46 @@ def test_a_contract_that_no_bank_can_train_on_is_refused_before_anybody_joins(ma
         check_run(make_run(contract=contract), CohortRules())
 
 
-def test_small_cohorts_and_models_for_others_are_refused(make_run) -> None:
-    with pytest.raises(CohortError, match="cohort of 2 banks, this bank takes part from 3 on"):
-        check_run(make_run(("a", "b")), CohortRules())
-    check_run(make_run(("a", "b")), CohortRules(min_cohort=2))
+def test_models_for_others_are_refused(make_run) -> None:
     with pytest.raises(ConfigurationError, match="model_visibility is 'aggregator'"):
         check_run(make_run(), CohortRules(model_visibility=(ModelVisibility.MEMBERS,)))
+
+
+def test_a_cohort_of_too_few_banks_is_refused(make_run) -> None:
+    check_members(make_run(), trust_in(NAMES))
+    with pytest.raises(CohortError, match=r"of 3 banks \(a, b, c\), this bank takes part from 4"):
+        check_members(make_run(), trust_in(NAMES, tolerated_colluders=2))
+    check_members(make_run(("a", "b")), trust_in(NAMES, tolerated_colluders=0))
+    with pytest.raises(CohortError, match="of 2 banks"):
+        check_members(make_run(("a", "b")), trust_in(NAMES))
+
+
+def test_a_cohort_with_banks_that_are_not_counted_is_refused(make_run) -> None:
+    """However many others are in it."""
+    run = make_run(("a", "b", "c", "d", "e"))
+    with pytest.raises(ForbiddenError, match="d, e are not confirmed at this bank"):
+        check_members(run, trust_in(NAMES))
+    gone = replace(trust_in(("a", "b", "c", "d")), left=frozenset({"e"}))
+    with pytest.raises(ForbiddenError, match="e left the consortium"):
+        check_members(run, gone)
+
+
+def test_a_cohort_of_few_owners_is_refused(make_run) -> None:
+    sisters = replace(trust_in(NAMES), owners={"a": "a", "b": "group", "c": "group"})
+    with pytest.raises(CohortError, match=r"of 3 banks of 2 owners \(a, b, c\)"):
+        check_members(make_run(), sisters)
+    # This bank's own sister counts no more than it does itself.
+    with pytest.raises(CohortError, match="of 2 owners"):
+        check_members(make_run(), replace(sisters, owners={"a": "x", "b": "b", "c": "x"}))
+
+
+def test_a_run_for_confirmed_rosters_takes_no_bank_that_trusts_on_first_use(make_run) -> None:
+    strict = make_run(require_confirmed_roster=True)
+    check_members(strict, trust_in(NAMES))
+    on_first_use = replace(trust_in(NAMES), kind=TrustKind.FIRST_USE)
+    check_members(make_run(), on_first_use)
+    with pytest.raises(ForbiddenError, match="takes only banks with a confirmed roster"):
+        check_members(strict, on_first_use)
 
 
 def test_the_run_must_be_of_the_latest_epoch(make_run, key_epoch) -> None:
@@ -118,13 +156,10 @@ def test_the_aggregator_cannot_change_the_cohort_or_the_key(make_run, key_epoch)
         check_epoch(make_run().model_copy(update={"public_key": other}), key_epoch, latest=2)
 
 
-def test_a_run_that_may_go_on_with_too_few_banks_is_refused(make_run) -> None:
+def test_a_run_that_may_go_on_with_fewer_is_joined(make_run) -> None:
+    """The default of a run is 3: a bank that needs more would refuse every run. It waits then."""
     run = make_run(("a", "b", "c", "d"), min_cohort=3)
-    check_run(run, CohortRules(min_cohort=3))
-    with pytest.raises(CohortError, match=r"may continue with 3 banks.*takes part from 4 on"):
-        check_run(run, CohortRules(min_cohort=4))
-    # A cohort of two is whole with two, whatever the run says.
-    check_run(make_run(("a", "b"), min_cohort=3), CohortRules(min_cohort=2))
+    check_members(run, trust_in(run.cohort, tolerated_colluders=2))
 
 
 FOUR = ("a", "b", "c", "d")
@@ -148,16 +183,15 @@ def generation(*banks: str, number: int = 1, **changes: object) -> Generation:
 def test_a_generation_must_be_of_the_cohort_with_this_bank(make_run, banks) -> None:
     run = make_run(FOUR)
     for allowed in (FOUR, ("a", "b", "c"), ("a", "c", "d")):
-        check_partners(generation(*allowed), run, "a", min_cohort=3)
+        check_partners(generation(*allowed), run, "a")
     with pytest.raises(ProtocolError, match="expected some of a, b, c, d with this bank"):
-        check_partners(generation(*banks), run, "a", min_cohort=1)
+        check_partners(generation(*banks), run, "a")
 
 
-def test_a_generation_below_the_runs_or_the_banks_minimum_is_refused(make_run) -> None:
-    check_partners(generation("a", "b"), make_run(FOUR, min_cohort=2), "a", min_cohort=2)
-    for run, own in ((make_run(FOUR, min_cohort=3), 1), (make_run(FOUR, min_cohort=1), 3)):
-        with pytest.raises(CohortError, match="of 2 banks, this bank takes part from 3 on"):
-            check_partners(generation("a", "b"), run, "a", min_cohort=own)
+def test_a_generation_below_the_runs_minimum_is_refused(make_run) -> None:
+    check_partners(generation("a", "b"), make_run(FOUR, min_cohort=2), "a")
+    with pytest.raises(CohortError, match="of 2 banks, the run continues with 3 and more"):
+        check_partners(generation("a", "b"), make_run(FOUR, min_cohort=3), "a")
 
 
 def test_facts_differ_whenever_banks_were_told_different_things(make_run, key_epoch) -> None:
@@ -206,8 +240,8 @@ def test_bank_toml_is_read_back() -> None:
             audit_key="3" * 64,
             last_runs={RunKind.TRAINING: "r1", RunKind.RISK: "r2"},
             rules=CohortRules(
-                min_cohort=5,
-                require_confirmed_roster=True,
+                tolerated_colluders=5,
+                insecure_trust_first_use=True,
                 model_visibility=(ModelVisibility.MEMBERS,),
             ),
             tls=TlsFiles(ca_file='/c "a".pem', client_certificate="/c", client_key="/k"),
@@ -219,11 +253,12 @@ def test_bank_toml_is_read_back() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "min_cohort = 0",
-        "min_cohorts = 3",
+        "tolerated_colluders = -1",
+        "tolerated_colluders = true",
+        "tolerated_colluder = 3",
         'model_visibility = ["everybody"]',
         "model_visibility = []",
-        "require_confirmed_roster = 7",
+        "insecure_trust_first_use = 1",
     ],
 )
 def test_a_rule_that_cannot_be_is_named_and_never_ignored(line: str) -> None:

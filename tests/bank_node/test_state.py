@@ -67,7 +67,8 @@ def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: Ke
         state.config.with_last_run(RunKind.TRAINING, "r1").model_copy(update={"registered": True})
     )
     state.save_epoch(key_epoch, package)
-    state.save_pinned_roster(state.pinned_roster().confirm())
+    pins = state.pinned_roster()
+    state.save_pinned_roster(pins.show(pins.members.values(), now=0).confirm_shown())
     state.pin_run(run)
     state.outbox("r1").keep("0" * 64, b"frame", seed=bytes(32), label="cuts", round_number=0)
     state.audit_log(state.identity()).append(

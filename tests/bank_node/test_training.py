@@ -87,7 +87,7 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
             record["last_process"]["wall_seconds"]
         )
         assert record["key_epoch"] == banks.key_epoch.epoch
-        assert record["roster_confirmed"] is False
+        assert record["trust"] == "first-use"
         protection = record["whole_run"]["protection"]
         assert protection["rounds"] == protection["rounds_verified"] == status.round_number
         assert protection["key_bits"] == 2048

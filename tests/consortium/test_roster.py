@@ -11,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudfed.consortium.identity import Identity
-from fraudfed.consortium.public.fingerprint import fingerprint
+from fraudfed.consortium.public.fingerprint import fingerprint, roster_code
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
 from fraudfed.errors import (
+    ConfigurationError,
     ConflictError,
-    ForbiddenError,
     KeyMaterialError,
     NotFoundError,
     StateError,
 )
 
 NOW = 1_700_000_000
+
+
+def everybody(pins: PinnedRoster) -> PinnedRoster:
+    return pins.confirm(pins.members.values())
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_a_changed_key_is_refused(name: str, which: str, members: Members, bit: 
     for keys in (known, changed):
         assert fingerprint(name, keys.signing_key, keys.agreement_key) in str(e.value)
     with pytest.raises(ConflictError):
-        pins.confirm().pin([changed], now=NOW)
+        everybody(pins).pin([changed], now=NOW)
 
 
 def test_a_member_that_left_cannot_be_replaced(members: Members, pins: PinnedRoster) -> None:
@@ -85,27 +89,81 @@ def test_unusable_keys_are_not_pinned(pins: PinnedRoster) -> None:
         pins.pin([weak], now=NOW)
 
 
-def test_confirming_one_or_all(pins: PinnedRoster) -> None:
-    names = ["alder", "birch", "cedar"]
-    with pytest.raises(ForbiddenError, match="fingerprints of alder, cedar are not confirmed"):
-        pins.require_confirmed(names)
-    pins.require_confirmed(["birch"])
-    one = pins.confirm("alder")
-    with pytest.raises(ForbiddenError, match=r"of cedar are not .*--confirm cedar"):
-        one.require_confirmed(names)
-    one.confirm("cedar").require_confirmed(names)
-    pins.confirm().require_confirmed(names)
-    with pytest.raises(ForbiddenError, match="dogwood"):
-        pins.confirm().require_confirmed(["dogwood"])
-    with pytest.raises(NotFoundError, match="'dogwood' is pinned, expected one of alder, birch"):
-        pins.confirm("dogwood")
+def confirmed(pins: PinnedRoster) -> set[str]:
+    return {pin.keys.name for pin in pins.pins if pin.confirmed}
+
+
+def test_a_person_confirms_what_was_shown_as_a_whole(members: Members, pins: PinnedRoster) -> None:
+    shown = pins.show(members.roster, now=NOW + 2)
+    assert shown.shown.code == roster_code(members.roster)
+    for code in (None, shown.shown.code, shown.shown.code.replace("-", " ")):
+        assert confirmed(shown.confirm_shown(code)) == {"alder", "birch", "cedar"}
+
+
+def test_a_member_that_came_after_the_roster_was_shown_is_not_confirmed(
+    members: Members, pins: PinnedRoster
+) -> None:
+    code = roster_code(members.roster)
+    later = pins.show(members.roster, now=NOW).pin([Identity.generate().member("aspen")], now=NOW)
+    for said in (None, code):
+        assert confirmed(later.confirm_shown(said)) == {"alder", "birch", "cedar"}
+    with pytest.raises(NotFoundError, match="no member 'aspen' was shown"):
+        later.confirm_member("aspen")
+
+
+def test_a_wrong_or_stale_code_changes_nothing(members: Members, pins: PinnedRoster) -> None:
+    stale = roster_code(members.roster[:2])
+    shown = pins.show(members.roster, now=NOW)
+    last = shown.shown.code
+    wrong = last[:-1] + str((int(last[-1]) + 1) % 10)
+    for code in (stale, wrong, last[::-1]):
+        with pytest.raises(ConflictError, match=r"nothing was confirmed: show it again") as refusal:
+            shown.confirm_shown(code)
+        # What was typed and what would have been right are both left unsaid.
+        assert last not in str(refusal.value)
+    for code in ("", "cedar", last[:-1], last + "0", "x" * 60, "\u0661" * 60):
+        with pytest.raises(ConfigurationError, match="is no roster code"):
+            shown.confirm_shown(code)
+
+
+def test_nothing_is_confirmed_that_nobody_was_shown(pins: PinnedRoster) -> None:
+    for confirm in (pins.confirm_shown, lambda: pins.confirm_member("alder")):
+        with pytest.raises(NotFoundError, match="bank-node roster"):
+            confirm()
+
+
+def test_one_member_is_confirmed_by_its_name(members: Members, pins: PinnedRoster) -> None:
+    one = pins.show(members.roster, now=NOW).confirm_member("alder")
+    assert confirmed(one) == {"alder", "birch"}
+    with pytest.raises(NotFoundError, match="'dogwood' was shown, expected one of alder, birch"):
+        one.confirm_member("dogwood")
+
+
+def test_shown_keys_that_are_not_the_pinned_ones_are_not_confirmed(
+    members: Members, pins: PinnedRoster
+) -> None:
+    """A file that was tampered with, or a fault of ours."""
+    others = [Identity.generate().member(member.name) for member in members.roster]
+    with pytest.raises(ConflictError, match="not pinned with the keys that were shown"):
+        pins.show(others, now=NOW).confirm_shown()
+
+
+def test_owners_are_recorded_and_taken_back(pins: PinnedRoster) -> None:
+    owned = pins.own("alder", "  Example   Group ")
+    assert {pin.keys.name: pin.owner for pin in owned.pins}["alder"] == "Example Group"
+    assert owned.own("alder", None) == pins
+    with pytest.raises(NotFoundError, match="no member 'dogwood' is pinned"):
+        pins.own("dogwood", "x")
+    for owner in ("", "x" * 101, "a\x1b[2J"):
+        with pytest.raises(ConfigurationError, match="owner of alder"):
+            pins.own("alder", owner)
 
 
 def test_a_confirmed_pin_stays_confirmed_and_a_new_one_is_not(
     members: Members, pins: PinnedRoster
 ) -> None:
     stranger = Identity.generate().member("aspen")
-    later = pins.confirm().pin([*members.roster, stranger], now=NOW + 5)
+    later = everybody(pins).pin([*members.roster, stranger], now=NOW + 5)
     assert {pin.keys.name: pin.confirmed for pin in later.pins} == {
         "alder": True,
         "aspen": False,
@@ -117,8 +175,8 @@ def test_a_confirmed_pin_stays_confirmed_and_a_new_one_is_not(
 def test_the_file_keeps_everything(pins: PinnedRoster, tmp_path: Path) -> None:
     path = tmp_path / "roster.json"
     save_roster(path, pins)
-    save_roster(path, pins.confirm("alder"))
-    assert load_roster(path) == pins.confirm("alder")
+    save_roster(path, everybody(pins))
+    assert load_roster(path) == everybody(pins)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["roster.json"]
 

@@ -122,6 +122,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("epoch", "bank"),
     )
     op.create_table(
+        "removals",
+        sa.Column("removed", _bytewise(63), nullable=False),
+        sa.Column("signer", _bytewise(63), nullable=False),
+        sa.Column("signature", sa.String(length=128), nullable=False),
+        sa.Column("signed_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["removed"], ["banks.name"]),
+        sa.ForeignKeyConstraint(["signer"], ["banks.name"]),
+        sa.PrimaryKeyConstraint("removed", "signer"),
+    )
+    op.create_table(
         "runs",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),

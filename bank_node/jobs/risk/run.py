@@ -16,7 +16,7 @@ from bank_node.config import CohortRules
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
 from bank_node.data.source_keys import day_keys
-from bank_node.run.agreement.partners import check_cohort
+from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
@@ -60,13 +60,11 @@ def check_risk_run(run: PinnedRun, rules: CohortRules) -> None:
 
     Raises
     ------
-    CohortError
-        If the cohort is smaller than this bank allows.
     ConfigurationError
         If it is no risk run, or this bank allows no results for the members alone.
     """
     _ = run.risk
-    check_cohort(run, rules)
+    check_visibility(run, rules)
 
 
 def counted_spec(run: PinnedRun, rules: CohortRules) -> RiskSpec:

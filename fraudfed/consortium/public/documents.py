@@ -22,6 +22,7 @@ from fraudfed.wire.messages import (
     KeyAcknowledgement,
     KeyEpoch,
     MemberKeys,
+    MemberRemoval,
     PublicKeyMessage,
 )
 
@@ -118,6 +119,19 @@ def key_epoch_digest(key_epoch: KeyEpoch) -> str:
 def acknowledgement_bytes(*, epoch: int, bank: str, digest: str) -> bytes:
     """Canonical bytes of a bank's acknowledgement of a key epoch."""
     return _document("key acknowledgement", epoch, bank, digest)
+
+
+def removal_bytes(*, removed: MemberKeys, signer: str) -> bytes:
+    """Canonical bytes that a member signs to say that another one has left."""
+    return _document(
+        "member removal", removed.name, removed.signing_key, removed.agreement_key, signer
+    )
+
+
+def sign_removal(identity: Signer, *, removed: MemberKeys, signer: str) -> MemberRemoval:
+    """Say, as member ``signer``, that ``removed`` has left."""
+    data = removal_bytes(removed=removed, signer=signer)
+    return MemberRemoval(removed=removed, signer=signer, signature=identity.sign(data).hex())
 
 
 def model_bytes(*, run_id: str, plain_sha256: str) -> bytes:
@@ -328,6 +342,28 @@ def verify_acknowledgement(acknowledgement: KeyAcknowledgement, key_epoch: KeyEp
         raise KeyMaterialError(
             f"key epoch {number}: signature of the acknowledgement is not that of {bank}; it was "
             "altered or made by somebody else"
+        )
+
+
+def verify_removal(removal: MemberRemoval, signing_key: str) -> None:
+    """Check that the signer of a removal made it.
+
+    Raises
+    ------
+    KeyMaterialError
+        If a member would remove itself, or the signature is not the signer's over this removal.
+    """
+    name, signer = removal.removed.name, removal.signer
+    if name == signer:
+        raise KeyMaterialError(
+            f"removal of {name}: is signed by {name} itself; expected the signature of another "
+            "member, as its own does not count"
+        )
+    data = removal_bytes(removed=removal.removed, signer=signer)
+    if not is_signed_by(signing_key, data, removal.signature):
+        raise KeyMaterialError(
+            f"removal of {name}: signature is not that of {signer}; it was altered or made by "
+            "somebody else"
         )
 
 

@@ -52,6 +52,7 @@ def start_aggregator(
 #: The rules of banks that one person starts on one machine, as nobody else's data are at stake.
 BANK_RULES = """\
 [rules]
+insecure_trust_first_use = true
 set_changes = 1000
 
 [approval]
@@ -75,17 +76,20 @@ class Consortium:
         The operator's token.
     states : mapping of bank name to its state directory
     logs : Path
+    rules : str
+        The file of rules that every bank begins with.
     """
 
     url: str
     token_file: Path
     states: Mapping[str, Path]
     logs: Path
+    rules: str = BANK_RULES
 
     def enrol(self, *, bank_urls: Mapping[str, str]) -> None:
         """Invite every bank and let it join at its URL of the aggregator; each makes its keys."""
         rules = self.logs / "rules.toml"
-        rules.write_text(BANK_RULES)
+        rules.write_text(self.rules)
 
         def join(name: str) -> None:
             code = self._operator("invites", "create", "--name", name, log=f"{name}-invite")

@@ -30,6 +30,7 @@ from fraudfed.wire.messages.members import (
     Invite,
     InviteRequest,
     MemberKeys,
+    MemberRemoval,
     Members,
     Roster,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "KeyEpochState",
     "KeyEpochStatus",
     "MemberKeys",
+    "MemberRemoval",
     "Members",
     "Message",
     "ModelReceipt",

@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from fraudfed.wire.messages.base import BankName, Message, PublicKeyHex
+from fraudfed.wire.messages.base import BankName, Message, PublicKeyHex, SignatureHex
 
 
 class MemberKeys(Message):
@@ -58,7 +58,21 @@ class BankRegistration(Message):
     agreement_key: PublicKeyHex
 
 
+class MemberRemoval(Message):
+    """One member says, signed, that another one has left the consortium.
+
+    How many of them make it so is each bank's to decide, see ``fraudfed.consortium.trust``.
+    """
+
+    removed: MemberKeys
+    signer: BankName
+    signature: SignatureHex
+    """Ed25519 by the signer over ``fraudfed.consortium.public.documents.removal_bytes``."""
+
+
 class Roster(Message):
     """The current members as the aggregator reports them; banks compare them with their pins."""
 
     members: Members
+    removals: Annotated[tuple[MemberRemoval, ...], Field(max_length=100_000)] = ()
+    """Every removal that a member has signed here, sorted by removed bank and signer."""

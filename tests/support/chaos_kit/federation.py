@@ -19,7 +19,7 @@ from proxies.faulty import FaultProxy, Traffic
 from chaos_kit.disk import SmallDisk, small_disk
 from chaos_kit.oracle import Workload
 from chaos_kit.programs import Supervised, Supervisor, never_restarted
-from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium
+from fraudfed.lab.local_federation.consortium import BANK_RULES, FIRST_EPOCH, Consortium
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.wire.messages import (
     AuditEntry,
@@ -335,7 +335,7 @@ def federation(
             http,
         )
         found.wait_until(lambda: _answers(http), "the start of the aggregator")
-        consortium = Consortium(url, token_file, states, logs)
+        consortium = Consortium(url, token_file, states, logs, rules=_bank_rules(setting))
         consortium.enrol(bank_urls={name: proxy.url for name, proxy in proxies.items()})
         consortium.make_keys(key_bits=2048)
         found.run_id = _create_run(http, workload, setting)
@@ -344,7 +344,6 @@ def federation(
             part.to_parquet(data, index=False)
             train = ["bank-node", "--log-format", "json", "train", "--state", str(states[name])]
             train += ["--run", found.run_id, "--data", str(data), "--threads", "1"]
-            train += ["--min-cohort", str(setting.min_cohort)]
             before = None
             if setting.before_bank_starts is not None:
                 before = partial(setting.before_bank_starts, states[name], data)
@@ -353,6 +352,11 @@ def federation(
             )
         found.wait_until(lambda: _has_begun(found), "the beginning of the training")
         yield found
+
+
+def _bank_rules(setting: Setting) -> str:
+    colluders = f"tolerated_colluders = {setting.min_cohort - 2}\n"
+    return BANK_RULES.replace("[rules]\n", f"[rules]\n{colluders}")
 
 
 def _create_run(http: httpx.Client, workload: Workload, setting: Setting) -> str:

@@ -1,5 +1,6 @@
 """What a bank knows of a run, for tests of parts that need a little of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,17 @@ from typing import Any
 from bank_node.config import CohortRules
 from bank_node.consortium.ceremony import AcceptedEpoch
 from bank_node.run.context import RunContext, RunOptions
+from fraudfed.consortium.trust import Trust, TrustKind
+
+
+def trust_in(names: Iterable[str], *, tolerated_colluders: int = 1) -> Trust:
+    """Return the trust of a bank whose people have confirmed these members, each its own owner."""
+    return Trust(
+        owners={name: name for name in names},
+        left=frozenset(),
+        tolerated_colluders=tolerated_colluders,
+        kind=TrustKind.CONFIRMED,
+    )
 
 
 def make_context(
@@ -16,7 +28,7 @@ def make_context(
     run: Any,
     key_epoch: Any,
     package: Any = None,
-    min_cohort: int = 3,
+    tolerated_colluders: int = 1,
     set_changes: int = 0,
     round_timeout_seconds: float | None = None,
     cohort_timeout_seconds: float | None = None,
@@ -43,8 +55,8 @@ def make_context(
             missing=(),
             active=True,
         ),
-        "rules": CohortRules(min_cohort=min_cohort, set_changes=set_changes),
-        "roster_confirmed": False,
+        "rules": CohortRules(tolerated_colluders=tolerated_colluders, set_changes=set_changes),
+        "trust": trust_in(getattr(run, "cohort", ()), tolerated_colluders=tolerated_colluders),
         "options": RunOptions(
             Path("rows.csv"),
             round_timeout_seconds=round_timeout_seconds,

@@ -19,7 +19,7 @@ from bank_node.config import TlsFiles
 from bank_node.consortium.ceremony import accept_epoch, create_epoch
 from bank_node.consortium.connection import connect
 from bank_node.consortium.enrolment import enrol
-from bank_node.consortium.members import observe_roster
+from bank_node.consortium.members import change_roster, observe_roster, remove_member
 from bank_node.jobs.registry import JOBS
 from bank_node.run.context import RunOptions
 from bank_node.run.lifecycle import take_part
@@ -30,6 +30,8 @@ from federations.approval import open_approval
 from federations.live import LiveFederation, served
 from federations.rules import open_rules
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.roster import PinnedRoster
+from fraudfed.consortium.trust import Trust
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import KeyEpoch, RunKind
 
@@ -50,7 +52,7 @@ class Place:
     supply: Iterator[KeyPackage]
     states: dict[str, Path] = field(default_factory=dict)
 
-    def enrol(self, name: str) -> StateDirectory:
+    def enrol(self, name: str, **rules: Any) -> StateDirectory:
         invite = self.live.invite(name)
         self.states[name] = self.work / name
         return enrol(
@@ -60,18 +62,21 @@ class Place:
             invite=invite,
             passphrase=None,
             source=None,
-            rules=open_rules(),
+            rules=open_rules(**rules),
             tls=TlsFiles(),
             approval=open_approval(),
         )
 
-    def accept(self, name: str, number: int | None = None) -> KeyEpoch:
+    def accept(
+        self, name: str, number: int | None = None, *, without: Sequence[str] = ()
+    ) -> KeyEpoch:
         state = StateDirectory(self.states[name])
         with state.locked(), connect(state, None) as connection:
             observed = observe_roster(state, connection.client)
-            return accept_epoch(state, connection, observed, number).key_epoch
+            accepted = accept_epoch(state, connection, observed, number, without=without)
+            return accepted.key_epoch
 
-    def make_epoch(self, steward: str, *, rotate: bool) -> KeyEpoch:
+    def make_epoch(self, steward: str, *, rotate: bool, without: Sequence[str] = ()) -> KeyEpoch:
         state = StateDirectory(self.states[steward])
         with (
             state.locked(),
@@ -80,7 +85,7 @@ class Place:
         ):
             observed = observe_roster(state, connection.client)
             return create_epoch(
-                state, connection, observed, key_bits=KEY_BITS, rotate=rotate
+                state, connection, observed, key_bits=KEY_BITS, rotate=rotate, without=without
             ).key_epoch
 
     def train(self, name: str, run_id: str, **options: Any) -> RunRecord[Any]:
@@ -101,6 +106,39 @@ class Place:
         state = StateDirectory(self.states[name])
         changed = state.config.rules.model_copy(update=rules)
         state.save_config(state.config.model_copy(update={"rules": changed}))
+
+    def publishes(self, steward: str, key_epoch: KeyEpoch) -> None:
+        """Have a bank announce a key epoch of its own making."""
+        state = StateDirectory(self.states[steward])
+        with state.locked(), connect(state, None) as connection:
+            connection.client.create_epoch(key_epoch)
+
+    def confirmed(self, name: str, *others: str, **owners: str) -> None:
+        """Have people at a bank confirm these members, or all; from then on no others count."""
+        self.changed_rules(name, insecure_trust_first_use=False)
+        state = StateDirectory(self.states[name])
+
+        def confirm(pins: PinnedRoster) -> PinnedRoster:
+            chosen = others or tuple(pins.members)
+            pins = pins.confirm(pins.members[one] for one in chosen)
+            for bank, owner in owners.items():
+                pins = pins.own(bank.replace("_", "-"), owner)
+            return pins
+
+        with state.locked():
+            change_roster(state, confirm)
+
+    def removes(self, signer: str, name: str) -> None:
+        """Have people at a bank sign that a member has left."""
+        state = StateDirectory(self.states[signer])
+        with state.locked(), connect(state, None) as connection:
+            remove_member(state, connection.client, connection.identity, name)
+
+    def trust(self, name: str) -> Trust:
+        """Return whom a bank counts, after it has asked the aggregator."""
+        state = StateDirectory(self.states[name])
+        with state.locked(), connect(state, None) as connection:
+            return observe_roster(state, connection.client).trust
 
     def sent_after(self, start: int) -> list[tuple[str, str]]:
         """Return what a bank has sent since then, without plain questions."""
