@@ -208,3 +208,25 @@ def test_control_a_tag_over_slots_alone_lets_it_pass(
 
     monkeypatch.setattr(TagCoefficients, "tags", of_slots)
     assert without_a_slot(sums, 4, 0) == {"[3, 0, 3]"}
+
+
+def test_a_sum_that_wraps_around_the_modulus_is_the_same_fault_for_every_split(
+    sums: AttackedSums,
+) -> None:
+    """Slots up to the top of a plaintext, and a sum that leaves it altogether: header and all."""
+    n_values = 3 * 17  # three plaintexts, filled
+    layout = sums.banks[0].layout(2**20, (n_values,))
+    assert layout.n_plaintexts == 3
+    most, texts = 2**63 - 1, set()
+    for split in ((most, most, 0), (0, most, most), (most - 2, most, 2)):
+        parts = [np.zeros(n_values, dtype=np.int64) for _ in range(3)]
+        for part, value in zip(parts, split, strict=True):
+            part[16::17] = value
+        contexts = [sums.context(bank, layout, round_number=77) for bank in range(3)]
+        one = SummingRound(sums.banks, layout, contexts, parts)
+        boxes = one.open(one.product)
+        for bank in range(3):
+            with pytest.raises(SumError) as caught:
+                one.combine(boxes, bank=bank)
+            texts.add(str(caught.value))
+    assert len(texts) == 1
