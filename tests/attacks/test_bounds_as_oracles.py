@@ -116,6 +116,55 @@ def test_a_lower_bound_is_no_threshold_either(sums: AttackedSums) -> None:
         assert views[0] == views[1]
 
 
+def shifted_view(sums: AttackedSums, split: tuple[int, int], threshold: int, by: int) -> View:
+    """Let the member be bank-0, which opens the one plaintext, and add ``by`` to the split sum.
+
+    It has seen the other boxes, and makes the tag fit.
+    """
+    bound = vector(threshold, 9)
+    bound[2:] *= 2
+    parts = [np.zeros(7, dtype=np.int64), vector(split[0], 1), vector(split[1], 2)]
+    layout = sums.banks[0].layout(bound, bound.shape, low=0)
+    assert layout.n_plaintexts == 1
+    contexts = [sums.context(bank, layout, round_number=500 + threshold) for bank in range(3)]
+    one = SummingRound(sums.banks, layout, contexts, parts)
+    change = vector(by, 0) * np.array([0, 1, 0, 0, 0, 0, 0])
+    coefficients = TagCoefficients(
+        sums.package.expose_secret(), contexts[0].digest, firsts=layout.firsts, n_values=7
+    )
+    (amount,), (tag,) = layout.join(change), coefficients.tags(change, count=0)
+    opened = [value + amount + tag for value in sums.package.private_key.decrypt(one.product)]
+    boxes = [one.box(opened, bank=0), *one.open(one.product)[1:]]
+    outcomes: list[tuple[int, ...] | str] = []
+    for bank in range(3):
+        try:
+            outcomes.append(tuple(one.combine(boxes, bank=bank).tolist()))
+        except FraudFedError as error:
+            outcomes.append(f"{type(error).__name__}: {error}")
+    (plaintext,) = one.unmasked(one.product)
+    header = Header.of(plaintext)
+    return View(
+        sizes=tuple(map(len, [*(payload.data for payload in one.payloads), *boxes])),
+        failed_at="combine",
+        plaintexts=((plaintext >> HEADER_BITS, header.count, header.tag % TAG_PRIME),),
+        outcomes=tuple(outcomes),
+    )
+
+
+@pytest.mark.parametrize("by", [0, 1, -1, -300, -600, 424])
+def test_a_member_that_shifts_totals_learns_nothing_about_the_split(
+    sums: AttackedSums, by: int
+) -> None:
+    """It chooses what is compared with the bound, after it has seen the sum: still only the sum."""
+    for threshold in (0, 299, 300, 599, 600, 601, 1023):
+        views = [shifted_view(sums, split, threshold, by) for split in SPLITS]
+        assert views[0] == views[1]
+        (outcome,) = set(views[0].outcomes)
+        # The tag hides nothing from the member: a total in range passes.
+        if 0 <= 600 + by <= threshold and threshold >= 600:
+            assert outcome[:2] == (3, 600 + by)
+
+
 def own_check_back(patch: Patch) -> None:
     seal = SecureSum.seal
 
