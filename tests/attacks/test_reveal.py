@@ -1,336 +1,237 @@
-"""A lying server, and a member that helps it, against the one box that a bank reveals for a round.
+"""Before the last honest bank reveals there is only noise.
 
-Real communicators with real outboxes, over HTTP, to a real aggregator behind a proxy that lies. The
-member holds the Paillier key: whatever the server keeps, it can decrypt.
+Colluders are the aggregator and some banks. They hold the Paillier private key, the consortium
+secret, every byte that was ever sent, their own pairwise secrets and seeds, and whatever boxes they
+have got the honest banks to make.
 """
 
-import secrets
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import itertools
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from attack_kit.liar import (
-    BANKS,
-    MEMBER,
-    VICTIM,
-    Liar,
-    Lie,
-    assert_refused,
-    assert_sum,
-    continue_without,
-    contributed,
-    held,
-    next_cohort,
-    own_place,
-    parts_of,
+from attack_kit.ciphertexts import scaled
+from attack_kit.colluders import Colluders, assert_not_uniform, assert_uniform
+from attack_kit.sums import AttackedSums, make_parts
+from attack_kit.sums_without import (
+    without_pairwise_masks,
+    without_self_masks,
+    without_the_record_of_contexts,
 )
-from attack_kit.sums import BOUND, N_VALUES
-from attack_kit.sums_without import without_self_masks
-from federations.live import LiveFederation, served
-from federations.live_cohort import LiveCohort
-from proxies.proxy import Proxy
+from cohorts.secure import multiply
 
-import fraudfed.secure_sum.session as session_module
-from bank_node.state.outbox import Outbox
-from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.dtypes import Int64Array
-from fraudfed.errors import (
-    CohortChangedError,
-)
-from fraudfed.secure_sum import openings
+from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.secure_sum import self_masks
 from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.header import HEADER_BITS
 from fraudfed.secure_sum.openings import centred
-from fraudfed.secure_sum.streams import signed_sum
-from fraudfed.wire.messages import FrameHeader
 
+MakeSums = Callable[..., AttackedSums]
 Patch = pytest.MonkeyPatch
 
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
-    with served(tmp_path_factory.mktemp("reveal") / "aggregator", package, *BANKS) as made:
-        yield made
+HONEST = ("bank-0", "bank-1", "bank-2")
+N_BANKS = 5
+N_ROUNDS = 20
 
 
 @pytest.fixture
-def liar(live: LiveFederation) -> Iterator[Liar]:
-    with Proxy(live.url) as proxy:
-        yield Liar(proxy, live.package)
+def make_rounds(make_sums: MakeSums) -> Callable[[], AttackedSums]:
+    def make() -> AttackedSums:
+        made = make_sums(N_BANKS)
+        for _ in range(N_ROUNDS):
+            # The same statistic every time: any structure would add up over the rounds.
+            made.contribute(make_parts(N_BANKS, 1))
+        return made
+
+    return make
 
 
-@pytest.fixture
-def cohort(live: LiveFederation, liar: Liar, tmp_path: Path) -> Iterator[LiveCohort]:
-    run_id = live.start_run(1, max_rejoins=9)
-    made = LiveCohort(live, liar.proxy.url, run_id, tmp_path)
-    yield made
-    made.close()
+def everyone(number: int, sums: AttackedSums) -> dict[str, int]:
+    return dict.fromkeys(sums.roster, number)
 
 
-# A list that is not of the round
+# Nothing is known before the last honest bank reveals
 
 
-def rotated(_: str, header: FrameHeader) -> tuple[str, ...]:
-    """Everybody's own is there, at another's place."""
-    listed = header.commitments or ()
-    return (*listed[1:], listed[0])
-
-
-def of_another_round(liar: Liar) -> Callable[[str, FrameHeader], tuple[str, ...]]:
-    def told(bank: str, _: FrameHeader) -> tuple[str, ...]:
-        return liar.products[0, bank][0].commitments or ()
-
-    return told
-
-
-def own_replaced(bank: str, header: FrameHeader) -> tuple[str, ...]:
-    listed = list(header.commitments or ())
-    listed[own_place(bank)] = secrets.token_hex(32)
-    return tuple(listed)
-
-
-def own_twice(bank: str, header: FrameHeader) -> tuple[str, ...]:
-    """At another's place as well: the list is one too long."""
-    listed = header.commitments or ()
-    return (listed[own_place(bank)], *listed)
-
-
-def own_missing(bank: str, header: FrameHeader) -> tuple[str, ...]:
-    place, listed = own_place(bank), header.commitments or ()
-    return listed[:place] + listed[place + 1 :]
-
-
-def nobody(_: str, __: FrameHeader) -> tuple[str, ...]:
-    return ()
-
-
-#: Lists of the right length, each a lie to every bank that is told it.
-LISTS = {
-    "rotated": lambda _: rotated,
-    "of another round": of_another_round,
-    "own replaced": lambda _: own_replaced,
-}
-SHORT_AND_LONG = {
-    "own twice": lambda _: own_twice,
-    "own missing": lambda _: own_missing,
-    "nobody": lambda _: nobody,
-}
-
-
-def listing(told: Callable[[str, FrameHeader], tuple[str, ...]]) -> Lie:
-    def lie(bank: str, header: FrameHeader, shard: bytes) -> tuple[FrameHeader, bytes]:
-        return header.model_copy(update={"commitments": told(bank, header)}), shard
-
-    return lie
-
-
-@pytest.mark.parametrize("which", [*LISTS, *SHORT_AND_LONG])
-def test_no_box_leaves_for_a_list_without_the_banks_own_commitment(
-    cohort: LiveCohort, liar: Liar, which: str
+def test_all_boxes_but_one_honest_banks_leave_noise(
+    make_rounds: Callable[[], AttackedSums],
 ) -> None:
-    assert_sum(cohort.sum(parts_of(1)), 1)
-    liar.lie = listing((LISTS | SHORT_AND_LONG)[which](liar))
-    outcomes = cohort.sum(parts_of(2), tell=False)
-    assert_refused(outcomes)
-    assert {SumFault.COMMITMENTS.value in str(outcome) for outcome in outcomes.values()} == {True}
-    assert liar.boxes == len(BANKS)
-    for bank in BANKS:
-        assert held(cohort, bank)[-1].opening is None
+    """The product is the right one, and everyone but bank-0 has revealed its seed."""
+    sums = make_rounds()
+    colluders = Colluders(sums, HONEST)
+    revealed = [name for name in sums.roster if name != "bank-0"]
+    found = [
+        plaintext
+        for number in range(N_ROUNDS)
+        for plaintext in colluders.opened(number, everyone(number, sums), revealed=revealed)
+    ]
+    assert_uniform(found, colluders.n)
 
 
-@pytest.mark.parametrize("which", LISTS)
-def test_control_without_the_check_of_its_own_commitment_a_box_leaves(
-    cohort: LiveCohort, liar: Liar, monkeypatch: Patch, which: str
+def test_control_without_the_self_mask_they_read_the_sum(
+    make_rounds: Callable[[], AttackedSums], monkeypatch: Patch
 ) -> None:
-    assert_sum(cohort.sum(parts_of(1)), 1)
-    monkeypatch.setattr(session_module, "is_committed", lambda *_, **__: True)
-    liar.lie = listing(LISTS[which](liar))
-    cohort.sum(parts_of(2), tell=False)
-    assert liar.boxes == 2 * len(BANKS)
-
-
-# A product of another time
-
-
-def test_a_product_of_an_older_round_gets_no_box(cohort: LiveCohort, liar: Liar) -> None:
-    """Whole, under the header of the open round, with the commitments that belong to it."""
-    assert_sum(cohort.sum(parts_of(1)), 1)
-
-    def older(bank: str, header: FrameHeader, _: bytes) -> tuple[FrameHeader, bytes]:
-        old, shard = liar.products[0, bank]
-        return header.model_copy(update={"commitments": old.commitments}), shard
-
-    liar.lie = older
-    assert_refused(cohort.sum(parts_of(2), tell=False))
-    assert liar.boxes == len(BANKS)
-
-
-def withheld(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, work: Path
-) -> tuple[list[Int64Array], LiveCohort]:
-    """Let all banks seal a round that none gets the product of; drop the victim; return the rest.
-
-    The first of the attack on a step: no box leaves, and nothing is opened.
-    """
-    parts = parts_of(1)
-    liar.withholds = True
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cohort.sum, parts, tell=False)
-        contributed(live, cohort.run_id, len(BANKS))
-        continue_without(live, cohort.run_id, VICTIM)
-        outcomes = waiting.result(timeout=60)
-    assert {type(outcome) for outcome in outcomes.values()} == {CohortChangedError}
-    assert liar.boxes == 0
-    liar.withholds = False
-    return parts, next_cohort(live, liar.proxy, cohort.run_id, work)
-
-
-def test_a_withheld_product_gets_no_box_from_the_next_set_of_banks(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, tmp_path: Path
-) -> None:
-    """The server drops a bank and shows the others the product with it, at its place or later."""
-    _, rest = withheld(live, liar, cohort, tmp_path)
-    whole, n_banks = liar.product(0), len(BANKS) - 1
-
-    def older(bank: str, header: FrameHeader, _: bytes) -> tuple[FrameHeader, bytes]:
-        shard = whole.shard(rest.communicators[bank]._shard, n_banks).data
-        old = liar.products[0, bank][0].commitments or ()
-        return header.model_copy(update={"commitments": old[:n_banks]}), shard
-
-    liar.lie = older
-    outcomes = rest.sum(parts_of(1)[:n_banks], tell=False)
-    rest.close()
-    assert_refused(outcomes)
-    assert liar.boxes == 0
-
-
-def test_control_without_the_check_the_next_set_opens_what_was_withheld(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, tmp_path: Path, monkeypatch: Patch
-) -> None:
-    monkeypatch.setattr(session_module, "is_committed", lambda *_, **__: True)
-    _, rest = withheld(live, liar, cohort, tmp_path)
-    whole, n_banks = liar.product(0), len(BANKS) - 1
-
-    def older(bank: str, header: FrameHeader, _: bytes) -> tuple[FrameHeader, bytes]:
-        shard = whole.shard(rest.communicators[bank]._shard, n_banks).data
-        old = liar.products[0, bank][0].commitments or ()
-        return header.model_copy(update={"commitments": old[:n_banks]}), shard
-
-    liar.lie = older
-    rest.sum(parts_of(1)[:n_banks], tell=False)
-    rest.close()
-    assert liar.boxes == n_banks
-
-
-def decrypted(live: LiveFederation, liar: Liar, cohort: LiveCohort, number: int) -> Int64Array:
-    """Return what server and member read in all contributions of a round, with all they know.
-
-    The server multiplies what it was sent; the member decrypts it and takes its own mask off.
-    """
-    n = live.package.public_key.n
-    communicator = cohort.communicators[MEMBER]
-    layout = communicator._session.layout(BOUND, (N_VALUES,))
-    values = live.package.private_key.decrypt(liar.product(number))
-    seed = held(cohort, MEMBER)[number].seed
-    known = session_module.self_streams([seed])
-    masks = signed_sum(known, layout.n_plaintexts, n)
-    opened = [centred(value - mask, n) for value, mask in zip(values, masks, strict=True)]
-    return layout.split(opened)[0].reshape(N_VALUES)
-
-
-def difference(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, work: Path
-) -> tuple[Int64Array, Int64Array]:
-    """Withhold a product, drop the victim, let the rest sum; return what remains, and the truth.
-
-    The round that the rest repeats is an honest one: its sum is known to every member. What is
-    left, if the withheld product can be read, is the victim's own part.
-    """
-    parts, rest = withheld(live, liar, cohort, work)
-    outcomes = rest.sum(parts[:-1])
-    rest.close()
-    for outcome in outcomes.values():
-        np.testing.assert_array_equal(outcome, np.sum(parts[:-1], axis=0))
-    return decrypted(live, liar, cohort, 0) - outcomes[MEMBER], parts[-1]
-
-
-def test_a_withheld_product_is_noise_to_a_member_that_decrypts_it(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, tmp_path: Path
-) -> None:
-    """Less the sum of the banks that stayed it shows nothing of the one that was dropped."""
-    left, truth = difference(live, liar, cohort, tmp_path)
-    assert np.count_nonzero(left == truth) <= 1
-
-
-def test_control_without_self_masks_the_member_reads_the_victims_part(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort, tmp_path: Path, monkeypatch: Patch
-) -> None:
-    """Exactly, in every element, and nothing is counted anywhere: no box has left for it."""
     without_self_masks(monkeypatch)
-    left, truth = difference(live, liar, cohort, tmp_path)
-    np.testing.assert_array_equal(left, truth)
+    sums = make_rounds()
+    colluders = Colluders(sums, HONEST)
+    found = [
+        plaintext
+        for number in range(N_ROUNDS)
+        for plaintext in colluders.opened(number, everyone(number, sums), revealed=[])
+    ]
+    assert_not_uniform(found, colluders.n)
+    shown = colluders.read(colluders.opened(0, everyone(0, sums), revealed=[]))
+    np.testing.assert_array_equal(shown, np.sum(make_parts(N_BANKS, 1), axis=0))
 
 
-def test_a_product_that_a_member_fetches_early_is_noise(
-    live: LiveFederation, liar: Liar, cohort: LiveCohort
+def test_a_bank_cannot_read_its_own_shard_before_the_others_reveal(
+    make_rounds: Callable[[], AttackedSums],
 ) -> None:
-    """It wants to know the sum before it decides what it does: no other bank has revealed."""
-    liar.withholds = True
-    parts = parts_of(1)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cohort.sum, parts, tell=False)
-        contributed(live, cohort.run_id, len(BANKS))
-        member = live[MEMBER]
-        member.run_id = cohort.run_id
-        early = [member.product(0, shard, wait=5) for shard in range(len(BANKS))]
-        seen = decrypted(live, liar, cohort, 0)
-        liar.withholds = False
-        outcomes = waiting.result(timeout=60)
-    assert {answer.status for answer in early} == {200}
-    assert_sum(outcomes, 1)
-    assert np.count_nonzero(seen == np.sum(parts, axis=0)) <= 1
+    """It decrypts, as it has to, and takes its own seed off: the others' are on it."""
+    sums = make_rounds()
+    # A single curious bank, with nobody's help.
+    curious = Colluders(sums, set(sums.roster) - {"bank-0"})
+    found = [
+        plaintext
+        for number in range(N_ROUNDS)
+        for plaintext in curious.opened(number, everyone(number, sums), revealed=["bank-0"])
+    ]
+    assert_uniform(found, curious.n)
 
 
-# Different lists to different banks
+def proper_subsets() -> list[tuple[str, ...]]:
+    return [
+        subset for size in range(1, len(HONEST)) for subset in itertools.combinations(HONEST, size)
+    ]
 
 
-def equivocated(bank: str, header: FrameHeader, shard: bytes) -> tuple[FrameHeader, bytes]:
-    """Tell one bank another commitment of the member than the others."""
-    listed = list(header.commitments or ())
-    if bank == "bank-a":
-        listed[own_place(MEMBER)] = secrets.token_hex(32)
-    return header.model_copy(update={"commitments": tuple(listed)}), shard
-
-
-def test_banks_that_are_told_different_lists_get_no_number(cohort: LiveCohort, liar: Liar) -> None:
-    """Each signs for the list that it was told, and each checks all signatures for its own."""
-    liar.lie, liar.lied_round = equivocated, 0
-    outcomes = cohort.sum(parts_of(1), tell=False)
-    assert_refused(outcomes)
-    assert {SumFault.SIGNATURE.value in str(outcome) for outcome in outcomes.values()} == {True}
-
-
-@pytest.mark.parametrize("forgotten", [False, True])
-def test_nor_does_a_bank_that_only_reads_what_was_closed_so(
-    live: LiveFederation, cohort: LiveCohort, liar: Liar, tmp_path: Path, forgotten: bool
+@pytest.mark.parametrize("subset", proper_subsets(), ids="+".join)
+def test_a_product_of_some_honest_banks_is_noise_though_all_reveal(
+    make_rounds: Callable[[], AttackedSums], subset: tuple[str, ...]
 ) -> None:
-    """Told no list at all, or the one that it still holds."""
-    liar.lie, liar.lied_round = equivocated, 0
-    assert_refused(cohort.sum(parts_of(1), tell=False))
-    for bank in BANKS:
-        if forgotten:
-            Outbox(cohort.outbox(bank)).forget_payloads()
-    reading = LiveCohort(live, liar.proxy.url, cohort.run_id, tmp_path, closed_rounds=1)
-    outcomes = reading.sum(parts_of(2), tell=False)
-    reading.close()
-    assert {SumFault.SIGNATURE.value in str(outcome) for outcome in outcomes.values()} == {True}
-    assert liar.boxes == len(BANKS)
+    """A product without d, with and without the colluders' own parts: pairwise masks stay."""
+    sums = make_rounds()
+    colluders = Colluders(sums, HONEST)
+    for others, strip in (((), True), ((), False), (("bank-3", "bank-4"), True)):
+        found = []
+        for number in range(N_ROUNDS):
+            chosen = dict.fromkeys((*subset, *others), number)
+            found += colluders.opened(number, chosen, revealed=chosen, strip=strip)
+        assert_uniform(found, colluders.n)
 
 
-def test_control_without_signatures_over_the_list_they_get_one(
-    cohort: LiveCohort, liar: Liar, monkeypatch: Patch
+def test_a_product_with_an_older_vector_is_noise_though_all_reveal(
+    make_rounds: Callable[[], AttackedSums],
 ) -> None:
-    monkeypatch.setattr(openings, "check", lambda *_: None)
-    liar.lie, liar.lied_round = equivocated, 0
-    assert_sum(cohort.sum(parts_of(1), tell=False), 1)
+    sums = make_rounds()
+    colluders = Colluders(sums, HONEST)
+    found = []
+    for number in range(1, N_ROUNDS):
+        chosen = {**everyone(number, sums), "bank-0": number - 1}
+        # Both of the seeds of bank-0, if a colluder had the older round opened as well.
+        for seeds in (sums.roster, [name for name in sums.roster if name != "bank-0"]):
+            found += colluders.opened(number, chosen, revealed=seeds)
+    assert_uniform(found, colluders.n)
+
+
+def test_control_without_pairwise_masks_a_part_is_read_once_all_reveal(
+    make_rounds: Callable[[], AttackedSums], monkeypatch: Patch
+) -> None:
+    """Why self masks are not enough: they are gone from every contribution of a closed round."""
+    without_pairwise_masks(monkeypatch)
+    sums = make_rounds()
+    colluders = Colluders(sums, HONEST)
+    shown = colluders.opened(0, {"bank-0": 0}, revealed=["bank-0"], strip=False)
+    np.testing.assert_array_equal(colluders.read(shown), make_parts(N_BANKS, 1)[0])
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["without-it", "its-older-vector"])
+@pytest.mark.parametrize("victim", [0, 2])
+def test_an_incomplete_product_is_the_same_fault_at_all(
+    make_sums: MakeSums, victim: int, older: bool
+) -> None:
+    """Also at the bank whose part is not in it, and that it could tell: it does not."""
+    sums = make_sums(3)
+    sums.contribute(make_parts(3, 1))
+    one = sums.contribute(make_parts(3, 2))
+    vectors = list(one.payloads)
+    if older:
+        vectors[victim] = sums.sent[0][victim]
+    else:
+        del vectors[victim]
+    texts = {str(outcome) for outcome in sums.open(multiply(vectors)).values()}
+    (text,) = texts
+    assert f": {SumFault.MASKS}: " in text
+
+
+def test_a_multiple_of_the_sum_is_noise(make_sums: MakeSums) -> None:
+    """Pairwise masks cancel in every multiple; a self mask comes off once."""
+    sums = make_sums(3)
+    found: list[int] = []
+    for seed in range(20):
+        one = sums.contribute(make_parts(3, seed))
+        found += [
+            value % sums.package.public_key.n for value in one.unmasked(scaled(one.product, 2))
+        ]
+        for outcome in sums.open(scaled(one.product, 2)).values():
+            assert f": {SumFault.MASKS}: " in str(outcome)
+    assert_uniform(found, sums.package.public_key.n)
+
+
+def test_control_without_the_self_mask_a_multiple_of_the_sum_is_read(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_self_masks(monkeypatch)
+    parts = [part // 2 for part in make_parts(3, 1)]
+    one = make_sums(3).contribute(parts)
+    values, _ = one.layout.split(one.unmasked(scaled(one.product, 2)))
+    np.testing.assert_array_equal(values, 2 * np.sum(parts, axis=0))
+
+
+# One context sealed twice
+
+
+def differences(sums: AttackedSums) -> list[int]:
+    """Have a machine that was set back seal other rows under the contexts it sealed under before.
+
+    Return the differences that every holder of the Paillier key sees.
+    """
+    n, found = sums.package.public_key.n, []
+    for seed in range(N_ROUNDS):
+        one = sums.contribute(make_parts(N_BANKS, seed))
+        other = make_parts(N_BANKS, seed + 100)[0]
+        sealed = one.banks[0].seal(other, one.layout, one.contexts[0])
+        again = CiphertextVector(sums.package.public_key, sealed.payload)
+        before, after = (
+            sums.package.private_key.decrypt(vector) for vector in (one.payloads[0], again)
+        )
+        found += [(a - b) % n for a, b in zip(after, before, strict=True)]
+    return found
+
+
+def test_a_context_sealed_twice_with_the_same_os_bytes_is_noise(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_the_record_of_contexts(monkeypatch)
+    monkeypatch.setattr(self_masks, "secrets", SimpleNamespace(token_bytes=bytes))
+    sums = make_sums(N_BANKS)
+    assert_uniform(differences(sums), sums.package.public_key.n)
+
+
+def test_control_a_seed_of_the_os_bytes_alone_shows_what_changed(
+    make_sums: MakeSums, monkeypatch: Patch
+) -> None:
+    without_the_record_of_contexts(monkeypatch)
+    monkeypatch.setattr("fraudfed.secure_sum.session.new_seed", lambda context, _: bytes(32))
+    sums = make_sums(N_BANKS)
+    found = differences(sums)
+    assert_not_uniform(found, sums.package.public_key.n)
+    first = sums.rounds[0].layout.n_plaintexts
+    half = 1 << HEADER_BITS - 1
+    # The tags differ, too, and round away.
+    n = sums.package.public_key.n
+    shown = [centred(plaintext, n) + half >> HEADER_BITS << HEADER_BITS for plaintext in found]
+    values = Colluders(sums, HONEST).read(shown[:first])
+    changed = make_parts(N_BANKS, 100)[0] - make_parts(N_BANKS, 0)[0]
+    np.testing.assert_array_equal(values, changed)
