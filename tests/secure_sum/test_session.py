@@ -44,7 +44,9 @@ def secure_sum(
     totals = first.finish(first.product)
     cohort.advance(first, totals)
     second = cohort.round(parts, bound, round_number=1)
-    return [*totals, *second.finish(second.product)]
+    # A bank that only reads the round is told no commitments.
+    read = second.combine(second.open(second.product), is_told=False)
+    return [*totals, *second.finish(second.product), read]
 
 
 @pytest.mark.parametrize("name", ["package_256", "package"])

@@ -345,7 +345,7 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
     "--banks",
     type=click.IntRange(1, MAXIMUM_BANKS),
     multiple=True,
-    default=(3, 10),
+    default=(3, 10, 50),
     show_default=True,
     help="Size of the cohort; may be given several times.",
 )

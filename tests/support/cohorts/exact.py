@@ -44,10 +44,12 @@ class _Meeting:
 
 
 class CohortCommunicator:
-    """One bank's end of an in-process cohort; checks everything the contract promises.
+    """One bank's end of an in-process cohort; checks more than a secure sum may.
 
     Raises ``SumError`` when the banks disagree on label, shape or bound, or when another bank of
-    the cohort has failed; ``BoundError`` when the sum over any of the banks leaves its bounds.
+    the cohort has failed; ``BoundError`` when the sum over any of the banks leaves its bounds. A
+    secure sum looks at the sum of all alone; that the bounds which a program derives hold for every
+    part as well is what tests of that program rely on.
     """
 
     def __init__(self, meeting: _Meeting, bank: int) -> None:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
+import fraudfed.secure_sum.session as session_module
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
@@ -12,7 +13,6 @@ from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.openings import Signer, box, centred
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.self_masks import self_streams
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.transcript import Transcript
@@ -109,7 +109,7 @@ class SummingRound:
     def unmasked(self, product: CiphertextVector) -> list[int]:
         """Return what all boxes together show of ``product``: it is under no self mask."""
         n = self.package.public_key.n
-        streams = self_streams([one.seed for one in self.sealed])
+        streams = session_module.self_streams([one.seed for one in self.sealed])
         masks = signed_sum(streams, self.layout.n_plaintexts, n)
         opened = self.package.private_key.decrypt(product)
         return [centred(value - mask, n) for value, mask in zip(opened, masks, strict=True)]
