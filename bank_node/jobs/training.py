@@ -20,7 +20,7 @@ from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, Stat
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.train import train
+from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.communicator import Communicator
 from fraudfed.errors import ParameterError
 from fraudfed.features.publication import features_file
@@ -131,7 +131,7 @@ class TrainingJob:
         Raises
         ------
         DataError
-            If they do not meet the data contract.
+            If they do not meet the data contract, or are too many for exact sums.
         ConfigurationError, StateError
             As ``training_tables``.
         """
@@ -147,6 +147,8 @@ class TrainingJob:
         data_sha256 = data_digest(table)
         if params.early_stopping_rounds is not None:
             table, validation = split_validation(table, seed=params.seed)
+        # Once this bank has joined, nothing may depend on its own rows.
+        check_tables(params, table, validation)
         return TrainingWork(
             params=params,
             table=table,
@@ -220,10 +222,10 @@ class TrainingWork:
         start: TrainingState | None,
         on_step: Callable[[TrainingState], None],
     ) -> Outcome[TrainingResult]:
-        """Train to the end; raises as ``train``."""
+        """Train to the end; raises as ``train_checked``."""
         done = 0 if start is None else len(start.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
-        result = train(
+        result = train_checked(
             self.params,
             self.table,
             communicator,
