@@ -22,6 +22,7 @@ import numpy as np
 from fraudfed.container import Container
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.features.shared_risk.sketch import CountArray
+from fraudfed.foreign_json import parse_foreign
 from fraudfed.wire.messages import RiskSpec, parse
 
 _CONTAINER = Container(
@@ -32,6 +33,8 @@ _CONTAINER = Container(
 )
 _SOURCE = "risk tables"
 _LENGTH_BYTES = 4
+#: A description of a risk run is far shorter.
+_MOST_HEAD_BYTES = 64 * 1024
 _COUNTERS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
 
 
@@ -109,7 +112,7 @@ class RiskTables:
         reader = _Reader(_CONTAINER.unpack(data, source=_SOURCE))
         head = reader.take(reader.length())
         try:
-            fields = json.loads(head)
+            fields = parse_foreign(head, most_bytes=_MOST_HEAD_BYTES)
             spec = parse(RiskSpec, fields["spec"], source="risk tables")
             key_id = bytes.fromhex(fields["key_id"])
         except (ValueError, KeyError, TypeError, ProtocolError) as error:
