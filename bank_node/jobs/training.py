@@ -1,6 +1,5 @@
 """Train the run's model with the other banks: the job of a training."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
+from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable
@@ -160,11 +160,18 @@ class TrainingJob:
         )
 
     def describe(self, run: PinnedRun, content: bytes) -> TrainingResult:
-        """Return what a model itself says: its parameters and its number of trees."""
-        document = json.loads(content)
+        """Return what a model itself says: its parameters and its number of trees.
+
+        Raises
+        ------
+        StateError
+            If it is no model of the run's features.
+        """
+        schema = feature_schema(run.contract)
+        model = read_model(content, schema=schema, source=f"run {run.run_id}: what was registered")
         return TrainingResult(
             parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),
-            trees=len(document["learner"]["gradient_booster"]["model"]["trees"]),
+            trees=len(model.trees),
         )
 
     def files(
