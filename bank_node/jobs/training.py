@@ -18,6 +18,7 @@ from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import check_tables, train_checked
@@ -215,8 +216,21 @@ class TrainingWork:
         return self.table.n_rows
 
     def decode(self, data: bytes) -> TrainingState:
-        """Read a state; raises StateError as ``TrainingState.from_bytes``."""
-        return TrainingState.from_bytes(data, schema=self.table.schema)
+        """Read a state.
+
+        Raises
+        ------
+        StateError
+            As ``TrainingState.from_bytes``; or if the run cannot have come to it.
+        """
+        state = TrainingState.from_bytes(data, schema=self.table.schema)
+        check_state(
+            state,
+            self.params,
+            max_weight=self.table.max_weight,
+            has_validation=self.validation is not None,
+        )
+        return state
 
     def regroup(self, state: TrainingState, *, more_rows: int) -> TrainingState:
         """Return the state from which another set of banks continues."""

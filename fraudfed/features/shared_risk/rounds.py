@@ -13,12 +13,9 @@ import numpy as np
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.features.shared_risk.entries import RiskEntries
-from fraudfed.features.shared_risk.tables import DayTable, RiskTables, packed
+from fraudfed.features.shared_risk.tables import MAX_DAY_TOTAL, DayTable, RiskTables, packed
 from fraudfed.held_sums import hold_day_totals, hold_sketch
 from fraudfed.wire.messages import RiskSpec
-
-#: More than any consortium enters for one day; the totals are few, so wide slots cost nothing.
-MAX_DAY_TOTAL = 1 << 40
 
 _NOTHING: Int64Array = np.empty(0, dtype=np.int64)
 
@@ -69,6 +66,7 @@ def _sum_days(
         (entries.frauds, spec.fraud_width),
     )
     own = np.stack([counted.totals(days) for counted, _ in kinds], axis=1)
+    # The totals are few, so wide slots cost nothing.
     totals = communicator.sum(own, bound=MAX_DAY_TOTAL, low=0, label=f"risk_totals:{days.start}")
     hold_day_totals(totals, most=MAX_DAY_TOTAL)
     # A sketch without any entry is known to be zeros, and is not summed.
