@@ -1,6 +1,5 @@
 """Train the run's model with the other banks: the job of a training."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
+from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable, check_schema
-from fraudfed.boosting.train import train
+from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
 from fraudfed.wire.messages import RunKind
@@ -119,7 +120,7 @@ class TrainingJob:
         Raises
         ------
         DataError
-            If they do not meet the data contract.
+            If they do not meet the data contract, or are too many for exact sums.
         ConfigurationError, StateError
             As ``training_tables``.
         """
@@ -135,6 +136,8 @@ class TrainingJob:
         data_sha256 = data_digest(table)
         if params.early_stopping_rounds is not None:
             table, validation = split_validation(table, seed=params.seed)
+        # Once this bank has joined, nothing may depend on its own rows.
+        check_tables(params, table, validation)
         return TrainingWork(
             params=params,
             table=table,
@@ -147,11 +150,18 @@ class TrainingJob:
         )
 
     def describe(self, run: PinnedRun, content: bytes) -> TrainingResult:
-        """Return what a model itself says: its parameters and its number of trees."""
-        document = json.loads(content)
+        """Return what a model itself says: its parameters and its number of trees.
+
+        Raises
+        ------
+        StateError
+            If it is no model of the run's features.
+        """
+        schema = feature_schema(run.contract)
+        model = read_model(content, schema=schema, source=f"run {run.run_id}: what was registered")
         return TrainingResult(
             parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),
-            trees=len(document["learner"]["gradient_booster"]["model"]["trees"]),
+            trees=len(model.trees),
         )
 
     def files(
@@ -203,8 +213,21 @@ class TrainingWork:
         return self.row_keys
 
     def decode(self, data: bytes) -> TrainingState:
-        """Read a state; raises StateError as ``TrainingState.from_bytes``."""
-        return TrainingState.from_bytes(data, schema=self.table.schema)
+        """Read a state.
+
+        Raises
+        ------
+        StateError
+            As ``TrainingState.from_bytes``; or if the run cannot have come to it.
+        """
+        state = TrainingState.from_bytes(data, schema=self.table.schema)
+        check_state(
+            state,
+            self.params,
+            max_weight=self.table.max_weight,
+            has_validation=self.validation is not None,
+        )
+        return state
 
     def regroup(self, state: TrainingState, *, more_rows: int) -> TrainingState:
         """Return the state from which another set of banks continues."""
@@ -217,10 +240,10 @@ class TrainingWork:
         start: TrainingState | None,
         on_step: Callable[[TrainingState], None],
     ) -> Outcome[TrainingResult]:
-        """Train to the end; raises as ``train``."""
+        """Train to the end; raises as ``train_checked``."""
         done = 0 if start is None else len(start.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
-        result = train(
+        result = train_checked(
             self.params,
             self.table,
             communicator,

@@ -13,9 +13,13 @@ from bank_node.run.job import S, Work
 from bank_node.run.record import R
 from fraudfed.consortium.model_seal import open_handover, seal_handover
 from fraudfed.errors import ProtocolError, StateError
+from fraudfed.foreign_json import parse_foreign
 from fraudfed.wire.messages import Generation
 
 _log = logging.getLogger(__name__)
+
+#: Of the head; the names of a roster are far fewer.
+_MOST_HEAD_BYTES = 64 * 1024
 
 
 def hand_over(
@@ -87,7 +91,7 @@ def take_handover(
 def _read(data: bytes, *, run_id: str) -> tuple[bytes, tuple[str, ...]]:
     end = 4 + int.from_bytes(data[:4], "big")
     try:
-        counted = json.loads(data[4:end])["counted"]
+        counted = parse_foreign(data[4:end], most_bytes=_MOST_HEAD_BYTES)["counted"]
         return data[end:], tuple(str(name) for name in counted)
     except (ValueError, KeyError, TypeError):
         raise ProtocolError(

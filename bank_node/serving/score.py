@@ -1,6 +1,7 @@
 """Score a file with an accepted model, on the bank's own machine: nothing is sent.
 
-Law: the scores are those of ``xgboost.Booster.predict`` on the same features.
+Law: the scores are those of ``xgboost.Booster.predict`` on the same features. A model is read by
+our own strict reader first: XGBoost's crashes or never ends on a file that is no tree.
 """
 
 import logging
@@ -10,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import xgboost
 
-from bank_node.data.contract import load_scoring_rows
+from bank_node.data.contract import feature_schema, load_scoring_rows
 from bank_node.serving.table_file import check_output, write_table
+from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
 from fraudfed.features.mapping import Mapping
@@ -103,25 +105,23 @@ def predict(
 
 
 def _load(path: Path, contract: DataContract) -> xgboost.Booster:
+    """Read a model ourselves, and give XGBoost what we have read (``boosting.model_reader``)."""
     if not path.is_file():
         raise StateError(
             f"{path}: no such model; train first ('bank-node train'), or name one with --model"
         )
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_MODEL_BYTES + 1)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be read ({error.strerror})") from None
+    model = read_model(data, schema=feature_schema(contract), source=str(path))
     booster = xgboost.Booster()
     try:
-        booster.load_model(path)
+        booster.load_model(bytearray(model.to_json()))
     except xgboost.core.XGBoostError as error:
         _log.debug("xgboost: %s", error)
         raise StateError(
-            f"{path}: xgboost cannot load the model; the file is damaged or is no model"
+            f"{path}: xgboost cannot load the model; take another copy of it"
         ) from None
-    found = tuple(booster.feature_names or ())
-    expected = tuple(spec.name for spec in contract.features)
-    if found != expected:
-        unknown = sorted(set(found) ^ set(expected))
-        named = ", ".join(unknown[:5]) or "their order"
-        raise StateError(
-            f"{path}: the model has {len(found)} features, the data contract of the run "
-            f"{len(expected)}; they differ in {named}: use the model of this run"
-        )
     return booster

@@ -39,6 +39,7 @@ from fraudfed.boosting.engine.protocol import Engine, KeyCounter
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.held_sums import hold_buckets, hold_parts
 
 _FIRST_BITS = 8
 #: 1 sign bit, 8 bits of exponent, 11 of the significand.
@@ -186,6 +187,10 @@ def find_cuts(
     ------
     ValueError
         If ``resolution_bits`` is not one of the steps.
+    SumError
+        If the counts of a pass are none of the rows.
+    FraudFedError
+        If a sum fails.
     """
     if resolution_bits not in range(_FIRST_BITS, KEY_BITS + 1, STEP_BITS):
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
@@ -223,6 +228,7 @@ def _first_pass(
     pooled = communicator.sum(
         local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
     )
+    hold_buckets(pooled, n_rows=n_rows)
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (KEY_BITS - _FIRST_BITS)
     return [
         _Search(
@@ -256,6 +262,7 @@ def _refine(
     holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
     bounds = np.repeat(holders[:, None], N_PARTS - 1, axis=1)
     known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label)
+    hold_parts(known, holders)
     rest = holders[:, None] - known.sum(axis=1, keepdims=True)
     parts = np.concatenate((known, rest), axis=1)
     stops = np.cumsum([chosen.size for chosen in positions])[:-1]

@@ -19,6 +19,8 @@ from fraudfed.boosting.engine.logistic import to_fixed_point
 from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
+from fraudfed.errors import DataError
+from fraudfed.held_sums import hold_ranking, hold_share
 
 #: Buckets of the margin histogram.
 MARGIN_BUCKETS = 2048
@@ -28,7 +30,18 @@ _MARGIN_LIMIT = 16.0
 _LEAST_PROBABILITY = 1e-16
 #: -ln of it, rounded up: no row loses more.
 _LARGEST_LOSS = 37 * FIXED_POINT_ONE
+#: Rows whose losses add up to less than ``2^62``, as all sums do.
+_MOST_LOSSES = 2**62 // _LARGEST_LOSS
 _MAXIMISED = ("auc", "aucpr")
+
+
+def check_validation_rows(names: Sequence[str], n_rows: int) -> None:
+    """Raise ``DataError`` if a metric's sum over so many rows could leave int64."""
+    if "logloss" in names and n_rows > _MOST_LOSSES:
+        raise DataError(
+            f"{n_rows} validation rows exceed what a sum of losses can hold, {_MOST_LOSSES}; leave "
+            "logloss out of eval_metric"
+        )
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
@@ -66,6 +79,10 @@ def pooled_metrics(
     ------
     ValueError
         If a name is unknown.
+    SumError
+        If the sums are none of the validation rows.
+    FraudFedError
+        If the sum fails.
     """
     unknown = [name for name in names if name not in EVAL_METRICS]
     if unknown:
@@ -95,11 +112,15 @@ def pooled_metrics(
     values: dict[str, float] = {}
     for name in names:
         if name == "logloss":
+            hold_share(int(sums[name][0]), most=n_rows * _LARGEST_LOSS)
             values[name] = int(sums[name][0]) / (n_rows * FIXED_POINT_ONE)
         elif name == "error":
+            hold_share(int(sums[name][0]), most=n_rows)
             values[name] = int(sums[name][0]) / n_rows
         else:
-            negatives, positives = sums["ranking"].reshape(2, MARGIN_BUCKETS)
+            by_label = sums["ranking"].reshape(2, MARGIN_BUCKETS)
+            hold_ranking(by_label, n_negatives=n_rows - n_positives, n_positives=n_positives)
+            negatives, positives = by_label
             values[name] = (roc_auc if name == "auc" else average_precision)(negatives, positives)
     return values
 

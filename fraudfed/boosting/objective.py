@@ -21,6 +21,7 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.held_sums import hold_masses
 
 #: XGBoost's ``kRtEps``: a ``scale_pos_weight`` nearer to 1 counts as 1, and a smaller sum of
 #: hessians counts as this much when the initial score is estimated.
@@ -154,6 +155,8 @@ def estimate_base_score(
     ------
     DataError
         If the weights leave the range of exact sums, or vanish in fixed point.
+    SumError
+        If the weights of a label are none of its rows.
     FraudFedError
         If the sum fails.
     """
@@ -168,18 +171,17 @@ def estimate_base_score(
         weight = effective_weights(table.labels, table.weights, scale_pos_weight=factor)
         fixed = to_fixed_point(weight)
         is_positive = table.labels == 1
+        most = np.array(
+            [n_positives * bounds.gradient, (n_rows - n_positives) * bounds.negative_gradient],
+            dtype=np.int64,
+        )
         sums = communicator.sum(
             np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
-            bound=np.array(
-                [
-                    n_positives * bounds.gradient,
-                    (n_rows - n_positives) * bounds.negative_gradient,
-                ],
-                dtype=np.int64,
-            ),
+            bound=most,
             low=0,
             label="base-score",
         )
+        hold_masses(sums, most)
         # Python's int / int rounds once; the fixed point's factor is a power of two.
         positive, negative = (int(total) / FIXED_POINT_ONE for total in sums)
         if positive + negative == 0.0:

@@ -257,7 +257,7 @@ class BoosterParams:
             categorical feature, which has no order, is constrained.
         """
         directions = [0] * schema.n_features
-        for key, direction in self._constraint_items():
+        for key, direction in self.constrained():
             if isinstance(key, str):
                 if key not in schema.names:
                     near = difflib.get_close_matches(key, schema.names, n=1)
@@ -279,7 +279,8 @@ class BoosterParams:
             directions[index] = direction
         return tuple(directions)
 
-    def _constraint_items(self) -> list[tuple[int | str, int]]:
+    def constrained(self) -> list[tuple[int | str, int]]:
+        """Return the monotone constraints as (position or name, direction)."""
         items: list[tuple[int | str, int]] = []
         for position, entry in enumerate(self.monotone_constraints):
             items.append(entry if isinstance(entry, tuple) else (position, entry))

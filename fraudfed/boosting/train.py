@@ -29,7 +29,7 @@ from fraudfed.boosting.engine.pages import huge_empty
 from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.growth.partition import assign_leaves
-from fraudfed.boosting.metrics import pooled_metrics
+from fraudfed.boosting.metrics import check_validation_rows, pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
     GradientBounds,
@@ -121,17 +121,45 @@ def train(
 
     Raises
     ------
+    ParameterError, DataError
+        As ``check_tables`` and ``train_checked``.
+    StateError, FraudFedError
+        As ``train_checked``.
+    """
+    check_tables(params, table, validation)
+    return train_checked(
+        params,
+        table,
+        communicator,
+        validation=validation,
+        start=start,
+        on_step=on_step,
+        on_tree=on_tree,
+        threads=threads,
+    )
+
+
+def check_tables(
+    params: BoosterParams, table: TrainingTable, validation: TrainingTable | None
+) -> None:
+    """Check this bank's rows: all that can be wrong with them, before another bank waits for it.
+
+    A bank that failed later would tell the others something of its rows, and they can choose when
+    (``fraudfed.held_sums``).
+
+    Parameters
+    ----------
+    params, table, validation
+        As ``train``.
+
+    Raises
+    ------
     ParameterError
         If the parameters do not fit the schema, or ask for early stopping without validation.
     DataError
-        If a row breaks the contract of ``TrainingTable``, or the pooled rows have one class only.
-    StateError
-        If ``start`` is of a training with other parameters, other features, or other use of
-        validation.
-    FraudFedError
-        If a sum fails.
+        If a row breaks the contract of ``TrainingTable``, or there are so many that this bank's own
+        sums could leave 62 bits.
     """
-    engine = load_engine(threads)
     params.resolve_monotone_constraints(table.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
@@ -146,6 +174,42 @@ def train(
                 "validation rows have another schema than training rows; use the same features"
             )
         check_rows(validation, what="validation rows")
+        check_validation_rows(params.eval_metric, validation.n_rows)
+    row = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
+    row.check_rows(table.n_rows, int(np.count_nonzero(table.labels == 1)))
+
+
+def train_checked(
+    params: BoosterParams,
+    table: TrainingTable,
+    communicator: Communicator,
+    *,
+    validation: TrainingTable | None = None,
+    start: TrainingState | None = None,
+    on_step: Callable[[TrainingState], None] | None = None,
+    on_tree: Callable[[TreeProgress], None] | None = None,
+    threads: int | None = None,
+) -> TrainResult:
+    """Train on rows that ``check_tables`` has accepted: nothing fails by one bank's rows alone.
+
+    Parameters
+    ----------
+    params, table, communicator, validation, start, on_step, on_tree, threads
+        As ``train``.
+
+    Raises
+    ------
+    DataError
+        If the pooled rows have one class only, or are too many for exact sums.
+    StateError
+        If ``start`` is of a training with other parameters, other features, or other use of
+        validation.
+    SumError
+        If an opened sum is none of rows.
+    FraudFedError
+        If a sum fails.
+    """
+    engine = load_engine(threads)
     if start is not None:
         _check_start(start, params, table, validation)
     state = _prepare(params, table, validation, communicator, engine) if start is None else start
@@ -199,6 +263,7 @@ def _prepare(
     counts = count_rows(table, validation, communicator)
     bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
     bounds.check_rows(counts.n_rows, counts.n_positives)
+    check_validation_rows(params.eval_metric, counts.n_validation_rows)
     base_score = params.base_score
     if base_score is None:
         base_score = float(
@@ -277,6 +342,7 @@ class _Boosting:
         """Compute metrics after each coming tree; counts the rows if the banks are others now."""
         if self._start.counts_validation:
             n_rows, n_positives = count_validation_rows(validation, self._communicator)
+            check_validation_rows(self._params.eval_metric, n_rows)
             self._counts = replace(
                 self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
             )

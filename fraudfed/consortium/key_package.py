@@ -6,6 +6,7 @@ JSON that only its owner may read. It is not encrypted: a reader can open every 
 
 import hashlib
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from fraudfed.consortium.private_reading import MAXIMUM_BYTES, read_private_file
 from fraudfed.durable_file import write_new
 from fraudfed.errors import KeyMaterialError, StateError
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
+from fraudfed.foreign_json import parse_foreign
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, PublicKey
 from fraudfed.paillier.pheutil import is_pheutil_private_key, read_pheutil_private_key
 from fraudfed.paillier.private_key import PrivateKey
 
@@ -23,6 +25,11 @@ FORMAT_VERSION = 1
 SECRET_BYTES = 32
 
 _FORMAT = "fraudfed key package"
+#: Of N^2, the largest number of a package, in hexadecimal digits.
+_MOST_DIGITS = 2 * MAXIMUM_KEY_BITS // 4
+_NUMBER = re.compile(f"[0-9a-f]{{1,{_MOST_DIGITS}}}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{4}( [0-9a-f]{4}){7}")
+_SECRET = re.compile(f"[0-9a-f]{{{2 * SECRET_BYTES}}}")
 _FINGERPRINT_DOMAIN = b"fraudfed key package v1\0"
 
 
@@ -176,35 +183,28 @@ class KeyPackage:
         KeyMaterialError
             As ``load``.
         """
-        if len(data) > MAXIMUM_BYTES:
-            raise _not_a_package(source, f"it is larger than {MAXIMUM_BYTES} bytes")
         try:
-            text = data.decode("ascii")
-        except UnicodeDecodeError:
-            raise _not_a_package(source, "it is not text") from None
-        return cls._parse(text, source, insecure_allow_small_key=insecure_allow_small_key)
-
-    @classmethod
-    def _parse(cls, text: str, source: str, *, insecure_allow_small_key: bool) -> "KeyPackage":
-        try:
-            fields = json.loads(text)
-        except ValueError:
-            raise _not_a_package(source, "it is not JSON") from None
+            fields = parse_foreign(data, most_bytes=MAXIMUM_BYTES)
+        except ValueError as error:
+            raise _not_a_package(source, str(error)) from None
         if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
             raise _not_a_package(source, "it has another format")
         if fields.get("version") != FORMAT_VERSION:
             raise KeyMaterialError(
-                f"{source}: key package is of version {fields.get('version')!r}, this program "
-                f"reads {FORMAT_VERSION}; use the fraudfed release that made it"
+                f"{source}: key package is of another version than {FORMAT_VERSION}, which this "
+                "program reads; use the fraudfed release that made it"
             )
-        try:
-            numbers = {name: int(fields[name], 16) for name in ("P", "Q", "p", "q", "hs")}
-            alpha_bits = int(fields["alpha_bits"])
-            secret = bytes.fromhex(fields["secret"])
-            announced = str(fields["fingerprint"])
-        except (KeyError, TypeError, ValueError):
+        names = ("P", "Q", "p", "q", "hs")
+        # A steward may have sealed anything: text of another form never becomes a number.
+        if (
+            not all(_is_of(_NUMBER, fields.get(name)) for name in names)
+            or not _is_of(_SECRET, fields.get("secret"))
+            or not _is_of(_FINGERPRINT, fields.get("fingerprint"))
+            or type(fields.get("alpha_bits")) is not int
+        ):
             # What is in the file is secret: the message quotes nothing of it.
-            raise _not_a_package(source, "a field is missing or malformed") from None
+            raise _not_a_package(source, "a field is missing or malformed")
+        numbers = {name: int(fields[name], 16) for name in names}
         try:
             package = cls(
                 PrivateKey.from_primes(
@@ -213,19 +213,23 @@ class KeyPackage:
                     p=numbers["p"],
                     q=numbers["q"],
                     hs=numbers["hs"],
-                    alpha_bits=alpha_bits,
+                    alpha_bits=fields["alpha_bits"],
                     insecure_allow_small_key=insecure_allow_small_key,
                 ),
-                secret,
+                bytes.fromhex(fields["secret"]),
             )
         except KeyMaterialError as error:
             raise KeyMaterialError(f"{source}: {error}") from None
-        if package.fingerprint != announced:
+        if package.fingerprint != fields["fingerprint"]:
             raise KeyMaterialError(
                 f"{source}: key package has fingerprint {package.fingerprint}, the file says "
-                f"{announced}; it is damaged, take another copy"
+                f"{fields['fingerprint']}; it is damaged, take another copy"
             )
         return package
+
+
+def _is_of(form: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
 
 
 def _not_a_package(source: str, reason: str) -> KeyMaterialError:

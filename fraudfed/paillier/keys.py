@@ -1,6 +1,7 @@
 """The public key: a modulus, and for the fast scheme the base of its noise."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -180,20 +181,35 @@ class PublicKey:
         KeyMaterialError
             If a field is missing or no number, the key is too small, or the fingerprint differs.
         """
-        try:
-            n = int(str(fields["n"]), 16)
-            hs = None if fields["hs"] is None else int(str(fields["hs"]), 16)
-            alpha_bits = None if fields["alpha_bits"] is None else int(fields["alpha_bits"])
-            announced = str(fields["fingerprint"])
-        except (KeyError, ValueError) as error:
+        n, hs = fields.get("n"), fields.get("hs")
+        alpha_bits, announced = fields.get("alpha_bits"), fields.get("fingerprint")
+        if (
+            not {"n", "hs", "alpha_bits", "fingerprint"} <= set(fields)
+            or not _is_hex(n, bits=MAXIMUM_KEY_BITS)
+            or not (hs is None or _is_hex(hs, bits=2 * MAXIMUM_KEY_BITS))
+            or not (alpha_bits is None or type(alpha_bits) is int)
+            or not _is_hex(announced, bits=256)
+        ):
             raise KeyMaterialError(
-                f"public key cannot be read ({type(error).__name__}: {error}); expected the "
-                "hexadecimal fields n and hs, and alpha_bits and fingerprint"
-            ) from error
-        key = cls(n, hs, alpha_bits, insecure_allow_small_key=insecure_allow_small_key)
+                "public key cannot be read: a field is missing, malformed or too long; expected "
+                "the hexadecimal fields n and hs, and alpha_bits and fingerprint"
+            )
+        key = cls(
+            int(str(n), 16),
+            None if hs is None else int(str(hs), 16),
+            None if alpha_bits is None else int(alpha_bits),
+            insecure_allow_small_key=insecure_allow_small_key,
+        )
         if key.fingerprint != announced:
             raise KeyMaterialError(
                 f"public key has fingerprint {key.fingerprint[:16]}..., announced was "
-                f"{announced[:16]}...; it was altered on its way"
+                f"{str(announced)[:16]}...; it was altered on its way"
             )
         return key
+
+
+def _is_hex(value: object, *, bits: int) -> bool:
+    """Tell whether a text is a number of at most ``bits``, before it is read as one."""
+    if not isinstance(value, str) or len(value) > -(-bits // 4):
+        return False
+    return re.fullmatch(r"[0-9a-f]+", value) is not None

@@ -19,10 +19,15 @@ import phe
 from gmpy2 import mpz
 
 from fraudfed.errors import CiphertextError, KeyMaterialError
-from fraudfed.paillier.keys import PublicKey
+from fraudfed.foreign_json import parse_foreign
+from fraudfed.paillier.keys import MAXIMUM_KEY_BITS, PublicKey
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector
 
+#: A key file of the largest key is below 10 kB.
+_MOST_KEY_BYTES = 64 * 1024
+#: A ciphertext of the largest key has 5 thousand digits.
+_MOST_LINE_BYTES = 1024 * 1024
 #: phe writes -32, and less where a float of its own needs it; a forged one would take years.
 _LEAST_EXPONENT, _MOST_EXPONENT = -1_024, 1_024
 
@@ -45,7 +50,7 @@ class PheNumbers:
 def is_pheutil_private_key(text: str) -> bool:
     """Tell whether ``text`` is meant as a pheutil private key."""
     try:
-        fields = json.loads(text)
+        fields = parse_foreign(text, most_bytes=_MOST_KEY_BYTES)
     except ValueError:
         return False
     return isinstance(fields, dict) and fields.get("kty") == "DAJ"
@@ -62,11 +67,11 @@ def read_pheutil_private_key(
         If a field is missing or malformed, or the numbers are no Paillier key.
     """
     try:
-        fields = json.loads(text)
+        fields = parse_foreign(text, most_bytes=_MOST_KEY_BYTES)
         if fields["kty"] != "DAJ" or "decrypt" not in fields["key_ops"]:
             raise KeyMaterialError(
-                f"{source}: pheutil key of type {fields['kty']!r} for {fields['key_ops']!r}, "
-                "expected a private key (kty 'DAJ', key_ops 'decrypt'); it may be the public half"
+                f"{source}: pheutil key of another type or use, expected a private key (kty "
+                "'DAJ', key_ops 'decrypt'); it may be the public half"
             )
         first, second, n = (_integer(x) for x in (fields["p"], fields["q"], fields["pub"]["n"]))
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
@@ -75,13 +80,17 @@ def read_pheutil_private_key(
             f"{source}: not a pheutil private key ({type(error).__name__}); expected the file "
             "that `pheutil genpkey` writes"
         ) from None
-    if first * second != n:
+    try:
+        key = PrivateKey.from_phe_primes(
+            first, second, insecure_allow_small_key=insecure_allow_small_key
+        )
+    except KeyMaterialError as error:
+        raise KeyMaterialError(f"{source}: {error}") from None
+    if key.public.n != n:
         raise KeyMaterialError(
             f"{source}: the modulus of the public half is not p * q; the file is damaged"
         )
-    return PrivateKey.from_phe_primes(
-        first, second, insecure_allow_small_key=insecure_allow_small_key
-    )
+    return key
 
 
 def expose_pheutil_private_key(key: PrivateKey, *, name: str) -> str:
@@ -118,11 +127,11 @@ def read_pheutil_public_key(
         If a field is missing or malformed, or the number is too small or no Paillier modulus.
     """
     try:
-        fields = json.loads(text)
+        fields = parse_foreign(text, most_bytes=_MOST_KEY_BYTES)
         if (fields["kty"], fields["alg"]) != ("DAJ", "PAI-GN1"):
             raise KeyMaterialError(
-                f"{source}: key of type {fields['kty']!r} for {fields['alg']!r}, expected a "
-                "pheutil public key (kty 'DAJ', alg 'PAI-GN1')"
+                f"{source}: key of another type, expected a pheutil public key (kty 'DAJ', alg "
+                "'PAI-GN1')"
             )
         n = _integer(fields["n"])
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
@@ -198,7 +207,7 @@ def read_pheutil_ciphertexts(text: str, *, public_key: PublicKey, source: str) -
     for line_number, line in enumerate(text.splitlines(), start=1):
         where = f"{source}, line {line_number}"
         try:
-            fields = json.loads(line)
+            fields = parse_foreign(line, most_bytes=_MOST_LINE_BYTES)
             digits, exponent = fields["v"], fields["e"]
         except (ValueError, KeyError, TypeError):
             raise _no_ciphertext(where) from None
@@ -257,5 +266,8 @@ def _integer(text: object) -> int:
     """Decode base64url without padding (RFC 7518, section 6.3.1)."""
     if not isinstance(text, str):
         raise TypeError("a number of a JSON Web Key is a string")
+    # Four characters are three bytes: the longest number of a key.
+    if len(text) > MAXIMUM_KEY_BITS // 6 + 4:
+        raise ValueError("longer than any number of a key")
     padded = text.encode("ascii") + b"=" * (-len(text) % 4)
     return int.from_bytes(base64.b64decode(padded, altchars=b"-_", validate=True), "big")

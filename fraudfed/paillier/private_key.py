@@ -146,9 +146,11 @@ class PrivateKey:
         Raises
         ------
         KeyMaterialError
-            If P or Q does not have the form 2 p p' + 1, anything that must be prime is not, two
-            of the primes are equal, or hs does not have order 2 p q.
+            If a number is too large or of another size than the key's, P or Q does not have the
+            form 2 p p' + 1, anything that must be prime is not, two of the primes are equal, or hs
+            does not have order 2 p q. The text quotes no number.
         """
+        _check_sizes(prime_p, prime_q, p=p, q=q, hs=hs, alpha_bits=alpha_bits)
         public_key = PublicKey(
             prime_p * prime_q,
             int(hs),
@@ -181,13 +183,13 @@ class PrivateKey:
         Raises
         ------
         KeyMaterialError
-            If they are not two distinct primes with ``gcd(N, (P - 1) (Q - 1)) = 1``.
+            If they are not two distinct primes of one size with ``gcd(N, (P - 1) (Q - 1)) = 1``.
         """
+        _check_primes(prime_p, prime_q)
         public_key = PublicKey(prime_p * prime_q, insecure_allow_small_key=insecure_allow_small_key)
         first, second = mpz(prime_p), mpz(prime_q)
         if (
-            first == second
-            or not is_certain_prime(first)
+            not is_certain_prime(first)
             or not is_certain_prime(second)
             or gmpy2.gcd(first * second, (first - 1) * (second - 1)) != 1
         ):
@@ -332,29 +334,61 @@ class PrivateKey:
         return plaintexts
 
 
+def _check_primes(first: int, second: int) -> None:
+    """Check what can be told of P and Q at a glance, before anything is computed with them.
+
+    A test of primality takes time that grows with the cube of a number's size, and cannot be
+    interrupted: a number that is as large as its sender likes stops the program.
+    """
+    most = MAXIMUM_KEY_BITS // 2
+    if min(first, second) <= 2 or first.bit_length() > most or second.bit_length() > most:
+        raise _malformed(f"P or Q is not from 3 to 2^{most}")
+    if first.bit_length() != second.bit_length() or first == second:
+        raise _malformed("P and Q are not distinct primes of one size")
+    if first % 2 == 0 or second % 2 == 0:
+        raise _malformed("P or Q is even")
+
+
+def _check_sizes(first: int, second: int, *, p: int, q: int, hs: int, alpha_bits: int) -> None:
+    """Check types, signs, sizes and parity of all parts, before anything is computed with them."""
+    if any(isinstance(part, (bool, float, str)) for part in (first, second, p, q, hs, alpha_bits)):
+        raise _malformed("a part is no integer")
+    _check_primes(first, second)
+    key_bits = 2 * first.bit_length()
+    if not 0 < alpha_bits <= key_bits // 2 or alpha_bits % 2:
+        raise _malformed("alpha does not have an even number of bits, up to half of the key's")
+    if min(p, q) <= 2 or any(2 * order.bit_length() != alpha_bits for order in (p, q)):
+        raise _malformed("p or q does not have half of alpha's bits")
+    if p % 2 == 0 or q % 2 == 0:
+        raise _malformed("p or q is even")
+    if p == q:
+        raise _malformed("p, q, p' and q' are not distinct")
+    if hs <= 1 or hs.bit_length() > 2 * key_bits:
+        raise _malformed("hs is not between 1 and N^2")
+
+
 def _check_structure(first: mpz, second: mpz, p: mpz, q: mpz, public_key: PublicKey) -> None:
-    """Check the requirements of the scheme on the primes."""
-    faults = []
-    cofactors = []
+    """Check the requirements of the scheme on the primes, the cheap ones first."""
+    if first.bit_length() != public_key.key_bits // 2:
+        raise _malformed("P or Q does not have half of the key's bits")
     for name, prime, subgroup in (("P", first, p), ("Q", second, q)):
-        if prime.bit_length() != public_key.key_bits // 2 or not is_certain_prime(prime):
-            faults.append(f"{name} is no prime of half the key's bits")
         if (prime - 1) % (2 * subgroup):
-            faults.append(f"{name} - 1 is no multiple of 2 {name.lower()}")
-        cofactors.append((prime - 1) // (2 * subgroup))
-    alpha_bits = public_key.alpha_bits or 0
-    if any(2 * subgroup.bit_length() != alpha_bits for subgroup in (p, q)):
-        faults.append("p or q does not have half of alpha's bits")
-    if not all(is_certain_prime(factor) for factor in (p, q, *cofactors)):
-        faults.append("p, q, p' or q' is not prime")
+            raise _malformed(f"{name} - 1 is no multiple of 2 {name.lower()}")
+    cofactors = [(first - 1) // (2 * p), (second - 1) // (2 * q)]
     if len({p, q, *cofactors}) != 4:
-        faults.append("p, q, p' and q' are not distinct")
+        raise _malformed("p, q, p' and q' are not distinct")
     if gmpy2.gcd(first - 1, second - 1) != 2:
-        faults.append("gcd(P - 1, Q - 1) is not 2")
+        raise _malformed("gcd(P - 1, Q - 1) is not 2")
     if gmpy2.gcd(public_key.modulus, (first - 1) * (second - 1)) != 1:
-        faults.append("gcd(N, (P - 1)(Q - 1)) is not 1")
-    if faults:
-        raise KeyMaterialError(
-            f"private key does not meet the fast Paillier scheme: {faults[0]}; the key is "
-            "damaged, take another copy"
-        )
+        raise _malformed("gcd(N, (P - 1)(Q - 1)) is not 1")
+    if not all(is_certain_prime(factor) for factor in (p, q, *cofactors)):
+        raise _malformed("p, q, p' or q' is not prime")
+    if not (is_certain_prime(first) and is_certain_prime(second)):
+        raise _malformed("P or Q is not prime")
+
+
+def _malformed(reason: str) -> KeyMaterialError:
+    return KeyMaterialError(
+        f"private key does not meet the Paillier scheme: {reason}; the key is damaged, take "
+        "another copy"
+    )

@@ -721,8 +721,8 @@ def test_scoring_that_cannot_be(joined, tmp_path, run_bank, good_file, model_fil
     cases = [
         (["--out", out], 5, "train first"),
         (["--out", out, "--model", tmp_path / "none.json"], 5, "no such model"),
-        (["--out", out, "--model", tmp_path / "bad.json"], 5, "cannot load the model"),
-        (["--out", out, "--model", tmp_path / "other.json"], 5, "they differ in channel, other"),
+        (["--out", out, "--model", tmp_path / "bad.json"], 5, "is no model that can be used"),
+        (["--out", out, "--model", tmp_path / "other.json"], 5, "they differ in channel"),
         (["--out", tmp_path / "no" / "o.csv", "--model", model_file], 5, "cannot be written"),
         (["--out", tmp_path, "--model", model_file], 2, "expected .csv or .parquet"),
         (["--out", tmp_path / "o.txt", "--model", model_file], 2, "expected .csv or .parquet"),

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from examples.run_contexts import make_context
 
@@ -12,6 +13,10 @@ from bank_node.run.lifecycle import work_with_others
 from bank_node.run.record import read_record
 from bank_node.run.vote import ModelVote, check_signatures
 from bank_node.state.directory import PinnedRun, StateDirectory
+from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.train import train
+from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.model_seal import open_model
@@ -28,7 +33,15 @@ from fraudfed.wire.messages import (
 )
 
 NAMES = ("a", "b", "c")
-MODEL = b'{"learner": {"gradient_booster": {"model": {"trees": [{}, {}]}}}}'
+MODEL = train(
+    BoosterParams.parse({"num_boost_round": 2, "max_depth": 1}),
+    TrainingTable(
+        schema=FeatureSchema(names=("amount", "age", "channel"), n_categories=(0, 0, 2)),
+        features=np.array([[1, 2, 0], [3, 4, 1]], dtype=np.float32),
+        labels=np.array([0, 1], dtype=np.float32),
+    ),
+    SoloCommunicator(),
+).model.to_json()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
-from fraudfed.errors import BoundError
+from fraudfed.errors import SumError
 from fraudfed.lab.bench.ciphertexts import CountingCommunicator
 from fraudfed.lab.bench.workload import synthetic_table
 
@@ -231,7 +231,7 @@ def test_control_a_bound_that_is_too_narrow_is_noticed(
     params = BoosterParams.parse({"max_depth": 3, "max_bin": 8, "num_boost_round": 4})
     train_by_label(table, params)
     monkeypatch.setattr(owner, name, too_narrow)
-    with pytest.raises(BoundError):
+    with pytest.raises(SumError):
         train_by_label(table, params)
 
 
@@ -247,7 +247,7 @@ def test_control_a_bin_wrongly_taken_for_empty_is_noticed(
 
     monkeypatch.setattr(_Grower, "_possible", swapped)
     params = BoosterParams.parse({"max_depth": 3, "max_bin": 8, "num_boost_round": 1})
-    with pytest.raises(BoundError):
+    with pytest.raises(SumError):
         train_by_label(table, params)
 
 
@@ -259,7 +259,7 @@ def test_control_a_feature_wrongly_taken_for_complete_is_noticed(
     train(params, table, SoloCommunicator())
     monkeypatch.setattr(Cuts, "is_complete", lambda self, n_rows: np.ones(4, dtype=np.bool_))
     # What is derived is then too large, and what follows from it does not fit.
-    with pytest.raises(BoundError):
+    with pytest.raises(SumError):
         train(params, table, SoloCommunicator())
 
 

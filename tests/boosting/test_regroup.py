@@ -18,7 +18,7 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Int64Array
-from fraudfed.errors import BoundError, DataError
+from fraudfed.errors import DataError, SumError
 from fraudfed.lab.bench.workload import synthetic_table
 
 
@@ -399,5 +399,5 @@ def test_control_what_holds_no_longer_breaks_a_bound(
     params = params_of(max_bin=8)
     check(train_in_stages(params, banks, stages), simulate(params, banks, stages), 2)
     monkeypatch.setattr(name, wrong)
-    with pytest.raises(BoundError):
+    with pytest.raises(SumError):
         train_in_stages(params, banks, stages)

@@ -107,10 +107,10 @@ def test_directory_in_place_of_the_file(tmp_path: Path) -> None:
         (b"[]", "another format"),
         (b'"x"', "another format"),
         (b'{"format": "pem"}', "another format"),
-        (b'{"format": "fraudfed key package", "version": 2}', "version 2, this program reads 1"),
-        (b'{"format": "fraudfed key package"}', "version None"),
+        (b'{"format": "fraudfed key package", "version": 2}', "another version than 1"),
+        (b'{"format": "fraudfed key package"}', "another version than 1"),
         (b'{"format": "fraudfed key package", "version": 1}', "missing or malformed"),
-        (b"\xff\xfe\x00", "not text"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
         (b" " * 70_000, "larger than 65536"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fraudfed.features.recipe import RISK_ENTITIES, SHARED_FEATURES, FeatureDefinition
-from fraudfed.features.shared_risk.rounds import MAX_DAY_TOTAL
+from fraudfed.features.shared_risk.tables import MAX_DAY_TOTAL
 from fraudfed.wire.messages import RiskEntity, RiskSpec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shared-risk.md").read_text(encoding="utf-8")

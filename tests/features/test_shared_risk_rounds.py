@@ -143,7 +143,7 @@ class Stuffing(SoloCommunicator):
 def test_a_row_that_does_not_add_up_to_its_total_is_refused() -> None:
     frame = random_table(np.random.default_rng(3), 40, days=20)
     entries = risk_entries(frame, SPEC, hash_key=KEY)
-    with pytest.raises(SumError, match="row 0 of the summed sketch holds"):
+    with pytest.raises(SumError, match="opened sum: the counters of a day"):
         sum_tables(entries, Stuffing(), start=begin(SPEC))
 
 

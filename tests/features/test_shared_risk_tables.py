@@ -140,3 +140,40 @@ def test_wider_counters_than_needed_are_not_canonical() -> None:
     assert len(forged) > len(narrow)
     with pytest.raises(StateError, match="not in canonical form"):
         RiskTables.from_bytes(framed(forged))
+
+
+def _one_row_short(sketch: np.ndarray) -> None:
+    sketch[1, 3] -= 1
+
+
+def _above_a_day(sketch: np.ndarray) -> None:
+    sketch[:, 3] = 2**40 + 1
+
+
+def _around_the_end_of_int64(sketch: np.ndarray) -> None:
+    sketch[0, :4] = sketch[1, 2:6] = 2**62
+
+
+@pytest.mark.parametrize(
+    ("forge", "expected"),
+    [
+        (_one_row_short, "entries of one day"),
+        (_above_a_day, "what a day can hold"),
+        (_around_the_end_of_int64, "what a day can hold"),
+    ],
+)
+def test_a_sketch_that_is_none_of_a_day_is_refused(forge, expected: str) -> None:
+    """Handed over or read from a file: each entry is once in every row."""
+    tables = with_counts(70)
+    sketch = tables.days[0].transactions.astype(np.int64)
+    forge(sketch)
+    forged = DayTable(packed(sketch), tables.days[0].frauds)
+    with pytest.raises(StateError, match=expected):
+        RiskTables.from_bytes(RiskTables(tables.spec, tables.key_id, (forged,)).to_bytes())
+    assert RiskTables.from_bytes(tables.to_bytes()).days[0].transactions.max() == 70
+
+
+def test_a_head_that_is_long_or_nested_is_refused() -> None:
+    for head in (b"[" * 60_000, b" " * 100_000, b'{"spec": NaN, "key_id": ""}'):
+        with pytest.raises(StateError, match="head is malformed"):
+            RiskTables.from_bytes(framed(len(head).to_bytes(4, "little") + head))

@@ -15,9 +15,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from attack_kit.sums import BOUND, make_parts
+from examples.ledgers import OpenGate
 from federations.live_cohort import LABEL, make_client, make_communicator
 
-from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import MemberKeys
@@ -26,7 +26,9 @@ from fraudfed.wire.messages import MemberKeys
 def main(url: str, run_id: str, name: str, work: Path, seed: int) -> None:
     """Sum this bank's part with the others."""
     members = [MemberKeys(**one) for one in json.loads((work / "members.json").read_text())]
-    identity = Identity.load(work / f"{name}.identity")
+    identity = Identity.from_bytes(
+        (work / f"{name}.identity").read_bytes(), source=f"{name}.identity"
+    )
     client = make_client(name, identity, url, work)
     communicator = make_communicator(
         name,
@@ -37,7 +39,7 @@ def main(url: str, run_id: str, name: str, work: Path, seed: int) -> None:
         members=members,
         work=work,
         timeout=30.0,
-        gate=InsecureRevealToAnySet(),
+        gate=OpenGate(),
     )
     place = sorted(member.name for member in members).index(name)
     part = make_parts(len(members), seed)[place]

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fraudfed.boosting.bins import Cuts
-from fraudfed.boosting.bounds.rows import FLOORS, SLACK, MarginRange, NodeBounds
+from fraudfed.boosting.bounds.rows import FLOORS, SLACK, MarginRange, NodeBounds, by_excess
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.engine.elementary import exp
 from fraudfed.boosting.tree import NO_CHILD, Tree
@@ -134,6 +134,34 @@ class TreeBounds:
     root: SumBounds
     excesses: Int64Array
 
+    def of_parts(self, sums: Int64Array, bins: Int64Array) -> SumBounds:
+        """Return the bounds of every part of sets that lie in bins of the root.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (2, n_sets), dtype=int64
+            Pooled sums of the sets.
+        bins : ndarray of shape (n_sets,), dtype=int64
+            The root's set in which each of them lies.
+        """
+        return self.bounds.of_sums(
+            sums, self.root.take(bins), self.excesses[:, bins], self.n_rows[bins]
+        )
+
+    def of_hessians(self, hessians: Int64Array, bins: Int64Array) -> SumBounds:
+        """Return what the hessians of sets in bins of the root allow: gradients (claim 4).
+
+        Little to compute: every bin of every node is held to it.
+
+        Parameters
+        ----------
+        hessians : ndarray of shape (n_sets,), dtype=int64
+            Pooled sums of the sets.
+        bins : ndarray of shape (n_sets,), dtype=int64
+            As in ``of_parts``.
+        """
+        return SumBounds(by_excess(hessians, self.excesses[:, bins], self.n_rows[bins]), hessians)
+
     def of_children(
         self,
         bins: Int64Array,
@@ -158,16 +186,15 @@ class TreeBounds:
         is_known : ndarray of shape (n_bins,), dtype=bool
             Whether these were summed.
         """
-        bounds, n_rows, excesses = self.bounds, self.n_rows[bins], self.excesses[:, bins]
-        whole = np.full(sizes.size, self.n_rows.size - 1, dtype=np.int64)
-        of_nodes = bounds.of_sums(
-            totals, self.root.take(whole), self.excesses[:, whole], self.n_rows[whole]
-        )
-        of_root = self.root.take(bins)
-        found = bounds.of_sums(parents, of_root, excesses, n_rows).where(is_known, of_root)
+        of_nodes = self.of_parts(totals, self.whole(sizes.size))
+        found = self.of_parts(parents, bins).where(is_known, self.root.take(bins))
         found = found.least(of_nodes.take(np.repeat(np.arange(sizes.size), sizes)))
         # The bins of the child have their own bound of h now, which says something of g.
-        return bounds.within(found, excesses, n_rows)
+        return self.bounds.within(found, self.excesses[:, bins], self.n_rows[bins])
+
+    def whole(self, n_sets: int) -> Int64Array:
+        """Return the set of all rows as that in which each of some sets lies."""
+        return np.full(n_sets, self.n_rows.size - 1, dtype=np.int64)
 
     def after(self, tree: Tree, margins: MarginRange) -> BinBounds:
         """Return what is known of the root that follows ``tree`` (claim 6).

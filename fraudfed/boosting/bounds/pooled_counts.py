@@ -8,6 +8,7 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
+from fraudfed.held_sums import hold_rows
 
 #: Bound of the very first sum, before anything is known of the rows.
 MAX_POOLED_ROWS = 2**36
@@ -47,6 +48,8 @@ def count_rows(
     ------
     DataError
         If one class is missing, among either kind of rows.
+    SumError
+        If the counts are none of rows.
     """
     parts = [table] if validation is None else [table, validation]
     local = np.concatenate([_count(part) for part in parts])
@@ -69,6 +72,8 @@ def count_validation_rows(validation: TrainingTable, communicator: Communicator)
     ------
     DataError
         If one class is missing.
+    SumError
+        If the counts are none of rows.
     """
     n_rows, n_positives = communicator.sum(
         _count(validation), bound=MAX_POOLED_ROWS, low=0, label="validation rows"
@@ -82,6 +87,7 @@ def _count(table: TrainingTable) -> Int64Array:
 
 
 def _check_classes(what: str, n_rows: int, n_positives: int) -> None:
+    hold_rows(n_rows, n_positives, most=MAX_POOLED_ROWS)
     if n_rows == 0:
         raise DataError(f"no bank has any {what}; expected rows of both classes")
     if n_positives in (0, n_rows):

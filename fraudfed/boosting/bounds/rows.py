@@ -235,9 +235,7 @@ class NodeBounds:
             Of a set that holds it, for each.
         n_rows : ndarray of shape (n_sets,), dtype=int64
         """
-        total = known.hessian + excesses
-        by_excess = total + (total >> _ERROR_SHIFT) + 2 * n_rows + 1
-        by_label = np.minimum(known.by_label, by_excess)
+        by_label = np.minimum(known.by_label, by_excess(known.hessian, excesses, n_rows))
         for label, distance in ((0, 1.0 - self.max_probability), (1, self.min_probability)):
             limit = _by_hessian(known.hessian + n_rows, distance)
             usable = limit < _LARGEST_ADDEND
@@ -264,6 +262,20 @@ class NodeBounds:
         # Sums that cannot be those of any rows would give less than nothing.
         by_other = np.maximum(np.stack((positives + gradient, negatives - gradient)), 0)
         return SumBounds(np.minimum(found.by_label, by_other), hessian)
+
+
+def by_excess(hessian: Int64Array, excesses: Int64Array, n_rows: Int64Array) -> Int64Array:
+    """Return the bounds of the labels that follow from that of h (claim 4); (2, n_sets).
+
+    Parameters
+    ----------
+    hessian, n_rows : ndarray of shape (n_sets,), dtype=int64
+    excesses : ndarray of shape (2, n_sets), dtype=int64
+        Of a set that holds it, for each.
+    """
+    total = hessian + excesses
+    found: Int64Array = total + (total >> _ERROR_SHIFT) + (2 * n_rows + 1)
+    return found
 
 
 def _share(limit: int, share: float) -> int:

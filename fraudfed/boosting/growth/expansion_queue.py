@@ -9,7 +9,7 @@ from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.candidate import Split
 
 #: XGBoost's ``kRtEps``: a gain up to this much is no gain.
-_LEAST_LOSS_CHANGE = np.float32(1e-6)
+LEAST_LOSS_CHANGE = np.float32(1e-6)
 #: A level with more nodes is expanded in parts, which bounds the size of a secure sum.
 MAX_NODES_PER_BATCH = 256
 
@@ -39,7 +39,7 @@ class ExpansionQueue:
     def push(self, candidate: Candidate) -> bool:
         """Add a node, unless its split gains nothing; tell whether it was added."""
         loss_change = candidate.split.loss_change
-        if not loss_change > _LEAST_LOSS_CHANGE:
+        if not loss_change > LEAST_LOSS_CHANGE:
             return False
         first = -float(loss_change) if self.params.grow_policy == "lossguide" else 0.0
         heapq.heappush(self._heap, (first, candidate.node, candidate))

@@ -6,8 +6,12 @@ others are summed for each child that wants them. A feature that no child wants 
 
 Two kinds of bins take no slot: those that a split above has emptied, and one bin of each feature
 that no pooled row is missing in, for it is what the node's total and the other bins leave.
+
+Every sum is held to what sums of rows are (``fraudfed.held_sums``) before anything follows from it,
+and so is what is derived from it.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +21,10 @@ from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.histograms.segments import Segments
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
+from fraudfed.held_sums import hold_gradients, hold_missing, hold_sets, hold_siblings
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +78,52 @@ class _Order:
         """What this bank adds up: nothing of a child whose sums all follow from its sibling's."""
         rows = self.child.rows if self.features.size else self.child.rows[:0]
         return HistogramOrder(rows, self.features)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """The bins of several orders, one order after the other.
+
+    Attributes
+    ----------
+    orders : list of _Order
+    places : list of ndarray of shape (n_bins of the order,), dtype=int64
+        Position of each bin in a histogram.
+    bins : ndarray of shape (n_bins,), dtype=int64
+        All of them.
+    sizes : ndarray of shape (n_orders,), dtype=int64
+    totals : ndarray of shape (2, n_orders), dtype=int64
+        Pooled sums of each child.
+    """
+
+    orders: list[_Order]
+    places: list[Int64Array]
+    bins: Int64Array
+    sizes: Int64Array
+    totals: Int64Array
+
+    @functools.cached_property
+    def parents(self) -> Int64Array:
+        """Pooled sums of the same bins of the parents; shape (2, n_bins)."""
+        found = [o.parent.sums[:, at] for o, at in zip(self.orders, self.places, strict=True)]
+        return np.concatenate(found, axis=1)
+
+    @functools.cached_property
+    def possible(self) -> BoolArray:
+        """Which of the bins can hold rows; shape (n_bins,)."""
+        found = [o.child.possible[at] for o, at in zip(self.orders, self.places, strict=True)]
+        return np.concatenate(found)
+
+    @classmethod
+    def of(cls, orders: list[_Order], places: list[Int64Array]) -> "_Asked":
+        pairs = [(order.child.gradient, order.child.hessian) for order in orders]
+        return cls(
+            orders,
+            places,
+            bins=np.concatenate([np.empty(0, dtype=np.int64), *places]),
+            sizes=np.array([bins.size for bins in places], dtype=np.int64),
+            totals=np.array(pairs, dtype=np.int64).reshape(-1, 2).T,
+        )
 
 
 class HistogramSummer:
@@ -128,6 +180,13 @@ class HistogramSummer:
         Returns
         -------
         PooledHistogram, gradient : int, hessian : int
+
+        Raises
+        ------
+        SumError
+            If the sums are none of rows.
+        FraudFedError
+            If the sum fails.
         """
         features = np.flatnonzero(wanted)
         (here,) = self._local.build([HistogramOrder(rows, features)])
@@ -138,11 +197,15 @@ class HistogramSummer:
         is_derived = np.append(segments.derived(limits.hessian[:-1]), False)
         local = np.column_stack((here.histogram, here.total))[:, sets]
         pooled = self._sum(local, limits, is_derived)
-        segments.derive(pooled[:, :-1], is_derived[:-1], totals=pooled[:, -1:])
+        missing = segments.derive(pooled[:, :-1], is_derived[:-1], totals=pooled[:, -1:])
+        hold_sets(pooled, limits.lows, limits.highs)
         sums = np.zeros((2, int(self._offsets[-1]) + 1), dtype=np.int64)
         sums[:, sets] = pooled
         is_known = np.append(wanted[self._bin_features], True)
         self.tree_bounds = self._bins.open_root(self._bounds, sums, is_known)
+        parts = self.tree_bounds.root.take(sets)
+        hold_sets(pooled, parts.lows, parts.highs)
+        hold_missing(missing, parts.lows[:, -1:], parts.highs[:, -1:])
         gradient, hessian = sums[:, -1].tolist()
         return PooledHistogram(sums[:, :-1], wanted), gradient, hessian
 
@@ -159,20 +222,64 @@ class HistogramSummer:
         -------
         list of (left child, right child)
             At least the wanted features are known. No sum takes place if none is wanted.
+
+        Raises
+        ------
+        SumError
+            If the sums are none of rows, or leave a sibling what is none of its parent's.
+        FraudFedError
+            If the sum fails.
         """
         plans = [_plan(*family) for family in families]
         summed = iter(self._sum_orders([order for plan in plans for order in plan]))
         found: list[tuple[PooledHistogram, PooledHistogram]] = []
+        siblings: list[tuple[_Order, PooledHistogram]] = []
         for (parent, left, _), (_, order_of_large) in zip(families, plans, strict=True):
             small, large = next(summed), next(summed)
             is_derived = small.is_known & parent.is_known
             # Without column sampling it is all of them, which needs no index.
             derived = slice(None) if is_derived.all() else self._bins_of(is_derived)
             large.sums[:, derived] = parent.sums[:, derived] - small.sums[:, derived]
+            order = _Order(order_of_large.child, np.flatnonzero(is_derived), parent)
+            siblings.append((order, large))
             is_known = large.is_known | is_derived
             large = PooledHistogram(large.sums, is_known)
             found.append((large, small) if order_of_large.child is left else (small, large))
+        self._hold_siblings(siblings)
         return found
+
+    def _hold_siblings(self, siblings: list[tuple[_Order, PooledHistogram]]) -> None:
+        """Hold what small children leave their siblings; an order names the derived features."""
+        orders = [order for order, _ in siblings]
+        places = [self._bins_of_features(order.features) for order in orders]
+        asked = _Asked.of(orders, places)
+        if asked.bins.size == 0:
+            return
+        sums = np.concatenate(
+            [large.sums[:, bins] for (_, large), bins in zip(siblings, places, strict=True)], axis=1
+        )
+        segments = self._segments([order.features for order in orders])
+        missing = segments.derive(sums, np.zeros(asked.bins.size, np.bool_), totals=asked.totals)
+        hold_siblings(sums, asked.parents[1], asked.possible)
+        self._hold(sums, asked, missing, segments.nodes)
+
+    def _hold(
+        self, sums: Int64Array, asked: "_Asked", missing: Int64Array, nodes: Int64Array
+    ) -> None:
+        """Hold bins of nodes to their own hessians, and what they leave to their nodes.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (2, n_bins), dtype=int64
+        missing : ndarray of shape (2, n_segments), dtype=int64
+        nodes : ndarray of shape (n_segments,), dtype=int64
+            Node of each segment.
+        """
+        allowed = self.tree_bounds.of_hessians(sums[1], asked.bins)
+        hold_gradients(sums[0], allowed.by_label)
+        whole = self.tree_bounds.whole(asked.sizes.size)
+        of_nodes = self.tree_bounds.of_parts(asked.totals, whole).take(nodes)
+        hold_missing(missing, of_nodes.lows, of_nodes.highs)
 
     def _sum_orders(self, orders: list[_Order]) -> list[PooledHistogram]:
         built = self._local.build([order.local for order in orders])
@@ -183,44 +290,39 @@ class HistogramSummer:
             is_known[order.features] = True
             histograms.append(PooledHistogram(here.histogram, is_known))
             places.append(self._bins_of(is_known))
-        sizes = np.array([bins.size for bins in places], dtype=np.int64)
-        if sizes.sum() == 0:
+        asked = _Asked.of(orders, places)
+        if asked.bins.size == 0:
             return histograms
-        totals = np.array([(o.child.gradient, o.child.hessian) for o in orders], dtype=np.int64).T
-        limits = self._limits(orders, places, totals, sizes)
+        limits = self._limits(asked)
         segments = self._segments([order.features for order in orders])
         is_derived = segments.derived(limits.hessian)
         local = np.concatenate(
             [each.sums[:, bins] for each, bins in zip(histograms, places, strict=True)], axis=1
         )
         pooled = self._sum(local, limits, is_derived)
-        segments.derive(pooled, is_derived, totals=totals)
-        parts = np.split(pooled, np.cumsum(sizes)[:-1], axis=1)
+        missing = segments.derive(pooled, is_derived, totals=asked.totals)
+        hold_sets(pooled, limits.lows, limits.highs)
+        self._hold(pooled, asked, missing, segments.nodes)
+        parts = np.split(pooled, np.cumsum(asked.sizes)[:-1], axis=1)
         for histogram, bins, part in zip(histograms, places, parts, strict=True):
             histogram.sums[:, bins] = part
         return histograms
 
-    def _limits(
-        self, orders: list[_Order], places: list[Int64Array], totals: Int64Array, sizes: Int64Array
-    ) -> SumBounds:
+    def _limits(self, asked: "_Asked") -> SumBounds:
         """Return the bounds of all orders' bins, one order after the other."""
-        bins = np.concatenate(places)
         found = self.tree_bounds.of_children(
-            bins,
-            totals=totals,
-            sizes=sizes,
-            parents=np.concatenate(
-                [order.parent.sums[:, at] for order, at in zip(orders, places, strict=True)], axis=1
-            ),
+            asked.bins,
+            totals=asked.totals,
+            sizes=asked.sizes,
+            parents=asked.parents,
             is_known=np.concatenate(
                 [
                     order.parent.is_known[self._bin_features[at]]
-                    for order, at in zip(orders, places, strict=True)
+                    for order, at in zip(asked.orders, asked.places, strict=True)
                 ]
             ),
         )
-        possible = [o.child.possible[at] for o, at in zip(orders, places, strict=True)]
-        return found.where(np.concatenate(possible), SumBounds.nothing(bins.size))
+        return found.where(asked.possible, SumBounds.nothing(asked.bins.size))
 
     def _sum(self, local: Int64Array, limits: SumBounds, is_derived: BoolArray) -> Int64Array:
         """Sum over all banks what is not derived, which comes back as 0."""
@@ -231,15 +333,20 @@ class HistogramSummer:
             np.where(is_derived, 0, local), bound=sent.highs, low=sent.lows, label=label
         )
 
-    def _segments(self, features: list[Int64Array]) -> "_Segments":
+    def _segments(self, features: list[Int64Array]) -> Segments:
         """Return the segments of the bins of some features of each of several nodes."""
         nodes = np.repeat(np.arange(len(features)), [part.size for part in features])
         each = np.concatenate(features)
-        return _Segments(np.diff(self._offsets)[each], nodes, self._is_complete[each])
+        return Segments(np.diff(self._offsets)[each], nodes, self._is_complete[each])
 
     def _bins_of(self, is_active: BoolArray) -> Int64Array:
         """Return the positions of the active features' bins in a histogram."""
         return np.flatnonzero(is_active[self._bin_features])
+
+    def _bins_of_features(self, features: Int64Array) -> Int64Array:
+        is_active = np.zeros(self._offsets.size - 1, dtype=np.bool_)
+        is_active[features] = True
+        return self._bins_of(is_active)
 
 
 def _plan(parent: PooledHistogram, left: ChildDemand, right: ChildDemand) -> tuple[_Order, _Order]:
@@ -252,54 +359,3 @@ def _plan(parent: PooledHistogram, left: ChildDemand, right: ChildDemand) -> tup
         _Order(small, np.flatnonzero(of_small), parent),
         _Order(large, np.flatnonzero(of_large), parent),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Segments:
-    """Bins of several features of several nodes, in a row: one segment for each pair.
-
-    Attributes
-    ----------
-    sizes : ndarray of shape (n_segments,), dtype=int64
-        Bins of each, at least 1.
-    nodes : ndarray of shape (n_segments,), dtype=int64
-        Node of each, ascending from 0.
-    is_complete : ndarray of shape (n_segments,), dtype=bool
-        Whether the bins hold all rows of the node.
-    """
-
-    sizes: Int64Array
-    nodes: Int64Array
-    is_complete: BoolArray
-
-    def derived(self, weights: Int64Array) -> BoolArray:
-        """Choose from each complete segment the first bin of the largest weight."""
-        chosen = np.zeros(weights.size, dtype=np.bool_)
-        if self.sizes.size == 0:
-            return chosen
-        largest = np.maximum.reduceat(weights, self._starts)
-        numbers = np.repeat(np.arange(self.sizes.size), self.sizes)
-        candidates = np.flatnonzero((weights == largest[numbers]) & self.is_complete[numbers])
-        firsts = np.flatnonzero(np.diff(numbers[candidates], prepend=-1))
-        chosen[candidates[firsts]] = True
-        return chosen
-
-    def derive(self, sums: Int64Array, is_derived: BoolArray, *, totals: Int64Array) -> None:
-        """Put what the other bins leave of the node's total into each chosen bin, which holds 0.
-
-        Parameters
-        ----------
-        sums : ndarray of shape (2, n_bins), dtype=int64
-        is_derived : ndarray of shape (n_bins,), dtype=bool
-            From ``derived``.
-        totals : ndarray of shape (2, n_nodes), dtype=int64
-        """
-        if not is_derived.any():
-            return
-        rest = totals[:, self.nodes] - np.add.reduceat(sums, self._starts, axis=1)
-        sums[:, is_derived] = rest[:, self.is_complete]
-
-    @property
-    def _starts(self) -> Int64Array:
-        starts: Int64Array = np.cumsum(self.sizes) - self.sizes
-        return starts

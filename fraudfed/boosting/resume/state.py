@@ -376,10 +376,15 @@ def _read_bins(reader: StateReader, n_rows: Int64Array, *, may_exist: bool) -> B
         return None
     n_sets = n_rows.size
     masses = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
+    # Two of them stay in int64, as a sum of hessians is bounded by both.
+    if (masses[0] > LARGEST_SUM - masses[1]).any():
+        raise damaged("the masses of a bin are more than all rows weigh")
     if kind == 1:
         return BinBounds(n_rows, masses)
     by_label = _read_limited(reader, 2 * n_sets, most=LARGEST_SUM).reshape(2, n_sets)
     hessian = _read_limited(reader, n_sets, most=LARGEST_SUM)
+    if (by_label > masses).any() or (hessian > masses[0] + masses[1]).any():
+        raise damaged("a bin is bounded by more than its masses")
     return BinBounds(n_rows, masses, SumBounds(by_label, hessian))
 
 

@@ -12,13 +12,10 @@ import numpy as np
 
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import SumError
 from fraudfed.features.shared_risk.entries import RiskEntries
-from fraudfed.features.shared_risk.tables import DayTable, RiskTables, packed
+from fraudfed.features.shared_risk.tables import MAX_DAY_TOTAL, DayTable, RiskTables, packed
+from fraudfed.held_sums import hold_day_totals, hold_sketch
 from fraudfed.wire.messages import RiskSpec
-
-#: More than any consortium enters for one day; the totals are few, so wide slots cost nothing.
-MAX_DAY_TOTAL = 1 << 40
 
 _NOTHING: Int64Array = np.empty(0, dtype=np.int64)
 
@@ -45,8 +42,8 @@ def sum_tables(
     Raises
     ------
     SumError
-        If the counters of a row do not add up to the total of their day: a bank contributed
-        something that is not a sketch.
+        If totals are none of days, or the counters of a row do not add up to the total of their
+        day: a bank contributed something that is not a sketch.
     FraudFedError
         If a sum fails.
     """
@@ -69,7 +66,9 @@ def _sum_days(
         (entries.frauds, spec.fraud_width),
     )
     own = np.stack([counted.totals(days) for counted, _ in kinds], axis=1)
+    # The totals are few, so wide slots cost nothing.
     totals = communicator.sum(own, bound=MAX_DAY_TOTAL, low=0, label=f"risk_totals:{days.start}")
+    hold_day_totals(totals, most=MAX_DAY_TOTAL)
     # A sketch without any entry is known to be zeros, and is not summed.
     values, bounds = [_NOTHING], [_NOTHING]
     for day, of_day in zip(days, totals.tolist(), strict=True):
@@ -84,7 +83,7 @@ def _sum_days(
         label=f"risk_sketches:{days.start}",
     )
     tables, at = [], 0
-    for day, of_day in zip(days, totals.tolist(), strict=True):
+    for of_day in totals.tolist():
         sketches = []
         for (_, width), total in zip(kinds, of_day, strict=True):
             n_counters = spec.depth * width if total else 0
@@ -92,18 +91,7 @@ def _sum_days(
             if total:
                 sketch[:] = summed[at : at + n_counters].reshape(spec.depth, width)
             at += n_counters
-            _check_total(sketch, total, day=day)
+            hold_sketch(sketch, total=total)
             sketches.append(packed(sketch))
         tables.append(DayTable(*sketches))
     return tables
-
-
-def _check_total(sketch: Int64Array, total: int, *, day: int) -> None:
-    """Every row of a sketch holds every entry once."""
-    wrong = np.flatnonzero(sketch.sum(axis=1) != total)
-    if wrong.size:
-        raise SumError(
-            f"day {day}: row {wrong[0]} of the summed sketch holds {sketch[wrong[0]].sum()} "
-            f"entries, the banks announced {total}; a bank contributed what no sketch is: nothing "
-            "was kept, ask the others which release they use"
-        )

@@ -22,6 +22,7 @@ import numpy as np
 from fraudfed.container import Container
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.features.shared_risk.sketch import CountArray
+from fraudfed.foreign_json import parse_foreign
 from fraudfed.wire.messages import RiskSpec, parse
 
 _CONTAINER = Container(
@@ -32,6 +33,10 @@ _CONTAINER = Container(
 )
 _SOURCE = "risk tables"
 _LENGTH_BYTES = 4
+#: More than any consortium enters for one day: no counter and no row of a sketch holds more.
+MAX_DAY_TOTAL = 1 << 40
+#: A description of a risk run is far shorter.
+_MOST_HEAD_BYTES = 64 * 1024
 _COUNTERS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
 
 
@@ -109,7 +114,7 @@ class RiskTables:
         reader = _Reader(_CONTAINER.unpack(data, source=_SOURCE))
         head = reader.take(reader.length())
         try:
-            fields = json.loads(head)
+            fields = parse_foreign(head, most_bytes=_MOST_HEAD_BYTES)
             spec = parse(RiskSpec, fields["spec"], source="risk tables")
             key_id = bytes.fromhex(fields["key_id"])
         except (ValueError, KeyError, TypeError, ProtocolError) as error:
@@ -185,7 +190,13 @@ class _Reader:
         counters = np.frombuffer(raw, dtype=_COUNTERS[size]).astype(np.dtype(f"u{size}"))
         if _counter_bytes(counters) != size:
             raise _damaged("a sketch is not in canonical form")
-        return counters.reshape(shape)
+        counters = counters.reshape(shape)
+        if int(counters.max()) > MAX_DAY_TOTAL:
+            raise _damaged("a counter is above what a day can hold")
+        totals = counters.sum(axis=1, dtype=np.int64)
+        if (totals != totals[0]).any() or totals[0] > MAX_DAY_TOTAL:
+            raise _damaged("the rows of a sketch do not hold the entries of one day")
+        return counters
 
     def finish(self) -> None:
         if self._at != len(self._data):
