@@ -71,7 +71,9 @@ def _read_run(
         entrants=those(lambda one: one.is_entrant),
         waiting=those(lambda one: one.waits),
         ready=tuple(
-            machine.Readiness(one.bank, one.ready_step, one.more_rows)
+            machine.Readiness(
+                one.bank, one.ready_step, one.more_rows, one.ready_key, one.ready_signature
+            )
             for one in banks
             if one.ready_step is not None
         ),

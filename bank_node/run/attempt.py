@@ -13,7 +13,8 @@ from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from bank_node.run.vote import Accepted, ModelVote, check_signatures
-from fraudfed.consortium.public.documents import roster_digest
+from fraudfed.consortium.ephemeral import pair_secret
+from fraudfed.consortium.public.generations import generation_digest
 from fraudfed.errors import CohortChangedError, CohortError, ConflictError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import RunState, RunStatus
@@ -36,7 +37,7 @@ def work_to_the_end(
     FraudFedError
         As ``Work.run`` and ``SecureCommunicator.sum``.
     """
-    session = _session(context, entry.banks)
+    session = _session(context, entry)
     noise = NoiseAhead(session)
     # Rounds of the step that is done again are logged again.
     context.log.read(before_round=entry.at.round_number)
@@ -94,17 +95,37 @@ def have_accepted(context: RunContext, entry: Entry[S], content: bytes) -> Accep
     return Accepted(content, signatures)
 
 
-def _session(context: RunContext, banks: tuple[str, ...]) -> SecureSum:
-    """Return the secure sums of these banks alone: masks and tags are theirs."""
-    epoch = context.epoch
-    members = tuple(one for one in epoch.key_epoch.roster if one.name in banks)
+def _session(context: RunContext, entry: Entry[S]) -> SecureSum:
+    """Return the secure sums of a generation: masks and tags are its banks' alone.
+
+    Raises
+    ------
+    StateError
+        If it is not the generation that this bank agreed to last.
+    """
+    epoch, number = context.epoch, entry.checkpoint.generation
+    agreement, own = context.agreements.of(number)
+    keys = dict(agreement.keys)
+    members = tuple(one for one in epoch.key_epoch.roster if one.name in entry.banks)
     return SecureSum(
         epoch.package,
         bank=context.bank,
-        roster=banks,
-        roster_digest=roster_digest(members),
+        roster=entry.banks,
+        roster_digest=generation_digest(
+            members,
+            run_id=context.run_id,
+            epoch=epoch.key_epoch.epoch,
+            generation=number,
+            keys=keys,
+        ),
         pairwise={
-            member.name: context.connection.identity.exchange(member.agreement_key)
+            member.name: pair_secret(
+                own.exchange(keys[member.name]),
+                context.connection.identity.exchange(member.agreement_key),
+                names=(context.bank, member.name),
+                run_id=context.run_id,
+                generation=number,
+            )
             for member in members
             if member.name != context.bank
         },

@@ -8,6 +8,7 @@ from bank_node.consortium.ceremony import AcceptedEpoch
 from bank_node.consortium.connection import Connection
 from bank_node.http.client import AggregatorClient
 from bank_node.run.progress import RunProgress
+from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.directory import PinnedRun, StateDirectory
 from bank_node.state.outbox import Outbox
@@ -70,6 +71,8 @@ class RunContext:
         Whether people compared the fingerprints of all members of the cohort.
     options : RunOptions
     progress : RunProgress
+    agreements : Agreements
+        What this bank agreed to last.
     checkpoints : Checkpoints
     outbox : Outbox
         What this bank has sealed in the run.
@@ -85,6 +88,7 @@ class RunContext:
     roster_confirmed: bool
     options: RunOptions
     progress: RunProgress
+    agreements: Agreements
     checkpoints: Checkpoints
     outbox: Outbox
     log: RoundLog
