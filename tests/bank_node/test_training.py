@@ -176,12 +176,18 @@ def test_data_that_break_the_contract_stop_the_others_with_the_class_only(
     make_banks, files, make_rows
 ) -> None:
     banks = make_banks()
-    banks.join()
     rows = make_rows(7)
     rows["age"] = rows["age"].astype(float)
     rows.loc[3, "age"] = 123456789e40
     rows.to_csv(files[2], index=False)
-    processes = [banks.train(name, path) for name, path in zip(banks.names, files, strict=True)]
+    # The others wait for it: it has joined with rows that were good then.
+    banks.join(banks.names[2])
+    processes = [banks.train(banks.names[place], files[place]) for place in (0, 1)]
+    deadline = time.monotonic() + 30
+    while banks.aggregator.status(banks.run_id).state is RunState.OPEN:
+        assert time.monotonic() < deadline, "the run does not start"
+        time.sleep(0.05)
+    processes.append(banks.train(banks.names[2], files[2]))
     ended = [finish(process, 60) for process in processes]
     assert [end.code for end in ended] == [11, 11, 3]
     assert "row 4 (line 5), column 'age'" in ended[2].error()
@@ -232,7 +238,7 @@ def test_a_changed_run_description_is_refused(make_banks, files, run_bank) -> No
 
 def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> None:
     banks = make_banks()
-    banks.join()
+    banks.join(*banks.names[1:])
     first = banks.train(banks.names[0], files[0])
     deadline = time.monotonic() + 30
     while banks.aggregator.status(banks.run_id).ciphertexts == 0:
