@@ -31,10 +31,10 @@ class Communicator(Protocol):
         values : ndarray of any shape, dtype=int64
             This bank's part.
         bound : int or ndarray broadcastable to ``values.shape``, dtype=int64
-            Public bound, the same at every bank and at least 0: each element stays at or below it
-            *when summed over any of the banks*, over one as well as over all. With ``low`` it
-            fixes the width of a slot in the plaintext, so a tight bound makes a round smaller; it
-            must not depend on one bank's data.
+            Public bound, the same at every bank and at least 0: each element *of the sum* stays at
+            or below it. With ``low`` it fixes the width of a slot in the plaintext, so a tight
+            bound makes a round smaller; it must not depend on one bank's data. No bank checks its
+            own part against it: what it did then would tell the others how large that is.
         low : int or ndarray broadcastable to ``values.shape``, dtype=int64, or None
             The same from below, at most 0: 0 for what is never negative. None is ``-bound``.
         label : str
@@ -47,8 +47,8 @@ class Communicator(Protocol):
 
         Raises
         ------
-        BoundError
-            If an element of ``values`` or of the sum lies outside its bounds.
+        SumError
+            If an element of the sum lies outside its bounds; at all banks alike.
         FraudFedError
             If the round failed; never a wrong number.
         """
@@ -74,7 +74,7 @@ def check_bound(
         lowest, highest = (
             int(np.broadcast_to(limit, values.shape)[index]) for limit in (least, most)
         )
-        # The value itself is this bank's statistic: the message names the place only.
+        # The value itself is a statistic: the message names the place only.
         raise BoundError(
             f"sum {label!r}: the value at {position} lies outside the public bounds {lowest} .. "
             f"{highest}; they are derived wrongly or the data break the contract"
@@ -92,6 +92,6 @@ class SoloCommunicator:
         low: int | Int64Array | None = None,
         label: str,
     ) -> Int64Array:
-        """Return a copy of ``values`` after checking it against its bounds."""
+        """Return a copy of ``values``, which are the sum, after checking it against its bounds."""
         check_bound(values, bound, low=low, label=label)
         return values.copy()

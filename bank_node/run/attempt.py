@@ -129,6 +129,8 @@ def _session(context: RunContext, entry: Entry[S]) -> SecureSum:
             for member in members
             if member.name != context.bank
         },
+        signer=context.connection.identity,
+        signing_keys={member.name: member.signing_key for member in members},
         threads=context.options.threads,
     )
 

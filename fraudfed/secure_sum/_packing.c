@@ -1,9 +1,14 @@
-/* fraudfed.secure_sum._packing: digits into plaintexts and back, and the sums behind their tags.
+/* fraudfed.secure_sum._packing: digits into plaintexts and back, the sums behind their tags, and
+ * signed sums of mask streams.
  *
- * The same results as the NumPy in fraudfed/secure_sum/slots.py, in one pass each. A plaintext is
- * `n_words` words of 64 bits, little-endian, two's complement: the sum of d_i 2^(offset_i) over its
- * slots, whose offsets add up their widths from HEADER_BITS on. All functions release the GIL and
- * check every length and width that they rely on. No branch depends on a digit.
+ * The same results as the NumPy in fraudfed/secure_sum/slots.py and streams.py, in one pass each. A
+ * plaintext is `n_words` words of 64 bits, little-endian, two's complement: the sum of
+ * d_i 2^(offset_i) over its slots, whose offsets add up their widths from HEADER_BITS on. All
+ * functions release the GIL and check every length and width that they rely on.
+ *
+ * What a bank computes from its own values and masks (join, tag_sums, add_stream, carry) takes
+ * neither a branch nor an address from them: the time depends on public sizes alone. A right shift
+ * of a negative number is arithmetic, as GCC and Clang define it.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -32,14 +37,18 @@ static int is_layout(const layout *l)
         int64_t begin = l->firsts[p];
         int64_t end = p + 1 < l->n_plaintexts ? l->firsts[p + 1] : (int64_t)l->n_slots;
         size_t bits = l->header;
-        if (begin < 0 || end <= begin || (size_t)end > l->n_slots || (p == 0 && begin != 0))
+        /* Only a layout without any slot has a plaintext without one. */
+        if (begin < 0 || (end <= begin && l->n_slots > 0) || (size_t)end > l->n_slots ||
+            (p == 0 && begin != 0) || (p > 0 && l->n_slots == 0))
             return 0;
         for (int64_t i = begin; i < end; i++) {
             if (l->widths[i] < 1 || l->widths[i] > MAX_WIDTH)
                 return 0;
             bits += l->widths[i];
         }
-        if (bits > 64 * l->n_words)
+        /* A digit may be any int64, whatever its slot's width, and they carry into each other:
+         * below 2^63 times the sum of 2^(offset_i), so below 2^(bits + 63). */
+        if (bits + 64 > 64 * l->n_words)
             return 0;
     }
     return 1;
@@ -88,22 +97,25 @@ static size_t constant_of(uint64_t *words, const layout *l, size_t p)
     return offset;
 }
 
-static void join_all(uint64_t *out, const int64_t *digits, const layout *l, uint64_t *constant)
+/* Add up d_i 2^(offset_i) for digits of any size, in range or not: each is cut at a word's end into
+ * an unsigned low and a signed high part, the words collect up to 64 of each, and one pass carries.
+ * `sums` has n_words elements. */
+static void join_all(uint64_t *out, const int64_t *digits, const layout *l, int128 *sums)
 {
     for (size_t p = 0; p < l->n_plaintexts; p++, out += l->n_words) {
         size_t offset = l->header;
-        constant_of(constant, l, p);
-        memset(out, 0, 8 * l->n_words);
+        memset(sums, 0, sizeof(int128) * l->n_words);
         for (size_t i = (size_t)l->firsts[p]; i < end_of(l, p); i++) {
-            unsigned width = l->widths[i];
-            put_bits(out, offset, ((uint64_t)digits[i] + l->raises[i]) & mask_of(width), width);
-            offset += width;
+            uint128 shifted = (uint128)(int128)digits[i] << (offset % 64);
+            sums[offset / 64] += (uint64_t)shifted;
+            sums[offset / 64 + 1] += (int64_t)(uint64_t)(shifted >> 64);
+            offset += l->widths[i];
         }
-        uint64_t borrow = 0;
+        int128 carry = 0;
         for (size_t k = 0; k < l->n_words; k++) {
-            uint128 difference = (uint128)out[k] - constant[k] - borrow;
-            out[k] = (uint64_t)difference;
-            borrow = (uint64_t)(difference >> 64) & 1;
+            carry += sums[k];
+            out[k] = (uint64_t)carry;
+            carry >>= 64;
         }
     }
 }
@@ -132,19 +144,19 @@ static void split_all(int64_t *digits, uint8_t *fits, const uint64_t *in, const 
     }
 }
 
-/* Read the arguments that all share; `n_words` words for the constant are allocated. */
+/* Read the arguments that all share; scratch room of twice `n_words` words is allocated. */
 static int read_layout(layout *l, const Py_buffer *widths, const Py_buffer *raises,
                        const Py_buffer *firsts, Py_ssize_t n_words, Py_ssize_t header,
-                       uint64_t **constant)
+                       void **scratch)
 {
-    *constant = NULL;
+    *scratch = NULL;
     l->widths = widths->buf;
     l->raises = raises->buf;
     l->firsts = firsts->buf;
     l->n_slots = (size_t)widths->len;
     l->n_plaintexts = (size_t)firsts->len / 8;
-    if (firsts->len % 8 != 0 || raises->len != 8 * widths->len || n_words < 1 || n_words > 4096 || header < 0 ||
-        header > 64 * n_words) {
+    if (firsts->len % 8 != 0 || raises->len != 8 * widths->len || n_words < 1 || n_words > 4096 ||
+        header < 0 || header > 64 * n_words) {
         PyErr_SetString(PyExc_ValueError, "layout: firsts, raises, words or header out of range");
         return 0;
     }
@@ -154,11 +166,10 @@ static int read_layout(layout *l, const Py_buffer *widths, const Py_buffer *rais
         PyErr_SetString(PyExc_ValueError, "layout: slots do not fit into their plaintexts");
         return 0;
     }
-    /* One word more: a slot's bits may be written up to the end of the last word. */
-    *constant = PyMem_Calloc((size_t)n_words + 1, 8);
-    if (*constant == NULL)
+    *scratch = PyMem_Calloc((size_t)n_words, sizeof(int128));
+    if (*scratch == NULL)
         PyErr_NoMemory();
-    return *constant != NULL;
+    return *scratch != NULL;
 }
 
 static PyObject *lay_out(PyObject *self, PyObject *args)
@@ -219,12 +230,12 @@ static PyObject *join(PyObject *self, PyObject *args)
     Py_ssize_t n_words, header;
     PyObject *result = NULL;
     layout l;
-    uint64_t *constant = NULL;
+    void *scratch = NULL;
     (void)self;
     if (!PyArg_ParseTuple(args, "y*y*y*y*nn", &digits, &widths, &raises, &firsts, &n_words,
                           &header))
         return NULL;
-    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &constant))
+    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &scratch))
         goto done;
     if ((size_t)digits.len != 8 * l.n_slots) {
         PyErr_SetString(PyExc_ValueError, "digits are not one int64 for each slot");
@@ -235,10 +246,10 @@ static PyObject *join(PyObject *self, PyObject *args)
         goto done;
     uint64_t *out = (uint64_t *)PyBytes_AS_STRING(result);
     Py_BEGIN_ALLOW_THREADS
-    join_all(out, digits.buf, &l, constant);
+    join_all(out, digits.buf, &l, scratch);
     Py_END_ALLOW_THREADS
 done:
-    PyMem_Free(constant);
+    PyMem_Free(scratch);
     PyBuffer_Release(&digits);
     PyBuffer_Release(&widths);
     PyBuffer_Release(&raises);
@@ -252,12 +263,12 @@ static PyObject *split(PyObject *self, PyObject *args)
     Py_ssize_t n_words, header;
     PyObject *digits = NULL, *fits = NULL, *result = NULL;
     layout l;
-    uint64_t *constant = NULL;
+    void *scratch = NULL;
     (void)self;
     if (!PyArg_ParseTuple(args, "y*y*y*y*nn", &plaintexts, &widths, &raises, &firsts, &n_words,
                           &header))
         return NULL;
-    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &constant))
+    if (!read_layout(&l, &widths, &raises, &firsts, n_words, header, &scratch))
         goto done;
     if ((size_t)plaintexts.len != 8 * l.n_words * l.n_plaintexts) {
         PyErr_SetString(PyExc_ValueError, "plaintexts are not as many words as the layout's");
@@ -270,13 +281,13 @@ static PyObject *split(PyObject *self, PyObject *args)
     int64_t *out = (int64_t *)PyBytes_AS_STRING(digits);
     uint8_t *flags = (uint8_t *)PyBytes_AS_STRING(fits);
     Py_BEGIN_ALLOW_THREADS
-    split_all(out, flags, plaintexts.buf, &l, constant);
+    split_all(out, flags, plaintexts.buf, &l, scratch);
     Py_END_ALLOW_THREADS
     result = PyTuple_Pack(2, digits, fits);
 done:
     Py_XDECREF(digits);
     Py_XDECREF(fits);
-    PyMem_Free(constant);
+    PyMem_Free(scratch);
     PyBuffer_Release(&plaintexts);
     PyBuffer_Release(&widths);
     PyBuffer_Release(&raises);
@@ -284,8 +295,8 @@ done:
     return result;
 }
 
-/* For each plaintext three sums over its slots: coefficient limb (at most 30 bits) times digit. A
- * sum of up to 2^20 products of 94 bits fits 128. */
+/* For each plaintext three sums over its elements: coefficient limb (at most 30 bits) times value. A
+ * sum of less than 2^32 products below 2^93 fits 128 bits. */
 static PyObject *tag_sums(PyObject *self, PyObject *args)
 {
     Py_buffer digits, coefficients, firsts;
@@ -300,8 +311,7 @@ static PyObject *tag_sums(PyObject *self, PyObject *args)
                (size_t)coefficients.len == 12 * n && (count > 0 || n == 0);
     for (size_t p = 0; good && p < count; p++) {
         int64_t end = p + 1 < count ? first[p + 1] : (int64_t)n;
-        good = first[p] >= 0 && first[p] <= end && (size_t)end <= n && (p > 0 || first[0] == 0) &&
-               end - first[p] < 1 << 20;
+        good = first[p] >= 0 && first[p] <= end && (size_t)end <= n && (p > 0 || first[0] == 0);
     }
     if (!good) {
         PyErr_SetString(PyExc_ValueError, "digits, coefficients and firsts do not fit together");
@@ -331,12 +341,80 @@ done:
     return result;
 }
 
+/* sums[i] += sign * stream[i]. */
+static PyObject *add_stream(PyObject *self, PyObject *args)
+{
+    Py_buffer sums, stream;
+    int sign;
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "w*y*i", &sums, &stream, &sign))
+        return NULL;
+    const size_t n = (size_t)stream.len / 4;
+    int64_t *sum = sums.buf;
+    const uint32_t *word = stream.buf;
+    if (stream.len % 4 != 0 || (size_t)sums.len != 8 * n || (sign != 1 && sign != -1)) {
+        PyErr_SetString(PyExc_ValueError, "sums are not one int64 for each word of the stream");
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    if (sign > 0)
+        for (size_t i = 0; i < n; i++)
+            sum[i] += (int64_t)word[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            sum[i] -= (int64_t)word[i];
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    PyBuffer_Release(&sums);
+    PyBuffer_Release(&stream);
+    return result;
+}
+
+/* Numbers of `n_words` signed "words" base 2^32 -> two's complement of one word more. */
+static PyObject *carry(PyObject *self, PyObject *args)
+{
+    Py_buffer sums;
+    Py_ssize_t n_words;
+    PyObject *result = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*n", &sums, &n_words))
+        return NULL;
+    if (n_words < 1 || n_words > 1 << 20 || sums.len % (8 * n_words) != 0) {
+        PyErr_SetString(PyExc_ValueError, "sums are no whole numbers of as many words");
+        goto done;
+    }
+    const size_t width = (size_t)n_words, count = (size_t)sums.len / 8 / width;
+    const int64_t *sum = sums.buf;
+    result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(4 * (width + 1) * count));
+    if (result == NULL)
+        goto done;
+    uint32_t *out = (uint32_t *)PyBytes_AS_STRING(result);
+    Py_BEGIN_ALLOW_THREADS
+    for (size_t item = 0; item < count; item++, sum += width, out += width + 1) {
+        int64_t rest = 0;
+        for (size_t k = 0; k < width; k++) {
+            rest += sum[k];
+            out[k] = (uint32_t)rest;
+            rest >>= 32;
+        }
+        out[width] = (uint32_t)rest;
+    }
+    Py_END_ALLOW_THREADS
+done:
+    PyBuffer_Release(&sums);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"lay_out", lay_out, METH_VARARGS, "lay_out(spans, capacity) -> widths, firsts"},
     {"join", join, METH_VARARGS, "join(digits, widths, raises, firsts, n_words, header) -> plaintexts"},
     {"split", split, METH_VARARGS,
      "split(plaintexts, widths, raises, firsts, n_words, header) -> digits, fits"},
-    {"tag_sums", tag_sums, METH_VARARGS, "tag_sums(digits, coefficients, firsts) -> sums"},
+    {"tag_sums", tag_sums, METH_VARARGS, "tag_sums(values, coefficients, firsts) -> sums"},
+    {"add_stream", add_stream, METH_VARARGS, "add_stream(sums, stream, sign)"},
+    {"carry", carry, METH_VARARGS, "carry(sums, n_words) -> numbers"},
     {NULL, NULL, 0, NULL},
 };
 

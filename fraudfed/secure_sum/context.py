@@ -7,7 +7,7 @@ from functools import cached_property
 from fraudfed.errors import ProtocolError
 
 #: Raised when the canonical bytes change their meaning.
-CONTEXT_VERSION = 2
+CONTEXT_VERSION = 3
 
 _DOMAIN = b"fraudfed round context"
 

@@ -5,7 +5,7 @@ and what makes the use unique, so two streams that differ in any of these are in
 """
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -25,7 +25,7 @@ def derive_key(secret: bytes, purpose: str, *parts: bytes) -> bytes:
     """
     info = b"".join(
         len(part).to_bytes(4, "big") + part
-        for part in (b"fraudfed secure sum v2", purpose.encode(), *parts)
+        for part in (b"fraudfed secure sum v3", purpose.encode(), *parts)
     )
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(secret)
 
@@ -33,13 +33,29 @@ def derive_key(secret: bytes, purpose: str, *parts: bytes) -> bytes:
 def keystream(key: bytes, n_bytes: int) -> bytes:
     """Return the first ``n_bytes`` of ChaCha20 under ``key``, nonce and counter 0 (RFC 8439).
 
+    Raises
+    ------
+    BoundError
+        As ``open_keystream``.
+    """
+    return open_keystream(key, n_bytes).update(bytes(n_bytes))
+
+
+def open_keystream(key: bytes, n_bytes: int) -> CipherContext:
+    """Return what gives the first ``n_bytes`` piece by piece, by encrypting zeros.
+
     A key serves one stream, so the nonce need not vary. ChaCha20 and not AES-CTR: as fast here
     (0.9 ns a byte either way), constant-time on every machine, and no loss from a block cipher
     being a permutation.
+
+    Raises
+    ------
+    BoundError
+        If the block counter would wrap.
     """
     if n_bytes > _MAXIMUM_STREAM_BYTES:
         raise BoundError(
             f"a stream of {n_bytes} bytes is needed, expected at most {_MAXIMUM_STREAM_BYTES}; "
             "sum fewer values at once"
         )
-    return Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(n_bytes))
+    return Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()

@@ -1,8 +1,9 @@
 """The kinds of fault that keep a secure sum from opening, and the one way to report them.
 
 What a bank reports reaches the aggregator, which may have caused the fault to learn from the
-answer. So the kind follows from the count field of the plaintexts and from public facts alone,
-never from a digit: see "What a failed sum tells" in ``docs/cryptography.md``.
+answer. So all banks check the same opened values in the same order and end with the same kind. It
+follows from the count field of the *sum* and from public facts alone, never from one bank's part:
+see "What a failed sum tells" in ``docs/cryptography.md``.
 """
 
 from enum import StrEnum
@@ -14,18 +15,21 @@ class SumFault(StrEnum):
     """What broke; the words stand in the error's text."""
 
     MASKS = "the masks do not cancel"
-    """A contribution is missing, there twice, of another round, or made under another context,
-    roster, transcript or agreement key; or ciphertexts of one contribution changed places."""
-    MISSING = "this bank's contribution is missing"
-    """Masks do not cancel, but do without this bank's part: it alone was left out."""
-    REPEATED = "this bank's contribution is in it twice"
-    """Masks do not cancel, but do with this bank's part once more."""
+    """A contribution is missing, there twice, of another round or older, or made under another
+    context, roster, transcript or agreement key; or ciphertexts of one changed places. A bank that
+    it happened to is told no more than the others."""
     COUNT = "the count of contributions is wrong"
     """The masks cancel, and the sum counts another number of banks than the roster has."""
     TAG = "the authentication tag is wrong"
-    """The sum was altered, or the banks break a bound together."""
+    """The sum was altered, or it lies outside its public bounds."""
     BOX = "the sealed opening does not authenticate"
     """Altered, of another round or shard, or sealed under another key package."""
+    SIGNATURE = "the opening is not signed by its bank"
+    """Forged in its name, or signed for other commitments than this bank was told."""
+    SEED = "the revealed seed is not the one committed to"
+    """A bank exchanged its self mask after it had sealed."""
+    COMMITMENTS = "the commitments are not those of the round"
+    """Not one of each bank, or this bank's own is not in its place: nothing is revealed."""
     OPENINGS = "the openings are not one of each bank"
     LAYOUT = "the context is of another layout"
     ROSTER = "the context is of another roster"

@@ -11,7 +11,7 @@ count is 1, so the sum of counts is at most ``2^10 < 2^20``. Hence the sum of he
 ``2^99 + 2^10 * 2^99 < 2^120``. Slots lie above and may be negative as a whole: ``plaintext mod
 2^120`` is the header all the same, because every slot is a multiple of ``2^120``.
 
-The header lies below the slots so that a sum whose digits overflow still shows its count.
+The header lies below the slots so that whatever the values are, a sum shows its count.
 """
 
 from dataclasses import dataclass

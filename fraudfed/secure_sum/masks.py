@@ -9,23 +9,20 @@ item; what a bank masks is uniform to anybody who lacks at least one of its pair
 There are two uses. *Plaintexts* are masked modulo N. *Tags* are masked modulo their prime before
 that, for banks know the coefficients: the sum of tags is read as an integer, and how often it
 exceeds the prime would tell them a bit about how the sum splits between the others.
+
+They hide a bank for good, also when everything is revealed that its round reveals; until then the
+self masks (``self_masks``) hide the whole round.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-import numpy as np
-from gmpy2 import mpz
-
 from fraudfed.errors import CohortError, KeyMaterialError
-from fraudfed.secure_sum.derivation import derive_key, keystream
+from fraudfed.secure_sum.derivation import derive_key
+from fraudfed.secure_sum.streams import MaskStream, signed_sum
 
 #: An X25519 shared secret (RFC 7748).
 PAIRWISE_SECRET_BYTES = 32
-#: A number of this many bits more than N, reduced modulo N, is uniform up to 2^-128.
-_EXTRA_BITS = 128
-_WORD_BITS = 32
-_WORD_MASK = (1 << _WORD_BITS) - 1
 
 
 class MaskUse(StrEnum):
@@ -96,51 +93,26 @@ class PairwiseMasks:
     def __reduce__(self) -> str:
         raise TypeError("pairwise masks are secret and cannot be copied or pickled")
 
-    def totals(self, context_digest: str, count: int, modulus: int) -> list[int]:
-        """Return the sum of this bank's masks for each of ``count`` items, in [0, modulus).
-
-        Always the same for the same context: they may hide one contribution only.
-        """
-        n_words = -(-(modulus.bit_length() + _EXTRA_BITS) // _WORD_BITS)
-        n_bytes = count * n_words * (_WORD_BITS // 8)
+    def streams(self, context_digest: str) -> list[MaskStream]:
+        """Return this bank's part of every pair's stream; always the same for the same context."""
         mine = self._roster.index(self._bank)
-        # Numbers add up word by word, without carries; the bias keeps the words positive.
-        bias = len(self._roster) << _WORD_BITS
-        sums = np.full(count * n_words, bias, dtype=np.int64)
-        for position, peer in enumerate(self._roster):
-            if peer == self._bank:
-                continue
-            stream = self._stream(peer, context_digest, n_bytes, first=mine < position)
-            words = np.frombuffer(stream, dtype="<u4")
-            if mine < position:
-                sums += words
-            else:
-                sums -= words
-        low = (sums & _WORD_MASK).astype("<u4").tobytes()
-        high = (sums >> _WORD_BITS).astype("<u4").tobytes()
-        width = n_words * (_WORD_BITS // 8)
-        biases = bias * (((1 << n_words * _WORD_BITS) - 1) // _WORD_MASK)
-        # Reduced once for all pairs: the remainder of the sum is that of the sum of remainders.
-        reducer = mpz(modulus)
         return [
-            int(
-                (
-                    int.from_bytes(low[start : start + width], "little")
-                    + (int.from_bytes(high[start : start + width], "little") << _WORD_BITS)
-                    - biases
-                )
-                % reducer
-            )
-            for start in range(0, n_bytes, width)
+            MaskStream(self._key(peer, context_digest, first=mine < position), sign)
+            for position, peer in enumerate(self._roster)
+            for sign in (1 if mine < position else -1,)
+            if peer != self._bank
         ]
 
-    def _stream(self, peer: str, context_digest: str, n_bytes: int, *, first: bool) -> bytes:
-        """Return the pair's stream: both banks compute the same bytes."""
+    def totals(self, context_digest: str, count: int, modulus: int) -> list[int]:
+        """Return the sum of this bank's masks for each of ``count`` items, in [0, modulus)."""
+        return signed_sum(self.streams(context_digest), count, modulus)
+
+    def _key(self, peer: str, context_digest: str, *, first: bool) -> bytes:
+        """Return the key of the pair's stream: both banks derive the same."""
         pair = (self._bank, peer) if first else (peer, self._bank)
-        key = derive_key(
+        return derive_key(
             self._pairwise[peer],
             self._use,
             bytes.fromhex(context_digest),
             *(name.encode() for name in pair),
         )
-        return keystream(key, n_bytes)

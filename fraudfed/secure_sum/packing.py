@@ -1,17 +1,24 @@
 """Many signed integers in one plaintext: digits of individual range and width.
 
-A slot holds a digit d of a public range, ``low <= d <= high`` with ``low <= 0 <= high``, and has as
-many bits as ``high - low``; a plaintext is ``sum of d_i * 2^offset_i`` above the header
-(``header.py``), and plaintexts add part by part. Law: for vectors x_1 .. x_k whose elements, and
-whose sum's elements, lie in their ranges, ``values(split(sum of join(digits(x_k)))) = sum of x_k``.
+A slot is for an element of a public range, ``low <= x <= high`` with ``low <= 0 <= high``, and has
+as many bits as ``high - low``; a plaintext is ``sum of x_i * 2^offset_i`` above the header
+(``header.py``), and plaintexts add part by part, modulo N. Law: for int64 vectors x_1 .. x_k whose
+sum's elements lie in their ranges, ``split(sum of join(x_k) modulo N) = sum of x_k``.
 
-Why nothing overflows: a digit of the sum minus ``low`` lies in ``0 .. 2^w - 1``, so subtracting the
-constant ``sum of low_i * 2^offset_i`` turns the signed digits into ordinary bits without a carry.
-Only the *sum* needs to fit: what single digits carry into their neighbours adds up to nothing,
-because the plaintext is linear in the digits. As ``|d_i| < 2^w_i``, a plaintext whose slots end
-below bit T - 1 stays below ``2^(T-1)`` in absolute value, which is below N / 4 (see
-``PublicKey.plaintext_bits``). If banks leave a range together, a digit carries into its neighbour
-and the authentication tag, which is over the digits, disagrees.
+One bank's elements may be *any* int64, in range or not. What does not fit its slot carries into its
+neighbours, and what does not fit the plaintext wraps around modulo N; both are linear, so they add
+up to nothing where the sum fits. A bank that checked or clamped its own values would tell others
+what they are: only the sum is checked, and it is the same at every bank.
+
+Why the sum is read exactly: an element of the sum minus ``low`` lies in ``0 .. 2^w - 1``, so
+subtracting the constant ``sum of low_i * 2^offset_i`` turns the signed digits into ordinary bits
+without a carry. As ``|x_i| < 2^w_i``, a sum whose slots end below bit T - 1 stays below ``2^(T-1)``
+in absolute value, which is below N / 4 (see ``PublicKey.plaintext_bits``). If the sum leaves a
+range, what is read differs from it by less than 2^74 somewhere, and the authentication tag, which
+is over the true values of all elements, disagrees.
+
+An element that can only be 0 has no slot. It belongs to the plaintext of the slot before it (or the
+first) all the same: its tag covers the true value.
 
 The layout follows from public facts alone (shape, ranges, key size), so every bank has the same.
 """
@@ -22,14 +29,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fraudfed.communicator import check_bound
 from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array, UInt64Array
 from fraudfed.errors import BoundError
 from fraudfed.secure_sum import slots
 from fraudfed.secure_sum.header import HEADER_BITS
 
 _WORD_BITS = 64
-_LAYOUT_DOMAIN = b"fraudfed slot layout v3\0"
+_LAYOUT_DOMAIN = b"fraudfed slot layout v4\0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +47,11 @@ class SlotLayout:
     shape : tuple of int
         Shape of the vectors that are summed.
     lows, highs : ndarray of shape (n_values,), dtype=int64
-        Least and largest value of each element, in C order: of one bank's part and of the sum.
+        Least and largest value of each element of the sum, in C order.
     plaintext_bits : int
         Bits of one plaintext that may be filled.
     firsts : ndarray of shape (n_plaintexts,), dtype=int64
-        The first slot of each plaintext.
+        The first element of each plaintext.
     digest : str
         SHA-256 of shape, ranges and sizes; part of the round's context.
     """
@@ -58,12 +64,14 @@ class SlotLayout:
     digest: str
     _elements: Int64Array = field(repr=False)
     """Indices of the elements that have a slot: those that can be other than 0."""
+    _first_slots: Int64Array = field(repr=False)
+    """Number of the first slot of each plaintext."""
     _raises: UInt64Array = field(repr=False)
     """-low of each slot: what makes its digits non-negative."""
     _widths: UInt8Array = field(repr=False)
     """Bits of each slot."""
     _n_words: int = field(repr=False)
-    """Words of 64 bits that hold any plaintext of this size, also one that is no sum."""
+    """Words of 64 bits that hold what any int64 add up to, and any residue modulo N."""
 
     @classmethod
     def for_bounds(
@@ -77,17 +85,17 @@ class SlotLayout:
         """Lay out vectors of ``shape``.
 
         Slots are filled in order and do not straddle plaintexts; an element that can only be 0
-        takes none.
+        takes none. There is a plaintext wherever there is an element.
 
         Parameters
         ----------
         bound : int or ndarray broadcastable to ``shape``, dtype=int64
-            Largest value of each element, at least 0.
+            Largest value of each element of the sum, at least 0.
         shape : tuple of int
         plaintext_bits : int
             ``PublicKey.plaintext_bits``.
         low : int or ndarray broadcastable to ``shape``, dtype=int64, or None
-            Least value of each element, at most 0; None is ``-bound``.
+            Least value of each element of the sum, at most 0; None is ``-bound``.
 
         Raises
         ------
@@ -111,9 +119,13 @@ class SlotLayout:
                     f"a slot needs {widest} bits, expected at most {capacity} of a plaintext; use "
                     "a larger key"
                 )
-            widths, firsts = slots.lay_out(spans, capacity=capacity)
+            widths, first_slots = slots.lay_out(spans, capacity=capacity)
+            firsts = elements[first_slots]
+            # Elements before the first slot.
+            firsts[0] = 0
         else:
-            widths, firsts = np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64)
+            widths = np.empty(0, dtype=np.uint8)
+            first_slots = firsts = np.zeros(min(1, len(highs)), dtype=np.int64)
         return cls(
             shape=shape,
             lows=lows,
@@ -122,10 +134,12 @@ class SlotLayout:
             firsts=firsts,
             digest=_digest(shape, lows, highs, plaintext_bits),
             _elements=elements,
+            _first_slots=first_slots,
             _raises=raises.view(np.uint64),
             _widths=widths,
-            # A residue modulo N has two bits more than what may be filled.
-            _n_words=(plaintext_bits + 2) // _WORD_BITS + 1,
+            # A residue modulo N has two bits more than what may be filled; any int64 in the highest
+            # slot has 64 and a carry.
+            _n_words=(plaintext_bits + 2) // _WORD_BITS + 2,
         )
 
     @property
@@ -143,8 +157,8 @@ class SlotLayout:
         """Number of elements that have a slot."""
         return len(self._elements)
 
-    def digits(self, values: Int64Array, *, label: str = "vector") -> Int64Array:
-        """Return the digits of one bank's vector, slot by slot.
+    def flat(self, values: Int64Array, *, label: str = "vector") -> Int64Array:
+        """Return one bank's vector, element by element, whatever its values are.
 
         Parameters
         ----------
@@ -154,33 +168,43 @@ class SlotLayout:
 
         Returns
         -------
-        ndarray of shape (n_slots,), dtype=int64
+        ndarray of shape (n_values,), dtype=int64
 
         Raises
         ------
         BoundError
-            If a value lies outside its range, or shape or dtype is another.
+            If shape or dtype is another: both are public.
         """
         if values.shape != self.shape:
             raise BoundError(
                 f"sum {label!r}: values have shape {values.shape}, expected {self.shape}"
             )
-        check_bound(
-            values, self.highs.reshape(self.shape), low=self.lows.reshape(self.shape), label=label
-        )
-        return values.reshape(-1)[self._elements]
+        if values.dtype != np.int64:
+            raise BoundError(f"sum {label!r}: values have dtype {values.dtype}, expected int64")
+        return np.ascontiguousarray(values).reshape(-1)
 
-    def join(self, digits: Int64Array) -> list[int]:
-        """Return the signed plaintexts with these digits; their lowest ``HEADER_BITS`` are 0."""
-        data = slots.join(digits, self._places())
-        size = self._n_words * _WORD_BITS // 8
+    def join(self, flat: Int64Array) -> list[int]:
+        """Return the signed plaintexts of these elements; their lowest ``HEADER_BITS`` are 0.
+
+        Parameters
+        ----------
+        flat : ndarray of shape (n_values,), dtype=int64
+            Any int64. The plaintexts may exceed N: they are meant modulo N.
+        """
+        digits = flat if len(self._elements) == len(flat) else flat[self._elements]
+        data, size = slots.join(digits, self._places()), self._plaintext_bytes
         return [
             int.from_bytes(data[start : start + size], "little", signed=True)
             for start in range(0, len(data), size)
         ]
 
+    def to_bytes(self, plaintexts: Sequence[int]) -> bytes:
+        """Return plaintexts of ``join``, or residues modulo N, in bytes of fixed width."""
+        size = self._plaintext_bytes
+        return b"".join([value.to_bytes(size, "little", signed=True) for value in plaintexts])
+
     def split(self, plaintexts: Sequence[int]) -> tuple[Int64Array, BoolArray]:
-        """Read the digits out of plaintexts; the inverse of ``join``, whatever the header holds.
+        """Read the elements out of summed plaintexts, whatever the header holds.
 
         Parameters
         ----------
@@ -189,47 +213,32 @@ class SlotLayout:
 
         Returns
         -------
-        digits : ndarray of shape (n_slots,), dtype=int64
-            0 in plaintexts that cannot be of this layout.
+        flat : ndarray of shape (n_values,), dtype=int64
+            0 without a slot, and in plaintexts that cannot be of this layout.
         fits : ndarray of shape (n_plaintexts,), dtype=bool
-            Whether each plaintext lies in the range of this layout.
+            Whether each plaintext can be of this layout, and each of its elements lies in its
+            range.
         """
-        size = self._n_words * _WORD_BITS // 8
-        data = b"".join([value.to_bytes(size, "little", signed=True) for value in plaintexts])
-        return slots.split(data, self._places())
+        digits, fits = slots.split(self.to_bytes(plaintexts), self._places())
+        flat = np.zeros(self.n_values, dtype=np.int64)
+        flat[self._elements] = digits
+        inside = (flat <= self.highs) & (flat >= self.lows)
+        if len(fits):
+            fits = fits & np.logical_and.reduceat(inside, self.firsts)
+        return flat, fits
+
+    @property
+    def _plaintext_bytes(self) -> int:
+        return self._n_words * _WORD_BITS // 8
 
     def _places(self) -> slots.Places:
         return slots.Places(
             widths=self._widths,
             raises=self._raises,
-            firsts=self.firsts,
+            firsts=self._first_slots,
             n_words=self._n_words,
             header=HEADER_BITS,
         )
-
-    def values(self, digits: Int64Array, *, label: str = "vector") -> Int64Array:
-        """Return the summed vector whose digits these are.
-
-        Returns
-        -------
-        ndarray of shape ``shape``, dtype=int64
-
-        Raises
-        ------
-        BoundError
-            If an element of the sum lies outside its range.
-        """
-        values = np.zeros(self.n_values, dtype=np.int64)
-        values[self._elements] = digits
-        outside = (values > self.highs) | (values < self.lows)
-        if outside.any():
-            index = int(np.argmax(outside))
-            raise BoundError(
-                f"sum {label!r}: element {index} of the opened sum lies outside the public bounds "
-                f"{int(self.lows[index])} .. {int(self.highs[index])}; they are derived wrongly or "
-                "a bank's data break the contract"
-            )
-        return values.reshape(self.shape)
 
 
 def _flat_bounds(

@@ -1,20 +1,24 @@
 """Seal, open and combine: one bank's part of a secure sum.
 
-Law: for the banks 0 .. k-1 of one roster with one key package, layout and context::
+Law: for the banks 0 .. k-1 of one roster with one key package, layout and context, of which bank i
+has ``s_i = seal(x_i)``::
 
-    combine([open_shard(product.shard(j, k), j) for j], ...) = sum of x_i
-    where product = elementwise product of seal(x_i)
+    combine([open_shard(product.shard(j, k), seed of s_j, C) at bank j for all j], C) = sum of x_i
+    where product = elementwise product of the payloads, C = commitments of s_0 .. s_(k-1)
 
-exactly, if every x_i and their sum are within the layout's ranges. Anything else is a ``SumError``
-whose text names the kind of fault (``SumFault``).
+exactly, for any int64 x_i whose sum is within the layout's ranges. Anything else is a ``SumError``
+whose text names the kind of fault (``SumFault``), the same at every bank.
 
-Ciphertext j is opened by bank ``j mod k``, so that each bank decrypts one k-th. What it opened goes
-to the others in an AEAD box whose key follows from the consortium secret and the context: the
-aggregator, which carries the box, can neither read it nor use it in another round.
+Ciphertext j is opened by bank ``j mod k``, so that each bank decrypts one k-th. What it finds is
+noise to it, because the self masks of all banks are on it. It goes to the others together with this
+bank's seed, signed, in an AEAD box that the aggregator can neither read nor use in another round.
+Only the boxes of all banks together show anything.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import CiphertextError, CohortError, KeyMaterialError, SumError
@@ -27,8 +31,16 @@ from fraudfed.secure_sum.context import RoundContext, check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 from fraudfed.secure_sum.header import MAXIMUM_BANKS
 from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
-from fraudfed.secure_sum.openings import centred
+from fraudfed.secure_sum.openings import Signer, centred
 from fraudfed.secure_sum.packing import SlotLayout
+from fraudfed.secure_sum.self_masks import (
+    Sealed,
+    commitment_to,
+    is_committed,
+    new_seed,
+    self_streams,
+)
+from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.secure_sum.used_contexts import UsedContexts
@@ -65,6 +77,10 @@ class SecureSum:
         SHA-256 over the members' names and public keys, raw or in hexadecimal.
     pairwise : mapping of str to bytes
         Name of each other bank -> X25519 shared secret of this bank and that one.
+    signer : Signer
+        Signs what this bank opens, with its own key.
+    signing_keys : mapping of str to str
+        Name of each bank of the roster, this one included -> its Ed25519 public key, hexadecimal.
     threads : int
         Threads of encryption and decryption; no result depends on their number.
 
@@ -73,7 +89,7 @@ class SecureSum:
     CohortError
         If the roster is too large, names a bank twice or does not name ``bank``.
     KeyMaterialError
-        If ``pairwise`` is not of exactly the other banks.
+        If ``pairwise`` is not of exactly the other banks, or ``signing_keys`` not of the roster.
     ProtocolError
         If ``roster_digest`` is no SHA-256.
     """
@@ -86,6 +102,8 @@ class SecureSum:
         roster: tuple[str, ...],
         roster_digest: bytes | str,
         pairwise: Mapping[str, bytes],
+        signer: Signer,
+        signing_keys: Mapping[str, str],
         threads: int = 1,
     ) -> None:
         if len(roster) > MAXIMUM_BANKS:
@@ -103,6 +121,8 @@ class SecureSum:
         self._roster_digest = digest
         self._masks = PairwiseMasks(bank, roster, pairwise)
         self._tag_masks = PairwiseMasks(bank, roster, pairwise, use=MaskUse.TAG)
+        self._signer = signer
+        self._signing_keys = _public_keys(signing_keys, roster)
         self._threads = threads
         self._encryptor = key_package.private_key.encryptor(threads=threads)
         self._coefficients: tuple[str, TagCoefficients] | None = None
@@ -163,8 +183,8 @@ class SecureSum:
         """Make the noise of ``count`` later ciphertexts now, while others are waited for."""
         self._encryptor.precompute(count)
 
-    def seal(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> bytes:
-        """Pack, tag, mask and encrypt: the payload of this bank's contribution.
+    def seal(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> Sealed:
+        """Pack, tag, mask and encrypt this bank's part, whatever its values are.
 
         A context can be used once. What was sealed may be sent again as often as needed; after a
         restart the caller must not seal under a context that it used before.
@@ -172,30 +192,38 @@ class SecureSum:
         Parameters
         ----------
         values : ndarray of shape ``layout.shape``, dtype=int64
+            In the layout's ranges or not: only the sum is checked, by all banks alike.
 
         Returns
         -------
-        bytes of length ``layout.n_plaintexts * public_key.ciphertext_bytes``
+        Sealed
+            ``payload`` of length ``layout.n_plaintexts * public_key.ciphertext_bytes``, the seed of
+            its self mask, and the commitment to that.
 
         Raises
         ------
         BoundError
-            If a value lies outside its bound, or shape or dtype is another than the layout's; the
-            context is not used up then.
+            If shape or dtype is another than the layout's; the context is not used up then.
         SumError
             If this process has sealed under the context before, or it is of another roster or
             layout.
         """
         self._check_round(layout, context)
+        flat = layout.flat(values, label=context.label)
+        _USED_CONTEXTS.claim(self._bank, context)
         coefficients = self._tag_coefficients(layout, context)
         count, n = layout.n_plaintexts, self.public_key.n
         tag_masks = self._tag_masks.totals(context.digest, count, TAG_PRIME)
-        plain = codec.make(values, layout, coefficients, tag_masks, label=context.label)
-        _USED_CONTEXTS.claim(self._bank, context)
-        masks = self._masks.totals(context.digest, count, n)
-        return self._encryptor.encrypt(
-            [centred(plaintext + mask, n) for plaintext, mask in zip(plain, masks, strict=True)]
+        plain = codec.make(flat, layout, coefficients, tag_masks)
+        seed = new_seed(context, layout.to_bytes(plain))
+        streams = [*self._masks.streams(context.digest), *self_streams([seed])]
+        payload = self._encryptor.encrypt(
+            [
+                centred(plaintext + mask, n)
+                for plaintext, mask in zip(plain, signed_sum(streams, count, n), strict=True)
+            ]
         ).data
+        return Sealed(payload, seed, commitment_to(seed, context, bank=self._bank))
 
     def open_shard(
         self,
@@ -204,31 +232,75 @@ class SecureSum:
         context: RoundContext,
         *,
         shard: int,
+        seed: bytes,
+        commitments: Sequence[str],
     ) -> bytes:
-        """Decrypt the ciphertexts ``j mod k == shard`` of the product and seal them for the others.
+        """Decrypt the ciphertexts ``j mod k == shard`` of the product; reveal them and the seed.
+
+        Nothing is checked but public facts: what is decrypted is noise to this bank. Whether the
+        product is the right one shows in ``combine``, at all banks alike.
+
+        Parameters
+        ----------
+        shard : int
+            Opened by this bank: its place in the roster.
+        seed : bytes
+            Of what this bank sealed for this context; known to all members afterwards.
+        commitments : sequence of str
+            Of all banks in the roster's order, as the aggregator tells them.
+
+        Returns
+        -------
+        bytes
+            The signed box.
 
         Raises
         ------
         CiphertextError
             If the array has another length than the shard, or holds what is no ciphertext.
         SumError
-            If count or tag of a plaintext is wrong: nothing is sealed then.
+            If ``commitments`` are not one of each bank, or this bank's own is not in its place.
         """
+        self._check_round(layout, context)
+        self._check_listed(commitments, context)
+        own = commitments[self._roster.index(self._bank)]
+        if not is_committed(seed, context, own, bank=self._bank):
+            raise sum_error(
+                SumFault.COMMITMENTS,
+                context.label,
+                f"this bank's own is {own[:16]}..., expected the one that it sent with its "
+                "contribution; the aggregator is at fault, and nothing was revealed",
+            )
         opened = self._decrypt(product_shard, layout, context, shard=shard)
-        indices = range(shard, layout.n_plaintexts, len(self._roster))
-        coefficients = self._tag_coefficients(layout, context)
-        n_banks, label = len(self._roster), context.label
-        try:
-            codec.check(opened, indices, layout, coefficients, n_banks=n_banks, label=label)
-        except SumError as error:
-            raise self._explained(error, opened, indices, layout, context) from None
-        secret = self._key_package.expose_secret()
-        return openings.box(opened, secret, self.public_key, context, shard=shard)
+        return openings.box(
+            opened,
+            seed,
+            self._signer,
+            self._key_package.expose_secret(),
+            self.public_key,
+            context,
+            shard=shard,
+            commitments=commitments,
+        )
 
     def combine(
-        self, boxes: Sequence[bytes | memoryview], layout: SlotLayout, context: RoundContext
+        self,
+        boxes: Sequence[bytes | memoryview],
+        layout: SlotLayout,
+        context: RoundContext,
+        *,
+        commitments: Sequence[str] | None,
     ) -> Int64Array:
         """Return the sum over all banks from the boxes of all shards, in the roster's order.
+
+        The one place where anything is checked that depends on values, in one order: boxes,
+        signatures, commitments, then without the self masks count, tag and range.
+
+        Parameters
+        ----------
+        commitments : sequence of str or None
+            Those that this bank opened its shard under. None, if it only reads a closed round: then
+            those that the revealed seeds have; the signatures bind the list all the same.
 
         Returns
         -------
@@ -237,65 +309,49 @@ class SecureSum:
         Raises
         ------
         SumError
-            If a box is missing or does not open (names the bank), or if count or tag of a
-            plaintext is wrong.
-        BoundError
-            If an element of the sum lies outside its bound.
+            If a box is missing, does not open, is not signed by its bank or holds another seed than
+            was committed to (names the bank), or if count, tag or range of the sum is wrong.
         """
         self._check_round(layout, context)
-        n_banks = len(self._roster)
+        n_banks, count, n = len(self._roster), layout.n_plaintexts, self.public_key.n
+        if commitments is not None:
+            self._check_listed(commitments, context)
         if len(boxes) != n_banks:
             raise sum_error(
                 SumFault.OPENINGS, context.label, f"{len(boxes)} openings, expected {n_banks}"
             )
-        opened = [0] * layout.n_plaintexts
         secret = self._key_package.expose_secret()
-        for shard, sealed in enumerate(boxes):
-            opened[shard::n_banks] = openings.unbox(
+        revealed = [
+            openings.unbox(
                 sealed,
                 secret,
                 self.public_key,
                 context,
                 shard=shard,
-                count=shard_length(layout.n_plaintexts, shard, n_banks),
+                count=shard_length(count, shard, n_banks),
             )
+            for shard, sealed in enumerate(boxes)
+        ]
+        openings.check(revealed, self._signing_keys, context, commitments)
+        masked = [0] * count
+        for one in revealed:
+            masked[one.shard :: n_banks] = one.values
+        masks = signed_sum(self_streams([one.seed for one in revealed]), count, n)
+        opened = [centred(value - mask, n) for value, mask in zip(masked, masks, strict=True)]
         coefficients = self._tag_coefficients(layout, context)
-        try:
-            return codec.read(opened, layout, coefficients, n_banks=n_banks, label=context.label)
-        except SumError as error:
-            indices = range(layout.n_plaintexts)
-            raise self._explained(error, opened, indices, layout, context) from None
+        return codec.read(opened, layout, coefficients, n_banks=n_banks, label=context.label)
 
-    def _explained(
-        self,
-        error: SumError,
-        opened: Sequence[int],
-        indices: range,
-        layout: SlotLayout,
-        context: RoundContext,
-    ) -> SumError:
-        """Return a more precise error if this bank's own contribution is what went wrong.
-
-        A bank knows its own masks only. If all other contributions are there once and its own is
-        there s times, what is left of the masks is (s - 1) times its own.
-        """
-        n, n_banks = self.public_key.n, len(self._roster)
-        if n_banks == 1 or codec.masks_cancel(opened, n_banks=n_banks):
-            return error
-        own = self._masks.totals(context.digest, layout.n_plaintexts, n)
-        for times, fault in ((0, SumFault.MISSING), (2, SumFault.REPEATED)):
-            without = [
-                centred(plaintext - (times - 1) * own[index], n)
-                for plaintext, index in zip(opened, indices, strict=True)
-            ]
-            if codec.counts(without) == {n_banks + times - 1}:
-                return sum_error(
-                    fault,
-                    context.label,
-                    f"the sum counts {n_banks + times - 1} contributions of {n_banks} banks; the "
-                    "aggregator multiplied what it should not have",
-                )
-        return error
+    def _check_listed(self, commitments: Sequence[str], context: RoundContext) -> None:
+        """Refuse a list that is not one commitment of each bank."""
+        if len(commitments) != len(self._roster):
+            raise sum_error(
+                SumFault.COMMITMENTS,
+                context.label,
+                f"there are {len(commitments)}, expected {len(self._roster)}, one of each bank; "
+                "the aggregator is at fault, and nothing was revealed",
+            )
+        for name, commitment in zip(self._roster, commitments, strict=True):
+            check_digest(f"sum {context.label!r}: commitment of bank {name!r}", commitment)
 
     def _decrypt(
         self,
@@ -305,7 +361,6 @@ class SecureSum:
         *,
         shard: int,
     ) -> list[int]:
-        self._check_round(layout, context)
         vector = CiphertextVector(self.public_key, bytes(product_shard))
         n_shards = len(self._roster)
         if not 0 <= shard < n_shards:
@@ -348,7 +403,27 @@ class SecureSum:
                 self._key_package.expose_secret(),
                 context.digest,
                 firsts=layout.firsts,
-                n_slots=layout.n_slots,
+                n_values=layout.n_values,
             )
             self._coefficients = context.digest, coefficients
         return self._coefficients[1]
+
+
+def _public_keys(
+    signing_keys: Mapping[str, str], roster: Sequence[str]
+) -> dict[str, Ed25519PublicKey]:
+    if set(signing_keys) != set(roster):
+        raise KeyMaterialError(
+            f"signing keys are of {', '.join(sorted(signing_keys)) or 'nobody'}, expected of "
+            f"{', '.join(sorted(roster))}: all banks of the roster"
+        )
+    keys = {}
+    for name, key in signing_keys.items():
+        try:
+            keys[name] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        except ValueError as error:
+            raise KeyMaterialError(
+                f"signing key of {name!r} is {key!r}, expected an Ed25519 public key, 32 bytes in "
+                "hexadecimal"
+            ) from error
+    return keys

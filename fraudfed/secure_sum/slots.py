@@ -1,9 +1,9 @@
 """Digits into the slots of plaintexts and back, and the sums behind their tags: compiled or NumPy.
 
 A plaintext is ``n_words`` words of 64 bits, little-endian, two's complement; its slots lie one
-after the other from bit ``header`` on. A slot of width w holds a digit d as ``d * 2^offset``, and
-``d + raise`` lies in ``0 .. 2^w - 1``. Both ways give the same bytes; ``packing`` says why nothing
-overflows.
+after the other from bit ``header`` on. A slot of width w holds a digit d as ``d * 2^offset``. One
+bank's digits may be any int64 and carry into other slots; of the sum, ``d + raise`` must lie in
+``0 .. 2^w - 1`` to be read back. Both ways give the same bytes; ``packing`` says why that is right.
 """
 
 from dataclasses import dataclass
@@ -87,6 +87,7 @@ def join(digits: Int64Array, places: Places) -> bytes:
     Parameters
     ----------
     digits : ndarray of shape (n_slots,), dtype=int64
+        Any int64, whether they fit their slots or not: no time and no branch depends on them.
     places : Places
 
     Returns
@@ -96,14 +97,7 @@ def join(digits: Int64Array, places: Places) -> bytes:
     if _NATIVE is not None:
         joined: bytes = _NATIVE.join(np.ascontiguousarray(digits), *_native_places(places))
         return joined
-    layout = _Layout(places)
-    # Two's complement: adding -low as uint64 gives d - low, which is not negative.
-    bits = layout.to_bits(digits.view(np.uint64) + places.raises)
-    constants = layout.to_bits(places.raises)
-    return b"".join(
-        (value - constant).to_bytes(places.n_words * _WORD_BYTES, "little", signed=True)
-        for value, constant in zip(bits, constants, strict=True)
-    )
+    return _Layout(places).add_up(digits)
 
 
 def split(plaintexts: bytes, places: Places) -> tuple[Int64Array, BoolArray]:
@@ -145,21 +139,22 @@ def _native_places(places: Places) -> tuple[UInt8Array, UInt64Array, Int64Array,
     return places.widths, raises, places.firsts, places.n_words, places.header
 
 
-def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) -> list[int]:
-    """Return for each plaintext the sum of coefficient times digit over its slots, exactly.
+def tag_sums(values: Int64Array, coefficients: UInt32Array, firsts: Int64Array) -> list[int]:
+    """Return for each plaintext the sum of coefficient times value over its elements, exactly.
 
     Parameters
     ----------
-    digits : ndarray of shape (n_slots,), dtype=int64
-    coefficients : ndarray of shape (n_slots, 3), dtype=uint32
+    values : ndarray of shape (n_values,), dtype=int64
+    coefficients : ndarray of shape (n_values, 3), dtype=uint32
         Limbs of which 30, 30 and 29 bits count, the lowest first.
     firsts : ndarray of shape (n_plaintexts,), dtype=int64
+        The first element of each plaintext, ascending from 0.
     """
     if not len(firsts):
         return []
     if _NATIVE is not None:
         data = _NATIVE.tag_sums(
-            np.ascontiguousarray(digits), np.ascontiguousarray(coefficients), firsts
+            np.ascontiguousarray(values), np.ascontiguousarray(coefficients), firsts
         )
         read = int.from_bytes
         return [
@@ -168,16 +163,16 @@ def tag_sums(digits: Int64Array, coefficients: UInt32Array, firsts: Int64Array) 
             + (read(data[start + 32 : start + 48], "little", signed=True) << 2 * LIMB_BITS)
             for start in range(0, len(data), 48)
         ]
-    slots = (coefficients & COEFFICIENT_MASKS).T.astype(np.int64)
-    # d = d0 + d1 2^30 + d2 2^60, the highest limb signed: |d2| <= 8.
-    limbs = (digits & _LIMB_MASK, (digits >> LIMB_BITS) & _LIMB_MASK, digits >> 2 * LIMB_BITS)
+    factors = (coefficients & COEFFICIENT_MASKS).T.astype(np.int64)
+    # x = x0 + x1 2^30 + x2 2^60, the highest limb signed: |x2| <= 8.
+    limbs = (values & _LIMB_MASK, (values >> LIMB_BITS) & _LIMB_MASK, values >> 2 * LIMB_BITS)
     totals = [0] * len(firsts)
     for column in range(2 * LIMBS - 1):
         products = sum(
-            slots[place] * limbs[column - place]
+            factors[place] * limbs[column - place]
             for place in range(max(0, column - LIMBS + 1), min(column, LIMBS - 1) + 1)
         )
-        # Each half of a column adds up over thousands of slots without leaving int64.
+        # Each half of a column adds up over up to 2^30 elements without leaving int64.
         halves = (products & _HALF_MASK, products >> _HALF_BITS)
         for half, shift in zip(halves, (0, _HALF_BITS), strict=True):
             sums = np.add.reduceat(half, firsts).tolist()
@@ -191,14 +186,18 @@ class _Layout:
 
     def __init__(self, places: Places) -> None:
         firsts = places.firsts
-        self._n_plaintexts, self._n_words = len(firsts), places.n_words
+        if len(firsts) and not len(places.widths):
+            # The one plaintext of a layout without slots ends where its header does.
+            firsts = firsts[:0]
+        self._n_plaintexts, self._n_words = len(places.firsts), places.n_words
         wide = places.widths.astype(np.int64)
         sizes = np.diff(np.append(firsts, len(wide)))
         before = np.cumsum(wide) - wide  # bits of all slots before this one
         base = before[firsts] if len(firsts) else before
         offsets = before - np.repeat(base, sizes) + places.header
-        plaintext_of = np.repeat(np.arange(len(firsts), dtype=np.int64), sizes)
-        self._words = plaintext_of * places.n_words + offsets // _WORD_BITS
+        self._plaintext_of = np.repeat(np.arange(len(firsts), dtype=np.int64), sizes)
+        self._offsets = offsets
+        self._words = self._plaintext_of * places.n_words + offsets // _WORD_BITS
         self._shifts = (offsets % _WORD_BITS).astype(np.uint64)
         self._raises = places.raises
         self._masks = ~np.uint64(0) >> (_WORD_BITS - wide).astype(np.uint64)
@@ -206,7 +205,26 @@ class _Layout:
         #: The first slot of every word in which a slot starts.
         self._starts = np.flatnonzero(np.diff(self._words, prepend=-1))
         #: Bits in use of each plaintext.
-        self.used = (offsets + wide)[firsts + sizes - 1] if len(firsts) else wide
+        self.used = (
+            (offsets + wide)[firsts + sizes - 1]
+            if len(firsts)
+            else np.full(self._n_plaintexts, places.header, dtype=np.int64)
+        )
+
+    def add_up(self, digits: Int64Array) -> bytes:
+        """Return the plaintexts whose slots hold any digits; carries go where they must."""
+        n_halves = 2 * self._n_words
+        sums = np.zeros((self._n_plaintexts, n_halves), dtype=np.int64)
+        places = self._plaintext_of * n_halves + self._offsets // _HALF_BITS
+        shifts = self._offsets % _HALF_BITS
+        low, high = (digits & _HALF_MASK) << shifts, (digits >> _HALF_BITS) << shifts
+        flat = sums.reshape(-1)
+        for half, part in enumerate(
+            (low & _HALF_MASK, (low >> _HALF_BITS) + (high & _HALF_MASK), high >> _HALF_BITS)
+        ):
+            np.add.at(flat, places + half, part)
+        data = np.frombuffer(carried(sums), dtype="<u4").reshape(-1, n_halves + 1)
+        return data[:, :n_halves].tobytes()
 
     def to_bits(self, digits: UInt64Array) -> list[int]:
         """Return the numbers whose slots hold ``digits`` in ``[0, 2^w)``."""
@@ -236,6 +254,55 @@ class _Layout:
         )
         digits: Int64Array = ((bits & self._masks) - self._raises).view(np.int64)
         return digits
+
+
+def carried(sums: Int64Array) -> bytes:
+    """Return numbers whose "words" base 2^32 are any int64 far from its ends, as bytes.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n, n_words), dtype=int64
+        Number i is ``sum of sums[i, k] * 2^(32 k)``; magnitudes below 2^62.
+
+    Returns
+    -------
+    bytes of length ``4 * n * (n_words + 1)``
+        Little-endian, two's complement.
+    """
+    n_numbers, n_words = sums.shape
+    if _NATIVE is not None:
+        packed: bytes = _NATIVE.carry(np.ascontiguousarray(sums), n_words)
+        return packed
+    out = np.empty((n_numbers, n_words + 1), dtype="<u4")
+    rest = np.zeros(n_numbers, dtype=np.int64)
+    for word in range(n_words):
+        rest = rest + sums[:, word]
+        out[:, word] = rest & _HALF_MASK
+        rest >>= _HALF_BITS
+    out[:, n_words] = rest & _HALF_MASK
+    return out.tobytes()
+
+
+def add_stream(sums: Int64Array, stream: bytearray | memoryview, sign: int) -> None:
+    """Add or subtract a stream word by word.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n,), dtype=int64
+        Changed in place.
+    stream : buffer of ``4 n`` bytes
+        Words of 32 bits, little-endian.
+    sign : int
+        1 or -1.
+    """
+    if _NATIVE is not None:
+        _NATIVE.add_stream(sums, stream, sign)
+        return
+    words = np.frombuffer(stream, dtype="<u4")
+    if sign > 0:
+        sums += words
+    else:
+        sums -= words
 
 
 def _bit_length(values: UInt64Array) -> Int64Array:

@@ -1,13 +1,14 @@
 """Linear authentication tags modulo the prime 2^89 - 1.
 
-The tag of a plaintext with digits ``d_1 .. d_s`` and count c is ``sum of a_i d_i + b c``, with
-coefficients a, b that are fresh for every slot and plaintext of every context and known to the
+The tag of a plaintext with elements ``x_1 .. x_s`` and count c is ``sum of a_i x_i + b c``, with
+coefficients a, b that are fresh for every element and plaintext of every context and known to the
 members only: the linear MAC of Agrawal and Boneh ("Homomorphic MACs", ACNS 2009), with the count
-times its pad b. Law: tags of vectors add up to the tag of the vectors' sum.
+times its pad b. Law: tags of vectors add up to the tag of the vectors' sum. It is over the true
+values, in range or not, and over the elements that can only be 0 and have no slot.
 
 Why 2^89 - 1 and not 2^61 - 1, the next smaller Mersenne prime: sums are int64, and modulo 2^61 - 1
 a digit d and ``d + 2^61 - 1`` have the same tag, so adding that constant to a wide slot would go
-unnoticed. Modulo 2^89 - 1 all digits of 64 bits differ. Forgery: ``docs/cryptography.md``.
+unnoticed. Modulo 2^89 - 1 all sums of up to 2^10 int64 differ. Forgery: ``docs/cryptography.md``.
 """
 
 import numpy as np
@@ -30,22 +31,23 @@ class TagCoefficients:
     context_digest : str
         SHA-256 of the round's context, hexadecimal.
     firsts : ndarray of shape (n_plaintexts,), dtype=int64
-        Number of the first slot of each plaintext, ascending (``SlotLayout.firsts``).
-    n_slots : int
+        Number of the first element of each plaintext, ascending (``SlotLayout.firsts``).
+    n_values : int
+        Elements, with or without a slot.
     """
 
-    __slots__ = ("_constants", "_firsts", "_slots")
+    __slots__ = ("_constants", "_factors", "_firsts")
 
     def __init__(
-        self, secret: bytes, context_digest: str, *, firsts: Int64Array, n_slots: int
+        self, secret: bytes, context_digest: str, *, firsts: Int64Array, n_values: int
     ) -> None:
         n_plaintexts = len(firsts)
         key = derive_key(secret, "tag", bytes.fromhex(context_digest))
-        size = (n_plaintexts + n_slots) * LIMBS
+        size = (n_plaintexts + n_values) * LIMBS
         words = np.frombuffer(keystream(key, 4 * size), dtype="<u4").reshape(-1, LIMBS)
         self._firsts = firsts
         self._constants = _numbers(words[:n_plaintexts])
-        self._slots = words[n_plaintexts:]
+        self._factors = words[n_plaintexts:]
 
     def __repr__(self) -> str:
         return f"<TagCoefficients of {len(self._firsts)} plaintexts>"
@@ -53,12 +55,12 @@ class TagCoefficients:
     def __reduce__(self) -> str:
         raise TypeError("tag coefficients are secret and cannot be copied or pickled")
 
-    def tags(self, digits: Int64Array, *, count: int) -> list[int]:
+    def tags(self, values: Int64Array, *, count: int) -> list[int]:
         """Return the tag of each plaintext, in ``[0, TAG_PRIME)``.
 
         Parameters
         ----------
-        digits : ndarray of shape (n_slots,), dtype=int64
+        values : ndarray of shape (n_values,), dtype=int64
             Any int64.
         count : int
             Contributions that each plaintext stands for.
@@ -66,7 +68,7 @@ class TagCoefficients:
         return [
             (constant * count + total) % TAG_PRIME
             for constant, total in zip(
-                self._constants, tag_sums(digits, self._slots, self._firsts), strict=True
+                self._constants, tag_sums(values, self._factors, self._firsts), strict=True
             )
         ]
 

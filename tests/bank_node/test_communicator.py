@@ -69,6 +69,8 @@ class Cohort:
                 for other in self.members
                 if other is not member
             },
+            signer=member.identity,
+            signing_keys={other.name: other.keys.signing_key for other in self.members},
         )
         facts = changes.pop("facts", FACTS)
         start = StartingPoint(

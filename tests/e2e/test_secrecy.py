@@ -36,7 +36,7 @@ def packed_plaintexts(run: WatchedRun) -> list[bytes]:
             low=statistic.low,
             plaintext_bits=public.plaintext_bits,
         )
-        for plaintext in layout.join(layout.digits(statistic.values)):
+        for plaintext in layout.join(layout.flat(statistic.values)):
             text = (int(plaintext) % public.n).to_bytes(public.plaintext_bytes, "big")
             # The header in the lowest 120 bits depends on the context; the slots do not.
             text = text[: -HEADER_BITS // 8]

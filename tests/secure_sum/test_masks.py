@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import BoundError, CohortError, KeyMaterialError
-from fraudfed.secure_sum import derivation
+from fraudfed.secure_sum import derivation, slots, streams
 from fraudfed.secure_sum.derivation import derive_key, keystream
 from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
+from fraudfed.secure_sum.streams import MaskStream, signed_sum
 
 DIGEST = "6b" * 32
 laws = settings(max_examples=60, deadline=None)
@@ -90,12 +91,45 @@ def test_what_cannot_be_masks_is_refused(
         PairwiseMasks(*arguments)
 
 
+@laws
+@given(
+    signs=st.lists(st.sampled_from([1, -1]), max_size=6),
+    count=st.integers(0, 9),
+    modulus=st.integers(1, 2**300),
+    data=st.data(),
+)
+def test_a_signed_sum_of_streams_is_the_defined_one(
+    signs: list[int], count: int, modulus: int, data: st.DataObject
+) -> None:
+    width = -(-(modulus.bit_length() + 128) // 32) * 4
+    keys = [data.draw(st.binary(min_size=32, max_size=32)) for _ in signs]
+    expected = [0] * count
+    for key, sign in zip(keys, signs, strict=True):
+        stream = keystream(key, count * width)
+        for item in range(count):
+            number = int.from_bytes(stream[item * width : (item + 1) * width], "little")
+            expected[item] += sign * number
+    streams_ = [MaskStream(key, sign) for key, sign in zip(keys, signs, strict=True)]
+    expected = [number % modulus for number in expected]
+    for module in (slots._NATIVE, None):
+        # Pieces of one item, of some, and of all.
+        for piece in (1, 3 * width, 1 << 16):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(slots, "_NATIVE", module)
+                patch.setattr(streams, "_PIECE_BYTES", piece)
+                assert signed_sum(streams_, count, modulus) == expected
+
+
 def test_masks_do_not_leave() -> None:
     secret = secrets.token_bytes(32)
     masks = PairwiseMasks("a", ("a", "b"), {"b": secret})
     assert repr(masks) == "<PairwiseMasks of 'a' with 1 banks>"
     with pytest.raises(TypeError, match="secret"):
         pickle.dumps(masks)
+    (stream,) = masks.streams(DIGEST)
+    assert repr(stream) == "MaskStream(sign=1)"
+    with pytest.raises(TypeError, match="secret"):
+        pickle.dumps(stream)
 
 
 def test_keys_differ_by_purpose_and_parts() -> None:

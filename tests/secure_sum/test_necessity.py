@@ -9,6 +9,12 @@ import secrets
 import numpy as np
 import pytest
 from attack_kit.ciphertexts import COUNT_ONE, added, exchanged, scaled
+from attack_kit.sums_without import (
+    without_contexts,
+    without_pairwise_masks,
+    without_self_masks,
+    without_tags,
+)
 from cohorts.secure import SummingCohort, SummingRound, multiply
 
 from fraudfed.consortium.key_package import KeyPackage
@@ -18,9 +24,9 @@ from fraudfed.secure_sum import openings, plaintexts, tags, transcript
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.header import HEADER_BITS, Header
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.self_masks import self_streams
+from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
-from fraudfed.secure_sum.used_contexts import UsedContexts
 
 BOUND = 2**20
 SIZE = 51  # of 17 slots of 22 bits: three plaintexts
@@ -34,25 +40,15 @@ def new_round(package: KeyPackage) -> SummingRound:
     return SummingCohort(package, 3).round(parts(), BOUND)
 
 
-def without_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PairwiseMasks, "totals", lambda self, digest, count, modulus: [0] * count)
-
-
 def without_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe the count that is read instead of comparing it with the roster."""
-    check = plaintexts.check
+    read = plaintexts.read
 
-    def believe(opened, indices, layout, coefficients, *, n_banks, label):  # type: ignore[no-untyped-def]
+    def believe(opened, layout, coefficients, *, n_banks, label):  # type: ignore[no-untyped-def]
         n_banks = Header.of(opened[0]).count if opened else n_banks
-        return check(opened, indices, layout, coefficients, n_banks=n_banks, label=label)
+        return read(opened, layout, coefficients, n_banks=n_banks, label=label)
 
-    monkeypatch.setattr(plaintexts, "check", believe)
-
-
-def without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        TagCoefficients, "tags", lambda self, digits, *, count: [0] * len(self._firsts)
-    )
+    monkeypatch.setattr(plaintexts, "read", believe)
 
 
 def doubled(one: SummingRound) -> bool:
@@ -76,11 +72,11 @@ def test_without_masks_of_tags_carries_tell_how_the_sum_splits(
                 package.expose_secret(),
                 one.contexts[0].digest,
                 firsts=one.layout.firsts,
-                n_slots=one.layout.n_slots,
+                n_values=one.layout.n_values,
             )
-            split = [coefficients.tags(one.layout.digits(part), count=1) for part in parts()]
+            split = [coefficients.tags(part, count=1) for part in parts()]
             own = one.banks[2]._tag_masks.totals(one.contexts[2].digest, 3, TAG_PRIME)
-            for index, plaintext in enumerate(package.private_key.decrypt(one.product)):
+            for index, plaintext in enumerate(one.unmasked(one.product)):
                 mine = (split[2][index] + own[index]) % TAG_PRIME
                 carry = Header.of(plaintext).tag - mine >= TAG_PRIME
                 found.append(carry == (split[0][index] + split[1][index] >= TAG_PRIME))
@@ -89,7 +85,7 @@ def test_without_masks_of_tags_carries_tell_how_the_sum_splits(
     # 60 fair coins; all alike once in 2^60.
     assert not all(predictions())
     assert any(predictions())
-    without_masks(monkeypatch)
+    without_pairwise_masks(monkeypatch)
     assert all(predictions())
 
 
@@ -102,7 +98,15 @@ def test_without_masks_and_count_a_contribution_can_be_left_out(
 
     with pytest.raises(SumError, match=SumFault.MASKS):
         left_out()
-    without_masks(monkeypatch)
+    # Either of the two kinds of masks is enough here.
+    with monkeypatch.context() as patch:
+        without_pairwise_masks(patch)
+        with pytest.raises(SumError, match=SumFault.MASKS):
+            left_out()
+    without_self_masks(monkeypatch)
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        left_out()
+    without_pairwise_masks(monkeypatch)
     with pytest.raises(SumError, match=SumFault.COUNT):
         left_out()
     without_count(monkeypatch)
@@ -110,9 +114,12 @@ def test_without_masks_and_count_a_contribution_can_be_left_out(
         np.testing.assert_array_equal(wrong, sum(parts()[:2]))
 
 
-def test_without_count_the_sum_can_be_scaled(
+def test_without_self_masks_and_count_the_sum_can_be_scaled(
     package: KeyPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        doubled(new_round(package))
+    without_self_masks(monkeypatch)
     with pytest.raises(SumError, match=SumFault.COUNT):
         doubled(new_round(package))
     without_count(monkeypatch)
@@ -126,11 +133,14 @@ def test_without_the_constant_in_the_tag_the_count_can_be_patched(
         one = new_round(package)
         return one.finish(added(scaled(one.product, 2), [-3 * COUNT_ONE] * 3))
 
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        patched()
+    without_self_masks(monkeypatch)
     with pytest.raises(SumError, match=SumFault.TAG):
         patched()
     honest = TagCoefficients.tags
     monkeypatch.setattr(
-        TagCoefficients, "tags", lambda self, digits, *, count: honest(self, digits, count=0)
+        TagCoefficients, "tags", lambda self, values, *, count: honest(self, values, count=0)
     )
     for wrong in patched():
         np.testing.assert_array_equal(wrong, 2 * sum(parts()))
@@ -159,6 +169,9 @@ def test_without_fresh_coefficients_for_each_slot_ciphertexts_can_be_exchanged(
         one = new_round(package)
         return one.finish(exchanged(one.product, 0, 1))
 
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        exchange()
+    without_self_masks(monkeypatch)
     with pytest.raises(SumError, match=SumFault.TAG):
         exchange()
     stream = tags.keystream
@@ -175,7 +188,7 @@ def test_who_knows_the_coefficients_can_forge(package: KeyPackage) -> None:
         package.expose_secret(),
         one.contexts[0].digest,
         firsts=one.layout.firsts,
-        n_slots=one.layout.n_slots,
+        n_values=one.layout.n_values,
     )
     change = np.zeros(SIZE, dtype=np.int64)
     change[[0, 20, 50]] = 5, -6, 7
@@ -192,7 +205,7 @@ def test_who_knows_the_coefficients_can_forge(package: KeyPackage) -> None:
         secrets.token_bytes(32),
         one.contexts[0].digest,
         firsts=one.layout.firsts,
-        n_slots=one.layout.n_slots,
+        n_values=one.layout.n_values,
     )
     guessed = [
         (amount >> HEADER_BITS << HEADER_BITS) + tag % TAG_PRIME
@@ -214,8 +227,11 @@ def test_without_the_context_in_the_keys_a_contribution_can_be_replayed(
 
     with pytest.raises(SumError, match=SumFault.MASKS):
         replay()
-    monkeypatch.setattr(RoundContext, "digest", property(lambda self: "00" * 32))
-    monkeypatch.setattr(UsedContexts, "claim", lambda self, bank, context: None)
+    without_contexts(monkeypatch)
+    # The seed is of this round's contribution, even under one context.
+    with pytest.raises(SumError, match=SumFault.MASKS):
+        replay()
+    without_self_masks(monkeypatch)
     for wrong in replay():
         np.testing.assert_array_equal(wrong, sum(parts(9)) - 9)
 
@@ -234,7 +250,7 @@ def test_without_history_and_roster_in_the_context_a_split_goes_unnoticed(
         one = cohort.round(parts(), BOUND)
         return one.finish(one.product)
 
-    with pytest.raises(SumError, match=SumFault.MASKS):
+    with pytest.raises(SumError, match=SumFault.BOX):
         split()
     canonical = RoundContext.canonical_bytes
 
@@ -265,9 +281,12 @@ def test_without_the_box_the_aggregator_reads_the_sum(
     def read(one: SummingRound) -> Int64Array:
         """Read the boxes, as the aggregator that carries them could."""
         n, width = package.public_key.n, package.public_key.plaintext_bytes
+        boxes = [box[12:] for box in one.open(one.product)]
+        seeds = [box[width : width + 32] for box in boxes]
+        masks = signed_sum(self_streams(seeds), len(boxes), n)
         shown = [
-            openings.centred(int.from_bytes(box[12 : 12 + width], "big"), n)
-            for box in one.open(one.product)
+            openings.centred(int.from_bytes(box[:width], "big") - mask, n)
+            for box, mask in zip(boxes, masks, strict=True)
         ]
         return one.layout.split(shown)[0]
 

@@ -1,7 +1,10 @@
 """The law of the secure sum with real keys, and what a session refuses to begin with."""
 
+import copy
 import dataclasses
+import pickle
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import (
@@ -87,22 +91,44 @@ def test_vectors_without_ciphertexts(package: KeyPackage, shape: tuple[int, ...]
         np.testing.assert_array_equal(result, parts[0])
 
 
+any_int64 = st.sampled_from([0, 2**63 - 1, -(2**63), 41, -41]) | st.integers(-(2**63), 2**63 - 1)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_broken_bounds_never_give_a_wrong_number(package: KeyPackage, data: st.DataObject) -> None:
-    bounds = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=12))
+def test_the_sum_alone_decides_whatever_the_parts_are(
+    package: KeyPackage, data: st.DataObject
+) -> None:
+    """Exact if the sum is in range, else the same fault in the same words at all banks."""
+    bounds = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12))
+    lows = [data.draw(st.integers(-40, 0)) for _ in bounds]
+    n_banks = data.draw(st.integers(1, 4))
     parts = [
-        np.array([data.draw(st.integers(-bound, bound)) for bound in bounds], dtype=np.int64)
-        for _ in range(data.draw(st.integers(1, 4)))
+        np.array([data.draw(any_int64) for _ in bounds], dtype=np.int64) for _ in range(n_banks)
     ]
-    one_round = SummingCohort(package, len(parts)).round(parts, np.array(bounds))
-    total = np.sum(parts, axis=0)
-    if (np.abs(total) <= bounds).all():
-        for result in one_round.finish(one_round.product):
-            np.testing.assert_array_equal(result, total)
-    else:
-        with pytest.raises(SumError):
-            one_round.finish(one_round.product)
+    # The last bank brings most elements back into, or near, their range, where it can.
+    for index, (low, high) in enumerate(zip(lows, bounds, strict=True)):
+        want = data.draw(st.integers(low - 1, high + 1) | st.integers(low, high))
+        last = want - sum(int(part[index]) for part in parts[:-1])
+        if -(2**63) <= last < 2**63:
+            parts[-1][index] = last
+    cohort = SummingCohort(package, n_banks)
+    layout = cohort.banks[0].layout(np.array(bounds), (len(bounds),), low=np.array(lows))
+    contexts = [cohort.context(bank, layout) for bank in range(n_banks)]
+    one = SummingRound(cohort.banks, layout, contexts, parts)
+    total = [sum(int(part[index]) for part in parts) for index in range(len(bounds))]
+    boxes = one.open(one.product)
+    if all(low <= x <= high for low, x, high in zip(lows, total, bounds, strict=True)):
+        for bank in range(n_banks):
+            assert one.combine(boxes, bank=bank).tolist() == total
+        return
+    texts = set()
+    for bank in range(n_banks):
+        with pytest.raises(SumError, match=SumFault.TAG) as caught:
+            one.combine(boxes, bank=bank)
+        assert type(caught.value) is SumError
+        texts.add(str(caught.value))
+    assert len(texts) == 1
 
 
 @pytest.fixture
@@ -121,6 +147,8 @@ def test_boxes_differ_and_show_nothing(package: KeyPackage, one_round: SummingRo
     assert all(a != b for a, b in zip(boxes, again, strict=True))
     width, n = package.public_key.plaintext_bytes, package.public_key.n
     opened = package.private_key.decrypt(one_round.product)
+    for box, sealed in zip(boxes, one_round.sealed, strict=True):
+        assert sealed.seed[:8] not in box
     for box, plaintext in zip(boxes, opened, strict=True):
         shown = (plaintext % n).to_bytes(width, "big")
         assert shown[:8] not in box
@@ -159,15 +187,13 @@ def test_one_context_seals_once_in_a_process(
     restarted.seal(again, one_round.layout, later)
 
 
-def test_value_outside_its_bound_uses_no_context_up(cohort: SummingCohort) -> None:
+def test_another_shape_or_dtype_uses_no_context_up(cohort: SummingCohort) -> None:
     layout = cohort.layout(2**21, (40,))
     context = cohort.context(0, layout)
-    values = np.zeros(40, dtype=np.int64)
-    values[11] = 2**21 + 1
-    with pytest.raises(BoundError, match=r"\(11,\)"):
-        cohort.banks[0].seal(values, layout, context)
-    values[11] -= 1
-    cohort.banks[0].seal(values, layout, context)
+    for wrong in (np.zeros(39, dtype=np.int64), np.zeros(40)):
+        with pytest.raises(BoundError, match=r"shape|dtype"):
+            cohort.banks[0].seal(wrong, layout, context)
+    cohort.banks[0].seal(np.zeros(40, dtype=np.int64), layout, context)
 
 
 def test_session_keeps_to_its_key_roster_and_layout(
@@ -189,28 +215,82 @@ def test_session_keeps_to_its_key_roster_and_layout(
         ),
         (bank, bank.layout(2**22, (40,)), context, SumError, SumFault.LAYOUT),
     ]
+    seed, commitments = one_round.sealed[0].seed, one_round.commitments
     for session, its_layout, its_context, error, message in cases:
         with pytest.raises(error, match=message):
             session.seal(values, its_layout, its_context)
         with pytest.raises(error, match=message):
-            session.open_shard(shard, its_layout, its_context, shard=0)
+            session.open_shard(
+                shard, its_layout, its_context, shard=0, seed=seed, commitments=commitments
+            )
         with pytest.raises(error, match=message):
-            session.combine(boxes, its_layout, its_context)
+            session.combine(boxes, its_layout, its_context, commitments=commitments)
 
 
 def test_shard_of_the_wrong_length_is_refused(one_round: SummingRound) -> None:
     bank, layout, context = one_round.banks[0], one_round.layout, one_round.contexts[0]
     shard = one_round.product.shard(0, 3).data
+    told = {"seed": one_round.sealed[0].seed, "commitments": one_round.commitments}
     for wrong, message in (
         (b"", "has 0 ciphertexts, expected 1"),
         (shard * 2, "has 2 ciphertexts, expected 1"),
         (shard[:-1], "multiple of"),
     ):
         with pytest.raises(CiphertextError, match=message):
-            bank.open_shard(wrong, layout, context, shard=0)
+            bank.open_shard(wrong, layout, context, shard=0, **told)
     for outside in (-1, 3):
         with pytest.raises(SumError, match=r"expected one of 0 \.\. 2"):
-            bank.open_shard(shard, layout, context, shard=outside)
+            bank.open_shard(shard, layout, context, shard=outside, **told)
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "message"),
+    [
+        (lambda c: c[:2], SumError, f"{SumFault.COMMITMENTS}: there are 2, expected 3"),
+        (lambda c: [*c, c[0]], SumError, f"{SumFault.COMMITMENTS}: there are 4"),
+        (lambda c: [c[1], c[0], c[2]], SumError, f"{SumFault.COMMITMENTS}: this bank's own"),
+        (lambda c: ["00" * 32, *c[1:]], SumError, f"{SumFault.COMMITMENTS}: this bank's own"),
+        (lambda c: [c[0], "zz" * 32, c[2]], ProtocolError, "commitment of bank 'bank1'"),
+        (lambda c: [c[0], c[1][:-2], c[2]], ProtocolError, "commitment of bank 'bank1'"),
+    ],
+    ids=["short", "long", "exchanged", "other", "no-hex", "cut"],
+)
+def test_commitments_that_are_not_those_of_the_round_open_nothing(
+    one_round: SummingRound,
+    told: Callable[[list[str]], list[str]],
+    error: type[Exception],
+    message: str,
+) -> None:
+    shard = one_round.product.shard(0, 3).data
+    with pytest.raises(error, match=message):
+        one_round.open_shard(shard, commitments=told(one_round.commitments))
+
+
+def test_a_seed_opens_in_the_round_that_it_was_made_for(
+    cohort: SummingCohort, one_round: SummingRound
+) -> None:
+    later = cohort.round(one_round.parts, 2**21, round_number=1)
+    with pytest.raises(SumError, match=SumFault.COMMITMENTS):
+        cohort.banks[0].open_shard(
+            later.product.shard(0, 3).data,
+            later.layout,
+            later.contexts[0],
+            shard=0,
+            seed=one_round.sealed[0].seed,
+            commitments=later.commitments,
+        )
+
+
+def test_what_was_sealed_does_not_leave(one_round: SummingRound) -> None:
+    sealed = one_round.sealed[0]
+    assert sealed.seed.hex() not in repr(sealed)
+    assert repr(sealed) == f"Sealed(commitment={sealed.commitment!r})"
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="secret"):
+            leak(sealed)
+    assert len({one.seed for one in one_round.sealed}) == 3
+    assert len(sealed.seed) == 32
+    assert sealed.seed not in sealed.payload
 
 
 def test_opener_that_sends_a_number_above_the_modulus_is_named(
@@ -220,7 +300,7 @@ def test_opener_that_sends_a_number_above_the_modulus_is_named(
     context = one_round.contexts[0]
     key = opening_key(package.expose_secret(), context)
     associated = bytes.fromhex(context.digest) + (0).to_bytes(4, "big")
-    content = b"\xff" * package.public_key.plaintext_bytes
+    content = b"\xff" * package.public_key.plaintext_bytes + bytes(32 + 64)
     box = bytes(12) + ChaCha20Poly1305(key).encrypt(bytes(12), content, associated)
     with pytest.raises(SumError, match="'bank0' holds a number above the modulus"):
         one_round.combine([box, *one_round.open(one_round.product)[1:]])
@@ -252,6 +332,10 @@ def test_precomputed_noise_is_used_once(cohort: SummingCohort) -> None:
         ({"roster_digest": b"too short"}, ProtocolError, "roster digest"),
         ({"roster_digest": "AB" * 32}, ProtocolError, "lower-case"),
         ({"pairwise": {}}, KeyMaterialError, "expected of b, c"),
+        ({"signing_keys": {"a": "00" * 32}}, KeyMaterialError, "are of a, expected of a, b, c"),
+        ({"signing_keys": dict.fromkeys("abcd", "00" * 32)}, KeyMaterialError, "of a, b, c, d"),
+        ({"signing_keys": dict.fromkeys("abc", "00" * 31)}, KeyMaterialError, "of 'a' is '00"),
+        ({"signing_keys": dict.fromkeys("abc", "key")}, KeyMaterialError, "of 'a' is 'key'"),
     ],
 )
 def test_what_cannot_be_a_session_is_refused(
@@ -263,6 +347,8 @@ def test_what_cannot_be_a_session_is_refused(
         "roster": roster,
         "roster_digest": ROSTER_DIGEST,
         "pairwise": agree_in_pairs(roster)["a"],
+        "signer": Identity.generate(),
+        "signing_keys": {name: Identity.generate().public.signing_key for name in roster},
     }
     SecureSum(package, **arguments)
     with pytest.raises(error, match=message):
@@ -270,7 +356,7 @@ def test_what_cannot_be_a_session_is_refused(
 
 
 def test_roster_digest_may_be_raw(package: KeyPackage) -> None:
-    roster = ("a", "b")
+    roster, identity = ("a", "b"), Identity.generate()
     raw, text = (
         SecureSum(
             package,
@@ -278,6 +364,8 @@ def test_roster_digest_may_be_raw(package: KeyPackage) -> None:
             roster=roster,
             roster_digest=digest,
             pairwise=agree_in_pairs(roster)["a"],
+            signer=identity,
+            signing_keys=dict.fromkeys(roster, identity.public.signing_key),
         )
         for digest in (bytes.fromhex(ROSTER_DIGEST), ROSTER_DIGEST)
     )

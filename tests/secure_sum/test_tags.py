@@ -22,7 +22,7 @@ def new_coefficients(
     sizes: list[int], *, secret: bytes = SECRET, digest: str = DIGEST
 ) -> TagCoefficients:
     firsts = np.cumsum([0, *sizes])[:-1].astype(np.int64)
-    return TagCoefficients(secret, digest, firsts=firsts, n_slots=sum(sizes))
+    return TagCoefficients(secret, digest, firsts=firsts, n_values=sum(sizes))
 
 
 def plain_tags(sizes: list[int], digits: list[int], count: int) -> list[int]:

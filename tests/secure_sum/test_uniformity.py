@@ -5,6 +5,7 @@ Chance decides these tests with probability below 1e-9 each: the masks are the o
 
 import numpy as np
 import pytest
+from attack_kit.sums_without import without_masks
 from cohorts.secure import SummingCohort, SummingRound
 from scipy.stats import chi2
 
@@ -12,6 +13,8 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.secure_sum.masks import PairwiseMasks
 from fraudfed.secure_sum.plaintexts import make
+from fraudfed.secure_sum.self_masks import self_streams
+from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
 BUCKETS = 64
@@ -62,11 +65,14 @@ def test_masked_plaintexts_are_uniform_modulo_n(package_256: KeyPackage, value: 
 
 
 def test_two_honest_banks_are_uniform_to_all_others_together(package_256: KeyPackage) -> None:
-    """All banks but two pool their pairwise secrets and take every mask off that they know."""
+    """After the round: all seeds are revealed, and all banks but two pool what they know."""
     n = package_256.public_key.n
     cohort = SummingCohort(package_256, 5)
     one = cohort.round([np.full(SIZE, bank) for bank in range(5)], BOUND)
-    unmasked = seen(package_256, one, 0)
+    own = signed_sum(self_streams([one.sealed[0].seed]), one.layout.n_plaintexts, n)
+    unmasked = [
+        (value - mask) % n for value, mask in zip(seen(package_256, one, 0), own, strict=True)
+    ]
     for traitor in ("bank2", "bank3", "bank4"):
         pair = ("bank0", traitor)
         known = PairwiseMasks("bank0", pair, {traitor: cohort.agreed[traitor]["bank0"]})
@@ -87,11 +93,11 @@ def packed(package: KeyPackage, one: SummingRound, bank: int) -> set[int]:
         package.expose_secret(),
         one.contexts[bank].digest,
         firsts=one.layout.firsts,
-        n_slots=one.layout.n_slots,
+        n_values=one.layout.n_values,
     )
     count, digest = one.layout.n_plaintexts, one.contexts[bank].digest
     tag_masks = one.banks[bank]._tag_masks.totals(digest, count, TAG_PRIME)
-    plain = make(one.parts[bank], one.layout, coefficients, tag_masks, label="x")
+    plain = make(one.layout.flat(one.parts[bank]), one.layout, coefficients, tag_masks)
     return {plaintext % package.public_key.n for plaintext in plain}
 
 
@@ -104,7 +110,7 @@ def test_masked_plaintext_is_never_the_packed_one(package_256: KeyPackage) -> No
 def test_the_statistic_tells_unmasked_plaintexts(
     package_256: KeyPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PairwiseMasks, "totals", lambda self, digest, count, modulus: [0] * count)
+    without_masks(monkeypatch)
     one = contribution(package_256, 3, np.full(SIZE, 1))
     assert max(statistics(seen(package_256, one, 0), package_256.public_key.n)) > 10 * LIMIT
     assert set(seen(package_256, one, 0)) == packed(package_256, one, 0)

@@ -18,7 +18,6 @@ from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.state.outbox import Kept
 from bank_node.state.round_record import RoundRecord
-from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import (
     CohortChangedError,
@@ -138,11 +137,10 @@ class SecureCommunicator:
         Raises
         ------
         BoundError
-            If an element of ``values`` or of the sum lies outside its bounds; nothing is sent in
-            the first case.
+            If ``values`` are no int64, or the bounds are none.
         SumError
-            If the sum does not open or does not verify, the context is used up, or the other banks
-            stay away.
+            If the sum does not open, does not verify or lies outside its bounds, the context is
+            used up, or the other banks stay away.
         CohortChangedError
             If other banks take part now.
         RunFailedError
@@ -153,7 +151,6 @@ class SecureCommunicator:
             If the aggregator cannot be reached or answers what does not belong here.
         """
         self.times.mark(label.partition(":")[0])
-        check_bound(values, bound, low=low, label=label)
         if values.size == 0:
             # The shape is the same at every bank: there is nothing to send at any of them.
             return values.copy()
@@ -177,7 +174,7 @@ class SecureCommunicator:
             )
         else:
             boxes = self._take_part(values, layout, context)
-        total = self._session.combine(boxes, layout, context)
+        total = self._session.combine(boxes, layout, context, commitments=None)
         self._transcript = self._transcript.advance(context, total)
         self._log.append(
             RoundRecord.verified(
@@ -205,7 +202,9 @@ class SecureCommunicator:
             return self._read_openings(context)
         opening = None if kept is None else kept.opening
         if opening is None:
-            box = self._session.open_shard(product, layout, context, shard=self._shard)
+            box = self._session.open_shard(
+                product, layout, context, shard=self._shard, seed=b"", commitments=()
+            )
             mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
             header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
             opening = frames.encode(header, box)
@@ -233,7 +232,7 @@ class SecureCommunicator:
                 f"{self.round_number} that its state directory does not know; restore the "
                 "newest copy, or ask the operator to drop this bank and start it again"
             )
-        payload = self._session.seal(values, layout, context)
+        payload = self._session.seal(values, layout, context).payload
         width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
         header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
         frame = frames.encode(header, payload)

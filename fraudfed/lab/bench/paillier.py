@@ -282,7 +282,7 @@ class _Ours:
     def packing(self, bits: int, threads: int) -> Callable[[], object]:
         layout, values = self.packed_values(bits)
         encryptor = self._key.encryptor(threads=threads)
-        return lambda: encryptor.encrypt(layout.join(layout.digits(values)))
+        return lambda: encryptor.encrypt(layout.join(layout.flat(values)))
 
     def packed_values(self, bits: int) -> tuple[SlotLayout, Int64Array]:
         """Return values that fill ``_PACKED_CIPHERTEXTS`` plaintexts, or one slot less."""

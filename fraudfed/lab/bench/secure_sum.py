@@ -15,7 +15,9 @@ from functools import reduce
 
 import click
 import numpy as np
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.lab.bench.ckks import TENSEAL_MISSING, CkksCost, measure_ckks
@@ -23,9 +25,9 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option, threads_option
 from fraudfed.paillier.kernels.kernel import select_kernel
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum import openings
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS
+from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 
@@ -216,6 +218,8 @@ class _Own:
     ) -> None:
         self._part = part
         roster = tuple(f"bank{number}" for number in range(n_banks))
+        identities = {name: Identity.generate() for name in roster}
+        signing_keys = {name: one.public.signing_key for name, one in identities.items()}
         agreed = {
             frozenset((first, second)): secrets.token_bytes(32)
             for first in roster
@@ -229,6 +233,8 @@ class _Own:
                 roster=roster,
                 roster_digest=hashlib.sha256(b"benchmark").digest(),
                 pairwise={peer: agreed[frozenset((name, peer))] for peer in roster if peer != name},
+                signer=identities[name],
+                signing_keys=signing_keys,
                 threads=threads,
             )
             for name in roster
@@ -237,19 +243,25 @@ class _Own:
         self._run_id = secrets.token_hex(16)
         self._context = self._new_context(0)
         # Sealed by all once, outside the measurement, so that there is something to open.
-        payloads = [bank.seal(part, self._layout, self._context) for bank in self._banks]
+        self._sealed = [bank.seal(part, self._layout, self._context) for bank in self._banks]
+        self._commitments = [one.commitment for one in self._sealed]
         product = reduce(
             CiphertextVector.product,
-            [CiphertextVector(package.public_key, payload) for payload in payloads],
+            [CiphertextVector(package.public_key, one.payload) for one in self._sealed],
         )
-        self._shard = product.shard(0, n_banks).data
-        self._boxes = [
-            bank.open_shard(
-                product.shard(shard, n_banks).data, self._layout, self._context, shard=shard
-            )
-            for shard, bank in enumerate(self._banks)
-        ]
-        self.payload = payloads[0]
+        self._shards = [product.shard(shard, n_banks).data for shard in range(n_banks)]
+        self._boxes = [self._open_shard(shard) for shard in range(n_banks)]
+        self.payload = self._sealed[0].payload
+
+    def _open_shard(self, shard: int) -> bytes:
+        return self._banks[shard].open_shard(
+            self._shards[shard],
+            self._layout,
+            self._context,
+            shard=shard,
+            seed=self._sealed[shard].seed,
+            commitments=self._commitments,
+        )
 
     def _new_context(self, round_number: int) -> RoundContext:
         bank = self._banks[0]
@@ -267,9 +279,10 @@ class _Own:
         self._banks[0].seal(self._part, self._layout, context)
 
     def open(self, repeat: int) -> None:  # noqa: ARG002 - same shape as the other steps
-        bank = self._banks[0]
-        bank.open_shard(self._shard, self._layout, self._context, shard=0)
-        total = bank.combine(self._boxes, self._layout, self._context)
+        self._open_shard(0)
+        total = self._banks[0].combine(
+            self._boxes, self._layout, self._context, commitments=self._commitments
+        )
         _check(total, self._part, len(self._banks))
 
 
@@ -290,47 +303,36 @@ class _Bare:
         vector = CiphertextVector(key, self.payload)
         product = reduce(CiphertextVector.product, [vector] * n_banks)
         self._shard = product.shard(0, n_banks)
-        roster = tuple(f"bank{number}" for number in range(n_banks))
-        self._context = RoundContext(
-            run_id="bench",
-            epoch=0,
-            round_number=0,
-            label="bench",
-            n_values=part.size,
-            bounds_digest=self._layout.digest,
-            roster=roster,
-            key_fingerprint=key.fingerprint,
-            roster_digest="00" * 32,
-            previous="00" * 32,
-        )
-        self._boxes = [self._box(product.shard(shard, n_banks), shard) for shard in range(n_banks)]
+        # No consortium's: the boxes of a sum without masks need neither context nor signature.
+        self._key = secrets.token_bytes(32)
+        self._boxes = [self._box(product.shard(shard, n_banks)) for shard in range(n_banks)]
 
     def _sealed(self) -> bytes:
-        plaintexts = self._layout.join(self._layout.digits(self._part))
+        plaintexts = self._layout.join(self._layout.flat(self._part))
         return self._encryptor.encrypt([plain >> HEADER_BITS for plain in plaintexts]).data
 
-    def _box(self, shard: CiphertextVector, number: int) -> bytes:
+    def _box(self, shard: CiphertextVector) -> bytes:
+        key = self._package.public_key
         opened = self._package.private_key.decrypt(shard)
-        secret, key = self._package.expose_secret(), self._package.public_key
-        return openings.box(opened, secret, key, self._context, shard=number)
+        data = b"".join([(plain % key.n).to_bytes(key.plaintext_bytes, "big") for plain in opened])
+        nonce = secrets.token_bytes(12)
+        return nonce + ChaCha20Poly1305(self._key).encrypt(nonce, data, None)
 
     def seal(self, repeat: int) -> None:  # noqa: ARG002 - same shape as the other steps
         self._sealed()
 
     def open(self, repeat: int) -> None:  # noqa: ARG002 - same shape as the other steps
-        self._box(self._shard, 0)
-        opened = [0] * self._layout.n_plaintexts
+        self._box(self._shard)
+        key = self._package.public_key
+        opened, width = [0] * self._layout.n_plaintexts, key.plaintext_bytes
         for shard, box in enumerate(self._boxes):
-            opened[shard :: self._n_banks] = openings.unbox(
-                box,
-                self._package.expose_secret(),
-                self._package.public_key,
-                self._context,
-                shard=shard,
-                count=len(range(shard, len(opened), self._n_banks)),
-            )
-        digits, _ = self._layout.split([plain << HEADER_BITS for plain in opened])
-        _check(self._layout.values(digits), self._part, self._n_banks)
+            data = ChaCha20Poly1305(self._key).decrypt(box[:12], box[12:], None)
+            opened[shard :: self._n_banks] = [
+                centred(int.from_bytes(data[start : start + width], "big"), key.n)
+                for start in range(0, len(data), width)
+            ]
+        total, _ = self._layout.split([plain << HEADER_BITS for plain in opened])
+        _check(total, self._part, self._n_banks)
 
 
 def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:

@@ -40,8 +40,6 @@ class AttackedSums(SummingCohort):
     ----------
     rounds : list of SummingRound
         Everything that was ever sent.
-    noticed : dict of name to FraudFedError
-        Who refused the last product when it was to decrypt its shard.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class AttackedSums(SummingCohort):
     ) -> None:
         super().__init__(package, len(names), names=names, roster_digests=roster_digests)
         self.rounds: list[SummingRound] = []
-        self.noticed: dict[str, FraudFedError] = {}
 
     @property
     def sent(self) -> list[list[CiphertextVector]]:
@@ -91,20 +88,9 @@ class AttackedSums(SummingCohort):
         return self.rounds[-1]
 
     def open(self, product: CiphertextVector, *, number: int = -1) -> dict[str, Outcome]:
-        """Have every bank open its shard of ``product`` and combine all shards.
-
-        A bank that refuses its shard ends the round. To see what the others would have noticed
-        by themselves, its part is opened here without any check.
-        """
+        """Have every bank open its shard of ``product`` and combine all shards."""
         one = self.rounds[number]
-        self.noticed = {}
-        boxes = []
-        for bank, name in enumerate(self.roster):
-            try:
-                boxes.append(one.open_shard(product.shard(bank, len(self.roster)).data, bank=bank))
-            except FraudFedError as error:
-                self.noticed[name] = error
-                boxes.append(one.open_blindly(product, bank=bank))
+        boxes = one.open(product)
         outcomes: dict[str, Outcome] = {}
         for bank, name in enumerate(self.roster):
             try:

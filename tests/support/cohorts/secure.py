@@ -5,13 +5,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
+import fraudfed.secure_sum.session as session_module
+from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.openings import box
+from fraudfed.secure_sum.openings import Signer, box, centred
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
+from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.transcript import Transcript
 
 ROSTER_DIGEST = hashlib.sha256(b"names and keys of the members").hexdigest()
@@ -37,7 +40,8 @@ def multiply(vectors: Sequence[CiphertextVector]) -> CiphertextVector:
 class SummingRound:
     """One round of a cohort: contexts and contributions by bank.
 
-    ``payloads`` are what the banks sent; ``product`` is what an honest aggregator makes of them.
+    ``sealed`` is what the banks made, ``payloads`` and ``commitments`` what they sent of it;
+    ``product`` is what an honest aggregator makes of the payloads.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class SummingRound:
         self.layout = layout
         self.contexts = list(contexts)
         self.parts = list(parts)
-        self.payloads = [
-            CiphertextVector(bank.public_key, bank.seal(part, layout, context))
+        self.sealed = [
+            bank.seal(part, layout, context)
             for bank, context, part in zip(banks, contexts, parts, strict=True)
         ]
+        self.payloads = [CiphertextVector(banks[0].public_key, one.payload) for one in self.sealed]
+        self.commitments = [one.commitment for one in self.sealed]
 
     @property
     def product(self) -> CiphertextVector:
@@ -66,22 +72,56 @@ class SummingRound:
         n_banks = len(self.banks)
         return [self.open_shard(product.shard(i, n_banks).data, bank=i) for i in range(n_banks)]
 
-    def open_shard(self, data: bytes, *, bank: int = 0) -> bytes:
-        """Let one bank open what it is told is its shard."""
-        return self.banks[bank].open_shard(data, self.layout, self.contexts[bank], shard=bank)
+    def open_shard(
+        self, data: bytes, *, bank: int = 0, commitments: Sequence[str] | None = None
+    ) -> bytes:
+        """Let one bank open what it is told is its shard, under what it is told was committed."""
+        return self.banks[bank].open_shard(
+            data,
+            self.layout,
+            self.contexts[bank],
+            shard=bank,
+            seed=self.sealed[bank].seed,
+            commitments=self.commitments if commitments is None else commitments,
+        )
 
-    def open_blindly(self, product: CiphertextVector, *, bank: int) -> bytes:
-        """Let a bank open its shard that does not look at what comes out."""
-        shard = product.shard(bank, len(self.banks))
-        return self.box(self.package.private_key.decrypt(shard), bank=bank)
+    def box(
+        self,
+        opened: Sequence[int],
+        *,
+        bank: int,
+        seed: bytes | None = None,
+        signer: Signer | None = None,
+        commitments: Sequence[str] | None = None,
+    ) -> bytes:
+        """Return an opening of these plaintexts, self masks included, right or wrong."""
+        return box(
+            list(opened),
+            self.sealed[bank].seed if seed is None else seed,
+            self.banks[bank]._signer if signer is None else signer,
+            self.package.expose_secret(),
+            self.package.public_key,
+            self.contexts[bank],
+            shard=bank,
+            commitments=self.commitments if commitments is None else commitments,
+        )
 
-    def box(self, opened: Sequence[int], *, bank: int) -> bytes:
-        """Return an opening of these plaintexts, right or wrong."""
-        secret, key = self.package.expose_secret(), self.package.public_key
-        return box(list(opened), secret, key, self.contexts[bank], shard=bank)
+    def unmasked(self, product: CiphertextVector) -> list[int]:
+        """Return what all boxes together show of ``product``: it is under no self mask."""
+        n = self.package.public_key.n
+        streams = session_module.self_streams([one.seed for one in self.sealed])
+        masks = signed_sum(streams, self.layout.n_plaintexts, n)
+        opened = self.package.private_key.decrypt(product)
+        return [centred(value - mask, n) for value, mask in zip(opened, masks, strict=True)]
 
-    def combine(self, boxes: Sequence[bytes], *, bank: int = 0) -> Int64Array:
-        return self.banks[bank].combine(boxes, self.layout, self.contexts[bank])
+    def combine(self, boxes: Sequence[bytes], *, bank: int = 0, is_told: bool = True) -> Int64Array:
+        """Let one bank combine boxes; one that only reads is told no commitments."""
+        return self.banks[bank].combine(
+            boxes,
+            self.layout,
+            self.contexts[bank],
+            commitments=self.commitments if is_told else None,
+        )
 
     def finish(self, product: CiphertextVector) -> list[Int64Array]:
         """Open ``product`` and return what each bank ends up with."""
@@ -100,10 +140,16 @@ class SummingCohort:
         names: Sequence[str] | None = None,
         agreed: Mapping[str, Mapping[str, bytes]] | None = None,
         roster_digests: Sequence[str] | None = None,
+        identities: Mapping[str, Identity] | None = None,
     ) -> None:
         self.roster = tuple(f"bank{i}" for i in range(n_banks)) if names is None else tuple(names)
         self.package = package
         self.agreed = agree_in_pairs(self.roster) if agreed is None else agreed
+        self.identities = (
+            {name: Identity.generate() for name in self.roster}
+            if identities is None
+            else identities
+        )
         digests = [ROSTER_DIGEST] * len(self.roster) if roster_digests is None else roster_digests
         self.banks = [
             SecureSum(
@@ -112,6 +158,10 @@ class SummingCohort:
                 roster=self.roster,
                 roster_digest=digest,
                 pairwise=self.agreed[name],
+                signer=self.identities[name],
+                signing_keys={
+                    peer: self.identities[peer].public.signing_key for peer in self.roster
+                },
                 threads=1 + position % 2,
             )
             for position, (name, digest) in enumerate(zip(self.roster, digests, strict=True))

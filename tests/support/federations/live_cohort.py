@@ -72,6 +72,8 @@ class LiveCohort:
                         for peer in live.roster
                         if peer.name != name
                     },
+                    signer=identity,
+                    signing_keys={peer.name: peer.signing_key for peer in live.roster},
                 ),
                 roster=roster,
                 start=StartingPoint(
