@@ -214,7 +214,8 @@ class Agreeing:
             # In this order: where the next agreement is on disk, nothing of the last one can be
             # opened any more.
             self._context.outbox.forget_payloads()
-            binding = f"{self._run.run_id} {number} {self._local_sha256}".encode()
+            place = f"{self._run.run_id} {number} {self._bank}"
+            binding = f"{place} {self._local_sha256}".encode()
             key = EphemeralKey.generate(binding)
             signature = sign_ephemeral_key(
                 self._context.connection.identity,

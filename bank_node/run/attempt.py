@@ -15,7 +15,7 @@ from bank_node.run.sums.secure_communicator import SecureCommunicator
 from bank_node.run.vote import Accepted, ModelVote, check_signatures
 from fraudfed.consortium.ephemeral import pair_secret
 from fraudfed.consortium.public.generations import generation_digest
-from fraudfed.errors import CohortChangedError, CohortError, ConflictError
+from fraudfed.errors import CohortChangedError, CohortError, ConflictError, StateError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import RunState, RunStatus
 
@@ -37,7 +37,7 @@ def work_to_the_end(
     FraudFedError
         As ``Work.run`` and ``SecureCommunicator.sum``.
     """
-    session = _session(context, entry)
+    session = session_of(context, banks=entry.banks, generation=entry.checkpoint.generation)
     noise = NoiseAhead(session)
     # Rounds of the step that is done again are logged again.
     context.log.read(before_round=entry.at.round_number)
@@ -95,27 +95,32 @@ def have_accepted(context: RunContext, entry: Entry[S], content: bytes) -> Accep
     return Accepted(content, signatures)
 
 
-def _session(context: RunContext, entry: Entry[S]) -> SecureSum:
+def session_of(context: RunContext, *, banks: tuple[str, ...], generation: int) -> SecureSum:
     """Return the secure sums of a generation: masks and tags are its banks' alone.
 
     Raises
     ------
     StateError
-        If it is not the generation that this bank agreed to last.
+        If it is not the generation that this bank agreed to last, or that has not begun.
     """
-    epoch, number = context.epoch, entry.checkpoint.generation
-    agreement, own = context.agreements.of(number)
+    epoch = context.epoch
+    agreement, own = context.agreements.of(generation)
     keys = dict(agreement.keys)
-    members = tuple(one for one in epoch.key_epoch.roster if one.name in entry.banks)
+    if tuple(keys) != banks:
+        raise StateError(
+            f"run {context.run_id}: generation {generation} has not begun with "
+            f"{', '.join(banks)} at this bank; nothing was sent"
+        )
+    members = tuple(one for one in epoch.key_epoch.roster if one.name in banks)
     return SecureSum(
         epoch.package,
         bank=context.bank,
-        roster=entry.banks,
+        roster=banks,
         roster_digest=generation_digest(
             members,
             run_id=context.run_id,
             epoch=epoch.key_epoch.epoch,
-            generation=number,
+            generation=generation,
             keys=keys,
         ),
         pairwise={
@@ -124,7 +129,7 @@ def _session(context: RunContext, entry: Entry[S]) -> SecureSum:
                 context.connection.identity.exchange(member.agreement_key),
                 names=(context.bank, member.name),
                 run_id=context.run_id,
-                generation=number,
+                generation=generation,
             )
             for member in members
             if member.name != context.bank
