@@ -104,7 +104,8 @@ def join_run(caller: Caller, run_id: str, body: Join) -> RunStatus:
 @endpoints.add(
     method="POST",
     rule="/runs/<run_id>/abort",
-    summary="End a run for all without a model, giving the reason.",
+    summary="End a run for all without a model: a bank with one of the constants of AbortReason, "
+    "the operator with a text for the banks.",
     access=Access.PARTICIPANT,
     kind="abort",
     reads=Abort,
@@ -112,7 +113,7 @@ def join_run(caller: Caller, run_id: str, body: Join) -> RunStatus:
     errors=(NotFoundError, ConflictError, RunFailedError),
 )
 def abort_run(caller: Caller, run_id: str, body: Abort) -> RunStatus:
-    """Fail the run as '<bank>: <reason>'."""
+    """Fail the run as '<bank>: <constant>' or 'operator: <text>'."""
     return services().runs.abort(run_id, caller, body.reason)
 
 

@@ -183,6 +183,7 @@ class RunCache:
     def __init__(self) -> None:
         self.snapshots = Snapshots()
         self.products = LatestBytes()
+        self.commitments = LatestBytes()
         self.openings = LatestBytes()
 
     def was_read(self, found: Snapshot, number: int) -> None:
@@ -212,6 +213,7 @@ class RunCache:
                 self.products.forget(run_id, before=effect.before)
             elif isinstance(effect, machine.OpeningsExpired):
                 self.openings.forget(run_id, before=effect.before)
+                self.commitments.forget(run_id, before=effect.before)
         # After the product: what sees that it is complete must not find the one before.
         self.snapshots.was_committed(before, step)
 
@@ -224,4 +226,5 @@ class RunCache:
         """Forget what is known of a run that another process has brought to a version."""
         if self.snapshots.forget_older(run_id, version):
             self.products.forget(run_id)
+            self.commitments.forget(run_id)
             self.openings.forget(run_id)

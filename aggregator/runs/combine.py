@@ -95,10 +95,17 @@ def product_frame(
     round_number: int,
     label: str,
     context: str,
+    commitments: tuple[str, ...],
     shard: int,
     n_shards: int,
 ) -> bytes:
-    """Return the frame with ciphertexts ``j`` of the product with ``j mod n_shards == shard``."""
+    """Return the frame with ciphertexts ``j`` of the product with ``j mod n_shards == shard``.
+
+    Parameters
+    ----------
+    commitments : tuple of str
+        Of all contributions, in the order of the banks.
+    """
     part = product.shard(shard, n_shards)
     header = FrameHeader(
         protocol_version=PROTOCOL_VERSION,
@@ -109,6 +116,7 @@ def product_frame(
         context=context,
         count=len(part),
         item_bytes=product.public_key.ciphertext_bytes,
+        commitments=commitments,
     )
     return frames.encode(header, part.data)
 

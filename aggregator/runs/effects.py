@@ -27,6 +27,8 @@ class Payload:
     received_bytes: int = 0
     product: bytes | None = None
     """The running product with this contribution in it."""
+    commitment: str = ""
+    """Of the contribution, to the seed of its self mask."""
     opening: bytes | None = None
     model: bytes | None = None
     model_signature: str = ""
@@ -153,6 +155,7 @@ def write_effect(
         case machine.ContributionAccepted(bank, number, _, digest):
             position = len(step.round.contributions) - 1 if step.round else 0
             accepted = {"bank": bank, "position": position, "sha256": digest}
+            accepted["commitment"] = payload.commitment
             _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
             if position == 0:
                 product = {"run_id": run_id, "number": number, "data": payload.product}

@@ -26,6 +26,7 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
+    AbortReason,
     FrameHeader,
     Join,
     ModelReceipt,
@@ -131,7 +132,21 @@ class RunService:
         return self._store.status(run_id)
 
     def abort(self, run_id: str, caller: Caller, reason: str) -> RunStatus:
-        """End a run without a model."""
+        """End a run without a model.
+
+        Raises
+        ------
+        ProtocolError
+            If a bank gives a reason that is no ``AbortReason``.
+        """
+        if caller.bank is not None:
+            self._changes.member_snapshot(run_id, caller.bank)
+            if reason not in frozenset(AbortReason):
+                # Not shown: what a bank should not say must not stand in the log either.
+                raise ProtocolError(
+                    f"run {run_id}: {caller.bank} ends it with a reason of its own, expected one "
+                    f"of {', '.join(AbortReason)}; details stay at the bank"
+                )
         # One line, because it becomes part of one-line errors and log lines everywhere.
         event = machine.Abort(caller.bank, " ".join(reason.split()))
         self._changes.apply(run_id, event, caller)
@@ -167,7 +182,11 @@ class RunService:
             if not step.has(machine.ContributionAccepted):
                 return Payload()
             running = self._store.product(run_id, number)
-            return Payload(received_bytes=len(body), product=combine.multiply(running, vector))
+            return Payload(
+                received_bytes=len(body),
+                product=combine.multiply(running, vector),
+                commitment=header.commitment or "",
+            )
 
         step = self._changes.apply(run_id, event, caller, number=number, payload=multiply)
         _raise_failure(step)
@@ -206,7 +225,8 @@ class RunService:
             if current is None or len(current.contributions) < run.size:
                 return None
             data = self._store.product(run_id, number)
-            if data is None:
+            commitments = self._store.commitments(run_id, number)
+            if data is None or commitments is None:
                 raise _gone(run, number, bank, "product")
             return combine.product_frame(
                 CiphertextVector(key, data),
@@ -214,6 +234,7 @@ class RunService:
                 round_number=number,
                 label=current.terms.label,
                 context=current.terms.context,
+                commitments=commitments,
                 shard=wanted,
                 n_shards=run.size,
             )

@@ -23,6 +23,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import (
     CohortRow,
+    ContributionRow,
     ModelRow,
     OpeningRow,
     ProductRow,
@@ -74,6 +75,12 @@ _RUN_ENDED = Statement(_CHANGE.values(ended_at=bindparam("now")))
 _PRODUCT = Statement(
     select(ProductRow.data).where(
         ProductRow.run_id == bindparam("of_run"), ProductRow.number == bindparam("of_number")
+    )
+)
+_COMMITMENTS = Statement(
+    select(ContributionRow.bank, ContributionRow.commitment).where(
+        ContributionRow.run_id == bindparam("of_run"),
+        ContributionRow.number == bindparam("of_number"),
     )
 )
 _FRAMES = Statement(
@@ -262,6 +269,22 @@ class RunStore:
             "product", Kind.READ, lambda read: _PRODUCT.row(read.connection, wanted)
         )
         return None if found is None else found[0]
+
+    def commitments(self, run_id: str, number: int) -> tuple[str, ...] | None:
+        """Return the commitments of a round that all banks contributed to, in their order.
+
+        None if they were deleted. They no longer change, so they are remembered.
+        """
+        joined = self._cache.commitments.get(run_id, number, self._read_commitments)
+        return None if joined is None else tuple(joined.decode().split())
+
+    def _read_commitments(self, run_id: str, number: int) -> bytes | None:
+        wanted = {"of_run": run_id, "of_number": number}
+        stored = self._database.transaction(
+            "commitments", Kind.READ, lambda read: _COMMITMENTS.rows(read.connection, wanted)
+        )
+        # The banks of a generation are sorted by name.
+        return " ".join(commitment for _, commitment in sorted(stored)).encode() or None
 
     def openings(self, run_id: str, number: int) -> bytes | None:
         """Return the openings of a closed round joined in shard order.

@@ -276,7 +276,8 @@ class ProductRow(Base):
 class ContributionRow(Base):
     """That a bank contributed to a round, and the digest of what it sent; not the ciphertexts.
 
-    Deleted with the openings: the audit log and the round itself stay on record.
+    Its commitment goes to all banks with the product. Deleted with the openings: the audit log and
+    the round itself stay on record.
     """
 
     __tablename__ = "contributions"
@@ -290,6 +291,8 @@ class ContributionRow(Base):
     position: Mapped[int]
     """Order of arrival within the round, from 0."""
     sha256: Mapped[str] = mapped_column(_DIGEST)
+    commitment: Mapped[str] = mapped_column(_DIGEST)
+    """To the seed of the bank's self mask."""
     bytes_received: Mapped[int]
     accepted_at: Mapped[int]
 

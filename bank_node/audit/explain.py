@@ -23,6 +23,10 @@ _FRAME = {
     "shard": "openings only: which ciphertexts of the sum this bank has opened",
     "count": "how many items follow; the same for every bank's rows",
     "item_bytes": "length of one item; 0 for a sealed box",
+    "commitment": "contributions only: a hash of the seed of this bank's self mask, which tells "
+    "nothing of it",
+    "commitments": "never sent by a bank: the aggregator lists the commitments of all with the "
+    "product",
 }
 
 #: Of each kind of request: field -> what it says.
@@ -59,17 +63,19 @@ FIELDS: dict[str, dict[str, str]] = {
         "equal at every bank that took part; sealed to the members: the aggregator cannot read it",
     },
     "abort": {
-        "reason": "the kind of failure, and its message where that holds nothing of this bank",
+        "reason": "one of a few constants; the details of a failure stay in this bank's log",
     },
     "contribution": {
         **_FRAME,
-        "payload": "this bank's numbers, masked against every other bank and then encrypted "
-        "(Paillier): readable by nobody alone, the sum over all banks by the members",
+        "payload": "this bank's numbers, under a mask of its own and masked against every other "
+        "bank, then encrypted (Paillier): readable by nobody alone, the sum over all banks by the "
+        "members once every bank has sent its opening",
     },
     "opening": {
         **_FRAME,
-        "payload": "a share of the sum over all banks, sealed to the members: the aggregator "
-        "cannot read it, and it holds no number of a single bank",
+        "payload": "a share of the masked sum over all banks, and the seed of this bank's own "
+        "mask, signed and then sealed to the members: the aggregator cannot read it, and it holds "
+        "no number of a single bank",
     },
     "model": {
         "sha256": "hash of the body",

@@ -152,7 +152,7 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         protected = (
             f"{protection['key_bits']}-bit Paillier ({', '.join(protection['kernels'])}) of key "
             f"epoch {record['key_epoch']} in every round; masks against "
-            f"{protection['masked_against_banks']} banks; tag verified in "
+            f"{protection['masked_against_banks']} banks and a self mask; tag verified in "
             f"{protection['rounds_verified']:,} of {protection['rounds']:,} rounds; every request "
             "signed"
         )

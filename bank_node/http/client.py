@@ -24,6 +24,7 @@ from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
     Abort,
+    AbortReason,
     AuditEntry,
     AuditKey,
     AuditLog,
@@ -225,7 +226,7 @@ class AggregatorClient:
         )
         return None if body is None else handovers.decode(body, source=self.url)
 
-    def abort(self, run_id: str, reason: str) -> RunStatus:
+    def abort(self, run_id: str, reason: AbortReason) -> RunStatus:
         """End a run for all its banks."""
         body = Abort(reason=reason)
         path = f"{_run(run_id)}/abort"

@@ -3,6 +3,13 @@
 Only a failure that no new start can cure ends the run for all. A bank that was stopped, has no room
 on its disk, lost its way to the aggregator or is refused by it because a clock is wrong is started
 again and continues. The others wait for it until the run's deadline, then continue without it.
+
+What the others see of a failure is when the bank stops, and one constant or silence. Neither may
+depend on the bank's own rows. The constant is chosen by the exact class of the error, never by its
+text; whatever the rows alone can cause shares one constant with every fault of the program. And
+from joining to the result no error is raised because of the bank's own values: what a bank sums is
+encoded as it is, and only the sum, which is the same at every bank, is checked. So ``SumError`` and
+its kind ``BoundError`` tell the others what they have seen themselves, and share a constant.
 """
 
 import logging
@@ -11,49 +18,83 @@ from bank_node.http.client import AggregatorClient
 from bank_node.http.retry import RetryPolicy
 from fraudfed.errors import (
     AuthError,
+    BodyTooLargeError,
+    BoundError,
+    CiphertextError,
+    CohortChangedError,
     CohortError,
+    ConfigurationError,
+    ConflictError,
+    DamagedError,
+    DataError,
+    ForbiddenError,
     FraudFedError,
+    KeyMaterialError,
+    NotFoundError,
+    OverloadedError,
     ParameterError,
     ProtocolError,
+    RateLimitedError,
     RunFailedError,
     ServerError,
     StateError,
     SumError,
     TransportError,
+    UnavailableError,
+    VersionError,
 )
+from fraudfed.wire.messages import AbortReason
 
 _log = logging.getLogger(__name__)
 
-#: Their messages speak of public things only: rounds, labels, parameters, URLs.
-_PUBLIC = (CohortError, ParameterError, ProtocolError, SumError, TransportError)
-#: What a new start may cure, or is none of the others' business.
-_RESUMABLE = (AuthError, CohortError, RunFailedError, ServerError, StateError, TransportError)
+#: What the others are told, by exact class; None if a new start may cure it: they wait. What is
+#: not here ends the run as stopped.
+_REASONS: dict[type[BaseException], AbortReason | None] = {
+    FraudFedError: AbortReason.STOPPED,
+    ConfigurationError: AbortReason.CONFIGURATION,
+    ParameterError: AbortReason.CONFIGURATION,
+    DataError: AbortReason.STOPPED,
+    KeyMaterialError: AbortReason.KEY,
+    StateError: None,
+    DamagedError: None,
+    TransportError: None,
+    UnavailableError: None,
+    OverloadedError: None,
+    RateLimitedError: None,
+    AuthError: None,
+    ForbiddenError: None,
+    ProtocolError: AbortReason.PROTOCOL,
+    VersionError: AbortReason.PROTOCOL,
+    CiphertextError: AbortReason.PROTOCOL,
+    BodyTooLargeError: AbortReason.PROTOCOL,
+    NotFoundError: AbortReason.PROTOCOL,
+    ConflictError: AbortReason.PROTOCOL,
+    SumError: AbortReason.SUM,
+    BoundError: AbortReason.SUM,
+    CohortError: None,
+    CohortChangedError: None,
+    RunFailedError: None,
+    ServerError: None,
+    KeyboardInterrupt: None,
+    SystemExit: None,
+}
 _PATIENCE_SECONDS = 5.0
-_REASON_CHARACTERS = 500
 
 
-def abort_reason(error: BaseException) -> str:
-    """Return what the others may read: class and, if it holds nothing of this bank, message."""
-    if isinstance(error, _PUBLIC):
-        return f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
-    if isinstance(error, FraudFedError):
-        return f"{type(error).__name__}: {error.title}; details stay at the bank"
-    return f"unexpected {type(error).__name__}; details stay at the bank"
-
-
-def can_be_resumed(error: BaseException) -> bool:
-    """Tell whether the same command, started again, may continue the run."""
-    return isinstance(error, (*_RESUMABLE, KeyboardInterrupt, SystemExit))
+def abort_reason(error: BaseException) -> AbortReason | None:
+    """Return all that the others learn of a failure; None if they are told nothing and wait."""
+    return _REASONS.get(type(error), AbortReason.STOPPED)
 
 
 def tell_others(client: AggregatorClient, run_id: str, error: BaseException) -> None:
     """End the run for all if this bank can never continue; never raises a fraudfed error."""
-    if can_be_resumed(error):
+    reason = abort_reason(error)
+    if reason is None:
         return
     client.be_patient(RetryPolicy(patience_seconds=_PATIENCE_SECONDS))
     try:
-        client.abort(run_id, abort_reason(error))
+        client.abort(run_id, reason)
     except FraudFedError as failure:
         _log.warning("the other banks could not be told: %s", failure)
     else:
-        _log.info("the other banks were told why this bank stops")
+        _log.info("the other banks were told that this bank stops: %s", reason)

@@ -11,7 +11,7 @@ from bank_node.consortium.members import ObservedRoster, observe_roster, unconfi
 from bank_node.data.file import DataFile
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import RUN
-from bank_node.run.abort import can_be_resumed, tell_others
+from bank_node.run.abort import abort_reason, tell_others
 from bank_node.run.agreeing import Agreeing
 from bank_node.run.agreement.epoch_check import check_epoch
 from bank_node.run.agreement.partners import check_confirmed
@@ -117,7 +117,7 @@ def take_part(
         except BaseException as error:
             if others_wait:
                 tell_others(client, run_id, error)
-            if isinstance(error, RunFailedError) or not can_be_resumed(error):
+            if isinstance(error, RunFailedError) or abort_reason(error) is not None:
                 _erase_key(state, run_id)
             raise
 

@@ -47,7 +47,9 @@ class Protection(RecordPart):
     key_bits : int or None
     key_fingerprints : tuple of str
     masked_against_banks : int or None
-        Banks that this bank's plaintexts were masked against.
+        Banks that this bank's plaintexts were masked against, beside its self mask.
+    signed_openings : int or None
+        Boxes that opened a sum, each with the seed its bank had committed to and its signature.
     ciphertexts : int
     kernels : tuple of str
     """
@@ -57,6 +59,7 @@ class Protection(RecordPart):
     key_bits: int | None
     key_fingerprints: tuple[str, ...]
     masked_against_banks: int | None
+    signed_openings: int | None
     ciphertexts: int
     kernels: tuple[str, ...]
 

@@ -1,19 +1,25 @@
-"""What this bank has sealed for each context of a run, before it is sent: never a second one.
+"""What this bank has sealed and revealed for each context of a run, before it is sent.
 
 The pairwise masks of a contribution follow from its context alone. Two contributions under one
 context would carry the same masks, and their difference would show the difference of the
-statistics to anybody who holds the Paillier key. So a contribution is written down, durably, before
-it is sent, and a program that was started again sends those bytes again.
+statistics to anybody who holds the Paillier key and both seeds. So a contribution is written down,
+durably, with the seed of its self mask before it is sent; and the box that reveals the seed, with
+the commitments that it was made under, before that is sent. A program that was started again sends
+those bytes again.
 
-Law: for one context at most one contribution is ever kept, and what is sent for it is always those
-bytes, whatever is killed and whenever.
+Law: for one context at most one contribution, one seed and one box are ever kept, and what is sent
+for it is always those bytes, whatever is killed and whenever. What the outbox has forgotten is
+never made again, so a seed that was not revealed until then never is.
 
 The file is a row of ``fraudfed.container`` records and grows at its end only. A record holds its
-kind (1 byte), its context (32), and what was sealed.
+kind (1 byte) and its context (32). A contribution follows with its seed (32) and its frame, an
+opening with the number of commitments (4, big-endian), these (32 each) and its frame.
 """
 
 import os
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -22,16 +28,19 @@ from fraudfed.durable_file import append_whole, make_durable, remove_leftovers, 
 from fraudfed.errors import StateError
 from fraudfed.secure_sum.context import check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
+from fraudfed.secure_sum.self_masks import SEED_BYTES
 
 _RECORD = Container(
     magic=b"FFOB",
-    version=1,
+    version=2,
     what="a record of an outbox",
     advice="this bank no longer knows what it sealed and cannot continue with this run: restore "
     "the file if it is the very newest copy, or take part in a new run",
 )
 _DIGEST_BYTES = 32
 _NO_CONTEXT = bytes(_DIGEST_BYTES)
+_HEAD_BYTES = 1 + _DIGEST_BYTES
+_COUNT = struct.Struct(">I")
 
 
 class _Kind(IntEnum):
@@ -41,20 +50,30 @@ class _Kind(IntEnum):
     OPENING = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """What was sealed under a context.
+    """What was sealed under a context, and revealed. Never printed whole, never pickled.
 
     Attributes
     ----------
     contribution : bytes or None
-        None if it was forgotten after a checkpoint. The context is used up all the same.
+        The frame. None if it was forgotten after a checkpoint. The context is used up all the same.
+    seed : bytes or None
+        Of the contribution's self mask, 32 bytes. SECRET until ``opening`` is sent. None if it was
+        forgotten: it is never revealed then.
     opening : bytes or None
-        None if it was forgotten, or never kept.
+        The frame. None if it was forgotten, or never kept.
+    commitments : tuple of str or None
+        What ``opening`` was made and signed under, in lower-case hexadecimal; None without it.
     """
 
-    contribution: bytes | None
-    opening: bytes | None
+    contribution: bytes | None = field(default=None, repr=False)
+    seed: bytes | None = field(default=None, repr=False)
+    opening: bytes | None = field(default=None, repr=False)
+    commitments: tuple[str, ...] | None = None
+
+    def __reduce__(self) -> str:
+        raise TypeError("a seed is secret and cannot be copied or pickled")
 
 
 @dataclass
@@ -110,10 +129,27 @@ class Outbox:
         places = self._places.get(bytes.fromhex(context_digest))
         if places is None:
             return None
-        return Kept(self._payload(places.contribution), self._payload(places.opening))
+        contribution = self._payload(places.contribution)
+        opening = self._payload(places.opening)
+        commitments, box = (None, None) if opening is None else _split_opening(opening)
+        if contribution is None:
+            return Kept(opening=box, commitments=commitments)
+        return Kept(
+            contribution=contribution[SEED_BYTES:],
+            seed=contribution[:SEED_BYTES],
+            opening=box,
+            commitments=commitments,
+        )
 
-    def keep(self, context_digest: str, frame: bytes, *, label: str, round_number: int) -> None:
+    def keep(
+        self, context_digest: str, frame: bytes, *, seed: bytes, label: str, round_number: int
+    ) -> None:
         """Keep a contribution; it may be sent when this returns, as it survives a crash then.
+
+        Parameters
+        ----------
+        seed : bytes
+            Of its self mask, 32 bytes. SECRET.
 
         Raises
         ------
@@ -121,7 +157,11 @@ class Outbox:
             Of kind REUSE, if the context was used before.
         StateError
             If the file cannot be written: it is as before, and nothing may be sent.
+        ValueError
+            If the seed has another length.
         """
+        if len(seed) != SEED_BYTES:
+            raise ValueError(f"a seed of {len(seed)} bytes, expected {SEED_BYTES}")
         check_digest(f"sum {label!r}: context", context_digest)
         context = bytes.fromhex(context_digest)
         if context in self._places:
@@ -132,33 +172,42 @@ class Outbox:
                 "again, and never seals a second one, as the two would show their difference; ask "
                 "the operator for a new run",
             )
-        place = self._append(_Kind.CONTRIBUTION, context, frame, sync=True)
+        place = self._append(_Kind.CONTRIBUTION, context, seed, frame)
         self._places[context] = _Places(contribution=place)
 
-    def keep_opening(self, context_digest: str, frame: bytes) -> None:
-        """Keep this bank's opened shard of a context that ``keep`` was called for.
+    def keep_opening(
+        self, context_digest: str, frame: bytes, *, commitments: Sequence[str]
+    ) -> None:
+        """Keep the box that reveals this bank's seed; it may be sent when this returns.
 
-        Not synced: it is lost by a power cut only, and can be made again.
+        Parameters
+        ----------
+        commitments : sequence of str
+            Of all banks, that the box was signed under; lower-case hexadecimal.
 
         Raises
         ------
         StateError
-            If the file cannot be written: it is as before.
+            If the file cannot be written: it is as before, and nothing may be sent.
         ValueError
-            If the context is not used up, or another opening is kept for it.
+            If no seed is held for the context, or another box is kept for it.
         """
         context = bytes.fromhex(context_digest)
         places = self._places.get(context)
-        if places is None:
+        if places is None or places.contribution is None:
             raise ValueError(f"context {context_digest}: keep its contribution before its opening")
+        payload = _join_opening(commitments, frame)
         if places.opening is not None:
-            if self._payload(places.opening) != frame:
+            if self._payload(places.opening) != payload:
                 raise ValueError(f"context {context_digest}: another opening is kept already")
             return
-        places.opening = self._append(_Kind.OPENING, context, frame, sync=False)
+        places.opening = self._append(_Kind.OPENING, context, payload)
 
     def forget_payloads(self) -> None:
-        """Drop what no round will ask for again; the contexts stay used up.
+        """Drop what no round will ask for again, and all seeds; the contexts stay used up.
+
+        A seed that was not revealed is gone from the file then, so what it masks never opens. What
+        a file system keeps of blocks that no file has is not in this program's hands.
 
         Raises
         ------
@@ -172,9 +221,9 @@ class Outbox:
         self._places = {context: _Places() for context in self._places}
         self._whole_bytes = len(data)
 
-    def _append(self, kind: _Kind, context: bytes, frame: bytes, *, sync: bool) -> tuple[int, int]:
-        start, data = self._whole_bytes, _record(kind, context, frame)
-        append_whole(self._path, data, at=start, sync=sync)
+    def _append(self, kind: _Kind, context: bytes, *parts: bytes) -> tuple[int, int]:
+        start, data = self._whole_bytes, _record(kind, context, *parts)
+        append_whole(self._path, data, at=start, sync=True)
         self._whole_bytes += len(data)
         return start, self._whole_bytes
 
@@ -191,26 +240,28 @@ class Outbox:
                 os.close(handle)
         except OSError as error:
             raise self._unreadable(error) from error
-        return _RECORD.unpack(data, source=f"{self._path}: byte {start}")[1 + _DIGEST_BYTES :]
+        return _RECORD.unpack(data, source=f"{self._path}: byte {start}")[_HEAD_BYTES:]
 
     def _take(self, record: Framed) -> None:
         """Take a whole record over; refuses what this program never writes."""
         place = (record.start, record.end)
-        kind, context = record.content[:1], bytes(record.content[1 : 1 + _DIGEST_BYTES])
-        places = self._places.get(context)
+        kind, context = record.content[:1], bytes(record.content[1:_HEAD_BYTES])
+        places, rest = self._places.get(context), record.content[_HEAD_BYTES:]
         if kind == bytes([_Kind.USED]):
-            digests = bytes(record.content[1 + _DIGEST_BYTES :])
+            digests = bytes(rest)
             if record.start or len(digests) % _DIGEST_BYTES or context != _NO_CONTEXT:
                 raise self._damaged(record, "it is out of place")
             for begin in range(0, len(digests), _DIGEST_BYTES):
                 self._places[digests[begin : begin + _DIGEST_BYTES]] = _Places()
-        elif kind == bytes([_Kind.CONTRIBUTION]) and len(context) == _DIGEST_BYTES:
+        elif kind == bytes([_Kind.CONTRIBUTION]) and len(rest) >= SEED_BYTES:
             if places is not None:
                 raise self._damaged(record, "it is a second contribution under one context")
             self._places[context] = _Places(contribution=place)
         elif kind == bytes([_Kind.OPENING]):
-            if places is None or places.opening is not None:
+            if places is None or places.contribution is None or places.opening is not None:
                 raise self._damaged(record, "it is an opening out of place")
+            if not _is_opening(bytes(rest)):
+                raise self._damaged(record, "its commitments are cut off")
             places.opening = place
         else:
             raise self._damaged(record, "it is of an unknown kind")
@@ -225,5 +276,24 @@ class Outbox:
         )
 
 
-def _record(kind: _Kind, context: bytes, payload: bytes) -> bytes:
-    return _RECORD.pack(bytes([kind]), context, payload)
+def _record(kind: _Kind, context: bytes, *parts: bytes) -> bytes:
+    return _RECORD.pack(bytes([kind]), context, *parts)
+
+
+def _join_opening(commitments: Sequence[str], frame: bytes) -> bytes:
+    digests = [bytes.fromhex(commitment) for commitment in commitments]
+    return b"".join((_COUNT.pack(len(digests)), *digests, frame))
+
+
+def _is_opening(payload: bytes) -> bool:
+    if len(payload) < _COUNT.size:
+        return False
+    count: int = _COUNT.unpack(payload[: _COUNT.size])[0]
+    return len(payload) >= _COUNT.size + count * _DIGEST_BYTES
+
+
+def _split_opening(payload: bytes) -> tuple[tuple[str, ...], bytes]:
+    (count,) = _COUNT.unpack(payload[: _COUNT.size])
+    end = _COUNT.size + count * _DIGEST_BYTES
+    digests = range(_COUNT.size, end, _DIGEST_BYTES)
+    return tuple(payload[start : start + _DIGEST_BYTES].hex() for start in digests), payload[end:]

@@ -25,7 +25,10 @@ class RoundRecord:
     kernel : str
         Which arithmetic was used.
     masks : int
-        Number of banks that this bank's plaintexts were masked against.
+        Number of banks that this bank's plaintexts were masked against, beside its self mask.
+    signed_openings : int
+        Boxes with the seed that its bank had committed to and that bank's signature: one of every
+        bank. Before the last of them the sum was noise.
     tag_verified : bool
         Count and tag of every plaintext of the sum were right. Always true: a round with a wrong
         one ends the run.
@@ -40,6 +43,7 @@ class RoundRecord:
     ciphertext_bytes: int
     kernel: str
     masks: int
+    signed_openings: int
     tag_verified: bool
 
     @classmethod
@@ -57,6 +61,7 @@ class RoundRecord:
             ciphertext_bytes=public_key.ciphertext_bytes,
             kernel=select_kernel().name,
             masks=len(context.roster) - 1,
+            signed_openings=len(context.roster),
             tag_verified=True,
         )
 
@@ -73,6 +78,7 @@ def protection_of(rounds: Sequence[RoundRecord]) -> dict[str, Any]:
         "key_bits": min((record.key_bits for record in rounds), default=None),
         "key_fingerprints": sorted({record.key_fingerprint for record in rounds}),
         "masked_against_banks": min((record.masks for record in rounds), default=None),
+        "signed_openings": min((record.signed_openings for record in rounds), default=None),
         "ciphertexts": sum(record.ciphertexts for record in rounds),
         "kernels": sorted({record.kernel for record in rounds}),
     }

@@ -19,8 +19,9 @@ from fraudfed.wire.messages import PROTOCOL_VERSION, FrameHeader, parse
 _MAGIC = b"FFED"
 _PREFIX = struct.Struct(">4sBI")
 _LENGTH = struct.Struct(">Q")
-#: A header has a few hundred bytes; a larger one is refused.
-MAX_HEADER_BYTES = 64 * 1024
+#: A header has a few hundred bytes, that of a product 67 more for each bank, of which there are
+#: 1,024 at most; a larger one is refused.
+MAX_HEADER_BYTES = 96 * 1024
 
 
 def encode(header: FrameHeader, payload: bytes | memoryview) -> bytes:

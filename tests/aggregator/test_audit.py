@@ -273,7 +273,7 @@ def test_an_entry_is_short_whatever_was_sent(federation: Federation) -> None:
 
 def test_answers_about_a_failed_run_are_no_refusals(federation: Federation) -> None:
     banks = federation.start()
-    banks[0].run_request("POST", "/abort", json={"reason": "stop"})
+    banks[0].abort()
     before = len(federation.audit())
     assert banks[1].product(0, 0).problem() == (409, "run-failed")
     assert len(federation.audit()) == before

@@ -192,7 +192,7 @@ def test_runs_have_deadlines_of_their_own(
     # What has ended is not looked at any more.
     for run_id in (slow, quick):
         banks[0].run_id = run_id
-        banks[0].run_request("POST", "/abort", json={"reason": "enough"})
+        banks[0].abort()
     pass_time(deadlines, clock, 100)
     assert deadlines._since == {}
 

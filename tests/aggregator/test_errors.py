@@ -124,7 +124,7 @@ def test_roles_are_kept_apart(federation: Federation, spec: dict[str, Any]) -> N
         (b'{"name": "Bank A"}', (400, "protocol")),
         (b'{"name": "bank-a"}', (400, "protocol")),
         (b'{"name": "bank-a", "colour": "red"}', (400, "protocol")),
-        (b'{"name": "bank-a", "protocol_version": 2}', (400, "version")),
+        (b'{"name": "bank-a", "protocol_version": 9}', (400, "version")),
         (b'{"name": "' + b"a" * 20_000 + b'"}', (413, "body-too-large")),
     ],
 )
@@ -210,12 +210,15 @@ def test_frames_that_are_malformed_or_out_of_place(federation: Federation) -> No
         good[:40]: (400, "protocol"),
         b"": (400, "protocol"),
         b"XXXX" + good[4:]: (400, "protocol"),
-        good[:4] + b"\x02" + good[5:]: (400, "version"),
+        good[:4] + b"\x09" + good[5:]: (400, "version"),
         good[:-1]: (422, "ciphertext"),
         good + b"\0": (422, "ciphertext"),
         frame(bank, run_id="other"): (400, "protocol"),
         frame(bank, round_number=1): (400, "protocol"),
         frame(bank, kind=FrameKind.PRODUCT): (400, "protocol"),
+        frame(bank, commitment=None): (400, "protocol"),
+        frame(bank, commitment="A" * 64): (400, "protocol"),
+        frame(bank, commitments=("1" * 64,)): (400, "protocol"),
         frame(bank, bank=banks[1].name): (403, "forbidden"),
         frame(bank, bank=None): (403, "forbidden"),
         frame(bank, item_bytes=0): (422, "ciphertext"),
@@ -252,6 +255,7 @@ def test_values_that_are_no_ciphertexts(federation: Federation, key: TestKey, va
         bank=bank.name,
         count=2,
         item_bytes=width,
+        commitment=bank.commitment(0),
     )
     body = frames.encode(header, good + number.to_bytes(width, "big"))
     assert bank.post_contribution(0, body).problem() == (422, "ciphertext")

@@ -13,6 +13,7 @@ from aggregator.service.store import Store
 from fraudfed.consortium.public.documents import verify_model_signature
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
+from fraudfed.wire.messages import AbortReason
 
 #: See conftest.py.
 STORES = ("sqlite", "postgresql")
@@ -78,6 +79,49 @@ def test_the_same_bytes_again_change_nothing(federation: Federation) -> None:
     assert banks[0].submit_model().json() == first.json()
     assert banks[0].submit_model(b"{}").problem() == (409, "conflict")
     assert banks[0].join(banks[0].run_id).status == 200
+
+
+def test_a_product_comes_with_the_commitments_of_all_banks(
+    federation: Federation, store: Store
+) -> None:
+    """In the order of the banks, whatever the order of arrival, and to every bank the same."""
+    banks = federation.start()
+    run_id = banks[0].run_id
+    for number in range(2):
+        for bank in (banks[2], banks[0], banks[1]):
+            assert bank.product(number, 0).status == 204
+            bank.contribute(number, [1, 2, 3])
+            # The same again changes nothing.
+            assert bank.post_contribution(number, bank.sent[number]).status == 202
+        expected = tuple(bank.commitment(number) for bank in banks)
+        for bank in banks:
+            for shard in range(3):
+                header, _ = frames.decode(bank.product(number, shard).body, source="test")
+                assert header.commitments == expected
+                assert header.commitment is None
+        for shard, bank in enumerate(banks):
+            bank.open(number, shard, 1)
+        assert store.runs.commitments(run_id, number) == expected
+    for bank in banks:
+        bank.contribute(2, [1], step=1)
+    # The round before is the last that a bank can still ask for.
+    assert store.runs.commitments(run_id, 0) is None
+    for shard, bank in enumerate(banks):
+        bank.open(2, shard, len(range(shard, 1, 3)))
+
+
+def test_another_commitment_is_another_contribution(federation: Federation) -> None:
+    banks = federation.start()
+    banks[0].contribute(0, [1])
+    header, payload = frames.decode(banks[0].sent[0], source="test")
+    other = header.model_copy(update={"commitment": "f" * 64})
+    answer = banks[0].post_contribution(0, frames.encode(other, bytes(payload)))
+    assert answer.problem() == (409, "conflict")
+    for bank in banks[1:]:
+        bank.contribute(0, [1])
+    read, _ = frames.decode(banks[1].product(0, 1).body, source="test")
+    assert read.commitments is not None
+    assert read.commitments[0] == banks[0].commitment(0)
 
 
 def test_products_are_deleted_when_their_round_is_closed(
@@ -246,13 +290,13 @@ def test_a_run_that_fails_during_an_exchange_leaves_what_was_accepted(
         waiting = pool.submit(banks[0].post_contribution, 0, body, wait=30)
         while federation.status(banks[0].run_id)["ciphertexts"] == 0:
             time.sleep(0.01)
-        banks[2].run_request("POST", "/abort", json={"reason": "disk full"})
+        banks[2].abort()
         answer = waiting.result(timeout=25)
     assert answer.status == 202
     assert "contribution" not in {entry["kind"] for entry in federation.refusals()}
     accepted = [entry for entry in federation.audit() if entry["kind"] == "contribution"]
     assert [entry["actor"] for entry in accepted] == [f"bank:{banks[0].name}"]
-    assert "disk full" in banks[0].product(0, 0, wait=30).json()["detail"]
+    assert AbortReason.STOPPED in banks[0].product(0, 0, wait=30).json()["detail"]
     store.audit.verify()
 
 
@@ -276,12 +320,11 @@ def test_a_failed_run_wakes_waiting_banks_with_its_cause(federation: Federation)
             pool.submit(banks[1].openings, 0, wait=30),
             pool.submit(banks[1].run_request, "GET", "?wait=30&state=training"),
         ]
-        reason = {"reason": "disk\nfull"}
-        assert banks[2].run_request("POST", "/abort", json=reason).json()["state"] == "failed"
+        assert banks[2].abort(AbortReason.SUM).json()["state"] == "failed"
         for one in waiting:
             answer = one.result(timeout=25)
             assert answer.problem() == (409, "run-failed")
-            assert f"{banks[2].name}: disk full" in answer.json()["detail"]
+            assert f"{banks[2].name}: sum-failed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +355,7 @@ def test_banks_that_disagree_fail_the_run(
         banks[2].run_request("GET", ""),
         banks[2].run_request("GET", "/model"),
         banks[2].run_request("GET", "/rounds"),
-        banks[2].run_request("POST", "/abort", json={"reason": "too late"}),
+        banks[2].abort(),
     ]
     assert {answer.problem() for answer in every_call} == {(409, "run-failed")}
 
@@ -324,6 +367,37 @@ def test_different_models_fail_the_run(federation: Federation) -> None:
     assert answer.problem() == (409, "run-failed")
     assert MODEL_SHA256 in answer.json()["detail"]
     assert federation.operate("GET", f"/v1/runs/{banks[0].run_id}/model").status == 404
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "disk full",
+        "sum-failed: row 7 holds 312 frauds",
+        "Sum-failed",
+        " stopped",
+        "stopped\n",
+        "SumError: bound 512 exceeded",
+    ],
+)
+def test_a_bank_has_no_words_of_its_own_for_why_it_stops(
+    federation: Federation, reason: str
+) -> None:
+    banks = federation.start()
+    assert banks[0].abort(reason).problem() == (400, "protocol")
+    status = federation.status(banks[0].run_id)
+    assert (status["state"], status["failure"]) == ("training", None)
+    if reason.strip() not in frozenset(AbortReason):
+        assert reason.strip() not in str(federation.refusals())
+    assert banks[0].abort(AbortReason.KEY).json()["failure"] == f"{banks[0].name}: key-unusable"
+
+
+def test_the_operator_has_words_of_its_own(federation: Federation) -> None:
+    banks = federation.start()
+    answer = federation.operate(
+        "POST", f"/v1/runs/{banks[0].run_id}/abort", json={"reason": "wrong\ncontract"}
+    )
+    assert answer.json()["failure"] == "operator: wrong contract"
 
 
 def test_operator_ends_a_run_and_sees_why_it_failed(federation: Federation) -> None:

@@ -174,7 +174,7 @@ def test_nobody_is_dropped_from_a_run_that_has_ended(federation: Federation, end
             bank.submit_model()
         assert federation.drop(banks[0]).problem() == (409, "conflict")
     else:
-        banks[0].run_request("POST", "/abort", json={"reason": "enough"})
+        banks[0].abort()
         assert federation.drop(banks[0]).problem() == (409, "run-failed")
     assert banks[0].run_request("POST", "/drops", json={"bank": "x", "reason": "y"}).status == 403
 
@@ -601,7 +601,7 @@ def test_a_run_that_fails_forgets_its_handover(federation: Federation, store: St
     begin(banks, let_in(federation, [banks[0], banks[2]], banks[1], step=1))
     banks[0].put_handover(2, b"sealed")
     assert handovers(store) == (1, 1)
-    banks[0].run_request("POST", "/abort", json={"reason": "enough"})
+    banks[0].abort()
     assert handovers(store) == (0, 0)
 
 
@@ -642,10 +642,10 @@ def test_votes_of_an_earlier_generation_do_not_count(federation: Federation) -> 
 def test_a_bank_that_was_dropped_cannot_end_the_run(federation: Federation) -> None:
     banks = start(federation)
     federation.drop(banks[1])
-    answer = banks[1].run_request("POST", "/abort", json={"reason": "revenge"})
+    answer = banks[1].abort()
     assert answer.problem() == (403, "forbidden")
     assert federation.status(banks[0].run_id)["state"] == "gathering"
-    assert banks[0].run_request("POST", "/abort", json={"reason": "x"}).json()["state"] == "failed"
+    assert banks[0].abort().json()["state"] == "failed"
 
 
 def test_the_log_tells_who_took_part_when_and_why(federation: Federation, store: Store) -> None:

@@ -41,7 +41,7 @@ def unready(readiness: Readiness) -> str:
 def test_both_say_ok(federation: Federation) -> None:
     for path in ("/v1/health", "/v1/ready"):
         assert federation.call("GET", path).json() == {
-            "protocol_version": 1,
+            "protocol_version": 2,
             "status": "ok",
             "version": __version__,
         }

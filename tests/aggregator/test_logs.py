@@ -41,7 +41,7 @@ def exercise(federation: Federation) -> tuple[list[FakeBank], list[bytes]]:
     federation.call("GET", "/v1/runs", token="a-token-that-nobody-has")
     secrets.append(b"a-token-that-nobody-has")
     banks[0].post_contribution(2, b"XXXXXXXX-no-frame-but-a-body-of-a-bank")
-    banks[0].run_request("POST", "/abort", json={"reason": "that is enough"})
+    banks[0].abort()
     return banks, secrets
 
 

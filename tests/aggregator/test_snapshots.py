@@ -71,7 +71,7 @@ def test_every_step_of_a_run_leaves_memory_and_database_equal(
     banks[0].contribute(2, [1])
     assert_same(store, state, run_id)
     if ending == "abort":
-        banks[1].run_request("POST", "/abort", json={"reason": "enough"})
+        banks[1].abort()
     elif ending == "disagree":
         assert banks[1].contribute(2, [1], label="leaf").problem() == (409, "run-failed")
     else:

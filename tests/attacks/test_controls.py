@@ -205,7 +205,7 @@ def test_control_without_the_chain_an_entry_is_taken_out_of_the_audit_log(
 ) -> None:
     """The traces of a refused request, for example."""
     live.send(unsigned(contribution(live, bank)))
-    bank.request("POST", f"/v1/runs/{run_id}/abort", json={"reason": "enough"})
+    bank.request("POST", f"/v1/runs/{run_id}/abort", json={"reason": "stopped"})
     (trace,) = (entry for entry in live.audit_entries() if entry.actor == "anonymous")
     last = verify(live)
     assert trace.seq < last

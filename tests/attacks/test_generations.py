@@ -347,12 +347,13 @@ def forming(number: int) -> Generation:
 
 def test_after_an_agreement_nothing_of_an_earlier_generation_is_opened(banks: Banks) -> None:
     """A product of generation 0 is offered after the bank has agreed to generation 1."""
-    name, sealed = "bank-1", b"a contribution and its seed"
+    name, seed = "bank-1", bytes(range(32))
     outbox = Outbox(banks.root / f"{name}.sealed")
-    keep_sealed(outbox, sealed)
+    # Sealed for an open round of generation 0, and not revealed.
+    outbox.keep("5" * 64, b"frame", seed=seed, label="histogram", round_number=8)
     old_key = MEMBERS.key(name, 0).expose_secret().hex().encode()
     file = banks.root / f"{name}.agreement"
-    assert sealed in (banks.root / f"{name}.sealed").read_bytes()
+    assert seed in (banks.root / f"{name}.sealed").read_bytes()
     assert old_key in file.read_bytes()
     gathering = banks.status(forming(1), RunState.GATHERING)
     script = Script(gathering, gathering, gathering, banks.status(FIRST))
@@ -361,7 +362,7 @@ def test_after_an_agreement_nothing_of_an_earlier_generation_is_opened(banks: Ba
     with pytest.raises(StateError, match=r"agreed to generation 1.*there is generation 0"):
         generations.next_entry()
     # When it was said, seed and key were gone from the disk.
-    assert sealed not in (banks.root / f"{name}.sealed").read_bytes()
+    assert seed not in (banks.root / f"{name}.sealed").read_bytes()
     assert old_key not in file.read_bytes()
     # Started again, it neither continues with the old one nor reads any of its rounds.
     for state in (RunState.TRAINING, RunState.GATHERING):
@@ -371,11 +372,6 @@ def test_after_an_agreement_nothing_of_an_earlier_generation_is_opened(banks: Ba
     with pytest.raises(FraudFedError, match="did not agree"):
         banks.bank(name, script).next_entry()
     assert [call for call in script.calls if call[0] == "ready"] == [("ready", 1, 2, 0)]
-
-
-def keep_sealed(outbox: Outbox, payload: bytes) -> None:
-    """Keep what was sealed for an open round of generation 0."""
-    outbox.keep("5" * 64, payload, label="histogram", round_number=8)
 
 
 def test_control_without_the_agreement_an_earlier_generation_is_continued(

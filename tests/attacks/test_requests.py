@@ -21,7 +21,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.public.documents import FIRST_PREVIOUS_HASH, verify_audit_entry
 from fraudfed.consortium.public.signatures import MAX_SKEW_SECONDS, VerifiedRequest
 from fraudfed.errors import ProtocolError
-from fraudfed.wire.messages import AuditStatus
+from fraudfed.wire.messages import AuditStatus, FrameKind
 
 Patch = pytest.MonkeyPatch
 
@@ -198,7 +198,7 @@ def test_a_contribution_of_another_run_is_refused(
         bank.contribution(0, [1, 2, 3], run_id=other),
         bank.contribution(1, [1, 2, 3]),
         bank.contribution(0, [1, 2, 3], bank="bank-b"),
-        bank.contribution(0, [1, 2, 3], kind="opening"),
+        bank.contribution(0, [1, 2, 3], kind=FrameKind.OPENING),
     ):
         before = stored(live.state)
         answer = bank.post_contribution(0, body)

@@ -39,6 +39,7 @@ from fraudfed.errors import (
 from fraudfed.wire import frames, handovers
 from fraudfed.wire.messages import (
     HANDOVER_SIGNATURE_HEADER,
+    AbortReason,
     FrameHeader,
     FrameKind,
     HandoverReceipt,
@@ -222,7 +223,7 @@ def test_every_attempt_is_signed_anew_and_verifies(script, client, clock, identi
 
 
 def test_questions_are_signed_too(script, client, identity) -> None:
-    script.say(200, JSON, json.dumps({"protocol_version": 1, "runs": []}).encode())
+    script.say(200, JSON, json.dumps({"protocol_version": 2, "runs": []}).encode())
     assert client.runs().runs == ()
     ((method, path, headers, body),) = script.requests
     found = verify_request(
@@ -256,7 +257,7 @@ def test_what_leaves_is_written_down_before_it_leaves(script, client, audit_file
     entries_at_arrival = []
     script.on_request = lambda: entries_at_arrival.append(len(list(read_audit_log(audit_file))))
     with pytest.raises(ConflictError):
-        client.abort("r", "disk is full")
+        client.abort("r", AbortReason.STOPPED)
     assert entries_at_arrival == [1, 3]
     entries = verify_audit_log(audit_file, signing_key=identity.public.signing_key)
     assert [(entry.event, entry.status) for entry in entries] == [
@@ -326,7 +327,7 @@ def test_every_problem_becomes_the_error_it_was_made_from(script, client, slug) 
         ((204, JSON, b""), ProtocolError, "empty answer"),
         ((200, JSON, b"{"), ProtocolError, "Health"),
         ((200, JSON, b'{"status":"ok","version":"1","extra":1}'), ProtocolError, "extra"),
-        ((200, JSON, b'{"protocol_version":2,"status":"ok","version":"1"}'),
+        ((200, JSON, b'{"protocol_version":9,"status":"ok","version":"1"}'),
          VersionError, "speaks"),
     ],
 )  # fmt: skip
@@ -346,6 +347,7 @@ def test_a_truncated_product_and_a_missing_one(script, client) -> None:
         context="0" * 64,
         count=2,
         item_bytes=3,
+        commitments=("1" * 64, "2" * 64),
     )
     frame = frames.encode(header, b"abcdef")
     script.say(200, BINARY, frame[:-1])
@@ -374,12 +376,15 @@ def sent_frame(kind: FrameKind) -> FrameHeader:
         shard=0 if kind is FrameKind.OPENING else None,
         count=2,
         item_bytes=0,
+        commitment="1" * 64 if kind is FrameKind.CONTRIBUTION else None,
+        commitments=("1" * 64, "2" * 64) if kind is FrameKind.PRODUCT else None,
     )
 
 
 def test_a_contribution_is_answered_with_the_product_or_a_receipt(script, client) -> None:
     header = sent_frame(FrameKind.CONTRIBUTION)
-    product = header.model_copy(update={"kind": FrameKind.PRODUCT, "item_bytes": 3, "bank": None})
+    changes = {"item_bytes": 3, "bank": None}
+    product = sent_frame(FrameKind.PRODUCT).model_copy(update=changes)
     script.say(200, BINARY, frames.encode(product, b"abcdef"))
     frame = frames.encode(header, b"box")
     found = client.contribute(frame, wait_seconds=7)

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fraudfed.secure_sum.session as session_module
+from bank_node.run.abort import abort_reason
 from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
@@ -24,17 +26,17 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.public.documents import roster_digest
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import (
-    BoundError,
     CohortChangedError,
     CohortError,
     FraudFedError,
     RunFailedError,
     StateError,
+    SumError,
 )
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameKind
+from fraudfed.wire.messages import AbortReason, FrameKind
 
 pytestmark = pytest.mark.e2e
 
@@ -73,6 +75,7 @@ class Cohort:
             signing_keys={other.name: other.keys.signing_key for other in self.members},
         )
         facts = changes.pop("facts", FACTS)
+        gate = changes.pop("gate", InsecureRevealToAnySet())
         start = StartingPoint(
             round_number=0,
             step=0,
@@ -87,7 +90,7 @@ class Cohort:
             **changes,
         }
         context = make_context(member.name, member.client, run=self.run_id, **known)
-        return SecureCommunicator(context, session, roster=self.roster, start=start)
+        return SecureCommunicator(context, session, roster=self.roster, start=start, gate=gate)
 
     def outbox(self, index: int) -> Path:
         return self.root / f"{self.members[index].name}.sealed"
@@ -187,18 +190,40 @@ def test_any_cohort_size_and_bounds_per_element(make_cohort, size: int) -> None:
     assert cohort.aggregator.status(cohort.run_id).round_number == 2
 
 
-def test_a_value_outside_its_bound_is_not_sent(make_cohort) -> None:
+@pytest.mark.parametrize("parts", [(11, -3, 2), (-1, 5, 0), (2**62, -(2**62), 10)])
+def test_parts_outside_the_bounds_are_summed_like_any_others(
+    make_cohort, parts: tuple[int, ...]
+) -> None:
+    """Nothing that a bank does depends on its own values: only the sum is held to its bounds."""
     cohort = make_cohort(3)
-    with pytest.raises(BoundError, match="outside the public bound"):
-        cohort.banks[0].sum(np.array([11], dtype=np.int64), bound=10, label="histogram")
-    assert cohort.aggregator.status(cohort.run_id).ciphertexts == 0
+
+    def work(i: int, bank: SecureCommunicator) -> Int64Array:
+        own = np.array([parts[i], 1], dtype=np.int64)
+        return bank.sum(own, bound=10, low=0, label="histogram")
+
+    for total in cohort.each(work):
+        np.testing.assert_array_equal(total, [sum(parts), 3])
 
 
-def test_a_value_below_its_bound_is_not_sent(make_cohort) -> None:
+@pytest.mark.parametrize("parts", [(11, 0, 0), (4, 4, 3), (-1, 0, 0), (12, -13, 0), (2**62, 0, 0)])
+def test_a_sum_outside_its_bounds_fails_at_all_banks_alike(
+    make_cohort, parts: tuple[int, ...]
+) -> None:
     cohort = make_cohort(3)
-    with pytest.raises(BoundError, match=r"public bounds 0 \.\. 10"):
-        cohort.banks[0].sum(np.array([-1], dtype=np.int64), bound=10, low=0, label="histogram")
-    assert cohort.aggregator.status(cohort.run_id).ciphertexts == 0
+    told: list[tuple[str, AbortReason | None]] = []
+
+    def work(i: int, bank: SecureCommunicator) -> Int64Array:
+        own = np.array([parts[i], 1], dtype=np.int64)
+        with pytest.raises(SumError) as failure:
+            bank.sum(own, bound=10, low=0, label="histogram")
+        told.append((str(failure.value), abort_reason(failure.value)))
+        return own
+
+    cohort.each(work)
+    assert len(set(told)) == 1
+    assert told[0][1] is AbortReason.SUM
+    # Each sent as much as in a round that opens.
+    assert cohort.aggregator.status(cohort.run_id).round_number == 1
 
 
 def test_a_bound_from_below_makes_slots_narrower(make_cohort) -> None:
@@ -260,10 +285,10 @@ def test_an_abort_wakes_the_waiting_banks_with_its_cause(make_cohort) -> None:
     def work(i: int, bank: SecureCommunicator) -> Int64Array:
         if i == 2:
             contributed.wait(10)
-            cohort.members[2].client.abort(cohort.run_id, "disk is full")
+            cohort.members[2].client.abort(cohort.run_id, AbortReason.STOPPED)
         else:
             contributed.set()
-            with pytest.raises(RunFailedError, match="disk is full") as failure:
+            with pytest.raises(RunFailedError, match="stopped") as failure:
                 bank.sum(np.ones(2, dtype=np.int64), bound=9, label="histogram")
             assert cohort.roster[2] in str(failure.value)
         return np.ones(1, dtype=np.int64)
@@ -425,7 +450,7 @@ def test_an_opening_that_was_made_is_sent_again_byte_for_byte(
     assert (counted.sealed, counted.opened) == (0, 0)
 
 
-def test_an_opening_that_a_power_cut_took_is_read_from_the_others(
+def test_an_opening_that_an_older_directory_lacks_is_read_from_the_others(
     make_cohort, seals, as_a_new_process, monkeypatch
 ) -> None:
     """It was sent, and its copy is gone: a second box is refused, and the first one read."""
@@ -433,10 +458,10 @@ def test_an_opening_that_a_power_cut_took_is_read_from_the_others(
     before_opening: list[bytes] = []
     keep_opening = Outbox.keep_opening
 
-    def spied(outbox: Outbox, digest: str, frame: bytes) -> None:
+    def spied(outbox: Outbox, digest: str, frame: bytes, **options) -> None:
         if outbox._path == cohort.outbox(0):
             before_opening.append(outbox._path.read_bytes())
-        keep_opening(outbox, digest, frame)
+        keep_opening(outbox, digest, frame, **options)
 
     monkeypatch.setattr(Outbox, "keep_opening", spied)
     monkeypatch.setattr(

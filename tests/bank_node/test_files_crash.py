@@ -1,7 +1,6 @@
 """A bank's files when the program is killed at any instant, or the disk is full."""
 
 import contextlib
-import hashlib
 import random
 import resource
 import shutil
@@ -18,7 +17,7 @@ from bank_node.state.outbox import Kept, Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.state.round_record import RoundRecord
 from fraudfed.errors import StateError
-from tests.support.bank_files_child import digest, make_checkpoint, opened
+from tests.support.bank_files_child import digest, make_checkpoint, opened, shown
 
 KILLS = 25
 
@@ -39,14 +38,17 @@ def run_and_kill(directory: Path, seed: int, lines: int) -> list[list[str]]:
 
 def test_killed_at_any_instant(tmp_path) -> None:
     sent: dict[int, str] = {}
+    revealed: dict[int, str] = {}
     saved: dict[int, int] = {}
     kills_since_save = 0
     for seed in range(KILLS):
         kills_since_save += 1
         for what, number, *rest in run_and_kill(tmp_path, seed, 1 + seed % 9):
-            if what == "sent":
-                # The law: for a round the same bytes, whichever program sends them.
-                assert sent.setdefault(int(number), rest[0]) == rest[0]
+            if what in {"sent", "revealed"}:
+                # The law: for a round one contribution with one seed, and one box, whichever
+                # program sends them.
+                which = sent if what == "sent" else revealed
+                assert which.setdefault(int(number), rest[0]) == rest[0]
             elif what == "saved":
                 saved[int(number)] = int(rest[0])
                 kills_since_save = 1
@@ -68,14 +70,14 @@ def test_killed_at_any_instant(tmp_path) -> None:
             kept = outbox.find(digest(number))
             assert kept is not None, f"round {number} was sent and is forgotten"
             if number >= 3 * step:
-                assert kept.contribution is not None
-                assert hashlib.sha256(kept.contribution).hexdigest() == frame
+                assert shown(kept.seed, kept.contribution) == frame
+            if number >= 3 * step and number in revealed:
+                assert shown(kept.opening, str(kept.commitments).encode()) == revealed[number]
         if (mine := max(sent, default=-1) + 1) >= 3 * step:
             # A contribution whose sending the parent was not told, whole or not at all.
             found = outbox.find(digest(mine))
             if found is not None:
-                assert found.contribution is not None
-                sent[mine] = hashlib.sha256(found.contribution).hexdigest()
+                sent[mine] = shown(found.seed, found.contribution)
     assert len(saved) > 3
 
 
@@ -148,20 +150,31 @@ def fails_while_full(disk: SmallDisk | LimitedFiles, call: Callable[[], None]) -
     call()
 
 
+COMMITMENTS = ("1" * 64, "2" * 64)
+
+
+def seed_of(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def keep_sealed(outbox: Outbox, number: int, frame: bytes) -> None:
+    outbox.keep(digest(number), frame, seed=seed_of(number), label="cuts", round_number=number)
+
+
 def test_a_full_disk_keeps_no_contribution(disk) -> None:
     path, large = disk.directory / "sealed", bytes(range(256)) * 100
     outbox = Outbox(path)
 
     def keep(number: int, frame: bytes) -> Callable[[], None]:
-        return lambda: outbox.keep(digest(number), frame, label="cuts", round_number=number)
+        return lambda: keep_sealed(outbox, number, frame)
 
     fails_while_full(disk, keep(0, large))
     keep(1, b"small")()
     fails_while_full(disk, keep(2, large))
-    fails_while_full(disk, lambda: outbox.keep_opening(digest(1), large))
+    fails_while_full(disk, lambda: outbox.keep_opening(digest(1), large, commitments=COMMITMENTS))
     for each in (outbox, Outbox(path)):
-        assert each.find(digest(1)) == Kept(b"small", large)
-        assert each.find(digest(2)) == Kept(large, None)
+        assert each.find(digest(1)) == Kept(b"small", seed_of(1), large, COMMITMENTS)
+        assert each.find(digest(2)) == Kept(large, seed_of(2))
 
 
 def test_a_full_disk_saves_no_checkpoint(disk) -> None:
@@ -179,7 +192,7 @@ def test_a_full_disk_forgets_nothing(disk) -> None:
     path = disk.directory / "sealed"
     outbox = Outbox(path)
     for number in range(400):
-        outbox.keep(digest(number), b"small", label="cuts", round_number=number)
+        keep_sealed(outbox, number, b"small")
     fails_while_full(disk, outbox.forget_payloads)
     assert all(digest(number) in Outbox(path) for number in range(400))
 
@@ -188,7 +201,7 @@ def test_a_full_disk_logs_no_round(disk) -> None:
     log = RoundLog(disk.directory / "rounds.log")
 
     def append(number: int, label: str) -> None:
-        record = RoundRecord(number, label, "c", "k", 3072, 1, 768, "ifma", 2, True)
+        record = RoundRecord(number, label, "c", "k", 3072, 1, 768, "ifma", 2, 3, True)
         log.append(record, bytes_sent=1, bytes_received=1)
 
     append(0, "cuts")

@@ -396,7 +396,7 @@ def test_a_generation_goes_on_from_the_step_that_all_have(place, table, save, st
 
 def summed(place: Place, number: int) -> None:
     """Put a round on record, as if it had just been opened."""
-    record = RoundRecord(number, "histogram", "4" * 64, "5" * 64, 2048, 1, 512, "gmp", 3, True)
+    record = RoundRecord(number, "histogram", "4" * 64, "5" * 64, 2048, 1, 512, "gmp", 3, 4, True)
     place.log.append(record, bytes_sent=1, bytes_received=1)
 
 

@@ -45,7 +45,7 @@ def state(tmp_path: Path) -> StateDirectory:
 def whole_run(path: Path) -> WholeRun:
     log = RoundLog(path)
     for number in (0, 1):
-        record = RoundRecord(number, "cuts", SHA256, SHA256, 2048, 3, 512, "gmp", 2, True)
+        record = RoundRecord(number, "cuts", SHA256, SHA256, 2048, 3, 512, "gmp", 2, 3, True)
         log.append(record, bytes_sent=10, bytes_received=20)
     return WholeRun.model_validate(log.summary())
 

@@ -24,6 +24,7 @@ def record(number: int) -> RoundRecord:
         ciphertext_bytes=768,
         kernel="ifma",
         masks=4,
+        signed_openings=5,
         tag_verified=True,
     )
 

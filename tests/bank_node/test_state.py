@@ -66,7 +66,7 @@ def fill(state: StateDirectory, run: PinnedRun, key_epoch: KeyEpoch, package: Ke
     state.save_epoch(key_epoch, package)
     state.save_pinned_roster(state.pinned_roster().confirm())
     state.pin_run(run)
-    state.outbox("r1").keep("0" * 64, b"frame", label="cuts", round_number=0)
+    state.outbox("r1").keep("0" * 64, b"frame", seed=bytes(32), label="cuts", round_number=0)
     state.audit_log(state.identity()).append(
         durable=True,
         event="sent",
@@ -135,10 +135,10 @@ def test_what_a_run_needs_to_go_on_ends_with_it(state, run, key_epoch, key_packa
         state=b"",
     )
     outbox, log = state.outbox("r1"), state.round_log("r1")
-    outbox.keep("1" * 64, b"frame", label="cuts", round_number=0)
+    outbox.keep("1" * 64, b"frame", seed=bytes(32), label="cuts", round_number=0)
     state.checkpoints("r1").save(checkpoint)
     assert state.checkpoints("r1").latest() == checkpoint
-    assert state.outbox("r1").find("1" * 64) == Kept(b"frame", None)
+    assert state.outbox("r1").find("1" * 64) == Kept(b"frame", bytes(32))
     assert log.read(0) == state.round_log("r1").read(0) == []
     (state.path / "runs" / "r1" / "rounds.log").write_bytes(b"")
     fill(state, run, key_epoch, key_package)

@@ -172,7 +172,7 @@ print(" ".join(map(str, booster.predict(matrix))))
     assert len(np.unique(expected)) > 1
 
 
-def test_data_that_break_the_contract_stop_the_others_with_the_class_only(
+def test_data_that_break_the_contract_stop_the_others_with_a_constant_only(
     make_banks, files, make_rows
 ) -> None:
     banks = make_banks()
@@ -192,7 +192,7 @@ def test_data_that_break_the_contract_stop_the_others_with_the_class_only(
     assert [end.code for end in ended] == [11, 11, 3]
     assert "row 4 (line 5), column 'age'" in ended[2].error()
     for end in ended[:2]:
-        assert f"{banks.names[2]}: DataError" in end.error()
+        assert f"{banks.names[2]}: stopped" in end.error()
         assert "age" not in end.error(), "the cause holds nothing of the other bank's rows"
         assert "1234" not in end.err
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
-from bank_node.state.outbox import Outbox
+from bank_node.state.outbox import Kept, Outbox
 
 STATE_BYTES = 20_000
 
@@ -49,6 +49,11 @@ def opened(directory: Path) -> tuple[Outbox, Checkpoints]:
     )
 
 
+def shown(*parts: bytes | None) -> str:
+    """Return a hash of what a program has sent, "-" for what it no longer holds."""
+    return "-" if None in parts else hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 def say(*words: object) -> None:
     """Tell the parent, in one write."""
     os.write(1, (" ".join(str(word) for word in words) + "\n").encode())
@@ -65,12 +70,17 @@ def main(directory: Path, seed: int) -> None:
             kept = outbox.find(digest(number))
             if kept is None:
                 # Sealed anew by each program, so that a second contribution shows.
-                frame = os.urandom(random.randrange(1, 30_000))
-                outbox.keep(digest(number), frame, label="histogram", round_number=number)
-            else:
-                frame = kept.contribution
-            say("sent", number, "-" if frame is None else hashlib.sha256(frame).hexdigest())
-            outbox.keep_opening(digest(number), b"opening %d" % number)
+                frame, secret = os.urandom(random.randrange(1, 30_000)), os.urandom(32)
+                outbox.keep(
+                    digest(number), frame, seed=secret, label="histogram", round_number=number
+                )
+                kept = Kept(frame, secret)
+            say("sent", number, shown(kept.seed, kept.contribution))
+            if kept.opening is None and kept.seed is not None:
+                box, commitments = os.urandom(random.randrange(1, 9_000)), (os.urandom(32).hex(),)
+                outbox.keep_opening(digest(number), box, commitments=commitments)
+                kept = Kept(kept.contribution, kept.seed, box, commitments)
+            say("revealed", number, shown(kept.opening, str(kept.commitments).encode()))
         step += 1
         checkpoints.save(make_checkpoint(step, seed))
         say("saved", step, seed)

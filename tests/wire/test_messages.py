@@ -56,8 +56,8 @@ def test_a_message_survives_the_wire(name: str) -> None:
 
 
 def test_another_version_is_its_own_error() -> None:
-    with pytest.raises(VersionError, match="protocol version is 2, this program speaks 1"):
-        parse(InviteRequest, {"name": "a", "protocol_version": 2}, source="test")
+    with pytest.raises(VersionError, match="protocol version is 9, this program speaks 2"):
+        parse(InviteRequest, {"name": "a", "protocol_version": 9}, source="test")
 
 
 @pytest.mark.parametrize(

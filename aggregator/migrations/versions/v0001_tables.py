@@ -222,6 +222,7 @@ def upgrade() -> None:
         sa.Column("bank", _bytewise(63), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("commitment", sa.String(length=64), nullable=False),
         sa.Column("bytes_received", sa.BigInteger(), nullable=False),
         sa.Column("accepted_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["bank"], ["banks.name"]),

@@ -4,6 +4,11 @@ Law: if every bank of the generation calls ``sum`` with its part, each gets the 
 sum; otherwise each gets an error, never a wrong number. A bank that was started again calls ``sum``
 from its last checkpoint on: what it has sealed before it sends again, byte for byte, and rounds
 that are closed it only reads.
+
+What this bank sends is noise until it reveals the seed of its self mask, in one box for each
+context. It reveals only what it sealed itself and still holds the seed of, for a product that comes
+with its own commitment, and if the gate lets it; and it writes the box down before it sends it.
+Nothing here is decided by the bank's own values: they are sealed as they are.
 """
 
 import contextlib
@@ -16,6 +21,7 @@ from bank_node.logs import ROUND
 from bank_node.run.context import RunContext
 from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
+from bank_node.run.sums.reveal import RevealGate
 from bank_node.state.outbox import Kept
 from bank_node.state.round_record import RoundRecord
 from fraudfed.dtypes import Int64Array
@@ -65,6 +71,22 @@ class StartingPoint:
     catches_up: bool = False
 
 
+@dataclass(frozen=True)
+class _Product:
+    """What this bank opens of the product, and the commitments of all banks beside it."""
+
+    shard: bytes
+    commitments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """The boxes of all banks, and the commitments that this bank's own was made under, if known."""
+
+    boxes: list[bytes]
+    commitments: tuple[str, ...] | None
+
+
 class SecureCommunicator:
     """One bank's end of the secure sums of a generation.
 
@@ -77,6 +99,8 @@ class SecureCommunicator:
     roster : tuple of str
         Names of the banks of the generation, in its order. This bank opens the shard of its index.
     start : StartingPoint
+    gate : RevealGate
+        Asked before every box that leaves this bank.
     noise : NoiseAhead or None
         Makes noise while this bank waits; None makes all of it when it is needed.
     times : PhaseTimes or None
@@ -99,6 +123,7 @@ class SecureCommunicator:
         *,
         roster: tuple[str, ...],
         start: StartingPoint,
+        gate: RevealGate,
         noise: NoiseAhead | None = None,
         times: PhaseTimes | None = None,
     ) -> None:
@@ -111,6 +136,7 @@ class SecureCommunicator:
         self._shard = roster.index(context.bank)
         self._round_timeout_seconds = context.options.round_timeout_seconds
         self._start = start
+        self._gate = gate
         self._outbox = context.outbox
         self._log = context.log
         self._noise = noise
@@ -146,7 +172,10 @@ class SecureCommunicator:
         RunFailedError
             If another bank or the operator has ended the run.
         StateError
-            If this bank no longer holds what it has sent, or cannot write down what it seals.
+            If this bank no longer holds what it has sent, or cannot write down what it seals or
+            reveals.
+        FraudFedError
+            What the gate raises, if this bank may not reveal.
         TransportError, ProtocolError
             If the aggregator cannot be reached or answers what does not belong here.
         """
@@ -166,15 +195,16 @@ class SecureCommunicator:
         )
         sent, received = self.times.bytes_sent, self.times.bytes_received
         if self.round_number < self._start.closed_rounds:
-            boxes = self._read_openings(context)
+            kept = self._outbox.find(context.digest)
+            found = self._read_openings(context, None if kept is None else kept.commitments)
         elif self._start.catches_up:
             raise CohortChangedError(
                 f"run {self._run_id}: round {self.round_number} was not closed by the banks "
                 f"{', '.join(self._roster)}; continue with the current banks"
             )
         else:
-            boxes = self._take_part(values, layout, context)
-        total = self._session.combine(boxes, layout, context, commitments=None)
+            found = self._take_part(values, layout, context)
+        total = self._session.combine(found.boxes, layout, context, commitments=found.commitments)
         self._transcript = self._transcript.advance(context, total)
         self._log.append(
             RoundRecord.verified(
@@ -189,64 +219,83 @@ class SecureCommunicator:
         self.times.values += values.size
         return total
 
-    def _take_part(
-        self, values: Int64Array, layout: SlotLayout, context: RoundContext
-    ) -> list[bytes]:
-        """Contribute, open this bank's shard, and return the openings of all."""
+    def _take_part(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> _Boxes:
+        """Contribute, reveal, and return the boxes of all."""
         kept = self._outbox.find(context.digest)
-        frame = self._contribution(values, layout, context, kept)
+        is_known = kept is not None
+        if kept is None:
+            kept = self._seal(values, layout, context)
+        frame, seed = self._held(kept)
         self.times.mark("encrypt")
-        product = self._exchange_product(frame, context, is_known=kept is not None)
+        product = self._exchange_product(frame, context, is_known=is_known)
         self.times.mark("sum")
         if product is None:
-            return self._read_openings(context)
-        opening = None if kept is None else kept.opening
-        if opening is None:
+            return self._read_openings(context, kept.commitments)
+        opening, commitments = kept.opening, kept.commitments
+        if opening is None or commitments is None:
             box = self._session.open_shard(
-                product, layout, context, shard=self._shard, seed=b"", commitments=()
+                product.shard,
+                layout,
+                context,
+                shard=self._shard,
+                seed=seed,
+                commitments=product.commitments,
             )
             mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
             header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
-            opening = frames.encode(header, box)
-            self._outbox.keep_opening(context.digest, opening)
+            opening, commitments = frames.encode(header, box), product.commitments
+            self._gate.require()
+            self._outbox.keep_opening(context.digest, opening, commitments=commitments)
+        else:
+            self._gate.require()
         self.times.mark("open")
-        boxes = self._exchange_openings(opening, context, is_known=kept is not None)
+        boxes = self._exchange_openings(opening, context, commitments, is_known=is_known)
         self.times.mark("wait")
         return boxes
 
-    def _contribution(
-        self, values: Int64Array, layout: SlotLayout, context: RoundContext, kept: Kept | None
-    ) -> bytes:
-        """Return the one frame that is ever sent under a context."""
-        if kept is not None:
-            if kept.contribution is None:
-                raise StateError(
-                    f"run {self._run_id}: round {self.round_number} is open, but this bank no "
-                    "longer holds what it sealed for it; its state directory is not the newest: "
-                    "restore that, or ask the operator to drop this bank and start it again"
-                )
-            return kept.contribution
+    def _held(self, kept: Kept) -> tuple[bytes, bytes]:
+        """Return the one frame that is ever sent under a context, and the seed of its self mask."""
+        if kept.contribution is None or kept.seed is None:
+            raise StateError(
+                f"run {self._run_id}: round {self.round_number} is open, but this bank no "
+                "longer holds what it sealed for it; its state directory is not the newest: "
+                "restore that, or ask the operator to drop this bank and start it again"
+            )
+        return kept.contribution, kept.seed
+
+    def _seal(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> Kept:
+        """Seal the only contribution to a context, and write it down with its seed."""
         if self._start.contributed and self.round_number == self._start.closed_rounds:
             raise StateError(
                 f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
                 f"{self.round_number} that its state directory does not know; restore the "
                 "newest copy, or ask the operator to drop this bank and start it again"
             )
-        payload = self._session.seal(values, layout, context).payload
+        sealed = self._session.seal(values, layout, context)
         width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
-        header = self._header(FrameKind.CONTRIBUTION, context, count=count, item_bytes=width)
-        frame = frames.encode(header, payload)
+        header = self._header(
+            FrameKind.CONTRIBUTION,
+            context,
+            count=count,
+            item_bytes=width,
+            commitment=sealed.commitment,
+        )
+        frame = frames.encode(header, sealed.payload)
         self._outbox.keep(
-            context.digest, frame, label=context.label, round_number=self.round_number
+            context.digest,
+            frame,
+            seed=sealed.seed,
+            label=context.label,
+            round_number=self.round_number,
         )
         if self._noise is not None:
             self._noise.used(count)
         self.times.ciphertexts += count
-        return frame
+        return Kept(contribution=frame, seed=sealed.seed)
 
     def _exchange_product(
         self, frame: bytes, context: RoundContext, *, is_known: bool
-    ) -> bytes | None:
+    ) -> _Product | None:
         """Send this bank's ciphertexts; return its shard of the product of all banks'.
 
         None if the round was closed meanwhile, which needs that this bank was there before.
@@ -268,12 +317,17 @@ class SecureCommunicator:
         width = self._session.public_key.ciphertext_bytes
         self._check(found, FrameKind.PRODUCT, context, item_bytes=width)
         self.times.bytes_received += len(shard)
-        return bytes(shard)
+        return _Product(bytes(shard), found.commitments or ())
 
     def _exchange_openings(
-        self, frame: bytes, context: RoundContext, *, is_known: bool
-    ) -> list[bytes]:
-        """Send this bank's opened shard, sealed; return all banks' in the order of the roster."""
+        self,
+        frame: bytes,
+        context: RoundContext,
+        commitments: tuple[str, ...],
+        *,
+        is_known: bool,
+    ) -> _Boxes:
+        """Send this bank's box; return all banks' in the order of the roster."""
         try:
             found = self._exchange(
                 frame,
@@ -285,15 +339,21 @@ class SecureCommunicator:
         except CohortChangedError:
             raise
         except ConflictError:
-            # A power cut may have taken the copy of the opening that was sent, and the box around
-            # the same numbers is another one each time.
+            # An older copy of the state directory may lack the box that was sent, and the box
+            # around the same numbers is another one each time.
             if not is_known:
                 raise
-            return self._read_openings(context)
-        return self._checked_openings(found, context)
+            return self._read_openings(context, commitments)
+        return _Boxes(self._checked_openings(found, context), commitments)
 
-    def _read_openings(self, context: RoundContext) -> list[bytes]:
-        """Return the openings of a round that this bank has contributed to before."""
+    def _read_openings(self, context: RoundContext, commitments: tuple[str, ...] | None) -> _Boxes:
+        """Return the boxes of a round that this bank has contributed to before.
+
+        Parameters
+        ----------
+        commitments : tuple of str or None
+            That this bank's own box was made under; None if it no longer holds that.
+        """
         try:
             found = self._waited(self._ask_openings, context, what="openings")
         except NotFoundError:
@@ -308,7 +368,7 @@ class SecureCommunicator:
                 "not the newest: restore that, or ask the operator to drop this bank and start it "
                 "again"
             ) from None
-        return self._checked_openings(found, context)
+        return _Boxes(self._checked_openings(found, context), commitments)
 
     def _ask_openings(self, wait: float) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
         return self._client.openings(self._run_id, self.round_number, wait_seconds=wait)
@@ -330,7 +390,13 @@ class SecureCommunicator:
         return [bytes(content) for _, content in openings]
 
     def _header(
-        self, kind: FrameKind, context: RoundContext, *, count: int, item_bytes: int
+        self,
+        kind: FrameKind,
+        context: RoundContext,
+        *,
+        count: int,
+        item_bytes: int,
+        commitment: str | None = None,
     ) -> FrameHeader:
         return FrameHeader(
             kind=kind,
@@ -343,6 +409,7 @@ class SecureCommunicator:
             step=self.step if kind is FrameKind.CONTRIBUTION else 0,
             count=count,
             item_bytes=item_bytes,
+            commitment=commitment,
         )
 
     def _check(

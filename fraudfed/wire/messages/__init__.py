@@ -51,6 +51,7 @@ from fraudfed.wire.messages.rounds import (
 from fraudfed.wire.messages.runs import (
     HANDOVER_SIGNATURE_HEADER,
     Abort,
+    AbortReason,
     DropRequest,
     Generation,
     HandoverReceipt,
@@ -76,6 +77,7 @@ __all__ = [
     "MODEL_SIGNATURE_HEADER",
     "PROTOCOL_VERSION",
     "Abort",
+    "AbortReason",
     "AuditEntry",
     "AuditKey",
     "AuditLog",

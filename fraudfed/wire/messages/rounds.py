@@ -1,11 +1,14 @@
 """Rounds of a run: headers of their frames, receipts and summaries."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fraudfed.wire.messages.base import BankName, Message, Sha256
+
+#: Banks in one sum, at most: ``fraudfed.secure_sum.header.MAXIMUM_BANKS``.
+MOST_COMMITMENTS = 1024
 
 
 class FrameKind(StrEnum):
@@ -35,6 +38,18 @@ class FrameHeader(Message):
     """Number of items in the payload: ciphertexts, or opened plaintexts."""
     item_bytes: Annotated[int, Field(ge=0)]
     """Fixed width of one ciphertext in bytes; 0 when the payload is one sealed (AEAD) box."""
+    commitment: Sha256 | None = None
+    """Contributions only: the sender's commitment to the seed of its self mask."""
+    commitments: Annotated[tuple[Sha256, ...], Field(max_length=MOST_COMMITMENTS)] | None = None
+    """Products only: the commitments of all contributions, in the order of the cohort."""
+
+    @model_validator(mode="after")
+    def _kind_matches(self) -> Self:
+        if (self.commitment is not None) != (self.kind is FrameKind.CONTRIBUTION):
+            raise ValueError("a contribution has a commitment, no other frame has one")
+        if (self.commitments is not None) != (self.kind is FrameKind.PRODUCT):
+            raise ValueError("a product has the commitments of all banks, no other frame has them")
+        return self
 
 
 class RoundReceipt(Message):

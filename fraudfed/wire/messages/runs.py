@@ -217,7 +217,28 @@ class RunList(Message):
     runs: tuple[RunStatus, ...]
 
 
+class AbortReason(StrEnum):
+    """All that a bank ever says of why it stops; the details stay in its own log.
+
+    Free text, or a kind of its own for each fault of a bank's rows, would tell others about them.
+    """
+
+    SUM = "sum-failed"
+    """A secure sum did not open or verify; every bank of the round sees the same."""
+    PROTOCOL = "protocol-fault"
+    """What the aggregator answers does not belong here."""
+    CONFIGURATION = "wrong-configuration"
+    """The run's published description cannot be used."""
+    KEY = "key-unusable"
+    """The key of the run's epoch cannot be used."""
+    STOPPED = "stopped"
+    """Anything else: the bank's data, and faults that nobody has thought of."""
+
+
 class Abort(Message):
-    """A bank ends the run for all banks, so that no bank waits for it."""
+    """A bank or the operator ends the run for all banks, so that no bank waits for it.
+
+    From a bank the reason is an ``AbortReason``; the operator writes what banks are to read.
+    """
 
     reason: Annotated[str, Field(min_length=1, max_length=2000)]

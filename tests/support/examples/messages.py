@@ -137,6 +137,7 @@ EXAMPLES: dict[type[Message], Message] = {
             step=3,
             count=2,
             item_bytes=8,
+            commitment=_HASH,
         ),
         DropRequest(bank="bank-0", reason="its line is cut"),
         HandoverReceipt(run_id="r1", generation=1, sha256=_HASH),

@@ -34,6 +34,7 @@ from fraudfed.wire.messages import (
     HANDOVER_SIGNATURE_HEADER,
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
+    AbortReason,
     FrameHeader,
     FrameKind,
     KeyAcknowledgement,
@@ -267,10 +268,15 @@ class FakeBank:
     def handover(self, generation: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/generations/{generation}/handover?wait={wait}")
 
+    def commitment(self, number: int) -> str:
+        """Return what this bank says of a seed in the header of its contribution."""
+        return hashlib.sha256(f"{self.name} {number}".encode()).hexdigest()
+
     def frame(self, number: int, payload: bytes, **changes: Any) -> bytes:
         """Return a frame around any payload, right or wrong; a contribution unless changed."""
+        kind = changes.get("kind", FrameKind.CONTRIBUTION)
         fields: dict[str, Any] = {
-            "kind": FrameKind.CONTRIBUTION,
+            "kind": kind,
             "run_id": self.run_id,
             "round_number": number,
             "label": "hist",
@@ -278,8 +284,9 @@ class FakeBank:
             "bank": self.name,
             "count": len(payload) // self.key.public.ciphertext_bytes,
             "item_bytes": self.key.public.ciphertext_bytes,
+            "commitment": self.commitment(number) if kind is FrameKind.CONTRIBUTION else None,
         }
-        header = FrameHeader(**{**fields, **changes})
+        header = FrameHeader.model_construct(**{**fields, **changes})
         # Not frames.encode: what is malformed is to be sent as well.
         empty = frames.encode(header.model_copy(update={"item_bytes": 0}), b"")
         text = header.model_dump_json().encode()
@@ -316,6 +323,9 @@ class FakeBank:
 
     def openings(self, number: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/rounds/{number}/openings?wait={wait}")
+
+    def abort(self, reason: str = AbortReason.STOPPED) -> Answer:
+        return self.run_request("POST", "/abort", json={"reason": reason})
 
     def submit_model(
         self,

@@ -12,6 +12,7 @@ from bank_node.http.client import AggregatorClient
 from bank_node.http.retry import RetryPolicy
 from bank_node.http.transport import Caller
 from bank_node.run.abort import tell_others
+from bank_node.run.sums.reveal import InsecureRevealToAnySet
 from bank_node.run.sums.secure_communicator import SecureCommunicator, StartingPoint
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.outbox import Outbox
@@ -76,6 +77,7 @@ class LiveCohort:
                     signing_keys={peer.name: peer.signing_key for peer in live.roster},
                 ),
                 roster=roster,
+                gate=InsecureRevealToAnySet(),
                 start=StartingPoint(
                     round_number=0,
                     step=0,

@@ -246,17 +246,19 @@ class LightCohort:
         *,
         shard: int | None = None,
     ) -> bytes:
+        is_contribution = kind is FrameKind.CONTRIBUTION
         header = FrameHeader(
             kind=kind,
             run_id=self.run_id,
             round_number=number,
             label=f"histogram:{number}",
             context=hashlib.sha256(f"{self.run_id} {number}".encode()).hexdigest(),
-            step=number // _ROUNDS_OF_STEP if kind is FrameKind.CONTRIBUTION else 0,
+            step=number // _ROUNDS_OF_STEP if is_contribution else 0,
             bank=bank.name,
             shard=shard,
             count=count,
             item_bytes=item_bytes,
+            commitment=secrets.token_hex(32) if is_contribution else None,
         )
         return frames.encode(header, payload)
 
