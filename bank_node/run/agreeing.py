@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 def local_sha256(data_sha256: str, rules: CohortRules) -> str:
     """Return the digest of all that a bank's contributions depend on, and others do not know.
 
+    A rule counts whether or not it matters for the run, but for the allowance of the ledger, which
+    never changes what is sealed and may be raised while a run waits for it.
+
     Parameters
     ----------
     data_sha256 : str
@@ -38,9 +41,8 @@ def local_sha256(data_sha256: str, rules: CohortRules) -> str:
     rules : CohortRules
         Its own; what may be summed of its rows depends on some of them.
     """
-    return local_digest(
-        data_sha256, json.dumps(rules.model_dump(mode="json"), sort_keys=True), __version__
-    )
+    counted = rules.model_dump(mode="json", exclude={"set_changes"})
+    return local_digest(data_sha256, json.dumps(counted, sort_keys=True), __version__)
 
 
 class Agreeing:
