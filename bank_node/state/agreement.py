@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bank_node.vault.vault import Vault
 from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.container import Container
 from fraudfed.durable_file import make_durable, remove_leftovers, write_atomic
@@ -90,15 +91,20 @@ class Agreements:
         Made when it is first written.
     run_id, bank : str
         Whose agreement it is: any other is refused.
+    vault : Vault
+        Seals and opens the file.
 
     Raises
     ------
     StateError
         If the file cannot be read, is damaged, foreign, or of a newer release.
+    KeyMaterialError
+        If it does not open.
     """
 
-    def __init__(self, path: Path, *, run_id: str, bank: str) -> None:
+    def __init__(self, path: Path, *, run_id: str, bank: str, vault: Vault) -> None:
         self._path = path
+        self._vault = vault
         self._run_id = run_id
         self._bank = bank
         self._last: Agreement | None = None
@@ -207,6 +213,11 @@ class Agreements:
         if self._last is not None and self._last.key is not None:
             self._save(replace(self._last, key=None), self._asked)
 
+    @property
+    def _name(self) -> str:
+        """What the vault knows the file by."""
+        return f"runs/{self._run_id}/{self._path.name}"
+
     def _save(self, last: Agreement | None, asked: int | None) -> None:
         kept = _Kept(run_id=self._run_id, bank=self._bank, asked=asked)
         if last is not None:
@@ -223,10 +234,12 @@ class Agreements:
                     "earlier": last.earlier,
                 }
             )
-        write_atomic(self._path, _FILE.pack(kept.model_dump_json().encode()))
+        data = _FILE.pack(kept.model_dump_json().encode())
+        write_atomic(self._path, self._vault.seal(self._name, data))
         self._last, self._asked = last, asked
 
     def _take(self, data: bytes) -> None:
+        data = self._vault.unseal(self._name, data)
         content = _FILE.unpack(data, source=str(self._path))
         try:
             kept = _Kept.model_validate_json(content)

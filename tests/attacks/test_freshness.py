@@ -25,6 +25,7 @@ from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.outbox import Outbox
+from bank_node.vault.vault import PlainVault
 from fraudfed.consortium import ephemeral
 from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.identity import Identity
@@ -168,9 +169,11 @@ class Bank:
             package=place.package,
             identity=place.members.identities[name],
             rules=rules,
-            agreements=Agreements(root / "agreement", run_id="r1", bank=name),
+            agreements=Agreements(root / "agreement", run_id="r1", bank=name, vault=PlainVault()),
             outbox=Outbox(root / "sealed"),
-            checkpoints=Checkpoints(root / "checkpoints", run_id="r1", bank=name),
+            checkpoints=Checkpoints(
+                root / "checkpoints", run_id="r1", bank=name, vault=PlainVault()
+            ),
         )
         self.agreeing = Agreeing(self.context, SimpleNamespace(data_sha256=rows))
 

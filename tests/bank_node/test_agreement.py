@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from bank_node.state.agreement import Agreement, Agreements
+from bank_node.vault.key_sources import KeySource
+from bank_node.vault.vault import PlainVault, SealedVault
 from fraudfed.consortium.ephemeral import EphemeralKey
-from fraudfed.errors import StateError
+from fraudfed.errors import KeyMaterialError, StateError
 
 BANKS = ("a", "b", "c")
 
@@ -27,7 +29,8 @@ def agreement(generation: int = 0, **changes: object) -> Agreement:
 
 
 def opened(path: Path, **changes: str) -> Agreements:
-    return Agreements(path, **{"run_id": "r", "bank": "a", **changes})
+    names = {"run_id": "r", "bank": "a", **changes}
+    return Agreements(path, vault=PlainVault(), **names)
 
 
 @pytest.fixture
@@ -168,3 +171,17 @@ def test_no_key_is_printed_or_pickled() -> None:
     assert said.key.expose_secret().hex() not in repr(said)
     with pytest.raises(TypeError):
         pickle.dumps(said)
+
+
+def test_an_agreement_is_sealed_where_there_is_a_vault(path: Path) -> None:
+    vault = SealedVault(bytes(range(32)), source=KeySource.PASSPHRASE)
+    sealed = Agreements(path, run_id="r", bank="a", vault=vault)
+    said = agreement()
+    sealed.agree(said)
+    assert said.key is not None
+    data = path.read_bytes()
+    assert said.key.public.encode() not in data
+    assert said.key.expose_secret().hex().encode() not in data
+    assert same(Agreements(path, run_id="r", bank="a", vault=vault).last, said)
+    with pytest.raises(KeyMaterialError):
+        opened(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from bank_node.config import CohortRules
 from bank_node.run.agreeing import local_sha256
 from bank_node.state.agreement import Agreement, Agreements
+from bank_node.vault.vault import PlainVault
 from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.public.generations import sign_ephemeral_key, sign_handover
@@ -65,7 +66,9 @@ class AgreeingBanks:
 
     def agreements(self, directory: Path, name: str) -> Agreements:
         """Return what a bank keeps in ``directory``."""
-        return Agreements(directory / f"{name}.agreement", run_id=self.run_id, bank=name)
+        return Agreements(
+            directory / f"{name}.agreement", run_id=self.run_id, bank=name, vault=PlainVault()
+        )
 
     def agree(
         self,
