@@ -1,13 +1,32 @@
 """Generations: banks agree to continue together, hand over the training, or are dropped."""
 
-from aggregator.api.declare import Access, Binary, Endpoints, WaitQuery
+import re
+
+from flask import request
+
+from aggregator.api.declare import Access, Binary, Endpoints, Header, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
-from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, RunFailedError
+from fraudfed.errors import (
+    CohortChangedError,
+    ConflictError,
+    KeyMaterialError,
+    NotFoundError,
+    ProtocolError,
+    RunFailedError,
+)
 from fraudfed.wire.media_types import BINARY
-from fraudfed.wire.messages import DropRequest, HandoverReceipt, Ready, RunStatus
+from fraudfed.wire.messages import (
+    HANDOVER_SIGNATURE_HEADER,
+    DropRequest,
+    HandoverReceipt,
+    Ready,
+    RunStatus,
+)
 
 endpoints = Endpoints()
+
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 
 @endpoints.add(
@@ -18,7 +37,13 @@ endpoints = Endpoints()
     kind="ready",
     reads=Ready,
     answers=RunStatus,
-    errors=(NotFoundError, ConflictError, CohortChangedError, RunFailedError),
+    errors=(
+        NotFoundError,
+        ConflictError,
+        CohortChangedError,
+        KeyMaterialError,
+        RunFailedError,
+    ),
 )
 def become_ready(caller: Caller, run_id: str, generation: int, body: Ready) -> RunStatus:
     """Agree; the same again changes nothing."""
@@ -46,12 +71,26 @@ def decline(caller: Caller, run_id: str, generation: int) -> RunStatus:
     access=Access.BANK,
     kind="handover",
     reads=(BINARY,),
+    headers=(
+        Header(
+            name=HANDOVER_SIGNATURE_HEADER,
+            required=True,
+            pattern=_SIGNATURE.pattern,
+            description="The bank's Ed25519 signature over run, generation, step and handover.",
+        ),
+    ),
     answers=HandoverReceipt,
     errors=(NotFoundError, ConflictError, CohortChangedError, RunFailedError),
 )
 def put_handover(caller: Caller, run_id: str, generation: int, body: bytes) -> HandoverReceipt:
-    """Every bank that took part before sends the same bytes; others are refused."""
-    return services().generations.put_handover(run_id, generation, caller, body)
+    """Every bank that stays sends the same bytes, signed; others are refused."""
+    signature = request.headers.get(HANDOVER_SIGNATURE_HEADER)
+    if signature is None or _SIGNATURE.fullmatch(signature) is None:
+        raise ProtocolError(
+            f"header {HANDOVER_SIGNATURE_HEADER} is {(signature or 'missing')[:80]!r}, expected "
+            "the bank's signature over the handover, 128 lower-case hexadecimal digits"
+        )
+    return services().generations.put_handover(run_id, generation, caller, signature, body)
 
 
 @endpoints.add(
@@ -61,11 +100,11 @@ def put_handover(caller: Caller, run_id: str, generation: int, body: bytes) -> H
     access=Access.BANK,
     query=WaitQuery,
     answers=(BINARY,),
-    empty="No bank has sent it yet.",
+    empty="Not every bank that stays has sent it yet.",
     errors=(NotFoundError, CohortChangedError, RunFailedError),
 )
 def handover(caller: Caller, run_id: str, generation: int, query: WaitQuery) -> Binary | None:
-    """Wait for the first bank that sends it."""
+    """Wait until every bank that stays has sent it; the signatures of all stand in front."""
     found = services().generations.handover(run_id, generation, caller, seconds=query.wait)
     return None if found is None else Binary(found)
 

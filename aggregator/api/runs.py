@@ -5,9 +5,10 @@ from pydantic import Field
 from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
-from fraudfed.errors import ConflictError, NotFoundError, RunFailedError
+from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import (
     Abort,
+    Join,
     RoundList,
     RunCreated,
     RunList,
@@ -92,12 +93,13 @@ def show_run(caller: Caller, run_id: str, query: StatusQuery) -> RunStatus:
     "at once while a generation is being formed.",
     access=Access.BANK,
     kind="join",
+    reads=Join,
     answers=RunStatus,
-    errors=(NotFoundError, ConflictError, RunFailedError),
+    errors=(NotFoundError, ConflictError, KeyMaterialError, RunFailedError),
 )
-def join_run(caller: Caller, run_id: str) -> RunStatus:
+def join_run(caller: Caller, run_id: str, body: Join) -> RunStatus:
     """Join, or come back; a bank that takes part changes nothing."""
-    return services().runs.join(run_id, caller)
+    return services().runs.join(run_id, caller, body)
 
 
 @endpoints.add(

@@ -62,6 +62,13 @@ class Members:
         """Return the members now, and every removal that a member has signed."""
         return self._database.transaction("roster", Kind.READ, lambda read: _roster(read.session))
 
+    def signing_key(self, name: str) -> str:
+        """Return the signing key of a bank; raises ForbiddenError for an unknown name."""
+        known = self.known_key(name)
+        if known is None:
+            raise ForbiddenError(f"{name} is no bank of this aggregator")
+        return known
+
     def known_key(self, name: str) -> str | None:
         """Return the signing key of a bank, also of one that left; None for an unknown name."""
         # A name always means the same key, so what was found once stays true.

@@ -35,9 +35,18 @@ class Event:
 
 @dataclass(frozen=True)
 class Join(Event, recorded_as="join"):
-    """A bank wants to take part: at the start, or again, or late."""
+    """A bank wants to take part: at the start, or again, or late.
+
+    Attributes
+    ----------
+    bank : str
+    key, signature : str
+        Its ephemeral key of generation 0 and its signature over that; empty if it comes late.
+    """
 
     bank: str
+    key: str = ""
+    signature: str = ""
 
     def detail(self, run: Run) -> str:
         """Return how many have joined."""

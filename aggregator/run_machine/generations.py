@@ -38,7 +38,7 @@ from aggregator.run_machine.guards import (
     require_same,
     require_training,
 )
-from aggregator.run_machine.state import Round, Run, StageKind, stage_of
+from aggregator.run_machine.state import Readiness, Round, Run, StageKind, stage_of
 from fraudfed.errors import CohortChangedError, ConflictError, ForbiddenError
 from fraudfed.wire.messages import RunState
 
@@ -53,6 +53,9 @@ def join(run: Run, current: Round | None, event: Join) -> Transition:
         )
     refuse_failed(run)
     if bank in run.members and (bank in run.banks or bank in run.waiting):
+        if run.generation == 0 and bank in run.banks and event.key:
+            known = {one.bank: one for one in run.ready}[bank]
+            require_same(known.key, event.key, what="key of generation 0", run=run)
         return Transition(run, current)
     if run.state is RunState.FINISHED:
         raise ConflictError(f"run {run.run_id} is finished; read its model")
@@ -71,6 +74,9 @@ def join(run: Run, current: Round | None, event: Join) -> Transition:
             formed = GenerationFormed((), (bank,), f"{bank} takes part after all")
             joined = replace(joined, banks=tuple(sorted((*run.banks, bank))))
             effects = (*effects, formed)
+        readiness = Readiness(bank, 0, 0, event.key, event.signature)
+        joined = replace(joined, ready=_with(joined.ready, readiness))
+        effects = (*effects, MemberReady(readiness))
         return _started_if_complete(Transition(joined, current, effects))
     if _nothing_is_summed(run, current):
         # With a bank that is back the others continue as if it had never left.
@@ -142,7 +148,7 @@ def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transit
         return Transition(run, current)
     if run.state is not RunState.GATHERING:
         raise ConflictError(f"run {run.run_id}: {what} refused, it needs no agreement")
-    ready = tuple(sorted((*run.ready, event.readiness), key=lambda one: one.bank))
+    ready = _with(run.ready, event.readiness)
     run = replace(run, ready=ready)
     effects: tuple[Effect, ...] = (MemberReady(event.readiness),)
     if len(ready) == run.size:
@@ -195,8 +201,14 @@ def _without(run: Run, current: Round | None, leaving: tuple[str, ...], reason: 
         return _form(run, current, leaving=leaving, entering=entering, reason=reason)
     # Nothing was summed yet: the same generation, of fewer banks. They may still join.
     banks = tuple(bank for bank in run.banks if bank not in leaving)
+    ready = tuple(one for one in run.ready if one.bank in banks)
     formed = GenerationFormed(leaving, (), reason)
-    return _started_if_complete(Transition(replace(run, banks=banks), current, (formed,)))
+    left = replace(run, banks=banks, ready=ready)
+    return _started_if_complete(Transition(left, current, (formed,)))
+
+
+def _with(ready: tuple[Readiness, ...], one: Readiness) -> tuple[Readiness, ...]:
+    return tuple(sorted((*ready, one), key=lambda each: each.bank))
 
 
 def _started_if_complete(step: Transition) -> Transition:

@@ -55,6 +55,10 @@ class Readiness:
     """Steps that it has finished."""
     more_rows: int = 0
     """Most rows it adds to those that were counted in the preparation; 0 if it was there."""
+    key: str = ""
+    """Its ephemeral key of the generation, hexadecimal."""
+    signature: str = ""
+    """The bank's over the key, hexadecimal."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Run:
     waiting: tuple[str, ...] = ()
     """Banks that come in when the next step begins, sorted by name."""
     ready: tuple[Readiness, ...] = ()
-    """Banks that agreed to this generation, sorted by name; all of them once it has begun."""
+    """Banks that agreed to this generation, sorted by name; all of them once it has begun. To
+    generation 0 a bank agrees by joining."""
     drops: tuple[tuple[str, int], ...] = ()
     """How often each bank was dropped, sorted by bank."""
     first_step: int = 0

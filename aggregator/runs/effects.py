@@ -10,6 +10,7 @@ from aggregator.storage.schema import (
     CohortRow,
     ContributionRow,
     HandoverRow,
+    HandoverSignatureRow,
     ModelRow,
     OpeningRow,
     ProductRow,
@@ -58,7 +59,12 @@ _BANK_WAITS = Statement(update(CohortRow).where(*_THIS_BANK).values(waits=1))
 _BANK_READY = Statement(
     update(CohortRow)
     .where(*_THIS_BANK)
-    .values(ready_step=bindparam("ready_step"), more_rows=bindparam("more_rows"))
+    .values(
+        ready_step=bindparam("ready_step"),
+        more_rows=bindparam("more_rows"),
+        ready_key=bindparam("ready_key"),
+        ready_signature=bindparam("ready_signature"),
+    )
 )
 _BANK_IN_GENERATION = Statement(
     update(CohortRow)
@@ -70,11 +76,16 @@ _BANK_IN_GENERATION = Statement(
         drops=bindparam("drops"),
         waits=bindparam("waits"),
         ready_step=bindparam("ready_step"),
-        more_rows=0,
+        more_rows=bindparam("more_rows"),
+        ready_key=bindparam("ready_key"),
+        ready_signature=bindparam("ready_signature"),
     )
 )
 _NO_VOTES = Statement(delete(VoteRow).where(VoteRow.run_id == bindparam("of_run")))
-_NO_HANDOVERS = Statement(delete(HandoverRow).where(HandoverRow.run_id == bindparam("of_run")))
+_NO_HANDOVERS = tuple(
+    Statement(delete(table).where(table.run_id == bindparam("of_run")))
+    for table in (HandoverRow, HandoverSignatureRow)
+)
 _CONTRIBUTION = Statement(insert(ContributionRow))
 _FIRST_PRODUCT = Statement(insert(ProductRow))
 _NEXT_PRODUCT = Statement(
@@ -119,17 +130,11 @@ def write_effect(
         case machine.GenerationFormed():
             _write_generation(connection, step.run)
         case machine.MemberReady(readiness):
-            _BANK_READY.change(
-                connection,
-                {
-                    "of_run": run_id,
-                    "of_bank": readiness.bank,
-                    "ready_step": readiness.step,
-                    "more_rows": readiness.more_rows,
-                },
-            )
+            of_bank = {"of_run": run_id, "of_bank": readiness.bank}
+            _BANK_READY.change(connection, of_bank | _ready_columns(readiness))
         case machine.RunFailed():
-            _NO_HANDOVERS.change(connection, {"of_run": run_id})
+            for statement in _NO_HANDOVERS:
+                statement.change(connection, {"of_run": run_id})
         case machine.RoundOpened(number, terms):
             _ROUND_OPENED.change(
                 connection,
@@ -189,7 +194,8 @@ def write_effect(
                 },
             )
         case machine.ModelAccepted(model):
-            _NO_HANDOVERS.change(connection, {"of_run": run_id})
+            for statement in _NO_HANDOVERS:
+                statement.change(connection, {"of_run": run_id})
             stored = select(ModelRow.sha256).where(ModelRow.sha256 == model.stored)
             if connection.scalar(stored) is None:
                 connection.execute(
@@ -201,7 +207,8 @@ def write_effect(
 
 
 def _write_generation(connection: Connection, run: machine.Run) -> None:
-    """Write which banks take part from now on; none of them has agreed or voted."""
+    """Write which banks take part from now on, and which have agreed; none has voted."""
+    ready = {one.bank: one for one in run.ready}
     for bank in run.cohort:
         _BANK_IN_GENERATION.change(
             connection,
@@ -213,10 +220,21 @@ def _write_generation(connection: Connection, run: machine.Run) -> None:
                 "was_there": int(bank in run.before),
                 "drops": run.dropped(bank),
                 "waits": int(bank in run.waiting),
-                "ready_step": None,
-            },
+            }
+            | _ready_columns(ready.get(bank)),
         )
     _NO_VOTES.change(connection, {"of_run": run.run_id})
+
+
+def _ready_columns(readiness: machine.Readiness | None) -> dict[str, int | str | None]:
+    if readiness is None:
+        return {"ready_step": None, "more_rows": 0, "ready_key": "", "ready_signature": ""}
+    return {
+        "ready_step": readiness.step,
+        "more_rows": readiness.more_rows,
+        "ready_key": readiness.key,
+        "ready_signature": readiness.signature,
+    }
 
 
 def _write_accepted(

@@ -4,10 +4,15 @@ from functools import lru_cache
 
 from aggregator import run_machine as machine
 from aggregator.caller import Caller, Role
+from aggregator.consortium.members import Members
 from aggregator.runs.changes import RunChanges
 from aggregator.runs.handovers import Handovers
 from aggregator.runs.store import RunStore
 from aggregator.runs.waiters import Waiters
+from fraudfed.consortium.public.generations import (
+    verify_ephemeral_key,
+    verify_handover_signature,
+)
 from fraudfed.errors import CohortChangedError, ForbiddenError
 from fraudfed.wire.messages import DropRequest, HandoverReceipt, Ready, RunSpec, RunStatus
 
@@ -18,18 +23,41 @@ class GenerationService:
     """All that decides which banks take part in a run that is under way."""
 
     def __init__(
-        self, store: RunStore, changes: RunChanges, handovers: Handovers, waiters: Waiters
+        self,
+        store: RunStore,
+        changes: RunChanges,
+        handovers: Handovers,
+        members: Members,
+        waiters: Waiters,
     ) -> None:
         self._store = store
         self._changes = changes
         self._handovers = handovers
+        self._members = members
         self._waiters = waiters
         # A run's description never changes.
         self._spec = lru_cache(maxsize=64)(lambda run_id: store.status(run_id).spec)
 
     def become_ready(self, run_id: str, generation: int, caller: Caller, body: Ready) -> RunStatus:
-        """Note that a bank agrees to a generation; the last one lets it begin."""
-        readiness = machine.Readiness(caller.name, body.step, body.more_rows)
+        """Note that a bank agrees to a generation; the last one lets it begin.
+
+        Raises
+        ------
+        AuthError, KeyMaterialError
+            If its ephemeral key is not signed by the bank, or is none.
+        """
+        bank = caller.name
+        self._changes.member_snapshot(run_id, bank)
+        verify_ephemeral_key(
+            self._members.signing_key(bank),
+            body.signature,
+            run_id=run_id,
+            epoch=self._spec(run_id).key_epoch,
+            generation=generation,
+            bank=bank,
+            key=body.key,
+        )
+        readiness = machine.Readiness(bank, body.step, body.more_rows, body.key, body.signature)
         self._changes.apply(run_id, machine.BecomeReady(generation, readiness), caller)
         return self._store.status(run_id)
 
@@ -57,9 +85,20 @@ class GenerationService:
         return found
 
     def put_handover(
-        self, run_id: str, generation: int, caller: Caller, body: bytes
+        self, run_id: str, generation: int, caller: Caller, signature: str, body: bytes
     ) -> HandoverReceipt:
-        """Keep what the banks of a generation hand to those that enter it."""
+        """Keep what the banks of a generation hand to those that enter it.
+
+        Parameters
+        ----------
+        signature : str
+            The bank's over the body, hexadecimal.
+
+        Raises
+        ------
+        AuthError
+            If the signature is not the bank's over this body.
+        """
         run = self._changes.member_snapshot(run_id, caller.name).run
         what = f"handover to generation {generation}"
         machine.require_training(run, what=what)
@@ -70,14 +109,27 @@ class GenerationService:
             )
         if caller.name in run.entrants:
             raise ForbiddenError(f"run {run_id}: {what} refused, {caller.name} enters it itself")
-        if self._handovers.put(run_id, generation, body, caller):
+        verify_handover_signature(
+            self._members.signing_key(caller.name),
+            signature,
+            bank=caller.name,
+            run_id=run_id,
+            epoch=self._spec(run_id).key_epoch,
+            generation=generation,
+            step=run.first_step,
+            sha256=caller.sent_sha256,
+        )
+        if self._handovers.put(run_id, generation, body, signature, caller):
             self._waiters.changed(run_id)
         return HandoverReceipt(run_id=run_id, generation=generation, sha256=caller.sent_sha256)
 
     def handover(
         self, run_id: str, generation: int, caller: Caller, *, seconds: float
     ) -> bytes | None:
-        """Return what is handed to those that enter a generation, or None if it is not there."""
+        """Return what is handed to those that enter a generation, and who has signed it.
+
+        None until every bank that stays has.
+        """
 
         def read() -> bytes | None:
             run = self._changes.member_snapshot(run_id, caller.name).run
@@ -87,6 +139,7 @@ class GenerationService:
                 raise CohortChangedError(
                     f"run {run_id}: {what} is not kept, the run is at generation {run.generation}"
                 )
-            return self._handovers.get(run_id, generation)
+            staying = tuple(bank for bank in run.banks if bank not in run.entrants)
+            return self._handovers.get(run_id, generation, signed_by=staying)
 
         return self._waiters.wait(run_id, read, seconds=seconds)

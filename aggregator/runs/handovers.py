@@ -1,8 +1,9 @@
 """What banks hand to those that enter a generation: sealed to the members, so only bytes here.
 
-Every bank that took part before sends the same bytes. The first is kept, until a later
-generation has one or the run ends (``effects``); another one that differs is refused, and says that
-these banks do not agree on the training so far.
+Every bank that stays sends the same bytes, each with a signature of its own over them. The first
+bytes are kept, until a later generation has some or the run ends (``effects``); others that differ
+are refused, and say that these banks do not agree on the training so far. What is kept is given out
+with the signatures of all of them, and not before.
 """
 
 import time
@@ -13,10 +14,11 @@ from aggregator.audit.log import AuditTrail
 from aggregator.caller import Caller
 from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
-from aggregator.storage.schema import HandoverRow, RunRow
+from aggregator.storage.schema import HandoverRow, HandoverSignatureRow, RunRow
 from aggregator.storage.transaction import Transaction
 from fraudfed.errors import CohortChangedError, ConflictError
-from fraudfed.wire.messages import RunState
+from fraudfed.wire import handovers
+from fraudfed.wire.messages import HandoverSignature, HandoverSignatures, RunState
 
 
 class Handovers:
@@ -26,10 +28,12 @@ class Handovers:
         self._database = database
         self._trail = trail
 
-    def put(self, run_id: str, generation: int, content: bytes, caller: Caller) -> bool:
-        """Keep a handover, and forget those of earlier generations; tell whether it is the first.
+    def put(
+        self, run_id: str, generation: int, content: bytes, signature: str, caller: Caller
+    ) -> bool:
+        """Keep a handover with a bank's signature, and forget those of earlier generations.
 
-        The same bytes again, from any bank, change nothing.
+        The same again changes nothing; tell whether anything was new.
 
         Raises
         ------
@@ -53,27 +57,31 @@ class Handovers:
                     "has gone on meanwhile; look at its status"
                 )
             known = session.get(HandoverRow, (run_id, generation))
-            if known is not None:
-                if known.sha256 == sha256:
-                    return False
+            if known is not None and known.sha256 != sha256:
                 raise ConflictError(
                     f"run {run_id}: the handover to generation {generation} has sha256 {sha256}, "
                     f"{known.bank} sent {known.sha256}; the banks do not agree on the training so "
                     "far: use the same release at every bank"
                 )
-            session.execute(
-                delete(HandoverRow).where(
-                    HandoverRow.run_id == run_id, HandoverRow.generation < generation
+            if session.get(HandoverSignatureRow, (run_id, generation, caller.name)) is not None:
+                return False
+            if known is None:
+                for table in (HandoverSignatureRow, HandoverRow):
+                    earlier = (table.run_id == run_id, table.generation < generation)
+                    session.execute(delete(table).where(*earlier))
+                session.add(
+                    HandoverRow(
+                        run_id=run_id,
+                        generation=generation,
+                        bank=caller.name,
+                        sha256=sha256,
+                        content=content,
+                        stored_at=int(time.time()),
+                    )
                 )
-            )
             session.add(
-                HandoverRow(
-                    run_id=run_id,
-                    generation=generation,
-                    bank=caller.name,
-                    sha256=sha256,
-                    content=content,
-                    stored_at=int(time.time()),
+                HandoverSignatureRow(
+                    run_id=run_id, generation=generation, bank=caller.name, signature=signature
                 )
             )
             # No version of the run says it.
@@ -84,11 +92,33 @@ class Handovers:
 
         return self._database.transaction("put-handover", Kind.WRITE, put)
 
-    def get(self, run_id: str, generation: int) -> bytes | None:
-        """Return a handover, None while no bank has sent it."""
-        query = select(HandoverRow.content).where(
+    def get(self, run_id: str, generation: int, *, signed_by: tuple[str, ...]) -> bytes | None:
+        """Return a handover with the signatures over it.
+
+        None until all of ``signed_by`` have signed it.
+        """
+        content = select(HandoverRow.content).where(
             HandoverRow.run_id == run_id, HandoverRow.generation == generation
         )
-        return self._database.transaction(
-            "handover", Kind.READ, lambda read: read.connection.scalar(query)
+        signed = (
+            select(HandoverSignatureRow.bank, HandoverSignatureRow.signature)
+            .where(
+                HandoverSignatureRow.run_id == run_id,
+                HandoverSignatureRow.generation == generation,
+            )
+            .order_by(HandoverSignatureRow.bank)
         )
+
+        def get(read: Transaction) -> bytes | None:
+            found = {row.bank: row.signature for row in read.connection.execute(signed)}
+            if set(found) != set(signed_by):
+                return None
+            signatures = HandoverSignatures(
+                signatures=tuple(
+                    HandoverSignature(bank=bank, signature=found[bank]) for bank in sorted(found)
+                )
+            )
+            data: bytes | None = read.connection.scalar(content)
+            return None if data is None else handovers.encode(signatures, data)
+
+        return self._database.transaction("handover", Kind.READ, get)

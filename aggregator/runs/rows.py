@@ -72,7 +72,9 @@ def _read_run(
         before=those(lambda one: one.was_there),
         waiting=those(lambda one: one.waits),
         ready=tuple(
-            machine.Readiness(one.bank, one.ready_step, one.more_rows)
+            machine.Readiness(
+                one.bank, one.ready_step, one.more_rows, one.ready_key, one.ready_signature
+            )
             for one in banks
             if one.ready_step is not None
         ),

@@ -13,6 +13,7 @@ from aggregator.runs.effects import Payload
 from aggregator.runs.store import RunStore
 from aggregator.runs.waiters import Waiters
 from fraudfed.consortium.public.documents import verify_model_signature
+from fraudfed.consortium.public.generations import verify_ephemeral_key
 from fraudfed.errors import (
     CohortChangedError,
     ForbiddenError,
@@ -27,6 +28,7 @@ from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     AbortReason,
     FrameHeader,
+    Join,
     ModelReceipt,
     ModelSignatures,
     ModelVisibility,
@@ -99,9 +101,34 @@ class RunService:
         found = self._waiters.wait(run_id, read, seconds=seconds)
         return found if found is not None else self.visible_status(run_id, caller)
 
-    def join(self, run_id: str, caller: Caller) -> RunStatus:
-        """Make a bank of the cohort a member; a member already stays one."""
-        self._changes.apply(run_id, machine.Join(caller.name), caller)
+    def join(self, run_id: str, caller: Caller, body: Join) -> RunStatus:
+        """Make a bank of the cohort a member; a member already stays one.
+
+        Raises
+        ------
+        ProtocolError
+            If it joins before the start without its key of generation 0.
+        AuthError, KeyMaterialError
+            If the key is not signed by the bank, or is none.
+        """
+        status = self._store.status(run_id)
+        if body.key is not None and body.signature is not None:
+            verify_ephemeral_key(
+                self._members.signing_key(caller.name),
+                body.signature,
+                run_id=run_id,
+                epoch=status.spec.key_epoch,
+                generation=0,
+                bank=caller.name,
+                key=body.key,
+            )
+        elif status.state is RunState.OPEN and caller.name in status.cohort:
+            raise ProtocolError(
+                f"run {run_id}: {caller.name} joins before the start without an ephemeral key; "
+                "send the bank's signed key of generation 0 with the request"
+            )
+        event = machine.Join(caller.name, body.key or "", body.signature or "")
+        self._changes.apply(run_id, event, caller)
         return self._store.status(run_id)
 
     def abort(self, run_id: str, caller: Caller, reason: str) -> RunStatus:
@@ -264,11 +291,8 @@ class RunService:
                 f"sha256 {actual}; the body was altered on its way"
             )
         _check_sealed(run_id, self._store.status(run_id).spec.model_visibility, model)
-        signing_key = self._members.known_key(bank)
-        if signing_key is None:
-            raise ForbiddenError(f"{bank} is no bank of this aggregator")
         verify_model_signature(
-            signing_key,
+            self._members.signing_key(bank),
             signature,
             bank=bank,
             run_id=run_id,

@@ -155,6 +155,8 @@ class RunStore:
                     waits=0,
                     drops=0,
                     more_rows=0,
+                    ready_key="",
+                    ready_signature="",
                 )
                 for member in epoch.roster
             )
@@ -454,7 +456,13 @@ class RunStore:
                 banks=run.banks,
                 entrants=run.entrants,
                 ready=tuple(
-                    ReadyBank(bank=one.bank, step=one.step, more_rows=one.more_rows)
+                    ReadyBank(
+                        bank=one.bank,
+                        step=one.step,
+                        more_rows=one.more_rows,
+                        key=one.key,
+                        signature=one.signature,
+                    )
                     for one in run.ready
                 ),
                 first_step=run.first_step,

@@ -108,7 +108,9 @@ def create_app(
         waiters,
         insecure_allow_small_keys=config.insecure_allow_small_keys,
     )
-    generation_service = GenerationService(store.runs, changes, store.handovers, waiters)
+    generation_service = GenerationService(
+        store.runs, changes, store.handovers, store.members, waiters
+    )
     app.extensions["fraudfed"] = Services(
         config=config,
         database=store.database,

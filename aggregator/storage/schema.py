@@ -200,7 +200,8 @@ class RunRow(Base):
 class CohortRow(Base):
     """A bank of a run's cohort: the key epoch's roster when the run was opened.
 
-    ``ready_step`` and ``more_rows`` are of the generation that is being formed or has begun.
+    What begins with ``ready_``, and ``more_rows``, are of the generation that is being formed or
+    has begun.
     """
 
     __tablename__ = "cohorts"
@@ -220,6 +221,10 @@ class CohortRow(Base):
     """How often it was dropped."""
     ready_step: Mapped[int | None]
     more_rows: Mapped[int]
+    ready_key: Mapped[str] = mapped_column(String(64))
+    """Its ephemeral key of the generation, hexadecimal; empty until it has agreed."""
+    ready_signature: Mapped[str] = mapped_column(String(128))
+    """Its own over the key."""
 
 
 class HandoverRow(Base):
@@ -234,6 +239,17 @@ class HandoverRow(Base):
     sha256: Mapped[str] = mapped_column(_DIGEST)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     stored_at: Mapped[int]
+
+
+class HandoverSignatureRow(Base):
+    """A bank's signature over what is handed to the entrants of a generation."""
+
+    __tablename__ = "handover_signatures"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    bank: Mapped[str] = mapped_column(ForeignKey("banks.name"), primary_key=True)
+    signature: Mapped[str] = mapped_column(String(128))
 
 
 class RoundRow(Base):

@@ -17,9 +17,10 @@ from bank_node.config import TlsFiles
 from bank_node.http.retry import RetryPolicy
 from bank_node.http.transport import Caller, Purpose, Transport
 from fraudfed.errors import ProtocolError
-from fraudfed.wire import frames
+from fraudfed.wire import frames, handovers
 from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import (
+    HANDOVER_SIGNATURE_HEADER,
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
     Abort,
@@ -30,7 +31,9 @@ from fraudfed.wire.messages import (
     BankRegistration,
     FrameHeader,
     HandoverReceipt,
+    HandoverSignatures,
     Health,
+    Join,
     KeyAcknowledgement,
     KeyEpoch,
     KeyEpochStatus,
@@ -190,10 +193,10 @@ class AggregatorClient:
         )
         return self._of_run(status, run_id)
 
-    def join(self, run_id: str) -> RunStatus:
+    def join(self, run_id: str, body: Join) -> RunStatus:
         """Take part in a run, at its start or later; changes nothing for a bank that does."""
-        path = f"{_run(run_id)}/members"
-        return self._of_run(self._message(RunStatus, "POST", path, Purpose("join", run_id)), run_id)
+        path, purpose = f"{_run(run_id)}/members", Purpose("join", run_id)
+        return self._of_run(self._message(RunStatus, "POST", path, purpose, body=body), run_id)
 
     def become_ready(self, run_id: str, generation: int, body: Ready) -> RunStatus:
         """Agree to take part in a generation."""
@@ -207,26 +210,33 @@ class AggregatorClient:
         purpose = Purpose("decline", run_id)
         return self._of_run(self._message(RunStatus, "POST", path, purpose), run_id)
 
-    def put_handover(self, run_id: str, generation: int, content: bytes) -> HandoverReceipt:
-        """Hand the training so far, sealed, to those that enter a generation."""
+    def put_handover(
+        self, run_id: str, generation: int, content: bytes, *, signature: str
+    ) -> HandoverReceipt:
+        """Hand the training so far, sealed and signed, to those that enter a generation."""
         answer = self._transport.request(
             "PUT",
             f"{_run(run_id)}/generations/{generation}/handover",
             Purpose("handover", run_id),
             content=content,
+            headers={HANDOVER_SIGNATURE_HEADER: signature},
             expect=JSON,
         )
         return parse(HandoverReceipt, answer.content, source=self.url)
 
     def handover(
         self, run_id: str, generation: int, *, wait_seconds: float = LONG_POLL_SECONDS
-    ) -> bytes | None:
-        """Return what is handed to the entrants of a generation; None when it is not there yet."""
-        return self._frames(
+    ) -> tuple[HandoverSignatures, bytes] | None:
+        """Return what is handed to the entrants of a generation, and who has signed it.
+
+        None when not every bank that stays has sent it yet.
+        """
+        body = self._frames(
             f"{_run(run_id)}/generations/{generation}/handover?wait={wait_seconds:g}",
             Purpose("question", run_id),
             wait=wait_seconds,
         )
+        return None if body is None else handovers.decode(body, source=self.url)
 
     def abort(self, run_id: str, reason: AbortReason) -> RunStatus:
         """End a run for all its banks."""

@@ -14,8 +14,9 @@ from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from bank_node.run.vote import Accepted, ModelVote, check_signatures
-from fraudfed.consortium.public.documents import roster_digest
-from fraudfed.errors import CohortChangedError, CohortError, ConflictError
+from fraudfed.consortium.ephemeral import pair_secret
+from fraudfed.consortium.public.generations import generation_digest
+from fraudfed.errors import CohortChangedError, CohortError, ConflictError, StateError
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import RunState, RunStatus
 
@@ -37,7 +38,7 @@ def work_to_the_end(
     FraudFedError
         As ``Work.run`` and ``SecureCommunicator.sum``.
     """
-    session = _session(context, entry.banks)
+    session = session_of(context, banks=entry.banks, generation=entry.checkpoint.generation)
     noise = NoiseAhead(session)
     # Rounds of the step that is done again are logged again.
     context.log.read(before_round=entry.at.round_number)
@@ -102,17 +103,42 @@ def have_accepted(context: RunContext, entry: Entry[S], content: bytes) -> Accep
     return Accepted(content, signatures)
 
 
-def _session(context: RunContext, banks: tuple[str, ...]) -> SecureSum:
-    """Return the secure sums of these banks alone: masks and tags are theirs."""
+def session_of(context: RunContext, *, banks: tuple[str, ...], generation: int) -> SecureSum:
+    """Return the secure sums of a generation: masks and tags are its banks' alone.
+
+    Raises
+    ------
+    StateError
+        If it is not the generation that this bank agreed to last, or that has not begun.
+    """
     epoch = context.epoch
+    agreement, own = context.agreements.of(generation)
+    keys = dict(agreement.keys)
+    if tuple(keys) != banks:
+        raise StateError(
+            f"run {context.run_id}: generation {generation} has not begun with "
+            f"{', '.join(banks)} at this bank; nothing was sent"
+        )
     members = tuple(one for one in epoch.key_epoch.roster if one.name in banks)
     return SecureSum(
         epoch.package,
         bank=context.bank,
         roster=banks,
-        roster_digest=roster_digest(members),
+        roster_digest=generation_digest(
+            members,
+            run_id=context.run_id,
+            epoch=epoch.key_epoch.epoch,
+            generation=generation,
+            keys=keys,
+        ),
         pairwise={
-            member.name: context.connection.identity.exchange(member.agreement_key)
+            member.name: pair_secret(
+                own.exchange(keys[member.name]),
+                context.connection.identity.exchange(member.agreement_key),
+                names=(context.bank, member.name),
+                run_id=context.run_id,
+                generation=generation,
+            )
             for member in members
             if member.name != context.bank
         },

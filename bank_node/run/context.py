@@ -8,6 +8,7 @@ from bank_node.consortium.ceremony import AcceptedEpoch
 from bank_node.consortium.connection import Connection
 from bank_node.http.client import AggregatorClient
 from bank_node.run.progress import RunProgress
+from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.directory import PinnedRun, StateDirectory
 from bank_node.state.ledger import Ledger
@@ -63,6 +64,8 @@ class RunContext:
         With whom this bank computes, and with how many of them.
     options : RunOptions
     progress : RunProgress
+    agreements : Agreements
+        What this bank agreed to last.
     checkpoints : Checkpoints
     ledger : Ledger
         With which banks this bank has revealed sums, over all runs.
@@ -80,6 +83,7 @@ class RunContext:
     trust: Trust
     options: RunOptions
     progress: RunProgress
+    agreements: Agreements
     checkpoints: Checkpoints
     ledger: Ledger
     outbox: Outbox

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from bank_node.http.client import LONG_POLL_SECONDS, wait_for
+from bank_node.run.agreeing import Agreeing
 from bank_node.run.agreement.facts import run_facts
 from bank_node.run.agreement.partners import check_partners
 from bank_node.run.context import RunContext
@@ -28,7 +29,7 @@ from bank_node.run.sums.secure_communicator import StartingPoint
 from bank_node.state.checkpoints import Checkpoint
 from fraudfed.errors import CohortError, ProtocolError, StateError
 from fraudfed.secure_sum.transcript import Transcript
-from fraudfed.wire.messages import Generation, Ready, RunState, RunStatus
+from fraudfed.wire.messages import Generation, RunState, RunStatus
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Generations(Generic[S, R]):
         self._run = context.run
         self._bank = context.bank
         self._timeout_seconds = context.options.cohort_timeout_seconds
+        self._agreeing = Agreeing(context, work)
         self._has_caught_up = False
 
     def next_entry(self) -> Entry[S] | None:
@@ -110,7 +112,11 @@ class Generations(Generic[S, R]):
         ForbiddenError
             If this bank was dropped too often to rejoin.
         StateError
-            If its checkpoints are damaged, or not those it needs.
+            If its checkpoints are damaged, or not those it needs; or if this bank has agreed to a
+            later generation, or not to this one.
+        ProtocolError, KeyMaterialError
+            If the aggregator repeats what this bank said otherwise, or what others said is not
+            signed by them.
         FraudFedError
             As the aggregator's answers say.
         """
@@ -126,6 +132,7 @@ class Generations(Generic[S, R]):
             if not self._context.trust.is_enough(generation.banks):
                 self._wait_for_more(status)
                 continue
+            self._agreeing.check_told(status)
             last = self._checkpoints.latest()
             refused = self._refusal(status, last)
             if status.state is RunState.TRAINING and refused is None:
@@ -133,8 +140,10 @@ class Generations(Generic[S, R]):
                 if entry is not None:
                     self._has_caught_up = True
                     return entry
-            elif status.state is RunState.GATHERING and not (
-                self._has_caught_up or last is None or self._bank in generation.entrants
+            elif (
+                status.state is RunState.GATHERING
+                and last is not None
+                and self._can_catch_up(generation, last)
             ):
                 # What the others have closed before this program was started can still be read.
                 self._has_caught_up = True
@@ -185,6 +194,13 @@ class Generations(Generic[S, R]):
         finished = status.state is RunState.FINISHED
         return finished and self._bank not in status.generation.banks
 
+    def _can_catch_up(self, generation: Generation, last: Checkpoint) -> bool:
+        """Tell whether this bank may read what the others have closed before the next agreement."""
+        if self._has_caught_up or self._bank in generation.entrants:
+            return False
+        # Once it has agreed to another generation, nothing of the last one is opened any more.
+        return self._agreeing.may_read(last.generation)
+
     def _entry(self, status: RunStatus, last: Checkpoint | None) -> Entry[S] | None:
         generation = status.generation
         if last is not None and last.generation > generation.number:
@@ -193,6 +209,7 @@ class Generations(Generic[S, R]):
                 f"the aggregator says that there is generation {generation.number}; it was "
                 "restored from an older back-up, or is at fault: ask its operator"
             )
+        self._agreeing.begun(generation, last)
         if last is not None and last.generation == generation.number:
             if (last.cohort, last.first_step, last.first_round) != (
                 generation.banks,
@@ -250,6 +267,7 @@ class Generations(Generic[S, R]):
             if found is None:
                 return None
             base, counted = found
+            self._require_own_state(generation, base)
         else:
             mine = self._checkpoints.at(generation.first_step)
             if mine is None:
@@ -333,16 +351,26 @@ class Generations(Generic[S, R]):
                 f"{ADVICE}"
             )
 
+    def _require_own_state(self, generation: Generation, base: bytes) -> None:
+        """Refuse a base that is not this bank's own state of the step, if it has one."""
+        own = self._checkpoints.at(generation.first_step)
+        if own is not None and own.state != base:
+            raise ProtocolError(
+                f"run {self._run.run_id}: what is handed over for generation {generation.number} "
+                f"differs from this bank's own state after step {generation.first_step}; nothing "
+                "was sent: a bank of the run uses another release, or is at fault"
+            )
+
     def _agree(self, generation: Generation) -> None:
         """Agree to a generation, and wait until it begins or another one is formed."""
         last = self._checkpoints.latest()
-        ready = Ready(
+        _log.info("agreeing to generation %d of %s", generation.number, ", ".join(generation.banks))
+        run_id, number = self._run.run_id, generation.number
+        status = self._agreeing.agree(
+            generation,
             step=0 if last is None else last.step,
             more_rows=0 if self._is_counted(generation, last) else rows_bound(self._work.n_rows),
         )
-        _log.info("agreeing to generation %d of %s", generation.number, ", ".join(generation.banks))
-        run_id, number = self._run.run_id, generation.number
-        status = self._client.become_ready(run_id, number, ready)
 
         def question(wait: float) -> RunStatus | None:
             nonlocal status
@@ -354,6 +382,7 @@ class Generations(Generic[S, R]):
                 while_generation=number,
                 wait_seconds=min(wait, _LOOK_SECONDS),
             )
+            self._agreeing.check_repeated(status, number)
             same = status.state is RunState.GATHERING and status.generation.number == number
             return None if same else status
 
@@ -375,13 +404,9 @@ class Generations(Generic[S, R]):
 
     def _come_back(self, status: RunStatus) -> None:
         """Ask to rejoin, and wait until something changes."""
-        generation = status.generation
-        if self._bank not in status.waiting and self._may_ask(status):
-            _log.warning(
-                "this bank does not take part in generation %d (of %s); it asks to rejoin",
-                *(generation.number, ", ".join(generation.banks)),
-            )
-            status = self._client.join(self._run.run_id)
+        self._agreeing.check_told(status)
+        if self._bank in status.waiting or self._may_ask(status):
+            status = self._agreeing.ask(status)
             if self._bank in status.generation.banks:
                 return
         self._client.run(

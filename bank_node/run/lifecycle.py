@@ -12,7 +12,8 @@ from bank_node.consortium.members import ObservedRoster, observe_roster, warn_of
 from bank_node.data.file import DataFile
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import RUN
-from bank_node.run.abort import tell_others
+from bank_node.run.abort import abort_reason, tell_others
+from bank_node.run.agreeing import Agreeing
 from bank_node.run.agreement.epoch_check import check_epoch
 from bank_node.run.agreement.partners import check_members
 from bank_node.run.agreement.pinning import pin_run
@@ -28,7 +29,14 @@ from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.vote import Accepted, take_from_registry
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed import __version__
-from fraudfed.errors import CohortChangedError, ConflictError, NotFoundError, StateError
+from fraudfed.errors import (
+    CohortChangedError,
+    ConflictError,
+    FraudFedError,
+    NotFoundError,
+    RunFailedError,
+    StateError,
+)
 from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
@@ -94,7 +102,7 @@ def take_part(
             client.be_patient(RetryPolicy(patience_seconds=patience))
             state.save_config(state.config.with_last_run(kind, run_id))
             if status.state is RunState.OPEN:
-                status = client.join(run_id)
+                status = Agreeing(context, work).join(status)
                 total = len(status.generation.banks)
                 status = wait_for_cohort(
                     client,
@@ -109,7 +117,17 @@ def take_part(
         except BaseException as error:
             if others_wait:
                 tell_others(client, run_id, error)
+            if isinstance(error, RunFailedError) or abort_reason(error) is not None:
+                _erase_key(state, run_id)
             raise
+
+
+def _erase_key(state: StateDirectory, run_id: str) -> None:
+    """Erase the ephemeral key of a run that has ended for this bank; raises no fraudfed error."""
+    try:
+        state.agreements(run_id).end()
+    except FraudFedError as failure:
+        _log.warning("the key of the run could not be erased: %s", failure)
 
 
 def _of_finished_run(record: RunRecord[R], status: RunStatus) -> RunRecord[R]:
@@ -157,6 +175,7 @@ def _checked(
         trust=observed.trust,
         options=options,
         progress=progress,
+        agreements=state.agreements(run.run_id),
         checkpoints=state.checkpoints(run.run_id),
         ledger=state.ledger(),
         outbox=state.outbox(run.run_id),

@@ -15,6 +15,7 @@
         epoch-<n>.json        the key epoch as accepted: any other under its number is refused
       runs/<run id>/
         run.json              the run as first seen: later changes are refused
+        agreement             the generation last agreed to and the bank's key of it, sealed
         sealed                the outbox: what was sealed for each context, never a second one
         checkpoints/
           step-<n>.checkpoint where the bank stood after a step, sealed; removed when the result is
@@ -44,6 +45,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bank_node.config import BankConfig
+from bank_node.state.agreement import Agreements
 from bank_node.state.approvals import Approvals
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
@@ -94,6 +96,7 @@ MODEL_FILE = "model.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
 _OUTBOX_FILE = "sealed"
+_AGREEMENT_FILE = "agreement"
 _EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
 
 M = TypeVar("M", bound=Message)
@@ -370,6 +373,11 @@ class StateDirectory:
         """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""
         return Outbox(self.run_directory(run_id) / _OUTBOX_FILE)
 
+    def agreements(self, run_id: str) -> Agreements:
+        """Return what this bank agreed to last in a run; raises StateError as ``Agreements``."""
+        path = self.run_directory(run_id) / _AGREEMENT_FILE
+        return Agreements(path, run_id=run_id, bank=self.config.name, vault=self.vault)
+
     def checkpoints(self, run_id: str) -> Checkpoints:
         """Return the checkpoints of this bank in a run."""
         directory = self.run_directory(run_id) / "checkpoints"
@@ -418,7 +426,8 @@ class StateDirectory:
     ) -> None:
         """Keep the files of a run's accepted result, its signatures and the run's record.
 
-        What was kept to continue the run is removed; which contexts are used up stays.
+        What was kept to continue the run is removed, its ephemeral key with it; which contexts are
+        used up, and which generation was agreed to last, stays.
         """
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.
@@ -430,6 +439,7 @@ class StateDirectory:
         write_atomic(directory / "signatures.json", text.encode() + b"\n")
         write_atomic(directory / "record.json", json.dumps(record, indent=1).encode() + b"\n")
         try:
+            self.agreements(run_id).end()
             self.checkpoints(run_id).remove()
             self.round_log(run_id).remove()
             self.outbox(run_id).forget_payloads()

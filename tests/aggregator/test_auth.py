@@ -4,6 +4,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable
+from json import dumps
 from typing import Any
 
 import pytest
@@ -61,12 +62,15 @@ def test_an_unsigned_request_is_refused(federation: Federation, bank: FakeBank) 
 def test_a_replayed_request_is_refused(federation: Federation, bank: FakeBank, method: str) -> None:
     run_id = federation.open_run()
     path = f"/v1/runs/{run_id}" if method == "GET" else f"/v1/runs/{run_id}/members"
-    headers = bank.signed_headers(method, path)
-    assert bank.call(method, path, headers=headers).status == 200
+    bank.run_id, body, given = run_id, None, {}
+    if method == "POST":
+        body, given = dumps(bank.signed_key(0)).encode(), {"Content-Type": "application/json"}
+    headers = bank.signed_headers(method, path, body=body, headers=given)
+    assert bank.call(method, path, body=body, headers=headers).status == 200
     before = federation.status(run_id)
     for _ in range(2):
         # Who replays it is not the bank, and must not use up the bank's share of the log.
-        answer = bank.call(method, path, headers=headers)
+        answer = bank.call(method, path, body=body, headers=headers)
         assert_refused(federation, answer, "replayed", "bank-a", actor="anonymous")
     assert federation.status(run_id) == before
 

@@ -1,5 +1,6 @@
 """Generations over the API: banks are dropped, agree to go on, come back and hand over."""
 
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +13,10 @@ from aggregator.api.services import Services
 from aggregator.runs.deadlines import Deadlines
 from aggregator.service.store import Store
 from aggregator.storage.dialect import Kind
-from aggregator.storage.schema import HandoverRow
+from aggregator.storage.schema import HandoverRow, HandoverSignatureRow
+from fraudfed.consortium.ephemeral import EphemeralKey
+from fraudfed.consortium.public.generations import sign_handover
+from fraudfed.wire.handovers import decode
 
 CHANGED = (409, "cohort-changed")
 
@@ -56,10 +60,23 @@ def let_in(federation: Federation, there: list[FakeBank], back: FakeBank, *, ste
     return number + 1
 
 
-def handovers(store: Store) -> int:
+def handovers(store: Store) -> tuple[int, int]:
+    """Return the number of handovers that are kept, and of signatures over them."""
     return store.database.transaction(
-        "test", Kind.READ, lambda read: read.session.query(HandoverRow).count()
+        "test",
+        Kind.READ,
+        lambda read: (
+            read.session.query(HandoverRow).count(),
+            read.session.query(HandoverSignatureRow).count(),
+        ),
     )
+
+
+def handed(answer: Answer) -> tuple[list[str], bytes]:
+    """Return who has signed a handover, and the handover."""
+    assert answer.status == 200, answer.body
+    signatures, content = decode(answer.body, source="test")
+    return [one.bank for one in signatures.signatures], content
 
 
 def test_the_others_go_on_without_a_dropped_bank(federation: Federation, store: Store) -> None:
@@ -440,15 +457,19 @@ def test_the_training_is_handed_to_those_that_enter(federation: Federation, stor
         waiting = pool.submit(back.handover, 2, wait=30)
         receipt = first.put_handover(2, sealed)
         assert receipt.status == 200
-        assert waiting.result(timeout=25).body == sealed
+        # One that stays has not signed it yet.
+        assert back.handover(2).status == 204
+        answer = last.put_handover(2, other)
+        assert answer.problem() == (409, "conflict")
+        assert first.name in answer.json()["detail"]
+        assert back.handover(2).status == 204
+        assert last.put_handover(2, sealed).json() == receipt.json()
+        assert handed(waiting.result(timeout=25)) == ([first.name, last.name], sealed)
     before = len(federation.audit())
     for bank in (first, last):
         assert bank.put_handover(2, sealed).json() == receipt.json()
     assert len(federation.audit()) == before
-    answer = last.put_handover(2, other)
-    assert answer.problem() == (409, "conflict")
-    assert first.name in answer.json()["detail"]
-    assert back.handover(2).body == sealed
+    assert handed(back.handover(2))[1] == sealed
     outsider = federation.register("outsider")
     outsider.run_id = first.run_id
     assert outsider.handover(2).problem() == (403, "forbidden")
@@ -462,14 +483,15 @@ def test_the_training_is_handed_to_those_that_enter(federation: Federation, stor
     assert let_in(federation, [first, back], last, step=1) == 4
     begin(banks, 4)
     assert back.handover(4).status == 204
-    assert first.put_handover(4, other).status == 200
-    assert last.handover(4).body == other
-    assert handovers(store) == 1
+    for bank in (first, back):
+        assert bank.put_handover(4, other).status == 200
+    assert handed(last.handover(4)) == ([first.name, back.name], other)
+    assert handovers(store) == (1, 2)
     for bank in banks:
         assert bank.submit_model().status == 200
-    assert handovers(store) == 0
+    assert handovers(store) == (0, 0)
     assert first.put_handover(4, other).problem() == (409, "conflict")
-    assert handovers(store) == 0
+    assert handovers(store) == (0, 0)
     kinds = [
         (one["actor"], one["status"]) for one in federation.audit() if one["kind"] == "handover"
     ]
@@ -478,14 +500,109 @@ def test_the_training_is_handed_to_those_that_enter(federation: Federation, stor
     store.audit.verify()
 
 
+def test_a_handover_is_signed_by_the_bank_that_sends_it(
+    federation: Federation, store: Store
+) -> None:
+    banks = start(federation)
+    first, back, last = banks
+    federation.drop(back)
+    begin(banks, let_in(federation, [first, last], back, step=1), step=1)
+    place: dict[str, Any] = {"run_id": first.run_id, "epoch": 1, "generation": 2, "step": 1}
+    sha256 = hashlib.sha256(b"sealed").hexdigest()
+    wrong = [
+        sign_handover(last.identity, **place, sha256=sha256),
+        sign_handover(first.identity, **place, sha256="0" * 64),
+        *(
+            sign_handover(first.identity, **{**place, **other}, sha256=sha256)
+            for other in ({"run_id": "r"}, {"epoch": 2}, {"generation": 1}, {"step": 0})
+        ),
+    ]
+    for signature in wrong:
+        answer = first.put_handover(2, b"sealed", signature=signature)
+        assert answer.problem() == (401, "authentication"), answer.body
+    for signature in ("", "0", "G" * 128):
+        assert first.put_handover(2, b"sealed", signature=signature).status == 400
+    assert handovers(store) == (0, 0)
+    assert first.put_handover(2, b"sealed", step=1).status == 200
+    assert handovers(store) == (1, 1)
+
+
+# Keys of a generation
+
+LOW_ORDER = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"
+
+
+def test_a_bank_agrees_with_one_signed_key_of_its_own(federation: Federation) -> None:
+    """Before the start with the request to join, afterwards with every agreement."""
+    banks = [federation.register(f"bank-{index}") for index in range(3)]
+    first, second, third = banks
+    run_id = federation.open_run(min_cohort=2)
+    for bank in banks:
+        bank.run_id = run_id
+
+    def wrong(generation: int) -> list[dict[str, str]]:
+        mine = first.signed_key(generation)
+        return [
+            {"signature": second.signed_key(generation, key=mine["key"])["signature"]},
+            {"key": second.signed_key(generation)["key"]},
+            {"signature": first.signed_key(generation + 1, key=mine["key"])["signature"]},
+        ]
+
+    for changes in wrong(0):
+        assert first.join(run_id, **changes).problem() == (401, "authentication")
+    for key in ("00" * 32, LOW_ORDER, "ff" * 32):
+        answer = first.join(run_id, **first.signed_key(0, key=key))
+        assert answer.problem() == (422, "key"), answer.body
+    for changes in ({"key": None, "signature": None}, {"key": None}, {"key": "0"}):
+        assert first.join(run_id, **changes).status == 400
+    assert federation.status(run_id)["members"] == []
+    assert first.join(run_id).status == 200
+    assert first.join(run_id).status == 200
+    other = first.signed_key(0, key=EphemeralKey.generate(b"").public)
+    assert first.join(run_id, **other).problem() == (409, "conflict")
+    (ready,) = federation.status(run_id)["generation"]["ready"]
+    assert ready == {
+        "protocol_version": 1,
+        "step": 0,
+        "more_rows": 0,
+        **first.signed_key(0),
+        "bank": first.name,
+    }
+    # One that is dropped before the start takes its key with it.
+    second.join(run_id)
+    federation.drop(second)
+    assert len(federation.status(run_id)["generation"]["ready"]) == 1
+    second.join(run_id)
+    begun = third.join(run_id).json()
+    assert begun["state"] == "training"
+    assert [(one["bank"], one["key"]) for one in begun["generation"]["ready"]] == [
+        (bank.name, bank.signed_key(0)["key"]) for bank in banks
+    ]
+    assert first.join(run_id, **other).problem() == (409, "conflict")
+
+    federation.drop(third)
+    assert federation.status(run_id)["generation"]["ready"] == []
+    for changes in wrong(1):
+        assert first.agree(1, step=0, **changes).problem() == (401, "authentication")
+    assert first.agree(1, step=0).status == 200
+    other = first.signed_key(1, key=EphemeralKey.generate(b"").public)
+    assert first.agree(1, step=0, **other).problem() == (409, "conflict")
+    begun = second.agree(1, step=0).json()
+    assert [one["key"] for one in begun["generation"]["ready"]] == [
+        bank.signed_key(1)["key"] for bank in (first, second)
+    ]
+    # One that comes late has no generation yet, and sends no key.
+    assert third.join(run_id, key=None, signature=None).json()["waiting"] == [third.name]
+
+
 def test_a_run_that_fails_forgets_its_handover(federation: Federation, store: Store) -> None:
     banks = start(federation)
     federation.drop(banks[1])
     begin(banks, let_in(federation, [banks[0], banks[2]], banks[1], step=1))
     banks[0].put_handover(2, b"sealed")
-    assert handovers(store) == 1
+    assert handovers(store) == (1, 1)
     banks[0].abort()
-    assert handovers(store) == 0
+    assert handovers(store) == (0, 0)
 
 
 def test_a_handover_that_comes_too_late_is_not_stored(
@@ -504,7 +621,7 @@ def test_a_handover_that_comes_too_late_is_not_stored(
     with monkeypatch.context() as patch:
         patch.setattr(store.handovers, "put", overtaken)
         assert banks[0].put_handover(2, b"sealed").problem() == CHANGED
-    assert handovers(store) == 0
+    assert handovers(store) == (0, 0)
 
 
 def test_votes_of_an_earlier_generation_do_not_count(federation: Federation) -> None:
@@ -572,5 +689,5 @@ def test_the_log_tells_who_took_part_when_and_why(federation: Federation, store:
     ]
     # What was sent is on record where it was sent, and only there.
     signed = [one["kind"] for one in entries if one["body_sha256"] is not None]
-    assert signed == ["drop", "ready", "ready", "ready", "ready", "ready"]
+    assert signed == ["drop", "ready", "ready", "join", "ready", "ready", "ready"]
     store.audit.verify()

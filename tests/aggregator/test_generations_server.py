@@ -5,6 +5,7 @@ from federations.fake_banks import MODEL, FakeBank, TestKey, sum_round
 from federations.server_process import ServerProcess, run_command
 
 from aggregator.service.state_directory import StateDirectory
+from fraudfed.wire.handovers import decode
 
 pytestmark = pytest.mark.e2e
 
@@ -108,12 +109,16 @@ def test_a_server_that_is_killed_while_banks_gather_goes_on(
         # Who did not see its acknowledgement agrees again.
         assert back.agree(2, step=0, more_rows=64).json() == before
         assert last.agree(2, step=2).json()["state"] == "training"
-        assert first.put_handover(2, b"sealed").status == 200
+        assert first.put_handover(2, b"sealed", step=2).status == 200
+        assert back.handover(2).status == 204
         server.kill()
     with ServerProcess(state.path) as server:
         federation = server.federation(state.path, key)
         move(banks, server)
-        assert back.handover(2).body == b"sealed"
+        assert last.put_handover(2, b"sealed", step=2).status == 200
+        signatures, content = decode(back.handover(2).body, source="test")
+        assert [one.bank for one in signatures.signatures] == [first.name, last.name]
+        assert content == b"sealed"
         assert first.openings(0).body == openings
         assert sum_round(banks, 3, [[1], [2], [4]], step=2) == [7]
         for bank in banks:

@@ -611,7 +611,13 @@ def test_members_are_sorted_by_name_and_the_last_starts_the_training() -> None:
     step = advance(run, None, Join("a"))
     assert step.run.members == ("a", "b")
     assert step.run.state is RunState.TRAINING
-    assert step.effects == (machine.MemberJoined("a"), machine.TrainingStarted())
+    ready = Readiness("a", 0)
+    assert step.run.ready == (ready, Readiness("b", 0))
+    assert step.effects == (
+        machine.MemberJoined("a"),
+        machine.MemberReady(ready),
+        machine.TrainingStarted(),
+    )
 
 
 def test_contribution_of_other_terms_fails_the_run_and_names_both_sides() -> None:

@@ -128,7 +128,7 @@ def test_every_step_of_generations_leaves_memory_and_database_equal(
     check()
     for bank in banks:
         check(bank.agree(3, step=2))
-    check(first.put_handover(3, b"sealed"))
+    check(first.put_handover(3, b"sealed", step=2))
     whole_round(5, banks, step=2)
     check(first.submit_model(b"{}"), second.submit_model(b"{}"))
     check(federation.drop(second))

@@ -5,8 +5,10 @@ with the others through a server that leaves out every check of its own.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,19 @@ import pytest
 from attack_kit.sums import AttackedSums, Outcome, make_parts
 from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
-from federations.scripted import Script
+from federations.agreements import AgreeingBanks
+from federations.scripted import Script, signed_by
 
+from bank_node.config import CohortRules
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingWork
 from bank_node.run import generations as participation
+from bank_node.run import handover
+from bank_node.run.agreeing import Agreeing
 from bank_node.run.generations import Entry, Generations
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
+from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
@@ -32,15 +39,19 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium import model_seal
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.errors import FraudFedError, KeyMaterialError, SumError
+from fraudfed.errors import (
+    FraudFedError,
+    KeyMaterialError,
+    ProtocolError,
+    StateError,
+    SumError,
+)
 from fraudfed.wire.messages import (
     DataContract,
     FeatureSpec,
     Generation,
     KeyEpoch,
-    MemberKeys,
     PublicKeyMessage,
-    ReadyBank,
     RunSpec,
     RunState,
     RunStatus,
@@ -55,18 +66,18 @@ PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8}
 Patch = pytest.MonkeyPatch
 Lie = Callable[[str, Generation], Generation]
 
+MEMBERS = AgreeingBanks(NAMES, "r1")
+RULES = CohortRules(min_cohort=3)
+
 #: Behind step 2 bank-3 comes in; it was never counted.
-TOLD = Generation(
-    number=1,
-    banks=NAMES,
-    entrants=(ENTRANT,),
-    ready=tuple(
-        ReadyBank(bank=name, step=2 * (name != ENTRANT), more_rows=8 * (name == ENTRANT))
-        for name in NAMES
-    ),
-    first_step=2,
-    first_round=9,
+TOLD = MEMBERS.all_ready(
+    Generation(number=1, banks=NAMES, entrants=(ENTRANT,), first_step=2, first_round=9),
+    more_rows={ENTRANT: 8},
 )
+#: What the others began with.
+FIRST = MEMBERS.all_ready(Generation(number=0, banks=NAMES[:3]))
+#: What an entrant is handed: signatures by name, and the sealed bytes.
+Handed = tuple[dict[str, str], bytes]
 
 
 class Banks:
@@ -85,19 +96,25 @@ class Banks:
         self.key_epoch = KeyEpoch(
             epoch=1,
             steward="bank-0",
-            roster=tuple(
-                MemberKeys(name=name, signing_key=f"{i:064x}", agreement_key=f"{i + 9:064x}")
-                for i, name in enumerate(NAMES)
-            ),
+            roster=MEMBERS.roster,
             public_key=public_key,
             sealed=tuple(SealedKey(name=name, box="AAAA") for name in NAMES),
             signature="0" * 128,
         )
         spec = RunSpec(name="a run", key_epoch=1, parameters=PARAMETERS, contract=CONTRACT)
         self.run = PinnedRun(run_id="r1", spec=spec, cohort=NAMES, public_key=public_key)
+        self.signatures: dict[str, str] = {}
         for name in NAMES[:3]:
             for step in (1, 2):
                 self.checkpoints(name).save(self.behind(name, step))
+            self.agree(name, FIRST)
+            keys = tuple((one.bank, one.key) for one in FIRST.ready)
+            MEMBERS.agreements(root, name).begin(keys)
+
+    def agree(self, name: str, told: Generation) -> None:
+        """Let a bank have agreed to a generation, as it will be told by an honest server."""
+        agreements = MEMBERS.agreements(self.root, name)
+        MEMBERS.agree(agreements, told, name, data_sha256=DATA, rules=RULES)
 
     def checkpoints(self, name: str) -> Checkpoints:
         return Checkpoints(self.root / name, run_id="r1", bank=name, vault=PlainVault())
@@ -121,12 +138,11 @@ class Banks:
             state=self.states[step].to_bytes(),
         )
 
-    def enter(self, name: str, told: Generation, *, gives: bytes | None = None) -> Entry:
-        """Have a bank take part in what it is told; keeps what it hands over in ``handed``."""
-        status = RunStatus(
+    def status(self, told: Generation, state: RunState = RunState.TRAINING) -> RunStatus:
+        return RunStatus(
             run_id="r1",
             spec=self.run.spec,
-            state=RunState.TRAINING,
+            state=state,
             cohort=NAMES,
             public_key=self.run.public_key,
             members=NAMES,
@@ -136,15 +152,21 @@ class Banks:
             bytes_received=0,
             created_at=0,
         )
-        script = Script(status)
-        script.gives = [gives]
+
+    def bank(self, name: str, script: Script) -> Generations:
+        """Start a bank with a server."""
+        script.bank = name
         context = make_context(
             name,
             script,
             run=self.run,
             key_epoch=self.key_epoch,
             package=self.package,
-            cohort_timeout_seconds=1.0,
+            cohort_timeout_seconds=0.0,
+            progress=SimpleNamespace(banks=lambda names, total: None),
+            identity=MEMBERS.identities[name],
+            agreements=MEMBERS.agreements(self.root, name),
+            outbox=Outbox(self.root / f"{name}.sealed"),
             checkpoints=self.checkpoints(name),
             log=RoundLog(self.root / f"{name}.rounds"),
             ledger=ledger_at(self.root / f"{name}.ledger"),
@@ -159,18 +181,38 @@ class Banks:
             progress=context.progress,
             threads=1,
         )
-        entry = Generations(context, work).next_entry()
+        return Generations(context, work)
+
+    def enter(
+        self, name: str, told: Generation, *, gives: Handed | None = None, agrees: bool = True
+    ) -> Entry:
+        """Have a bank take part in what it is told; keeps what it hands over in ``handed``."""
+        if agrees:
+            self.agree(name, TOLD)
+        script = Script(self.status(told))
+        if gives is not None:
+            signatures, sealed = gives
+            script.gives = [(signed_by(signatures), sealed)]
+        entry = self.bank(name, script).next_entry()
         assert entry is not None
-        self.handed = script.handed[-1] if script.handed else b""
+        if script.handed:
+            self.handed = script.handed[-1]
+            self.signatures[name] = script.signatures[-1]
         return entry
 
+    def honestly_handed(self) -> Handed:
+        """Return what all that stay hand over."""
+        for name in NAMES[:3]:
+            self.enter(name, TOLD)
+        return self.signatures, self.handed
+
     def sum(
-        self, lie: Lie = lambda _, told: told, *, handover: bytes | None = None
+        self, lie: Lie = lambda _, told: told, *, handover: Handed | None = None
     ) -> dict[str, Outcome]:
         """Have all banks enter and do one round; return what each ends it with."""
         sums = AttackedSums(self.package, NAMES)
         for bank, name in enumerate(NAMES):
-            given = (handover or self.handed) if name == ENTRANT else None
+            given = (handover or (self.signatures, self.handed)) if name == ENTRANT else None
             entry = self.enter(name, lie(name, TOLD), gives=given)
             sums.transcripts[bank] = entry.at.transcript
         return sums.sum(make_parts(len(NAMES)))
@@ -213,48 +255,277 @@ def test_banks_that_are_told_the_same_sum(banks: Banks) -> None:
     assert_sum(banks.sum())
 
 
-LIES = [
-    {"number": 2},
-    {"banks": ("bank-0", "bank-1", "bank-3")},
-    {"first_step": 1},
-    {"first_round": 10},
-    {"ready": TOLD.ready[:3]},
-    {"ready": (*TOLD.ready[:3], TOLD.ready[3].model_copy(update={"more_rows": 1}))},
-]
+def answered(name: str, **changes: Any) -> Generation:
+    """Return the generation with another answer of one bank."""
+    ready = tuple(one.model_copy(update=changes) if one.bank == name else one for one in TOLD.ready)
+    return TOLD.model_copy(update={"ready": ready})
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: next(iter(lie)))
-def test_banks_that_are_told_different_generations_get_no_number(
-    banks: Banks, lie: dict[str, Any]
-) -> None:
-    assert_no_number(banks.sum(told_only("bank-1", **lie)))
+#: Banks that believe them get no number.
+LIES = {
+    "first round": {"first_round": 10},
+    "rows of another": {"ready": answered(ENTRANT, more_rows=1).ready},
+    "step of another": {"ready": answered("bank-2", step=3).ready},
+}
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: next(iter(lie)))
+@pytest.mark.parametrize("lie", LIES)
+def test_banks_that_are_told_different_generations_get_no_number(banks: Banks, lie: str) -> None:
+    assert_no_number(banks.sum(told_only("bank-1", **LIES[lie])))
+
+
+@pytest.mark.parametrize("lie", LIES)
 def test_control_without_the_generation_in_the_facts_they_sum(
-    banks: Banks, monkeypatch: Patch, lie: dict[str, Any]
+    banks: Banks, monkeypatch: Patch, lie: str
 ) -> None:
     monkeypatch.setattr(participation, "run_facts", lambda *_, **__: b"the run")
-    assert_sum(banks.sum(told_only("bank-1", **lie)))
+    assert_sum(banks.sum(told_only("bank-1", **LIES[lie])))
 
 
-def forged(banks: Banks) -> bytes:
-    """Return what a member that colludes hands over: well-formed, sealed, and another training."""
-    banks.enter("bank-0", TOLD)
+#: What a bank knows better is refused by it: nothing is sealed.
+KNOWN = {
+    "number": {"number": 2},
+    "banks": {"banks": ("bank-0", "bank-1", "bank-3")},
+    "first step": {"first_step": 1},
+    "first step of an entrant": {"first_step": 0},
+    "answers missing": {"ready": TOLD.ready[:3]},
+    "answers of nobody": {"ready": ()},
+    "own step": {"ready": answered("bank-1", step=1).ready},
+    "own rows": {"ready": answered("bank-1", more_rows=8).ready},
+    "own key": {"ready": (TOLD.ready[0], MEMBERS.answer("bank-1", 2), *TOLD.ready[2:])},
+    "no entrant": {"entrants": ()},
+    "another entrant": {"entrants": ("bank-2", "bank-3")},
+    "itself an entrant": {"entrants": ("bank-1", "bank-3")},
+}
+
+
+@pytest.mark.parametrize("lie", KNOWN)
+def test_what_a_bank_said_or_knows_is_not_told_otherwise(banks: Banks, lie: str) -> None:
+    told = told_only("bank-1", **KNOWN[lie])("bank-1", TOLD)
+    with pytest.raises((ProtocolError, StateError, KeyMaterialError)):
+        banks.enter("bank-1", told)
+    latest = banks.checkpoints("bank-1").latest()
+    assert latest is not None
+    assert latest.generation == 0
+
+
+def test_a_bank_is_a_member_of_what_it_takes_part_in(banks: Banks) -> None:
+    banks.agree("bank-1", TOLD)
+    lied = banks.status(TOLD).model_copy(update={"members": ("bank-0", "bank-2", "bank-3")})
+    with pytest.raises(ProtocolError, match="said to be no member"):
+        banks.bank("bank-1", Script(lied)).next_entry()
+
+
+def test_an_agreement_that_is_not_repeated_is_noticed_at_once(banks: Banks) -> None:
+    """Also where the run is still said to gather: the others would be told another answer."""
+    forming = TOLD.model_copy(update={"ready": (), "first_step": 0, "first_round": 0})
+    gathering = banks.status(forming, RunState.GATHERING)
+    script = Script(gathering, gathering, gathering, echoes=False)
+    generations = banks.bank("bank-1", script)
+    assert catches_up(generations)
+    with pytest.raises(ProtocolError, match="said not to have"):
+        generations.next_entry()
+
+
+def test_control_without_the_echo_another_answer_of_its_own_is_believed(
+    banks: Banks, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("bank_node.run.agreeing.check_echo", lambda *_: None)
+    told = told_only("bank-1", **KNOWN["own rows"])("bank-1", TOLD)
+    assert banks.enter("bank-1", told).checkpoint.generation == 1
+
+
+# After an agreement, nothing of the generation before
+
+
+def catches_up(generations: Generations) -> bool:
+    """Let a bank read what the others have closed, before it agrees."""
+    entry = generations.next_entry()
+    return entry is not None and entry.at.catches_up
+
+
+def forming(number: int) -> Generation:
+    return Generation(number=number, banks=NAMES[:3])
+
+
+def test_after_an_agreement_nothing_of_an_earlier_generation_is_opened(banks: Banks) -> None:
+    """A product of generation 0 is offered after the bank has agreed to generation 1."""
+    name, seed = "bank-1", bytes(range(32))
+    outbox = Outbox(banks.root / f"{name}.sealed")
+    # Sealed for an open round of generation 0, and not revealed.
+    outbox.keep("5" * 64, b"frame", seed=seed, label="histogram", round_number=8)
+    old_key = MEMBERS.key(name, 0).expose_secret().hex().encode()
+    file = banks.root / f"{name}.agreement"
+    assert seed in (banks.root / f"{name}.sealed").read_bytes()
+    assert old_key in file.read_bytes()
+    gathering = banks.status(forming(1), RunState.GATHERING)
+    script = Script(gathering, gathering, gathering, banks.status(FIRST))
+    generations = banks.bank(name, script)
+    assert catches_up(generations)
+    with pytest.raises(StateError, match=r"agreed to generation 1.*there is generation 0"):
+        generations.next_entry()
+    # When it was said, seed and key were gone from the disk.
+    assert seed not in (banks.root / f"{name}.sealed").read_bytes()
+    assert old_key not in file.read_bytes()
+    # Started again, it neither continues with the old one nor reads any of its rounds.
+    for state in (RunState.TRAINING, RunState.GATHERING):
+        with pytest.raises(StateError, match="agreed to generation 1"):
+            banks.bank(name, Script(banks.status(FIRST, state))).next_entry()
+    script = Script(*[gathering] * 3)
+    with pytest.raises(FraudFedError, match="did not agree"):
+        banks.bank(name, script).next_entry()
+    assert [call for call in script.calls if call[0] == "ready"] == [("ready", 1, 2, 0)]
+
+
+def test_control_without_the_agreement_an_earlier_generation_is_continued(
+    banks: Banks, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("bank_node.state.agreement.Agreements.agree", lambda self, said: None)
+    monkeypatch.setattr(Agreeing, "check_told", lambda self, status: None)
+    monkeypatch.setattr(Agreeing, "check_repeated", lambda self, status, number: None)
+    monkeypatch.setattr(
+        Agreeing, "_answer", lambda self, generation, **_: MEMBERS.answer("bank-1", 1)
+    )
+    gathering = banks.status(forming(1), RunState.GATHERING)
+    told = [gathering] * 3 + [banks.status(FIRST)] * 2
+    script = Script(*told, echoes=False)
+    generations = banks.bank("bank-1", script)
+    assert catches_up(generations)
+    entry = generations.next_entry()
+    assert entry is not None
+    assert entry.checkpoint.generation == 0
+
+
+# Entering late
+
+
+@pytest.mark.parametrize("state", [RunState.GATHERING, RunState.TRAINING])
+def test_a_bank_that_never_asked_enters_nothing(banks: Banks, state: RunState) -> None:
+    """One that takes part is told that it is new, and would take over what it is handed."""
+    told = TOLD.model_copy(update={"entrants": ("bank-1", ENTRANT)})
+    if state is RunState.GATHERING:
+        told = told.model_copy(update={"ready": ()})
+    script = Script(*[banks.status(told, state)] * 3)
+    with pytest.raises((ProtocolError, StateError)):
+        banks.bank("bank-1", script).next_entry()
+    assert [call[0] for call in script.calls] == ["run"]
+    agreement = MEMBERS.agreements(banks.root, "bank-1").last
+    assert agreement is not None
+    assert agreement.generation == 0
+
+
+def test_control_without_having_asked_a_bank_agrees_to_enter(
+    banks: Banks, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(Agreeing, "_require_asked", lambda self, generation: None)
+    told = TOLD.model_copy(update={"entrants": ("bank-1", ENTRANT), "ready": ()})
+    script = Script(*[banks.status(told, RunState.GATHERING)] * 3)
+    with pytest.raises(FraudFedError, match="did not agree"):
+        banks.bank("bank-1", script).next_entry()
+    assert ("ready", 1, 2, 8) in script.calls
+
+
+def test_a_bank_notes_that_it_asks_before_it_does(banks: Banks) -> None:
+    without = Generation(number=1, banks=NAMES[:3])
+    asked: list[int | None] = []
+
+    class Asked(Script):
+        def join(self, run_id: str, body: Any) -> RunStatus:
+            asked.append(MEMBERS.agreements(banks.root, ENTRANT).asked)
+            assert body.key is None
+            return super().join(run_id, body)
+
+    out = banks.status(without)
+    script = Asked(out, out, banks.status(TOLD.model_copy(update={"number": 3, "ready": ()})))
+    script.joined = out.model_copy(update={"waiting": (ENTRANT,)})
+    # It was told that it waits, and is told that it does not.
+    script.statuses[1] = script.joined
+    with pytest.raises(FraudFedError):
+        banks.bank(ENTRANT, script).next_entry()
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_bank_that_takes_part_is_not_told_that_it_does_not(banks: Banks, number: int) -> None:
+    name = "bank-1"
+    if number:
+        banks.agree(name, TOLD)
+    told = Generation(number=number, banks=("bank-0", "bank-2", "bank-3"))
+    script = Script(*[banks.status(told)] * 2)
+    with pytest.raises(ProtocolError, match="the aggregator is at fault"):
+        banks.bank(name, script).next_entry()
+    assert [call[0] for call in script.calls] == ["run"]
+
+
+def test_a_bank_that_waits_is_not_told_that_it_does_not(banks: Banks) -> None:
+    out = banks.status(Generation(number=1, banks=NAMES[:3]))
+    waits = out.model_copy(update={"waiting": (ENTRANT,)})
+    script = Script(out, out, out)
+    script.joined = waits
+    with pytest.raises(ProtocolError, match="waits to be let in, and is said not to"):
+        banks.bank(ENTRANT, script).next_entry()
+    script = Script(out)
+    script.joined = out
+    with pytest.raises(ProtocolError, match="has asked to be let in, and is said not to wait"):
+        banks.bank(ENTRANT, script).next_entry()
+
+
+# What is handed over
+
+
+def forged(banks: Banks, *signers: str) -> Handed:
+    """Return what a member that colludes hands over: well-formed, sealed, and another training.
+
+    It signs it in its own name, and in the others' as well as it can.
+    """
+    signatures, sealed = banks.honestly_handed()
     data = model_seal.open_handover(
-        banks.handed, holder=banks.package, run_id="r1", generation=TOLD.number
+        sealed, holder=banks.package, run_id="r1", generation=TOLD.number
     )
     whole = banks.states[2].to_bytes()
     assert data.endswith(whole)
     other = dataclasses.replace(banks.states[2], base_score=0.875).to_bytes()
-    return model_seal.seal_handover(
+    sealed = model_seal.seal_handover(
         data[: -len(whole)] + other, holder=banks.package, run_id="r1", generation=TOLD.number
     )
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    own = {name: MEMBERS.handover_signature(name, TOLD, sha256) for name in signers}
+    return {**signatures, **own}, sealed
 
 
-def test_an_entrant_that_is_handed_a_forged_training_gets_no_number(banks: Banks) -> None:
-    """Nor does anybody else: no sum is ever made of parts for different trees."""
-    assert_no_number(banks.sum(handover=forged(banks)))
+def test_a_base_that_one_member_forged_is_refused_by_the_entrant(banks: Banks) -> None:
+    """The aggregator helps it: it gives out what it likes, with whatever signatures there are."""
+    signatures, sealed = forged(banks, "bank-2")
+    without = {name: one for name, one in signatures.items() if name == "bank-2"}
+    theirs = {**signatures, "bank-0": signatures["bank-2"], "bank-1": signatures["bank-2"]}
+    for given in (signatures, without, theirs, {}):
+        with pytest.raises(KeyMaterialError, match=r"not signed by bank-0|has not signed it"):
+            banks.enter(ENTRANT, TOLD, gives=(given, sealed))
+        assert banks.checkpoints(ENTRANT).latest() is None
+
+
+def test_control_without_the_signatures_a_forged_base_is_taken(
+    banks: Banks, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(handover, "_check_signatures", lambda *_: None)
+    entry = banks.enter(ENTRANT, TOLD, gives=forged(banks, "bank-2"))
+    assert entry.start is not None
+
+
+def test_signatures_of_another_place_are_refused(banks: Banks) -> None:
+    signatures, sealed = banks.honestly_handed()
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    for place in ({"number": 2}, {"first_step": 1}):
+        elsewhere = TOLD.model_copy(update=place)
+        other = {**signatures, "bank-1": MEMBERS.handover_signature("bank-1", elsewhere, sha256)}
+        with pytest.raises(KeyMaterialError, match="not signed by bank-1"):
+            banks.enter(ENTRANT, TOLD, gives=(other, sealed))
+    assert banks.enter(ENTRANT, TOLD, gives=(signatures, sealed)).start is not None
+
+
+def test_a_forged_training_that_all_have_signed_gives_no_number(banks: Banks) -> None:
+    """No sum is ever made of parts for different trees: an honest one continues from its own."""
+    assert_no_number(banks.sum(handover=forged(banks, *NAMES[:3])))
 
 
 def test_control_without_the_base_in_the_facts_a_forged_training_passes(
@@ -266,18 +537,80 @@ def test_control_without_the_base_in_the_facts_a_forged_training_passes(
         "run_facts",
         lambda *told, base, more_rows: original(*told, base=b"", more_rows=more_rows),
     )
-    assert_sum(banks.sum(handover=forged(banks)))
+    assert_sum(banks.sum(handover=forged(banks, *NAMES[:3])))
 
 
-def replayed(banks: Banks, *, run_id: str, generation: int) -> bytes:
-    """Return what honest banks have handed over at another time, or in another run."""
-    banks.enter("bank-0", TOLD)
-    data = model_seal.open_handover(
-        banks.handed, holder=banks.package, run_id="r1", generation=TOLD.number
+def with_own_state(banks: Banks) -> None:
+    """Let the entrant have finished the step itself, before it was dropped."""
+    own = dataclasses.replace(banks.behind(ENTRANT, 2), cohort=NAMES)
+    banks.checkpoints(ENTRANT).save(own)
+    agreements = MEMBERS.agreements(banks.root, ENTRANT)
+    MEMBERS.agree(
+        agreements,
+        MEMBERS.all_ready(Generation(number=0, banks=NAMES)),
+        ENTRANT,
+        data_sha256=DATA,
+        rules=RULES,
     )
-    return model_seal.seal_handover(
+    agreements.begin(tuple((name, MEMBERS.key(name, 0).public) for name in NAMES))
+
+
+#: It was dropped from generation 1, and asked to rejoin.
+BACK = MEMBERS.all_ready(TOLD.model_copy(update={"number": 2}), more_rows={ENTRANT: 8})
+
+
+def enter_back(banks: Banks, given: Callable[[bytes], bytes]) -> Entry:
+    step_of_own = tuple(
+        MEMBERS.answer(one.bank, 2, step=2, more_rows=one.more_rows) for one in BACK.ready
+    )
+    told = BACK.model_copy(update={"ready": step_of_own})
+    banks.agree(ENTRANT, told)
+    head = b'{"counted":["bank-0","bank-1","bank-2"]}'
+    data = len(head).to_bytes(4, "big") + head
+    base = given(banks.states[2].to_bytes())
+    sealed = model_seal.seal_handover(
+        data + base, holder=banks.package, run_id="r1", generation=told.number
+    )
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    signatures = {name: MEMBERS.handover_signature(name, told, sha256) for name in NAMES[:3]}
+    return banks.enter(ENTRANT, told, gives=(signatures, sealed), agrees=False)
+
+
+def other_base(banks: Banks) -> Callable[[bytes], bytes]:
+    other = dataclasses.replace(banks.states[2], base_score=0.875).to_bytes()
+    return lambda base: other
+
+
+def test_a_base_that_is_not_the_entrants_own_state_is_refused(banks: Banks) -> None:
+    """All that stay may be at fault; what it has computed itself, it knows."""
+    with_own_state(banks)
+    with pytest.raises(ProtocolError, match="differs from this bank's own state after step 2"):
+        enter_back(banks, other_base(banks))
+    latest = banks.checkpoints(ENTRANT).latest()
+    assert latest is not None
+    assert latest.generation == 0
+    assert enter_back(banks, lambda base: base).start is not None
+
+
+def test_control_without_its_own_state_an_entrant_takes_another_base(
+    banks: Banks, monkeypatch: Patch
+) -> None:
+    with_own_state(banks)
+    monkeypatch.setattr(Generations, "_require_own_state", lambda *_: None)
+    assert enter_back(banks, other_base(banks)).start is not None
+
+
+def replayed(banks: Banks, *, run_id: str, generation: int) -> Handed:
+    """Return what honest banks have sealed at another time, or in another run, signed for now."""
+    _, sealed = banks.honestly_handed()
+    data = model_seal.open_handover(
+        sealed, holder=banks.package, run_id="r1", generation=TOLD.number
+    )
+    sealed = model_seal.seal_handover(
         data, holder=banks.package, run_id=run_id, generation=generation
     )
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    return {name: MEMBERS.handover_signature(name, TOLD, sha256) for name in NAMES[:3]}, sealed
 
 
 OTHER_PLACES = [("r1", 0), ("r1", 2), ("r2", 1)]

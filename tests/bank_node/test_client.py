@@ -36,13 +36,16 @@ from fraudfed.errors import (
     VersionError,
     error_classes,
 )
-from fraudfed.wire import frames
+from fraudfed.wire import frames, handovers
 from fraudfed.wire.messages import (
+    HANDOVER_SIGNATURE_HEADER,
     AbortReason,
     FrameHeader,
     FrameKind,
     HandoverReceipt,
+    HandoverSignatures,
     Health,
+    Join,
     Ready,
     RoundReceipt,
     RunState,
@@ -307,7 +310,7 @@ def test_every_problem_becomes_the_error_it_was_made_from(script, client, slug) 
     }
     script.say(409, PROBLEM, json.dumps(body).encode())
     with pytest.raises(cls, match=r"^why so$") as failure:
-        client.join("run")
+        client.join("run", Join())
     assert type(failure.value) is cls
 
 
@@ -409,15 +412,21 @@ def test_a_contribution_is_answered_with_the_product_or_a_receipt(script, client
 def test_what_banks_send_when_others_take_part(script, client) -> None:
     told = EXAMPLES[RunStatus].model_copy(update={"run_id": "r"})
     script.say(200, JSON, told.model_dump_json().encode())
-    assert client.become_ready("r", 2, Ready(step=3, more_rows=64)) == told
+    ready = Ready(step=3, more_rows=64, key="2" * 64, signature="3" * 128)
+    assert client.become_ready("r", 2, ready) == told
     method, path, _, body = script.requests[-1]
     assert (method, path) == ("POST", "/v1/runs/r/generations/2/banks")
-    assert parse(Ready, body, source="test") == Ready(step=3, more_rows=64)
+    assert parse(Ready, body, source="test") == ready
+    join = Join(key="2" * 64, signature="3" * 128)
+    assert client.join("r", join) == told
+    method, path, _, body = script.requests[-1]
+    assert (method, path) == ("POST", "/v1/runs/r/members")
+    assert parse(Join, body, source="test") == join
     client.run("r", while_state=RunState.GATHERING, while_generation=2, wait_seconds=3)
     _, path, _, _ = script.requests[-1]
     assert path == "/v1/runs/r?wait=3&state=gathering&generation=2"
     # A status of another run is never taken for this one's.
-    for call in (lambda: client.become_ready("q", 2, Ready(step=0)), lambda: client.join("q")):
+    for call in (lambda: client.become_ready("q", 2, ready), lambda: client.join("q", Join())):
         with pytest.raises(ProtocolError, match="status of run 'r', expected 'q'"):
             call()
 
@@ -425,18 +434,27 @@ def test_what_banks_send_when_others_take_part(script, client) -> None:
 def test_a_handover_goes_out_as_bytes_and_comes_back_when_it_is_there(script, client) -> None:
     receipt = HandoverReceipt(run_id="r", generation=2, sha256="1" * 64)
     script.say(200, JSON, receipt.model_dump_json().encode())
-    assert client.put_handover("r", 2, b"sealed") == receipt
+    assert client.put_handover("r", 2, b"sealed", signature="1" * 128) == receipt
     method, path, headers, body = script.requests[-1]
     assert (method, path, body) == ("PUT", "/v1/runs/r/generations/2/handover", b"sealed")
     assert headers["Content-Type"] == BINARY
+    assert headers[HANDOVER_SIGNATURE_HEADER] == "1" * 128
     script.answers = []
     script.say(204)
     assert client.handover("r", 2, wait_seconds=4) is None
     method, path, _, _ = script.requests[-1]
     assert (method, path) == ("GET", "/v1/runs/r/generations/2/handover?wait=4")
     script.answers = []
-    script.say(200, BINARY, b"sealed")
-    assert client.handover("r", 2) == b"sealed"
+    signatures = EXAMPLES[HandoverSignatures]
+    whole = handovers.encode(signatures, b"sealed")
+    script.say(200, BINARY, whole)
+    assert client.handover("r", 2) == (signatures, b"sealed")
+    # What is cut off, or is no head, is no handover.
+    for body in (whole[:-7], whole[:3], b"", b"\0\0\0\x02{}sealed", b"\0\0\0\x00sealed"):
+        script.answers = []
+        script.say(200, BINARY, body)
+        with pytest.raises(ProtocolError):
+            client.handover("r", 2)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Cohort:
         self.run_id = aggregator.create_run(make_spec(self.key_epoch.epoch))
         self.roster = tuple(member.name for member in self.members)
         for member in self.members:
-            member.client.join(self.run_id)
+            member.join(self.run_id, self.key_epoch.epoch)
         self.banks = [self.bank(index) for index in range(size)]
 
     def bank(self, index: int, **changes) -> SecureCommunicator:

@@ -106,7 +106,7 @@ def test_a_killed_bank_goes_on_where_it_was(make_banks, files, victim: int) -> N
     # Nothing that could be resumed is left, and nothing was sealed twice.
     left = banks.state(banks.names[victim]) / "runs" / banks.run_id
     assert sorted(path.name for path in left.iterdir()) == [
-        *("features.json", "model.json", "record.json"),
+        *("agreement", "features.json", "model.json", "record.json"),
         *("run.json", "sealed", "signatures.json"),
     ]
 

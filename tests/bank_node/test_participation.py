@@ -5,6 +5,7 @@ be brought to. The real one takes part in test_generations.py.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +14,20 @@ from typing import Any
 import pytest
 from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
-from federations.scripted import Script
+from federations.agreements import AgreeingBanks
+from federations.scripted import Script, signed_by
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bank_node.config import CohortRules
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingWork
 from bank_node.run.agreement.facts import run_facts
 from bank_node.run.generations import Entry, Generations, rows_bound
+from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
+from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
@@ -36,8 +41,8 @@ from fraudfed.errors import CohortError, ForbiddenError, FraudFedError, Protocol
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire.messages import (
     Generation,
+    HandoverSignatures,
     KeyEpoch,
-    MemberKeys,
     PublicKeyMessage,
     ReadyBank,
     RunState,
@@ -46,6 +51,7 @@ from fraudfed.wire.messages import (
 )
 
 FOUR = ("a", "b", "c", "d")
+MEMBERS = AgreeingBanks(FOUR, "r")
 DATA = "1" * 64
 ROW_KEYS = ("0" * 32, "1" * 32)
 #: Rows of bank a; the least power of two from there on is 64.
@@ -58,6 +64,7 @@ class Place:
 
     def __init__(self, root: Path, run: PinnedRun, key_epoch: KeyEpoch, package: KeyPackage):
         self.root, self.run, self.key_epoch, self.package = root, run, key_epoch, package
+        self.members = MEMBERS
         self.checkpoints = self.of("a")
         self.log = RoundLog(root / "rounds.log")
         self.seen: list[tuple[tuple[str, ...], int]] = []
@@ -65,7 +72,28 @@ class Place:
     def of(self, bank: str) -> Checkpoints:
         return Checkpoints(self.root / bank, run_id=self.run.run_id, bank=bank, vault=PlainVault())
 
+    def agreements(self, bank: str) -> Agreements:
+        return self.members.agreements(self.root, bank)
+
+    def agree(self, told: Generation, bank: str = "a", **changes: Any) -> None:
+        """Let a bank have agreed to a generation."""
+        settings = {"data_sha256": DATA, "rules": CohortRules(tolerated_colluders=1), **changes}
+        self.members.agree(self.agreements(bank), told, bank, **settings)
+
+    def given(
+        self, data: bytes, told: Generation, *signers: str, **place: Any
+    ) -> tuple[HandoverSignatures, bytes]:
+        """Return a handover as an entrant gets it: signed by all that stay, or by ``signers``."""
+        sealed = sealed_for(self, data, **place)
+        sha256 = hashlib.sha256(sealed).hexdigest()
+        names = signers or tuple(name for name in told.banks if name not in told.entrants)
+        found = {name: self.members.handover_signature(name, told, sha256) for name in names}
+        return signed_by(found), sealed
+
     def status(self, generation: Generation, **changes: Any) -> RunStatus:
+        """Return a status; to a generation that has begun all of its banks have agreed."""
+        if changes.get("state", RunState.TRAINING) is RunState.TRAINING and not generation.ready:
+            generation = self.members.all_ready(generation)
         settings: dict[str, Any] = {
             "state": RunState.TRAINING,
             "members": self.run.cohort,
@@ -93,7 +121,16 @@ class Place:
         data_sha256: str = DATA,
         tolerated_colluders: int = 1,
         timeout_seconds: float = 5.0,
+        agrees: bool = True,
     ) -> Generations:
+        """Return a bank; it has agreed to what it is told first, if that has begun with it."""
+        client.bank = name
+        first = client.statuses[0] if client.statuses else None
+        if agrees and first is not None and first.state is RunState.TRAINING:
+            told = first.generation
+            if name in {one.bank for one in told.ready}:
+                rules = CohortRules(tolerated_colluders=tolerated_colluders)
+                self.agree(told, name, data_sha256=data_sha256, rules=rules)
         context = make_context(
             name,
             client,
@@ -102,6 +139,9 @@ class Place:
             package=self.package,
             tolerated_colluders=tolerated_colluders,
             cohort_timeout_seconds=timeout_seconds,
+            identity=self.members.identities[name],
+            agreements=self.agreements(name),
+            outbox=Outbox(self.root / f"{name}.sealed"),
             checkpoints=self.of(name),
             log=self.log,
             ledger=ledger_at(self.root / f"{name}.ledger"),
@@ -125,10 +165,7 @@ def key_epoch(small_package) -> KeyEpoch:
     return KeyEpoch(
         epoch=1,
         steward="a",
-        roster=tuple(
-            MemberKeys(name=name, signing_key=f"{i:064x}", agreement_key=f"{i + 9:064x}")
-            for i, name in enumerate(FOUR)
-        ),
+        roster=MEMBERS.roster,
         public_key=PublicKeyMessage.model_validate(small_package.public_key.to_hex()),
         sealed=tuple(SealedKey(name=name, box="AAAA") for name in FOUR),
         signature="0" * 128,
@@ -189,6 +226,11 @@ def save(place, states) -> Callable[..., Checkpoint]:
         }
         checkpoint = Checkpoint(**{**settings, **changes})
         place.of(bank).save(checkpoint)
+        told = MEMBERS.all_ready(
+            generation(checkpoint.generation, checkpoint.cohort, first_step=checkpoint.first_step)
+        )
+        place.agree(told, bank)
+        place.agreements(bank).begin(tuple((one.bank, one.key) for one in told.ready))
         return checkpoint
 
     return keep
@@ -198,8 +240,10 @@ def generation(number: int = 0, banks: tuple[str, ...] = FOUR, **changes: Any) -
     return Generation(number=number, banks=banks, **changes)
 
 
-def ready(*banks: tuple[str, int, int]) -> tuple[ReadyBank, ...]:
-    return tuple(ReadyBank(bank=name, step=step, more_rows=rows) for name, step, rows in banks)
+def ready(*banks: tuple[str, int, int], number: int = 1) -> tuple[ReadyBank, ...]:
+    return tuple(
+        MEMBERS.answer(name, number, step=step, more_rows=rows) for name, step, rows in banks
+    )
 
 
 def entry_of(participation: Generations) -> Entry:
@@ -234,6 +278,7 @@ def test_the_beginning_is_kept_before_anything_is_summed(place, table) -> None:
     kept = place.of("a").latest()
     assert entry.checkpoint == kept
     assert (kept.step, kept.generation, kept.cohort, kept.state) == (0, 0, FOUR, b"")
+    told = MEMBERS.all_ready(told)
     facts = run_facts(place.run, place.key_epoch, told, base=b"", more_rows=0)
     begun = Transcript.begin(place.package.expose_secret(), facts)
     assert kept.transcript == begun.digest == entry.at.transcript.digest
@@ -274,7 +319,7 @@ def test_a_checkpoint_behind_a_step_counts_all_that_took_part(place, table, save
 def test_other_data_are_refused(place, table, save) -> None:
     save(1)
     script = Script(place.status(generation()))
-    with pytest.raises(StateError, match="the data differ"):
+    with pytest.raises(StateError, match="the data, the rules or the release differ"):
         place.bank(script, table, data_sha256="9" * 64).next_entry()
 
 
@@ -284,7 +329,7 @@ def test_other_data_are_refused(place, table, save) -> None:
 def test_an_aggregator_that_went_back_to_an_older_generation_is_refused(place, table, save) -> None:
     save(1, generation=2, first_step=1, first_round=3)
     script = Script(place.status(generation(1, first_step=1, first_round=3)))
-    with pytest.raises(StateError, match=r"taken part in generation 2.*there is generation 1"):
+    with pytest.raises(StateError, match=r"agreed to generation 2.*there is generation 1"):
         place.bank(script, table).next_entry()
 
 
@@ -295,10 +340,12 @@ def test_an_aggregator_that_went_back_to_an_older_generation_is_refused(place, t
 )
 def test_a_generation_that_is_described_anew_is_refused(place, table, save, lie) -> None:
     save(1, generation=1, first_step=1, first_round=3)
-    told: dict[str, Any] = {"banks": FOUR, "first_step": 1, "first_round": 3}
-    place.bank(Script(place.status(generation(1, **told))), table).next_entry()
-    script = Script(place.status(generation(1, **{**told, **lie})))
-    with pytest.raises(ProtocolError, match="generation 1 otherwise than before"):
+    told = MEMBERS.all_ready(generation(1, first_step=1, first_round=3))
+    place.bank(Script(place.status(told)), table).next_entry()
+    script = Script(place.status(told.model_copy(update=lie)))
+    with pytest.raises(
+        ProtocolError, match=r"generation 1.*(otherwise than before|expected one|is said to begin)"
+    ):
         place.bank(script, table).next_entry()
 
 
@@ -357,6 +404,7 @@ def test_a_generation_goes_on_from_the_step_that_all_have(place, table, save, st
     assert kept.state == states[1].to_bytes()
     assert entry.start is not None
     assert entry.start.to_bytes() == states[1].regrouped(more_rows=0).to_bytes()
+    told = MEMBERS.all_ready(told)
     facts = run_facts(place.run, place.key_epoch, told, base=kept.state, more_rows=0)
     assert kept.transcript == Transcript.begin(place.package.expose_secret(), facts).digest
     # Started again from that: the same.
@@ -387,8 +435,8 @@ ALL_READY = ready(("a", 2, 0), ("b", 2, 0), ("c", 2, 0), ("d", 0, 256))
 
 def test_an_entrant_begins_where_the_others_do(place, table, save, states) -> None:
     """The bytes that a bank hands over bring the entrant to the same context."""
-    save(1, counted=("a", "b", "c"))
-    save(2, counted=("a", "b", "c"))
+    save(1, counted=("a", "b", "c"), cohort=("a", "b", "c"))
+    save(2, counted=("a", "b", "c"), cohort=("a", "b", "c"))
     told = generation(1, ready=ALL_READY, **ENTRY)
     first = Script(place.status(told))
     mine = entry_of(place.bank(first, table))
@@ -397,7 +445,10 @@ def test_an_entrant_begins_where_the_others_do(place, table, save, states) -> No
     assert states[2].to_bytes() not in handed, "it is sealed"
     second = Script(place.status(told))
     # It is asked for until it is there.
-    second.gives = [None, handed]
+    sha256 = hashlib.sha256(handed).hexdigest()
+    assert first.signatures == [MEMBERS.handover_signature("a", told, sha256)]
+    signatures = {name: MEMBERS.handover_signature(name, told, sha256) for name in "abc"}
+    second.gives = [None, (signed_by(signatures), handed)]
     theirs = entry_of(place.bank(second, table, name="d", data_sha256="8" * 64))
     assert [call for call in second.calls if call[0] != "run"] == [("handover", 1)] * 2
     same = ("step", "round_number", "transcript", "facts_sha256", "state", "counted", "more_rows")
@@ -411,8 +462,9 @@ def test_an_entrant_begins_where_the_others_do(place, table, save, states) -> No
 
 def test_rows_that_were_counted_before_are_not_counted_again(place, table, save) -> None:
     save(1)
-    save(2)
-    told = generation(1, ready=ALL_READY, **ENTRY)
+    save(2, generation=1, cohort=("a", "b", "c"), first_step=1)
+    told = generation(2, **ENTRY)
+    told = MEMBERS.all_ready(told, more_rows={"d": 256})
     entry = entry_of(place.bank(Script(place.status(told)), table))
     assert entry.checkpoint.more_rows == 0
 
@@ -430,17 +482,18 @@ def test_a_handover_that_is_not_of_this_generation_is_refused(
     place, table, states, forgery: str
 ) -> None:
     data = BODY + states[2].to_bytes()
-    good = sealed_for(place, data)
+    told = generation(1, ready=ALL_READY, **ENTRY)
+    good = place.given(data, told)
+    signatures, sealed = good
     forged = {
-        "altered": good[:-1] + bytes([good[-1] ^ 1]),
-        "generation": sealed_for(place, data, number=2),
-        "run": sealed_for(place, data, run_id="q"),
-        "cut off": good[: len(good) // 2],
+        "altered": (signatures, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        "generation": place.given(data, told, number=2),
+        "run": place.given(data, told, run_id="q"),
+        "cut off": (signatures, sealed[: len(sealed) // 2]),
     }[forgery]
-    told = place.status(generation(1, ready=ALL_READY, **ENTRY))
-    for given_bytes, is_good in ((forged, False), (good, True)):
-        script = Script(told)
-        script.gives = [given_bytes]
+    for handed, is_good in ((forged, False), (good, True)):
+        script = Script(place.status(told))
+        script.gives = [handed]
         entrant = place.bank(script, table, name="d")
         if is_good:
             assert entry_of(entrant).checkpoint.state == states[2].to_bytes()
@@ -462,8 +515,9 @@ def test_a_handover_that_is_not_of_this_generation_is_refused(
     ],
 )
 def test_a_handover_of_another_form_is_refused(place, table, data: bytes) -> None:
-    script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
-    script.gives = [sealed_for(place, data)]
+    told = generation(1, ready=ALL_READY, **ENTRY)
+    script = Script(place.status(told))
+    script.gives = [place.given(data, told)]
     with pytest.raises(ProtocolError, match="handover is malformed"):
         place.bank(script, table, name="d").next_entry()
 
@@ -471,8 +525,9 @@ def test_a_handover_of_another_form_is_refused(place, table, data: bytes) -> Non
 def test_a_handover_that_holds_no_training_is_refused_and_not_kept(place, table, states) -> None:
     whole = states[2].to_bytes()
     for base in (b"", b"nothing", whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1])):
-        script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
-        script.gives = [sealed_for(place, BODY + base)]
+        told = generation(1, ready=ALL_READY, **ENTRY)
+        script = Script(place.status(told))
+        script.gives = [place.given(BODY + base, told)]
         with pytest.raises(ProtocolError, match="holds no state of this run"):
             place.bank(script, table, name="d").next_entry()
         assert place.of("d").latest() is None
@@ -480,8 +535,9 @@ def test_a_handover_that_holds_no_training_is_refused_and_not_kept(place, table,
 
 def test_a_handover_of_another_step_is_refused(place, table, states) -> None:
     """The state says itself how many steps it has behind it."""
-    script = Script(place.status(generation(1, ready=ALL_READY, **ENTRY)))
-    script.gives = [sealed_for(place, BODY + states[3].to_bytes())]
+    told = generation(1, ready=ALL_READY, **ENTRY)
+    script = Script(place.status(told))
+    script.gives = [place.given(BODY + states[3].to_bytes(), told)]
     with pytest.raises(ProtocolError, match="of step 3, expected 2"):
         place.bank(script, table, name="d").next_entry()
     assert place.of("d").latest() is None
@@ -505,7 +561,8 @@ def test_a_bank_agrees_with_the_steps_it_has_finished(place, table, save, step) 
         caught = entry_of(participation)
         assert caught.at.catches_up
         assert (caught.banks, caught.at.step) == (FOUR, step)
-    agreed = told.model_copy(update={"ready": ready(("a", step or 0, 0))})
+    agreed = told
+    begun = MEMBERS.all_ready(begun)
     script.statuses += [
         place.status(agreed, state=RunState.GATHERING),
         place.status(agreed, state=RunState.GATHERING),
@@ -523,7 +580,7 @@ def test_a_bank_agrees_with_the_steps_it_has_finished(place, table, save, step) 
 
 
 def test_another_generation_is_agreed_to_anew(place, table) -> None:
-    one, two = generation(1, ("a", "b", "c")), generation(2)
+    one, two = generation(1, ("a", "b", "c")), generation(2, entrants=("d",))
     gathering = [place.status(told, state=RunState.GATHERING) for told in (one, two)]
     begun = place.status(two)
     script = Script(
@@ -536,7 +593,7 @@ def test_another_generation_is_agreed_to_anew(place, table) -> None:
 
 
 def test_those_that_do_not_agree_are_named(place, table) -> None:
-    told = generation(1, ready=ready(("a", 0, 64), ("b", 0, 0)))
+    told = generation(1, ready=ready(("b", 0, 0)))
     gathering = place.status(told, state=RunState.GATHERING)
     script = Script(gathering, *[gathering] * 9)
     with pytest.raises(CohortError, match=r"c, d did not agree to generation 1 within 0 s"):
@@ -560,7 +617,12 @@ def test_rows_are_announced_unless_they_are_surely_counted(
 ) -> None:
     for step, banks in counted.items():
         save(step, counted=banks)
-    told = generation(1, entrants=entrants)
+    number = 1
+    if entrants:
+        # It was dropped from the one before, and asked to rejoin.
+        place.agreements("a").ask(1)
+        number = 2
+    told = generation(number, entrants=entrants)
     gathering = place.status(told, state=RunState.GATHERING)
     script = Script(gathering)
     participation = place.bank(script, table, timeout_seconds=0.0)
@@ -571,7 +633,7 @@ def test_rows_are_announced_unless_they_are_surely_counted(
     with pytest.raises(CohortError):
         participation.next_entry()
     (call,) = [call for call in script.calls if call[0] == "ready"]
-    assert call == ("ready", 1, max(counted), announced)
+    assert call == ("ready", number, max(counted), announced)
 
 
 # Coming back

@@ -177,13 +177,23 @@ def test_data_that_break_the_contract_stop_nobody_else(
 ) -> None:
     """Also in a run that has begun: that some row breaks it is the bank's own business."""
     banks = make_banks()
-    banks.join()
     rows = make_rows(7)
     rows["age"] = rows["age"].astype(float)
     rows.loc[3, "age"] = 123456789e40
     broken = tmp_path / "broken.csv"
     rows.to_csv(broken, index=False)
+    # It has joined with rows that were good then, and the others wait for it.
+    first = banks.train(banks.names[2], files[2])
+    deadline = time.monotonic() + 60
+    while banks.names[2] not in banks.aggregator.status(banks.run_id).members:
+        assert time.monotonic() < deadline, "the bank does not join"
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
     others = [banks.train(*each) for each in list(zip(banks.names, files, strict=True))[:2]]
+    while banks.aggregator.status(banks.run_id).state is RunState.OPEN:
+        assert time.monotonic() < deadline, "the run does not start"
+        time.sleep(0.05)
     where = ("--state", banks.state(banks.names[2]), "--run", banks.run_id)
     ended = run_bank("train", *where, "--data", broken)
     assert ended.code == 3
@@ -236,7 +246,7 @@ def test_a_changed_run_description_is_refused(make_banks, files, run_bank) -> No
 
 def test_two_processes_on_one_state_directory(make_banks, files, run_bank) -> None:
     banks = make_banks()
-    banks.join()
+    banks.join(*banks.names[1:])
     first = banks.train(banks.names[0], files[0])
     deadline = time.monotonic() + 30
     while banks.aggregator.status(banks.run_id).ciphertexts == 0:

@@ -167,6 +167,8 @@ def upgrade() -> None:
         sa.Column("drops", sa.BigInteger(), nullable=False),
         sa.Column("ready_step", sa.BigInteger(), nullable=True),
         sa.Column("more_rows", sa.BigInteger(), nullable=False),
+        sa.Column("ready_key", sa.String(length=64), nullable=False),
+        sa.Column("ready_signature", sa.String(length=128), nullable=False),
         sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
         sa.PrimaryKeyConstraint("run_id", "bank"),
@@ -183,6 +185,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
         sa.PrimaryKeyConstraint("run_id", "generation"),
+    )
+    op.create_table(
+        "handover_signatures",
+        sa.Column("run_id", sa.String(length=32), nullable=False),
+        sa.Column("generation", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("bank", _bytewise(63), nullable=False),
+        sa.Column("signature", sa.String(length=128), nullable=False),
+        sa.ForeignKeyConstraint(["bank"], ["banks.name"]),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"]),
+        sa.PrimaryKeyConstraint("run_id", "generation", "bank"),
     )
     op.create_table(
         "rounds",

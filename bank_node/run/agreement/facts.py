@@ -15,7 +15,8 @@ def run_facts(
 
     Law: no sum opens between two banks whose facts differ, since the facts enter the context of
     every round. They differ if the banks were shown different descriptions of the run, different
-    key epochs under one number or different sets of banks, or continue from different states.
+    key epochs under one number, different sets of banks or different answers of a bank, or continue
+    from different states.
 
     Parameters
     ----------
@@ -30,8 +31,10 @@ def run_facts(
         "banks": generation.banks,
         "first_step": generation.first_step,
         "first_round": generation.first_round,
+        "entrants": generation.entrants,
+        "ready": [(one.bank, one.step, one.more_rows, one.key) for one in generation.ready],
         "base": hashlib.sha256(base).hexdigest(),
         "more_rows": more_rows,
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    return b"fraudfed run v2\0" + text.encode() + bytes.fromhex(key_epoch_digest(key_epoch))
+    return b"fraudfed run v3\0" + text.encode() + bytes.fromhex(key_epoch_digest(key_epoch))

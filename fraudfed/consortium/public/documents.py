@@ -67,6 +67,11 @@ def _document(domain: str, *fields: bytes | str | int) -> bytes:
     return b"".join(parts)
 
 
+def canonical(domain: str, *fields: bytes | str | int) -> bytes:
+    """Return a document of a domain of its own, with these fields."""
+    return _document(domain, *fields)
+
+
 def roster_bytes(members: Iterable[MemberKeys]) -> bytes:
     """Canonical bytes of names and keys, in the order given."""
     listed = list(members)

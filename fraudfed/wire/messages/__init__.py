@@ -50,11 +50,15 @@ from fraudfed.wire.messages.rounds import (
     RoundSummary,
 )
 from fraudfed.wire.messages.runs import (
+    HANDOVER_SIGNATURE_HEADER,
     Abort,
     AbortReason,
     DropRequest,
     Generation,
     HandoverReceipt,
+    HandoverSignature,
+    HandoverSignatures,
+    Join,
     ModelVisibility,
     Ready,
     ReadyBank,
@@ -69,6 +73,7 @@ from fraudfed.wire.messages.runs import (
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
 
 __all__ = [
+    "HANDOVER_SIGNATURE_HEADER",
     "MODEL_PLAIN_HEADER",
     "MODEL_SIGNATURE_HEADER",
     "PROTOCOL_VERSION",
@@ -89,9 +94,12 @@ __all__ = [
     "FrameKind",
     "Generation",
     "HandoverReceipt",
+    "HandoverSignature",
+    "HandoverSignatures",
     "Health",
     "Invite",
     "InviteRequest",
+    "Join",
     "KeyAcknowledgement",
     "KeyEpoch",
     "KeyEpochState",

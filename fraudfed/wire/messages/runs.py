@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fraudfed.wire.messages.base import BankName, EpochNumber, Message, Sha256
+from fraudfed.wire.messages.base import (
+    BankName,
+    EpochNumber,
+    Message,
+    PublicKeyHex,
+    Sha256,
+    SignatureHex,
+)
 from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
 from fraudfed.wire.messages.risk import RiskSpec
@@ -82,6 +89,21 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class Join(Message):
+    """A bank takes part in a run. Before the start, that is its agreement to generation 0."""
+
+    key: PublicKeyHex | None = None
+    """The bank's ephemeral X25519 key of generation 0; None from a bank that comes later."""
+    signature: SignatureHex | None = None
+    """The bank's over ``key``: ``generations.ephemeral_key_bytes``."""
+
+    @model_validator(mode="after")
+    def _key_is_signed(self) -> Self:
+        if (self.key is None) != (self.signature is None):
+            raise ValueError("a key has a signature, and no key has none")
+        return self
+
+
 class Ready(Message):
     """A bank agrees to take part in the generation that is forming."""
 
@@ -89,6 +111,10 @@ class Ready(Message):
     """Steps that the bank has finished; it can start the next one again."""
     more_rows: Annotated[int, Field(ge=0, le=2**36)] = 0
     """Only from a bank that missed the preparation: a power of two, at least its number of rows."""
+    key: PublicKeyHex
+    """The bank's ephemeral X25519 key of this generation."""
+    signature: SignatureHex
+    """The bank's over ``key``: ``generations.ephemeral_key_bytes``."""
 
 
 class ReadyBank(Ready):
@@ -106,11 +132,29 @@ class Generation(Message):
     entrants: tuple[BankName, ...] = ()
     """Banks that did not take part in the previous generation."""
     ready: tuple[ReadyBank, ...] = ()
-    """Banks that have agreed, sorted by name; all once it has begun. Generation 0 needs none."""
+    """Banks that have agreed, sorted by name; all once it has begun. To generation 0 a bank agrees
+    by joining."""
     first_step: Annotated[int, Field(ge=0)] = 0
     """Finished steps that it keeps; known once it has begun."""
     first_round: Annotated[int, Field(ge=0)] = 0
     """Number of its first round; known once it has begun."""
+
+
+#: Header of a handover: a signature over it (``generations.handover_bytes``), in hexadecimal.
+HANDOVER_SIGNATURE_HEADER = "Fraudfed-Handover-Signature"
+
+
+class HandoverSignature(Message):
+    """A bank's signature over what is handed to the entrants of a generation."""
+
+    bank: BankName
+    signature: SignatureHex
+
+
+class HandoverSignatures(Message):
+    """The signatures of all banks that stay, sorted by name: the head of a handover."""
+
+    signatures: tuple[HandoverSignature, ...]
 
 
 class WaitsFor(Message):

@@ -19,9 +19,12 @@ from fraudfed.wire.messages import (
     FrameKind,
     Generation,
     HandoverReceipt,
+    HandoverSignature,
+    HandoverSignatures,
     Health,
     Invite,
     InviteRequest,
+    Join,
     KeyAcknowledgement,
     KeyEpoch,
     KeyEpochState,
@@ -63,7 +66,8 @@ _CONTRACT = DataContract(
     ),
 )
 _SPEC = RunSpec(name="run", key_epoch=1, parameters={"eta": 0.3}, contract=_CONTRACT)
-_READY = ReadyBank(bank="bank-0", step=2, more_rows=64)
+_READY = ReadyBank(bank="bank-0", step=2, more_rows=64, key=_HASH, signature="1" * 128)
+_HANDOVER_SIGNATURE = HandoverSignature(bank="bank-0", signature="1" * 128)
 _GENERATION = Generation(
     number=1, banks=("bank-0", "bank-1", "bank-2"), entrants=("bank-2",), ready=(_READY,)
 )
@@ -117,7 +121,7 @@ EXAMPLES: dict[type[Message], Message] = {
     for message in (
         *(_KEY, _CONTRACT, _CONTRACT.features[0], _SPEC, _STATUS, _EPOCH, _ACKNOWLEDGEMENT),
         *(_ROUND, _ENTRY, _SIGNED, _MEMBERS[0], _EPOCH.sealed[0]),
-        *(_READY, _GENERATION, _WAITS_FOR),
+        *(_READY, _GENERATION, _WAITS_FOR, _HANDOVER_SIGNATURE),
         Abort(reason="disk full"),
         RiskSpec(first_day=19_506, last_day=19_536, delay_days=7),
         AuditKey(audit_key=_HASH),
@@ -145,7 +149,9 @@ EXAMPLES: dict[type[Message], Message] = {
         ),
         ModelReceipt(run_id="r1", sha256=_HASH, votes=1, expected=3, accepted=False),
         ModelSignatures(run_id="r1", sha256=_HASH, plain_sha256=_HASH, signatures=(_SIGNED,)),
-        Ready(step=2, more_rows=64),
+        Ready(step=2, more_rows=64, key=_HASH, signature="1" * 128),
+        Join(key=_HASH, signature="1" * 128),
+        HandoverSignatures(signatures=(_HANDOVER_SIGNATURE,)),
         Roster(members=_MEMBERS),
         RoundList(run_id="r1", rounds=(_ROUND,)),
         RoundReceipt(run_id="r1", round_number=0, received=1, expected=3),

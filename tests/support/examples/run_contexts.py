@@ -32,6 +32,7 @@ def make_context(
     set_changes: int = 0,
     round_timeout_seconds: float | None = None,
     cohort_timeout_seconds: float | None = None,
+    identity: Any = None,
     **known: Any,
 ) -> RunContext:
     """Return a context; what is not given is missing, and using it is an error.
@@ -47,7 +48,7 @@ def make_context(
     """
     settings: dict[str, Any] = {
         "state": SimpleNamespace(config=SimpleNamespace(name=bank)),
-        "connection": SimpleNamespace(client=client),
+        "connection": SimpleNamespace(client=client, identity=identity),
         "run": SimpleNamespace(run_id=run) if isinstance(run, str) else run,
         "epoch": AcceptedEpoch(
             SimpleNamespace(epoch=key_epoch) if isinstance(key_epoch, int) else key_epoch,
@@ -62,7 +63,7 @@ def make_context(
             round_timeout_seconds=round_timeout_seconds,
             cohort_timeout_seconds=cohort_timeout_seconds,
         ),
-        **dict.fromkeys(("progress", "checkpoints", "ledger", "outbox", "log")),
+        **dict.fromkeys(("agreements", "progress", "checkpoints", "ledger", "outbox", "log")),
         **known,
     }
     return RunContext(**settings)

@@ -24,14 +24,17 @@ from federations.approval import open_approval
 from federations.bank_process import start_bank
 from federations.rules import open_rules
 from federations.server_process import ServerProcess, run_command
+from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.public.generations import sign_ephemeral_key
 from fraudfed.wire.messages import (
     BankRegistration,
     DataContract,
     Invite,
     InviteRequest,
+    Join,
     KeyEpoch,
     MemberKeys,
     Message,
@@ -41,6 +44,15 @@ from fraudfed.wire.messages import (
     RunStatus,
     parse,
 )
+
+
+def joining(identity: Identity, name: str, run_id: str, epoch: int) -> Join:
+    """Return what a bank joins a run with."""
+    key = EphemeralKey.generate(b"").public
+    signature = sign_ephemeral_key(
+        identity, run_id=run_id, epoch=epoch, generation=0, bank=name, key=key
+    )
+    return Join(key=key, signature=signature)
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,10 @@ class Member:
     @property
     def keys(self) -> MemberKeys:
         return self.identity.member(self.name)
+
+    def join(self, run_id: str, epoch: int) -> None:
+        """Join a run; the key is forgotten, so no ``Generations`` can continue from here."""
+        self.client.join(run_id, joining(self.identity, self.name, run_id, epoch))
 
 
 @dataclass(frozen=True)
@@ -210,11 +226,12 @@ class Banks:
         assert epoch.active
         return key_epoch
 
-    def join(self) -> None:
-        """Make all banks members of the run, so that a failure of one is told to the others."""
-        for name in self.names:
+    def join(self, *names: str) -> None:
+        """Make banks members of the run that never do their part; their keys are forgotten."""
+        for name in names:
             with connect(StateDirectory(self.state(name)), None) as connection:
-                connection.client.join(self.run_id)
+                body = joining(connection.identity, name, self.run_id, self.key_epoch.epoch)
+                connection.client.join(self.run_id, body)
 
     def state(self, name: str) -> Path:
         return self.root / name

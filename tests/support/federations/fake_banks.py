@@ -16,6 +16,7 @@ from flask import Flask
 from gmpy2 import mpz
 from phe import paillier
 
+from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.public.documents import (
@@ -24,11 +25,13 @@ from fraudfed.consortium.public.documents import (
     key_epoch_digest,
     model_bytes,
 )
+from fraudfed.consortium.public.generations import sign_ephemeral_key, sign_handover
 from fraudfed.consortium.public.signatures import sign_request
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
+    HANDOVER_SIGNATURE_HEADER,
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
     AbortReason,
@@ -144,6 +147,9 @@ class FakeBank:
     key: TestKey
     run_id: str = ""
     sent: dict[int, bytes] = field(default_factory=dict)
+    #: Public ephemeral keys by run and generation; no sum is made, so nobody needs the others.
+    ephemeral: dict[tuple[str, int], str] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
 
     @property
     def keys(self) -> MemberKeys:
@@ -210,16 +216,54 @@ class FakeBank:
         body = make_acknowledgement(self, epoch).model_dump(mode="json")
         return self.request("POST", f"/v1/epochs/{epoch.epoch}/acknowledgements", json=body)
 
-    def join(self, run_id: str) -> Answer:
-        self.run_id = run_id
-        return self.run_request("POST", "/members")
+    @property
+    def key_epoch(self) -> int:
+        """The key epoch of the run that it speaks of; 1 if it is not told."""
+        if self.run_id not in self.epochs:
+            answer = self.run_request("GET", "")
+            if answer.status != 200:
+                return 1
+            self.epochs[self.run_id] = answer.json()["spec"]["key_epoch"]
+        return self.epochs[self.run_id]
 
-    def agree(self, generation: int, *, step: int, more_rows: int = 0) -> Answer:
-        body = {"step": step, "more_rows": more_rows}
+    def signed_key(self, generation: int, *, key: str | None = None) -> dict[str, str]:
+        """Return its key of a generation, the same each time, or another one, signed."""
+        if key is None:
+            made = EphemeralKey.generate(b"").public
+            key = self.ephemeral.setdefault((self.run_id, generation), made)
+        signature = sign_ephemeral_key(
+            self.identity,
+            run_id=self.run_id,
+            epoch=self.key_epoch,
+            generation=generation,
+            bank=self.name,
+            key=key,
+        )
+        return {"key": key, "signature": signature}
+
+    def join(self, run_id: str, **changes: Any) -> Answer:
+        self.run_id = run_id
+        return self.run_request("POST", "/members", json={**self.signed_key(0), **changes})
+
+    def agree(self, generation: int, *, step: int, more_rows: int = 0, **changes: Any) -> Answer:
+        body = {"step": step, "more_rows": more_rows, **self.signed_key(generation), **changes}
         return self.run_request("POST", f"/generations/{generation}/banks", json=body)
 
-    def put_handover(self, generation: int, content: bytes) -> Answer:
-        return self.run_request("PUT", f"/generations/{generation}/handover", body=content)
+    def put_handover(
+        self, generation: int, content: bytes, *, step: int = 0, signature: str | None = None
+    ) -> Answer:
+        if signature is None:
+            signature = sign_handover(
+                self.identity,
+                run_id=self.run_id,
+                epoch=self.key_epoch,
+                generation=generation,
+                step=step,
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        headers = {HANDOVER_SIGNATURE_HEADER: signature} if signature else {}
+        path = f"/generations/{generation}/handover"
+        return self.run_request("PUT", path, body=content, headers=headers)
 
     def handover(self, generation: int, *, wait: float = 0) -> Answer:
         return self.run_request("GET", f"/generations/{generation}/handover?wait={wait}")

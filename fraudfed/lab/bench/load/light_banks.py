@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import acknowledge, seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.public.generations import sign_ephemeral_key
 from fraudfed.consortium.public.signatures import sign_request
 from fraudfed.errors import TransportError
 from fraudfed.paillier.keys import PublicKey
@@ -30,6 +32,7 @@ from fraudfed.wire.messages import (
     DataContract,
     FrameHeader,
     FrameKind,
+    Join,
     Message,
     RunSpec,
 )
@@ -110,6 +113,14 @@ class LightBank:
         self.request_seconds.append(time.perf_counter() - started)
         return answer
 
+    def joining(self, run_id: str) -> Join:
+        """Return what it joins a run with; no sum is made, so the key is forgotten."""
+        key = EphemeralKey.generate(run_id.encode()).public
+        signature = sign_ephemeral_key(
+            self.identity, run_id=run_id, epoch=_EPOCH, generation=0, bank=self.name, key=key
+        )
+        return Join(key=key, signature=signature)
+
     def close(self) -> None:
         """Close the connection."""
         self._caller.close()
@@ -181,7 +192,7 @@ class LightCohort:
             run_id = operate("/v1/runs", spec.model_dump(mode="json"))["run_id"]
             callers = tuple(LightBank(bank.name, url, bank.identity) for bank in members)
             for bank in callers:
-                bank.send("POST", f"/v1/runs/{run_id}/members")
+                bank.send("POST", f"/v1/runs/{run_id}/members", bank.joining(run_id))
             cohorts.append(cls(callers, run_id, package.public_key))
         operator.close()
         for bank in members:
