@@ -58,6 +58,7 @@ class Place:
             url=self.proxy.url,
             invite=invite,
             passphrase=None,
+            source=None,
             rules=CohortRules(),
             tls=TlsFiles(),
             approval=open_approval(),
