@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from federations.lied_to import BANKS, Place, refused
 from proxies.proxy import Exchange
+from rich.console import Console
 
 from bank_node.approval import training as approval_training
 from bank_node.approval.decision import approve
@@ -22,7 +23,9 @@ from bank_node.consortium.connection import connect
 from bank_node.jobs.registry import JOBS
 from bank_node.jobs.training import TrainingJob, TrainingWork
 from bank_node.run.abort import tell_others
-from bank_node.run.context import RunContext
+from bank_node.run.context import RunContext, RunOptions
+from bank_node.run.lifecycle import take_part
+from bank_node.run.progress import RunProgress
 from bank_node.run.review import review_run
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.errors import (
@@ -34,7 +37,7 @@ from fraudfed.errors import (
     FraudFedError,
     ProtocolError,
 )
-from fraudfed.wire.messages import FeatureType, RunStatus
+from fraudfed.wire.messages import FeatureType, RunKind, RunStatus
 
 Patch = pytest.MonkeyPatch
 
@@ -130,6 +133,32 @@ def test_a_run_that_nobody_approved_is_not_joined(closed: Place) -> None:
     refused(closed, ForbiddenError, "bank-a", run_id)
     approved(closed, run_id)
     joins(closed, run_id)
+
+
+def test_a_risk_run_that_nobody_approved_is_not_joined(closed: Place) -> None:
+    spec = {"first_day": 20_000, "last_day": 20_009, "delay_days": 7}
+    run_id = plain_run(
+        closed, kind="risk", risk=spec, contract=None, parameters={}, model_visibility="members"
+    )
+    data = closed.work / "payments.csv"
+    data.write_text("transaction_id\n")
+    state = StateDirectory(closed.states["bank-a"])
+    options = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5)
+
+    def take() -> None:
+        progress = RunProgress(Console(quiet=True), enabled=False)
+        with state.locked(), progress:
+            take_part(state, options, RunKind.RISK, JOBS, progress)
+
+    start = len(closed.proxy.exchanges)
+    with pytest.raises(ForbiddenError, match=r"there is no \[approval\.risk\]"):
+        take()
+    assert closed.sent_after(start) == []
+    approved(closed, run_id)
+    # Its file is looked at now, and is none.
+    with pytest.raises(DataError):
+        take()
+    assert closed.sent_after(start) == []
 
 
 def test_control_without_approval_every_run_is_joined(closed: Place, monkeypatch: Patch) -> None:
