@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from federations.approval import open_approval
 from federations.lied_to import BANKS, Place, refused
 from proxies.proxy import Exchange
 from rich.console import Console
@@ -221,8 +222,10 @@ def test_a_run_that_was_changed_after_its_approval_is_refused(
     # A parameter that cannot be is refused even earlier.
     assert refusal.value.exit_code in {2, 7}
     assert closed.sent_after(start) == []
+    closed.changed_approval("bank-a", open_approval())
     review = reviewed(closed, run_id)
     assert review.changed
+    assert review.approved_by == ()
     with pytest.raises(ConfigurationError, match="no run with this hash was reviewed"):
         approve(StateDirectory(closed.states["bank-a"]), review.hash)
 
