@@ -40,7 +40,8 @@ def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: in
     count_bits = ASSUMED_ROWS.bit_length()
     weight = contract.max_weight * max(1.0, params.scale_pos_weight)
     # Of a signed sum of gradients; a hessian needs two bits and the sign less.
-    sum_bits = math.ceil(math.log2(ASSUMED_ROWS * weight * FIXED_POINT_ONE)) + 1
+    largest = max(ASSUMED_ROWS * weight * FIXED_POINT_ONE, 1.0)
+    sum_bits = math.ceil(math.log2(largest)) + 1
     rounds, ciphertexts = 2, 2
     if numeric:
         rounds += _CUT_PASSES

@@ -191,7 +191,7 @@ class ListedRun(ReviewPart):
     ----------
     run_id, name, kind, state : str
     approved_by : tuple of {"person", "rules"}
-        Empty: this bank does not take part.
+        Empty: this bank does not take part; so it is with a run that was changed.
     changed : bool
         The aggregator describes it otherwise than at first sight.
     refused : str or None

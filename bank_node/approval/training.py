@@ -11,11 +11,14 @@ from bank_node.approval.findings import Finding, finding
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.directory import PinnedRun
 from fraudfed.boosting.params import BoosterParams
+from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.errors import ParameterError
 from fraudfed.wire.messages import DataContract
 
 #: XGBoost reads 0 as no limit.
 _UNLIMITED_AT_0: Final = frozenset({"max_depth", "max_leaves"})
+#: How much larger a hessian may become when it is rounded to fixed point.
+_ROUNDING: Final = 0.5 / FIXED_POINT_ONE
 #: The alias in a run's parameters -> the name that they are written out under.
 _GIVEN_NAMES: Final = {
     "reg_lambda": "lambda",
@@ -218,10 +221,11 @@ def _validation(params: BoosterParams) -> str:
 def least_rows(params: BoosterParams, *, max_weight: float) -> int:
     """Return the fewest rows of all banks that a leaf can rest on.
 
-    A row's hessian is ``w p (1 - p)``, at most a quarter of its largest weight.
+    A row's hessian is ``w p (1 - p)``, at most a quarter of its largest weight, and rounded to
+    fixed point.
     """
     largest = max_weight * max(1.0, params.scale_pos_weight) / 4
-    return max(math.ceil(params.min_child_weight / largest), 1)
+    return max(math.ceil(params.min_child_weight / (largest + _ROUNDING)), 1)
 
 
 def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:

@@ -47,7 +47,7 @@ def _text(value: object) -> "Text":
 def _table(*columns: str, title: str) -> "Table":
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=_text(title), title_justify="left", title_style="italic")
     for column in columns:
         # Nothing is cut short: what is not shown was not reviewed.
         table.add_column(column, overflow="fold")
@@ -105,7 +105,7 @@ def _show_review(review: Review) -> None:
     console.print(_text("What it reveals:"))
     for line in review.facts.reveals or ("not known: the parameters are refused",):
         console.print(_text(f"  * {line}"))
-    rules = _table("what it asks for", "allowed", "why", title=r"\[approval] of bank.toml")
+    rules = _table("what it asks for", "allowed", "why", title="[approval] of bank.toml")
     for each in review.findings:
         rules.add_row(_text(each.subject), "yes" if each.allowed else "NO", _text(each.reason))
     console.print(rules)

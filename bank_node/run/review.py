@@ -59,7 +59,7 @@ def review_run(state: StateDirectory, client: AggregatorClient, run_id: str, job
         facts=job.facts(run, key_bits=key_bits),
         refused=refused,
         findings=findings,
-        approved_by=_approved_by(decision),
+        approved_by=() if changed else _approved_by(decision),
     )
 
 
@@ -81,13 +81,14 @@ def _listed(state: StateDirectory, status: RunStatus, jobs: Jobs) -> ListedRun:
     # It becomes a path here.
     pinned = state.pinned_run(check_run_id(status.run_id))
     findings, refused = _weighed(state, run, jobs)
+    changed = pinned is not None and canonical_bytes(pinned) != canonical_bytes(run)
     return ListedRun(
         run_id=run.run_id,
         name=run.spec.name,
         kind=run.spec.kind.value,
         state=status.state.value,
-        approved_by=_approved_by(decide(state, run, findings)),
-        changed=pinned is not None and canonical_bytes(pinned) != canonical_bytes(run),
+        approved_by=() if changed else _approved_by(decide(state, run, findings)),
+        changed=changed,
         refused=refused,
     )
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from federations.approval import open_approval
 from federations.lied_to import BANKS, Place, refused
 from proxies.proxy import Exchange
+from rich.console import Console
 
 from bank_node.approval import training as approval_training
 from bank_node.approval.decision import approve
@@ -22,7 +24,9 @@ from bank_node.consortium.connection import connect
 from bank_node.jobs.registry import JOBS
 from bank_node.jobs.training import TrainingJob, TrainingWork
 from bank_node.run.abort import tell_others
-from bank_node.run.context import RunContext
+from bank_node.run.context import RunContext, RunOptions
+from bank_node.run.lifecycle import take_part
+from bank_node.run.progress import RunProgress
 from bank_node.run.review import review_run
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.errors import (
@@ -34,7 +38,7 @@ from fraudfed.errors import (
     FraudFedError,
     ProtocolError,
 )
-from fraudfed.wire.messages import FeatureType, RunStatus
+from fraudfed.wire.messages import FeatureType, RunKind, RunStatus
 
 Patch = pytest.MonkeyPatch
 
@@ -132,6 +136,32 @@ def test_a_run_that_nobody_approved_is_not_joined(closed: Place) -> None:
     joins(closed, run_id)
 
 
+def test_a_risk_run_that_nobody_approved_is_not_joined(closed: Place) -> None:
+    spec = {"first_day": 20_000, "last_day": 20_009, "delay_days": 7}
+    run_id = plain_run(
+        closed, kind="risk", risk=spec, contract=None, parameters={}, model_visibility="members"
+    )
+    data = closed.work / "payments.csv"
+    data.write_text("transaction_id\n")
+    state = StateDirectory(closed.states["bank-a"])
+    options = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5)
+
+    def take() -> None:
+        progress = RunProgress(Console(quiet=True), enabled=False)
+        with state.locked(), progress:
+            take_part(state, options, RunKind.RISK, JOBS, progress)
+
+    start = len(closed.proxy.exchanges)
+    with pytest.raises(ForbiddenError, match=r"there is no \[approval\.risk\]"):
+        take()
+    assert closed.sent_after(start) == []
+    approved(closed, run_id)
+    # Its file is looked at now, and is none.
+    with pytest.raises(DataError):
+        take()
+    assert closed.sent_after(start) == []
+
+
 def test_control_without_approval_every_run_is_joined(closed: Place, monkeypatch: Patch) -> None:
     run_id = plain_run(closed)
     refused(closed, ForbiddenError, "bank-a", run_id)
@@ -192,8 +222,10 @@ def test_a_run_that_was_changed_after_its_approval_is_refused(
     # A parameter that cannot be is refused even earlier.
     assert refusal.value.exit_code in {2, 7}
     assert closed.sent_after(start) == []
+    closed.changed_approval("bank-a", open_approval())
     review = reviewed(closed, run_id)
     assert review.changed
+    assert review.approved_by == ()
     with pytest.raises(ConfigurationError, match="no run with this hash was reviewed"):
         approve(StateDirectory(closed.states["bank-a"]), review.hash)
 

@@ -1,15 +1,18 @@
 """Which bytes a bank approves, who approved them, and what a person is shown before."""
 
+import contextlib
 import hashlib
+import io
 import json
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bank_node.approval.cost import risk_cost, training_cost
@@ -21,8 +24,11 @@ from bank_node.approval.decision import (
     revoke,
 )
 from bank_node.approval.digest import approval_hash, canonical_bytes, differences
+from bank_node.approval.facts import Review
 from bank_node.approval.findings import Finding
+from bank_node.approval.risk import risk_facts
 from bank_node.approval.training import least_rows, training_facts
+from bank_node.commands.runs import _show_review
 from bank_node.config import BankConfig
 from bank_node.state.approvals import ApprovalEvent, Approvals
 from bank_node.state.directory import PinnedRun, StateDirectory
@@ -294,6 +300,18 @@ def test_approvals_are_private_and_survive_a_crash(
         require_approved(state, reviewed, NO)
 
 
+def test_approvals_of_several_people_at_once_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "approvals.log"
+
+    def work(number: int) -> None:
+        for step in range(5):
+            Approvals(path).append(ApprovalEvent.REVIEWED, f"{number * 5 + step:064x}", "r")
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(work, range(4)))
+    assert sorted(int(entry.hash, 16) for entry in Approvals(path).entries()) == list(range(20))
+
+
 # What it costs and reveals
 
 
@@ -422,6 +440,102 @@ def test_no_leaf_rests_on_fewer_rows_than_a_person_is_told(
     hessian = sum(weight * max_weight * 0.25 for weight in weights)
     if hessian >= params.min_child_weight:
         assert len(weights) >= least_rows(params, max_weight=max_weight)
+
+
+EXTREMES = st.builds(
+    pinned,
+    name=st.text(min_size=1, max_size=8),
+    parameters=st.dictionaries(
+        st.sampled_from(sorted(BoosterParams().to_mapping())),
+        st.sampled_from(
+            [0, 1, 30, 256, 65536, 100_000, 2**53, 5e-324, 1e-40, 1e9, 0.5, "auc", None, [1], {}]
+        ),
+        max_size=3,
+    ),
+    contract=st.builds(
+        DataContract,
+        kind=st.just("transactions"),
+        recipe=st.text(max_size=3),
+        features=st.lists(
+            st.builds(FeatureSpec, name=st.text(min_size=1, max_size=3), description=st.text())
+            | st.builds(
+                FeatureSpec,
+                name=st.text(min_size=1, max_size=3),
+                type=st.just(FeatureType.CATEGORICAL),
+                categories=st.lists(st.text(max_size=3), min_size=1, max_size=3, unique=True),
+            ),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda spec: spec.name,
+        ).map(tuple),
+        label=st.text(max_size=3),
+        weight=st.none() | st.text(max_size=3),
+        max_weight=st.sampled_from([5e-324, 1e-200, 1e-9, 1.0, 65536.0]),
+        train_from=st.none() | st.integers(-(2**80), 2**80),
+        label_delay_seconds=st.integers(0, 2**80),
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(EXTREMES)
+def test_whatever_is_published_can_be_shown(run: PinnedRun) -> None:
+    """A description that nobody can look at would be one that nobody refuses knowingly."""
+    facts = training_facts(run, key_bits=2048)
+    review = Review(
+        run_id=run.run_id,
+        name=run.spec.name,
+        hash=approval_hash(run),
+        changed=(),
+        state="open",
+        key_epoch=1,
+        key_bits=2048,
+        key_fingerprint="1" * 64,
+        model_visibility=run.spec.model_visibility.value,
+        require_confirmed_roster=False,
+        min_cohort=run.spec.min_cohort,
+        deadline_seconds=run.spec.deadline_seconds,
+        join_deadline_seconds=None,
+        max_rejoins=2,
+        cohort=(),
+        facts=facts,
+        refused=None,
+        findings=(),
+        approved_by=(),
+    )
+    assert Review.model_validate_json(review.model_dump_json()) == review
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        _show_review(review)
+    assert all(c.isprintable() or c == "\n" for c in shown.getvalue())
+    if facts.cost is not None:
+        assert min(facts.cost.rounds, facts.cost.ciphertexts, facts.cost.bytes) > 0
+
+
+@given(
+    first=st.integers(0, 99_420),
+    days=st.integers(0, 3000),
+    step=st.integers(1, 400),
+    width=st.integers(4, 22),
+)
+def test_whatever_risk_run_is_published_can_be_shown(
+    first: int, days: int, step: int, width: int
+) -> None:
+    spec = RiskSpec(
+        first_day=first,
+        last_day=min(first + days, 99_420),
+        delay_days=1000,
+        days_per_step=step,
+        transaction_width=1 << width,
+    )
+    run = PinnedRun(
+        run_id="r",
+        spec=RunSpec(name="r", key_epoch=1, kind="risk", risk=spec, model_visibility="members"),
+        cohort=("a",),
+        public_key=KEY,
+    )
+    facts = risk_facts(run, key_bits=2048)
+    assert facts.cost is not None
+    assert facts.cost.rounds == 2 * -(-(spec.last_day - first + 1) // step)
 
 
 def test_a_review_says_what_is_revealed_in_words() -> None:

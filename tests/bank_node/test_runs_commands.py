@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from federations.bank_process import finish
 from federations.bank_states import Banks
+from rich.text import Text
 
 from bank_node.approval_rules import ApprovalRules
 from bank_node.state.directory import StateDirectory
@@ -179,16 +180,17 @@ def test_a_run_against_the_banks_rules_is_reviewed_with_the_reason(
 def test_a_revoked_approval_stops_the_next_start_and_not_the_others(
     banks, own, files, run_bank
 ) -> None:
-    """The bank has joined, and the others wait: a person's second thought ends nothing for them."""
+    """The bank has joined, and waits: a person's second thought ends nothing for the others."""
     where = ("--state", own)
     review = answer(run_bank("runs", "review", banks.run_id, *where, "--json"))
     run_bank("runs", "approve", review["hash"], *where)
-    banks.join()
+    data = ("--data", files[0], "--run", banks.run_id)
+    assert run_bank("train", *where, *data, "--cohort-timeout", "0.5").code == 10
     run_bank("runs", "approve", review["hash"], "--revoke", *where)
-    refused = run_bank("train", *where, "--data", files[0], "--run", banks.run_id)
-    assert refused.code == 7
+    assert run_bank("train", *where, *data).code == 7
     status = banks.aggregator.status(banks.run_id)
-    assert (status.state, status.failure) == (RunState.TRAINING, None)
+    assert (status.state, status.failure) == (RunState.OPEN, None)
+    assert status.members == (banks.names[0],)
 
 
 @pytest.mark.e2e
@@ -197,7 +199,7 @@ def test_control_without_codes_for_what_is_not_printed_a_name_forges_a_line(
 ) -> None:
     name = "x\nApproved by bank.toml.\u202e"
     run_id = aggregator.create_run(make_spec(banks.key_epoch.epoch, name=name))
-    monkeypatch.setattr("bank_node.commands.runs._text", str)
+    monkeypatch.setattr("bank_node.commands.runs._text", lambda value: Text(str(value)))
     out = run_bank("runs", "review", run_id, "--state", own).out
     assert "\u202e" in out
     assert "Approved by bank.toml." in [line.strip(" │\u202e") for line in out.splitlines()]

@@ -182,19 +182,14 @@ def test_data_that_break_the_contract_stop_nobody_else(
     rows.loc[3, "age"] = 123456789e40
     broken = tmp_path / "broken.csv"
     rows.to_csv(broken, index=False)
-    # It has joined with rows that were good then, and the others wait for it.
-    first = banks.train(banks.names[2], files[2])
-    deadline = time.monotonic() + 60
-    while banks.names[2] not in banks.aggregator.status(banks.run_id).members:
-        assert time.monotonic() < deadline, "the bank does not join"
-        time.sleep(0.05)
-    first.kill()
-    first.wait()
+    where = ("--state", banks.state(banks.names[2]), "--run", banks.run_id)
+    joined = run_bank("train", *where, "--data", files[2], "--cohort-timeout", "0.5")
+    assert joined.code == 10
     others = [banks.train(*each) for each in list(zip(banks.names, files, strict=True))[:2]]
+    deadline = time.monotonic() + 60
     while banks.aggregator.status(banks.run_id).state is RunState.OPEN:
         assert time.monotonic() < deadline, "the run does not start"
         time.sleep(0.05)
-    where = ("--state", banks.state(banks.names[2]), "--run", banks.run_id)
     ended = run_bank("train", *where, "--data", broken)
     assert ended.code == 3
     assert "row 4 (line 5), column 'age'" in ended.error()
