@@ -217,6 +217,9 @@ class FakeBank:
         body = {"step": step, "more_rows": more_rows}
         return self.run_request("POST", f"/generations/{generation}/banks", json=body)
 
+    def decline(self, generation: int) -> Answer:
+        return self.run_request("POST", f"/generations/{generation}/refusals")
+
     def put_handover(self, generation: int, content: bytes) -> Answer:
         return self.run_request("PUT", f"/generations/{generation}/handover", body=content)
 
