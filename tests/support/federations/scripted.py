@@ -31,6 +31,10 @@ class Script:
         self.calls.append(("ready", generation, body.step, body.more_rows))
         return self.statuses.pop(0)
 
+    def decline(self, run_id: str, generation: int) -> RunStatus:
+        self.calls.append(("decline", generation))
+        return self.statuses.pop(0)
+
     def put_handover(self, run_id: str, generation: int, content: bytes) -> HandoverReceipt:
         self.calls.append(("put", generation))
         self.handed.append(content)
