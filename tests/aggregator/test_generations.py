@@ -54,6 +54,8 @@ def let_in(federation: Federation, there: list[FakeBank], back: FakeBank, *, ste
     run_id = there[0].run_id
     number: int = federation.status(run_id)["generation"]["number"]
     begin(there, number, step=step - 1)
+    opened = federation.status(run_id)["round_number"]
+    sum_round(there, opened, [[1]] * len(there), step=step - 1)
     assert back.join(run_id).json()["waiting"] == [back.name]
     following = federation.status(run_id)["round_number"]
     assert there[0].contribute(following, [1], step=step).problem() == CHANGED
@@ -155,7 +157,7 @@ def test_nobody_is_dropped_where_too_few_would_be_left(federation: Federation) -
     assert federation.drop(banks[2]).status == 200
     assert generation_of(federation, banks[0]) == (
         "gathering",
-        2,
+        3,
         [banks[0].name, banks[1].name],
         [banks[1].name],
     )
@@ -250,39 +252,62 @@ def test_what_is_sent_for_an_earlier_generation_is_refused(
     store.audit.verify()
 
 
-def test_a_bank_that_comes_back_while_others_gather_waits_for_the_next_step(
-    federation: Federation,
+def test_a_bank_that_comes_back_while_others_gather_comes_in_at_once(
+    federation: Federation, store: Store
 ) -> None:
     banks = start(federation)
     first, back, last = banks
     federation.drop(back)
     assert first.agree(1, step=4).status == 200
     status = back.join(first.run_id).json()
-    # The step may have been summed with it before: it is done again without it.
-    assert (status["state"], status["generation"]["number"]) == ("gathering", 1)
-    assert (status["waiting"], status["generation"]["banks"]) == (
-        [back.name],
-        [first.name, last.name],
-    )
-    assert len(status["generation"]["ready"]) == 1
+    # Nothing was summed without it.
+    assert (status["state"], status["generation"]["number"]) == ("gathering", 2)
+    assert (status["waiting"], status["generation"]["banks"]) == ([], [bank.name for bank in banks])
+    assert status["generation"]["ready"] == []
     assert back.join(first.run_id).json() == status
-    assert back.agree(1, step=4).problem() == CHANGED
-    begun = last.agree(1, step=4).json()
-    assert (begun["state"], begun["waiting"]) == ("training", [back.name])
-    number = begun["generation"]["first_round"]
-    assert sum_round([first, last], number, [[1], [2]], step=4) == [3]
-    assert first.contribute(number + 1, [1], step=5).problem() == CHANGED
-    # The step is that of those who were there.
+    assert last.agree(1, step=4).problem() == CHANGED
+    # The step is that of those who never left.
     assert back.agree(2, step=0, more_rows=2**20).status == 200
     assert first.agree(2, step=5).status == 200
     begun = last.agree(2, step=6).json()
     assert (begun["state"], begun["generation"]["first_step"]) == ("training", 5)
+    assert begun["generation"]["entrants"] == [back.name]
     assert {one["bank"]: one["more_rows"] for one in begun["generation"]["ready"]} == {
         first.name: 0,
         back.name: 2**20,
         last.name: 0,
     }
     assert sum_round(banks, begun["generation"]["first_round"], [[1], [2], [3]], step=5) == [6]
+    store.audit.verify()
+
+
+def test_banks_that_were_not_there_before_are_turned_away_by_one_that_was(
+    federation: Federation, store: Store
+) -> None:
+    banks = [federation.register(f"bank-{index}") for index in range(4)]
+    run_id = federation.open_run(min_cohort=2)
+    banks[3].run_id = run_id
+    federation.drop(banks[3])
+    for bank in banks[:3]:
+        bank.join(run_id)
+    assert banks[3].join(run_id).json()["generation"]["banks"] == [bank.name for bank in banks]
+    assert banks[0].agree(1, step=0).status == 200
+    answer = banks[1].decline(1)
+    assert answer.status == 200
+    assert generation_of(federation, banks[0]) == (
+        *("gathering", 2),
+        *([bank.name for bank in banks[:3]], []),
+    )
+    entry = [one for one in federation.audit() if one["kind"] == "decline"][-1]
+    assert (entry["actor"], entry["detail"]) == (f"bank:{banks[1].name}", "generation 1")
+    # Without effect where nobody can be turned away; and never of another generation.
+    before = federation.status(run_id)
+    assert banks[2].decline(2).json() == before
+    assert banks[2].decline(1).problem() == CHANGED
+    assert banks[2].decline(3).problem() == (409, "conflict")
+    begin(banks[:3], 2)
+    assert sum_round(banks[:3], before["round_number"], [[1], [2], [3]]) == [6]
+    store.audit.verify()
 
 
 def test_a_bank_that_comes_back_later_waits_for_the_next_step(federation: Federation) -> None:
@@ -291,17 +316,18 @@ def test_a_bank_that_comes_back_later_waits_for_the_next_step(federation: Federa
     sum_round(banks, 0, [[1], [2], [3]])
     federation.drop(back)
     begin([first, last], 1)
+    assert sum_round([first, last], 2, [[1], [2]]) == [3]
     status = back.join(first.run_id).json()
     assert (status["state"], status["waiting"]) == ("training", [back.name])
     assert back.join(first.run_id).json() == status
     assert back.agree(1, step=0).problem() == CHANGED
     # The step continues without it.
-    assert sum_round([first, last], 2, [[1], [2]]) == [3]
+    assert sum_round([first, last], 3, [[1], [2]]) == [3]
     before = federation.status(first.run_id)
     with ThreadPoolExecutor() as pool:
         path = f"/v1/runs/{first.run_id}?wait=30&state=training"
         waiting = pool.submit(back.request, "GET", path)
-        answer = first.contribute(3, [1], step=1)
+        answer = first.contribute(4, [1], step=1)
         assert answer.problem() == CHANGED
         assert "agree to it" in answer.json()["detail"]
         assert waiting.result(timeout=25).json()["generation"]["number"] == 2
@@ -317,17 +343,18 @@ def test_a_bank_that_comes_back_later_waits_for_the_next_step(federation: Federa
     for field in ("ciphertexts", "bytes_received", "contributed"):
         assert status[field] == before[field]
     assert status["round_number"] == before["round_number"] + 1
-    assert [one["number"] for one in rounds_of(federation, first)] == [0, 2]
+    assert [one["number"] for one in rounds_of(federation, first)] == [0, 2, 3]
     contributions = [one for one in federation.audit() if one["kind"] == "contribution"]
     assert contributions[-1]["status"] == "refused"
     begin(banks, 2, step=1)
-    assert sum_round(banks, 4, [[1], [2], [4]], step=1) == [7]
+    assert sum_round(banks, 5, [[1], [2], [4]], step=1) == [7]
 
 
 def test_one_that_waits_comes_in_with_the_next_drop(federation: Federation) -> None:
     banks = start(federation)
     federation.drop(banks[1])
     begin([banks[0], banks[2]], 1)
+    sum_round([banks[0], banks[2]], 1, [[1], [2]])
     banks[1].join(banks[0].run_id)
     # Two would be too few without the one that waits.
     assert federation.drop(banks[2]).status == 200
@@ -655,7 +682,6 @@ def test_the_log_tells_who_took_part_when_and_why(federation: Federation, store:
     federation.drop(back, "power cut")
     begin([first, last], 1)
     back.join(first.run_id)
-    assert first.contribute(1, [1], step=1).problem() == CHANGED
     begin(banks, 2, step=1)
     entries = [one for one in federation.audit()[before:] if one["status"] == "accepted"]
     run = f"run/{first.run_id}"
@@ -677,7 +703,7 @@ def test_the_log_tells_who_took_part_when_and_why(federation: Federation, store:
             f"generation 1 of {first.name}, {last.name} from step 0 and round 1 on",
         ),
         ("join", f"bank:{back.name}", "3 of 3 banks have joined"),
-        ("generation", f"bank:{first.name}", f"generation 2 of {names}: {back.name} joined"),
+        ("generation", f"bank:{back.name}", f"generation 2 of {names}: {back.name} joined"),
         ("ready", f"bank:{first.name}", "generation 2, step 1"),
         ("ready", f"bank:{back.name}", "generation 2, step 1"),
         ("ready", f"bank:{last.name}", "generation 2, step 1"),

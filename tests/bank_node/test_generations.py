@@ -304,8 +304,8 @@ def test_an_agreement_that_the_next_generation_overtakes_is_made_anew(make_banks
     held: list[int] = []
 
     def drop_another() -> None:
-        # The bank that was dropped first asks to rejoin at once, and makes up for the next one.
-        wait_until(banks, lambda status: status.waiting == (banks.names[2],), "it waits")
+        # The bank that was dropped first asks to rejoin at once, and comes in.
+        wait_until(banks, lambda status: status.generation.number == 2, "it is back")
         drop(banks, 1)
         held.append(banks.aggregator.status(banks.run_id).generation.number)
 
@@ -318,7 +318,7 @@ def test_an_agreement_that_the_next_generation_overtakes_is_made_anew(make_banks
         wait_until(banks, lambda status: status.round_number >= 10, "round 10")
         drop(banks, 2)
         assert_ended_well({place: finish(process) for place, process in running.items()})
-    assert held == [2]
+    assert held[0] >= 3
     expected = expected_model(banks, files, stages_of(banks), PARAMETERS)
     assert [model_of(banks, place) for place in range(4)] == [expected] * 4
 

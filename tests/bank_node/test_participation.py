@@ -6,6 +6,7 @@ be brought to. The real one takes part in test_generations.py.
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +25,11 @@ from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingWork
 from bank_node.run.agreement.facts import run_facts
 from bank_node.run.generations import Entry, Generations, rows_bound
+from bank_node.run.reveals import check_joinable
 from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
+from bank_node.state.ledger import Reveal
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
@@ -120,6 +123,7 @@ class Place:
         name: str = "a",
         data_sha256: str = DATA,
         tolerated_colluders: int = 1,
+        set_changes: int = 0,
         timeout_seconds: float = 5.0,
         agrees: bool = True,
     ) -> Generations:
@@ -138,6 +142,7 @@ class Place:
             key_epoch=self.key_epoch,
             package=self.package,
             tolerated_colluders=tolerated_colluders,
+            set_changes=set_changes,
             cohort_timeout_seconds=timeout_seconds,
             identity=self.members.identities[name],
             agreements=self.agreements(name),
@@ -683,6 +688,104 @@ def test_a_run_that_ends_without_this_bank_has_no_entry(place, table) -> None:
     script = Script(out, done, done)
     script.joined = waiting
     assert place.bank(script, table).next_entry() is None
+
+
+# A set that the ledger does not allow
+
+
+def revealed(place: Place, *banks: str, bank: str = "a", run_id: str = "r") -> None:
+    """Note that a bank has revealed sums over its rows with some banks."""
+    reveal = Reveal.of(run_id, 0, banks, place.key_epoch.roster)
+    ledger_at(place.root / f"{bank}.ledger").note(ROW_KEYS, reveal, set_changes=0)
+
+
+def test_a_set_that_is_not_paid_for_is_declined_and_another_one_waited_for(
+    place, table, save, caplog
+) -> None:
+    save(1)
+    revealed(place, *FOUR)
+    without, whole = generation(1, ("a", "b", "c")), generation(2, entrants=("d",))
+    gathering = [place.status(told, state=RunState.GATHERING) for told in (without, whole)]
+    begun = place.status(whole.model_copy(update={"first_step": 1, "first_round": 9}))
+    script = Script(
+        # It reads what was closed, is not heard when it declines, and sees the next one.
+        *(gathering[0], gathering[0], gathering[0], gathering[1]),
+        *(gathering[1], gathering[1], begun, begun),
+    )
+    participation = place.bank(script, table)
+    assert entry_of(participation).at.catches_up
+    with caplog.at_level(logging.WARNING):
+        entry = entry_of(participation)
+    assert (entry.banks, entry.checkpoint.generation) == (FOUR, 2)
+    calls = [call for call in script.calls if call[0] not in ("run", "put")]
+    assert calls == [("decline", 1), ("ready", 2, 1, 0)]
+    (warning,) = caplog.messages
+    assert "without d compared" in warning
+    assert "set_changes = 0" in warning
+    assert ledger_at(place.root / "a.ledger").summary().sets == 1, "asking notes nothing"
+
+
+def test_a_stranger_that_is_turned_away_costs_no_wait(place, table) -> None:
+    revealed(place, "a", "b", "c")
+    with_it = place.status(generation(1, entrants=("d",)), state=RunState.GATHERING)
+    again = place.status(generation(2, ("a", "b", "c")), state=RunState.GATHERING)
+    script = Script(with_it, again, again, *[again] * 5)
+    with pytest.raises(CohortError, match="b, c did not agree to generation 2"):
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
+    called = [call for call in script.calls if call[0] != "run"]
+    assert called == [("decline", 1), ("ready", 2, 0, 64)]
+
+
+@pytest.mark.parametrize("state", [RunState.TRAINING, RunState.GATHERING])
+def test_a_bank_waits_for_another_set_no_longer_than_it_is_told(place, table, state) -> None:
+    revealed(place, *FOUR)
+    status = place.status(generation(1, ("a", "b", "c")), state=state)
+    script = Script(*[status] * 9)
+    with pytest.raises(CohortError, match="no other generation was formed within 0 s"):
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
+    assert not [call for call in script.calls if call[0] in ("ready", "put")]
+    assert place.of("a").latest() is None
+
+
+def test_an_allowance_lets_the_others_continue(place, table) -> None:
+    revealed(place, *FOUR)
+    status = place.status(generation(1, ("a", "b", "c")))
+    assert entry_of(place.bank(Script(status), table, set_changes=1)).banks == ("a", "b", "c")
+
+
+def test_a_bank_does_not_come_in_where_it_could_not_sum(place, table, caplog) -> None:
+    revealed(place, *FOUR)
+    without = place.status(generation(1, ("b", "c")))
+    finished = place.status(generation(1, ("b", "c")), state=RunState.FINISHED)
+    script = Script(without, without, finished)
+    assert place.bank(script, table).next_entry() is None
+    assert [call[0] for call in script.calls] == ["run"] * 3
+    assert "does not ask to rejoin" in caplog.text
+
+
+def test_while_others_gather_a_bank_asks_whatever_is_still_missing(place, table) -> None:
+    """The other one that is away may be waiting for this one."""
+    revealed(place, *FOUR)
+    without = place.status(generation(1, ("b", "c")), state=RunState.GATHERING)
+    partly = place.status(generation(2, ("a", "b", "c"), entrants=("a",)), state=RunState.GATHERING)
+    script = Script(without, partly, partly, *[partly] * 5)
+    script.joined = partly
+    with pytest.raises(CohortError, match="no other generation"):
+        place.bank(script, table, timeout_seconds=0.0).next_entry()
+    assert [call for call in script.calls if call[0] != "run"] == [("join",), ("decline", 2)]
+
+
+def test_a_run_with_other_banks_on_the_same_rows_is_not_joined(place, table) -> None:
+    revealed(place, "a", "b", "c", run_id="an earlier one")
+    generations = place.bank(Script(), table)
+    context, work = generations._context, generations._work
+    opened = place.status(generation(), state=RunState.OPEN, members=())
+    with pytest.raises(CohortError, match=r"with d besides .* was not joined"):
+        check_joinable(context, work, opened)
+    # With the same banks it is joined; and what was joined before is for its generations.
+    same = place.status(generation(0, ("a", "b", "c")), state=RunState.OPEN, members=())
+    check_joinable(context, work, same)
+    check_joinable(context, work, opened.model_copy(update={"members": ("a",)}))
 
 
 def test_what_can_be_changed_of_a_checkpoint_changes_what_is_agreed(place, table, save) -> None:

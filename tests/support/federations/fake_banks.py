@@ -249,6 +249,9 @@ class FakeBank:
         body = {"step": step, "more_rows": more_rows, **self.signed_key(generation), **changes}
         return self.run_request("POST", f"/generations/{generation}/banks", json=body)
 
+    def decline(self, generation: int) -> Answer:
+        return self.run_request("POST", f"/generations/{generation}/refusals")
+
     def put_handover(
         self, generation: int, content: bytes, *, step: int = 0, signature: str | None = None
     ) -> Answer:

@@ -51,6 +51,10 @@ class Script:
         self.said[generation] = body
         return self._next()
 
+    def decline(self, run_id: str, generation: int) -> RunStatus:
+        self.calls.append(("decline", generation))
+        return self._next()
+
     def put_handover(
         self, run_id: str, generation: int, content: bytes, *, signature: str
     ) -> HandoverReceipt:
