@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from fraudfed.errors import KeyMaterialError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
@@ -206,6 +207,33 @@ def signed_bytes(
     """Return what an opener signs; every part has a fixed length."""
     place = shard.to_bytes(4, "big")
     return _SIGNED_DOMAIN + bytes.fromhex(context.digest) + listed + place + values_digest + seed
+
+
+def load_signing_keys(
+    signing_keys: Mapping[str, str], roster: Sequence[str]
+) -> dict[str, Ed25519PublicKey]:
+    """Return the keys that boxes are checked with.
+
+    Raises
+    ------
+    KeyMaterialError
+        If they are not of exactly the roster's banks, or one is no Ed25519 public key.
+    """
+    if set(signing_keys) != set(roster):
+        raise KeyMaterialError(
+            f"signing keys are of {', '.join(sorted(signing_keys)) or 'nobody'}, expected of "
+            f"{', '.join(sorted(roster))}: all banks of the roster"
+        )
+    keys = {}
+    for name, key in signing_keys.items():
+        try:
+            keys[name] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        except ValueError as error:
+            raise KeyMaterialError(
+                f"signing key of {name!r} is {key!r}, expected an Ed25519 public key, 32 bytes in "
+                "hexadecimal"
+            ) from error
+    return keys
 
 
 def opening_key(secret: bytes, context: RoundContext) -> bytes:

@@ -18,8 +18,6 @@ Only the boxes of all banks together show anything.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import CiphertextError, CohortError, KeyMaterialError, SumError
 from fraudfed.paillier.keys import PublicKey
@@ -122,7 +120,7 @@ class SecureSum:
         self._masks = PairwiseMasks(bank, roster, pairwise)
         self._tag_masks = PairwiseMasks(bank, roster, pairwise, use=MaskUse.TAG)
         self._signer = signer
-        self._signing_keys = _public_keys(signing_keys, roster)
+        self._signing_keys = openings.load_signing_keys(signing_keys, roster)
         self._threads = threads
         self._encryptor = key_package.private_key.encryptor(threads=threads)
         self._coefficients: tuple[str, TagCoefficients] | None = None
@@ -407,23 +405,3 @@ class SecureSum:
             )
             self._coefficients = context.digest, coefficients
         return self._coefficients[1]
-
-
-def _public_keys(
-    signing_keys: Mapping[str, str], roster: Sequence[str]
-) -> dict[str, Ed25519PublicKey]:
-    if set(signing_keys) != set(roster):
-        raise KeyMaterialError(
-            f"signing keys are of {', '.join(sorted(signing_keys)) or 'nobody'}, expected of "
-            f"{', '.join(sorted(roster))}: all banks of the roster"
-        )
-    keys = {}
-    for name, key in signing_keys.items():
-        try:
-            keys[name] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        except ValueError as error:
-            raise KeyMaterialError(
-                f"signing key of {name!r} is {key!r}, expected an Ed25519 public key, 32 bytes in "
-                "hexadecimal"
-            ) from error
-    return keys

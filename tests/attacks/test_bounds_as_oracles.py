@@ -14,6 +14,8 @@ import pytest
 from attack_kit.sums import AttackedSums
 from attack_kit.sums_without import without_the_record_of_contexts
 from cohorts.secure import SummingRound
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fraudfed.communicator import check_bound
 from fraudfed.dtypes import Int64Array
@@ -100,6 +102,24 @@ def test_a_bound_is_no_threshold_for_a_banks_own_part(sums: AttackedSums, thresh
         assert isinstance(outcome, str)
         assert outcome.startswith(f"SumError: sum 'histogram:0': {SumFault.TAG}: ")
     assert views[0].failed_at == "combine"
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    total=st.integers(-(2**62), 2**62) | st.integers(-3, 1000),
+    firsts=st.tuples(st.integers(-(2**61), 2**61), st.integers(-3, 1003)),
+    threshold=st.integers(0, 2**62) | st.integers(0, 1000),
+    low=st.integers(-1000, 0),
+)
+def test_no_bound_tells_two_splits_of_one_sum_apart(
+    sums: AttackedSums, total: int, firsts: tuple[int, int], threshold: int, low: int
+) -> None:
+    views = [view(sums, (first, total - first), threshold, low=low) for first in firsts]
+    assert views[0] == views[1]
+    passed = low <= total <= threshold
+    assert all(isinstance(outcome, tuple) == passed for outcome in views[0].outcomes)
 
 
 @pytest.mark.parametrize("split", [(2**63 - 1, -(2**63) + 601), (-600, 1200), (601, -1)])
