@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from federations.bank_process import Finished
 from federations.bank_states import Aggregator, Banks, serving
+from federations.summing_banks import SummingBanks
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
@@ -34,6 +35,16 @@ def small_package() -> KeyPackage:
 def key_package() -> KeyPackage:
     """Make the smallest key that the programs accept."""
     return KeyPackage.generate(2048)
+
+
+@pytest.fixture
+def make_cohort(
+    aggregator: Aggregator, make_spec: Any, small_package: KeyPackage, tmp_path: Path
+) -> Callable[..., SummingBanks]:
+    def make(size: int = 3) -> SummingBanks:
+        return SummingBanks(aggregator, make_spec, small_package, size, tmp_path)
+
+    return make
 
 
 CONTRACT = DataContract(
