@@ -93,7 +93,10 @@ def test_the_database_is_durable_and_guarded(store: Store, federation: Federatio
     names = [federation.register(name).name for name in ("bank-a", "bank-b")]
     run_id = federation.open_run()
     before = store.runs.snapshot(run_id)
-    steps = [run_machine.advance(before.run, None, run_machine.Join(bank)) for bank in names]
+    steps = [
+        run_machine.advance(before.run, None, run_machine.Join(bank, "1" * 64, "2" * 128))
+        for bank in names
+    ]
     store.runs.commit(before, steps[0], Payload(), [])
     with pytest.raises(StaleError):
         store.runs.commit(before, steps[1], Payload(), [])

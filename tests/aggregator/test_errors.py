@@ -164,8 +164,8 @@ def test_wrong_query(federation: Federation, query: str) -> None:
 def test_unwanted_query_and_body(federation: Federation) -> None:
     assert federation.call("GET", "/v1/health?x=1").problem() == (400, "protocol")
     bank = federation.register("bank-a")
-    path = f"/v1/runs/{federation.open_run()}/members"
-    assert bank.request("POST", path, body=b"x").problem() == (400, "protocol")
+    path = f"/v1/runs/{federation.open_run()}"
+    assert bank.request("GET", path, body=b"x").problem() == (400, "protocol")
 
 
 def test_transfer_encoding_is_refused(federation: Federation) -> None:

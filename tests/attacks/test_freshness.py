@@ -378,29 +378,45 @@ def test_a_key_that_the_aggregator_does_not_repeat_is_refused(place: Place) -> N
 # Keys that are stolen later
 
 
-def opened_by_thief(place: Place, values: np.ndarray) -> str:
-    """Return what a thief of all long-lived keys sees in a recorded contribution."""
+def opened_by_thief(place: Place, values: np.ndarray) -> set[str]:
+    """Return what a thief of all long-lived keys sees in a recorded contribution.
+
+    It has the public ephemeral keys as well, and tries whatever it can derive from all of that.
+    """
     bank = place.begin()[VICTIM]
     sealed, layout, context = bank.seal(values)
+    public = {one.bank: one.key for one in place.aggregator.generation().ready}
     stolen: dict[str, Identity] = place.members.identities
-    secrets_of_pairs = {
-        name: stolen[VICTIM].exchange(stolen[name].public.agreement_key) for name in (OTHER, MEMBER)
-    }
-    masks = PairwiseMasks(VICTIM, NAMES, secrets_of_pairs)
-    n = place.package.public_key.n
-    known = signed_sum(masks.streams(context.digest), layout.n_plaintexts, n)
-    return shows(place, remainder(place, sealed, *known))
+
+    def secrets_of_pair(name: str) -> list[bytes]:
+        static = stolen[VICTIM].exchange(stolen[name].public.agreement_key)
+        halves = [
+            static,
+            bytes(32),
+            stolen[VICTIM].exchange(public[name]),
+            stolen[name].exchange(public[VICTIM]),
+            bytes.fromhex(public[name]),
+        ]
+        pair = {"names": (VICTIM, name), "run_id": "r1", "generation": 0}
+        return [static, *(ephemeral.pair_secret(half, static, **pair) for half in halves)]
+
+    n, seen = place.package.public_key.n, set()
+    for guessed in zip(secrets_of_pair(OTHER), secrets_of_pair(MEMBER), strict=True):
+        masks = PairwiseMasks(VICTIM, NAMES, dict(zip((OTHER, MEMBER), guessed, strict=True)))
+        known = signed_sum(masks.streams(context.digest), layout.n_plaintexts, n)
+        seen.add(shows(place, remainder(place, sealed, *known)))
+    return seen
 
 
 def test_all_long_lived_keys_open_no_recorded_contribution(place: Place) -> None:
-    assert opened_by_thief(place, ROWS) == "noise"
+    assert opened_by_thief(place, ROWS) == {"noise"}
 
 
 def test_control_without_ephemeral_keys_a_thief_opens_recorded_contributions(
     place: Place, monkeypatch: Patch
 ) -> None:
     static_only(monkeypatch)
-    assert opened_by_thief(place, ROWS) == "readable"
+    assert "readable" in opened_by_thief(place, ROWS)
 
 
 def test_the_key_of_a_generation_is_gone_once_the_next_is_agreed_to(place: Place) -> None:
