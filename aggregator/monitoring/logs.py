@@ -84,5 +84,3 @@ def configure_logging(log_format: LogFormat, *, quiet: bool) -> None:
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True
     )
-    # One line per outgoing request of the operator's own commands would only repeat their output.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -128,7 +128,12 @@ class HttpConnections:
                 connection = self._idle.pop() if self._idle else self._new()
             if connection.sock is None:  # it is new
                 connection.meter.start(_CONNECT_SECONDS)
-                connection.connect()
+                try:
+                    connection.connect()
+                except BaseException:
+                    # A proxy or a handshake may fail with a socket that is open.
+                    connection.close()
+                    raise
                 return connection
             if not _hung_up(connection):
                 return connection

@@ -125,3 +125,10 @@ def assert_fails(result: object, code: int, *words: str) -> None:
     assert text.count("\n") == 1
     for word in words:
         assert word in text
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, as the programs want a token's."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
