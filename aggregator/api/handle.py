@@ -32,6 +32,7 @@ from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MetricsAccess
 from aggregator.guards.admission import Place
 from aggregator.guards.auth import RequestHead, require_digest
+from aggregator.guards.bodies import MOST_UNKNOWN_BYTES
 from aggregator.monitoring.logs import add_to_context
 from fraudfed.errors import (
     AuthError,
@@ -115,6 +116,7 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
     bodies = services().bodies
     with contextlib.ExitStack() as held:
         body = held.enter_context(bodies.received(request.stream, length))
+        g.body_received = True
         if length:
             in_file = body.file is not None
             held.enter_context(services().metrics.body(endpoint.name, length, in_file=in_file))
@@ -246,6 +248,8 @@ def _body_length(endpoint: Endpoint) -> int:
     elif endpoint.reads is not None:
         _require_media_type((JSON,))
     limit = config.max_body_bytes if isinstance(endpoint.reads, tuple) else config.max_json_bytes
+    if not endpoint.access.roles:
+        limit = min(limit, MOST_UNKNOWN_BYTES)
     announced = request.content_length or 0
     if announced > limit:
         raise BodyTooLargeError(

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,7 @@ class ServerProcess(HttpCall):
         group_options: tuple[str, ...] = (),
         options: tuple[str, ...] = (),
         verify: ssl.SSLContext | bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = state / "serve.log"
         with self._log.open("ab") as log:
@@ -58,6 +60,7 @@ class ServerProcess(HttpCall):
                     "--insecure-allow-small-keys",
                     *options,
                 ],
+                env={**os.environ, **(environment or {})},
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
