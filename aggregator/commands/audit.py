@@ -11,7 +11,7 @@ from aggregator.audit.log import AuditHead
 from aggregator.commands.options import opened_store, state_option, utc
 from aggregator.commands.output import AuditEntries, VerifiedAudit
 from aggregator.service.store import Store
-from fraudfed.console import answers, json_option, print_json
+from fraudfed.console import answers, json_option, print_json, say
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import AuditEntry
 
@@ -22,7 +22,7 @@ def audit() -> None:
 
 
 def _show_verified(verified: VerifiedAudit) -> None:
-    click.echo(
+    say(
         f"audit log verifies: {verified.entries} entries, end {verified.entries}:{verified.hash}, "
         f"audit key {verified.audit_key}"
     )
@@ -65,7 +65,7 @@ def show_audit(state_path: Path, run_id: str | None, start: int, as_json: bool) 
         # A log may be longer than the memory holds.
         for entry in chain.from_iterable(pages):
             body = "" if entry.body_sha256 is None else f"  body {entry.body_sha256}"
-            click.echo(
+            say(
                 f"{entry.seq}  {utc(entry.time)}  {entry.status.value:<8}  {entry.kind}  "
                 f"{entry.actor}  {entry.subject}  {entry.detail}{body}"
             )

@@ -16,7 +16,7 @@ from aggregator.service.openapi import openapi_document
 from aggregator.service.server import is_loopback, listen, tls_context, url_of
 from aggregator.service.server import serve as serve_until_stopped
 from aggregator.service.state_directory import StateDirectory
-from fraudfed.console import answers, examples, json_option
+from fraudfed.console import answers, examples, json_option, say, say_json
 from fraudfed.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def serve(
 
         def announce() -> None:
             listening = Listening(url=url)
-            click.echo(listening.model_dump_json() if as_json else f"aggregator listening on {url}")
+            say(listening.model_dump_json() if as_json else f"aggregator listening on {url}")
             sys.stdout.flush()
 
         serve_until_stopped(state, config, listener, tls=tls, on_ready=announce)
@@ -136,7 +136,7 @@ def serve(
 
 
 def _show_openapi(document: OpenApi) -> None:
-    click.echo(json.dumps(document.root, indent=2))
+    say_json(json.dumps(document.root, indent=2))
 
 
 @click.command()

@@ -18,7 +18,7 @@ from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.enrolment import enrol
 from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples, stdout_console
+from fraudfed.console import examples, say, stdout_console
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.wire.messages import BankName, MemberKeys
 
@@ -27,10 +27,10 @@ EVERYBODY = "*"
 
 
 def _show_joined(joined: Joined) -> None:
-    click.echo(
-        f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is\n"
-        f"  {joined.fingerprint}\n"
-        "Read it to the other banks over the phone, and compare theirs with 'bank-node roster'."
+    say(
+        f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is",
+        f"  {joined.fingerprint}",
+        "Read it to the other banks over the phone, and compare theirs with 'bank-node roster'.",
     )
 
 

@@ -30,6 +30,7 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
+from fraudfed.foreign_text import visible
 from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
 from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
@@ -257,7 +258,7 @@ class Transport:
         found = _content_type(answer)
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or found != expect:
             raise ProtocolError(
-                f"{self.url}: HTTP {answer.status} with content type {found or 'none'!r}, "
+                f"{self.url}: HTTP {answer.status} with content type {found[:100] or 'none'!r}, "
                 f"expected {expect}; is this the URL of an aggregator?"
             )
         return answer
@@ -277,10 +278,10 @@ class Transport:
         known = error_classes().get(slug)
         if known is None or slug == problem.type:
             return ProtocolError(
-                f"{self.url}: HTTP {status} with unknown problem type {problem.type!r}: "
-                f"{_one_line(problem.detail)}"
+                f"{self.url}: HTTP {status} with unknown problem type {problem.type[:100]!r}: "
+                f"{visible(problem.detail)}"
             )
-        return known(_one_line(problem.detail))
+        return known(visible(problem.detail))
 
 
 def check_tls_files(tls: TlsFiles) -> None:
@@ -367,8 +368,4 @@ def _retry_after_seconds(answer: Answer) -> float:
 
 
 def _reason(error: Exception) -> str:
-    return _one_line(str(error)) or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(str(error), 300) or type(error).__name__

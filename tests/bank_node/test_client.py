@@ -306,7 +306,7 @@ def test_every_problem_becomes_the_error_it_was_made_from(script, client, slug) 
         "detail": "why\nso",
     }
     script.say(409, PROBLEM, json.dumps(body).encode())
-    with pytest.raises(cls, match=r"^why so$") as failure:
+    with pytest.raises(cls, match=r"^why\\x0aso$") as failure:
         client.join("run")
     assert type(failure.value) is cls
 
