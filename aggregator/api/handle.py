@@ -33,6 +33,7 @@ from aggregator.config import MetricsAccess
 from aggregator.guards.admission import Place
 from aggregator.guards.auth import RequestHead, require_digest
 from aggregator.guards.bodies import MOST_UNKNOWN_BYTES
+from aggregator.guards.certificates import require_certificate_of
 from aggregator.monitoring.logs import add_to_context
 from fraudfed.errors import (
     AuthError,
@@ -101,6 +102,8 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
         add_to_context(caller=g.caller.actor)
         services().admission.charge(g.caller.actor)
         _require_role(endpoint.access, g.caller)
+        if g.caller.bank is not None:
+            _require_certificate(g.caller.bank)
     elif not endpoint.always:
         services().admission.charge_anonymous(request.remote_addr or "")
     if place is not None:
@@ -133,6 +136,7 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
                 registration: BankRegistration = arguments["body"]
                 arguments["signed"] = services().authenticator.check_candidate(head, registration)
                 require_digest(head, body.sha256)
+                _require_certificate(registration.name)
                 # Its key is proven; that it is invited is for the view to find out.
                 arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
             elif endpoint.access.roles and endpoint.access is not Access.MONITOR:
@@ -157,6 +161,11 @@ def _authenticated(head: RequestHead) -> Caller:
         # Only the one that fails: a bank behind the same address is not held up.
         services().admission.charge_anonymous(request.remote_addr or "")
         raise
+
+
+def _require_certificate(bank: str) -> None:
+    if services().config.client_ca is not None:
+        require_certificate_of(bank, request.environ.get("gunicorn.socket"))
 
 
 def _waits(query: Query | None) -> bool:
