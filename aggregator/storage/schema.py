@@ -50,6 +50,7 @@ class TokenRow(Base):
     role: Mapped[str] = mapped_column(String(16))
     token_sha256: Mapped[str] = mapped_column(_DIGEST, unique=True)
     created_at: Mapped[int]
+    expires_at: Mapped[int]
     revoked_at: Mapped[int | None]
 
 
