@@ -44,6 +44,8 @@ class ServiceConfig(BaseModel):
     """Of one bank or token, on average over ten seconds; above it the answer is 429."""
     anonymous_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 50
     """Of all that one address sends without being known, likewise."""
+    two_operators: bool = False
+    """Creating runs, dropping banks and removing members take two operators."""
     metrics: MetricsAccess = MetricsAccess.VIEWER
     """Who may read /metrics: viewer (and operator), open, or off."""
     insecure_allow_small_keys: bool = False

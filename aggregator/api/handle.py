@@ -39,6 +39,7 @@ from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
     CohortChangedError,
+    ConfirmationNeededError,
     DamagedError,
     ForbiddenError,
     FraudFedError,
@@ -141,6 +142,13 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
                 arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
             elif endpoint.access.roles and endpoint.access is not Access.MONITOR:
                 arguments["caller"] = g.caller
+            if endpoint.takes_two and services().config.two_operators:
+                sent = arguments.get("body")
+                text = "" if sent is None else sent.model_dump_json()
+                content = f"{request.method} {quote(request.path)}\n{text}".encode()
+                services().confirmations.require(
+                    g.caller, endpoint.kind, _subject(address), content
+                )
             if place is not None and endpoint.accepted is None and _waits(arguments.get("query")):
                 place.require_wait()
                 with _waiting(endpoint):
@@ -203,6 +211,8 @@ def _record_refusal(
 ) -> None:
     if isinstance(error, RunFailedError) and endpoint.kind == "read":
         return  # the answer to a question about the run
+    if isinstance(error, ConfirmationNeededError):
+        return  # the log says already that it was asked for
     if isinstance(error, UnavailableError | DamagedError):
         return  # no refusal of what was sent, and nowhere to write it down
     if isinstance(error, FraudFedError):

@@ -5,7 +5,7 @@ from pydantic import Field
 from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
-from fraudfed.errors import ConflictError, NotFoundError, RunFailedError
+from fraudfed.errors import ConfirmationNeededError, ConflictError, NotFoundError, RunFailedError
 from fraudfed.wire.messages import (
     Abort,
     RoundList,
@@ -43,10 +43,11 @@ class RoundsQuery(Query):
     summary="Open a run for the banks of an active key epoch.",
     access=Access.OPERATOR,
     kind="run-created",
+    takes_two=True,
     status=201,
     reads=RunSpec,
     answers=RunCreated,
-    errors=(NotFoundError, ConflictError),
+    errors=(ConfirmationNeededError, NotFoundError, ConflictError),
 )
 def create_run(caller: Caller, body: RunSpec) -> RunCreated:
     """Bind the run to an active key epoch and store it."""

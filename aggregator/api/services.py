@@ -6,6 +6,7 @@ from flask import current_app
 
 from aggregator.audit.log import AuditTrail
 from aggregator.config import ServiceConfig
+from aggregator.consortium.confirmations import Confirmations
 from aggregator.consortium.key_epochs import KeyEpochs
 from aggregator.consortium.members import Members
 from aggregator.guards.admission import Admission
@@ -27,6 +28,7 @@ class Services:
     config: ServiceConfig
     database: Database
     authenticator: Authenticator
+    confirmations: Confirmations
     members: Members
     epochs: KeyEpochs
     runs: RunService

@@ -63,6 +63,11 @@ _log = logging.getLogger(__name__)
     help="Accept key epochs with Paillier keys below 2048 bits. For tests only.",
 )
 @click.option(
+    "--two-operators",
+    is_flag=True,
+    help="Creating runs, dropping banks and removing members take two operators.",
+)
+@click.option(
     "--tls-certificate",
     type=FILE,
     metavar="FILE",
@@ -89,6 +94,7 @@ def serve(
     workers: int | None,
     config_path: Path | None,
     insecure_allow_small_keys: bool,
+    two_operators: bool,
     tls_certificate: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
@@ -99,6 +105,7 @@ def serve(
         "threads": threads,
         "workers": workers,
         "insecure_allow_small_keys": insecure_allow_small_keys or None,
+        "two_operators": two_operators or None,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "client_ca": client_ca,

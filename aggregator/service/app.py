@@ -117,6 +117,7 @@ def create_app(
         config=config,
         database=store.database,
         authenticator=Authenticator(store.tokens, store.members, store.nonces),
+        confirmations=store.confirmations,
         members=store.members,
         epochs=store.epochs,
         runs=run_service,

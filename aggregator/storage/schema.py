@@ -54,6 +54,16 @@ class TokenRow(Base):
     revoked_at: Mapped[int | None]
 
 
+class ConfirmationRow(Base):
+    """What an operator has asked for, until another one confirms it or it expires."""
+
+    __tablename__ = "confirmations"
+
+    digest: Mapped[str] = mapped_column(_DIGEST, primary_key=True)
+    asked_by: Mapped[str] = mapped_column(_NAME)
+    expires_at: Mapped[int]
+
+
 class InviteRow(Base):
     """An invitation of one bank. Only the hash of its code is kept."""
 

@@ -113,6 +113,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_sha256"),
     )
     op.create_table(
+        "confirmations",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("asked_by", _bytewise(63), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_table(
         "acknowledgements",
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("bank", _bytewise(63), nullable=False),
