@@ -15,7 +15,7 @@
       |         '- RateLimitedError      6    429   more requests of one sender than it takes
       |- AuthError                      7    401   token missing or unknown
       |    '- ForbiddenError            7    403   known, but not allowed to do this
-      |         '- ConfirmationNeededError   403   asked for; another operator has to confirm it
+      |         '- ConfirmationNeededError  7   403   another operator has to confirm it
       |- ProtocolError                  8    400   a message that is malformed or out of place
       |    |- VersionError              8    400   a message of another protocol version
       |    |- CiphertextError           8    422   truncated or malformed ciphertext array

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from aggregator.audit.log import AuditTrail
+from aggregator.audit.push import AuditPush
 from aggregator.config import ServiceConfig
 from aggregator.consortium.confirmations import Confirmations
 from aggregator.consortium.key_epochs import KeyEpochs
@@ -35,6 +36,7 @@ class Services:
     generations: GenerationService
     deadlines: Deadlines
     audit: AuditTrail
+    audit_push: AuditPush | None
     refusals: Refusals
     bodies: Bodies
     admission: Admission

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.audit.push import Collector
 from aggregator.commands.options import FILE, state_option
 from aggregator.commands.output import Listening, OpenApi
 from aggregator.config import load_config, with_options
@@ -113,6 +114,8 @@ def serve(
     given = {name: value for name, value in options.items() if value is not None}
     config = with_options(load_config(config_path), given)
     tls = tls_context(config)
+    if config.audit_push is not None:
+        Collector(config.audit_push)  # or its worker would say what is wrong
     state = StateDirectory(state_path)
     # Before the lock: a directory that was never initialised gets no lock file.
     with contextlib.closing(state.open_store(check=True)) as store:

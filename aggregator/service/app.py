@@ -27,6 +27,7 @@ from aggregator.api import (
 )
 from aggregator.api.declare import Endpoint
 from aggregator.api.services import Services, services
+from aggregator.audit.push import AuditPush, Collector
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import ServiceConfig
 from aggregator.guards.admission import Admission
@@ -124,6 +125,7 @@ def create_app(
         generations=generation_service,
         deadlines=Deadlines(generation_service),
         audit=store.audit,
+        audit_push=_audit_push(config, store),
         # The bound is one for the service, whatever the number of its workers.
         refusals=Refusals(
             store.audit,
@@ -152,6 +154,13 @@ def create_app(
     problems.install(app)
     handle.install(app, _GROUPS)
     return app
+
+
+def _audit_push(config: ServiceConfig, store: Store) -> AuditPush | None:
+    if config.audit_push is None:
+        return None
+    collector = Collector(config.audit_push)
+    return AuditPush(store.audit, collector, config.audit_push_format, store.database.directory)
 
 
 def _count_runs(database: Database) -> Mapping[str, int]:

@@ -399,11 +399,15 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         """Serve; at the end, record what the audit log has only counted so far."""
         services: Services = self.wsgi.extensions["fraudfed"]
         services.deadlines.start()
+        if services.audit_push is not None:
+            services.audit_push.start()
         try:
             super().run()
         finally:
             services.deadlines.stop()
             self._flush_refusals()
+            if services.audit_push is not None:
+                services.audit_push.stop()
 
     def _services(self) -> Services:
         found: Services = self.wsgi.extensions["fraudfed"]
