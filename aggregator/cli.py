@@ -13,6 +13,7 @@ from aggregator.commands.tokens import tokens
 from aggregator.monitoring.logs import LogFormat, configure_logging
 from fraudfed import __version__
 from fraudfed.console import examples, run_command, schemas_option
+from fraudfed.hardening import keep_memory_private
 
 
 @click.group(
@@ -49,6 +50,7 @@ for _command in (
 
 def main() -> NoReturn:
     """Entry point of the ``aggregator`` command."""
+    keep_memory_private()
     run_command(cli, prog_name="aggregator")
 
 

@@ -25,6 +25,15 @@ class MetricsAccess(StrEnum):
     """Nobody: there is no such address."""
 
 
+class AuditFormat(StrEnum):
+    """What a collector of the audit log gets."""
+
+    SYSLOG = "syslog"
+    """RFC 5424, all fields as structured data."""
+    CEF = "cef"
+    """ArcSight's Common Event Format, version 0."""
+
+
 class ServiceConfig(BaseModel):
     """Settings of ``aggregator serve``."""
 
@@ -44,6 +53,12 @@ class ServiceConfig(BaseModel):
     """Of one bank or token, on average over ten seconds; above it the answer is 429."""
     anonymous_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 50
     """Of all that one address sends without being known, likewise."""
+    audit_push: str | None = None
+    """Collector that gets every entry of the audit log: udp://, tcp:// or unix://."""
+    audit_push_format: AuditFormat = AuditFormat.SYSLOG
+    """How it gets them: syslog or cef."""
+    two_operators: bool = False
+    """Creating runs, dropping banks and removing members take two operators."""
     metrics: MetricsAccess = MetricsAccess.VIEWER
     """Who may read /metrics: viewer (and operator), open, or off."""
     insecure_allow_small_keys: bool = False

@@ -17,6 +17,7 @@ from bank_node.commands.score import score
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
 from fraudfed.console import examples, run_command, schemas_option, stderr_console
+from fraudfed.hardening import keep_memory_private
 
 
 @click.group(
@@ -61,6 +62,7 @@ for _command in (join, roster, keys, runs, check_data, features, train, status, 
 
 def main() -> NoReturn:
     """Run the command line; entry point of ``bank-node``."""
+    keep_memory_private()
     run_command(cli, prog_name="bank-node")
 
 

@@ -7,10 +7,13 @@ the bank, not to the log.
 import logging
 import sys
 from contextvars import ContextVar
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
+
+from fraudfed.foreign_text import visible, visible_lines
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -34,14 +37,26 @@ class _ContextFilter(logging.Filter):
         return True
 
 
-class _TextFormatter(logging.Formatter):
+class _VisibleFormatter(logging.Formatter):
+    """Texts of others cannot begin a record of their own, nor paint the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return one line."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the lines of a traceback, all of them set in."""
+        return "    " + visible_lines(super().formatException(ei))
+
+
+class _TextFormatter(_VisibleFormatter):
     """One line of text; the facts of a step, which JSON has as fields, stand behind it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line = super().format(record)
+        first, *rest = super().format(record).split("\n")
         facts = [f"{key}={vars(record)[key]}" for key in _STEP_FACTS if key in vars(record)]
-        return " ".join((line, *facts))
+        return "\n".join((" ".join((first, *map(visible, facts))), *rest))
 
 
 def _is_not_of_a_step(record: logging.LogRecord) -> bool:
@@ -70,6 +85,7 @@ def configure_logging(*, log_format: str, level: str, console: Console) -> None:
         )
     elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S")
+        handler.setFormatter(_VisibleFormatter("%(message)s"))
         handler.addFilter(_is_not_of_a_step)
     else:
         handler = logging.StreamHandler(sys.stderr)

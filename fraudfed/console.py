@@ -19,6 +19,7 @@ import click
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
 from fraudfed.errors import FraudFedError
+from fraudfed.foreign_text import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +49,20 @@ OTHER_ENDS: Mapping[str, tuple[int, str]] = {
 _PIPE_COLUMNS = 150
 
 logger = logging.getLogger(__name__)
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines for people: the only way of a program's text to its terminal, beside tables.
+
+    Each argument is one line, whatever it holds of others' text (``foreign_text``).
+    """
+    for line in lines:
+        click.echo(visible(line), err=err)
+
+
+def say_json(document: str) -> None:
+    """Print a JSON document; what is unprintable in its texts as its escape."""
+    click.echo(visible_json(document))
 
 
 class Answer(BaseModel):
@@ -143,7 +158,7 @@ def json_option(shape: Shape[Any]) -> Callable[[F], F]:
 
 def print_json(shape: Shape[T], answer: T) -> None:
     """Print an answer as one JSON document."""
-    click.echo(TypeAdapter(_resolved(shape)).dump_json(answer, indent=2).decode())
+    say_json(TypeAdapter(_resolved(shape)).dump_json(answer, indent=2).decode())
 
 
 def answer_of(command: click.Command) -> Any:
@@ -181,7 +196,7 @@ def schemas_of(group: click.Group) -> dict[str, Any]:
 
 def _print_schemas(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and isinstance(context.command, click.Group):
-        click.echo(json.dumps(schemas_of(context.command), indent=1))
+        say_json(json.dumps(schemas_of(context.command), indent=1))
         context.exit()
 
 
@@ -228,7 +243,7 @@ def run_command(command: click.Command, *, prog_name: str) -> NoReturn:
         if as_json:
             _print_failure(error.slug, str(error), error.what_to_do)
         else:
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
         logger.debug("unexpected error", exc_info=True)
@@ -248,30 +263,41 @@ def _end(kind: str, message: str, *, as_json: bool) -> NoReturn:
         _print_failure(kind, message, what_to_do)
     else:
         stopped = code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
-        click.echo(message if stopped else f"error: {message}", err=True)
+        say(message if stopped else f"error: {message}", err=True)
     sys.exit(code)
 
 
 def _print_failure(kind: str, message: str, what_to_do: str, **result: JsonValue) -> None:
     failure = Failure(kind=kind, message=message, what_to_do=what_to_do)
     document = ErrorDocument(error=failure, **result)
-    click.echo(document.model_dump_json(indent=2, exclude_unset=True))
+    say_json(document.model_dump_json(indent=2, exclude_unset=True))
 
 
 def stdout_console() -> "Console":
     """Return a console for tables: as wide as the terminal, or wide enough for all in a pipe.
 
-    Like ``stderr_console``, it uses no colour where ``NO_COLOR`` is set.
+    Like ``stderr_console``, it uses no colour where ``NO_COLOR`` is set, and shows every text in it
+    as ``say`` does; a text is no markup.
     """
-    # Most commands print no table.
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
+    console = _console_class()()
+    return console if console.is_terminal else _console_class()(width=_PIPE_COLUMNS)
 
 
 def stderr_console(*, quiet: bool = False) -> "Console":
     """Return a console for progress and logs."""
-    from rich.console import Console
+    return _console_class()(stderr=True, highlight=False, quiet=quiet)
 
-    return Console(stderr=True, highlight=False, quiet=quiet)
+
+@functools.cache
+def _console_class() -> "type[Console]":
+    # Most commands print no table.
+    from rich.console import Console
+    from rich.text import Text
+
+    class VisibleConsole(Console):
+        """A console that shows texts of others as they are, on one line."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+    return VisibleConsole

@@ -15,6 +15,7 @@
       |         '- RateLimitedError      6    429   more requests of one sender than it takes
       |- AuthError                      7    401   token missing or unknown
       |    '- ForbiddenError            7    403   known, but not allowed to do this
+      |         '- ConfirmationNeededError  7   403   another operator has to confirm it
       |- ProtocolError                  8    400   a message that is malformed or out of place
       |    |- VersionError              8    400   a message of another protocol version
       |    |- CiphertextError           8    422   truncated or malformed ciphertext array
@@ -179,6 +180,14 @@ class ForbiddenError(AuthError):
     slug = "forbidden"
     title = "Not allowed"
     what_to_do = "Ask the operator for the right to do this, or use a token that has it."
+
+
+class ConfirmationNeededError(ForbiddenError):
+    """An operator has asked for what takes two; it happens when another one sends the same."""
+
+    slug = "confirmation-needed"
+    title = "Another operator has to confirm"
+    what_to_do = "Let another operator, with another token, send the same request within a day."
 
 
 class ProtocolError(FraudFedError):

@@ -4,7 +4,13 @@ from aggregator.api.declare import Access, Endpoints
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.consortium.members import SignedNonce
-from fraudfed.errors import ConflictError, ForbiddenError, KeyMaterialError, NotFoundError
+from fraudfed.errors import (
+    ConfirmationNeededError,
+    ConflictError,
+    ForbiddenError,
+    KeyMaterialError,
+    NotFoundError,
+)
 from fraudfed.wire.messages import (
     BankRegistration,
     Invite,
@@ -83,8 +89,9 @@ def sign_removal(caller: Caller, name: str, body: MemberRemoval) -> Roster:
     summary="Lock a bank out; its key epochs are superseded, the runs that wait for it end.",
     access=Access.OPERATOR,
     kind="removal",
+    takes_two=True,
     answers=Roster,
-    errors=(NotFoundError,),
+    errors=(ConfirmationNeededError, NotFoundError),
 )
 def remove_bank(caller: Caller, name: str) -> Roster:
     """Answer the members that are left. To remove it again changes nothing.

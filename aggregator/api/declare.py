@@ -129,6 +129,8 @@ class Endpoint:
     """Refusals beyond those of every endpoint (authentication, malformed request)."""
     prefix: str = "/v1"
     """What the rule is below."""
+    takes_two: bool = False
+    """With the setting ``two_operators`` another operator has to send the same."""
     always: bool = False
     """It is answered also while the service is full or stopping: monitoring must see that."""
 

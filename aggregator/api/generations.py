@@ -9,6 +9,7 @@ from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import (
     CohortChangedError,
+    ConfirmationNeededError,
     ConflictError,
     KeyMaterialError,
     NotFoundError,
@@ -115,9 +116,10 @@ def handover(caller: Caller, run_id: str, generation: int, query: WaitQuery) -> 
     summary="Go on without a bank, from the last step that all others have finished.",
     access=Access.OPERATOR,
     kind="drop",
+    takes_two=True,
     reads=DropRequest,
     answers=RunStatus,
-    errors=(NotFoundError, ConflictError, RunFailedError),
+    errors=(ConfirmationNeededError, NotFoundError, ConflictError, RunFailedError),
 )
 def drop_bank(caller: Caller, run_id: str, body: DropRequest) -> RunStatus:
     """Form a generation of the other banks; the bank may come back."""

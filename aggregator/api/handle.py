@@ -32,11 +32,14 @@ from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MetricsAccess
 from aggregator.guards.admission import Place
 from aggregator.guards.auth import RequestHead, require_digest
+from aggregator.guards.bodies import MOST_UNKNOWN_BYTES
+from aggregator.guards.certificates import require_certificate_of
 from aggregator.monitoring.logs import add_to_context
 from fraudfed.errors import (
     AuthError,
     BodyTooLargeError,
     CohortChangedError,
+    ConfirmationNeededError,
     DamagedError,
     ForbiddenError,
     FraudFedError,
@@ -100,6 +103,8 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
         add_to_context(caller=g.caller.actor)
         services().admission.charge(g.caller.actor)
         _require_role(endpoint.access, g.caller)
+        if g.caller.bank is not None:
+            _require_certificate(g.caller.bank)
     elif not endpoint.always:
         services().admission.charge_anonymous(request.remote_addr or "")
     if place is not None:
@@ -115,6 +120,7 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
     bodies = services().bodies
     with contextlib.ExitStack() as held:
         body = held.enter_context(bodies.received(request.stream, length))
+        g.body_received = True
         if length:
             in_file = body.file is not None
             held.enter_context(services().metrics.body(endpoint.name, length, in_file=in_file))
@@ -131,10 +137,18 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
                 registration: BankRegistration = arguments["body"]
                 arguments["signed"] = services().authenticator.check_candidate(head, registration)
                 require_digest(head, body.sha256)
+                _require_certificate(registration.name)
                 # Its key is proven; that it is invited is for the view to find out.
                 arguments["caller"] = replace(g.caller, name=registration.name, role=Role.BANK)
             elif endpoint.access.roles and endpoint.access is not Access.MONITOR:
                 arguments["caller"] = g.caller
+            if endpoint.takes_two and services().config.two_operators:
+                sent = arguments.get("body")
+                text = "" if sent is None else sent.model_dump_json()
+                content = f"{request.method} {quote(request.path)}\n{text}".encode()
+                services().confirmations.require(
+                    g.caller, endpoint.kind, _subject(address), content
+                )
             if place is not None and endpoint.accepted is None and _waits(arguments.get("query")):
                 place.require_wait()
                 with _waiting(endpoint):
@@ -155,6 +169,11 @@ def _authenticated(head: RequestHead) -> Caller:
         # Only the one that fails: a bank behind the same address is not held up.
         services().admission.charge_anonymous(request.remote_addr or "")
         raise
+
+
+def _require_certificate(bank: str) -> None:
+    if services().config.client_ca is not None:
+        require_certificate_of(bank, request.environ.get("gunicorn.socket"))
 
 
 def _waits(query: Query | None) -> bool:
@@ -192,6 +211,8 @@ def _record_refusal(
 ) -> None:
     if isinstance(error, RunFailedError) and endpoint.kind == "read":
         return  # the answer to a question about the run
+    if isinstance(error, ConfirmationNeededError):
+        return  # the log says already that it was asked for
     if isinstance(error, UnavailableError | DamagedError):
         return  # no refusal of what was sent, and nowhere to write it down
     if isinstance(error, FraudFedError):
@@ -246,6 +267,8 @@ def _body_length(endpoint: Endpoint) -> int:
     elif endpoint.reads is not None:
         _require_media_type((JSON,))
     limit = config.max_body_bytes if isinstance(endpoint.reads, tuple) else config.max_json_bytes
+    if not endpoint.access.roles:
+        limit = min(limit, MOST_UNKNOWN_BYTES)
     announced = request.content_length or 0
     if announced > limit:
         raise BodyTooLargeError(

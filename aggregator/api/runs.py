@@ -5,7 +5,13 @@ from pydantic import Field
 from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
-from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError, RunFailedError
+from fraudfed.errors import (
+    ConfirmationNeededError,
+    ConflictError,
+    KeyMaterialError,
+    NotFoundError,
+    RunFailedError,
+)
 from fraudfed.wire.messages import (
     Abort,
     Join,
@@ -44,10 +50,11 @@ class RoundsQuery(Query):
     summary="Open a run for the banks of an active key epoch.",
     access=Access.OPERATOR,
     kind="run-created",
+    takes_two=True,
     status=201,
     reads=RunSpec,
     answers=RunCreated,
-    errors=(NotFoundError, ConflictError),
+    errors=(ConfirmationNeededError, NotFoundError, ConflictError),
 )
 def create_run(caller: Caller, body: RunSpec) -> RunCreated:
     """Bind the run to an active key epoch and store it."""

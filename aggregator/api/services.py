@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from flask import current_app
 
 from aggregator.audit.log import AuditTrail
+from aggregator.audit.push import AuditPush
 from aggregator.config import ServiceConfig
+from aggregator.consortium.confirmations import Confirmations
 from aggregator.consortium.key_epochs import KeyEpochs
 from aggregator.consortium.members import Members
 from aggregator.guards.admission import Admission
@@ -27,12 +29,14 @@ class Services:
     config: ServiceConfig
     database: Database
     authenticator: Authenticator
+    confirmations: Confirmations
     members: Members
     epochs: KeyEpochs
     runs: RunService
     generations: GenerationService
     deadlines: Deadlines
     audit: AuditTrail
+    audit_push: AuditPush | None
     refusals: Refusals
     bodies: Bodies
     admission: Admission

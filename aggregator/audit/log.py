@@ -30,6 +30,7 @@ from fraudfed.consortium.public.documents import (
     verify_audit_entry,
 )
 from fraudfed.errors import ProtocolError, StateError
+from fraudfed.foreign_text import visible
 from fraudfed.wire.messages import AuditEntry, AuditStatus
 
 _log = logging.getLogger(__name__)
@@ -256,7 +257,7 @@ def _require_head(entry: AuditEntry, expected: AuditHead) -> None:
 
 def _shown(text: str, limit: int) -> str:
     """Return one short line of printable characters."""
-    clean = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    clean = visible(text, limit)
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."
 
 

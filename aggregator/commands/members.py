@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from aggregator.commands.options import client_options, opened_client, print_lines, utc
-from fraudfed.console import answers
+from fraudfed.console import answers, say
 from fraudfed.consortium.public.fingerprint import fingerprint
 from fraudfed.wire.messages import Invite, InviteRequest, KeyEpochStatus, Roster, parse
 
@@ -16,8 +16,8 @@ def invites() -> None:
 
 
 def _show_invite(invite: Invite) -> None:
-    click.echo(invite.code)
-    click.echo(f"for bank {invite.name}, until {utc(invite.expires_at)}", err=True)
+    say(invite.code)
+    say(f"for bank {invite.name}, until {utc(invite.expires_at)}", err=True)
 
 
 @invites.command(name="create")
@@ -46,10 +46,10 @@ def banks() -> None:
 def _show_roster(roster: Roster) -> None:
     for member in roster.members:
         shown = fingerprint(member.name, member.signing_key, member.agreement_key)
-        click.echo(f"{member.name}  {shown}")
+        say(f"{member.name}  {shown}")
     for name in sorted({one.removed.name for one in roster.removals}):
         signers = ", ".join(one.signer for one in roster.removals if one.removed.name == name)
-        click.echo(f"removal of {name} is signed by {signers}", err=True)
+        say(f"removal of {name} is signed by {signers}", err=True)
 
 
 @banks.command(name="list")

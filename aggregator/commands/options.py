@@ -11,6 +11,7 @@ import click
 from aggregator.operator.client import OperatorClient, read_token
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
+from fraudfed.console import say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,4 +94,4 @@ def utc(seconds: int) -> str:
 def print_lines(lines: dict[str, object]) -> None:
     """Print names and values, one a line."""
     for name, value in lines.items():
-        click.echo(f"{name + ':':<16}{value}")
+        say(f"{name + ':':<16}{value}")

@@ -46,6 +46,7 @@ class CreatedToken(Answer):
     name: str
     role: str
     token: str
+    days: int
 
 
 class ListedToken(Answer):
@@ -54,6 +55,7 @@ class ListedToken(Answer):
     name: str
     role: str
     created_at: int
+    expires_at: int
     revoked_at: int | None
 
 

@@ -14,7 +14,7 @@ from aggregator.commands.options import (
     opened_client,
     print_lines,
 )
-from fraudfed.console import answers, examples
+from fraudfed.console import answers, examples, say
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import (
     DropRequest,
@@ -89,7 +89,7 @@ def _risk_option(field: str, text: str) -> Callable[[F], F]:
 
 
 def _show_created(created: RunCreated) -> None:
-    click.echo(created.run_id)
+    say(created.run_id)
 
 
 @runs.command(
@@ -205,7 +205,7 @@ def _day_number(day: datetime) -> int:
 def _show_runs(found: RunList) -> None:
     for status in found.runs:
         waits = _waits(status)
-        click.echo(
+        say(
             f"{status.run_id}  {status.state:<9}  {_present(status)}/{len(status.cohort)} "
             f"banks  {status.round_number} rounds  {status.spec.name}"
             + (f"  (waits for {waits})" if waits else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.audit.push import Collector
 from aggregator.commands.options import FILE, state_option
 from aggregator.commands.output import Listening, OpenApi
 from aggregator.config import load_config, with_options
@@ -16,7 +17,7 @@ from aggregator.service.openapi import openapi_document
 from aggregator.service.server import is_loopback, listen, tls_context, url_of
 from aggregator.service.server import serve as serve_until_stopped
 from aggregator.service.state_directory import StateDirectory
-from fraudfed.console import answers, examples, json_option
+from fraudfed.console import answers, examples, json_option, say, say_json
 from fraudfed.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,11 @@ _log = logging.getLogger(__name__)
     help="Accept key epochs with Paillier keys below 2048 bits. For tests only.",
 )
 @click.option(
+    "--two-operators",
+    is_flag=True,
+    help="Creating runs, dropping banks and removing members take two operators.",
+)
+@click.option(
     "--tls-certificate",
     type=FILE,
     metavar="FILE",
@@ -89,6 +95,7 @@ def serve(
     workers: int | None,
     config_path: Path | None,
     insecure_allow_small_keys: bool,
+    two_operators: bool,
     tls_certificate: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
@@ -99,6 +106,7 @@ def serve(
         "threads": threads,
         "workers": workers,
         "insecure_allow_small_keys": insecure_allow_small_keys or None,
+        "two_operators": two_operators or None,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "client_ca": client_ca,
@@ -106,6 +114,8 @@ def serve(
     given = {name: value for name, value in options.items() if value is not None}
     config = with_options(load_config(config_path), given)
     tls = tls_context(config)
+    if config.audit_push is not None:
+        Collector(config.audit_push)  # or its worker would say what is wrong
     state = StateDirectory(state_path)
     # Before the lock: a directory that was never initialised gets no lock file.
     with contextlib.closing(state.open_store(check=True)) as store:
@@ -128,7 +138,7 @@ def serve(
 
         def announce() -> None:
             listening = Listening(url=url)
-            click.echo(listening.model_dump_json() if as_json else f"aggregator listening on {url}")
+            say(listening.model_dump_json() if as_json else f"aggregator listening on {url}")
             sys.stdout.flush()
 
         serve_until_stopped(state, config, listener, tls=tls, on_ready=announce)
@@ -136,7 +146,7 @@ def serve(
 
 
 def _show_openapi(document: OpenApi) -> None:
-    click.echo(json.dumps(document.root, indent=2))
+    say_json(json.dumps(document.root, indent=2))
 
 
 @click.command()

@@ -10,13 +10,11 @@ from aggregator.commands.output import BackedUp, Created, Migrated
 from aggregator.service.backup import back_up
 from aggregator.service.state_directory import StateDirectory
 from aggregator.storage.database import Database
-from fraudfed.console import answers
+from fraudfed.console import answers, say
 
 
 def _show_created(created: Created) -> None:
-    click.echo(
-        f"created {created.database}; the operator's token is in {created.operator_token_file}"
-    )
+    say(f"created {created.database}; the operator's token is in {created.operator_token_file}")
 
 
 @click.command()
@@ -45,7 +43,7 @@ def init(state_path: Path, database_url: str | None) -> Created:
 def _show_migrated(migrated: Migrated) -> None:
     before, after = migrated.version_before, migrated.version
     told = f"is at schema version {after}" if before == after else f"went from {before} to {after}"
-    click.echo(f"database {migrated.database} {told}")
+    say(f"database {migrated.database} {told}")
 
 
 @click.command()
@@ -61,7 +59,7 @@ def migrate(state_path: Path) -> Migrated:
 
 
 def _show_backed_up(done: BackedUp) -> None:
-    click.echo(
+    say(
         f"copied {done.database} to {done.out}; {' and '.join(done.secret_files)} belong "
         "to a back-up, too: they are secret, copy them once to a safe place"
     )

@@ -5,6 +5,9 @@ salted hash protects secrets that people choose and others can guess; 256 random
 guessed, and the hash of one cannot be turned back. To look a token up by its hash tells an attacker
 with a clock nothing either, because they cannot steer the hash; the comparison is in constant
 time all the same.
+
+Every token expires: one that was copied unnoticed, or whose holder has left, ends by itself. It is
+not renewed: a new one gets a name of its own, and the log tells them apart.
 """
 
 import hashlib
@@ -12,7 +15,9 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 
@@ -22,9 +27,12 @@ from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import TokenRow
 from aggregator.storage.transaction import Transaction
-from fraudfed.errors import ConfigurationError, ConflictError, NotFoundError
+from fraudfed.errors import AuthError, ConfigurationError, ConflictError, NotFoundError
 
 _SECRET_BYTES = 32
+#: A quarter of a year, unless `tokens create --days` says otherwise.
+DEFAULT_DAYS = 90
+_DAY_SECONDS = 86_400
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -45,18 +53,33 @@ class TokenInfo:
     name: str
     role: Role
     created_at: int
+    expires_at: int
     revoked_at: int | None
 
 
 class Tokens:
-    """The tokens of one aggregator. Safe to use from many threads."""
+    """The tokens of one aggregator. Safe to use from many threads.
 
-    def __init__(self, database: Database, trail: AuditTrail) -> None:
+    Parameters
+    ----------
+    clock : callable
+        UTC epoch seconds.
+    """
+
+    def __init__(
+        self, database: Database, trail: AuditTrail, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
         self._trail = trail
+        self._clock = clock
 
-    def create(self, name: str, role: Role) -> str:
+    def create(self, name: str, role: Role, *, days: int = DEFAULT_DAYS) -> str:
         """Store a new token and return it; it is not shown again.
+
+        Parameters
+        ----------
+        days : int
+            After which it is refused.
 
         Raises
         ------
@@ -71,6 +94,7 @@ class Tokens:
                 "letter or digit"
             )
         token = new_secret()
+        now = int(self._clock())
 
         def create(written: Transaction) -> None:
             if written.session.get(TokenRow, name) is not None:
@@ -79,10 +103,12 @@ class Tokens:
                 name=name,
                 role=role.value,
                 token_sha256=hash_secret(token),
-                created_at=int(time.time()),
+                created_at=now,
+                expires_at=now + days * _DAY_SECONDS,
             )
             written.session.add(row)
-            self._trail.note(written, LOCAL, "token-created", f"token/{name}", f"role {role.value}")
+            detail = f"role {role.value}, for {days} days"
+            self._trail.note(written, LOCAL, "token-created", f"token/{name}", detail)
 
         self._database.transaction("create-token", Kind.WRITE, create)
         return token
@@ -104,7 +130,7 @@ class Tokens:
                 raise NotFoundError(f"there is no token {name!r}; list them to see")
             if row.revoked_at is not None:
                 raise ConflictError(f"token {name!r} is revoked already")
-            row.revoked_at = int(time.time())
+            row.revoked_at = int(self._clock())
             self._trail.note(written, LOCAL, "token-revoked", f"token/{name}", f"role {row.role}")
 
         self._database.transaction("revoke-token", Kind.WRITE, revoke)
@@ -116,13 +142,19 @@ class Tokens:
             "list-tokens",
             Kind.READ,
             lambda read: tuple(
-                TokenInfo(row.name, Role(row.role), row.created_at, row.revoked_at)
+                TokenInfo(row.name, Role(row.role), row.created_at, row.expires_at, row.revoked_at)
                 for row in read.session.scalars(query)
             ),
         )
 
     def holder(self, token: str) -> Caller | None:
-        """Return the holder of a token, None for one that is unknown or revoked."""
+        """Return the holder of a token, None for one that is unknown or revoked.
+
+        Raises
+        ------
+        AuthError
+            If it has expired.
+        """
         digest = hash_secret(token)
 
         def find(read: Transaction) -> Caller | None:
@@ -131,6 +163,13 @@ class Tokens:
                 return None
             if not hmac.compare_digest(row.token_sha256, digest):
                 return None
+            if row.expires_at <= self._clock():
+                # Its holder has the token, so it is told nothing new.
+                ended = datetime.fromtimestamp(row.expires_at, tz=UTC)
+                raise AuthError(
+                    f"token {row.name!r} has expired on {ended:%Y-%m-%d %H:%M:%SZ}; make a new one "
+                    "with `aggregator tokens create`, under another name"
+                )
             return Caller(row.name, Role(row.role))
 
         return self._database.transaction("find-token", Kind.READ, find)

@@ -121,7 +121,7 @@ class Admission:
         RateLimitedError
             If that address has sent too many.
         """
-        _require(self._anonymous.take(_network(address)), "this address")
+        _require(self._anonymous.take(network_of(address)), "this address")
 
     def _assign(self, place: "Place", sender: str) -> None:
         with self._lock:
@@ -231,7 +231,7 @@ def _decrement(counts: Counter[str], name: str) -> None:
         del counts[name]
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return whom an address stands for: with IPv6 one sender has 2^64 of them."""
     try:
         parsed = ipaddress.ip_address(address)

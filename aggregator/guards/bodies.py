@@ -24,6 +24,8 @@ from fraudfed.errors import ProtocolError, UnavailableError
 ARRIVING_BYTES = 512 * 1024
 #: As many as two cores work on, and one that has its turn next.
 LOADED_AT_ONCE = 3
+#: Body of a caller that is not known yet: the registration of a bank has a tenth of it.
+MOST_UNKNOWN_BYTES = 4096
 _PIECE_BYTES = 64 * 1024
 
 

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
+
+from fraudfed.foreign_text import visible, visible_lines
 
 #: In the order in which a line of text shows them.
 CONTEXT_FIELDS = ("run_id", "round_number", "caller", "request_id", "worker")
@@ -57,11 +60,19 @@ class _ContextFilter(logging.Filter):
 class _TextFormatter(logging.Formatter):
     """One line of text; what is known of its request stands behind it, if it is not in it."""
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return one line: what a caller sent cannot begin a record of its own."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the lines of a traceback, all of them set in."""
+        return "    " + visible_lines(super().formatException(ei))
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and a traceback below it if there is one."""
         first, *rest = super().format(record).split("\n")
         known = [
-            f"{name}={vars(record)[name]}"
+            visible(f"{name}={vars(record)[name]}")
             for name in CONTEXT_FIELDS
             if name in vars(record) and f"{name}=" not in first
         ]
@@ -84,5 +95,3 @@ def configure_logging(log_format: LogFormat, *, quiet: bool) -> None:
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True
     )
-    # One line per outgoing request of the operator's own commands would only repeat their output.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,13 +1,16 @@
 """The operator's side of the API, for the commands that call a running aggregator."""
 
+import http.client
+import os
 import re
 import ssl
+import stat
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
-import httpx
-from pydantic import ValidationError
-
+from fraudfed import __version__
 from fraudfed.errors import (
     ConfigurationError,
     FraudFedError,
@@ -15,6 +18,10 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
+from fraudfed.foreign_text import visible
+from fraudfed.http.address import check_url
+from fraudfed.http.connections import Answer, HttpConnections
+from fraudfed.wire.media_types import JSON, PROBLEM
 from fraudfed.wire.messages import (
     Abort,
     DropRequest,
@@ -31,7 +38,11 @@ from fraudfed.wire.messages import (
 )
 from fraudfed.wire.messages import parse as parse_message
 
-_TIMEOUT_SECONDS = 30.0
+#: For request and whole answer, beside the least time of their bytes.
+_ANSWER_SECONDS = 30.0
+_MESSAGE_BYTES = 2 * 1024 * 1024
+_LIST_BYTES = 32 * 1024 * 1024
+_MAXIMUM_TOKEN_FILE_BYTES = 4096
 _SOURCE = "the aggregator's answer"
 
 M = TypeVar("M", bound=Message)
@@ -43,15 +54,22 @@ def read_token(path: Path) -> str:
     Raises
     ------
     ConfigurationError
-        If it cannot be read or is empty.
+        If it cannot be read, holds no token, or others than its owner can reach it.
     """
     try:
-        token = path.read_text(encoding="ascii").strip()
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(_MAXIMUM_TOKEN_FILE_BYTES).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"token file {path} cannot be read ({error}); give the operator.token that "
             "`aggregator init` wrote"
         ) from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigurationError(
+            f"token file {path} has mode {stat.S_IMODE(mode):04o}, so others than its owner can "
+            f"reach it; expected 0600: run `chmod 600 {path}`"
+        )
     if not token or not token.isprintable():
         raise ConfigurationError(f"token file {path} holds no token; give operator.token")
     return token
@@ -60,8 +78,14 @@ def read_token(path: Path) -> str:
 class OperatorClient:
     """Calls one aggregator with the token of an operator or viewer.
 
+    What answers may be hostile: the rules of addresses, and the limits of answers, are those of a
+    bank's client (``fraudfed.http``). A token goes through no proxy that the environment names,
+    which a bank's signed requests may do: who reads it can use it.
+
     Parameters
     ----------
+    url : str
+        Base URL; https, or http to loopback.
     ca_file : Path, optional
         Root certificates to trust instead of the system's.
     client_certificate : Path, optional
@@ -70,7 +94,8 @@ class OperatorClient:
     Raises
     ------
     ConfigurationError
-        If the URL is none, or a certificate file cannot be used.
+        If the URL is none, is plain http to another machine or holds a user name, or a certificate
+        file cannot be used.
     """
 
     def __init__(
@@ -81,27 +106,12 @@ class OperatorClient:
         ca_file: Path | None = None,
         client_certificate: Path | None = None,
     ) -> None:
-        self._url = url
-        try:
-            context = httpx.create_ssl_context()
-            if ca_file is not None:
-                context = ssl.create_default_context(cafile=ca_file)
-            if client_certificate is not None:
-                context.load_cert_chain(client_certificate)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"certificate file {client_certificate or ca_file} cannot be used: "
-                f"{error.strerror or error}; give a PEM file"
-            ) from None
-        try:
-            self._http = httpx.Client(
-                base_url=url.rstrip("/") + "/v1",
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=_TIMEOUT_SECONDS,
-                verify=context,
-            )
-        except httpx.InvalidURL as error:
-            raise ConfigurationError(f"--url {url!r} is no address: {error}") from None
+        self._url = check_url(url)
+        self._token = token
+        context = None
+        if self._url.startswith("https:"):
+            context = _ssl_context(ca_file, client_certificate)
+        self._http = HttpConnections(self._url, context=context, use_proxy=False)
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -134,7 +144,7 @@ class OperatorClient:
 
     def list_runs(self) -> RunList:
         """Return all runs, newest first."""
-        return self._call("GET", "/runs", RunList)
+        return self._call("GET", "/runs", RunList, answer_bytes=_LIST_BYTES)
 
     def show_run(self, run_id: str) -> RunStatus:
         """Return the status of a run."""
@@ -150,26 +160,39 @@ class OperatorClient:
         path = f"/runs/{_segment(run_id, 'run id')}/abort"
         return self._call("POST", path, RunStatus, Abort(reason=reason))
 
-    def _call(self, method: str, path: str, answer: type[M], body: Message | None = None) -> M:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[M],
+        body: Message | None = None,
+        *,
+        answer_bytes: int = _MESSAGE_BYTES,
+    ) -> M:
         try:
-            response = self._http.request(
+            got = self._http.send(
                 method,
-                path,
-                content=None if body is None else body.model_dump_json(),
-                headers={} if body is None else {"Content-Type": "application/json"},
+                f"{urlsplit(self._url).path}/v1{path}",
+                headers={
+                    "Authorization": f"Bearer {self._token}",
+                    "Accept": f"{JSON}, {PROBLEM}",
+                    "Accept-Encoding": "identity",
+                    "User-Agent": f"fraudfed/{__version__}",
+                    **({} if body is None else {"Content-Type": JSON}),
+                },
+                body=None if body is None else body.model_dump_json().encode(),
+                answer_seconds=_ANSWER_SECONDS,
+                answer_bytes=answer_bytes,
             )
-        except httpx.UnsupportedProtocol:
-            raise ConfigurationError(
-                f"--url {self._url!r} is no http address; give one like http://127.0.0.1:8765"
-            ) from None
-        except httpx.TransportError as error:
+        except (OSError, http.client.HTTPException) as error:
+            reason = visible(str(error), 200) or type(error).__name__
             raise TransportError(
-                f"aggregator at {self._url} not reachable ({error}); start it with `aggregator "
+                f"aggregator at {self._url} not reachable ({reason}); start it with `aggregator "
                 "serve` or check --url"
             ) from None
-        if response.is_success:
-            return parse_message(answer, response.content, source=_SOURCE)
-        raise _error_of(response)
+        if HTTPStatus.OK <= got.status < HTTPStatus.MULTIPLE_CHOICES:
+            return parse_message(answer, got.content, source=_SOURCE)
+        raise _error_of(got)
 
 
 def _segment(text: str, what: str) -> str:
@@ -178,14 +201,28 @@ def _segment(text: str, what: str) -> str:
     return text
 
 
-def _error_of(response: httpx.Response) -> FraudFedError:
+def _ssl_context(ca_file: Path | None, client_certificate: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        if client_certificate is not None:
+            # Without a password of our own, the library would ask for one at the terminal.
+            context.load_cert_chain(client_certificate, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"certificate file {client_certificate or ca_file} cannot be used: "
+            f"{error.strerror or error}; give a PEM file"
+        ) from None
+    return context
+
+
+def _error_of(answer: Answer) -> FraudFedError:
     """Return the exception that a problem document stands for."""
     try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
+        problem = parse_message(Problem, answer.content, source=_SOURCE)
+    except ProtocolError:
         return ProtocolError(
-            f"{_SOURCE} is status {response.status_code} without a problem document; is this "
+            f"{_SOURCE} is status {answer.status} without a problem document; is this "
             "address an aggregator?"
         )
     cls = error_classes().get(problem.type.rpartition(":")[2], ProtocolError)
-    return cls(problem.detail)
+    return cls(visible(problem.detail))

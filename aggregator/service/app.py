@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,8 @@ from aggregator.api import (
 )
 from aggregator.api.declare import Endpoint
 from aggregator.api.services import Services, services
-from aggregator.caller import ANONYMOUS, Caller
+from aggregator.audit.push import AuditPush, Collector
+from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import ServiceConfig
 from aggregator.guards.admission import Admission
 from aggregator.guards.auth import Authenticator
@@ -41,6 +43,7 @@ from aggregator.runs.generations import GenerationService
 from aggregator.runs.service import RunService
 from aggregator.runs.waiters import Waiters
 from aggregator.service import problems
+from aggregator.service.arrivals import ANSWER_SECONDS, BODY_BYTES_PER_SECOND
 from aggregator.service.openapi import openapi_document
 from aggregator.service.store import Store
 from aggregator.storage.database import Database
@@ -65,6 +68,8 @@ _GROUPS = (
 )
 #: Bodies of the largest size for which there must be room.
 _ROOM_FOR_BODIES = 2
+#: What every socket holds of an answer that nobody reads.
+_LONG_ANSWER = 16 * 1024
 #: A request id from outside goes into the log; anything else than these could forge a line.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -115,12 +120,14 @@ def create_app(
         config=config,
         database=store.database,
         authenticator=Authenticator(store.tokens, store.members, store.nonces),
+        confirmations=store.confirmations,
         members=store.members,
         epochs=store.epochs,
         runs=run_service,
         generations=generation_service,
         deadlines=Deadlines(generation_service),
         audit=store.audit,
+        audit_push=_audit_push(config, store),
         # The bound is one for the service, whatever the number of its workers.
         refusals=Refusals(
             store.audit,
@@ -151,6 +158,13 @@ def create_app(
     return app
 
 
+def _audit_push(config: ServiceConfig, store: Store) -> AuditPush | None:
+    if config.audit_push is None:
+        return None
+    collector = Collector(config.audit_push)
+    return AuditPush(store.audit, collector, config.audit_push_format, store.database.directory)
+
+
 def _count_runs(database: Database) -> Mapping[str, int]:
     """Return the number of runs in each state; none if the database fails, as readiness tells."""
     query = select(RunRow.state, func.count()).group_by(RunRow.state)
@@ -173,6 +187,21 @@ def _start() -> None:
     add_to_context(request_id=g.request_id)
 
 
+def _give_time(response: Response, caller: Caller) -> None:
+    """Let a caller read its answer at a modem's speed; an unknown one gets it from a buffer.
+
+    A thread sends, and an unknown caller could hold it by not reading.
+    """
+    sock: socket.socket | None = request.environ.get("gunicorn.socket")
+    length = response.content_length or 0
+    if sock is None or length < _LONG_ANSWER:
+        return
+    if caller.role is Role.ANONYMOUS:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, length + _LONG_ANSWER)
+    else:
+        sock.settimeout(ANSWER_SECONDS + length / BODY_BYTES_PER_SECOND)
+
+
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers["Cache-Control"] = "no-store" if not response.get_etag()[0] else "no-cache"
@@ -185,6 +214,7 @@ def _finish(response: Response) -> Response:
         sent_bytes=response.content_length or 0,
     )
     caller: Caller = g.get("caller", ANONYMOUS)
+    _give_time(response, caller)
     fields = {
         "method": request.method,
         # Quoted: a line break in an address must not forge a line of the log.

@@ -59,14 +59,8 @@ def _fraudfed_error(error: FraudFedError) -> Response:
     if isinstance(error, DamagedError) or type(error) is UnavailableError:
         # What the database or the disk said is for the operator, not for the caller.
         _log.error("request %s: %s: %s", g.get("request_id", "-"), error, _cause(error))
-    if isinstance(error, BodyTooLargeError):
-        # The rest of the body is not read, so the connection cannot carry another request.
-        response.headers["Connection"] = "close"
     if isinstance(error, UnavailableError):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
-        if request.content_length:
-            # As above: the body was not read.
-            response.headers["Connection"] = "close"
     if isinstance(error, AuthError) and not isinstance(error, ForbiddenError):
         response.headers["WWW-Authenticate"] = "Bearer"
         response.headers["Accept-Signature"] = ACCEPT_SIGNATURE
@@ -106,10 +100,15 @@ def _unexpected_error(error: Exception) -> Response:
 
 def _respond(document: Problem) -> Response:
     services().metrics.problem(document.type.rpartition(":")[2])
-    return Response(
+    response = Response(
         document.model_copy(
             update={"instance": f"urn:fraudfed:request:{g.get('request_id', '-')}"}
         ).model_dump_json(),
         status=document.status,
         content_type=PROBLEM,
     )
+    announced = request.content_length or request.headers.get("Transfer-Encoding")
+    if announced and not g.get("body_received", False):
+        # A body that is not read is not waited for either: no other request can follow it.
+        response.headers["Connection"] = "close"
+    return response

@@ -5,6 +5,7 @@ from typing import Self
 
 from aggregator.audit.key import AuditKey
 from aggregator.audit.log import AuditTrail
+from aggregator.consortium.confirmations import Confirmations
 from aggregator.consortium.key_epochs import KeyEpochs
 from aggregator.consortium.members import Members
 from aggregator.consortium.replay import Nonces
@@ -21,6 +22,7 @@ class Store:
     database: Database
     audit: AuditTrail
     tokens: Tokens
+    confirmations: Confirmations
     members: Members
     epochs: KeyEpochs
     nonces: Nonces
@@ -35,6 +37,7 @@ class Store:
             database=database,
             audit=audit,
             tokens=Tokens(database, audit),
+            confirmations=Confirmations(database, audit),
             members=Members(database, audit),
             epochs=KeyEpochs(database, audit),
             nonces=Nonces(database),

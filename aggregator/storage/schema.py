@@ -50,7 +50,18 @@ class TokenRow(Base):
     role: Mapped[str] = mapped_column(String(16))
     token_sha256: Mapped[str] = mapped_column(_DIGEST, unique=True)
     created_at: Mapped[int]
+    expires_at: Mapped[int]
     revoked_at: Mapped[int | None]
+
+
+class ConfirmationRow(Base):
+    """What an operator has asked for, until another one confirms it or it expires."""
+
+    __tablename__ = "confirmations"
+
+    digest: Mapped[str] = mapped_column(_DIGEST, primary_key=True)
+    asked_by: Mapped[str] = mapped_column(_NAME)
+    expires_at: Mapped[int]
 
 
 class InviteRow(Base):

@@ -11,6 +11,7 @@ from bank_node.commands.output import ExplainedAudit, VerifiedAudit
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.state.audit_log import verify_audit_log
 from bank_node.state.directory import StateDirectory
+from fraudfed.console import say
 
 
 @click.group()
@@ -19,9 +20,9 @@ def audit() -> None:
 
 
 def _show_verified(verified: VerifiedAudit) -> None:
-    click.echo(f"{verified.path}: {verified.entries} entries, chain and signatures are whole")
+    say(f"{verified.path}: {verified.entries} entries, chain and signatures are whole")
     if verified.compared_runs is not None:
-        click.echo(f"the aggregator's log agrees on {verified.compared_runs} runs")
+        say(f"the aggregator's log agrees on {verified.compared_runs} runs")
 
 
 @audit.command("verify")
@@ -49,7 +50,7 @@ def audit_verify(
 
 def _show_explained(explained: ExplainedAudit) -> None:
     for line in explained.lines:
-        click.echo(line)
+        say(line)
 
 
 @audit.command("explain")

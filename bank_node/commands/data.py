@@ -19,7 +19,7 @@ from bank_node.commands.options import (
 from bank_node.commands.output import CheckedData, ExportedFeatures, MissingValues
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import stdout_console
+from fraudfed.console import say, stdout_console
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def _show_checked(checked: CheckedData) -> None:
     console.print(facts)
     console.print(missing)
     for warning in checked.warnings:
-        click.echo(f"warning: {warning}")
-    click.echo("The data meet the contract.")
+        say(f"warning: {warning}")
+    say("The data meet the contract.")
 
 
 @click.command("check-data")
@@ -106,7 +106,7 @@ def _checked(path: Path, rows: "TrainingRows") -> CheckedData:
 
 
 def _show_exported(exported: ExportedFeatures) -> None:
-    click.echo(f"{exported.out}: {exported.features} features of {exported.rows} rows")
+    say(f"{exported.out}: {exported.features} features of {exported.rows} rows")
 
 
 @click.command()

@@ -10,7 +10,7 @@ from bank_node.consortium.ceremony import AcceptedEpoch, accept_epoch, create_ep
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import observe_roster
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import stdout_console
+from fraudfed.console import say, stdout_console
 from fraudfed.consortium.public.documents import key_epoch_digest
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 
@@ -38,8 +38,8 @@ def keys() -> None:
 
 
 def _show_made(epoch: AcceptedKeyEpoch) -> None:
-    click.echo(f"key epoch {epoch.epoch} is made and sealed to {', '.join(epoch.members)}")
-    click.echo(_readiness(epoch))
+    say(f"key epoch {epoch.epoch} is made and sealed to {', '.join(epoch.members)}")
+    say(_readiness(epoch))
 
 
 @keys.command("create")
@@ -110,11 +110,11 @@ def _readiness(epoch: AcceptedKeyEpoch) -> str:
 
 
 def _show_accepted(epoch: AcceptedKeyEpoch) -> None:
-    click.echo(
+    say(
         f"key epoch {epoch.epoch} of steward {epoch.steward} is accepted: "
         f"{epoch.key_bits} bits, key package {epoch.key_package}"
     )
-    click.echo(_readiness(epoch))
+    say(_readiness(epoch))
 
 
 @keys.command("accept")
@@ -151,7 +151,7 @@ def held_key_epochs(state: StateDirectory) -> tuple[HeldKeyEpoch, ...]:
 
 def _show_held(held: HeldKeyEpochs) -> None:
     if not held.key_epochs:
-        click.echo("no key epoch was accepted yet")
+        say("no key epoch was accepted yet")
         return
     console = stdout_console()
     for epoch in held.key_epochs:

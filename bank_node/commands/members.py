@@ -26,7 +26,7 @@ from bank_node.consortium.members import (
 )
 from bank_node.state.directory import StateDirectory
 from bank_node.vault.key_sources import KeyringSource, PassphraseSource, Pkcs11Source, Source
-from fraudfed.console import examples, stdout_console
+from fraudfed.console import examples, say, stdout_console
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.consortium.trust import TrustKind
 from fraudfed.wire.messages import BankName, MemberKeys
@@ -36,11 +36,11 @@ AS_SHOWN = "*"
 
 
 def _show_joined(joined: Joined) -> None:
-    click.echo(
-        f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is\n"
-        f"  {joined.fingerprint}\n"
-        "When all banks have joined, compare the one code of 'bank-node roster' with them over\n"
-        "the phone."
+    say(
+        f"bank {joined.name} is registered at {joined.aggregator}; its fingerprint is",
+        f"  {joined.fingerprint}",
+        "When all banks have joined, compare the one code of 'bank-node roster' with them over",
+        "the phone.",
     )
 
 
@@ -196,8 +196,8 @@ def _show_roster(roster: Roster) -> None:
     stdout_console().print(table)
     trust = roster.trust
     if trust.kind is TrustKind.FIRST_USE:
-        click.echo("INSECURE: members count whom nobody has confirmed (insecure_trust_first_use).")
-    click.echo(
+        say("INSECURE: members count whom nobody has confirmed (insecure_trust_first_use).")
+    say(
         f"Takes part in sets of {trust.least_banks} banks and more, as it tolerates "
         f"{trust.tolerated_colluders} that put their parts together; banks of one owner count "
         f"once, {trust.counted_owners} count now."
@@ -205,16 +205,18 @@ def _show_roster(roster: Roster) -> None:
     if roster.code is None:
         return
     shown = set(roster.code_of)
-    click.echo(
-        f"\nThe code of {', '.join(roster.code_of)}:\n\n  {roster.code}\n\n"
-        "It is the same at every bank that sees the same members. Compare it with another bank's\n"
-        "on the telephone, then 'bank-node roster --confirm CODE' with what that bank read out."
+    say(
+        "",
+        f"The code of {', '.join(roster.code_of)}:",
+        "",
+        f"  {roster.code}",
+        "",
+        "It is the same at every bank that sees the same members. Compare it with another bank's",
+        "on the telephone, then 'bank-node roster --confirm CODE' with what that bank read out.",
     )
     later = [one.name for one in roster.members if one.name not in shown and not one.confirmed]
     if later:
-        click.echo(
-            f"{', '.join(later)} came later and is not confirmed by that: show the roster again."
-        )
+        say(f"{', '.join(later)} came later and is not confirmed by that: show the roster again.")
 
 
 def _trust_in(one: RosterMember, trust: TrustFacts) -> str:

@@ -16,7 +16,7 @@ from bank_node.commands.options import (
 from bank_node.commands.output import HeldRisk, SketchFacts, UpdatedRisk
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import stdout_console
+from fraudfed.console import say, stdout_console
 from fraudfed.wire.messages import RunKind
 
 
@@ -26,7 +26,7 @@ def risk() -> None:
 
 
 def _show_updated(updated: UpdatedRisk) -> None:
-    click.echo(
+    say(
         f"run {updated.run_id}: risk tables of {updated.first_day}..{updated.last_day} by "
         f"{', '.join(updated.members)}, {updated.table_bytes:,} bytes; a data contract names them "
         f"{updated.registry_sha256}"
@@ -84,7 +84,7 @@ def _show_held(held: HeldRisk) -> None:
         )
     stdout_console().print(table)
     for gap in held.gaps:
-        click.echo(f"no table: {gap.first_day}..{gap.last_day}")
+        say(f"no table: {gap.first_day}..{gap.last_day}")
 
 
 def _shown(sketch: SketchFacts) -> str:

@@ -29,7 +29,7 @@ from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy
 from bank_node.run.record import read_record
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples, stdout_console
+from fraudfed.console import examples, say, stdout_console
 from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import FraudFedError, RunFailedError
 from fraudfed.paillier.kernels.kernel import kernel_note
@@ -52,18 +52,18 @@ def _training_record() -> "type[TrainingRecord]":
 def _show_record(record: "TrainingRecord") -> None:
     trees, whole = record.result.trees, record.whole_run
     if record.taken_from_registry:
-        click.echo(
+        say(
             f"run {record.run_id}: was finished by {', '.join(record.members)}; their model "
             f"is kept here, {trees} trees, sha256 {record.model_sha256}"
         )
         return
     protection = whole.protection
-    click.echo(
+    say(
         f"run {record.run_id}: {trees} trees, {whole.rounds} rounds, "
-        f"{whole.ciphertexts} ciphertexts sent; model accepted, sha256 {record.model_sha256}\n"
+        f"{whole.ciphertexts} ciphertexts sent; model accepted, sha256 {record.model_sha256}",
         f"every round under {protection.key_bits}-bit Paillier, masked against "
         f"{protection.masked_against_banks} banks, {protection.rounds_verified} of "
-        f"{protection.rounds} sums verified"
+        f"{protection.rounds} sums verified",
     )
 
 

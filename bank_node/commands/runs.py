@@ -19,7 +19,7 @@ from bank_node.approval.facts import (
 from bank_node.commands.options import answers, facts_table, passphrase_option, state_option
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples, stdout_console
+from fraudfed.console import examples, say, stdout_console
 from fraudfed.errors import ConflictError, FraudFedError
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ def _table(*columns: str, title: str) -> "Table":
 
 def _show_list(found: RunsOpen) -> None:
     if not found.runs:
-        click.echo("no run is open to this bank")
+        say("no run is open to this bank")
         return
     table = _table("run", "name", "kind", "state", "approved", title="runs open to this bank")
     for run in found.runs:
         table.add_row(run.run_id, _text(run.name), run.kind, run.state, _text(_approval_of(run)))
     stdout_console().print(table)
-    click.echo("Look at one with 'bank-node runs review RUN_ID'.")
+    say("Look at one with 'bank-node runs review RUN_ID'.")
 
 
 def _approval_of(run: ListedRun) -> str:
@@ -255,14 +255,14 @@ def runs_review(run_id: str, path: Path, passphrase_file: Path | None) -> Review
 
 def _show_approved(answer: Approved) -> None:
     if answer.approved:
-        click.echo(f"run {answer.run_id}: approved, as it was reviewed ({answer.hash})")
+        say(f"run {answer.run_id}: approved, as it was reviewed ({answer.hash})")
     elif answer.by_rules:
-        click.echo(
+        say(
             f"run {answer.run_id}: the approval is revoked, but [approval] of bank.toml approves "
             "the run as well: change the table, too"
         )
     else:
-        click.echo(f"run {answer.run_id}: the approval is revoked; this bank does not start in it")
+        say(f"run {answer.run_id}: the approval is revoked; this bank does not start in it")
 
 
 @runs.command(

@@ -18,14 +18,14 @@ from bank_node.commands.options import (
 from bank_node.commands.output import Scored
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples
+from fraudfed.console import examples, say
 
 if TYPE_CHECKING:
     from fraudfed.features.mapping import Mapping
 
 
 def _show(scored: Scored) -> None:
-    click.echo(f"{scored.out}: {scored.rows} scores")
+    say(f"{scored.out}: {scored.rows} scores")
 
 
 @click.command(

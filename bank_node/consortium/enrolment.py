@@ -14,11 +14,12 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, CohortRules, TlsFiles
 from bank_node.consortium.connection import open_connection
 from bank_node.consortium.members import observe_roster
-from bank_node.http.transport import check_tls_files, check_url
+from bank_node.http.transport import check_tls_files
 from bank_node.state.directory import StateDirectory
 from bank_node.vault.key_sources import Source
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, ProtocolError, StateError
+from fraudfed.http.address import check_url
 from fraudfed.wire.messages import BankRegistration
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from bank_node.config import TlsFiles
 from bank_node.http.retry import RetryPolicy
-from bank_node.http.transport import Caller, Purpose, Transport
+from bank_node.http.transport import MESSAGE_BYTES, Caller, Purpose, Transport
 from fraudfed.errors import ProtocolError
 from fraudfed.wire import frames, handovers
 from fraudfed.wire.media_types import BINARY, JSON
@@ -30,6 +30,7 @@ from fraudfed.wire.messages import (
     AuditLog,
     BankRegistration,
     FrameHeader,
+    FrameKind,
     HandoverReceipt,
     HandoverSignatures,
     Health,
@@ -51,6 +52,14 @@ from fraudfed.wire.messages import (
     RunStatus,
     parse,
 )
+
+#: Of many runs, or of a thousand entries of the audit log.
+LIST_BYTES = 32 * 1024 * 1024
+#: A model, a handover, or a round of which this process has sent nothing; the aggregator takes
+#: bodies of 64 MiB.
+BODY_BYTES = 65 * 1024 * 1024
+#: What headers, tags and signatures of every bank add to the answer of a round.
+_ROUND_OVERHEAD_BYTES = 1024 * 1024
 
 #: The aggregator holds a question open at most 30 s.
 LONG_POLL_SECONDS = 25.0
@@ -92,6 +101,8 @@ class AggregatorClient:
             tls=TlsFiles() if tls is None else tls,
             retry=RetryPolicy() if retry is None else retry,
         )
+        # The round that was sent last, and its bytes: the answers to it are no larger.
+        self._sent: tuple[str, int, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +176,9 @@ class AggregatorClient:
 
     def runs(self) -> RunList:
         """Return the open runs and those of this bank."""
-        return self._message(RunList, "GET", "/v1/runs", Purpose("question"))
+        return self._message(
+            RunList, "GET", "/v1/runs", Purpose("question"), answer_bytes=LIST_BYTES
+        )
 
     def run(
         self,
@@ -235,6 +248,7 @@ class AggregatorClient:
             f"{_run(run_id)}/generations/{generation}/handover?wait={wait_seconds:g}",
             Purpose("question", run_id),
             wait=wait_seconds,
+            answer_bytes=BODY_BYTES,
         )
         return None if body is None else handovers.decode(body, source=self.url)
 
@@ -275,6 +289,7 @@ class AggregatorClient:
             f"{_run(run_id)}/rounds/{round_number}/product?shard={shard}&wait={wait_seconds:g}",
             Purpose("question", run_id, round_number),
             wait=wait_seconds,
+            answer_bytes=self._round_bytes(run_id, round_number),
         )
         return None if body is None else frames.decode(body, source=self.url)
 
@@ -298,6 +313,7 @@ class AggregatorClient:
             f"{_run(run_id)}/rounds/{round_number}/openings?wait={wait_seconds:g}",
             Purpose("question", run_id, round_number),
             wait=wait_seconds,
+            answer_bytes=self._round_bytes(run_id, round_number),
         )
         return self._openings(body)
 
@@ -325,6 +341,7 @@ class AggregatorClient:
             f"{_run(run_id)}/model",
             Purpose("question", run_id),
             expect=BINARY if sealed else JSON,
+            answer_bytes=BODY_BYTES,
         )
         return answer.content
 
@@ -343,7 +360,9 @@ class AggregatorClient:
         while True:
             start = entries[-1].seq + 1 if entries else 1
             path = f"/v1/audit?run={quote(run_id, safe='')}&start={start}"
-            page = self._message(AuditLog, "GET", path, Purpose("question", run_id)).entries
+            page = self._message(
+                AuditLog, "GET", path, Purpose("question", run_id), answer_bytes=LIST_BYTES
+            ).entries
             if not page:
                 return entries
             numbers = [start - 1, *(entry.seq for entry in page)]
@@ -358,6 +377,8 @@ class AggregatorClient:
         """Send a frame; return the answer if it came in time."""
         header, _ = frames.decode(content, source="frame to send")
         run_id, number = header.run_id, header.round_number
+        if header.kind is FrameKind.CONTRIBUTION:
+            self._sent = (run_id, number, len(content))
         answer = self._transport.request(
             "POST",
             f"{_run(run_id)}/rounds/{number}/{place}?wait={wait_seconds:g}",
@@ -365,6 +386,7 @@ class AggregatorClient:
             content=content,
             expect=BINARY,
             wait=wait_seconds,
+            answer_bytes=self._round_bytes(run_id, number),
         )
         if answer.status != HTTPStatus.ACCEPTED:
             return answer.content
@@ -376,6 +398,16 @@ class AggregatorClient:
                 "at fault"
             )
         return None
+
+    def _round_bytes(self, run_id: str, number: int) -> int:
+        """Return the most bytes of a round's product or openings.
+
+        A shard of the product is no longer than the contribution, and all openings together are
+        shorter: a plaintext has half the bits of its ciphertext.
+        """
+        if self._sent is None or self._sent[:2] != (run_id, number):
+            return BODY_BYTES
+        return self._sent[2] + _ROUND_OVERHEAD_BYTES
 
     def _openings(
         self, body: bytes | None
@@ -391,6 +423,7 @@ class AggregatorClient:
         *,
         body: Message | None = None,
         wait: float = 0.0,
+        answer_bytes: int = MESSAGE_BYTES,
     ) -> M:
         answer = self._transport.request(
             method,
@@ -400,11 +433,16 @@ class AggregatorClient:
             content_type=JSON,
             expect=JSON,
             wait=wait,
+            answer_bytes=answer_bytes,
         )
         return parse(cls, answer.content, source=self.url)
 
-    def _frames(self, path: str, purpose: Purpose, *, wait: float) -> bytes | None:
-        answer = self._transport.request("GET", path, purpose, expect=BINARY, wait=wait)
+    def _frames(
+        self, path: str, purpose: Purpose, *, wait: float, answer_bytes: int
+    ) -> bytes | None:
+        answer = self._transport.request(
+            "GET", path, purpose, expect=BINARY, wait=wait, answer_bytes=answer_bytes
+        )
         return None if answer.status == HTTPStatus.NO_CONTENT else answer.content
 
     def _of_run(self, status: RunStatus, run_id: str) -> RunStatus:

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 ONE_SHOT_PATIENCE_SECONDS = 10.0
 #: Long enough for an aggregator to be restarted under a run.
 TRAINING_PATIENCE_SECONDS = 120.0
+#: Less would give up on an aggregator that is only busy, more would let one answer use up a run's
+#: patience.
+_LEAST_ANSWER_SECONDS = 15.0
+_MOST_ANSWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class RetryPolicy:
     cap_seconds: float = 5.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long one answer of ordinary size may take in all, beside a long poll's time."""
+        return min(_MOST_ANSWER_SECONDS, max(_LEAST_ANSWER_SECONDS, self.patience_seconds))
 
     def start(self) -> "Retry":
         """Begin counting for one request."""
@@ -44,7 +53,7 @@ class Retry:
     def again(self, *, at_least_seconds: float = 0.0) -> bool:
         """Sleep and return True, or return False when the patience is used up."""
         policy = self.policy
-        limit = min(policy.cap_seconds, policy.base_seconds * 2.0**self.attempts)
+        limit = min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(self.attempts, 64))
         delay = max(at_least_seconds, self._random.uniform(0.0, limit))
         self.attempts += 1
         if self.elapsed_seconds + delay > policy.patience_seconds:

@@ -7,9 +7,7 @@ a signature, time and nonce of its own: an aggregator refuses what it has seen.
 
 import contextlib
 import http.client
-import ipaddress
 import logging
-import re
 import ssl
 import time
 import uuid
@@ -19,7 +17,6 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from bank_node.config import TlsFiles
-from bank_node.http.connections import Answer, HttpConnections
 from bank_node.http.retry import RetryPolicy
 from bank_node.state.audit_log import AuditLog
 from fraudfed import __version__
@@ -33,17 +30,21 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
+from fraudfed.foreign_text import visible
+from fraudfed.http.address import check_url
+from fraudfed.http.connections import Answer, HttpConnections
 from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
 from fraudfed.wire.messages import Problem, parse
 
 _log = logging.getLogger(__name__)
 
-#: Longest pause between two pieces of an answer or body, beside the time of a long poll.
-_ANSWER_SECONDS = 60.0
+#: Answers for people and settings of runs: a key epoch of fifty banks has a tenth of it.
+MESSAGE_BYTES = 2 * 1024 * 1024
+#: A longer pause than this is the run's to decide on, whatever the aggregator asks for.
+_MOST_HOLD_OFF_SECONDS = 3600.0
 #: The aggregator is restarting or overloaded: not an answer to the question.
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _PROBLEM_PREFIX = "urn:fraudfed:problem:"
-_URL_CHARACTERS = re.compile(r"[!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]+")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class _Request:
     headers: dict[str, str]
     body: bytes | None
     answer_seconds: float
+    answer_bytes: int
 
 
 class _NoAnswerError(Exception):
@@ -140,6 +142,7 @@ class Transport:
         content_type: str = BINARY,
         headers: Mapping[str, str] | None = None,
         wait: float = 0.0,
+        answer_bytes: int = MESSAGE_BYTES,
     ) -> Answer:
         """Send until there is an answer or the patience is used up.
 
@@ -152,13 +155,15 @@ class Transport:
             or the receipt for what was sent (202, JSON).
         wait : float
             Seconds that the aggregator may hold the answer back.
+        answer_bytes : int
+            Most bytes of a good answer; a problem document has ``MESSAGE_BYTES`` at most.
 
         Raises
         ------
         TransportError
             If there was no answer.
         ProtocolError
-            If the answer is not an aggregator's.
+            If the answer is not an aggregator's, or is too large.
         FraudFedError
             That of the problem document, if the answer is one.
         """
@@ -174,7 +179,8 @@ class Transport:
                 **({} if content is None else {"Content-Type": content_type}),
             },
             content,
-            answer_seconds=_ANSWER_SECONDS + wait,
+            answer_seconds=self.retry.answer_seconds + wait,
+            answer_bytes=answer_bytes,
         )
         attempts = self.retry.start()
         while True:
@@ -215,6 +221,7 @@ class Transport:
                 headers={**request.headers, **signature},
                 body=request.body,
                 answer_seconds=request.answer_seconds,
+                answer_bytes=request.answer_bytes,
             )
         if durable:
             self._write_down(event="answered", durable=False, status=answer.status, **facts)
@@ -251,7 +258,7 @@ class Transport:
         found = _content_type(answer)
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or found != expect:
             raise ProtocolError(
-                f"{self.url}: HTTP {answer.status} with content type {found or 'none'!r}, "
+                f"{self.url}: HTTP {answer.status} with content type {found[:100] or 'none'!r}, "
                 f"expected {expect}; is this the URL of an aggregator?"
             )
         return answer
@@ -271,49 +278,10 @@ class Transport:
         known = error_classes().get(slug)
         if known is None or slug == problem.type:
             return ProtocolError(
-                f"{self.url}: HTTP {status} with unknown problem type {problem.type!r}: "
-                f"{_one_line(problem.detail)}"
+                f"{self.url}: HTTP {status} with unknown problem type {problem.type[:100]!r}: "
+                f"{visible(problem.detail)}"
             )
-        return known(_one_line(problem.detail))
-
-
-def check_url(url: str) -> str:
-    """Return the base URL without a trailing slash.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is no http(s) URL, holds a password, query or fragment, or is plain http to anything
-        but loopback.
-    """
-    try:
-        parsed = urlsplit(url)
-        parsed.port  # noqa: B018 - raises for a port that is none
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"aggregator URL {url!r}: not a URL ({error}); write https://HOST[:PORT]"
-        ) from None
-    if parsed.username is not None or parsed.password is not None:
-        # Not repeated: what stands before the @ may be a password.
-        raise ConfigurationError("aggregator URL: holds a user name; write https://HOST[:PORT]")
-    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
-        raise ConfigurationError(
-            f"aggregator URL {url!r}: expected https://HOST[:PORT], or http:// to loopback"
-        )
-    if "?" in url or "#" in url:
-        raise ConfigurationError(
-            f"aggregator URL {url!r}: holds a query or fragment; write https://HOST[:PORT]"
-        )
-    if not _URL_CHARACTERS.fullmatch(url):
-        raise ConfigurationError(
-            f"aggregator URL {url!r}: holds what is not percent-encoded; write https://HOST[:PORT]"
-        )
-    if parsed.scheme == "http" and not _is_loopback(parsed.hostname):
-        raise ConfigurationError(
-            f"aggregator URL {url!r}: plain http is accepted for loopback only, got host "
-            f"{parsed.hostname!r}; use https"
-        )
-    return parsed.geturl().rstrip("/")
+        return known(visible(problem.detail))
 
 
 def check_tls_files(tls: TlsFiles) -> None:
@@ -329,6 +297,8 @@ def mapped_errors(url: str) -> Iterator[None]:
     """
     try:
         yield
+    except ProtocolError as error:
+        raise ProtocolError(f"{url}: {error}") from error
     except http.client.InvalidURL as error:
         raise ConfigurationError(f"aggregator URL {url!r}: {error}") from error
     except (http.client.ImproperConnectionState, http.client.NotConnected) as error:
@@ -391,21 +361,11 @@ def _content_type(answer: Answer) -> str:
 def _retry_after_seconds(answer: Answer) -> float:
     """Seconds the aggregator asks us to hold off; a date instead of a number counts as none."""
     text = answer.headers.get("retry-after") or ""
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not (text.isascii() and text.isdigit()):
+        return 0.0
+    # More digits than a pause has are not even read.
+    return min(float(text[:9]), _MOST_HOLD_OFF_SECONDS)
 
 
 def _reason(error: Exception) -> str:
-    return _one_line(str(error)) or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(str(error), 300) or type(error).__name__

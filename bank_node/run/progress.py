@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fraudfed.foreign_text import visible
+
 
 class RunProgress:
     """A progress bar on stderr; silent when ``enabled`` is False.
@@ -27,12 +29,12 @@ class RunProgress:
 
     def __init__(self, console: Console, *, enabled: bool) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not enabled,
         )
@@ -59,6 +61,7 @@ class RunProgress:
         self._show(what, done, total, note)
 
     def _show(self, what: str, done: int, total: int, note: str) -> None:
+        what, note = visible(what, 60), visible(note, 300)
         if self._task is not None and self._progress.tasks[0].description != what:
             self._progress.remove_task(self._task)
             self._task = None

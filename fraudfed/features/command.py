@@ -2,7 +2,7 @@
 
 import click
 
-from fraudfed.console import Answer, answers
+from fraudfed.console import Answer, answers, say
 from fraudfed.features.publication import published_recipe
 
 
@@ -25,12 +25,12 @@ class PublishedRecipe(Answer):
 
 
 def _show(recipe: PublishedRecipe) -> None:
-    click.echo(f"recipe {recipe.recipe}, {len(recipe.features)} features")
+    say(f"recipe {recipe.recipe}, {len(recipe.features)} features")
     for feature in recipe.features:
-        click.echo(f"{feature.name} [{feature.unit}]: {feature.definition}")
+        say(f"{feature.name} [{feature.unit}]: {feature.definition}")
         if feature.categories is not None:
             codes = ", ".join(f"{code} {text}" for code, text in enumerate(feature.categories))
-            click.echo(f"  codes: {codes}")
+            say(f"  codes: {codes}")
 
 
 @click.command("features")

@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 import pytest
 from federations.fake_banks import Federation, TestKey, make_spec
-from federations.server_process import ServerProcess, assert_fails, run_command, run_process
+from federations.server_process import (
+    ServerProcess,
+    assert_fails,
+    run_command,
+    run_process,
+    write_secret,
+)
 
 from aggregator import run_machine
 from aggregator.cli import cli
@@ -165,7 +171,7 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         assert_fails(run_command(*days, "--fraud-width", "300"), 8, "power of two")
         backwards = ["2026-02-01", "2026-01-05", "--delay-days", "7"]
         assert_fails(run_command("runs", "create-risk", *login, *backwards), 8, "last_day")
-        (tmp_path / "token").write_text("unknown\n")
+        write_secret(tmp_path / "token", "unknown\n")
         wrong = ["--url", server.url, "--token-file", str(tmp_path / "token")]
         assert_fails(run_command("runs", "list", *wrong), 7, "unknown to this aggregator")
     assert_fails(run_command("runs", "list", *login), 6, "not reachable")
@@ -192,7 +198,7 @@ def test_tokens_have_roles_and_end(state: StateDirectory, tmp_path: Path) -> Non
     where = ["--state", str(state.path)]
     with ServerProcess(state.path) as server:
         made = run_command("tokens", "create", *where, "--role", "viewer", "--name", "eve")
-        (tmp_path / "eve").write_text(made.stdout)
+        write_secret(tmp_path / "eve", made.stdout)
         login = ["--url", server.url, "--token-file", str(tmp_path / "eve")]
         assert run_command("runs", "list", *login).returncode == 0
         refused = run_command("invites", "create", *login, "--name", "bank-a")
@@ -216,9 +222,9 @@ def test_usage_errors_are_one_line(tmp_path: Path) -> None:
     assert_fails(run_command("serve"), 2, "--state")
     token = ["--token-file", str(tmp_path / "none")]
     assert_fails(run_command("runs", "list", *token), 2, "token file")
-    (tmp_path / "token").write_text("t\n")
+    write_secret(tmp_path / "token", "t\n")
     login = ["--token-file", str(tmp_path / "token"), "--url", "ftp://x"]
-    assert_fails(run_command("runs", "list", *login), 2, "--url")
+    assert_fails(run_command("runs", "list", *login), 2, "aggregator URL")
     missing = ["--spec", str(tmp_path / "none.json")]
     assert_fails(run_command("runs", "create", *login, *missing), 2, "run description")
 

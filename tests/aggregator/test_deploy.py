@@ -12,11 +12,13 @@ from typing import Any
 import click
 import pytest
 import yaml
+from examples.certificates import certify
 from federations.server_process import ServerProcess
 
 from aggregator.cli import cli as aggregator_cli
-from aggregator.config import ServiceConfig
+from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
 from aggregator.service.app import declared_endpoints
+from aggregator.service.arrivals import BODY_SECONDS, HEAD_SECONDS
 from aggregator.service.state_directory import StateDirectory
 from bank_node.cli import cli as bank_cli
 from fraudfed.errors import (
@@ -194,11 +196,22 @@ def test_the_composed_service_is_confined() -> None:
         assert "no-new-privileges:true" in found["security_opt"]
     assert COMPOSE["networks"]["inside"]["internal"] is True
     assert service("postgres")["networks"] == ["inside"]
-    assert "ports" not in service("postgres")
+    assert COMPOSE["networks"]["between"]["internal"] is True
+    # The proxy alone can be reached from outside.
+    assert [name for name, one in COMPOSE["services"].items() if "ports" in one] == ["proxy"]
+    outside = [name for name, one in COMPOSE["services"].items() if "outside" in one["networks"]]
+    assert outside == ["proxy"]
+
+
+def test_no_container_that_holds_a_key_dumps_or_swaps_its_memory() -> None:
+    for name in ("aggregator", "init", "proxy"):
+        assert service(name)["ulimits"]["core"] == 0
+    limits = service("aggregator")["deploy"]["resources"]["limits"]
+    assert service("aggregator")["memswap_limit"] == limits["memory"]
 
 
 def test_long_lived_services_restart_are_probed_and_bounded() -> None:
-    for name in ("postgres", "aggregator"):
+    for name in ("postgres", "aggregator", "proxy"):
         found = service(name)
         assert found["restart"] == "unless-stopped"
         assert found["healthcheck"]["test"][0] == "CMD"
@@ -231,6 +244,84 @@ def test_passwords_are_in_files_and_nowhere_else() -> None:
     assert "deploy/secrets/" in ignored
     # Not on a command line, which every process of the container's host can read.
     assert "--database -" in service("init")["command"][0]
+
+
+# The proxy
+
+
+def directives(text: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Return every directive of a configuration of nginx, with the blocks that it stands in."""
+    bare = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    found: list[tuple[tuple[str, ...], list[str]]] = []
+    blocks: list[str] = []
+    for words, end in re.findall(r"([^;{}]*)([;{}])", bare):
+        if end == "{":
+            blocks.append(words.strip())
+        elif end == "}":
+            blocks.pop()
+        else:
+            found.append((tuple(blocks), shlex.split(words)))
+    assert blocks == []
+    return found
+
+
+NGINX = DEPLOY / "nginx.conf"
+
+
+def nginx(name: str) -> list[str]:
+    """Return the words behind a directive that is there once."""
+    (words,) = [words[1:] for _, words in directives(NGINX.read_text()) if words[0] == name]
+    return words
+
+
+def seconds(text: str) -> int:
+    return int(text.removesuffix("s"))
+
+
+def test_the_proxy_takes_whole_requests_within_limits() -> None:
+    assert seconds(*nginx("client_header_timeout")) <= HEAD_SECONDS
+    assert seconds(*nginx("client_body_timeout")) <= BODY_SECONDS
+    assert nginx("client_header_buffer_size") == ["4k"]
+    assert nginx("large_client_header_buffers") == ["2", "4k"]
+    assert int(nginx("client_max_body_size")[0].removesuffix("m")) * 2**20 == (
+        ServiceConfig().max_body_bytes
+    )
+    assert nginx("proxy_request_buffering") == ["on"]
+    assert seconds(*nginx("proxy_read_timeout")) > MAX_WAIT_SECONDS
+    assert nginx("limit_conn")[1:] == ["128"]
+    assert nginx("limit_req")[0] == f"zone={nginx('limit_req_zone')[1].split('=')[1].split(':')[0]}"
+    # A request is signed once; a second one would be refused as a replay.
+    assert nginx("proxy_next_upstream") == ["off"]
+    # With an address behind it nginx would decode and clean what is signed as it was sent.
+    assert nginx("proxy_pass") == ["http://aggregator"]
+    (address,) = nginx("server")
+    port = address.split(":")[1]
+    command = service("aggregator")["command"]
+    assert port == command[command.index("--port") + 1] == nginx("listen")[0]
+    assert service("proxy")["ports"] == [f"{port}:{port}"]
+    mounted = {volume.split(":")[1] for volume in service("proxy")["volumes"]}
+    assert mounted == {"/etc/nginx/nginx.conf"}
+    secrets = {f"/run/secrets/{name}" for name in service("proxy")["secrets"]}
+    assert {*nginx("ssl_certificate"), *nginx("ssl_certificate_key")} == secrets
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
+    certificate, key = certify(tmp_path, "server", host="127.0.0.1").files
+    text = NGINX.read_text().replace("server aggregator:8765", "server 127.0.0.1:8765")
+    text = text.replace("/tmp/", f"{tmp_path}/")
+    text = text.replace("/run/secrets/tls_certificate", str(certificate))
+    text = text.replace("/run/secrets/tls_key", str(key))
+    path = tmp_path / "nginx.conf"
+    path.write_text(text)
+    found = subprocess.run(
+        ["nginx", "-t", "-e", "stderr", "-c", str(path), "-p", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
 
 
 # systemd
@@ -277,6 +368,8 @@ def test_a_unit_is_confined(path: Path) -> None:
     assert found["StateDirectoryMode"] == ["0700"]
     assert found["CapabilityBoundingSet"] == [""]
     assert found["User"][0].startswith("fraudfed-")
+    assert unit(path)["LimitCORE"] == ["0"]
+    assert unit(path)["MemorySwapMax"] == ["0"]
 
 
 def test_the_aggregators_unit_leaves_time_to_finish() -> None:

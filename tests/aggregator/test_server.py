@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -18,6 +17,7 @@ from federations.fake_banks import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_r
 from federations.server_process import ServerProcess, run_command
 from gunicorn.config import Config
 
+from aggregator.service.arrivals import Connection
 from aggregator.service.server import _Worker
 from aggregator.service.state_directory import StateDirectory
 from fraudfed.wire import frames
@@ -181,21 +181,28 @@ def test_half_of_the_threads_stay_with_their_connections() -> None:
     config = Config()
     config.set("threads", 2)
     worker = _Worker(0, 0, [], None, 30, config, logging.getLogger("test"))
-    pairs = [socket.socketpair() for _ in range(2)]
+    pairs = [socket.socketpair() for _ in range(3)]
+    request = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
     try:
-        (first, first_client), (second, second_client) = pairs
+        first, second, third = (Connection(config, mine, "", "", None) for mine, _ in pairs)
+        first_client, second_client, third_client = (theirs for _, theirs in pairs)
         with ThreadPoolExecutor() as pool:
-            staying = pool.submit(worker._comes_back, SimpleNamespace(sock=first))
+            staying = pool.submit(worker._comes_back, first)
             while worker._staying.acquire(blocking=False):
                 worker._staying.release()
-            second_client.send(b"next request")
+            second_client.send(request)
             # The other thread is for other callers, even after this one has come back.
-            assert not worker._comes_back(SimpleNamespace(sock=second))
-            first_client.send(b"next request")
+            assert not worker._comes_back(second)
+            first_client.send(request)
             assert staying.result(30)
-        assert worker._comes_back(SimpleNamespace(sock=second))
+        assert worker._comes_back(second)
+        # Half a request gives the thread back, and is not lost.
+        third_client.send(request[:20])
+        assert not worker._comes_back(third)
+        assert third.head == request[:20]
         worker.alive = False
-        assert not worker._comes_back(SimpleNamespace(sock=second))
+        second_client.send(request)
+        assert not worker._comes_back(second)
     finally:
         worker.tmp.close()
         for pair in pairs:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from examples.certificates import Certified, certify
-from federations.fake_banks import TestKey, sum_round
+from federations.fake_banks import HttpCall, TestKey, sum_round
 from federations.server_process import ServerProcess, run_command
 
 from aggregator.config import ServiceConfig
@@ -78,6 +78,67 @@ def test_clients_show_a_certificate_when_asked(
         shown = run_command("runs", "list", *login, "--client-certificate", str(both))
         assert shown.returncode == 0, shown.stderr
     assert "Traceback" not in server.log()
+
+
+_WITHOUT_THE_CHECK = """\
+import aggregator.api.handle as handle
+handle.require_certificate_of = lambda bank, connection: None
+"""
+
+
+def _sends_with_anothers_certificate(
+    state: StateDirectory,
+    key: TestKey,
+    authority: Certified,
+    tmp_path: Path,
+    environment: dict[str, str],
+) -> list[int]:
+    """Return the statuses of what bank-a sends: with its own certificate, and with bank-b's."""
+    certificate, private = certify(tmp_path, "server", authority, host=HOST).files
+    options = ["--tls-certificate", str(certificate), "--tls-key", str(private)]
+    options += ["--client-ca", str(authority.certificate_file)]
+
+    def trusting(name: str, host: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=authority.certificate_file)
+        context.load_cert_chain(*certify(tmp_path, name, authority, host=host).files)
+        return context
+
+    verify = trusting("bank-a", "localhost")
+    with ServerProcess(
+        state.path, options=tuple(options), verify=verify, environment=environment
+    ) as server:
+        federation = server.federation(state.path, key)
+        bank = federation.register("bank-a")
+        statuses = [bank.request("GET", "/v1/roster").status]
+        for name, host in (("bank-b", "localhost"), ("Bank-A", "bank-ab"), ("x", "bank-a")):
+            other = HttpCall(server.url, verify=trusting(name, host))
+            bank.call = other
+            statuses.append(bank.request("GET", "/v1/roster").status)
+            other.http.close()
+        bank.call = server
+        # A registration is bound as well; a token is its holder's, with any certificate.
+        other_bank = federation.stranger("bank-c")
+        statuses.append(other_bank.register(federation.invite("bank-c")).status)
+        server.stop()
+    assert "Traceback" not in server.log()
+    return statuses
+
+
+def test_a_client_certificate_is_its_banks(
+    state: StateDirectory, key: TestKey, authority: Certified, tmp_path: Path
+) -> None:
+    """By the common name, or by a DNS name, and by no name that only resembles it."""
+    found = _sends_with_anothers_certificate(state, key, authority, tmp_path, {})
+    assert found == [200, 403, 403, 200, 403]
+
+
+def test_control_without_the_comparison_any_certificate_passes(
+    state: StateDirectory, key: TestKey, authority: Certified, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_WITHOUT_THE_CHECK)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    found = _sends_with_anothers_certificate(state, key, authority, tmp_path, environment)
+    assert found == [200] * 4 + [201]
 
 
 def test_unusable_certificates_are_one_line(

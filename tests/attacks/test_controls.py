@@ -436,7 +436,7 @@ def test_control_without_the_rule_of_https_requests_go_in_the_clear(
         with pytest.raises(ConfigurationError, match="plain http"):
             AggregatorClient(url)
         assert listener.exchanges == []
-        monkeypatch.setattr("bank_node.http.transport._is_loopback", lambda host: True)
+        monkeypatch.setattr("fraudfed.http.address._is_loopback", lambda host: True)
         with AggregatorClient(url) as client:
             assert client.health().status == "ok"
         (heard,) = listener.exchanges

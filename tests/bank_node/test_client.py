@@ -19,7 +19,7 @@ from proxies.server import Handler, http_server
 from bank_node.audit.explain import EVERY_REQUEST
 from bank_node.http.client import AggregatorClient, wait_for
 from bank_node.http.retry import RetryPolicy
-from bank_node.http.transport import Caller, check_url, mapped_errors
+from bank_node.http.transport import Caller, mapped_errors
 from bank_node.state.audit_log import AuditLog, read_audit_log, verify_audit_log
 from fraudfed import __version__
 from fraudfed.consortium.identity import Identity
@@ -36,6 +36,7 @@ from fraudfed.errors import (
     VersionError,
     error_classes,
 )
+from fraudfed.http.address import check_url
 from fraudfed.wire import frames, handovers
 from fraudfed.wire.messages import (
     HANDOVER_SIGNATURE_HEADER,
@@ -309,7 +310,7 @@ def test_every_problem_becomes_the_error_it_was_made_from(script, client, slug) 
         "detail": "why\nso",
     }
     script.say(409, PROBLEM, json.dumps(body).encode())
-    with pytest.raises(cls, match=r"^why so$") as failure:
+    with pytest.raises(cls, match=r"^why\\x0aso$") as failure:
         client.join("run", Join())
     assert type(failure.value) is cls
 

@@ -15,11 +15,11 @@ from proxies.faulty import FaultProxy, Traffic
 from proxies.server import Handler, http_server
 
 from bank_node.http.client import AggregatorClient
-from bank_node.http.connections import HttpConnections
 from bank_node.http.retry import RetryPolicy
 from bank_node.http.transport import BINARY, Caller
 from bank_node.state.audit_log import AuditLog
 from fraudfed.consortium.identity import Identity
+from fraudfed.http.connections import HttpConnections
 from fraudfed.wire import frames
 from fraudfed.wire.messages import FrameHeader, FrameKind
 
@@ -296,7 +296,12 @@ def test_a_kept_connection_sees_the_fault(upstream: Upstream, kind: FaultKind) -
 
         def send() -> int:
             return http_.send(
-                "POST", "/x", headers={"X-Number": "0"}, body=BODY, answer_seconds=20
+                "POST",
+                "/x",
+                headers={"X-Number": "0"},
+                body=BODY,
+                answer_seconds=20,
+                answer_bytes=1000,
             ).status
 
         assert send() == 200

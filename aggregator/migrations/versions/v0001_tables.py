@@ -107,9 +107,17 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("token_sha256"),
+    )
+    op.create_table(
+        "confirmations",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("asked_by", _bytewise(63), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
     op.create_table(
         "acknowledgements",

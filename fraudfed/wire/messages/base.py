@@ -1,5 +1,6 @@
 """The base class of all messages, and the types of their values."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -92,5 +93,6 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
 
 def _shown(value: object) -> str:
     """Return a value on one short line of printable characters."""
-    text = repr(value)
+    # Of what is not shown nothing is written out either: a hostile value may have megabytes.
+    text = repr(value[:80]) if isinstance(value, str | bytes) else reprlib.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

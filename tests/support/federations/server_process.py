@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,7 @@ class ServerProcess(HttpCall):
         group_options: tuple[str, ...] = (),
         options: tuple[str, ...] = (),
         verify: ssl.SSLContext | bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = state / "serve.log"
         with self._log.open("ab") as log:
@@ -58,6 +60,7 @@ class ServerProcess(HttpCall):
                     "--insecure-allow-small-keys",
                     *options,
                 ],
+                env={**os.environ, **(environment or {})},
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -125,3 +128,10 @@ def assert_fails(result: object, code: int, *words: str) -> None:
     assert text.count("\n") == 1
     for word in words:
         assert word in text
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, as the programs want a token's."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)

@@ -1,11 +1,14 @@
 """HTTP/1.1 to one server over kept connections: no redirects, no cookies, no compression.
 
+Every answer has a size limit and one deadline for all of it (``metered``).
+
 A bank calls one aggregator, thousands of times in a training, with every party on the same cores.
 A client for the whole web takes three times as long per request as the standard library does, on
 what an aggregator's answers never hold (``docs/decisions/0015-cheap-rounds.md``).
 """
 
 import base64
+import contextlib
 import http.client
 import select
 import ssl
@@ -13,11 +16,15 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from fraudfed.errors import ConfigurationError
+from fraudfed.http.metered import PlainConnection, SecuredConnection, read_body
 
 _CONNECT_SECONDS = 10.0
+
+_Connection: TypeAlias = PlainConnection | SecuredConnection
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class HttpConnections:
     context : ssl.SSLContext or None
         None for plain http, which never goes through a proxy; https goes through the one that the
         environment names.
+    use_proxy : bool
+        False connects to the server itself, whatever the environment names.
 
     Raises
     ------
@@ -54,12 +63,12 @@ class HttpConnections:
         If the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, url: str, *, context: ssl.SSLContext | None) -> None:
+    def __init__(self, url: str, *, context: ssl.SSLContext | None, use_proxy: bool = True) -> None:
         self._server = urlsplit(url)
         self._context = context
-        self._proxy = None if context is None else _proxy_to(self._server)
+        self._proxy = None if context is None or not use_proxy else _proxy_to(self._server)
         self._lock = threading.Lock()
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[_Connection] = []
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -76,6 +85,7 @@ class HttpConnections:
         headers: Mapping[str, str],
         body: bytes | None,
         answer_seconds: float,
+        answer_bytes: int,
     ) -> Answer:
         """Send a request and read the whole answer.
 
@@ -84,19 +94,25 @@ class HttpConnections:
         target : str
             Path and query, percent-encoded.
         answer_seconds : float
-            Longest pause between two pieces of the body or the answer.
+            For request and whole answer together, beside the time to connect and the least time of
+            their bytes (``metered``).
+        answer_bytes : int
+            Most bytes of the answer's body.
 
         Raises
         ------
+        ProtocolError
+            If the answer is longer, or is compressed.
         OSError, http.client.HTTPException
             If there was no answer. The request may have arrived all the same.
         """
         connection = self._connection()
         try:
-            connection.sock.settimeout(answer_seconds)
+            connection.meter.start(answer_seconds)
             connection.request(method, target, body=body, headers=headers)
-            response = connection.getresponse()
-            answer = Answer(response.status, response.headers, response.read())
+            with contextlib.closing(connection.getresponse()) as response:
+                content = read_body(response, connection.meter, limit=answer_bytes)
+            answer = Answer(response.status, response.headers, content)
         except BaseException:
             connection.close()
             raise
@@ -105,28 +121,32 @@ class HttpConnections:
                 self._idle.append(connection)
         return answer
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self) -> _Connection:
         """Return a connection that is open, as far as one can tell."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else self._new()
-            if connection.sock is None:
-                connection.connect()
+            if connection.sock is None:  # it is new
+                connection.meter.start(_CONNECT_SECONDS)
+                try:
+                    connection.connect()
+                except BaseException:
+                    # A proxy or a handshake may fail with a socket that is open.
+                    connection.close()
+                    raise
                 return connection
             if not _hung_up(connection):
                 return connection
             connection.close()
 
-    def _new(self) -> http.client.HTTPConnection:
+    def _new(self) -> _Connection:
         host, port = self._server.hostname or "", self._server.port
         if self._context is None:
-            return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+            return PlainConnection(host, port, timeout=_CONNECT_SECONDS)
         if self._proxy is None:
-            return http.client.HTTPSConnection(
-                host, port, timeout=_CONNECT_SECONDS, context=self._context
-            )
+            return SecuredConnection(host, port, timeout=_CONNECT_SECONDS, context=self._context)
         # TLS is between bank and aggregator; the proxy passes on what it cannot read.
-        connection = http.client.HTTPSConnection(
+        connection = SecuredConnection(
             self._proxy.hostname or "",
             self._proxy.port or http.client.HTTP_PORT,
             timeout=_CONNECT_SECONDS,
@@ -138,8 +158,10 @@ class HttpConnections:
         return connection
 
 
-def _hung_up(connection: http.client.HTTPConnection) -> bool:
+def _hung_up(connection: _Connection) -> bool:
     """Whether an idle connection has something to read: nothing was asked, so it is the end."""
+    if connection.sock is None:
+        return True
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
