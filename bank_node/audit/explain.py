@@ -56,17 +56,23 @@ FIELDS: dict[str, dict[str, str]] = {
         "signer": "this bank's name",
         "signature": "this bank's signature over these two",
     },
-    "join": {},
+    "join": {
+        "key": "public half of this bank's ephemeral key of generation 0; none if it comes late",
+        "signature": "this bank's signature over run, generation and that key",
+    },
     "ready": {
         "step": "how many steps of the run this bank has finished, so that all continue from "
         "the same one",
         "more_rows": "0, or for a bank whose rows were not counted in the preparation: the least "
         "power of two that is no less than their number",
+        "key": "public half of this bank's ephemeral key of the generation",
+        "signature": "this bank's signature over run, generation and that key",
     },
     "decline": {},
     "handover": {
         "body": "the trees so far and what training continues from, or the risk tables so far, "
         "equal at every bank that took part; sealed to the members: the aggregator cannot read it",
+        "Fraudfed-Handover-Signature": "this bank's signature over run, generation, step and body",
     },
     "abort": {
         "reason": "one of a few constants; the details of a failure stay in this bank's log",

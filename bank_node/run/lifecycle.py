@@ -117,7 +117,8 @@ def take_part(
         except BaseException as error:
             if others_wait:
                 tell_others(client, run_id, error)
-            if isinstance(error, RunFailedError) or abort_reason(error) is not None:
+            has_ended = others_wait and abort_reason(error) is not None
+            if has_ended or isinstance(error, RunFailedError):
                 _erase_key(state, run_id)
             raise
 

@@ -18,6 +18,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.public.documents import FIRST_PREVIOUS_HASH, sign_audit_entry
 from fraudfed.errors import ProtocolError, StateError
 from fraudfed.wire.messages import (
+    HANDOVER_SIGNATURE_HEADER,
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
     Abort,
@@ -25,6 +26,7 @@ from fraudfed.wire.messages import (
     AuditStatus,
     BankRegistration,
     FrameHeader,
+    Join,
     KeyAcknowledgement,
     KeyEpoch,
     Ready,
@@ -312,6 +314,7 @@ def test_subjects_are_the_aggregators() -> None:
         ("key-epoch", KeyEpoch, set()),
         ("acknowledgement", KeyAcknowledgement, set()),
         ("abort", Abort, set()),
+        ("join", Join, set()),
         ("ready", Ready, set()),
         ("contribution", FrameHeader, {"payload"}),
         ("opening", FrameHeader, {"payload"}),
@@ -324,6 +327,7 @@ def test_every_field_of_every_message_is_explained(kind, message, besides) -> No
 
 def test_the_fields_of_a_model_are_explained() -> None:
     assert {MODEL_PLAIN_HEADER, MODEL_SIGNATURE_HEADER} <= set(FIELDS["model"])
+    assert HANDOVER_SIGNATURE_HEADER in FIELDS["handover"]
 
 
 def test_explain_says_what_left_in_which_run(log) -> None:
