@@ -182,7 +182,7 @@ class Killed:
         self.live, self.liar, self.work = live, liar, work
         self.run_id = live.start_run(1)
         live.package.save(work / "package.key")
-        live[VICTIM].identity.save(work / f"{VICTIM}.identity")
+        (work / f"{VICTIM}.identity").write_bytes(live[VICTIM].identity.expose_bytes())
         members = [member.model_dump() for member in live.roster]
         (work / "members.json").write_text(json.dumps(members))
         self.others = LiveCohort(live, liar.proxy.url, self.run_id, work)
