@@ -26,9 +26,8 @@ from fraudfed.wire.messages import MemberKeys
 def main(url: str, run_id: str, name: str, work: Path, seed: int) -> None:
     """Sum this bank's part with the others."""
     members = [MemberKeys(**one) for one in json.loads((work / "members.json").read_text())]
-    identity = Identity.from_bytes(
-        (work / f"{name}.identity").read_bytes(), source=f"{name}.identity"
-    )
+    path = work / f"{name}.identity"
+    identity = Identity.from_bytes(path.read_bytes(), source=str(path))
     client = make_client(name, identity, url, work)
     communicator = make_communicator(
         name,
