@@ -320,12 +320,12 @@ def test_any_change_is_one_clear_error_or_a_model(
 def test_xgboost_neither_hangs_nor_crashes_on_what_was_accepted() -> None:
     """Mutants of whole nodes, in a process that may die."""
     ended = subprocess.run(
-        [sys.executable, MUTANTS, "600"], input=TEXT, capture_output=True, timeout=300, check=False
+        [sys.executable, MUTANTS, "400"], input=TEXT, capture_output=True, timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stderr.decode()[-2000:]
     accepted, refused = map(int, ended.stdout.split())
-    assert accepted > 20
-    assert refused > 200
+    assert accepted > 10
+    assert refused > 150
 
 
 def test_control_without_the_reader_a_model_file_kills_the_process() -> None:

@@ -26,6 +26,7 @@ def main() -> None:
         feature_names=list(SCHEMA.names),
         feature_types=["q", "q", "c"],
         enable_categorical=True,
+        nthread=1,
     )
     accepted = refused = 0
     for _ in range(int(sys.argv[1])):
@@ -49,7 +50,7 @@ def main() -> None:
         except StateError:
             refused += 1
             continue
-        booster = xgboost.Booster()
+        booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray(model.to_json()))
         booster.predict(rows)
         accepted += 1
