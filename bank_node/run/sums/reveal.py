@@ -1,17 +1,26 @@
-"""What must be asked before anything of a sum is revealed."""
+"""Whether this bank may reveal: asked before every box, as nothing takes a seed back."""
 
 from typing import Protocol
 
 
 class RevealGate(Protocol):
-    """Decides, and durably notes, before every box whether this bank may reveal."""
+    """Decides, by what this bank remembers, whether it reveals to the banks of a generation."""
 
     def require(self) -> None:
-        """Return if this bank may reveal its part of the opening now.
+        """Return if this bank may reveal; what that costs is durable by then.
+
+        Called for every box, also for one that is sent again.
 
         Raises
         ------
         FraudFedError
-            If it may not: nothing is sent then.
+            If it may not: no box leaves this bank.
         """
         ...
+
+
+class InsecureRevealToAnySet:
+    """Reveals to whatever set of banks the aggregator forms: no memory, no protection."""
+
+    def require(self) -> None:
+        """Let every box leave."""
