@@ -57,6 +57,7 @@ class Place:
             url=self.proxy.url,
             invite=invite,
             passphrase=None,
+            source=None,
             rules=open_rules(),
             tls=TlsFiles(),
         )
