@@ -381,12 +381,14 @@ def test_a_generation_of_too_few_banks_for_this_one_is_refused(place, table) -> 
 def test_a_bank_waits_for_more_rather_than_agree_to_too_few(place, table) -> None:
     """Nothing is sent until the bank that was missing is in the generation again."""
     few = place.status(generation(1, ("a", "b", "c")), state=RunState.GATHERING)
-    whole = place.status(generation(2, FOUR))
-    script = Script(few, few, whole, whole)
+    told = generation(2, FOUR)
+    gathering = place.status(told, state=RunState.GATHERING)
+    whole = place.status(told)
+    script = Script(few, few, gathering, gathering, gathering, whole, whole)
     entry = place.bank(script, table, tolerated_colluders=2).next_entry()
     assert entry is not None
     assert entry.banks == FOUR
-    assert {call[0] for call in script.calls} == {"run"}
+    assert [call for call in script.calls if call[0] != "run"] == [("ready", 2, 0, 64)]
     # If nobody comes, a person is told why.
     script = Script(few, few)
     with pytest.raises(CohortError, match=r"of 3 banks .*, this bank takes part from 4 on"):

@@ -17,10 +17,3 @@ class RevealGate(Protocol):
             If it may not: no box leaves this bank.
         """
         ...
-
-
-class InsecureRevealToAnySet:
-    """Reveals to whatever set of banks the aggregator forms: no memory, no protection."""
-
-    def require(self) -> None:
-        """Let every box leave."""
