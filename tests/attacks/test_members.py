@@ -172,13 +172,13 @@ def test_control_without_the_rule_a_small_cohort_trains(
     assert ("POST", f"/v1/runs/{run_id}/members") in place.sent_after(start)
 
 
-def of_two_banks(place: Place, run_id: str) -> None:
-    """Have the server say that the run goes on with two of three banks."""
+def of_two_banks(place: Place, run_id: str, *, state: str = "training") -> None:
+    """Have the server say that the run goes on with two of three banks, or is about to."""
     place.tamper_json(
         f"/v1/runs/{run_id}",
         lambda answer: {
             **answer,
-            "state": "training",
+            "state": state,
             "members": list(BANKS),
             "generation": {**answer["generation"], "number": 1, "banks": ["bank-a", "bank-b"]},
         },
@@ -186,8 +186,9 @@ def of_two_banks(place: Place, run_id: str) -> None:
 
 
 def test_a_generation_that_is_too_small_is_refused(place: Place, run_id: str) -> None:
-    of_two_banks(place, run_id)
-    assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", run_id)
+    for state in ("training", "gathering"):
+        of_two_banks(place, run_id, state=state)
+        assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", run_id)
     # Nor is a run taken that says from the start that it may go on so.
     place.proxy.after = None
     small = place.live.create_run(1, min_cohort=2)
@@ -198,12 +199,13 @@ def test_control_without_the_rule_a_small_generation_trains(
     place: Place, run_id: str, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("bank_node.run.generations.check_partners", lambda *_, **__: None)
-    of_two_banks(place, run_id)
+    of_two_banks(place, run_id, state="gathering")
     start = len(place.proxy.exchanges)
     with pytest.raises(FraudFedError):
         # The real aggregator behind the one that lies has not begun.
         place.train("bank-a", run_id)
-    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{run_id}/rounds/0/contributions")
+    # It agrees to compute with one other bank.
+    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{run_id}/generations/1/banks")
 
 
 @pytest.mark.parametrize(
