@@ -121,7 +121,9 @@ def test_only_runs_with_something_sealed_count(state: StateDirectory, make_risk_
     run = make_risk_run()
     state.pin_run(run)
     assert state.sealed_runs() == []
-    state.outbox(run.run_id).keep("00" * 32, b"frame", label="risk_totals:1", round_number=0)
+    state.outbox(run.run_id).keep(
+        "00" * 32, b"frame", seed=bytes(32), label="risk_totals:1", round_number=0
+    )
     assert state.sealed_runs() == [run]
 
 
