@@ -156,6 +156,7 @@ class Aggregator:
         """Make a bank with a state directory a member."""
         settings: dict[str, Any] = {
             "passphrase": None,
+            "source": None,
             "rules": open_rules(),
             "tls": TlsFiles(),
             **changes,

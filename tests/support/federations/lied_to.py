@@ -59,6 +59,7 @@ class Place:
             url=self.proxy.url,
             invite=invite,
             passphrase=None,
+            source=None,
             rules=open_rules(**rules),
             tls=TlsFiles(),
         )
