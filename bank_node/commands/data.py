@@ -74,6 +74,7 @@ def check_data(
     from bank_node.run.choose import known_run
 
     state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
     run = known_run(
         state,
         run_id,
@@ -114,15 +115,22 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @map_option
 @out_option
 @last_run_option
+@passphrase_option
 @answers(ExportedFeatures, _show_exported)
 def features(
-    path: Path, data: Path, mapping: "Mapping | None", out: Path, run_id: str | None
+    path: Path,
+    data: Path,
+    mapping: "Mapping | None",
+    out: Path,
+    run_id: str | None,
+    passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.feature_export import export_features
 
     state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
     shared = scoring_tables(state, run.contract)
     count = export_features(data, out, contract=run.contract, mapping=mapping, shared=shared)

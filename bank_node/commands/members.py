@@ -1,6 +1,6 @@
 """``bank-node join`` and ``bank-node roster``: become a member, and know the others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.enrolment import enrol
 from bank_node.consortium.members import confirm_members, observe_roster, own_fingerprint
 from bank_node.state.directory import StateDirectory
+from bank_node.vault.key_sources import KeyringSource, PassphraseSource, Pkcs11Source, Source
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.consortium.roster import PinnedRoster
 from fraudfed.wire.messages import BankName, MemberKeys
@@ -53,6 +54,20 @@ def _show_joined(joined: Joined) -> None:
     help="TOML file with the rules to begin with, as in bank.toml.  [default: the strictest]",
 )
 @click.option(
+    "--keyring",
+    "in_keyring",
+    is_flag=True,
+    help="Encrypt what is secret under a key in the system's keyring.",
+)
+@click.option(
+    "--pkcs11-module",
+    type=PATH,
+    default=None,
+    help="Encrypt what is secret under a key in a PKCS#11 token: path of the token's library.",
+)
+@click.option("--pkcs11-token", default=None, help="Label of the token.")
+@click.option("--pkcs11-key", default=None, help="Label of the AES key in the token.")
+@click.option(
     "--ca-file",
     type=PATH,
     default=None,
@@ -77,6 +92,10 @@ def join(
     aggregator: str,
     invite: str,
     passphrase_file: Path | None,
+    in_keyring: bool,
+    pkcs11_module: Path | None,
+    pkcs11_token: str | None,
+    pkcs11_key: str | None,
     rules_file: Path | None,
     ca_file: Path | None,
     client_certificate: Path | None,
@@ -88,12 +107,16 @@ def join(
     """
     if (client_certificate is None) != (client_key is None):
         raise click.UsageError("--client-certificate and --client-key belong together")
+    passphrase = read_passphrase(passphrase_file)
     state = enrol(
         path,
         name=_bank_name(name),
         url=aggregator,
         invite=invite,
-        passphrase=read_passphrase(passphrase_file),
+        passphrase=passphrase,
+        source=_key_source(
+            passphrase, in_keyring=in_keyring, token=(pkcs11_module, pkcs11_token, pkcs11_key)
+        ),
         rules=(RulesFile() if rules_file is None else read_rules(rules_file)).rules,
         tls=TlsFiles(
             ca_file=_absolute(ca_file),
@@ -102,6 +125,29 @@ def join(
         ),
     )
     return Joined(name=name, aggregator=state.config.aggregator, fingerprint=own_fingerprint(state))
+
+
+def _key_source(
+    passphrase: str | None,
+    *,
+    in_keyring: bool,
+    token: tuple[Path | None, str | None, str | None],
+) -> Callable[[], Source] | None:
+    """Return what makes the key source of a new state directory; None does not encrypt it."""
+    module, label, key = token
+    if any(part is not None for part in token):
+        if in_keyring or module is None or label is None or key is None:
+            raise click.UsageError(
+                "--pkcs11-module, --pkcs11-token and --pkcs11-key belong together, without "
+                "--keyring; the passphrase file holds the token's PIN"
+            )
+        where = str(module.absolute())
+        return lambda: Pkcs11Source(module=where, token=label, key=key, pin=passphrase)
+    if in_keyring:
+        if passphrase is not None:
+            raise click.UsageError("--keyring needs no --passphrase-file; give one of the two")
+        return KeyringSource
+    return None if passphrase is None else lambda: PassphraseSource(passphrase)
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -90,7 +90,8 @@ passphrase_option = click.option(
     type=PATH,
     default=None,
     envvar="BANK_NODE_PASSPHRASE_FILE",
-    help="File with the passphrase of the bank's private keys in its first line.",
+    help="File with the passphrase of the state directory, or the PIN of its token, in its first "
+    "line.",
 )
 last_run_option = click.option(
     "--run", "run_id", default=None, help="The run.  [default: the last one of this bank]"

@@ -9,6 +9,7 @@ from bank_node.commands.options import (
     Output,
     answers,
     end_in_order_when_terminated,
+    passphrase_option,
     run_options,
     state_option,
 )
@@ -96,9 +97,12 @@ def _shown(sketch: SketchFacts) -> str:
 
 @risk.command("show")
 @state_option
+@passphrase_option
 @answers(HeldRisk, _show_held)
-def show(path: Path) -> HeldRisk:
+def show(path: Path, passphrase_file: Path | None) -> HeldRisk:
     """Show which days this bank has tables of, and how far their counts may be off."""
     from bank_node.jobs.risk.report import risk_report
 
-    return HeldRisk.model_validate(risk_report(StateDirectory(path)))
+    state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
+    return HeldRisk.model_validate(risk_report(state))

@@ -12,9 +12,11 @@ from bank_node.commands.options import (
     last_run_option,
     map_option,
     out_option,
+    passphrase_option,
     state_option,
 )
 from bank_node.commands.output import Scored
+from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say
 
@@ -37,6 +39,7 @@ def _show(scored: Scored) -> None:
     "--model", type=PATH, default=None, help="Model file.  [default: the run's accepted model]"
 )
 @last_run_option
+@passphrase_option
 @answers(Scored, _show)
 def score(
     path: Path,
@@ -45,6 +48,7 @@ def score(
     out: Path,
     model: Path | None,
     run_id: str | None,
+    passphrase_file: Path | None,
 ) -> Scored:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
@@ -52,6 +56,7 @@ def score(
     from bank_node.serving.score import score_file
 
     state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
     chosen = state.model_path(run.run_id) if model is None else model
     shared = scoring_tables(state, run.contract)

@@ -53,7 +53,8 @@ def open_connection(
 ) -> Iterator[Connection]:
     """Open the connection of a bank, registered or not; raises KeyMaterialError as ``connect``."""
     config = state.config
-    identity = state.identity(passphrase)
+    state.unlock(passphrase)
+    identity = state.identity()
     public = identity.public
     if (public.signing_key, public.agreement_key) != (config.signing_key, config.agreement_key):
         raise KeyMaterialError(

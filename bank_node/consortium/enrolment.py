@@ -5,6 +5,7 @@ killed, costs nothing: the same command finishes what was begun, with the same k
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from bank_node.consortium.connection import open_connection
 from bank_node.consortium.members import observe_roster
 from bank_node.http.transport import check_tls_files
 from bank_node.state.directory import StateDirectory
+from bank_node.vault.key_sources import Source
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, ProtocolError, StateError
 from fraudfed.http.address import check_url
@@ -29,6 +31,7 @@ def enrol(
     url: str,
     invite: str,
     passphrase: str | None,
+    source: Callable[[], Source] | None,
     rules: CohortRules,
     tls: TlsFiles,
 ) -> StateDirectory:
@@ -40,7 +43,10 @@ def enrol(
         State directory; new, empty, or left behind by an earlier attempt.
     name, url, invite : str
     passphrase : str or None
-        Encrypts the private keys on disk.
+        Opens the vault of a directory that is there already; the token's PIN.
+    source : callable or None
+        Returns where the key is that encrypts what is secret; called for a new directory only.
+        None does not encrypt.
     rules, tls
         Go into a new ``bank.toml``; an existing one keeps its own.
 
@@ -73,7 +79,9 @@ def enrol(
             rules=rules,
             tls=tls,
         )
-        state = StateDirectory.create(path, config, identity, passphrase=passphrase)
+        state = StateDirectory.create(
+            path, config, identity, source=None if source is None else source()
+        )
         _log.info("made keys for bank %s in %s", name, path)
     with state.locked(), open_connection(state, passphrase) as connection:
         config, client = state.config, connection.client

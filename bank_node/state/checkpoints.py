@@ -12,6 +12,7 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from bank_node.vault.vault import Vault
 from fraudfed.container import Container
 from fraudfed.durable_file import PRIVATE_DIRECTORY, sync_directory, write_atomic
 from fraudfed.errors import ProtocolError, StateError
@@ -110,6 +111,8 @@ class Checkpoints:
         Made at the first ``save`` when it is missing. What a crash left behind is removed.
     run_id, bank : str
         Whose checkpoints these are: any other is refused.
+    vault : Vault
+        Seals and opens the files.
 
     Raises
     ------
@@ -117,10 +120,11 @@ class Checkpoints:
         If the directory cannot be used.
     """
 
-    def __init__(self, directory: Path, *, run_id: str, bank: str) -> None:
+    def __init__(self, directory: Path, *, run_id: str, bank: str, vault: Vault) -> None:
         self._directory = directory
         self._run_id = run_id
         self._bank = bank
+        self._vault = vault
         try:
             if directory.exists():
                 for leftover in directory.glob(".*"):
@@ -155,7 +159,8 @@ class Checkpoints:
                 sync_directory(self._directory.parent)
         except OSError as error:
             raise self._unusable(error) from error
-        write_atomic(self._path(checkpoint.step), _encode(checkpoint))
+        sealed = self._vault.seal(self._name(checkpoint.step), _encode(checkpoint))
+        write_atomic(self._path(checkpoint.step), sealed)
         older = [step for step in self._steps() if step < checkpoint.step]
         kept = {checkpoint.step, *older[1 - _KEPT_STEPS :]}
         try:
@@ -172,6 +177,8 @@ class Checkpoints:
         ------
         StateError
             If any of them cannot be read, is damaged, foreign, or of a newer release.
+        KeyMaterialError
+            If any of them does not open.
         """
         # A damaged one is never passed over for an older one: the bank may have taken part in
         # rounds since the older one, and would tell the others that it stands where it does not.
@@ -202,6 +209,10 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self._directory / f"step-{step}.checkpoint"
 
+    def _name(self, step: int) -> str:
+        """Return what the vault knows a file by."""
+        return f"runs/{self._run_id}/checkpoints/{self._path(step).name}"
+
     def _steps(self) -> list[int]:
         """Return the steps that there is a file for, in order."""
         if not self._directory.exists():
@@ -220,7 +231,7 @@ class Checkpoints:
             raise StateError(
                 f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
-        checkpoint = _decode(data, path)
+        checkpoint = _decode(self._vault.unseal(self._name(step), data), path)
         for name, expected in (("run_id", self._run_id), ("bank", self._bank), ("step", step)):
             if getattr(checkpoint, name) != expected:
                 raise StateError(

@@ -4,21 +4,23 @@
 
     DIR/                      0700
       bank.toml               name, aggregator, run; rules of this bank; format version
-      identity.key            signing and agreement key of this bank
+      vault.json              the key that encrypts what is secret, wrapped; only if there is one
+      identity.key            signing and agreement key of this bank, sealed
       roster.json             every member's public keys as first seen, and who was confirmed
       audit.log               everything that left this bank, chained and signed
       keys/
-        epoch-<n>.key         key package of a key epoch
+        epoch-<n>.key         key package of a key epoch, sealed
         epoch-<n>.json        the key epoch as accepted: any other under its number is refused
       runs/<run id>/
         run.json              the run as first seen: later changes are refused
         sealed                the outbox: what was sealed for each context, never a second one
         checkpoints/
-          step-<n>.checkpoint where the bank stood after a step; removed when the result is there
+          step-<n>.checkpoint where the bank stood after a step, sealed; removed when the result is
+                              there
         rounds.log            what protected each round so far; removed when the result is there
         model.json            the accepted model of a training
         features.json         what its features mean, the same bytes at every bank
-        risk.tables           the accepted tables of a risk run, with the key that reads them
+        risk.tables           the accepted tables of a risk run, with their key, sealed
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
@@ -43,12 +45,22 @@ from bank_node.config import BankConfig
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.outbox import Outbox
+from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.state.round_log import RoundLog
+from bank_node.vault.key_sources import KeySource, Source
+from bank_node.vault.vault import PlainVault, Vault, create_vault, open_vault, source_of
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
+from fraudfed.consortium.private_reading import read_private_file
 from fraudfed.consortium.roster import PinnedRoster, load_roster, save_roster
-from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory, write_atomic
-from fraudfed.errors import ConfigurationError, ProtocolError, StateError
+from fraudfed.durable_file import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    sync_directory,
+    write_atomic,
+    write_new,
+)
+from fraudfed.errors import ConfigurationError, KeyMaterialError, ProtocolError, StateError
 from fraudfed.wire.messages import (
     BankName,
     DataContract,
@@ -67,6 +79,7 @@ _log = logging.getLogger(__name__)
 
 _CONFIG = "bank.toml"
 _IDENTITY = "identity.key"
+_VAULT = "vault.json"
 _ROSTER = "roster.json"
 _AUDIT = "audit.log"
 _LOCK = ".lock"
@@ -134,6 +147,8 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._passphrase: str | None = None
+        self._vault: Vault | None = None
         if not path.is_dir():
             raise StateError(
                 f"{path}: no such state directory; make it with 'bank-node join --state {path} "
@@ -143,19 +158,21 @@ class StateDirectory:
 
     @classmethod
     def create(
-        cls, path: Path, config: BankConfig, identity: Identity, *, passphrase: str | None = None
+        cls, path: Path, config: BankConfig, identity: Identity, *, source: Source | None = None
     ) -> "StateDirectory":
         """Make a new state directory, all or nothing.
 
         Parameters
         ----------
-        passphrase : str or None
-            Encrypts the identity's private keys on disk.
+        source : Source or None
+            Where the key is that encrypts what is secret; None does not encrypt.
 
         Raises
         ------
         StateError
             If ``path`` exists and is not an empty directory, or cannot be written.
+        KeyMaterialError, ConfigurationError
+            If the key source cannot be used.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StateError(
@@ -171,7 +188,10 @@ class StateDirectory:
             temporary.chmod(PRIVATE_DIRECTORY)
             for name in ("keys", "runs"):
                 (temporary / name).mkdir(mode=PRIVATE_DIRECTORY)
-            identity.save(temporary / _IDENTITY, passphrase)
+            vault: Vault = PlainVault()
+            if source is not None:
+                vault = create_vault(temporary / _VAULT, source)
+            write_new(temporary / _IDENTITY, vault.seal(_IDENTITY, identity.expose_bytes()))
             own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
             save_roster(temporary / _ROSTER, own)
             write_atomic(temporary / _CONFIG, config.to_toml().encode())
@@ -220,9 +240,38 @@ class StateDirectory:
         write_atomic(self.path / _CONFIG, config.to_toml().encode())
         self.config = config
 
-    def identity(self, passphrase: str | None = None) -> Identity:
-        """Read this bank's private keys; raises KeyMaterialError as ``Identity.load``."""
-        return Identity.load(self.path / _IDENTITY, passphrase)
+    def unlock(self, passphrase: str | None) -> None:
+        """Take what opens the vault: the passphrase, or the token's PIN; None if none is needed."""
+        self._passphrase = passphrase
+
+    @property
+    def key_source(self) -> KeySource | None:
+        """Where the key is that encrypts what is secret; None without encryption."""
+        return source_of(self.path / _VAULT)
+
+    @property
+    def vault(self) -> Vault:
+        """What seals and opens the secret files; raises as ``open_vault``."""
+        if self._vault is None:
+            self._vault = open_vault(self.path / _VAULT, self._passphrase)
+        return self._vault
+
+    def _read_secret(self, name: str, *, what: str, hint: str) -> bytes:
+        data = read_private_file(self.path / name, what=what, hint=hint)
+        return self.vault.unseal(name, data)
+
+    def identity(self) -> Identity:
+        """Read this bank's private keys.
+
+        Raises
+        ------
+        KeyMaterialError
+            If the file is missing, readable by others, damaged or does not open.
+        """
+        data = self._read_secret(
+            _IDENTITY, what="bank identity", hint="make one with `bank-node join`"
+        )
+        return Identity.from_bytes(data, source=str(self.path / _IDENTITY))
 
     def pinned_roster(self) -> PinnedRoster:
         """Return the members' keys as first seen; raises StateError as ``load_roster``."""
@@ -251,15 +300,33 @@ class StateDirectory:
         path = self._epoch_path(key_epoch.epoch, "json")
         # The key package last: where it is, the epoch is complete.
         write_atomic(path, key_epoch.model_dump_json(indent=1).encode())
-        package.save(self._epoch_path(key_epoch.epoch, "key"))
+        name = _package_name(key_epoch.epoch)
+        content = package.expose_bytes(source=str(self.path / name))
+        try:
+            write_new(self.path / name, self.vault.seal(name, content))
+        except FileExistsError:
+            raise KeyMaterialError(
+                f"{self.path / name}: file exists and a key package is never overwritten; restore "
+                "the state directory from its newest backup"
+            ) from None
 
     def key_epoch(self, number: int) -> KeyEpoch | None:
         """Return a key epoch as this bank accepted it, or None."""
         return self._read_message(KeyEpoch, self._epoch_path(number, "json"))
 
     def key_package(self, number: int) -> KeyPackage:
-        """Read the key package of an epoch; raises KeyMaterialError as ``KeyPackage.load``."""
-        return KeyPackage.load(self._epoch_path(number, "key"))
+        """Read the key package of an epoch.
+
+        Raises
+        ------
+        KeyMaterialError
+            If the file is missing, readable by others, damaged or does not open.
+        """
+        name = _package_name(number)
+        data = self._read_secret(
+            name, what="key package", hint="get the consortium's with `bank-node keys accept`"
+        )
+        return KeyPackage.from_bytes(data, source=str(self.path / name))
 
     def _epoch_path(self, number: int, suffix: str) -> Path:
         return self.path / "keys" / f"epoch-{number}.{suffix}"
@@ -297,7 +364,7 @@ class StateDirectory:
     def checkpoints(self, run_id: str) -> Checkpoints:
         """Return the checkpoints of this bank in a run."""
         directory = self.run_directory(run_id) / "checkpoints"
-        return Checkpoints(directory, run_id=run_id, bank=self.config.name)
+        return Checkpoints(directory, run_id=run_id, bank=self.config.name, vault=self.vault)
 
     def round_log(self, run_id: str) -> RoundLog:
         """Return the rounds of a run so far; raises StateError as ``RoundLog``."""
@@ -329,6 +396,10 @@ class StateDirectory:
         """Return the tables of all risk runs of which this bank has the result, by run id."""
         return sorted((self.path / "runs").glob(f"*/{TABLES_FILE}"))
 
+    def risk_file(self, path: Path) -> RiskFile:
+        """Read one of ``tables_paths``; raises StateError and KeyMaterialError."""
+        return read_risk_file(path, vault=self.vault, name=str(path.relative_to(self.path)))
+
     def save_result(
         self,
         run_id: str,
@@ -343,6 +414,8 @@ class StateDirectory:
         directory = self.run_directory(run_id)
         # The record last: where it is, the rest is complete.
         for name, content in files.items():
+            if name == TABLES_FILE:
+                content = self.vault.seal(f"runs/{run_id}/{name}", content)
             write_atomic(directory / name, content)
         text = signatures.model_dump_json(indent=1)
         write_atomic(directory / "signatures.json", text.encode() + b"\n")
@@ -394,6 +467,10 @@ class StateDirectory:
             raise StateError(
                 f"{path}: cannot be read ({error}); check owner and mode, or restore it"
             ) from error
+
+
+def _package_name(epoch: int) -> str:
+    return f"keys/epoch-{epoch}.key"
 
 
 def _unusable(path: Path, error: OSError) -> StateError:

@@ -1,7 +1,7 @@
 """``risk.tables``: the tables of a risk run, with the key that finds identifiers in them.
 
-Anybody who reads the file can look up any identifier; so it is private, like the keys. Having the
-key in it, a bank scores without its passphrase and also after the key epoch was superseded.
+Anybody who reads the content can look up any identifier; so it is sealed, like the keys. Having
+the key in it, a bank scores also after the key epoch was superseded.
 
 It is a ``fraudfed.container`` of one line of canonical JSON, the header, and behind it
 ``RiskTables.to_bytes``.
@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from bank_node.vault.vault import Vault
 from fraudfed.container import Container
 from fraudfed.errors import DataError, StateError
 from fraudfed.features.shared_risk.history import KeyedTables
@@ -52,13 +53,22 @@ class RiskFile:
         return _CONTAINER.pack(text, b"\n", self.keyed.tables.to_bytes())
 
 
-def read_risk_file(path: Path) -> RiskFile:
+def read_risk_file(path: Path, *, vault: Vault, name: str) -> RiskFile:
     """Read the tables of a run.
+
+    Parameters
+    ----------
+    path : Path
+    vault : Vault
+    name : str
+        What the vault knows the file by.
 
     Raises
     ------
     StateError
         If the file cannot be read, is damaged, or of another release.
+    KeyMaterialError
+        If it does not open.
     """
     try:
         data = path.read_bytes()
@@ -66,7 +76,9 @@ def read_risk_file(path: Path) -> RiskFile:
         raise StateError(
             f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
         ) from error
-    header, _, tables = _CONTAINER.unpack(data, source=str(path)).partition(b"\n")
+    header, _, tables = _CONTAINER.unpack(vault.unseal(name, data), source=str(path)).partition(
+        b"\n"
+    )
     try:
         fields = json.loads(header)
         return RiskFile(

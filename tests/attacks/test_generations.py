@@ -23,6 +23,7 @@ from bank_node.run.generations import Entry, Generations
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.round_log import RoundLog
+from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
@@ -98,7 +99,7 @@ class Banks:
                 self.checkpoints(name).save(self.behind(name, step))
 
     def checkpoints(self, name: str) -> Checkpoints:
-        return Checkpoints(self.root / name, run_id="r1", bank=name)
+        return Checkpoints(self.root / name, run_id="r1", bank=name, vault=PlainVault())
 
     def behind(self, name: str, step: int) -> Checkpoint:
         """Return a checkpoint of the generation that the others began with."""

@@ -92,14 +92,14 @@ def test_a_log_goes_on_after_a_restart_and_between_two_writers(log, identity) ->
 
 
 def _write(path: Path, key: Path, count: int) -> None:
-    log = AuditLog(path, Identity.load(key))
+    log = AuditLog(path, Identity.from_bytes(key.read_bytes(), source="key"))
     for _ in range(count):
         log.append(durable=False, **facts())
 
 
 def test_processes_may_write_at_once(tmp_path, identity) -> None:
     key = tmp_path / "identity.key"
-    identity.save(key)
+    key.write_bytes(identity.expose_bytes())
     path = tmp_path / "audit.log"
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(path, key, 50)) for _ in range(2)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bank_node.state import checkpoints as module
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
+from bank_node.vault.vault import PlainVault
 from fraudfed.durable_file import write_atomic
 from fraudfed.errors import StateError
 
@@ -43,7 +44,9 @@ def directory(tmp_path) -> Path:
 
 
 def opened(directory: Path, **changes: str) -> Checkpoints:
-    return Checkpoints(directory, **{"run_id": "r1", "bank": "bank-a", **changes})
+    return Checkpoints(
+        directory, **{"run_id": "r1", "bank": "bank-a", "vault": PlainVault(), **changes}
+    )
 
 
 def names(directory: Path) -> list[str]:

@@ -139,7 +139,8 @@ def test_join_makes_keys_registers_and_pins(tmp_path, run_bank, aggregator) -> N
     assert config.rules.min_cohort == 4
     pins = StateDirectory(state).pinned_roster()
     assert set(pins.members) == {name, other.name}
-    assert code not in "".join(path.read_text() for path in state.rglob("*") if path.is_file())
+    written = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
+    assert code.encode() not in written
     # The keys on disk are encrypted, so what signs needs the passphrase.
     refused = run_bank("roster", "--state", state)
     assert refused.code == 4
@@ -494,8 +495,7 @@ def test_a_bank_that_was_removed_is_refused(joined, run_bank, aggregator, good_f
 
 @pytest.mark.e2e
 def test_another_identity_is_refused(joined, run_bank, good_file) -> None:
-    (joined / "identity.key").unlink()
-    Identity.generate().save(joined / "identity.key")
+    (joined / "identity.key").write_bytes(Identity.generate().expose_bytes())
     ended = run_bank("train", "--state", joined, "--data", good_file)
     assert ended.code == 4
     assert "other keys than bank.toml names" in ended.error()

@@ -32,7 +32,7 @@ def test_every_option_is_documented_and_no_other(name: str | None) -> None:
         for option in parameter.opts
     }
     documented = set(re.findall(r"^\| .*?(?=\|)", text, re.M))
-    named = {option for cell in documented for option in re.findall(r"`(--[a-z-]+)", cell)} - {
+    named = {option for cell in documented for option in re.findall(r"`(--[a-z0-9-]+)", cell)} - {
         "--help"
     }
     assert named == options

@@ -17,6 +17,7 @@ from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.outbox import Kept, Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.state.round_record import RoundRecord
+from bank_node.vault.vault import PlainVault
 from fraudfed.errors import StateError
 from tests.support.bank_files_child import digest, make_checkpoint, opened
 
@@ -165,7 +166,9 @@ def test_a_full_disk_keeps_no_contribution(disk) -> None:
 
 
 def test_a_full_disk_saves_no_checkpoint(disk) -> None:
-    saved = Checkpoints(disk.directory / "checkpoints", run_id="r1", bank="bank-a")
+    saved = Checkpoints(
+        disk.directory / "checkpoints", run_id="r1", bank="bank-a", vault=PlainVault()
+    )
     for step in range(3):
         saved.save(make_checkpoint(step, 0))
     fails_while_full(disk, lambda: saved.save(make_checkpoint(3, 0)))

@@ -24,6 +24,7 @@ from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.directory import PinnedRun
 from bank_node.state.round_log import RoundLog
 from bank_node.state.round_record import RoundRecord
+from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
@@ -61,7 +62,7 @@ class Place:
         self.seen: list[tuple[tuple[str, ...], int]] = []
 
     def of(self, bank: str) -> Checkpoints:
-        return Checkpoints(self.root / bank, run_id=self.run.run_id, bank=bank)
+        return Checkpoints(self.root / bank, run_id=self.run.run_id, bank=bank, vault=PlainVault())
 
     def status(self, generation: Generation, **changes: Any) -> RunStatus:
         settings: dict[str, Any] = {

@@ -33,6 +33,7 @@ from federations.bank_states import Banks, serving
 from bank_node.data.contract import load_training_rows
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file
+from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -125,7 +126,7 @@ def federation(
 def test_all_banks_have_the_sum_of_what_each_counts(federation: Federation) -> None:
     expected = expected_tables(federation.key)
     for bank in range(3):
-        kept = read_risk_file(federation.tables_path(bank))
+        kept = read_risk_file(federation.tables_path(bank), vault=PlainVault(), name="risk.tables")
         assert kept.keyed.tables.to_bytes() == expected.to_bytes()
         assert kept.run_id == federation.run_id
         assert federation.tables_path(bank).stat().st_mode & 0o077 == 0

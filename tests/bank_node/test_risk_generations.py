@@ -11,6 +11,7 @@ from federations.bank_states import Banks
 
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file
+from bank_node.vault.vault import PlainVault
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.features.shared_risk import RiskTables
@@ -55,7 +56,7 @@ def assert_ended_well(processes: "dict[int, subprocess.Popen[str]]") -> None:
 
 def tables_of(banks: Banks, place: int) -> RiskTables:
     path = banks.state(banks.names[place]) / "runs" / banks.run_id / TABLES_FILE
-    return read_risk_file(path).keyed.tables
+    return read_risk_file(path, vault=PlainVault(), name="risk.tables").keyed.tables
 
 
 def test_a_bank_that_comes_late_is_counted_from_the_next_days_on(

@@ -14,6 +14,7 @@ from bank_node.jobs.risk.run import RiskWork, check_risk_run, counted_spec
 from bank_node.jobs.training import check_run
 from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
 from bank_node.state.risk_file import RiskFile, read_risk_file
+from bank_node.vault.vault import PlainVault
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import CohortError, ConfigurationError, DataError, StateError
@@ -279,15 +280,15 @@ def test_a_damaged_file_is_named_and_shows_no_key(tmp_path: Path, position: int)
     path = tmp_path / TABLES_FILE
     data = bytearray(RiskFile("r", "0" * 64, keyed(0, 9)).to_bytes())
     path.write_bytes(data)
-    assert read_risk_file(path).keyed.tables.is_complete
+    assert read_risk_file(path, vault=PlainVault(), name="risk.tables").keyed.tables.is_complete
     data[position] ^= 1
     path.write_bytes(data)
     with pytest.raises(StateError, match=f"{TABLES_FILE}: damaged") as caught:
-        read_risk_file(path)
+        read_risk_file(path, vault=PlainVault(), name="risk.tables")
     assert KEY.hex() not in str(caught.value)
     path.unlink()
     with pytest.raises(StateError, match="cannot be read"):
-        read_risk_file(path)
+        read_risk_file(path, vault=PlainVault(), name="risk.tables")
 
 
 def test_the_last_training_and_the_last_risk_run_are_kept_apart() -> None:

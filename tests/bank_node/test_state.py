@@ -1,5 +1,7 @@
 """The state directory: private, atomic, never half made."""
 
+import json
+import shutil
 import stat
 
 import pytest
@@ -8,6 +10,7 @@ from bank_node.config import BankConfig
 from bank_node.state.checkpoints import Checkpoint
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from bank_node.state.outbox import Kept
+from bank_node.vault.key_sources import KeySource, PassphraseSource
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.key_package import KeyPackage
@@ -161,16 +164,74 @@ def test_epochs_are_sorted_as_numbers(state, key_epoch, key_package) -> None:
     assert state.epochs() == [1, 2, 10]
 
 
-def test_private_keys_may_be_encrypted(tmp_path, config, identity) -> None:
-    made = StateDirectory.create(tmp_path / "bank", config, identity, passphrase="open sesame")
-    content = (made.path / "identity.key").read_text()
-    assert identity._signing.private_bytes_raw().hex() not in content
-    assert identity._agreement.private_bytes_raw().hex() not in content
-    with pytest.raises(KeyMaterialError, match="encrypted"):
-        made.identity()
-    with pytest.raises(KeyMaterialError):
-        made.identity("wrong")
-    assert made.identity("open sesame").public == identity.public
+def test_what_is_secret_may_be_encrypted(
+    tmp_path, config, identity, key_epoch, key_package
+) -> None:
+    """Every secret file of a state directory; what each is for is tested where it is written."""
+    source = PassphraseSource("open sesame")
+    made = StateDirectory.create(tmp_path / "bank", config, identity, source=source)
+    made.unlock("open sesame")
+    made.save_epoch(key_epoch, key_package)
+    for name, secret in {
+        "identity.key": json.loads(identity.expose_bytes())["private_keys"],
+        "keys/epoch-7.key": key_package.expose_secret().hex(),
+    }.items():
+        content = (made.path / name).read_bytes()
+        assert stat.S_IMODE((made.path / name).stat().st_mode) == 0o600
+        for part in (secret[:64], secret[-64:]):
+            assert part.encode() not in content
+            assert bytes.fromhex(part) not in content
+    again = StateDirectory(made.path)
+    assert again.key_source is KeySource.PASSPHRASE
+    again.unlock("open sesame")
+    assert again.identity().public == identity.public
+    assert again.key_package(7).fingerprint == key_package.fingerprint
+    for passphrase, message in ((None, "is encrypted"), ("wrong", "passphrase is wrong")):
+        locked = StateDirectory(made.path)
+        locked.unlock(passphrase)
+        with pytest.raises(KeyMaterialError, match=message):
+            locked.identity()
+        with pytest.raises(KeyMaterialError, match=message):
+            locked.key_package(7)
+    # One secret file in the place of the other, and a plain one, are no way in.
+    shutil.copy(made.path / "identity.key", made.path / "keys" / "epoch-7.key")
+    with pytest.raises(KeyMaterialError, match="does not open"):
+        again.key_package(7)
+    (made.path / "identity.key").write_bytes(Identity.generate().expose_bytes())
+    with pytest.raises(KeyMaterialError, match="not encrypted"):
+        again.identity()
+
+
+def test_control_without_a_vault_a_copy_of_the_files_shows_the_keys(
+    state, identity, key_epoch, key_package
+) -> None:
+    state.save_epoch(key_epoch, key_package)
+    private = json.loads(identity.expose_bytes())["private_keys"]
+    assert private in (state.path / "identity.key").read_text()
+    package = (state.path / "keys" / "epoch-7.key").read_text()
+    assert key_package.expose_secret().hex() in package
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620, 0o601])
+def test_a_secret_file_that_others_can_reach_is_refused(
+    state, key_epoch, key_package, mode: int
+) -> None:
+    state.save_epoch(key_epoch, key_package)
+    for name, read in (
+        ("identity.key", state.identity),
+        ("keys/epoch-7.key", lambda: state.key_package(7)),
+    ):
+        (state.path / name).chmod(mode)
+        with pytest.raises(KeyMaterialError, match=rf"mode {mode:04o}.*chmod 600 .*{name}"):
+            read()
+
+
+def test_a_key_package_is_never_overwritten(state, key_epoch, key_package) -> None:
+    state.save_epoch(key_epoch, key_package)
+    before = (state.path / "keys" / "epoch-7.key").read_bytes()
+    with pytest.raises(KeyMaterialError, match="never overwritten"):
+        state.save_epoch(key_epoch, key_package)
+    assert (state.path / "keys" / "epoch-7.key").read_bytes() == before
 
 
 def test_a_foreign_directory_is_left_alone(tmp_path, config, identity) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from cohorts.members import Members, forged_epoch
 
-from fraudfed.consortium import identity, key_ceremony
+from fraudfed.consortium import key_ceremony
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import open_key_epoch
 from fraudfed.consortium.key_package import KeyPackage
@@ -206,21 +206,3 @@ def test_without_the_check_of_small_order_anybody_signs(
         documents.is_signed_by(neutral, b"anything", forged)
     monkeypatch.setattr(documents, "_SMALL_ORDER_Y", frozenset())
     assert documents.is_signed_by(neutral, b"anything", forged)
-
-
-def test_without_encryption_the_identity_file_shows_the_keys(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Nothing:
-        def encrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
-            return data
-
-    own = Identity.generate()
-    folder = tmp_path_factory.mktemp("identity")
-    own.save(folder / "plain.key")
-    private = (folder / "plain.key").read_text().split('"private_keys": "')[1][:128]
-    own.save(folder / "encrypted.key", "passphrase")
-    assert private not in (folder / "encrypted.key").read_text()
-    monkeypatch.setattr(identity, "_cipher", lambda passphrase, salt: Nothing())
-    own.save(folder / "open.key", "passphrase")
-    assert private in (folder / "open.key").read_text()

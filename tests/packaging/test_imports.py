@@ -14,6 +14,8 @@ import pytest
 from declared_requirements import PACKAGES, ROOT, base, extra, names, needed_by
 from packaging.utils import canonicalize_name
 
+#: Extras that a program asks for by name where it can use them; it works without them.
+OPTIONAL = {"fraudfed": ["bench"], "bank_node": ["keyring", "pkcs11"]}
 #: The extra that each program needs.
 ROLE_OF = {
     "bank_node": "bank",
@@ -99,8 +101,8 @@ def missing(paths: dict[str, Path], declared: set[str]) -> dict[str, str]:
 @pytest.mark.parametrize(("package", "role"), ROLE_OF.items())
 def test_a_program_imports_what_its_role_installs(package: str, role: str) -> None:
     declared = names(needed_by(role))
-    if package == "fraudfed":
-        declared |= names(extra("bench"))
+    for optional in OPTIONAL.get(package, ()):
+        declared |= names(extra(optional))
     # From all modules of the package, also those that only a command or a migration loads.
     assert missing(reached_from(modules(package)), declared) == {}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
 from bank_node.state.outbox import Outbox
+from bank_node.vault.vault import PlainVault
 
 STATE_BYTES = 20_000
 
@@ -45,7 +46,7 @@ def make_checkpoint(step: int, seed: int) -> Checkpoint:
 def opened(directory: Path) -> tuple[Outbox, Checkpoints]:
     """Open the files as a bank does."""
     return Outbox(directory / "sealed"), Checkpoints(
-        directory / "checkpoints", run_id="r1", bank="bank-a"
+        directory / "checkpoints", run_id="r1", bank="bank-a", vault=PlainVault()
     )
 
 

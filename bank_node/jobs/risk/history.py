@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bank_node.data.contract import needs_tables
 from bank_node.data.risk_days import ADVICE
 from bank_node.state.directory import StateDirectory
-from bank_node.state.risk_file import RiskFile, read_risk_file
+from bank_node.state.risk_file import RiskFile
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.entries import entry_delay_days
@@ -72,7 +72,7 @@ def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk 
 
 def risk_files(state: StateDirectory) -> list[RiskFile]:
     """Return all tables of this bank, those with later days last."""
-    files = [read_risk_file(path) for path in state.tables_paths()]
+    files = [state.risk_file(path) for path in state.tables_paths()]
     specs = {file.run_id: file.keyed.tables.spec for file in files}
     return sorted(
         files,

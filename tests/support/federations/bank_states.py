@@ -155,6 +155,7 @@ class Aggregator:
         """Make a bank with a state directory a member."""
         settings: dict[str, Any] = {
             "passphrase": None,
+            "source": None,
             "rules": CohortRules(),
             "tls": TlsFiles(),
             **changes,

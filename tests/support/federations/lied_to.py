@@ -56,6 +56,7 @@ class Place:
             url=self.proxy.url,
             invite=invite,
             passphrase=None,
+            source=None,
             rules=CohortRules(),
             tls=TlsFiles(),
         )
