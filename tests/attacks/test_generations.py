@@ -67,7 +67,7 @@ Patch = pytest.MonkeyPatch
 Lie = Callable[[str, Generation], Generation]
 
 MEMBERS = AgreeingBanks(NAMES, "r1")
-RULES = CohortRules(min_cohort=3)
+RULES = CohortRules(tolerated_colluders=1)
 
 #: Behind step 2 bank-3 comes in; it was never counted.
 TOLD = MEMBERS.all_ready(
