@@ -619,7 +619,8 @@ def test_a_bank_agrees_with_one_signed_key_of_its_own(federation: Federation) ->
     assert [one["key"] for one in begun["generation"]["ready"]] == [
         bank.signed_key(1)["key"] for bank in (first, second)
     ]
-    # One that comes late has no generation yet, and sends no key.
+    # One that comes while the others sum has no generation yet, and sends no key.
+    assert first.contribute(begun["round_number"], [1]).status == 202
     assert third.join(run_id, key=None, signature=None).json()["waiting"] == [third.name]
 
 
