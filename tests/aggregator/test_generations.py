@@ -17,6 +17,7 @@ from aggregator.storage.schema import HandoverRow, HandoverSignatureRow
 from fraudfed.consortium.ephemeral import EphemeralKey
 from fraudfed.consortium.public.generations import sign_handover
 from fraudfed.wire.handovers import decode
+from fraudfed.wire.messages import PROTOCOL_VERSION
 
 CHANGED = (409, "cohort-changed")
 
@@ -589,7 +590,7 @@ def test_a_bank_agrees_with_one_signed_key_of_its_own(federation: Federation) ->
     assert first.join(run_id, **other).problem() == (409, "conflict")
     (ready,) = federation.status(run_id)["generation"]["ready"]
     assert ready == {
-        "protocol_version": 1,
+        "protocol_version": PROTOCOL_VERSION,
         "step": 0,
         "more_rows": 0,
         **first.signed_key(0),
@@ -618,7 +619,8 @@ def test_a_bank_agrees_with_one_signed_key_of_its_own(federation: Federation) ->
     assert [one["key"] for one in begun["generation"]["ready"]] == [
         bank.signed_key(1)["key"] for bank in (first, second)
     ]
-    # One that comes late has no generation yet, and sends no key.
+    # One that comes while the others sum has no generation yet, and sends no key.
+    assert first.contribute(begun["round_number"], [1]).status == 202
     assert third.join(run_id, key=None, signature=None).json()["waiting"] == [third.name]
 
 

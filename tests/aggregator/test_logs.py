@@ -122,4 +122,6 @@ def test_a_traceback_stands_below_its_line(capsys: pytest.CaptureFixture[str]) -
     logs.clear_context()
     lines = formatter.format(record).split("\n")
     assert lines[0] == "ERROR: failed request_id=r-1"
-    assert lines[-1] == "IndexError: list index out of range"
+    # Set in, so that nothing in it can pass for a line of its own.
+    assert lines[-1] == "    IndexError: list index out of range"
+    assert all(line.startswith("    ") for line in lines[1:])

@@ -306,5 +306,6 @@ def test_nothing_secret_is_in_reach_of_the_service() -> None:
         "fraudfed.consortium.public",
         "fraudfed.consortium.public.documents",
         "fraudfed.consortium.public.fingerprint",
+        "fraudfed.consortium.public.generations",
         "fraudfed.consortium.public.signatures",
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples.ledgers import ledger_at
 from rich.console import Console
 
 from bank_node.jobs import training
@@ -43,6 +44,7 @@ def load(
         run=SimpleNamespace(contract=CONTRACT),
         rules=None,
         state=None,
+        ledger=ledger_at(directory / "sets.ledger"),
         options=SimpleNamespace(data=file, mapping=None, threads=1),
         progress=RunProgress(Console(), enabled=False),
     )

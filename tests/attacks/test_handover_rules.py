@@ -27,6 +27,7 @@ def entrant() -> TrainingWork:
         validation=None,
         rows_read=TABLE.n_rows,
         data_sha256="0" * 64,
+        row_keys=("0" * 32,),
         progress=RunProgress(Console(), enabled=False),
         threads=1,
     )

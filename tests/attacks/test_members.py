@@ -178,12 +178,13 @@ def of_two_banks(place: Place, run_id: str, *, state: str = "training") -> None:
     )
 
 
-def test_a_generation_that_is_too_small_is_refused(place: Place) -> None:
+@pytest.mark.parametrize("state", ["gathering", "training"])
+def test_a_generation_that_is_too_small_is_refused(place: Place, state: str) -> None:
     """Though the run may continue with two banks, and this bank has joined it."""
     small = place.live.create_run(1, min_cohort=2)
     with pytest.raises(CohortError, match="joined within"):
         place.train("bank-a", small)
-    of_two_banks(place, small)
+    of_two_banks(place, small, state=state)
     assert "generation 1 is of 2 banks" in refused(place, CohortError, "bank-a", small)
 
 

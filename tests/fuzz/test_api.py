@@ -18,6 +18,7 @@ from aggregator.runs.service import RunService
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.public.signatures import sign_request
 from fraudfed.errors import ProtocolError
+from fraudfed.wire.messages import FrameKind
 
 #: For each operation, caller, and kind of data (right or wrong).
 BRIEFLY = 1
@@ -96,7 +97,7 @@ def make_fuzzer(live: LiveFederation) -> tuple[Fuzzer, str]:
         },
         frames={
             "/contributions": second.contribution(0, [1, 2, 3]),
-            "/openings": second.contribution(0, [1, 2, 3], kind="opening"),
+            "/openings": second.contribution(0, [1, 2, 3], kind=FrameKind.OPENING),
             "/models/{sha256}": b'{"learner": {}}',
         },
     )

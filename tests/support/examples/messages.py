@@ -30,6 +30,7 @@ from fraudfed.wire.messages import (
     KeyEpochState,
     KeyEpochStatus,
     MemberKeys,
+    MemberRemoval,
     Message,
     ModelReceipt,
     ModelSignature,
@@ -96,6 +97,7 @@ _EPOCH = KeyEpoch(
     sealed=tuple(SealedKey(name=member.name, box="AAAA") for member in _MEMBERS),
     signature=_SIGNATURE,
 )
+_REMOVAL = MemberRemoval(removed=_MEMBERS[2], signer="bank-0", signature=_SIGNATURE)
 _ACKNOWLEDGEMENT = KeyAcknowledgement(epoch=1, bank="bank-0", digest=_HASH, signature=_SIGNATURE)
 _ROUND = RoundSummary(
     number=0, label="rows", context=_HASH, ciphertexts=1, bytes_received=10, opened_at=1
@@ -152,7 +154,8 @@ EXAMPLES: dict[type[Message], Message] = {
         Ready(step=2, more_rows=64, key=_HASH, signature="1" * 128),
         Join(key=_HASH, signature="1" * 128),
         HandoverSignatures(signatures=(_HANDOVER_SIGNATURE,)),
-        Roster(members=_MEMBERS),
+        _REMOVAL,
+        Roster(members=_MEMBERS[:2], removals=(_REMOVAL,)),
         RoundList(run_id="r1", rounds=(_ROUND,)),
         RoundReceipt(run_id="r1", round_number=0, received=1, expected=3),
         RunCreated(run_id="r1"),
