@@ -273,26 +273,29 @@ def _print_failure(kind: str, message: str, what_to_do: str, **result: JsonValue
     say_json(document.model_dump_json(indent=2, exclude_unset=True))
 
 
-def stdout_console() -> "Console":
+def stdout_console(*, own_text: bool = False) -> "Console":
     """Return a console for tables: as wide as the terminal, or wide enough for all in a pipe.
 
     Like ``stderr_console``, it uses no colour where ``NO_COLOR`` is set, and shows every text in it
-    as ``say`` does; a text is no markup.
+    as ``say`` does; a text is no markup, unless all of it is ours (``own_text``).
     """
-    console = _console_class()()
-    return console if console.is_terminal else _console_class()(width=_PIPE_COLUMNS)
+    console = _console_class(own_text)()
+    return console if console.is_terminal else _console_class(own_text)(width=_PIPE_COLUMNS)
 
 
-def stderr_console(*, quiet: bool = False) -> "Console":
+def stderr_console(*, quiet: bool = False, own_text: bool = False) -> "Console":
     """Return a console for progress and logs."""
-    return _console_class()(stderr=True, highlight=False, quiet=quiet)
+    return _console_class(own_text)(stderr=True, highlight=False, quiet=quiet)
 
 
 @functools.cache
-def _console_class() -> "type[Console]":
+def _console_class(own_text: bool) -> "type[Console]":
     # Most commands print no table.
     from rich.console import Console
     from rich.text import Text
+
+    if own_text:
+        return Console
 
     class VisibleConsole(Console):
         """A console that shows texts of others as they are, on one line."""

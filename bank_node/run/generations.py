@@ -209,6 +209,8 @@ class Generations(Generic[S, R]):
                 f"the aggregator says that there is generation {generation.number}; it was "
                 "restored from an older back-up, or is at fault: ask its operator"
             )
+        if last is not None and last.generation == generation.number:
+            self._require_same_data(last)
         self._agreeing.begun(generation, last)
         if last is not None and last.generation == generation.number:
             if (last.cohort, last.first_step, last.first_round) != (
@@ -225,11 +227,7 @@ class Generations(Generic[S, R]):
 
     def _resume(self, status: RunStatus, last: Checkpoint, *, catches_up: bool = False) -> Entry[S]:
         """Continue from a checkpoint, in its own generation."""
-        if last.data_sha256 != self._work.data_sha256:
-            raise StateError(
-                f"run {status.run_id}: the data differ from those that this bank began the run "
-                "with; name the file that it began with, unchanged"
-            )
+        self._require_same_data(last)
         if last.step or last.round_number:
             _log.info(
                 "continuing from step %d, round %d of generation %d with %s",
@@ -245,6 +243,13 @@ class Generations(Generic[S, R]):
             catches_up=catches_up,
         )
         return Entry(last.cohort, last, self._start(last), point)
+
+    def _require_same_data(self, last: Checkpoint) -> None:
+        if last.data_sha256 != self._work.data_sha256:
+            raise StateError(
+                f"run {self._run.run_id}: the data differ from those that this bank began the run "
+                "with; name the file that it began with, unchanged"
+            )
 
     def _start(self, checkpoint: Checkpoint) -> S | None:
         if checkpoint.step == 0:

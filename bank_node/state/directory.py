@@ -201,7 +201,7 @@ class StateDirectory:
             if source is not None:
                 vault = create_vault(temporary / _VAULT, source)
             write_new(temporary / _IDENTITY, vault.seal(_IDENTITY, identity.expose_bytes()))
-            Ledger.create(temporary / _LEDGER)
+            Ledger.create(temporary / _LEDGER, vault=vault)
             own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
             save_roster(temporary / _ROSTER, own)
             write_atomic(temporary / _CONFIG, config.to_toml().encode())
@@ -302,7 +302,7 @@ class StateDirectory:
 
     def ledger(self) -> Ledger:
         """Return the ledger of sets; raises StateError as ``Ledger``."""
-        return Ledger(self.path / _LEDGER)
+        return Ledger(self.path / _LEDGER, open_vault=lambda: self.vault)
 
     def approvals(self) -> Approvals:
         """Return what people at this bank have reviewed and approved."""
@@ -371,7 +371,8 @@ class StateDirectory:
 
     def outbox(self, run_id: str) -> Outbox:
         """Return what this bank has sealed in a run; raises StateError as ``Outbox``."""
-        return Outbox(self.run_directory(run_id) / _OUTBOX_FILE)
+        path = self.run_directory(run_id) / _OUTBOX_FILE
+        return Outbox(path, vault=self.vault, name=f"runs/{run_id}/{_OUTBOX_FILE}")
 
     def agreements(self, run_id: str) -> Agreements:
         """Return what this bank agreed to last in a run; raises StateError as ``Agreements``."""

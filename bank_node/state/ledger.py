@@ -19,7 +19,7 @@ only copies of later records; a thief of the whole file can test guesses of whol
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bank_node.vault.vault import NO_VAULT, Vault
 from fraudfed.container import Container
 from fraudfed.durable_file import append_whole, make_durable, write_new
 from fraudfed.errors import CohortError, StateError
@@ -44,6 +45,8 @@ _RECORD = Container(
 #: BLAKE2b keyed, RFC 7693: 128 bits, as keys are only ever compared with each other by accident.
 _KEY_BYTES: Final = 16
 _SECRET_BYTES: Final = 32
+#: What the vault knows the secret by.
+_NAME: Final = "ledger"
 
 
 class _Kind(IntEnum):
@@ -127,6 +130,8 @@ class Account:
         """
         if reveal in self.reveals:
             return 0
+        # One generation of that set would have revealed as much. Were it to cost, a bank that asks
+        # to come in and is turned away would use up what the others allow themselves.
         last = self.reveals[-1] if self.reveals else None
         if last is not None and (last.run_id, last.members) == (reveal.run_id, reveal.members):
             return 0
@@ -166,6 +171,8 @@ class Ledger:
     Parameters
     ----------
     path : Path
+    open_vault : callable
+        Returns what opens the secret; called when a key is first asked for.
 
     Raises
     ------
@@ -174,8 +181,9 @@ class Ledger:
         last record that a crash cut off is no damage: nothing was revealed for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, open_vault: Callable[[], Vault] = lambda: NO_VAULT) -> None:
         self._path = path
+        self._open_vault = open_vault
         self._accounts: dict[str, Account] = {}
         # The program before may have been killed within its sync; what is found is relied upon.
         make_durable(path)
@@ -188,18 +196,19 @@ class Ledger:
                 f"{path}: cannot be read ({error.strerror or error}); nothing was sent: check "
                 "owner and mode"
             ) from error
-        self._secret = b""
+        self._sealed_secret = b""
+        self._secret: bytes | None = None
         self._whole_bytes = 0
         self._file_bytes = len(data)
         for record in _RECORD.unpack_row(data, source=str(path)):
             self._take(bytes(record.content), start=record.start)
             self._whole_bytes = record.end
-        if not self._secret:
+        if not self._sealed_secret:
             raise _RECORD.damaged("it does not hold its first record", source=str(path))
 
     @staticmethod
-    def create(path: Path) -> None:
-        """Make an empty ledger with a secret of its own.
+    def create(path: Path, *, vault: Vault = NO_VAULT) -> None:
+        """Make an empty ledger with a secret of its own, sealed by a vault.
 
         Raises
         ------
@@ -209,7 +218,7 @@ class Ledger:
             If it cannot be written.
         """
         secret = secrets.token_bytes(_SECRET_BYTES)
-        write_new(path, _RECORD.pack(bytes([_Kind.SECRET]), secret))
+        write_new(path, _RECORD.pack(bytes([_Kind.SECRET]), vault.seal(_NAME, secret)))
 
     def __getstate__(self) -> object:
         raise TypeError("a ledger holds a secret and cannot be pickled")
@@ -223,12 +232,25 @@ class Ledger:
             Kind of the content; two kinds never have a key in common.
         parts : bytes
             The content.
+
+        Raises
+        ------
+        KeyMaterialError
+            If the ledger's secret does not open.
         """
-        digest = hashlib.blake2b(key=self._secret, digest_size=_KEY_BYTES)
+        digest = hashlib.blake2b(key=self._opened_secret(), digest_size=_KEY_BYTES)
         for part in (domain.encode(), *parts):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
         return digest.hexdigest()
+
+    def _opened_secret(self) -> bytes:
+        if self._secret is None:
+            secret = self._open_vault().unseal(_NAME, self._sealed_secret)
+            if len(secret) != _SECRET_BYTES:
+                raise _RECORD.damaged("its first record is malformed", source=str(self._path))
+            self._secret = secret
+        return self._secret
 
     def account(self, key: str) -> Account:
         """Return what was noted on a key."""
@@ -327,10 +349,10 @@ class Ledger:
         if (kind == bytes([_Kind.SECRET])) != (start == 0):
             raise _RECORD.damaged("it is out of place", source=where)
         if start == 0:
-            if len(rest) != _SECRET_BYTES:
+            if len(rest) < _SECRET_BYTES:
                 # The message quotes nothing of it.
                 raise _RECORD.damaged("its first record is malformed", source=where)
-            self._secret = rest
+            self._sealed_secret = rest
             return
         if kind != bytes([_Kind.NOTE]):
             raise _RECORD.damaged("it is of an unknown kind", source=where)

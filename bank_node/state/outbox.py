@@ -12,8 +12,9 @@ for it is always those bytes, whatever is killed and whenever. What the outbox h
 never made again, so a seed that was not revealed until then never is.
 
 The file is a row of ``fraudfed.container`` records and grows at its end only. A record holds its
-kind (1 byte) and its context (32). A contribution follows with its seed (32) and its frame, an
-opening with the number of commitments (4, big-endian), these (32 each) and its frame.
+kind (1 byte) and its context (32). A contribution follows with the length of its seed as the vault
+has sealed it, with its context (4, big-endian), that, and its frame; an opening with the number of
+commitments (4, big-endian), these (32 each) and its frame. Frames are for others to see.
 """
 
 import os
@@ -23,9 +24,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from bank_node.vault.vault import NO_VAULT, Vault
 from fraudfed.container import Container, Framed
 from fraudfed.durable_file import append_whole, make_durable, remove_leftovers, write_atomic
-from fraudfed.errors import StateError
+from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.secure_sum.context import check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 from fraudfed.secure_sum.self_masks import SEED_BYTES
@@ -91,6 +93,10 @@ class Outbox:
     ----------
     path : Path
         Made at the first ``keep`` when it is missing.
+    vault : Vault
+        Seals and opens the seeds.
+    name : str
+        What the vault knows the file by.
 
     Raises
     ------
@@ -99,8 +105,9 @@ class Outbox:
         last record that a crash cut off is no damage: what it was for was never sent.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, vault: Vault = NO_VAULT, name: str = "sealed") -> None:
         self._path = path
+        self._vault, self._name = vault, name
         self._places: dict[bytes, _Places] = {}
         self._whole_bytes = 0
         remove_leftovers(path)
@@ -125,6 +132,8 @@ class Outbox:
         ------
         StateError
             If the file cannot be read, or was damaged since it was opened.
+        KeyMaterialError
+            If the seed does not open, or is of another context.
         """
         places = self._places.get(bytes.fromhex(context_digest))
         if places is None:
@@ -135,8 +144,8 @@ class Outbox:
         if contribution is None:
             return Kept(opening=box, commitments=commitments)
         return Kept(
-            contribution=contribution[SEED_BYTES:],
-            seed=contribution[:SEED_BYTES],
+            contribution=_frame_of(contribution),
+            seed=self._seed_in(contribution, bytes.fromhex(context_digest)),
             opening=box,
             commitments=commitments,
         )
@@ -172,7 +181,8 @@ class Outbox:
                 "again, and never seals a second one, as the two would show their difference; ask "
                 "the operator for a new run",
             )
-        place = self._append(_Kind.CONTRIBUTION, context, seed, frame)
+        sealed = self._vault.seal(self._name, context + seed)
+        place = self._append(_Kind.CONTRIBUTION, context, _COUNT.pack(len(sealed)), sealed, frame)
         self._places[context] = _Places(contribution=place)
 
     def keep_opening(
@@ -242,6 +252,16 @@ class Outbox:
             raise self._unreadable(error) from error
         return _RECORD.unpack(data, source=f"{self._path}: byte {start}")[_HEAD_BYTES:]
 
+    def _seed_in(self, payload: bytes, context: bytes) -> bytes:
+        (size,) = _COUNT.unpack(payload[: _COUNT.size])
+        opened = self._vault.unseal(self._name, payload[_COUNT.size : _COUNT.size + size])
+        if len(opened) != _DIGEST_BYTES + SEED_BYTES or opened[:_DIGEST_BYTES] != context:
+            raise KeyMaterialError(
+                f"{self._path}: holds the seed of another context; somebody has put it there: "
+                "restore the very newest copy, or take part in a new run"
+            )
+        return opened[_DIGEST_BYTES:]
+
     def _take(self, record: Framed) -> None:
         """Take a whole record over; refuses what this program never writes."""
         place = (record.start, record.end)
@@ -253,7 +273,7 @@ class Outbox:
                 raise self._damaged(record, "it is out of place")
             for begin in range(0, len(digests), _DIGEST_BYTES):
                 self._places[digests[begin : begin + _DIGEST_BYTES]] = _Places()
-        elif kind == bytes([_Kind.CONTRIBUTION]) and len(rest) >= SEED_BYTES:
+        elif kind == bytes([_Kind.CONTRIBUTION]) and _is_contribution(rest):
             if places is not None:
                 raise self._damaged(record, "it is a second contribution under one context")
             self._places[context] = _Places(contribution=place)
@@ -278,6 +298,18 @@ class Outbox:
 
 def _record(kind: _Kind, context: bytes, *parts: bytes) -> bytes:
     return _RECORD.pack(bytes([kind]), context, *parts)
+
+
+def _is_contribution(payload: memoryview) -> bool:
+    if len(payload) < _COUNT.size:
+        return False
+    size: int = _COUNT.unpack(payload[: _COUNT.size])[0]
+    return size >= _DIGEST_BYTES + SEED_BYTES and len(payload) >= _COUNT.size + size
+
+
+def _frame_of(contribution: bytes) -> bytes:
+    (size,) = _COUNT.unpack(contribution[: _COUNT.size])
+    return contribution[_COUNT.size + size :]
 
 
 def _join_opening(commitments: Sequence[str], frame: bytes) -> bytes:

@@ -91,6 +91,10 @@ class PlainVault:
         return data
 
 
+#: What classes that keep one file take by themselves; ``StateDirectory`` gives them its own.
+NO_VAULT = PlainVault()
+
+
 class SealedVault:
     """An open vault. Never printed or pickled.
 

@@ -90,7 +90,7 @@ def _show_schema(published: PublishedSchema) -> None:
     for found in table.columns:
         found.justify = "left"
         found.overflow = "fold"
-    stdout_console().print(table)
+    stdout_console(own_text=True).print(table)
 
 
 @click.command()

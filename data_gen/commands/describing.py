@@ -18,7 +18,7 @@ from fraudfed.errors import StateError
 
 
 def _show(description: Description) -> None:
-    console = stdout_console()
+    console = stdout_console(own_text=True)
     for shown in description.tables:
         rows = {first: cells for first, *cells in shown.rows}
         console.print(table_of(shown.title, shown.columns[0], shown.columns[1:], rows))

@@ -107,7 +107,7 @@ def generate_command(
         manifest = write_credit(config, out, formats=formats, force=force, preset=preset)
         positive_rows = manifest["default_rows"]
     else:
-        with progress_bar(stderr_console(quiet=quiet)) as on_progress:
+        with progress_bar(stderr_console(quiet=quiet, own_text=True)) as on_progress:
             manifest = write(
                 config,
                 out,
@@ -160,7 +160,7 @@ def _show_presets(presets: Presets) -> None:
     heads = ("banks", "customers", "days", "for")
     table = table_of("presets of data-gen generate", "preset", heads, rows)
     table.columns[-1].justify = "left"
-    stdout_console().print(table)
+    stdout_console(own_text=True).print(table)
 
 
 @click.command()

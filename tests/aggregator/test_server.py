@@ -18,8 +18,8 @@ from federations.server_process import ServerProcess, run_command
 from gunicorn.config import Config
 
 from aggregator.service.arrivals import Connection
-from aggregator.service.server import _Worker
 from aggregator.service.state_directory import StateDirectory
+from aggregator.service.worker import Worker
 from fraudfed.wire import frames
 
 pytestmark = pytest.mark.e2e
@@ -180,7 +180,7 @@ def test_fifty_banks_wait_at_once(state: StateDirectory, key: TestKey) -> None:
 def test_half_of_the_threads_stay_with_their_connections() -> None:
     config = Config()
     config.set("threads", 2)
-    worker = _Worker(0, 0, [], None, 30, config, logging.getLogger("test"))
+    worker = Worker(0, 0, [], None, 30, config, logging.getLogger("test"))
     pairs = [socket.socketpair() for _ in range(3)]
     request = b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
     try:

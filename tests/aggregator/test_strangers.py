@@ -95,12 +95,12 @@ def test_control_with_threads_that_read_heads_half_requests_stop_the_service(
     """Gunicorn's own worker gives every connection that has sent something a thread."""
     patch = tmp_path / "sitecustomize.py"
     patch.write_text(
-        "import aggregator.service.server as server\n"
+        "import aggregator.service.worker as worker\n"
         f"from {ThreadWorker.__module__} import ThreadWorker, TConn\n"
         "for name in (\n"
         "    'accept', 'finish_request', 'murder_keepalived', '_cap_keepalive', 'handle'\n"
         "):\n"
-        "    setattr(server._Worker, name, getattr(ThreadWorker, name))\n"
+        "    setattr(worker.Worker, name, getattr(ThreadWorker, name))\n"
     )
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"threads": 2, "max_waiting": 1}))

@@ -4,32 +4,39 @@ Each defence alone is attacked beside it. Here one part gives way, or is used as
 used, and another one has to hold. What is read is read out of real sums.
 """
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from attack_kit.colluders import Colluders, assert_uniform
-from attack_kit.sums import AttackedSums, Outcome, make_parts
-from attack_kit.sums_without import without_self_masks
-from attack_kit.told_banks import (
+from attack_kit.entering import (
+    CONTRACT,
     ENTRANT,
+    MEMBERS,
+    NAMES,
     TOLD,
     Banks,
+    Handed,
     assert_no_number,
     assert_sum,
-    forged,
-    told_table,
 )
+from attack_kit.sums import AttackedSums, Outcome, make_parts
+from attack_kit.sums_without import without_self_masks
 from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
 
+from bank_node.data.contract import load_training_rows
 from bank_node.run import generations as participation
 from bank_node.run.reveals import LedgerGate, refusal
 from bank_node.state import ledger as ledger_module
 from bank_node.state.ledger import Account, Reveal
+from fraudfed.consortium import model_seal
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
@@ -215,7 +222,21 @@ def test_control_without_self_masks_nobody_has_to_be_kept(
 
 @pytest.fixture
 def banks(tmp_path: Path, package: KeyPackage) -> Banks:
-    return Banks(tmp_path, package, told_table(tmp_path))
+    path = tmp_path / "rows.csv"
+    rows = pd.DataFrame({"amount": range(1, 9), "is_fraud": [0, 1] * 4})
+    rows.to_csv(path, index=False)
+    return Banks(tmp_path, package, load_training_rows(path, CONTRACT).table)
+
+
+def another_training(banks: Banks) -> Handed:
+    """Return a well-formed training that nobody did, sealed and signed by the member alone."""
+    _, sealed = banks.honestly_handed()
+    place: Any = {"holder": banks.package, "run_id": "r1", "generation": TOLD.number}
+    data, whole = model_seal.open_handover(sealed, **place), banks.states[2].to_bytes()
+    other = dataclasses.replace(banks.states[2], base_score=0.875).to_bytes()
+    sealed = model_seal.seal_handover(data.removesuffix(whole) + other, **place)
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    return {MEMBER: MEMBERS.handover_signature(MEMBER, TOLD, sha256)}, sealed
 
 
 def handed_over_alone(banks: Banks) -> dict[str, Outcome]:
@@ -223,15 +244,14 @@ def handed_over_alone(banks: Banks) -> dict[str, Outcome]:
 
     What it signs is a training of its own. The others are told the truth, as they know better.
     """
-    signatures, sealed = forged(banks, MEMBER)
+    handed = another_training(banks)
     told = TOLD.model_copy(update={"entrants": tuple(n for n in TOLD.banks if n != MEMBER)})
-    alone = {MEMBER: signatures[MEMBER]}
-    entry = banks.enter(ENTRANT, told, gives=(alone, sealed))
-    sums = AttackedSums(banks.package, TOLD.banks)
-    for place, name in enumerate(TOLD.banks):
+    entry = banks.enter(ENTRANT, told, gives=handed)
+    sums = AttackedSums(banks.package, NAMES)
+    for place, name in enumerate(NAMES):
         of = entry if name == ENTRANT else banks.enter(name, TOLD)
         sums.transcripts[place] = of.at.transcript
-    return sums.sum(make_parts(len(TOLD.banks)))
+    return sums.sum(make_parts(len(NAMES)))
 
 
 def test_a_base_of_a_member_that_is_said_to_stay_alone_gives_no_number(banks: Banks) -> None:

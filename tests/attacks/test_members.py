@@ -165,13 +165,13 @@ def test_control_without_the_rule_a_small_cohort_trains(
     assert ("POST", f"/v1/runs/{run_id}/members") in place.sent_after(start)
 
 
-def of_two_banks(place: Place, run_id: str) -> None:
-    """Have the server say that the run goes on with two of three banks."""
+def of_two_banks(place: Place, run_id: str, *, state: str = "training") -> None:
+    """Have the server say that the run goes on with two of three banks, or is about to."""
     place.tamper_json(
         f"/v1/runs/{run_id}",
         lambda answer: {
             **answer,
-            "state": "training",
+            "state": state,
             "members": list(BANKS),
             "generation": {**answer["generation"], "number": 1, "banks": ["bank-a", "bank-b"]},
         },
@@ -192,12 +192,13 @@ def test_control_without_the_rule_a_small_generation_trains(
 ) -> None:
     small = place.live.create_run(1, min_cohort=2)
     monkeypatch.setattr(Trust, "is_enough", lambda self, banks: True)
-    of_two_banks(place, small)
+    of_two_banks(place, small, state="gathering")
     start = len(place.proxy.exchanges)
     with pytest.raises(FraudFedError):
         # The real aggregator behind the one that lies has not begun.
         place.train("bank-a", small)
-    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{small}/rounds/0/contributions")
+    # It agrees to compute with one other bank.
+    assert place.sent_after(start)[0] == ("POST", f"/v1/runs/{small}/generations/1/banks")
 
 
 @pytest.mark.parametrize(

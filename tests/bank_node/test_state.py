@@ -313,3 +313,53 @@ def test_two_holders_of_one_directory(state) -> None:
         pass
     with other.locked():
         pass
+
+
+def test_seeds_and_the_secret_of_the_ledger_are_sealed(tmp_path, config, identity, run) -> None:
+    source = PassphraseSource("open sesame")
+    made = StateDirectory.create(tmp_path / "bank", config, identity, source=source)
+    made.unlock("open sesame")
+    made.pin_run(run)
+    context, seed = "5" * 64, bytes(range(32))
+    made.outbox("r1").keep(context, b"frame", seed=seed, label="x", round_number=0)
+    key = made.ledger().key("rows", b"x")
+    again = StateDirectory(made.path)
+    again.unlock("open sesame")
+    kept = again.outbox("r1").find(context)
+    assert kept is not None
+    assert (kept.seed, kept.contribution) == (seed, b"frame")
+    assert again.ledger().key("rows", b"x") == key
+    content = (made.path / "runs" / "r1" / "sealed").read_bytes()
+    assert b"frame" in content, "what others are sent is not secret"
+    assert seed not in content
+    secret = again.ledger()._opened_secret()
+    assert secret not in (made.path / "ledger").read_bytes()
+    # What was noted is read without the passphrase; nothing is noted without it.
+    locked = StateDirectory(made.path)
+    assert locked.ledger().summary().sets == 0
+    with pytest.raises(KeyMaterialError, match="is encrypted"):
+        locked.ledger().key("rows", b"x")
+
+
+def test_a_seed_in_the_place_of_another_does_not_open(state, run) -> None:
+    state.pin_run(run)
+    outbox = state.outbox("r1")
+    for number in (1, 2):
+        outbox.keep(
+            f"{number}" * 64, b"", seed=bytes([number]) * 32, label="x", round_number=number
+        )
+    path = state.path / "runs" / "r1" / "sealed"
+    data = path.read_bytes()
+    seeds = [b"\x11" * 32 + b"\x01" * 32, b"\x22" * 32 + b"\x02" * 32]
+    assert all(seed in data for seed in seeds)
+    # A record's checksum finds damage; somebody who makes a new one is found by the context.
+    kept = outbox._payload(outbox._places[b"\x11" * 32].contribution)
+    assert kept is not None
+    with pytest.raises(KeyMaterialError, match="another context"):
+        outbox._seed_in(kept, b"\x22" * 32)
+
+
+def test_control_without_a_vault_the_file_shows_the_seed(state, run) -> None:
+    state.pin_run(run)
+    state.outbox("r1").keep("5" * 64, b"", seed=bytes(range(32)), label="x", round_number=0)
+    assert bytes(range(32)) in (state.path / "runs" / "r1" / "sealed").read_bytes()

@@ -38,5 +38,6 @@ def test_faults_change_nothing_but_who_takes_part(tmp_path: Path) -> None:
     print(to_text([report], omitted))
     assert len(report.happened) == len(sequence), "the run was over before"
     assert report.restarts > 0
-    # The last one that was dropped may find the run finished when it comes back.
-    assert report.generations >= 3, "two banks were dropped, and one came back"
+    # The one that the operator drops is up, and may be back before the others have begun without
+    # it. The last one may find the run finished when it comes back.
+    assert report.generations >= 2, "two banks were dropped, and one came back"

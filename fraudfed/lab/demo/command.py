@@ -186,7 +186,7 @@ def demo_command(
             "own part is another bank's statistic"
         )
     work = _prepare(out)
-    console = stderr_console(quiet=quiet)
+    console = stderr_console(quiet=quiet, own_text=True)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
     opened = source.open(work=work, stages=stages)
     console.print(
@@ -215,7 +215,7 @@ def demo_command(
         )
         print_json(DemoAnswer, answer)
     else:
-        _print(result, out, stdout_console())
+        _print(result, out, stdout_console(own_text=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
-"""Four banks with real state behind a scripted server, of which one comes into a run late."""
+"""Four banks behind a server that says to each what it likes: one of them comes in late.
 
-import dataclasses
-import hashlib
+Each takes part by ``Generations``, told what the server wants it to believe.
+"""
+
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
+import pytest
 from examples.ledgers import ledger_at
 from examples.run_contexts import make_context
 from federations.agreements import AgreeingBanks
@@ -15,7 +16,6 @@ from federations.scripted import Script, signed_by
 
 from attack_kit.sums import AttackedSums, Outcome, make_parts
 from bank_node.config import CohortRules
-from bank_node.data.contract import load_training_rows
 from bank_node.jobs.training import TrainingWork
 from bank_node.run.generations import Entry, Generations
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
@@ -28,7 +28,6 @@ from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.consortium import model_seal
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
     SumError,
@@ -50,6 +49,7 @@ ENTRANT = "bank-3"
 DATA = "1" * 64
 CONTRACT = DataContract(kind="table", features=(FeatureSpec(name="amount"),))
 PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8}
+Patch = pytest.MonkeyPatch
 Lie = Callable[[str, Generation], Generation]
 
 MEMBERS = AgreeingBanks(NAMES, "r1")
@@ -202,36 +202,6 @@ class Banks:
             entry = self.enter(name, lie(name, TOLD), gives=given)
             sums.transcripts[bank] = entry.at.transcript
         return sums.sum(make_parts(len(NAMES)))
-
-
-def forged(banks: Banks, *signers: str) -> Handed:
-    """Return what a member that colludes hands over: well-formed, sealed, and another training.
-
-    It signs it in its own name, and in the others' as well as it can.
-    """
-    signatures, sealed = banks.honestly_handed()
-    data = model_seal.open_handover(
-        sealed, holder=banks.package, run_id="r1", generation=TOLD.number
-    )
-    whole = banks.states[2].to_bytes()
-    assert data.endswith(whole)
-    other = dataclasses.replace(banks.states[2], base_score=0.875).to_bytes()
-    sealed = model_seal.seal_handover(
-        data[: -len(whole)] + other, holder=banks.package, run_id="r1", generation=TOLD.number
-    )
-    sha256 = hashlib.sha256(sealed).hexdigest()
-    own = {name: MEMBERS.handover_signature(name, TOLD, sha256) for name in signers}
-    return {**signatures, **own}, sealed
-
-
-def told_table(directory: Path) -> TrainingTable:
-    """Return the rows that every one of the banks has."""
-    path = directory / "rows.csv"
-    amounts = np.arange(1.0, 9.0)
-    pd.DataFrame({"amount": amounts, "is_fraud": (amounts > 4).astype(int)}).to_csv(
-        path, index=False
-    )
-    return load_training_rows(path, CONTRACT).table
 
 
 def assert_sum(outcomes: dict[str, Outcome]) -> None:
