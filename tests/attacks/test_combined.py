@@ -264,3 +264,32 @@ def test_control_without_entrants_and_base_in_the_facts_the_member_chooses_the_b
 ) -> None:
     monkeypatch.setattr(participation, "run_facts", lambda *_, **__: b"the run")
     assert_sum(handed_over_alone(banks))
+
+
+def test_where_all_others_came_in_anew_a_member_alone_hands_over(banks: Banks) -> None:
+    """The limit of it, as the threat model says: none of them knows that it stayed.
+
+    All were dropped and have asked. The member says that it has finished a step that nobody else
+    has, so nobody has a state of its own to compare.
+    """
+    step, number = 3, 2
+    ready = tuple(
+        MEMBERS.answer(name, number, step={MEMBER: step, ENTRANT: 0}.get(name, 2)) for name in NAMES
+    )
+    came = tuple(name for name in NAMES if name != MEMBER)
+    changes = {"number": number, "entrants": came, "first_step": step, "ready": ready}
+    told = TOLD.model_copy(update=changes)
+    head = b'{"counted":["bank-0","bank-1","bank-2","bank-3"]}'
+    base = dataclasses.replace(banks.states[step], base_score=0.875).to_bytes()
+    data = len(head).to_bytes(4, "big") + head + base
+    place: Any = {"holder": banks.package, "run_id": "r1", "generation": number}
+    sealed = model_seal.seal_handover(data, **place)
+    sha256 = hashlib.sha256(sealed).hexdigest()
+    handed = {MEMBER: MEMBERS.handover_signature(MEMBER, told, sha256)}, sealed
+    begun = set()
+    for name in came:
+        banks.agree(name, told)
+        entry = banks.enter(name, told, gives=handed, agrees=False)
+        begun.add(entry.at.transcript.digest)
+    # They can sum: of the whole set, from where the member wants.
+    assert len(begun) == 1
