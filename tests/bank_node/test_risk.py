@@ -248,14 +248,6 @@ def test_a_run_of_the_other_kind_is_refused(federation: Federation, run_bank) ->
     assert "is a risk run and has no model" in ended.error()
 
 
-def test_a_second_run_over_the_same_days_is_refused(federation: Federation, run_bank) -> None:
-    run_id = federation.banks.aggregator.create_run(risk_run(federation.banks.key_epoch.epoch))
-    ended = run_bank("risk", "update", *federation.where(0), "--run", run_id)
-    assert ended.code == 2
-    assert f"this bank has sealed counts in run {federation.run_id}" in ended.error()
-    assert federation.banks.aggregator.status(run_id).members == ()
-
-
 def test_a_damaged_file_of_tables_is_named(federation: Federation, run_bank) -> None:
     path = federation.tables_path(2)
     whole = path.read_bytes()

@@ -15,7 +15,7 @@ from bank_node.vault.vault import PlainVault
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.features.shared_risk import RiskTables
-from fraudfed.wire.messages import RiskSpec, RunState
+from fraudfed.wire.messages import DropRequest, RiskSpec, RunState
 
 pytestmark = pytest.mark.e2e
 
@@ -39,11 +39,13 @@ def make_risk_banks(tmp_path: Path, aggregator, key_package: KeyPackage) -> Make
     return make
 
 
-def update(banks: Banks, *places: int) -> "dict[int, subprocess.Popen[str]]":
+def update(
+    banks: Banks, *places: int, options: tuple[str, ...] = ()
+) -> "dict[int, subprocess.Popen[str]]":
     return {
         place: start_bank(
             *("--quiet", "risk", "update", "--state", banks.state(banks.names[place])),
-            *("--data", banks.root / f"{banks.names[place]}.parquet"),
+            *("--data", banks.root / f"{banks.names[place]}.parquet", *options),
         )
         for place in places
     }
@@ -106,6 +108,29 @@ def test_a_bank_that_comes_when_all_is_over_takes_the_tables_from_the_registry(
     )
     expected = expected_tables(derive_risk_key(key_package), banks=lambda _: range(3))
     assert tables_of(banks, 3).to_bytes() == expected.to_bytes()
+
+
+def test_the_same_days_are_summed_again_with_the_same_banks_only(
+    make_risk_banks: MakeBanks, key_package: KeyPackage
+) -> None:
+    """Tables of two runs over the same days, with and without a bank, show its counts."""
+    banks = make_risk_banks()
+    banks.allow_set_changes(0)
+    spec = SPEC.model_copy(update={"first_day": SPEC.last_day - 3})
+    run = risk_run(banks.key_epoch.epoch, risk=spec)
+    expected = expected_tables(derive_risk_key(key_package), spec, banks=lambda _: range(4))
+    for _ in range(2):
+        banks.run_id = banks.aggregator.create_run(run)
+        assert_ended_well(update(banks, 0, 1, 2, 3, options=("--run", banks.run_id)))
+        assert {tables_of(banks, place).to_bytes() for place in range(4)} == {expected.to_bytes()}
+    banks.run_id = banks.aggregator.create_run(run)
+    request = DropRequest(bank=banks.names[3], reason="test")
+    banks.aggregator.operator("POST", f"/v1/runs/{banks.run_id}/drops", request)
+    ended = finish(update(banks, 0, options=("--run", banks.run_id))[0])
+    assert ended.code == 10
+    assert f"without {banks.names[3]}" in ended.error()
+    assert "set_changes = 0" in ended.error()
+    assert banks.aggregator.status(banks.run_id).members == ()
 
 
 def test_a_bank_with_other_payments_is_refused_when_it_goes_on(

@@ -33,14 +33,6 @@ def files(tmp_path: Path, make_rows) -> list[Path]:
     return paths
 
 
-def allow(banks: Banks, set_changes: int) -> None:
-    for name in banks.names:
-        state = StateDirectory(banks.state(name))
-        rules = state.config.rules.model_copy(update={"set_changes": set_changes})
-        with state.locked():
-            state.save_config(state.config.model_copy(update={"rules": rules}))
-
-
 def start(banks: Banks, files: list[Path], *places: int) -> "dict[int, subprocess.Popen[str]]":
     return {place: banks.train(banks.names[place], files[place]) for place in places}
 
@@ -87,7 +79,7 @@ def away_and_back(banks: Banks, files: list[Path]) -> None:
 
 def test_the_others_wait_for_a_bank_and_continue_with_it(make_banks, files) -> None:
     banks = make_banks(4, parameters=PARAMETERS)
-    allow(banks, 0)
+    banks.allow_set_changes(0)
     away_and_back(banks, files)
     status = banks.aggregator.status(banks.run_id)
     assert status.generation.number >= 2
@@ -103,7 +95,7 @@ def test_the_others_wait_for_a_bank_and_continue_with_it(make_banks, files) -> N
 
 def test_control_with_an_allowance_the_others_reveal_without_it(make_banks, files) -> None:
     banks = make_banks(4, parameters=PARAMETERS)
-    allow(banks, 1000)
+    banks.allow_set_changes(1000)
     away_and_back(banks, files)
     assert (0, 2, 3) in stages_of(banks)
     assert sets_of(banks, 0) == 2
@@ -127,7 +119,7 @@ def test_rows_that_were_summed_are_summed_with_no_other_banks_in_any_run(
 ) -> None:
     """Neither an edited contract, nor another file of the same rows, nor a lost run helps."""
     banks = make_banks(4, parameters={**PARAMETERS, "num_boost_round": 1})
-    allow(banks, 0)
+    banks.allow_set_changes(0)
     ended_well(start(banks, files, 0, 1, 2, 3))
     contract = banks.contract
     rows = pd.read_parquet(files[0])
@@ -200,7 +192,7 @@ def test_a_kill_around_the_note_reveals_nothing_that_is_not_noted(
     make_banks, files, before: bool
 ) -> None:
     banks = make_banks(4, parameters={**PARAMETERS, "num_boost_round": 1})
-    allow(banks, 0)
+    banks.allow_set_changes(0)
     others = start(banks, files, 1, 2, 3)
     killed_at(banks, files[0], before=before)
     state = StateDirectory(banks.state(banks.names[0]))
@@ -220,7 +212,7 @@ def test_a_kill_around_the_note_reveals_nothing_that_is_not_noted(
 
 def test_a_bank_that_nobody_comes_back_to_ends_with_the_reason(make_banks, files) -> None:
     banks = make_banks(4, parameters=PARAMETERS)
-    allow(banks, 0)
+    banks.allow_set_changes(0)
     running = {
         place: banks.train(banks.names[place], files[place], "--cohort-timeout", "3")
         for place in range(4)
@@ -254,7 +246,7 @@ def late(banks: Banks, files: list[Path]) -> Finished:
 def test_a_late_bank_is_turned_away_and_the_run_continues(make_banks, files) -> None:
     """With ``eta`` = 0 all steps sum the same: one more bank would be its own histogram."""
     banks = make_banks(4, parameters=LONG, join_deadline_seconds=2, max_rejoins=0)
-    allow(banks, 0)
+    banks.allow_set_changes(0)
     ended = late(banks, files)
     assert ended.code == 7
     assert set(stages_of(banks, (0, 1, 2))) == {(0, 1, 2)}
@@ -263,6 +255,6 @@ def test_a_late_bank_is_turned_away_and_the_run_continues(make_banks, files) -> 
 
 def test_control_with_an_allowance_a_late_bank_comes_in(make_banks, files) -> None:
     banks = make_banks(4, parameters=LONG, join_deadline_seconds=2, max_rejoins=0)
-    allow(banks, 1000)
+    banks.allow_set_changes(1000)
     assert late(banks, files).code == 0
     assert stages_of(banks, (0, 1, 2)) == [(0, 1, 2), (0, 1, 2, 3)]

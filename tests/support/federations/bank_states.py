@@ -233,6 +233,14 @@ class Banks:
                 body = joining(connection.identity, name, self.run_id, self.key_epoch.epoch)
                 connection.client.join(self.run_id, body)
 
+    def allow_set_changes(self, count: int) -> None:
+        """Write a rule into the ``bank.toml`` of all banks, none of which runs."""
+        for name in self.names:
+            bank = StateDirectory(self.state(name))
+            rules = bank.config.rules.model_copy(update={"set_changes": count})
+            with bank.locked():
+                bank.save_config(bank.config.model_copy(update={"rules": rules}))
+
     def state(self, name: str) -> Path:
         return self.root / name
 
