@@ -301,7 +301,7 @@ def test_a_kept_connection_sees_the_fault(upstream: Upstream, kind: FaultKind) -
                 headers={"X-Number": "0"},
                 body=BODY,
                 answer_seconds=20,
-                answer_bytes=1000,
+                answer_bytes=len(ANSWER),
             ).status
 
         assert send() == 200
