@@ -180,7 +180,6 @@ def state(tmp_path, identities, run) -> StateDirectory:
             agreement_key=public.agreement_key,
         ),
         identities["a"],
-        passphrase=None,
     )
     made.pin_run(run)
     return made
