@@ -30,7 +30,9 @@ _MOST_TREES = 100_000
 _RELEASES = range(1, 4)
 #: Marks of numeric features in ``feature_types``; categories are ``c``.
 _NUMERIC_TYPES = ("float", "q", "int", "i")
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+#: The least number that rounds to infinity as float32. The shortest decimal of the greatest one,
+#: ``3.4028235e+38``, which models hold, lies between that one and this.
+_FLOAT32_END = 2.0**128 - 2.0**103
 _COUNT = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{0,60})?([eE][+-]?[0-9]{1,3})?")
 
@@ -363,7 +365,7 @@ def _integers(value: object, name: str, *, least: int, most: int) -> Int64Array:
 def _floats(value: object, name: str) -> Float32Array:
     if not isinstance(value, list) or not all(type(entry) in (int, float) for entry in value):
         raise _NoModelError(f"{name} is no list of numbers")
-    if value and not -_FLOAT32_MAX <= min(value) <= max(value) <= _FLOAT32_MAX:
+    if value and not -_FLOAT32_END < min(value) <= max(value) < _FLOAT32_END:
         raise _NoModelError(f"{name} holds a number beyond float32")
     doubles: npt.NDArray[np.float64] = np.array(value, dtype=np.float64)
     return doubles.astype(np.float32)
@@ -387,6 +389,6 @@ def _number(value: object, name: str) -> float:
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         raise _NoModelError(f"{name} is no number")
     number = float(value)
-    if not abs(number) <= _FLOAT32_MAX:
+    if not abs(number) < _FLOAT32_END:
         raise _NoModelError(f"{name} is beyond float32")
     return float(np.float32(number))

@@ -1,6 +1,8 @@
 """A model is kept only with the signature of every bank of the cohort."""
 
 import hashlib
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +182,6 @@ def state(tmp_path, identities, run) -> StateDirectory:
             agreement_key=public.agreement_key,
         ),
         identities["a"],
-        passphrase=None,
     )
     made.pin_run(run)
     return made
@@ -216,7 +217,9 @@ def fetch_result(
         state=state,
         log=state.round_log(run.run_id),
     )
-    return work_with_others(context, TrainingJob(), None)
+    # A bank that comes when all is over never touches its rows.
+    work: Any = SimpleNamespace(data_sha256="0" * 64)
+    return work_with_others(context, TrainingJob(), work)
 
 
 @pytest.mark.parametrize("visibility", list(ModelVisibility))

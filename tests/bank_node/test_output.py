@@ -23,6 +23,7 @@ _GOES_ON = {
     "cohort": True,
     "cohort-changed": True,
     "configuration": False,
+    "confirmation-needed": True,
     "conflict": False,
     "damaged": True,
     "data": False,

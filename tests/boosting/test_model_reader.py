@@ -129,6 +129,36 @@ def test_what_we_wrote_scores_the_same(parameters: dict[str, Any]) -> None:
     assert found.to_json() == model.to_json()
 
 
+def test_a_split_that_only_parts_missing_values_is_read() -> None:
+    """Its threshold is the greatest float32, whose shortest decimal is a little above it."""
+    features = np.where(LABELS[:, None] == 1, np.nan, FEATURES).astype(np.float32)
+    params = BoosterParams.parse({"num_boost_round": 2, "max_depth": 1, "max_bin": 16})
+    data = train(params, TrainingTable(SCHEMA, features, LABELS), SoloCommunicator()).model
+    assert b"3.4028235e+38" in data.to_json()
+    assert read(data.to_json()).to_json() == data.to_json()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "good"),
+    [
+        ("3.4028235e+38", True),
+        ("3.4028235677973366e+38", False),
+        ("-3.4028235677973366e+38", False),
+    ],
+)
+def test_a_threshold_may_be_what_rounds_to_a_float32(threshold: str, good: bool) -> None:
+    """The second is 2^128 - 2^103, the least double that rounds to infinity."""
+    document = copy.deepcopy(DOCUMENT)
+    tree_of(document)["split_conditions"][0] = float(threshold)
+    data = json.dumps(document).encode()
+    if good:
+        assert np.isfinite(np.float32(float(threshold)))
+        read(data)
+        return
+    with pytest.raises(StateError, match="beyond float32"):
+        read(data)
+
+
 def test_what_xgboost_says_of_our_model_is_read_as_well() -> None:
     booster = xgboost.Booster()
     booster.load_model(bytearray(our_model().to_json()))
