@@ -34,12 +34,11 @@ from aggregator.run_machine.events import (
 from aggregator.run_machine.guards import (
     names,
     refuse_failed,
-    require_member,
+    require_current,
     require_same,
-    require_training,
 )
 from aggregator.run_machine.state import Readiness, Round, Run, StageKind, stage_of
-from fraudfed.errors import CohortChangedError, ConflictError, ForbiddenError
+from fraudfed.errors import ConflictError, ForbiddenError
 from fraudfed.wire.messages import RunState
 
 
@@ -130,18 +129,7 @@ def admit_waiting(run: Run) -> Transition:
 def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transition:
     """Note that a bank agrees; the last one begins the generation."""
     bank, what = event.bank, f"agreement to generation {event.generation}"
-    require_member(run, bank)
-    refuse_failed(run)
-    require_training(run, what=what)
-    if event.generation > run.generation:
-        raise ConflictError(
-            f"run {run.run_id}: {what} refused, the run is at generation {run.generation}"
-        )
-    if event.generation < run.generation or bank not in run.banks:
-        raise CohortChangedError(
-            f"run {run.run_id}: {what} refused, generation {run.generation} is of "
-            f"{names(run.banks)} now"
-        )
+    require_current(run, bank, event.generation, what=what)
     known = {one.bank: one for one in run.ready}.get(bank)
     if known is not None:
         require_same(str(known), str(event.readiness), what=what, run=run)
@@ -168,18 +156,7 @@ def become_ready(run: Run, current: Round | None, event: BecomeReady) -> Transit
 def decline(run: Run, current: Round | None, event: Decline) -> Transition:
     """Turn away the banks that were not there before, as a bank that was does not accept them."""
     bank, what = event.bank, f"refusal of generation {event.generation}"
-    require_member(run, bank)
-    refuse_failed(run)
-    require_training(run, what=what)
-    if event.generation > run.generation:
-        raise ConflictError(
-            f"run {run.run_id}: {what} refused, the run is at generation {run.generation}"
-        )
-    if event.generation < run.generation or bank not in run.banks:
-        raise CohortChangedError(
-            f"run {run.run_id}: {what} refused, generation {run.generation} is of "
-            f"{names(run.banks)} now"
-        )
+    require_current(run, bank, event.generation, what=what)
     if run.state is not RunState.GATHERING:
         raise ConflictError(f"run {run.run_id}: {what} refused, it has begun")
     leaving = (bank,) if bank in run.strangers else run.strangers

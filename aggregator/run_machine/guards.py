@@ -58,6 +58,31 @@ def require_together(run: Run, bank: str, *, what: str, number: int | None = Non
         )
 
 
+def require_current(run: Run, bank: str, generation: int, *, what: str) -> None:
+    """Refuse an answer to another generation than the current one, or of a bank outside it.
+
+    Raises
+    ------
+    ForbiddenError, RunFailedError
+        As ``require_active_member``.
+    ConflictError
+        As ``require_training``, or if the generation is of the future.
+    CohortChangedError
+        If other banks take part now than the sender believes.
+    """
+    require_active_member(run, bank)
+    require_training(run, what=what)
+    if generation > run.generation:
+        raise ConflictError(
+            f"run {run.run_id}: {what} refused, the run is at generation {run.generation}"
+        )
+    if generation < run.generation or bank not in run.banks:
+        raise CohortChangedError(
+            f"run {run.run_id}: {what} refused, generation {run.generation} is of "
+            f"{names(run.banks)} now"
+        )
+
+
 def require_same(known: str, digest: str, *, what: str, run: Run) -> None:
     """Raise ``ConflictError`` if something else was accepted before."""
     if known != digest:

@@ -105,7 +105,7 @@ def warn_of_first_use(trust: Trust) -> None:
     if trust.kind is TrustKind.FIRST_USE:
         _log.warning(
             "INSECURE: insecure_trust_first_use is set, so that members count whom nobody has "
-            "confirmed; whoever runs the aggregator may have made them up"
+            "confirmed; the operator of the aggregator may have made them up"
         )
 
 

@@ -1,7 +1,7 @@
 """Reads a model that somebody else wrote, before XGBoost sees any of it.
 
 XGBoost's loader believes what it reads: a child that does not exist crashes the process, and a
-circle of nodes keeps it for ever. So a model from a file or the registry is read here, and what
+circle of nodes never lets it end. So a model from a file or the registry is read here, and what
 XGBoost gets is written anew by ``Model.to_json``, not the bytes that were read.
 
 Law: of a model that XGBoost or we have written, the predictions stay the same, bit for bit; and all

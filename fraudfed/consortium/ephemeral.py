@@ -87,8 +87,8 @@ def pair_secret(
     """Return what two banks derive their masks of a generation from.
 
     HKDF-SHA256 (RFC 5869) of both X25519 secrets, one behind the other, with run, generation and
-    both names in ``info``. Law: the same at both banks, and pseudorandom to whoever lacks one of
-    the two secrets.
+    both names in ``info``. Law: the same at both banks, and pseudorandom to anybody who lacks one
+    of the two secrets.
 
     Parameters
     ----------

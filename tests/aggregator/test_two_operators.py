@@ -60,7 +60,7 @@ def test_a_run_is_opened_by_two(
     assert _runs(federation) == 0
     assert _create(federation, bob, spec).status == 201
     assert _runs(federation) == 1
-    # A pair has one effect: the next one begins anew, whoever asks.
+    # A pair has one effect: the next one begins anew, from either operator.
     assert _create(federation, bob, spec).problem() == NEEDED
     assert _create(federation, alice, spec).status == 201
     assert _runs(federation) == 2

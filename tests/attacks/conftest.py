@@ -4,10 +4,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from attack_kit.entering import CONTRACT
+from attack_kit.entering import Banks as EnteringBanks
+from attack_kit.liar import BANKS, Liar
 from attack_kit.sums import AttackedSums
 from federations.lied_to import KEY_BITS, Place, found, opened
+from federations.live import LiveFederation, served
+from federations.live_cohort import LiveCohort
+from proxies.proxy import Proxy
 
+from bank_node.data.contract import load_training_rows
+from fraudfed.boosting.table import TrainingTable
 from fraudfed.consortium.key_package import KeyPackage
 
 
@@ -66,3 +76,38 @@ def apart(tmp_path: Path, template: Path, packages: list[KeyPackage]) -> Iterato
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     with opened(tmp_path, packages[::-1]) as place:
         yield place
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
+    with served(tmp_path_factory.mktemp("reveal") / "aggregator", package, *BANKS) as made:
+        yield made
+
+
+@pytest.fixture
+def liar(live: LiveFederation) -> Iterator[Liar]:
+    with Proxy(live.url) as proxy:
+        yield Liar(proxy, live.package)
+
+
+@pytest.fixture
+def cohort(live: LiveFederation, liar: Liar, tmp_path: Path) -> Iterator[LiveCohort]:
+    run_id = live.start_run(1, max_rejoins=9)
+    made = LiveCohort(live, liar.proxy.url, run_id, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> TrainingTable:
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    amounts = np.arange(1.0, 9.0)
+    pd.DataFrame({"amount": amounts, "is_fraud": (amounts > 4).astype(int)}).to_csv(
+        path, index=False
+    )
+    return load_training_rows(path, CONTRACT).table
+
+
+@pytest.fixture
+def banks(tmp_path: Path, package: KeyPackage, table: TrainingTable) -> EnteringBanks:
+    return EnteringBanks(tmp_path, package, table)

@@ -4,7 +4,7 @@ They hold the Paillier private key, the consortium secret, every byte that was e
 pairwise secret of theirs. What they lack is one number: what the two honest banks agreed on.
 
 Here all rounds are revealed: every seed is known. What nobody can read before a round is revealed,
-whoever pools what with whom, is attacked in ``test_reveal.py``.
+whatever is pooled and by which banks, is attacked in ``test_reveal.py``.
 """
 
 from collections.abc import Callable

@@ -4,14 +4,10 @@ Each bank takes part by ``Generations``, told what the server wants it to believ
 with the others through a server that leaves out every check of its own.
 """
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from attack_kit.entering import (
-    CONTRACT,
     ENTRANT,
     FIRST,
     MEMBERS,
@@ -24,13 +20,10 @@ from attack_kit.entering import (
 )
 from federations.scripted import Script
 
-from bank_node.data.contract import load_training_rows
 from bank_node.run import generations as participation
 from bank_node.run.agreeing import Agreeing
 from bank_node.run.generations import Generations
 from bank_node.state.outbox import Outbox
-from fraudfed.boosting.table import TrainingTable
-from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
     FraudFedError,
     KeyMaterialError,
@@ -44,21 +37,6 @@ from fraudfed.wire.messages import (
 )
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> TrainingTable:
-    path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    amounts = np.arange(1.0, 9.0)
-    pd.DataFrame({"amount": amounts, "is_fraud": (amounts > 4).astype(int)}).to_csv(
-        path, index=False
-    )
-    return load_training_rows(path, CONTRACT).table
-
-
-@pytest.fixture
-def banks(tmp_path: Path, package: KeyPackage, table: TrainingTable) -> Banks:
-    return Banks(tmp_path, package, table)
 
 
 def told_only(victim: str, **changes: Any) -> Lie:

@@ -3,13 +3,9 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from attack_kit.entering import (
-    CONTRACT,
     DATA,
     ENTRANT,
     MEMBERS,
@@ -22,11 +18,9 @@ from attack_kit.entering import (
     assert_sum,
 )
 
-from bank_node.data.contract import load_training_rows
 from bank_node.run import generations as participation
 from bank_node.run import handover
 from bank_node.run.generations import Entry, Generations
-from fraudfed.boosting.table import TrainingTable
 from fraudfed.consortium import model_seal
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
@@ -39,21 +33,6 @@ from fraudfed.wire.messages import (
 )
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> TrainingTable:
-    path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    amounts = np.arange(1.0, 9.0)
-    pd.DataFrame({"amount": amounts, "is_fraud": (amounts > 4).astype(int)}).to_csv(
-        path, index=False
-    )
-    return load_training_rows(path, CONTRACT).table
-
-
-@pytest.fixture
-def banks(tmp_path: Path, package: KeyPackage, table: TrainingTable) -> Banks:
-    return Banks(tmp_path, package, table)
 
 
 # What is handed over

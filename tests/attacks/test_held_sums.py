@@ -144,7 +144,7 @@ def test_no_text_holds_a_number(fault: Untrue) -> None:
 
 
 def test_masses_and_days_are_held_to_their_range() -> None:
-    """Slots hold them as well; whoever sums without slots is held to the same."""
+    """Slots hold them as well; what is summed without slots is held to the same."""
     most = np.array([5, 7])
     held_sums.hold_masses(np.array([0, 7]), most)
     for wrong in ([-1, 7], [0, 8]):

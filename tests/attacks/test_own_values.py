@@ -1,34 +1,25 @@
 """A member chooses the bounds, and the banks split one sum: what they do tells no splits apart."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from attack_kit.liar import (
-    BANKS,
     own_place,
 )
-from federations.live import LiveFederation, served
+from federations.live import LiveFederation
 from federations.live_cohort import LiveCohort
 from proxies.proxy import Proxy
 
 from bank_node.run.abort import abort_reason
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from fraudfed.communicator import check_bound
-from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import (
     FraudFedError,
 )
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
-    with served(tmp_path_factory.mktemp("reveal") / "aggregator", package, *BANKS) as made:
-        yield made
 
 
 # What a bank does does not depend on its own values

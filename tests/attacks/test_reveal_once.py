@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,39 +24,18 @@ from attack_kit.liar import (
     parts_of,
 )
 from attack_kit.sums import Outcome
-from federations.live import LiveFederation, served
+from federations.live import LiveFederation
 from federations.live_cohort import LiveCohort
-from proxies.proxy import Exchange, Proxy
+from proxies.proxy import Exchange
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.state.outbox import Outbox
-from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
     CohortError,
     StateError,
 )
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
-    with served(tmp_path_factory.mktemp("reveal") / "aggregator", package, *BANKS) as made:
-        yield made
-
-
-@pytest.fixture
-def liar(live: LiveFederation) -> Iterator[Liar]:
-    with Proxy(live.url) as proxy:
-        yield Liar(proxy, live.package)
-
-
-@pytest.fixture
-def cohort(live: LiveFederation, liar: Liar, tmp_path: Path) -> Iterator[LiveCohort]:
-    run_id = live.start_run(1, max_rejoins=9)
-    made = LiveCohort(live, liar.proxy.url, run_id, tmp_path)
-    yield made
-    made.close()
 
 
 # The gate, the disk, and a forgotten seed

@@ -5,7 +5,7 @@ member holds the Paillier key: whatever the server keeps, it can decrypt.
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,13 +28,11 @@ from attack_kit.liar import (
 )
 from attack_kit.sums import BOUND, N_VALUES
 from attack_kit.sums_without import without_self_masks
-from federations.live import LiveFederation, served
+from federations.live import LiveFederation
 from federations.live_cohort import LiveCohort
-from proxies.proxy import Proxy
 
 import fraudfed.secure_sum.session as session_module
 from bank_node.state.outbox import Outbox
-from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import (
     CohortChangedError,
@@ -46,26 +44,6 @@ from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.wire.messages import FrameHeader
 
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, package: KeyPackage) -> Iterator[LiveFederation]:
-    with served(tmp_path_factory.mktemp("reveal") / "aggregator", package, *BANKS) as made:
-        yield made
-
-
-@pytest.fixture
-def liar(live: LiveFederation) -> Iterator[Liar]:
-    with Proxy(live.url) as proxy:
-        yield Liar(proxy, live.package)
-
-
-@pytest.fixture
-def cohort(live: LiveFederation, liar: Liar, tmp_path: Path) -> Iterator[LiveCohort]:
-    run_id = live.start_run(1, max_rejoins=9)
-    made = LiveCohort(live, liar.proxy.url, run_id, tmp_path)
-    yield made
-    made.close()
 
 
 # A list that is not of the round

@@ -91,16 +91,14 @@ def test_a_bank_that_is_started_again_sends_the_same_bytes_again(
     assert seals.sealed == 3
 
 
-def test_an_opening_that_was_made_is_sent_again_byte_for_byte(
-    make_cohort, seals, as_a_new_process, monkeypatch
-) -> None:
-    cohort = make_cohort(3)
-    bodies = sent_bodies(cohort, 0, monkeypatch)
-    # Bank 2 contributes and then opens nothing: the round stays open at its second half.
-    monkeypatch.setattr(
-        cohort.members[2].client, "send_opening", lambda *_, **__: (_ for _ in ()).throw(killed)
-    )
+def stop_half_way(cohort: SummingBanks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let bank 2 contribute and then open nothing: the round stays open at its second half."""
     killed = KeyboardInterrupt()
+
+    def dies(*_: object, **__: object) -> None:
+        raise killed
+
+    monkeypatch.setattr(cohort.members[2].client, "send_opening", dies)
 
     def stopped(bank: SecureCommunicator) -> Int64Array:
         with pytest.raises((CohortError, KeyboardInterrupt)):
@@ -110,6 +108,14 @@ def test_an_opening_that_was_made_is_sent_again_byte_for_byte(
     banks = [cohort.bank(index, round_timeout_seconds=4.0) for index in range(3)]
     in_threads(*(lambda bank=bank: stopped(bank) for bank in banks))
     monkeypatch.undo()
+
+
+def test_an_opening_that_was_made_is_sent_again_byte_for_byte(
+    make_cohort, seals, as_a_new_process, monkeypatch
+) -> None:
+    cohort = make_cohort(3)
+    bodies = sent_bodies(cohort, 0, monkeypatch)
+    stop_half_way(cohort, monkeypatch)
     bodies_after = sent_bodies(cohort, 0, monkeypatch)
     counted = Seals(monkeypatch)
     as_a_new_process()
@@ -135,19 +141,7 @@ def test_an_opening_that_an_older_directory_lacks_is_read_from_the_others(
         keep_opening(outbox, digest, frame, **options)
 
     monkeypatch.setattr(Outbox, "keep_opening", spied)
-    monkeypatch.setattr(
-        cohort.members[2].client, "send_opening", lambda *_, **__: (_ for _ in ()).throw(killed)
-    )
-    killed = KeyboardInterrupt()
-
-    def stopped(bank: SecureCommunicator) -> Int64Array:
-        with pytest.raises((CohortError, KeyboardInterrupt)):
-            summed(bank)
-        return ONES
-
-    banks = [cohort.bank(index, round_timeout_seconds=4.0) for index in range(3)]
-    in_threads(*(lambda bank=bank: stopped(bank) for bank in banks))
-    monkeypatch.undo()
+    stop_half_way(cohort, monkeypatch)
     (without_opening,) = before_opening
     cohort.outbox(0).write_bytes(without_opening)
     counted = Seals(monkeypatch)

@@ -1,9 +1,9 @@
 """What must be true of a training state from elsewhere, beyond being well-formed.
 
-A bank that comes into a run continues from a state that other banks hand over. Whoever made it, it
-has to be one that this run can have come to: trees, depth, bins and counts within the run's
-parameters, numbers that follow from each other as they do in a training. ``TrainingState`` checks
-the form of the bytes; this module checks the rules of the run.
+A bank that comes into a run continues from a state that other banks hand over. Any of them may
+have made it up, so it has to be one that this run can have come to: trees, depth, bins and counts
+within the run's parameters, numbers that follow from each other as they do in a training.
+``TrainingState`` checks the form of the bytes; this module checks the rules of the run.
 
 Law: every state that ``train`` hands to ``on_step`` passes.
 """
