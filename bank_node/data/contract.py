@@ -14,11 +14,11 @@ from bank_node.data.file import DataFile
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.catalogue.recipe import SHARED_FEATURES
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
 from fraudfed.features.mapping import Mapping
-from fraudfed.features.recipe import SHARED_FEATURES
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.source_column import shortened
 from fraudfed.wire.messages import DataContract, FeatureType

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.features.shared_risk import SharedRisk
 
 _log = logging.getLogger(__name__)

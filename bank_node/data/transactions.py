@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.file import DataFile
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 from fraudfed.errors import DataError
 from fraudfed.features import check_transactions
 from fraudfed.features.check import Origin
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from fraudfed.boosting.table import FeatureSchema
+from fraudfed.catalogue.recipe import (
+    CATEGORIES,
+    FAN_IN_DAYS,
+    RISK_ENTITIES,
+    WINDOW_DAYS,
+)
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import (
@@ -29,17 +36,9 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
-from fraudfed.features.recipe import (
-    CATEGORIES,
-    FAN_IN_DAYS,
-    RISK_ENTITIES,
-    WINDOW_DAYS,
-    feature_schema,
-)
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
-from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, feature_schema
 from fraudfed.features.windows import KeyedTimeline, running_total
 from fraudfed.wire.messages import RiskEntity
 

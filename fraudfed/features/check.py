@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 

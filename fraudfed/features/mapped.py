@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.dtypes import Float64Array
 from fraudfed.features.check import Origin
 from fraudfed.features.mapping import ColumnSource, Mapping
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}

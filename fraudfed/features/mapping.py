@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.errors import ConfigurationError
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 
 _BUILT_IN_FILES = {
     Path(file.name).stem: file

@@ -15,6 +15,12 @@ from collections import deque
 
 import numpy as np
 
+from fraudfed.catalogue.recipe import (
+    CATEGORIES,
+    FAN_IN_DAYS,
+    RISK_ENTITIES,
+    WINDOW_DAYS,
+)
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import (
@@ -32,15 +38,9 @@ from fraudfed.features.formulas import (
 )
 from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
 from fraudfed.features.payment import Payment
-from fraudfed.features.recipe import (
-    CATEGORIES,
-    FAN_IN_DAYS,
-    RISK_ENTITIES,
-    WINDOW_DAYS,
-    feature_schema,
-)
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
+from fraudfed.features.table import feature_schema
 from fraudfed.wire.messages import RiskEntity
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fraudfed.features.schema import COLUMNS, ColumnKind
+from fraudfed.catalogue.schema import COLUMNS, ColumnKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from fraudfed.features.recipe import RECIPE, contract_features, recipe_features
+from fraudfed.catalogue.recipe import RECIPE, contract_features, recipe_features
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 #: Raised with every change of meaning of a key.

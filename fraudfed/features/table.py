@@ -6,12 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.catalogue.recipe import recipe_features
+from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
-from fraudfed.features.schema import MAX_EPOCH_SECONDS
 
 #: ``label_time`` of a row whose label is not known yet: later than every event.
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
+
+
+def feature_schema(*, shared: bool = False) -> FeatureSchema:
+    """Return names and numbers of categories as training needs them."""
+    features = recipe_features(shared=shared)
+    return FeatureSchema(
+        names=tuple(feature.name for feature in features),
+        n_categories=tuple(len(feature.categories or ()) for feature in features),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from bank_node.data.contract import load_scoring_rows
 from bank_node.serving.feature_export import export_features
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
+from fraudfed.catalogue.recipe import FEATURES
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features import RECIPE, contract_features
-from fraudfed.features.recipe import FEATURES
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 CONTRACT = DataContract(

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.features import DAY, random_table, slow_features
 
+from fraudfed.catalogue.recipe import FEATURES
+from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.features import FeatureTable, build_features
-from fraudfed.features.recipe import FEATURES
-from fraudfed.features.schema import COLUMNS
 
 seeds = st.integers(0, 2**32 - 1)
 #: With 40 days the windows reach past everything; with 0 only label_time guards the labels.

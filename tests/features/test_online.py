@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import risk_spec, solo_history
 
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
 from fraudfed.features.payment import payments_of
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS
 from fraudfed.features.shared_risk import SharedRisk
 
 seeds = st.integers(0, 2**32 - 1)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from oracles.features import DAY, HOUR, START, table
 
+from fraudfed.catalogue.recipe import FEATURES
 from fraudfed.features import OnlineFeatures, build_features
 from fraudfed.features.payment import payments_of
-from fraudfed.features.recipe import FEATURES
 
 N = math.nan
 DELAY = 7 * DAY

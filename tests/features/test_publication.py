@@ -4,10 +4,10 @@ import json
 
 from click.testing import CliRunner
 
+from fraudfed.catalogue.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.cli import cli
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.publication import features_file
-from fraudfed.features.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, parse
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from fraudfed.features.recipe import (
+from fraudfed.catalogue.recipe import (
     FEATURES,
     RECIPE,
     FeatureDefinition,
     contract_features,
-    feature_schema,
 )
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, Column
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
+from fraudfed.features.table import feature_schema
 from fraudfed.wire.messages import DataContract, FeatureType, parse
 
 PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")

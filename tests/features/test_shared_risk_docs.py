@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudfed.features.recipe import RISK_ENTITIES, SHARED_FEATURES, FeatureDefinition
+from fraudfed.catalogue.recipe import RISK_ENTITIES, SHARED_FEATURES, FeatureDefinition
 from fraudfed.features.shared_risk.tables import MAX_DAY_TOTAL
 from fraudfed.wire.messages import RiskEntity, RiskSpec
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import FIRST_DAY, KEY, exact_entries, risk_spec, solo_history, solo_tables
 
+from fraudfed.catalogue.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features, contract_features
 from fraudfed.features.payment import payments_of
-from fraudfed.features.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.wire.messages import RiskEntity

@@ -7,8 +7,8 @@ import pandas as pd
 from click.testing import CliRunner
 from oracles.features import DAY, START, table
 
+from fraudfed.catalogue.recipe import FEATURES
 from fraudfed.cli import cli
-from fraudfed.features.recipe import FEATURES
 from fraudfed.lab.bench.features import run_features
 
 GROUPS = ["columns", "payment", "customer", "travel", "acquaintance"]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fraudfed.catalogue.recipe import PRIOR_PAYMENTS, WINDOW_DAYS
 from fraudfed.dtypes import Int64Array
 from fraudfed.features.formulas import SECONDS_PER_DAY, FeatureColumns
-from fraudfed.features.recipe import PRIOR_PAYMENTS, WINDOW_DAYS
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.wire.messages import RiskEntity
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fraudfed.catalogue.schema import LABEL_COLUMNS
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.schema import LABEL_COLUMNS
 from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
 from fraudfed.wire.messages import RiskSpec
 

@@ -18,10 +18,10 @@ import click
 import numpy as np
 import pandas as pd
 
+from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import payments_of
-from fraudfed.features.recipe import WINDOW_DAYS
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, number_option
 from fraudfed.usage import usage_of

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.catalogue.schema import pandas_dtypes
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import CohortError, DataError
-from fraudfed.features.schema import pandas_dtypes
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Fewer banks than this and "sum minus own" is somebody's statistic.

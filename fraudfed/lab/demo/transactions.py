@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.build import build_features
 from fraudfed.features.check import check_transactions
@@ -23,8 +25,6 @@ from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import ColumnSource, TimeUnit, load_mapping
 from fraudfed.features.mapping import Mapping as ColumnMapping
-from fraudfed.features.recipe import RECIPE, contract_features
-from fraudfed.features.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
 from fraudfed.lab.demo.data import (
     BankRows,

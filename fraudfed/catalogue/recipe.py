@@ -7,8 +7,7 @@ a new recipe version.
 
 from dataclasses import dataclass
 
-from fraudfed.boosting.table import FeatureSchema
-from fraudfed.features.schema import CHANNELS, MERCHANT_CATEGORIES
+from fraudfed.catalogue.schema import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureSpec, FeatureType
 
 #: Name and version, as a data contract names it.
@@ -216,15 +215,6 @@ SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
 def recipe_features(*, shared: bool) -> tuple[FeatureDefinition, ...]:
     """Return every feature in column order, with those of risk tables or without."""
     return FEATURES + SHARED_FEATURES if shared else FEATURES
-
-
-def feature_schema(*, shared: bool = False) -> FeatureSchema:
-    """Return names and numbers of categories as training needs them."""
-    features = recipe_features(shared=shared)
-    return FeatureSchema(
-        names=tuple(feature.name for feature in features),
-        n_categories=tuple(len(feature.categories or ()) for feature in features),
-    )
 
 
 def contract_features(*, shared: bool = False) -> tuple[FeatureSpec, ...]:
