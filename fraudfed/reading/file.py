@@ -146,9 +146,9 @@ class DataFile:
                 "missing_column",
                 self.named(name),
                 f"column {self.named(name)} ({purpose}) is missing; the file has "
-                f"{shortened(', '.join(self.columns))}: add or rename the column, or map it",
+                f"{shortened(', '.join(self.columns))}: add or rename the column, or map it with --map",
                 expected=purpose,
-                advice="add or rename the column, or map it",
+                advice="add or rename the column, or map it with --map",
             )
         if problems is None:
             found.raise_any()
