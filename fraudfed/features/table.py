@@ -16,11 +16,12 @@ LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 
 
 def feature_schema(*, shared: bool = False) -> FeatureSchema:
-    """Return names and numbers of categories as training needs them."""
+    """Return names and categories as training needs them."""
     features = recipe_features(shared=shared)
     return FeatureSchema(
         names=tuple(feature.name for feature in features),
         n_categories=tuple(len(feature.categories or ()) for feature in features),
+        categories=tuple(feature.categories or () for feature in features),
     )
 
 
