@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.build import build_features
 from fraudfed.features.formulas import SECONDS_PER_DAY
@@ -232,4 +233,5 @@ def _exported(path: Path, contract: DataContract) -> FeatureTable:
         event_time=event_time.astype(np.int64),
         label_time=known.astype(np.int64),
         transaction_id=found["transaction_id"].to_numpy(),
+        positions=np.arange(len(label), dtype=np.int64),
     )
