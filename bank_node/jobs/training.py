@@ -10,7 +10,7 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import check_contract, feature_schema, load_training_rows
+from bank_node.data.contract import check_contract, load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
@@ -88,7 +88,7 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     check_visibility(run, rules)
     check_contract(contract)
     params = BoosterParams.parse(run.spec.parameters)
-    schema = feature_schema(contract)
+    schema = contract_schema(contract)
     check_schema(schema)
     params.resolve_monotone_constraints(schema)
     return params
@@ -157,7 +157,7 @@ class TrainingJob:
         StateError
             If it is no model of the run's features.
         """
-        schema = feature_schema(run.contract)
+        schema = contract_schema(run.contract)
         model = read_model(content, schema=schema, source=f"run {run.run_id}: what was registered")
         return TrainingResult(
             parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),
