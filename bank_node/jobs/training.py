@@ -22,13 +22,13 @@ from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)

@@ -32,7 +32,6 @@ from bank_node.commands.runs import _show_review
 from bank_node.config import BankConfig
 from bank_node.state.approvals import ApprovalEvent, Approvals
 from bank_node.state.directory import PinnedRun, StateDirectory
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import check_bound
@@ -40,6 +39,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import ConfigurationError, ForbiddenError, ProtocolError, StateError
 from fraudfed.features.shared_risk import RiskTables, risk_entries, sum_tables
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.wire.messages import (
     DataContract,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.errors import ParameterError
+from fraudfed.parameters import BoosterParams
 
 PAGE = (Path(__file__).parents[2] / "docs" / "parameters.md").read_text()
 SCHEMA = FeatureSchema(names=("amount", "hour", "channel"), n_categories=(0, 0, 4))
