@@ -27,7 +27,7 @@ def export_features(
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
 ) -> int:
-    """Write a row for every row of ``data``, in its order.
+    """Write a row for every payment of ``data`` that the recipe judges, in its order.
 
     Columns are ``transaction_id``, ``event_time``, ``label_time``, the label, and the features of
     the contract: numbers as float32, categories by name. What is missing is null.
