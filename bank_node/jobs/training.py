@@ -10,7 +10,7 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import check_contract, feature_schema, load_training_rows
+from bank_node.data.contract import feature_schema, load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
@@ -26,6 +26,7 @@ from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import check_tables, train_checked
+from fraudfed.catalogue.run_check import check_contract, check_parameters
 from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
 from fraudfed.parameters import BoosterParams
@@ -87,11 +88,8 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     contract = run.contract
     check_visibility(run, rules)
     check_contract(contract)
-    params = BoosterParams.parse(run.spec.parameters)
-    schema = feature_schema(contract)
-    check_schema(schema)
-    params.resolve_monotone_constraints(schema)
-    return params
+    check_schema(feature_schema(contract))
+    return check_parameters(run.spec)
 
 
 class TrainingJob:

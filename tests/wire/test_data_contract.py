@@ -82,7 +82,7 @@ def test_what_no_bank_can_meet_is_refused_with_its_reason(
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 500
     spec = {"name": "r", "key_epoch": 1, "contract": contract}
-    with pytest.raises(ConfigurationError, match="run.json: RunSpec.contract"):
+    with pytest.raises(ConfigurationError, match=r"run\.json: RunSpec\.contract"):
         parse(RunSpec, spec, source="run.json", refusal=ConfigurationError)
 
 

@@ -97,9 +97,8 @@ def parse(
         if first["type"] == "value_error":
             # Words of ours, which show what they mean; the input may be the whole message.
             reason = first["msg"].removeprefix("Value error, ")
-            raise raised(
-                f"{source}: {cls.__name__}.{where}: {visible(reason, 300)}{more}"
-            ) from None
+            text = f"{source}: {cls.__name__}.{where}: {visible(reason, 300)}{more}"
+            raise raised(text) from None
         # For a missing field the input is the whole message, which may hold an invite's code.
         shown = "missing" if first["type"] == "missing" else _shown(first["input"])
         raise raised(f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}") from None
