@@ -11,9 +11,10 @@ Names that ``xgboost.train`` does not take among its parameters are listed in ``
 """
 
 import difflib
+import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Protocol, TypeAlias
@@ -306,6 +307,46 @@ class BoosterParams:
         for position, entry in enumerate(self.monotone_constraints):
             items.append(entry if isinstance(entry, tuple) else (position, entry))
         return items
+
+
+def parse_assignments(texts: Iterable[str], *, option: str) -> dict[str, Any]:
+    """Read parameters that were typed as NAME=VALUE; what is no JSON is a text.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    option : str
+        Under which they were given, for the message: ``--param``.
+
+    Raises
+    ------
+    ParameterError
+        If one has no name or no value, or is given twice; not if it is unknown.
+    """
+    parsed: dict[str, Any] = {}
+    spellings: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise ParameterError(f"{option} {text!r}: expected NAME=VALUE, as in gamma=0.5")
+        attribute = _ALIASES.get(name, name)
+        if attribute in spellings:
+            raise ParameterError(
+                f"{option} {text!r}: {spellings[attribute]} was given before; give it once"
+            )
+        spellings[attribute] = name
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def overridden(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters in which those that are given replace others, aliases included."""
+    replaced = {_ALIASES.get(name, name) for name in given}
+    kept = {n: value for n, value in base.items() if _ALIASES.get(n, n) not in replaced}
+    return {**kept, **given}
 
 
 def _unknown(name: object, known: set[str]) -> str:
