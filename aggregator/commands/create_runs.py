@@ -25,7 +25,7 @@ from aggregator.commands.run_options import (
 from aggregator.operator.client import OperatorClient
 from aggregator.operator.risk_tables import Tables, Wanted, day_text, latest_tables, named_tables
 from fraudfed.catalogue.presets import PRESETS, find_preset
-from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipe import RECIPE, WINDOW_DAYS
 from fraudfed.catalogue.recipes import RECIPES
 from fraudfed.catalogue.risk_days import SECONDS_PER_DAY, entry_delay_days, needed_days
 from fraudfed.catalogue.training_contract import training_contract
@@ -226,12 +226,15 @@ def create_training(
     described({**fields, "contract": contract}, source=_OPTIONS)
     with opened_client(**connection) as client:
         epoch = active_epoch(client, key_epoch, source="--key-epoch")
+        chosen = None
         if window is not None:
             chosen = _tables(client, tables, window, epoch)
             contract = _contract(window, recipe, only, without, chosen)
         fields["key_epoch"] = epoch.key_epoch.epoch
         spec = described({**fields, "contract": contract}, source=_OPTIONS)
         answer = open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
+    if window is not None and chosen is not None:
+        _say_tables(chosen, window)
     say(
         f"{spec.name}: {len(contract.features)} features, preset {preset}, key epoch "
         f"{spec.key_epoch} with {len(epoch.key_epoch.roster)} banks",
@@ -322,7 +325,7 @@ def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
 def _tables(
     client: OperatorClient, names: tuple[str, ...], window: _Window, epoch: KeyEpochStatus
 ) -> Tables | None:
-    """Return the risk tables that are asked for, and say which they are."""
+    """Return the risk tables that are asked for."""
     if not names:
         return None
     first, last = needed_days(
@@ -339,20 +342,20 @@ def _tables(
             raise ConfigurationError(
                 "--shared-risk: 'latest' and run ids exclude each other; give one of them"
             )
-        found = latest_tables(client.list_runs().runs, wanted)
-    else:
-        found = named_tables([_named_run(client, name) for name in names], wanted)
-    for run in found.runs:
+        return latest_tables(client.list_runs().runs, wanted)
+    return named_tables([_named_run(client, name) for name in names], wanted)
+
+
+def _say_tables(tables: Tables, window: _Window) -> None:
+    """Say which tables were chosen, beside the answer."""
+    for run in tables.runs:
         risk = run.spec.risk
         if risk is not None:
-            say(
-                f"shared risk: {run.run_id}  {day_text(risk.first_day)}..{day_text(risk.last_day)}"
-                f"  {run.model_sha256}",
-                err=True,
-            )
-    if first is None or first < found.first_day:
-        say(f"shared risk: days before {day_text(found.first_day)} count as empty", err=True)
-    return found
+            days = f"{day_text(risk.first_day)}..{day_text(risk.last_day)}"
+            say(f"shared risk: {run.run_id}  {days}  {run.model_sha256}", err=True)
+    first = tables.first_day
+    if window.start is None or window.start // SECONDS_PER_DAY - max(WINDOW_DAYS) < first:
+        say(f"shared risk: days before {day_text(first)} count as empty", err=True)
 
 
 def _named_run(client: OperatorClient, name: str) -> RunStatus:
