@@ -12,7 +12,6 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.console import (
     Answer,
     examples,
@@ -31,6 +30,7 @@ from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.page import render_report
+from fraudfed.parameters import BoosterParams
 from fraudfed.threads import usable_cores
 
 #: Our mark in an output directory: only a directory with it is ever cleared.
