@@ -27,6 +27,8 @@ class BankSource:
     name: str
     train_file: Path
     test_file: Path
+    title: str = ""
+    """What the data call it, where that is not its name."""
 
 
 @dataclass(frozen=True, eq=False)
