@@ -1,0 +1,1 @@
+"""How rows come in."""
