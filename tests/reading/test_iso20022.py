@@ -6,14 +6,18 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from examples.pacs008 import HEAD, SPACE, Message, Payment, document, made_up, transfer, xml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import DataError
-from fraudfed.reading.iso20022.messages import is_messages, read_messages
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, is_messages
+from fraudfed.reading.iso20022.messages import read_messages
 from fraudfed.reading.iso20022.pacs008 import epoch_seconds
+from fraudfed.reading.problems import ProblemsError
 
 TEXTS = st.text(
     st.characters(
@@ -249,47 +253,72 @@ def test_what_is_no_such_message_is_refused(tmp_path: Path, content: bytes, expe
     assert expected in refusal(written(tmp_path, content))
 
 
+NO_ACCOUNT = "neither an account nor an identification of the party"
+
+
 @pytest.mark.parametrize(
-    ("payment", "expected"),
+    ("payment", "element", "got", "expected"),
     [
-        (Payment(amount="12,50"), "CdtTrfTxInf/IntrBkSttlmAmt: got '12,50', expected an amount"),
-        (Payment(amount="-1.00"), "CdtTrfTxInf/IntrBkSttlmAmt: got '-1.00', expected an amount"),
-        (Payment(amount="1E3"), "CdtTrfTxInf/IntrBkSttlmAmt: got '1E3', expected an amount"),
-        (Payment(amount=""), "CdtTrfTxInf/IntrBkSttlmAmt: got no amount, expected an amount"),
-        (
-            Payment(currency=None),
-            "CdtTrfTxInf/IntrBkSttlmAmt/@Ccy: got no currency, expected a currency",
-        ),
-        (
-            Payment(currency="Euro"),
-            "CdtTrfTxInf/IntrBkSttlmAmt/@Ccy: got 'Euro', expected a currency",
-        ),
-        (
-            Payment(accepted="31.3.2026"),
-            "CdtTrfTxInf/AccptncDtTm: got '31.3.2026', expected a time",
-        ),
-        (Payment(day="2026-02-30"), "CdtTrfTxInf/IntrBkSttlmDt: got '2026-02-30', expected a day"),
-        (Payment(debtor=None), "CdtTrfTxInf/DbtrAcct: got no account"),
-        (Payment(creditor=None), "CdtTrfTxInf/CdtrAcct: got no account"),
+        (Payment(amount="12,50"), "IntrBkSttlmAmt", "'12,50'", "an amount of at most 18 digits"),
+        (Payment(amount="-1.00"), "IntrBkSttlmAmt", "'-1.00'", "an amount of at most 18 digits"),
+        (Payment(amount="1E3"), "IntrBkSttlmAmt", "'1E3'", "an amount of at most 18 digits"),
+        (Payment(amount=""), "IntrBkSttlmAmt", "no amount", "an amount of at most 18 digits"),
+        (Payment(currency=None), "IntrBkSttlmAmt/@Ccy", "no currency", "a currency of ISO 4217"),
+        (Payment(currency="Euro"), "IntrBkSttlmAmt/@Ccy", "'Euro'", "a currency of ISO 4217"),
+        (Payment(accepted="31.3.26"), "AccptncDtTm", "'31.3.26'", "a time such as 2026-03-31T12"),
+        (Payment(day="2026-02-30"), "IntrBkSttlmDt", "'2026-02-30'", "a day such as 2026-03-31"),
+        (Payment(debtor=None), "DbtrAcct", NO_ACCOUNT, "DbtrAcct/Id/IBAN, DbtrAcct/Id/Othr/Id"),
+        (Payment(creditor=None), "CdtrAcct", NO_ACCOUNT, "CdtrAcct/Id/IBAN, CdtrAcct/Id/Othr/Id"),
     ],
 )
 def test_a_fault_names_file_message_transfer_and_element(
-    tmp_path: Path, payment: Payment, expected: str
+    tmp_path: Path, payment: Payment, element: str, got: str, expected: str
 ) -> None:
     good = made_up(3, seed=1)
     bad = Message([*made_up(2).payments, payment, payment], name="M2")
     path = written(tmp_path, xml(good, bad), "day.xml")
     message = refusal(path)
-    assert f"day.xml: message 2 ('M2'), transfer 3: {expected}" in message
-    assert "(and 1 more); correct the message or leave it out" in message
+    place = re.match(r"[^:]*day\.xml: row 6 \(line (\d+)\), column '([^']*)': got (.*)", message)
+    assert place is not None
+    assert "NOTPROVIDED" in path.read_text().splitlines()[int(place[1]) - 1]
+    assert place[2] == f"CdtTrfTxInf/{element}"
+    assert place[3].startswith(f"{got} in message 2 ('M2'), transfer 3, expected {expected}")
+    assert "(and 1 more row); correct the message or leave it out" in message
+
+
+def test_all_faults_are_told_at_once_and_counted(tmp_path: Path) -> None:
+    bad = [Payment(amount="x", currency="y")] * 25 + [Payment(debtor=None)] * 2
+    written(tmp_path, xml(Message(bad, count="3")))
+    written(tmp_path, xml(Message([Payment(amount="z")], made="?")), "b.xml")
+    with pytest.raises(ProblemsError) as refused:
+        DataFile.open(tmp_path).read({"Id": pa.string()})
+    found = {one.column: (one.count, len(one.cells)) for one in refused.value.problems}
+    assert found == {
+        "'CdtTrfTxInf/IntrBkSttlmAmt'": (26, 10),
+        "'CdtTrfTxInf/DbtrAcct'": (2, 2),
+        "'GrpHdr/NbOfTxs'": (1, 1),
+        "'GrpHdr/CreDtTm'": (1, 1),
+    }
+    assert "in b.xml, message 1 ('MSG-1'), transfer 1" in refused.value.problems[3].cells[0].got
+
+
+def test_messages_are_a_data_file(tmp_path: Path) -> None:
+    path = written(tmp_path, xml(made_up(3)), "day.XML")
+    file = DataFile.open(path)
+    assert file.columns == MESSAGE_COLUMNS
+    read = file.read({"Ccy": pa.string(), "Time": pa.float64()})
+    assert read.column_names == ["Ccy", "Time"]
+    assert read["Ccy"].to_pylist() == ["GBP"] * 3
+    with pytest.raises(DataError, match="a directory, expected"):
+        DataFile.open(tmp_path / "..")
 
 
 @pytest.mark.parametrize("count", ["2", "4", "x", ""])
 def test_a_message_with_a_part_missing_is_refused(tmp_path: Path, count: str) -> None:
     message = Message(made_up(3).payments, name="M1", count=count)
     text = refusal(written(tmp_path, xml(message)))
-    assert "message 1 ('M1'): GrpHdr/NbOfTxs: got" in text
-    assert "expected 3, the transfers of the message" in text
+    assert "column 'GrpHdr/NbOfTxs': got" in text
+    assert "for 3 transfers in message 1 ('M1'), expected the number of transfers" in text
 
 
 def test_other_things_in_a_message_do_not_matter(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ _TIME: Final = re.compile(
 )
 _DATE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-][0-9]{2}:[0-9]{2})?")
 
-Fault = Callable[[str, str, str], None]
-"""Takes a path of elements, what was got, and what was expected."""
+Fault = Callable[[str, str, str, str], None]
+"""Takes a kind of fault, a path of elements, what was got, and what was expected."""
 
 
 @dataclass
@@ -125,8 +125,9 @@ def transfer(
         row[f"{party}Acct"] = account = _account(element, space, party, agent)
         if account is None:
             fault(
+                "missing_account",
                 f"{TRANSFER}/{party}Acct",
-                "no account and no identification of the party",
+                "neither an account nor an identification of the party",
                 f"{party}Acct/Id/IBAN, {party}Acct/Id/Othr/Id or {party}/Id",
             )
     return row
@@ -149,9 +150,15 @@ def _time(row: dict[str, Any], fault: Fault) -> int | None:
             continue
         seconds = epoch_seconds(text)
         if seconds is None:
-            fault(f"{path}/{name}", repr(text), "a time such as 2026-03-31T12:00:00.000Z")
+            fault(
+                "not_a_time",
+                f"{path}/{name}",
+                repr(text),
+                "a time such as 2026-03-31T12:00:00.000Z",
+            )
         return seconds
-    fault(f"{HEADER}/CreDtTm", "no time", "AccptncDtTm of the transfer, or CreDtTm of the message")
+    expected = "AccptncDtTm of the transfer, or CreDtTm of the message"
+    fault("missing_time", f"{HEADER}/CreDtTm", "no time", expected)
     return None
 
 
@@ -192,7 +199,7 @@ def _settlement_day(element: Any, space: str, header: Header, fault: Fault) -> s
             return datetime.fromisoformat(match[1]).date().isoformat()
     except ValueError:
         pass
-    fault(f"{TRANSFER}/IntrBkSttlmDt", repr(text), "a day such as 2026-03-31")
+    fault("not_a_day", f"{TRANSFER}/IntrBkSttlmDt", repr(text), "a day such as 2026-03-31")
     return None
 
 
@@ -202,12 +209,12 @@ def _set_amount(row: dict[str, Any], element: Any, space: str, fault: Fault) -> 
     text = None if amount is None else (amount.text or "").strip()
     if text is None or not _AMOUNT.fullmatch(text):
         got = "no amount" if not text else repr(text)
-        fault(path, got, "an amount of at most 18 digits, such as 12.50")
+        fault("not_an_amount", path, got, "an amount of at most 18 digits, such as 12.50")
         return
     currency = (amount.get("Ccy") or "").strip()
     if not _CURRENCY.fullmatch(currency):
         got = "no currency" if not currency else repr(currency)
-        fault(f"{path}/@Ccy", got, "a currency of ISO 4217, such as GBP")
+        fault("not_a_currency", f"{path}/@Ccy", got, "a currency of ISO 4217, such as GBP")
         return
     row["IntrBkSttlmAmt"] = text
     row["Ccy"] = currency
