@@ -149,9 +149,9 @@ class DataFile:
                 "missing_column",
                 self.named(name),
                 f"column {self.named(name)} ({purpose}) is missing; the file has "
-                f"{shortened(', '.join(self.columns))}: add or rename the column",
+                f"{shortened(', '.join(self.columns))}: add or rename the column, or map it",
                 expected=purpose,
-                advice="add or rename the column",
+                advice="add or rename the column, or map it",
             )
         if problems is None:
             found.raise_any()
