@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipe import SHARED_FEATURES
+from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
+from fraudfed.features import FeatureTable
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.plain_table import read_plain_table, read_weights
@@ -69,6 +70,7 @@ def feature_schema(contract: DataContract) -> FeatureSchema:
     return FeatureSchema(
         names=tuple(spec.name for spec in contract.features),
         n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
     )
 
 
@@ -89,11 +91,7 @@ def check_contract(contract: DataContract) -> None:
         )
     if contract.kind == "table":
         return
-    if contract.recipe != RECIPE:
-        raise ConfigurationError(
-            f"data contract: recipe {contract.recipe!r}, this release knows {RECIPE!r}; use the "
-            "fraudfed release of the other banks"
-        )
+    recipe = _recipe(contract)
     if contract.label != "is_fraud":
         raise ConfigurationError(
             f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
@@ -105,22 +103,29 @@ def check_contract(contract: DataContract) -> None:
             "for features 'shared_...', so that all banks train on the same; the operator must "
             "publish a corrected run"
         )
-    known = {spec.name: spec for spec in contract_features(shared=True)}
+    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
     for spec in contract.features:
         own = known.get(spec.name)
         if own is None or (own.type, own.categories) != (spec.type, spec.categories):
             raise ConfigurationError(
                 f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
-                f"{RECIPE!r} makes; the operator must publish a corrected run"
+                f"{recipe.name!r} makes; the operator must publish a corrected run"
             )
 
 
 def needs_tables(contract: DataContract) -> bool:
     """Tell whether a feature of the contract is computed from risk tables."""
-    shared = {feature.name for feature in SHARED_FEATURES}
-    return contract.kind == "transactions" and any(
-        feature.name in shared for feature in contract.features
-    )
+    if contract.kind != "transactions":
+        return False
+    shared = {feature.name for feature in _recipe(contract).shared_features}
+    return any(feature.name in shared for feature in contract.features)
+
+
+def _recipe(contract: DataContract) -> Recipe:
+    try:
+        return find_recipe(contract.recipe or "")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"data contract: {error}") from None
 
 
 def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
@@ -195,7 +200,7 @@ def load_features(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False)
-    built = _build(raw, contract, shared)
+    built = _build(file, raw, contract, shared)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
     return built
@@ -273,7 +278,7 @@ def _transactions(
     raw = read_transactions(file, mapping, problems, extra=extra, needs_labels=True)
     row_weights = read_weights(file, contract, raw.extra, problems)
     problems.raise_any()
-    built = _build(raw, contract, shared)
+    built = _build(file, raw, contract, shared)
     chosen = built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
@@ -292,18 +297,40 @@ def _transactions(
         schema=feature_schema(contract),
         features=_selected(used, contract),
         labels=used.labels,
-        weights=None if row_weights is None else row_weights[chosen],
+        weights=None if row_weights is None else row_weights[used.positions],
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    warnings = _warnings(file, table, absent=raw.absent)
+    recipe = _recipe(contract)
+    absent = [name for name in raw.absent if name not in recipe.unused]
+    warnings = _warnings(file, table, absent=absent)
     return TrainingRows(table, built.n_rows, period, warnings)
 
 
-def _build(raw: RawTransactions, contract: DataContract, shared: SharedRisk | None) -> FeatureTable:
+def _build(
+    file: DataFile, raw: RawTransactions, contract: DataContract, shared: SharedRisk | None
+) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    return build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds, shared=shared)
+    recipe = _recipe(contract)
+    built = build_recipe(
+        recipe.name,
+        raw.rows,
+        label_delay_seconds=contract.label_delay_seconds,
+        shared=shared,
+    )
+    others = len(raw.rows) - built.n_rows
+    if built.n_rows == 0:
+        raise DataError(
+            f"{file.path}: none of {others} payments is {recipe.direction}, expected "
+            f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
+        )
+    if others:
+        _log.info(
+            "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",
+            *(file.path, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
+        )
+    return built
 
 
 def _problems(file: DataFile) -> Problems:
