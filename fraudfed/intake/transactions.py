@@ -71,7 +71,6 @@ def read_transactions(
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
-    whole: bool = False,
 ) -> RawTransactions:
     """Read and check transactions.
 
@@ -86,8 +85,6 @@ def read_transactions(
         Further columns to read, by their names in the file; each is there once.
     needs_labels : bool
         Whether labels must be there; where they need not, they are read if they are.
-    whole : bool
-        Also read the columns that no feature looks at, where they are there.
 
     Raises
     ------
@@ -95,7 +92,7 @@ def read_transactions(
         With every problem of the file: file, row, column, value and what was expected.
     """
     if mapping is None:
-        read = _own_columns(file, problems, extra, needs_labels=needs_labels, whole=whole)
+        read = _own_columns(file, problems, extra, needs_labels=needs_labels)
     else:
         read = _mapped_columns(file, mapping, problems, extra, needs_labels=needs_labels)
     check_transactions(
@@ -123,14 +120,13 @@ def _own_columns(
     extra: MappingOf[str, pa.DataType],
     *,
     needs_labels: bool,
-    whole: bool,
 ) -> _Read:
     # Integers are parsed as float64, which is exact in their range, so that "5.0" and a missing
     # label time are read; the check of the recipe tells whole numbers from others.
     wanted = [
         column
         for column in COLUMNS
-        if (whole or not column.analysis or column.required)
+        if not column.analysis
         and (
             column.required
             or column.name in file.columns

@@ -21,9 +21,10 @@ from fraudfed.reading.problems import Problems
 _CODE: Final = r"^\s*[+-]?0[0-9]"
 _NOT_A_NUMBER: Final = ("NaN", "nan")
 _DAY: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK: Final = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?"
+_SECOND: Final = r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?"
+_CLOCK: Final = rf"({_SECOND}|[0-9]{{1,2}}:[0-9]{{2}})"
 #: A day, a time of day, or both, with or without an offset; as pandas, Arrow and DuckDB write them.
-_TIME: Final = rf"^({_DAY}([ T]{_CLOCK}( ?(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?))?)?|{_CLOCK})$"
+_TIME: Final = rf"^({_DAY}([ T]{_CLOCK}( ?(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?))?)?|{_SECOND})$"
 #: A length of time as pandas and DuckDB write it.
 _DURATION: Final = rf"^-?[0-9]+ days?( [+-]?{_CLOCK})?$"
 
