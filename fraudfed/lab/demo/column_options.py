@@ -1,6 +1,7 @@
 """Columns named on a command line, whatever characters are in their names."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -66,6 +67,11 @@ def require_column(name: str, there: Sequence[str], *, option: str, source: str)
     raise DataError(
         f"{source}: {option} names column {name!r}, which is missing; {meant} columns are {columns}"
     )
+
+
+def option_of(option: str, name: str) -> str:
+    """Return the option that names a column, as it is typed in a shell."""
+    return f"{option} {shlex.quote(_quoted(name))}"
 
 
 def _listed(text: str, *, option: str) -> list[str]:

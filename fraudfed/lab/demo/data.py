@@ -87,6 +87,8 @@ class DemoData:
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
         None where the rows name no terminals, merchants and payees.
+    notes : tuple of str
+        What is allowed in the rows and yet unusual, a line each.
     """
 
     data: str
@@ -97,6 +99,7 @@ class DemoData:
     load: Callable[[BankSource, Path | None], BankRows]
     pool: Callable[[], PooledRows]
     risk: RiskPlan | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable:
