@@ -184,7 +184,7 @@ def ulb_rows(n_rows: int = 600, *, seed: int = 6) -> pd.DataFrame:
 
 
 def ieee_cis_rows(n_rows: int = 600, *, seed: int = 7) -> pd.DataFrame:
-    """Card payments in the 394 columns of IEEE-CIS's train_transaction.csv; most cells are empty."""
+    """Card payments in the 394 columns of IEEE-CIS's train_transaction.csv, many cells empty."""
     rng = np.random.default_rng(seed)
     amount = np.round(rng.lognormal(4, 1, n_rows), 3)
     product = rng.choice(list("WHCSR"), n_rows)
