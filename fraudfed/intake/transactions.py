@@ -37,7 +37,7 @@ class RawTransactions:
 
     @property
     def absent(self) -> list[str]:
-        """Columns that features are built on and the data lack."""
+        """Columns that features of some recipe are built on and the data lack."""
         return [
             column.name
             for column in COLUMNS
