@@ -215,7 +215,7 @@ class SecuredConnection(_Timed, HTTPSConnection):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             left = self.meter.seconds_left
-            self.sock = reach_proxy(self._proxy, self._trust.proxy_context, seconds=left)
+            self.sock = reach_proxy(self._proxy, self._trust, seconds=left)
             open_tunnel(self.sock, self._proxy, self.host, self.port, responses=self._response)
         left = self.meter.seconds_left
         self.sock.settimeout(left)

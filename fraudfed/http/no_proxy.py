@@ -45,7 +45,7 @@ def overlooked_entry(host: str, no_proxy: str) -> tuple[str, str] | None:
     pair of str or None
         The entry as it stands, and as it would be read.
     """
-    for entry in re.split(r"[\s,;]+", no_proxy.strip()):
+    for entry in re.split(r"[\s,]+", no_proxy.strip()):
         plain = re.sub(r"^\w+://", "", entry)
         plain = re.sub(r"^\[([^]]*)\](?::\d+)?", r"\1", plain)
         plain = re.sub(r"^([^:]*):\d+$", r"\1", plain)

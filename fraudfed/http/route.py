@@ -114,10 +114,9 @@ def route_to(url: str, environment: Mapping[str, str], *, roots: str = "") -> Ro
     told = f" through the proxy {proxy} of {variable}"
     overlooked = overlooked_entry(host, no_proxy)
     if overlooked is not None:
-        told += (
-            f" ({exempting} is read by curl's rules: {overlooked[0]!r} does not exempt it, "
-            f"{overlooked[1]!r} would)"
-        )
+        entry, plain = overlooked
+        would = "'*' alone" if plain == "*" else repr(plain)
+        told += f" (in {exempting} {entry!r} does not exempt it, as curl reads it; {would} would)"
     return Route(url, proxy, told, roots)
 
 

@@ -31,15 +31,22 @@ class Trust:
     ----------
     context : ssl.SSLContext
         With the aggregator.
-    proxy_context : ssl.SSLContext
-        With a proxy, where that is itself called over https.
     roots : str
         In words, for an error.
+    ca_file : path or None
+        Of the option.
     """
 
     context: ssl.SSLContext
-    proxy_context: ssl.SSLContext
     roots: str
+    ca_file: str | Path | None = None
+
+    def proxy_context(self) -> ssl.SSLContext:
+        """Return how TLS is spoken with a proxy that is itself called over https."""
+        context = ssl.create_default_context()
+        if self.ca_file is not None:
+            context.load_verify_locations(cafile=self.ca_file)
+        return context
 
 
 def read_trust(
@@ -65,22 +72,19 @@ def read_trust(
     ConfigurationError
         If a file cannot be used.
     """
-    roots = "the system's roots"
     named = environment.get(_VARIABLE)
-    for file, what in ((named, _VARIABLE), (ca_file, "--ca-file")):
-        if file:
-            _require_all(file, what=what)
-    # Without files it loads the system's, and what the variables name.
-    context = ssl.create_default_context(cafile=ca_file)
-    proxy_context = ssl.create_default_context()
+    roots = "the system's roots"
     if ca_file is not None:
-        proxy_context.load_verify_locations(cafile=ca_file)
+        _require_all(ca_file, what="--ca-file")
         roots = f"the roots of {ca_file} (--ca-file)"
     elif named:
+        _require_all(named, what=_VARIABLE)
         roots += f" and those of {named} ({_VARIABLE})"
+    # Without a file it loads the system's, and what the variables name.
+    context = ssl.create_default_context(cafile=ca_file)
     if client_certificate is not None:
         _show(context, client_certificate, client_key)
-    return Trust(context, proxy_context, roots)
+    return Trust(context, roots, ca_file)
 
 
 def _require_all(file: str | Path, *, what: str) -> None:

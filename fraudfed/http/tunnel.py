@@ -15,6 +15,7 @@ from fraudfed import __version__
 from fraudfed.foreign_text import visible
 from fraudfed.http.failures import UnreachableError, reason_of
 from fraudfed.http.route import Proxy, authority
+from fraudfed.http.trust import Trust
 
 #: From a socket to the answer that it will give, read through a meter.
 Responses: TypeAlias = Callable[..., http.client.HTTPResponse]
@@ -23,7 +24,7 @@ Responses: TypeAlias = Callable[..., http.client.HTTPResponse]
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-def reach_proxy(proxy: Proxy, context: ssl.SSLContext, *, seconds: float) -> socket.socket:
+def reach_proxy(proxy: Proxy, trust: Trust, *, seconds: float) -> socket.socket:
     """Connect to a proxy.
 
     Raises
@@ -43,6 +44,7 @@ def reach_proxy(proxy: Proxy, context: ssl.SSLContext, *, seconds: float) -> soc
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy.scheme == "http":
             return sock
+        context = trust.proxy_context()
         return context.wrap_socket(sock, server_hostname=proxy.host.removesuffix("."))
     except OSError as error:
         sock.close()

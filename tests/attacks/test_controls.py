@@ -468,7 +468,7 @@ def test_control_without_certificates_an_impostor_is_believed(
     def trusting(tls: object) -> Trust:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return Trust(context, context, "none")
+        return Trust(context, "none")
 
     monkeypatch.setattr("bank_node.http.transport.read_tls_files", trusting)
     with AggregatorClient(impostor) as client:
