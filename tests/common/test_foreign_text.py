@@ -150,7 +150,8 @@ _PLACES = {
     ("bank_node/logs.py", "StreamHandler"),
     ("aggregator/monitoring/logs.py", "StreamHandler"),
     # A table, on a console of fraudfed.console.
-    *((f"bank_node/commands/{name}.py", "print") for name in ("data", "keys", "members")),
+    ("bank_node/checking/report.py", "print"),
+    *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
 }
 

@@ -145,7 +145,7 @@ def matrix_of(made: list[Made], contract: DataContract) -> np.ndarray:
 def demo(path: Path, work: Path) -> tuple[DataContract, np.ndarray]:
     """Return contract and rows of the demo, banks together, in any order; labels in front."""
     data = open_table(
-        path, label="label", drop=(), bank_column="bank", n_banks=3, work=work, seed=1
+        path, mapping=None, label="label", drop=(), bank_column="bank", n_banks=3, work=work, seed=1
     )
     tables = [part for bank in data.banks for part in vars(data.load(bank, None)).values()]
     rows = [np.c_[t.labels, t.features] for t in tables if hasattr(t, "labels")]

@@ -269,7 +269,7 @@ def test_other_peoples_transactions_end_to_end(suffix: str, tmp_path: Path) -> N
             lambda f: f,
             ["--map", "handbook", "--bank-column", "BANK"],
             3,
-            r"'BANK' \(--bank-column\) is missing",
+            "--bank-column names column 'BANK', which is missing",
         ),
         (lambda f: f, ["--map", "handbook", "--banks", "2"], 10, "expected at least 3"),
         (lambda f: f.assign(TX_FRAUD=7), ["--map", "handbook"], 3, "TX_FRAUD"),
