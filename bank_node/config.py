@@ -183,7 +183,8 @@ def read_rules(path: Path) -> RulesFile:
 
 def _read_toml(text: str, *, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        # Editors may have put a byte order mark in front.
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise StateError(
             f"{source}: not readable as TOML ({error}); correct the file, or restore it from a "

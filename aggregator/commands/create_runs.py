@@ -1,5 +1,6 @@
 """``aggregator runs create``, ``create-training``, ``create-risk`` and ``presets``."""
 
+import codecs
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -69,7 +70,8 @@ def _risk_option(field: str, text: str) -> Callable[[F], F]:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        # Editors may have put a byte order mark in front.
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise ConfigurationError(
             f"{what} {path} cannot be read: {error.strerror}", what_to_do="give a JSON file"

@@ -40,7 +40,7 @@ def open_generated(directory: Path, *, work: Path) -> DemoData:
             "`data-gen generate --out DIR` has written"
         )
     try:
-        manifest: dict[str, Any] = json.loads(file.read_text())
+        manifest: dict[str, Any] = json.loads(file.read_text("utf-8-sig"))
         names = sorted(str(bank["name"]) for bank in manifest["banks"])
         require_cohort(len(names), what=f"--data {directory}")
         if manifest["kind"] == "transactions":
