@@ -105,6 +105,8 @@ class _Rows:
         known = self.known_wrong.get(name)
         if known is not None:
             bad = bad & ~known
+        if not bad.any():
+            return
         self.wrong[name] = self.wrong.get(name, np.zeros(len(bad), np.bool_)) | bad
         origin = self.origin
         self.problems.add_cells(

@@ -144,7 +144,11 @@ def texts(column: pa.ChunkedArray) -> tuple[TextColumn, BoolArray]:
     kind = column.type
     if is_text(kind):
         none = np.zeros(len(column), np.bool_)
-        return pc.if_else(pc.equal(column, ""), pa.scalar(None, TEXT), column), none
+        empty = pc.equal(column, "")
+        # Most columns have none, and need no copy.
+        if not pc.any(empty).as_py():
+            return column, none
+        return pc.if_else(empty, pa.scalar(None, TEXT), column), none
     if pa.types.is_decimal(kind):
         text = pc.replace_substring_regex(column.cast(TEXT), r"\.0+$", "")
         whole = pc.match_substring_regex(text, r"^-?[0-9]+$")
