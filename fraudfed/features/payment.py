@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fraudfed.catalogue.schema import COLUMNS, INBOUND, ColumnKind
+from fraudfed.features.identifiers import (
+    AS_THEY_ARE,
+    DEFAULT_KINDS,
+    IdentifierKinds,
+    checked_identifier,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,14 @@ class Payment:
     The fields are the columns of ``schema.COLUMNS`` of the same names, which also states their
     units. None means that there is no value. A place that is NaN, as tables write it, becomes None:
     NaN equals nothing, not even itself, and payments with the same fields are equal.
+
+    Identifiers are in canonical form, whatever they are given as. ``identifiers`` says of which
+    kind the columns are, as ``Mapping.identifier_kinds`` has it; None is the defaults.
+
+    Raises
+    ------
+    DataError
+        If an identifier is a number that has lost digits.
     """
 
     transaction_id: str
@@ -34,12 +48,23 @@ class Payment:
     longitude: float | None = None
     direction: str | None = None
     payer_id: str | None = None
+    identifiers: IdentifierKinds | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         for name in ("latitude", "longitude"):
             value = getattr(self, name)
             if value is not None and math.isnan(value):
                 object.__setattr__(self, name, None)
+        kinds = DEFAULT_KINDS if self.identifiers is None else self.identifiers
+        for name, kind in kinds.items():
+            text = getattr(self, name, None)
+            if text is not None:
+                what = f"transaction {self.transaction_id!r}: {name}"
+                form = checked_identifier(text, kind, what=what)
+                if form != text:
+                    object.__setattr__(self, name, form)
 
     @property
     def is_inbound(self) -> bool:
@@ -60,15 +85,17 @@ class Payment:
 
 
 def payments_of(transactions: pd.DataFrame) -> list[Payment]:
-    """Return the rows of a table that ``check_transactions`` accepts, in its order."""
+    """Return the rows of a table as files are read, in its order: its identifiers are canonical."""
     kinds = {column.name: column.kind for column in COLUMNS}
     columns = {
-        field.name: _plain(transactions[field.name], kinds[field.name])
-        for field in fields(Payment)
-        if field.name in transactions.columns
+        one.name: _plain(transactions[one.name], kinds[one.name])
+        for one in fields(Payment)
+        if one.name in transactions.columns
     }
     rows = zip(*columns.values(), strict=True)
-    return [Payment(**dict(zip(columns, row, strict=True))) for row in rows]
+    return [
+        Payment(**dict(zip(columns, row, strict=True)), identifiers=AS_THEY_ARE) for row in rows
+    ]
 
 
 def _plain(series: "pd.Series[Any]", kind: ColumnKind) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from fraudfed.wire.messages.base import Message, Sha256
+from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
 
 
 class FeatureType(StrEnum):
@@ -62,6 +63,8 @@ class DataContract(Message):
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
     the ``model_sha256`` of its run; where days overlap, a later one replaces an earlier one."""
+    identifier_rules: IdentifierRules = IDENTIFIER_RULES
+    """``transactions`` only: which rules say that two identifiers are the same."""
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
