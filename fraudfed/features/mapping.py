@@ -222,10 +222,16 @@ class Mapping(BaseModel):
         features, whose columns are renamed and nothing else.
     description : str
         Which data it is for, and what was decided.
+    columns : dict of str to ColumnSource
+        By the name that the column has for fraudfed. A table need not have any.
     file : FileFormat
         How a CSV file is written.
-    columns : dict of str to ColumnSource
-        By the name that the column has for fraudfed.
+    label : str or None
+        Tables only: the column of 0 (clean) and 1 (fraud), by its name here. The demo trains on it;
+        a bank's node takes the label that the run's contract names.
+    drop : tuple of str
+        Tables only: columns that are no features, by their names here. The demo leaves them out; a
+        bank's node takes the features that the contract names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -233,8 +239,10 @@ class Mapping(BaseModel):
     format_version: Literal[1]
     kind: Literal["transactions", "table"]
     description: str = ""
+    columns: dict[str, ColumnSource] = Field(default_factory=dict)
     file: FileFormat = PLAIN_CSV
-    columns: Annotated[dict[str, ColumnSource], Field(min_length=1)]
+    label: Annotated[str, Field(min_length=1)] | None = None
+    drop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -245,6 +253,10 @@ class Mapping(BaseModel):
         return self
 
     def _check_renaming(self) -> None:
+        if not self.columns and self.label is None and not self.drop:
+            raise ValueError("got neither columns nor a label, expected what it says of a table")
+        if self.label in self.drop:
+            raise ValueError(f"drop: {self.label!r} is the label, expected other columns")
         sources: dict[str, str] = {}
         for name, source in self.columns.items():
             more = sorted(source.model_fields_set - {"column"})
@@ -261,6 +273,9 @@ class Mapping(BaseModel):
                 )
 
     def _check_transactions(self) -> None:
+        for key in ("label", "drop"):
+            if key in self.model_fields_set:
+                raise ValueError(f"got {key}, which only a mapping of kind 'table' may have")
         unknown = sorted(self.columns.keys() - _KINDS.keys())
         if unknown:
             raise ValueError(

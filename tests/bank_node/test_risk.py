@@ -22,6 +22,7 @@ from examples.risk import (
     PARAMETERS,
     SPEC,
     START,
+    as_bank_writes,
     expected_tables,
     payments,
     risk_run,
@@ -34,7 +35,6 @@ from bank_node.data.contract import load_training_rows
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file
 from bank_node.vault.vault import PlainVault
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.key_package import KeyPackage
@@ -42,6 +42,7 @@ from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, RunKind, RunSpec, RunState
 
 pytestmark = pytest.mark.e2e
@@ -107,7 +108,8 @@ def federation(
         banks = Banks(root, aggregator, key_package)
         files = [root / f"{seed}.parquet" for seed in range(3)]
         for seed, path in enumerate(files):
-            payments(seed).to_parquet(path)
+            # Three banks that write one thing in three ways; counted it must be as one.
+            as_bank_writes(seed, payments(seed)).to_parquet(path)
         run_id = aggregator.create_run(risk_run(banks.key_epoch.epoch))
         made = Federation(banks, files, run_id, root / "state", derive_risk_key(key_package))
         processes = [
