@@ -119,8 +119,5 @@ def _by_code() -> dict[str, str]:
 
 #: Our name by code: four digits, or fewer where zeros in front were lost.
 CATEGORY_OF_CODE: Final[dict[str, str]] = _by_code()
-#: How an error message calls the codes.
-CODES_ARE: Final = "a merchant category code of ISO 18245, 0001 to 9999"
-
 #: Our own name stands for itself, so that a column may hold both.
 CATEGORY_OF: Final[dict[str, str]] = {name: name for name in MERCHANT_CATEGORIES} | CATEGORY_OF_CODE

@@ -6,7 +6,7 @@ nothing else, not even on the order of the rows. See
 ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from fraudfed.catalogue.recipe import (
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     FeatureColumns,
@@ -36,11 +37,12 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
+from fraudfed.features.own_columns import own_features
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, feature_schema
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 def build_features(
@@ -48,6 +50,8 @@ def build_features(
     *,
     label_delay_seconds: int,
     shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
+    currency: Currency | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
     """Compute every feature of the recipe.
@@ -66,6 +70,11 @@ def build_features(
     shared : SharedRisk or None
         What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
         that it does not cover count as empty: see ``SharedRisk.missing_days``.
+    own_columns : sequence of FeatureSpec
+        The contract's own columns, which ``transactions`` has too; the last features.
+    currency : Currency or None
+        The contract's: amounts are converted to it where ``transactions`` has a column
+        ``currency``. None takes them as they stand.
     on_group : callable
         Called with the name of each group of features once it is built, to measure its time.
 
@@ -76,8 +85,8 @@ def build_features(
     Raises
     ------
     DataError
-        If a required column is missing, or holds a value that has no code, or if ``shared`` has
-        another delay than the labels.
+        If a required or an own column is missing, or holds a value that has no code, if an amount
+        has no rate, or if ``shared`` has another delay than the labels.
     ValueError
         If ``label_delay_seconds`` is negative.
     """
@@ -88,8 +97,10 @@ def build_features(
             raise DataError(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
-    raw = _Raw.of(transactions)
-    columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
+    raw = _Raw.of(in_currency(transactions, currency))
+    schema = feature_schema(shared=shared is not None, own_columns=own_columns)
+    columns = _Columns(raw.n_rows, schema)
+    columns.put_all(own_features(own_columns, transactions))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from fraudfed.catalogue.code_lists import allowed_text, allowed_values
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
@@ -138,14 +139,15 @@ def _check_strings(
             expected=f"text, the column has type {series.dtype}",
             advice="read the column as text",
         )
-    if column.values is not None:
-        unknown = ~missing & ~series.isin(column.values).to_numpy(dtype=np.bool_)
+    allowed = allowed_values(column)
+    if allowed is not None:
+        unknown = ~missing & ~series.isin(allowed).to_numpy(dtype=np.bool_)
         if unknown.any():
             raise _violation(
                 series,
                 unknown,
                 source=source,
-                expected=f"one of {', '.join(column.values)}",
+                expected=allowed_text(column),
                 advice="map the bank's own values to these",
             )
 

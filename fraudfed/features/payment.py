@@ -1,8 +1,8 @@
 """One raw transaction as a scoring service gets it."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ class Payment:
 
     The fields are the columns of ``schema.COLUMNS`` of the same names, which also states their
     units. None means that there is no value. A place that is NaN, as tables write it, becomes None:
-    NaN equals nothing, not even itself, and payments with the same fields are equal.
+    NaN equals nothing, not even itself, and payments with the same fields are equal. ``own`` holds
+    the consortium's own columns by name, where a contract has some.
     """
 
     transaction_id: str
@@ -32,6 +33,8 @@ class Payment:
     merchant_category: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    currency: str | None = None
+    own: Mapping[str, float | int | str | None] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("latitude", "longitude"):
@@ -46,22 +49,52 @@ class Payment:
             return None
         return self.latitude, self.longitude
 
+    def with_amount(self, amount_minor: int, *, currency: str) -> "Payment":
+        """Return the same payment with its amount in another currency.
+
+        Parameters
+        ----------
+        amount_minor : int
+            Minor units of ``currency``.
+        currency : str
+            ISO 4217.
+        """
+        return replace(self, amount_minor=amount_minor, currency=currency)
+
     def entities(self, kinds: Iterable[str]) -> list[tuple[str, str]]:
         """Return kind and identifier of those ``kinds`` of entity that the payment has."""
         found = ((kind, getattr(self, f"{kind}_id")) for kind in kinds)
         return [(kind, identifier) for kind, identifier in found if identifier is not None]
 
 
-def payments_of(transactions: pd.DataFrame) -> list[Payment]:
-    """Return the rows of a table that ``check_transactions`` accepts, in its order."""
+def payments_of(transactions: pd.DataFrame, own_columns: Sequence[str] = ()) -> list[Payment]:
+    """Return the rows of a table that ``check_transactions`` accepts, in its order.
+
+    Parameters
+    ----------
+    transactions : DataFrame
+    own_columns : sequence of str
+        Columns of the table that ``Payment.own`` takes.
+    """
     kinds = {column.name: column.kind for column in COLUMNS}
     columns = {
-        field.name: _plain(transactions[field.name], kinds[field.name])
-        for field in fields(Payment)
-        if field.name in transactions.columns
+        each.name: _plain(transactions[each.name], kinds[each.name])
+        for each in fields(Payment)
+        if each.name in kinds and each.name in transactions.columns
     }
+    if own_columns:
+        own = (_plain_own(transactions[name]) for name in own_columns)
+        columns["own"] = [
+            dict(zip(own_columns, row, strict=True)) for row in zip(*own, strict=True)
+        ]
     rows = zip(*columns.values(), strict=True)
     return [Payment(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def _plain_own(series: "pd.Series[Any]") -> list[Any]:
+    """Return an own column as Python values, None for what is missing."""
+    values: list[Any] = series.astype(object).where(series.notna(), None).tolist()
+    return values
 
 
 def _plain(series: "pd.Series[Any]", kind: ColumnKind) -> list[Any]:

@@ -1,5 +1,6 @@
 """What the builders return: feature columns with the labels and times of their payments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +11,21 @@ from fraudfed.catalogue.recipe import recipe_features
 from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.wire.messages import FeatureSpec
 
 #: ``label_time`` of a row whose label is not known yet: later than every event.
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 
 
-def feature_schema(*, shared: bool = False) -> FeatureSchema:
-    """Return names and numbers of categories as training needs them."""
-    features = recipe_features(shared=shared)
+def feature_schema(
+    *, shared: bool = False, own_columns: Sequence[FeatureSpec] = ()
+) -> FeatureSchema:
+    """Return names and numbers of categories as training needs them, own columns last."""
+    recipe = recipe_features(shared=shared)
+    names = [*(feature.name for feature in recipe), *(spec.name for spec in own_columns)]
+    categories = [*(feature.categories for feature in recipe), *(s.categories for s in own_columns)]
     return FeatureSchema(
-        names=tuple(feature.name for feature in features),
-        n_categories=tuple(len(feature.categories or ()) for feature in features),
+        names=tuple(names), n_categories=tuple(len(each or ()) for each in categories)
     )
 
 
