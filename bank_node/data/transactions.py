@@ -32,11 +32,14 @@ class RawTransactions:
 
     @property
     def absent(self) -> list[str]:
-        """Columns that features are built on and the data lack."""
+        """Columns that features of outbound payments are built on and the data lack."""
         return [
             column.name
             for column in COLUMNS
-            if column.optional and not column.analysis and column.name not in self.rows
+            if column.optional
+            and not column.analysis
+            and column.name not in self.rows
+            and column.name not in ("direction", "payer_id")
         ]
 
 

@@ -3,14 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.schema import CHANNELS
+from fraudfed.catalogue.schema import CHANNELS, OUTBOUND
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
 from fraudfed.features.payment import Payment
 from fraudfed.wire.messages import Population
-
-#: What a payment is where the file does not say it.
-_USUAL_DIRECTION = "outbound"
 
 
 def in_population(
@@ -53,7 +50,7 @@ def in_population(
             same = transactions["direction"] == population.direction
             chosen &= same.to_numpy(dtype=np.bool_)
         else:
-            chosen &= population.direction == _USUAL_DIRECTION
+            chosen &= population.direction == OUTBOUND
     return chosen
 
 
@@ -75,7 +72,7 @@ def has_payment(population: Population | None, payment: Payment) -> bool:
         )
     if channels is not None and payment.channel not in channels:
         return False
-    direction = getattr(payment, "direction", None) or _USUAL_DIRECTION
+    direction = payment.direction or OUTBOUND
     return population.direction in (None, direction)
 
 

@@ -232,8 +232,7 @@ def test_a_population_is_chosen_row_by_row(
     for bank in range(3):
         own = in_population(frame[banks == bank], population, source="bank.csv")
         assert own.tolist() == chosen[banks == bank].tolist()
-    if not directions:
-        assert [has_payment(population, payment) for payment in payments_of(frame)] == list(chosen)
+    assert [has_payment(population, payment) for payment in payments_of(frame)] == list(chosen)
     for row, there in zip(frame.to_dict("records"), chosen, strict=True):
         assert there == (
             row["channel"] in by_card.intersection(population.channels or CHANNELS)
