@@ -1,14 +1,23 @@
 """A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
 
 import logging
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bank_node.data.contract_terms import (
+    check_own_columns,
+    currency_warnings,
+    own_types,
+    population_rows,
+    tell_left_out,
+    with_terms,
+)
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -17,6 +26,7 @@ from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
 from fraudfed.features.mapping import Mapping
+from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.reading.columns import categorical_feature, labels, numeric_feature, weights
 from fraudfed.reading.file import DataFile
@@ -41,12 +51,15 @@ class TrainingRows:
         First and last event time used, UTC epoch seconds; None for a plain table.
     warnings : tuple of str
         What is allowed and yet unusual.
+    population : int or None
+        Rows of the file that are in the contract's population; None if it is everybody's.
     """
 
     table: TrainingTable
     rows_read: int
     period: tuple[int, int] | None
     warnings: tuple[str, ...]
+    population: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +118,9 @@ def check_contract(contract: DataContract) -> None:
             "for features 'shared_...', so that all banks train on the same; the operator must "
             "publish a corrected run"
         )
+    check_own_columns(contract)
     known = {spec.name: spec for spec in contract_features(shared=True)}
-    for spec in contract.features:
+    for spec in contract.features[: len(contract.features) - len(contract.own_columns)]:
         own = known.get(spec.name)
         if own is None or (own.type, own.categories) != (spec.type, spec.categories):
             raise ConfigurationError(
@@ -194,8 +208,14 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = read_transactions(file, mapping, extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, extra={}, needs_labels=False)
     built = _build(raw, contract, shared)
+    chosen, _ = population_rows(raw.rows, contract, str(file.path))
+    if not chosen.any():
+        raise _nobody(file, contract, len(chosen))
+    if contract.population is not None:
+        tell_left_out(chosen, contract, str(file.path))
+        built = built.take(chosen)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
     return built
@@ -284,16 +304,20 @@ def _transactions(
     if contract.weight is not None:
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
-    raw = read_transactions(file, mapping, extra=extra, needs_labels=True)
+    raw = _read(file, contract, mapping, extra=extra, needs_labels=True)
     built = _build(raw, contract, shared)
-    chosen = built.training_rows(
+    members, population_warnings = population_rows(raw.rows, contract, str(file.path))
+    if not members.any():
+        raise _nobody(file, contract, len(members))
+    chosen = members & built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
         label_delay_seconds=contract.label_delay_seconds,
     )
     if not chosen.any():
         raise DataError(
-            f"{file.path}: none of {built.n_rows} rows lies in the training window, event_time "
+            f"{file.path}: none of {np.count_nonzero(members)} rows lies in the training window, "
+            "event_time "
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
@@ -311,14 +335,49 @@ def _transactions(
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    warnings = _warnings(file, table, absent=raw.absent)
-    return TrainingRows(table, built.n_rows, period, warnings)
+    odd = (*population_warnings, *raw.warnings)
+    warnings = _warnings(file, table, absent=raw.absent, more=odd)
+    population = None if contract.population is None else int(np.count_nonzero(members))
+    return TrainingRows(table, built.n_rows, period, warnings, population)
+
+
+def _read(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    extra: MappingOf[str, pa.DataType],
+    needs_labels: bool,
+) -> RawTransactions:
+    """Read transactions with all that the contract wants of them."""
+    problems = _problems(file)
+    types = own_types(file, contract, mapping, problems)
+    raw = read_transactions(file, mapping, extra={**extra, **types}, needs_labels=needs_labels)
+    rows = with_terms(raw.rows, raw.extra, contract, file=file, mapping=mapping, problems=problems)
+    problems.raise_any()
+    odd = currency_warnings(raw.rows, contract, str(file.path))
+    return replace(raw, rows=rows, warnings=odd)
+
+
+def _nobody(file: DataFile, contract: DataContract, n_rows: int) -> DataError:
+    if contract.population is None:
+        raise ValueError("only a population can have nobody")
+    return DataError(
+        f"{file.path}: none of {n_rows} rows is in the run's population "
+        f"({population_text(contract.population)}), expected some; give the data of those "
+        "payments, or leave this run to the other banks"
+    )
 
 
 def _build(raw: RawTransactions, contract: DataContract, shared: SharedRisk | None) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    return build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds, shared=shared)
+    return build_features(
+        raw.rows,
+        label_delay_seconds=contract.label_delay_seconds,
+        shared=shared,
+        own_columns=contract.own_columns,
+    )
 
 
 def _problems(file: DataFile) -> Problems:
@@ -377,9 +436,13 @@ def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:
 
 
 def _warnings(
-    file: DataFile, table: TrainingTable, *, absent: Sequence[str] = ()
+    file: DataFile,
+    table: TrainingTable,
+    *,
+    absent: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found = []
+    found = list(more)
     classes = np.unique(table.labels)
     if len(classes) == 1:
         found.append(

@@ -25,10 +25,13 @@ class RawTransactions:
         Checked against the schema.
     extra : Arrow table
         Further columns of the file that were asked for.
+    warnings : tuple of str
+        What is allowed and yet unusual.
     """
 
     rows: pd.DataFrame
     extra: pa.Table
+    warnings: tuple[str, ...] = ()
 
     @property
     def absent(self) -> list[str]:
@@ -39,7 +42,7 @@ class RawTransactions:
             if column.optional
             and not column.analysis
             and column.name not in self.rows
-            and column.name not in ("direction", "payer_id")
+            and column.name not in ("direction", "payer_id", "currency")
         ]
 
 

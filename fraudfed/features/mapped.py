@@ -11,13 +11,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraudfed.catalogue.currencies import CURRENCIES, minor_units
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.dtypes import Float64Array
 from fraudfed.features.check import Origin
-from fraudfed.features.mapping import ColumnSource, Mapping
+from fraudfed.features.mapping import BY_CURRENCY, ColumnSource, Mapping
 from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
+_UNITS = {code: minor_units(code) for code in CURRENCIES}
 #: Digits of a row number: so many that texts sort as the rows do.
 _ROW_DIGITS = 9
 
@@ -83,6 +85,11 @@ def map_transactions(
             texts[name] = _text(how, table, source=source)
         elif how.delay_seconds is None:
             numbers[name] = _number(name, how, table, source=source)
+    if mapping.columns["amount_minor"].minor_units == BY_CURRENCY:
+        units = texts["currency"].map(_UNITS).to_numpy(dtype=np.float64, na_value=np.nan)
+        # A code that is none is refused with its row by the check of what is made here.
+        factor = np.where(np.isnan(units), 1.0, units)
+        numbers["amount_minor"] = np.rint(numbers["amount_minor"] * factor)
     delay = mapping.columns["label_time"].delay_seconds if "is_fraud" in numbers else None
     if delay is not None:
         known = np.isfinite(numbers["is_fraud"])
@@ -152,7 +159,9 @@ def _number(name: str, how: ColumnSource, table: pa.Table, *, source: str) -> Fl
     if name in TIME_COLUMNS:
         return column.seconds(how)
     numbers = column.numbers()
-    return numbers if how.minor_units is None else np.rint(numbers * how.minor_units)
+    if how.minor_units is None or how.minor_units == BY_CURRENCY:
+        return numbers
+    return np.rint(numbers * how.minor_units)
 
 
 def _looked_up(

@@ -10,9 +10,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.errors import ConfigurationError
@@ -37,6 +45,21 @@ _KEYS_OF = {
     "since": TIME_COLUMNS,
     "delay_seconds": ("label_time",),
 }
+
+
+#: ``minor_units`` of amounts whose currency says how many there are.
+BY_CURRENCY: Final = "by currency"
+
+
+def _checked_minor_units(value: Any) -> Any:
+    """Check by hand: of a union, pydantic would say that no branch fits."""
+    if value == BY_CURRENCY or (isinstance(value, int) and not isinstance(value, bool)):
+        if value == BY_CURRENCY or value > 0:
+            return value
+        raise PydanticCustomError("minor_units", "Input should be greater than 0")
+    raise PydanticCustomError(
+        "minor_units", "expected a whole number above 0, or {choice}", {"choice": repr(BY_CURRENCY)}
+    )
 
 
 class TimeUnit(StrEnum):
@@ -71,9 +94,9 @@ class ColumnSource(BaseModel):
         looked up as it is printed.
     default : str, int, float or None
         What every other value is; None makes it an error.
-    minor_units : int or None
-        ``amount_minor`` only: minor units in one unit of the source, 100 for cents in a euro. The
-        product is rounded to a whole number.
+    minor_units : int, "by currency" or None
+        ``amount_minor`` only: minor units in one unit of the source, 100 for cents in a euro, or
+        those of each row's ``currency``. The product is rounded to a whole number.
     time_format : str or None
         Times only: how a text is read, as ``strptime``; it is taken as UTC.
     time_unit : TimeUnit or None
@@ -92,7 +115,9 @@ class ColumnSource(BaseModel):
     starts_with: Annotated[str, Field(min_length=1)] | None = None
     values: Annotated[dict[str, str | int | float], Field(min_length=1)] | None = None
     default: str | int | float | None = None
-    minor_units: Annotated[int, Field(gt=0)] | None = None
+    minor_units: (
+        Annotated[int | Literal["by currency"], PlainValidator(_checked_minor_units)] | None
+    ) = None
     time_format: Annotated[str, Field(min_length=1)] | None = None
     time_unit: TimeUnit | None = None
     since: datetime | None = None
@@ -146,6 +171,10 @@ class Mapping(BaseModel):
         Which data it is for, and what was decided.
     columns : dict of str to ColumnSource
         By the name that the column has for fraudfed.
+    own_columns : dict of str to ColumnSource
+        ``transactions`` only: by the name that the column has in a run's contract, where its own
+        columns are called otherwise in the file. They have ``column`` or ``constant``, and maybe
+        ``values`` and ``default``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -154,6 +183,7 @@ class Mapping(BaseModel):
     kind: Literal["transactions", "table"]
     description: str = ""
     columns: Annotated[dict[str, ColumnSource], Field(min_length=1)]
+    own_columns: dict[str, ColumnSource] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -163,7 +193,23 @@ class Mapping(BaseModel):
             self._check_transactions()
         return self
 
+    def _check_own_columns(self) -> None:
+        allowed = {"column", "constant", "values", "default"}
+        for name, source in self.own_columns.items():
+            more = sorted(source.model_fields_set - allowed)
+            if more:
+                raise ValueError(
+                    f"own_columns.{name}: got {more[0]}, expected column or constant, and maybe "
+                    "values and default"
+                )
+            if name in _KINDS:
+                raise ValueError(
+                    f"own_columns.{name}: is a column of every transaction; put it under columns"
+                )
+
     def _check_renaming(self) -> None:
+        if self.own_columns:
+            raise ValueError("own_columns: are for kind transactions; a table's are its columns")
         sources: dict[str, str] = {}
         for name, source in self.columns.items():
             more = sorted(source.model_fields_set - {"column"})
@@ -180,6 +226,7 @@ class Mapping(BaseModel):
                 )
 
     def _check_transactions(self) -> None:
+        self._check_own_columns()
         unknown = sorted(self.columns.keys() - _KINDS.keys())
         if unknown:
             raise ValueError(
@@ -193,6 +240,12 @@ class Mapping(BaseModel):
             there = [name for name in pair if name in self.columns]
             if len(there) == 1:
                 raise ValueError(f"columns.{there[0]}: expected {' and '.join(pair)} or neither")
+        by_currency = self.columns["amount_minor"].minor_units == BY_CURRENCY
+        if by_currency and "currency" not in self.columns:
+            raise ValueError(
+                f"columns.amount_minor: got minor_units {BY_CURRENCY!r} without columns.currency; "
+                "add it, or give a number"
+            )
         for name, source in self.columns.items():
             for key, allowed in _KEYS_OF.items():
                 if getattr(source, key) is not None and name not in allowed:

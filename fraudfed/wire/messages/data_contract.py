@@ -123,6 +123,11 @@ class DataContract(Message):
                 "own columns (features with a unit) must come after the recipe's features"
             )
         for spec in own:
+            if spec.name.startswith("shared_"):
+                raise ValueError(
+                    f"own column {spec.name!r} is called as features of risk tables are; give it a "
+                    "name that does not begin with 'shared_'"
+                )
             if spec.name in _RAW_COLUMNS or spec.name in (self.label, self.weight):
                 raise ValueError(
                     f"own column {spec.name!r} has the name of a column that every file may have; "

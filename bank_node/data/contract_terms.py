@@ -1,0 +1,195 @@
+"""What a contract adds to the recipe, in a bank's file: own columns, currencies, the population."""
+
+import logging
+from collections.abc import Mapping as MappingOf
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fraudfed.catalogue.recipe import recipe_features
+from fraudfed.dtypes import BoolArray
+from fraudfed.errors import ConfigurationError
+from fraudfed.features.currency import in_currency
+from fraudfed.features.mapped_own import mapped_own_column, own_source
+from fraudfed.features.mapping import Mapping
+from fraudfed.features.population import in_population, population_text
+from fraudfed.reading.columns import categorical_feature, numeric_feature
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.problems import Problems
+from fraudfed.wire.messages import DataContract
+
+_log = logging.getLogger(__name__)
+
+#: Fewer rows of a population than this at one bank are worth a word.
+_FEW_ROWS = 1000
+
+
+def check_own_columns(contract: DataContract) -> None:
+    """Refuse own columns that are called as features of the recipe are.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    taken = {feature.name for feature in recipe_features(shared=True)}
+    for spec in contract.own_columns:
+        if spec.name in taken:
+            raise ConfigurationError(
+                f"data contract: own column {spec.name!r} (it has a unit) is called as a feature "
+                f"that recipe {contract.recipe!r} makes, expected another name; the operator must "
+                "publish a corrected run"
+            )
+
+
+def own_types(
+    file: DataFile, contract: DataContract, mapping: Mapping | None, problems: Problems
+) -> dict[str, pa.DataType]:
+    """Return the columns of a file that own columns are made of, and how CSV is parsed.
+
+    Parameters
+    ----------
+    file : DataFile
+    contract : DataContract
+        Of transactions.
+    mapping : Mapping or None
+    problems : Problems
+        Takes columns that are not there.
+    """
+    types: dict[str, pa.DataType] = {}
+    for spec in contract.own_columns:
+        source = own_source(mapping, spec.name).column
+        # Text is read as numbers too, where it is some; so one column may serve two purposes.
+        if source is not None and file.require(
+            source, f"own column {spec.name} [{spec.unit}]", problems
+        ):
+            types[source] = pa.string()
+    return types
+
+
+def with_terms(
+    rows: pd.DataFrame,
+    found: pa.Table,
+    contract: DataContract,
+    *,
+    file: DataFile,
+    mapping: Mapping | None,
+    problems: Problems,
+) -> pd.DataFrame:
+    """Return checked transactions with amounts in one currency, and with the own columns.
+
+    Parameters
+    ----------
+    rows : DataFrame of shape (n_rows, n_columns)
+        As ``check_transactions`` accepts them.
+    found : Arrow table of shape (n_rows, at least the columns of ``own_types``)
+    contract : DataContract
+    file : DataFile
+    mapping : Mapping or None
+    problems : Problems
+        Takes amounts without a rate, and own values that do not fit.
+
+    Returns
+    -------
+    DataFrame
+        Numbers of own columns as float32, texts as pandas' categories.
+    """
+
+    def refuse(kind: str, column: str, bad: BoolArray, expected: str, advice: str) -> None:
+        problems.add_cells(
+            kind,
+            _named(column, mapping),
+            bad,
+            got=lambda row: str(rows[column].iloc[row]),
+            expected=expected,
+            advice=advice,
+        )
+
+    converted = in_currency(rows, contract.currency, refuse)
+    own: dict[str, Any] = {}
+    for spec in contract.own_columns:
+        how = own_source(mapping, spec.name)
+        if how.column is not None and how.column not in found.column_names:
+            continue
+        column = mapped_own_column(how, found, spec, file.named, problems)
+        named = replace(file, source_names={spec.name: how.column or spec.name})
+        if spec.categories is None:
+            own[spec.name] = numeric_feature(
+                named, spec.name, column, problems, nullable=spec.nullable
+            )
+            continue
+        codes = categorical_feature(
+            named,
+            spec.name,
+            column,
+            problems,
+            categories=spec.categories,
+            nullable=spec.nullable,
+        )
+        whole = np.where(np.isnan(codes), -1, codes).astype(np.int64)
+        own[spec.name] = pd.Categorical.from_codes(whole, categories=pd.Index(spec.categories))
+    return converted.assign(**own) if own else converted
+
+
+def currency_warnings(rows: pd.DataFrame, contract: DataContract, source: str) -> tuple[str, ...]:
+    """Say that amounts of several currencies are compared as they stand, if they are."""
+    if contract.currency is not None or "currency" not in rows.columns:
+        return ()
+    codes = sorted(rows["currency"].unique())
+    if len(codes) == 1:
+        return ()
+    return (
+        f"{source}: amounts are in {len(codes)} currencies ({', '.join(codes[:10])}), and the "
+        "run's contract names none: they are compared as they stand; the operator should publish "
+        "a run with 'currency' in its contract",
+    )
+
+
+def population_rows(
+    rows: pd.DataFrame, contract: DataContract, source: str
+) -> tuple[BoolArray, tuple[str, ...]]:
+    """Tell which rows belong to the contract's population, and what is odd about their number.
+
+    Returns
+    -------
+    chosen : ndarray of shape (n_rows,), dtype=bool
+    warnings : tuple of str
+
+    Raises
+    ------
+    DataError
+        If the population is chosen by channel, and the file does not say the channels.
+    """
+    chosen = in_population(rows, contract.population, source=source)
+    if contract.population is None:
+        return chosen, ()
+    count, who = int(np.count_nonzero(chosen)), population_text(contract.population)
+    if count == 0:
+        return chosen, (f"{source}: none of {len(rows)} rows is in the run's population ({who})",)
+    if count < _FEW_ROWS:
+        return chosen, (
+            f"{source}: only {count} of {len(rows)} rows are in the run's population ({who})",
+        )
+    return chosen, ()
+
+
+def tell_left_out(chosen: BoolArray, contract: DataContract, source: str) -> None:
+    """Log how many rows get no line of their own, because they are outside the population."""
+    left = int(np.count_nonzero(~chosen))
+    if contract.population is not None and left:
+        _log.warning(
+            "%s: %d of %d rows are outside the run's population (%s): they are history, and not "
+            "written",
+            source,
+            left,
+            len(chosen),
+            population_text(contract.population),
+        )
+
+
+def _named(column: str, mapping: Mapping | None) -> str:
+    names: MappingOf[str, str] = {} if mapping is None else mapping.source_names
+    source = names.get(column, column)
+    return repr(column) if source == column else f"{column!r} (from {source!r})"
