@@ -21,10 +21,11 @@ from bank_node.data.contract_terms import (
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipe import SHARED_FEATURES
-from fraudfed.dtypes import Float32Array
+from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
+from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
+from fraudfed.features import FeatureTable
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
@@ -82,6 +83,7 @@ def feature_schema(contract: DataContract) -> FeatureSchema:
     return FeatureSchema(
         names=tuple(spec.name for spec in contract.features),
         n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
     )
 
 
@@ -102,11 +104,7 @@ def check_contract(contract: DataContract) -> None:
         )
     if contract.kind == "table":
         return
-    if contract.recipe != RECIPE:
-        raise ConfigurationError(
-            f"data contract: recipe {contract.recipe!r}, this release knows {RECIPE!r}; use the "
-            "fraudfed release of the other banks"
-        )
+    recipe = _recipe(contract)
     if contract.label != "is_fraud":
         raise ConfigurationError(
             f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
@@ -118,23 +116,30 @@ def check_contract(contract: DataContract) -> None:
             "for features 'shared_...', so that all banks train on the same; the operator must "
             "publish a corrected run"
         )
-    check_own_columns(contract)
-    known = {spec.name: spec for spec in contract_features(shared=True)}
+    check_own_columns(contract, recipe)
+    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
     for spec in contract.features[: len(contract.features) - len(contract.own_columns)]:
         own = known.get(spec.name)
         if own is None or (own.type, own.categories) != (spec.type, spec.categories):
             raise ConfigurationError(
                 f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
-                f"{RECIPE!r} makes; the operator must publish a corrected run"
+                f"{recipe.name!r} makes; the operator must publish a corrected run"
             )
 
 
 def needs_tables(contract: DataContract) -> bool:
     """Tell whether a feature of the contract is computed from risk tables."""
-    shared = {feature.name for feature in SHARED_FEATURES}
-    return contract.kind == "transactions" and any(
-        feature.name in shared for feature in contract.features
-    )
+    if contract.kind != "transactions":
+        return False
+    shared = {feature.name for feature in _recipe(contract).shared_features}
+    return any(feature.name in shared for feature in contract.features)
+
+
+def _recipe(contract: DataContract) -> Recipe:
+    try:
+        return find_recipe(contract.recipe or "")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"data contract: {error}") from None
 
 
 def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
@@ -209,13 +214,11 @@ def load_features(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = _read(file, contract, mapping, extra={}, needs_labels=False)
-    built = _build(raw, contract, shared)
-    chosen, _ = population_rows(raw.rows, contract, str(file.path))
-    if not chosen.any():
-        raise _nobody(file, contract, len(chosen))
+    built = _build(file, raw, contract, shared)
+    members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
-        tell_left_out(chosen, contract, str(file.path))
-        built = built.take(chosen)
+        tell_left_out(members, contract, str(file.path))
+        built = built.take(members)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
     return built
@@ -305,10 +308,8 @@ def _transactions(
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
     raw = _read(file, contract, mapping, extra=extra, needs_labels=True)
-    built = _build(raw, contract, shared)
-    members, population_warnings = population_rows(raw.rows, contract, str(file.path))
-    if not members.any():
-        raise _nobody(file, contract, len(members))
+    built = _build(file, raw, contract, shared)
+    members, population_warnings = _members(file, raw, built, contract)
     chosen = members & built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
@@ -331,12 +332,14 @@ def _transactions(
         schema=feature_schema(contract),
         features=_selected(used, contract),
         labels=used.labels,
-        weights=None if row_weights is None else row_weights[chosen],
+        weights=None if row_weights is None else row_weights[used.positions],
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
+    recipe = _recipe(contract)
+    absent = [name for name in raw.absent if name not in recipe.unused]
     odd = (*population_warnings, *raw.warnings)
-    warnings = _warnings(file, table, absent=raw.absent, more=odd)
+    warnings = _warnings(file, table, absent=absent, more=odd)
     population = None if contract.population is None else int(np.count_nonzero(members))
     return TrainingRows(table, built.n_rows, period, warnings, population)
 
@@ -359,25 +362,45 @@ def _read(
     return replace(raw, rows=rows, warnings=odd)
 
 
-def _nobody(file: DataFile, contract: DataContract, n_rows: int) -> DataError:
-    if contract.population is None:
-        raise ValueError("only a population can have nobody")
-    return DataError(
-        f"{file.path}: none of {n_rows} rows is in the run's population "
-        f"({population_text(contract.population)}), expected some; give the data of those "
-        "payments, or leave this run to the other banks"
-    )
+def _members(
+    file: DataFile, raw: RawTransactions, built: FeatureTable, contract: DataContract
+) -> tuple[BoolArray, tuple[str, ...]]:
+    """Tell which of the built rows are in the contract's population; refuse if none is."""
+    chosen, warnings = population_rows(raw.rows, built.positions, contract, str(file.path))
+    if not chosen.any() and contract.population is not None:
+        raise DataError(
+            f"{file.path}: none of {len(chosen)} payments is in the run's population "
+            f"({population_text(contract.population)}), expected some; give the data of those "
+            "payments, or leave this run to the other banks"
+        )
+    return chosen, warnings
 
 
-def _build(raw: RawTransactions, contract: DataContract, shared: SharedRisk | None) -> FeatureTable:
+def _build(
+    file: DataFile, raw: RawTransactions, contract: DataContract, shared: SharedRisk | None
+) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    return build_features(
+    recipe = _recipe(contract)
+    built = build_recipe(
+        recipe.name,
         raw.rows,
         label_delay_seconds=contract.label_delay_seconds,
         shared=shared,
         own_columns=contract.own_columns,
     )
+    others = len(raw.rows) - built.n_rows
+    if built.n_rows == 0:
+        raise DataError(
+            f"{file.path}: none of {others} payments is {recipe.direction}, expected "
+            f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
+        )
+    if others:
+        _log.info(
+            "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",
+            *(file.path, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
+        )
+    return built
 
 
 def _problems(file: DataFile) -> Problems:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.catalogue.recipe import recipe_features
-from fraudfed.dtypes import BoolArray
+from fraudfed.catalogue.recipes import Recipe
+from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.currency import in_currency
 from fraudfed.features.mapped_own import mapped_own_column, own_source
@@ -27,14 +27,14 @@ _log = logging.getLogger(__name__)
 _FEW_ROWS = 1000
 
 
-def check_own_columns(contract: DataContract) -> None:
+def check_own_columns(contract: DataContract, recipe: Recipe) -> None:
     """Refuse own columns that are called as features of the recipe are.
 
     Raises
     ------
     ConfigurationError
     """
-    taken = {feature.name for feature in recipe_features(shared=True)}
+    taken = {feature.name for feature in recipe.definitions(shared=True)}
     for spec in contract.own_columns:
         if spec.name in taken:
             raise ConfigurationError(
@@ -148,13 +148,21 @@ def currency_warnings(rows: pd.DataFrame, contract: DataContract, source: str) -
 
 
 def population_rows(
-    rows: pd.DataFrame, contract: DataContract, source: str
+    rows: pd.DataFrame, positions: Int64Array, contract: DataContract, source: str
 ) -> tuple[BoolArray, tuple[str, ...]]:
-    """Tell which rows belong to the contract's population, and what is odd about their number.
+    """Tell which payments belong to the contract's population, and if they are few.
+
+    Parameters
+    ----------
+    rows : DataFrame of shape (n_rows, n_columns)
+    positions : ndarray of shape (n_judged,), dtype=int64
+        The rows that the recipe judges.
+    contract : DataContract
+    source : str
 
     Returns
     -------
-    chosen : ndarray of shape (n_rows,), dtype=bool
+    chosen : ndarray of shape (n_judged,), dtype=bool
     warnings : tuple of str
 
     Raises
@@ -162,15 +170,13 @@ def population_rows(
     DataError
         If the population is chosen by channel, and the file does not say the channels.
     """
-    chosen = in_population(rows, contract.population, source=source)
+    chosen = in_population(rows, contract.population, source=source)[positions]
     if contract.population is None:
         return chosen, ()
     count, who = int(np.count_nonzero(chosen)), population_text(contract.population)
-    if count == 0:
-        return chosen, (f"{source}: none of {len(rows)} rows is in the run's population ({who})",)
-    if count < _FEW_ROWS:
+    if 0 < count < _FEW_ROWS:
         return chosen, (
-            f"{source}: only {count} of {len(rows)} rows are in the run's population ({who})",
+            f"{source}: only {count} of {len(chosen)} payments are in the run's population ({who})",
         )
     return chosen, ()
 
@@ -180,8 +186,8 @@ def tell_left_out(chosen: BoolArray, contract: DataContract, source: str) -> Non
     left = int(np.count_nonzero(~chosen))
     if contract.population is not None and left:
         _log.warning(
-            "%s: %d of %d rows are outside the run's population (%s): they are history, and not "
-            "written",
+            "%s: %d of %d payments are outside the run's population (%s): they are history, and "
+            "not written",
             source,
             left,
             len(chosen),

@@ -35,14 +35,15 @@ class RawTransactions:
 
     @property
     def absent(self) -> list[str]:
-        """Columns that features of outbound payments are built on and the data lack."""
+        """Columns that features of some recipe are built on and the data lack."""
         return [
             column.name
             for column in COLUMNS
             if column.optional
             and not column.analysis
+            # Without it all amounts are in the run's currency; it makes no feature.
+            and column.name != "currency"
             and column.name not in self.rows
-            and column.name not in ("direction", "payer_id", "currency")
         ]
 
 

@@ -1,4 +1,6 @@
-"""Compute the recipe's features for a whole table of raw transactions.
+"""Compute the features of recipe ``fraudfed-card-1`` for a whole table of raw transactions.
+
+Outbound payments are judged, and inbound ones count for nothing.
 
 Law: the features of a payment depend on the payment itself (without its label), on payments of
 *strictly earlier seconds*, and on labels that were *known before* its second. It depends on
@@ -20,7 +22,7 @@ from fraudfed.catalogue.recipe import (
     RISK_ENTITIES,
     WINDOW_DAYS,
 )
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.currency import in_currency
@@ -37,10 +39,15 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
-from fraudfed.features.own_columns import own_features
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
-from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, feature_schema
+from fraudfed.features.table import (
+    LABEL_NOT_KNOWN,
+    FeatureTable,
+    feature_schema,
+    rows_of_direction,
+)
 from fraudfed.features.windows import KeyedTimeline, running_total
 from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
@@ -54,7 +61,7 @@ def build_features(
     currency: Currency | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
-    """Compute every feature of the recipe.
+    """Compute every feature of the recipe for the outbound payments of a table.
 
     Parameters
     ----------
@@ -97,10 +104,11 @@ def build_features(
             raise DataError(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
+    whole, positions = transactions, rows_of_direction(transactions, OUTBOUND)
+    if positions.size < len(transactions):
+        transactions = transactions.iloc[positions]
     raw = _Raw.of(in_currency(transactions, currency))
-    schema = feature_schema(shared=shared is not None, own_columns=own_columns)
-    columns = _Columns(raw.n_rows, schema)
-    columns.put_all(own_features(own_columns, transactions))
+    columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)
@@ -124,14 +132,16 @@ def build_features(
         for entity in RISK_ENTITIES:
             _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
         on_group("shared")
-    return FeatureTable(
+    built = FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
         labels=raw.labels,
         event_time=raw.time,
         label_time=raw.label_time,
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object),
+        positions=positions,
     )
+    return with_own_columns(built, own_columns, whole)
 
 
 class _Columns:

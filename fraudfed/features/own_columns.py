@@ -5,14 +5,17 @@ column says something of the payment itself that was known when it was made; no 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import Float32Array, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import category_codes
+from fraudfed.features.table import FeatureTable
 from fraudfed.wire.messages import FeatureSpec
 
 #: What one payment has in an own column: a number, a category, or nothing.
@@ -89,6 +92,37 @@ def own_features(
             yield spec.name, own_feature(spec, [*values, None])[numbers]
         else:
             yield spec.name, own_feature(spec, list(values))[numbers]
+
+
+def with_own_columns(
+    built: FeatureTable, specs: Sequence[FeatureSpec], transactions: pd.DataFrame
+) -> FeatureTable:
+    """Return a table of features with the own columns behind them.
+
+    Parameters
+    ----------
+    built : FeatureTable
+        Of some rows of ``transactions``, as its ``positions`` say.
+    specs : sequence of FeatureSpec
+    transactions : DataFrame
+        As for ``own_features``.
+
+    Raises
+    ------
+    DataError
+        As ``own_features``.
+    """
+    if not specs:
+        return built
+    judged = transactions.iloc[built.positions]
+    own = dict(own_features(specs, judged))
+    schema = FeatureSchema(
+        names=(*built.schema.names, *own),
+        n_categories=(*built.schema.n_categories, *(len(s.categories or ()) for s in specs)),
+        categories=(*built.schema.categories, *(s.categories or () for s in specs)),
+    )
+    values = np.concatenate([built.values.T, np.stack(list(own.values()))]).T
+    return replace(built, schema=schema, values=values)
 
 
 def own_row(

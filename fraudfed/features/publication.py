@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features, recipe_features
+from fraudfed.catalogue.recipe import RECIPE, FeatureDefinition
+from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 #: Raised with every change of meaning of a key.
@@ -20,7 +21,8 @@ def features_file(contract: DataContract) -> bytes:
     Parameters
     ----------
     contract : DataContract
-        Of the run. The features of a plain table are defined by the operator, and have no unit.
+        Of the run. The features of a plain table are defined by the operator, as a contract's own
+        columns are; the former may have no unit.
 
     Returns
     -------
@@ -33,25 +35,48 @@ def features_file(contract: DataContract) -> bytes:
         "recipe": contract.recipe,
         "label": contract.label,
         "label_delay_seconds": contract.label_delay_seconds,
-        "features": _features(contract.features, by_recipe=contract.recipe is not None),
+        **_terms(contract),
+        "features": _features(contract.features, _definitions(contract.recipe)),
     }
     return json.dumps(published, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def published_recipe() -> dict[str, Any]:
-    """Return the whole recipe in the form of ``features.json``, without what a run decides.
+def _terms(contract: DataContract) -> dict[str, Any]:
+    """Return which payments the model is for, and in which currency, where the contract says so."""
+    terms: dict[str, Any] = {}
+    if contract.population is not None:
+        terms["population"] = contract.population.model_dump(
+            mode="json", exclude={"protocol_version"}, exclude_none=True
+        )
+    if contract.currency is not None:
+        terms["currency"] = contract.currency.code
+    return terms
+
+
+def published_recipe(recipe: str = RECIPE) -> dict[str, Any]:
+    """Return a whole recipe in the form of ``features.json``, without what a run decides.
 
     The features that need risk tables are the last.
+
+    Raises
+    ------
+    ConfigurationError
+        If this release has no recipe of that name.
     """
     return {
         "format_version": _FORMAT_VERSION,
-        "recipe": RECIPE,
-        "features": _features(contract_features(shared=True), by_recipe=True),
+        "recipe": recipe,
+        "features": _features(contract_features(recipe, shared=True), _definitions(recipe)),
     }
 
 
-def _features(specs: Iterable[FeatureSpec], *, by_recipe: bool) -> list[dict[str, Any]]:
-    known = recipe_features(shared=True) if by_recipe else ()
+def _definitions(recipe: str | None) -> tuple[FeatureDefinition, ...]:
+    return () if recipe is None else find_recipe(recipe).definitions(shared=True)
+
+
+def _features(
+    specs: Iterable[FeatureSpec], known: tuple[FeatureDefinition, ...]
+) -> list[dict[str, Any]]:
     definitions = {feature.name: feature for feature in known}
     found = []
     for spec in specs:
@@ -60,7 +85,7 @@ def _features(specs: Iterable[FeatureSpec], *, by_recipe: bool) -> list[dict[str
             {
                 "name": spec.name,
                 "type": spec.type.value,
-                "unit": None if own is None else own.unit,
+                "unit": spec.unit if own is None else own.unit,
                 "definition": spec.description if own is None else own.description,
                 "categories": None if spec.categories is None else list(spec.categories),
             }

@@ -12,7 +12,8 @@ from oracles.contract_terms import CURRENCY, OWN_COLUMNS, TERMS, with_contract_t
 from oracles.features import DAY, START, random_table, table
 
 from fraudfed.catalogue.currencies import EXPONENTS
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.schema import CHANNELS, MAX_AMOUNT_MINOR
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features, check_transactions

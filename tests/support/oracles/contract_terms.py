@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.wire.messages import Currency, DataContract, FeatureSpec, FeatureType, Population
 
 #: One of each type; a missing balance is learnt from, an entry mode is always known.
