@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def with_terms(
             kind,
             _named(column, mapping),
             bad,
-            got=lambda row: str(rows[column].iloc[row]),
+            got=lambda row: _shown(column, rows[column].iloc[row]),
             expected=expected,
             advice=advice,
         )
@@ -193,6 +194,16 @@ def tell_left_out(chosen: BoolArray, contract: DataContract, source: str) -> Non
             len(chosen),
             population_text(contract.population),
         )
+
+
+def _shown(column: str, value: Any) -> str:
+    if column == "currency":
+        return repr(value)
+    # A CSV file's whole numbers are read as floats.
+    whole = int(value)
+    if column != "event_time":
+        return str(whole)
+    return f"{whole} ({datetime.fromtimestamp(whole, UTC):%Y-%m-%d})"
 
 
 def _named(column: str, mapping: Mapping | None) -> str:
