@@ -11,15 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.contract_terms import (
+    OwnValues,
     check_own_columns,
+    converted,
     currency_warnings,
-    own_types,
     population_rows,
     tell_left_out,
-    with_terms,
 )
 from bank_node.data.risk_days import check_scoring_days, check_training_days
-from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
 from fraudfed.dtypes import BoolArray, Float32Array
@@ -29,10 +28,11 @@ from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.reading.columns import categorical_feature, labels, numeric_feature, weights
+from fraudfed.intake.plain_table import read_plain_table, read_weights
+from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
-from fraudfed.wire.messages import DataContract, FeatureType
+from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
         Naming file, row, column, value and what was expected.
     """
     file = _open(path, "transactions", mapping)
-    return read_transactions(file, mapping, extra={}, needs_labels=False).rows
+    return read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False).rows
 
 
 def load_training_rows(
@@ -213,7 +213,7 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
@@ -250,14 +250,12 @@ def load_scoring_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     problems = _problems(file)
-    types = _feature_types(file, contract, problems)
+    extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
-        types.setdefault(_ID, pa.string())
-    found = file.read(types)
-    features = _features(file, contract, found, problems)
-    problems.raise_any()
-    identifiers = found[_ID].combine_chunks() if _ID in found.column_names else None
-    return ScoringRows(features, identifiers)
+        extra[_ID] = pa.string()
+    rows = read_plain_table(file, contract, problems, with_labels=False, extra=extra)
+    identifiers = rows.extra[_ID].combine_chunks() if extra else None
+    return ScoringRows(rows.features, identifiers)
 
 
 def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
@@ -273,28 +271,17 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
-    problems = _problems(file)
-    types = _feature_types(file, contract, problems)
-    for name, purpose in ((contract.label, "label"), (contract.weight, "weight")):
-        if name is not None and file.require(name, purpose, problems):
-            types[name] = pa.float64()
-    if not types:
-        problems.raise_any()
-    found = file.read(types)
-    features = _features(file, contract, found, problems)
-    row_labels = np.zeros(found.num_rows, np.float32)
-    if contract.label in types:
-        row_labels = labels(file, contract.label, found[contract.label], problems)
-    row_weights = _weights(file, contract, found, problems)
-    problems.raise_any()
+    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    if rows.labels is None:
+        raise ValueError("rows were read without labels")
     table = TrainingTable(
         schema=feature_schema(contract),
-        features=features,
-        labels=row_labels,
-        weights=row_weights,
+        features=rows.features,
+        labels=rows.labels,
+        weights=rows.weights,
         max_weight=contract.max_weight,
     )
-    return TrainingRows(table, found.num_rows, None, _warnings(file, table))
+    return TrainingRows(table, rows.n_rows, None, _warnings(file, table))
 
 
 def _transactions(
@@ -303,11 +290,12 @@ def _transactions(
     mapping: Mapping | None,
     shared: SharedRisk | None,
 ) -> TrainingRows:
-    extra = {}
-    if contract.weight is not None:
-        file.require(contract.weight, "weight")
+    problems, extra = _problems(file), {}
+    if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
-    raw = _read(file, contract, mapping, extra=extra, needs_labels=True)
+    raw = _read(file, contract, mapping, problems, extra=extra, needs_labels=True)
+    row_weights = read_weights(file, contract, raw.extra, problems)
+    problems.raise_any()
     built = _build(file, raw, contract, shared)
     members, population_warnings = _members(file, raw, built, contract)
     chosen = members & built.training_rows(
@@ -322,9 +310,6 @@ def _transactions(
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
-    problems = _problems(file)
-    row_weights = _weights(file, contract, raw.extra, problems)
-    problems.raise_any()
     used = built.take(chosen)
     if shared is not None:
         check_training_days(shared, used.event_time)
@@ -348,18 +333,24 @@ def _read(
     file: DataFile,
     contract: DataContract,
     mapping: Mapping | None,
+    problems: Problems,
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
 ) -> RawTransactions:
     """Read transactions with all that the contract wants of them."""
-    problems = _problems(file)
-    types = own_types(file, contract, mapping, problems)
-    raw = read_transactions(file, mapping, extra={**extra, **types}, needs_labels=needs_labels)
-    rows = with_terms(raw.rows, raw.extra, contract, file=file, mapping=mapping, problems=problems)
+    own = OwnValues(file, contract, mapping, problems)
+    raw = read_transactions(
+        file,
+        mapping,
+        problems,
+        extra={**extra, **own.types},
+        needs_labels=needs_labels,
+        check_extra=own.take,
+    )
+    rows = own.put_into(converted(raw.rows, contract, mapping, problems))
     problems.raise_any()
-    odd = currency_warnings(raw.rows, contract, str(file.path))
-    return replace(raw, rows=rows, warnings=odd)
+    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, str(file.path)))
 
 
 def _members(
@@ -405,49 +396,6 @@ def _build(
 
 def _problems(file: DataFile) -> Problems:
     return file.problems(where_all="`bank-node check-data` lists all of them")
-
-
-def _feature_types(
-    file: DataFile, contract: DataContract, problems: Problems
-) -> dict[str, pa.DataType]:
-    return {
-        spec.name: pa.float64() if spec.type is FeatureType.NUMERIC else pa.string()
-        for spec in contract.features
-        if file.require(spec.name, f"{spec.type.value} feature", problems)
-    }
-
-
-def _features(
-    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
-) -> Float32Array:
-    """Convert feature by feature; stored column by column, as binning reads it."""
-    values = np.empty((len(contract.features), found.num_rows), dtype=np.float32)
-    for row, spec in zip(values, contract.features, strict=True):
-        if spec.name not in found.column_names:
-            row[:] = np.nan
-        elif spec.type is FeatureType.NUMERIC:
-            row[:] = numeric_feature(
-                file, spec.name, found[spec.name], problems, nullable=spec.nullable
-            )
-        else:
-            row[:] = categorical_feature(
-                file,
-                spec.name,
-                found[spec.name],
-                problems,
-                categories=spec.categories or (),
-                nullable=spec.nullable,
-            )
-    return values.T
-
-
-def _weights(
-    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
-) -> Float32Array | None:
-    name = contract.weight
-    if name is None or name not in found.column_names:
-        return None
-    return weights(file, name, found[name], problems, max_weight=contract.max_weight)
 
 
 def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:

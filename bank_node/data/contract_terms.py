@@ -45,10 +45,8 @@ def check_own_columns(contract: DataContract, recipe: Recipe) -> None:
             )
 
 
-def own_types(
-    file: DataFile, contract: DataContract, mapping: Mapping | None, problems: Problems
-) -> dict[str, pa.DataType]:
-    """Return the columns of a file that own columns are made of, and how CSV is parsed.
+class OwnValues:
+    """The own columns of a file: which columns they are made of, and then what they hold.
 
     Parameters
     ----------
@@ -57,45 +55,72 @@ def own_types(
         Of transactions.
     mapping : Mapping or None
     problems : Problems
-        Takes columns that are not there.
+        Takes columns that are not there, and values that do not fit.
+
+    Attributes
+    ----------
+    types : dict of str to Arrow type
+        The columns of the file that are needed, and how CSV is parsed.
     """
-    types: dict[str, pa.DataType] = {}
-    for spec in contract.own_columns:
-        source = own_source(mapping, spec.name).column
+
+    def __init__(
+        self, file: DataFile, contract: DataContract, mapping: Mapping | None, problems: Problems
+    ) -> None:
+        self._file = file
+        self._problems = problems
+        self._sources = [(spec, own_source(mapping, spec.name)) for spec in contract.own_columns]
+        self._values: dict[str, Any] = {}
         # Text is read as numbers too, where it is some; so one column may serve two purposes.
-        if source is not None and file.require(
-            source, f"own column {spec.name} [{spec.unit}]", problems
-        ):
-            types[source] = pa.string()
-    return types
+        self.types: dict[str, pa.DataType] = {
+            how.column: pa.string()
+            for spec, how in self._sources
+            if how.column is not None
+            and file.require(how.column, f"own column {spec.name} [{spec.unit}]", problems)
+        }
+
+    def take(self, found: pa.Table) -> None:
+        """Check the own columns of a table that has at least the columns of ``types``."""
+        for spec, how in self._sources:
+            if how.column is not None and how.column not in found.column_names:
+                continue
+            column = mapped_own_column(how, found, spec, self._file.named, self._problems)
+            named = replace(self._file, source_names={spec.name: how.column or spec.name})
+            if spec.categories is None:
+                self._values[spec.name] = numeric_feature(
+                    named, spec.name, column, self._problems, nullable=spec.nullable
+                )
+                continue
+            codes = categorical_feature(
+                named,
+                spec.name,
+                column,
+                self._problems,
+                categories=spec.categories,
+                nullable=spec.nullable,
+            )
+            whole = np.where(np.isnan(codes), -1, codes).astype(np.int64)
+            self._values[spec.name] = pd.Categorical.from_codes(
+                whole, categories=pd.Index(spec.categories)
+            )
+
+    def put_into(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the same rows with the own columns: float32, or pandas' categories."""
+        return rows.assign(**self._values) if self._values else rows
 
 
-def with_terms(
-    rows: pd.DataFrame,
-    found: pa.Table,
-    contract: DataContract,
-    *,
-    file: DataFile,
-    mapping: Mapping | None,
-    problems: Problems,
+def converted(
+    rows: pd.DataFrame, contract: DataContract, mapping: Mapping | None, problems: Problems
 ) -> pd.DataFrame:
-    """Return checked transactions with amounts in one currency, and with the own columns.
+    """Return checked transactions with all amounts in the contract's currency.
 
     Parameters
     ----------
-    rows : DataFrame of shape (n_rows, n_columns)
+    rows : DataFrame
         As ``check_transactions`` accepts them.
-    found : Arrow table of shape (n_rows, at least the columns of ``own_types``)
     contract : DataContract
-    file : DataFile
     mapping : Mapping or None
     problems : Problems
-        Takes amounts without a rate, and own values that do not fit.
-
-    Returns
-    -------
-    DataFrame
-        Numbers of own columns as float32, texts as pandas' categories.
+        Takes amounts without a rate.
     """
 
     def refuse(kind: str, column: str, bad: BoolArray, expected: str, advice: str) -> None:
@@ -108,30 +133,7 @@ def with_terms(
             advice=advice,
         )
 
-    converted = in_currency(rows, contract.currency, refuse)
-    own: dict[str, Any] = {}
-    for spec in contract.own_columns:
-        how = own_source(mapping, spec.name)
-        if how.column is not None and how.column not in found.column_names:
-            continue
-        column = mapped_own_column(how, found, spec, file.named, problems)
-        named = replace(file, source_names={spec.name: how.column or spec.name})
-        if spec.categories is None:
-            own[spec.name] = numeric_feature(
-                named, spec.name, column, problems, nullable=spec.nullable
-            )
-            continue
-        codes = categorical_feature(
-            named,
-            spec.name,
-            column,
-            problems,
-            categories=spec.categories,
-            nullable=spec.nullable,
-        )
-        whole = np.where(np.isnan(codes), -1, codes).astype(np.int64)
-        own[spec.name] = pd.Categorical.from_codes(whole, categories=pd.Index(spec.categories))
-    return converted.assign(**own) if own else converted
+    return in_currency(rows, contract.currency, refuse)
 
 
 def currency_warnings(rows: pd.DataFrame, contract: DataContract, source: str) -> tuple[str, ...]:

@@ -132,24 +132,19 @@ class DataFile:
         if count == 1:
             return True
         found = self.problems() if problems is None else problems
+        named = self.named(name)
         if count > 1:
-            found.add_whole(
-                "repeated_column",
-                self.named(name),
-                f"column {self.named(name)} occurs {count} times, expected once; rename or drop "
-                "the others, or let a mapping number them (number_repeated)",
-                expected="once",
-                advice="rename or drop the others, or let a mapping number them (number_repeated)",
-            )
+            advice = "rename or drop the others, or let a mapping number them (number_repeated)"
+            kind, expected = "repeated_column", "once"
+            sentence = f"column {named} occurs {count} times, expected {expected}; {advice}"
         else:
-            found.add_whole(
-                "missing_column",
-                self.named(name),
-                f"column {self.named(name)} ({purpose}) is missing; the file has "
-                f"{shortened(', '.join(self.columns))}: add or rename the column",
-                expected=purpose,
-                advice="add or rename the column",
+            advice = "add or rename the column, or map it with --map"
+            kind, expected = "missing_column", purpose
+            sentence = (
+                f"column {named} ({purpose}) is missing; the file has "
+                f"{shortened(', '.join(self.columns))}: {advice}"
             )
+        found.add_whole(kind, named, sentence, expected=expected, advice=advice)
         if problems is None:
             found.raise_any()
         return False

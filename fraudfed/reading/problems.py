@@ -5,7 +5,7 @@ them. What reads a file adds its problems and continues; at the end there is eit
 error that holds all of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,11 +34,14 @@ class Cell:
         Of a CSV file, from 1 with the header; None for Parquet.
     got : str
         The value, shortened.
+    origin : str or None
+        What it was made of, if it is not the file's own: a column and its value.
     """
 
     row: int
     line: int | None
     got: str
+    origin: str | None = None
 
     @property
     def place(self) -> str:
@@ -82,6 +85,8 @@ class Problem:
             return str(self.sentence)
         first = self.cells[0]
         where = first.place if self.column is None else f"{first.place}, column {self.column}"
+        if first.origin is not None:
+            where += f" (from {first.origin})"
         left = self.count - 1
         more = f" (and {left} more row{'s' if left > 1 else ''})" if left else ""
         return f"{where}: got {first.got}, expected {self.expected}{more}; {self.advice}"
@@ -136,6 +141,7 @@ class Problems:
         got: Callable[[int], str],
         expected: str,
         advice: str,
+        origin: Callable[[int], str | None] | None = None,
     ) -> None:
         """Add a problem of some rows; does nothing if there are none.
 
@@ -149,13 +155,18 @@ class Problems:
         got : callable
             Says what stands in a row, counted from 0.
         expected, advice : str
+        origin : callable or None
+            Says what the value of a row, counted from 0, was made of.
         """
         count = int(np.count_nonzero(bad))
         if not count:
             return
         # Not all of them are looked for: a column may be wrong in millions of rows.
         first = np.flatnonzero(bad)[:MOST_CELLS].tolist()
-        cells = tuple(Cell(row + 1, None, shortened(got(row))) for row in first)
+        cells = tuple(
+            Cell(row + 1, None, shortened(got(row)), None if origin is None else origin(row))
+            for row in first
+        )
         self._found.append(Problem(kind, column, count, cells, expected, advice))
 
     def add_whole(
@@ -164,9 +175,12 @@ class Problems:
         """Add a problem of a whole column, or of the file."""
         self._found.append(Problem(kind, column, 1, (), expected, advice, sentence))
 
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Add what was found elsewhere in the same rows."""
-        self._found.extend(problems)
+    def take(self, error: DataError) -> None:
+        """Add what was raised over the same rows."""
+        if isinstance(error, ProblemsError) and error.problems:
+            self._found.extend(error.problems)
+        else:
+            self.add_whole("refused", None, str(error).removeprefix(f"{self.source}: "))
 
     def all(self) -> tuple[Problem, ...]:
         """Return every problem in the order in which they were found, with the lines of cells."""

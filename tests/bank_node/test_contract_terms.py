@@ -35,6 +35,7 @@ from fraudfed.console import stdout_console
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.mapping import parse_mapping
 from fraudfed.features.publication import features_file
+from fraudfed.reading.problems import ProblemsFound
 from fraudfed.wire.messages import (
     Currency,
     DataContract,
@@ -229,6 +230,17 @@ def test_what_does_not_fit_the_terms_is_named(
     for load in (load_training_rows, load_scoring_rows):
         with pytest.raises(DataError, match=message):
             load(path, DELAYED)
+
+
+def test_problems_of_own_columns_are_told_with_all_others(tmp_path: Path) -> None:
+    frame = payments(1)
+    frame.loc[3, "entry_mode"] = "swipe"
+    frame.loc[[4, 5], "amount_minor"] = -1
+    frame.drop(columns="balance").to_csv(tmp_path / "bank.csv", index=False)
+    with pytest.raises(ProblemsFound) as caught:
+        load_training_rows(tmp_path / "bank.csv", DELAYED)
+    found = {(problem.column, problem.count) for problem in caught.value.problems}
+    assert found == {("'balance'", 1), ("'entry_mode'", 1), ("'amount_minor'", 2)}
 
 
 def test_a_mapping_names_its_own_column_in_errors(tmp_path: Path) -> None:

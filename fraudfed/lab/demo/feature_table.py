@@ -3,25 +3,29 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from pandas.api import types as pdt
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+from pydantic import ValidationError
 
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.dtypes import Float32Array
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import DataError
+from fraudfed.intake.plain_table import PlainRows, read_plain_table
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
     DemoData,
     PooledRows,
-    read_frame,
     require_cohort,
+    schema_of,
 )
 from fraudfed.lab.oracle.references import pool
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.kinds import all_columns, find_kind
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 #: A text column with more distinct values than this is an identifier, not a category.
@@ -52,67 +56,157 @@ def open_table(
     work : directory for each bank's own files
     seed : of the random split; the same rows and seed give the same files
     """
-    frame = read_frame(file)
-    _check_columns(frame, file, label=label, drop=drop, bank_column=bank_column)
-    labels = pd.to_numeric(frame[label], errors="coerce")
-    wrong = ~labels.isin((0, 1))
-    if wrong.any():
-        row = int(np.argmax(wrong.to_numpy()))
-        value = frame[label].tolist()[row]
+    whole = DataFile.open(file)
+    _check_columns(whole, label=label, drop=drop, bank_column=bank_column)
+    problems = whole.problems()
+    contract = table_contract(
+        whole,
+        label=label,
+        left_out={*drop, *([bank_column] if bank_column else [])},
+        problems=problems,
+    )
+    extra = {}
+    if bank_column is not None and whole.require(bank_column, "bank", problems):
+        extra[bank_column] = pa.string()
+    # Checked as a whole: what the bank nodes are given is without fault.
+    rows = read_plain_table(whole, contract, problems, with_labels=True, extra=extra)
+    labels = _labels(rows)
+    if (labels == labels[0]).all():
         raise DataError(
-            f"{file}: row {row + 1}, column {label!r} holds {value!r}, expected "
-            "0 or 1 (1 = fraud); choose the label column with --label"
-        )
-    if labels.nunique() < 2:
-        raise DataError(
-            f"{file}: column {label!r} holds only the value {int(labels.iloc[0])}; training needs "
-            "rows of both classes"
+            f"{file}: column {label!r} holds only the value {labels[0]:g}; training needs rows of "
+            "both classes"
         )
     rng = np.random.default_rng(seed)
     if bank_column is None:
         require_cohort(n_banks, what="--banks")
-        owner = deal(len(frame), n_banks, rng)
+        owner = deal(rows.n_rows, n_banks, rng)
     else:
-        owner = frame[bank_column].map(bank_name).to_numpy(dtype=str)
+        owner = rows.extra[bank_column].to_pandas().map(bank_name).to_numpy(dtype=str)
     names = sorted(set(owner.tolist()))
     require_cohort(len(names), what=f"column {bank_column!r} of {file}")
-
-    left_out = {label, *drop, *([bank_column] if bank_column else [])}
-    specs = tuple(
-        _feature_spec(frame[column], file) for column in frame.columns if column not in left_out
-    )
-    if not specs:
-        raise DataError(f"{file}: no feature column is left; drop fewer columns with --drop")
-    contract = DataContract(kind="table", features=specs, label=label)
-    columns = [label, *(spec.name for spec in specs)]
-    is_test = rng.random(len(frame)) < _TEST_SHARE
+    is_test = rng.random(rows.n_rows) < _TEST_SHARE
     banks = []
     for name in names:
         own = owner == name
-        train, test = (frame.loc[own & part, columns] for part in (~is_test, is_test))
-        for part, what in ((train, "train"), (test, "test")):
-            if part.empty:
+        for part, what in ((own & ~is_test, "train"), (own & is_test, "test")):
+            if not part.any():
                 raise DataError(
                     f"{file}: bank {name!r} has no rows left for {what}; give it more rows"
                 )
-        banks.append(write_bank(work, name, train, test))
+        banks.append(write_bank(work, name, rows, contract, own & ~is_test, own & is_test))
     return table_data(
         banks,
         data=f"Feature table {file.name}.",
         split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
         contract=contract,
-        rows=len(frame),
+        rows=rows.n_rows,
     )
 
 
-def write_bank(work: Path, name: str, train: pd.DataFrame, test: pd.DataFrame) -> BankSource:
-    """Write a bank's feature tables into a folder of its own."""
+def table_contract(
+    file: DataFile, *, label: str, left_out: set[str], problems: Problems
+) -> DataContract:
+    """Make the contract of a table that has none: every column but some is a feature.
+
+    Parameters
+    ----------
+    file : DataFile
+    label : str
+    left_out : set of str
+        Columns that are no features, beside the label.
+    problems : Problems
+        Takes columns that are neither numbers nor categories, or are there twice.
+
+    Raises
+    ------
+    DataError
+        If no feature is left; with every problem so far, if there is any.
+    """
+    names = [name for name in dict.fromkeys(file.columns) if name not in {label, *left_out}]
+    once = [name for name in names if file.require(name, "feature", problems)]
+    if not once:
+        problems.raise_any()
+        raise DataError(f"{file.path}: no feature column is left; drop fewer columns with --drop")
+    found = all_columns(file, once)
+    specs = [_feature_spec(file, name, found[name], problems) for name in once]
+    features = tuple(spec for spec in specs if spec is not None)
+    if not features:
+        problems.raise_any()
+    return DataContract(kind="table", features=features, label=label)
+
+
+def _feature_spec(
+    file: DataFile, name: str, column: pa.ChunkedArray, problems: Problems
+) -> FeatureSpec | None:
+    advice = f"leave it out with --drop {name}"
+    kind = find_kind(file, name, column, problems, most_categories=_MAX_CATEGORIES, advice=advice)
+    if kind is None:
+        return None
+    try:
+        if kind.categories is None:
+            return FeatureSpec(name=name)
+        return FeatureSpec(name=name, type=FeatureType.CATEGORICAL, categories=kind.categories)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        problems.add_whole(
+            "unfit_name",
+            file.named(name),
+            f"column {file.named(name)}: its name, or a category in it, cannot be a model's "
+            f"({reason}); rename it, or {advice}",
+            advice=f"rename it, or {advice}",
+        )
+        return None
+
+
+def write_bank(
+    work: Path,
+    name: str,
+    rows: PlainRows,
+    contract: DataContract,
+    train: BoolArray,
+    test: BoolArray,
+) -> BankSource:
+    """Write a bank's feature tables into a folder of its own.
+
+    Parameters
+    ----------
+    work : Path
+    name : str
+        Of the bank.
+    rows : PlainRows
+    contract : DataContract
+        Of the rows.
+    train, test : ndarray of shape (n_rows,), dtype=bool
+        Which rows are the bank's, to train on and to test on.
+    """
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
-    train.to_parquet(bank.train_file, index=False)
-    test.to_parquet(bank.test_file, index=False)
+    for path, part in ((bank.train_file, train), (bank.test_file, test)):
+        pa_parquet.write_table(_arrow_table(rows, contract, part), path)
     return bank
+
+
+def _arrow_table(rows: PlainRows, contract: DataContract, part: BoolArray) -> pa.Table:
+    """Return some rows as a table whose columns are read to the same values again."""
+    columns = {contract.label: pa.array(_labels(rows)[part].astype(np.int8))}
+    for spec, values in zip(contract.features, rows.features.T, strict=True):
+        columns[spec.name] = _arrow_column(values[part], spec)
+    return pa.table(columns)
+
+
+def _arrow_column(values: Float32Array, spec: FeatureSpec) -> pa.Array:
+    missing = np.isnan(values)
+    if spec.categories is None:
+        return pa.array(values, mask=missing)
+    codes = pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)
+    return pa.array(spec.categories, pa.string()).take(codes)
+
+
+def _labels(rows: PlainRows) -> Float32Array:
+    if rows.labels is None:
+        raise ValueError("rows were read without labels")
+    return rows.labels
 
 
 def table_data(
@@ -133,7 +227,7 @@ def table_data(
 
     def load(bank: BankSource, _features: Path | None = None) -> BankRows:
         files = (bank.train_file, bank.test_file)
-        train, test = (table_of(read_frame(path), contract) for path in files)
+        train, test = (read_table(path, contract) for path in files)
         return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
 
     def pooled() -> PooledRows:
@@ -151,51 +245,35 @@ def table_data(
     )
 
 
-def table_of(frame: pd.DataFrame, contract: DataContract) -> TrainingTable:
-    """Return the rows of a frame as training wants them."""
-    labels = frame[contract.label].to_numpy(dtype=np.float32)
-    return TrainingTable(schema_of(contract), matrix_of(frame, contract), labels)
+def read_table(path: Path, contract: DataContract) -> TrainingTable:
+    """Read a feature table as training wants it.
 
+    Parameters
+    ----------
+    path : Path
+    contract : DataContract
 
-def schema_of(contract: DataContract) -> FeatureSchema:
-    """Return names and numbers of categories of a contract's features."""
-    return FeatureSchema(
-        names=tuple(spec.name for spec in contract.features),
-        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
-        categories=tuple(spec.categories or () for spec in contract.features),
-    )
-
-
-def matrix_of(frame: pd.DataFrame, contract: DataContract) -> Float32Array:
-    """Return the frame's features as numbers: a category as its code, a missing value as NaN.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features), dtype=float32
-        Column-major.
+    Raises
+    ------
+    DataError
+        If it does not meet the contract.
     """
-    values = np.empty((len(contract.features), len(frame)), dtype=np.float32)
-    for row, spec in zip(values, contract.features, strict=True):
-        column = frame[spec.name]
-        if spec.categories is None:
-            row[:] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            codes = pd.Categorical(column, categories=list(spec.categories)).codes
-            row[:] = np.where(codes < 0, np.nan, codes.astype(np.float64))
-    return values.T
+    file = DataFile.open(path)
+    rows = read_plain_table(file, contract, file.problems(), with_labels=True)
+    return TrainingTable(schema_of(contract), rows.features, _labels(rows))
 
 
 def _check_columns(
-    frame: pd.DataFrame, file: Path, *, label: str, drop: Sequence[str], bank_column: str | None
+    file: DataFile, *, label: str, drop: Sequence[str], bank_column: str | None
 ) -> None:
     wanted = [("--label", label), *(("--drop", column) for column in drop)]
     if bank_column is not None:
         wanted.append(("--bank-column", bank_column))
     for option, column in wanted:
-        if column not in frame.columns:
+        if column not in file.columns:
             raise DataError(
-                f"{file}: {option} names column {column!r}, which is missing; the columns are "
-                f"{', '.join(map(str, frame.columns))}"
+                f"{file.path}: {option} names column {column!r}, which is missing; the columns are "
+                f"{', '.join(file.columns)}"
             )
 
 
@@ -219,21 +297,3 @@ def bank_name(value: object) -> str:
     """Return a value of a bank column as the name of a bank."""
     name = re.sub(r"[^a-z0-9_-]+", "-", str(value).lower()).strip("-_")
     return name[:63] or "unnamed"
-
-
-def _feature_spec(column: "pd.Series[Any]", file: Path) -> FeatureSpec:
-    name = str(column.name)
-    if pdt.is_numeric_dtype(column) or pdt.is_bool_dtype(column):
-        return FeatureSpec(name=name)
-    if pdt.is_datetime64_any_dtype(column):
-        raise DataError(
-            f"{file}: column {name!r} holds times, expected numbers or categories; leave it out "
-            f"with --drop {name}"
-        )
-    categories = tuple(sorted({str(value) for value in column.dropna()}))
-    if not 0 < len(categories) <= _MAX_CATEGORIES:
-        raise DataError(
-            f"{file}: column {name!r} holds {len(categories)} distinct texts, expected 1 to "
-            f"{_MAX_CATEGORIES} categories; leave it out with --drop {name}"
-        )
-    return FeatureSpec(name=name, type=FeatureType.CATEGORICAL, categories=categories)
