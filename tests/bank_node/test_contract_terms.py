@@ -35,7 +35,7 @@ from fraudfed.console import stdout_console
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.mapping import parse_mapping
 from fraudfed.features.publication import features_file
-from fraudfed.reading.problems import ProblemsFound
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import (
     Currency,
     DataContract,
@@ -237,7 +237,7 @@ def test_problems_of_own_columns_are_told_with_all_others(tmp_path: Path) -> Non
     frame.loc[3, "entry_mode"] = "swipe"
     frame.loc[[4, 5], "amount_minor"] = -1
     frame.drop(columns="balance").to_csv(tmp_path / "bank.csv", index=False)
-    with pytest.raises(ProblemsFound) as caught:
+    with pytest.raises(ProblemsError) as caught:
         load_training_rows(tmp_path / "bank.csv", DELAYED)
     found = {(problem.column, problem.count) for problem in caught.value.problems}
     assert found == {("'balance'", 1), ("'entry_mode'", 1), ("'amount_minor'", 2)}
