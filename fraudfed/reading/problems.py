@@ -97,13 +97,23 @@ class ProblemsError(DataError):
 
     Attributes
     ----------
+    summary : str
+        The message without what shows all problems.
     source : str
         The file.
     problems : tuple of Problem
     """
 
-    def __init__(self, message: str, *, source: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        summary: str,
+        *,
+        source: str = "",
+        problems: Sequence[Problem] = (),
+        where_all: str | None = None,
+    ) -> None:
+        super().__init__(summary if where_all is None else f"{summary}: {where_all}")
+        self.summary = summary
         self.source = source
         self.problems = tuple(problems)
 
@@ -209,12 +219,16 @@ class Problems:
         if not self._found:
             return
         found = self.all()
-        message = f"{self.source}: {found[0].text}"
+        summary = f"{self.source}: {found[0].text}"
         left = len(found) - 1
         if left:
-            message += f"; {left} more problem{'s' if left > 1 else ''} in the file"
-            message += "" if self._where_all is None else f": {self._where_all}"
-        raise ProblemsError(message, source=self.source, problems=found)
+            summary += f"; {left} more problem{'s' if left > 1 else ''} in the file"
+        raise ProblemsError(
+            summary,
+            source=self.source,
+            problems=found,
+            where_all=self._where_all if left else None,
+        )
 
 
 def shortened(text: str) -> str:

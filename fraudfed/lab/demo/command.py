@@ -15,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.console import (
     Answer,
+    end_with,
     examples,
     json_option,
     print_json,
+    say,
     stderr_console,
     stdout_console,
 )
@@ -31,6 +33,8 @@ from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.page import render_report
+from fraudfed.reading.problems import ProblemsError
+from fraudfed.reading.report import ProblemReport, report_lines, report_of
 from fraudfed.threads import usable_cores
 
 #: Our mark in an output directory: only a directory with it is ever cleared.
@@ -188,7 +192,14 @@ def demo_command(
     work = _prepare(out)
     console = stderr_console(quiet=quiet, own_text=True)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
-    opened = source.open(work=work, stages=stages)
+    try:
+        opened = source.open(work=work, stages=stages)
+    except ProblemsError as error:
+        found = report_of(error)
+        if as_json:
+            end_with(error, ProblemReport, found)
+        say(*report_lines(found), err=True)
+        raise
     console.print(
         f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
     )
