@@ -11,10 +11,13 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.contract_terms import (
+    FRAUD_KIND,
+    KnownFrauds,
     OwnValues,
     check_own_columns,
     converted,
     currency_warnings,
+    known_frauds,
     population_rows,
     tell_left_out,
 )
@@ -53,7 +56,9 @@ class TrainingRows:
     warnings : tuple of str
         What is allowed and yet unusual.
     population : int or None
-        Rows of the file that are in the contract's population; None if it is everybody's.
+        Payments of the file that are in the contract's population; None if it is everybody's.
+    frauds : KnownFrauds or None
+        All that are in the population, inside the training window or not; None for a plain table.
     """
 
     table: TrainingTable
@@ -61,6 +66,7 @@ class TrainingRows:
     period: tuple[int, int] | None
     warnings: tuple[str, ...]
     population: int | None = None
+    frauds: KnownFrauds | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +299,8 @@ def _transactions(
     problems, extra = _problems(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
+    if mapping is None and file.columns.count(FRAUD_KIND) == 1:
+        extra[FRAUD_KIND] = pa.string()
     raw = _read(file, contract, mapping, problems, extra=extra, needs_labels=True)
     row_weights = read_weights(file, contract, raw.extra, problems)
     problems.raise_any()
@@ -326,7 +334,8 @@ def _transactions(
     odd = (*population_warnings, *raw.warnings)
     warnings = _warnings(file, table, absent=absent, more=odd)
     population = None if contract.population is None else int(np.count_nonzero(members))
-    return TrainingRows(table, built.n_rows, period, warnings, population)
+    frauds = known_frauds(raw, built, members, mapping)
+    return TrainingRows(table, len(raw.rows), period, warnings, population, frauds)
 
 
 def _read(

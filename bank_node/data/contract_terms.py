@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping as MappingOf
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,9 @@ from fraudfed.features.currency import in_currency
 from fraudfed.features.mapped_own import mapped_own_column, own_source
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
+from fraudfed.features.table import FeatureTable
+from fraudfed.intake.transactions import RawTransactions
+from fraudfed.reading import cells
 from fraudfed.reading.columns import categorical_feature, numeric_feature
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
@@ -26,6 +29,58 @@ _log = logging.getLogger(__name__)
 
 #: Fewer rows of a population than this at one bank are worth a word.
 _FEW_ROWS = 1000
+
+
+#: For analysis only, so no reader of features asks for it.
+FRAUD_KIND = "fraud_kind"
+
+
+@dataclass(frozen=True, eq=False)
+class KnownFrauds:
+    """Frauds of a bank's file: when they were paid and reported, and of which kind. Never leave it.
+
+    Attributes
+    ----------
+    event_time, label_time : ndarray of shape (n_frauds,), dtype=int64
+        Payment and report, UTC epoch seconds.
+    kinds : list of length n_frauds of str or None; or None
+        As the file or its mapping says them; None if it has no such column.
+    end : int
+        The latest payment or report of the file, UTC epoch seconds.
+    """
+
+    event_time: Int64Array
+    label_time: Int64Array
+    kinds: list[str | None] | None
+    end: int
+
+
+def known_frauds(
+    raw: RawTransactions, built: FeatureTable, members: BoolArray, mapping: Mapping | None
+) -> KnownFrauds:
+    """Return the frauds of the population, with their kinds.
+
+    Parameters
+    ----------
+    raw : RawTransactions
+        All of the file; of the file's own columns ``extra`` has ``FRAUD_KIND`` if it is there.
+    built : FeatureTable
+    members : ndarray of shape (n_built,), dtype=bool
+        Which of its rows belong to the population.
+    mapping : Mapping or None
+    """
+    is_fraud = np.flatnonzero(members & (built.labels == 1))
+    rows = built.positions[is_fraud]
+    kinds: list[str | None] | None = None
+    if mapping is not None and FRAUD_KIND in raw.rows:
+        said = raw.rows[FRAUD_KIND].iloc[rows]
+        kinds = said.astype(object).where(said.notna(), None).tolist()
+    elif FRAUD_KIND in raw.extra.column_names:
+        text, _ = cells.texts(raw.extra[FRAUD_KIND])
+        kinds = text.take(pa.array(rows)).to_pylist()
+    reports = built.label_time[is_fraud]
+    latest = [int(raw.rows["event_time"].max()), *reports.tolist()]
+    return KnownFrauds(built.event_time[is_fraud], reports, kinds, max(latest))
 
 
 def check_own_columns(contract: DataContract, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ from oracles.features import DAY, random_table
 from bank_node.approval.digest import approval_hash
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
+from bank_node.checking.report import CheckedData, checked_rows, show_checked
 from bank_node.commands.runs import _training_tables
 from bank_node.data.contract import (
     check_contract,
@@ -342,6 +343,55 @@ def test_features_json_says_what_the_terms_are() -> None:
     assert (published["population"], published["currency"]) == ({"card": "present"}, "GBP")
     plain = DataContract(kind="transactions", recipe=RECIPE, features=contract_features())
     assert not {"population", "currency"} & json.loads(features_file(plain)).keys()
+
+
+def test_check_data_says_when_frauds_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(5)
+    frame = payments(1)
+    frame["is_fraud"] = (np.arange(200) % 2 == 0).astype(int)
+    frame["label_time"] = frame["event_time"] + rng.integers(1, 20, 200) * DAY
+    kinds = np.array(["romance_scam", "R10", "lost_stolen", None], dtype=object)
+    frame["fraud_kind"] = np.where(frame["is_fraud"] == 1, rng.choice(kinds, 200), None)
+    path = tmp_path / "bank.parquet"
+    frame.to_parquet(path)
+    checked = checked_rows(path, load_training_rows(path, DELAYED), label_delay_seconds=7 * DAY)
+    members = frame["channel"].isin(["pos", "atm"])
+    frauds = frame[members & (frame["is_fraud"] == 1)]
+    assert (checked.population, checked.rows_read) == (members.sum(), 200)
+    assert checked.reporting is not None
+    assert checked.reporting.frauds == len(frauds)
+    counts = frauds["fraud_kind"].value_counts().to_dict()
+    assert checked.reporting.kinds == {
+        "lost_stolen_card": counts["lost_stolen"],
+        "romance_scam": counts["romance_scam"],
+        "other": counts["R10"],
+    }
+    assert checked.reporting.unknown_kinds == counts["R10"]
+    assert "'R10'" in checked.warnings[-1]
+    assert CheckedData.model_validate_json(checked.model_dump_json()) == checked
+    show_checked(checked)
+    shown = capsys.readouterr().out
+    assert "payments in the population" in shown
+    assert f"A label delay of {checked.reporting.enough_days} days waits for 95% of them" in shown
+    assert "The run's label delay is 7 days" in shown
+    # The same through a mapping.
+    text = MAPPING.replace("[own_columns]", 'fraud_kind = { column = "why" }\n[own_columns]')
+    names = {"currency": "ccy", "balance": "Saldo", "merchant_category": "mcc"}
+    names["fraud_kind"] = "why"
+    amount = frame["amount_minor"] / 10 ** frame["currency"].map(EXPONENTS)
+    frame.assign(amount=amount, pem="05").rename(columns=names).to_parquet(path)
+    rows = load_training_rows(path, DELAYED, mapping=parse_mapping(text, source="t"))
+    again = checked_rows(path, rows, label_delay_seconds=7 * DAY)
+    assert again.reporting == checked.reporting
+
+
+def test_a_plain_table_has_no_reporting_curve(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.0, 2.0], "is_fraud": [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
+    contract = DataContract(kind="table", features=(FeatureSpec(name="x"),))
+    checked = checked_rows(tmp_path / "t.csv", load_training_rows(tmp_path / "t.csv", contract))
+    assert (checked.reporting, checked.population) == (None, None)
 
 
 def test_a_file_in_one_currency_needs_no_column(tmp_path: Path) -> None:
