@@ -1,5 +1,9 @@
 """Code lists: currencies, merchant categories, kinds of fraud."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from babel.numbers import list_currencies
 
@@ -7,7 +11,11 @@ from data_gen.events import KIND_NAMES
 from fraudfed.catalogue.currencies import CURRENCIES, EXPONENTS, minor_units
 from fraudfed.catalogue.fraud_kinds import ALIASES, FRAUD_KINDS, fraud_kind_of
 from fraudfed.catalogue.merchant_categories import CATEGORY_OF, CATEGORY_OF_CODE, RANGES
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.schema import MERCHANT_CATEGORIES
+from fraudfed.wire.messages import DataContract
+
+PAGE = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
 
 
 def test_every_currency_is_known_elsewhere_too() -> None:
@@ -80,6 +88,29 @@ def test_a_narrow_entry_replaces_a_wide_one_and_never_the_reverse() -> None:
 )
 def test_kinds_of_fraud(text: str, kind: str | None) -> None:
     assert fraud_kind_of(text) == kind
+
+
+def test_the_page_lists_every_kind_and_code() -> None:
+    for kind in FRAUD_KINDS:
+        assert f"| `{kind.name}` | {kind.group.replace('_', ' ')} | {kind.description} |" in PAGE
+    for name, category in ALIASES.items():
+        assert f"`{name}` as `{category}`" in " ".join(PAGE.split())
+    section = PAGE.split("## Merchant category codes")[1].split("## ")[0]
+    found = {}
+    for name, codes in re.findall(r"\| `(\w+)` \| ([0-9, -]+) \|", section):
+        for each in codes.split(", "):
+            first, _, last = each.partition("-")
+            for code in range(int(first), int(last or first) + 1):
+                found[f"{code:04d}"] = name
+    assert found == {code: name for code, name in CATEGORY_OF_CODE.items() if len(code) == 4}
+
+
+def test_the_pages_contract_is_one() -> None:
+    example = json.loads(PAGE.split("```json")[1].split("```")[0])
+    own = [feature for feature in example["features"] if isinstance(feature, dict)]
+    recipe = [spec.model_dump() for spec in contract_features()]
+    contract = DataContract.model_validate(example | {"features": [*recipe, *own]})
+    assert [spec.name for spec in contract.own_columns] == ["balance_before", "entry_mode"]
 
 
 def test_the_generators_kinds_are_in_the_list() -> None:
