@@ -12,8 +12,8 @@ from fraudfed.wire.messages.base import Message
 
 #: Digits before and after the point that a rate may have.
 _RATE: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
-#: Thirty currencies with a rate for each day of four years.
-_MOST_RATES: Final = 50_000
+#: Thirty currencies with a rate for nearly every day of two years: half a megabyte of JSON.
+_MOST_RATES: Final = 20_000
 
 
 def _known_code(code: str) -> str:
