@@ -273,7 +273,11 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
             f"mapping: is for kind {mapping.kind!r}, the run's data are of kind {kind!r}; choose "
             "another mapping, or none"
         )
-    return DataFile.open(path, source_names=mapping.source_names if kind == "table" else None)
+    return DataFile.open(
+        path,
+        source_names=mapping.source_names if kind == "table" else None,
+        file_format=mapping.file,
+    )
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:

@@ -33,6 +33,7 @@ from fraudfed.lab.demo.data import (
 )
 from fraudfed.lab.demo.feature_table import bank_name, deal
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
@@ -108,7 +109,7 @@ def _read_payments(
             f"--map {mapping}: is for a table of features, expected one of transactions; give the "
             "file with --table"
         )
-    whole = DataFile.open(file)
+    whole = DataFile.open(file, file_format=PLAIN_CSV if how is None else how.file)
     problems, extra = whole.problems(), {}
     if bank_column is not None and whole.require(bank_column, "--bank-column", problems):
         extra[bank_column] = pa.string()
