@@ -9,6 +9,12 @@ import numpy as np
 import pandas as pd
 
 from fraudfed.catalogue.schema import COLUMNS, INBOUND, ColumnKind
+from fraudfed.features.identifiers import (
+    AS_THEY_ARE,
+    DEFAULT_KINDS,
+    IdentifierKinds,
+    checked_identifier,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,14 @@ class Payment:
     units. None means that there is no value. A place that is NaN, as tables write it, becomes None:
     NaN equals nothing, not even itself, and payments with the same fields are equal. ``own`` holds
     the consortium's own columns by name, where a contract has some.
+
+    Identifiers are in canonical form, whatever they are given as. ``identifiers`` says of which
+    kind the columns are, as ``Mapping.identifier_kinds`` has it; None is the defaults.
+
+    Raises
+    ------
+    DataError
+        If an identifier is a number that has lost digits.
     """
 
     transaction_id: str
@@ -37,12 +51,23 @@ class Payment:
     payer_id: str | None = None
     currency: str | None = None
     own: Mapping[str, float | int | str | None] = field(default_factory=dict, hash=False)
+    identifiers: IdentifierKinds | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         for name in ("latitude", "longitude"):
             value = getattr(self, name)
             if value is not None and math.isnan(value):
                 object.__setattr__(self, name, None)
+        kinds = DEFAULT_KINDS if self.identifiers is None else self.identifiers
+        for name, kind in kinds.items():
+            text = getattr(self, name, None)
+            if text is not None:
+                what = f"transaction {self.transaction_id!r}: {name}"
+                form = checked_identifier(text, kind, what=what)
+                if form != text:
+                    object.__setattr__(self, name, form)
 
     @property
     def is_inbound(self) -> bool:
@@ -75,7 +100,7 @@ class Payment:
 
 
 def payments_of(transactions: pd.DataFrame, own_columns: Sequence[str] = ()) -> list[Payment]:
-    """Return the rows of a table that ``check_transactions`` accepts, in its order.
+    """Return the rows of a table as files are read, in its order: its identifiers are canonical.
 
     Parameters
     ----------
@@ -85,9 +110,9 @@ def payments_of(transactions: pd.DataFrame, own_columns: Sequence[str] = ()) -> 
     """
     kinds = {column.name: column.kind for column in COLUMNS}
     columns = {
-        each.name: _plain(transactions[each.name], kinds[each.name])
-        for each in fields(Payment)
-        if each.name in kinds and each.name in transactions.columns
+        one.name: _plain(transactions[one.name], kinds[one.name])
+        for one in fields(Payment)
+        if one.name in kinds and one.name in transactions.columns
     }
     if own_columns:
         own = (_plain_own(transactions[name]) for name in own_columns)
@@ -95,7 +120,9 @@ def payments_of(transactions: pd.DataFrame, own_columns: Sequence[str] = ()) -> 
             dict(zip(own_columns, row, strict=True)) for row in zip(*own, strict=True)
         ]
     rows = zip(*columns.values(), strict=True)
-    return [Payment(**dict(zip(columns, row, strict=True))) for row in rows]
+    return [
+        Payment(**dict(zip(columns, row, strict=True)), identifiers=AS_THEY_ARE) for row in rows
+    ]
 
 
 def _plain_own(series: "pd.Series[Any]") -> list[Any]:

@@ -1,5 +1,6 @@
 """Raw transactions out of a file, under the recipe's names or through a mapping."""
 
+import logging
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ import pyarrow as pa
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
 from fraudfed.features.check import Origin, check_transactions
+from fraudfed.features.identifiers import DEFAULT_KINDS, IdentifierKind, read_identifiers
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
 from fraudfed.reading import cells
 from fraudfed.reading.columns import number_column
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
+
+_log = logging.getLogger(__name__)
 
 _KINDS = {column.name: column.kind for column in COLUMNS}
 
@@ -187,6 +191,9 @@ def _own_column(
             advice=advice,
         )
         return [None] * len(values), everything
+    kind = DEFAULT_KINDS.get(name)
+    if kind is not None:
+        return _identifiers(file, name, plain, kind, problems)
     text, odd = cells.texts(plain)
     problems.add_cells(
         "not_a_text",
@@ -197,6 +204,25 @@ def _own_column(
         advice="write identifiers as text",
     )
     return text.to_pandas(), odd
+
+
+def _identifiers(
+    file: DataFile, name: str, values: pa.ChunkedArray, kind: IdentifierKind, problems: Problems
+) -> tuple[object, BoolArray]:
+    read = read_identifiers(values, kind)
+    for fault in read.faults:
+        problems.add_cells(
+            fault.kind,
+            file.named(name),
+            fault.bad,
+            got=lambda row: cells.shown(values, row),
+            expected=fault.expected,
+            advice=fault.advice,
+        )
+    remark = read.column.remark(str(file.path), file.named(name))
+    if remark is not None:
+        _log.warning("%s", remark)
+    return read.column.values.to_pandas(), read.wrong
 
 
 def _purpose(column: Column) -> str:

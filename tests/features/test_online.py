@@ -289,7 +289,7 @@ def test_time_goes_forward_and_payments_come_once() -> None:
 
 def test_a_payment_has_the_columns_of_the_schema() -> None:
     known = [c.name for c in COLUMNS if not c.analysis and c.name not in LABEL_COLUMNS]
-    assert set(Payment.__dataclass_fields__) == {*known, "own"}
+    assert set(Payment.__dataclass_fields__) == {*known, "own", "identifiers"}
     (only,) = payments_of(table([{"payee_id": "p"}]))
     assert only == Payment(
         "t0000",

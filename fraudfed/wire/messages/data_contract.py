@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.wire.messages.base import Message, Sha256
 from fraudfed.wire.messages.currency import Currency
+from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
 from fraudfed.wire.messages.population import Population
 
 _RAW_COLUMNS = frozenset(column.name for column in COLUMNS)
@@ -88,7 +89,8 @@ class DataContract(Message):
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
     the ``model_sha256`` of its run; where days overlap, a later one replaces an earlier one."""
-
+    identifier_rules: IdentifierRules = IDENTIFIER_RULES
+    """``transactions`` only: which rules say that two identifiers are the same."""
     population: Population | None = None
     """``transactions`` only: which payments are trained on and scored; None for all."""
     currency: Currency | None = None
