@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.catalogue.recipes import Recipe
 from fraudfed.dtypes import BoolArray, Int64Array
-from fraudfed.errors import ConfigurationError
 from fraudfed.features.currency import in_currency
 from fraudfed.features.mapped_own import mapped_own_column, own_source
 from fraudfed.features.mapping import Mapping
@@ -81,23 +79,6 @@ def known_frauds(
     reports = built.label_time[is_fraud]
     latest = [int(raw.rows["event_time"].max()), *reports.tolist()]
     return KnownFrauds(built.event_time[is_fraud], reports, kinds, max(latest))
-
-
-def check_own_columns(contract: DataContract, recipe: Recipe) -> None:
-    """Refuse own columns that are called as features of the recipe are.
-
-    Raises
-    ------
-    ConfigurationError
-    """
-    taken = {feature.name for feature in recipe.definitions(shared=True)}
-    for spec in contract.own_columns:
-        if spec.name in taken:
-            raise ConfigurationError(
-                f"data contract: own column {spec.name!r} (it has a unit) is called as a feature "
-                f"that recipe {contract.recipe!r} makes, expected another name; the operator must "
-                "publish a corrected run"
-            )
 
 
 class OwnValues:

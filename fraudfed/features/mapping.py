@@ -250,11 +250,17 @@ class Mapping(BaseModel):
     file : FileFormat
         How a CSV file is written.
     columns : dict of str to ColumnSource
-        By the name that the column has for fraudfed.
+        By the name that the column has for fraudfed. A table need not have any.
     own_columns : dict of str to ColumnSource
         ``transactions`` only: by the name that the column has in a run's contract, where its own
         columns are called otherwise in the file. They have ``column`` or ``constant``, and maybe
         ``values`` and ``default``.
+    label : str or None
+        Tables only: the column of 0 (clean) and 1 (fraud), by its name here. The demo trains on it;
+        a bank's node takes the label that the run's contract names.
+    drop : tuple of str
+        Tables only: columns that are no features, by their names here. The demo leaves them out; a
+        bank's node takes the features that the contract names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -263,8 +269,10 @@ class Mapping(BaseModel):
     kind: Literal["transactions", "table"]
     description: str = ""
     file: FileFormat = PLAIN_CSV
-    columns: Annotated[dict[str, ColumnSource], Field(min_length=1)]
+    columns: dict[str, ColumnSource] = Field(default_factory=dict)
     own_columns: dict[str, ColumnSource] = Field(default_factory=dict)
+    label: Annotated[str, Field(min_length=1)] | None = None
+    drop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -291,6 +299,10 @@ class Mapping(BaseModel):
     def _check_renaming(self) -> None:
         if self.own_columns:
             raise ValueError("own_columns: are for kind transactions; a table's are its columns")
+        if not self.columns and self.label is None and not self.drop:
+            raise ValueError("got neither columns nor a label, expected what it says of a table")
+        if self.label in self.drop:
+            raise ValueError(f"drop: {self.label!r} is the label, expected other columns")
         sources: dict[str, str] = {}
         for name, source in self.columns.items():
             more = sorted(source.model_fields_set - {"column"})
@@ -308,6 +320,9 @@ class Mapping(BaseModel):
 
     def _check_transactions(self) -> None:
         self._check_own_columns()
+        for key in ("label", "drop"):
+            if key in self.model_fields_set:
+                raise ValueError(f"got {key}, which only a mapping of kind 'table' may have")
         unknown = sorted(self.columns.keys() - _KINDS.keys())
         if unknown:
             raise ValueError(

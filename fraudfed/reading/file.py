@@ -1,4 +1,4 @@
-"""A data file, CSV or Parquet, read as typed columns; faults are named to the cell.
+"""A data file, CSV, Parquet or XML messages, read as typed columns; faults are named to the cell.
 
 CSV: one header line, then rows; ``file_format`` says how it is written. ``cells`` says what the
 cells mean. Rows are counted from 1 without the header, lines from 1 with it.
@@ -19,6 +19,7 @@ import pyarrow.parquet as pa_parquet
 from fraudfed.errors import DataError
 from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
+from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, is_messages
 from fraudfed.reading.problems import Problems, shortened
 
 _log = logging.getLogger(__name__)
@@ -75,14 +76,16 @@ class DataFile:
         DataError
             If the file is missing, empty, of another kind, or has no readable header.
         """
+        if is_messages(path) and path.exists():
+            return cls(path, False, MESSAGE_COLUMNS, dict(source_names or {}), file_format)
         if not path.is_file():
             found = "a directory" if path.is_dir() else "no such file"
             raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
         suffix = path.suffix.lower()
         if suffix != _CSV and suffix not in _PARQUET:
             raise DataError(
-                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet; "
-                "convert or rename the file"
+                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
+                ".xml of ISO 20022 messages; convert or rename the file"
             )
         is_csv = suffix == _CSV
         try:
@@ -181,7 +184,10 @@ class DataFile:
         if ignored:
             _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
         try:
-            found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
+            if is_messages(self.path):
+                found = self._read_messages(tuple(types))
+            else:
+                found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
         except (pa.ArrowException, OSError, UnicodeError) as error:
             if self.is_csv:
                 self._raise_csv_faults()
@@ -215,6 +221,12 @@ class DataFile:
                 f"{self.path}: cannot be read to its end ({' '.join(str(error).split())[:200]}); "
                 "the file is damaged or cut off"
             ) from error
+
+    def _read_messages(self, names: Sequence[str]) -> pa.Table:
+        # Only those with messages need the XML library.
+        from fraudfed.reading.iso20022.messages import read_messages
+
+        return read_messages(self.path).select(list(names))
 
     def _read_parquet(self, names: Sequence[str]) -> pa.Table:
         with pa_parquet.ParquetFile(self.path) as file:

@@ -5,7 +5,7 @@ them. What reads a file adds its problems and continues; at the end there is eit
 error that holds all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -184,6 +184,10 @@ class Problems:
     ) -> None:
         """Add a problem of a whole column, or of the file."""
         self._found.append(Problem(kind, column, 1, (), expected, advice, sentence))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Add what was found elsewhere in the same rows."""
+        self._found.extend(problems)
 
     def take(self, error: DataError) -> None:
         """Add what was raised over the same rows."""

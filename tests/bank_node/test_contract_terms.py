@@ -19,23 +19,23 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.checking.report import CheckedData, checked_rows, show_checked
 from bank_node.commands.runs import _training_tables
 from bank_node.data.contract import (
-    check_contract,
     load_features,
     load_scoring_rows,
     load_training_rows,
 )
 from bank_node.serving.feature_export import export_features
 from bank_node.state.directory import PinnedRun
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.currencies import EXPONENTS
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
+from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.console import stdout_console
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.mapping import parse_mapping
 from fraudfed.features.publication import features_file
+from fraudfed.parameters import BoosterParams
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import (
     Currency,

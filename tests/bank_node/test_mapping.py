@@ -226,7 +226,7 @@ def test_the_command_takes_a_name_or_a_file(state, tmp_path, run_bank) -> None:
     for command in ("check-data", "train", "score"):
         more = ("--out", tmp_path / "s.csv") if command == "score" else ()
         for choice, message in (
-            ("paysum", "mapping paysum: no such file, expected a TOML file or one of handbook"),
+            ("paysum", "mapping paysum: no such file, expected a TOML file or one of baf"),
             (str(own), f"mapping {own}: format_version is 2: Input should be 1"),
         ):
             ended = run_bank(command, *where, *more, "--map", choice)

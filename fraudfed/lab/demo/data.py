@@ -24,6 +24,8 @@ class BankSource:
     name: str
     train_file: Path
     test_file: Path
+    title: str = ""
+    """What the data call it, where that is not its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,8 @@ class DemoData:
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
         None where the rows name no terminals, merchants and payees.
+    notes : tuple of str
+        What is allowed in the rows and yet unusual, a line each.
     """
 
     data: str
@@ -95,6 +99,7 @@ class DemoData:
     load: Callable[[BankSource, Path | None], BankRows]
     pool: Callable[[], PooledRows]
     risk: RiskPlan | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable:

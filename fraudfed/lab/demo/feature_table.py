@@ -1,7 +1,7 @@
 """Any feature table as the demo's input: split over banks, and at random into train and test."""
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,17 @@ from pydantic import ValidationError
 
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array
-from fraudfed.errors import DataError
-from fraudfed.intake.plain_table import PlainRows, read_plain_table
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features.mapping import Mapping
+from fraudfed.intake.plain_table import PlainRows, contract_schema, read_plain_table
+from fraudfed.lab.demo.bank_names import name_banks
+from fraudfed.lab.demo.column_options import named_columns, option_of, require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
     DemoData,
     PooledRows,
     require_cohort,
-    schema_of,
 )
 from fraudfed.lab.oracle.references import pool
 from fraudfed.reading.file import DataFile
@@ -37,6 +39,7 @@ _TEST_SHARE = 0.3
 def open_table(
     file: Path,
     *,
+    mapping: Mapping | None,
     label: str,
     drop: Sequence[str],
     bank_column: str | None,
@@ -49,20 +52,21 @@ def open_table(
     Parameters
     ----------
     file : Parquet or CSV file
+    mapping : how the file is written, what its columns are called, and more columns to leave out
     label : column of 0 and 1
-    drop : columns to leave out
+    drop : columns to leave out, as ``--drop`` lists them
     bank_column : column that says whose row it is, or None to deal rows out in unequal shares
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own files
     seed : of the random split; the same rows and seed give the same files
     """
-    whole = DataFile.open(file)
-    _check_columns(whole, label=label, drop=drop, bank_column=bank_column)
+    whole = _opened(file, mapping)
+    left_out = _left_out(whole, mapping, label=label, drop=drop, bank_column=bank_column)
     problems = whole.problems()
     contract = table_contract(
         whole,
         label=label,
-        left_out={*drop, *([bank_column] if bank_column else [])},
+        left_out=left_out,
         problems=problems,
     )
     extra = {}
@@ -80,27 +84,83 @@ def open_table(
     if bank_column is None:
         require_cohort(n_banks, what="--banks")
         owner = deal(rows.n_rows, n_banks, rng)
+        titles = {name: name for name in sorted(set(owner.tolist()))}
     else:
-        owner = rows.extra[bank_column].to_pandas().map(bank_name).to_numpy(dtype=str)
-    names = sorted(set(owner.tolist()))
-    require_cohort(len(names), what=f"column {bank_column!r} of {file}")
+        what = f"{file}: column {bank_column!r}"
+        named = name_banks(rows.extra[bank_column], what=what)
+        owner, titles = named.owner, named.titles
+        require_cohort(len(titles), what=what)
     is_test = rng.random(rows.n_rows) < _TEST_SHARE
     banks = []
-    for name in names:
+    for name, title in titles.items():
         own = owner == name
         for part, what in ((own & ~is_test, "train"), (own & is_test, "test")):
             if not part.any():
                 raise DataError(
-                    f"{file}: bank {name!r} has no rows left for {what}; give it more rows"
+                    f"{file}: bank {title!r} has no rows left for {what}; give it more rows"
                 )
-        banks.append(write_bank(work, name, rows, contract, own & ~is_test, own & is_test))
+        bank = write_bank(work, name, rows, contract, own & ~is_test, own & is_test)
+        banks.append(replace(bank, title=title))
     return table_data(
         banks,
         data=f"Feature table {file.name}.",
         split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
         contract=contract,
         rows=rows.n_rows,
+        notes=_alike_categories(contract),
     )
+
+
+def _opened(file: Path, mapping: Mapping | None) -> DataFile:
+    if mapping is None:
+        return DataFile.open(file)
+    return DataFile.open(file, source_names=mapping.source_names, file_format=mapping.file)
+
+
+def _column_names(file: DataFile) -> tuple[str, ...]:
+    """Return what the columns are called here, in the order of the file."""
+    here = {source: name for name, source in file.source_names.items()}
+    return tuple(here.get(column, column) for column in file.columns)
+
+
+def _left_out(
+    file: DataFile,
+    mapping: Mapping | None,
+    *,
+    label: str,
+    drop: Sequence[str],
+    bank_column: str | None,
+) -> set[str]:
+    """Return the columns that are no features, and make sure that every column named is there."""
+    there, source = _column_names(file), str(file.path)
+    of_mapping = mapping is not None and label == mapping.label
+    require_column(label, there, option="--map" if of_mapping else "--label", source=source)
+    dropped = named_columns(drop, there, option="--drop", source=source)
+    if label in dropped:
+        raise ConfigurationError(f"--drop names the label {label!r}, expected other columns")
+    left_out = {*dropped, *(() if mapping is None else mapping.drop)}
+    if bank_column is not None:
+        require_column(bank_column, there, option="--bank-column", source=source)
+        if bank_column == label:
+            raise ConfigurationError(f"--bank-column names the label {label!r}, expected another")
+        left_out.add(bank_column)
+    return left_out
+
+
+def _alike_categories(contract: DataContract) -> tuple[str, ...]:
+    """Say which categories differ by nothing but blanks: each is one of its own."""
+    notes = []
+    for spec in contract.features:
+        seen: dict[str, str] = {}
+        for category in spec.categories or ():
+            other = seen.setdefault(" ".join(category.split()), category)
+            if other != category:
+                notes.append(
+                    f"column {spec.name!r}: {other!a} and {category!a} differ only by blanks and "
+                    "are two categories"
+                )
+                break
+    return tuple(notes)
 
 
 def table_contract(
@@ -122,7 +182,7 @@ def table_contract(
     DataError
         If no feature is left; with every problem so far, if there is any.
     """
-    names = [name for name in dict.fromkeys(file.columns) if name not in {label, *left_out}]
+    names = [name for name in dict.fromkeys(_column_names(file)) if name not in {label, *left_out}]
     once = [name for name in names if file.require(name, "feature", problems)]
     if not once:
         problems.raise_any()
@@ -138,7 +198,7 @@ def table_contract(
 def _feature_spec(
     file: DataFile, name: str, column: pa.ChunkedArray, problems: Problems
 ) -> FeatureSpec | None:
-    advice = f"leave it out with --drop {name}"
+    advice = f"leave it out with {option_of('--drop', name)}"
     kind = find_kind(file, name, column, problems, most_categories=_MAX_CATEGORIES, advice=advice)
     if kind is None:
         return None
@@ -210,7 +270,13 @@ def _labels(rows: PlainRows) -> Float32Array:
 
 
 def table_data(
-    banks: Sequence[BankSource], *, data: str, split: str, contract: DataContract, rows: int
+    banks: Sequence[BankSource],
+    *,
+    data: str,
+    split: str,
+    contract: DataContract,
+    rows: int,
+    notes: tuple[str, ...] = (),
 ) -> DemoData:
     """Return banks' feature tables, as ``write_bank`` writes them, as the demo's input.
 
@@ -223,6 +289,8 @@ def table_data(
         Of the tables.
     rows : int
         Of all banks.
+    notes : tuple of str
+        As in ``DemoData``.
     """
 
     def load(bank: BankSource, _features: Path | None = None) -> BankRows:
@@ -242,6 +310,7 @@ def table_data(
         rows=rows,
         load=load,
         pool=pooled,
+        notes=notes,
     )
 
 
@@ -260,21 +329,7 @@ def read_table(path: Path, contract: DataContract) -> TrainingTable:
     """
     file = DataFile.open(path)
     rows = read_plain_table(file, contract, file.problems(), with_labels=True)
-    return TrainingTable(schema_of(contract), rows.features, _labels(rows))
-
-
-def _check_columns(
-    file: DataFile, *, label: str, drop: Sequence[str], bank_column: str | None
-) -> None:
-    wanted = [("--label", label), *(("--drop", column) for column in drop)]
-    if bank_column is not None:
-        wanted.append(("--bank-column", bank_column))
-    for option, column in wanted:
-        if column not in file.columns:
-            raise DataError(
-                f"{file.path}: {option} names column {column!r}, which is missing; the columns are "
-                f"{', '.join(file.columns)}"
-            )
+    return TrainingTable(contract_schema(contract), rows.features, _labels(rows))
 
 
 def deal(n_rows: int, n_banks: int, rng: np.random.Generator) -> npt.NDArray[np.str_]:
@@ -291,9 +346,3 @@ def deal(n_rows: int, n_banks: int, rng: np.random.Generator) -> npt.NDArray[np.
     names = np.array([f"bank_{number:02d}" for number in range(1, n_banks + 1)])
     dealt: npt.NDArray[np.str_] = names[rng.permutation(position)]
     return dealt
-
-
-def bank_name(value: object) -> str:
-    """Return a value of a bank column as the name of a bank."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", str(value).lower()).strip("-_")
-    return name[:63] or "unnamed"

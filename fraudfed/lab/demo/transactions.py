@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.errors import DataError
 from fraudfed.features.build import build_features
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.mapping import load_mapping
+from fraudfed.features.mapping import Mapping
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
-from fraudfed.intake.plain_table import feature_types, read_features
+from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
+from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
+from fraudfed.lab.demo.column_options import require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
@@ -29,9 +30,8 @@ from fraudfed.lab.demo.data import (
     PooledRows,
     RiskPlan,
     require_cohort,
-    schema_of,
 )
-from fraudfed.lab.demo.feature_table import bank_name, deal
+from fraudfed.lab.demo.feature_table import deal
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import DataContract, RiskSpec
@@ -45,7 +45,7 @@ _SKETCH_WIDTHS = (1024, 65_536)
 def open_payments(
     file: Path,
     *,
-    mapping: str | None,
+    mapping: Mapping | None,
     bank_column: str | None,
     n_banks: int,
     work: Path,
@@ -56,7 +56,7 @@ def open_payments(
     Parameters
     ----------
     file : Parquet or CSV file of raw transactions
-    mapping : name or file of a column mapping; None if the columns have our names
+    mapping : of transactions, with labels; None if the columns have our names
     bank_column : column that says whose customer it is, or None to deal customers out in unequal
         shares
     n_banks : number of banks when there is no ``bank_column``
@@ -67,25 +67,27 @@ def open_payments(
     ------
     DataError
         If the file is not what the mapping says, or a bank has no rows.
-    ConfigurationError
-        If the mapping is wrong.
     CohortError
         If there are too few banks.
     """
-    rows, banks_of_rows = _read_payments(file, mapping, bank_column)
-    if banks_of_rows is None:
+    rows, named = _read_payments(file, mapping, bank_column)
+    if named is None:
         require_cohort(n_banks, what="--banks")
         customers, _ = pd.factorize(rows["customer_id"])
         dealt = deal(int(customers.max()) + 1, n_banks, np.random.default_rng(seed))
-        banks_of_rows = dealt[customers]
-    names = sorted(set(banks_of_rows.tolist()))
-    require_cohort(len(names), what=f"column {bank_column!r} of {file}")
+        owner = dealt[customers]
+        titles = {name: name for name in sorted(set(owner.tolist()))}
+    else:
+        owner, titles = named.owner, named.titles
+    # Dealing to more banks than there are customers leaves some without rows.
+    what = "--banks" if bank_column is None else f"{file}: column {bank_column!r}"
+    require_cohort(len(titles), what=what)
     banks = []
-    for name in names:
+    for name, title in titles.items():
         own = work / name / "transactions.parquet"
         own.parent.mkdir(parents=True, exist_ok=True)
-        rows[banks_of_rows == name].to_parquet(own, index=False)
-        banks.append(BankSource(name, own, own))
+        rows[owner == name].to_parquet(own, index=False)
+        banks.append(BankSource(name, own, own, title))
     first, last = int(rows["event_time"].min()), int(rows["event_time"].max())
     days = (last - first) // SECONDS_PER_DAY + 1
     split_day = first // SECONDS_PER_DAY + round(days * (1.0 - _TEST_SHARE))
@@ -100,26 +102,21 @@ def open_payments(
 
 
 def _read_payments(
-    file: Path, mapping: str | None, bank_column: str | None
-) -> tuple[pd.DataFrame, npt.NDArray[np.str_] | None]:
+    file: Path, mapping: Mapping | None, bank_column: str | None
+) -> tuple[pd.DataFrame, NamedBanks | None]:
     """Return checked transactions in our columns, and whose each is if a column says so."""
-    how = None if mapping is None else load_mapping(mapping)
-    if how is not None and how.kind != "transactions":
-        raise ConfigurationError(
-            f"--map {mapping}: is for a table of features, expected one of transactions; give the "
-            "file with --table"
-        )
-    whole = DataFile.open(file, file_format=PLAIN_CSV if how is None else how.file)
+    whole = DataFile.open(file, file_format=PLAIN_CSV if mapping is None else mapping.file)
     problems, extra = whole.problems(), {}
-    if bank_column is not None and whole.require(bank_column, "--bank-column", problems):
-        extra[bank_column] = pa.string()
-    read = read_transactions(whole, how, problems, extra=extra, needs_labels=True)
+    if bank_column is not None:
+        require_column(bank_column, whole.columns, option="--bank-column", source=str(file))
+        if whole.require(bank_column, "--bank-column", problems):
+            extra[bank_column] = pa.string()
+    read = read_transactions(whole, mapping, problems, extra=extra, needs_labels=True)
     integers = ("event_time", "label_time", "amount_minor", "is_fraud")
     rows = read.rows.astype(dict.fromkeys(integers, "Int64"))
     if bank_column is None:
         return rows, None
-    names = read.extra[bank_column].to_pandas().map(bank_name)
-    return rows, names.to_numpy(dtype=str)
+    return rows, name_banks(read.extra[bank_column], what=f"{file}: column {bank_column!r}")
 
 
 def _usual_delay(rows: pd.DataFrame, file: Path) -> int:
@@ -228,11 +225,11 @@ def _exported(path: Path, contract: DataContract) -> FeatureTable:
     label, event_time, label_time = (found[name].to_numpy() for name in numbers)
     known = np.where(np.isnan(label_time), LABEL_NOT_KNOWN, label_time)
     return FeatureTable(
-        schema=schema_of(contract),
+        schema=contract_schema(contract),
         values=values,
         labels=label.astype(np.float32),
         event_time=event_time.astype(np.int64),
         label_time=known.astype(np.int64),
         transaction_id=found["transaction_id"].to_numpy(),
-        positions=np.arange(len(label), dtype=np.int64),
+        positions=np.arange(found.num_rows, dtype=np.int64),
     )
