@@ -30,6 +30,7 @@ from aggregator.api.services import services
 from aggregator.audit.log import AuditRecord, round_subject
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MetricsAccess
+from aggregator.guards.addresses import target_of
 from aggregator.guards.admission import Place
 from aggregator.guards.auth import RequestHead, require_digest
 from aggregator.guards.bodies import MOST_UNKNOWN_BYTES
@@ -199,7 +200,7 @@ def _head() -> RequestHead:
     # The target as it was sent: what is signed must not depend on how it is decoded.
     return RequestHead(
         method=request.method,
-        target=request.environ.get("RAW_URI") or request.environ["REQUEST_URI"],
+        target=target_of(request.environ),
         headers=tuple(request.headers.items()),
         has_body=bool(request.content_length),
     )

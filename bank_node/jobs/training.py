@@ -10,7 +10,7 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import feature_schema, load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
@@ -29,6 +29,7 @@ from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
 from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
+from fraudfed.intake.plain_table import contract_schema
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import RunKind
 
@@ -88,7 +89,7 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     contract = run.contract
     check_visibility(run, rules)
     check_contract(contract)
-    check_schema(feature_schema(contract))
+    check_schema(contract_schema(contract))
     return check_parameters(run.spec)
 
 
@@ -155,7 +156,7 @@ class TrainingJob:
         StateError
             If it is no model of the run's features.
         """
-        schema = feature_schema(run.contract)
+        schema = contract_schema(run.contract)
         model = read_model(content, schema=schema, source=f"run {run.run_id}: what was registered")
         return TrainingResult(
             parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),

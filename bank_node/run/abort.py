@@ -45,6 +45,7 @@ from fraudfed.errors import (
     UnavailableError,
     VersionError,
 )
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import AbortReason
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     ParameterError: AbortReason.CONFIGURATION,
     RunDescriptionError: AbortReason.CONFIGURATION,
     DataError: AbortReason.STOPPED,
+    ProblemsError: AbortReason.STOPPED,
     KeyMaterialError: AbortReason.KEY,
     StateError: None,
     DamagedError: None,
