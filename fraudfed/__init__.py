@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "AuditEntry": "fraudfed.wire.messages",
     "AuditStatus": "fraudfed.wire.messages",
-    "BoosterParams": "fraudfed.boosting.params",
+    "BoosterParams": "fraudfed.parameters",
     "CiphertextVector": "fraudfed.paillier.vector",
     "FeatureSchema": "fraudfed.boosting.table",
     "Identity": "fraudfed.consortium.identity",
@@ -32,6 +32,7 @@ _MODULES = {
     "train": "fraudfed.boosting.train",
     "verify_audit_entry": "fraudfed.consortium.public.documents",
     "verify_model_signature": "fraudfed.consortium.public.documents",
+    "without_category_names": "fraudfed.boosting.model",
 }
 
 __all__ = sorted(["__version__", *_MODULES])

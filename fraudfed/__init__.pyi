@@ -1,6 +1,6 @@
 """The public names of fraudfed, as type checkers see them; ``__init__.py`` imports them late."""
 
-from fraudfed.boosting.params import BoosterParams
+from fraudfed.boosting.model import without_category_names
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -15,6 +15,7 @@ from fraudfed.consortium.public.documents import (
 )
 from fraudfed.features.build import build_features
 from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import AuditEntry, AuditStatus
 
@@ -37,6 +38,7 @@ __all__ = [
     "train",
     "verify_audit_entry",
     "verify_model_signature",
+    "without_category_names",
 ]
 
 __version__: str

@@ -131,7 +131,11 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
             g.caller = replace(g.caller, body_sha256=body.sha256.hex())
         with bodies.loaded(body) as data:
             if isinstance(endpoint.reads, type):
-                arguments["body"] = parse(endpoint.reads, data, source="request body")
+                arguments["body"] = parse(
+                    endpoint.reads, data, source="request body", refusal=endpoint.refusal
+                )
+                if endpoint.checks is not None:
+                    endpoint.checks(arguments["body"])
             elif endpoint.reads is not None:
                 arguments["body"] = data
             if endpoint.access is Access.CANDIDATE:

@@ -36,6 +36,7 @@ from fraudfed.errors import (
     ParameterError,
     ProtocolError,
     RateLimitedError,
+    RunDescriptionError,
     RunFailedError,
     ServerError,
     StateError,
@@ -44,6 +45,7 @@ from fraudfed.errors import (
     UnavailableError,
     VersionError,
 )
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import AbortReason
 
 _log = logging.getLogger(__name__)
@@ -54,7 +56,9 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     FraudFedError: AbortReason.STOPPED,
     ConfigurationError: AbortReason.CONFIGURATION,
     ParameterError: AbortReason.CONFIGURATION,
+    RunDescriptionError: AbortReason.CONFIGURATION,
     DataError: AbortReason.STOPPED,
+    ProblemsError: AbortReason.STOPPED,
     KeyMaterialError: AbortReason.KEY,
     StateError: None,
     DamagedError: None,

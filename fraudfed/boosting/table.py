@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.column_names import feature_fault, twins
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
 
 #: Rows looked through at a time for infinite values.
 _CHECKED_ROWS = 1 << 14
-
-#: XGBoost's Python package refuses these in a feature name.
-_FORBIDDEN_IN_NAMES = "[]<"
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,24 @@ class FeatureSchema:
     names : tuple of str
     n_categories : tuple of int
         0 for a numeric feature; otherwise the number of categories, coded 0 .. n - 1.
+    categories : tuple of tuple of str
+        What the codes of each feature stand for, in their order; empty for a numeric feature.
+        Nothing is computed from it: it goes into the model file. Empty as a whole where nobody
+        knows names.
     """
 
     names: tuple[str, ...]
     n_categories: tuple[int, ...]
+    categories: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.n_categories):
             raise ValueError(f"{len(self.names)} names, {len(self.n_categories)} n_categories")
+        named = tuple(len(set(names)) for names in self.categories)
+        if named not in {(), self.n_categories}:
+            raise ValueError(
+                f"{named} different names of categories, expected {self.n_categories}, or none"
+            )
 
     @property
     def n_features(self) -> int:
@@ -86,19 +94,18 @@ class TrainingTable:
 
 
 def check_schema(schema: FeatureSchema) -> None:
-    """Check that XGBoost accepts the features' names.
+    """Check that files and XGBoost can hold the features' names, and tell them apart.
 
     Raises
     ------
     DataError
     """
     for name in schema.names:
-        found = [character for character in _FORBIDDEN_IN_NAMES if character in name]
-        if found:
-            raise DataError(
-                f"feature name {name!r} contains {found[0]!r}, which XGBoost does not accept; "
-                "rename the feature in the data contract"
-            )
+        fault = feature_fault(name)
+        if fault is not None:
+            raise DataError(f"feature name {name!r} {fault}")
+    if len(set(schema.names)) != len(schema.names) or twins(schema.names):
+        raise DataError("feature names are not distinct; rename one of them")
 
 
 def check_rows(table: TrainingTable, *, what: str) -> None:
