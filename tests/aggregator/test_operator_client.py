@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from examples.certificates import Certified, certify
-from federations.server_process import write_secret
+from federations.server_process import assert_fails, run_command, write_secret
 from proxies.forward import ForwardProxy, forward_proxy, opening_proxy
 from proxies.hostile import Answering, head, hostile_server
 
@@ -45,6 +45,25 @@ def test_control_without_the_rule_of_addresses_a_token_goes_in_the_clear(
 ) -> None:
     monkeypatch.setattr("fraudfed.http.address._is_loopback", lambda host: True)
     OperatorClient("http://aggregator.example:8765", TOKEN)
+
+
+def test_an_address_of_the_environment_has_the_same_rules(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_secret(tmp_path / "token", TOKEN)
+    monkeypatch.setenv("AGGREGATOR_TOKEN_FILE", str(tmp_path / "token"))
+    for url in ("http://192.0.2.1:8765", "http://agg.example", "https://u:p@agg.example"):
+        monkeypatch.setenv("AGGREGATOR_URL", url)
+        result = run_command("banks", "list")
+        assert_fails(result, 2, "aggregator URL")
+    monkeypatch.setenv("AGGREGATOR_URL", "https://agg.example")
+    monkeypatch.setenv("ALL_PROXY", "socks5h://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    result = run_command("banks", "list")
+    assert_fails(result, 2, "ALL_PROXY", "socks5h")
+    assert "hunter2" not in result.stderr
 
 
 @contextmanager
