@@ -1,10 +1,13 @@
 """Other people's files through ``--map``: the same rows, whatever the file is like."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from examples.pacs008 import made_up, xml
 from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
 
 from bank_node.config import BankConfig
@@ -236,3 +239,47 @@ def test_the_command_takes_a_name_or_a_file(state, tmp_path, run_bank) -> None:
     ended = run_bank("check-data", *where)
     assert ended.code == 3
     assert "column 'transaction_id' (unique over" in ended.error()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_payment_messages_are_checked_and_scored_without_labels(
+    state, tmp_path, run_bank, folder
+) -> None:
+    messages = tmp_path / "messages"
+    messages.mkdir()
+    (messages / "a.xml").write_text(xml(made_up(30, seed=1), made_up(5, seed=2, version=2)))
+    (messages / "B.XML").write_text(xml(made_up(20, seed=3, version=13)))
+    data = messages if folder else messages / "a.xml"
+    n_rows = 55 if folder else 35
+    where = ("--state", state.path, "--data", data, "--map", "pacs008")
+    ended = run_bank("check-data", *where, "--json")
+    assert ended.code == 0, ended.err
+    answer = json.loads(ended.out)
+    assert (answer["rows_read"], answer["rows"], answer["prevalence"]) == (n_rows, 0, None)
+    assert "can be scored, and not trained on" in answer["warnings"][0]
+    assert [one["feature"] for one in answer["features"]] == [
+        spec.name for spec in TRANSACTIONS.features
+    ]
+    ended = run_bank("check-data", *where)
+    assert f"rows in the file  │ {n_rows}" in ended.out
+    rows = load_scoring_rows(data, TRANSACTIONS, mapping=load_mapping("pacs008"))
+    assert rows.features.shape == (n_rows, len(TRANSACTIONS.features))
+    with pytest.raises(DataError, match="the mapping has no is_fraud and label_time"):
+        load_training_rows(data, TRANSACTIONS, mapping=load_mapping("pacs008"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<?xml", '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/hostname">]><?xml', "DOCTYPE"),
+        ("GBP", "GB", r"row 1 \(line 3\), column 'CdtTrfTxInf/IntrBkSttlmAmt/@Ccy': got 'GB'"),
+        ("pacs.008.001.08", "pacs.003.001.08", "a message of pacs.003.001.08, expected"),
+        ("</Document>", "", "is not well-formed XML"),
+    ],
+)
+def test_bad_messages_are_one_line(state, tmp_path, run_bank, old, new, message) -> None:
+    data = tmp_path / "day.xml"
+    data.write_text(xml(made_up(3)).replace(old, new, 1))
+    ended = run_bank("check-data", "--state", state.path, "--data", data, "--map", "pacs008")
+    assert ended.code == 3
+    assert re.search(message, ended.error())
