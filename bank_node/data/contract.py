@@ -10,15 +10,15 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.risk_days import check_scoring_days, check_training_days
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.intake.plain_table import read_plain_table, read_weights
+from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
@@ -63,69 +63,6 @@ class ScoringRows:
 
     features: Float32Array
     identifiers: pa.Array | None
-
-
-def feature_schema(contract: DataContract) -> FeatureSchema:
-    """Return the contract's features as training needs them."""
-    return FeatureSchema(
-        names=tuple(spec.name for spec in contract.features),
-        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
-        categories=tuple(spec.categories or () for spec in contract.features),
-    )
-
-
-def check_contract(contract: DataContract) -> None:
-    """Make sure that this release can meet the contract.
-
-    Raises
-    ------
-    ConfigurationError
-        If the recipe or a feature of it is unknown here, or a feature is also the label.
-    """
-    special = {contract.label, contract.weight} - {None}
-    mixed = sorted(spec.name for spec in contract.features if spec.name in special)
-    if mixed:
-        raise ConfigurationError(
-            f"data contract: {mixed[0]!r} is a feature and the label or weight at once; the "
-            "operator must publish a corrected run"
-        )
-    if contract.kind == "table":
-        return
-    recipe = _recipe(contract)
-    if contract.label != "is_fraud":
-        raise ConfigurationError(
-            f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
-            "operator must publish a corrected run"
-        )
-    if needs_tables(contract) != bool(contract.shared_risk):
-        raise ConfigurationError(
-            f"data contract: names {len(contract.shared_risk)} risk tables, expected them exactly "
-            "for features 'shared_...', so that all banks train on the same; the operator must "
-            "publish a corrected run"
-        )
-    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
-    for spec in contract.features:
-        own = known.get(spec.name)
-        if own is None or (own.type, own.categories) != (spec.type, spec.categories):
-            raise ConfigurationError(
-                f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
-                f"{recipe.name!r} makes; the operator must publish a corrected run"
-            )
-
-
-def needs_tables(contract: DataContract) -> bool:
-    """Tell whether a feature of the contract is computed from risk tables."""
-    if contract.kind != "transactions":
-        return False
-    shared = {feature.name for feature in _recipe(contract).shared_features}
-    return any(feature.name in shared for feature in contract.features)
-
-
-def _recipe(contract: DataContract) -> Recipe:
-    try:
-        return find_recipe(contract.recipe or "")
-    except ConfigurationError as error:
-        raise ConfigurationError(f"data contract: {error}") from None
 
 
 def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
@@ -261,7 +198,7 @@ def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
-        schema=feature_schema(contract),
+        schema=contract_schema(contract),
         features=rows.features,
         labels=rows.labels,
         weights=rows.weights,
@@ -298,14 +235,14 @@ def _transactions(
     if shared is not None:
         check_training_days(shared, used.event_time)
     table = TrainingTable(
-        schema=feature_schema(contract),
+        schema=contract_schema(contract),
         features=_selected(used, contract),
         labels=used.labels,
         weights=None if row_weights is None else row_weights[used.positions],
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    recipe = _recipe(contract)
+    recipe = contract_recipe(contract)
     absent = [name for name in raw.absent if name not in recipe.unused]
     warnings = _warnings(file, table, absent=absent)
     return TrainingRows(table, built.n_rows, period, warnings)
@@ -316,7 +253,7 @@ def _build(
 ) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    recipe = _recipe(contract)
+    recipe = contract_recipe(contract)
     built = build_recipe(
         recipe.name,
         raw.rows,

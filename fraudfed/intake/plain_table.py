@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import Float32Array
 from fraudfed.reading.columns import categorical_feature, labels, numeric_feature, weights
 from fraudfed.reading.file import DataFile
@@ -160,3 +161,12 @@ def read_weights(
     if name is None or name not in found.column_names:
         return None
     return weights(file, name, found[name], problems, max_weight=contract.max_weight)
+
+
+def contract_schema(contract: DataContract) -> FeatureSchema:
+    """Return the contract's features as training needs them."""
+    return FeatureSchema(
+        names=tuple(spec.name for spec in contract.features),
+        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
+    )

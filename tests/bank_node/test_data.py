@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data.contract import check_contract, load_scoring_rows, load_training_rows
+from bank_node.data.contract import load_scoring_rows, load_training_rows
 from bank_node.jobs.validation import split_validation
+from fraudfed.catalogue.run_check import check_contract
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, build_features, contract_features
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
@@ -348,7 +349,8 @@ def test_a_bank_without_a_column_says_so_once_and_goes_on(tmp_path, suffix, capl
         ({"label": "y"}, "label 'y'"),
         ({"features": (FeatureSpec(name="unknown"),)}, "feature 'unknown'"),
         ({"features": (FeatureSpec(name="channel"),)}, "feature 'channel'"),
-        ({"features": (FeatureSpec(name="is_fraud"),)}, "the label or weight at once"),
+        ({"features": (FeatureSpec(name="is_fraud"),)}, "feature 'is_fraud' is none of recipe"),
+        ({"weight": "amount_minor"}, "a column of every transaction"),
     ],
 )
 def test_contracts_that_this_release_cannot_meet(changes, message) -> None:

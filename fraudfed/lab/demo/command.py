@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.console import (
     Answer,
     end_with,
@@ -36,6 +35,7 @@ from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.page import render_report
+from fraudfed.parameters import BoosterParams
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.reading.report import ProblemReport, report_lines, report_of
 from fraudfed.threads import usable_cores

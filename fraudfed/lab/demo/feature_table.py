@@ -14,7 +14,7 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.mapping import Mapping
-from fraudfed.intake.plain_table import PlainRows, read_plain_table
+from fraudfed.intake.plain_table import PlainRows, contract_schema, read_plain_table
 from fraudfed.lab.demo.bank_names import name_banks
 from fraudfed.lab.demo.column_options import named_columns, option_of, require_column
 from fraudfed.lab.demo.data import (
@@ -23,7 +23,6 @@ from fraudfed.lab.demo.data import (
     DemoData,
     PooledRows,
     require_cohort,
-    schema_of,
 )
 from fraudfed.lab.oracle.references import pool
 from fraudfed.reading.file import DataFile
@@ -330,7 +329,7 @@ def read_table(path: Path, contract: DataContract) -> TrainingTable:
     """
     file = DataFile.open(path)
     rows = read_plain_table(file, contract, file.problems(), with_labels=True)
-    return TrainingTable(schema_of(contract), rows.features, _labels(rows))
+    return TrainingTable(contract_schema(contract), rows.features, _labels(rows))
 
 
 def deal(n_rows: int, n_banks: int, rng: np.random.Generator) -> npt.NDArray[np.str_]:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
 from fraudfed.lab.demo.comparison import compare_models, count_identical_trees
@@ -26,6 +25,7 @@ from fraudfed.lab.local_federation.consortium import bank_log
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.local_federation.run import Federation, RunOutcome, open_federation
 from fraudfed.lab.report.compare import MODELS, BankResult, DemoSummary, ModelScores, score_model
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
 _NO_SCORES = np.zeros(0, dtype=np.float32)

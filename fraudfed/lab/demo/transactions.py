@@ -19,7 +19,7 @@ from fraudfed.features.build import build_features
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
-from fraudfed.intake.plain_table import feature_types, read_features
+from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
 from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
 from fraudfed.lab.demo.data import (
@@ -29,7 +29,6 @@ from fraudfed.lab.demo.data import (
     PooledRows,
     RiskPlan,
     require_cohort,
-    schema_of,
 )
 from fraudfed.lab.demo.feature_table import deal
 from fraudfed.reading.file import DataFile
@@ -223,7 +222,7 @@ def _exported(path: Path, contract: DataContract) -> FeatureTable:
     label, event_time, label_time = (found[name].to_numpy() for name in numbers)
     known = np.where(np.isnan(label_time), LABEL_NOT_KNOWN, label_time)
     return FeatureTable(
-        schema=schema_of(contract),
+        schema=contract_schema(contract),
         values=values,
         labels=label.astype(np.float32),
         event_time=event_time.astype(np.int64),
