@@ -71,7 +71,8 @@ def check_data(
         rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
     except ProblemsError as error:
         return CheckedData(path=str(data), problems=report_of(error))
-    return checked_rows(data, rows)
+    delay = run.contract.label_delay_seconds
+    return checked_rows(data, rows, label_delay_seconds=delay)
 
 
 def _show_exported(exported: ExportedFeatures) -> None:

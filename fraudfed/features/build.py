@@ -8,7 +8,7 @@ nothing else, not even on the order of the rows. See
 ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,7 @@ from fraudfed.catalogue.recipe import (
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     FeatureColumns,
@@ -38,6 +39,7 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import (
@@ -47,7 +49,7 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 def build_features(
@@ -55,6 +57,8 @@ def build_features(
     *,
     label_delay_seconds: int,
     shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
+    currency: Currency | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
     """Compute every feature of the recipe for the outbound payments of a table.
@@ -73,6 +77,11 @@ def build_features(
     shared : SharedRisk or None
         What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
         that it does not cover count as empty: see ``SharedRisk.missing_days``.
+    own_columns : sequence of FeatureSpec
+        The contract's own columns, which ``transactions`` has too; the last features.
+    currency : Currency or None
+        The contract's: amounts are converted to it where ``transactions`` has a column
+        ``currency``. None takes them as they stand.
     on_group : callable
         Called with the name of each group of features once it is built, to measure its time.
 
@@ -83,8 +92,8 @@ def build_features(
     Raises
     ------
     DataError
-        If a required column is missing, or holds a value that has no code, or if ``shared`` has
-        another delay than the labels.
+        If a required or an own column is missing, or holds a value that has no code, if an amount
+        has no rate, or if ``shared`` has another delay than the labels.
     ValueError
         If ``label_delay_seconds`` is negative.
     """
@@ -95,10 +104,10 @@ def build_features(
             raise DataError(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
-    positions = rows_of_direction(transactions, OUTBOUND)
+    whole, positions = transactions, rows_of_direction(transactions, OUTBOUND)
     if positions.size < len(transactions):
         transactions = transactions.iloc[positions]
-    raw = _Raw.of(transactions)
+    raw = _Raw.of(in_currency(transactions, currency))
     columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
@@ -123,7 +132,7 @@ def build_features(
         for entity in RISK_ENTITIES:
             _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
         on_group("shared")
-    return FeatureTable(
+    built = FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
         labels=raw.labels,
@@ -132,6 +141,7 @@ def build_features(
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object),
         positions=positions,
     )
+    return with_own_columns(built, own_columns, whole)
 
 
 class _Columns:

@@ -201,6 +201,28 @@ class DataFile:
             raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
         return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
 
+    def everything(self) -> list[pa.ChunkedArray]:
+        """Read every column, those of a CSV as text, also where two have one name.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, or a row is cut off.
+        """
+        try:
+            if not self.is_csv:
+                with pa_parquet.ParquetFile(self.path) as file:
+                    return list(file.read().columns)
+            names = [str(place) for place in range(len(self.columns))]
+            return list(self._parsed_csv(dict.fromkeys(names, TEXT), names=names).columns)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            if self.is_csv:
+                self._raise_csv_faults()
+            raise DataError(
+                f"{self.path}: cannot be read to its end ({' '.join(str(error).split())[:200]}); "
+                "the file is damaged or cut off"
+            ) from error
+
     def _read_messages(self, names: Sequence[str]) -> pa.Table:
         # Only those with messages need the XML library.
         from fraudfed.reading.iso20022.messages import read_messages
@@ -228,15 +250,18 @@ class DataFile:
                 raise
             return self._parsed_csv(as_text)
 
-    def _parsed_csv(self, types: Mapping[str, pa.DataType]) -> pa.Table:
+    def _parsed_csv(
+        self, types: Mapping[str, pa.DataType], *, names: Sequence[str] | None = None
+    ) -> pa.Table:
         how = self.file_format
-        # Names of our own where the file has one name twice: Arrow would take the first for both.
-        names = list(self.columns) if how.number_repeated else None
+        if names is None and how.number_repeated:
+            # Arrow would take the first of two columns for both.
+            names = self.columns
         return pa_csv.read_csv(
             self.path,
             read_options=pa_csv.ReadOptions(
                 encoding="utf8" if how.is_utf8 else how.encoding,
-                column_names=names,
+                column_names=None if names is None else list(names),
                 skip_rows_after_names=0 if names is None else 1,
             ),
             # Quoted fields may hold line ends, in names of merchants for example.
