@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class MissingValues(Answer):
-    """How many values of a feature are missing; ``share`` is of the rows for training."""
+    """How many values of a feature are missing.
+
+    ``share`` is of the rows for training; without labels, of all rows.
+    """
 
     feature: str
     missing: int
@@ -73,7 +76,7 @@ class CheckedData(Answer):
     period : (int, int) or None
         First and last event time, UTC epoch seconds; None for a plain table.
     prevalence : float or None
-        Share of rows labelled as fraud.
+        Share of rows labelled as fraud; None where there are no labels.
     population : int or None
         Payments in the run's population; None if it is everybody's.
     features : tuple of MissingValues
@@ -184,7 +187,8 @@ def _show_facts(checked: CheckedData) -> None:
     if checked.period is not None:
         first, last = (datetime.fromtimestamp(time, UTC).isoformat() for time in checked.period)
         facts.add_row("period", f"{first} to {last}")
-    facts.add_row("prevalence", f"{checked.prevalence:.4%}")
+    if checked.prevalence is not None:
+        facts.add_row("prevalence", f"{checked.prevalence:.4%}")
     missing = Table("feature", "missing", "share")
     for one in checked.features:
         missing.add_row(one.feature, f"{one.missing:,}", f"{one.share:.2%}")
