@@ -27,11 +27,12 @@ def rows_of_direction(transactions: pd.DataFrame, direction: str) -> Int64Array:
 
 
 def feature_schema(recipe: str = RECIPE, *, shared: bool = False) -> FeatureSchema:
-    """Return names and numbers of categories of a recipe as training needs them."""
+    """Return names and categories of a recipe as training needs them."""
     features = find_recipe(recipe).definitions(shared=shared)
     return FeatureSchema(
         names=tuple(feature.name for feature in features),
         n_categories=tuple(len(feature.categories or ()) for feature in features),
+        categories=tuple(feature.categories or () for feature in features),
     )
 
 
