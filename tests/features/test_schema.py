@@ -58,7 +58,7 @@ def test_missing_column(column: str) -> None:
 
 @pytest.mark.parametrize("column", [c.name for c in COLUMNS if not c.nullable])
 def test_missing_value(column: str) -> None:
-    frame = good().assign(is_blocked=0, direction="outbound").astype({column: object})
+    frame = good().assign(is_blocked=0).astype({column: object})
     frame.loc[3, column] = None
     with pytest.raises(DataError, match=rf"row 4, column '{column}': got no value, expected a v"):
         check_transactions(frame, source="bank.csv")
