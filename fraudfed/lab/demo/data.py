@@ -14,6 +14,7 @@ from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.catalogue.schema import pandas_dtypes
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import CohortError, DataError
+from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Fewer banks than this and "sum minus own" is somebody's statistic.
@@ -88,6 +89,9 @@ class DemoData:
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
         None where the rows name no terminals, merchants and payees.
+    truth : callable or None
+        Gives what is true of the payments that a bank judges, in the order of its file; None where
+        it is not known.
     """
 
     data: str
@@ -98,6 +102,7 @@ class DemoData:
     load: Callable[[BankSource, Path | None], BankRows]
     pool: Callable[[], PooledRows]
     risk: RiskPlan | None = None
+    truth: Callable[[BankSource], ArrivalTruth] | None = None
 
 
 def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable:

@@ -6,7 +6,7 @@ banks' transactions in one table.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,16 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.catalogue.recipes import contract_features
+from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.build import build_features
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.check import check_transactions
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import ColumnSource, TimeUnit, load_mapping
 from fraudfed.features.mapping import Mapping as ColumnMapping
-from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direction
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
@@ -37,6 +37,7 @@ from fraudfed.lab.demo.data import (
     require_cohort,
 )
 from fraudfed.lab.demo.feature_table import bank_name, deal, matrix_of, schema_of
+from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
@@ -53,6 +54,7 @@ def open_payments(
     n_banks: int,
     work: Path,
     seed: int,
+    recipe: str = RECIPE,
 ) -> DemoData:
     """Split anybody's transactions over banks by customer, and by time into train and test.
 
@@ -65,17 +67,25 @@ def open_payments(
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own file
     seed : of the dealing; the same rows and seed give the same files
+    recipe : name of the recipe, which decides whose payments are trained on and tested
 
     Raises
     ------
     DataError
-        If the file is not what the mapping says, or a bank has no rows.
+        If the file is not what the mapping says, a bank has no rows, or no payment is of the
+        recipe's direction.
     ConfigurationError
         If the mapping is wrong.
     CohortError
         If there are too few banks.
     """
     rows, banks_of_rows = _read_payments(file, mapping, bank_column)
+    direction = find_recipe(recipe).direction
+    if rows_of_direction(rows, direction).size == 0:
+        raise DataError(
+            f"{file}: none of {len(rows)} payments is {direction}, expected some in column "
+            "'direction'; choose the other --view"
+        )
     if banks_of_rows is None:
         require_cohort(n_banks, what="--banks")
         customers, _ = pd.factorize(rows["customer_id"])
@@ -99,6 +109,7 @@ def open_payments(
         period=(first, last + 1),
         split_time=split_day * SECONDS_PER_DAY,
         delay=_usual_delay(rows, file),
+        recipe=recipe,
     )
 
 
@@ -197,6 +208,8 @@ def transactions_data(
     period: tuple[int, int],
     split_time: int,
     delay: int,
+    recipe: str = RECIPE,
+    truth: Callable[[BankSource], ArrivalTruth] | None = None,
 ) -> DemoData:
     """Return banks' files of transactions as the demo's input.
 
@@ -209,13 +222,15 @@ def transactions_data(
     period : first second, and first second after the last, UTC epoch seconds
     split_time : first second of the test period
     delay : label delay, seconds
+    recipe : name of the recipe, which decides whose payments are trained on and tested
+    truth : what is true of them, reported or not, where that is known
     """
 
     def contract(*, shared: bool) -> DataContract:
         return DataContract(
             kind="transactions",
-            features=contract_features(shared=shared),
-            recipe=RECIPE,
+            features=contract_features(recipe, shared=shared),
+            recipe=recipe,
             train_until=split_time,
             label_delay_seconds=delay,
         )
@@ -227,9 +242,10 @@ def transactions_data(
 
     def pooled() -> PooledRows:
         frames = [read_frame(bank.train_file) for bank in banks]
-        together = build_features(pd.concat(frames, ignore_index=True), label_delay_seconds=delay)
+        everybody = pd.concat(frames, ignore_index=True)
+        together = build_recipe(recipe, everybody, label_delay_seconds=delay)
         ends = np.cumsum([len(frame) for frame in frames])
-        owner = np.searchsorted(ends, np.arange(together.n_rows), side="right")
+        owner = np.searchsorted(ends, together.positions, side="right")
         parts = [
             _split(together.take(owner == index), split_time, delay) for index in range(len(banks))
         ]
@@ -254,6 +270,7 @@ def transactions_data(
         load=load,
         pool=pooled,
         risk=RiskPlan(spec, contract(shared=True)),
+        truth=truth,
     )
 
 

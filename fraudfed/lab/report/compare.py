@@ -16,6 +16,7 @@ from rich import box
 from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
+from fraudfed.lab.report.mules import MuleFacts
 
 #: Every model that can be compared, in the order of the columns, with what to call it. A run whose
 #: rows name no terminals, merchants and payees has none of those with shared risk.
@@ -159,6 +160,8 @@ class DemoSummary:
         bank's own model has no part in it. May be empty.
     shared_risk : RiskFacts or None
         None where no risk was shared.
+    mules : MuleFacts or None
+        None unless payments that arrive were judged, and the truth is known.
     """
 
     banks: tuple[BankResult, ...]
@@ -184,6 +187,7 @@ class DemoSummary:
     all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
     rounds_verified: int = 0
     shared_risk: RiskFacts | None = None
+    mules: MuleFacts | None = None
 
     def __post_init__(self) -> None:
         if len({tuple(bank.models) for bank in self.banks}) != 1:
