@@ -149,39 +149,6 @@ class ExplainedAudit(Answer):
     lines: tuple[str, ...]
 
 
-class MissingValues(Answer):
-    """How many values of a feature are missing; ``share`` is of the rows for training."""
-
-    feature: str
-    missing: int
-    share: float
-
-
-class CheckedData(Answer):
-    """``check-data``: a file that meets the contract.
-
-    Attributes
-    ----------
-    path : str
-    rows_read, rows : int
-        In the file; for training.
-    period : (int, int) or None
-        First and last event time, UTC epoch seconds; None for a plain table.
-    prevalence : float
-        Share of rows labelled as fraud.
-    features : tuple of MissingValues
-    warnings : tuple of str
-    """
-
-    path: str
-    rows_read: int
-    rows: int
-    period: tuple[int, int] | None
-    prevalence: float
-    features: tuple[MissingValues, ...]
-    warnings: tuple[str, ...]
-
-
 class Scored(Answer):
     """``score``."""
 

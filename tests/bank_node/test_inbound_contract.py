@@ -8,16 +8,12 @@ import pytest
 from oracles.features import DAY
 from oracles.inbound import random_flows
 
-from bank_node.data.contract import (
-    check_contract,
-    load_scoring_rows,
-    load_training_rows,
-    needs_tables,
-)
+from bank_node.data.contract import load_scoring_rows, load_training_rows
 from bank_node.serving.feature_export import export_features
 from fraudfed.catalogue.inbound import INBOUND_FEATURES, INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
+from fraudfed.catalogue.run_check import check_contract, needs_tables
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.inbound import build_inbound_features
 from fraudfed.wire.messages import DataContract
@@ -86,7 +82,7 @@ def test_features_of_one_recipe_are_none_of_the_other() -> None:
     check_contract(CONTRACT)
     assert not needs_tables(CONTRACT)
     mixed = CONTRACT.model_copy(update={"features": contract_features()})
-    with pytest.raises(ConfigurationError, match="is not what recipe 'fraudfed-inbound-1' makes"):
+    with pytest.raises(ConfigurationError, match="is none of recipe 'fraudfed-inbound-1'"):
         check_contract(mixed)
     unknown = CONTRACT.model_copy(update={"recipe": "fraudfed-inbound-2"})
     with pytest.raises(ConfigurationError, match="data contract: recipe 'fraudfed-inbound-2'"):
