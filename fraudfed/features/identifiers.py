@@ -9,8 +9,8 @@ alone, never on other rows. For every kind but a token, canonically equivalent t
 Standard Annex 15) have one form, whatever white space stands around them. A token's form is the
 token.
 
-These rules are version ``IDENTIFIER_RULES``, which contracts and risk runs name: their meaning
-never changes, other rules are another version.
+These rules are version 1 of ``wire.messages.identifier_rules``, which contracts and risk runs name:
+their meaning never changes, other rules are another version.
 """
 
 import re
@@ -18,21 +18,17 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
-
-#: Version of everything in this module that changes texts.
-IDENTIFIER_RULES: Final = 1
+from fraudfed.reading import cells
+from fraudfed.reading.problems import shortened
 
 #: A whole number of up to 15 digits survives a double and every spreadsheet; a longer one may have
 #: lost its last digits before anybody saw it (IEEE 754: DBL_DIG).
@@ -58,23 +54,19 @@ IdentifierKinds: TypeAlias = Mapping[str, IdentifierKind]
 
 #: Where neither mapping nor caller says otherwise. ``transaction_id`` comes back with its score, so
 #: it stays as the bank wrote it.
-DEFAULT_KINDS: Final[IdentifierKinds] = MappingProxyType(
-    {
-        "transaction_id": IdentifierKind.TOKEN,
-        "customer_id": IdentifierKind.CODE,
-        "account_id": IdentifierKind.ACCOUNT,
-        "card_id": IdentifierKind.CODE,
-        "merchant_id": IdentifierKind.NAME,
-        "terminal_id": IdentifierKind.CODE,
-        "payee_id": IdentifierKind.ACCOUNT,
-        "payer_id": IdentifierKind.ACCOUNT,
-        "device_id": IdentifierKind.CODE,
-    }
-)
+DEFAULT_KINDS: Final[IdentifierKinds] = {
+    "transaction_id": IdentifierKind.TOKEN,
+    "customer_id": IdentifierKind.CODE,
+    "account_id": IdentifierKind.ACCOUNT,
+    "card_id": IdentifierKind.CODE,
+    "merchant_id": IdentifierKind.NAME,
+    "terminal_id": IdentifierKind.CODE,
+    "payee_id": IdentifierKind.ACCOUNT,
+    "payer_id": IdentifierKind.ACCOUNT,
+    "device_id": IdentifierKind.CODE,
+}
 #: For rows whose identifiers are canonical already, under whatever kinds.
-AS_THEY_ARE: Final[IdentifierKinds] = MappingProxyType(
-    dict.fromkeys(DEFAULT_KINDS, IdentifierKind.TOKEN)
-)
+AS_THEY_ARE: Final[IdentifierKinds] = dict.fromkeys(DEFAULT_KINDS, IdentifierKind.TOKEN)
 
 #: Characters that nobody sees: soft hyphen, zero width space, word joiner, byte order mark, and
 #: marks of writing direction. Joiners (U+200C, U+200D) stay: they tell words apart.
@@ -221,6 +213,17 @@ class CanonicalColumn:
     merged: int
     example: tuple[str, str] | None
 
+    def remark(self, source: str, name: str) -> str | None:
+        """Say which texts became one, so that nothing is merged in silence; None if none did."""
+        if self.example is None:
+            return None
+        one, other = (shortened(repr(text)) for text in self.example)
+        return (
+            f"{source}: column {name}: {self.merged} identifiers are written in more than one way "
+            f"and count as one (such as {one} and {other}); if they are different, let a mapping "
+            "say so (identifier)"
+        )
+
 
 def canonical_column(texts: pa.ChunkedArray, kind: IdentifierKind) -> CanonicalColumn:
     """Return the canonical forms of a column; equal to :func:`canonical` of each text.
@@ -274,6 +277,77 @@ def _merged(
     return merged, (first["text_max"], first["text_min"])
 
 
+@dataclass(frozen=True, eq=False)
+class IdentifierFault:
+    """Rows whose identifier cannot be taken.
+
+    Attributes
+    ----------
+    kind : str
+        For programs.
+    bad : ndarray of shape (n_rows,), dtype=bool
+    expected, advice : str
+        For the error text.
+    """
+
+    kind: str
+    bad: BoolArray
+    expected: str
+    advice: str
+
+
+@dataclass(frozen=True, eq=False)
+class IdentifiersRead:
+    """A column of a file as identifiers.
+
+    Attributes
+    ----------
+    column : CanonicalColumn
+    faults : tuple of IdentifierFault
+        Rows that hold something else.
+    """
+
+    column: CanonicalColumn
+    faults: tuple[IdentifierFault, ...]
+
+    @property
+    def wrong(self) -> BoolArray:
+        """Rows with a fault, shape (n_rows,)."""
+        rows: BoolArray = np.zeros(len(self.column.values), dtype=np.bool_)
+        for fault in self.faults:
+            rows |= fault.bad
+        return rows
+
+
+def read_identifiers(values: pa.ChunkedArray, kind: IdentifierKind) -> IdentifiersRead:
+    """Read a column of a file as identifiers in canonical form.
+
+    Parameters
+    ----------
+    values : chunked Arrow array of shape (n_rows,)
+        Of texts or numbers; a whole number is as it is printed.
+    kind : IdentifierKind
+    """
+    plain = cells.plain(values)
+    texts, odd = cells.texts(plain)
+    damaged = np.zeros(len(plain), dtype=np.bool_)
+    if pa.types.is_floating(plain.type):
+        numbers, _ = cells.numbers(plain)
+        damaged = np.abs(numbers) >= MAX_FLOAT_IDENTIFIER
+        odd &= ~damaged
+    column = canonical_column(texts, kind)
+    damaged |= damaged_rows(column.values)
+    faults = []
+    if odd.any():
+        expected = "a text or a whole number"
+        faults.append(IdentifierFault("not_a_text", odd, expected, "write identifiers as text"))
+    if damaged.any():
+        faults.append(
+            IdentifierFault("rounded_identifier", damaged, DAMAGED_EXPECTED, DAMAGED_ADVICE)
+        )
+    return IdentifiersRead(column, tuple(faults))
+
+
 def damaged_rows(texts: pa.ChunkedArray) -> BoolArray:
     """Tell which canonical texts are numbers that have lost digits, as :func:`is_damaged`.
 
@@ -303,48 +377,41 @@ def wrong_ibans(values: pa.ChunkedArray) -> BoolArray:
     return rows.astype(np.bool_)
 
 
-def identifier_codes(
-    series: "pd.Series[Any]", kind: IdentifierKind
-) -> tuple[Int64Array, npt.NDArray[np.object_]]:
-    """Give identifiers numbers, one number to all texts of one canonical form.
+def canonical_transactions(
+    transactions: pd.DataFrame, kinds: IdentifierKinds = DEFAULT_KINDS
+) -> pd.DataFrame:
+    """Return raw transactions with identifiers in canonical form, as files are read.
 
     Parameters
     ----------
-    series : Series of shape (n_rows,)
-        Texts, or missing.
-    kind : IdentifierKind
+    transactions : DataFrame of shape (n_rows, n_columns)
+    kinds : mapping of str to IdentifierKind
+        By column.
 
     Returns
     -------
-    codes : ndarray of shape (n_rows,), dtype=int64
-        From 0 in the order of appearance, -1 where there is none.
-    identifiers : ndarray of shape (n_identifiers,), dtype=object
-        Canonical texts, by their numbers.
+    DataFrame of shape (n_rows, n_columns)
+        The other columns are shared.
 
     Raises
     ------
     DataError
         If an identifier has lost digits.
     """
-    numbers, found = pd.factorize(series)
-    codes = numbers.astype(np.int64, copy=False)
-    texts = np.asarray(found, dtype=object)
-    if kind is IdentifierKind.TOKEN:
-        return codes, texts
-    forms = [checked_identifier(text, kind, what=f"column {series.name!r}") for text in texts]
-    if all(form == text for form, text in zip(forms, texts, strict=True)):
-        return codes, texts
-    # The last entry is what -1, no identifier, picks.
-    merged, identifiers = pd.factorize(np.array([*forms, None], dtype=object))
-    return merged.astype(np.int64)[codes], identifiers
+    made = transactions.copy(deep=False)
+    for name in kinds.keys() & set(transactions.columns):
+        values = pa.chunked_array([pa.array(transactions[name], from_pandas=True)])
+        read = read_identifiers(values, kinds[name])
+        for fault in read.faults:
+            row = int(np.argmax(fault.bad))
+            raise DataError(
+                f"transactions: row {row + 1}, column {name!r}: got {cells.shown(values, row)}, "
+                f"expected {fault.expected}; {fault.advice}"
+            )
+        made[name] = read.column.values.to_pandas().to_numpy()
+    return made
 
 
 def canonical_kinds(kinds: IdentifierKinds) -> IdentifierKinds:
     """Return the kind of every column: what is given, and the defaults for the rest."""
-    return MappingProxyType({**DEFAULT_KINDS, **kinds})
-
-
-@lru_cache(maxsize=1)
-def identifier_columns() -> tuple[str, ...]:
-    """Return the names of all columns that hold identifiers."""
-    return tuple(DEFAULT_KINDS)
+    return {**DEFAULT_KINDS, **kinds}

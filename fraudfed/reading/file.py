@@ -181,7 +181,8 @@ class DataFile:
         """
         types = {self._source(name): kind for name, kind in columns.items()}
         ignored = [name for name in self.columns if name not in types]
-        if ignored:
+        # What else a message holds is no news.
+        if ignored and self.columns != MESSAGE_COLUMNS:
             _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
         try:
             if is_messages(self.path):

@@ -125,7 +125,7 @@ def test_rows_do_not_disturb_each_other(moments: list[datetime | None]) -> None:
         ("%Y-%m-%d", "0000-01-01", None),
         ("%Y-%m-%d %H:%M:%S", "2016-12-31 23:59:60", None),
         ("%Y-%m-%d %H:%M:%S", "2024-01-01 24:00:00", None),
-        ("%Y-%m-%d", "２０２４-01-01", None),
+        ("%Y-%m-%d", "\uff12\uff10\uff12\uff14-01-01", None),
         ("%Y年%m月%d日", "2024年2月29日", 1_709_164_800),
     ],
 )
