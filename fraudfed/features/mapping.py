@@ -382,7 +382,7 @@ def parse_mapping(text: str, *, source: str) -> Mapping:
         If it is not TOML, or a key is unknown, missing or wrong.
     """
     try:
-        entries = tomllib.loads(text.removeprefix("\ufeff"))
+        entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"mapping {source}: is not TOML ({error}); mend it") from None
     try:
