@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraudfed.catalogue.currencies import CURRENCIES, minor_units
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.dtypes import Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.check import Origin
 from fraudfed.features.identifiers import IdentifierKind, canonical_column, wrong_ibans
-from fraudfed.features.mapping import ColumnSource, Mapping, looked_up_form
+from fraudfed.features.mapping import BY_CURRENCY, ColumnSource, Mapping, looked_up_form
 from fraudfed.features.source_column import SourceColumn, shown_value
 from fraudfed.reading.cells import TEXT, TextColumn
 from fraudfed.reading.problems import Problems, shortened
@@ -25,6 +26,7 @@ from fraudfed.reading.problems import Problems, shortened
 _log = logging.getLogger(__name__)
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
+_UNITS = {code: minor_units(code) for code in CURRENCIES}
 #: Digits of a row number: so many that texts sort as the rows do.
 _ROW_DIGITS = 9
 
@@ -103,6 +105,12 @@ def map_transactions(
             if problems is None:
                 raise
             problems.take(error)
+    by_currency = mapping.columns["amount_minor"].minor_units == BY_CURRENCY
+    if by_currency and "currency" in texts and "amount_minor" in numbers:
+        units = texts["currency"].map(_UNITS).to_numpy(dtype=np.float64, na_value=np.nan)
+        # A code that is none is refused with its row by the check of what is made here.
+        factor = np.where(np.isnan(units), 1.0, units)
+        numbers["amount_minor"] = np.rint(numbers["amount_minor"] * factor)
     delay = mapping.columns["label_time"].delay_seconds if "is_fraud" in numbers else None
     if delay is not None and "event_time" in numbers:
         known = np.isfinite(numbers["is_fraud"])
@@ -204,7 +212,9 @@ def _number(mapping: Mapping, name: str, table: pa.Table, *, source: str) -> Flo
     if how.negative:
         # 0 has no sign: -0.0 would be another number to some readers.
         numbers = 0.0 - numbers
-    return numbers if how.minor_units is None else np.rint(numbers * how.minor_units)
+    if how.minor_units is None or how.minor_units == BY_CURRENCY:
+        return numbers
+    return np.rint(numbers * how.minor_units)
 
 
 def _looked_up(

@@ -12,9 +12,17 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.errors import ConfigurationError
@@ -56,6 +64,21 @@ _KEYS_OF = {
 }
 
 
+#: ``minor_units`` of amounts whose currency says how many there are.
+BY_CURRENCY: Final = "by currency"
+
+
+def _checked_minor_units(value: Any) -> Any:
+    """Check by hand: of a union, pydantic would say that no branch fits."""
+    if value == BY_CURRENCY or (isinstance(value, int) and not isinstance(value, bool)):
+        if value == BY_CURRENCY or value > 0:
+            return value
+        raise PydanticCustomError("minor_units", "Input should be greater than 0")
+    raise PydanticCustomError(
+        "minor_units", "expected a whole number above 0, or {choice}", {"choice": repr(BY_CURRENCY)}
+    )
+
+
 class TimeUnit(StrEnum):
     """What a number of a time column counts."""
 
@@ -93,9 +116,9 @@ class ColumnSource(BaseModel):
         looked up as it is printed.
     default : str, int, float or None
         What every other value is; None makes it an error.
-    minor_units : int or None
-        ``amount_minor`` only: minor units in one unit of the source, 100 for cents in a euro. The
-        product is rounded to a whole number.
+    minor_units : int, "by currency" or None
+        ``amount_minor`` only: minor units in one unit of the source, 100 for cents in a euro, or
+        those of each row's ``currency``. The product is rounded to a whole number.
     negative : bool
         ``amount_minor`` only: payments are negative numbers in the source.
     time_format : str or None
@@ -122,7 +145,9 @@ class ColumnSource(BaseModel):
     starts_with: Annotated[str, Field(min_length=1)] | None = None
     values: Annotated[dict[str, str | int | float], Field(min_length=1)] | None = None
     default: str | int | float | None = None
-    minor_units: Annotated[int, Field(gt=0)] | None = None
+    minor_units: (
+        Annotated[int | Literal["by currency"], PlainValidator(_checked_minor_units)] | None
+    ) = None
     negative: Literal[True] | None = None
     time_format: Annotated[str, Field(min_length=1)] | None = None
     time_zone: str | None = None
@@ -222,10 +247,14 @@ class Mapping(BaseModel):
         features, whose columns are renamed and nothing else.
     description : str
         Which data it is for, and what was decided.
-    columns : dict of str to ColumnSource
-        By the name that the column has for fraudfed. A table need not have any.
     file : FileFormat
         How a CSV file is written.
+    columns : dict of str to ColumnSource
+        By the name that the column has for fraudfed. A table need not have any.
+    own_columns : dict of str to ColumnSource
+        ``transactions`` only: by the name that the column has in a run's contract, where its own
+        columns are called otherwise in the file. They have ``column`` or ``constant``, and maybe
+        ``values`` and ``default``.
     label : str or None
         Tables only: the column of 0 (clean) and 1 (fraud), by its name here. The demo trains on it;
         a bank's node takes the label that the run's contract names.
@@ -239,8 +268,9 @@ class Mapping(BaseModel):
     format_version: Literal[1]
     kind: Literal["transactions", "table"]
     description: str = ""
-    columns: dict[str, ColumnSource] = Field(default_factory=dict)
     file: FileFormat = PLAIN_CSV
+    columns: dict[str, ColumnSource] = Field(default_factory=dict)
+    own_columns: dict[str, ColumnSource] = Field(default_factory=dict)
     label: Annotated[str, Field(min_length=1)] | None = None
     drop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
@@ -252,7 +282,23 @@ class Mapping(BaseModel):
             self._check_transactions()
         return self
 
+    def _check_own_columns(self) -> None:
+        allowed = {"column", "constant", "values", "default"}
+        for name, source in self.own_columns.items():
+            more = sorted(source.model_fields_set - allowed)
+            if more:
+                raise ValueError(
+                    f"own_columns.{name}: got {more[0]}, expected column or constant, and maybe "
+                    "values and default"
+                )
+            if name in _KINDS:
+                raise ValueError(
+                    f"own_columns.{name}: is a column of every transaction; put it under columns"
+                )
+
     def _check_renaming(self) -> None:
+        if self.own_columns:
+            raise ValueError("own_columns: are for kind transactions; a table's are its columns")
         if not self.columns and self.label is None and not self.drop:
             raise ValueError("got neither columns nor a label, expected what it says of a table")
         if self.label in self.drop:
@@ -273,6 +319,7 @@ class Mapping(BaseModel):
                 )
 
     def _check_transactions(self) -> None:
+        self._check_own_columns()
         for key in ("label", "drop"):
             if key in self.model_fields_set:
                 raise ValueError(f"got {key}, which only a mapping of kind 'table' may have")
@@ -289,6 +336,12 @@ class Mapping(BaseModel):
             there = [name for name in pair if name in self.columns]
             if len(there) == 1:
                 raise ValueError(f"columns.{there[0]}: expected {' and '.join(pair)} or neither")
+        by_currency = self.columns["amount_minor"].minor_units == BY_CURRENCY
+        if by_currency and "currency" not in self.columns:
+            raise ValueError(
+                f"columns.amount_minor: got minor_units {BY_CURRENCY!r} without columns.currency; "
+                "add it, or give a number"
+            )
         for name, source in self.columns.items():
             for key, allowed in _KEYS_OF.items():
                 if getattr(source, key) is not None and name not in allowed:

@@ -1,6 +1,7 @@
 """Raw transactions out of a file, under the recipe's names or through a mapping."""
 
 import logging
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
@@ -34,10 +35,13 @@ class RawTransactions:
         Checked against the schema.
     extra : Arrow table
         Further columns of the file that were asked for.
+    warnings : tuple of str
+        What is allowed and yet unusual.
     """
 
     rows: pd.DataFrame
     extra: pa.Table
+    warnings: tuple[str, ...] = ()
 
     @property
     def absent(self) -> list[str]:
@@ -45,7 +49,11 @@ class RawTransactions:
         return [
             column.name
             for column in COLUMNS
-            if column.optional and not column.analysis and column.name not in self.rows
+            if column.optional
+            and not column.analysis
+            # Without it all amounts are in the run's currency; it makes no feature.
+            and column.name != "currency"
+            and column.name not in self.rows
         ]
 
 
@@ -75,6 +83,7 @@ def read_transactions(
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
+    check_extra: Callable[[pa.Table], None] = lambda _extra: None,
 ) -> RawTransactions:
     """Read and check transactions.
 
@@ -89,6 +98,8 @@ def read_transactions(
         Further columns to read, by their names in the file; each is there once.
     needs_labels : bool
         Whether labels must be there; where they need not, they are read if they are.
+    check_extra : callable
+        Called with the further columns before anything is raised, to add their problems.
 
     Raises
     ------
@@ -114,8 +125,10 @@ def read_transactions(
             "no row has a label, expected 0 or 1 in column 'is_fraud'",
             expected="0 or 1",
         )
+    further = read.found.select(list(extra))
+    check_extra(further)
     problems.raise_any()
-    return RawTransactions(read.rows, read.found.select(list(extra)))
+    return RawTransactions(read.rows, further)
 
 
 def _own_columns(

@@ -75,7 +75,7 @@ def test_every_key_of_a_mapping_is_documented() -> None:
         ('"transactions"', '"rows"', "kind is 'rows': Input should be 'transactions' or 'table'"),
         ('"id" }', '"id", colour = 3 }', "columns.transaction_id.colour is 3: Extra inputs"),
         ("100", "0", "columns.amount_minor.minor_units is 0: Input should be greater than 0"),
-        ("100", "1.5", "columns.amount_minor.minor_units is 1.5: Input should be a valid integer"),
+        ("100", "1.5", "columns.amount_minor.minor_units is 1.5: expected a whole number above 0"),
         ('"seconds"', '"weeks"', "columns.event_time.time_unit is 'weeks': Input should be 'nano"),
         ('column = "id"', "", "columns.transaction_id: got no source, expected exactly one of"),
         ('"id" }', '"id", constant = "x" }', "got column and constant, expected exactly one of"),
