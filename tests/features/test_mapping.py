@@ -74,6 +74,8 @@ def test_every_key_of_a_mapping_is_documented() -> None:
         ("format_version = 1", "format_version = 2", "format_version is 2: Input should be 1"),
         ('"transactions"', '"rows"', "kind is 'rows': Input should be 'transactions' or 'table'"),
         ('"id" }', '"id", colour = 3 }', "columns.transaction_id.colour is 3: Extra inputs"),
+        ('"who" }', "1, constant = [1] }", "columns.customer_id.column is 1: Input should be a"),
+        ('column = "who"', "constant = [1]", "columns.customer_id.constant is [1]: Input should"),
         ("100", "0", "columns.amount_minor.minor_units is 0: Input should be greater than 0"),
         ("100", "1.5", "columns.amount_minor.minor_units is 1.5: expected a whole number above 0"),
         ('"seconds"', '"weeks"', "columns.event_time.time_unit is 'weeks': Input should be 'nano"),
