@@ -123,7 +123,8 @@ COLUMNS = (
     Column(
         "direction",
         ColumnKind.STRING,
-        "whether the customer pays (outbound) or is paid (inbound); outbound if absent",
+        "whether the customer pays (outbound) or is paid (inbound); outbound where there is none",
+        nullable=True,
         values=DIRECTIONS,
         optional=True,
     ),

@@ -5,9 +5,11 @@ from typing import Protocol
 
 import pandas as pd
 
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
 from fraudfed.features.build import build_features
+from fraudfed.features.inbound.build import build_inbound_features
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import FeatureTable
@@ -24,7 +26,10 @@ class _Builder(Protocol):
     ) -> FeatureTable: ...
 
 
-_BUILDERS: Mapping[str, _Builder] = {RECIPE: build_features}
+_BUILDERS: Mapping[str, _Builder] = {
+    RECIPE: build_features,
+    INBOUND_RECIPE: build_inbound_features,
+}
 
 
 def build_recipe(

@@ -10,7 +10,7 @@ import pandas as pd
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
-from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS, OUTBOUND
+from fraudfed.catalogue.schema import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.wire.messages import FeatureSpec
@@ -20,11 +20,12 @@ LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 
 
 def rows_of_direction(transactions: pd.DataFrame, direction: str) -> Int64Array:
-    """Return the positions of the payments of one direction, ascending; without one, outbound."""
+    """Return the positions of one direction's payments, ascending; those without are outbound."""
     if "direction" not in transactions.columns:
         count = len(transactions) if direction == OUTBOUND else 0
         return np.arange(count, dtype=np.int64)
-    chosen = (transactions["direction"] == direction).to_numpy(dtype=np.bool_)
+    inbound = (transactions["direction"] == INBOUND).fillna(False).to_numpy(dtype=np.bool_)
+    chosen = inbound if direction == INBOUND else ~inbound
     return np.flatnonzero(chosen).astype(np.int64, copy=False)
 
 

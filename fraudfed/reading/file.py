@@ -215,6 +215,8 @@ class DataFile:
             If the file is damaged, or a row is cut off.
         """
         try:
+            if is_messages(self.path):
+                return list(self._read_messages(self.columns).columns)
             if not self.is_csv:
                 with pa_parquet.ParquetFile(self.path) as file:
                     return list(file.read().columns)
@@ -319,11 +321,8 @@ class DataFile:
         lengths: list[int] = []
         try:
             lengths.extend(len(fields) for _, fields in self._csv_rows())
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.path}: {self._bad_byte(error)} is not {self.file_format.encoding.upper()}; "
-                "save the file as UTF-8, or name its encoding in a mapping"
-            ) from None
+        except UnicodeError as error:
+            raise _not_text(self.path, self.file_format, error) from None
         except csv.Error as error:
             raise DataError(f"{self.path}: not readable as CSV ({error}); mend the file") from None
         problems.add_cells(
@@ -335,18 +334,6 @@ class DataFile:
             advice=f"the row is cut off or a {self.file_format.separator!r} is not quoted",
         )
         problems.raise_any()
-
-    def _bad_byte(self, error: UnicodeDecodeError) -> str:
-        """Name the first byte of the file that cannot be decoded, with its line."""
-        line = 1
-        with self.path.open("rb") as stream:
-            for content in stream:
-                try:
-                    content.decode(self.file_format.encoding)
-                except UnicodeDecodeError as found:
-                    return f"line {line}: byte {content[found.start]:#04x}"
-                line += 1
-        return f"byte {error.object[error.start]:#04x}"
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield first line number and fields of every data row; blank lines are none."""
@@ -367,21 +354,32 @@ def _csv_header(path: Path, how: FileFormat) -> tuple[str, ...]:
         with path.open(encoding=how.python_encoding, newline="") as stream:
             rows = csv.reader(stream, strict=True, delimiter=how.separator)
             header = next((fields for fields in rows if fields), None)
-    except (UnicodeError, csv.Error) as error:
-        with path.open("rb") as raw:
-            is_utf_16 = raw.read(2) in _UTF_16
-        if is_utf_16:
-            raise DataError(
-                f"{path}: is written in UTF-16, expected {how.encoding.upper()}; save the file as "
-                "UTF-8, or name its encoding in a mapping"
-            ) from None
+    except UnicodeError as error:
+        raise _not_text(path, how, error) from None
+    except csv.Error as error:
         raise DataError(
-            f"{path}: the header cannot be read as {how.encoding.upper()} CSV "
-            f"({shortened(str(error))}); is it a CSV file?"
+            f"{path}: the header cannot be read as CSV ({shortened(str(error))}); is it a CSV file?"
         ) from None
     if header is None:
         raise DataError(f"{path}: the file is empty, expected a header and rows")
     return tuple(header)
+
+
+def _not_text(path: Path, how: FileFormat, error: UnicodeError) -> DataError:
+    """Return the error of a file in another encoding, with the first byte that shows it."""
+    advice = "save the file as UTF-8, or name its encoding in a mapping"
+    expected = how.encoding.upper()
+    with path.open("rb") as stream:
+        if stream.read(2) in _UTF_16:
+            return DataError(f"{path}: is written in UTF-16, expected {expected}; {advice}")
+        stream.seek(0)
+        for line, content in enumerate(stream, start=1):
+            try:
+                content.decode(how.encoding)
+            except UnicodeDecodeError as found:
+                byte = f"line {line}: byte {content[found.start]:#04x}"
+                return DataError(f"{path}: {byte} is not {expected}; {advice}")
+    return DataError(f"{path}: is not {expected} ({shortened(str(error))}); {advice}")
 
 
 def _parquet_header(path: Path) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ def run() -> dict[str, Any]:
         "train_until": None,
         "label_delay_seconds": 0,
         "shared_risk": [],
+        "identifier_rules": 1,
         "population": None,
         "currency": None,
     }
