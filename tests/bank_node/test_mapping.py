@@ -322,3 +322,15 @@ def test_a_payment_that_is_there_twice_is_named_by_its_message(tmp_path) -> None
     ) as e:
         load_transactions(tmp_path, mapping=load_mapping("pacs008"))
     assert "(and 2 more rows)" in str(e.value)
+
+
+def test_the_bank_that_is_paid_reads_the_same_messages_as_inbound(tmp_path) -> None:
+    data = tmp_path / "day.xml"
+    data.write_text(xml(made_up(20)))
+    sent = load_transactions(data, mapping=load_mapping("pacs008"))
+    received = load_transactions(data, mapping=load_mapping("pacs008-inbound"))
+    assert set(received["direction"]) == {"inbound"}
+    for paid in ("customer_id", "account_id", "payee_id"):
+        assert received[paid].tolist() == sent["payee_id"].tolist()
+    assert received["payer_id"].tolist() == sent["customer_id"].tolist()
+    assert received["transaction_id"].tolist() == [f"in-{one}" for one in sent["transaction_id"]]
