@@ -357,6 +357,7 @@ def raw(text: bytes, name: str = "bad.csv") -> Callable[[Path], Path]:
         (spoiled(lambda f: f), ["--max-depth", "-1"], 2, "max_depth"),
         (spoiled(lambda f: f), ["--param", "max_dept=3"], 2, "max_depth"),
         (spoiled(lambda f: f), ["--param", "gamma"], 2, "expected NAME=VALUE"),
+        (spoiled(lambda f: f), ["--param", "gamma=1", "--param", "gamma=2"], 2, "gamma is given"),
         (spoiled(lambda f: f), ["--key-bits", "1024"], 2, "2048"),
         (spoiled(lambda f: f), ["--nonsense"], 2, "--nonsense"),
     ],

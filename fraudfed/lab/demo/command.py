@@ -375,6 +375,8 @@ def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise ConfigurationError(f"--param {text!r}: expected NAME=VALUE, as in gamma=0.5")
+        if name in parsed:
+            raise ConfigurationError(f"--param: {name} is given twice, expected once")
         try:
             parsed[name] = json.loads(value)
         except ValueError:
