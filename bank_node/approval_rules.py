@@ -94,7 +94,23 @@ def _ends(name: str, value: Any) -> Ends:
         raise ValueError(f"{name}: no number lies between {low} and {high}")
     if low is not None and high is not None and low > high:
         raise ValueError(f"{name}: the ends {low:g} and {high:g} are reversed")
-    return (None if low == -math.inf else low, None if high == math.inf else high)
+    ends = (None if low == -math.inf else low, None if high == math.inf else high)
+    # 0 is no limit for these two: beyond all numbers, and so within an end that is none.
+    unlimited = name in ("max_depth", "max_leaves") and ends[1] is None
+    # One that may be left out is then approved where it is.
+    optional = name in _OPTIONAL_NUMBERS
+    if not (unlimited or optional or _can_lie_between(name, ends)):
+        raise ValueError(
+            f"{name}: no run can have a value between {low} and {high}, so the rule would approve "
+            "none; docs/parameters.md has what is possible"
+        )
+    return ends
+
+
+def _can_lie_between(name: str, ends: Ends) -> bool:
+    from fraudfed.parameters import can_lie_between
+
+    return can_lie_between(name, *ends)
 
 
 class RiskApproval(BaseModel):

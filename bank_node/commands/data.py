@@ -52,6 +52,7 @@ def check_data(
     from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import scoring_tables, training_tables
     from bank_node.run.choose import known_run
+    from fraudfed.catalogue.run_check import check_run
 
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
@@ -62,6 +63,8 @@ def check_data(
         JOBS,
         passphrase=lambda: read_passphrase(passphrase_file),
     )
+    # Before the file is read: of no use if the run cannot work for any bank.
+    check_run(run.spec)
     without_labels = run.contract.kind == "transactions" and has_no_labels(mapping)
     tables = scoring_tables if without_labels else training_tables
     shared = tables(state, run.contract)
