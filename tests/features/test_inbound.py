@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.contract_terms import TERMS, with_contract_terms
 from oracles.features import DAY, HOUR, START
 from oracles.inbound import flows, random_flows, slow_inbound_features
 from oracles.shared_risk import risk_spec, solo_history
@@ -19,6 +20,7 @@ from fraudfed.features.builders import build_recipe
 from fraudfed.features.inbound import OnlineInboundFeatures, build_inbound_features
 from fraudfed.features.payment import Payment, payments_of
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)
 delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
@@ -56,11 +58,20 @@ def test_every_feature_equals_the_slow_way(seed: int, delay: int, n_rows: int) -
 
 
 def replay(
-    frame: pd.DataFrame, *, delay: int, rng: np.random.Generator, shared: SharedRisk | None = None
+    frame: pd.DataFrame,
+    *,
+    delay: int,
+    rng: np.random.Generator,
+    shared: SharedRisk | None = None,
+    contract: DataContract | None = None,
 ) -> Float32Array:
     """Feed a table second by second, in a random order within one, labels late or early."""
-    online = OnlineInboundFeatures(label_delay_seconds=delay, shared=shared)
-    payments = payments_of(frame)
+    own = () if contract is None else contract.own_columns
+    currency = None if contract is None else contract.currency
+    online = OnlineInboundFeatures(
+        label_delay_seconds=delay, shared=shared, own_columns=own, currency=currency
+    )
+    payments = payments_of(frame, [spec.name for spec in own])
     rows = np.full((len(payments), len(online.names)), np.nan, dtype=np.float32)
     waiting = sorted((int(known), row) for row, known in enumerate(frame["label_time"]))
     seconds = frame.groupby("event_time").indices
@@ -89,6 +100,18 @@ def test_one_at_a_time_gives_the_same_bits(seed: int, delay: int, n_rows: int) -
     frame = random_flows(rng, n_rows, days=int(rng.choice([10, 90])))
     batch = build_inbound_features(frame, label_delay_seconds=delay)
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
+
+
+@given(seed=seeds)
+@settings(max_examples=8, deadline=None)
+def test_own_columns_and_currencies_one_at_a_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = with_contract_terms(random_flows(rng, 60), rng)
+    batch = build_inbound_features(
+        frame, label_delay_seconds=DAY, own_columns=TERMS.own_columns, currency=TERMS.currency
+    )
+    assert batch.names[-2:] == ("balance", "entry_mode")
+    assert_same_bits(replay(frame, delay=DAY, rng=rng, contract=TERMS), batch.values)
 
 
 @given(seed=seeds)
