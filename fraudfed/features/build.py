@@ -8,7 +8,7 @@ nothing else, not even on the order of the rows. See
 ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from fraudfed.catalogue.recipe import (
 from fraudfed.catalogue.schema import LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     acquaintance_features,
@@ -35,6 +36,7 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import (
@@ -44,7 +46,7 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 def build_features(
@@ -52,6 +54,8 @@ def build_features(
     *,
     label_delay_seconds: int,
     shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
+    currency: Currency | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
     """Compute every feature of the recipe for the outbound payments of a table.
@@ -70,6 +74,11 @@ def build_features(
     shared : SharedRisk or None
         What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
         that it does not cover count as empty: see ``SharedRisk.missing_days``.
+    own_columns : sequence of FeatureSpec
+        The contract's own columns, which ``transactions`` has too; the last features.
+    currency : Currency or None
+        The contract's: amounts are converted to it where ``transactions`` has a column
+        ``currency``. None takes them as they stand.
     on_group : callable
         Called with the name of each group of features once it is built, to measure its time.
 
@@ -80,18 +89,18 @@ def build_features(
     Raises
     ------
     DataError
-        If a required column is missing, or holds a value that has no code, or if ``shared`` has
-        another delay than the labels.
+        If a required or an own column is missing, or holds a value that has no code, if an amount
+        has no rate, or if ``shared`` has another delay than the labels.
     ValueError
         If ``label_delay_seconds`` is negative.
     """
     if label_delay_seconds < 0:
         raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
     require_columns(transactions)
-    positions = rows_of_direction(transactions, OUTBOUND)
+    whole, positions = transactions, rows_of_direction(transactions, OUTBOUND)
     if positions.size < len(transactions):
         transactions = transactions.iloc[positions]
-    raw = _Raw.of(transactions)
+    raw = _Raw.of(in_currency(transactions, currency))
     columns = ColumnStore(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
@@ -116,7 +125,7 @@ def build_features(
         for entity in RISK_ENTITIES:
             _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
         on_group("shared")
-    return FeatureTable(
+    built = FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
         labels=raw.labels,
@@ -125,6 +134,7 @@ def build_features(
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object),
         positions=positions,
     )
+    return with_own_columns(built, own_columns, whole)
 
 
 @dataclass(frozen=True, eq=False)

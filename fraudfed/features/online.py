@@ -11,6 +11,8 @@ window and the label delay. Of each customer it also keeps the last two seconds 
 the customer first met every payee and device.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fraudfed.catalogue.recipe import (
@@ -22,6 +24,7 @@ from fraudfed.catalogue.recipe import (
 )
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.features.currency import AmountConverter, payment_in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     FeatureColumns,
@@ -36,12 +39,13 @@ from fraudfed.features.formulas import (
     travel_features,
 )
 from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
+from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.stream import PaymentStream
 from fraudfed.features.table import feature_schema
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 class OnlineFeatures:
@@ -51,7 +55,9 @@ class OnlineFeatures:
     ----------
     label_delay_seconds : int
     shared : SharedRisk or None
-        Both as for ``build_features``.
+    own_columns : sequence of FeatureSpec
+    currency : Currency or None
+        All as for ``build_features``.
 
     Raises
     ------
@@ -61,14 +67,24 @@ class OnlineFeatures:
         If ``label_delay_seconds`` is negative.
     """
 
-    def __init__(self, *, label_delay_seconds: int, shared: SharedRisk | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label_delay_seconds: int,
+        shared: SharedRisk | None = None,
+        own_columns: Sequence[FeatureSpec] = (),
+        currency: Currency | None = None,
+    ) -> None:
         if label_delay_seconds < 0:
             raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
         if shared is not None:
             shared.check_delay(label_delay_seconds)
         self._delay = label_delay_seconds
         self._shared = shared
-        self._names = feature_schema(shared=shared is not None).names
+        self._own = tuple(own_columns)
+        self._converter = None if currency is None else AmountConverter(currency)
+        schema = feature_schema(shared=shared is not None, own_columns=self._own)
+        self._names = schema.names
         self._index = {name: i for i, name in enumerate(self._names)}
         self._stream = PaymentStream(
             lookback_seconds=label_delay_seconds + max(WINDOW_DAYS) * SECONDS_PER_DAY
@@ -107,15 +123,19 @@ class OnlineFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, it is inbound, or a text has no code.
+            If its second is before one already seen, it is inbound, a text has no code, an own
+            column has no such value, or its amount has no rate.
         """
         if payment.is_inbound:
             raise DataError(
                 f"transaction {payment.transaction_id!r}: is inbound, expected an outbound payment "
                 f"for recipe {RECIPE!r}; score it with a model of inbound payments"
             )
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         row = np.full(len(self._names), np.nan, dtype=np.float32)
+        own = own_row(self._own, payment.own, transaction_id=payment.transaction_id)
+        row[row.size - own.size :] = own
         self._put(row, payment_features(time=_one(self._now), amount=_one(payment.amount_minor)))
         for name, categories in CATEGORIES.items():
             code = category_codes(name, [getattr(payment, name)], categories)
@@ -142,8 +162,10 @@ class OnlineFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, or its ``transaction_id`` was observed.
+            If its second is before one already seen, its ``transaction_id`` was observed, or its
+            amount has no rate.
         """
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         if payment.is_inbound:
             return

@@ -1,5 +1,6 @@
 """What the builders return: feature columns with the labels and times of their payments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from fraudfed.catalogue.recipes import find_recipe
 from fraudfed.catalogue.schema import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.wire.messages import FeatureSpec
 
 #: ``label_time`` of a row whose label is not known yet: later than every event.
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
@@ -27,13 +29,20 @@ def rows_of_direction(transactions: pd.DataFrame, direction: str) -> Int64Array:
     return np.flatnonzero(chosen).astype(np.int64, copy=False)
 
 
-def feature_schema(recipe: str = RECIPE, *, shared: bool = False) -> FeatureSchema:
-    """Return names and categories of a recipe as training needs them."""
+def feature_schema(
+    recipe: str = RECIPE, *, shared: bool = False, own_columns: Sequence[FeatureSpec] = ()
+) -> FeatureSchema:
+    """Return names and categories of a recipe as training needs them, own columns last."""
     features = find_recipe(recipe).definitions(shared=shared)
+    names = [*(feature.name for feature in features), *(spec.name for spec in own_columns)]
+    categories = [
+        *(feature.categories or () for feature in features),
+        *(spec.categories or () for spec in own_columns),
+    ]
     return FeatureSchema(
-        names=tuple(feature.name for feature in features),
-        n_categories=tuple(len(feature.categories or ()) for feature in features),
-        categories=tuple(feature.categories or () for feature in features),
+        names=tuple(names),
+        n_categories=tuple(len(each) for each in categories),
+        categories=tuple(categories),
     )
 
 

@@ -22,7 +22,6 @@ from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direc
 from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
 from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
-from fraudfed.lab.demo.column_options import require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
@@ -118,10 +117,8 @@ def _read_payments(
     """Return checked transactions in our columns, and whose each is if a column says so."""
     whole = DataFile.open(file, file_format=PLAIN_CSV if mapping is None else mapping.file)
     problems, extra = whole.problems(), {}
-    if bank_column is not None:
-        require_column(bank_column, whole.columns, option="--bank-column", source=str(file))
-        if whole.require(bank_column, "--bank-column", problems):
-            extra[bank_column] = pa.string()
+    if bank_column is not None and whole.require(bank_column, "--bank-column", problems):
+        extra[bank_column] = pa.string()
     read = read_transactions(whole, mapping, problems, extra=extra, needs_labels=True)
     integers = ("event_time", "label_time", "amount_minor", "is_fraud")
     rows = read.rows.astype(dict.fromkeys(integers, "Int64"))
