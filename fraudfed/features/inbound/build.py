@@ -17,6 +17,7 @@ from fraudfed.catalogue.recipe import FAN_IN_DAYS, WINDOW_DAYS
 from fraudfed.catalogue.schema import INBOUND, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
@@ -41,14 +42,18 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, RiskEntity
 
 _LONGEST = max(*WINDOW_DAYS, PASS_DAYS) * SECONDS_PER_DAY
 _WIDTHS = [days * SECONDS_PER_DAY for days in WINDOW_DAYS]
 
 
 def build_inbound_features(
-    transactions: pd.DataFrame, *, label_delay_seconds: int, shared: SharedRisk | None = None
+    transactions: pd.DataFrame,
+    *,
+    label_delay_seconds: int,
+    shared: SharedRisk | None = None,
+    currency: Currency | None = None,
 ) -> FeatureTable:
     """Compute every feature of the inbound recipe for the inbound payments of a table.
 
@@ -58,7 +63,7 @@ def build_inbound_features(
         Raw transactions of both directions that
         :func:`fraudfed.features.check.check_transactions` accepts, in any order. Without outbound
         ones every feature of outflows is that of customers from whom nothing leaves.
-    label_delay_seconds, shared
+    label_delay_seconds, shared, currency
         As for :func:`fraudfed.features.build.build_features`.
 
     Returns
@@ -78,7 +83,7 @@ def build_inbound_features(
     require_columns(transactions)
     if shared is not None:
         shared.check_delay(label_delay_seconds)
-    rows = _Rows.of(transactions)
+    rows = _Rows.of(in_currency(transactions, currency))
     schema = feature_schema(INBOUND_RECIPE, shared=shared is not None)
     columns = ColumnStore(rows.inbound.size, schema)
     time, amount = rows.time[rows.inbound], rows.amount[rows.inbound]
