@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.contract_terms import TERMS, with_contract_terms
+from oracles.contract_terms import CURRENCY, OWN_COLUMNS, TERMS, with_contract_terms
 from oracles.features import DAY, HOUR, START
 from oracles.inbound import flows, random_flows, slow_inbound_features
 from oracles.shared_risk import risk_spec, solo_history
@@ -18,6 +18,7 @@ from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.inbound import OnlineInboundFeatures, build_inbound_features
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.payment import Payment, payments_of
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract
@@ -302,6 +303,30 @@ def test_without_inbound_rows_or_outbound_ones() -> None:
     found = by_id(build_recipe(INBOUND_RECIPE, alone, label_delay_seconds=0))
     assert not found[["outflow_count_30d", "customer_reported_30d"]].to_numpy().any()
     assert found["seconds_since_outflow"].isna().all()
+
+
+def test_own_columns_and_currencies_of_a_contract() -> None:
+    rng = np.random.default_rng(6)
+    frame = with_contract_terms(random_flows(rng, 80), rng).sort_values("event_time")
+    frame = frame.reset_index(drop=True)
+    batch = build_inbound_features(frame, label_delay_seconds=DAY, currency=CURRENCY)
+    plain = with_own_columns(batch, OWN_COLUMNS, frame)
+    terms = {"own_columns": OWN_COLUMNS, "currency": CURRENCY}
+    online = OnlineInboundFeatures(label_delay_seconds=DAY, **terms)
+    found = []
+    payments = payments_of(frame, own_columns=[spec.name for spec in OWN_COLUMNS])
+    seconds = frame.groupby("event_time").indices
+    for now in sorted(seconds):
+        for row in seconds[now]:
+            if payments[row].is_inbound:
+                found.append(online.features(payments[row]))
+            online.observe(payments[row])
+    without = build_inbound_features(frame, label_delay_seconds=DAY)
+    assert not np.array_equal(without.values, batch.values, equal_nan=True)
+    kept = [name for name in plain.names if "fraud" not in name and "reported" not in name]
+    where = [plain.names.index(name) for name in kept]
+    assert online.names == plain.names
+    assert_same_bits(np.array(found)[:, where], plain.values[:, where])
 
 
 def test_unused_columns_change_nothing() -> None:
