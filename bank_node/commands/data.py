@@ -17,6 +17,7 @@ from bank_node.commands.options import (
     state_option,
 )
 from bank_node.commands.output import CheckedData, ExportedFeatures, MissingValues
+from bank_node.commands.statistics import compared_file, show_compared
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say, stdout_console
@@ -46,6 +47,8 @@ def _show_checked(checked: CheckedData) -> None:
     for warning in checked.warnings:
         say(f"warning: {warning}")
     say("The data meet the contract.")
+    if checked.against is not None:
+        show_compared(checked.against)
 
 
 @click.command("check-data")
@@ -58,6 +61,12 @@ def _show_checked(checked: CheckedData) -> None:
     default=None,
     help="The run.  [default: the last one of this bank, else the one open to it]",
 )
+@click.option(
+    "--against",
+    default=None,
+    metavar="RUN",
+    help="Compare with the other banks of this statistics run, whose contract is the default.",
+)
 @passphrase_option
 @answers(CheckedData, _show_checked)
 def check_data(
@@ -65,9 +74,11 @@ def check_data(
     data: Path,
     mapping: "Mapping | None",
     run_id: str | None,
+    against: str | None,
     passphrase_file: Path | None,
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
+    from bank_node.checking.against import statistics_run
     from bank_node.data.contract import load_training_rows
     from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import training_tables
@@ -75,15 +86,23 @@ def check_data(
 
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
-    run = known_run(
-        state,
-        run_id,
-        RunKind.TRAINING,
-        JOBS,
-        passphrase=lambda: read_passphrase(passphrase_file),
-    )
+    if against is not None and run_id is None:
+        run = statistics_run(state, against)
+    else:
+        run = known_run(
+            state,
+            run_id,
+            RunKind.TRAINING,
+            JOBS,
+            passphrase=lambda: read_passphrase(passphrase_file),
+        )
     shared = training_tables(state, run.contract)
-    return _checked(data, load_training_rows(data, run.contract, mapping=mapping, shared=shared))
+    checked = _checked(data, load_training_rows(data, run.contract, mapping=mapping, shared=shared))
+    if against is None:
+        return checked
+    shared = training_tables(state, statistics_run(state, against).contract)
+    compared = compared_file(state, against, data, mapping=mapping, shared=shared)
+    return checked.model_copy(update={"against": compared})
 
 
 def _checked(path: Path, rows: "TrainingRows") -> CheckedData:

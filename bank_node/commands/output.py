@@ -157,6 +157,35 @@ class MissingValues(Answer):
     share: float
 
 
+class DifferenceFound(Answer):
+    """One way in which a file differs from the other banks of a statistics run.
+
+    Attributes
+    ----------
+    kind : str
+        ``scale``, ``hours``, ``days``, ``no-time-of-day``, ``writing``, ``unknown-to-others``,
+        ``labels``, ``empty-column``, ``unused-category`` or ``missing-share``.
+    column : str
+    is_mistake : bool
+        Whether it looks like a mistake of the mapping rather than another kind of bank.
+    what, evidence, what_to_do : str
+    """
+
+    kind: str
+    column: str
+    is_mistake: bool
+    what: str
+    evidence: str
+    what_to_do: str
+
+
+class ComparedFile(Answer):
+    """``check-data --against``: what looks like a mistake first."""
+
+    run_id: str
+    differences: tuple[DifferenceFound, ...]
+
+
 class CheckedData(Answer):
     """``check-data``: a file that meets the contract.
 
@@ -171,6 +200,8 @@ class CheckedData(Answer):
         Share of rows labelled as fraud.
     features : tuple of MissingValues
     warnings : tuple of str
+    against : ComparedFile or None
+        With ``--against``.
     """
 
     path: str
@@ -180,6 +211,7 @@ class CheckedData(Answer):
     prevalence: float
     features: tuple[MissingValues, ...]
     warnings: tuple[str, ...]
+    against: ComparedFile | None = None
 
 
 class Scored(Answer):
@@ -332,3 +364,80 @@ class HeldRisk(Answer):
 
     runs: tuple[RiskRun, ...]
     gaps: tuple[DayGap, ...]
+
+
+class CountedCell(Answer):
+    """Rows of a category, or of a range of numbers ``LOW .. HIGH``; of a shape, identifiers."""
+
+    name: str
+    rows: int
+    frauds: int
+
+
+class CountedColumn(Answer):
+    """A column of a statistics run.
+
+    Attributes
+    ----------
+    group : {"raw", "feature", "identifier"}
+        Of the transactions, of the contract, or the shape of identifiers.
+    name : str
+    missing_share : float or None
+    quantiles : tuple of (float, float)
+        Level and value, within an eighth of the value.
+    cells : tuple of CountedCell
+    """
+
+    group: str
+    name: str
+    missing_share: float | None
+    quantiles: tuple[tuple[float, float], ...]
+    cells: tuple[CountedCell, ...]
+
+
+class CountedEntity(Answer):
+    """Identifiers of one kind in a statistics run.
+
+    Attributes
+    ----------
+    entity : str
+    entered : int
+        Summed over banks: those with enough customers there.
+    distinct, several : float
+        Of all banks together, and of these, known to two or more banks.
+    distinct_error, several_error : float or None
+        Standard errors; None if every cell is marked and nothing can be said.
+    """
+
+    entity: str
+    entered: int
+    distinct: float
+    distinct_error: float | None
+    several: float
+    several_error: float | None
+
+
+class PooledStatistics(Answer):
+    """``statistics``: what all banks together have.
+
+    Attributes
+    ----------
+    run_id : str
+    members : tuple of str
+    rows, labelled, frauds : int
+        As entered: rounded, small counts as 0.
+    min_count, min_customers : int
+        Of the run; a bank may have entered less.
+    columns : tuple of CountedColumn
+    entities : tuple of CountedEntity
+    """
+
+    run_id: str
+    members: tuple[str, ...]
+    rows: int
+    labelled: int
+    frauds: int
+    min_count: int
+    min_customers: int
+    columns: tuple[CountedColumn, ...]
+    entities: tuple[CountedEntity, ...]

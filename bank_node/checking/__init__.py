@@ -1,0 +1,1 @@
+"""What ``check-data`` says of a file, without sending anything of it."""
