@@ -32,6 +32,7 @@ _MODULES = {
     "train": "fraudfed.boosting.train",
     "verify_audit_entry": "fraudfed.consortium.public.documents",
     "verify_model_signature": "fraudfed.consortium.public.documents",
+    "without_category_names": "fraudfed.boosting.model",
 }
 
 __all__ = sorted(["__version__", *_MODULES])

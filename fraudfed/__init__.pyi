@@ -1,5 +1,6 @@
 """The public names of fraudfed, as type checkers see them; ``__init__.py`` imports them late."""
 
+from fraudfed.boosting.model import without_category_names
 from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
@@ -37,6 +38,7 @@ __all__ = [
     "train",
     "verify_audit_entry",
     "verify_model_signature",
+    "without_category_names",
 ]
 
 __version__: str

@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bank_node.data.columns import categorical_feature, labels, numeric_feature, weights
-from bank_node.data.file import DataFile
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.transactions import RawTransactions, read_transactions
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipe import SHARED_FEATURES
+from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features import RECIPE, FeatureTable, build_features, contract_features
+from fraudfed.features import FeatureTable
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.features.source_column import shortened
+from fraudfed.reading.columns import categorical_feature, labels, numeric_feature, weights
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract, FeatureType
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def feature_schema(contract: DataContract) -> FeatureSchema:
     return FeatureSchema(
         names=tuple(spec.name for spec in contract.features),
         n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
     )
 
 
@@ -89,11 +91,7 @@ def check_contract(contract: DataContract) -> None:
         )
     if contract.kind == "table":
         return
-    if contract.recipe != RECIPE:
-        raise ConfigurationError(
-            f"data contract: recipe {contract.recipe!r}, this release knows {RECIPE!r}; use the "
-            "fraudfed release of the other banks"
-        )
+    recipe = _recipe(contract)
     if contract.label != "is_fraud":
         raise ConfigurationError(
             f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
@@ -105,22 +103,29 @@ def check_contract(contract: DataContract) -> None:
             "for features 'shared_...', so that all banks train on the same; the operator must "
             "publish a corrected run"
         )
-    known = {spec.name: spec for spec in contract_features(shared=True)}
+    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
     for spec in contract.features:
         own = known.get(spec.name)
         if own is None or (own.type, own.categories) != (spec.type, spec.categories):
             raise ConfigurationError(
                 f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
-                f"{RECIPE!r} makes; the operator must publish a corrected run"
+                f"{recipe.name!r} makes; the operator must publish a corrected run"
             )
 
 
 def needs_tables(contract: DataContract) -> bool:
     """Tell whether a feature of the contract is computed from risk tables."""
-    shared = {feature.name for feature in SHARED_FEATURES}
-    return contract.kind == "transactions" and any(
-        feature.name in shared for feature in contract.features
-    )
+    if contract.kind != "transactions":
+        return False
+    shared = {feature.name for feature in _recipe(contract).shared_features}
+    return any(feature.name in shared for feature in contract.features)
+
+
+def _recipe(contract: DataContract) -> Recipe:
+    try:
+        return find_recipe(contract.recipe or "")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"data contract: {error}") from None
 
 
 def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
@@ -195,7 +200,7 @@ def load_features(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = read_transactions(file, mapping, extra={}, needs_labels=False)
-    built = _build(raw, contract, shared)
+    built = _build(file, raw, contract, shared)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
     return built
@@ -226,13 +231,15 @@ def load_scoring_rows(
         return ScoringRows(_selected(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    types = _feature_types(file, contract)
-    if file.has(_ID):
-        file.require(_ID, "identifier")
+    problems = _problems(file)
+    types = _feature_types(file, contract, problems)
+    if file.has(_ID) and file.require(_ID, "identifier", problems):
         types.setdefault(_ID, pa.string())
     found = file.read(types)
+    features = _features(file, contract, found, problems)
+    problems.raise_any()
     identifiers = found[_ID].combine_chunks() if _ID in found.column_names else None
-    return ScoringRows(_features(file, contract, found), identifiers)
+    return ScoringRows(features, identifiers)
 
 
 def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
@@ -248,18 +255,25 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
-    types = _feature_types(file, contract)
-    file.require(contract.label, "label")
-    types[contract.label] = pa.float64()
-    if contract.weight is not None:
-        file.require(contract.weight, "weight")
-        types[contract.weight] = pa.float64()
+    problems = _problems(file)
+    types = _feature_types(file, contract, problems)
+    for name, purpose in ((contract.label, "label"), (contract.weight, "weight")):
+        if name is not None and file.require(name, purpose, problems):
+            types[name] = pa.float64()
+    if not types:
+        problems.raise_any()
     found = file.read(types)
+    features = _features(file, contract, found, problems)
+    row_labels = np.zeros(found.num_rows, np.float32)
+    if contract.label in types:
+        row_labels = labels(file, contract.label, found[contract.label], problems)
+    row_weights = _weights(file, contract, found, problems)
+    problems.raise_any()
     table = TrainingTable(
         schema=feature_schema(contract),
-        features=_features(file, contract, found),
-        labels=labels(file, contract.label, found[contract.label]),
-        weights=_weights(file, contract, found),
+        features=features,
+        labels=row_labels,
+        weights=row_weights,
         max_weight=contract.max_weight,
     )
     return TrainingRows(table, found.num_rows, None, _warnings(file, table))
@@ -276,7 +290,7 @@ def _transactions(
         file.require(contract.weight, "weight")
         extra[contract.weight] = pa.float64()
     raw = read_transactions(file, mapping, extra=extra, needs_labels=True)
-    built = _build(raw, contract, shared)
+    built = _build(file, raw, contract, shared)
     chosen = built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
@@ -288,7 +302,9 @@ def _transactions(
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
-    row_weights = _weights(file, contract, raw.extra)
+    problems = _problems(file)
+    row_weights = _weights(file, contract, raw.extra, problems)
+    problems.raise_any()
     used = built.take(chosen)
     if shared is not None:
         check_training_days(shared, used.event_time)
@@ -296,42 +312,87 @@ def _transactions(
         schema=feature_schema(contract),
         features=_selected(used, contract),
         labels=used.labels,
-        weights=None if row_weights is None else row_weights[chosen],
+        weights=None if row_weights is None else row_weights[used.positions],
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    warnings = _warnings(file, table, absent=raw.absent)
+    recipe = _recipe(contract)
+    absent = [name for name in raw.absent if name not in recipe.unused]
+    warnings = _warnings(file, table, absent=absent)
     return TrainingRows(table, built.n_rows, period, warnings)
 
 
-def _build(raw: RawTransactions, contract: DataContract, shared: SharedRisk | None) -> FeatureTable:
+def _build(
+    file: DataFile, raw: RawTransactions, contract: DataContract, shared: SharedRisk | None
+) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    return build_features(raw.rows, label_delay_seconds=contract.label_delay_seconds, shared=shared)
+    recipe = _recipe(contract)
+    built = build_recipe(
+        recipe.name,
+        raw.rows,
+        label_delay_seconds=contract.label_delay_seconds,
+        shared=shared,
+    )
+    others = len(raw.rows) - built.n_rows
+    if built.n_rows == 0:
+        raise DataError(
+            f"{file.path}: none of {others} payments is {recipe.direction}, expected "
+            f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
+        )
+    if others:
+        _log.info(
+            "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",
+            *(file.path, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
+        )
+    return built
 
 
-def _feature_types(file: DataFile, contract: DataContract) -> dict[str, pa.DataType]:
-    for spec in contract.features:
-        file.require(spec.name, f"{spec.type.value} feature")
+def _problems(file: DataFile) -> Problems:
+    return file.problems(where_all="`bank-node check-data` lists all of them")
+
+
+def _feature_types(
+    file: DataFile, contract: DataContract, problems: Problems
+) -> dict[str, pa.DataType]:
     return {
         spec.name: pa.float64() if spec.type is FeatureType.NUMERIC else pa.string()
         for spec in contract.features
+        if file.require(spec.name, f"{spec.type.value} feature", problems)
     }
 
 
-def _features(file: DataFile, contract: DataContract, found: pa.Table) -> Float32Array:
+def _features(
+    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
+) -> Float32Array:
     """Convert feature by feature; stored column by column, as binning reads it."""
     values = np.empty((len(contract.features), found.num_rows), dtype=np.float32)
-    for index, spec in enumerate(contract.features):
-        convert = numeric_feature if spec.type is FeatureType.NUMERIC else categorical_feature
-        values[index] = convert(file, spec, found[spec.name])
+    for row, spec in zip(values, contract.features, strict=True):
+        if spec.name not in found.column_names:
+            row[:] = np.nan
+        elif spec.type is FeatureType.NUMERIC:
+            row[:] = numeric_feature(
+                file, spec.name, found[spec.name], problems, nullable=spec.nullable
+            )
+        else:
+            row[:] = categorical_feature(
+                file,
+                spec.name,
+                found[spec.name],
+                problems,
+                categories=spec.categories or (),
+                nullable=spec.nullable,
+            )
     return values.T
 
 
-def _weights(file: DataFile, contract: DataContract, found: pa.Table) -> Float32Array | None:
-    if contract.weight is None:
+def _weights(
+    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
+) -> Float32Array | None:
+    name = contract.weight
+    if name is None or name not in found.column_names:
         return None
-    return weights(file, contract.weight, found[contract.weight], max_weight=contract.max_weight)
+    return weights(file, name, found[name], problems, max_weight=contract.max_weight)
 
 
 def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:

@@ -5,6 +5,7 @@ other bank could notice.
 """
 
 import hashlib
+import json
 
 import numpy as np
 
@@ -34,6 +35,7 @@ def data_digest(table: TrainingTable) -> str:
     for name, n_categories in zip(table.schema.names, table.schema.n_categories, strict=True):
         text = name.encode()
         digest.update(len(text).to_bytes(8, "little") + text + n_categories.to_bytes(8, "little"))
+    digest.update(json.dumps(table.schema.categories).encode())
     digest.update(np.array(table.max_weight, dtype="<f8").tobytes())
     for array in (table.features, table.labels, table.weights):
         # The number of axes in front: an array that is missing has none.

@@ -25,9 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from bank_node.data.file import MISSING_NUMBERS, DataFile
 from fraudfed.dtypes import Float32Array, UInt64Array
 from fraudfed.errors import DataError
+from fraudfed.reading.cells import MISSING_NUMBERS
+from fraudfed.reading.file import DataFile
 
 #: Columns of fewer different values say little about rows: two months could have them in common.
 _FEWEST_VALUES: Final = 16

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from bank_node.data.file import DataFile
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, ColumnKind
 from fraudfed.errors import DataError
 from fraudfed.features import check_transactions
 from fraudfed.features.check import Origin
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
+from fraudfed.reading.file import DataFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class RawTransactions:
 
     @property
     def absent(self) -> list[str]:
-        """Columns that features are built on and the data lack."""
+        """Columns that features of some recipe are built on and the data lack."""
         return [
             column.name
             for column in COLUMNS

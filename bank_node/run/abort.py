@@ -44,6 +44,7 @@ from fraudfed.errors import (
     UnavailableError,
     VersionError,
 )
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import AbortReason
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     ConfigurationError: AbortReason.CONFIGURATION,
     ParameterError: AbortReason.CONFIGURATION,
     DataError: AbortReason.STOPPED,
+    ProblemsError: AbortReason.STOPPED,
     KeyMaterialError: AbortReason.KEY,
     StateError: None,
     DamagedError: None,

@@ -9,7 +9,6 @@ from bank_node.approval.decision import require_approved
 from bank_node.consortium.ceremony import accept_epoch
 from bank_node.consortium.connection import Connection, connect
 from bank_node.consortium.members import ObservedRoster, observe_roster, warn_of_first_use
-from bank_node.data.file import DataFile
 from bank_node.http.retry import RetryPolicy
 from bank_node.logs import RUN
 from bank_node.run.abort import abort_reason, tell_others
@@ -38,6 +37,7 @@ from fraudfed.errors import (
     StateError,
 )
 from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
+from fraudfed.reading.file import DataFile
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 

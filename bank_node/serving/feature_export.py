@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from bank_node.data.contract import load_features
+from bank_node.data.contract import load_features, load_scoring_rows
 from bank_node.serving.table_file import check_output, write_table
 from fraudfed.dtypes import Float32Array
-from fraudfed.errors import ConfigurationError
 from fraudfed.features import FeatureTable
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
@@ -27,16 +26,17 @@ def export_features(
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
 ) -> int:
-    """Write a row for every row of ``data``, in its order.
+    """Write a row for every payment of ``data`` that the recipe judges, in its order.
 
-    Columns are ``transaction_id``, ``event_time``, ``label_time``, the label, and the features of
-    the contract: numbers as float32, categories by name. What is missing is null.
+    The features are those of the contract, in its order: numbers as float32, categories by name,
+    in Parquet as a dictionary of all names. What is missing is null. Before them stand, for
+    transactions, ``transaction_id``, ``event_time``, ``label_time`` and the label; for a plain
+    table ``transaction_id``, if the file has it.
 
     Parameters
     ----------
     data, out : Path
     contract : DataContract
-        Of transactions.
     mapping : Mapping or None
         How the columns of ``data`` become those of the contract.
     shared : SharedRisk or None
@@ -52,40 +52,43 @@ def export_features(
     DataError
         If the data do not meet the contract.
     ConfigurationError
-        If the contract is of a plain table, whose features are in the file already, or ``out`` is
-        neither ``.csv`` nor ``.parquet``.
+        If ``out`` is neither ``.csv`` nor ``.parquet``.
     StateError
         If ``out`` cannot be written.
     """
     check_output(out)
-    if contract.kind != "transactions":
-        raise ConfigurationError(
-            "features: the run's data contract is of a plain table, expected one of transactions; "
-            "the file holds the features itself"
-        )
-    built = load_features(data, contract, mapping=mapping, shared=shared)
-    write_table(_arrow_table(built, contract), out)
-    return built.n_rows
+    if contract.kind == "transactions":
+        built = load_features(data, contract, mapping=mapping, shared=shared)
+        columns = _about(built, contract)
+        indices = [built.names.index(spec.name) for spec in contract.features]
+        values = built.values.T[indices].T
+    else:
+        rows = load_scoring_rows(data, contract, mapping=mapping)
+        columns = {} if rows.identifiers is None else {"transaction_id": rows.identifiers}
+        values = rows.features
+    # A CSV file has texts, no dictionaries.
+    as_dictionary = out.suffix.lower() != ".csv"
+    for column, spec in zip(values.T, contract.features, strict=True):
+        columns[spec.name] = _feature(column, spec, as_dictionary=as_dictionary)
+    write_table(pa.table(columns), out)
+    return len(values)
 
 
-def _arrow_table(built: FeatureTable, contract: DataContract) -> pa.Table:
+def _about(built: FeatureTable, contract: DataContract) -> dict[str, pa.Array]:
+    """Return what is known of payments beside their features."""
     unknown = built.label_time == LABEL_NOT_KNOWN
-    columns = {
+    return {
         "transaction_id": pa.array(built.transaction_id, pa.string()),
         "event_time": pa.array(built.event_time),
         "label_time": pa.array(built.label_time, mask=unknown),
         contract.label: pa.array(np.where(unknown, 0, built.labels).astype(np.int8), mask=unknown),
     }
-    for spec in contract.features:
-        columns[spec.name] = _feature(built.values[:, built.names.index(spec.name)], spec)
-    return pa.table(columns)
 
 
-def _feature(values: Float32Array, spec: FeatureSpec) -> pa.Array:
+def _feature(values: Float32Array, spec: FeatureSpec, *, as_dictionary: bool) -> pa.Array:
     missing = np.isnan(values)
     if spec.categories is None:
         return pa.array(values, mask=missing)
     codes = pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)
-    return pa.DictionaryArray.from_arrays(codes, pa.array(spec.categories, pa.string())).cast(
-        pa.string()
-    )
+    named = pa.DictionaryArray.from_arrays(codes, pa.array(spec.categories, pa.string()))
+    return named if as_dictionary else named.cast(pa.string())

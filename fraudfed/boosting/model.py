@@ -6,7 +6,8 @@ program, no machine).
 
 Format: XGBoost's ``doc/tutorials/saving_model.rst`` and the loaders in ``src/learner.cc``,
 ``src/gbm/gbtree_model.cc`` and ``src/tree/tree_model.cc``. It is the format of release 3.0, which
-later ones read as well: ``base_score`` is one number, not a list.
+later ones read as well: ``base_score`` is one number, not a list. From 3.1 on they also read the
+names of categories in it.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ _UBJ_MARKS = {
     "float32": (b"d", ">f4"),
     "int32": (b"l", ">i4"),
     "int64": (b"L", ">i8"),
+    "int8": (b"i", "i1"),
     "uint8": (b"U", "u1"),
 }
 
@@ -74,15 +76,7 @@ class Model:
 
     def to_json(self) -> bytes:
         """Return the model as UTF-8 JSON text without a final newline."""
-        # Not ASCII only: XGBoost's reader does not resolve \u escapes in names.
-        text = json.dumps(
-            _plain(self._document()),
-            ensure_ascii=False,
-            allow_nan=False,
-            sort_keys=True,
-            separators=(",", ":"),
-        )
-        return text.encode()
+        return _json_bytes(_plain(self._document()))
 
     def to_ubj(self) -> bytes:
         """Return the model as Universal Binary JSON."""
@@ -109,12 +103,7 @@ class Model:
                 "gradient_booster": {
                     "name": "gbtree",
                     "model": {
-                        # Categories reach XGBoost as codes, so it has nothing to encode.
-                        "cats": {
-                            "enc": [],
-                            "feature_segments": np.empty(0, dtype=np.int32),
-                            "sorted_idx": np.empty(0, dtype=np.int32),
-                        },
+                        "cats": encoded_categories(self.schema),
                         "gbtree_model_param": {
                             "num_parallel_tree": "1",
                             "num_trees": str(n_trees),
@@ -172,6 +161,83 @@ class Model:
             "sum_hessian": _round_significand(tree.sum_hessians, self.statistics_bits),
             "base_weights": base_weights,
         }
+
+
+def without_category_names(content: bytes) -> bytes:
+    """Return a model that takes codes of categories only, for programs that know no names.
+
+    Treelite, for one, refuses a model with names (release 4.8). Of a model that ``Model.to_json``
+    wrote, these are the bytes that it writes for a schema without names.
+
+    Parameters
+    ----------
+    content : bytes
+        A model, JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    document = json.loads(content)
+    try:
+        document["learner"]["gradient_booster"]["model"]["cats"] = {
+            "enc": [],
+            "feature_segments": [],
+            "sorted_idx": [],
+        }
+    except (KeyError, TypeError):
+        raise ValueError("is no model of XGBoost as JSON") from None
+    return _json_bytes(document)
+
+
+def _json_bytes(document: Any) -> bytes:
+    # Not ASCII only: XGBoost's reader does not resolve \u escapes in names.
+    text = json.dumps(
+        document, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+    return text.encode()
+
+
+def encoded_categories(schema: FeatureSchema) -> dict[str, Any]:
+    """Return what XGBoost calls ``cats``: the names behind the codes of each feature.
+
+    XGBoost from release 3.1 on (``src/encoder/ordinal.h``) finds the names of a data frame's
+    categories among these by bisection, and so its codes; rows that come as codes are taken as
+    they are.
+
+    Parameters
+    ----------
+    schema : FeatureSchema
+
+    Returns
+    -------
+    dict
+        ``enc``: for each feature its names as Arrow stores texts, one byte string (int8) with the
+        bounds of each name (int32). ``sorted_idx``: for each feature in turn its codes in the order
+        of their names, compared byte by byte as *signed* numbers. ``feature_segments``: the number
+        of names before each feature. All are empty where the schema has no names.
+    """
+    encodings: list[dict[str, Any]] = []
+    order = [np.empty(0, dtype=np.int32)]
+    segments = [0]
+    for names in schema.categories if any(schema.categories) else ():
+        texts = [np.frombuffer(name.encode(), dtype=np.int8) for name in names]
+        ends = np.cumsum([text.size for text in texts], dtype=np.int32)
+        encodings.append(
+            {
+                "offsets": np.concatenate([np.zeros(1, np.int32), ends]) if names else ends,
+                "values": np.concatenate([np.empty(0, dtype=np.int8), *texts]),
+            }
+        )
+        ascending = sorted(range(len(texts)), key=lambda code: texts[code].tolist())
+        order.append(np.array(ascending, dtype=np.int32))
+        segments.append(segments[-1] + len(names))
+    return {
+        "enc": encodings,
+        "feature_segments": np.array(segments if encodings else [], dtype=np.int32),
+        "sorted_idx": np.concatenate(order),
+    }
 
 
 def _round_significand(values: Float32Array, bits: int) -> Float32Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fraudfed.boosting.model import ALL_STATISTICS_BITS, Model
+from fraudfed.boosting.model import ALL_STATISTICS_BITS, Model, encoded_categories
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import NO_CHILD, NO_PARENT, Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
@@ -35,6 +35,11 @@ _NUMERIC_TYPES = ("float", "q", "int", "i")
 _FLOAT32_END = 2.0**128 - 2.0**103
 _COUNT = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{0,60})?([eE][+-]?[0-9]{1,3})?")
+
+_OTHER_NAMES = (
+    "it has other names of categories than the data contract, or another order of them; train it "
+    "with the contract's codes"
+)
 
 _NODE_ARRAYS = (
     "left_children",
@@ -199,18 +204,30 @@ def _trees(document: object, schema: FeatureSchema) -> tuple[Tree, ...]:
         if steps[:1].tolist() != [0] or steps[-1] != len(trees) or (np.diff(steps) < 0).any():
             raise _NoModelError("its iterations are not those of its trees")
     if "cats" in fields:
-        cats = _fields(
-            fields["cats"],
-            "the categories",
-            ("enc",),
-            optional=(
-                "feature_segments",
-                "sorted_idx",
-            ),
-        )
-        if cats["enc"] != []:
-            raise _NoModelError("it encodes categories itself; train it with the contract's codes")
+        _check_names(fields["cats"], schema)
     return tuple(_tree(tree, number, schema) for number, tree in enumerate(trees))
+
+
+def _check_names(document: object, schema: FeatureSchema) -> None:
+    """Accept no names of categories at all, or those of the contract in the order of its codes."""
+    parts = ("enc", "feature_segments", "sorted_idx")
+    cats = _fields(document, "the categories", ("enc",), optional=parts)
+    if cats["enc"] == []:
+        return
+    expected = encoded_categories(schema)
+    for part in parts[1:]:
+        found = _integers(cats.get(part, []), part, least=0, most=2**31 - 1)
+        if not np.array_equal(found, expected[part]):
+            raise _NoModelError(_OTHER_NAMES)
+    encodings = cats["enc"]
+    if not isinstance(encodings, list) or len(encodings) != len(expected["enc"]):
+        raise _NoModelError(_OTHER_NAMES)
+    for found, own in zip(encodings, expected["enc"], strict=True):
+        names = _fields(found, "the categories of a feature", ("offsets", "values"))
+        offsets = _integers(names["offsets"], "offsets", least=0, most=2**31 - 1)
+        values = _integers(names["values"], "values", least=-128, most=127)
+        if not np.array_equal(offsets, own["offsets"]) or not np.array_equal(values, own["values"]):
+            raise _NoModelError(_OTHER_NAMES)
 
 
 def _tree(document: object, number: int, schema: FeatureSchema) -> Tree:

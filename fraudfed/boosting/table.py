@@ -23,14 +23,24 @@ class FeatureSchema:
     names : tuple of str
     n_categories : tuple of int
         0 for a numeric feature; otherwise the number of categories, coded 0 .. n - 1.
+    categories : tuple of tuple of str
+        What the codes of each feature stand for, in their order; empty for a numeric feature.
+        Nothing is computed from it: it goes into the model file. Empty as a whole where nobody
+        knows names.
     """
 
     names: tuple[str, ...]
     n_categories: tuple[int, ...]
+    categories: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.n_categories):
             raise ValueError(f"{len(self.names)} names, {len(self.n_categories)} n_categories")
+        named = tuple(len(set(names)) for names in self.categories)
+        if named not in {(), self.n_categories}:
+            raise ValueError(
+                f"{named} different names of categories, expected {self.n_categories}, or none"
+            )
 
     @property
     def n_features(self) -> int:

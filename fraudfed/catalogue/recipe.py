@@ -1,4 +1,4 @@
-"""What every feature means: the published half of the recipe that ``build`` computes.
+"""What every feature of outbound payments means: the published half of what ``build`` computes.
 
 The definitions go into the data contract of a run, so every bank and every reader of the model
 knows what a column was. The meaning of a published feature never changes; a change of meaning is
@@ -8,7 +8,7 @@ a new recipe version.
 from dataclasses import dataclass
 
 from fraudfed.catalogue.schema import CHANNELS, MERCHANT_CATEGORIES
-from fraudfed.wire.messages import FeatureSpec, FeatureType
+from fraudfed.wire.messages import FeatureType
 
 #: Name and version, as a data contract names it.
 RECIPE = "fraudfed-card-1"
@@ -210,27 +210,3 @@ def _shared_windows(entity: str) -> list[FeatureDefinition]:
 SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
     definition for entity in RISK_ENTITIES for definition in _shared_windows(entity)
 )
-
-
-def recipe_features(*, shared: bool) -> tuple[FeatureDefinition, ...]:
-    """Return every feature in column order, with those of risk tables or without."""
-    return FEATURES + SHARED_FEATURES if shared else FEATURES
-
-
-def contract_features(*, shared: bool = False) -> tuple[FeatureSpec, ...]:
-    """Return the features as a data contract publishes them, in column order.
-
-    Parameters
-    ----------
-    shared : bool
-        With the features that need risk tables.
-    """
-    return tuple(
-        FeatureSpec(
-            name=feature.name,
-            type=feature.kind,
-            categories=feature.categories,
-            description=f"{feature.description} [{feature.unit}]",
-        )
-        for feature in recipe_features(shared=shared)
-    )

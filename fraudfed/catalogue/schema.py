@@ -1,6 +1,7 @@
 """What a raw transaction is.
 
-One row is one payment as the customer's bank sees it. Times are UTC epoch seconds, amounts are
+One row is one payment as the customer's bank sees it: one that the customer made, or, with
+``direction`` inbound, one that the customer was paid. Times are UTC epoch seconds, amounts are
 minor currency units. ``label_time`` is when the bank *learnt* the label: for fraud the report, for
 a clean payment the moment from which it counts as clean. No feature uses a label before that.
 """
@@ -10,6 +11,9 @@ from enum import StrEnum
 
 #: How a payment was made; the order is the order of the category codes.
 CHANNELS = ("pos", "ecommerce", "transfer", "atm")
+
+#: Whose customer the row is about: the payer's (outbound) or the payee's (inbound).
+OUTBOUND, INBOUND = DIRECTIONS = ("outbound", "inbound")
 
 #: What the merchant sells; the order is the order of the category codes.
 MERCHANT_CATEGORIES = (
@@ -108,7 +112,18 @@ COLUMNS = (
         minimum=0,
         maximum=MAX_EPOCH_SECONDS - 1,
     ),
-    Column("customer_id", ColumnKind.STRING, "who pays; private to the bank"),
+    Column(
+        "customer_id",
+        ColumnKind.STRING,
+        "who pays, of an inbound payment who is paid; private to the bank",
+    ),
+    Column(
+        "direction",
+        ColumnKind.STRING,
+        "whether the customer pays (outbound) or is paid (inbound); outbound if absent",
+        values=DIRECTIONS,
+        optional=True,
+    ),
     Column(
         "account_id",
         ColumnKind.STRING,
@@ -143,6 +158,13 @@ COLUMNS = (
         "payee_id",
         ColumnKind.STRING,
         "receiving account; transfers only",
+        nullable=True,
+        optional=True,
+    ),
+    Column(
+        "payer_id",
+        ColumnKind.STRING,
+        "sending account of an inbound payment, named as payee_id names accounts",
         nullable=True,
         optional=True,
     ),

@@ -7,7 +7,8 @@ and ``formulas`` computes it. ``build`` finds what the formulas need for a whole
 time in the ``history`` that it keeps. ``shared_risk`` adds what all banks counted together.
 """
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.features.build import build_features
 from fraudfed.features.check import check_transactions
 from fraudfed.features.online import OnlineFeatures

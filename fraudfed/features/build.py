@@ -1,4 +1,6 @@
-"""Compute the recipe's features for a whole table of raw transactions.
+"""Compute the features of recipe ``fraudfed-card-1`` for a whole table of raw transactions.
+
+Outbound payments are judged, and inbound ones count for nothing.
 
 Law: the features of a payment depend on the payment itself (without its label), on payments of
 *strictly earlier seconds*, and on labels that were *known before* its second. It depends on
@@ -20,7 +22,7 @@ from fraudfed.catalogue.recipe import (
     RISK_ENTITIES,
     WINDOW_DAYS,
 )
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import (
@@ -38,7 +40,12 @@ from fraudfed.features.formulas import (
 )
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
-from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, feature_schema
+from fraudfed.features.table import (
+    LABEL_NOT_KNOWN,
+    FeatureTable,
+    feature_schema,
+    rows_of_direction,
+)
 from fraudfed.features.windows import KeyedTimeline, running_total
 from fraudfed.wire.messages import RiskEntity
 
@@ -50,7 +57,7 @@ def build_features(
     shared: SharedRisk | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
-    """Compute every feature of the recipe.
+    """Compute every feature of the recipe for the outbound payments of a table.
 
     Parameters
     ----------
@@ -88,6 +95,9 @@ def build_features(
             raise DataError(
                 f"transactions: column {column.name!r} is missing; run check_transactions first"
             )
+    positions = rows_of_direction(transactions, OUTBOUND)
+    if positions.size < len(transactions):
+        transactions = transactions.iloc[positions]
     raw = _Raw.of(transactions)
     columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
@@ -120,6 +130,7 @@ def build_features(
         event_time=raw.time,
         label_time=raw.label_time,
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object),
+        positions=positions,
     )
 
 

@@ -1,7 +1,9 @@
-"""``fraudfed features``: the recipe, for people and programs."""
+"""``fraudfed features``: a recipe, for people and programs."""
 
 import click
 
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import RECIPES
 from fraudfed.console import Answer, answers, say
 from fraudfed.features.publication import published_recipe
 
@@ -34,7 +36,14 @@ def _show(recipe: PublishedRecipe) -> None:
 
 
 @click.command("features")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=RECIPE,
+    show_default=True,
+    help="Which recipe, by its name in a data contract.",
+)
 @answers(PublishedRecipe, _show)
-def features_command() -> PublishedRecipe:
-    """Print every feature of the recipe with its unit and definition."""
-    return PublishedRecipe.model_validate(published_recipe())
+def features_command(recipe: str) -> PublishedRecipe:
+    """Print every feature of a recipe with its unit and definition."""
+    return PublishedRecipe.model_validate(published_recipe(recipe))

@@ -1,4 +1,4 @@
-"""Compute the recipe's features for one payment at a time, as a scoring service needs them.
+"""Compute the features of recipe ``fraudfed-card-1`` for one payment at a time, to score it.
 
 Law: ``features`` gives, to the last bit, the row that ``build_features`` gives for the payment
 over a table of everything observed and learnt. A label may be learnt late, but not after the first
@@ -18,6 +18,7 @@ import numpy as np
 from fraudfed.catalogue.recipe import (
     CATEGORIES,
     FAN_IN_DAYS,
+    RECIPE,
     RISK_ENTITIES,
     WINDOW_DAYS,
 )
@@ -105,8 +106,13 @@ class OnlineFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, or a text has no code.
+            If its second is before one already seen, it is inbound, or a text has no code.
         """
+        if payment.is_inbound:
+            raise DataError(
+                f"transaction {payment.transaction_id!r}: is inbound, expected an outbound payment "
+                f"for recipe {RECIPE!r}; score it with a model of inbound payments"
+            )
         self._go_to(payment)
         row = np.full(len(self._names), np.nan, dtype=np.float32)
         self._put(row, payment_features(time=_one(self._now), amount=_one(payment.amount_minor)))
@@ -130,7 +136,7 @@ class OnlineFeatures:
         return row
 
     def observe(self, payment: Payment) -> None:
-        """Remember a payment; later seconds see it.
+        """Remember a payment; later seconds see it. An inbound payment counts for nothing.
 
         Raises
         ------
@@ -138,6 +144,8 @@ class OnlineFeatures:
             If its second is before one already seen, or its ``transaction_id`` was observed.
         """
         self._go_to(payment)
+        if payment.is_inbound:
+            return
         if payment.transaction_id in self._by_id:
             raise DataError(
                 f"transaction {payment.transaction_id!r}: observed before, expected each payment "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.schema import COLUMNS, ColumnKind
+from fraudfed.catalogue.schema import COLUMNS, INBOUND, ColumnKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,19 @@ class Payment:
     merchant_category: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    direction: str | None = None
+    payer_id: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("latitude", "longitude"):
             value = getattr(self, name)
             if value is not None and math.isnan(value):
                 object.__setattr__(self, name, None)
+
+    @property
+    def is_inbound(self) -> bool:
+        """Whether the customer was paid; else the customer paid."""
+        return self.direction == INBOUND
 
     @property
     def place(self) -> tuple[float, float] | None:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features, recipe_features
+from fraudfed.catalogue.recipe import RECIPE, FeatureDefinition
+from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 #: Raised with every change of meaning of a key.
@@ -33,25 +34,35 @@ def features_file(contract: DataContract) -> bytes:
         "recipe": contract.recipe,
         "label": contract.label,
         "label_delay_seconds": contract.label_delay_seconds,
-        "features": _features(contract.features, by_recipe=contract.recipe is not None),
+        "features": _features(contract.features, _definitions(contract.recipe)),
     }
     return json.dumps(published, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def published_recipe() -> dict[str, Any]:
-    """Return the whole recipe in the form of ``features.json``, without what a run decides.
+def published_recipe(recipe: str = RECIPE) -> dict[str, Any]:
+    """Return a whole recipe in the form of ``features.json``, without what a run decides.
 
     The features that need risk tables are the last.
+
+    Raises
+    ------
+    ConfigurationError
+        If this release has no recipe of that name.
     """
     return {
         "format_version": _FORMAT_VERSION,
-        "recipe": RECIPE,
-        "features": _features(contract_features(shared=True), by_recipe=True),
+        "recipe": recipe,
+        "features": _features(contract_features(recipe, shared=True), _definitions(recipe)),
     }
 
 
-def _features(specs: Iterable[FeatureSpec], *, by_recipe: bool) -> list[dict[str, Any]]:
-    known = recipe_features(shared=True) if by_recipe else ()
+def _definitions(recipe: str | None) -> tuple[FeatureDefinition, ...]:
+    return () if recipe is None else find_recipe(recipe).definitions(shared=True)
+
+
+def _features(
+    specs: Iterable[FeatureSpec], known: tuple[FeatureDefinition, ...]
+) -> list[dict[str, Any]]:
     definitions = {feature.name: feature for feature in known}
     found = []
     for spec in specs:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from fraudfed.dtypes import BoolArray, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.mapping import ColumnSource, TimeUnit
+from fraudfed.reading.problems import shortened
 
 #: Arrow text, chunk by chunk; null means that there is no value. Large: a column may hold more than
 #: 2 GiB.
@@ -29,8 +30,6 @@ _SECONDS = {
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 #: A double holds every whole number up to here.
 _EXACT = 1 << 53
-#: Longest piece of a value that an error message repeats.
-_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,14 +211,6 @@ def shown_value(values: pa.ChunkedArray, row: int) -> str:
     row : int
     """
     return shortened(repr(values[row].as_py()))
-
-
-def shortened(text: str) -> str:
-    """Return a piece of data on one line and no longer than an error message can bear."""
-    one_line = " ".join(text.split())
-    if len(one_line) <= _SHOWN_CHARACTERS:
-        return one_line
-    return one_line[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def _impossible_days(text: TextColumn, parsed: pa.ChunkedArray, time_format: str) -> BoolArray:

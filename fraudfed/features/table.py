@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipe import recipe_features
-from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import find_recipe
+from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
 
@@ -15,18 +17,28 @@ from fraudfed.errors import DataError
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 
 
-def feature_schema(*, shared: bool = False) -> FeatureSchema:
-    """Return names and numbers of categories as training needs them."""
-    features = recipe_features(shared=shared)
+def rows_of_direction(transactions: pd.DataFrame, direction: str) -> Int64Array:
+    """Return the positions of the payments of one direction, ascending; without one, outbound."""
+    if "direction" not in transactions.columns:
+        count = len(transactions) if direction == OUTBOUND else 0
+        return np.arange(count, dtype=np.int64)
+    chosen = (transactions["direction"] == direction).to_numpy(dtype=np.bool_)
+    return np.flatnonzero(chosen).astype(np.int64, copy=False)
+
+
+def feature_schema(recipe: str = RECIPE, *, shared: bool = False) -> FeatureSchema:
+    """Return names and categories of a recipe as training needs them."""
+    features = find_recipe(recipe).definitions(shared=shared)
     return FeatureSchema(
         names=tuple(feature.name for feature in features),
         n_categories=tuple(len(feature.categories or ()) for feature in features),
+        categories=tuple(feature.categories or () for feature in features),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Features of one bank's transactions, in the row order of the raw table.
+    """Features of the transactions that a recipe judges, in the row order of the raw table.
 
     Attributes
     ----------
@@ -40,6 +52,8 @@ class FeatureTable:
     label_time : ndarray of shape (n_rows,), dtype=int64
         UTC epoch seconds; ``LABEL_NOT_KNOWN`` where the label is not known.
     transaction_id : ndarray of shape (n_rows,), dtype=object
+    positions : ndarray of shape (n_rows,), dtype=int64
+        Row of each in the raw table, from 0.
     """
 
     schema: FeatureSchema
@@ -48,6 +62,7 @@ class FeatureTable:
     event_time: Int64Array
     label_time: Int64Array
     transaction_id: npt.NDArray[np.object_]
+    positions: Int64Array
 
     @property
     def n_rows(self) -> int:
@@ -131,6 +146,7 @@ class FeatureTable:
             event_time=self.event_time[rows],
             label_time=self.label_time[rows],
             transaction_id=self.transaction_id[rows],
+            positions=self.positions[rows],
         )
 
     def training_table(self) -> TrainingTable:

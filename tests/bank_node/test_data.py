@@ -83,13 +83,13 @@ def test_text_among_numbers(make_rows, contract, tmp_path) -> None:
     with pytest.raises(DataError, match=r"row 7 \(line 8\), column 'amount': got '12,50'"):
         load_training_rows(write(rows, tmp_path / "data.csv"), contract)
     rows["amount"] = rows["amount"].astype(str)
-    with pytest.raises(DataError, match=r"column 'amount' has type \w*string, expected numbers"):
+    with pytest.raises(DataError, match=r"row 7, column 'amount': got '12,50', expected a number"):
         load_training_rows(write(rows, tmp_path / "data.parquet"), contract)
 
 
 def test_numbers_where_categories_are_expected(make_rows, contract, tmp_path) -> None:
     rows = make_rows().assign(channel=1.5)
-    with pytest.raises(DataError, match="column 'channel' has type double, expected text"):
+    with pytest.raises(DataError, match=r"row 1, column 'channel': got 1.5, expected one of pos"):
         load_training_rows(write(rows, tmp_path / "data.parquet"), contract)
 
 
@@ -134,7 +134,7 @@ def test_rows_of_csv_that_are_cut_off(contract, tmp_path) -> None:
     path = tmp_path / "data.csv"
     head = 'amount,age,channel,label,note\n1,20,pos,0,"two\nlines"\n\n'
     path.write_text(head + "2,30,web\n")
-    with pytest.raises(DataError, match=r"row 2 \(line 5\): 3 fields, expected 5"):
+    with pytest.raises(DataError, match=r"row 2 \(line 5\): got 3 fields, expected 5"):
         load_training_rows(path, contract)
     path.write_text(head + "2,30,web,1,x\n3,x,web,1,y\n")
     with pytest.raises(DataError, match=r"row 3 \(line 6\), column 'age': got 'x'"):

@@ -13,7 +13,7 @@ from data_gen.world.making import generate
 from fraudfed.catalogue.recipe import FEATURES
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features import RECIPE, contract_features
-from fraudfed.wire.messages import DataContract, FeatureSpec
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 CONTRACT = DataContract(
     kind="transactions",
@@ -81,7 +81,47 @@ def test_what_cannot_be_written(file: Path, tmp_path: Path) -> None:
         export_features(file, tmp_path / "features.txt", contract=CONTRACT)
     with pytest.raises(StateError, match="expected a file in an existing directory"):
         export_features(file, tmp_path / "none" / "features.csv", contract=CONTRACT)
-    table = DataContract(kind="table", features=(FeatureSpec(name="x"),))
-    with pytest.raises(ConfigurationError, match="of a plain table"):
-        export_features(file, tmp_path / "features.csv", contract=table)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_a_plain_table_is_written_as_the_model_takes_it(
+    suffix: str, with_ids: bool, tmp_path: Path
+) -> None:
+    contract = DataContract(
+        kind="table",
+        features=(
+            FeatureSpec(name="x"),
+            FeatureSpec(name="shop", type=FeatureType.CATEGORICAL, categories=("b", "NA", "a")),
+        ),
+    )
+    source = pd.DataFrame(
+        {"shop": ["a", "", "NA", "a"], "is_vip": [1, 0, 0, 1], "x": [2.5, None, 0.1, -1]}
+    )
+    if with_ids:
+        source["transaction_id"] = ["k", "l", "m", "n"]
+    source.to_csv(tmp_path / "rows.csv", index=False)
+    out = tmp_path / f"features.{suffix}"
+    assert export_features(tmp_path / "rows.csv", out, contract=contract) == 4
+    if suffix == "csv":
+        found = pd.read_csv(out, keep_default_na=False, na_values=[""])
+    else:
+        found = pd.read_parquet(out)
+        assert list(found["shop"].cat.categories) == ["b", "NA", "a"]
+    assert list(found.columns) == [*(["transaction_id"] if with_ids else []), "x", "shop"]
+    assert found["shop"].astype(object).where(found["shop"].notna(), None).tolist() == [
+        *("a", None, "NA", "a")
+    ]
+    np.testing.assert_array_equal(
+        found["x"].to_numpy(dtype=np.float32), np.array([2.5, np.nan, 0.1, -1], dtype=np.float32)
+    )
+
+
+def test_categories_that_do_not_occur_are_written_too(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.parquet"
+    export_features(file, out, contract=CONTRACT)
+    found = pd.read_parquet(out)
+    for feature in FEATURES:
+        if feature.categories is not None:
+            assert tuple(found[feature.name].cat.categories) == feature.categories

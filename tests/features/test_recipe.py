@@ -8,8 +8,8 @@ from fraudfed.catalogue.recipe import (
     FEATURES,
     RECIPE,
     FeatureDefinition,
-    contract_features,
 )
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
 from fraudfed.features.table import feature_schema
 from fraudfed.wire.messages import DataContract, FeatureType, parse

@@ -38,6 +38,15 @@ def refused(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return run_in_process(main, "fraudfed", "demo", *map(str, arguments))
 
 
+def run_readme(folder: Path) -> np.ndarray:
+    """Run the README's Python in a folder that a demo has written to; return its scores."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S))
+    save = "\nimport numpy\nnumpy.save('scores.npy', scores)\n"
+    subprocess.run([sys.executable, "-c", code + save], cwd=folder, check=True)
+    return np.load(folder / "scores.npy")
+
+
 def rows(n_rows: int = 900) -> pd.DataFrame:
     rng = np.random.default_rng(3)
     amount = rng.lognormal(3, 1, n_rows)
@@ -149,6 +158,20 @@ def test_a_generated_world_end_to_end(tmp_path: Path) -> None:
     assert exported["shared_merchant_count_30d"].max() > 0
     booster = xgboost.Booster(model_file=tmp_path / "out" / "model.json")
     assert booster.feature_names == list(exported.columns[4:])
+
+    # The README's way to score gives what the bank's node gave; so does a frame of pandas that
+    # has met only some of the categories, in an order of its own.
+    (tmp_path / "fraudfed-demo").symlink_to(tmp_path / "out")
+    found = run_readme(tmp_path)
+    own = pd.read_parquet(state / "scores.parquet")["score"].to_numpy()
+    np.testing.assert_array_equal(found, own)
+    some = exported[exported["channel"].isin(["transfer", "atm"])].iloc[::-1]
+    frame = some[booster.feature_names].copy()
+    for name in ("channel", "merchant_category"):
+        met = frame[name].dropna().unique()
+        frame[name] = pd.Categorical(frame[name].astype(object), categories=met)
+    again = booster.predict(xgboost.DMatrix(frame, enable_categorical=True))
+    np.testing.assert_array_equal(again, own[some.index])
 
 
 @pytest.mark.e2e

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fraudfed.catalogue.schema import LABEL_COLUMNS
+from fraudfed.catalogue.schema import LABEL_COLUMNS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
+from fraudfed.features.table import rows_of_direction
 from fraudfed.wire.messages import RiskSpec
 
 #: Distinct customers are counted over this many days; the day of the payment is the last.
@@ -84,6 +85,9 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
     the bank paid there in the ``CUSTOMER_DAYS`` days up to that day. Reported frauds are always
     counted: that an account or a terminal was reported is what is shared.
 
+    Only outbound payments are entered: a payment that two banks of a run see is entered once, by
+    the payer's.
+
     Parameters
     ----------
     transactions : DataFrame
@@ -97,6 +101,9 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
     RiskEntries
         For days of ``spec`` only.
     """
+    positions = rows_of_direction(transactions, OUTBOUND)
+    if positions.size < len(transactions):
+        transactions = transactions.iloc[positions]
     event_day = transactions["event_time"].to_numpy(dtype=np.int64) // SECONDS_PER_DAY
     entry_day = event_day + spec.delay_days
     is_fraud = np.zeros(len(transactions), dtype=np.bool_)

@@ -107,7 +107,9 @@ def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable
         return table
     where = [table.schema.names.index(name) for name in names]
     schema = FeatureSchema(
-        names=tuple(names), n_categories=tuple(table.schema.n_categories[i] for i in where)
+        names=tuple(names),
+        n_categories=tuple(table.schema.n_categories[i] for i in where),
+        categories=tuple(table.schema.categories[i] for i in where if table.schema.categories),
     )
     return replace(table, schema=schema, features=table.features.T[where].T)
 

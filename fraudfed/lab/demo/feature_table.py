@@ -162,6 +162,7 @@ def schema_of(contract: DataContract) -> FeatureSchema:
     return FeatureSchema(
         names=tuple(spec.name for spec in contract.features),
         n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
     )
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.build import build_features
@@ -278,4 +279,5 @@ def _exported(file: Path, contract: DataContract) -> FeatureTable:
         event_time=frame["event_time"].to_numpy(dtype=np.int64),
         label_time=label_time,
         transaction_id=frame["transaction_id"].to_numpy(dtype=object),
+        positions=np.arange(len(frame), dtype=np.int64),
     )

@@ -1,0 +1,57 @@
+"""The builder of each recipe, by the name that a data contract gives."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import pandas as pd
+
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import find_recipe
+from fraudfed.features.build import build_features
+from fraudfed.features.shared_risk.history import SharedRisk
+from fraudfed.features.table import FeatureTable
+
+
+class _Builder(Protocol):
+    def __call__(
+        self,
+        transactions: pd.DataFrame,
+        *,
+        label_delay_seconds: int,
+        shared: SharedRisk | None = None,
+    ) -> FeatureTable: ...
+
+
+_BUILDERS: Mapping[str, _Builder] = {RECIPE: build_features}
+
+
+def build_recipe(
+    recipe: str,
+    transactions: pd.DataFrame,
+    *,
+    label_delay_seconds: int,
+    shared: SharedRisk | None = None,
+) -> FeatureTable:
+    """Compute every feature of a recipe for the payments of a table that it judges.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of the recipe.
+    transactions, label_delay_seconds, shared
+        As for ``build_features``. Rows of the other direction may be history.
+
+    Returns
+    -------
+    FeatureTable
+        Its ``positions`` say which rows of the table it holds.
+
+    Raises
+    ------
+    ConfigurationError
+        If this release has no recipe of that name.
+    DataError, ValueError
+        As ``build_features``.
+    """
+    build = _BUILDERS[find_recipe(recipe).name]
+    return build(transactions, label_delay_seconds=label_delay_seconds, shared=shared)

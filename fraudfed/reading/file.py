@@ -1,0 +1,367 @@
+"""A data file, CSV or Parquet, read as typed columns; faults are named to the cell.
+
+CSV: one header line, then rows; ``file_format`` says how it is written. ``cells`` says what the
+cells mean. Rows are counted from 1 without the header, lines from 1 with it.
+"""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from fraudfed.errors import DataError
+from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
+from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
+from fraudfed.reading.problems import Problems, shortened
+
+_log = logging.getLogger(__name__)
+
+_CSV = ".csv"
+_PARQUET = (".parquet", ".pq")
+#: Byte order marks of what is not UTF-8.
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file whose header has been read.
+
+    Attributes
+    ----------
+    path : Path
+    is_csv : bool
+    columns : tuple of str
+        All columns of the file, in its order and by its names.
+    source_names : dict of str to str
+        Name in the file of each column that is called otherwise here.
+    file_format : FileFormat
+        How it is written, if it is CSV; says too what columns of one name are called.
+    """
+
+    path: Path
+    is_csv: bool
+    columns: tuple[str, ...]
+    source_names: Mapping[str, str] = field(default_factory=dict)
+    file_format: FileFormat = PLAIN_CSV
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        source_names: Mapping[str, str] | None = None,
+        file_format: FileFormat = PLAIN_CSV,
+    ) -> "DataFile":
+        """Read the header.
+
+        Parameters
+        ----------
+        path : Path
+            Its suffix, in whatever case, says what it is.
+        source_names : mapping of str to str, or None
+            What columns are called in the file, by what they are called here; the others have one
+            name.
+        file_format : FileFormat
+
+        Raises
+        ------
+        DataError
+            If the file is missing, empty, of another kind, or has no readable header.
+        """
+        if not path.is_file():
+            found = "a directory" if path.is_dir() else "no such file"
+            raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
+        suffix = path.suffix.lower()
+        if suffix != _CSV and suffix not in _PARQUET:
+            raise DataError(
+                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet; "
+                "convert or rename the file"
+            )
+        is_csv = suffix == _CSV
+        try:
+            if path.stat().st_size == 0:
+                raise DataError(f"{path}: the file is empty, expected a header and rows")
+            columns = _csv_header(path, file_format) if is_csv else _parquet_header(path)
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
+            ) from error
+        if file_format.number_repeated:
+            columns = _numbered(columns)
+        return cls(path, is_csv, columns, dict(source_names or {}), file_format)
+
+    def problems(self, *, where_all: str | None = None) -> Problems:
+        """Return an empty collection of what is wrong with this file.
+
+        Parameters
+        ----------
+        where_all : str or None
+            As in ``Problems``.
+        """
+        return Problems(str(self.path), lines=self.lines, where_all=where_all)
+
+    def require(self, name: str, purpose: str, problems: Problems | None = None) -> bool:
+        """Make sure that a column is there exactly once.
+
+        Parameters
+        ----------
+        name : str
+        purpose : str
+            What it is wanted for, for the error text.
+        problems : Problems or None
+            Takes what is wrong, instead of an exception.
+
+        Returns
+        -------
+        bool
+            Whether it is there once.
+
+        Raises
+        ------
+        DataError
+            If it is not, and there are no ``problems`` to say so.
+        """
+        count = self.columns.count(self._source(name))
+        if count == 1:
+            return True
+        found = self.problems() if problems is None else problems
+        if count > 1:
+            found.add_whole(
+                "repeated_column",
+                self.named(name),
+                f"column {self.named(name)} occurs {count} times, expected once; rename or drop "
+                "the others, or let a mapping number them (number_repeated)",
+                expected="once",
+                advice="rename or drop the others, or let a mapping number them (number_repeated)",
+            )
+        else:
+            found.add_whole(
+                "missing_column",
+                self.named(name),
+                f"column {self.named(name)} ({purpose}) is missing; the file has "
+                f"{shortened(', '.join(self.columns))}: add or rename the column",
+                expected=purpose,
+                advice="add or rename the column",
+            )
+        if problems is None:
+            found.raise_any()
+        return False
+
+    def has(self, name: str) -> bool:
+        """Whether the column is in the file."""
+        return self._source(name) in self.columns
+
+    def named(self, name: str) -> str:
+        """Return a column's name for a message, with the one that it has in the file."""
+        source = self._source(name)
+        return repr(name) if source == name else f"{name!r} (from {source!r})"
+
+    def _source(self, name: str) -> str:
+        return self.source_names.get(name, name)
+
+    def read(self, columns: Mapping[str, pa.DataType]) -> pa.Table:
+        """Read some columns, each of which is there once.
+
+        Parameters
+        ----------
+        columns : mapping of column name to Arrow type
+            How a CSV column is parsed, ``float64`` or ``string``. Where a cell of a number column
+            is no number as Arrow writes it, such columns are given as text, for ``cells`` to look
+            at. Parquet columns keep the type that the file gives them.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, has no rows, or a row is cut off.
+        """
+        types = {self._source(name): kind for name, kind in columns.items()}
+        ignored = [name for name in self.columns if name not in types]
+        if ignored:
+            _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
+        try:
+            found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            if self.is_csv:
+                self._raise_csv_faults()
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{self.path}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
+                f"({shortened(reason)}); the file is damaged or cut off"
+            ) from error
+        if found.num_rows == 0:
+            raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
+        return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
+
+    def _read_parquet(self, names: Sequence[str]) -> pa.Table:
+        with pa_parquet.ParquetFile(self.path) as file:
+            there = _numbered if self.file_format.number_repeated else tuple
+            if there(file.schema_arrow.names) == tuple(file.schema_arrow.names):
+                return file.read(columns=list(names))
+            return file.read().rename_columns(list(self.columns)).select(list(names))
+
+    def _read_csv(self, types: Mapping[str, pa.DataType]) -> pa.Table:
+        """Read columns by their names in the file; numbers as text if not all can be parsed."""
+        as_text = {
+            name: TEXT if pa.types.is_floating(kind) else kind for name, kind in types.items()
+        }
+        if self.file_format.thousands is not None:
+            types = as_text
+        try:
+            return self._parsed_csv(types)
+        except pa.ArrowInvalid:
+            if types == as_text:
+                raise
+            return self._parsed_csv(as_text)
+
+    def _parsed_csv(self, types: Mapping[str, pa.DataType]) -> pa.Table:
+        how = self.file_format
+        # Names of our own where the file has one name twice: Arrow would take the first for both.
+        names = list(self.columns) if how.number_repeated else None
+        return pa_csv.read_csv(
+            self.path,
+            read_options=pa_csv.ReadOptions(
+                encoding="utf8" if how.is_utf8 else how.encoding,
+                column_names=names,
+                skip_rows_after_names=0 if names is None else 1,
+            ),
+            # Quoted fields may hold line ends, in names of merchants for example.
+            parse_options=pa_csv.ParseOptions(delimiter=how.separator, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(types),
+                column_types=dict(types),
+                null_values=list(MISSING_NUMBERS),
+                strings_can_be_null=False,
+                decimal_point=how.decimal,
+            ),
+        )
+
+    def place(self, row: int) -> str:
+        """Say where a row is: ``row 7 (line 8)`` in CSV, ``row 7`` in Parquet.
+
+        Parameters
+        ----------
+        row : int
+            Counted from 0.
+        """
+        (line,) = self.lines([row])
+        return f"row {row + 1}" + ("" if line is None else f" (line {line})")
+
+    def lines(self, rows: Sequence[int]) -> list[int | None]:
+        """Return the line in which each of some rows begins, None where there are no lines.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Counted from 0.
+        """
+        found: dict[int, int] = {}
+        wanted = set(rows)
+        if self.is_csv and wanted:
+            last = max(wanted)
+            try:
+                for number, (line, _) in enumerate(self._csv_rows()):
+                    if number in wanted:
+                        found[number] = line
+                    if number >= last:
+                        break
+            except (csv.Error, UnicodeDecodeError):
+                pass
+        return [found.get(row) for row in rows]
+
+    def _raise_csv_faults(self) -> None:
+        """Find every row of another length; returns if there is nothing to find."""
+        problems = self.problems()
+        lengths: list[int] = []
+        try:
+            lengths.extend(len(fields) for _, fields in self._csv_rows())
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}: {self._bad_byte(error)} is not {self.file_format.encoding.upper()}; "
+                "save the file as UTF-8, or name its encoding in a mapping"
+            ) from None
+        except csv.Error as error:
+            raise DataError(f"{self.path}: not readable as CSV ({error}); mend the file") from None
+        problems.add_cells(
+            "cut_off_row",
+            None,
+            np.array(lengths, np.int64) != len(self.columns),
+            got=lambda row: f"{lengths[row]} fields",
+            expected=f"{len(self.columns)} as in the header",
+            advice=f"the row is cut off or a {self.file_format.separator!r} is not quoted",
+        )
+        problems.raise_any()
+
+    def _bad_byte(self, error: UnicodeDecodeError) -> str:
+        """Name the first byte of the file that cannot be decoded, with its line."""
+        line = 1
+        with self.path.open("rb") as stream:
+            for content in stream:
+                try:
+                    content.decode(self.file_format.encoding)
+                except UnicodeDecodeError as found:
+                    return f"line {line}: byte {content[found.start]:#04x}"
+                line += 1
+        return f"byte {error.object[error.start]:#04x}"
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield first line number and fields of every data row; blank lines are none."""
+        how = self.file_format
+        with self.path.open(encoding=how.python_encoding, newline="") as stream:
+            reader = csv.reader(stream, strict=True, delimiter=how.separator)
+            header_seen = False
+            line = 1
+            for fields in reader:
+                if fields and header_seen:
+                    yield line, fields
+                header_seen = header_seen or bool(fields)
+                line = reader.line_num + 1
+
+
+def _csv_header(path: Path, how: FileFormat) -> tuple[str, ...]:
+    try:
+        with path.open(encoding=how.python_encoding, newline="") as stream:
+            rows = csv.reader(stream, strict=True, delimiter=how.separator)
+            header = next((fields for fields in rows if fields), None)
+    except (UnicodeError, csv.Error) as error:
+        with path.open("rb") as raw:
+            is_utf_16 = raw.read(2) in _UTF_16
+        if is_utf_16:
+            raise DataError(
+                f"{path}: is written in UTF-16, expected {how.encoding.upper()}; save the file as "
+                "UTF-8, or name its encoding in a mapping"
+            ) from None
+        raise DataError(
+            f"{path}: the header cannot be read as {how.encoding.upper()} CSV "
+            f"({shortened(str(error))}); is it a CSV file?"
+        ) from None
+    if header is None:
+        raise DataError(f"{path}: the file is empty, expected a header and rows")
+    return tuple(header)
+
+
+def _parquet_header(path: Path) -> tuple[str, ...]:
+    try:
+        with pa_parquet.ParquetFile(path) as file:
+            return tuple(file.schema_arrow.names)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({shortened(str(error))}); the file is damaged or "
+            "cut off"
+        ) from None
+
+
+def _numbered(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return names with ``#2`` at the second of a name, ``#3`` at the third."""
+    seen: Counter[str] = Counter()
+    named = []
+    for name in columns:
+        seen[name] += 1
+        named.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(named)

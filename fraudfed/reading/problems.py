@@ -1,0 +1,211 @@
+"""Everything that is wrong with a file, collected before anything is said of it.
+
+A kind of fault in one column is one :class:`Problem`: how many cells have it, and the first ten of
+them. What reads a file adds its problems and continues; at the end there is either nothing, or one
+error that holds all of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fraudfed.dtypes import BoolArray
+from fraudfed.errors import DataError
+
+#: Cells of a problem that are told one by one; the others are counted.
+MOST_CELLS = 10
+#: Longest piece of a value that an error message repeats.
+_SHOWN_CHARACTERS = 80
+
+#: Which line of a file each of some rows begins in, rows counted from 0; None where there is none.
+Lines = Callable[[Sequence[int]], Sequence[int | None]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value that is wrong.
+
+    Attributes
+    ----------
+    row : int
+        Counted from 1, without the header.
+    line : int or None
+        Of a CSV file, from 1 with the header; None for Parquet.
+    got : str
+        The value, shortened.
+    """
+
+    row: int
+    line: int | None
+    got: str
+
+    @property
+    def place(self) -> str:
+        """``row 7 (line 8)`` in CSV, ``row 7`` in Parquet."""
+        return f"row {self.row}" + ("" if self.line is None else f" (line {self.line})")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of fault in one column, or of the whole file.
+
+    Attributes
+    ----------
+    kind : str
+        A word for programs: ``not_a_number``, ``missing_value``, ...
+    column : str or None
+        As messages name it, in quotes; None for the whole file.
+    count : int
+        Cells that have it; 1 for a fault of the whole column or file.
+    cells : tuple of Cell
+        The first of them, at most ``MOST_CELLS``; none for a fault of the whole column or file.
+    expected : str
+    advice : str
+        What to do.
+    sentence : str or None
+        Says what is wrong where no cells do; advice included.
+    """
+
+    kind: str
+    column: str | None
+    count: int
+    cells: tuple[Cell, ...]
+    expected: str
+    advice: str
+    sentence: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line: the first place, what was got and expected, how many more, and the advice."""
+        if not self.cells:
+            return str(self.sentence)
+        first = self.cells[0]
+        where = first.place if self.column is None else f"{first.place}, column {self.column}"
+        left = self.count - 1
+        more = f" (and {left} more row{'s' if left > 1 else ''})" if left else ""
+        return f"{where}: got {first.got}, expected {self.expected}{more}; {self.advice}"
+
+
+class ProblemsError(DataError):
+    """A file with problems; the message is the first of them, and how many more there are.
+
+    Attributes
+    ----------
+    source : str
+        The file.
+    problems : tuple of Problem
+    """
+
+    def __init__(self, message: str, *, source: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.source = source
+        self.problems = tuple(problems)
+
+
+class Problems:
+    """What was found in one file so far.
+
+    Parameters
+    ----------
+    source : str
+        Where the rows came from, for the error text: a file name.
+    lines : callable or None
+        Tells the lines of rows, where there are lines.
+    where_all : str or None
+        For the error text: what shows all problems.
+    """
+
+    def __init__(
+        self, source: str, *, lines: Lines | None = None, where_all: str | None = None
+    ) -> None:
+        self.source = source
+        self._lines = lines
+        self._where_all = where_all
+        self._found: list[Problem] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add_cells(
+        self,
+        kind: str,
+        column: str | None,
+        bad: BoolArray,
+        *,
+        got: Callable[[int], str],
+        expected: str,
+        advice: str,
+    ) -> None:
+        """Add a problem of some rows; does nothing if there are none.
+
+        Parameters
+        ----------
+        kind : str
+        column : str or None
+            In quotes, as messages name it.
+        bad : ndarray of shape (n_rows,), dtype=bool
+            The rows that have it.
+        got : callable
+            Says what stands in a row, counted from 0.
+        expected, advice : str
+        """
+        count = int(np.count_nonzero(bad))
+        if not count:
+            return
+        # Not all of them are looked for: a column may be wrong in millions of rows.
+        first = np.flatnonzero(bad)[:MOST_CELLS].tolist()
+        cells = tuple(Cell(row + 1, None, shortened(got(row))) for row in first)
+        self._found.append(Problem(kind, column, count, cells, expected, advice))
+
+    def add_whole(
+        self, kind: str, column: str | None, sentence: str, *, expected: str = "", advice: str = ""
+    ) -> None:
+        """Add a problem of a whole column, or of the file."""
+        self._found.append(Problem(kind, column, 1, (), expected, advice, sentence))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Add what was found elsewhere in the same rows."""
+        self._found.extend(problems)
+
+    def all(self) -> tuple[Problem, ...]:
+        """Return every problem in the order in which they were found, with the lines of cells."""
+        unplaced = {c.row for problem in self._found for c in problem.cells if c.line is None}
+        if self._lines is None or not unplaced:
+            return tuple(self._found)
+        rows = sorted(unplaced)
+        lines = dict(zip(rows, self._lines([row - 1 for row in rows]), strict=True))
+        self._found = [
+            replace(
+                problem,
+                cells=tuple(replace(c, line=lines.get(c.row, c.line)) for c in problem.cells),
+            )
+            for problem in self._found
+        ]
+        return tuple(self._found)
+
+    def raise_any(self) -> None:
+        """Raise one error if there is any problem.
+
+        Raises
+        ------
+        ProblemsError
+            With all of them; the message is the first.
+        """
+        if not self._found:
+            return
+        found = self.all()
+        message = f"{self.source}: {found[0].text}"
+        left = len(found) - 1
+        if left:
+            message += f"; {left} more problem{'s' if left > 1 else ''} in the file"
+            message += "" if self._where_all is None else f": {self._where_all}"
+        raise ProblemsError(message, source=self.source, problems=found)
+
+
+def shortened(text: str) -> str:
+    """Return a piece of data on one line and no longer than an error message can bear."""
+    one_line = " ".join(text.split())
+    if len(one_line) <= _SHOWN_CHARACTERS:
+        return one_line
+    return one_line[: _SHOWN_CHARACTERS - 3] + "..."
