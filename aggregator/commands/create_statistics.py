@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
-from fraudfed.catalogue.recipe import RECIPE, contract_features
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import RECIPES, contract_features
 from fraudfed.console import answers, examples, say
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import (
@@ -49,6 +50,12 @@ def _default(field: str) -> Any:
     metavar="FILE",
     help="Data contract, JSON (message DataContract, or a RunSpec that holds one).  [default: "
     "transactions, with every feature of the recipe]",
+)
+@click.option(
+    "--recipe",
+    default=None,
+    type=click.Choice(list(RECIPES)),
+    help=f"Recipe whose features are counted.  [default: {RECIPE}]",
 )
 @click.option(
     "--train-from", default=None, type=_DAY, help="First day (UTC) whose payments are counted."
@@ -110,6 +117,7 @@ def _default(field: str) -> Any:
 @answers(RunCreated, _show_created)
 def create_statistics_run(
     contract_path: Path | None,
+    recipe: str | None,
     train_from: datetime | None,
     train_until: datetime | None,
     label_delay_days: int | None,
@@ -125,12 +133,12 @@ def create_statistics_run(
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
     if contract_path is None:
-        contract = _recipe_contract(train_from, train_until, label_delay_days)
+        contract = _recipe_contract(recipe or RECIPE, train_from, train_until, label_delay_days)
     else:
-        if (train_from, train_until, label_delay_days) != (None, None, None):
+        if (recipe, train_from, train_until, label_delay_days) != (None,) * 4:
             raise ConfigurationError(
-                "--train-from, --train-until and --label-delay-days: the file of --contract has "
-                "its own; give one or the other"
+                "--recipe, --train-from, --train-until and --label-delay-days: the file of "
+                "--contract has its own; give one or the other"
             )
         contract = _read_contract(contract_path)
     if "none" in entities and len(entities) > 1:
@@ -152,12 +160,15 @@ def create_statistics_run(
 
 
 def _recipe_contract(
-    train_from: datetime | None, train_until: datetime | None, label_delay_days: int | None
+    recipe: str,
+    train_from: datetime | None,
+    train_until: datetime | None,
+    label_delay_days: int | None,
 ) -> DataContract:
     return DataContract(
         kind="transactions",
-        recipe=RECIPE,
-        features=contract_features(),
+        recipe=recipe,
+        features=contract_features(recipe),
         train_from=_seconds(train_from),
         train_until=_seconds(train_until),
         label_delay_seconds=(label_delay_days or 0) * _SECONDS_PER_DAY,

@@ -10,7 +10,7 @@ from bank_node.config import CohortRules
 from bank_node.data.contract import check_contract, load_training_rows, load_transactions
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import DataError
-from fraudfed.features import build_features
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
@@ -91,9 +91,17 @@ def count_file(
         )
     else:
         rows = load_transactions(path, mapping=mapping)
-        built = build_features(
-            rows, label_delay_seconds=contract.label_delay_seconds, shared=shared
+        built = build_recipe(
+            contract.recipe or "",
+            rows,
+            label_delay_seconds=contract.label_delay_seconds,
+            shared=shared,
         )
+        if built.n_rows == 0:
+            raise DataError(
+                f"{path}: none of {len(rows)} payments is of the kind that recipe "
+                f"{contract.recipe!r} judges; say so in column 'direction'"
+            )
         contents = _transactions(path, contract, layout, rows, built, min_customers=min_customers)
     return count(contents, layout, hash_key=hash_key)
 
@@ -126,7 +134,7 @@ def _transactions(
         layout,
         features=dict(zip(used.names, used.values.T, strict=True)),
         labels=_mature_labels(used.labels, mature[inside]),
-        transactions=rows.loc[inside].reset_index(drop=True),
+        transactions=rows.iloc[used.positions].reset_index(drop=True),
         min_customers=min_customers,
     )
 

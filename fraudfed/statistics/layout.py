@@ -19,6 +19,8 @@ HOUR_CHANNELS: Final = (*CHANNELS, "none")
 AMOUNT: Final = "amount_minor"
 #: Decimal zeros that an amount ends with: amounts in whole pounds end with two.
 ENDINGS: Final = "amount_minor:zeros"
+#: Where these are absent, they are what the recipe or the contract says: no bank lacks them.
+_IMPLIED: Final = frozenset({"direction", "currency"})
 #: Features that are a raw column again.
 _REPEATED: Final = frozenset({"amount", "channel", "merchant_category"})
 
@@ -97,7 +99,7 @@ class Layout:
 def _raw_columns() -> list[Column]:
     columns = []
     for column in COLUMNS:
-        if column.analysis or column.name in (*TIME_COLUMNS, *LABEL_COLUMNS):
+        if column.analysis or column.name in {*TIME_COLUMNS, *LABEL_COLUMNS, *_IMPLIED}:
             continue
         if column.kind is not ColumnKind.STRING:
             columns.append(Column("raw", column.name, None))

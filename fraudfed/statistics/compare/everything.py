@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from fraudfed.catalogue.recipe import SHARED_FEATURES, recipe_features
+from fraudfed.catalogue.recipes import RECIPES
 from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.statistics.compare.amounts import compare_scale
 from fraudfed.statistics.compare.clock import compare_hours, compare_weekdays
@@ -27,7 +27,7 @@ from fraudfed.wire.messages import RiskEntity
 
 #: What the recipe computes differs wherever its raw columns do.
 _COMPUTED: Final = frozenset(
-    feature.name for feature in (*recipe_features(shared=False), *SHARED_FEATURES)
+    feature.name for recipe in RECIPES.values() for feature in recipe.definitions(shared=True)
 )
 _SCALE_ADVICE: Final = (
     "check the unit of the column in the mapping (pounds or pence, thousands, decimal comma)"
