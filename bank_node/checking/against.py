@@ -101,4 +101,9 @@ def compare_file(
         mapping=mapping,
         shared=shared,
     )
-    return differences(own, others, is_table=run.contract.kind == "table")
+    return differences(
+        own,
+        others,
+        is_table=run.contract.kind == "table",
+        least=run.statistics.min_count,
+    )

@@ -19,7 +19,7 @@ from fraudfed.statistics.layout import DAY_NAMES, HOUR_CHANNELS, HOURS, WEEKDAYS
 
 _FEWEST_ROWS: Final = 200
 #: Of the deviance, at the best turn; a turn of one hour changes less than one of five.
-_MOST_LEFT: Final = 0.35
+_MOST_LEFT: Final = 0.5
 _LEAST_F: Final = 60.0
 #: Share of rows in one hour that no bank has whose times have one.
 _ONE_HOUR: Final = 0.9
@@ -42,13 +42,15 @@ class _Turn:
         )
 
 
-def compare_hours(own: Int64Array, others: Int64Array) -> Difference | None:
+def compare_hours(own: Int64Array, others: Int64Array, *, hidden: float = 0.0) -> Difference | None:
     """Return what is wrong with the time of day, None if nothing is.
 
     Parameters
     ----------
     own, others : ndarray of shape (n_channels * 24,), dtype=int64
         Rows by channel and hour.
+    hidden : float
+        Rows that the others' cells of 0 hold on average: small counts are entered as 0.
     """
     shape = (len(HOUR_CHANNELS), 24)
     mine, theirs = own.reshape(shape), others.reshape(shape)
@@ -69,7 +71,7 @@ def compare_hours(own: Int64Array, others: Int64Array) -> Difference | None:
             what_to_do="give event_time with its time of day: the source or the time_format of "
             "the mapping has dates only",
         )
-    turn = _best_turn(mine, theirs)
+    turn = _best_turn(mine, theirs, hidden=hidden)
     if not turn.is_named:
         return None
     # Turned into the direction that is nearer.
@@ -86,11 +88,13 @@ def compare_hours(own: Int64Array, others: Int64Array) -> Difference | None:
     )
 
 
-def compare_weekdays(own: Int64Array, others: Int64Array) -> Difference | None:
+def compare_weekdays(
+    own: Int64Array, others: Int64Array, *, hidden: float = 0.0
+) -> Difference | None:
     """Return by how many days times are off, None if they are not; arrays of shape (7,)."""
     if min(own.sum(), others.sum()) < _FEWEST_ROWS:
         return None
-    turn = _best_turn(own[None, :], others[None, :])
+    turn = _best_turn(own[None, :], others[None, :], hidden=hidden)
     if not turn.is_named:
         return None
     n_days = len(DAY_NAMES)
@@ -107,13 +111,13 @@ def compare_weekdays(own: Int64Array, others: Int64Array) -> Difference | None:
     )
 
 
-def _best_turn(own: Int64Array, others: Int64Array) -> _Turn:
+def _best_turn(own: Int64Array, others: Int64Array, *, hidden: float) -> _Turn:
     """Return the turn of the others' rows that fits best; both of shape (n_strata, n_cells)."""
     n_cells = own.shape[1]
     used = (own.sum(axis=1) > 0) & (others.sum(axis=1) > 0)
     mine = own[used].astype(np.float64)
     # Half a row in each cell, so that none is impossible (Jeffreys' prior of a multinomial).
-    shares = others[used] + 0.5
+    shares = np.where(others[used] == 0, hidden, others[used]) + 0.5
     shares /= shares.sum(axis=1, keepdims=True)
     found = np.array([_deviance(mine, np.roll(shares, by, axis=1)) for by in range(n_cells)])
     by = int(found.argmin())

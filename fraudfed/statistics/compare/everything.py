@@ -34,7 +34,9 @@ _SCALE_ADVICE: Final = (
 )
 
 
-def differences(own: Counts, others: Statistics, *, is_table: bool) -> tuple[Difference, ...]:
+def differences(
+    own: Counts, others: Statistics, *, is_table: bool, least: int
+) -> tuple[Difference, ...]:
     """Return how a bank differs, what looks like a mistake first.
 
     Parameters
@@ -45,15 +47,21 @@ def differences(own: Counts, others: Statistics, *, is_table: bool) -> tuple[Dif
         Without this bank's part.
     is_table : bool
         Of a plain table every column is the bank's own, else only the raw ones are.
+    least : int
+        Smallest count that the others enter.
     """
-    found = [*_columns(own, others, is_table=is_table), *_identifiers(own, others)]
+    # A count below the least lies anywhere from 0 on, and small ones are more frequent.
+    hidden = least * (others.layout.n_banks - 1) / 4 if least > 1 else 0.0
+    found = [*_columns(own, others, is_table=is_table, hidden=hidden), *_identifiers(own, others)]
     labels = compare_labels((own.frauds, own.labelled), (others.frauds, others.labelled))
     if labels is not None:
         found.append(labels)
     return tuple(sorted(found, key=lambda each: not each.is_mistake))
 
 
-def _columns(own: Counts, others: Statistics, *, is_table: bool) -> Iterator[Difference]:
+def _columns(
+    own: Counts, others: Statistics, *, is_table: bool, hidden: float
+) -> Iterator[Difference]:
     columns = zip(others.layout.columns, own.columns, others.columns, strict=True)
     for column, mine, theirs in columns:
         if column.entity is not None:
@@ -62,9 +70,9 @@ def _columns(own: Counts, others: Statistics, *, is_table: bool) -> Iterator[Dif
         if not is_source:
             continue
         if column.name == HOURS and column.group == "raw":
-            yield from _given(compare_hours(mine.cells, theirs.cells))
+            yield from _given(compare_hours(mine.cells, theirs.cells, hidden=hidden))
         elif column.name == WEEKDAYS and column.group == "raw":
-            yield from _given(compare_weekdays(mine.cells, theirs.cells))
+            yield from _given(compare_weekdays(mine.cells, theirs.cells, hidden=hidden))
         else:
             yield from _column(own, others, column, mine, theirs)
 

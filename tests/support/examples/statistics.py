@@ -126,7 +126,9 @@ def differences_of(
     counts = [counted(rows[bank], at) for bank in range(len(banks))]
     found = pooled(counts, at)
     return {
-        bank: differences(counts[bank], found[bank].pooled.without(found[bank].own), is_table=False)
+        bank: differences(
+            counts[bank], found[bank].pooled.without(found[bank].own), is_table=False, least=10
+        )
         for bank in (range(len(banks)) if changed is None else changed)
     }
 
