@@ -151,7 +151,7 @@ _PLACES = {
     ("aggregator/monitoring/logs.py", "StreamHandler"),
     # A table, on a console of fraudfed.console.
     *((f"bank_node/commands/{name}.py", "print") for name in ("data", "keys", "members")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
+    *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs", "statistics")),
 }
 
 
