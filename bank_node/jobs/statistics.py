@@ -25,6 +25,8 @@ from bank_node.run.record import RunRecord, RunResult
 from bank_node.state.directory import STATISTICS_FILE, PinnedRun, StateDirectory
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
+from fraudfed.errors import StateError
+from fraudfed.features.shared_risk.sketch import hash_key_id
 from fraudfed.statistics.counts import Counts
 from fraudfed.statistics.layout import Layout
 from fraudfed.statistics.pooled import Statistics
@@ -198,7 +200,12 @@ class StatisticsWork:
         StateError
             If the bytes are damaged, or of another run description or hash key.
         """
-        return Statistics.from_bytes(data, layout=self.layout)
+        found = Statistics.from_bytes(data, layout=self.layout)
+        if found.key_id != hash_key_id(self.hash_key):
+            raise StateError(
+                "statistics are of another hash key than this run's; take those of this run"
+            )
+        return found
 
     def regroup(self, state: Statistics, *, more_rows: int) -> Statistics:
         """Return the sums as they are: the one step is finished."""

@@ -179,6 +179,7 @@ class Statistics:
             document = parse_foreign(data, most_bytes=_MOST_BYTES)
             found = _statistics(document, layout)
             is_canonical = found.to_bytes() == data
+            _check(found)
         except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
             raise _damaged(f"they cannot be read ({type(error).__name__})") from None
         if not is_canonical:
@@ -205,6 +206,22 @@ def _statistics(document: dict[str, Any], layout: Layout) -> Statistics:
         columns=tuple(columns),
         known=known,
     )
+
+
+def _check(found: Statistics) -> None:
+    """Refuse counts that no rows have: a part above its whole."""
+    within = found.frauds <= found.labelled <= found.rows
+    for column, counts in zip(found.layout.columns, found.columns, strict=True):
+        whole = found.rows if column.entity is None else found.known[column.entity].distinct
+        within &= counts.missing <= found.rows
+        within &= bool((counts.cells <= whole).all() and (counts.frauds <= found.frauds).all())
+        if counts.fine is not None and counts.filled is not None:
+            within &= bool((counts.fine <= counts.cells[counts.filled, None]).all())
+    for known in found.known.values():
+        within &= known.only_one <= known.entered <= known.distinct
+        within &= bool((known.marks <= found.layout.n_banks).all())
+    if not within:
+        raise ValueError("a part above its whole")
 
 
 def _column(column: Column, fields: dict[str, Any]) -> PooledColumn:

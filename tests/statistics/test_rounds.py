@@ -149,6 +149,8 @@ def test_bytes_are_canonical_and_nothing_else_is_read() -> None:
         data.replace(b'"totals":[', b'"totals":[-1,'),
         data.replace(b'"missing":0', b'"missing":0.0', 1),
         data.replace(b'"channel"', b'"chanel"', 1),
+        data.replace(b'"totals":[400,', b'"totals":[10,'),
+        data.replace(b'"only_one":', b'"only_one":9', 1),
         b"{}",
         b"[]",
         b"\xff",
