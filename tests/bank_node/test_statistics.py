@@ -125,6 +125,14 @@ def test_check_data_names_the_mistake_and_nothing_at_the_others(
     assert not any(each["is_mistake"] for each in check(*where)["differences"])
 
 
+def test_a_review_shows_what_is_counted(finished: Finished, run_bank) -> None:
+    shown = run_bank("runs", "review", finished.run_id, *finished.where(0)[:2])
+    assert shown.code == 0, shown.err
+    text = " ".join(shown.out.split())
+    for part in ("smaller ones are entered as 0", "merchant_id:case", "3 rounds", "is_fraud"):
+        assert part in text, text
+
+
 def test_a_run_of_another_kind_or_without_a_result_is_refused(finished: Finished, run_bank) -> None:
     ended = run_bank("check-data", *finished.where(0), "--against", "nothing")
     assert ended.code == 5
