@@ -13,6 +13,8 @@ from examples.statistics import counted, layout, payments, pooled, read, statist
 from federations.bank_process import finish, start_bank
 from federations.bank_states import Banks, serving
 
+from bank_node.checking.against import others_of
+from bank_node.checking.against import statistics_run as statistics_run_of
 from bank_node.state.directory import STATISTICS_FILE, StateDirectory
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.risk_key import derive_risk_key
@@ -123,6 +125,19 @@ def test_check_data_names_the_mistake_and_nothing_at_the_others(
     payments(2, n_rows=2000).to_parquet(mended)
     where = (*finished.where(2)[:2], "--data", mended)
     assert not any(each["is_mistake"] for each in check(*where)["differences"])
+
+
+def test_what_a_bank_is_compared_with_is_the_others_sum(
+    finished: Finished, key_package: KeyPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples.statistics, "KEY", derive_risk_key(key_package))
+    at = layout(3)
+    others = pooled([counted(payments(bank, n_rows=2000), at) for bank in range(2)], at)[0].pooled
+    state = finished.state(2)
+    found = others_of(state, statistics_run_of(state, finished.run_id))
+    assert found.rows == others.rows
+    for one, other in zip(found.columns, others.columns, strict=True):
+        assert one.cells.tolist() == other.cells.tolist()
 
 
 def test_a_review_shows_what_is_counted(finished: Finished, run_bank) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from examples.statistics import DAY, differences_of, payments
 
+from fraudfed.statistics.compare import clock
 from fraudfed.statistics.compare.amounts import compare_scale
 from fraudfed.statistics.compare.clock import compare_hours, compare_weekdays
 from fraudfed.statistics.compare.filling import (
@@ -15,6 +16,8 @@ from fraudfed.statistics.compare.filling import (
     compare_missing,
 )
 from fraudfed.statistics.compare.finding import Difference, Kind
+from fraudfed.statistics.compare.identifiers import KnownShare, compare_identifiers
+from fraudfed.statistics.shapes import shape_counts
 
 IDENTIFIERS = ("merchant_id", "terminal_id", "payee_id")
 
@@ -132,6 +135,30 @@ def test_identifiers_that_others_recognise_only_look_different(banks: list[pd.Da
     assert mistakes(differences_of(banks, {2: same})[2]) == []
 
 
+@pytest.mark.parametrize(
+    ("theirs", "here", "others", "n", "mistake"),
+    [
+        (0.9, 0.1, 0.9, 500, False),
+        (0.1, 0.9, 0.9, 500, False),
+        (0.01, 0.02, 0.9, 500, True),
+        (0.2, 0.1, 0.9, 500, False),
+        # Nothing can be said of what others know: looks alone decide.
+        (0.01, 0.0, 0.05, 500, True),
+        (np.nan, 0.0, 0.9, 500, True),
+        (0.0, 0.0, 0.9, 20, True),
+    ],
+)
+def test_looks_are_a_mistake_unless_others_recognise_the_identifiers(
+    theirs: float, here: float, others: float, n: int, mistake: bool
+) -> None:
+    known = KnownShare(theirs, here, others, n, 2000)
+    mine, counted = (shape_counts([f"{lead}{i:05}" for i in range(300)]) for lead in "mM")
+    (found,) = compare_identifiers("merchant_id", mine, counted, known)
+    assert (found.kind, found.is_mistake) == (Kind.WRITING, mistake)
+    alike = list(compare_identifiers("merchant_id", counted, counted, known))
+    assert [each.kind for each in alike] == [Kind.UNKNOWN] * known.is_much_less
+
+
 def test_columns_and_categories_without_values_are_said(banks: list[pd.DataFrame]) -> None:
     bare = banks[2].assign(channel=None)
     (found,) = mistakes(differences_of(banks, {2: bare})[2])
@@ -183,6 +210,20 @@ def test_every_turn_of_the_clock_is_named_by_the_shorter_way(hours: int) -> None
     flat = np.zeros((5, 24), dtype=np.int64)
     flat[0] = 100
     assert compare_hours(flat.ravel(), flat.ravel()) is None
+
+
+def test_chance_turns_no_clock() -> None:
+    """Few rows of a weak profile fit some turn far better by chance: not beyond what F allows."""
+    weak = (1 + 0.3 * np.cos(np.arange(24) * 2 * np.pi / 24)) / 24
+    turned = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        own, others = (np.zeros((5, 24), dtype=np.int64) for _ in range(2))
+        own[0], others[0] = rng.multinomial(210, weak), rng.multinomial(400, weak)
+        turn = clock._best_turn(own, others, hidden=0.0)
+        turned += turn.by != 0 and turn.deviance < 0.5 * turn.without
+        assert compare_hours(own.ravel(), others.ravel()) is None
+    assert turned > 3, "the rows are few enough"
 
 
 def test_a_flat_week_says_nothing_of_days() -> None:

@@ -151,6 +151,7 @@ def test_bytes_are_canonical_and_nothing_else_is_read() -> None:
         data.replace(b'"channel"', b'"chanel"', 1),
         data.replace(b'"totals":[400,', b'"totals":[10,'),
         data.replace(b'"only_one":', b'"only_one":9', 1),
+        data.replace(b'"missing":0,"name":"amount_minor"', b'"missing":999,"name":"amount_minor"'),
         b"{}",
         b"[]",
         b"\xff",
