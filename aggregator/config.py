@@ -4,9 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fraudfed.errors import ConfigurationError
+from fraudfed.http.address import check_prefix
 
 #: Longest long poll: below the usual 60 s idle limit of proxies between a bank and the aggregator.
 MAX_WAIT_SECONDS = 30
@@ -69,8 +70,18 @@ class ServiceConfig(BaseModel):
     """PEM file with the service's certificate and those between it and a root: serve https."""
     tls_key: Path | None = None
     """PEM file with the certificate's private key; None if it is in the certificate's file."""
+    path_prefix: str = ""
+    """Path of the host under which the service stands, as a proxy in front leaves it there."""
     client_ca: Path | None = None
     """PEM file of root certificates: every client must present a certificate of one of them."""
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _every_proxy_leaves_it(cls, prefix: str) -> str:
+        try:
+            return check_prefix(prefix, what="is")
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

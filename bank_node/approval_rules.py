@@ -43,7 +43,7 @@ def _parameters(value: Any) -> Any:
             f'expected "{ANY}" or a table [approval.parameters]'
         )
     # Reading parameters costs an import that a bank without such a table does not need.
-    from fraudfed.boosting.params import BoosterParams
+    from fraudfed.parameters import BoosterParams
 
     defaults = BoosterParams().to_mapping()
     return {name: _allowed(str(name), each, defaults) for name, each in value.items()}
@@ -68,8 +68,8 @@ def _allowed(name: str, value: Any, defaults: Mapping[str, Any]) -> Allowed:
 
 
 def _known_text(name: str, value: Any) -> str:
-    from fraudfed.boosting.params import BoosterParams
     from fraudfed.errors import ParameterError
+    from fraudfed.parameters import BoosterParams
 
     if not isinstance(value, str):
         raise ValueError(f"{name}: holds {value!r}, expected texts")  # noqa: TRY004

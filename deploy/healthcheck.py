@@ -30,7 +30,7 @@ def main() -> int:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(  # noqa: S104
         served.hostname or "", f"[{served.hostname}]" if ":" in (served.hostname or "") else ""
     )
-    url = f"{served.scheme}://{host or served.hostname}:{served.port}{options.path}"
+    url = f"{served.scheme}://{host or served.hostname}:{served.port}{served.path}{options.path}"
     context = ssl._create_unverified_context() if served.scheme == "https" else None  # noqa: S323
     opener = urllib.request.build_opener(
         # No proxy of the environment stands between a service and its own loopback.

@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "AuditEntry": "fraudfed.wire.messages",
     "AuditStatus": "fraudfed.wire.messages",
-    "BoosterParams": "fraudfed.boosting.params",
+    "BoosterParams": "fraudfed.parameters",
     "CiphertextVector": "fraudfed.paillier.vector",
     "FeatureSchema": "fraudfed.boosting.table",
     "Identity": "fraudfed.consortium.identity",

@@ -1,7 +1,6 @@
 """The public names of fraudfed, as type checkers see them; ``__init__.py`` imports them late."""
 
 from fraudfed.boosting.model import without_category_names
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -16,6 +15,7 @@ from fraudfed.consortium.public.documents import (
 )
 from fraudfed.features.build import build_features
 from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.wire.messages import AuditEntry, AuditStatus
 

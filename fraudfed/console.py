@@ -132,9 +132,7 @@ def answers(
             elif failure is None:
                 print_json(shape, answer)
             else:
-                result = TypeAdapter(_resolved(shape)).dump_python(answer, mode="json")
-                _print_failure(failure.slug, str(failure), failure.what_to_do, result=result)
-                click.get_current_context().exit(failure.exit_code)
+                end_with(failure, shape, answer)
 
         return json_option(shape)(command)  # type: ignore[return-value]
 
@@ -265,6 +263,21 @@ def _end(kind: str, message: str, *, as_json: bool) -> NoReturn:
         stopped = code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
         say(message if stopped else f"error: {message}", err=True)
     sys.exit(code)
+
+
+def end_with(error: FraudFedError, shape: Shape[T], result: T) -> NoReturn:
+    """End a command that was asked for JSON with an error, and what it has found nevertheless.
+
+    Parameters
+    ----------
+    error : FraudFedError
+    shape : Shape
+        Of ``result``.
+    result : object
+    """
+    found = TypeAdapter(_resolved(shape)).dump_python(result, mode="json")
+    _print_failure(error.slug, str(error), error.what_to_do, result=found)
+    click.get_current_context().exit(error.exit_code)
 
 
 def _print_failure(kind: str, message: str, what_to_do: str, **result: JsonValue) -> None:

@@ -4,7 +4,8 @@
 
     FraudFedError                      exit  http
       |- ConfigurationError             2    400   option, parameter or file of settings is wrong
-      |    '- ParameterError            2    400   a training parameter is unknown or out of range
+      |    |- ParameterError            2    400   a training parameter is unknown or out of range
+      |    '- RunDescriptionError       2    422   a run that no bank could take part in
       |- DataError                      3    422   rows do not meet the data contract
       |- KeyMaterialError               4    422   key file unreadable, too small, or another key
       |- StateError                     5    409   state or output directory unusable, or foreign
@@ -77,6 +78,15 @@ class ParameterError(ConfigurationError, ValueError):
     slug = "parameter"
     title = "Training parameter is wrong"
     what_to_do = "Correct the training parameter; docs/parameters.md lists all with their ranges."
+
+
+class RunDescriptionError(ConfigurationError):
+    """A run's description contradicts itself, or asks for what no bank could give."""
+
+    http_status = 422
+    slug = "run-description"
+    title = "Run cannot work as it is described"
+    what_to_do = "Correct what the message names in the run's description, and open the run then."
 
 
 class DataError(FraudFedError, ValueError):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aggregator.caller import Role
 from aggregator.config import MAX_WAIT_SECONDS
-from fraudfed.errors import FraudFedError
+from fraudfed.errors import FraudFedError, ProtocolError
 from fraudfed.wire.media_types import BINARY
 from fraudfed.wire.messages import Message
 
@@ -115,6 +115,10 @@ class Endpoint:
     status: int = 200
     reads: type[Message] | tuple[str, ...] | None = None
     """Message class, or media types of a body that is bytes, or None for no body."""
+    refusal: type[FraudFedError] = ProtocolError
+    """What a body that is JSON and no such message is refused with."""
+    checks: Callable[[Any], None] | None = None
+    """Refuses a message that cannot work, before another operator is asked to confirm it."""
     headers: tuple[Header, ...] = ()
     query: type[Query] | None = None
     answers: type[Message] | tuple[str, ...]

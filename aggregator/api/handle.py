@@ -30,6 +30,7 @@ from aggregator.api.services import services
 from aggregator.audit.log import AuditRecord, round_subject
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import MetricsAccess
+from aggregator.guards.addresses import target_of
 from aggregator.guards.admission import Place
 from aggregator.guards.auth import RequestHead, require_digest
 from aggregator.guards.bodies import MOST_UNKNOWN_BYTES
@@ -130,7 +131,11 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
             g.caller = replace(g.caller, body_sha256=body.sha256.hex())
         with bodies.loaded(body) as data:
             if isinstance(endpoint.reads, type):
-                arguments["body"] = parse(endpoint.reads, data, source="request body")
+                arguments["body"] = parse(
+                    endpoint.reads, data, source="request body", refusal=endpoint.refusal
+                )
+                if endpoint.checks is not None:
+                    endpoint.checks(arguments["body"])
             elif endpoint.reads is not None:
                 arguments["body"] = data
             if endpoint.access is Access.CANDIDATE:
@@ -195,7 +200,7 @@ def _head() -> RequestHead:
     # The target as it was sent: what is signed must not depend on how it is decoded.
     return RequestHead(
         method=request.method,
-        target=request.environ.get("RAW_URI") or request.environ["REQUEST_URI"],
+        target=target_of(request.environ),
         headers=tuple(request.headers.items()),
         has_body=bool(request.content_length),
     )

@@ -5,11 +5,13 @@ from pydantic import Field
 from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
+from fraudfed.catalogue.run_check import check_run
 from fraudfed.errors import (
     ConfirmationNeededError,
     ConflictError,
     KeyMaterialError,
     NotFoundError,
+    RunDescriptionError,
     RunFailedError,
 )
 from fraudfed.wire.messages import (
@@ -53,8 +55,10 @@ class RoundsQuery(Query):
     takes_two=True,
     status=201,
     reads=RunSpec,
+    refusal=RunDescriptionError,
+    checks=check_run,
     answers=RunCreated,
-    errors=(ConfirmationNeededError, NotFoundError, ConflictError),
+    errors=(ConfirmationNeededError, NotFoundError, ConflictError, RunDescriptionError),
 )
 def create_run(caller: Caller, body: RunSpec) -> RunCreated:
     """Bind the run to an active key epoch and store it."""

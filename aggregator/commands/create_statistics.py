@@ -1,37 +1,56 @@
 """``aggregator runs create-statistics``: open a run that counts what columns hold."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import click
 
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
+from aggregator.commands.output import RunOrSpec
+from aggregator.commands.run_options import (
+    TIME,
+    active_epoch,
+    described,
+    given_fields,
+    open_run,
+    run_options,
+    seconds_of,
+    show_run_or_spec,
+)
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import RECIPES, contract_features
-from fraudfed.console import answers, examples, say
-from fraudfed.errors import ConfigurationError
+from fraudfed.catalogue.risk_days import SECONDS_PER_DAY
+from fraudfed.console import answers, examples
+from fraudfed.errors import ConfigurationError, RunDescriptionError
 from fraudfed.wire.messages import (
     DataContract,
     ModelVisibility,
     RiskEntity,
-    RunCreated,
     RunKind,
     RunSpec,
     StatisticsSpec,
     parse,
 )
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
-_SECONDS_PER_DAY = 86_400
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: Final = "options"
+_NONE: Final = "none"
+#: As of a training, so that both take the same.
+_MOST_DELAY_DAYS: Final = 1000
 
 
-def _show_created(created: RunCreated) -> None:
-    say(created.run_id)
-
-
-def _default(field: str) -> Any:
-    return StatisticsSpec.model_fields[field].default
+def _number_option(field: str, text: str) -> Callable[[F], F]:
+    """Add the option of a number of ``StatisticsSpec``, which checks it and has its default."""
+    return click.option(
+        f"--{field.replace('_', '-')}",
+        type=int,
+        default=StatisticsSpec.model_fields[field].default,
+        show_default=True,
+        help=text,
+    )
 
 
 @click.command(
@@ -43,120 +62,94 @@ def _default(field: str) -> Any:
 )
 @client_options
 @click.option(
-    "--contract",
-    "contract_path",
-    default=None,
-    type=FILE,
-    metavar="FILE",
-    help="Data contract, JSON (message DataContract, or a RunSpec that holds one).  [default: "
-    "transactions, with every feature of the recipe]",
+    "--train-until",
+    type=TIME,
+    metavar="DATE",
+    help="Count payments up to the label delay before this day (UTC), by labels known on it.",
+)
+@click.option(
+    "--train-from", type=TIME, metavar="DATE", help="First day (UTC).  [default: all there is]"
+)
+@click.option(
+    "--label-delay-days",
+    type=click.IntRange(0, _MOST_DELAY_DAYS),
+    help="Days after which a payment that was not reported counts as clean.  [default: 0]",
 )
 @click.option(
     "--recipe",
-    default=None,
     type=click.Choice(list(RECIPES)),
     help=f"Recipe whose features are counted.  [default: {RECIPE}]",
 )
 @click.option(
-    "--train-from", default=None, type=_DAY, help="First day (UTC) whose payments are counted."
-)
-@click.option(
-    "--train-until",
-    default=None,
-    type=_DAY,
-    help="Payments count up to the label delay before this day, by labels known on it.",
-)
-@click.option(
-    "--label-delay-days",
-    default=None,
-    type=click.IntRange(min=0),
-    help="Label delay of the recipe's features, in days.  [default: 0]",
-)
-@click.option("--name", default="statistics", show_default=True, help="Name of the run.")
-@click.option(
-    "--key-epoch",
-    default=None,
-    type=click.IntRange(min=1),
-    help="Key epoch of the run.  [default: the newest]",
+    "--contract",
+    "contract_path",
+    type=FILE,
+    metavar="FILE",
+    help="Your own data contract, JSON (message DataContract, or a RunSpec that holds one), "
+    "instead of a recipe's.",
 )
 @click.option(
     "--entity",
     "entities",
     multiple=True,
-    type=click.Choice([*(entity.value for entity in RiskEntity), "none"]),
+    type=click.Choice([*(entity.value for entity in RiskEntity), _NONE]),
     help="Whose identifiers are compared; may be repeated.  [default: everything]",
 )
-@click.option(
-    "--width",
-    type=int,
-    default=_default("width"),
-    show_default=True,
-    help="Cells that identifiers of one kind are hashed to, a power of two.",
+@_number_option("width", "Cells that identifiers of one kind are hashed to, a power of two.")
+@_number_option(
+    "min_count", "A bank enters a smaller count as 0, and others rounded to a multiple of it."
 )
-@click.option(
-    "--min-count",
-    type=int,
-    default=_default("min_count"),
-    show_default=True,
-    help="A bank enters a smaller count as 0, and others rounded to a multiple of it.",
-)
-@click.option(
-    "--min-customers",
-    type=int,
-    default=_default("min_customers"),
-    show_default=True,
-    help="Customers of a bank that an identifier needs before it is entered.",
-)
-@click.option(
-    "--min-cohort",
-    default=RunSpec.model_fields["min_cohort"].default,
-    show_default=True,
-    type=int,
-    help="The run never continues with fewer banks.",
-)
-@answers(RunCreated, _show_created)
+@_number_option("min_customers", "Customers of a bank that an identifier needs to be entered.")
+@run_options
+@answers(RunOrSpec, show_run_or_spec)
 def create_statistics_run(
-    contract_path: Path | None,
-    recipe: str | None,
-    train_from: datetime | None,
     train_until: datetime | None,
+    train_from: datetime | None,
     label_delay_days: int | None,
-    name: str,
-    key_epoch: int | None,
-    min_cohort: int,
+    recipe: str | None,
+    contract_path: Path | None,
     entities: tuple[str, ...],
+    name: str | None,
+    key_epoch: int | None,
+    dry_run: bool,
     **options: Any,
-) -> RunCreated:
-    """Open a run that counts what the columns of a contract hold; print its id.
+) -> RunOrSpec:
+    """Open a run that counts what the columns of a contract hold, and print its id.
 
-    Nothing is trained. Each bank then sees how it differs from the others.
+    Nothing is trained. Each bank then sees how its data differ from the others'.
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
     if contract_path is None:
         contract = _recipe_contract(recipe or RECIPE, train_from, train_until, label_delay_days)
+        title = "statistics" if train_until is None else f"statistics until {train_until:%Y-%m-%d}"
     else:
-        if (recipe, train_from, train_until, label_delay_days) != (None,) * 4:
-            raise ConfigurationError(
-                "--recipe, --train-from, --train-until and --label-delay-days: the file of "
-                "--contract has its own; give one or the other"
-            )
-        contract = _read_contract(contract_path)
-    if "none" in entities and len(entities) > 1:
-        raise ConfigurationError("--entity: is none and something else; give one or the other")
-    chosen = () if entities == ("none",) else entities or tuple(RiskEntity)
-    spec = parse(StatisticsSpec, {"entities": chosen, **options}, source="options")
-    with opened_client(**connection) as client:
-        epoch = client.key_epoch(None).key_epoch.epoch if key_epoch is None else key_epoch
-        description = {
-            "name": name,
-            "key_epoch": epoch,
-            "kind": RunKind.STATISTICS,
-            "contract": contract,
-            "statistics": spec,
-            "model_visibility": ModelVisibility.MEMBERS,
-            "min_cohort": min_cohort,
+        given = {
+            "--train-until": train_until,
+            "--train-from": train_from,
+            "--label-delay-days": label_delay_days,
+            "--recipe": recipe,
         }
-        return client.create_run(parse(RunSpec, description, source="options"))
+        contract = _own_contract(contract_path, given)
+        title = f"statistics of {contract_path.stem}"
+    if _NONE in entities and len(entities) > 1:
+        raise ConfigurationError("--entity: is none and something else; give one or the other")
+    fields = {
+        "name": title if name is None else name,
+        "key_epoch": 1,
+        "kind": RunKind.STATISTICS,
+        "contract": contract,
+        "model_visibility": ModelVisibility.MEMBERS,
+        **given_fields(options),
+        "statistics": {
+            "entities": () if entities == (_NONE,) else entities or tuple(RiskEntity),
+            **options,
+        },
+    }
+    described(fields, source=_OPTIONS)
+    with opened_client(**connection) as client:
+        epoch = active_epoch(client, key_epoch, source="--key-epoch")
+        spec = described({**fields, "key_epoch": epoch.key_epoch.epoch}, source=_OPTIONS)
+        return open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
 
 
 def _recipe_contract(
@@ -165,21 +158,23 @@ def _recipe_contract(
     train_until: datetime | None,
     label_delay_days: int | None,
 ) -> DataContract:
-    return DataContract(
-        kind="transactions",
-        recipe=recipe,
-        features=contract_features(recipe),
-        train_from=_seconds(train_from),
-        train_until=_seconds(train_until),
-        label_delay_seconds=(label_delay_days or 0) * _SECONDS_PER_DAY,
-    )
+    description = {
+        "kind": "transactions",
+        "recipe": recipe,
+        "features": contract_features(recipe),
+        "train_from": None if train_from is None else seconds_of(train_from),
+        "train_until": None if train_until is None else seconds_of(train_until),
+        "label_delay_seconds": (label_delay_days or 0) * SECONDS_PER_DAY,
+    }
+    return parse(DataContract, description, source=_OPTIONS, refusal=RunDescriptionError)
 
 
-def _seconds(day: datetime | None) -> int | None:
-    return None if day is None else int(day.replace(tzinfo=UTC).timestamp())
-
-
-def _read_contract(path: Path) -> DataContract:
+def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
+    named = [option for option, value in given.items() if value is not None]
+    if named:
+        raise ConfigurationError(
+            f"{named[0]} and --contract exclude each other: the contract says it; change the file"
+        )
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -187,10 +182,10 @@ def _read_contract(path: Path) -> DataContract:
             f"data contract {path} cannot be read: {error.strerror}",
             what_to_do="give a JSON file",
         ) from None
-    # What a run is opened with holds one; nobody should have to cut it out.
-    if b'"key_epoch"' in text:
-        contract = parse(RunSpec, text, source=str(path)).contract
-        if contract is None:
-            raise ConfigurationError(f"{path}: describes a run without a data contract")
-        return contract
-    return parse(DataContract, text, source=str(path))
+    # A training's description holds one: nobody should have to cut it out.
+    if b'"key_epoch"' not in text:
+        return parse(DataContract, text, source=str(path), refusal=RunDescriptionError)
+    contract = parse(RunSpec, text, source=str(path), refusal=RunDescriptionError).contract
+    if contract is None:
+        raise RunDescriptionError(f"{path}: describes a run without a data contract; give another")
+    return contract

@@ -3,7 +3,7 @@
 from pydantic import JsonValue, RootModel
 
 from fraudfed.console import Answer
-from fraudfed.wire.messages import AuditEntry
+from fraudfed.wire.messages import AuditEntry, RunCreated, RunSpec
 
 
 class Created(Answer):
@@ -83,3 +83,21 @@ class AuditEntries(Answer):
     """``audit show``."""
 
     entries: tuple[AuditEntry, ...]
+
+
+class RunOrSpec(RootModel[RunCreated | RunSpec]):
+    """``runs create`` and its kind: the run's id; with ``--dry-run`` its description."""
+
+
+class ListedPreset(Answer):
+    """A preset; what it does not name has XGBoost's default."""
+
+    name: str
+    purpose: str
+    parameters: dict[str, JsonValue]
+
+
+class ListedPresets(Answer):
+    """``runs presets``."""
+
+    presets: tuple[ListedPreset, ...]

@@ -1,42 +1,23 @@
 """``aggregator runs``: open, list, show and end runs, at a running service."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from aggregator.commands.options import (
-    CLIENT_OPTIONS,
-    FILE,
-    client_options,
-    opened_client,
-    print_lines,
-)
-from fraudfed.console import answers, examples, say
+from aggregator.commands.create_runs import CREATING
+from aggregator.commands.options import client_options, opened_client, print_lines
+from fraudfed.console import answers, say
 from fraudfed.errors import ConfigurationError
-from fraudfed.wire.messages import (
-    DropRequest,
-    ModelVisibility,
-    RiskEntity,
-    RiskSpec,
-    RunCreated,
-    RunKind,
-    RunList,
-    RunSpec,
-    RunStatus,
-    parse,
-)
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
+from fraudfed.wire.messages import DropRequest, RunList, RunStatus, parse
 
 
 @click.group()
 def runs() -> None:
     """Open, list, show and end runs."""
+
+
+for _command in CREATING:
+    runs.add_command(_command)
 
 
 def _present(status: RunStatus) -> int:
@@ -75,131 +56,6 @@ def _show_status(status: RunStatus) -> None:
             "failure": status.failure or "-",
         }
     )
-
-
-def _risk_option(field: str, text: str) -> Callable[[F], F]:
-    """Add the option of a number of ``RiskSpec``, which checks it and has its default."""
-    return click.option(
-        f"--{field.replace('_', '-')}",
-        type=int,
-        default=RiskSpec.model_fields[field].default,
-        show_default=True,
-        help=text,
-    )
-
-
-def _show_created(created: RunCreated) -> None:
-    say(created.run_id)
-
-
-@runs.command(
-    name="create",
-    epilog=examples("aggregator runs create --token-file DIR/operator.token --spec run.json"),
-)
-@client_options
-@click.option(
-    "--spec",
-    "spec_path",
-    required=True,
-    type=FILE,
-    metavar="FILE",
-    help="Run description, JSON (message RunSpec).",
-)
-@answers(RunCreated, _show_created)
-def create_run(spec_path: Path, **connection: Any) -> RunCreated:
-    """Open a run and print its id."""
-    try:
-        text = spec_path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"run description {spec_path} cannot be read: {error.strerror}",
-            what_to_do="give a JSON file",
-        ) from None
-    spec = parse(RunSpec, text, source=str(spec_path))
-    with opened_client(**connection) as client:
-        return client.create_run(spec)
-
-
-@runs.command(
-    name="create-risk",
-    epilog=examples(
-        "aggregator runs create-risk 2026-01-05 2026-02-01 --delay-days 7 \\",
-        "    --token-file DIR/operator.token",
-    ),
-)
-@client_options
-@click.argument("first_day", type=_DAY, metavar="FIRST_DAY")
-@click.argument("last_day", type=_DAY, metavar="LAST_DAY")
-@click.option(
-    "--delay-days",
-    required=True,
-    type=int,
-    help="Days between a payment and its entry: the label delay of the models, rounded up.",
-)
-@click.option("--name", default=None, help="Name of the run.  [default: risk and the days]")
-@click.option(
-    "--key-epoch",
-    default=None,
-    type=click.IntRange(min=1),
-    help="Key epoch of the run.  [default: the newest]",
-)
-@click.option(
-    "--entity",
-    "entities",
-    multiple=True,
-    type=click.Choice([entity.value for entity in RiskEntity]),
-    help="What is counted; may be repeated.  [default: everything]",
-)
-@_risk_option("depth", "Rows of each sketch.")
-@_risk_option("transaction_width", "Columns of the sketch of payments, a power of two.")
-@_risk_option("fraud_width", "Columns of the sketch of frauds, a power of two.")
-@_risk_option("min_customers", "Customers of a bank that an entity needs before it is counted.")
-@_risk_option("days_per_step", "Days that are summed together.")
-@click.option(
-    "--min-cohort",
-    default=RunSpec.model_fields["min_cohort"].default,
-    show_default=True,
-    type=int,
-    help="The run never continues with fewer banks.",
-)
-@answers(RunCreated, _show_created)
-def create_risk_run(
-    first_day: datetime,
-    last_day: datetime,
-    name: str | None,
-    key_epoch: int | None,
-    min_cohort: int,
-    entities: tuple[str, ...],
-    **options: Any,
-) -> RunCreated:
-    """Open a run over the daily risk tables from FIRST_DAY to LAST_DAY (UTC); print its id.
-
-    A day is one of entry: payments are entered --delay-days after their own day.
-    """
-    connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
-    risk = {
-        "first_day": _day_number(first_day),
-        "last_day": _day_number(last_day),
-        "entities": entities or tuple(RiskEntity),
-        **options,
-    }
-    with opened_client(**connection) as client:
-        epoch = client.key_epoch(None).key_epoch.epoch if key_epoch is None else key_epoch
-        description = {
-            "name": name or f"risk {first_day:%Y-%m-%d}..{last_day:%Y-%m-%d}",
-            "key_epoch": epoch,
-            "kind": RunKind.RISK,
-            "risk": risk,
-            "model_visibility": ModelVisibility.MEMBERS,
-            "min_cohort": min_cohort,
-        }
-        spec = parse(RunSpec, description, source="options")
-        return client.create_run(spec)
-
-
-def _day_number(day: datetime) -> int:
-    """Return days since 1970-01-01."""
-    return int(day.replace(tzinfo=UTC).timestamp()) // 86_400
 
 
 def _show_runs(found: RunList) -> None:

@@ -86,6 +86,12 @@ _log = logging.getLogger(__name__)
     metavar="FILE",
     help="Ask every client for a certificate of one of these roots (PEM).",
 )
+@click.option(
+    "--path-prefix",
+    metavar="PATH",
+    default=None,
+    help="Path under which the proxy in front passes requests on, if it does not take it away.",
+)
 @json_option(Listening)
 def serve(
     state_path: Path,
@@ -99,6 +105,7 @@ def serve(
     tls_certificate: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
+    path_prefix: str | None,
     as_json: bool,
 ) -> None:
     """Serve the API until SIGTERM or SIGINT."""
@@ -110,6 +117,7 @@ def serve(
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "client_ca": client_ca,
+        "path_prefix": path_prefix,
     }
     given = {name: value for name, value in options.items() if value is not None}
     config = with_options(load_config(config_path), given)
@@ -128,7 +136,7 @@ def serve(
             )
     with state.locked():
         listener = listen(host, port)
-        url = url_of(listener, tls=tls is not None)
+        url = url_of(listener, tls=tls is not None) + config.path_prefix
         if tls is None and not is_loopback(listener):
             _log.warning(
                 "%s is reached over plain http from other machines; bank nodes refuse that: give "

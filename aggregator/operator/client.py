@@ -3,12 +3,10 @@
 import http.client
 import os
 import re
-import ssl
 import stat
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 from fraudfed import __version__
 from fraudfed.errors import (
@@ -21,6 +19,8 @@ from fraudfed.errors import (
 from fraudfed.foreign_text import visible
 from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
+from fraudfed.http.failures import unreachable
+from fraudfed.http.trust import read_trust
 from fraudfed.wire.media_types import JSON, PROBLEM
 from fraudfed.wire.messages import (
     Abort,
@@ -79,8 +79,9 @@ class OperatorClient:
     """Calls one aggregator with the token of an operator or viewer.
 
     What answers may be hostile: the rules of addresses, and the limits of answers, are those of a
-    bank's client (``fraudfed.http``). A token goes through no proxy that the environment names,
-    which a bank's signed requests may do: who reads it can use it.
+    bank's client (``fraudfed.http``). A token can be used by anybody who reads it, so it goes over
+    TLS with the aggregator or stays on this machine: a proxy of the environment passes on what it
+    cannot read, and no redirect is followed.
 
     Parameters
     ----------
@@ -108,10 +109,9 @@ class OperatorClient:
     ) -> None:
         self._url = check_url(url)
         self._token = token
-        context = None
-        if self._url.startswith("https:"):
-            context = _ssl_context(ca_file, client_certificate)
-        self._http = HttpConnections(self._url, context=context, use_proxy=False)
+        secured = self._url.startswith("https:")
+        trust = read_trust(ca_file, client_certificate) if secured else None
+        self._http = HttpConnections(self._url, trust=trust)
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -172,7 +172,7 @@ class OperatorClient:
         try:
             got = self._http.send(
                 method,
-                f"{urlsplit(self._url).path}/v1{path}",
+                f"/v1{path}",
                 headers={
                     "Authorization": f"Bearer {self._token}",
                     "Accept": f"{JSON}, {PROBLEM}",
@@ -185,11 +185,8 @@ class OperatorClient:
                 answer_bytes=answer_bytes,
             )
         except (OSError, http.client.HTTPException) as error:
-            reason = visible(str(error), 200) or type(error).__name__
-            raise TransportError(
-                f"aggregator at {self._url} not reachable ({reason}); start it with `aggregator "
-                "serve` or check --url"
-            ) from None
+            advice = "start it with `aggregator serve` or check --url"
+            raise TransportError(unreachable(self._http.route, error, advice=advice)) from None
         if HTTPStatus.OK <= got.status < HTTPStatus.MULTIPLE_CHOICES:
             return parse_message(answer, got.content, source=_SOURCE)
         raise _error_of(got)
@@ -199,20 +196,6 @@ def _segment(text: str, what: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_-]+", text) is None:
         raise ConfigurationError(f"{what} {text!r} is no {what}; list them to see")
     return text
-
-
-def _ssl_context(ca_file: Path | None, client_certificate: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-        if client_certificate is not None:
-            # Without a password of our own, the library would ask for one at the terminal.
-            context.load_cert_chain(client_certificate, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"certificate file {client_certificate or ca_file} cannot be used: "
-            f"{error.strerror or error}; give a PEM file"
-        ) from None
-    return context
 
 
 def _error_of(answer: Answer) -> FraudFedError:

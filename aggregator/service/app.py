@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
@@ -30,6 +31,7 @@ from aggregator.api.services import Services, services
 from aggregator.audit.push import AuditPush, Collector
 from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import ServiceConfig
+from aggregator.guards.addresses import OUTSIDE, under_prefix
 from aggregator.guards.admission import Admission
 from aggregator.guards.auth import Authenticator
 from aggregator.guards.bodies import Bodies
@@ -50,7 +52,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import RunRow
 from aggregator.storage.transaction import Transaction
-from fraudfed.errors import FraudFedError
+from fraudfed.errors import FraudFedError, NotFoundError
 from fraudfed.wire.messages import RunState
 
 _log = logging.getLogger("aggregator.request")
@@ -150,6 +152,8 @@ def create_app(
         metrics=measured,
         openapi=json.dumps(openapi_document(declared_endpoints()), indent=2).encode(),
     )
+    application: Any = under_prefix(app.wsgi_app, config.path_prefix)
+    app.wsgi_app = application  # type: ignore[method-assign]
     app.before_request(_start)
     app.after_request(_finish)
     app.teardown_request(lambda _error: clear_context())
@@ -185,6 +189,12 @@ def _start() -> None:
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     g.started = time.perf_counter()
     add_to_context(request_id=g.request_id)
+    outside = request.environ.get(OUTSIDE)
+    if outside is not None:
+        raise NotFoundError(
+            f"{request.method} {quote(outside)}: this aggregator stands under "
+            f"{services().config.path_prefix}; call it there"
+        )
 
 
 def _give_time(response: Response, caller: Caller) -> None:

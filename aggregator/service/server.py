@@ -214,7 +214,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         self._listener = listener
         self._on_ready = on_ready
         self._tls = tls
-        self._url = url_of(listener, tls=tls is not None)
+        self._url = url_of(listener, tls=tls is not None) + config.path_prefix
         self._waiters = Waiters()
         super().__init__()
 
@@ -244,6 +244,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "child_exit": lambda _server, worker: forget_worker(
                 self._state.metrics_directory, worker.pid
             ),
+            # No proxy says by a header where the service stands, or that a request is another.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
             # Added in gunicorn 25: a socket for its own tool, which is not needed here.
             "control_socket_disable": True,
         }
@@ -259,6 +262,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         """Build the application, in the worker process: no connection crosses the fork."""
         sys.stdout.flush()
+        # gunicorn would take it for the path under which the service stands.
+        os.environ.pop("SCRIPT_NAME", None)
         _share_one_heap()
         _raise_descriptors()
         name_worker(os.getpid())

@@ -4,8 +4,8 @@ import math
 from typing import Final
 
 from bank_node.approval.facts import CostEstimate
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.dtypes import FIXED_POINT_ONE
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.header import HEADER_BITS
 from fraudfed.statistics.counts import N_COARSE, N_PARTS
 from fraudfed.statistics.layout import Layout

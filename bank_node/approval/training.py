@@ -10,9 +10,9 @@ from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.directory import PinnedRun
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.errors import ParameterError
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
 #: XGBoost reads 0 as no limit.

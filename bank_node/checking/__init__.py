@@ -1,1 +1,1 @@
-"""What ``check-data`` says of a file, without sending anything of it."""
+"""What ``bank-node check-data`` says of a file: a report of sections, each in a module."""

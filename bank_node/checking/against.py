@@ -5,18 +5,47 @@ with the other banks together, however the file has changed since. It needs no n
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bank_node.config import check_run_id
-from bank_node.data.statistics import Thresholds, count_file
 from bank_node.state.directory import PinnedRun, StateDirectory
+from fraudfed.console import Answer, say
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError
-from fraudfed.features.mapping import Mapping
-from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.statistics.compare.everything import differences
-from fraudfed.statistics.compare.finding import Difference
-from fraudfed.statistics.layout import Layout
-from fraudfed.statistics.pooled import Statistics
+
+if TYPE_CHECKING:
+    from fraudfed.features.mapping import Mapping
+    from fraudfed.features.shared_risk import SharedRisk
+    from fraudfed.statistics.pooled import Statistics
+
+
+class DifferenceFound(Answer):
+    """One way in which a file differs from the other banks of a statistics run.
+
+    Attributes
+    ----------
+    kind : str
+        ``scale``, ``hours``, ``days``, ``no-time-of-day``, ``writing``, ``unknown-to-others``,
+        ``labels``, ``empty-column``, ``unused-category`` or ``missing-share``.
+    column : str
+    is_mistake : bool
+        Whether it looks like a mistake of the mapping rather than another kind of bank.
+    what, evidence, what_to_do : str
+    """
+
+    kind: str
+    column: str
+    is_mistake: bool
+    what: str
+    evidence: str
+    what_to_do: str
+
+
+class ComparedFile(Answer):
+    """``check-data --against``: what looks like a mistake first."""
+
+    run_id: str
+    differences: tuple[DifferenceFound, ...]
 
 
 def statistics_run(state: StateDirectory, run_id: str) -> PinnedRun:
@@ -39,7 +68,7 @@ def statistics_run(state: StateDirectory, run_id: str) -> PinnedRun:
     return run
 
 
-def others_of(state: StateDirectory, run: PinnedRun) -> Statistics:
+def others_of(state: StateDirectory, run: PinnedRun) -> "Statistics":
     """Return the sums of a run without this bank's part.
 
     Raises
@@ -49,6 +78,10 @@ def others_of(state: StateDirectory, run: PinnedRun) -> Statistics:
     KeyMaterialError
         If this bank's part does not open.
     """
+    # Numerics are imported by those that compare, not by every command.
+    from fraudfed.statistics.layout import Layout
+    from fraudfed.statistics.pooled import Statistics
+
     layout = Layout.of(run.contract, run.statistics, n_banks=len(run.cohort))
     pooled = Statistics.from_bytes(state.statistics(run.run_id), layout=layout)
     record = state.record(run.run_id) or {}
@@ -69,9 +102,9 @@ def compare_file(
     run: PinnedRun,
     path: Path,
     *,
-    mapping: Mapping | None = None,
-    shared: SharedRisk | None = None,
-) -> tuple[Difference, ...]:
+    mapping: "Mapping | None" = None,
+    shared: "SharedRisk | None" = None,
+) -> ComparedFile:
     """Return how a file differs from what the other banks entered in a statistics run.
 
     Parameters
@@ -90,6 +123,9 @@ def compare_file(
     FraudFedError
         As ``count_file`` and ``others_of``.
     """
+    from bank_node.data.statistics import Thresholds, count_file
+    from fraudfed.statistics.compare.everything import differences
+
     others = others_of(state, run)
     least = Thresholds.of(run.statistics, state.config.rules)
     own = count_file(
@@ -101,9 +137,37 @@ def compare_file(
         mapping=mapping,
         shared=shared,
     )
-    return differences(
+    found = differences(
         own,
         others,
         is_table=run.contract.kind == "table",
         least=run.statistics.min_count,
     )
+    return ComparedFile(
+        run_id=run.run_id,
+        differences=tuple(
+            DifferenceFound(
+                kind=each.kind.value,
+                column=each.column,
+                is_mistake=each.is_mistake,
+                what=each.what,
+                evidence=each.evidence,
+                what_to_do=each.what_to_do,
+            )
+            for each in found
+        ),
+    )
+
+
+def show_compared(compared: ComparedFile) -> None:
+    """Print how a file differs, for people."""
+    say(f"Against the other banks of run {compared.run_id}:")
+    for each in compared.differences:
+        lead = "LOOKS LIKE A MISTAKE" if each.is_mistake else "differs"
+        say(
+            f"* {lead}: {each.column}: {each.what}",
+            f"    how sure: {each.evidence}",
+            f"    what to do: {each.what_to_do}",
+        )
+    if not any(each.is_mistake for each in compared.differences):
+        say("Nothing looks like a mistake of the mapping.")

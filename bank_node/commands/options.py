@@ -66,7 +66,10 @@ state_option = click.option(
     "--state", "path", type=PATH, required=True, help="State directory of the bank."
 )
 data_option = click.option(
-    "--data", type=PATH, required=True, help="The bank's data, .csv or .parquet."
+    "--data",
+    type=PATH,
+    required=True,
+    help="The bank's data: .csv, .parquet, or .xml of ISO 20022 messages.",
 )
 
 
@@ -85,7 +88,7 @@ map_option = click.option(
     default=None,
     metavar="NAME|FILE",
     callback=_load_mapping,
-    help="How to read the columns of the data: handbook, paysim, sparkov, or a TOML file.",
+    help="How to read the columns of the data: a built-in mapping, as handbook, or a TOML file.",
 )
 run_option = click.option(
     "--run", "run_id", default=None, help="The run.  [default: the one open to this bank]"

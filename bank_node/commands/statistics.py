@@ -1,7 +1,7 @@
 """``bank-node statistics``: sum what the columns of a contract hold with the other banks."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,21 +14,15 @@ from bank_node.commands.options import (
     state_option,
 )
 from bank_node.commands.output import (
-    ComparedFile,
     CountedCell,
     CountedColumn,
     CountedEntity,
-    DifferenceFound,
     PooledStatistics,
 )
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.wire.messages import RunKind
-
-if TYPE_CHECKING:
-    from fraudfed.features.mapping import Mapping
-    from fraudfed.features.shared_risk import SharedRisk
 
 #: Categories of a column that the text names.
 _SHOWN_CELLS = 3
@@ -156,47 +150,3 @@ def pooled_statistics(
 
 def _finite(error: float) -> float | None:
     return error if error < float("inf") else None
-
-
-def compared_file(
-    state: StateDirectory,
-    run_id: str,
-    data: Path,
-    *,
-    mapping: "Mapping | None",
-    shared: "SharedRisk | None",
-) -> ComparedFile:
-    """Return what ``check-data --against`` says; raises as ``checking.against``."""
-    from bank_node.checking.against import compare_file, statistics_run
-
-    run = statistics_run(state, run_id)
-    found = compare_file(state, run, data, mapping=mapping, shared=shared)
-    return ComparedFile(
-        run_id=run_id,
-        differences=tuple(
-            DifferenceFound(
-                kind=each.kind.value,
-                column=each.column,
-                is_mistake=each.is_mistake,
-                what=each.what,
-                evidence=each.evidence,
-                what_to_do=each.what_to_do,
-            )
-            for each in found
-        ),
-    )
-
-
-def show_compared(compared: ComparedFile) -> None:
-    """Print what ``check-data --against`` says."""
-    mistakes = [each for each in compared.differences if each.is_mistake]
-    say(f"Against the other banks of run {compared.run_id}:")
-    for each in compared.differences:
-        lead = "LOOKS LIKE A MISTAKE" if each.is_mistake else "differs"
-        say(
-            f"* {lead}: {each.column}: {each.what}",
-            f"    how sure: {each.evidence}",
-            f"    what to do: {each.what_to_do}",
-        )
-    if not mistakes:
-        say("Nothing looks like a mistake of the mapping.")

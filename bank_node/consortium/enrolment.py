@@ -14,7 +14,7 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, CohortRules, TlsFiles
 from bank_node.consortium.connection import open_connection
 from bank_node.consortium.members import observe_roster
-from bank_node.http.transport import check_tls_files
+from bank_node.http.transport import read_tls_files
 from bank_node.state.directory import StateDirectory
 from bank_node.vault.key_sources import Source
 from fraudfed.consortium.identity import Identity
@@ -68,7 +68,7 @@ def enrol(
     """
     url = check_url(url)
     if url.startswith("https:"):
-        check_tls_files(tls)
+        read_tls_files(tls)
     if StateDirectory.exists(path):
         state = StateDirectory(path)
         _require_same(state, name=name, url=url)

@@ -10,19 +10,19 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.risk_days import check_scoring_days, check_training_days
-from bank_node.data.transactions import RawTransactions, read_transactions
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.reading.columns import categorical_feature, labels, numeric_feature, weights
+from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
+from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
-from fraudfed.wire.messages import DataContract, FeatureType
+from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
 
@@ -65,69 +65,6 @@ class ScoringRows:
     identifiers: pa.Array | None
 
 
-def feature_schema(contract: DataContract) -> FeatureSchema:
-    """Return the contract's features as training needs them."""
-    return FeatureSchema(
-        names=tuple(spec.name for spec in contract.features),
-        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
-        categories=tuple(spec.categories or () for spec in contract.features),
-    )
-
-
-def check_contract(contract: DataContract) -> None:
-    """Make sure that this release can meet the contract.
-
-    Raises
-    ------
-    ConfigurationError
-        If the recipe or a feature of it is unknown here, or a feature is also the label.
-    """
-    special = {contract.label, contract.weight} - {None}
-    mixed = sorted(spec.name for spec in contract.features if spec.name in special)
-    if mixed:
-        raise ConfigurationError(
-            f"data contract: {mixed[0]!r} is a feature and the label or weight at once; the "
-            "operator must publish a corrected run"
-        )
-    if contract.kind == "table":
-        return
-    recipe = _recipe(contract)
-    if contract.label != "is_fraud":
-        raise ConfigurationError(
-            f"data contract: label {contract.label!r}, expected 'is_fraud' for transactions; the "
-            "operator must publish a corrected run"
-        )
-    if needs_tables(contract) != bool(contract.shared_risk):
-        raise ConfigurationError(
-            f"data contract: names {len(contract.shared_risk)} risk tables, expected them exactly "
-            "for features 'shared_...', so that all banks train on the same; the operator must "
-            "publish a corrected run"
-        )
-    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
-    for spec in contract.features:
-        own = known.get(spec.name)
-        if own is None or (own.type, own.categories) != (spec.type, spec.categories):
-            raise ConfigurationError(
-                f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
-                f"{recipe.name!r} makes; the operator must publish a corrected run"
-            )
-
-
-def needs_tables(contract: DataContract) -> bool:
-    """Tell whether a feature of the contract is computed from risk tables."""
-    if contract.kind != "transactions":
-        return False
-    shared = {feature.name for feature in _recipe(contract).shared_features}
-    return any(feature.name in shared for feature in contract.features)
-
-
-def _recipe(contract: DataContract) -> Recipe:
-    try:
-        return find_recipe(contract.recipe or "")
-    except ConfigurationError as error:
-        raise ConfigurationError(f"data contract: {error}") from None
-
-
 def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
     """Read and check raw transactions, of whatever run.
 
@@ -143,7 +80,7 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
         Naming file, row, column, value and what was expected.
     """
     file = _open(path, "transactions", mapping)
-    return read_transactions(file, mapping, extra={}, needs_labels=False).rows
+    return read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False).rows
 
 
 def load_training_rows(
@@ -199,7 +136,7 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = read_transactions(file, mapping, extra={}, needs_labels=False)
+    raw = read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
@@ -232,14 +169,12 @@ def load_scoring_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     problems = _problems(file)
-    types = _feature_types(file, contract, problems)
+    extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
-        types.setdefault(_ID, pa.string())
-    found = file.read(types)
-    features = _features(file, contract, found, problems)
-    problems.raise_any()
-    identifiers = found[_ID].combine_chunks() if _ID in found.column_names else None
-    return ScoringRows(features, identifiers)
+        extra[_ID] = pa.string()
+    rows = read_plain_table(file, contract, problems, with_labels=False, extra=extra)
+    identifiers = rows.extra[_ID].combine_chunks() if extra else None
+    return ScoringRows(rows.features, identifiers)
 
 
 def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
@@ -251,32 +186,25 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
             f"mapping: is for kind {mapping.kind!r}, the run's data are of kind {kind!r}; choose "
             "another mapping, or none"
         )
-    return DataFile.open(path, source_names=mapping.source_names if kind == "table" else None)
+    return DataFile.open(
+        path,
+        source_names=mapping.source_names if kind == "table" else None,
+        file_format=mapping.file,
+    )
 
 
 def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
-    problems = _problems(file)
-    types = _feature_types(file, contract, problems)
-    for name, purpose in ((contract.label, "label"), (contract.weight, "weight")):
-        if name is not None and file.require(name, purpose, problems):
-            types[name] = pa.float64()
-    if not types:
-        problems.raise_any()
-    found = file.read(types)
-    features = _features(file, contract, found, problems)
-    row_labels = np.zeros(found.num_rows, np.float32)
-    if contract.label in types:
-        row_labels = labels(file, contract.label, found[contract.label], problems)
-    row_weights = _weights(file, contract, found, problems)
-    problems.raise_any()
+    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    if rows.labels is None:
+        raise ValueError("rows were read without labels")
     table = TrainingTable(
-        schema=feature_schema(contract),
-        features=features,
-        labels=row_labels,
-        weights=row_weights,
+        schema=contract_schema(contract),
+        features=rows.features,
+        labels=rows.labels,
+        weights=rows.weights,
         max_weight=contract.max_weight,
     )
-    return TrainingRows(table, found.num_rows, None, _warnings(file, table))
+    return TrainingRows(table, rows.n_rows, None, _warnings(file, table))
 
 
 def _transactions(
@@ -285,11 +213,12 @@ def _transactions(
     mapping: Mapping | None,
     shared: SharedRisk | None,
 ) -> TrainingRows:
-    extra = {}
-    if contract.weight is not None:
-        file.require(contract.weight, "weight")
+    problems, extra = _problems(file), {}
+    if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
-    raw = read_transactions(file, mapping, extra=extra, needs_labels=True)
+    raw = read_transactions(file, mapping, problems, extra=extra, needs_labels=True)
+    row_weights = read_weights(file, contract, raw.extra, problems)
+    problems.raise_any()
     built = _build(file, raw, contract, shared)
     chosen = built.training_rows(
         start=contract.train_from,
@@ -302,21 +231,18 @@ def _transactions(
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
-    problems = _problems(file)
-    row_weights = _weights(file, contract, raw.extra, problems)
-    problems.raise_any()
     used = built.take(chosen)
     if shared is not None:
         check_training_days(shared, used.event_time)
     table = TrainingTable(
-        schema=feature_schema(contract),
+        schema=contract_schema(contract),
         features=_selected(used, contract),
         labels=used.labels,
         weights=None if row_weights is None else row_weights[used.positions],
         max_weight=contract.max_weight,
     )
     period = (int(used.event_time.min()), int(used.event_time.max()))
-    recipe = _recipe(contract)
+    recipe = contract_recipe(contract)
     absent = [name for name in raw.absent if name not in recipe.unused]
     warnings = _warnings(file, table, absent=absent)
     return TrainingRows(table, built.n_rows, period, warnings)
@@ -327,7 +253,7 @@ def _build(
 ) -> FeatureTable:
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
-    recipe = _recipe(contract)
+    recipe = contract_recipe(contract)
     built = build_recipe(
         recipe.name,
         raw.rows,
@@ -350,49 +276,6 @@ def _build(
 
 def _problems(file: DataFile) -> Problems:
     return file.problems(where_all="`bank-node check-data` lists all of them")
-
-
-def _feature_types(
-    file: DataFile, contract: DataContract, problems: Problems
-) -> dict[str, pa.DataType]:
-    return {
-        spec.name: pa.float64() if spec.type is FeatureType.NUMERIC else pa.string()
-        for spec in contract.features
-        if file.require(spec.name, f"{spec.type.value} feature", problems)
-    }
-
-
-def _features(
-    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
-) -> Float32Array:
-    """Convert feature by feature; stored column by column, as binning reads it."""
-    values = np.empty((len(contract.features), found.num_rows), dtype=np.float32)
-    for row, spec in zip(values, contract.features, strict=True):
-        if spec.name not in found.column_names:
-            row[:] = np.nan
-        elif spec.type is FeatureType.NUMERIC:
-            row[:] = numeric_feature(
-                file, spec.name, found[spec.name], problems, nullable=spec.nullable
-            )
-        else:
-            row[:] = categorical_feature(
-                file,
-                spec.name,
-                found[spec.name],
-                problems,
-                categories=spec.categories or (),
-                nullable=spec.nullable,
-            )
-    return values.T
-
-
-def _weights(
-    file: DataFile, contract: DataContract, found: pa.Table, problems: Problems
-) -> Float32Array | None:
-    name = contract.weight
-    if name is None or name not in found.column_names:
-        return None
-    return weights(file, name, found[name], problems, max_weight=contract.max_weight)
 
 
 def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:

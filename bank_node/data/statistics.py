@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from bank_node.config import CohortRules
-from bank_node.data.contract import check_contract, load_training_rows, load_transactions
+from bank_node.data.contract import load_training_rows, load_transactions
+from fraudfed.catalogue.run_check import check_contract
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import DataError
 from fraudfed.features.builders import build_recipe

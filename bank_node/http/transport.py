@@ -8,13 +8,11 @@ a signature, time and nonce of its own: an aggregator refuses what it has seen.
 import contextlib
 import http.client
 import logging
-import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from bank_node.config import TlsFiles
 from bank_node.http.retry import RetryPolicy
@@ -33,6 +31,9 @@ from fraudfed.errors import (
 from fraudfed.foreign_text import visible
 from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
+from fraudfed.http.failures import is_final, reason_of, unreachable
+from fraudfed.http.route import Route
+from fraudfed.http.trust import Trust, read_trust
 from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
 from fraudfed.wire.messages import Problem, parse
 
@@ -80,7 +81,7 @@ class _Request:
 
     method: str
     target: str
-    """Path and query, percent-encoded."""
+    """Path behind that of the base URL, and query, percent-encoded: what is signed."""
     headers: dict[str, str]
     body: bytes | None
     answer_seconds: float
@@ -124,8 +125,7 @@ class Transport:
         self.retry = retry
         self._caller = caller
         secured = self.url.startswith("https:")
-        self._base_path = urlsplit(self.url).path
-        self._http = HttpConnections(self.url, context=_ssl_context(tls) if secured else None)
+        self._http = HttpConnections(self.url, trust=read_tls_files(tls) if secured else None)
 
     def close(self) -> None:
         """Close the connections."""
@@ -169,7 +169,7 @@ class Transport:
         """
         request = _Request(
             method,
-            self._base_path + path,
+            path,
             {
                 "Accept": f"{JSON}, {BINARY}, {PROBLEM}",
                 "Accept-Encoding": "identity",
@@ -214,7 +214,7 @@ class Transport:
         # On disk before it leaves, if it carries or changes anything.
         durable = request.method != "GET"
         self._write_down(event="sent", durable=durable, **facts)
-        with mapped_errors(self.url):
+        with mapped_errors(self._http.route):
             answer = self._http.send(
                 request.method,
                 request.target,
@@ -284,13 +284,13 @@ class Transport:
         return known(visible(problem.detail))
 
 
-def check_tls_files(tls: TlsFiles) -> None:
-    """Raise ConfigurationError if a file cannot be used."""
-    _ssl_context(tls)
+def read_tls_files(tls: TlsFiles) -> Trust:
+    """Return what https is spoken with; raise ConfigurationError if a file cannot be used."""
+    return read_trust(tls.ca_file, tls.client_certificate, tls.client_key)
 
 
 @contextlib.contextmanager
-def mapped_errors(url: str) -> Iterator[None]:
+def mapped_errors(route: Route) -> Iterator[None]:
     """Turn every exception of ``HttpConnections`` into one of fraudfed's; the only place that does.
 
     ``http.client`` raises what stands here and nothing else, a test says so.
@@ -298,40 +298,16 @@ def mapped_errors(url: str) -> Iterator[None]:
     try:
         yield
     except ProtocolError as error:
-        raise ProtocolError(f"{url}: {error}") from error
+        raise ProtocolError(f"{route.url}: {error}") from error
     except http.client.InvalidURL as error:
-        raise ConfigurationError(f"aggregator URL {url!r}: {error}") from error
+        raise ConfigurationError(f"aggregator URL {route.url!r}: {error}") from error
     except (http.client.ImproperConnectionState, http.client.NotConnected) as error:
-        raise TransportError(f"{url}: request failed ({_reason(error)})") from error
+        raise TransportError(f"{route.url}: request failed ({reason_of(error)})") from error
     except (OSError, http.client.HTTPException) as error:
-        message = (
-            f"{url}: aggregator not reachable ({_reason(error)}); check that it runs and that "
-            "URL, port and firewall are right"
-        )
-        # A certificate does not become valid by asking again.
-        if isinstance(error, ssl.SSLError):
+        message = unreachable(route, error)
+        if is_final(error):
             raise TransportError(message) from error
         raise _NoAnswerError(message) from error
-
-
-def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"{tls.ca_file}: cannot be used as --ca-file ({_reason(error)}); expected certificates "
-            "in PEM"
-        ) from None
-    if tls.client_certificate is not None:
-        try:
-            # Without a password of our own, the library would ask for one at the terminal.
-            context.load_cert_chain(tls.client_certificate, tls.client_key, password="")
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"{tls.client_certificate}, {tls.client_key}: cannot be used as client certificate "
-                f"and key ({_reason(error)}); expected a pair in PEM, the key not encrypted"
-            ) from None
-    return context
 
 
 def _facts(
@@ -365,7 +341,3 @@ def _retry_after_seconds(answer: Answer) -> float:
         return 0.0
     # More digits than a pause has are not even read.
     return min(float(text[:9]), _MOST_HOLD_OFF_SECONDS)
-
-
-def _reason(error: Exception) -> str:
-    return visible(str(error), 300) or type(error).__name__

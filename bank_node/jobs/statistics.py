@@ -13,7 +13,6 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.statistics import statistics_facts, weigh_statistics
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import check_contract
 from bank_node.data.source_keys import row_keys
 from bank_node.data.statistics import Thresholds, count_file
 from bank_node.jobs.risk.history import training_tables
@@ -23,6 +22,7 @@ from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
 from bank_node.state.directory import STATISTICS_FILE, PinnedRun, StateDirectory
+from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError

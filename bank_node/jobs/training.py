@@ -10,7 +10,7 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import check_contract, feature_schema, load_training_rows
+from bank_node.data.contract import load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
@@ -22,13 +22,15 @@ from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import check_tables, train_checked
+from fraudfed.catalogue.run_check import check_contract, check_parameters
 from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
+from fraudfed.intake.plain_table import contract_schema
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)
@@ -87,11 +89,8 @@ def check_run(run: PinnedRun, rules: CohortRules) -> BoosterParams:
     contract = run.contract
     check_visibility(run, rules)
     check_contract(contract)
-    params = BoosterParams.parse(run.spec.parameters)
-    schema = feature_schema(contract)
-    check_schema(schema)
-    params.resolve_monotone_constraints(schema)
-    return params
+    check_schema(contract_schema(contract))
+    return check_parameters(run.spec)
 
 
 class TrainingJob:
@@ -157,7 +156,7 @@ class TrainingJob:
         StateError
             If it is no model of the run's features.
         """
-        schema = feature_schema(run.contract)
+        schema = contract_schema(run.contract)
         model = read_model(content, schema=schema, source=f"run {run.run_id}: what was registered")
         return TrainingResult(
             parameters=BoosterParams.parse(run.spec.parameters).to_mapping(),

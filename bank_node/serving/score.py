@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import xgboost
 
-from bank_node.data.contract import feature_schema, load_scoring_rows
+from bank_node.data.contract import load_scoring_rows
 from bank_node.serving.table_file import check_output, write_table
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.intake.plain_table import contract_schema
 from fraudfed.wire.messages import DataContract, FeatureType
 
 _log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def _load(path: Path, contract: DataContract) -> xgboost.Booster:
             data = file.read(MOST_MODEL_BYTES + 1)
     except OSError as error:
         raise StateError(f"{path}: cannot be read ({error.strerror})") from None
-    model = read_model(data, schema=feature_schema(contract), source=str(path))
+    model = read_model(data, schema=contract_schema(contract), source=str(path))
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(model.to_json()))

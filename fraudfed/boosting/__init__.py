@@ -6,7 +6,7 @@ the rows are split over banks, on the engine, or on the number of threads.
 
 Data flows from top to bottom:
 
-* ``params``, ``table``: what is asked for, and the rows of one bank;
+* ``table``: the rows of one bank; what is asked for are ``fraudfed.parameters``;
 * ``cuts``, ``bins``: public bin edges, and the rows as bin numbers;
 * ``objective``, ``sampling``: gradients in fixed point, and which rows and columns a tree uses;
 * ``histograms``: sums of gradients per bin, of this bank and over all banks; ``bounds`` says how
@@ -19,7 +19,7 @@ Data flows from top to bottom:
 All work on one bank's rows goes through an ``engine``: compiled kernels, or NumPy with the same
 bytes.
 
-A user of the library needs ``train.train``, which takes ``params.BoosterParams`` and a
+A user of the library needs ``train.train``, which takes ``fraudfed.parameters.BoosterParams`` and a
 ``table.TrainingTable`` with its ``table.FeatureSchema`` (these four are names of ``fraudfed``, too)
 and returns a ``train.TrainResult`` with the ``model.Model``; ``resume.state.TrainingState`` is what
 ``train`` continues from. Nothing is imported here, so that a program loads only what it uses.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.xgboost_rules import rules_for
 from fraudfed.dtypes import FIXED_POINT_BITS, BoolArray, Float32Array, Float64Array, Int64Array
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import numpy as np
 
 from fraudfed.boosting.engine.elementary import log, sigmoid
 from fraudfed.boosting.engine.logistic import to_fixed_point
-from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.held_sums import hold_ranking, hold_share
+from fraudfed.parameters import EVAL_METRICS
 
 #: Buckets of the margin histogram.
 MARGIN_BUCKETS = 2048

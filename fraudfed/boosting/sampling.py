@@ -12,9 +12,9 @@ https://prng.di.unimi.it/splitmix64.c). It is not cryptographic and the seed is 
 
 import numpy as np
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt64Array
+from fraudfed.parameters import BoosterParams
 
 #: 2^64 divided by the golden ratio, made odd: the increment of SplitMix64.
 _INCREMENT = np.uint64(0x9E3779B97F4A7C15)

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.column_names import feature_fault, twins
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
 
 #: Rows looked through at a time for infinite values.
 _CHECKED_ROWS = 1 << 14
-
-#: XGBoost's Python package refuses these in a feature name.
-_FORBIDDEN_IN_NAMES = "[]<"
 
 
 @dataclass(frozen=True)
@@ -96,19 +94,18 @@ class TrainingTable:
 
 
 def check_schema(schema: FeatureSchema) -> None:
-    """Check that XGBoost accepts the features' names.
+    """Check that files and XGBoost can hold the features' names, and tell them apart.
 
     Raises
     ------
     DataError
     """
     for name in schema.names:
-        found = [character for character in _FORBIDDEN_IN_NAMES if character in name]
-        if found:
-            raise DataError(
-                f"feature name {name!r} contains {found[0]!r}, which XGBoost does not accept; "
-                "rename the feature in the data contract"
-            )
+        fault = feature_fault(name)
+        if fault is not None:
+            raise DataError(f"feature name {name!r} {fault}")
+    if len(set(schema.names)) != len(schema.names) or twins(schema.names):
+        raise DataError("feature names are not distinct; rename one of them")
 
 
 def check_rows(table: TrainingTable, *, what: str) -> None:

@@ -38,7 +38,6 @@ from fraudfed.boosting.objective import (
     gradient_bounds,
     gradients,
 )
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import (
     TrainingState,
     TreeProgress,
@@ -51,6 +50,7 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.errors import DataError, ParameterError, StateError
+from fraudfed.parameters import BoosterParams
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,8 @@ in 3.2 (only the threshold it stores for "before the first bin" differs, which n
 
 from dataclasses import dataclass
 
+from fraudfed.parameters import RULE_VERSIONS
+
 
 @dataclass(frozen=True)
 class SplitRules:
@@ -59,10 +61,6 @@ _RULES = {
     ),
 }
 
-#: Values of the training parameter ``xgboost_version``, ascending.
-RULE_VERSIONS = tuple(_RULES)
-NEWEST_RULES = RULE_VERSIONS[-1]
-
 
 def rules_for(version: str) -> SplitRules:
     """Return the rules of one of ``RULE_VERSIONS``."""
@@ -80,4 +78,4 @@ def version_of_release(release: str) -> str:
         As in ``xgboost.__version__``, at least 3.2.
     """
     major, minor = (int(part) for part in release.split(".")[:2])
-    return "3.2" if (major, minor) < (3, 4) else "3.4"
+    return RULE_VERSIONS[0] if (major, minor) < (3, 4) else RULE_VERSIONS[-1]

@@ -1,7 +1,7 @@
 """Check that a table of raw transactions keeps to the schema."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
-from fraudfed.errors import DataError
+from fraudfed.reading.problems import Problems
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
@@ -24,6 +24,8 @@ def check_transactions(
     source: str,
     require_labels: bool = True,
     origin: Origin | None = None,
+    problems: Problems | None = None,
+    known_wrong: Mapping[str, BoolArray] | None = None,
 ) -> None:
     """Check a raw transaction table; return if it is fit for :func:`build_features`.
 
@@ -39,90 +41,118 @@ def check_transactions(
         known yet (then both).
     origin : callable or None
         Says of a mapped value what it was in the source, for the error text.
+    problems : Problems or None
+        Takes every violation, instead of an exception.
+    known_wrong : mapping of str to ndarray of shape (n_rows,), dtype=bool, or None
+        By column: cells with a problem already, of which no more is said.
 
     Raises
     ------
     DataError
-        At the first violation, naming source, row (the first data row is 1), column, value, what
-        was expected and what to do.
+        With every violation; the text names the first: source, row (the first data row is 1),
+        column, value, what was expected and what to do.
     """
+    found = Problems(source) if problems is None else problems
+    rows = _Rows(found, origin, known_wrong or {})
     for column in COLUMNS:
         if column.name not in transactions.columns:
             if column.optional or (not require_labels and column.name in LABEL_COLUMNS):
                 continue
-            raise DataError(
-                f"{source}: column {column.name!r} is missing, expected the columns "
+            rows.add_whole(
+                "missing_column",
+                column.name,
+                f"column {column.name!r} is missing, expected the columns "
                 f"{', '.join(c.name for c in COLUMNS if not c.optional)}; add it ({column.kind}, "
-                f"{column.description})"
+                f"{column.description})",
             )
-    rows = _Source(source, origin)
-    _check_both(transactions, "latitude", "longitude", source=rows)
+    _check_both(transactions, "latitude", "longitude", rows=rows)
+    if not require_labels:
+        _check_both(transactions, *LABEL_COLUMNS, rows=rows)
     if len(transactions) == 0:
-        raise DataError(f"{source}: has no rows, expected at least one transaction")
-    for column in COLUMNS:
-        if column.name in transactions.columns:
-            nullable = column.nullable or (not require_labels and column.name in LABEL_COLUMNS)
-            _check_column(transactions[column.name], column, nullable=nullable, source=rows)
-    _check_unique(transactions["transaction_id"], source=rows)
-    _check_labels(transactions, source=rows)
+        rows.add_whole("no_rows", None, "has no rows, expected at least one transaction")
+    else:
+        for column in COLUMNS:
+            if column.name in transactions.columns:
+                nullable = column.nullable or (not require_labels and column.name in LABEL_COLUMNS)
+                _check_column(transactions[column.name], column, nullable=nullable, rows=rows)
+        if "transaction_id" in transactions.columns:
+            _check_unique(transactions["transaction_id"], rows=rows)
+        if {"event_time", *LABEL_COLUMNS} <= set(transactions.columns):
+            _check_labels(transactions, rows=rows)
+    if problems is None:
+        found.raise_any()
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where rows came from, as error texts say it."""
+class _Rows:
+    """Where rows came from, and what is wrong with them."""
 
-    name: str
+    problems: Problems
     origin: Origin | None
+    known_wrong: Mapping[str, BoolArray]
+    #: Cells by column that hold no number, or none in its range: they are not compared.
+    wrong: dict[str, BoolArray] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        return self.name
+    def add_whole(self, kind: str, column: str | None, sentence: str) -> None:
+        """Add a problem of a column or of all rows."""
+        self.problems.add_whole(kind, None if column is None else repr(column), sentence)
 
-    def column(self, name: str, row: int) -> str:
-        """Name a column, and what the value of a row was in the source if it was mapped."""
-        before = None if self.origin is None else self.origin(name, row)
-        return f"column {name!r}" if before is None else f"column {name!r} (from {before})"
+    def add(
+        self, kind: str, series: _StringSeries, bad: BoolArray, *, expected: str, advice: str
+    ) -> None:
+        """Add a problem of the rows of ``bad``, but those with another one already."""
+        name = str(series.name)
+        known = self.known_wrong.get(name)
+        if known is not None:
+            bad = bad & ~known
+        self.wrong[name] = self.wrong.get(name, np.zeros(len(bad), np.bool_)) | bad
+        origin = self.origin
+        self.problems.add_cells(
+            kind,
+            repr(name),
+            bad,
+            got=lambda row: _shown(series, row),
+            expected=expected,
+            advice=advice,
+            origin=None if origin is None else lambda row: origin(name, row),
+        )
+
+    def comparable(self, *names: str, n_rows: int) -> BoolArray:
+        """Return the rows in which none of some columns has a problem."""
+        good = np.ones(n_rows, np.bool_)
+        for name in names:
+            for found in (self.known_wrong, self.wrong):
+                if name in found:
+                    good &= ~found[name]
+        return good
 
 
-def _violation(
-    series: _StringSeries, bad: BoolArray, *, source: _Source, expected: str, advice: str
-) -> DataError:
-    """Return the error for the first row of ``bad``."""
-    row = int(np.argmax(bad))
+def _shown(series: _StringSeries, row: int) -> str:
     value = series.iloc[row]
     plain: object = value.item() if isinstance(value, np.generic) else value
-    shown: str = "no value" if pd.isna(value) else repr(plain)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    count = int(np.count_nonzero(bad))
-    more = f" ({count - 1} more rows)" if count > 1 else ""
-    return DataError(
-        f"{source}: row {row + 1}, {source.column(str(series.name), row)}: got {shown}, expected "
-        f"{expected}{more}; {advice}"
-    )
+    return "no value" if pd.isna(value) else repr(plain)
 
 
-def _check_column(
-    series: _StringSeries, column: Column, *, nullable: bool, source: _Source
-) -> None:
+def _check_column(series: _StringSeries, column: Column, *, nullable: bool, rows: _Rows) -> None:
     missing = series.isna().to_numpy(dtype=np.bool_)
-    if not nullable and missing.any():
-        raise _violation(
+    if not nullable:
+        rows.add(
+            "missing_value",
             series,
             missing,
-            source=source,
             expected=f"a value ({column.description})",
             advice="fill it in or leave the row out",
         )
     if missing.all():
         return
     if column.kind is ColumnKind.STRING:
-        _check_strings(series, missing, column, source=source)
+        _check_strings(series, missing, column, rows=rows)
     else:
-        _check_numbers(series, missing, column, source=source)
+        _check_numbers(series, missing, column, rows=rows)
 
 
 def _check_strings(
-    series: _StringSeries, missing: BoolArray, column: Column, *, source: _Source
+    series: _StringSeries, missing: BoolArray, column: Column, *, rows: _Rows
 ) -> None:
     if isinstance(series.dtype, pd.CategoricalDtype):
         text = pd.api.types.is_string_dtype(series.dtype.categories.dtype)
@@ -130,64 +160,63 @@ def _check_strings(
         # For a column of objects this looks at every value.
         text = pd.api.types.infer_dtype(series, skipna=True) in ("string", "empty")
     if not text:
-        wrong = ~missing & ~_rows(series, lambda value: isinstance(value, str))
-        raise _violation(
+        rows.add(
+            "not_a_text",
             series,
-            wrong,
-            source=source,
+            ~missing & ~_apply(series, lambda value: isinstance(value, str)),
             expected=f"text, the column has type {series.dtype}",
             advice="read the column as text",
         )
+        return
     if column.values is not None:
         unknown = ~missing & ~series.isin(column.values).to_numpy(dtype=np.bool_)
-        if unknown.any():
-            raise _violation(
-                series,
-                unknown,
-                source=source,
-                expected=f"one of {', '.join(column.values)}",
-                advice="map the bank's own values to these",
-            )
+        rows.add(
+            "unknown_value",
+            series,
+            unknown,
+            expected=f"one of {', '.join(column.values)}",
+            advice="map the bank's own values to these",
+        )
 
 
 def _check_numbers(
-    series: _StringSeries, missing: BoolArray, column: Column, *, source: _Source
+    series: _StringSeries, missing: BoolArray, column: Column, *, rows: _Rows
 ) -> None:
     if pd.api.types.is_bool_dtype(series.dtype) or not pd.api.types.is_numeric_dtype(series.dtype):
-        wrong = ~missing & ~_rows(series, _is_number)
-        raise _violation(
+        wrong = ~missing & ~_apply(series, _is_number)
+        rows.add(
+            "not_a_number",
             series,
             wrong if wrong.any() else ~missing,
-            source=source,
             expected=f"{column.kind}, the column has type {series.dtype}",
             advice="convert the column to numbers",
         )
+        return
     values = series[~missing].to_numpy()
-    bad = np.zeros(len(series), dtype=np.bool_)
+    odd = np.zeros(len(series), dtype=np.bool_)
     if column.kind is ColumnKind.INTEGER and values.dtype.kind == "f":
-        bad[~missing] = values != np.floor(values)
-        if bad.any():
-            raise _violation(
-                series,
-                bad,
-                source=source,
-                expected=f"a whole number ({column.description})",
-                advice="mend the value or leave the row out",
-            )
-    low = -np.inf if column.minimum is None else column.minimum
-    high = np.inf if column.maximum is None else column.maximum
-    bad[~missing] = ~((values >= low) & (values <= high))
-    if bad.any():
-        raise _violation(
+        odd[~missing] = values != np.floor(values)
+        rows.add(
+            "not_a_whole_number",
             series,
-            bad,
-            source=source,
-            expected=f"{low:.15g} to {high:.15g} ({column.description})",
+            odd,
+            expected=f"a whole number ({column.description})",
             advice="mend the value or leave the row out",
         )
+    low = -np.inf if column.minimum is None else column.minimum
+    high = np.inf if column.maximum is None else column.maximum
+    outside = np.zeros(len(series), dtype=np.bool_)
+    outside[~missing] = ~((values >= low) & (values <= high))
+    rows.add(
+        "out_of_range",
+        series,
+        outside & ~odd,
+        expected=f"{low:.15g} to {high:.15g} ({column.description})",
+        advice="mend the value or leave the row out",
+    )
 
 
-def _rows(series: _StringSeries, test: Callable[[object], bool]) -> BoolArray:
+def _apply(series: _StringSeries, test: Callable[[object], bool]) -> BoolArray:
     """Apply ``test`` to every value; only ever used on the way to an error."""
     return np.fromiter((test(value) for value in series), dtype=np.bool_, count=len(series))
 
@@ -196,53 +225,52 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def _check_unique(series: _StringSeries, *, source: _Source) -> None:
-    repeated = series.duplicated().to_numpy(dtype=np.bool_)
-    if repeated.any():
-        raise _violation(
-            series,
-            repeated,
-            source=source,
-            expected="an identifier that no earlier row has",
-            advice="leave the repeated row out",
-        )
+def _check_unique(series: _StringSeries, *, rows: _Rows) -> None:
+    rows.add(
+        "repeated_value",
+        series,
+        series.duplicated().to_numpy(dtype=np.bool_) & series.notna().to_numpy(dtype=np.bool_),
+        expected="an identifier that no earlier row has",
+        advice="leave the repeated row out",
+    )
 
 
-def _check_both(transactions: pd.DataFrame, *names: str, source: _Source) -> None:
+def _check_both(transactions: pd.DataFrame, *names: str, rows: _Rows) -> None:
     present = [name for name in names if name in transactions.columns]
     absent = [name for name in names if name not in transactions.columns]
     if present and absent:
-        raise DataError(
-            f"{source}: column {absent[0]!r} is missing while {present[0]!r} is there, expected "
-            "both or neither; add it"
+        rows.add_whole(
+            "missing_column",
+            absent[0],
+            f"column {absent[0]!r} is missing while {present[0]!r} is there, expected both or "
+            "neither; add it",
         )
 
 
-def _check_labels(transactions: pd.DataFrame, *, source: _Source) -> None:
-    _check_both(transactions, *LABEL_COLUMNS, source=source)
-    if LABEL_COLUMNS[0] not in transactions.columns:
-        return
+def _check_labels(transactions: pd.DataFrame, *, rows: _Rows) -> None:
     label, known = transactions["is_fraud"], transactions["label_time"]
+    comparable = rows.comparable("event_time", *LABEL_COLUMNS, n_rows=len(transactions))
     has_label = label.notna().to_numpy(dtype=np.bool_)
     has_time = known.notna().to_numpy(dtype=np.bool_)
-    if not np.array_equal(has_label, has_time):
-        raise _violation(
-            known,
-            has_label != has_time,
-            source=source,
-            expected="a value exactly where is_fraud has one",
-            advice="give both or neither",
-        )
-    early = np.zeros(len(transactions), dtype=np.bool_)
-    early[has_time] = (
-        known[has_time].to_numpy() < transactions.loc[has_time, "event_time"].to_numpy()
+    rows.add(
+        "half_a_label",
+        known,
+        comparable & (has_label != has_time),
+        expected="a value exactly where is_fraud has one",
+        advice="give both or neither",
     )
+    event = transactions["event_time"]
+    both = comparable & has_time & event.notna().to_numpy(dtype=np.bool_)
+    if not both.any():
+        return
+    early = np.zeros(len(transactions), dtype=np.bool_)
+    early[both] = known[both].to_numpy() < event[both].to_numpy()
     if early.any():
-        event = int(transactions["event_time"].iloc[int(np.argmax(early))])
-        raise _violation(
+        first = int(event.iloc[int(np.argmax(early))])
+        rows.add(
+            "label_before_payment",
             known,
             early,
-            source=source,
-            expected=f"at or after the event_time {event}",
+            expected=f"at or after the event_time {first}",
             advice="a label cannot be known before the payment; mend the times",
         )

@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.dtypes import Float64Array
+from fraudfed.errors import DataError
 from fraudfed.features.check import Origin
 from fraudfed.features.mapping import ColumnSource, Mapping
-from fraudfed.features.source_column import SourceColumn, TextColumn, shown_value
+from fraudfed.features.source_column import SourceColumn, shown_value
+from fraudfed.reading.cells import TextColumn
+from fraudfed.reading.problems import Problems
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
 #: Digits of a row number: so many that texts sort as the rows do.
@@ -49,7 +52,12 @@ def source_types(mapping: Mapping, *, with_labels: bool) -> dict[str, pa.DataTyp
 
 
 def map_transactions(
-    mapping: Mapping, table: pa.Table, *, source: str, with_labels: bool
+    mapping: Mapping,
+    table: pa.Table,
+    *,
+    source: str,
+    with_labels: bool,
+    problems: Problems | None = None,
 ) -> pd.DataFrame:
     """Return raw transactions, one per row of the table.
 
@@ -64,10 +72,13 @@ def map_transactions(
         Where the rows came from, for the error text: a file name.
     with_labels : bool
         False leaves the labels out.
+    problems : Problems or None
+        Takes what is wrong, instead of an exception.
 
     Returns
     -------
     DataFrame of shape (n_rows, n_mapped)
+        Without the columns that have problems.
         Texts as text, numbers as float64, which is exact in the range of every column, with NaN
         for no value. Not yet checked by ``check_transactions``.
 
@@ -79,12 +90,17 @@ def map_transactions(
     numbers: dict[str, Float64Array] = {}
     texts: dict[str, pd.Series[str]] = {}
     for name, how in _wanted(mapping, with_labels=with_labels).items():
-        if _IS_TEXT[name]:
-            texts[name] = _text(how, table, source=source)
-        elif how.delay_seconds is None:
-            numbers[name] = _number(name, how, table, source=source)
+        try:
+            if _IS_TEXT[name]:
+                texts[name] = _text(how, table, source=source)
+            elif how.delay_seconds is None:
+                numbers[name] = _number(name, how, table, source=source)
+        except DataError as error:
+            if problems is None:
+                raise
+            problems.take(error)
     delay = mapping.columns["label_time"].delay_seconds if "is_fraud" in numbers else None
-    if delay is not None:
+    if delay is not None and "event_time" in numbers:
         known = np.isfinite(numbers["is_fraud"])
         numbers["label_time"] = np.where(known, numbers["event_time"] + delay, np.nan)
     made = {**texts, **numbers}

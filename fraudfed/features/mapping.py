@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.errors import ConfigurationError
+from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 
 _BUILT_IN_FILES = {
     Path(file.name).stem: file
@@ -145,7 +146,15 @@ class Mapping(BaseModel):
     description : str
         Which data it is for, and what was decided.
     columns : dict of str to ColumnSource
-        By the name that the column has for fraudfed.
+        By the name that the column has for fraudfed. A table need not have any.
+    file : FileFormat
+        How a CSV file is written.
+    label : str or None
+        Tables only: the column of 0 (clean) and 1 (fraud), by its name here. The demo trains on it;
+        a bank's node takes the label that the run's contract names.
+    drop : tuple of str
+        Tables only: columns that are no features, by their names here. The demo leaves them out; a
+        bank's node takes the features that the contract names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -153,7 +162,10 @@ class Mapping(BaseModel):
     format_version: Literal[1]
     kind: Literal["transactions", "table"]
     description: str = ""
-    columns: Annotated[dict[str, ColumnSource], Field(min_length=1)]
+    columns: dict[str, ColumnSource] = Field(default_factory=dict)
+    file: FileFormat = PLAIN_CSV
+    label: Annotated[str, Field(min_length=1)] | None = None
+    drop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -164,6 +176,10 @@ class Mapping(BaseModel):
         return self
 
     def _check_renaming(self) -> None:
+        if not self.columns and self.label is None and not self.drop:
+            raise ValueError("got neither columns nor a label, expected what it says of a table")
+        if self.label in self.drop:
+            raise ValueError(f"drop: {self.label!r} is the label, expected other columns")
         sources: dict[str, str] = {}
         for name, source in self.columns.items():
             more = sorted(source.model_fields_set - {"column"})
@@ -180,6 +196,9 @@ class Mapping(BaseModel):
                 )
 
     def _check_transactions(self) -> None:
+        for key in ("label", "drop"):
+            if key in self.model_fields_set:
+                raise ValueError(f"got {key}, which only a mapping of kind 'table' may have")
         unknown = sorted(self.columns.keys() - _KINDS.keys())
         if unknown:
             raise ValueError(

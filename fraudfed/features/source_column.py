@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +10,10 @@ import pyarrow.compute as pc
 from fraudfed.dtypes import BoolArray, Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.mapping import ColumnSource, TimeUnit
-from fraudfed.reading.problems import shortened
-
-#: Arrow text, chunk by chunk; null means that there is no value. Large: a column may hold more than
-#: 2 GiB.
-TextColumn: TypeAlias = pa.ChunkedArray
-_TEXT = pa.large_string()
+from fraudfed.reading import cells
+from fraudfed.reading.cells import TextColumn, is_text
+from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
+from fraudfed.reading.problems import Problems, shortened
 
 #: Seconds in a unit, as numerator and denominator: dividing is exact where multiplying is not.
 _SECONDS = {
@@ -28,8 +25,6 @@ _SECONDS = {
 }
 #: Ticks of an Arrow timestamp in a second.
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-#: A double holds every whole number up to here.
-_EXACT = 1 << 53
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +37,19 @@ class SourceColumn:
         Where the table came from, for the error text: a file name.
     name : str
     values : chunked Arrow array of shape (n_rows,)
+    file_format : FileFormat
+        How texts write numbers.
     """
 
     source: str
     name: str
     values: pa.ChunkedArray
+    file_format: FileFormat = PLAIN_CSV
 
     @classmethod
-    def of(cls, table: pa.Table, name: str, *, source: str) -> "SourceColumn":
+    def of(
+        cls, table: pa.Table, name: str, *, source: str, file_format: FileFormat = PLAIN_CSV
+    ) -> "SourceColumn":
         """Take a column out of a table.
 
         Parameters
@@ -57,11 +57,9 @@ class SourceColumn:
         table : Arrow table
         name : str
         source : str
+        file_format : FileFormat
         """
-        values = table[name]
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        return cls(source, name, values)
+        return cls(source, name, cells.plain(table[name]), file_format)
 
     def text(self) -> TextColumn:
         """Return texts; an empty one counts as missing, a whole number is as it is printed.
@@ -75,21 +73,10 @@ class SourceColumn:
         DataError
             If the column holds anything but text, whole numbers, booleans or nothing.
         """
-        kind = self.values.type
-        if pa.types.is_floating(kind):
-            # Identifiers become floats where pandas met one that was missing.
-            numbers = self.numbers()
-            known = ~np.isnan(numbers)
-            odd = known & ~((numbers == np.floor(numbers)) & (np.abs(numbers) <= _EXACT))
-            self.refuse(odd, "text or a whole number")
-            whole = pa.array(np.where(known, numbers, 0), mask=~known).cast(pa.int64())
-            return pa.chunked_array([whole.cast(_TEXT)])
-        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
-            return self.values.cast(_TEXT)
-        if not _is_text(kind):
-            raise self._wrong_type("text or whole numbers")
-        text = self.values.cast(_TEXT)
-        return pc.if_else(pc.equal(text, ""), None, text)
+        self._require_readable("text or whole numbers")
+        text, odd = cells.texts(self.values)
+        self.refuse(odd, "text or a whole number")
+        return text
 
     def numbers(self) -> Float64Array:
         """Return numbers, NaN where there is none.
@@ -103,20 +90,10 @@ class SourceColumn:
         DataError
             If the column holds anything else, or a text that is not a number.
         """
-        kind, values = self.values.type, self.values
-        if _is_text(kind):
-            values = self._parsed_numbers()
-        elif pa.types.is_boolean(kind):
-            values = values.cast(pa.uint8())
-        elif not (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_decimal(kind)
-            or pa.types.is_null(kind)
-        ):
-            raise self._wrong_type("numbers")
-        # Not safe: what a double cannot hold is beyond the range of every column.
-        numbers: Float64Array = values.cast(pa.float64(), safe=False).to_numpy()
+        self._require_readable("numbers")
+        # What a double cannot hold is beyond the range of every column.
+        numbers, wrong = cells.numbers(self.values, self.file_format)
+        self.refuse(wrong, "a number")
         return numbers
 
     def seconds(self, how: ColumnSource) -> Float64Array:
@@ -144,11 +121,11 @@ class SourceColumn:
         if how.time_unit is not None:
             numerator, denominator = _SECONDS[how.time_unit]
             return np.floor(self.numbers() * numerator / denominator) + how.since_seconds
-        if how.time_format is None or not _is_text(kind):
+        if how.time_format is None or not is_text(kind):
             expected = "a text of time_format" if how.time_format else "time_format or time_unit"
             raise DataError(
-                f"{self.source}: column {self.name!r} has type {kind}, the mapping expects "
-                f"{expected}; mend the mapping"
+                f"{self.source}: column {self.name!r} has type {cells.type_name(kind)}, the "
+                f"mapping expects {expected}; mend the mapping"
             )
         text = self.text()
         parsed = pc.strptime(text, format=how.time_format, unit="s", error_is_null=True)
@@ -170,36 +147,36 @@ class SourceColumn:
         ------
         DataError
         """
-        if not bad.any():
-            return
-        row = int(np.argmax(bad))
-        got = shown_value(self.values, row)
-        count = int(np.count_nonzero(bad))
-        more = f" ({count - 1} more rows)" if count > 1 else ""
-        raise DataError(
-            f"{self.source}: row {row + 1}, column {self.name!r}: got {got}, expected "
-            f"{expected}{more}; mend the value, or map it"
+        problems = Problems(self.source)
+        problems.add_cells(
+            "not_in_the_mapping",
+            repr(self.name),
+            bad,
+            got=lambda row: shown_value(self.values, row),
+            expected=expected,
+            advice="mend the value, or map it",
         )
-
-    def _parsed_numbers(self) -> pa.ChunkedArray:
-        text = pc.utf8_trim_whitespace(self.text())
-        try:
-            return text.cast(pa.float64())
-        except pa.ArrowInvalid:
-            wrong = [value is not None and not _is_number(value) for value in text.to_pylist()]
-            self.refuse(np.array(wrong, dtype=np.bool_), "a number")
-            raise
+        problems.raise_any()
 
     def _epoch(self, times: pa.ChunkedArray) -> Float64Array:
         whole = pc.divide(times.cast(pa.int64()), _TICKS[times.type.unit])
         seconds: Float64Array = whole.cast(pa.float64()).to_numpy()
         return seconds
 
-    def _wrong_type(self, expected: str) -> DataError:
-        return DataError(
-            f"{self.source}: column {self.name!r} has type {self.values.type}, expected "
-            f"{expected}; convert the column, or mend the mapping"
+    def _require_readable(self, expected: str) -> None:
+        kind = self.values.type
+        if is_text(kind) or cells.is_number(kind):
+            return
+        problems = Problems(self.source)
+        problems.add_whole(
+            "wrong_type",
+            repr(self.name),
+            f"column {self.name!r} has type {kind}, expected {expected}; convert the column, or "
+            "mend the mapping",
+            expected=expected,
+            advice="convert the column, or mend the mapping",
         )
+        problems.raise_any()
 
 
 def shown_value(values: pa.ChunkedArray, row: int) -> str:
@@ -225,17 +202,3 @@ def _impossible_days(text: TextColumn, parsed: pa.ChunkedArray, time_format: str
         except ValueError:
             wrong[row] = True
     return wrong
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        pa.scalar(text).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True

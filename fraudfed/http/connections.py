@@ -7,20 +7,18 @@ A client for the whole web takes three times as long per request as the standard
 what an aggregator's answers never hold (``docs/decisions/0015-cheap-rounds.md``).
 """
 
-import base64
 import contextlib
 import http.client
+import os
 import select
-import ssl
 import threading
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from fraudfed.errors import ConfigurationError
 from fraudfed.http.metered import PlainConnection, SecuredConnection, read_body
+from fraudfed.http.route import route_to
+from fraudfed.http.trust import Trust
 
 _CONNECT_SECONDS = 10.0
 
@@ -50,12 +48,14 @@ class HttpConnections:
     Parameters
     ----------
     url : str
-        Scheme, host and port; a path is left to the caller.
-    context : ssl.SSLContext or None
-        None for plain http, which never goes through a proxy; https goes through the one that the
-        environment names.
-    use_proxy : bool
-        False connects to the server itself, whatever the environment names.
+        From ``check_url``: scheme, host, port, and the path in front of every target.
+    trust : Trust or None
+        None for plain http.
+
+    Attributes
+    ----------
+    route : Route
+        By which proxy of the environment the server is called, if by any.
 
     Raises
     ------
@@ -63,10 +63,10 @@ class HttpConnections:
         If the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, url: str, *, context: ssl.SSLContext | None, use_proxy: bool = True) -> None:
-        self._server = urlsplit(url)
-        self._context = context
-        self._proxy = None if context is None or not use_proxy else _proxy_to(self._server)
+    def __init__(self, url: str, *, trust: Trust | None) -> None:
+        self.route = route_to(url, os.environ, roots="" if trust is None else trust.roots)
+        self._server = self.route.server
+        self._trust = trust
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
 
@@ -92,7 +92,7 @@ class HttpConnections:
         Parameters
         ----------
         target : str
-            Path and query, percent-encoded.
+            Path behind that of the URL, and query, percent-encoded.
         answer_seconds : float
             For request and whole answer together, beside the time to connect and the least time of
             their bytes (``metered``).
@@ -109,7 +109,7 @@ class HttpConnections:
         connection = self._connection()
         try:
             connection.meter.start(answer_seconds)
-            connection.request(method, target, body=body, headers=headers)
+            connection.request(method, self._server.path + target, body=body, headers=headers)
             with contextlib.closing(connection.getresponse()) as response:
                 content = read_body(response, connection.meter, limit=answer_bytes)
             answer = Answer(response.status, response.headers, content)
@@ -141,21 +141,11 @@ class HttpConnections:
 
     def _new(self) -> _Connection:
         host, port = self._server.hostname or "", self._server.port
-        if self._context is None:
+        if self._trust is None:
             return PlainConnection(host, port, timeout=_CONNECT_SECONDS)
-        if self._proxy is None:
-            return SecuredConnection(host, port, timeout=_CONNECT_SECONDS, context=self._context)
-        # TLS is between bank and aggregator; the proxy passes on what it cannot read.
-        connection = SecuredConnection(
-            self._proxy.hostname or "",
-            self._proxy.port or http.client.HTTP_PORT,
-            timeout=_CONNECT_SECONDS,
-            context=self._context,
+        return SecuredConnection(
+            host, port, trust=self._trust, proxy=self.route.proxy, timeout=_CONNECT_SECONDS
         )
-        connection.set_tunnel(
-            host, port or http.client.HTTPS_PORT, headers=_proxy_credentials(self._proxy)
-        )
-        return connection
 
 
 def _hung_up(connection: _Connection) -> bool:
@@ -165,26 +155,3 @@ def _hung_up(connection: _Connection) -> bool:
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _proxy_to(server: SplitResult) -> SplitResult | None:
-    """Return the proxy that the environment names for https, None if it names none."""
-    proxies = urllib.request.getproxies()
-    named = proxies.get("https") or proxies.get("all")
-    if not named or urllib.request.proxy_bypass(server.hostname or ""):
-        return None
-    proxy = urlsplit(named if "://" in named else f"http://{named}")
-    if proxy.scheme != "http" or not proxy.hostname:
-        # Not repeated: what stands before the @ may be a password.
-        raise ConfigurationError(
-            f"proxy of the environment (HTTPS_PROXY) has scheme {proxy.scheme!r}, expected "
-            "http://HOST:PORT; name another, or add the aggregator to NO_PROXY"
-        )
-    return proxy
-
-
-def _proxy_credentials(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

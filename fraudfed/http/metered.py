@@ -7,13 +7,20 @@ now and then does not prolong it, and an answer of n bytes ends after n / rate m
 """
 
 import io
+import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any
 
 from fraudfed.errors import ProtocolError
+from fraudfed.http.failures import UnreachableError
+from fraudfed.http.route import Proxy
+from fraudfed.http.tls_in_tls import TlsInTls
+from fraudfed.http.trust import Trust
+from fraudfed.http.tunnel import open_tunnel, reach_proxy
 
 #: Status line and headers of an answer, informational answers before it included.
 HEAD_BYTES = 32 * 1024
@@ -117,7 +124,10 @@ class _Response(HTTPResponse):
     def __init__(self, meter: Meter, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_Metered(sock, meter))
+        # Behind a proxy's answer to CONNECT the connection is the aggregator's: nothing of it is
+        # read ahead.
+        ahead = 1 if options.get("method") == "CONNECT" else io.DEFAULT_BUFFER_SIZE
+        self.fp = io.BufferedReader(_Metered(sock, meter), ahead)
 
 
 class _Timed:
@@ -146,11 +156,76 @@ class _Timed:
 
 
 class PlainConnection(_Timed, HTTPConnection):
-    """A metered connection over http."""
+    """A metered connection over http, which stays on this machine."""
+
+    def connect(self) -> None:
+        """Connect.
+
+        Raises
+        ------
+        UnreachableError
+            If the name leads to another machine, as ``localhost`` can.
+        """
+        super().connect()
+        sock: Any = self.sock
+        address = sock.getpeername()[0]
+        if not ipaddress.ip_address(address).is_loopback:
+            raise UnreachableError(
+                f"{self.host} is {address} here, which is another machine, and plain http stays "
+                "on this one",
+                advice="use https",
+                is_final=True,
+            )
 
 
 class SecuredConnection(_Timed, HTTPSConnection):
-    """A metered connection over https."""
+    """A metered connection over https, by a proxy or straight.
+
+    Parameters
+    ----------
+    host : str
+    port : int or None
+    trust : Trust
+    proxy : Proxy or None
+    timeout : float
+        Seconds to connect.
+    """
+
+    sock: Any
+
+    def __init__(
+        self, host: str, port: int | None, *, trust: Trust, proxy: Proxy | None, timeout: float
+    ) -> None:
+        super().__init__(host, port, timeout=timeout, context=trust.context)
+        self._trust = trust
+        self._proxy = proxy
+
+    def connect(self) -> None:
+        """Connect. A proxy passes on what it cannot read: TLS is with the aggregator.
+
+        Raises
+        ------
+        OSError
+            ``UnreachableError`` where it is known what failed.
+        ProtocolError
+            If the proxy's answer is above the limit.
+        """
+        if self._proxy is None:
+            self.sock = socket.create_connection((self.host, self.port), self.timeout)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            left = self.meter.seconds_left
+            self.sock = reach_proxy(self._proxy, self._trust, seconds=left)
+            open_tunnel(self.sock, self._proxy, self.host, self.port, responses=self._response)
+        left = self.meter.seconds_left
+        self.sock.settimeout(left)
+        # A name is the same with a dot at its end, and no certificate has one.
+        name = self.host.removesuffix(".")
+        context = self._trust.context
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = TlsInTls(self.sock, context, server_hostname=name, seconds=left)
+        else:
+            self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
 
 def read_body(response: HTTPResponse, meter: Meter, *, limit: int) -> bytes:

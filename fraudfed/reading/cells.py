@@ -73,6 +73,11 @@ def is_number(kind: pa.DataType) -> bool:
     )
 
 
+def type_name(kind: pa.DataType) -> str:
+    """Return a type's name for a message: all kinds of text are one."""
+    return "string" if is_text(kind) else str(kind)
+
+
 def type_advice(kind: pa.DataType) -> str:
     """Say what to do with a column whose type is neither of numbers nor of texts."""
     if pa.types.is_duration(kind) or pa.types.is_interval(kind):

@@ -15,6 +15,7 @@ from fraudfed.reading import cells
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
 
+_LABEL = "0 or 1 (the label)"
 _ADVICE = "correct the value or leave the row out"
 
 
@@ -132,12 +133,12 @@ def labels(file: DataFile, name: str, column: pa.ChunkedArray, problems: Problem
     -------
     ndarray of shape (n_rows,), dtype=float32
     """
-    read = number_column(file, name, column, problems)
+    read = number_column(file, name, column, problems, expected=_LABEL)
     if read is None:
         return np.full(len(column), np.nan, np.float32)
     values, wrong = read
     bad = ~np.isin(values, (0.0, 1.0)) & ~wrong
-    _Numbers(file, name, values, problems).add("not_a_label", bad, "0 or 1 (the label)")
+    _Numbers(file, name, values, problems).add("not_a_label", bad, _LABEL)
     return values.astype(np.float32)
 
 
@@ -177,7 +178,12 @@ def weights(
 
 
 def number_column(
-    file: DataFile, name: str, column: pa.ChunkedArray, problems: Problems
+    file: DataFile,
+    name: str,
+    column: pa.ChunkedArray,
+    problems: Problems,
+    *,
+    expected: str = "a number or nothing (missing)",
 ) -> tuple[Float64Array, BoolArray] | None:
     """Return a column's numbers, and which cells are none; those go to ``problems``.
 
@@ -187,6 +193,8 @@ def number_column(
     name : str
     column : chunked Arrow array of shape (n_rows,)
     problems : Problems
+    expected : str
+        For the error text.
 
     Returns
     -------
@@ -205,7 +213,7 @@ def number_column(
         file.named(name),
         wrong,
         got=lambda row: cells.shown(plain, row),
-        expected="a number or nothing (missing)",
+        expected=expected,
         advice="correct the value",
     )
     return values, wrong

@@ -1,4 +1,4 @@
-"""A data file, CSV or Parquet, read as typed columns; faults are named to the cell.
+"""A data file, CSV, Parquet or XML messages, read as typed columns; faults are named to the cell.
 
 CSV: one header line, then rows; ``file_format`` says how it is written. ``cells`` says what the
 cells mean. Rows are counted from 1 without the header, lines from 1 with it.
@@ -19,6 +19,7 @@ import pyarrow.parquet as pa_parquet
 from fraudfed.errors import DataError
 from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
+from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, is_messages
 from fraudfed.reading.problems import Problems, shortened
 
 _log = logging.getLogger(__name__)
@@ -75,14 +76,16 @@ class DataFile:
         DataError
             If the file is missing, empty, of another kind, or has no readable header.
         """
+        if is_messages(path) and path.exists():
+            return cls(path, False, MESSAGE_COLUMNS, dict(source_names or {}), file_format)
         if not path.is_file():
             found = "a directory" if path.is_dir() else "no such file"
             raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
         suffix = path.suffix.lower()
         if suffix != _CSV and suffix not in _PARQUET:
             raise DataError(
-                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet; "
-                "convert or rename the file"
+                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
+                ".xml of ISO 20022 messages; convert or rename the file"
             )
         is_csv = suffix == _CSV
         try:
@@ -132,24 +135,19 @@ class DataFile:
         if count == 1:
             return True
         found = self.problems() if problems is None else problems
+        named = self.named(name)
         if count > 1:
-            found.add_whole(
-                "repeated_column",
-                self.named(name),
-                f"column {self.named(name)} occurs {count} times, expected once; rename or drop "
-                "the others, or let a mapping number them (number_repeated)",
-                expected="once",
-                advice="rename or drop the others, or let a mapping number them (number_repeated)",
-            )
+            advice = "rename or drop the others, or let a mapping number them (number_repeated)"
+            kind, expected = "repeated_column", "once"
+            sentence = f"column {named} occurs {count} times, expected {expected}; {advice}"
         else:
-            found.add_whole(
-                "missing_column",
-                self.named(name),
-                f"column {self.named(name)} ({purpose}) is missing; the file has "
-                f"{shortened(', '.join(self.columns))}: add or rename the column",
-                expected=purpose,
-                advice="add or rename the column",
+            advice = "add or rename the column, or map it with --map"
+            kind, expected = "missing_column", purpose
+            sentence = (
+                f"column {named} ({purpose}) is missing; the file has "
+                f"{shortened(', '.join(self.columns))}: {advice}"
             )
+        found.add_whole(kind, named, sentence, expected=expected, advice=advice)
         if problems is None:
             found.raise_any()
         return False
@@ -186,7 +184,10 @@ class DataFile:
         if ignored:
             _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
         try:
-            found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
+            if is_messages(self.path):
+                found = self._read_messages(tuple(types))
+            else:
+                found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
         except (pa.ArrowException, OSError, UnicodeError) as error:
             if self.is_csv:
                 self._raise_csv_faults()
@@ -198,6 +199,12 @@ class DataFile:
         if found.num_rows == 0:
             raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
         return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
+
+    def _read_messages(self, names: Sequence[str]) -> pa.Table:
+        # Only those with messages need the XML library.
+        from fraudfed.reading.iso20022.messages import read_messages
+
+        return read_messages(self.path).select(list(names))
 
     def _read_parquet(self, names: Sequence[str]) -> pa.Table:
         with pa_parquet.ParquetFile(self.path) as file:

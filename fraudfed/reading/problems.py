@@ -34,11 +34,14 @@ class Cell:
         Of a CSV file, from 1 with the header; None for Parquet.
     got : str
         The value, shortened.
+    origin : str or None
+        What it was made of, if it is not the file's own: a column and its value.
     """
 
     row: int
     line: int | None
     got: str
+    origin: str | None = None
 
     @property
     def place(self) -> str:
@@ -82,6 +85,8 @@ class Problem:
             return str(self.sentence)
         first = self.cells[0]
         where = first.place if self.column is None else f"{first.place}, column {self.column}"
+        if first.origin is not None:
+            where += f" (from {first.origin})"
         left = self.count - 1
         more = f" (and {left} more row{'s' if left > 1 else ''})" if left else ""
         return f"{where}: got {first.got}, expected {self.expected}{more}; {self.advice}"
@@ -92,13 +97,23 @@ class ProblemsError(DataError):
 
     Attributes
     ----------
+    summary : str
+        The message without what shows all problems.
     source : str
         The file.
     problems : tuple of Problem
     """
 
-    def __init__(self, message: str, *, source: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        summary: str,
+        *,
+        source: str = "",
+        problems: Sequence[Problem] = (),
+        where_all: str | None = None,
+    ) -> None:
+        super().__init__(summary if where_all is None else f"{summary}: {where_all}")
+        self.summary = summary
         self.source = source
         self.problems = tuple(problems)
 
@@ -136,6 +151,7 @@ class Problems:
         got: Callable[[int], str],
         expected: str,
         advice: str,
+        origin: Callable[[int], str | None] | None = None,
     ) -> None:
         """Add a problem of some rows; does nothing if there are none.
 
@@ -149,13 +165,18 @@ class Problems:
         got : callable
             Says what stands in a row, counted from 0.
         expected, advice : str
+        origin : callable or None
+            Says what the value of a row, counted from 0, was made of.
         """
         count = int(np.count_nonzero(bad))
         if not count:
             return
         # Not all of them are looked for: a column may be wrong in millions of rows.
         first = np.flatnonzero(bad)[:MOST_CELLS].tolist()
-        cells = tuple(Cell(row + 1, None, shortened(got(row))) for row in first)
+        cells = tuple(
+            Cell(row + 1, None, shortened(got(row)), None if origin is None else origin(row))
+            for row in first
+        )
         self._found.append(Problem(kind, column, count, cells, expected, advice))
 
     def add_whole(
@@ -167,6 +188,13 @@ class Problems:
     def extend(self, problems: Iterable[Problem]) -> None:
         """Add what was found elsewhere in the same rows."""
         self._found.extend(problems)
+
+    def take(self, error: DataError) -> None:
+        """Add what was raised over the same rows."""
+        if isinstance(error, ProblemsError) and error.problems:
+            self._found.extend(error.problems)
+        else:
+            self.add_whole("refused", None, str(error).removeprefix(f"{self.source}: "))
 
     def all(self) -> tuple[Problem, ...]:
         """Return every problem in the order in which they were found, with the lines of cells."""
@@ -195,12 +223,16 @@ class Problems:
         if not self._found:
             return
         found = self.all()
-        message = f"{self.source}: {found[0].text}"
+        summary = f"{self.source}: {found[0].text}"
         left = len(found) - 1
         if left:
-            message += f"; {left} more problem{'s' if left > 1 else ''} in the file"
-            message += "" if self._where_all is None else f": {self._where_all}"
-        raise ProblemsError(message, source=self.source, problems=found)
+            summary += f"; {left} more problem{'s' if left > 1 else ''} in the file"
+        raise ProblemsError(
+            summary,
+            source=self.source,
+            problems=found,
+            where_all=self._where_all if left else None,
+        )
 
 
 def shortened(text: str) -> str:

@@ -131,7 +131,7 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
     with ServerProcess(state.path) as server:
         login = ["--url", server.url, "--token-file", str(state.operator_token)]
         create = ["runs", "create", *login, "--spec", str(spec)]
-        assert_fails(run_command(*create), 8, "no key epoch 1")
+        assert_fails(run_command(*create), 2, "no key epoch 1")
         assert_fails(run_command("epochs", "show", *login), 8, "no key epoch yet")
         federation = server.federation(state.path, key)
         federation.register("bank-a")
@@ -154,7 +154,7 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         assert_fails(run_command("runs", "show", *login, "x"), 8, "no run 'x'")
         assert_fails(run_command("runs", "show", *login, "../x"), 2, "run id")
         spec.write_text('{"name": "x"}')
-        assert_fails(run_command(*create), 8, "key_epoch")
+        assert_fails(run_command(*create), 2, "key_epoch")
         days = ["runs", "create-risk", *login, "2026-01-05", "2026-02-01", "--delay-days", "7"]
         created = run_command(*days, "--fraud-width", "256", "--entity", "payee")
         assert created.returncode == 0, created.stderr
@@ -168,9 +168,9 @@ def test_the_operator_opens_lists_shows_and_ends_runs(
         assert (risk["fraud_width"], risk["transaction_width"]) == (256, 4096)
         assert risk["entities"] == ["payee"]
         assert "kind:           risk" in run_command("runs", "show", *login, run_id).stdout
-        assert_fails(run_command(*days, "--fraud-width", "300"), 8, "power of two")
+        assert_fails(run_command(*days, "--fraud-width", "300"), 2, "power of two")
         backwards = ["2026-02-01", "2026-01-05", "--delay-days", "7"]
-        assert_fails(run_command("runs", "create-risk", *login, *backwards), 8, "last_day")
+        assert_fails(run_command("runs", "create-risk", *login, *backwards), 2, "last_day")
         write_secret(tmp_path / "token", "unknown\n")
         wrong = ["--url", server.url, "--token-file", str(tmp_path / "token")]
         assert_fails(run_command("runs", "list", *wrong), 7, "unknown to this aggregator")

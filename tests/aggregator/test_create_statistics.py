@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 import aggregator.commands.create_statistics as module
 from aggregator.cli import cli
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.wire.messages import DataContract, RiskEntity, RunCreated, RunSpec
+from fraudfed.wire.messages import DataContract, KeyEpochState, RiskEntity, RunCreated, RunSpec
 
 TABLE = DataContract(kind="table", label="y", features=({"name": "x"},))  # type: ignore[arg-type]
 
@@ -28,8 +28,9 @@ class Client:
         pass
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
-        assert number is None
-        return SimpleNamespace(key_epoch=SimpleNamespace(epoch=7))
+        assert number in (None, 7)
+        epoch = SimpleNamespace(epoch=7, roster=("a", "b", "c"))
+        return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:
         self.specs.append(spec)
@@ -75,12 +76,20 @@ def test_a_contract_comes_from_a_file_or_out_of_a_runs_description(
     if in_a_run:
         text = RunSpec(name="t", key_epoch=3, contract=TABLE).model_dump_json()
     path.write_text(text)
-    ended = run(tmp_path, "--contract", str(path), "--entity", "none", "--key-epoch", "2")
+    ended = run(tmp_path, "--contract", str(path), "--entity", "none", "--key-epoch", "7")
     assert ended.exit_code == 0, ended.output
     (spec,) = client.specs
-    assert (spec.contract, spec.key_epoch) == (TABLE, 2)
+    assert (spec.contract, spec.key_epoch) == (TABLE, 7)
     assert spec.statistics is not None
     assert spec.statistics.entities == ()
+
+
+def test_a_dry_run_prints_the_description_and_opens_nothing(client: Client, tmp_path: Path) -> None:
+    ended = run(tmp_path, "--train-until", "2026-06-30", "--dry-run")
+    assert ended.exit_code == 0, ended.output
+    spec = RunSpec.model_validate_json(ended.output)
+    assert (spec.name, spec.kind) == ("statistics until 2026-06-30", "statistics")
+    assert client.specs == []
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_a_contract_comes_from_a_file_or_out_of_a_runs_description(
         (("--width", "1000"), "power of two"),
         (("--min-count", "0"), "min_count"),
         (("--entity", "none", "--entity", "payee"), "none and something else"),
-        (("--contract", "FILE", "--label-delay-days", "0"), "has its own"),
+        (("--contract", "FILE", "--label-delay-days", "0"), "exclude each other"),
         (("--contract", "RISK"), "without a data contract"),
         (("--contract", "BROKEN"), "DataContract"),
     ],

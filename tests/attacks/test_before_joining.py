@@ -14,9 +14,9 @@ from bank_node.jobs.training import TrainingJob
 from bank_node.run.progress import RunProgress
 from fraudfed.boosting import metrics
 from fraudfed.boosting import train as boosting
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 CONTRACT = DataContract(

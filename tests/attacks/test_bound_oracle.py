@@ -16,13 +16,13 @@ from oracles.features import random_table
 from oracles.shared_risk import FIRST_DAY, KEY, risk_spec
 
 from fraudfed.boosting.engine.keys import keys_from_values
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train_checked
 from fraudfed.communicator import Communicator, check_bound
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.features.shared_risk import RiskTables, risk_entries, sum_tables
 from fraudfed.features.shared_risk.sketch import hash_key_id
+from fraudfed.parameters import BoosterParams
 
 N_ROWS = 600
 PARAMS = BoosterParams.parse({"num_boost_round": 2, "max_depth": 2, "max_bin": 8})

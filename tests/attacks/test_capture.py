@@ -23,7 +23,6 @@ from proxies.proxy import Exchange, Proxy
 
 from bank_node.jobs.validation import split_validation
 from bank_node.run.sums.secure_communicator import SecureCommunicator
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import Communicator
@@ -31,6 +30,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import open_model, seal_model
 from fraudfed.consortium.public.documents import model_bytes
 from fraudfed.dtypes import Int64Array
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire import frames
 
 BANKS = ("bank-a", "bank-b", "bank-c")

@@ -45,6 +45,7 @@ from fraudfed.errors import (
     StateError,
     TransportError,
 )
+from fraudfed.http.trust import Trust
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -464,11 +465,11 @@ def test_control_without_certificates_an_impostor_is_believed(
     with AggregatorClient(impostor) as client, pytest.raises(TransportError, match="certificate"):
         client.health()
 
-    def trusting(tls: object) -> ssl.SSLContext:
+    def trusting(tls: object) -> Trust:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
+        return Trust(context, "none")
 
-    monkeypatch.setattr("bank_node.http.transport._ssl_context", trusting)
+    monkeypatch.setattr("bank_node.http.transport.read_tls_files", trusting)
     with AggregatorClient(impostor) as client:
         assert client.health().status == "ok"

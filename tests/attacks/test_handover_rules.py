@@ -9,12 +9,12 @@ from rich.console import Console
 from bank_node.jobs import training
 from bank_node.jobs.training import TrainingWork
 from bank_node.run.progress import RunProgress
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, params_digest
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import StateError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 TABLE = synthetic_table(400, 3, np.random.default_rng(0), prevalence=0.3)
 PARAMS = BoosterParams.parse({"num_boost_round": 3, "max_depth": 2, "max_bin": 8})

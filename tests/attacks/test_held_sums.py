@@ -7,13 +7,13 @@ import pytest
 from cohorts.lying import Asked, Seen, adds, see
 
 from fraudfed import held_sums
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train_checked
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import SumError
 from fraudfed.held_sums import Untrue
+from fraudfed.parameters import BoosterParams
 
 PARAMS = BoosterParams.parse(
     {"num_boost_round": 1, "max_depth": 2, "max_bin": 4, "eval_metric": ["error", "auc"]}

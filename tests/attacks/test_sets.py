@@ -17,13 +17,13 @@ from bank_node.data.contract import load_training_rows
 from bank_node.data.digest import data_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.state.ledger import Ledger
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import CohortError
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 #: The honest bank whose ledger decides, another one, the curious member, and the victim.

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import stat
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,14 +33,15 @@ from bank_node.commands.runs import _show_review
 from bank_node.config import BankConfig
 from bank_node.state.approvals import ApprovalEvent, Approvals
 from bank_node.state.directory import PinnedRun, StateDirectory
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
+from fraudfed.column_names import category_fault, feature_fault
 from fraudfed.communicator import check_bound
 from fraudfed.consortium.identity import Identity
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import ConfigurationError, ForbiddenError, ProtocolError, StateError
 from fraudfed.features.shared_risk import RiskTables, risk_entries, sum_tables
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.wire.messages import (
     DataContract,
@@ -88,6 +90,8 @@ def reviewed(state: StateDirectory) -> PinnedRun:
 # The hash
 
 TEXT = st.text(st.sampled_from('ab",:{}[]\\é\n'), max_size=4)
+#: Names that a contract may give to a feature; neither label nor weight.
+NAME = st.text(st.sampled_from('ab",:{}\\é'), min_size=1, max_size=4).filter(str.strip)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -101,15 +105,16 @@ RUNS = st.builds(
     parameters=st.dictionaries(TEXT, JSON, max_size=3),
     contract=st.builds(
         DataContract,
-        kind=st.just("table"),
+        kind=st.just("transactions"),
+        recipe=TEXT,
         features=st.lists(
-            st.builds(FeatureSpec, name=TEXT.filter(bool), description=TEXT),
+            st.builds(FeatureSpec, name=NAME, description=TEXT),
             min_size=1,
             max_size=3,
             unique_by=lambda spec: spec.name,
         ).map(tuple),
-        label=TEXT,
-        weight=st.none() | TEXT,
+        label=NAME.map("label {}".format),
+        weight=st.none() | NAME.map("weight {}".format),
     ),
 )
 
@@ -446,6 +451,12 @@ def test_no_leaf_rests_on_fewer_rows_than_a_person_is_told(
         assert len(weights) >= least_rows(params, max_weight=max_weight)
 
 
+def composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+SHORT_NAME = st.text(min_size=1, max_size=3).filter(lambda name: feature_fault(name) is None)
+SHORT_CATEGORY = st.text(max_size=3).filter(lambda text: category_fault(text) is None)
 EXTREMES = st.builds(
     pinned,
     name=st.text(min_size=1, max_size=8),
@@ -461,22 +472,22 @@ EXTREMES = st.builds(
         kind=st.just("transactions"),
         recipe=st.text(max_size=3),
         features=st.lists(
-            st.builds(FeatureSpec, name=st.text(min_size=1, max_size=3), description=st.text())
+            st.builds(FeatureSpec, name=SHORT_NAME, description=st.text())
             | st.builds(
                 FeatureSpec,
-                name=st.text(min_size=1, max_size=3),
+                name=SHORT_NAME,
                 type=st.just(FeatureType.CATEGORICAL),
-                categories=st.lists(st.text(max_size=3), min_size=1, max_size=3, unique=True),
+                categories=st.lists(SHORT_CATEGORY, min_size=1, max_size=3, unique_by=composed),
             ),
             min_size=1,
             max_size=3,
-            unique_by=lambda spec: spec.name,
+            unique_by=lambda spec: composed(spec.name),
         ).map(tuple),
-        label=st.text(max_size=3),
-        weight=st.none() | st.text(max_size=3),
+        label=SHORT_NAME.map("label {}".format),
+        weight=st.none() | SHORT_NAME.map("weight {}".format),
         max_weight=st.sampled_from([5e-324, 1e-200, 1e-9, 1.0, 65536.0]),
-        train_from=st.none() | st.integers(-(2**80), 2**80),
-        label_delay_seconds=st.integers(0, 2**80),
+        train_from=st.none() | st.integers(0, 2**33),
+        label_delay_seconds=st.integers(0, 2**33),
     ),
 )
 

@@ -15,8 +15,8 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, RulesFile
 from bank_node.jobs.registry import JOBS
 from bank_node.state.directory import PinnedRun
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.errors import ParameterError, StateError
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import (
     DataContract,
     FeatureSpec,

@@ -37,6 +37,7 @@ from fraudfed.errors import (
     error_classes,
 )
 from fraudfed.http.address import check_url
+from fraudfed.http.route import route_to
 from fraudfed.wire import frames, handovers
 from fraudfed.wire.messages import (
     HANDOVER_SIGNATURE_HEADER,
@@ -535,7 +536,7 @@ def test_every_exception_of_the_standard_library_is_mapped() -> None:
     assert http.client.RemoteDisconnected in found
     found += [OSError, TimeoutError, ConnectionError, socket.gaierror, ssl.SSLError]
     for cls in found:
-        with pytest.raises(Exception) as failure, mapped_errors("http://localhost"):
+        with pytest.raises(Exception) as failure, mapped_errors(route_to("http://localhost", {})):
             raise cls("x")
         assert type(failure.value).__module__ in {"bank_node.http.transport", "fraudfed.errors"}, (
             cls
@@ -544,7 +545,7 @@ def test_every_exception_of_the_standard_library_is_mapped() -> None:
 
 @pytest.mark.parametrize("error", [http.client.CannotSendRequest, ssl.SSLCertVerificationError])
 def test_what_does_not_change_by_asking_again_ends_at_once(error) -> None:
-    with pytest.raises(TransportError), mapped_errors("http://localhost"):
+    with pytest.raises(TransportError), mapped_errors(route_to("http://localhost", {})):
         raise error("x")
 
 

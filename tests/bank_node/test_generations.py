@@ -24,7 +24,7 @@ from proxies.faulty import FaultProxy
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.validation import split_validation
 from bank_node.state.directory import StateDirectory
-from fraudfed.boosting.params import BoosterParams
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import AuditLog, DropRequest, RunState, parse
 
 pytestmark = pytest.mark.e2e

@@ -100,10 +100,10 @@ def test_scoring_reads_labels_where_they_are(tmp_path, suffix) -> None:
         (
             "TX_AMOUNT",
             -3.5,
-            "row 7, column 'amount_minor' (from 'TX_AMOUNT' -3.5): got -350.0, exp",
+            "column 'amount_minor' (from 'TX_AMOUNT' -3.5): got -350.0, exp",
         ),
-        ("TRANSACTION_ID", 2, "row 7, column 'transaction_id' (from 'TRANSACTION_ID' "),
-        ("TX_FRAUD", 2, "row 7, column 'is_fraud' (from 'TX_FRAUD' "),
+        ("TRANSACTION_ID", 2, "column 'transaction_id' (from 'TRANSACTION_ID' "),
+        ("TX_FRAUD", 2, "column 'is_fraud' (from 'TX_FRAUD' "),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -115,7 +115,8 @@ def test_faults_name_the_file_as_it_is(tmp_path, suffix, column, value, message)
     with pytest.raises(DataError) as failure:
         load_training_rows(path, TRANSACTIONS, mapping=load_mapping("handbook"))
     text = str(failure.value)
-    assert text.startswith(f"{path}: {message}")
+    line = " (line 8)" if suffix == ".csv" else ""
+    assert text.startswith(f"{path}: row 7{line}, {message}")
     assert "\n" not in text
 
 
@@ -124,7 +125,8 @@ def test_a_time_that_is_none(tmp_path) -> None:
     rows.loc[3, "trans_date_trans_time"] = "2019-13-01 00:00:00"
     path = write(rows, tmp_path / "d.csv")
     with pytest.raises(
-        DataError, match=r"row 4, column 'trans_date_trans_time': got '2019-13-01 00:00:00', expec"
+        DataError,
+        match=r"row 4 \(line 5\), column 'trans_date_trans_time': got '2019-13-01 00:00:00', expec",
     ):
         load_training_rows(path, TRANSACTIONS, mapping=load_mapping("sparkov"))
 
@@ -224,7 +226,7 @@ def test_the_command_takes_a_name_or_a_file(state, tmp_path, run_bank) -> None:
     for command in ("check-data", "train", "score"):
         more = ("--out", tmp_path / "s.csv") if command == "score" else ()
         for choice, message in (
-            ("paysum", "mapping paysum: no such file, expected a TOML file or one of handbook"),
+            ("paysum", "mapping paysum: no such file, expected a TOML file or one of baf"),
             (str(own), f"mapping {own}: format_version is 2: Input should be 1"),
         ):
             ended = run_bank(command, *where, *more, "--map", choice)
@@ -233,4 +235,4 @@ def test_the_command_takes_a_name_or_a_file(state, tmp_path, run_bank) -> None:
     # It is not remembered.
     ended = run_bank("check-data", *where)
     assert ended.code == 3
-    assert "column 'label_time' (needed for training) is missing" in ended.error()
+    assert "column 'transaction_id' (unique over" in ended.error()

@@ -6,11 +6,11 @@ from cohorts.exact import run_cohort
 from oracles.features import DAY, random_table
 
 from bank_node.data.contract import load_scoring_rows, load_training_rows
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.features import RECIPE, contract_features
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
 CONTRACT = DataContract(

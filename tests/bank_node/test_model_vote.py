@@ -15,7 +15,6 @@ from bank_node.run.lifecycle import work_with_others
 from bank_node.run.record import read_record
 from bank_node.run.vote import ModelVote, check_signatures
 from bank_node.state.directory import PinnedRun, StateDirectory
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -24,6 +23,7 @@ from fraudfed.consortium.key_ceremony import seal_key_package
 from fraudfed.consortium.model_seal import open_model
 from fraudfed.consortium.public.documents import model_bytes
 from fraudfed.errors import AuthError, ConflictError, KeyMaterialError
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import (
     Generation,
     KeyEpoch,

@@ -33,7 +33,6 @@ from bank_node.state.ledger import Reveal
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
@@ -41,6 +40,7 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import seal_handover
 from fraudfed.errors import CohortError, ForbiddenError, FraudFedError, ProtocolError, StateError
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire.messages import (
     Generation,

@@ -34,7 +34,6 @@ from bank_node.data.contract import load_training_rows
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file
 from bank_node.vault.vault import PlainVault
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.key_package import KeyPackage
@@ -42,6 +41,7 @@ from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, RunKind, RunSpec, RunState
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from bank_node.config import BankConfig, CohortRules
-from bank_node.data.contract import check_contract, needs_tables
 from bank_node.data.risk_days import check_scoring_days, check_training_days, day_text, shown_days
 from bank_node.jobs.risk.history import scoring_tables, training_tables
 from bank_node.jobs.risk.run import RiskWork, check_risk_run, counted_spec
@@ -15,6 +14,7 @@ from bank_node.jobs.training import check_run
 from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.vault.vault import PlainVault
+from fraudfed.catalogue.run_check import check_contract, needs_tables
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import ConfigurationError, DataError, StateError

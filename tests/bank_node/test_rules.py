@@ -15,7 +15,6 @@ from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import (
     CohortError,
     ConfigurationError,
-    DataError,
     ForbiddenError,
     KeyMaterialError,
     ParameterError,
@@ -94,8 +93,10 @@ def test_parameters_that_cannot_be_are_refused(make_run, values, message) -> Non
 
 
 def test_a_contract_that_no_bank_can_train_on_is_refused_before_anybody_joins(make_run) -> None:
-    contract = DataContract(kind="table", features=(FeatureSpec(name="f[0]"),))
-    with pytest.raises(DataError, match="which XGBoost does not accept"):
+    contract = DataContract(
+        kind="transactions", recipe="of-tomorrow-1", features=(FeatureSpec(name="amount"),)
+    )
+    with pytest.raises(ConfigurationError, match="of-tomorrow-1"):
         check_run(make_run(contract=contract), CohortRules())
 
 

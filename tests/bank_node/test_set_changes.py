@@ -17,7 +17,7 @@ from oracles.stages import Bank, Stage, simulate
 
 from bank_node.data.contract import load_training_rows
 from bank_node.state.directory import StateDirectory
-from fraudfed.boosting.params import BoosterParams
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import AuditLog, DropRequest, RunState, RunStatus, parse
 
 pytestmark = pytest.mark.e2e

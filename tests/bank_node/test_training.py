@@ -17,12 +17,12 @@ from federations.bank_process import ENVIRONMENT, finish
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.validation import split_validation
 from bank_node.state.directory import StateDirectory
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.model_seal import open_model
 from fraudfed.consortium.public.documents import verify_model_signature
 from fraudfed.features.publication import features_file
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import ModelSignatures, ModelVisibility, RunState, parse
 
 pytestmark = pytest.mark.e2e

@@ -19,7 +19,6 @@ from fraudfed.boosting.engine.elementary import logit, sigmoid
 from fraudfed.boosting.growth.grower import _Grower
 from fraudfed.boosting.growth.partition import RowSplit
 from fraudfed.boosting.objective import gradient_bounds, gradients
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.tree import Tree
@@ -28,6 +27,7 @@ from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import SumError
 from fraudfed.lab.bench.ciphertexts import CountingCommunicator
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 
 def by_label(table: TrainingTable, label: int) -> TrainingTable:

@@ -14,9 +14,9 @@ from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.engine.elementary import sigmoid
 from fraudfed.boosting.engine.logistic import to_fixed_point
 from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.parameters import BoosterParams
 
 
 def _sums(pairs: Int64Array) -> Int64Array:

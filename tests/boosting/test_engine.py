@@ -19,12 +19,11 @@ from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBound
 from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder, LocalSums
 from fraudfed.boosting.objective import gradients
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.boosting.xgboost_rules import RULE_VERSIONS
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
+from fraudfed.parameters import RULE_VERSIONS, BoosterParams
 
 pytestmark = needs_engine
 

@@ -23,11 +23,11 @@ from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.growth.grower import GrownTree, grow_tree
 from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.objective import gradient_bounds
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
+from fraudfed.parameters import BoosterParams
 
 NUMERIC = {"n_bins": (16, 32, 8, 20, 5)}
 MISSING = {**NUMERIC, "missing": 0.15}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.sums import SumBounds
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.canonical_bytes import _CONTAINER
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, params_digest, progress_after
@@ -21,6 +20,7 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import FraudFedError, StateError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 MAX_WEIGHT = 3.0
 SETTINGS = {

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from fraudfed.boosting.metrics import MARGIN_BUCKETS, is_better, pooled_metrics
-from fraudfed.boosting.params import EVAL_METRICS
 from fraudfed.communicator import SoloCommunicator
+from fraudfed.parameters import EVAL_METRICS
 
 
 def sample(seed: int, n_rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from fraudfed.boosting import model_reader
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
+from fraudfed.parameters import BoosterParams
 
 SCHEMA = FeatureSchema(names=("a", "b", "kind"), n_categories=(0, 0, 6))
 ROWS = 400

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
-from fraudfed.errors import ParameterError
+from fraudfed.catalogue.presets import PRESETS, find_preset
+from fraudfed.errors import ConfigurationError, ParameterError
+from fraudfed.parameters import BoosterParams, overridden, parse_assignments
 
-PAGE = (Path(__file__).parents[2] / "docs" / "parameters.md").read_text()
+PAGE, PRESETS_PAGE = (
+    (Path(__file__).parents[2] / "docs" / "parameters.md").read_text().split("## Presets")
+)
 SCHEMA = FeatureSchema(names=("amount", "hour", "channel"), n_categories=(0, 0, 4))
 
 
@@ -182,3 +185,55 @@ def test_every_range_in_the_documentation_is_the_range() -> None:
         with pytest.raises(ParameterError) as caught:
             BoosterParams.parse({name: -5})
         assert f"in {text}" in str(caught.value), name
+
+
+def test_every_preset_is_documented_as_it_is() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \| (.+) \| (.*)\|$", PRESETS_PAGE, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(PRESETS)
+    for name, purpose, text in rows:
+        preset = find_preset(name)
+        assert purpose == preset.purpose
+        written = " ".join(f"`{key}={value}`" for key, value in preset.parameters.items())
+        assert text.strip() == written
+        BoosterParams.parse(preset.parameters)
+    with pytest.raises(ConfigurationError, match="did you mean 'quick'"):
+        find_preset("quik")
+
+
+@pytest.mark.parametrize(
+    ("texts", "parsed"),
+    [
+        (["gamma=0.5", "max_depth=3"], {"gamma": 0.5, "max_depth": 3}),
+        (["grow_policy=lossguide"], {"grow_policy": "lossguide"}),
+        (['eval_metric=["auc","aucpr"]'], {"eval_metric": ["auc", "aucpr"]}),
+        (["base_score=null"], {"base_score": None}),
+        (["monotone_constraints=(1,0,-1)"], {"monotone_constraints": "(1,0,-1)"}),
+    ],
+)
+def test_assignments_are_read_as_json_or_as_text(texts: list[str], parsed: object) -> None:
+    assert parse_assignments(texts, option="--param") == parsed
+
+
+@pytest.mark.parametrize(
+    "texts", [["eta"], ["=1"], ["eta="], ["eta=1", "eta=2"], ["lambda=1", "reg_lambda=2"]]
+)
+def test_assignments_that_say_nothing_or_twice_are_refused(texts: list[str]) -> None:
+    with pytest.raises(ParameterError, match="--param") as refused:
+        parse_assignments(texts, option="--param")
+    assert texts[-1] in str(refused.value)
+
+
+def test_what_is_given_replaces_a_preset_under_any_spelling() -> None:
+    base = {"eta": 0.1, "max_depth": 5}
+    assert overridden(base, {"learning_rate": 0.2}) == {"max_depth": 5, "learning_rate": 0.2}
+    assert overridden(base, {}) == base
+    assert overridden({"lambda": 1}, {"reg_lambda": 3}) == {"reg_lambda": 3}
+
+
+@given(st.floats(2.0**-90, 1e9, width=32), st.integers(-80, 29))
+def test_numbers_are_written_and_rounded_as_numpy_does(value: float, exponent: int) -> None:
+    for number in (value, 2.0**exponent, value * 1.000000037):
+        if 0 < number <= 1e9:
+            params = BoosterParams.parse({"gamma": number})
+            assert params.gamma == np.float32(number)
+            assert params.to_mapping()["gamma"] == float(str(np.float32(number)))

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from oracles.trees import oracle_params
 
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.parity import ParityResult, parity_command, run_parity
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.lab.oracle.same_trees import compare_trees, table_of_bins, train_on_bins
+from fraudfed.parameters import BoosterParams
 
 
 @pytest.mark.parametrize(("missing", "categorical"), [(0.0, 0), (0.1, 0), (0.0, 4), (0.2, 4)])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from oracles.stages import Bank, Simulated, Stage, StagedTraining, simulate, train_in_stages
 
 from fraudfed.boosting.bins import Cuts
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
@@ -20,6 +19,7 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.errors import DataError, SumError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 
 def part_of(table: TrainingTable, chosen: Int64Array) -> TrainingTable:

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import numpy_only
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
@@ -19,6 +18,7 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import StateError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 Calls = list[tuple[str, bytes, bytes, bytes]]
 

@@ -9,15 +9,9 @@ import xgboost
 from oracles.trees import oracle_params
 
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, WeightBounds
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
-from fraudfed.boosting.xgboost_rules import (
-    NEWEST_RULES,
-    RULE_VERSIONS,
-    rules_for,
-    version_of_release,
-)
+from fraudfed.boosting.xgboost_rules import rules_for, version_of_release
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.lab.oracle.same_trees import (
@@ -27,6 +21,7 @@ from fraudfed.lab.oracle.same_trees import (
     train_on_bins,
     xgboost_parameters,
 )
+from fraudfed.parameters import NEWEST_RULES, RULE_VERSIONS, BoosterParams
 
 SCHEMA = FeatureSchema(names=("a", "b"), n_categories=(0, 0))
 #: Two nodes: one below the default ``min_child_weight``, one above.

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.sampling import ColumnSampler, row_keys, sample_rows
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
+from fraudfed.parameters import BoosterParams
 
 
 def _table(

@@ -11,12 +11,11 @@ from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBounds, to_double
 from fraudfed.boosting.growth.partition import goes_left
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema
-from fraudfed.boosting.xgboost_rules import RULE_VERSIONS
 from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
+from fraudfed.parameters import RULE_VERSIONS, BoosterParams
 
 NUMERIC, CATEGORICAL = 0, 1
 #: Features as (kind, number of bins).

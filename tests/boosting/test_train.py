@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from kernels import numpy_only
 
 from fraudfed.boosting.metrics import pooled_metrics
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, TreeProgress, train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError, ParameterError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 POOLED = synthetic_table(600, 6, np.random.default_rng(2), missing=0.1, categorical=2)
 HELD_OUT = synthetic_table(500, 6, np.random.default_rng(2), missing=0.1, categorical=2)

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.canonical_bytes import _CONTAINER
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -21,6 +20,7 @@ from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import StateError
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.parameters import BoosterParams
 
 NEWER = replace(_CONTAINER, version=2)
 

@@ -1,5 +1,6 @@
 """A mapping says what is wrong with it: file, key, what it got and what was expected."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from fraudfed.catalogue.schema import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.mapping import BUILT_IN, ColumnSource, Mapping, load_mapping, parse_mapping
 
-PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "features.md").read_text(encoding="utf-8")
+BUILT_IN_PAGE = (DOCS / "mappings.md").read_text(encoding="utf-8")
 
 LEAST = """
 format_version = 1
@@ -36,8 +39,8 @@ def test_the_least_mapping() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_mappings_are_whole(name: str) -> None:
     mapping = load_mapping(name)
-    assert mapping.kind == "transactions"
-    assert mapping.has_labels
+    # A message has no label.
+    assert (mapping.label is not None or mapping.has_labels) == (name != "pacs008")
     assert mapping.description.strip()
     for column, allowed in (("channel", CHANNELS), ("merchant_category", MERCHANT_CATEGORIES)):
         how = mapping.columns.get(column)
@@ -47,11 +50,14 @@ def test_built_in_mappings_are_whole(name: str) -> None:
             assert {value for value in given if value} <= set(allowed)
 
 
-def test_the_built_in_mappings_are_three_and_documented() -> None:
-    assert BUILT_IN == ("handbook", "paysim", "sparkov")
-    section = PAGE.split("## Other people's data")[1].split("\n## ")[0]
+def test_every_built_in_mapping_has_a_section_with_its_columns() -> None:
+    listed = re.findall(r"^\| \[`([a-z0-9-]+)`\]", BUILT_IN_PAGE, re.MULTILINE)
+    assert tuple(sorted(listed)) == BUILT_IN
     for name in BUILT_IN:
-        assert f"--map {name}" in section
+        section = BUILT_IN_PAGE.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        mapping = load_mapping(name)
+        for column in (mapping.label, *mapping.drop):
+            assert column is None or f"`{column}`" in section
 
 
 def test_every_key_of_a_mapping_is_documented() -> None:
@@ -144,8 +150,30 @@ def test_a_table_is_renamed_only() -> None:
             parse_mapping(text + more, source="t")
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("", "got neither columns nor a label, expected what it says of a table"),
+        ('label = "y"\ndrop = ["a", "y"]', "drop: 'y' is the label, expected other columns"),
+        ('label = ""', "label is '': String should have at least 1 character"),
+        ('label = "y"\ndrop = "a"', "drop is 'a': Input should be a valid tuple"),
+    ],
+)
+def test_what_a_table_is_said_to_be_is_checked(more: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        parse_mapping(f'format_version = 1\nkind = "table"\n{more}', source="t")
+
+
+@pytest.mark.parametrize("key", ['label = "is_fraud"', 'drop = ["id"]'])
+def test_transactions_have_no_label_to_choose(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="which only a mapping of kind 'table' may have"):
+        parse_mapping(LEAST.replace("[columns]", f"{key}\n[columns]"), source="t")
+
+
 def test_files_that_are_no_mapping(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no such file, expected a TOML file or one of h"):
+    with pytest.raises(
+        ConfigurationError, match=r"no such file, expected a TOML file or one of baf"
+    ):
         load_mapping("sparkof")
     path = tmp_path / "own.toml"
     path.write_bytes(b"\xff")

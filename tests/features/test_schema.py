@@ -120,7 +120,7 @@ def test_repeated_transaction() -> None:
     with pytest.raises(
         DataError,
         match=r"row 4, column 'transaction_id': got 't00000', expected an identifier that no "
-        r"earlier row has \(1 more rows\)",
+        r"earlier row has \(and 1 more row\)",
     ):
         check_transactions(frame, source="bank.parquet")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import FIRST_DAY, KEY, Exact, exact_entries, risk_spec
 
+from fraudfed.catalogue.risk_days import entry_delay_days
 from fraudfed.features.shared_risk import Entries, RiskEntries, risk_entries
-from fraudfed.features.shared_risk.entries import entry_delay_days
 from fraudfed.features.shared_risk.sketch import hash_identifiers
 from fraudfed.wire.messages import RiskEntity, RiskSpec
 

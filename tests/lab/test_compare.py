@@ -73,6 +73,7 @@ def test_json_form_holds_what_readers_look_for() -> None:
     for entry, result in zip(plain["banks"], summary.banks, strict=True):
         assert set(entry) == {
             "name",
+            "title",
             "rows_train",
             "rows_test",
             "prevalence",

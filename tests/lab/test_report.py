@@ -1,5 +1,6 @@
 """The report is one page that needs nothing else, says what was measured, and never varies."""
 
+import io
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -7,8 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from examples.reports import example
+from rich.console import Console
 
-from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number
+from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number, format_table
 from fraudfed.lab.report.page import format_bytes, format_seconds, headline, render_report
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
 
@@ -188,7 +190,7 @@ def test_plots_are_well_formed_and_take_the_page_colours() -> None:
     plots = [
         auprc_bars(summary.banks, summary.models),
         auprc_bars((), MODELS),
-        precision_recall("bank-a", curves["bank-a"], prevalence=0.02),
+        precision_recall("bank-a", curves["bank-a"], prevalence=0.02, name="bank-a"),
         bars({"one": 0.0}, name="zero", label="nothing & <nothing>", unit=""),
         bars({}, name="empty", label="nothing", unit="s"),
     ]
@@ -221,3 +223,43 @@ def test_units() -> None:
         "1 min 1 s",
         "60 min 0 s",
     ]
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ("三菱", "Банк <Ж> & Söhne", "[red]Bank[/red]"),
+        ("line\nbreak", "\x1b[2J", "\u202eknab"),
+        ("all banks", "a" * 200, "auprc"),
+    ],
+)
+def test_banks_are_called_as_the_data_call_them(titles: tuple[str, str, str]) -> None:
+    summary, curves = example()
+    # Names that differ by nothing but what an id cannot hold.
+    names = ("a-b", "a_b", "a_-b")
+    scores = summary.banks[0].models
+    banks = tuple(
+        BankResult(name, 9, 9, 0.1, scores, title)
+        for name, title in zip(names, titles, strict=True)
+    )
+    curve = next(iter(curves.values()))
+    labels = np.array([0, 1, 0, 1])
+    named, _ = example(banks=banks)
+    html = render_report(
+        named,
+        curves=dict.fromkeys(names, curve),
+        scores={"federated": np.array([0.1, 0.9, 0.4, 0.6])},
+        labels=labels,
+    )
+    page = Page(html)
+    assert page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    printed = Console(width=150, record=True, file=io.StringIO())
+    printed.print(format_table(named))
+    text = printed.export_text()
+    for bank in banks:
+        assert bank.shown in page.text
+        assert f"({bank.name})" in page.text
+        assert bank.shown[:20] in text
+    assert [bank["title"] for bank in named.to_json()["banks"]] == list(titles)
+    assert not re.search("[\x00-\x08\x1b\u202e]", html + text)

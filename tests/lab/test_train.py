@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.machine import Machine
@@ -19,6 +18,7 @@ from fraudfed.lab.bench.train.own_machine import own_machines
 from fraudfed.lab.bench.train.result import BankCost, TrainFigures
 from fraudfed.lab.bench.workload import LABEL, synthetic_table, table_contract, write_shares
 from fraudfed.lab.oracle.same_trees import installed_rules
+from fraudfed.parameters import BoosterParams
 
 SMALL = ("--rows", "2000", "--features", "4", "--trees", "3", "--max-depth", "3", "--max-bin", "16")
 KEY_BITS = 2048

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from bank_node.data.contract import needs_tables
 from bank_node.data.risk_days import ADVICE
 from bank_node.state.directory import StateDirectory
 from bank_node.state.risk_file import RiskFile
+from fraudfed.catalogue.risk_days import entry_delay_days
+from fraudfed.catalogue.run_check import needs_tables
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.features.shared_risk.entries import entry_delay_days
 from fraudfed.wire.messages import DataContract, RiskEntity
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.candidate import Split
+from fraudfed.parameters import BoosterParams
 
 #: XGBoost's ``kRtEps``: a gain up to this much is no gain.
 LEAST_LOSS_CHANGE = np.float32(1e-6)

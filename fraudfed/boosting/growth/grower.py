@@ -23,13 +23,13 @@ from fraudfed.boosting.growth.expansion_queue import Candidate, ExpansionQueue
 from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True, eq=False)

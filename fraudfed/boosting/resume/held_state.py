@@ -17,12 +17,12 @@ from fraudfed.boosting.cuts import DEFAULT_RESOLUTION_BITS
 from fraudfed.boosting.engine.keys import KEY_BITS, keys_from_values
 from fraudfed.boosting.growth.expansion_queue import LEAST_LOSS_CHANGE
 from fraudfed.boosting.objective import gradient_bounds
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState, params_digest
 from fraudfed.boosting.sampling import ColumnSampler
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
 from fraudfed.errors import DataError, StateError
+from fraudfed.parameters import BoosterParams
 
 #: Relative errors of a few float32 roundings, far below anything that is looked for.
 _ROUNDING = 2.0**-20

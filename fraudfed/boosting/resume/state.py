@@ -18,13 +18,13 @@ from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.metrics import is_better
 from fraudfed.boosting.objective import LARGEST_SUM
-from fraudfed.boosting.params import EVAL_METRICS, BoosterParams
 from fraudfed.boosting.resume.canonical_bytes import StateReader, StateWriter, damaged
 from fraudfed.boosting.resume.tree_bytes import read_trees, write_trees
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
+from fraudfed.parameters import EVAL_METRICS, BoosterParams
 
 _DIGEST_BYTES = 32
 _MOST_BINS = 256

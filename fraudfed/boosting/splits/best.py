@@ -13,11 +13,11 @@ import numpy as np
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.engine.protocol import Engine, NumericScan
 from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.splits.categorical import best_categorical_split
 from fraudfed.boosting.splits.numeric import best_numeric_split
 from fraudfed.dtypes import Int64Array
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from fraudfed.boosting.gain import GainFormula, NodeSums, WeightBounds, first_best, to_double
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.parameters import BoosterParams
 
 
 def best_categorical_split(

@@ -73,11 +73,6 @@ class RiskEntries:
     frauds: Entries
 
 
-def entry_delay_days(label_delay_seconds: int) -> int:
-    """Return the delay between a payment and its day of entry: the label delay, rounded up."""
-    return -(-label_delay_seconds // SECONDS_PER_DAY)
-
-
 def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes) -> RiskEntries:
     """Count a bank's payments and reported frauds per entity and day of entry.
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.catalogue.risk_days import entry_delay_days
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.errors import DataError
-from fraudfed.features.shared_risk.entries import entry_delay_days
 from fraudfed.features.shared_risk.sketch import (
     CountArray,
     columns_of,

@@ -11,7 +11,6 @@ from typing import Any
 import click
 import numpy as np
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import check_bound
@@ -26,6 +25,7 @@ from fraudfed.lab.bench.options import (
 )
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS
+from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.packing import SlotLayout
 
 

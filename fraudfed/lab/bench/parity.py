@@ -17,7 +17,6 @@ import xgboost
 from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import SoloCommunicator
@@ -39,6 +38,7 @@ from fraudfed.lab.oracle.same_trees import (
     train_on_bins,
     xgboost_parameters,
 )
+from fraudfed.parameters import BoosterParams
 from fraudfed.threads import usable_cores
 
 

@@ -10,18 +10,22 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.console import (
     Answer,
+    end_with,
     examples,
     json_option,
     print_json,
+    say,
     stderr_console,
     stdout_console,
 )
 from fraudfed.errors import CohortError, ConfigurationError, StateError
+from fraudfed.features.mapping import Mapping, load_mapping
+from fraudfed.foreign_text import visible
 from fraudfed.lab.demo.data import MIN_BANKS, DemoData
 from fraudfed.lab.demo.feature_table import open_table
 from fraudfed.lab.demo.generated import open_generated
@@ -31,6 +35,9 @@ from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.page import render_report
+from fraudfed.parameters import BoosterParams
+from fraudfed.reading.problems import ProblemsError
+from fraudfed.reading.report import ProblemReport, report_lines, report_of
 from fraudfed.threads import usable_cores
 
 #: Our mark in an output directory: only a directory with it is ever cleared.
@@ -54,7 +61,8 @@ class DemoAnswer(Answer):
         "fraudfed demo                                       # five generated banks",
         "fraudfed demo --preset retail --trees 50",
         "fraudfed demo --transactions payments.csv --map paysim --banks 4",
-        "fraudfed demo --table rows.parquet --label fraud",
+        "fraudfed demo --table rows.parquet --label fraud --drop 'id,\"distance, km\"'",
+        "fraudfed demo --table Base.csv --map baf",
     )
 )
 @click.option(
@@ -77,15 +85,22 @@ class DemoAnswer(Answer):
     "--map",
     "mapping",
     metavar="NAME|FILE",
-    help="With --transactions: how its columns become ours: handbook, sparkov, paysim or a file.",
+    help="With --transactions or --table: a built-in mapping, as sparkov or baf, or a TOML file.",
 )
 @click.option(
     "--table",
     type=click.Path(path_type=Path),
     help="Any feature table (.parquet or .csv), split over the banks.",
 )
-@click.option("--label", help="With --table: the column of 0 (clean) and 1 (fraud).")
-@click.option("--drop", default="", metavar="COL,...", help="With --table: columns to leave out.")
+@click.option(
+    "--label", help="With --table: the column of 0 (clean) and 1 (fraud).  [default: the mapping's]"
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="COL,...",
+    help="With --table: columns to leave out; a name with a comma in quotes; repeatable.",
+)
 @click.option(
     "--bank-column",
     help="With --table or --transactions: the column that says whose row it is.",
@@ -133,7 +148,7 @@ def demo_command(
     mapping: str | None,
     table: Path | None,
     label: str | None,
-    drop: str,
+    drop: tuple[str, ...],
     bank_column: str | None,
     banks: int | None,
     trees: int,
@@ -158,10 +173,10 @@ def demo_command(
         data=data,
         preset=preset,
         transactions=transactions,
-        mapping=mapping,
+        mapping=None if mapping is None else load_mapping(mapping),
         table=table,
         label=label,
-        drop=tuple(column.strip() for column in drop.split(",") if column.strip()),
+        drop=drop,
         bank_column=bank_column,
         banks=banks,
         seed=seed,
@@ -188,10 +203,19 @@ def demo_command(
     work = _prepare(out)
     console = stderr_console(quiet=quiet, own_text=True)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
-    opened = source.open(work=work, stages=stages)
+    try:
+        opened = source.open(work=work, stages=stages)
+    except ProblemsError as error:
+        found = report_of(error)
+        if as_json:
+            end_with(error, ProblemReport, found)
+        say(*report_lines(found), err=True)
+        raise
     console.print(
         f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
     )
+    for note in opened.notes:
+        console.print(f"note: {escape(visible(note))}", soft_wrap=True)
     trainings = 1 if opened.risk is None else 2
     with _bar(console, total=trainings * trees) as advance:
         result = run_job(
@@ -225,13 +249,20 @@ class _Source:
     data: Path | None
     preset: str
     transactions: Path | None
-    mapping: str | None
+    mapping: Mapping | None
     table: Path | None
     label: str | None
     drop: tuple[str, ...]
     bank_column: str | None
     banks: int | None
     seed: int
+
+    @property
+    def table_label(self) -> str | None:
+        """The label of a plain table: what is given, else what the mapping says."""
+        if self.label is not None or self.mapping is None:
+            return self.label
+        return self.mapping.label
 
     def check(self) -> None:
         """Raise ConfigurationError where options contradict each other."""
@@ -243,22 +274,45 @@ class _Source:
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise ConfigurationError(f"{' and '.join(named)} exclude each other; give one of them")
-        if self.table is not None and self.label is None:
-            raise ConfigurationError("--table needs --label COL, the column of 0 and 1")
-        if self.table is None and (self.label or self.drop):
+        if self.table is None and (self.label is not None or self.drop):
             raise ConfigurationError("--label and --drop belong to --table FILE")
-        if self.transactions is None and self.mapping is not None:
-            raise ConfigurationError("--map belongs to --transactions FILE")
+        if self.transactions is None and self.table is None and self.mapping is not None:
+            raise ConfigurationError("--map belongs to --transactions or --table FILE")
+        if self.mapping is not None:
+            self._check_mapping(self.mapping)
+        if self.table is not None and self.table_label is None:
+            raise ConfigurationError(
+                "--table needs --label COL, the column of 0 and 1, or a --map that names it"
+            )
         if self.table is None and self.transactions is None and self.bank_column is not None:
             raise ConfigurationError("--bank-column belongs to --table or --transactions FILE")
 
+    def _check_mapping(self, mapping: Mapping) -> None:
+        if mapping.kind == "transactions" and self.table is not None:
+            raise ConfigurationError(
+                "--map: is for transactions, expected a mapping of a table of features; give the "
+                "file with --transactions"
+            )
+        if mapping.kind == "table" and self.transactions is not None:
+            raise ConfigurationError(
+                "--map: is for a table of features, expected one of transactions; give the file "
+                "with --table"
+            )
+        if mapping.kind == "transactions" and not mapping.has_labels:
+            raise ConfigurationError(
+                "--map: has no is_fraud and label_time, expected both, as the demo trains; to look "
+                "at data without labels, use `bank-node check-data`"
+            )
+
     def open(self, *, work: Path, stages: Stages) -> DemoData:
         """Split or generate the rows, and return them."""
-        if self.table is not None and self.label is not None:
+        label = self.table_label
+        if self.table is not None and label is not None:
             with stages.stage("split", f"splitting {self.table} over the banks"):
                 return open_table(
                     self.table,
-                    label=self.label,
+                    mapping=self.mapping,
+                    label=label,
                     drop=self.drop,
                     bank_column=self.bank_column,
                     n_banks=self.banks or _BANKS,

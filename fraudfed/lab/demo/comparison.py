@@ -8,7 +8,6 @@ from typing import Any
 import xgboost
 
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
@@ -17,6 +16,7 @@ from fraudfed.lab.demo.summary import Runs
 from fraudfed.lab.local_federation.run import RunOutcome
 from fraudfed.lab.oracle.references import pool, predict, train_reference
 from fraudfed.lab.oracle.same_trees import compare_trees, table_of_bins, train_on_bins
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
 

@@ -8,12 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.catalogue.schema import pandas_dtypes
 from fraudfed.dtypes import BoolArray
-from fraudfed.errors import CohortError, DataError
+from fraudfed.errors import CohortError
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Fewer banks than this and "sum minus own" is somebody's statistic.
@@ -27,6 +24,8 @@ class BankSource:
     name: str
     train_file: Path
     test_file: Path
+    title: str = ""
+    """What the data call it, where that is not its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +87,8 @@ class DemoData:
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
         None where the rows name no terminals, merchants and payees.
+    notes : tuple of str
+        What is allowed in the rows and yet unusual, a line each.
     """
 
     data: str
@@ -98,6 +99,7 @@ class DemoData:
     load: Callable[[BankSource, Path | None], BankRows]
     pool: Callable[[], PooledRows]
     risk: RiskPlan | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable:
@@ -123,21 +125,10 @@ def require_cohort(found: int, *, what: str) -> None:
         )
 
 
-def read_frame(file: Path) -> pd.DataFrame:
-    """Read a whole Parquet or CSV file, by its suffix."""
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; expected a Parquet or CSV table")
-    try:
-        if file.suffix == ".csv":
-            frame = pd.read_csv(file, dtype=pandas_dtypes())
-        else:
-            frame = pd.read_parquet(file)
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{file}: cannot be read as {'CSV' if file.suffix == '.csv' else 'Parquet'} "
-            f"({reason}); expected a .parquet or .csv table"
-        ) from error
-    if frame.empty:
-        raise DataError(f"{file}: has no rows; expected at least one")
-    return frame
+def schema_of(contract: DataContract) -> FeatureSchema:
+    """Return names and numbers of categories of a contract's features."""
+    return FeatureSchema(
+        names=tuple(spec.name for spec in contract.features),
+        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
+        categories=tuple(spec.categories or () for spec in contract.features),
+    )

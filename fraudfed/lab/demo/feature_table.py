@@ -1,27 +1,33 @@
 """Any feature table as the demo's input: split over banks, and at random into train and test."""
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from pandas.api import types as pdt
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+from pydantic import ValidationError
 
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.dtypes import Float32Array
-from fraudfed.errors import DataError
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.dtypes import BoolArray, Float32Array
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features.mapping import Mapping
+from fraudfed.intake.plain_table import PlainRows, contract_schema, read_plain_table
+from fraudfed.lab.demo.bank_names import name_banks
+from fraudfed.lab.demo.column_options import named_columns, option_of, require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
     DemoData,
     PooledRows,
-    read_frame,
     require_cohort,
 )
 from fraudfed.lab.oracle.references import pool
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.kinds import all_columns, find_kind
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 #: A text column with more distinct values than this is an identifier, not a category.
@@ -33,6 +39,7 @@ _TEST_SHARE = 0.3
 def open_table(
     file: Path,
     *,
+    mapping: Mapping | None,
     label: str,
     drop: Sequence[str],
     bank_column: str | None,
@@ -45,78 +52,231 @@ def open_table(
     Parameters
     ----------
     file : Parquet or CSV file
+    mapping : how the file is written, what its columns are called, and more columns to leave out
     label : column of 0 and 1
-    drop : columns to leave out
+    drop : columns to leave out, as ``--drop`` lists them
     bank_column : column that says whose row it is, or None to deal rows out in unequal shares
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own files
     seed : of the random split; the same rows and seed give the same files
     """
-    frame = read_frame(file)
-    _check_columns(frame, file, label=label, drop=drop, bank_column=bank_column)
-    labels = pd.to_numeric(frame[label], errors="coerce")
-    wrong = ~labels.isin((0, 1))
-    if wrong.any():
-        row = int(np.argmax(wrong.to_numpy()))
-        value = frame[label].tolist()[row]
+    whole = _opened(file, mapping)
+    left_out = _left_out(whole, mapping, label=label, drop=drop, bank_column=bank_column)
+    problems = whole.problems()
+    contract = table_contract(
+        whole,
+        label=label,
+        left_out=left_out,
+        problems=problems,
+    )
+    extra = {}
+    if bank_column is not None and whole.require(bank_column, "bank", problems):
+        extra[bank_column] = pa.string()
+    # Checked as a whole: what the bank nodes are given is without fault.
+    rows = read_plain_table(whole, contract, problems, with_labels=True, extra=extra)
+    labels = _labels(rows)
+    if (labels == labels[0]).all():
         raise DataError(
-            f"{file}: row {row + 1}, column {label!r} holds {value!r}, expected "
-            "0 or 1 (1 = fraud); choose the label column with --label"
-        )
-    if labels.nunique() < 2:
-        raise DataError(
-            f"{file}: column {label!r} holds only the value {int(labels.iloc[0])}; training needs "
-            "rows of both classes"
+            f"{file}: column {label!r} holds only the value {labels[0]:g}; training needs rows of "
+            "both classes"
         )
     rng = np.random.default_rng(seed)
     if bank_column is None:
         require_cohort(n_banks, what="--banks")
-        owner = deal(len(frame), n_banks, rng)
+        owner = deal(rows.n_rows, n_banks, rng)
+        titles = {name: name for name in sorted(set(owner.tolist()))}
     else:
-        owner = frame[bank_column].map(bank_name).to_numpy(dtype=str)
-    names = sorted(set(owner.tolist()))
-    require_cohort(len(names), what=f"column {bank_column!r} of {file}")
-
-    left_out = {label, *drop, *([bank_column] if bank_column else [])}
-    specs = tuple(
-        _feature_spec(frame[column], file) for column in frame.columns if column not in left_out
-    )
-    if not specs:
-        raise DataError(f"{file}: no feature column is left; drop fewer columns with --drop")
-    contract = DataContract(kind="table", features=specs, label=label)
-    columns = [label, *(spec.name for spec in specs)]
-    is_test = rng.random(len(frame)) < _TEST_SHARE
+        what = f"{file}: column {bank_column!r}"
+        named = name_banks(rows.extra[bank_column], what=what)
+        owner, titles = named.owner, named.titles
+        require_cohort(len(titles), what=what)
+    is_test = rng.random(rows.n_rows) < _TEST_SHARE
     banks = []
-    for name in names:
+    for name, title in titles.items():
         own = owner == name
-        train, test = (frame.loc[own & part, columns] for part in (~is_test, is_test))
-        for part, what in ((train, "train"), (test, "test")):
-            if part.empty:
+        for part, what in ((own & ~is_test, "train"), (own & is_test, "test")):
+            if not part.any():
                 raise DataError(
-                    f"{file}: bank {name!r} has no rows left for {what}; give it more rows"
+                    f"{file}: bank {title!r} has no rows left for {what}; give it more rows"
                 )
-        banks.append(write_bank(work, name, train, test))
+        bank = write_bank(work, name, rows, contract, own & ~is_test, own & is_test)
+        banks.append(replace(bank, title=title))
     return table_data(
         banks,
         data=f"Feature table {file.name}.",
         split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
         contract=contract,
-        rows=len(frame),
+        rows=rows.n_rows,
+        notes=_alike_categories(contract),
     )
 
 
-def write_bank(work: Path, name: str, train: pd.DataFrame, test: pd.DataFrame) -> BankSource:
-    """Write a bank's feature tables into a folder of its own."""
+def _opened(file: Path, mapping: Mapping | None) -> DataFile:
+    if mapping is None:
+        return DataFile.open(file)
+    return DataFile.open(file, source_names=mapping.source_names, file_format=mapping.file)
+
+
+def _column_names(file: DataFile) -> tuple[str, ...]:
+    """Return what the columns are called here, in the order of the file."""
+    here = {source: name for name, source in file.source_names.items()}
+    return tuple(here.get(column, column) for column in file.columns)
+
+
+def _left_out(
+    file: DataFile,
+    mapping: Mapping | None,
+    *,
+    label: str,
+    drop: Sequence[str],
+    bank_column: str | None,
+) -> set[str]:
+    """Return the columns that are no features, and make sure that every column named is there."""
+    there, source = _column_names(file), str(file.path)
+    of_mapping = mapping is not None and label == mapping.label
+    require_column(label, there, option="--map" if of_mapping else "--label", source=source)
+    dropped = named_columns(drop, there, option="--drop", source=source)
+    if label in dropped:
+        raise ConfigurationError(f"--drop names the label {label!r}, expected other columns")
+    left_out = {*dropped, *(() if mapping is None else mapping.drop)}
+    if bank_column is not None:
+        require_column(bank_column, there, option="--bank-column", source=source)
+        if bank_column == label:
+            raise ConfigurationError(f"--bank-column names the label {label!r}, expected another")
+        left_out.add(bank_column)
+    return left_out
+
+
+def _alike_categories(contract: DataContract) -> tuple[str, ...]:
+    """Say which categories differ by nothing but blanks: each is one of its own."""
+    notes = []
+    for spec in contract.features:
+        seen: dict[str, str] = {}
+        for category in spec.categories or ():
+            other = seen.setdefault(" ".join(category.split()), category)
+            if other != category:
+                notes.append(
+                    f"column {spec.name!r}: {other!a} and {category!a} differ only by blanks and "
+                    "are two categories"
+                )
+                break
+    return tuple(notes)
+
+
+def table_contract(
+    file: DataFile, *, label: str, left_out: set[str], problems: Problems
+) -> DataContract:
+    """Make the contract of a table that has none: every column but some is a feature.
+
+    Parameters
+    ----------
+    file : DataFile
+    label : str
+    left_out : set of str
+        Columns that are no features, beside the label.
+    problems : Problems
+        Takes columns that are neither numbers nor categories, or are there twice.
+
+    Raises
+    ------
+    DataError
+        If no feature is left; with every problem so far, if there is any.
+    """
+    names = [name for name in dict.fromkeys(_column_names(file)) if name not in {label, *left_out}]
+    once = [name for name in names if file.require(name, "feature", problems)]
+    if not once:
+        problems.raise_any()
+        raise DataError(f"{file.path}: no feature column is left; drop fewer columns with --drop")
+    found = all_columns(file, once)
+    specs = [_feature_spec(file, name, found[name], problems) for name in once]
+    features = tuple(spec for spec in specs if spec is not None)
+    if not features:
+        problems.raise_any()
+    return DataContract(kind="table", features=features, label=label)
+
+
+def _feature_spec(
+    file: DataFile, name: str, column: pa.ChunkedArray, problems: Problems
+) -> FeatureSpec | None:
+    advice = f"leave it out with {option_of('--drop', name)}"
+    kind = find_kind(file, name, column, problems, most_categories=_MAX_CATEGORIES, advice=advice)
+    if kind is None:
+        return None
+    try:
+        if kind.categories is None:
+            return FeatureSpec(name=name)
+        return FeatureSpec(name=name, type=FeatureType.CATEGORICAL, categories=kind.categories)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        problems.add_whole(
+            "unfit_name",
+            file.named(name),
+            f"column {file.named(name)}: its name, or a category in it, cannot be a model's "
+            f"({reason}); rename it, or {advice}",
+            advice=f"rename it, or {advice}",
+        )
+        return None
+
+
+def write_bank(
+    work: Path,
+    name: str,
+    rows: PlainRows,
+    contract: DataContract,
+    train: BoolArray,
+    test: BoolArray,
+) -> BankSource:
+    """Write a bank's feature tables into a folder of its own.
+
+    Parameters
+    ----------
+    work : Path
+    name : str
+        Of the bank.
+    rows : PlainRows
+    contract : DataContract
+        Of the rows.
+    train, test : ndarray of shape (n_rows,), dtype=bool
+        Which rows are the bank's, to train on and to test on.
+    """
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     bank = BankSource(name, folder / "train.parquet", folder / "test.parquet")
-    train.to_parquet(bank.train_file, index=False)
-    test.to_parquet(bank.test_file, index=False)
+    for path, part in ((bank.train_file, train), (bank.test_file, test)):
+        pa_parquet.write_table(_arrow_table(rows, contract, part), path)
     return bank
 
 
+def _arrow_table(rows: PlainRows, contract: DataContract, part: BoolArray) -> pa.Table:
+    """Return some rows as a table whose columns are read to the same values again."""
+    columns = {contract.label: pa.array(_labels(rows)[part].astype(np.int8))}
+    for spec, values in zip(contract.features, rows.features.T, strict=True):
+        columns[spec.name] = _arrow_column(values[part], spec)
+    return pa.table(columns)
+
+
+def _arrow_column(values: Float32Array, spec: FeatureSpec) -> pa.Array:
+    missing = np.isnan(values)
+    if spec.categories is None:
+        return pa.array(values, mask=missing)
+    codes = pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)
+    return pa.array(spec.categories, pa.string()).take(codes)
+
+
+def _labels(rows: PlainRows) -> Float32Array:
+    if rows.labels is None:
+        raise ValueError("rows were read without labels")
+    return rows.labels
+
+
 def table_data(
-    banks: Sequence[BankSource], *, data: str, split: str, contract: DataContract, rows: int
+    banks: Sequence[BankSource],
+    *,
+    data: str,
+    split: str,
+    contract: DataContract,
+    rows: int,
+    notes: tuple[str, ...] = (),
 ) -> DemoData:
     """Return banks' feature tables, as ``write_bank`` writes them, as the demo's input.
 
@@ -129,11 +289,13 @@ def table_data(
         Of the tables.
     rows : int
         Of all banks.
+    notes : tuple of str
+        As in ``DemoData``.
     """
 
     def load(bank: BankSource, _features: Path | None = None) -> BankRows:
         files = (bank.train_file, bank.test_file)
-        train, test = (table_of(read_frame(path), contract) for path in files)
+        train, test = (read_table(path, contract) for path in files)
         return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
 
     def pooled() -> PooledRows:
@@ -148,55 +310,26 @@ def table_data(
         rows=rows,
         load=load,
         pool=pooled,
+        notes=notes,
     )
 
 
-def table_of(frame: pd.DataFrame, contract: DataContract) -> TrainingTable:
-    """Return the rows of a frame as training wants them."""
-    labels = frame[contract.label].to_numpy(dtype=np.float32)
-    return TrainingTable(schema_of(contract), matrix_of(frame, contract), labels)
+def read_table(path: Path, contract: DataContract) -> TrainingTable:
+    """Read a feature table as training wants it.
 
+    Parameters
+    ----------
+    path : Path
+    contract : DataContract
 
-def schema_of(contract: DataContract) -> FeatureSchema:
-    """Return names and numbers of categories of a contract's features."""
-    return FeatureSchema(
-        names=tuple(spec.name for spec in contract.features),
-        n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
-        categories=tuple(spec.categories or () for spec in contract.features),
-    )
-
-
-def matrix_of(frame: pd.DataFrame, contract: DataContract) -> Float32Array:
-    """Return the frame's features as numbers: a category as its code, a missing value as NaN.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features), dtype=float32
-        Column-major.
+    Raises
+    ------
+    DataError
+        If it does not meet the contract.
     """
-    values = np.empty((len(contract.features), len(frame)), dtype=np.float32)
-    for row, spec in zip(values, contract.features, strict=True):
-        column = frame[spec.name]
-        if spec.categories is None:
-            row[:] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            codes = pd.Categorical(column, categories=list(spec.categories)).codes
-            row[:] = np.where(codes < 0, np.nan, codes.astype(np.float64))
-    return values.T
-
-
-def _check_columns(
-    frame: pd.DataFrame, file: Path, *, label: str, drop: Sequence[str], bank_column: str | None
-) -> None:
-    wanted = [("--label", label), *(("--drop", column) for column in drop)]
-    if bank_column is not None:
-        wanted.append(("--bank-column", bank_column))
-    for option, column in wanted:
-        if column not in frame.columns:
-            raise DataError(
-                f"{file}: {option} names column {column!r}, which is missing; the columns are "
-                f"{', '.join(map(str, frame.columns))}"
-            )
+    file = DataFile.open(path)
+    rows = read_plain_table(file, contract, file.problems(), with_labels=True)
+    return TrainingTable(contract_schema(contract), rows.features, _labels(rows))
 
 
 def deal(n_rows: int, n_banks: int, rng: np.random.Generator) -> npt.NDArray[np.str_]:
@@ -213,27 +346,3 @@ def deal(n_rows: int, n_banks: int, rng: np.random.Generator) -> npt.NDArray[np.
     names = np.array([f"bank_{number:02d}" for number in range(1, n_banks + 1)])
     dealt: npt.NDArray[np.str_] = names[rng.permutation(position)]
     return dealt
-
-
-def bank_name(value: object) -> str:
-    """Return a value of a bank column as the name of a bank."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", str(value).lower()).strip("-_")
-    return name[:63] or "unnamed"
-
-
-def _feature_spec(column: "pd.Series[Any]", file: Path) -> FeatureSpec:
-    name = str(column.name)
-    if pdt.is_numeric_dtype(column) or pdt.is_bool_dtype(column):
-        return FeatureSpec(name=name)
-    if pdt.is_datetime64_any_dtype(column):
-        raise DataError(
-            f"{file}: column {name!r} holds times, expected numbers or categories; leave it out "
-            f"with --drop {name}"
-        )
-    categories = tuple(sorted({str(value) for value in column.dropna()}))
-    if not 0 < len(categories) <= _MAX_CATEGORIES:
-        raise DataError(
-            f"{file}: column {name!r} holds {len(categories)} distinct texts, expected 1 to "
-            f"{_MAX_CATEGORIES} categories; leave it out with --drop {name}"
-        )
-    return FeatureSpec(name=name, type=FeatureType.CATEGORICAL, categories=categories)

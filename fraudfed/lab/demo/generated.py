@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from fraudfed.errors import DataError
-from fraudfed.lab.demo.data import BankSource, DemoData, read_frame, require_cohort
+from fraudfed.intake.plain_table import read_plain_table
+from fraudfed.lab.demo.data import BankSource, DemoData, require_cohort
 from fraudfed.lab.demo.feature_table import table_data, write_bank
 from fraudfed.lab.demo.transactions import transactions_data
+from fraudfed.reading.file import DataFile
 from fraudfed.wire.messages import DataContract
 
 
@@ -81,11 +84,13 @@ def _applications(
     split_time = int(manifest["split_time"])
     banks = []
     for name in names:
-        rows = read_frame(directory / name / "applications.parquet")
-        columns = [contract.label, *(spec.name for spec in contract.features)]
-        train = rows.loc[rows["label_time"] <= split_time, columns]
-        test = rows.loc[rows["application_time"] >= split_time, columns]
-        banks.append(write_bank(work, name, train, test))
+        file = DataFile.open(directory / name / "applications.parquet")
+        times = dict.fromkeys(("label_time", "application_time"), pa.float64())
+        rows = read_plain_table(file, contract, file.problems(), with_labels=True, extra=times)
+        known, applied = (rows.extra[time].to_numpy() for time in times)
+        banks.append(
+            write_bank(work, name, rows, contract, known <= split_time, applied >= split_time)
+        )
     return table_data(
         banks,
         data=f"Synthetic credit applications at {len(names)} banks; no real person is in them.",

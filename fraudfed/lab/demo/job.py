@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
 from fraudfed.lab.demo.comparison import compare_models, count_identical_trees
 from fraudfed.lab.demo.data import BankRows, BankSource, DemoData
 from fraudfed.lab.demo.summary import Runs, summarise
+from fraudfed.lab.local_federation.consortium import bank_log
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.local_federation.run import Federation, RunOutcome, open_federation
 from fraudfed.lab.report.compare import MODELS, BankResult, DemoSummary, ModelScores, score_model
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
 _NO_SCORES = np.zeros(0, dtype=np.float32)
@@ -187,7 +188,7 @@ def _score(bank: BankSource, *, run: RunOutcome, states: Mapping[str, Path], wor
             *("bank-node", "--quiet", "score", "--state", str(state), "--run", run.run_id),
             *("--data", str(bank.test_file), "--out", str(out)),
         ],
-        log=work / "logs" / f"{bank.name}-score.log",
+        log=work / "logs" / f"{bank_log(bank.name, 'score')}.log",
     )
     return out
 
@@ -203,7 +204,7 @@ def _export(bank: BankSource, *, runs: Runs, states: Mapping[str, Path], work: P
             *("bank-node", "--quiet", "features", "--state", str(state)),
             *("--run", runs.outcome.run_id, "--data", str(bank.test_file), "--out", str(out)),
         ],
-        log=work / "logs" / f"{bank.name}-features.log",
+        log=work / "logs" / f"{bank_log(bank.name, 'features')}.log",
     )
     return out
 
@@ -232,4 +233,5 @@ def _bank_result(
         rows_test=part.test.n_rows,
         prevalence=float(labels.mean()) if labels.size else 0.0,
         models={model: measure(scores[model]) for model in MODELS if model in scores},
+        title=bank.title,
     )

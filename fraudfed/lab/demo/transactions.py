@@ -5,38 +5,35 @@ bank's rows are those that its own node computes; only for the pooled model does
 banks' transactions in one table.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS
-from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.errors import DataError
 from fraudfed.features.build import build_features
-from fraudfed.features.check import check_transactions
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.mapped import map_transactions, origin_of, source_types
-from fraudfed.features.mapping import ColumnSource, TimeUnit, load_mapping
-from fraudfed.features.mapping import Mapping as ColumnMapping
+from fraudfed.features.mapping import Mapping
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
+from fraudfed.intake.transactions import read_transactions
+from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
+from fraudfed.lab.demo.column_options import require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
     DemoData,
     PooledRows,
     RiskPlan,
-    read_frame,
     require_cohort,
 )
-from fraudfed.lab.demo.feature_table import bank_name, deal, matrix_of, schema_of
+from fraudfed.lab.demo.feature_table import deal
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
@@ -48,7 +45,7 @@ _SKETCH_WIDTHS = (1024, 65_536)
 def open_payments(
     file: Path,
     *,
-    mapping: str | None,
+    mapping: Mapping | None,
     bank_column: str | None,
     n_banks: int,
     work: Path,
@@ -59,7 +56,7 @@ def open_payments(
     Parameters
     ----------
     file : Parquet or CSV file of raw transactions
-    mapping : name or file of a column mapping; None if the columns have our names
+    mapping : of transactions, with labels; None if the columns have our names
     bank_column : column that says whose customer it is, or None to deal customers out in unequal
         shares
     n_banks : number of banks when there is no ``bank_column``
@@ -70,25 +67,27 @@ def open_payments(
     ------
     DataError
         If the file is not what the mapping says, or a bank has no rows.
-    ConfigurationError
-        If the mapping is wrong.
     CohortError
         If there are too few banks.
     """
-    rows, banks_of_rows = _read_payments(file, mapping, bank_column)
-    if banks_of_rows is None:
+    rows, named = _read_payments(file, mapping, bank_column)
+    if named is None:
         require_cohort(n_banks, what="--banks")
         customers, _ = pd.factorize(rows["customer_id"])
         dealt = deal(int(customers.max()) + 1, n_banks, np.random.default_rng(seed))
-        banks_of_rows = dealt[customers]
-    names = sorted(set(banks_of_rows.tolist()))
-    require_cohort(len(names), what=f"column {bank_column!r} of {file}")
+        owner = dealt[customers]
+        titles = {name: name for name in sorted(set(owner.tolist()))}
+    else:
+        owner, titles = named.owner, named.titles
+    # Dealing to more banks than there are customers leaves some without rows.
+    what = "--banks" if bank_column is None else f"{file}: column {bank_column!r}"
+    require_cohort(len(titles), what=what)
     banks = []
-    for name in names:
+    for name, title in titles.items():
         own = work / name / "transactions.parquet"
         own.parent.mkdir(parents=True, exist_ok=True)
-        rows[banks_of_rows == name].to_parquet(own, index=False)
-        banks.append(BankSource(name, own, own))
+        rows[owner == name].to_parquet(own, index=False)
+        banks.append(BankSource(name, own, own, title))
     first, last = int(rows["event_time"].min()), int(rows["event_time"].max())
     days = (last - first) // SECONDS_PER_DAY + 1
     split_day = first // SECONDS_PER_DAY + round(days * (1.0 - _TEST_SHARE))
@@ -103,81 +102,21 @@ def open_payments(
 
 
 def _read_payments(
-    file: Path, mapping: str | None, bank_column: str | None
-) -> tuple[pd.DataFrame, npt.NDArray[np.str_] | None]:
+    file: Path, mapping: Mapping | None, bank_column: str | None
+) -> tuple[pd.DataFrame, NamedBanks | None]:
     """Return checked transactions in our columns, and whose each is if a column says so."""
-    there = _column_names(file)
-    how = _own_names(there) if mapping is None else load_mapping(mapping)
-    if how.kind != "transactions":
-        raise ConfigurationError(
-            f"--map {mapping}: is for a table of features, expected one of transactions; give the "
-            "file with --table"
-        )
-    types = source_types(how, with_labels=True)
+    whole = DataFile.open(file, file_format=PLAIN_CSV if mapping is None else mapping.file)
+    problems, extra = whole.problems(), {}
     if bank_column is not None:
-        types.setdefault(bank_column, pa.string())
-    missing = [name for name in types if name not in there]
-    if missing:
-        raise DataError(
-            f"{file}: column {missing[0]!r} is missing, the columns are {', '.join(there)}; choose "
-            "the mapping of these data with --map"
-        )
-    table = _read_columns(file, types)
-    rows = map_transactions(how, table, source=str(file), with_labels=True)
-    check_transactions(rows, source=str(file), origin=origin_of(how, table))
-    whole = ("event_time", "label_time", "amount_minor", "is_fraud")
-    rows = rows.astype(dict.fromkeys(whole, "Int64"))
+        require_column(bank_column, whole.columns, option="--bank-column", source=str(file))
+        if whole.require(bank_column, "--bank-column", problems):
+            extra[bank_column] = pa.string()
+    read = read_transactions(whole, mapping, problems, extra=extra, needs_labels=True)
+    integers = ("event_time", "label_time", "amount_minor", "is_fraud")
+    rows = read.rows.astype(dict.fromkeys(integers, "Int64"))
     if bank_column is None:
         return rows, None
-    names = table[bank_column].to_pandas().map(bank_name)
-    return rows, names.to_numpy(dtype=str)
-
-
-def _own_names(there: Sequence[str]) -> ColumnMapping:
-    """Return the mapping of a file whose columns have our names."""
-    columns = {
-        column.name: ColumnSource(
-            column=column.name,
-            time_unit=TimeUnit.SECONDS if column.name in TIME_COLUMNS else None,
-        )
-        for column in COLUMNS
-        if column.required or column.name in {*there, *LABEL_COLUMNS}
-    }
-    return ColumnMapping(format_version=1, kind="transactions", columns=columns)
-
-
-def _column_names(file: Path) -> list[str]:
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; expected a Parquet or CSV table")
-    try:
-        if file.suffix != ".csv":
-            return list(pa_parquet.read_schema(file).names)
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            return next(csv.reader(stream), [])
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _read_columns(file: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Read some columns of a file; those of a CSV file with the types given."""
-    try:
-        if file.suffix != ".csv":
-            return pa_parquet.read_table(file, columns=list(types))
-        return pa_csv.read_csv(
-            file,
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(types), column_types=dict(types), strings_can_be_null=True
-            ),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{file}: cannot be read ({' '.join(str(error).split())[:200]}); expected a .parquet or "
-        ".csv table"
-    )
+    return rows, name_banks(read.extra[bank_column], what=f"{file}: column {bank_column!r}")
 
 
 def _usual_delay(rows: pd.DataFrame, file: Path) -> int:
@@ -226,7 +165,7 @@ def transactions_data(
         return _split(_exported(features, contract(shared=True)), split_time, delay)
 
     def pooled() -> PooledRows:
-        frames = [read_frame(bank.train_file) for bank in banks]
+        frames = [_bank_rows(bank.train_file) for bank in banks]
         together = build_features(pd.concat(frames, ignore_index=True), label_delay_seconds=delay)
         ends = np.cumsum([len(frame) for frame in frames])
         owner = np.searchsorted(ends, np.arange(together.n_rows), side="right")
@@ -268,16 +207,29 @@ def _split(rows: FeatureTable, split_time: int, delay: int) -> BankRows:
     )
 
 
-def _exported(file: Path, contract: DataContract) -> FeatureTable:
+def _bank_rows(path: Path) -> pd.DataFrame:
+    """Read a bank's own transactions."""
+    file = DataFile.open(path)
+    return read_transactions(file, None, file.problems(), extra={}, needs_labels=True).rows
+
+
+def _exported(path: Path, contract: DataContract) -> FeatureTable:
     """Read what ``bank-node features`` has written."""
-    frame = read_frame(file)
-    label_time = frame["label_time"].fillna(LABEL_NOT_KNOWN).to_numpy(dtype=np.int64)
+    file = DataFile.open(path)
+    problems = file.problems()
+    types = feature_types(file, contract, problems)
+    numbers = dict.fromkeys((contract.label, "event_time", "label_time"), pa.float64())
+    found = file.read({**types, **numbers, "transaction_id": pa.string()})
+    values = read_features(file, contract, found, problems)
+    problems.raise_any()
+    label, event_time, label_time = (found[name].to_numpy() for name in numbers)
+    known = np.where(np.isnan(label_time), LABEL_NOT_KNOWN, label_time)
     return FeatureTable(
-        schema=schema_of(contract),
-        values=matrix_of(frame, contract),
-        labels=frame[contract.label].to_numpy(dtype=np.float32),
-        event_time=frame["event_time"].to_numpy(dtype=np.int64),
-        label_time=label_time,
-        transaction_id=frame["transaction_id"].to_numpy(dtype=object),
-        positions=np.arange(len(frame), dtype=np.int64),
+        schema=contract_schema(contract),
+        values=values,
+        labels=label.astype(np.float32),
+        event_time=event_time.astype(np.int64),
+        label_time=known.astype(np.int64),
+        transaction_id=found["transaction_id"].to_numpy(),
+        positions=np.arange(found.num_rows, dtype=np.int64),
     )

@@ -93,7 +93,7 @@ class Consortium:
         rules.write_text(self.rules)
 
         def join(name: str) -> None:
-            code = self._operator("invites", "create", "--name", name, log=f"{name}-invite")
+            code = self._operator("invites", "create", "--name", name, log=bank_log(name, "invite"))
             self._bank(
                 *(name, "join", "--name", name, "--aggregator", bank_urls[name]),
                 *("--invite", code.split()[-1], "--rules", str(rules)),
@@ -124,8 +124,16 @@ class Consortium:
         verb = command[:2] if command[0] == "keys" else command[:1]
         return run_program(
             ["bank-node", *verb, *where, *command[len(verb) :]],
-            log=self.logs / f"{name}-{'-'.join(verb)}.log",
+            log=self.logs / f"{bank_log(name, '-'.join(verb))}.log",
         )
+
+
+def bank_log(bank: str, step: str) -> str:
+    """Return the name of the log of a step of a bank; no two steps of banks have one.
+
+    A bank's name holds hyphens and no dots.
+    """
+    return f"{bank}.{step}"
 
 
 def _at_once(step: Callable[[str], object], names: Iterable[str]) -> None:

@@ -11,7 +11,12 @@ from typing import Any
 import httpx
 
 from fraudfed.errors import RunFailedError, TransportError
-from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
+from fraudfed.lab.local_federation.consortium import (
+    FIRST_EPOCH,
+    Consortium,
+    bank_log,
+    start_aggregator,
+)
 from fraudfed.lab.local_federation.processes import Program, ProgramGroup
 from fraudfed.usage import Usage, usage_of
 from fraudfed.wire.messages import (
@@ -170,7 +175,7 @@ class Federation:
         started = time.monotonic()
         nodes = [
             self._group.start(
-                f"{bank}-{spec.name}",
+                bank_log(bank, spec.name),
                 [
                     *("bank-node", "--log-format", "json", *command, "--run", run_id, *options),
                     *("--state", str(self.states[bank]), "--data", str(file)),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import Float32Array
 from fraudfed.lab.oracle.same_trees import xgboost_parameters
+from fraudfed.parameters import BoosterParams
 
 
 def train_reference(

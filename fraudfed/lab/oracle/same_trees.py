@@ -15,10 +15,10 @@ import numpy as np
 import xgboost
 
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.params import NOT_XGBOOST, BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.xgboost_rules import version_of_release
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.parameters import NOT_XGBOOST, BoosterParams
 
 
 @dataclass(frozen=True)

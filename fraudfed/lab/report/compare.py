@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
+from fraudfed.foreign_text import visible
+
+#: Characters of a bank's title that people are shown.
+_TITLE_CHARACTERS = 60
 
 #: Every model that can be compared, in the order of the columns, with what to call it. A run whose
 #: rows name no terminals, merchants and payees has none of those with shared risk.
@@ -62,6 +67,8 @@ class BankResult:
         one class to train on); ``federated``, the one the banks trained together over encrypted
         sums; either ``_shared``, with features of shared risk; ``pooled``, stock XGBoost on
         everybody's rows in one table, which only a demo may make.
+    title : str
+        What the bank is called in the data, where its name is made of that; else its name.
     """
 
     name: str
@@ -69,14 +76,22 @@ class BankResult:
     rows_test: int
     prevalence: float
     models: Mapping[str, ModelScores]
+    title: str = ""
 
     def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", self.name)
         unknown = sorted(self.models.keys() - MODELS.keys())
         if unknown or not {"local", "federated"} <= self.models.keys():
             raise ValueError(
                 f"models are {', '.join(self.models)}, expected local, federated and others of "
                 f"{', '.join(MODELS)}"
             )
+
+    @property
+    def shown(self) -> str:
+        """The title as people are shown it: on one line, and not long."""
+        return visible(self.title, _TITLE_CHARACTERS)
 
     @property
     def best_shared(self) -> str:
@@ -282,7 +297,7 @@ def format_table(summary: DemoSummary) -> Table:
         table.add_column(heading.replace(" + ", "\n+ "), justify="right")
     for bank in summary.banks:
         table.add_row(
-            bank.name,
+            escape(bank.shown),
             _thousands(bank.rows_train + bank.rows_test),
             f"{bank.prevalence:.2%}",
             *_auprcs([bank.models[model] for model in summary.models]),

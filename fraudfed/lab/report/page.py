@@ -96,14 +96,20 @@ def _all_banks(
     if not curves:
         return []
     name = "all banks"
-    return [(name, precision_recall(name, curves, prevalence=float(np.mean(labels))))]
+    prevalence = float(np.mean(labels))
+    return [(name, precision_recall(name, curves, prevalence=prevalence, name="all"))]
 
 
 def _curves(
     summary: DemoSummary, curves: Mapping[str, Mapping[str, PrecisionRecallCurve]]
 ) -> list[tuple[str, Markup]]:
     return [
-        (bank.name, precision_recall(bank.name, curves[bank.name], prevalence=bank.prevalence))
+        (
+            bank.shown,
+            precision_recall(
+                bank.shown, curves[bank.name], prevalence=bank.prevalence, name=f"bank-{bank.name}"
+            ),
+        )
         for bank in summary.banks
         if curves.get(bank.name)
     ]

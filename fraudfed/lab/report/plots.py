@@ -6,6 +6,7 @@ decides on light or dark and on the typeface.
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup
                     fontsize=8,
                 )
         ticks = [row * spacing for row in range(len(banks))]
-        axes.set_yticks(ticks, [_shortened(bank.name) for bank in banks])
+        axes.set_yticks(ticks, [_shortened(bank.shown) for bank in banks])
         axes.set_xlim(0, 1.12)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         axes.set_xlabel("AUPRC (1 is perfect)")
@@ -100,7 +101,7 @@ def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup
         axes.tick_params(length=0)
         axes.invert_yaxis()
 
-    names = ", ".join(bank.name for bank in banks)
+    names = ", ".join(bank.shown for bank in banks)
     return _svg(
         draw,
         height=0.7 + 0.62 * spacing * max(len(banks), 1),
@@ -110,16 +111,19 @@ def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup
 
 
 def precision_recall(
-    bank: str, curves: Mapping[str, PrecisionRecallCurve], *, prevalence: float
+    bank: str, curves: Mapping[str, PrecisionRecallCurve], *, prevalence: float, name: str
 ) -> Markup:
     """Draw precision against recall of one bank's test rows, one line per model.
 
     Parameters
     ----------
     bank : str
+        As people are shown it.
     curves : mapping of model name, as in ``MODELS``, to PrecisionRecallCurve
     prevalence : float
         Precision of guessing, drawn as a dotted line.
+    name : str
+        Unique among the page's curves; part of the SVG's ids.
     """
 
     def draw(axes: Axes) -> None:
@@ -138,7 +142,7 @@ def precision_recall(
     return _svg(
         draw,
         height=2.9,
-        name=f"pr-{bank}",
+        name=f"pr-{name}",
         label=f"Precision-recall curves of {bank}: {', '.join(curves)}",
     )
 
@@ -195,7 +199,9 @@ def _shortened(name: str) -> str:
 
 def _svg(draw: Callable[[Axes], None], *, height: float, name: str, label: str) -> Markup:
     """Return a figure as an ``<svg>`` element that is safe to put into a page as it is."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # The page chooses the typeface: matplotlib's own need not have every letter.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
@@ -217,8 +223,8 @@ def _inline(document: str, *, name: str, label: str) -> Markup:
     # Without a size of its own the element takes the width that the page gives it.
     text = re.sub(r'(<svg[^>]*?) (?:width)="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) (?:height)="[^"]*"', r"\1", text, count=1)
-    # Several figures share a page, and ids must not meet.
-    prefix = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    # Several figures share a page, and ids must not meet: two names never have one prefix.
+    prefix = re.sub(r"[^a-z0-9-]", lambda found: f"_{ord(found[0]):x}_", name)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)

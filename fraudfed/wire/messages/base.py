@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fraudfed.errors import ProtocolError, VersionError
+from fraudfed.errors import FraudFedError, ProtocolError, VersionError
+from fraudfed.foreign_text import visible
 
 #: Increased with every incompatible change; both sides refuse any other number.
 PROTOCOL_VERSION: Literal[2] = 2
@@ -53,7 +54,13 @@ class Problem(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
-def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -> M:
+def parse(
+    cls: type[M],
+    data: bytes | str | Mapping[str, Any],
+    *,
+    source: str,
+    refusal: type[FraudFedError] = ProtocolError,
+) -> M:
     """Read a message or raise one clear error.
 
     Parameters
@@ -62,13 +69,15 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
     data : JSON text or an already decoded object
     source : str
         The origin, for the error text (``"the aggregator"``, ``"request body"``).
+    refusal : class of FraudFedError
+        What is raised for data that do not fit; text that is no JSON stays a ProtocolError.
 
     Raises
     ------
     VersionError
         If the message names another ``protocol_version``.
     ProtocolError
-        If the data do not fit ``cls``.
+        If the data are no JSON, or, as ``refusal`` says, do not fit ``cls``.
     """
     try:
         if isinstance(data, (bytes, str)):
@@ -84,11 +93,15 @@ def parse(cls: type[M], data: bytes | str | Mapping[str, Any], *, source: str) -
                 f"{PROTOCOL_VERSION}; use the same fraudfed release on both sides"
             ) from None
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raised = ProtocolError if first["type"] == "json_invalid" else refusal
+        if first["type"] == "value_error":
+            # Words of ours, which show what they mean; the input may be the whole message.
+            reason = first["msg"].removeprefix("Value error, ")
+            text = f"{source}: {cls.__name__}.{where}: {visible(reason, 300)}{more}"
+            raise raised(text) from None
         # For a missing field the input is the whole message, which may hold an invite's code.
         shown = "missing" if first["type"] == "missing" else _shown(first["input"])
-        raise ProtocolError(
-            f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}"
-        ) from None
+        raise raised(f"{source}: {cls.__name__}.{where} is {shown}: {first['msg']}{more}") from None
 
 
 def _shown(value: object) -> str:

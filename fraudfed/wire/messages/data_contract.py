@@ -1,11 +1,46 @@
 """What every bank's data must look like."""
 
+import reprlib
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from fraudfed.column_names import (
+    MOST_CHARACTERS,
+    category_fault,
+    column_fault,
+    feature_fault,
+    twins,
+)
 from fraudfed.wire.messages.base import Message, Sha256
+
+#: 1970 to 2242, as in ``fraudfed.catalogue.schema``: later is no time in seconds.
+_MOST_SECONDS = 1 << 33
+
+
+def _writable(what: str, fault_of: Callable[[str], str | None]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if (fault := fault_of(text)) is not None:
+            raise ValueError(f"{what} {reprlib.repr(text)} {fault}")
+        return text
+
+    return check
+
+
+#: Any column of a bank's file, and one that is a feature.
+ColumnName: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, max_length=MOST_CHARACTERS),
+    AfterValidator(_writable("column name", column_fault)),
+]
+FeatureName: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, max_length=MOST_CHARACTERS),
+    AfterValidator(_writable("feature name", feature_fault)),
+]
+Category: TypeAlias = Annotated[str, AfterValidator(_writable("category", category_fault))]
 
 
 class FeatureType(StrEnum):
@@ -18,9 +53,9 @@ class FeatureType(StrEnum):
 class FeatureSpec(Message):
     """One feature column of the data contract."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: FeatureName
     type: FeatureType = FeatureType.NUMERIC
-    categories: tuple[str, ...] | None = None
+    categories: tuple[Category, ...] | None = None
     """Categorical only: the values in code order; code i is ``categories[i]``. A value that is not
     listed is an error, an empty one is missing."""
     nullable: bool = True
@@ -36,6 +71,11 @@ class FeatureSpec(Message):
                 raise ValueError("categories must not be empty")
             if len(set(self.categories)) != len(self.categories):
                 raise ValueError("categories must be distinct")
+            if (pair := twins(self.categories)) is not None:
+                raise ValueError(
+                    f"categories {pair[0]!a} and {pair[1]!a} are one text that is "
+                    "written in two ways; make it one in the data"
+                )
         return self
 
 
@@ -46,18 +86,18 @@ class DataContract(Message):
     """``transactions``: raw transactions, features are built at the bank by ``recipe``.
     ``table``: the file holds the feature columns themselves."""
     features: Annotated[tuple[FeatureSpec, ...], Field(min_length=1, max_length=4096)]
-    label: str = "is_fraud"
-    weight: str | None = None
+    label: ColumnName = "is_fraud"
+    weight: ColumnName | None = None
     """Column of sample weights in (0, ``max_weight``], or None for weight 1."""
     max_weight: Annotated[float, Field(gt=0, le=65536)] = 1.0
     recipe: str | None = None
     """``transactions`` only: name and version of the feature recipe."""
-    train_from: int | None = None
+    train_from: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] | None = None
     """``transactions`` only: first event time used for training."""
-    train_until: int | None = None
+    train_until: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] | None = None
     """``transactions`` only: training uses what was known before this time. An event is used if it
     lies at least the label delay before this time, and its label was known before this time."""
-    label_delay_seconds: Annotated[int, Field(ge=0)] = 0
+    label_delay_seconds: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] = 0
     """``transactions`` only: fraud-rate features look back from event time minus this delay."""
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
@@ -68,8 +108,36 @@ class DataContract(Message):
         names = [spec.name for spec in self.features]
         if len(set(names)) != len(names):
             raise ValueError("feature names must be distinct")
+        if (pair := twins(names)) is not None:
+            raise ValueError(f"feature names {pair[0]!a} and {pair[1]!a} look the same; rename one")
+        for role, column in (("label", self.label), ("weight", self.weight)):
+            if column in names:
+                raise ValueError(f"{column!r} is a feature and the {role} at once; leave one out")
+        if self.weight == self.label:
+            raise ValueError(f"{self.label!r} is the label and the weight at once; leave one out")
         if (self.kind == "transactions") != (self.recipe is not None):
             raise ValueError("recipe must be given exactly for kind 'transactions'")
         if self.shared_risk and self.kind != "transactions":
             raise ValueError("shared_risk is for kind 'transactions' only")
+        if len(set(self.shared_risk)) != len(self.shared_risk):
+            raise ValueError("shared_risk names tables twice; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _window_holds_events(self) -> Self:
+        start, until, delay = self.train_from, self.train_until, self.label_delay_seconds
+        if self.kind != "transactions":
+            if start is not None or until is not None or delay:
+                raise ValueError(
+                    "train_from, train_until and label_delay_seconds are for kind 'transactions' "
+                    "only; every row of a table is used, so leave them out"
+                )
+            return self
+        if start is not None and until is not None and start >= until:
+            raise ValueError(f"train_from {start} does not lie before train_until {until}")
+        if until is not None and (start or 0) >= until - delay:
+            raise ValueError(
+                f"no event lies between train_from {start or 0} and train_until {until} less the "
+                f"label delay of {delay} s: widen the window or shorten the delay"
+            )
         return self

@@ -23,7 +23,6 @@ from bank_node.state.directory import PinnedRun
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
@@ -32,6 +31,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import (
     SumError,
 )
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import (
     DataContract,
     FeatureSpec,

@@ -9,9 +9,9 @@ from cohorts.exact import run_cohort
 from federations.watched import make_rows, split_rows, to_table
 from oracles.stages import Bank, Stage, simulate
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True)

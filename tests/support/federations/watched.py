@@ -13,13 +13,13 @@ from cohorts.exact import run_cohort
 from cohorts.recording import RecordingCommunicator, Summed
 from proxies.proxy import Proxy
 
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
 from fraudfed.lab.local_federation.processes import ProgramGroup
+from fraudfed.parameters import BoosterParams
 from fraudfed.usage import descendants
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 

@@ -20,7 +20,6 @@ from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import base_margin, estimate_base_score, gradient_bounds, gradients
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import TrainingTable
@@ -28,6 +27,7 @@ from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts
 from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.growth.grower import GrownTree, grow_tree
 from fraudfed.boosting.objective import GradientBounds, base_margin, gradient_bounds, gradients
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator, SoloCommunicator
 from fraudfed.dtypes import BinArray, Float32Array, UInt64Array
 from fraudfed.lab.oracle.same_trees import installed_rules
+from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """A tiny HTTP server on loopback that answers as a test wants it to."""
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -46,16 +47,21 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def http_server(
-    handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None
+    handler: type[BaseHTTPRequestHandler],
+    context: ssl.SSLContext | None = None,
+    *,
+    address: str = "127.0.0.1",
 ) -> Iterator[str]:
     """Serve at the URL that is given until the block ends; with a context over TLS."""
-    server = Server(("127.0.0.1", 0), handler)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = type("Bound", (Server,), {"address_family": family})((address, 0), handler)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        scheme, host = ("http", "127.0.0.1") if context is None else ("https", "localhost")
+        scheme, host = ("http", address) if context is None else ("https", "localhost")
+        host = f"[{address}]" if ":" in address else host
         yield f"{scheme}://{host}:{server.server_port}"
     finally:
         server.shutdown()

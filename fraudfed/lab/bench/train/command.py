@@ -15,7 +15,6 @@ import click
 import numpy as np
 
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.machine import Machine
@@ -46,6 +45,7 @@ from fraudfed.lab.oracle.same_trees import (
     table_of_bins,
     train_on_bins,
 )
+from fraudfed.parameters import BoosterParams
 
 #: Reference trainings before the federation, and as many after it: at least so many, and short ones
 #: until they took so long together.

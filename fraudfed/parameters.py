@@ -1,5 +1,8 @@
 """Training parameters under XGBoost's names, with XGBoost's meanings and defaults.
 
+They are public, so whoever configures a run can check them without any numerics: an operator before
+a run is opened, the aggregator when it is, and each bank again before it joins.
+
 ``BoosterParams.parse`` is the one way in from outside: it accepts XGBoost's aliases and refuses
 everything it does not know, naming it. Source of names, defaults and ranges:
 https://xgboost.readthedocs.io/en/stable/parameter.html
@@ -8,17 +11,19 @@ Names that ``xgboost.train`` does not take among its parameters are listed in ``
 """
 
 import difflib
+import json
 import math
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-
-from fraudfed.boosting.table import FeatureSchema
-from fraudfed.boosting.xgboost_rules import NEWEST_RULES, RULE_VERSIONS
 from fraudfed.errors import ParameterError
+
+#: Values of ``xgboost_version``, ascending; ``fraudfed.boosting.xgboost_rules`` has what differs.
+RULE_VERSIONS = ("3.2", "3.4")
+NEWEST_RULES = RULE_VERSIONS[-1]
 
 #: Metrics that can be computed from pooled integer sums, see ``fraudfed.boosting.metrics``.
 EVAL_METRICS = ("logloss", "auc", "aucpr", "error")
@@ -95,6 +100,22 @@ _CHOICES = {
     "tree_method": ("hist",),
 }
 _OPTIONAL = ("base_score", "early_stopping_rounds")
+#: Digits that tell any two float32 apart (IEEE 754-2019, section 5.12.2).
+_FLOAT32_DIGITS = 9
+
+
+class Columns(Protocol):
+    """What constraints need to know of the features; ``FeatureSchema`` is one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in column order."""
+        ...
+
+    @property
+    def n_categories(self) -> tuple[int, ...]:
+        """0 for a numeric feature, else its number of categories."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -239,7 +260,7 @@ class BoosterParams:
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if name in _FLOATS and value is not None:
-                value = float(str(np.float32(value)))
+                value = _shortest(value)
             elif name == "monotone_constraints" and value and isinstance(value[0], tuple):
                 value = dict(value)
             elif isinstance(value, tuple):
@@ -247,7 +268,7 @@ class BoosterParams:
             written[_WRITTEN_NAMES.get(name, name)] = value
         return written
 
-    def resolve_monotone_constraints(self, schema: FeatureSchema) -> tuple[int, ...]:
+    def resolve_monotone_constraints(self, schema: Columns) -> tuple[int, ...]:
         """Return one direction (-1, 0 or 1) per feature of ``schema``.
 
         Raises
@@ -256,24 +277,25 @@ class BoosterParams:
             If a named feature does not exist, there are more directions than features, or a
             categorical feature, which has no order, is constrained.
         """
-        directions = [0] * schema.n_features
+        names, n_features = schema.names, len(schema.names)
+        directions = [0] * n_features
         for key, direction in self.constrained():
             if isinstance(key, str):
-                if key not in schema.names:
-                    near = difflib.get_close_matches(key, schema.names, n=1)
+                if key not in names:
+                    near = difflib.get_close_matches(key, names, n=1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise ParameterError(f"monotone_constraints names no feature {key!r}{hint}")
-                index = schema.names.index(key)
-            elif key >= schema.n_features:
+                index = names.index(key)
+            elif key >= n_features:
                 raise ParameterError(
                     f"monotone_constraints has {len(self.monotone_constraints)} entries, the "
-                    f"data have {schema.n_features} features; give at most one per feature"
+                    f"data have {n_features} features; give at most one per feature"
                 )
             else:
                 index = key
-            if direction != 0 and schema.is_categorical(index):
+            if direction != 0 and schema.n_categories[index] > 0:
                 raise ParameterError(
-                    f"monotone_constraints is {direction} for {schema.names[index]!r}, which is "
+                    f"monotone_constraints is {direction} for {names[index]!r}, which is "
                     "categorical and has no order; expected 0"
                 )
             directions[index] = direction
@@ -287,6 +309,46 @@ class BoosterParams:
         return items
 
 
+def parse_assignments(texts: Iterable[str], *, option: str) -> dict[str, Any]:
+    """Read parameters that were typed as NAME=VALUE; what is no JSON is a text.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    option : str
+        Under which they were given, for the message: ``--param``.
+
+    Raises
+    ------
+    ParameterError
+        If one has no name or no value, or is given twice; not if it is unknown.
+    """
+    parsed: dict[str, Any] = {}
+    spellings: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise ParameterError(f"{option} {text!r}: expected NAME=VALUE, as in gamma=0.5")
+        attribute = _ALIASES.get(name, name)
+        if attribute in spellings:
+            raise ParameterError(
+                f"{option} {text!r}: {spellings[attribute]} was given before; give it once"
+            )
+        spellings[attribute] = name
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def overridden(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters in which those that are given replace others, aliases included."""
+    replaced = {_ALIASES.get(name, name) for name in given}
+    kept = {n: value for n, value in base.items() if _ALIASES.get(n, n) not in replaced}
+    return {**kept, **given}
+
+
 def _unknown(name: object, known: set[str]) -> str:
     candidates = sorted(known | set(_ALIASES))
     near = difflib.get_close_matches(str(name), candidates, n=1)
@@ -295,13 +357,28 @@ def _unknown(name: object, known: set[str]) -> str:
     return f"unknown parameter {name!r}; known are {', '.join(candidates)}"
 
 
+def _float32(value: Any) -> float:
+    """Return the nearest float32, ties to even, as ``numpy.float32`` does."""
+    number: float = struct.unpack("<f", struct.pack("<f", float(value)))[0]
+    return number
+
+
+def _shortest(value: float) -> float:
+    """Return the number with the fewest digits that is this float32: 0.1, not 0.100000001490116."""
+    for digits in range(1, _FLOAT32_DIGITS):
+        short = float(f"{value:.{digits}g}")
+        if _float32(short) == value:
+            return short
+    return float(f"{value:.{_FLOAT32_DIGITS}g}")
+
+
 def _check_float(name: str, value: object, allowed: _Range) -> float:
     number = _WRITTEN_NAMES.get(name, name)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ParameterError(f"parameter {number} is {value!r}, expected a number in {allowed}")
     if not math.isfinite(value) or float(value) not in allowed:
         raise ParameterError(f"parameter {number} is {value}, expected a number in {allowed}")
-    rounded = float(np.float32(value))
+    rounded = _float32(value)
     if rounded not in allowed:
         raise ParameterError(
             f"parameter {number} is {value}, which is {rounded} as float32; expected a number "
@@ -311,11 +388,7 @@ def _check_float(name: str, value: object, allowed: _Range) -> float:
 
 
 def _check_integer(name: str, value: object, allowed: _Range) -> int:
-    if (
-        isinstance(value, (bool, np.bool_))
-        or not isinstance(value, Integral)
-        or int(value) not in allowed
-    ):
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) not in allowed:
         raise ParameterError(f"parameter {name} is {value!r}, expected an integer in {allowed}")
     return int(value)
 

@@ -1,0 +1,452 @@
+"""``aggregator runs create``, ``create-training``, ``create-risk`` and ``presets``."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import click
+
+from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
+from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
+from aggregator.commands.run_options import (
+    DAY,
+    TIME,
+    active_epoch,
+    described,
+    dry_run_option,
+    given_fields,
+    open_run,
+    run_options,
+    seconds_of,
+    show_run_or_spec,
+    visibility_option,
+)
+from aggregator.operator.client import OperatorClient
+from aggregator.operator.risk_tables import Tables, Wanted, day_text, latest_tables, named_tables
+from fraudfed.catalogue.presets import PRESETS, find_preset
+from fraudfed.catalogue.recipe import RECIPE, WINDOW_DAYS
+from fraudfed.catalogue.recipes import RECIPES
+from fraudfed.catalogue.risk_days import SECONDS_PER_DAY, entry_delay_days, needed_days
+from fraudfed.catalogue.training_contract import training_contract
+from fraudfed.console import answers, examples, say
+from fraudfed.errors import (
+    ConfigurationError,
+    NotFoundError,
+    ParameterError,
+    RunDescriptionError,
+)
+from fraudfed.parameters import BoosterParams, overridden, parse_assignments
+from fraudfed.wire.messages import (
+    DataContract,
+    KeyEpochStatus,
+    ModelVisibility,
+    RiskEntity,
+    RiskSpec,
+    RunKind,
+    RunStatus,
+    parse,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: Final = "options"
+_LATEST: Final = "latest"
+#: As RiskSpec.delay_days: the label delay must be one that risk tables can have.
+_MOST_DELAY_DAYS: Final = 1000
+
+
+def _risk_option(field: str, text: str) -> Callable[[F], F]:
+    """Add the option of a number of ``RiskSpec``, which checks it and has its default."""
+    return click.option(
+        f"--{field.replace('_', '-')}",
+        type=int,
+        default=RiskSpec.model_fields[field].default,
+        show_default=True,
+        help=text,
+    )
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{what} {path} cannot be read: {error.strerror}", what_to_do="give a JSON file"
+        ) from None
+
+
+@click.command(
+    name="create",
+    epilog=examples("aggregator runs create --token-file DIR/operator.token --spec run.json"),
+)
+@client_options
+@click.option(
+    "--spec",
+    "spec_path",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="Run description, JSON (message RunSpec), as --dry-run of the other commands prints it.",
+)
+@dry_run_option
+@answers(RunOrSpec, show_run_or_spec)
+def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
+    """Open a run that a file describes, and print its id."""
+    source = str(spec_path)
+    spec = described(_read(spec_path, "run description"), source=source)
+    with opened_client(**connection) as client:
+        epoch = active_epoch(client, spec.key_epoch, source=source)
+        return open_run(client, spec, epoch, source=source, dry_run=dry_run)
+
+
+@click.command(
+    name="create-training",
+    epilog=examples(
+        "export AGGREGATOR_TOKEN_FILE=DIR/operator.token",
+        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30",
+        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30 \\",
+        "    --shared-risk latest --param max_depth=6 --without 'terminal_*' --dry-run",
+        "aggregator runs create-training --contract contract.json --preset quick",
+    ),
+)
+@client_options
+@click.option(
+    "--train-until",
+    type=TIME,
+    metavar="DATE",
+    help="Train on what was known before this day (UTC).",
+)
+@click.option(
+    "--train-from", type=TIME, metavar="DATE", help="First day (UTC).  [default: all there is]"
+)
+@click.option(
+    "--label-delay-days",
+    type=click.IntRange(0, _MOST_DELAY_DAYS),
+    help="Days after which a payment that was not reported counts as clean.",
+)
+@click.option(
+    "--preset",
+    default="fraud",
+    show_default=True,
+    help="Training parameters by name; 'runs presets' lists them.",
+)
+@click.option(
+    "--param",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A training parameter, under XGBoost's name, instead of the preset's; repeatable.",
+)
+@click.option(
+    "--shared-risk",
+    "tables",
+    multiple=True,
+    metavar="latest|RUN_ID",
+    help="Use tables of finished risk runs: the newest that fit, or by id; repeatable.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default=RECIPE,
+    show_default=True,
+    help="What makes the features of raw transactions.",
+)
+@click.option(
+    "--feature",
+    "only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take only features of these names (with * and ?); repeatable.  [default: all]",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out features of these names; repeatable.",
+)
+@click.option(
+    "--contract",
+    "contract_path",
+    type=FILE,
+    metavar="FILE",
+    help="Your own data contract, JSON (message DataContract), instead of a recipe's.",
+)
+@visibility_option
+@run_options
+@answers(RunOrSpec, show_run_or_spec)
+def create_training(
+    train_until: datetime | None,
+    train_from: datetime | None,
+    label_delay_days: int | None,
+    preset: str,
+    assignments: tuple[str, ...],
+    tables: tuple[str, ...],
+    recipe: str,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    contract_path: Path | None,
+    visibility: str,
+    name: str | None,
+    key_epoch: int | None,
+    dry_run: bool,
+    **options: Any,
+) -> RunOrSpec:
+    """Open a training on the features of a recipe, and print its id.
+
+    The data contract is filled in: all features of the recipe, with those of shared risk if tables
+    are given. With --contract it is yours.
+    """
+    connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
+    parameters = _parameters(preset, assignments)
+    window: _Window | None = None
+    if contract_path is None:
+        window = _window(train_until, train_from, label_delay_days)
+        # Whatever tables there are: what is wrong without them is wrong before anybody is asked.
+        contract = _contract(window, recipe, only if not tables else (), ())
+        title = f"training until {window.text}"
+    else:
+        given = {
+            "--train-until": train_until,
+            "--train-from": train_from,
+            "--label-delay-days": label_delay_days,
+            "--shared-risk": tables,
+            "--feature": only,
+            "--without": without,
+        }
+        contract = _own_contract(contract_path, given)
+        title = f"training on {contract_path.stem}"
+    fields = {
+        "name": title if name is None else name,
+        "key_epoch": 1,
+        "parameters": parameters,
+        "model_visibility": ModelVisibility(visibility),
+        **given_fields(options),
+    }
+    described({**fields, "contract": contract}, source=_OPTIONS)
+    with opened_client(**connection) as client:
+        epoch = active_epoch(client, key_epoch, source="--key-epoch")
+        chosen = None
+        if window is not None:
+            chosen = _tables(client, tables, window, epoch)
+            contract = _contract(window, recipe, only, without, chosen)
+        fields["key_epoch"] = epoch.key_epoch.epoch
+        spec = described({**fields, "contract": contract}, source=_OPTIONS)
+        answer = open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
+    if window is not None and chosen is not None:
+        _say_tables(chosen, window)
+    say(
+        f"{spec.name}: {len(contract.features)} features, preset {preset}, key epoch "
+        f"{spec.key_epoch} with {len(epoch.key_epoch.roster)} banks",
+        err=True,
+    )
+    return answer
+
+
+class _Window(NamedTuple):
+    """The window of a training, UTC epoch seconds, and how its end is written."""
+
+    start: int | None
+    until: int
+    delay: int
+    text: str
+
+
+def _window(until: datetime | None, start: datetime | None, delay_days: int | None) -> _Window:
+    if until is None or delay_days is None:
+        missing = "--train-until" if until is None else "--label-delay-days"
+        raise ConfigurationError(
+            f"{missing} is missing; give --train-until and --label-delay-days, or your own "
+            "--contract FILE"
+        )
+    delay = delay_days * SECONDS_PER_DAY
+    first = None if start is None else seconds_of(start)
+    last = seconds_of(until)
+    if start is not None and start >= until:
+        raise RunDescriptionError(
+            f"--train-from {start:%Y-%m-%d} does not lie before --train-until {until:%Y-%m-%d}; "
+            "choose an earlier day"
+        )
+    if (first or 0) >= last - delay:
+        raise RunDescriptionError(
+            f"--label-delay-days {delay_days}: no payment lies in the window, which ends so many "
+            f"days before --train-until {until:%Y-%m-%d}; widen the window or shorten the delay"
+        )
+    return _Window(first, last, delay, f"{until:%Y-%m-%d}")
+
+
+def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
+    given = parse_assignments(assignments, option="--param")
+    try:
+        base = find_preset(preset).parameters
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--preset: {error}") from None
+    parameters = overridden(base, given)
+    try:
+        BoosterParams.parse(parameters)
+    except ParameterError as error:
+        raise ParameterError(f"--param: {error}") from None
+    return parameters
+
+
+def _contract(
+    window: _Window,
+    recipe: str,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    tables: Tables | None = None,
+) -> DataContract:
+    return training_contract(
+        recipe=recipe,
+        train_from=window.start,
+        train_until=window.until,
+        label_delay_seconds=window.delay,
+        tables=() if tables is None else tables.digests,
+        entities=() if tables is None else tables.entities,
+        only=only,
+        without=without,
+    )
+
+
+def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
+    named = [option for option, value in given.items() if value not in (None, ())]
+    if named:
+        raise ConfigurationError(
+            f"{named[0]} and --contract exclude each other: the contract says it; change the file"
+        )
+    return parse(
+        DataContract,
+        _read(path, "data contract"),
+        source=str(path),
+        refusal=RunDescriptionError,
+    )
+
+
+def _tables(
+    client: OperatorClient, names: tuple[str, ...], window: _Window, epoch: KeyEpochStatus
+) -> Tables | None:
+    """Return the risk tables that are asked for."""
+    if not names:
+        return None
+    first, last = needed_days(
+        train_from=window.start, train_until=window.until, label_delay_seconds=window.delay
+    )
+    wanted = Wanted(
+        delay_days=entry_delay_days(window.delay),
+        first_day=first,
+        last_day=last,
+        banks=tuple(member.name for member in epoch.key_epoch.roster),
+    )
+    if _LATEST in names:
+        if len(names) > 1:
+            raise ConfigurationError(
+                "--shared-risk: 'latest' and run ids exclude each other; give one of them"
+            )
+        return latest_tables(client.list_runs().runs, wanted)
+    return named_tables([_named_run(client, name) for name in names], wanted)
+
+
+def _say_tables(tables: Tables, window: _Window) -> None:
+    """Say which tables were chosen, beside the answer."""
+    for run in tables.runs:
+        risk = run.spec.risk
+        if risk is not None:
+            days = f"{day_text(risk.first_day)}..{day_text(risk.last_day)}"
+            say(f"shared risk: {run.run_id}  {days}  {run.model_sha256}", err=True)
+    first = tables.first_day
+    if window.start is None or window.start // SECONDS_PER_DAY - max(WINDOW_DAYS) < first:
+        say(f"shared risk: days before {day_text(first)} count as empty", err=True)
+
+
+def _named_run(client: OperatorClient, name: str) -> RunStatus:
+    try:
+        return client.show_run(name)
+    except (NotFoundError, ConfigurationError) as error:
+        raise ConfigurationError(f"--shared-risk {name}: {error}") from None
+
+
+@click.command(
+    name="create-risk",
+    epilog=examples(
+        "aggregator runs create-risk 2026-01-05 2026-02-01 --delay-days 7 \\",
+        "    --token-file DIR/operator.token",
+    ),
+)
+@client_options
+@click.argument("first_day", type=DAY, metavar="FIRST_DAY")
+@click.argument("last_day", type=DAY, metavar="LAST_DAY")
+@click.option(
+    "--delay-days",
+    required=True,
+    type=int,
+    help="Days between a payment and its entry: the label delay of the models, rounded up.",
+)
+@click.option(
+    "--entity",
+    "entities",
+    multiple=True,
+    type=click.Choice([entity.value for entity in RiskEntity]),
+    help="What is counted; may be repeated.  [default: everything]",
+)
+@_risk_option("depth", "Rows of each sketch.")
+@_risk_option("transaction_width", "Columns of the sketch of payments, a power of two.")
+@_risk_option("fraud_width", "Columns of the sketch of frauds, a power of two.")
+@_risk_option("min_customers", "Customers of a bank that an entity needs before it is counted.")
+@_risk_option("days_per_step", "Days that are summed together.")
+@run_options
+@answers(RunOrSpec, show_run_or_spec)
+def create_risk_run(
+    first_day: datetime,
+    last_day: datetime,
+    name: str | None,
+    key_epoch: int | None,
+    entities: tuple[str, ...],
+    dry_run: bool,
+    **options: Any,
+) -> RunOrSpec:
+    """Open a run over the daily risk tables from FIRST_DAY to LAST_DAY (UTC); print its id.
+
+    A day is one of entry: payments are entered --delay-days after their own day.
+    """
+    connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
+    fields = {
+        "name": f"risk {first_day:%Y-%m-%d}..{last_day:%Y-%m-%d}" if name is None else name,
+        "key_epoch": 1,
+        "kind": RunKind.RISK,
+        "model_visibility": ModelVisibility.MEMBERS,
+        **given_fields(options),
+        "risk": {
+            "first_day": seconds_of(first_day) // SECONDS_PER_DAY,
+            "last_day": seconds_of(last_day) // SECONDS_PER_DAY,
+            "entities": entities or tuple(RiskEntity),
+            **options,
+        },
+    }
+    described(fields, source=_OPTIONS)
+    with opened_client(**connection) as client:
+        epoch = active_epoch(client, key_epoch, source="--key-epoch")
+        spec = described({**fields, "key_epoch": epoch.key_epoch.epoch}, source=_OPTIONS)
+        return open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
+
+
+def _show_presets(found: ListedPresets) -> None:
+    for preset in found.presets:
+        say(f"{preset.name}: {preset.purpose}")
+        values = " ".join(f"{name}={value}" for name, value in preset.parameters.items())
+        say(f"    {values or 'no parameter: all have their defaults'}")
+
+
+@click.command(name="presets")
+@answers(ListedPresets, _show_presets)
+def list_presets() -> ListedPresets:
+    """List the presets of training parameters; needs no network."""
+    return ListedPresets(
+        presets=tuple(
+            ListedPreset(name=p.name, purpose=p.purpose, parameters=dict(p.parameters))
+            for p in PRESETS.values()
+        )
+    )
+
+
+#: The commands of this module, for the group ``runs``.
+CREATING = (create_run, create_training, create_risk_run, list_presets)

@@ -1,0 +1,145 @@
+"""Whether banks could take part in a run as it is described: all that can be said without data.
+
+The operator's command asks before it sends a description, the aggregator before it stores one, and
+each bank, which takes neither at its word, before it joins.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
+from fraudfed.catalogue.schema import COLUMNS
+from fraudfed.errors import ConfigurationError, ParameterError, RunDescriptionError
+from fraudfed.parameters import BoosterParams
+from fraudfed.wire.messages import DataContract, FeatureSpec, RunSpec
+
+#: The only label of transactions; what it means is a column of the schema.
+TRANSACTIONS_LABEL = "is_fraud"
+#: A bin number has 16 bits, and one of its values is that of a missing value.
+_MOST_CATEGORIES = 65_535
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The features of a contract, as constraints name them."""
+
+    names: tuple[str, ...]
+    n_categories: tuple[int, ...]
+
+
+def check_run(spec: RunSpec) -> None:
+    """Check the description of a training; of another kind its message has checked all there is.
+
+    Raises
+    ------
+    RunDescriptionError
+        If contract or parameters cannot be met by any bank.
+    """
+    if spec.contract is None:
+        return
+    check_contract(spec.contract)
+    try:
+        check_parameters(spec)
+    except ParameterError as error:
+        raise RunDescriptionError(f"parameters: {error}") from None
+
+
+def check_parameters(spec: RunSpec) -> BoosterParams:
+    """Return the parameters of a training, if they are some and fit its features.
+
+    Raises
+    ------
+    ParameterError
+    """
+    params = BoosterParams.parse(spec.parameters)
+    features = () if spec.contract is None else spec.contract.features
+    params.resolve_monotone_constraints(
+        _Columns(
+            names=tuple(each.name for each in features),
+            n_categories=tuple(len(each.categories or ()) for each in features),
+        )
+    )
+    return params
+
+
+def check_contract(contract: DataContract) -> None:
+    """Check that a recipe of this release makes the features, and from the tables that are named.
+
+    Raises
+    ------
+    RunDescriptionError
+    """
+    for feature in contract.features:
+        if len(feature.categories or ()) > _MOST_CATEGORIES:
+            raise RunDescriptionError(
+                f"data contract: feature {feature.name!r} has {len(feature.categories or ())} "
+                f"categories, expected at most {_MOST_CATEGORIES}; it is an identifier"
+            )
+    if contract.kind == "table":
+        return
+    recipe = contract_recipe(contract)
+    if contract.label != TRANSACTIONS_LABEL:
+        raise RunDescriptionError(
+            f"data contract: label {contract.label!r}, expected {TRANSACTIONS_LABEL!r} for "
+            "transactions; correct the run's description"
+        )
+    if contract.weight in {column.name for column in COLUMNS}:
+        raise RunDescriptionError(
+            f"data contract: weight {contract.weight!r} is a column of every transaction; name a "
+            "column of its own"
+        )
+    if needs_tables(contract) != bool(contract.shared_risk):
+        raise RunDescriptionError(
+            f"data contract: names {len(contract.shared_risk)} risk tables, expected them exactly "
+            "for features 'shared_...', so that all banks train on the same; name tables, or leave "
+            "these features out"
+        )
+    known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
+    for spec in contract.features:
+        _check_made(spec, known.get(spec.name), recipe, known)
+
+
+def needs_tables(contract: DataContract) -> bool:
+    """Tell whether a feature of the contract is computed from risk tables.
+
+    Raises
+    ------
+    RunDescriptionError
+        If this release does not know the recipe.
+    """
+    if contract.kind != "transactions":
+        return False
+    shared = {feature.name for feature in contract_recipe(contract).shared_features}
+    return any(feature.name in shared for feature in contract.features)
+
+
+def contract_recipe(contract: DataContract) -> Recipe:
+    """Return the recipe of a contract of transactions.
+
+    Raises
+    ------
+    RunDescriptionError
+        If this release does not know it.
+    """
+    try:
+        return find_recipe(contract.recipe or "")
+    except ConfigurationError as error:
+        raise RunDescriptionError(f"data contract: {error}") from None
+
+
+def _check_made(
+    spec: FeatureSpec, own: FeatureSpec | None, recipe: Recipe, known: Iterable[str]
+) -> None:
+    if own is None:
+        near = difflib.get_close_matches(spec.name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+        raise RunDescriptionError(
+            f"data contract: feature {spec.name!r} is none of recipe {recipe.name!r}; {hint}"
+        )
+    if (own.type, own.categories) != (spec.type, spec.categories):
+        raise RunDescriptionError(
+            f"data contract: feature {spec.name!r} ({spec.type.value}) is not what recipe "
+            f"{recipe.name!r} makes ({own.type.value}, with its own categories); correct the run's "
+            "description"
+        )

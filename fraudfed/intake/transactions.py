@@ -1,0 +1,226 @@
+"""Raw transactions out of a file, under the recipe's names or through a mapping."""
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
+from fraudfed.dtypes import BoolArray
+from fraudfed.features.check import Origin, check_transactions
+from fraudfed.features.mapped import map_transactions, origin_of, source_types
+from fraudfed.features.mapping import Mapping
+from fraudfed.reading import cells
+from fraudfed.reading.columns import number_column
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.problems import Problems
+
+_KINDS = {column.name: column.kind for column in COLUMNS}
+
+
+@dataclass(frozen=True, eq=False)
+class RawTransactions:
+    """Rows that ``build_features`` takes.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Checked against the schema.
+    extra : Arrow table
+        Further columns of the file that were asked for.
+    """
+
+    rows: pd.DataFrame
+    extra: pa.Table
+
+    @property
+    def absent(self) -> list[str]:
+        """Columns that features of some recipe are built on and the data lack."""
+        return [
+            column.name
+            for column in COLUMNS
+            if column.optional and not column.analysis and column.name not in self.rows
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What was made of a file's columns, before it is checked.
+
+    Attributes
+    ----------
+    rows : DataFrame
+    found : Arrow table
+    origin : callable or None
+    wrong : dict of str to ndarray of shape (n_rows,), dtype=bool
+        Cells by column that have a problem already.
+    """
+
+    rows: pd.DataFrame
+    found: pa.Table
+    origin: Origin | None
+    wrong: dict[str, BoolArray]
+
+
+def read_transactions(
+    file: DataFile,
+    mapping: Mapping | None,
+    problems: Problems,
+    *,
+    extra: MappingOf[str, pa.DataType],
+    needs_labels: bool,
+) -> RawTransactions:
+    """Read and check transactions.
+
+    Parameters
+    ----------
+    file : DataFile
+    mapping : Mapping or None
+        None: the file has the recipe's columns.
+    problems : Problems
+        Of the file; what is added is raised with what was there.
+    extra : mapping of str to Arrow type
+        Further columns to read, by their names in the file; each is there once.
+    needs_labels : bool
+        Whether labels must be there; where they need not, they are read if they are.
+
+    Raises
+    ------
+    DataError
+        With every problem of the file: file, row, column, value and what was expected.
+    """
+    if mapping is None:
+        read = _own_columns(file, problems, extra, needs_labels=needs_labels)
+    else:
+        read = _mapped_columns(file, mapping, problems, extra, needs_labels=needs_labels)
+    check_transactions(
+        read.rows,
+        source=str(file.path),
+        require_labels=False,
+        origin=read.origin,
+        problems=problems,
+        known_wrong=read.wrong,
+    )
+    if needs_labels and "is_fraud" in read.rows and read.rows["is_fraud"].isna().all():
+        problems.add_whole(
+            "no_labels",
+            "'is_fraud'",
+            "no row has a label, expected 0 or 1 in column 'is_fraud'",
+            expected="0 or 1",
+        )
+    problems.raise_any()
+    return RawTransactions(read.rows, read.found.select(list(extra)))
+
+
+def _own_columns(
+    file: DataFile,
+    problems: Problems,
+    extra: MappingOf[str, pa.DataType],
+    *,
+    needs_labels: bool,
+) -> _Read:
+    # Integers are parsed as float64, which is exact in their range, so that "5.0" and a missing
+    # label time are read; the check of the recipe tells whole numbers from others.
+    wanted = [
+        column
+        for column in COLUMNS
+        if not column.analysis
+        and (
+            column.required
+            or column.name in file.columns
+            or (needs_labels and column.name in LABEL_COLUMNS)
+        )
+    ]
+    types = {
+        column.name: pa.string() if column.kind is ColumnKind.STRING else pa.float64()
+        for column in wanted
+        if file.require(column.name, _purpose(column), problems)
+    }
+    if not types:
+        problems.raise_any()
+    found = file.read({**types, **extra})
+    rows: dict[str, object] = {}
+    wrong = {}
+    for column in wanted:
+        if column.name not in types:
+            # What is missing is said; the others are checked all the same.
+            rows[column.name] = [None] * found.num_rows
+            wrong[column.name] = np.ones(found.num_rows, np.bool_)
+            continue
+        rows[column.name], wrong[column.name] = _own_column(
+            file, column, found[column.name], problems
+        )
+    return _Read(pd.DataFrame(rows), found, None, wrong)
+
+
+def _own_column(
+    file: DataFile, column: Column, values: pa.ChunkedArray, problems: Problems
+) -> tuple[object, BoolArray]:
+    name, everything = column.name, np.ones(len(values), np.bool_)
+    if column.kind is not ColumnKind.STRING:
+        read = number_column(file, name, values, problems)
+        return (np.full(len(values), np.nan), everything) if read is None else read
+    plain = cells.plain(values)
+    if not (cells.is_text(plain.type) or cells.is_number(plain.type)):
+        advice = cells.type_advice(plain.type)
+        problems.add_whole(
+            "wrong_type",
+            file.named(name),
+            f"column {file.named(name)} has type {plain.type}, expected texts or whole numbers; "
+            f"{advice}",
+            expected="texts or whole numbers",
+            advice=advice,
+        )
+        return [None] * len(values), everything
+    text, odd = cells.texts(plain)
+    problems.add_cells(
+        "not_a_text",
+        file.named(name),
+        odd,
+        got=lambda row: cells.shown(plain, row),
+        expected="a text or a whole number",
+        advice="write identifiers as text",
+    )
+    return text.to_pandas(), odd
+
+
+def _purpose(column: Column) -> str:
+    return "needed for training" if column.name in LABEL_COLUMNS else column.description
+
+
+def _mapped_columns(
+    file: DataFile,
+    mapping: Mapping,
+    problems: Problems,
+    extra: MappingOf[str, pa.DataType],
+    *,
+    needs_labels: bool,
+) -> _Read:
+    if needs_labels and not mapping.has_labels:
+        problems.add_whole(
+            "missing_column",
+            None,
+            "the mapping has no is_fraud and label_time, expected both for training; add them to "
+            "it",
+        )
+    with_labels = mapping.has_labels and (
+        needs_labels or source_types(mapping, with_labels=True).keys() <= set(file.columns)
+    )
+    types = source_types(mapping, with_labels=with_labels)
+    missing = [name for name in types if not file.require(name, "used by the mapping", problems)]
+    if missing:
+        # What a mapping makes of half its columns would be guesswork.
+        problems.raise_any()
+    found = file.read({**types, **extra})
+    rows = map_transactions(
+        mapping, found, source=str(file.path), with_labels=with_labels, problems=problems
+    )
+    wrong = {}
+    for name in mapping.columns:
+        if name not in rows and (with_labels or name not in LABEL_COLUMNS):
+            nothing = None if _KINDS[name] is ColumnKind.STRING else np.nan
+            rows[name] = [nothing] * found.num_rows
+            wrong[name] = np.ones(found.num_rows, np.bool_)
+    return _Read(rows, found, origin_of(mapping, found), wrong)
