@@ -47,7 +47,7 @@ def _show_statistics(found: PooledStatistics) -> None:
     for column in found.columns:
         levels = dict(column.quantiles)
         missing = "" if column.missing_share is None else f"{column.missing_share:.1%}"
-        numbers = [f"{levels[at]:,.4g}" if at in levels else "" for at in (0.05, 0.5, 0.95)]
+        numbers = [_rounded(levels[at]) if at in levels else "" for at in (0.05, 0.5, 0.95)]
         # Ranges of numbers are in the JSON; quantiles say more on a line.
         cells = "" if levels else _frequent(column)
         table.add_row(column.name, missing, *numbers, cells)
@@ -57,6 +57,11 @@ def _show_statistics(found: PooledStatistics) -> None:
         f"Compare a file with the others': bank-node check-data --state DIR --data FILE "
         f"--against {found.run_id}"
     )
+
+
+def _rounded(value: float) -> str:
+    # They are known to an eighth: more digits would be made up.
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _with_error(entity: CountedEntity) -> str:

@@ -443,14 +443,21 @@ class StateDirectory:
 
         Raises
         ------
+        StateError
+            If the file is missing or cannot be read.
         KeyMaterialError
-            If the file is missing, readable by others, damaged or does not open.
+            If it does not open.
         """
-        return self._read_secret(
-            f"runs/{run_id}/{_OWN_STATISTICS_FILE}",
-            what="this bank's part of the statistics",
-            hint="restore it from a backup, or take part in another statistics run",
-        )
+        name = f"runs/{run_id}/{_OWN_STATISTICS_FILE}"
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise StateError(
+                f"{self.path / name}: cannot be read ({error.strerror or error}); without what "
+                "this bank entered it cannot be told from the others: restore the file, or take "
+                "part in another statistics run"
+            ) from error
+        return self.vault.unseal(name, data)
 
     def statistics(self, run_id: str) -> bytes:
         """Return the accepted sums of a statistics run.

@@ -71,6 +71,7 @@ def quantiles(rows: Float64Array, levels: Float64Array) -> Float64Array:
     ends = edges()
     share = (wanted - through[cell]) / np.maximum(rows[cell], 1e-300)
     low, high = ends[cell], ends[cell + 1]
-    # A zero has a cell of its own in all but name: the next edge is the smallest number there is.
     found: Float64Array = low + (high - low) * np.clip(share, 0.0, 1.0)
+    # Zero shares its cell with numbers that float32 can hardly hold.
+    found[np.abs(found) < np.finfo(np.float32).tiny] = 0.0
     return found

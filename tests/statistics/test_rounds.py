@@ -95,6 +95,23 @@ def test_quantiles_are_known_to_an_eighth(scale: float) -> None:
     np.testing.assert_allclose(close, np.quantile(values.astype(np.float64), levels), rtol=0.125)
 
 
+def test_the_quantile_of_zeros_and_flags_is_one_that_people_recognise() -> None:
+    at = Layout.of(DataContract(kind="table", features=(FeatureSpec(name="x"),)), SPEC, n_banks=1)
+    values = np.repeat(np.array([0.0, 1.0], np.float32), (700, 300))
+    contents = contents_of(
+        at,
+        features={"x": values},
+        labels=np.zeros(values.size, np.float32),
+        transactions=None,
+        min_customers=1,
+    )
+    counts = count(contents, at, hash_key=KEY)
+    found = pool(counts, at, SoloCommunicator(), least=10, hash_key=KEY).pooled
+    low, middle, high = quantiles(density_of(found.columns[0]), np.array([0.05, 0.5, 0.95]))
+    assert (low, middle) == (0.0, 0.0)
+    assert 1.0 <= high <= 1.125
+
+
 @given(
     counts=st.lists(st.integers(0, 10**6), min_size=2, max_size=20),
     least=st.integers(1, 1000),

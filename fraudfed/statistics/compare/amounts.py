@@ -60,15 +60,15 @@ def compare_scale(
     sigmas = float(abs(np.median(shift))) / float(error)
     if sigmas < _LEAST_SIGMAS:
         return None
-    middle = [10 ** float(values[4]) for values in (mine, theirs)]
+    middle = [_rounded(10 ** float(values[4])) for values in (mine, theirs)]
     factor = _factor(power)
     return Difference(
         kind=Kind.SCALE,
         column=column,
         is_mistake=True,
         what=(
-            f"numbers are about {factor} those of the other banks: the median is {middle[0]:,.4g} "
-            f"here and {middle[1]:,.4g} there"
+            f"numbers are about {factor} those of the other banks: the median is about "
+            f"{middle[0]} here and {middle[1]} there"
         ),
         evidence=(
             f"{factor} explains {1 - left[power] / left[0]:.1%} of the difference at nine "
@@ -76,6 +76,11 @@ def compare_scale(
         ),
         what_to_do=advice,
     )
+
+
+def _rounded(value: float) -> str:
+    # Quantiles are known to an eighth.
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _factor(power: int) -> str:
