@@ -203,6 +203,11 @@ def _error_of(answer: Answer) -> FraudFedError:
     try:
         problem = parse_message(Problem, answer.content, source=_SOURCE)
     except ProtocolError:
+        if answer.leads_to is not None:
+            return ProtocolError(
+                f"{_SOURCE} is status {answer.status} and leads to {answer.leads_to}, which is not "
+                "followed; if the aggregator is there, give its address"
+            )
         return ProtocolError(
             f"{_SOURCE} is status {answer.status} without a problem document; is this "
             "address an aggregator?"

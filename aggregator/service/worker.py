@@ -250,7 +250,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _let_go(self) -> None:
         """Take nothing new, wake the waiting; write down now what may be too late at the end."""
-        if self.wsgi is None:
+        if getattr(self, "wsgi", None) is None:
             return  # it has not begun
         self._services().admission.stop()
         self.waiters.stop()

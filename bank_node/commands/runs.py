@@ -172,24 +172,27 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         ("risk tables", ", ".join(about.shared_risk) or "none"),
         ("validation", about.validation),
     ]
+    if about.recipe is not None:
+        rows.append(("payments", about.population or "all that the recipe judges"))
+        rows.append(("currency", about.currency or "amounts are compared as they stand"))
     for name, value in rows:
         data.add_row(name, _text(value))
     parameters = _table("parameter", "value", "", title="parameters")
     for one in about.parameters or ():
         parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
-    return [data, _columns_table(about.columns), parameters]
+    return [data, _columns_table(about.columns, about.recipe), parameters]
 
 
-def _columns_table(reviewed: tuple[ReviewedColumn, ...]) -> "Table":
+def _columns_table(reviewed: tuple[ReviewedColumn, ...], recipe: str | None) -> "Table":
     columns = _table("column", "role", "type", "missing", "what", title="columns")
     for each in reviewed:
         categories = "" if each.categories is None else f": {', '.join(map(repr, each.categories))}"
         columns.add_row(
             _text(each.name),
-            each.role,
+            "own column" if recipe is not None and each.unit is not None else each.role,
             _text(f"{each.type}{categories}"),
             "allowed" if each.nullable else "no",
-            _text(each.description),
+            _text(each.description if each.unit is None else f"{each.description} [{each.unit}]"),
         )
     return columns
 
@@ -207,7 +210,7 @@ def _statistics_tables(about: StatisticsFacts) -> list["Table"]:
     ]
     for name, value in rows:
         data.add_row(name, _text(value))
-    return [data, _columns_table(about.columns)]
+    return [data, _columns_table(about.columns, about.recipe)]
 
 
 def _time(seconds: int | None) -> str:

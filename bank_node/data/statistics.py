@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 
 from bank_node.config import CohortRules
-from bank_node.data.contract import load_training_rows, load_transactions
-from fraudfed.catalogue.run_check import check_contract
+from bank_node.data.contract import load_built_rows, load_training_rows
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import DataError
-from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
@@ -79,7 +77,6 @@ def count_file(
     ConfigurationError
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
-    check_contract(contract)
     if contract.kind == "table":
         table = load_training_rows(path, contract, mapping=mapping).table
         features = dict(zip(table.schema.names, table.features.T, strict=True))
@@ -91,18 +88,7 @@ def count_file(
             min_customers=min_customers,
         )
     else:
-        rows = load_transactions(path, mapping=mapping)
-        built = build_recipe(
-            contract.recipe or "",
-            rows,
-            label_delay_seconds=contract.label_delay_seconds,
-            shared=shared,
-        )
-        if built.n_rows == 0:
-            raise DataError(
-                f"{path}: none of {len(rows)} payments is of the kind that recipe "
-                f"{contract.recipe!r} judges; say so in column 'direction'"
-            )
+        rows, built = load_built_rows(path, contract, mapping=mapping, shared=shared)
         contents = _transactions(path, contract, layout, rows, built, min_customers=min_customers)
     return count(contents, layout, hash_key=hash_key)
 

@@ -255,6 +255,11 @@ class Transport:
             raise ProtocolError(f"{self.url}: empty answer (HTTP 204), expected {expect}")
         if answer.status == HTTPStatus.ACCEPTED and expect == BINARY:
             expect = JSON
+        if answer.leads_to is not None:
+            raise ProtocolError(
+                f"{self.url}: HTTP {answer.status} leads to {answer.leads_to}, which is not "
+                "followed; if the aggregator is there, give its URL"
+            )
         found = _content_type(answer)
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES or found != expect:
             raise ProtocolError(

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fraudfed.foreign_text import visible
 from fraudfed.http.metered import PlainConnection, SecuredConnection, read_body
 from fraudfed.http.route import route_to
 from fraudfed.http.trust import Trust
@@ -40,6 +41,14 @@ class Answer:
     status: int
     headers: http.client.HTTPMessage
     content: bytes
+
+    @property
+    def leads_to(self) -> str | None:
+        """Where a redirect leads, which is never followed; None if it is none."""
+        location = self.headers.get("location")
+        if location is None or not 300 <= self.status < 400:
+            return None
+        return visible(location, 200)
 
 
 class HttpConnections:

@@ -67,15 +67,22 @@ def unreachable(route: Route, error: Exception, *, advice: str = _CHECK) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return what the library says of an error, on one line."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {visible(error.verify_message, 300)}"
+    found = _verify_message(error)
+    if found:
+        return f"certificate verify failed: {visible(found, 300)}"
     return visible(str(error), 300) or type(error).__name__
 
 
+def _verify_message(error: Exception) -> str:
+    """Return what OpenSSL says of a certificate, empty for another error."""
+    return str(getattr(error, "verify_message", ""))
+
+
 def _certificate_advice(error: ssl.SSLCertVerificationError, route: Route) -> str:
-    if "mismatch" in error.verify_message or "not valid for" in error.verify_message:
+    found = _verify_message(error)
+    if "mismatch" in found or "not valid for" in found:
         return "call it by a name that its certificate holds"
-    if "expired" in error.verify_message:
+    if "expired" in found:
         return "ask its operator for a valid certificate, and check this machine's clock"
     advice = "give the root of its certificate as --ca-file"
     if route.proxy is None:

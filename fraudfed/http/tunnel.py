@@ -48,10 +48,12 @@ def reach_proxy(proxy: Proxy, trust: Trust, *, seconds: float) -> socket.socket:
         return context.wrap_socket(sock, server_hostname=proxy.host.removesuffix("."))
     except OSError as error:
         sock.close()
+        advice = f"check {proxy.variable}: most proxies are called over http:// and carry https"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            advice = "add the proxy's root to the system's, or to the file of SSL_CERT_FILE"
         raise UnreachableError(
             f"no TLS with the proxy: {reason_of(error)}",
-            advice=f"check {proxy.variable}: most proxies are called over http:// and still carry "
-            "https",
+            advice=advice,
             is_final=isinstance(error, ssl.SSLError),
         ) from error
 
@@ -118,4 +120,5 @@ def _refusal(proxy: Proxy, target: str, response: http.client.HTTPResponse) -> U
         advice = f"ask for {target} to be allowed without, or name a local proxy that does it"
     elif proxy.authorization is not None:
         said = f"the proxy refuses user and password of {proxy.variable} (407)"
+        advice = "correct them there, percent-encoded: http://USER:PASSWORD@HOST:PORT"
     return UnreachableError(said, advice=advice, is_final=True)

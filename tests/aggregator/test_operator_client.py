@@ -2,19 +2,19 @@
 
 import json
 import socket
-import threading
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from examples.certificates import certify
-from federations.server_process import write_secret
+from examples.certificates import Certified, certify
+from federations.server_process import assert_fails, run_command, write_secret
+from proxies.forward import ForwardProxy, forward_proxy, opening_proxy
 from proxies.hostile import Answering, head, hostile_server
 
 from aggregator.operator.client import OperatorClient, read_token
 from fraudfed.errors import ConfigurationError, FraudFedError, ProtocolError, TransportError
-from fraudfed.http import connections
 
 TOKEN = "the-operators-token"
 MIB = 1024 * 1024
@@ -47,64 +47,80 @@ def test_control_without_the_rule_of_addresses_a_token_goes_in_the_clear(
     OperatorClient("http://aggregator.example:8765", TOKEN)
 
 
+def test_an_address_of_the_environment_has_the_same_rules(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_secret(tmp_path / "token", TOKEN)
+    monkeypatch.setenv("AGGREGATOR_TOKEN_FILE", str(tmp_path / "token"))
+    for url in ("http://192.0.2.1:8765", "http://agg.example", "https://u:p@agg.example"):
+        monkeypatch.setenv("AGGREGATOR_URL", url)
+        result = run_command("banks", "list")
+        assert_fails(result, 2, "aggregator URL")
+    monkeypatch.setenv("AGGREGATOR_URL", "https://agg.example")
+    monkeypatch.setenv("ALL_PROXY", "socks5h://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    result = run_command("banks", "list")
+    assert_fails(result, 2, "ALL_PROXY", "socks5h")
+    assert "hunter2" not in result.stderr
+
+
 @contextmanager
-def proxy() -> Iterator[tuple[str, list[bytes]]]:
-    """Give the address of a proxy, and what it was sent."""
-    seen: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def run() -> None:
-            try:
-                while True:
-                    client, _ = listener.accept()
-                    with client:
-                        client.settimeout(5)
-                        seen.append(client.recv(65536))
-            except OSError:
-                return
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+def _own_proxy(directory: Path) -> Iterator[tuple[str, Certified, list[bytes]]]:
+    """Give a proxy that opens TLS: its address, the authority of what it shows, what it reads."""
+    authority = certify(directory, "company")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certify(directory, "opener", authority).files)
+    heard: list[bytes] = []
+    with opening_proxy(context, heard) as url:
+        yield url, authority, heard
 
 
-def _ask_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str) -> list[bytes]:
-    """Return what a proxy of the environment gets to see of a request to nowhere."""
-    authority = certify(tmp_path, "authority", None)
-    with proxy() as (address, seen), socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-        closed.close()
+def _ask_through(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, *, trusting: bool
+) -> list[bytes]:
+    """Return what a proxy that opens TLS reads of a request."""
+    with _own_proxy(tmp_path) as (address, authority, heard):
         for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, address)
-        url = f"{scheme}://localhost:{port}"
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        roots = authority if trusting else certify(tmp_path, "consortium")
         with (
-            OperatorClient(url, TOKEN, ca_file=authority.certificate_file) as client,
+            OperatorClient(url, TOKEN, ca_file=roots.certificate_file) as client,
             pytest.raises(TransportError),
         ):
             client.list_runs()
-        return list(seen)
+    return heard
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_token_goes_through_no_proxy_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
-) -> None:
-    assert _ask_through(monkeypatch, tmp_path, scheme) == []
-
-
-def test_control_with_the_environments_proxy_it_sees_the_call(
+def test_a_proxy_that_opens_tls_reads_no_token(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = connections.HttpConnections
+    assert _ask_through(monkeypatch, tmp_path, "https://localhost:1", trusting=False) == []
 
-    def through_proxies(url: str, **options: object) -> connections.HttpConnections:
-        return real(url, **{**options, "use_proxy": True})  # type: ignore[arg-type]
 
-    monkeypatch.setattr("aggregator.operator.client.HttpConnections", through_proxies)
-    (seen,) = _ask_through(monkeypatch, tmp_path, "https")
-    assert seen.startswith(b"CONNECT localhost:")
+def test_control_a_proxy_whose_root_is_trusted_reads_the_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (heard,) = _ask_through(monkeypatch, tmp_path, "https://localhost:1", trusting=True)
+    assert TOKEN.encode() in heard
+
+
+def test_a_token_on_this_machine_goes_through_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"http://localhost:{port}"
+    with forward_proxy(seeing := ForwardProxy()):
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, seeing.url)
+        with OperatorClient(url, TOKEN) as client, pytest.raises(TransportError):
+            client.list_runs()
+    assert seeing.asked == []
+    assert seeing.seen == b""
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -115,7 +131,7 @@ def test_a_token_follows_no_redirect(status: int) -> None:
             lambda sock, _: sock.sendall(head(f"{status} Go", Location=other.url, Content_Length=0))
         ) as first,
         OperatorClient(first.url, TOKEN) as client,
-        pytest.raises(ProtocolError, match=f"status {status}"),
+        pytest.raises(ProtocolError, match=f"status {status} and leads to {other.url}"),
     ):
         client.list_runs()
     assert len(first.requests) == 1

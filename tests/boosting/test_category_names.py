@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 import treelite
 import xgboost
+from fraudfed.boosting.params import BoosterParams
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fraudfed.boosting.model import Model, without_category_names
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.params import BoosterParams
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator

@@ -75,7 +75,7 @@ def payments(bank: int, *, seed: int = 0, n_rows: int | None = None) -> pd.DataF
             "event_time": time,
             "label_time": time + DAY,
             "customer_id": [f"c{i}" for i in rng.integers(0, max(n // 20, 4), n)],
-            "merchant_id": pd.Series([f"M{i:05}" for i in merchant]).mask(is_transfer),
+            "merchant_id": pd.Series([f"m{i:05}" for i in merchant]).mask(is_transfer),
             "terminal_id": pd.Series([f"0{i:07}" for i in merchant]).mask(~at_terminal),
             "payee_id": pd.Series([f"GB00ACME{i:06}" for i in merchant]).mask(~is_transfer),
             "channel": channel,

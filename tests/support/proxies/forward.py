@@ -120,8 +120,10 @@ def opening_proxy(context: ssl.SSLContext, heard: list[bytes]) -> Iterator[str]:
             self.close_connection = True
             self.send_response(200)
             self.end_headers()
-            with contextlib.suppress(OSError):
-                inside = context.wrap_socket(self.connection, server_side=True)
+            with (
+                contextlib.suppress(OSError),
+                context.wrap_socket(self.connection, server_side=True) as inside,
+            ):
                 heard.append(inside.recv(65536))
 
     with http_server(Opens) as url:
