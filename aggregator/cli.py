@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from aggregator.commands.audit import audit
+from aggregator.commands.create_statistics import create_statistics_run
 from aggregator.commands.members import banks, epochs, invites
 from aggregator.commands.runs import runs
 from aggregator.commands.serve import openapi, serve
@@ -46,6 +47,7 @@ for _command in (
     *(invites, banks, epochs, runs),
 ):
     cli.add_command(_command)
+runs.add_command(create_statistics_run)
 
 
 def main() -> NoReturn:
