@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from aggregator.commands.audit import audit
+from aggregator.commands.create_statistics import create_statistics_run
 from aggregator.commands.members import banks, epochs, invites
 from aggregator.commands.runs import runs
 from aggregator.commands.serve import openapi, serve
@@ -23,7 +24,7 @@ from fraudfed.hardening import keep_memory_private
         "aggregator serve --state DIR",
         "export AGGREGATOR_TOKEN_FILE=DIR/operator.token",
         "aggregator invites create --name bank-a",
-        "aggregator runs create --spec run.json",
+        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30",
     ),
 )
 @click.version_option(__version__, prog_name="aggregator")
@@ -46,6 +47,7 @@ for _command in (
     *(invites, banks, epochs, runs),
 ):
     cli.add_command(_command)
+runs.add_command(create_statistics_run)
 
 
 def main() -> NoReturn:

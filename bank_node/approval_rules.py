@@ -94,7 +94,23 @@ def _ends(name: str, value: Any) -> Ends:
         raise ValueError(f"{name}: no number lies between {low} and {high}")
     if low is not None and high is not None and low > high:
         raise ValueError(f"{name}: the ends {low:g} and {high:g} are reversed")
-    return (None if low == -math.inf else low, None if high == math.inf else high)
+    ends = (None if low == -math.inf else low, None if high == math.inf else high)
+    # 0 is no limit for these two: beyond all numbers, and so within an end that is none.
+    unlimited = name in ("max_depth", "max_leaves") and ends[1] is None
+    # One that may be left out is then approved where it is.
+    optional = name in _OPTIONAL_NUMBERS
+    if not (unlimited or optional or _can_lie_between(name, ends)):
+        raise ValueError(
+            f"{name}: no run can have a value between {low} and {high}, so the rule would approve "
+            "none; docs/parameters.md has what is possible"
+        )
+    return ends
+
+
+def _can_lie_between(name: str, ends: Ends) -> bool:
+    from fraudfed.parameters import can_lie_between
+
+    return can_lie_between(name, *ends)
 
 
 class RiskApproval(BaseModel):
@@ -117,6 +133,28 @@ class RiskApproval(BaseModel):
     entities: Annotated[tuple[RiskEntity, ...], Field(min_length=1)] = tuple(RiskEntity)
 
 
+class StatisticsApproval(BaseModel):
+    """``[approval.statistics]``: the statistics runs that need no person.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Patterns of the columns that a statistics run may count, its label among them; those of a
+        training stand apart, as it asks for more.
+    min_count, min_customers : int
+        The run's own are at least these.
+    entities : tuple of RiskEntity
+        Whose identifiers may be compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+    min_count: Annotated[int, Field(ge=1, le=1_000_000)]
+    min_customers: Annotated[int, Field(ge=1, le=1_000_000)]
+    entities: tuple[RiskEntity, ...] = tuple(RiskEntity)
+
+
 class ApprovalRules(BaseModel):
     """``[approval]``: the runs that need no person at this bank.
 
@@ -134,6 +172,8 @@ class ApprovalRules(BaseModel):
         Most categories of a column.
     risk : RiskApproval, "any" or None
         None: no risk run.
+    statistics : StatisticsApproval, "any" or None
+        None: no statistics run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,6 +185,7 @@ class ApprovalRules(BaseModel):
     max_weight: Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)] = 1.0
     max_categories: Annotated[int, Field(ge=1)] = 100
     risk: Literal["any"] | RiskApproval | None = None
+    statistics: Literal["any"] | StatisticsApproval | None = None
 
     @field_validator("risk", mode="before")
     @classmethod
@@ -153,6 +194,15 @@ class ApprovalRules(BaseModel):
             return RiskApproval.model_validate(value)
         if value is not None and value != ANY and not isinstance(value, RiskApproval):
             raise ValueError(f'expected "{ANY}" or a table [approval.risk]')
+        return value
+
+    @field_validator("statistics", mode="before")
+    @classmethod
+    def _statistics(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return StatisticsApproval.model_validate(value)
+        if value is not None and value != ANY and not isinstance(value, StatisticsApproval):
+            raise ValueError(f'expected "{ANY}" or a table [approval.statistics]')
         return value
 
     @model_validator(mode="after")
@@ -171,15 +221,15 @@ class ApprovalRules(BaseModel):
         parameters = entries.pop("parameters", None)
         if parameters is not None and not isinstance(self.parameters, dict):
             entries["parameters"] = parameters
-        risk = entries.pop("risk", None)
-        if risk == ANY:
-            entries["risk"] = risk
+        by_kind = {kind: entries.pop(kind, None) for kind in ("risk", "statistics")}
+        entries |= {kind: found for kind, found in by_kind.items() if found == ANY}
         if isinstance(self.parameters, dict):
             tables["approval.parameters"] = {
                 name: _written(allowed) for name, allowed in self.parameters.items()
             }
-        if isinstance(risk, dict):
-            tables["approval.risk"] = risk
+        for kind, found in by_kind.items():
+            if isinstance(found, dict):
+                tables[f"approval.{kind}"] = found
         return tables
 
 

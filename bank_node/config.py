@@ -40,6 +40,8 @@ class CohortRules(BaseModel):
     min_risk_customers : int or None
         In risk runs, payments at an entity are counted only if so many customers of this bank paid
         there; a run that asks for more gets more. None leaves it to the run.
+    min_statistics_count : int
+        In statistics runs a smaller count is entered as 0; a run that asks for more gets more.
     set_changes : int
         How often sums over the same rows, or days, may be revealed with another set of banks.
     """
@@ -52,6 +54,7 @@ class CohortRules(BaseModel):
         ModelVisibility
     )
     min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    min_statistics_count: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10
     set_changes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 

@@ -34,6 +34,7 @@ class Untrue(StrEnum):
     METRICS = "the counts behind a metric are not those of the validation rows"
     DAYS = "the totals of days are negative, or above what a day can hold"
     SKETCHES = "the counters of a day are negative, or do not add up to its total"
+    COUNTED = "counts of rows or identifiers are more than the whole that they are a part of"
 
 
 def hold(is_true: bool | np.bool_, otherwise: Untrue) -> None:
@@ -157,6 +158,11 @@ def hold_day_totals(totals: Int64Array, *, most: int) -> None:
 def hold_sketch(sketch: Int64Array, *, total: int) -> None:
     """Hold every row of a sketch, shape (depth, width), to its day: each entry is in it once."""
     hold(bool((sketch >= 0).all() and (sketch.sum(axis=1) == total).all()), Untrue.SKETCHES)
+
+
+def hold_counted(parts_are_within: bool) -> None:
+    """Hold the totals of a statistics run to each other; its cells have bounds of their own."""
+    hold(parts_are_within, Untrue.COUNTED)
 
 
 def _within(sums: Int64Array, lows: Int64Array, highs: Int64Array) -> bool:

@@ -309,6 +309,27 @@ class BoosterParams:
         return items
 
 
+def can_lie_between(name: str, low: float | None, high: float | None) -> bool:
+    """Tell whether a numeric parameter can have a value between two ends, themselves included.
+
+    Parameters
+    ----------
+    name : str
+        As it is written out.
+    low, high : float or None
+        None is no end.
+    """
+    attribute = _ALIASES.get(name, name)
+    allowed = _FLOATS.get(attribute) or _INTEGERS[attribute]
+    least = allowed.low if low is None else max(low, allowed.low)
+    most = allowed.high if high is None else min(high, allowed.high)
+    if attribute in _INTEGERS:
+        return math.ceil(least) <= math.floor(most)
+    if least == most:
+        return least in allowed
+    return least < most
+
+
 def parse_assignments(texts: Iterable[str], *, option: str) -> dict[str, Any]:
     """Read parameters that were typed as NAME=VALUE; what is no JSON is a text.
 

@@ -193,7 +193,8 @@ def _start() -> None:
     if outside is not None:
         raise NotFoundError(
             f"{request.method} {quote(outside)}: this aggregator stands under "
-            f"{services().config.path_prefix}; call it there"
+            f"{services().config.path_prefix} (--path-prefix); call it there, or serve without the "
+            "option if a proxy takes the path away"
         )
 
 

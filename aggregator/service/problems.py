@@ -73,7 +73,11 @@ def _http_error(error: HTTPException) -> Response:
     where = f"{request.method} {quote(request.path)}"
     match status:
         case 404:
-            document = problem_of(NotFoundError(f"{where}: no such address; see /v1/openapi.json"))
+            advice = "see /v1/openapi.json"
+            prefix, found, _ = request.path.partition("/v1/")
+            if prefix and found:
+                advice = f"if the service stands under {quote(prefix)}, serve with --path-prefix"
+            document = problem_of(NotFoundError(f"{where}: no such address; {advice}"))
         case 413:
             return _fraudfed_error(BodyTooLargeError(f"{where}: {error.description}"))
         case _ if status >= 500:

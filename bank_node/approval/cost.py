@@ -7,6 +7,8 @@ from bank_node.approval.facts import CostEstimate
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.header import HEADER_BITS
+from fraudfed.statistics.counts import N_COARSE, N_PARTS
+from fraudfed.statistics.layout import Layout
 from fraudfed.wire.messages import DataContract, FeatureType, RiskSpec
 
 #: Rows of all banks together that the estimate of a training holds for.
@@ -23,6 +25,8 @@ _NEW_PARTS = 15
 _METRIC_VALUES = 1 << 14
 #: Above this every depth counts the same: there are not as many rows.
 _DEEPEST = ASSUMED_ROWS.bit_length()
+#: Of the 256 that the numbers of a statistics run are counted in first.
+_FILLED_CELLS = 32
 
 
 def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: int) -> CostEstimate:
@@ -68,6 +72,20 @@ def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:
     ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps
     ciphertexts += _ciphertexts(2 * days, 40, key_bits=key_bits) + steps
     return _cost(2 * steps, ciphertexts, key_bits=key_bits, rows=ASSUMED_DAILY_PAYMENTS)
+
+
+def statistics_cost(layout: Layout, *, key_bits: int) -> CostEstimate:
+    """Estimate the most that one bank sends in a statistics run."""
+    bits = ASSUMED_ROWS.bit_length()
+    numeric = sum(column.cells is None for column in layout.columns)
+    cells = sum(len(column.cells or ()) for column in layout.columns) + numeric * N_COARSE
+    marks = len(layout.entities) * layout.width
+    # Numbers of one sign and of a few powers of ten fill about so many coarse cells.
+    parts = numeric * _FILLED_CELLS * N_PARTS
+    ciphertexts = 1 + _ciphertexts(len(layout.columns) + 9, 41, key_bits=key_bits)
+    ciphertexts += _ciphertexts(2 * cells + parts, bits, key_bits=key_bits) + 2
+    ciphertexts += _ciphertexts(marks, layout.n_banks.bit_length(), key_bits=key_bits)
+    return _cost(3, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
 
 
 def _sums_of_a_tree(params: BoosterParams) -> tuple[int, int]:

@@ -103,6 +103,37 @@ class RiskFacts(ReviewPart):
     days_per_step: int
 
 
+class StatisticsFacts(ReviewPart):
+    """What a statistics run counts.
+
+    Attributes
+    ----------
+    data : {"transactions", "table"}
+    columns : tuple of ReviewedColumn
+        Of the contract, in its order, then label and weight.
+    counted : tuple of str
+        Every column that is counted, raw ones and shapes of identifiers among them.
+    recipe : str or None
+    train_from, train_until : int or None
+        UTC epoch seconds.
+    entities : tuple of str
+        Whose identifiers are compared across banks.
+    width, min_count, min_customers : int
+    """
+
+    kind: Literal["statistics"] = "statistics"
+    data: str
+    columns: tuple[ReviewedColumn, ...]
+    counted: tuple[str, ...]
+    recipe: str | None
+    train_from: int | None
+    train_until: int | None
+    entities: tuple[str, ...]
+    width: int
+    min_count: int
+    min_customers: int
+
+
 class CostEstimate(ReviewPart):
     """An upper bound of what one bank sends, by estimate; early stopping and few values need less.
 
@@ -125,14 +156,14 @@ class RunFacts(ReviewPart):
 
     Attributes
     ----------
-    about : TrainingFacts or RiskFacts
+    about : TrainingFacts, RiskFacts or StatisticsFacts
     cost : CostEstimate or None
         None if the parameters are refused.
     reveals : tuple of str
         What others can learn, in plain words.
     """
 
-    about: Annotated[TrainingFacts | RiskFacts, Field(discriminator="kind")]
+    about: Annotated[TrainingFacts | RiskFacts | StatisticsFacts, Field(discriminator="kind")]
     cost: CostEstimate | None
     reveals: tuple[str, ...]
 

@@ -52,7 +52,7 @@ def weigh_training(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
             ),
         )
     return (
-        *_weigh_columns(contract, rules),
+        *weigh_columns(contract, rules.columns),
         *_weigh_limits(contract, rules),
         *_weigh_parameters(run, rules),
     )
@@ -64,9 +64,10 @@ def column_names(contract: DataContract) -> tuple[str, ...]:
     return (*(spec.name for spec in contract.features), contract.label, *weight)
 
 
-def _weigh_columns(contract: DataContract, rules: ApprovalRules) -> Iterator[Finding]:
+def weigh_columns(contract: DataContract, patterns: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what patterns of ``columns`` say to each column of a contract."""
     for name in column_names(contract):
-        pattern = next((each for each in rules.columns if fnmatchcase(name, each)), None)
+        pattern = next((each for each in patterns if fnmatchcase(name, each)), None)
         yield finding(
             f"column {name}",
             pattern is not None,
@@ -165,7 +166,7 @@ def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
         params = None
     about = TrainingFacts(
         data=contract.kind,
-        columns=_columns(contract),
+        columns=reviewed_columns(contract),
         max_weight=contract.max_weight,
         label_delay_seconds=contract.label_delay_seconds,
         recipe=contract.recipe,
@@ -192,7 +193,8 @@ def _currency(contract: DataContract) -> str | None:
     return f"{contract.currency.code}; dated rates of {listed or 'no other'}"
 
 
-def _columns(contract: DataContract) -> tuple[ReviewedColumn, ...]:
+def reviewed_columns(contract: DataContract) -> tuple[ReviewedColumn, ...]:
+    """Return the columns of a contract: features, label, weight."""
     features = tuple(
         ReviewedColumn(
             name=spec.name,

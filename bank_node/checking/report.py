@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bank_node.checking.against import ComparedFile, show_compared
 from fraudfed.console import Answer, say, stdout_console
 from fraudfed.errors import DataError
 from fraudfed.reading.report import ProblemReport, report_lines
@@ -85,6 +86,8 @@ class CheckedData(Answer):
     warnings : tuple of str
     problems : ProblemReport or None
         What is wrong with the file; None if nothing is.
+    against : ComparedFile or None
+        With ``--against``; None if the file has problems.
     """
 
     path: str
@@ -97,6 +100,7 @@ class CheckedData(Answer):
     reporting: Reporting | None = None
     warnings: tuple[str, ...] = ()
     problems: ProblemReport | None = None
+    against: ComparedFile | None = None
 
 
 def checked_rows(path: Path, rows: "TrainingRows", *, label_delay_seconds: int = 0) -> CheckedData:
@@ -172,6 +176,8 @@ def show_checked(checked: CheckedData) -> None:
         say(*report_lines(checked.problems))
     else:
         _show_facts(checked)
+        if checked.against is not None:
+            show_compared(checked.against)
 
 
 def _show_facts(checked: CheckedData) -> None:

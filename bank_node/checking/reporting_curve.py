@@ -185,8 +185,8 @@ def curve_lines(curve: ReportingCurve, *, label_delay_seconds: int) -> list[str]
         ]
     delay_days = label_delay_seconds / SECONDS_PER_DAY
     lines = [
-        f"Of {curve.frauds:,} frauds; a share is of those that are reported within "
-        f"{curve.window_days:.0f} days, the oldest that this file can tell of.",
+        f"{curve.frauds:,} frauds are known. Shares are of the frauds that are reported within "
+        f"{curve.window_days:.0f} days; this file does not tell of later ones.",
         f"A label delay of {curve.enough_days} days waits for {ENOUGH:.0%} of them.",
     ]
     by_then = curve.reported_by(label_delay_seconds)

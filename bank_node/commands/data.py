@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bank_node.checking.against import compare_file, statistics_run
 from bank_node.checking.report import CheckedData, checked_rows, failure_of, show_checked
 from bank_node.commands.options import (
     answers,
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     default=None,
     help="The run.  [default: the last one of this bank, else the one open to it]",
 )
+@click.option(
+    "--against",
+    default=None,
+    metavar="RUN",
+    help="Compare with the other banks of this statistics run, whose contract is the default.",
+)
 @passphrase_option
 @answers(CheckedData, show_checked, fails=failure_of)
 def check_data(
@@ -44,6 +51,7 @@ def check_data(
     data: Path,
     mapping: "Mapping | None",
     run_id: str | None,
+    against: str | None,
     passphrase_file: Path | None,
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
@@ -52,27 +60,40 @@ def check_data(
     from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import scoring_tables, training_tables
     from bank_node.run.choose import known_run
+    from fraudfed.catalogue.run_check import check_run
 
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
-    run = known_run(
-        state,
-        run_id,
-        RunKind.TRAINING,
-        JOBS,
-        passphrase=lambda: read_passphrase(passphrase_file),
-    )
+    compared_with = None if against is None else statistics_run(state, against)
+    if compared_with is not None and run_id is None:
+        run = compared_with
+    else:
+        run = known_run(
+            state,
+            run_id,
+            RunKind.TRAINING,
+            JOBS,
+            passphrase=lambda: read_passphrase(passphrase_file),
+        )
+    # Before the file is read: of no use if the run cannot work for any bank.
+    check_run(run.spec)
     without_labels = run.contract.kind == "transactions" and has_no_labels(mapping)
     tables = scoring_tables if without_labels else training_tables
     shared = tables(state, run.contract)
     try:
         if without_labels:
-            return checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
-        rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
+            checked = checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
+        else:
+            rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
+            delay = run.contract.label_delay_seconds
+            checked = checked_rows(data, rows, label_delay_seconds=delay)
     except ProblemsError as error:
         return CheckedData(path=str(data), problems=report_of(error))
-    delay = run.contract.label_delay_seconds
-    return checked_rows(data, rows, label_delay_seconds=delay)
+    if compared_with is None:
+        return checked
+    shared = training_tables(state, compared_with.contract)
+    compared = compare_file(state, compared_with, data, mapping=mapping, shared=shared)
+    return checked.model_copy(update={"against": compared})
 
 
 def _show_exported(exported: ExportedFeatures) -> None:

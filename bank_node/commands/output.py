@@ -299,3 +299,80 @@ class HeldRisk(Answer):
 
     runs: tuple[RiskRun, ...]
     gaps: tuple[DayGap, ...]
+
+
+class CountedCell(Answer):
+    """Rows of a category, or of a range of numbers ``LOW .. HIGH``; of a shape, identifiers."""
+
+    name: str
+    rows: int
+    frauds: int
+
+
+class CountedColumn(Answer):
+    """A column of a statistics run.
+
+    Attributes
+    ----------
+    group : {"raw", "feature", "identifier"}
+        Of the transactions, of the contract, or the shape of identifiers.
+    name : str
+    missing_share : float or None
+    quantiles : tuple of (float, float)
+        Level and value, within an eighth of the value.
+    cells : tuple of CountedCell
+    """
+
+    group: str
+    name: str
+    missing_share: float | None
+    quantiles: tuple[tuple[float, float], ...]
+    cells: tuple[CountedCell, ...]
+
+
+class CountedEntity(Answer):
+    """Identifiers of one kind in a statistics run.
+
+    Attributes
+    ----------
+    entity : str
+    entered : int
+        Summed over banks: those with enough customers there.
+    distinct, several : float
+        Of all banks together, and of these, known to two or more banks.
+    distinct_error, several_error : float or None
+        Standard errors; None if every cell is marked and nothing can be said.
+    """
+
+    entity: str
+    entered: int
+    distinct: float
+    distinct_error: float | None
+    several: float
+    several_error: float | None
+
+
+class PooledStatistics(Answer):
+    """``statistics``: what all banks together have.
+
+    Attributes
+    ----------
+    run_id : str
+    members : tuple of str
+    rows, labelled, frauds : int
+        As entered: rounded, small counts as 0.
+    min_count, min_customers : int
+        Of the run; a bank may have entered less.
+    columns : tuple of CountedColumn
+    entities : tuple of CountedEntity
+    """
+
+    run_id: str
+    members: tuple[str, ...]
+    rows: int
+    labelled: int
+    frauds: int
+    min_count: int
+    min_customers: int
+    columns: tuple[CountedColumn, ...]
+    entities: tuple[CountedEntity, ...]

@@ -11,9 +11,11 @@ from bank_node.approval.facts import (
     Approved,
     ListedRun,
     Review,
+    ReviewedColumn,
     ReviewedMember,
     RiskFacts,
     RunsOpen,
+    StatisticsFacts,
     TrainingFacts,
 )
 from bank_node.commands.options import answers, facts_table, passphrase_option, state_option
@@ -100,8 +102,11 @@ def _show_review(review: Review) -> None:
     if isinstance(about, TrainingFacts):
         for part in _training_tables(about):
             console.print(part)
-    else:
+    elif isinstance(about, RiskFacts):
         console.print(_risk_table(about))
+    else:
+        for part in _statistics_tables(about):
+            console.print(part)
     console.print(_text("What it reveals:"))
     for line in review.facts.reveals or ("not known: the parameters are refused",):
         console.print(_text(f"  * {line}"))
@@ -172,20 +177,40 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         rows.append(("currency", about.currency or "amounts are compared as they stand"))
     for name, value in rows:
         data.add_row(name, _text(value))
+    parameters = _table("parameter", "value", "", title="parameters")
+    for one in about.parameters or ():
+        parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
+    return [data, _columns_table(about.columns, about.recipe), parameters]
+
+
+def _columns_table(reviewed: tuple[ReviewedColumn, ...], recipe: str | None) -> "Table":
     columns = _table("column", "role", "type", "missing", "what", title="columns")
-    for each in about.columns:
+    for each in reviewed:
         categories = "" if each.categories is None else f": {', '.join(map(repr, each.categories))}"
         columns.add_row(
             _text(each.name),
-            "own column" if about.recipe is not None and each.unit is not None else each.role,
+            "own column" if recipe is not None and each.unit is not None else each.role,
             _text(f"{each.type}{categories}"),
             "allowed" if each.nullable else "no",
             _text(each.description if each.unit is None else f"{each.description} [{each.unit}]"),
         )
-    parameters = _table("parameter", "value", "", title="parameters")
-    for one in about.parameters or ():
-        parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
-    return [data, columns, parameters]
+    return columns
+
+
+def _statistics_tables(about: StatisticsFacts) -> list["Table"]:
+    data = facts_table("")
+    rows = [
+        ("data", about.data if about.recipe is None else f"{about.data}, recipe {about.recipe}"),
+        ("period", f"from {_time(about.train_from)} until {_time(about.train_until)}"),
+        ("smallest count", f"{about.min_count}: smaller ones are entered as 0"),
+        ("identifiers compared", ", ".join(about.entities) or "none"),
+        ("least customers", str(about.min_customers)),
+        ("cells of identifiers", f"{about.width:,}"),
+        ("counted", ", ".join(about.counted)),
+    ]
+    for name, value in rows:
+        data.add_row(name, _text(value))
+    return [data, _columns_table(about.columns, about.recipe)]
 
 
 def _time(seconds: int | None) -> str:

@@ -133,6 +133,40 @@ def load_training_rows(
     return _plain_table(file, contract)
 
 
+def load_built_rows(
+    path: Path,
+    contract: DataContract,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> tuple[pd.DataFrame, FeatureTable]:
+    """Read transactions as the contract has them, with the features of those that it is about.
+
+    Parameters
+    ----------
+    path, contract, mapping, shared
+        As ``load_training_rows``; labels are not needed.
+
+    Returns
+    -------
+    rows : DataFrame
+        Of the whole file.
+    built : FeatureTable
+        Its ``positions`` say which of them it holds: those of the recipe and the population.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows``.
+    """
+    check_contract(contract)
+    file = _open(path, contract.kind, mapping)
+    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    built = _build(file, raw, contract, shared)
+    members, _ = _members(file, raw, built, contract)
+    return raw.rows, built.take(members)
+
+
 def load_features(
     path: Path,
     contract: DataContract,

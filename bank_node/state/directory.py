@@ -24,6 +24,8 @@
         model.json            the accepted model of a training
         features.json         what its features mean, the same bytes at every bank
         risk.tables           the accepted tables of a risk run, with their key, sealed
+        statistics.json       the accepted sums of a statistics run
+        statistics.own        what this bank entered in them, sealed
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
       .lock                   held by the one process that may change the directory
@@ -78,6 +80,7 @@ from fraudfed.wire.messages import (
     RunKind,
     RunSpec,
     RunStatus,
+    StatisticsSpec,
     parse,
 )
 
@@ -91,10 +94,12 @@ _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
 _LOCK = ".lock"
-#: The result of a training with what its columns mean, and the result of a risk run.
+#: The result of a training with what its columns mean, and those of risk and statistics runs.
 MODEL_FILE = "model.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
+STATISTICS_FILE = "statistics.json"
+_OWN_STATISTICS_FILE = "statistics.own"
 _OUTBOX_FILE = "sealed"
 _AGREEMENT_FILE = "agreement"
 _EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
@@ -122,7 +127,7 @@ class PinnedRun(Message):
 
     @property
     def contract(self) -> DataContract:
-        """The data contract of a training; raises ConfigurationError for another kind of run."""
+        """The data contract of a training or statistics run; ConfigurationError for a risk run."""
         if self.spec.contract is None:
             raise ConfigurationError(
                 f"run {self.run_id} ({self.spec.name}): is a risk run and has no model, expected a "
@@ -139,6 +144,16 @@ class PinnedRun(Message):
                 "another with --run, or use 'bank-node train'"
             )
         return self.spec.risk
+
+    @property
+    def statistics(self) -> StatisticsSpec:
+        """How finely a statistics run counts; ConfigurationError for another kind of run."""
+        if self.spec.statistics is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
+                "statistics; name another with --run"
+            )
+        return self.spec.statistics
 
 
 class StateDirectory:
@@ -417,6 +432,53 @@ class StateDirectory:
     def risk_file(self, path: Path) -> RiskFile:
         """Read one of ``tables_paths``; raises StateError and KeyMaterialError."""
         return read_risk_file(path, vault=self.vault, name=str(path.relative_to(self.path)))
+
+    def keep_own_statistics(self, run_id: str, content: bytes) -> None:
+        """Keep what this bank has entered in the sums of a statistics run, sealed."""
+        path = self.run_directory(run_id) / _OWN_STATISTICS_FILE
+        write_atomic(path, self.vault.seal(f"runs/{run_id}/{path.name}", content))
+
+    def own_statistics(self, run_id: str) -> bytes:
+        """Return what this bank has entered in the sums of a statistics run.
+
+        Raises
+        ------
+        StateError
+            If the file is missing or cannot be read.
+        KeyMaterialError
+            If it does not open.
+        """
+        name = f"runs/{run_id}/{_OWN_STATISTICS_FILE}"
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise StateError(
+                f"{self.path / name}: cannot be read ({error.strerror or error}); without what "
+                "this bank entered it cannot be told from the others: restore the file, or take "
+                "part in another statistics run"
+            ) from error
+        return self.vault.unseal(name, data)
+
+    def statistics(self, run_id: str) -> bytes:
+        """Return the accepted sums of a statistics run.
+
+        Raises
+        ------
+        StateError
+            If this bank does not hold them.
+        """
+        path = self.path / "runs" / run_id / STATISTICS_FILE
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise StateError(
+                f"{self.path}: does not hold the statistics of run {run_id}; take part in it with "
+                f"'bank-node statistics --state {self.path} --data FILE --run {run_id}' first"
+            ) from None
+        except OSError as error:
+            raise StateError(
+                f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
+            ) from error
 
     def save_result(
         self,

@@ -51,7 +51,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:
     try:
         if get_origin(kind) is tuple:
             item = get_args(kind)[0]
-            return tuple(item(piece) for piece in text.split(",") if piece)
+            return tuple(item(piece) for piece in text.split(",")) if text.strip() else ()
         if kind in (int, float, str):
             return kind(text)
     except ValueError:

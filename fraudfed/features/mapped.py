@@ -119,8 +119,16 @@ def map_transactions(
     return pd.DataFrame({name: made[name] for name in _IS_TEXT if name in made})
 
 
-def origin_of(mapping: Mapping, table: pa.Table) -> Origin:
+def origin_of(mapping: Mapping, table: pa.Table, *, place: str | None = None) -> Origin:
     """Return what tells where a mapped value came from.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    table : Arrow table
+        That was mapped.
+    place : str or None
+        A column of it that says where a row comes from.
 
     Returns
     -------
@@ -131,7 +139,11 @@ def origin_of(mapping: Mapping, table: pa.Table) -> Origin:
 
     def origin(name: str, row: int) -> str | None:
         column = mapping.columns[name].column
-        return None if column is None else f"{column!r} {shown_value(table[column], row)}"
+        made_of = None if column is None else f"{column!r} {shown_value(table[column], row)}"
+        if place is None:
+            return made_of
+        where = table[place][row].as_py()
+        return where if made_of is None else f"{made_of} in {where}"
 
     return origin
 

@@ -435,7 +435,7 @@ def parse_mapping(text: str, *, source: str) -> Mapping:
         If it is not TOML, or a key is unknown, missing or wrong.
     """
     try:
-        entries = tomllib.loads(text.removeprefix("\ufeff"))
+        entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"mapping {source}: is not TOML ({error}); mend it") from None
     try:
@@ -446,8 +446,16 @@ def parse_mapping(text: str, *, source: str) -> Mapping:
         raise ConfigurationError(f"mapping {source}: {_explained(first)}{more}; mend it") from None
 
 
+#: Parts of the place of a key of a column: ``columns``, the column, the key.
+_KEY_DEPTH = 3
+
+
 def _explained(error: MappingOf[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    parts = [str(part) for part in error["loc"]]
+    if len(parts) > _KEY_DEPTH and parts[-1] in ("str", "int", "float"):
+        # Which of several types did not fit: no key of the file.
+        parts.pop()
+    where = ".".join(parts)
     reason = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{where}: {reason}" if where else reason

@@ -7,6 +7,7 @@ from fraudfed.catalogue.schema import CHANNELS, OUTBOUND
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
 from fraudfed.features.payment import Payment
+from fraudfed.features.table import rows_of_direction
 from fraudfed.wire.messages import Population
 
 
@@ -18,7 +19,7 @@ def in_population(
     Parameters
     ----------
     transactions : DataFrame
-        Raw transactions that ``check_transactions`` accepts. Without a column ``direction`` all are
+        Raw transactions that ``check_transactions`` accepts. Those without a direction are
         outbound.
     population : Population or None
         None: all belong to it.
@@ -46,11 +47,9 @@ def in_population(
             )
         chosen &= transactions["channel"].isin(channels).to_numpy(dtype=np.bool_)
     if population.direction is not None:
-        if "direction" in transactions.columns:
-            same = transactions["direction"] == population.direction
-            chosen &= same.to_numpy(dtype=np.bool_)
-        else:
-            chosen &= population.direction == OUTBOUND
+        same = np.zeros(len(transactions), dtype=np.bool_)
+        same[rows_of_direction(transactions, population.direction)] = True
+        chosen &= same
     return chosen
 
 

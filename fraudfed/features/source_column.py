@@ -193,4 +193,8 @@ def shown_value(values: pa.ChunkedArray, row: int) -> str:
     values : chunked Arrow array of shape (n_rows,)
     row : int
     """
-    return shortened(repr(values[row].as_py()))
+    try:
+        return shortened(cells.shown(values, row))
+    except (OverflowError, ValueError):
+        # A time beyond the years that Python knows: as the file counts it.
+        return shortened(f"{values.type} {values[row].value}")

@@ -40,8 +40,8 @@ _SECONDS: Final = {
 #: Ticks of an Arrow timestamp in a second.
 _TICKS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MILLISECONDS_A_DAY: Final = 86_400_000
-#: Whole numbers that fit into 64 bits for sure.
-_WHOLE: Final = r"^[+-]?[0-9]{1,18}$"
+#: Whole numbers that may fit into 64 bits.
+_WHOLE: Final = r"^[+-]?[0-9]{1,19}$"
 #: Names of time zones that mean one thing everywhere.
 _UTC_NAMES: Final = ("UTC", "GMT", "Z")
 
@@ -192,7 +192,7 @@ def _whole_numbers(values: pa.ChunkedArray) -> Int64Array | None:
         text = pc.if_else(missing, pa.scalar(None, pa.large_string()), text)
         if not pc.all(pc.match_substring_regex(text, _WHOLE)).as_py():
             return None
-        values = pc.replace_substring_regex(text, r"^\+", "").cast(pa.int64())
+        values = pc.replace_substring_regex(text, r"^\+", "")
     elif not (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
         return None
     try:

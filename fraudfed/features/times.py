@@ -144,7 +144,7 @@ class Readings:
     offset : ndarray of shape (n_rows,), dtype=int64, or None
         Seconds that the clock is ahead of UTC; None where the format has no ``%z``.
     zones : Arrow array of shape (n_rows,), of large strings, or None
-        Names of zones in capitals; None where the format has no ``%Z``.
+        Names of zones as they are written; None where the format has no ``%Z``.
     """
 
     local: Int64Array
@@ -289,11 +289,11 @@ class TimeFormat:
         matched: BoolArray = found.is_valid().to_numpy(zero_copy_only=False).astype(np.bool_)
         zones: pa.Array | None = None
         for letter in self.letters:
-            values = pc.utf8_upper(pc.struct_field(found, letter))
+            values = pc.struct_field(found, letter)
             if letter == "Z":
                 zones = values
             elif letter not in "aA":
-                fields[letter][rows] = _numbers(letter, values)
+                fields[letter][rows] = _numbers(letter, pc.utf8_upper(values))
         return matched, zones
 
     def _pattern(self) -> str:

@@ -252,7 +252,8 @@ def _mapped_columns(
     if missing:
         # What a mapping makes of half its columns would be guesswork.
         problems.raise_any()
-    found = file.read({**types, **extra})
+    place = {} if file.place_column is None else {file.place_column: pa.string()}
+    found = file.read({**types, **extra, **place})
     rows = map_transactions(
         mapping, found, source=str(file.path), with_labels=with_labels, problems=problems
     )
@@ -262,4 +263,4 @@ def _mapped_columns(
             nothing = None if _KINDS[name] is ColumnKind.STRING else np.nan
             rows[name] = [nothing] * found.num_rows
             wrong[name] = np.ones(found.num_rows, np.bool_)
-    return _Read(rows, found, origin_of(mapping, found), wrong)
+    return _Read(rows, found, origin_of(mapping, found, place=file.place_column), wrong)

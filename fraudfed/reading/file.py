@@ -19,7 +19,7 @@ import pyarrow.parquet as pa_parquet
 from fraudfed.errors import DataError
 from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
-from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, is_messages
+from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, PLACE, is_messages
 from fraudfed.reading.problems import Problems, shortened
 
 _log = logging.getLogger(__name__)
@@ -99,6 +99,11 @@ class DataFile:
         if file_format.number_repeated:
             columns = _numbered(columns)
         return cls(path, is_csv, columns, dict(source_names or {}), file_format)
+
+    @property
+    def place_column(self) -> str | None:
+        """The column that says where a row comes from; None if nothing but its number does."""
+        return PLACE if self.columns == MESSAGE_COLUMNS else None
 
     def problems(self, *, where_all: str | None = None) -> Problems:
         """Return an empty collection of what is wrong with this file.

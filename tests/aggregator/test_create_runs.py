@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.messages import EXAMPLES
 from federations.fake_banks import Federation, TestKey, make_spec
 from federations.server_process import ServerProcess, assert_fails, run_command, write_secret
 
@@ -14,7 +15,14 @@ from aggregator.service.state_directory import StateDirectory
 from fraudfed.catalogue.presets import PRESETS
 from fraudfed.catalogue.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages import RunList, RunSpec, RunState, RunStatus
+from fraudfed.wire.messages import (
+    KeyEpochState,
+    KeyEpochStatus,
+    RunList,
+    RunSpec,
+    RunState,
+    RunStatus,
+)
 
 DAY = 86_400
 #: date -u -d 2026-06-30 +%s
@@ -282,8 +290,6 @@ def test_a_dry_run_of_a_risk_run_prints_it(sent: list[RunSpec], tmp_path: Path) 
 
 def finished(run_id: str, first: int, last: int, **changes: Any) -> RunStatus:
     """Return what the service says of a finished risk run of three banks."""
-    from examples.messages import EXAMPLES
-
     risk = {"first_day": first, "last_day": last, "delay_days": 30, **changes}
     spec = RunSpec(name="r", key_epoch=1, kind="risk", risk=risk, model_visibility="members")
     return EXAMPLES[RunStatus].model_copy(  # type: ignore[return-value]
@@ -337,6 +343,39 @@ def test_the_newest_tables_are_named_and_bring_their_features(
     assert_fails(
         run_command("runs", "create-training", *TRAINING, *only), 2, "no feature of shared"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "acknowledged", "words"),
+    [
+        (KeyEpochState.PENDING, 1, ("is pending", "it waits for bank-1, bank-2")),
+        (KeyEpochState.SUPERSEDED, 3, ("is superseded", "expected one that is active")),
+    ],
+)
+def test_a_key_epoch_that_is_not_active_is_refused_before_it_is_sent(
+    sent: list[RunSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    state: KeyEpochState,
+    acknowledged: int,
+    words: tuple[str, ...],
+) -> None:
+    example = EXAMPLES[KeyEpochStatus]
+    signed = [
+        example.acknowledged[0].model_copy(update={"bank": f"bank-{number}"})
+        for number in range(acknowledged)
+    ]
+    status = example.model_copy(update={"state": state, "acknowledged": tuple(signed)})
+    monkeypatch.setattr(OperatorClient, "key_epoch", lambda *_: status)
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(make_spec()))
+    for command in (
+        ("create-training", *TRAINING),
+        ("create-risk", "2026-01-05", "2026-02-01", "--delay-days", "7"),
+        ("create", "--spec", str(file)),
+    ):
+        assert_fails(run_command("runs", *command), 2, "key epoch", *words)
+    assert sent == []
 
 
 def test_presets_are_listed_and_are_parameters() -> None:

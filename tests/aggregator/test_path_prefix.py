@@ -128,12 +128,11 @@ def test_outside_its_prefix_the_service_says_where_it_stands(state: StateDirecto
         for path in ("/v1/health", "/fraudfed", "/fraudfedx/v1/health", "//fraudfed/v1/health"):
             answer = httpx.get(host + path)
             assert answer.status_code == 404, path
-            assert "stands under /fraudfed; call it there" in answer.json()["detail"]
+            assert "stands under /fraudfed (--path-prefix); call" in answer.json()["detail"]
         assert _raw_status(server.port, "/fraudfed/../v1/health") == 404
-        for path in ("/v1/ready", "/v1/health"):
-            command = [sys.executable, str(HEALTHCHECK), "--state", str(state.path), "--path", path]
-            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-            assert done.returncode == 0, done.stdout
+        command = [sys.executable, str(HEALTHCHECK), "--state", str(state.path)]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
         token = ("--token-file", str(state.operator_token))
         assert_fails(run_command("banks", "list", "--url", host, *token), 8, "stands under")
         server.stop()
@@ -189,6 +188,14 @@ def test_a_prefix_that_a_header_claims_is_not_added_to_what_is_verified(
     headers = bank.signed_headers("GET", "/elsewhere/v1/roster", body=None, headers={})
     claimed = {**headers, "X-Forwarded-Prefix": "/elsewhere"}
     assert bank.call("GET", "/v1/roster", headers=claimed).status == 401
+
+
+def test_a_service_without_its_prefix_says_what_is_missing(store: Store) -> None:
+    call = DocumentedClient(create_app(ServiceConfig(), store, Waiters()))
+    answer = call("GET", "/one/two/v1/health", check=False)
+    assert answer.problem() == (404, "not-found")
+    assert "stands under /one/two, serve with --path-prefix" in answer.json()["detail"]
+    assert "see /v1/openapi.json" in call("GET", "/v1/x", check=False).json()["detail"]
 
 
 def test_what_is_no_prefix_is_an_error_of_settings() -> None:

@@ -67,5 +67,6 @@ def test_the_threat_model_speaks_of_every_party_and_asset() -> None:
         "What each may learn",
         "Claims, and the tests that attack them",
         "What shared risk tells the members",
+        "What pooled statistics tell the members",
         "What is not protected",
     ]

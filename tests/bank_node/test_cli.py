@@ -783,6 +783,7 @@ def test_every_command_of_a_member_answers_in_json(
     run("features", "--data", good_file, "--out", tmp_path / "f.csv").error("configuration")
     run("train", "--data", good_file, "--cohort-timeout", "0.1").error("cohort")
     run("risk", "update", "--data", good_file).error("configuration")
+    run("statistics", "--data", good_file).error("configuration")
     rotated = run("keys", "rotate", "--key-bits", "2048").answer("bank-node keys rotate")
     assert len(rotated["missing"]) == 2
     run("keys", "create", "--key-bits", "2048").error("configuration")

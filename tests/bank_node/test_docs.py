@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bank_node.approval_rules import ApprovalRules, RiskApproval
+from bank_node.approval_rules import ApprovalRules, RiskApproval, StatisticsApproval
 from bank_node.audit.explain import FIELDS
 from bank_node.cli import cli
 from bank_node.config import CohortRules, RulesFile
@@ -61,7 +61,7 @@ def test_every_rule_of_the_bank_is_documented() -> None:
 def test_every_entry_of_approval_is_documented() -> None:
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Approval without a person"), re.M))
     assert rows == set(ApprovalRules.model_fields)
-    for name in RiskApproval.model_fields:
+    for name in (*RiskApproval.model_fields, *StatisticsApproval.model_fields):
         assert f"`{name}`" in section("Approval without a person")
 
 
@@ -69,7 +69,8 @@ def test_the_example_of_approval_is_a_table_that_is_read() -> None:
     example = re.search(r"```toml\n(.*?)```", section("Approval without a person"), re.S)
     assert example is not None
     found = RulesFile.model_validate(tomllib.loads(example[1])).approval
-    assert set(found.to_tables()) == {"approval", "approval.parameters", "approval.risk"}
+    tables = {f"approval.{name}" for name in ("parameters", "risk", "statistics")}
+    assert set(found.to_tables()) == {"approval", *tables}
 
 
 def test_every_kind_of_request_is_documented() -> None:

@@ -311,3 +311,26 @@ def test_the_currencies_of_ibm_aml_on_the_page_are_a_mapping(tmp_path) -> None:
     data.write_text("\n".join(line for line in lines if "Bitcoin" not in line))
     rows = load_transactions(data, mapping=mapping)
     assert set(rows["currency"]) == {"USD", "EUR", "CNY", "GBP"}
+
+
+def test_a_payment_that_is_there_twice_is_named_by_its_message(tmp_path) -> None:
+    day = made_up(3, seed=1)
+    (tmp_path / "a.xml").write_text(xml(day))
+    (tmp_path / "b.xml").write_text(xml(made_up(2, seed=5), day))
+    with pytest.raises(
+        DataError, match=r"in b\.xml, message 2 \('MSG-1'\), transfer 1\): got"
+    ) as e:
+        load_transactions(tmp_path, mapping=load_mapping("pacs008"))
+    assert "(and 2 more rows)" in str(e.value)
+
+
+def test_the_bank_that_is_paid_reads_the_same_messages_as_inbound(tmp_path) -> None:
+    data = tmp_path / "day.xml"
+    data.write_text(xml(made_up(20)))
+    sent = load_transactions(data, mapping=load_mapping("pacs008"))
+    received = load_transactions(data, mapping=load_mapping("pacs008-inbound"))
+    assert set(received["direction"]) == {"inbound"}
+    for paid in ("customer_id", "account_id", "payee_id"):
+        assert received[paid].tolist() == sent["payee_id"].tolist()
+    assert received["payer_id"].tolist() == sent["customer_id"].tolist()
+    assert received["transaction_id"].tolist() == [f"in-{one}" for one in sent["transaction_id"]]

@@ -175,7 +175,7 @@ def test_a_run_against_the_banks_rules_is_reviewed_with_the_reason(
 
 @pytest.mark.e2e
 def test_what_an_aggregator_should_have_refused_is_refused_at_the_bank(
-    banks, own, aggregator
+    banks, own, aggregator, files, run_bank
 ) -> None:
     """A bank takes nothing on its word: neither parameters nor a contract."""
     status = aggregator.status(banks.run_id)
@@ -193,6 +193,11 @@ def test_what_an_aggregator_should_have_refused_is_refused_at_the_bank(
         assert review.refused is not None
         assert words in review.refused
         assert (review.facts.cost is None) == ("parameters" in changes)
+        checked = run_bank(
+            "check-data", "--state", own, "--run", described.run_id, "--data", files[0]
+        )
+        assert checked.code == 2
+        assert words in checked.err
 
 
 @pytest.mark.e2e

@@ -363,3 +363,26 @@ def test_control_without_a_vault_the_file_shows_the_seed(state, run) -> None:
     state.pin_run(run)
     state.outbox("r1").keep("5" * 64, b"", seed=bytes(range(32)), label="x", round_number=0)
     assert bytes(range(32)) in (state.path / "runs" / "r1" / "sealed").read_bytes()
+
+
+@pytest.mark.parametrize("passphrase", [None, "a long passphrase"])
+def test_what_a_bank_entered_in_statistics_is_kept_sealed_at_any_size(
+    tmp_path, config, identity, passphrase: str | None
+) -> None:
+    source = None if passphrase is None else PassphraseSource(passphrase)
+    state = StateDirectory.create(tmp_path / "bank", config, identity, source=source)
+    state.unlock(passphrase)
+    with pytest.raises(StateError, match="take part in another statistics run"):
+        state.own_statistics("r1")
+    content = b"counts of this bank " * 50_000
+    state.keep_own_statistics("r1", content)
+    state.keep_own_statistics("r2", b"another")
+    assert state.own_statistics("r1") == content
+    path = state.path / "runs" / "r1" / "statistics.own"
+    assert path.stat().st_mode & 0o077 == 0
+    assert (b"counts of this bank" in path.read_bytes()) == (passphrase is None)
+    if passphrase is not None:
+        # It opens in its own place only.
+        path.write_bytes((state.path / "runs" / "r2" / "statistics.own").read_bytes())
+        with pytest.raises(KeyMaterialError):
+            state.own_statistics("r1")

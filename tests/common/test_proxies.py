@@ -259,7 +259,28 @@ def test_bytes_behind_the_proxys_answer_are_nobodys(
     forged = head("200 OK") + head(Content_Length=len(HEALTH)) + HEALTH
     with hostile_server(lambda sock, _: sock.sendall(forged)) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
-        assert "not reachable through the proxy" in refusal(ask, f"https://{NAMED}:8443", None)
+        text = refusal(ask, f"https://{NAMED}:8443", None)
+    # They reach TLS, which knows them for what they are.
+    assert "[SSL" in text
+    assert "EOF" not in text
+
+
+@pytest.mark.parametrize(("status", "times"), [(407, 1), (403, 1), (502, 3), (503, 3)])
+def test_what_is_refused_for_good_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, status: int, times: int
+) -> None:
+    """By a bank, which asks again while its patience lasts."""
+    ticks = iter(range(100))
+    patient = RetryPolicy(patience_seconds=8.0, clock=lambda: float(next(ticks)), sleep=str)
+    with forward_proxy(proxy := ForwardProxy(refusal=status)):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        url = f"https://{NAMED}:8443"
+        with (
+            AggregatorClient(url, retry=patient) as client,
+            pytest.raises(TransportError, match=f"{status}"),
+        ):
+            client.health()
+    assert len(proxy.asked) == 1 if times == 1 else len(proxy.asked) >= times
 
 
 def test_a_proxy_that_is_away_is_told_from_an_aggregator_that_is(
@@ -350,8 +371,9 @@ class _Dripping(Handler):
         self.end_headers()
         with contextlib.suppress(OSError):
             self.connection.settimeout(0.02)
+            self.connection.sendall(b"\x16\x03\x03\x40\x00")  # a record of TLS begins
             while True:
-                self.connection.sendall(b"\x16")  # a record of TLS, a byte now and then
+                self.connection.sendall(b"\x02")
                 with contextlib.suppress(TimeoutError):
                     if not self.connection.recv(65536):
                         return

@@ -50,6 +50,7 @@ def test_texts_become_values_of_the_dials_type(text: str, expected: object) -> N
         (("banks=3.5",), "banks: got '3.5', expected a whole number"),
         (("fraud_rate=much",), "fraud_rate: got 'much', expected a number"),
         (("drift_days=1;2",), "drift_days: got '1;2', expected numbers with commas"),
+        (("drift_days=1,,2",), "drift_days: got '1,,2', expected numbers with commas"),
         (("banks=3", "banks=4"), "banks is given twice"),
     ],
 )

@@ -14,8 +14,10 @@ from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import OnlineFeatures, build_features
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.payment import payments_of
+from fraudfed.features.population import has_payment, in_population
 from fraudfed.features.shared_risk import risk_entries
-from fraudfed.features.table import feature_schema
+from fraudfed.features.table import feature_schema, rows_of_direction
+from fraudfed.wire.messages import Population
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -80,3 +82,15 @@ def test_recipes_by_name() -> None:
     ):
         with pytest.raises(ConfigurationError, match="recipe 'fraudfed-card-0': this release kno"):
             call()
+
+
+@pytest.mark.parametrize("dtype", ["string", "object", "category"])
+def test_a_population_of_a_direction_takes_the_rows_that_a_recipe_takes(dtype: str) -> None:
+    frame = both_directions(5).astype({"direction": dtype})
+    inbound = in_population(frame, Population(direction="inbound"), source="x")
+    np.testing.assert_array_equal(np.flatnonzero(inbound), rows_of_direction(frame, "inbound"))
+    outbound = in_population(frame, Population(direction="outbound"), source="x")
+    np.testing.assert_array_equal(outbound, ~inbound)
+    assert frame["direction"].isna()[outbound].any()
+    for payment, chosen in zip(payments_of(frame), inbound, strict=True):
+        assert has_payment(Population(direction="inbound"), payment) == chosen

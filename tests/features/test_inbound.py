@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.contract_terms import CURRENCY, OWN_COLUMNS, TERMS, with_contract_terms
 from oracles.features import DAY, HOUR, START
 from oracles.inbound import flows, random_flows, slow_inbound_features
 from oracles.shared_risk import risk_spec, solo_history
@@ -17,8 +18,10 @@ from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.inbound import OnlineInboundFeatures, build_inbound_features
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.payment import Payment, payments_of
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)
 delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
@@ -56,11 +59,20 @@ def test_every_feature_equals_the_slow_way(seed: int, delay: int, n_rows: int) -
 
 
 def replay(
-    frame: pd.DataFrame, *, delay: int, rng: np.random.Generator, shared: SharedRisk | None = None
+    frame: pd.DataFrame,
+    *,
+    delay: int,
+    rng: np.random.Generator,
+    shared: SharedRisk | None = None,
+    contract: DataContract | None = None,
 ) -> Float32Array:
     """Feed a table second by second, in a random order within one, labels late or early."""
-    online = OnlineInboundFeatures(label_delay_seconds=delay, shared=shared)
-    payments = payments_of(frame)
+    own = () if contract is None else contract.own_columns
+    currency = None if contract is None else contract.currency
+    online = OnlineInboundFeatures(
+        label_delay_seconds=delay, shared=shared, own_columns=own, currency=currency
+    )
+    payments = payments_of(frame, [spec.name for spec in own])
     rows = np.full((len(payments), len(online.names)), np.nan, dtype=np.float32)
     waiting = sorted((int(known), row) for row, known in enumerate(frame["label_time"]))
     seconds = frame.groupby("event_time").indices
@@ -89,6 +101,18 @@ def test_one_at_a_time_gives_the_same_bits(seed: int, delay: int, n_rows: int) -
     frame = random_flows(rng, n_rows, days=int(rng.choice([10, 90])))
     batch = build_inbound_features(frame, label_delay_seconds=delay)
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
+
+
+@given(seed=seeds)
+@settings(max_examples=8, deadline=None)
+def test_own_columns_and_currencies_one_at_a_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frame = with_contract_terms(random_flows(rng, 60), rng)
+    batch = build_inbound_features(
+        frame, label_delay_seconds=DAY, own_columns=TERMS.own_columns, currency=TERMS.currency
+    )
+    assert batch.names[-2:] == ("balance", "entry_mode")
+    assert_same_bits(replay(frame, delay=DAY, rng=rng, contract=TERMS), batch.values)
 
 
 @given(seed=seeds)
@@ -279,6 +303,30 @@ def test_without_inbound_rows_or_outbound_ones() -> None:
     found = by_id(build_recipe(INBOUND_RECIPE, alone, label_delay_seconds=0))
     assert not found[["outflow_count_30d", "customer_reported_30d"]].to_numpy().any()
     assert found["seconds_since_outflow"].isna().all()
+
+
+def test_own_columns_and_currencies_of_a_contract() -> None:
+    rng = np.random.default_rng(6)
+    frame = with_contract_terms(random_flows(rng, 80), rng).sort_values("event_time")
+    frame = frame.reset_index(drop=True)
+    batch = build_inbound_features(frame, label_delay_seconds=DAY, currency=CURRENCY)
+    plain = with_own_columns(batch, OWN_COLUMNS, frame)
+    terms = {"own_columns": OWN_COLUMNS, "currency": CURRENCY}
+    online = OnlineInboundFeatures(label_delay_seconds=DAY, **terms)
+    found = []
+    payments = payments_of(frame, own_columns=[spec.name for spec in OWN_COLUMNS])
+    seconds = frame.groupby("event_time").indices
+    for now in sorted(seconds):
+        for row in seconds[now]:
+            if payments[row].is_inbound:
+                found.append(online.features(payments[row]))
+            online.observe(payments[row])
+    without = build_inbound_features(frame, label_delay_seconds=DAY)
+    assert not np.array_equal(without.values, batch.values, equal_nan=True)
+    kept = [name for name in plain.names if "fraud" not in name and "reported" not in name]
+    where = [plain.names.index(name) for name in kept]
+    assert online.names == plain.names
+    assert_same_bits(np.array(found)[:, where], plain.values[:, where])
 
 
 def test_unused_columns_change_nothing() -> None:

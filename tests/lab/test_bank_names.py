@@ -64,7 +64,8 @@ def test_values_that_were_one_name_are_as_many_banks(values: tuple[str, ...]) ->
 
 
 def test_a_plain_name_stays_readable() -> None:
-    assert named("East Side", "Zürich", "bank_01") == ["east-side", "zurich", "bank_01"]
+    expected = ["east-side", "zurich", "bank_01", "no7"]
+    assert named("East Side", "Zürich", "bank_01", "№7") == expected
 
 
 def test_a_value_that_is_called_like_another_ones_name_changes_neither_for_the_other() -> None:

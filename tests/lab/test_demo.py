@@ -357,7 +357,19 @@ def raw(text: bytes, name: str = "bad.csv") -> Callable[[Path], Path]:
         (spoiled(lambda f: f), ["--max-depth", "-1"], 2, "max_depth"),
         (spoiled(lambda f: f), ["--param", "max_dept=3"], 2, "max_depth"),
         (spoiled(lambda f: f), ["--param", "gamma"], 2, "expected NAME=VALUE"),
+        (spoiled(lambda f: f), ["--param", "gamma=1", "--param", "gamma=2"], 2, "gamma is given"),
         (spoiled(lambda f: f), ["--key-bits", "1024"], 2, "2048"),
+        (spoiled(lambda f: f), ["--key-bits", "2049"], 2, "2049 is odd"),
+        (spoiled(lambda f: f), ["--seed", "-1"], 2, "--seed"),
+        (spoiled(lambda f: f), ["--max-bin", "300"], 2, r"max_bin is 300.*\[2, 256\]"),
+        (spoiled(lambda f: f), ["--param", "gamma=1", "--param", "gamma=2"], 2, "given before"),
+        (
+            spoiled(lambda f: f),
+            ["--param", 'monotone_constraints={"amuont": 1}'],
+            2,
+            "no feature 'amuont'; did you mean 'amount'",
+        ),
+        (spoiled(lambda f: f.assign(**{"e\u0301": 1, "\u00e9": 1})), [], 3, "look the same"),
         (spoiled(lambda f: f), ["--nonsense"], 2, "--nonsense"),
     ],
 )
@@ -393,6 +405,22 @@ def test_options_that_contradict_each_other(options: list[str], said: str, tmp_p
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(["--preset", "nowhere"], 2), (["--table", "none.csv", "--label", "y"], 3)],
+)
+def test_what_an_earlier_demo_found_outlives_a_wrong_option(
+    options: list[str], code: int, tmp_path: Path
+) -> None:
+    (tmp_path / ".fraudfed-demo").touch()
+    files = [tmp_path / name for name in ("summary.json", "report.html", "model.json")]
+    for file in files:
+        file.write_text("of yesterday")
+    done = refused(*options, "--out", tmp_path)
+    assert done.returncode == code, done.stderr
+    assert [file.read_text() for file in files] == ["of yesterday"] * 3
 
 
 def test_a_folder_that_is_no_world(tmp_path: Path) -> None:

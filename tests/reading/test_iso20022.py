@@ -11,6 +11,7 @@ import pytest
 from examples.pacs008 import HEAD, SPACE, Message, Payment, document, made_up, transfer, xml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from fraudfed.errors import DataError
 from fraudfed.reading.file import DataFile
@@ -214,6 +215,25 @@ def test_behind_that_the_parser_expands_and_fetches_nothing(
     except DataError:
         found = []
     assert all(row["EndToEndId"] in ("E", None) for row in found)
+
+
+def test_control_a_parser_that_resolves_entities_reads_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "fraudfed.reading.iso20022.xml_stream"
+    monkeypatch.setattr(f"{module}._check_prolog", lambda *_: None)
+    monkeypatch.setattr(f"{module}._refuse_document_type", lambda *_: None)
+    monkeypatch.setattr(
+        f"{module}._parser",
+        lambda: etree.XMLPullParser(
+            events=("start", "end"), resolve_entities=True, load_dtd=True, no_network=False
+        ),
+    )
+    secret = written(tmp_path, "secret of this machine", "secret.txt")
+    body = document(Message([Payment(end_to_end="E&l9;")])).replace("&amp;l9;", "&l9;")
+    head = f'<!DOCTYPE d [<!ENTITY l9 SYSTEM "{secret.as_uri()}">]>'
+    (row,) = rows(written(tmp_path, head + body))
+    assert row["EndToEndId"] == "Esecret of this machine"
 
 
 def test_the_second_look_refuses_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ Law: as in ``fraudfed.features.build``. The features of a payment depend on the 
 before* its second; not on the order of the rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from fraudfed.catalogue.recipe import FAN_IN_DAYS, WINDOW_DAYS
 from fraudfed.catalogue.schema import INBOUND, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
@@ -32,6 +34,7 @@ from fraudfed.features.inbound.formulas import (
     roundness_features,
     seconds_feature,
 )
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import (
@@ -41,14 +44,19 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 _LONGEST = max(*WINDOW_DAYS, PASS_DAYS) * SECONDS_PER_DAY
 _WIDTHS = [days * SECONDS_PER_DAY for days in WINDOW_DAYS]
 
 
 def build_inbound_features(
-    transactions: pd.DataFrame, *, label_delay_seconds: int, shared: SharedRisk | None = None
+    transactions: pd.DataFrame,
+    *,
+    label_delay_seconds: int,
+    shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
+    currency: Currency | None = None,
 ) -> FeatureTable:
     """Compute every feature of the inbound recipe for the inbound payments of a table.
 
@@ -58,7 +66,7 @@ def build_inbound_features(
         Raw transactions of both directions that
         :func:`fraudfed.features.check.check_transactions` accepts, in any order. Without outbound
         ones every feature of outflows is that of customers from whom nothing leaves.
-    label_delay_seconds, shared
+    label_delay_seconds, shared, own_columns, currency
         As for :func:`fraudfed.features.build.build_features`.
 
     Returns
@@ -69,7 +77,8 @@ def build_inbound_features(
     Raises
     ------
     DataError
-        If a required column is missing, or ``shared`` has another delay than the labels.
+        If a required or an own column is missing, an amount has no rate, or ``shared`` has another
+        delay than the labels.
     ValueError
         If ``label_delay_seconds`` is negative.
     """
@@ -78,7 +87,7 @@ def build_inbound_features(
     require_columns(transactions)
     if shared is not None:
         shared.check_delay(label_delay_seconds)
-    rows = _Rows.of(transactions)
+    rows = _Rows.of(in_currency(transactions, currency))
     schema = feature_schema(INBOUND_RECIPE, shared=shared is not None)
     columns = ColumnStore(rows.inbound.size, schema)
     time, amount = rows.time[rows.inbound], rows.amount[rows.inbound]
@@ -93,7 +102,7 @@ def build_inbound_features(
     if shared is not None:
         for entity, codes in (("payee", rows.payee), ("payer", rows.payer)):
             _shared_risk(columns, rows, entity, codes, shared)
-    return FeatureTable(
+    built = FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
         labels=rows.labels[rows.inbound],
@@ -102,6 +111,7 @@ def build_inbound_features(
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object)[rows.inbound],
         positions=rows.inbound,
     )
+    return with_own_columns(built, own_columns, transactions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,15 @@ seconds of each kind and when the customer first met every payer; of each accoun
 paid.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fraudfed.catalogue.inbound import INBOUND_RECIPE, OUTFLOW_CHANNELS, PASS_DAYS, PASS_HOURS
 from fraudfed.catalogue.recipe import FAN_IN_DAYS, WINDOW_DAYS
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.features.currency import AmountConverter, payment_in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
@@ -33,12 +36,13 @@ from fraudfed.features.inbound.formulas import (
     seconds_feature,
 )
 from fraudfed.features.inbound.history import CustomerFlows, PayerHistory
+from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.stream import PaymentStream
 from fraudfed.features.table import feature_schema
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 _LONGEST = max(*WINDOW_DAYS, PASS_DAYS) * SECONDS_PER_DAY
 
@@ -50,7 +54,9 @@ class OnlineInboundFeatures:
     ----------
     label_delay_seconds : int
     shared : SharedRisk or None
-        Both as for ``build_inbound_features``.
+    own_columns : sequence of FeatureSpec
+    currency : Currency or None
+        All as for ``build_inbound_features``.
 
     Raises
     ------
@@ -60,14 +66,24 @@ class OnlineInboundFeatures:
         If ``label_delay_seconds`` is negative.
     """
 
-    def __init__(self, *, label_delay_seconds: int, shared: SharedRisk | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label_delay_seconds: int,
+        shared: SharedRisk | None = None,
+        own_columns: Sequence[FeatureSpec] = (),
+        currency: Currency | None = None,
+    ) -> None:
         if label_delay_seconds < 0:
             raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
         if shared is not None:
             shared.check_delay(label_delay_seconds)
         self._delay = label_delay_seconds
         self._shared = shared
-        self._names = feature_schema(INBOUND_RECIPE, shared=shared is not None).names
+        self._own = tuple(own_columns)
+        self._converter = None if currency is None else AmountConverter(currency)
+        schema = feature_schema(INBOUND_RECIPE, shared=shared is not None, own_columns=self._own)
+        self._names = schema.names
         self._index = {name: i for i, name in enumerate(self._names)}
         self._stream = PaymentStream(
             lookback_seconds=max(label_delay_seconds, max(PASS_HOURS) * SECONDS_PER_HOUR) + _LONGEST
@@ -104,15 +120,19 @@ class OnlineInboundFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, or it is outbound.
+            If its second is before one already seen, it is outbound, an own column has no such
+            value, or its amount has no rate.
         """
         if not payment.is_inbound:
             raise DataError(
                 f"transaction {payment.transaction_id!r}: is outbound, expected an inbound payment "
                 f"for recipe {INBOUND_RECIPE!r}; score it with a model of outbound payments"
             )
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         row = np.full(len(self._names), np.nan, dtype=np.float32)
+        own = own_row(self._own, payment.own, transaction_id=payment.transaction_id)
+        row[row.size - own.size :] = own
         amount = _one(payment.amount_minor)
         self._put(row, payment_features(time=_one(self._stream.now), amount=amount))
         self._put(row, roundness_features(amount=amount))
@@ -143,8 +163,10 @@ class OnlineInboundFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, or its ``transaction_id`` was observed.
+            If its second is before one already seen, its ``transaction_id`` was observed, or its
+            amount has no rate.
         """
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         self._stream.check_new(payment)
         time, amount = payment.event_time, payment.amount_minor

@@ -112,7 +112,9 @@ def names_of(values: Iterable[str]) -> dict[str, str]:
 
 
 def _word(value: str) -> str:
-    letters = unicodedata.normalize("NFKD", value.casefold())
+    # Some signs become capitals, and some capitals become letters with an accent.
+    folded = unicodedata.normalize("NFKD", value).casefold()
+    letters = unicodedata.normalize("NFKD", folded)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     word = re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-_")
     return word[:_MAX_LENGTH]

@@ -28,7 +28,8 @@ from fraudfed.console import (
 from fraudfed.errors import CohortError, ConfigurationError, StateError
 from fraudfed.features.mapping import Mapping, load_mapping
 from fraudfed.foreign_text import visible
-from fraudfed.lab.demo.data import MIN_BANKS, DemoData
+from fraudfed.lab.bench.options import key_bits_option
+from fraudfed.lab.demo.data import MIN_BANKS, DemoData, schema_of
 from fraudfed.lab.demo.feature_table import open_table
 from fraudfed.lab.demo.generated import open_generated
 from fraudfed.lab.demo.job import DemoResult, Stages, run_job
@@ -38,7 +39,7 @@ from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
 from fraudfed.lab.report.mules import format_mules
 from fraudfed.lab.report.page import render_report
-from fraudfed.parameters import BoosterParams
+from fraudfed.parameters import BoosterParams, overridden, parse_assignments
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.reading.report import ProblemReport, report_lines, report_of
 from fraudfed.threads import usable_cores
@@ -136,14 +137,14 @@ class DemoAnswer(Answer):
     metavar="NAME=VALUE",
     help="Any other training parameter, under XGBoost's name; repeatable.",
 )
+@key_bits_option
 @click.option(
-    "--key-bits",
-    type=click.IntRange(min=2048),
-    default=3072,
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=42,
     show_default=True,
-    help="Size of the Paillier modulus.",
+    help="Of data and random split.",
 )
-@click.option("--seed", type=int, default=42, show_default=True, help="Of data and random split.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Aggregator's port; 0: a free one."
 )
@@ -209,9 +210,9 @@ def demo_command(
         "base_score": 0.5,
         # So that the trees can be compared with those of the XGBoost that is here.
         "xgboost_version": installed_rules(),
-        **_parse_extra(extra),
     }
-    BoosterParams.parse(parameters)
+    parameters = overridden(parameters, parse_assignments(extra, option="--param"))
+    params = BoosterParams.parse(parameters)
     if data is None and bank_column is None and banks is not None and banks < MIN_BANKS:
         raise CohortError(
             f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
@@ -228,13 +229,16 @@ def demo_command(
             end_with(error, ProblemReport, found)
         say(*report_lines(found), err=True)
         raise
+    # Before the banks start: they would all refuse the run, one after the other.
+    params.resolve_monotone_constraints(schema_of(opened.contract))
+    _forget_results(out)
     console.print(
         f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
     )
     for note in opened.notes:
         console.print(f"note: {escape(visible(note))}", soft_wrap=True)
     trainings = 1 if opened.risk is None else 2
-    with _bar(console, total=trainings * trees) as advance:
+    with _bar(console, total=trainings * params.num_boost_round) as advance:
         result = run_job(
             opened,
             parameters=parameters,
@@ -369,21 +373,17 @@ class _Source:
         return open_generated(made, work=work / "data", inbound=inbound)
 
 
-def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
-    parsed: dict[str, object] = {}
-    for text in extra:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigurationError(f"--param {text!r}: expected NAME=VALUE, as in gamma=0.5")
-        try:
-            parsed[name] = json.loads(value)
-        except ValueError:
-            parsed[name] = value
-    return parsed
+def _forget_results(out: Path) -> None:
+    """Delete what an earlier demo found, now that this one can begin."""
+    for name in _FILES:
+        (out / name).unlink(missing_ok=True)
 
 
 def _prepare(out: Path) -> Path:
-    """Make (or clear our own) output directory and return its work directory."""
+    """Make the output directory, or clear the work of an earlier demo, and return that of ours.
+
+    What the earlier one found stays until this one has read its rows.
+    """
     try:
         if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
             raise StateError(
@@ -391,8 +391,6 @@ def _prepare(out: Path) -> Path:
             )
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARK).touch()
-        for name in _FILES:
-            (out / name).unlink(missing_ok=True)
         work = out / "work"
         if work.exists():
             shutil.rmtree(work)

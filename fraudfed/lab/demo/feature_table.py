@@ -192,7 +192,13 @@ def table_contract(
     features = tuple(spec for spec in specs if spec is not None)
     if not features:
         problems.raise_any()
-    return DataContract(kind="table", features=features, label=label)
+    try:
+        return DataContract(kind="table", features=features, label=label)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise DataError(
+            f"{file.path}: {reason}", what_to_do="leave a column out with --drop"
+        ) from None
 
 
 def _feature_spec(

@@ -61,6 +61,7 @@ parameters = "any"
 max_weight = 65536.0
 max_categories = 1000000
 risk = "any"
+statistics = "any"
 """
 
 

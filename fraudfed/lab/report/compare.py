@@ -21,7 +21,7 @@ from fraudfed.foreign_text import visible
 from fraudfed.lab.report.mules import MuleFacts
 
 #: Characters of a bank's title that people are shown.
-_TITLE_CHARACTERS = 60
+_TITLE_CHARACTERS = 40
 
 #: Every model that can be compared, in the order of the columns, with what to call it. A run whose
 #: rows name no terminals, merchants and payees has none of those with shared risk.
@@ -91,8 +91,13 @@ class BankResult:
 
     @property
     def shown(self) -> str:
-        """The title as people are shown it: on one line, and not long."""
-        return visible(self.title, _TITLE_CHARACTERS)
+        """The title as people are shown it: on one line, and not long.
+
+        Long titles may begin alike, and have the name behind them.
+        """
+        if len(self.title) <= _TITLE_CHARACTERS:
+            return visible(self.title)
+        return f"{visible(self.title[:_TITLE_CHARACTERS])}… ({self.name})"
 
     @property
     def best_shared(self) -> str:

@@ -193,8 +193,11 @@ def bars(
 
 
 def _shortened(name: str) -> str:
-    """Return a name that leaves room for the bars."""
-    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
+    """Return a name that leaves room for the bars: how it begins and how it ends."""
+    if len(name) <= _MAX_NAME:
+        return name
+    end = _MAX_NAME // 2 - 1
+    return f"{name[: _MAX_NAME - 1 - end]}…{name[-end:]}"
 
 
 def _svg(draw: Callable[[Axes], None], *, height: float, name: str, label: str) -> Markup:

@@ -7,8 +7,10 @@ from typing import Final
 from fraudfed.reading.iso20022.pacs008 import COLUMNS
 
 SUFFIX: Final = ".xml"
-#: Columns of the table: of each transfer, and where it stands.
-MESSAGE_COLUMNS: Final = (*COLUMNS, "Place")
+#: Where a transfer stands: which one of which message it is.
+PLACE: Final = "Place"
+#: Columns of the table.
+MESSAGE_COLUMNS: Final = (*COLUMNS, PLACE)
 
 
 def is_messages(path: Path) -> bool:

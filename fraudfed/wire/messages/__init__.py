@@ -73,6 +73,7 @@ from fraudfed.wire.messages.runs import (
     WaitsFor,
 )
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
+from fraudfed.wire.messages.statistics import StatisticsSpec
 
 __all__ = [
     "HANDOVER_SIGNATURE_HEADER",
@@ -136,6 +137,7 @@ __all__ = [
     "SealedKey",
     "Sha256",
     "SignatureHex",
+    "StatisticsSpec",
     "WaitsFor",
     "parse",
 ]

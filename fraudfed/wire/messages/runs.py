@@ -16,6 +16,7 @@ from fraudfed.wire.messages.base import (
 from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
 from fraudfed.wire.messages.risk import RiskSpec
+from fraudfed.wire.messages.statistics import StatisticsSpec
 
 
 class ModelVisibility(StrEnum):
@@ -33,6 +34,8 @@ class RunKind(StrEnum):
     """A model, from ``parameters`` and ``contract``."""
     RISK = "risk"
     """Daily tables of payments and frauds, from ``risk``."""
+    STATISTICS = "statistics"
+    """What the columns of ``contract`` hold at all banks together, from ``statistics``."""
 
 
 class RunSpec(Message):
@@ -45,9 +48,11 @@ class RunSpec(Message):
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Training parameters under XGBoost's names. The aggregator stores, the banks check them."""
     contract: DataContract | None = None
-    """Training only: what every bank's data must look like."""
+    """Training and statistics: what every bank's data must look like."""
     risk: RiskSpec | None = None
     """Risk only: what is counted."""
+    statistics: StatisticsSpec | None = None
+    """Statistics only: how finely is counted."""
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
@@ -62,9 +67,17 @@ class RunSpec(Message):
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
-        is_risk = self.kind is RunKind.RISK
+        is_risk, is_statistics = self.kind is RunKind.RISK, self.kind is RunKind.STATISTICS
         if is_risk != (self.risk is not None) or is_risk != (self.contract is None):
             raise ValueError("a training has a contract and no risk, a risk run the reverse")
+        if is_statistics != (self.statistics is not None):
+            raise ValueError("a statistics run has statistics and a contract, no other run has")
+        if is_statistics and self.parameters:
+            raise ValueError("a statistics run has no training parameters")
+        if is_statistics and self.model_visibility is not ModelVisibility.MEMBERS:
+            raise ValueError(
+                "the counts of a statistics run are for members: model_visibility 'members'"
+            )
         if is_risk and self.parameters:
             raise ValueError("a risk run has no training parameters")
         if is_risk and self.model_visibility is not ModelVisibility.MEMBERS:

@@ -55,6 +55,7 @@ def run() -> dict[str, Any]:
         "parameters": {"eta": 0.1, "max_depth": 3},
         "contract": contract,
         "risk": None,
+        "statistics": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,
         "min_cohort": 3,

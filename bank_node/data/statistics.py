@@ -1,0 +1,131 @@
+"""What a bank's file holds, counted as a statistics run asks for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bank_node.config import CohortRules
+from bank_node.data.contract import load_built_rows, load_training_rows
+from fraudfed.dtypes import BoolArray, Float32Array
+from fraudfed.errors import DataError
+from fraudfed.features.mapping import Mapping
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.table import FeatureTable
+from fraudfed.statistics.contents import Contents, contents_of
+from fraudfed.statistics.counts import Counts, count
+from fraudfed.statistics.layout import Layout
+from fraudfed.wire.messages import DataContract, StatisticsSpec
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The least that this bank enters: the run's, or its own rule where that is higher.
+
+    Attributes
+    ----------
+    count : int
+        A smaller count is entered as 0.
+    customers : int
+        An identifier with fewer customers of this bank is not entered.
+    """
+
+    count: int
+    customers: int
+
+    @classmethod
+    def of(cls, spec: StatisticsSpec, rules: CohortRules) -> "Thresholds":
+        """Return those of a run at this bank."""
+        return cls(
+            count=max(spec.min_count, rules.min_statistics_count),
+            customers=max(spec.min_customers, rules.min_risk_customers or 1),
+        )
+
+
+def count_file(
+    path: Path,
+    contract: DataContract,
+    layout: Layout,
+    *,
+    min_customers: int,
+    hash_key: bytes,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> Counts:
+    """Read and check a file, and count it; nothing is rounded yet.
+
+    Of transactions the rows of the training window count, whether their label is known or not.
+
+    Parameters
+    ----------
+    path : Path
+    contract : DataContract
+    layout : Layout
+        Of that contract.
+    min_customers : int
+    hash_key : bytes of length 32
+    mapping : Mapping or None
+        How the file's columns become those of the contract; None: they are those.
+    shared : SharedRisk or None
+        Risk tables, for a contract that ``needs_tables``.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected; or if no row lies in the window.
+    ConfigurationError
+        If the contract cannot be met by this release, or the mapping is of another kind.
+    """
+    if contract.kind == "table":
+        table = load_training_rows(path, contract, mapping=mapping).table
+        features = dict(zip(table.schema.names, table.features.T, strict=True))
+        contents = contents_of(
+            layout,
+            features=features,
+            labels=table.labels,
+            transactions=None,
+            min_customers=min_customers,
+        )
+    else:
+        rows, built = load_built_rows(path, contract, mapping=mapping, shared=shared)
+        contents = _transactions(path, contract, layout, rows, built, min_customers=min_customers)
+    return count(contents, layout, hash_key=hash_key)
+
+
+def _transactions(
+    path: Path,
+    contract: DataContract,
+    layout: Layout,
+    rows: pd.DataFrame,
+    built: FeatureTable,
+    *,
+    min_customers: int,
+) -> Contents:
+    until = contract.train_until
+    stop = None if until is None else until - contract.label_delay_seconds
+    inside = built.rows_between(start=contract.train_from, stop=stop)
+    if not inside.any():
+        raise DataError(
+            f"{path}: none of {built.n_rows} rows lies in the training window, event_time from "
+            f"{contract.train_from} until {until} less the label delay of "
+            f"{contract.label_delay_seconds} s; give the data of that window"
+        )
+    mature = built.training_rows(
+        start=contract.train_from,
+        until=until,
+        label_delay_seconds=contract.label_delay_seconds,
+    )
+    used = built.take(inside)
+    return contents_of(
+        layout,
+        features=dict(zip(used.names, used.values.T, strict=True)),
+        labels=_mature_labels(used.labels, mature[inside]),
+        transactions=rows.iloc[used.positions].reset_index(drop=True),
+        min_customers=min_customers,
+    )
+
+
+def _mature_labels(labels: Float32Array, mature: BoolArray) -> Float32Array:
+    """Return labels with NaN where training would not use them."""
+    return np.where(mature, labels, np.float32(np.nan)).astype(np.float32)
