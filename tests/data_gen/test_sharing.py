@@ -15,6 +15,7 @@ from data_gen.settings.config import WorldConfig
 from data_gen.settings.presets import PRESETS
 from data_gen.world.making import generate
 from fraudfed.features import build_features, check_transactions
+from fraudfed.features.identifiers import canonical_transactions
 
 PARAMETERS = {
     "objective": "binary:logistic",
@@ -61,6 +62,8 @@ def _banks(
     start = 0
     for name, frame in frames.items():
         check_transactions(frame, source=name)
+        # What is generated is canonical: a bank that reads it changes no identifier.
+        pd.testing.assert_frame_equal(canonical_transactions(frame), frame, check_dtype=False)
         values = build_features(frame, label_delay_seconds=delay).values
         if shared:
             mine = everywhere.values[start : start + len(frame)]
