@@ -6,14 +6,15 @@ from typing import Final
 
 from data_gen.credit.config import CreditConfig
 from data_gen.credit.schema import CREDIT_SCHEMA
+from data_gen.schema.incoming import INCOMING_SCHEMA
 from data_gen.schema.rules import TableSchema
 from data_gen.schema.transactions import TRANSACTION_SCHEMA
 from data_gen.settings.config import WorldConfig
 from data_gen.settings.presets import PRESET_PURPOSES, PRESETS
 
-#: Schemas by the kind of data set that they describe.
+#: Schemas by the kind of data set, or of table, that they describe.
 SCHEMAS: Final[Mapping[str, TableSchema]] = MappingProxyType(
-    {schema.kind: schema for schema in (TRANSACTION_SCHEMA, CREDIT_SCHEMA)}
+    {schema.kind: schema for schema in (TRANSACTION_SCHEMA, CREDIT_SCHEMA, INCOMING_SCHEMA)}
 )
 ALL_PRESETS: Final[Mapping[str, WorldConfig | CreditConfig]] = MappingProxyType(
     {**PRESETS, "credit": CreditConfig()}

@@ -4,6 +4,9 @@ Strings are built as Arrow arrays, by dictionary or from a byte matrix. One by o
 most of the generator's time.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,9 +15,10 @@ import pyarrow.compute as pc
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.entities.devices import scramble
 from data_gen.entities.world_parts import BankSide
-from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Events
+from data_gen.events import CHANNEL_NAMES, KIND_NAMES, NONE, Channel, Events
 from data_gen.rng import IntArray
 from data_gen.schema.columns import ARROW_SCHEMA
+from data_gen.schema.incoming import INCOMING_SCHEMA, MULE_SCHEMA
 
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _ROW_DIGITS = 10
@@ -67,6 +71,95 @@ def to_table(
         names_of(events.kind, KIND_NAMES),
     ]
     return pa.table(columns, schema=ARROW_SCHEMA)
+
+
+def incoming_table(
+    side: BankSide, arrivals: Mapping[str, npt.NDArray[Any]], label_time: IntArray
+) -> pa.Table:
+    """Return what arrives at a bank in the published schema.
+
+    Parameters
+    ----------
+    side : BankSide
+        The receiving bank.
+    arrivals : mapping of str to ndarray of shape (n,)
+        The columns of ``world.incoming.Arrivals``, in the order of the output.
+    label_time : ndarray of shape (n,), dtype=int64
+        When the bank learns the labels, UTC epoch seconds.
+    """
+    world, payee = side.world, arrivals["payee"]
+    n = len(payee)
+    nothing = np.full(n, NONE, dtype=np.int64)
+    no_text = numbered_strings("", nothing, _ENTITY_DIGITS, nullable=True)
+    no_place = pa.array(np.zeros(n), mask=np.ones(n, dtype=np.bool_))
+    payer = numbered_strings("a", arrivals["payer"], _ACCOUNT_DIGITS)
+    columns = [
+        _sent_numbers(world.banks.names, arrivals["sender"], arrivals["number"]),
+        pa.array(arrivals["time"]),
+        pa.array(label_time),
+        numbered_strings(f"{side.name}_c", world.payees.customer_of(payee), _ENTITY_DIGITS),
+        payer,
+        no_text,
+        numbered_strings("m", arrivals["merchant"], _ENTITY_DIGITS),
+        no_text,
+        numbered_strings("a", payee, _ACCOUNT_DIGITS),
+        no_text,
+        names_of(np.full(n, Channel.TRANSFER), CHANNEL_NAMES),
+        no_text,
+        pa.array(arrivals["amount"]),
+        no_place,
+        no_place,
+        pa.array(np.zeros(n, dtype=np.int8)),
+        pa.array(arrivals["is_fraud"]),
+        names_of(arrivals["kind"], KIND_NAMES),
+        names_of(np.zeros(n, dtype=np.int64), ("inbound",)),
+        payer,
+    ]
+    return pa.table(columns, schema=INCOMING_SCHEMA.arrow)
+
+
+def mule_table(
+    side: BankSide,
+    payee: IntArray,
+    *,
+    first_arrival: IntArray,
+    first_report: IntArray,
+    count: IntArray,
+) -> pa.Table:
+    """Return the accounts of a bank's customers that stolen money reached.
+
+    Parameters
+    ----------
+    side : BankSide
+    payee : ndarray of shape (n,), dtype=int64
+        Accounts, in the order of the output.
+    first_arrival, first_report : ndarray of shape (n,), dtype=int64
+        UTC epoch seconds; ``first_report`` is -1 where there was none.
+    count : ndarray of shape (n,), dtype=int64
+        Payments of stolen money.
+    """
+    columns = [
+        numbered_strings("a", payee, _ACCOUNT_DIGITS),
+        numbered_strings(f"{side.name}_c", side.world.payees.customer_of(payee), _ENTITY_DIGITS),
+        pa.array(first_arrival),
+        pa.array(first_report, mask=first_report < 0),
+        pa.array(count),
+    ]
+    return pa.table(columns, schema=MULE_SCHEMA)
+
+
+def _sent_numbers(
+    names: Sequence[str], sender: npt.NDArray[np.int32], number: IntArray
+) -> pa.Array:
+    """Return ``in-`` and the identifier that the sender's transaction has in its own file."""
+    order = np.argsort(sender, kind="stable")
+    texts = [
+        numbered_strings(f"in-{name}_t", number[sender == bank], _ROW_DIGITS)
+        for bank, name in enumerate(names)
+    ]
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return pc.take(pa.concat_arrays(texts), pa.array(back))
 
 
 def numbered_strings(

@@ -48,6 +48,7 @@ class Part(IntEnum):
     BLOCKING = 21
     VICTIMS = 22
     MISSING_COLUMNS = 23
+    INCOMING = 24
 
 
 class Draws:

@@ -25,6 +25,8 @@ class ReviewedColumn(ReviewPart):
     categories : tuple of str or None
         Of a categorical column.
     description : str
+    unit : str or None
+        Of a consortium's own column, which is read from the file and not made by the recipe.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ReviewedColumn(ReviewPart):
     nullable: bool
     categories: tuple[str, ...] | None = None
     description: str = ""
+    unit: str | None = None
 
 
 class ReviewedParameter(ReviewPart):
@@ -59,6 +62,10 @@ class TrainingFacts(ReviewPart):
         UTC epoch seconds.
     shared_risk : tuple of str
         The risk tables that features are made of.
+    population : str or None
+        Which payments are trained on and scored, in words; None for all.
+    currency : str or None
+        Currency that amounts are converted to, and the number of its rates, in words.
     parameters : tuple of ReviewedParameter or None
         All of them, defaults included; None if this bank refuses them.
     validation : str
@@ -74,6 +81,8 @@ class TrainingFacts(ReviewPart):
     train_from: int | None
     train_until: int | None
     shared_risk: tuple[str, ...]
+    population: str | None = None
+    currency: str | None = None
     parameters: tuple[ReviewedParameter, ...] | None
     validation: str
 

@@ -12,6 +12,7 @@ from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.directory import PinnedRun
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.errors import ParameterError
+from fraudfed.features.population import population_text
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
@@ -171,6 +172,8 @@ def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
         train_from=contract.train_from,
         train_until=contract.train_until,
         shared_risk=contract.shared_risk,
+        population=None if contract.population is None else population_text(contract.population),
+        currency=_currency(contract),
         parameters=None if params is None else _parameters(run, params),
         validation="not known" if params is None else _validation(params),
     )
@@ -179,6 +182,14 @@ def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
         cost=None if params is None else training_cost(contract, params, key_bits=key_bits),
         reveals=() if params is None else tuple(_reveals(run, params)),
     )
+
+
+def _currency(contract: DataContract) -> str | None:
+    if contract.currency is None:
+        return None
+    rates = {code: len(days) for code, days in sorted(contract.currency.rates.items())}
+    listed = ", ".join(f"{code} ({count})" for code, count in rates.items())
+    return f"{contract.currency.code}; dated rates of {listed or 'no other'}"
 
 
 def _columns(contract: DataContract) -> tuple[ReviewedColumn, ...]:
@@ -190,6 +201,7 @@ def _columns(contract: DataContract) -> tuple[ReviewedColumn, ...]:
             nullable=spec.nullable,
             categories=spec.categories,
             description=spec.description,
+            unit=spec.unit,
         )
         for spec in contract.features
     )

@@ -1,5 +1,6 @@
 """The report of ``check-data``: what a file holds, what is missing in it, and what is wrong."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,55 @@ if TYPE_CHECKING:
 
 
 class MissingValues(Answer):
-    """How many values of a feature are missing; ``share`` is of the rows for training."""
+    """How many values of a feature are missing.
+
+    ``share`` is of the rows for training; without labels, of all rows.
+    """
 
     feature: str
     missing: int
     share: float
+
+
+class ReportedBy(Answer):
+    """Frauds by an age of their payments; see ``reporting_curve.CurvePoint``."""
+
+    days: int
+    reported: float | None
+    frauds_old_enough: int
+    complete: float | None
+
+
+class Reporting(Answer):
+    """When frauds are reported, and of which kinds they are. All of it stays at the bank.
+
+    Attributes
+    ----------
+    frauds : int
+        Known frauds of the population, whether they are trained on or not.
+    end : int
+        Latest payment or report of the file, UTC epoch seconds.
+    window_days : float or None
+        Shares are of the frauds that are reported within it; None with too few frauds.
+    curve : tuple of ReportedBy
+    enough_days : int or None
+        Label delay that waits for 95 % of them.
+    kinds : dict of str to int
+        Frauds by kind; unknown kinds are ``other``, those without a kind are not counted.
+    unknown_kinds : int
+        Frauds whose kind is not in the list.
+    said : tuple of str
+        The same in sentences.
+    """
+
+    frauds: int
+    end: int
+    window_days: float | None
+    curve: tuple[ReportedBy, ...]
+    enough_days: int | None
+    kinds: dict[str, int]
+    unknown_kinds: int
+    said: tuple[str, ...]
 
 
 class CheckedData(Answer):
@@ -31,8 +76,12 @@ class CheckedData(Answer):
     period : (int, int) or None
         First and last event time, UTC epoch seconds; None for a plain table.
     prevalence : float or None
-        Share of rows labelled as fraud.
+        Share of rows labelled as fraud; None where there are no labels.
+    population : int or None
+        Payments in the run's population; None if it is everybody's.
     features : tuple of MissingValues
+    reporting : Reporting or None
+        None for a plain table.
     warnings : tuple of str
     problems : ProblemReport or None
         What is wrong with the file; None if nothing is.
@@ -43,12 +92,14 @@ class CheckedData(Answer):
     rows: int | None = None
     period: tuple[int, int] | None = None
     prevalence: float | None = None
+    population: int | None = None
     features: tuple[MissingValues, ...] = ()
+    reporting: Reporting | None = None
     warnings: tuple[str, ...] = ()
     problems: ProblemReport | None = None
 
 
-def checked_rows(path: Path, rows: "TrainingRows") -> CheckedData:
+def checked_rows(path: Path, rows: "TrainingRows", *, label_delay_seconds: int = 0) -> CheckedData:
     """Return what is worth knowing about rows that meet the contract.
 
     Parameters
@@ -56,8 +107,31 @@ def checked_rows(path: Path, rows: "TrainingRows") -> CheckedData:
     path : Path
         Their file.
     rows : TrainingRows
+    label_delay_seconds : int
+        Of the contract.
     """
     import numpy as np
+
+    from bank_node.checking.fraud_kinds import count_fraud_kinds
+    from bank_node.checking.reporting_curve import curve_lines, reporting_curve
+
+    reporting, warnings = None, rows.warnings
+    if rows.frauds is not None:
+        frauds = rows.frauds
+        curve = reporting_curve(frauds.event_time, frauds.label_time, end=frauds.end)
+        kinds = count_fraud_kinds(frauds.kinds or ())
+        reporting = Reporting(
+            frauds=curve.frauds,
+            end=curve.end,
+            window_days=curve.window_days,
+            curve=tuple(ReportedBy(**asdict(point)) for point in curve.points),
+            enough_days=curve.enough_days,
+            kinds=dict(kinds.counts),
+            unknown_kinds=kinds.n_unknown,
+            said=tuple(curve_lines(curve, label_delay_seconds=label_delay_seconds)),
+        )
+        if kinds.warning is not None:
+            warnings = (*warnings, f"{path}: {kinds.warning}")
 
     table = rows.table
     counts = np.count_nonzero(np.isnan(table.features), axis=0).tolist()
@@ -71,7 +145,9 @@ def checked_rows(path: Path, rows: "TrainingRows") -> CheckedData:
             MissingValues(feature=name, missing=count, share=count / table.n_rows)
             for name, count in zip(table.schema.names, counts, strict=True)
         ),
-        warnings=rows.warnings,
+        population=rows.population,
+        reporting=reporting,
+        warnings=warnings,
     )
 
 
@@ -105,17 +181,50 @@ def _show_facts(checked: CheckedData) -> None:
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("rows in the file", f"{checked.rows_read:,}")
+    if checked.population is not None:
+        facts.add_row("payments in the population", f"{checked.population:,}")
     facts.add_row("rows for training", f"{checked.rows:,}")
     if checked.period is not None:
         first, last = (datetime.fromtimestamp(time, UTC).isoformat() for time in checked.period)
         facts.add_row("period", f"{first} to {last}")
-    facts.add_row("prevalence", f"{checked.prevalence:.4%}")
+    if checked.prevalence is not None:
+        facts.add_row("prevalence", f"{checked.prevalence:.4%}")
     missing = Table("feature", "missing", "share")
     for one in checked.features:
         missing.add_row(one.feature, f"{one.missing:,}", f"{one.share:.2%}")
     console = stdout_console()
     console.print(facts)
     console.print(missing)
+    if checked.reporting is not None:
+        _show_reporting(checked.reporting)
     for warning in checked.warnings:
         say(f"warning: {warning}")
     say("The data meet the contract.")
+
+
+def _show_reporting(reporting: Reporting) -> None:
+    from rich.table import Table
+
+    console = stdout_console()
+    if reporting.curve:
+        title = "when frauds are reported"
+        table = Table("days after payment", "reported", "known frauds", "complete", title=title)
+        for point in reporting.curve:
+            table.add_row(
+                f"{point.days}",
+                _share(point.reported),
+                f"{point.frauds_old_enough:,}",
+                _share(point.complete),
+            )
+        console.print(table)
+    for line in reporting.said:
+        say(line)
+    if reporting.kinds:
+        table = Table("kind of fraud", "frauds")
+        for kind, count in reporting.kinds.items():
+            table.add_row(kind, f"{count:,}")
+        console.print(table)
+
+
+def _share(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.1%}"

@@ -47,9 +47,10 @@ def check_data(
     passphrase_file: Path | None,
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
+    from bank_node.checking.unlabelled import checked_without_labels, has_no_labels
     from bank_node.data.contract import load_training_rows
     from bank_node.jobs.registry import JOBS
-    from bank_node.jobs.risk.history import training_tables
+    from bank_node.jobs.risk.history import scoring_tables, training_tables
     from bank_node.run.choose import known_run
 
     state = StateDirectory(path)
@@ -61,12 +62,17 @@ def check_data(
         JOBS,
         passphrase=lambda: read_passphrase(passphrase_file),
     )
-    shared = training_tables(state, run.contract)
+    without_labels = run.contract.kind == "transactions" and has_no_labels(mapping)
+    tables = scoring_tables if without_labels else training_tables
+    shared = tables(state, run.contract)
     try:
+        if without_labels:
+            return checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
         rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
     except ProblemsError as error:
         return CheckedData(path=str(data), problems=report_of(error))
-    return checked_rows(data, rows)
+    delay = run.contract.label_delay_seconds
+    return checked_rows(data, rows, label_delay_seconds=delay)
 
 
 def _show_exported(exported: ExportedFeatures) -> None:

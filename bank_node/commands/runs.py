@@ -167,6 +167,9 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         ("risk tables", ", ".join(about.shared_risk) or "none"),
         ("validation", about.validation),
     ]
+    if about.recipe is not None:
+        rows.append(("payments", about.population or "all that the recipe judges"))
+        rows.append(("currency", about.currency or "amounts are compared as they stand"))
     for name, value in rows:
         data.add_row(name, _text(value))
     columns = _table("column", "role", "type", "missing", "what", title="columns")
@@ -174,10 +177,10 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         categories = "" if each.categories is None else f": {', '.join(map(repr, each.categories))}"
         columns.add_row(
             _text(each.name),
-            each.role,
+            "own column" if about.recipe is not None and each.unit is not None else each.role,
             _text(f"{each.type}{categories}"),
             "allowed" if each.nullable else "no",
-            _text(each.description),
+            _text(each.description if each.unit is None else f"{each.description} [{each.unit}]"),
         )
     parameters = _table("parameter", "value", "", title="parameters")
     for one in about.parameters or ():

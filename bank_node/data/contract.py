@@ -1,22 +1,34 @@
 """A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
 
 import logging
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bank_node.data.contract_terms import (
+    FRAUD_KIND,
+    KnownFrauds,
+    OwnValues,
+    converted,
+    currency_warnings,
+    known_frauds,
+    population_rows,
+    tell_left_out,
+)
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
-from fraudfed.dtypes import Float32Array
+from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.mapping import Mapping
+from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
@@ -42,12 +54,18 @@ class TrainingRows:
         First and last event time used, UTC epoch seconds; None for a plain table.
     warnings : tuple of str
         What is allowed and yet unusual.
+    population : int or None
+        Payments of the file that are in the contract's population; None if it is everybody's.
+    frauds : KnownFrauds or None
+        All that are in the population, inside the training window or not; None for a plain table.
     """
 
     table: TrainingTable
     rows_read: int
     period: tuple[int, int] | None
     warnings: tuple[str, ...]
+    population: int | None = None
+    frauds: KnownFrauds | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +154,12 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
+    members, _ = _members(file, raw, built, contract)
+    if contract.population is not None:
+        tell_left_out(members, contract, str(file.path))
+        built = built.take(members)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
     return built
@@ -216,18 +238,22 @@ def _transactions(
     problems, extra = _problems(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
-    raw = read_transactions(file, mapping, problems, extra=extra, needs_labels=True)
+    if mapping is None and file.columns.count(FRAUD_KIND) == 1:
+        extra[FRAUD_KIND] = pa.string()
+    raw = _read(file, contract, mapping, problems, extra=extra, needs_labels=True)
     row_weights = read_weights(file, contract, raw.extra, problems)
     problems.raise_any()
     built = _build(file, raw, contract, shared)
-    chosen = built.training_rows(
+    members, population_warnings = _members(file, raw, built, contract)
+    chosen = members & built.training_rows(
         start=contract.train_from,
         until=contract.train_until,
         label_delay_seconds=contract.label_delay_seconds,
     )
     if not chosen.any():
         raise DataError(
-            f"{file.path}: none of {built.n_rows} rows lies in the training window, event_time "
+            f"{file.path}: none of {np.count_nonzero(members)} rows lies in the training window, "
+            "event_time "
             f"from {contract.train_from} until {contract.train_until} less the label delay of "
             f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
         )
@@ -244,8 +270,49 @@ def _transactions(
     period = (int(used.event_time.min()), int(used.event_time.max()))
     recipe = contract_recipe(contract)
     absent = [name for name in raw.absent if name not in recipe.unused]
-    warnings = _warnings(file, table, absent=absent)
-    return TrainingRows(table, built.n_rows, period, warnings)
+    odd = (*population_warnings, *raw.warnings)
+    warnings = _warnings(file, table, absent=absent, more=odd)
+    population = None if contract.population is None else int(np.count_nonzero(members))
+    frauds = known_frauds(raw, built, members, mapping)
+    return TrainingRows(table, len(raw.rows), period, warnings, population, frauds)
+
+
+def _read(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    problems: Problems,
+    *,
+    extra: MappingOf[str, pa.DataType],
+    needs_labels: bool,
+) -> RawTransactions:
+    """Read transactions with all that the contract wants of them."""
+    own = OwnValues(file, contract, mapping, problems)
+    raw = read_transactions(
+        file,
+        mapping,
+        problems,
+        extra={**extra, **own.types},
+        needs_labels=needs_labels,
+        check_extra=own.take,
+    )
+    rows = own.put_into(converted(raw.rows, contract, mapping, problems))
+    problems.raise_any()
+    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, str(file.path)))
+
+
+def _members(
+    file: DataFile, raw: RawTransactions, built: FeatureTable, contract: DataContract
+) -> tuple[BoolArray, tuple[str, ...]]:
+    """Tell which of the built rows are in the contract's population; refuse if none is."""
+    chosen, warnings = population_rows(raw.rows, built.positions, contract, str(file.path))
+    if not chosen.any() and contract.population is not None:
+        raise DataError(
+            f"{file.path}: none of {len(chosen)} payments is in the run's population "
+            f"({population_text(contract.population)}), expected some; give the data of those "
+            "payments, or leave this run to the other banks"
+        )
+    return chosen, warnings
 
 
 def _build(
@@ -259,6 +326,7 @@ def _build(
         raw.rows,
         label_delay_seconds=contract.label_delay_seconds,
         shared=shared,
+        own_columns=contract.own_columns,
     )
     others = len(raw.rows) - built.n_rows
     if built.n_rows == 0:
@@ -287,9 +355,13 @@ def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:
 
 
 def _warnings(
-    file: DataFile, table: TrainingTable, *, absent: Sequence[str] = ()
+    file: DataFile,
+    table: TrainingTable,
+    *,
+    absent: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found = []
+    found = list(more)
     classes = np.unique(table.labels)
     if len(classes) == 1:
         found.append(

@@ -9,26 +9,23 @@ leave the other columns' keys as they were.
 
 Law: keys depend neither on the order of rows or columns, nor on the names of columns, nor on CSV or
 Parquet, nor on how a number is written, as far as training reads the same from it: numbers count as
-float32, and what ``data.file`` reads as missing is missing.
+float32, and what ``fraudfed.reading`` reads as missing is missing.
 
 A file with other rows - a month more, a row corrected in every column - has other keys.
 """
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
-from fraudfed.dtypes import Float32Array, UInt64Array
-from fraudfed.errors import DataError
-from fraudfed.reading.cells import MISSING_NUMBERS
+from fraudfed.dtypes import Float32Array, Float64Array, UInt64Array
+from fraudfed.reading import cells
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 
 #: Columns of fewer different values say little about rows: two months could have them in common.
 _FEWEST_VALUES: Final = 16
@@ -46,7 +43,9 @@ class KeyMaker(Protocol):
         ...
 
 
-def row_keys(path: Path, maker: KeyMaker) -> tuple[str, ...]:
+def row_keys(
+    path: Path, maker: KeyMaker, *, file_format: FileFormat = PLAIN_CSV
+) -> tuple[str, ...]:
     """Return the keys of a file's rows.
 
     Parameters
@@ -54,6 +53,8 @@ def row_keys(path: Path, maker: KeyMaker) -> tuple[str, ...]:
     path : Path
         CSV or Parquet.
     maker : KeyMaker
+    file_format : FileFormat
+        How the file is written, if it is CSV.
 
     Returns
     -------
@@ -66,8 +67,8 @@ def row_keys(path: Path, maker: KeyMaker) -> tuple[str, ...]:
         If the file cannot be read.
     """
     digests, telling = [], []
-    for column in _columns(DataFile.open(path)):
-        digest, is_telling = _digest(column)
+    for column in DataFile.open(path, file_format=file_format).everything():
+        digest, is_telling = _digest(column, file_format)
         digests.append(digest)
         if is_telling:
             telling.append(digest)
@@ -87,31 +88,9 @@ def day_keys(first_day: int, last_day: int, maker: KeyMaker) -> tuple[str, ...]:
     return tuple(maker.key("risk day", day.to_bytes(8, "little", signed=True)) for day in days)
 
 
-def _columns(file: DataFile) -> "list[pa.ChunkedArray]":
-    """Read every column of a file, those of a CSV as text."""
-    try:
-        if not file.is_csv:
-            with pa_parquet.ParquetFile(file.path) as found:
-                return list(found.read().columns)
-        table = pa_csv.read_csv(
-            file.path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(file.columns, pa.large_string()),
-                strings_can_be_null=False,
-            ),
-        )
-        return list(table.columns)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{file.path}: cannot be read to its end ({' '.join(str(error).split())[:200]}); the "
-            "file is damaged or cut off"
-        ) from error
-
-
-def _digest(column: pa.ChunkedArray) -> tuple[bytes, bool]:
+def _digest(column: pa.ChunkedArray, how: FileFormat) -> tuple[bytes, bool]:
     """Return a digest of a column's values in whatever order, and whether they tell rows apart."""
-    numbers = _as_numbers(column)
+    numbers = _as_numbers(column, how)
     if numbers is not None:
         values = np.sort(numbers)
         is_telling = _is_telling(values) and not _is_counter(values)
@@ -120,21 +99,15 @@ def _digest(column: pa.ChunkedArray) -> tuple[bytes, bool]:
     return hashlib.sha256(b"texts\0" + hashes.astype("<u8").tobytes()).digest(), _is_telling(hashes)
 
 
-def _as_numbers(column: pa.ChunkedArray) -> Float32Array | None:
+def _as_numbers(column: pa.ChunkedArray, how: FileFormat) -> Float32Array | None:
     """Return the values as training would read numbers, NaN for missing; None for texts."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_null(kind):
-        return np.full(len(column), np.nan, np.float32)
-    for step in _STEPS_TO_NUMBERS:
-        try:
-            step(column.slice(0, _FIRST_VALUES))
-            found = step(column)
-        except pa.ArrowException:
+    column = cells.plain(column)
+    for step in (_numbers, _times):
+        if step(column.slice(0, _FIRST_VALUES), how) is None:
             continue
-        values = found.cast(pa.float64(), safe=False).to_numpy()
+        values = step(column, how)
+        if values is None:
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
             narrowed: Float32Array = values.astype(np.float32)
         # One zero, and one NaN whatever its bits.
@@ -144,38 +117,29 @@ def _as_numbers(column: pa.ChunkedArray) -> Float32Array | None:
     return None
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return numbers as they are, and texts with null for what counts as missing."""
-    if not _is_text(column.type):
-        return column
-    text = column.cast(pa.large_string())
-    missing = pc.is_in(text, value_set=pa.array(MISSING_NUMBERS, pa.large_string()))
-    return pc.if_else(missing, pa.scalar(None, pa.large_string()), text)
+def _numbers(column: pa.ChunkedArray, how: FileFormat) -> Float64Array | None:
+    if not (cells.is_text(column.type) or cells.is_number(column.type)):
+        return None
+    values, wrong = cells.numbers(column, how)
+    return None if wrong.any() else values
 
 
-def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_temporal(column.type):
-        raise pa.ArrowInvalid("a time")
-    return _plain(column).cast(pa.float64(), safe=False)
-
-
-def _truths(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not (_is_text(column.type) or pa.types.is_boolean(column.type)):
-        raise pa.ArrowInvalid("no truth value")
-    return _plain(column).cast(pa.bool_()).cast(pa.uint8())
-
-
-def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _times(column: pa.ChunkedArray, _how: FileFormat) -> Float64Array | None:
     """Return times, or ISO 8601 texts, as nanoseconds."""
-    return _plain(column).cast(pa.timestamp("ns")).cast(pa.int64())
+    try:
+        times = _known(column).cast(pa.timestamp("ns")).cast(pa.int64())
+    except pa.ArrowException:
+        return None
+    values: Float64Array = times.cast(pa.float64(), safe=False).to_numpy()
+    return values
 
 
-#: Tried in this order; the first that reads every value of a column counts.
-_STEPS_TO_NUMBERS: Final[tuple[Callable[[pa.ChunkedArray], pa.ChunkedArray], ...]] = (
-    _numbers,
-    _truths,
-    _times,
-)
+def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts with null for what counts as missing, and others as they are."""
+    if not cells.is_text(column.type):
+        return column
+    missing = pc.is_in(column, value_set=pa.array(cells.MISSING_NUMBERS, cells.TEXT))
+    return pc.if_else(missing, pa.scalar(None, cells.TEXT), column)
 
 
 def _text_hashes(column: pa.ChunkedArray) -> UInt64Array:
@@ -185,7 +149,7 @@ def _text_hashes(column: pa.ChunkedArray) -> UInt64Array:
     Kaser, "Strongly universal string hashing is fast", The Computer Journal 57, 2014, section 3).
     """
     try:
-        text = _plain(column.cast(pa.large_string())).combine_chunks()
+        text = _known(cells.plain(column).cast(cells.TEXT)).combine_chunks()
     except pa.ArrowException:
         # Lists and the like: no column that anybody could train on.
         return np.zeros(len(column), np.uint64)
@@ -214,12 +178,6 @@ def _text_hashes(column: pa.ChunkedArray) -> UInt64Array:
 def _weights(count: int) -> UInt64Array:
     """Return the weights of the first places; the same in every process."""
     return np.random.Generator(np.random.PCG64(0)).integers(0, 2**64, count, dtype=np.uint64)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def _is_telling(ordered: Float32Array | UInt64Array) -> bool:

@@ -31,6 +31,7 @@ from fraudfed.communicator import Communicator
 from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.parameters import BoosterParams
+from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)
@@ -143,7 +144,11 @@ class TrainingJob:
             validation=validation,
             rows_read=rows.table.n_rows,
             data_sha256=data_sha256,
-            row_keys=row_keys(options.data, context.ledger),
+            row_keys=row_keys(
+                options.data,
+                context.ledger,
+                file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+            ),
             progress=context.progress,
             threads=options.threads,
         )

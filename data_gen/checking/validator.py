@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from data_gen.checking.table_reader import CellError, columns_of, read_tables
 from data_gen.checking.unique_ids import SeenIds
 from data_gen.schema.columns import Column
+from data_gen.schema.incoming import INCOMING_SCHEMA
 from data_gen.schema.rules import TableSchema
 from data_gen.writing.content import ContentDigest
 from data_gen.writing.manifest import read_manifest, sha256_of
@@ -102,26 +103,31 @@ def validate_data_set(directory: Path, schema: TableSchema, *, most_faults: int)
     manifest = read_manifest(directory)
     faults: list[Fault] = list(islice(_file_faults(directory, manifest), most_faults))
     files = rows = 0
-    for suffix in (".parquet", ".csv"):
-        paths = [
-            directory / file["path"]
-            for bank in manifest["banks"]
-            for file in bank["files"]
-            if file["path"].endswith(suffix) and (directory / file["path"]).is_file()
-        ]
-        room = most_faults - len(faults)
-        if not paths or not room:
-            continue
-        with _Check(schema) as check:
-            faults.extend(islice(check.faults(paths), room))
-            files, rows = files + len(check.starts), rows + check.rows
-            if len(faults) < most_faults:
-                faults.extend(_content_faults(directory, manifest, check))
+    incoming = [bank["incoming"] for bank in manifest["banks"] if "incoming" in bank]
+    for table_schema, banks in ((schema, manifest["banks"]), (INCOMING_SCHEMA, incoming)):
+        for suffix in (".parquet", ".csv"):
+            paths = [
+                directory / file["path"]
+                for bank in banks
+                for file in bank["files"]
+                if file["path"].endswith(suffix) and (directory / file["path"]).is_file()
+            ]
+            room = most_faults - len(faults)
+            if not paths or not room:
+                continue
+            with _Check(table_schema) as check:
+                faults.extend(islice(check.faults(paths), room))
+                files, rows = files + len(check.starts), rows + check.rows
+                if len(faults) < most_faults:
+                    faults.extend(_content_faults(directory, banks, check))
     return Validation(files=files, rows=rows, faults=tuple(faults[:most_faults]))
 
 
 def _file_faults(directory: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
     entries = [file for bank in manifest["banks"] for file in bank["files"]]
+    for bank in manifest["banks"]:
+        if "incoming" in bank:
+            entries += bank["incoming"]["files"] + bank["incoming"]["truth_files"]
     for entry in [*entries, *manifest.get("files", [])]:
         path = directory / entry["path"]
         if not path.is_file():
@@ -136,8 +142,10 @@ def _file_faults(directory: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(str(path), None, None, f"SHA-256 {digest}", f"SHA-256 {entry['sha256']}")
 
 
-def _content_faults(directory: Path, manifest: dict[str, Any], check: "_Check") -> Iterator[Fault]:
-    for bank in manifest["banks"]:
+def _content_faults(
+    directory: Path, banks: Sequence[dict[str, Any]], check: "_Check"
+) -> Iterator[Fault]:
+    for bank in banks:
         for file in bank["files"]:
             path = str(directory / file["path"])
             if path not in check.contents:

@@ -11,6 +11,8 @@ from data_gen.schema.columns import Column
 # What the tables of a data set are about: the manifest's ``kind``.
 TRANSACTIONS: Final = "transactions"
 CREDIT: Final = "credit"
+# A second table of a data set of transactions: what arrives at each bank.
+INCOMING: Final = "incoming"
 
 
 @dataclass(frozen=True, kw_only=True)

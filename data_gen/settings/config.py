@@ -131,6 +131,10 @@ class WorldConfig(CommonConfig):
         Days after which a transaction without report counts as legitimate.
     label_delay_scale : float
         Factor on all delays until fraud is reported; 1 is realistic, which needs long periods.
+    incoming_delay_days : float or None
+        Write what arrives at each bank, too. The receiving bank learns of a fraud when the payer's
+        bank has told it: after a time of this mean, exponentially distributed, and at once if both
+        are the same bank. None: no such files.
     missed_fraud_share : float
         Share of fraud episodes that are never reported.
     false_report_share : float
@@ -163,6 +167,7 @@ class WorldConfig(CommonConfig):
     drift_days: tuple[int, ...] = ()
     clean_delay_days: int = 7
     label_delay_scale: float = 0.25
+    incoming_delay_days: float | None = None
     missed_fraud_share: float = 0.02
     false_report_share: float = 0.0002
     test_share: float = 0.25
@@ -201,6 +206,8 @@ class WorldConfig(CommonConfig):
             )
         check_range("clean_delay_days", self.clean_delay_days, 1, 400)
         check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
+        if self.incoming_delay_days is not None:
+            check_range("incoming_delay_days", self.incoming_delay_days, 0.0, 100.0)
         check_range("false_report_share", self.false_report_share, 0.0, 0.1)
 
     @property

@@ -31,6 +31,7 @@ PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType(
             kind_share=(0.05, 0.03, 0.02, 0.32, 0.42, 0.14, 0.02),
             fraud_rate=0.006,
             multi_bank_share=0.20,
+            incoming_delay_days=2.0,
         ),
         "aml-mules": WorldConfig(
             banks=6,
@@ -40,6 +41,7 @@ PRESETS: Final[Mapping[str, WorldConfig]] = MappingProxyType(
             kind_share=(0.04, 0.02, 0.02, 0.15, 0.25, 0.50, 0.02),
             fraud_rate=0.008,
             multi_bank_share=0.20,
+            incoming_delay_days=2.0,
         ),
         "iid-control": WorldConfig(
             banks=3,

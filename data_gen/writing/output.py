@@ -1,9 +1,12 @@
 """Write a world to a directory: streamed, whole or not at all, same bytes for the same seed.
 
-Two phases, each divided among worker processes::
+Two phases or three, each divided among worker processes::
 
     making    parts of banks (blocks of customers, kinds of fraud) -> events -> spool on disk
     writing   spool -> buckets of time, sorted -> row groups of a bank's files, counts, digests
+
+With ``incoming_delay_days`` there is a third: what the banks send each other goes to a spool of its
+own while it is written, and from there to the receiving banks' files.
 
 A process holds one part or one bucket, so memory does not grow with the number of rows.
 """
@@ -25,6 +28,7 @@ from data_gen.schema.transactions import TRANSACTION_SCHEMA
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import World, bank_parts, make_part, make_world
 from data_gen.writing.content import ContentDigest
+from data_gen.writing.incoming import spool_arrivals, write_incoming
 from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, read_manifest
 from data_gen.writing.spool import buckets, labelled_events, regroup, spool_part
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
@@ -33,6 +37,8 @@ from data_gen.writing.target import new_data_set
 from data_gen.writing.workers import Advance, Workers
 
 _SPOOL_NAME: Final = ".spool"
+# Beside the spools of the banks, whose names begin with a letter.
+_ARRIVALS_NAME: Final = ".incoming"
 _DICTIONARY_COLUMNS: Final = (
     "customer_id",
     "merchant_id",
@@ -149,6 +155,8 @@ class _WriteBank:
     spool: Path
     directory: Path
     formats: tuple[str, ...]
+    arrivals: Path | None
+    first_arrivals: int
 
     def __call__(self, advance: Advance) -> tuple[dict[str, Any], dict[str, IntArray]]:
         _, side = _bank(self.config, self.bank)
@@ -168,6 +176,15 @@ class _WriteBank:
                     writer.write(table)
                 digest.update(table)
                 tally.add(rows.events)
+                if self.arrivals is not None:
+                    spool_arrivals(
+                        side.world,
+                        self.bank,
+                        rows,
+                        first_number=number,
+                        part=self.first_arrivals + number // ROW_GROUP_ROWS,
+                        spool=self.arrivals,
+                    )
                 number += len(records)
                 advance(len(records))
         shutil.rmtree(spooled)
@@ -179,6 +196,31 @@ class _WriteBank:
             "files": [file_entry(path, self.directory) for path in writers],
         }
         return entry, tally.mixes
+
+
+@dataclass(frozen=True)
+class _WriteIncoming:
+    """Job: write what arrives at one bank; returns its part of the manifest entry."""
+
+    config: WorldConfig
+    bank: int
+    parts: int
+    arrivals: Path
+    directory: Path
+    formats: tuple[str, ...]
+
+    def __call__(self, advance: Advance) -> dict[str, Any]:
+        _, side = _bank(self.config, self.bank)
+        entry = write_incoming(
+            side,
+            parts=self.parts,
+            spool=self.arrivals,
+            directory=self.directory,
+            formats=self.formats,
+            advance=advance,
+        )
+        shutil.rmtree(self.arrivals / side.name)
+        return entry
 
 
 def _write_banks(
@@ -198,12 +240,38 @@ def _write_banks(
         for part in range(parts[bank])
     ]
     rows = pool.run(making, _reporter(on_progress, "making", len(making)))
+    arrivals = None if config.incoming_delay_days is None else spool / _ARRIVALS_NAME
+    # Where the pieces of each bank begin among those of all banks.
+    first_pieces = [0]
+    for bank in range(config.banks):
+        of_bank = sum(count for job, count in zip(making, rows, strict=True) if job.bank == bank)
+        first_pieces.append(first_pieces[-1] - (-of_bank // ROW_GROUP_ROWS))
     # The largest bank comes first, so the longest job begins first.
     writing = [
-        _WriteBank(config, bank, parts[bank], spool, directory, formats)
+        _WriteBank(
+            config,
+            bank,
+            parts[bank],
+            spool,
+            directory,
+            formats,
+            arrivals,
+            first_pieces[bank],
+        )
         for bank in range(config.banks)
     ]
     written = pool.run(writing, _reporter(on_progress, "writing", sum(rows)))
+    if arrivals is not None:
+        receiving = [
+            _WriteIncoming(config, bank, first_pieces[-1], arrivals, directory, formats)
+            for bank in range(config.banks)
+        ]
+        incoming = pool.run(receiving, lambda _done: None)
+        written = [
+            ({**entry, "incoming": more}, mixes)
+            for (entry, mixes), more in zip(written, incoming, strict=True)
+        ]
+        arrivals.rmdir()
     spool.rmdir()
     return written
 

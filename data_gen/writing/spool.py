@@ -6,7 +6,7 @@ order of the parts, sorted by time. So memory holds one part or one bucket, and 
 order (time, part, position in the part) for any bucket size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -68,14 +68,38 @@ def spool_part(
     start_time, end_time : int
         The period, UTC epoch seconds; the same for every part.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     columns = {field.name: getattr(rows.events, field.name) for field in fields(Events)}
     columns[_LABEL_TIME] = rows.label_time
+    spool_columns(directory, part, columns, start_time=start_time, end_time=end_time)
+    return len(rows.events)
+
+
+def spool_columns(
+    directory: Path,
+    part: int,
+    columns: Mapping[str, npt.NDArray[np.generic]],
+    *,
+    start_time: int,
+    end_time: int,
+) -> None:
+    """Store one part of any rows.
+
+    Parameters
+    ----------
+    directory : Path
+        Of all parts; created if missing.
+    part : int
+    columns : mapping of str to ndarray of shape (n,)
+        With ``time``, UTC epoch seconds; the same names and dtypes for every part.
+    start_time, end_time : int
+        The period, UTC epoch seconds; the same for every part.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     records = np.empty(
-        len(rows.events), dtype=[(name, values.dtype) for name, values in columns.items()]
+        len(columns["time"]), dtype=[(name, values.dtype) for name, values in columns.items()]
     )
     # Stable, so that rows of the same second keep the order in which they were made.
-    order = np.argsort(rows.events.time, kind="stable")
+    order = np.argsort(columns["time"], kind="stable")
     for name, values in columns.items():
         records[name] = values[order]
     hours = np.arange(start_time, end_time, _HOUR_SECONDS)
@@ -85,7 +109,6 @@ def spool_part(
     index[1:-1] = np.searchsorted(records["time"], hours[1:], side="left")
     np.save(_records_path(directory, part), records)
     np.save(_index_path(directory, part), index)
-    return len(records)
 
 
 def buckets(directory: Path, parts: int, *, bucket_rows: int = BUCKET_ROWS) -> Iterator[Records]:

@@ -172,14 +172,25 @@ FEATURES: tuple[FeatureDefinition, ...] = (
 )
 
 
-def _shared_windows(entity: str) -> list[FeatureDefinition]:
+def shared_windows(entity: str, *, at: str, without: str) -> list[FeatureDefinition]:
+    """Define counts and rates out of risk tables.
+
+    Parameters
+    ----------
+    entity : str
+        As the names have it.
+    at : str
+        Which payments are counted, as in "at the terminal".
+    without : str
+        Whose absence makes the features missing.
+    """
     window = "the {days} UTC days before the day of the payment"
     counts = [
         FeatureDefinition(
             f"shared_{entity}_count_{days}d",
             "1",
-            f"payments at the {entity} that all banks entered for {window.format(days=days)}, at "
-            f"or above the true number; missing without {entity}",
+            f"payments {at} that all banks entered for {window.format(days=days)}, at "
+            f"or above the true number; missing without {without}",
         )
         for days in WINDOW_DAYS
     ]
@@ -187,8 +198,8 @@ def _shared_windows(entity: str) -> list[FeatureDefinition]:
         FeatureDefinition(
             f"shared_{entity}_fraud_count_{days}d",
             "1",
-            f"frauds at the {entity} that all banks entered for {window.format(days=days)}, at or "
-            f"above the true number; missing without {entity}",
+            f"frauds {at} that all banks entered for {window.format(days=days)}, at or "
+            f"above the true number; missing without {without}",
         )
         for days in WINDOW_DAYS
     ]
@@ -197,7 +208,7 @@ def _shared_windows(entity: str) -> list[FeatureDefinition]:
             f"shared_{entity}_fraud_rate_{days}d",
             "1",
             f"f / (max(c, f) + {PRIOR_PAYMENTS}) with f = shared_{entity}_fraud_count_{days}d and "
-            f"c = shared_{entity}_count_{days}d; missing without {entity}",
+            f"c = shared_{entity}_count_{days}d; missing without {without}",
         )
         for days in WINDOW_DAYS
     ]
@@ -208,5 +219,7 @@ def _shared_windows(entity: str) -> list[FeatureDefinition]:
 #: entered for the day that lies the label delay, in whole days, after its own day; see
 #: docs/shared-risk.md.
 SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
-    definition for entity in RISK_ENTITIES for definition in _shared_windows(entity)
+    definition
+    for entity in RISK_ENTITIES
+    for definition in shared_windows(entity, at=f"at the {entity}", without=entity)
 )

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from fraudfed.catalogue.inbound import (
+    INBOUND_FEATURES,
+    INBOUND_RECIPE,
+    INBOUND_SHARED_FEATURES,
+)
 from fraudfed.catalogue.recipe import FEATURES, RECIPE, SHARED_FEATURES, FeatureDefinition
-from fraudfed.catalogue.schema import OUTBOUND
+from fraudfed.catalogue.schema import INBOUND, OUTBOUND
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import FeatureSpec
 
@@ -54,6 +59,23 @@ _ALL = (
         unused=frozenset({"direction", "payer_id"}),
         features=FEATURES,
         shared_features=SHARED_FEATURES,
+    ),
+    Recipe(
+        name=INBOUND_RECIPE,
+        purpose="payments that the bank's customers receive",
+        direction=INBOUND,
+        unused=frozenset(
+            {
+                "merchant_id",
+                "terminal_id",
+                "device_id",
+                "merchant_category",
+                "latitude",
+                "longitude",
+            }
+        ),
+        features=INBOUND_FEATURES,
+        shared_features=INBOUND_SHARED_FEATURES,
     ),
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

@@ -97,7 +97,13 @@ def check_contract(contract: DataContract) -> None:
         )
     known = {spec.name: spec for spec in contract_features(recipe.name, shared=True)}
     for spec in contract.features:
-        _check_made(spec, known.get(spec.name), recipe, known)
+        if not spec.is_own:
+            _check_made(spec, known.get(spec.name), recipe, known)
+        elif spec.name in known:
+            raise RunDescriptionError(
+                f"data contract: own column {spec.name!r} (it has a unit) is called as a feature "
+                f"that recipe {recipe.name!r} makes; give it another name, or no unit"
+            )
 
 
 def needs_tables(contract: DataContract) -> bool:
@@ -133,7 +139,11 @@ def _check_made(
 ) -> None:
     if own is None:
         near = difflib.get_close_matches(spec.name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else "leave it out, or give it a unit and a description if it is an own column"
+        )
         raise RunDescriptionError(
             f"data contract: feature {spec.name!r} is none of recipe {recipe.name!r}; {hint}"
         )

@@ -67,7 +67,9 @@ class Column:
     minimum, maximum : float, or None
         Closed range of the values.
     values : tuple of str, or None
-        The only values allowed.
+        The only values allowed, beside those of ``code_list``.
+    code_list : str or None
+        Further values: the name of a public list in ``code_lists``.
     optional : bool
         Whether the whole column may be absent: some data lack it.
     analysis : bool
@@ -81,6 +83,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     values: tuple[str, ...] | None = None
+    code_list: str | None = None
     optional: bool = False
     analysis: bool = False
 
@@ -120,7 +123,8 @@ COLUMNS = (
     Column(
         "direction",
         ColumnKind.STRING,
-        "whether the customer pays (outbound) or is paid (inbound); outbound if absent",
+        "whether the customer pays (outbound) or is paid (inbound); outbound where there is none",
+        nullable=True,
         values=DIRECTIONS,
         optional=True,
     ),
@@ -183,6 +187,7 @@ COLUMNS = (
         nullable=True,
         optional=True,
         values=MERCHANT_CATEGORIES,
+        code_list="merchant_category_codes",
     ),
     Column(
         "amount_minor",
@@ -190,6 +195,13 @@ COLUMNS = (
         "amount, minor currency units; 0 verifies a card or an account",
         minimum=0,
         maximum=MAX_AMOUNT_MINOR,
+    ),
+    Column(
+        "currency",
+        ColumnKind.STRING,
+        "currency of the amount; that of the run if the column is absent",
+        code_list="currencies",
+        optional=True,
     ),
     Column(
         "latitude",
@@ -222,7 +234,7 @@ COLUMNS = (
     Column(
         "fraud_kind",
         ColumnKind.STRING,
-        "kind of fraud, for analysis only; never a feature",
+        "kind of fraud, for analysis only; one that is not in the list counts as other",
         nullable=True,
         optional=True,
         analysis=True,

@@ -8,26 +8,24 @@ nothing else, not even on the order of the rows. See
 ``docs/decisions/0005-features-only-from-the-past.md``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from fraudfed.boosting.table import FeatureSchema
 from fraudfed.catalogue.recipe import (
     CATEGORIES,
     FAN_IN_DAYS,
     RISK_ENTITIES,
     WINDOW_DAYS,
 )
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
+from fraudfed.catalogue.schema import LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
-from fraudfed.errors import DataError
+from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
-    FeatureColumns,
     acquaintance_features,
     category_codes,
     fan_in_features,
@@ -38,6 +36,7 @@ from fraudfed.features.formulas import (
     spending_features,
     travel_features,
 )
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import (
@@ -47,7 +46,7 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 def build_features(
@@ -55,6 +54,8 @@ def build_features(
     *,
     label_delay_seconds: int,
     shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
+    currency: Currency | None = None,
     on_group: Callable[[str], None] = lambda _group: None,
 ) -> FeatureTable:
     """Compute every feature of the recipe for the outbound payments of a table.
@@ -73,6 +74,11 @@ def build_features(
     shared : SharedRisk or None
         What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
         that it does not cover count as empty: see ``SharedRisk.missing_days``.
+    own_columns : sequence of FeatureSpec
+        The contract's own columns, which ``transactions`` has too; the last features.
+    currency : Currency or None
+        The contract's: amounts are converted to it where ``transactions`` has a column
+        ``currency``. None takes them as they stand.
     on_group : callable
         Called with the name of each group of features once it is built, to measure its time.
 
@@ -83,23 +89,19 @@ def build_features(
     Raises
     ------
     DataError
-        If a required column is missing, or holds a value that has no code, or if ``shared`` has
-        another delay than the labels.
+        If a required or an own column is missing, or holds a value that has no code, if an amount
+        has no rate, or if ``shared`` has another delay than the labels.
     ValueError
         If ``label_delay_seconds`` is negative.
     """
     if label_delay_seconds < 0:
         raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
-    for column in COLUMNS:
-        if column.required and column.name not in transactions.columns:
-            raise DataError(
-                f"transactions: column {column.name!r} is missing; run check_transactions first"
-            )
-    positions = rows_of_direction(transactions, OUTBOUND)
+    require_columns(transactions)
+    whole, positions = transactions, rows_of_direction(transactions, OUTBOUND)
     if positions.size < len(transactions):
         transactions = transactions.iloc[positions]
-    raw = _Raw.of(transactions)
-    columns = _Columns(raw.n_rows, feature_schema(shared=shared is not None))
+    raw = _Raw.of(in_currency(transactions, currency))
+    columns = ColumnStore(raw.n_rows, feature_schema(shared=shared is not None))
     on_group("columns")
     columns.put_all(payment_features(time=raw.time, amount=raw.amount))
     _categories(columns, transactions)
@@ -123,7 +125,7 @@ def build_features(
         for entity in RISK_ENTITIES:
             _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
         on_group("shared")
-    return FeatureTable(
+    built = FeatureTable(
         schema=columns.schema,
         values=columns.finish(),
         labels=raw.labels,
@@ -132,44 +134,7 @@ def build_features(
         transaction_id=transactions["transaction_id"].to_numpy(dtype=object),
         positions=positions,
     )
-
-
-class _Columns:
-    """The output, filled by feature name; stored feature by feature."""
-
-    def __init__(self, n_rows: int, schema: FeatureSchema) -> None:
-        self.schema = schema
-        self._index = {name: i for i, name in enumerate(self.schema.names)}
-        self._pending = set(self.schema.names)
-        self._values = np.empty((self.schema.n_features, n_rows), dtype=np.float32)
-
-    def put(
-        self,
-        name: str,
-        values: npt.NDArray[np.floating | np.integer | np.bool_],
-        rows: Int64Array | None = None,
-    ) -> None:
-        """Store a feature: of all rows, or of ``rows`` with the others missing."""
-        target = self._values[self._index[name]]
-        self._pending.remove(name)
-        if rows is None:
-            target[:] = values
-            return
-        if rows.size < target.size:
-            target.fill(np.nan)
-        # Rounded before it is spread over the rows: half as much goes to scattered places.
-        target[rows] = values.astype(np.float32, copy=False)
-
-    def put_all(self, features: FeatureColumns, rows: Int64Array | None = None) -> None:
-        """Store what a formula yields."""
-        for name, values in features:
-            self.put(name, values, rows)
-
-    def finish(self) -> Float32Array:
-        """Return shape (n_rows, n_features)."""
-        if self._pending:
-            raise RuntimeError(f"no values for features of the recipe: {sorted(self._pending)}")
-        return self._values.T
+    return with_own_columns(built, own_columns, whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +190,7 @@ class _Raw:
         return replace(timeline, order=rows[timeline.order])
 
 
-def _categories(columns: _Columns, transactions: pd.DataFrame) -> None:
+def _categories(columns: ColumnStore, transactions: pd.DataFrame) -> None:
     """Put codes for the payment's texts; a text that occurs a million times is looked up once."""
     for name, categories in CATEGORIES.items():
         if name not in transactions.columns:
@@ -236,7 +201,7 @@ def _categories(columns: _Columns, transactions: pd.DataFrame) -> None:
         columns.put(name, category_codes(name, [*values, None], categories)[numbers])
 
 
-def _customer_history(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> None:
+def _customer_history(columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline) -> None:
     """Count, mean amount and recency of the customer's own payments."""
     rows = timeline.order
     previous = timeline.previous()
@@ -254,7 +219,7 @@ def _customer_history(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> 
         columns.put_all(features, rows)
 
 
-def _acquaintance(columns: _Columns, raw: _Raw) -> None:
+def _acquaintance(columns: ColumnStore, raw: _Raw) -> None:
     """Whether the customer knows the payee, the device, and since when the latter."""
     for entity in ("payee", "device"):
         rows, age = _seconds_since_first(raw, entity)
@@ -283,7 +248,7 @@ def _seconds_since_first(raw: _Raw, entity: str) -> tuple[Int64Array, Int64Array
 
 
 def _travel(
-    columns: _Columns, raw: _Raw, timeline: KeyedTimeline, transaction_id: "pd.Series[str]"
+    columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline, transaction_id: "pd.Series[str]"
 ) -> None:
     """Distance and speed from the customer's previous known place."""
     placed = ~(np.isnan(raw.latitude) | np.isnan(raw.longitude))
@@ -302,7 +267,7 @@ def _travel(
     columns.put_all(features, rows[here])
 
 
-def _fan_in(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> None:
+def _fan_in(columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline) -> None:
     """Distinct customers who paid the payee."""
     rows = timeline.order
     customers = raw.codes["customer"][rows]
@@ -312,7 +277,7 @@ def _fan_in(columns: _Columns, raw: _Raw, timeline: KeyedTimeline) -> None:
 
 
 def _risk(
-    columns: _Columns, raw: _Raw, timeline: KeyedTimeline, entity: str, *, delay: int
+    columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline, entity: str, *, delay: int
 ) -> None:
     """Payments and known frauds at a terminal, merchant or payee, shifted by the label delay."""
     rows = timeline.order
@@ -329,7 +294,7 @@ def _risk(
 
 
 def _shared_risk(
-    columns: _Columns,
+    columns: ColumnStore,
     raw: _Raw,
     transactions: pd.DataFrame,
     entity: RiskEntity,

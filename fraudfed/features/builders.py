@@ -1,15 +1,19 @@
 """The builder of each recipe, by the name that a data contract gives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import pandas as pd
 
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
 from fraudfed.features.build import build_features
+from fraudfed.features.inbound.build import build_inbound_features
+from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import FeatureTable
+from fraudfed.wire.messages import FeatureSpec
 
 
 class _Builder(Protocol):
@@ -22,7 +26,10 @@ class _Builder(Protocol):
     ) -> FeatureTable: ...
 
 
-_BUILDERS: Mapping[str, _Builder] = {RECIPE: build_features}
+_BUILDERS: Mapping[str, _Builder] = {
+    RECIPE: build_features,
+    INBOUND_RECIPE: build_inbound_features,
+}
 
 
 def build_recipe(
@@ -31,6 +38,7 @@ def build_recipe(
     *,
     label_delay_seconds: int,
     shared: SharedRisk | None = None,
+    own_columns: Sequence[FeatureSpec] = (),
 ) -> FeatureTable:
     """Compute every feature of a recipe for the payments of a table that it judges.
 
@@ -38,7 +46,7 @@ def build_recipe(
     ----------
     recipe : str
         Name of the recipe.
-    transactions, label_delay_seconds, shared
+    transactions, label_delay_seconds, shared, own_columns
         As for ``build_features``. Rows of the other direction may be history.
 
     Returns
@@ -54,4 +62,5 @@ def build_recipe(
         As ``build_features``.
     """
     build = _BUILDERS[find_recipe(recipe).name]
-    return build(transactions, label_delay_seconds=label_delay_seconds, shared=shared)
+    built = build(transactions, label_delay_seconds=label_delay_seconds, shared=shared)
+    return with_own_columns(built, own_columns, transactions)

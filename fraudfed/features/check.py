@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from fraudfed.catalogue.code_lists import allowed_text, allowed_values
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
 from fraudfed.reading.problems import Problems
@@ -168,13 +169,13 @@ def _check_strings(
             advice="read the column as text",
         )
         return
-    if column.values is not None:
-        unknown = ~missing & ~series.isin(column.values).to_numpy(dtype=np.bool_)
+    allowed = allowed_values(column)
+    if allowed is not None:
         rows.add(
             "unknown_value",
             series,
-            unknown,
-            expected=f"one of {', '.join(column.values)}",
+            ~missing & ~series.isin(allowed).to_numpy(dtype=np.bool_),
+            expected=allowed_text(column),
             advice="map the bank's own values to these",
         )
 

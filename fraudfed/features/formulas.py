@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fraudfed.catalogue.merchant_categories import CATEGORY_OF
 from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
@@ -56,7 +57,8 @@ def category_codes(
     Parameters
     ----------
     name : str
-        Of the column, for the error text.
+        Of the column. A ``merchant_category`` may be a code of ISO 18245, which has the code of the
+        category that it belongs to.
     values : sequence of str or None
     categories : tuple of str
         Their order is that of the codes, from 0.
@@ -70,7 +72,7 @@ def category_codes(
     DataError
         If a value is not one of ``categories``.
     """
-    code_of = _code_of(categories)
+    code_of = _code_of(categories, by_standard=name == "merchant_category")
     unknown = sorted(value for value in values if value is not None and value not in code_of)
     if unknown:
         raise DataError(
@@ -83,8 +85,11 @@ def category_codes(
 
 
 @functools.cache
-def _code_of(categories: tuple[str, ...]) -> dict[str, int]:
-    return {category: code for code, category in enumerate(categories)}
+def _code_of(categories: tuple[str, ...], *, by_standard: bool) -> dict[str, int]:
+    codes = {category: code for code, category in enumerate(categories)}
+    if by_standard:
+        return {text: codes[category] for text, category in CATEGORY_OF.items()}
+    return codes
 
 
 def recency_features(*, seconds_since_previous: Int64Array) -> FeatureColumns:

@@ -4,6 +4,7 @@ Everything is done on whole Arrow columns. An error names the source: its row, i
 value as it stands there.
 """
 
+import logging
 from collections.abc import Mapping as MappingOf
 
 import numpy as np
@@ -11,16 +12,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraudfed.catalogue.currencies import CURRENCIES, minor_units
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.dtypes import Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.check import Origin
-from fraudfed.features.mapping import ColumnSource, Mapping
+from fraudfed.features.identifiers import IdentifierKind, canonical_column, wrong_ibans
+from fraudfed.features.mapping import BY_CURRENCY, ColumnSource, Mapping, looked_up_form
 from fraudfed.features.source_column import SourceColumn, shown_value
-from fraudfed.reading.cells import TextColumn
-from fraudfed.reading.problems import Problems
+from fraudfed.reading.cells import TEXT, TextColumn
+from fraudfed.reading.problems import Problems, shortened
+
+_log = logging.getLogger(__name__)
 
 _IS_TEXT = {column.name: column.kind is ColumnKind.STRING for column in COLUMNS}
+_UNITS = {code: minor_units(code) for code in CURRENCIES}
 #: Digits of a row number: so many that texts sort as the rows do.
 _ROW_DIGITS = 9
 
@@ -44,7 +50,7 @@ def source_types(mapping: Mapping, *, with_labels: bool) -> dict[str, pa.DataTyp
     for name, how in _wanted(mapping, with_labels=with_labels).items():
         if how.column is None:
             continue
-        if _IS_TEXT[name] or how.values is not None or _is_time_text(name, how):
+        if _IS_TEXT[name] or how.values is not None or name in TIME_COLUMNS:
             types[how.column] = pa.string()
         else:
             types.setdefault(how.column, pa.float64())
@@ -92,13 +98,19 @@ def map_transactions(
     for name, how in _wanted(mapping, with_labels=with_labels).items():
         try:
             if _IS_TEXT[name]:
-                texts[name] = _text(how, table, source=source)
+                texts[name] = _text(mapping, name, table, source=source)
             elif how.delay_seconds is None:
-                numbers[name] = _number(name, how, table, source=source)
+                numbers[name] = _number(mapping, name, table, source=source)
         except DataError as error:
             if problems is None:
                 raise
             problems.take(error)
+    by_currency = mapping.columns["amount_minor"].minor_units == BY_CURRENCY
+    if by_currency and "currency" in texts and "amount_minor" in numbers:
+        units = texts["currency"].map(_UNITS).to_numpy(dtype=np.float64, na_value=np.nan)
+        # A code that is none is refused with its row by the check of what is made here.
+        factor = np.where(np.isnan(units), 1.0, units)
+        numbers["amount_minor"] = np.rint(numbers["amount_minor"] * factor)
     delay = mapping.columns["label_time"].delay_seconds if "is_fraud" in numbers else None
     if delay is not None and "event_time" in numbers:
         known = np.isfinite(numbers["is_fraud"])
@@ -132,35 +144,64 @@ def _wanted(mapping: Mapping, *, with_labels: bool) -> dict[str, ColumnSource]:
     }
 
 
-def _is_time_text(name: str, how: ColumnSource) -> bool:
-    return name in TIME_COLUMNS and how.time_unit is None
-
-
-def _text(how: ColumnSource, table: pa.Table, *, source: str) -> "pd.Series[str]":
+def _text(mapping: Mapping, name: str, table: pa.Table, *, source: str) -> "pd.Series[str]":
+    how, kind = mapping.columns[name], mapping.identifier_kinds.get(name)
     text: TextColumn
     if how.row_number:
-        numbers = pa.array(np.arange(1, table.num_rows + 1)).cast(pa.large_string())
+        numbers = pa.array(np.arange(1, table.num_rows + 1)).cast(TEXT)
         text = pa.chunked_array([pc.utf8_lpad(numbers, _ROW_DIGITS, "0")])
     elif how.column is None:
-        text = pa.chunked_array([pa.repeat(pa.scalar(how.constant, pa.large_string()), len(table))])
+        text = pa.chunked_array([pa.repeat(pa.scalar(how.constant, TEXT), len(table))])
     else:
-        column = SourceColumn.of(table, how.column, source=source)
-        text = column.text()
-        if how.starts_with is not None:
-            text = pc.if_else(pc.starts_with(text, how.starts_with), text, None)
-        if how.values is not None:
-            text = _looked_up(column, text, how.values, how.default, kind=pa.large_string())
+        column = SourceColumn.of(table, how.column, source=source, file_format=mapping.file)
+        text = _source_text(column, how, kind)
     if how.prefix is not None:
-        before, nothing = (pa.scalar(part, pa.large_string()) for part in (how.prefix, ""))
+        before, nothing = (pa.scalar(part, TEXT) for part in (how.prefix, ""))
         text = pc.binary_join_element_wise(before, text, nothing)
+    if kind is not None:
+        made = canonical_column(text, kind)
+        remark = made.remark(source, repr(name if how.column is None else how.column))
+        if remark is not None:
+            _log.warning("%s", remark)
+        text = made.values
+        if kind is IdentifierKind.IBAN:
+            _warn_of_ibans(text, source=source, name=str(how.column))
     series: pd.Series[str] = text.to_pandas()
     return series
 
 
-def _number(name: str, how: ColumnSource, table: pa.Table, *, source: str) -> Float64Array:
+def _source_text(
+    column: SourceColumn, how: ColumnSource, kind: IdentifierKind | None
+) -> TextColumn:
+    """Return the texts of a column that count, before they are prefixed.
+
+    Case is left as it is: ``starts_with`` and ``values`` are written as the file is.
+    """
+    as_read = IdentifierKind.TOKEN if kind in (None, IdentifierKind.TOKEN) else IdentifierKind.CODE
+    text = column.text() if kind is None else column.identifiers(as_read).values
+    if how.starts_with is not None:
+        text = pc.if_else(pc.starts_with(text, how.starts_with), text, None)
+    if how.values is not None:
+        text = _looked_up(column, text, how.values, how.default, kind=TEXT)
+    return text
+
+
+def _warn_of_ibans(text: TextColumn, *, source: str, name: str) -> None:
+    wrong = wrong_ibans(text)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        _log.warning(
+            "%s: column %r: %d rows hold no IBAN, by length or check digits (as row %d: %s); they "
+            "are compared as they are",
+            *(source, name, np.count_nonzero(wrong), row + 1, shortened(repr(text[row].as_py()))),
+        )
+
+
+def _number(mapping: Mapping, name: str, table: pa.Table, *, source: str) -> Float64Array:
+    how = mapping.columns[name]
     if how.column is None:
         return np.full(table.num_rows, how.constant, dtype=np.float64)
-    column = SourceColumn.of(table, how.column, source=source)
+    column = SourceColumn.of(table, how.column, source=source, file_format=mapping.file)
     if how.values is not None:
         found = _looked_up(column, column.text(), how.values, how.default, kind=pa.float64())
         values: Float64Array = found.to_numpy()
@@ -168,7 +209,12 @@ def _number(name: str, how: ColumnSource, table: pa.Table, *, source: str) -> Fl
     if name in TIME_COLUMNS:
         return column.seconds(how)
     numbers = column.numbers()
-    return numbers if how.minor_units is None else np.rint(numbers * how.minor_units)
+    if how.negative:
+        # 0 has no sign: -0.0 would be another number to some readers.
+        numbers = 0.0 - numbers
+    if how.minor_units is None or how.minor_units == BY_CURRENCY:
+        return numbers
+    return np.rint(numbers * how.minor_units)
 
 
 def _looked_up(
@@ -179,9 +225,16 @@ def _looked_up(
     *,
     kind: pa.DataType,
 ) -> pa.ChunkedArray:
-    """Return what the mapping says for each text; an empty text there counts as missing."""
+    """Return what the mapping says for each text; an empty text there counts as missing.
+
+    Compared are texts without white space around them, however their accents are encoded.
+    """
     given = pa.array([None if value == "" else value for value in values.values()], kind)
-    place = pc.index_in(text, value_set=pa.array(list(values), pa.large_string()))
+    # Whatever the columns are of, but a token's texts are as they are already.
+    found_texts, keys = canonical_column(text, IdentifierKind.CODE).values, list(values)
+    place = pc.index_in(text, value_set=pa.array(keys, TEXT))
+    forms = pa.array([looked_up_form(key) for key in keys], TEXT)
+    place = pc.coalesce(place, pc.index_in(found_texts, value_set=forms))
     found = pc.take(given, place)
     if default == "":
         return found

@@ -11,7 +11,7 @@ window and the label delay. Of each customer it also keeps the last two seconds 
 the customer first met every payee and device.
 """
 
-from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from fraudfed.catalogue.recipe import (
 )
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.features.currency import AmountConverter, payment_in_currency
 from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     FeatureColumns,
@@ -38,11 +39,13 @@ from fraudfed.features.formulas import (
     travel_features,
 )
 from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
+from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
+from fraudfed.features.stream import PaymentStream
 from fraudfed.features.table import feature_schema
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 
 class OnlineFeatures:
@@ -52,7 +55,9 @@ class OnlineFeatures:
     ----------
     label_delay_seconds : int
     shared : SharedRisk or None
-        Both as for ``build_features``.
+    own_columns : sequence of FeatureSpec
+    currency : Currency or None
+        All as for ``build_features``.
 
     Raises
     ------
@@ -62,23 +67,31 @@ class OnlineFeatures:
         If ``label_delay_seconds`` is negative.
     """
 
-    def __init__(self, *, label_delay_seconds: int, shared: SharedRisk | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label_delay_seconds: int,
+        shared: SharedRisk | None = None,
+        own_columns: Sequence[FeatureSpec] = (),
+        currency: Currency | None = None,
+    ) -> None:
         if label_delay_seconds < 0:
             raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
         if shared is not None:
             shared.check_delay(label_delay_seconds)
         self._delay = label_delay_seconds
         self._shared = shared
-        self._names = feature_schema(shared=shared is not None).names
+        self._own = tuple(own_columns)
+        self._converter = None if currency is None else AmountConverter(currency)
+        schema = feature_schema(shared=shared is not None, own_columns=self._own)
+        self._names = schema.names
         self._index = {name: i for i, name in enumerate(self._names)}
-        self._now = 0
+        self._stream = PaymentStream(
+            lookback_seconds=label_delay_seconds + max(WINDOW_DAYS) * SECONDS_PER_DAY
+        )
         self._customers: dict[str, CustomerHistory] = {}
         self._entities: dict[tuple[str, str], EntityHistory] = {}
         self._fan_in: dict[str, FanIn] = {}
-        # Every payment that a window may still reach, oldest first.
-        self._reached: deque[Payment] = deque()
-        self._by_id: dict[str, Payment] = {}
-        self._labelled: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +101,11 @@ class OnlineFeatures:
     @property
     def n_remembered(self) -> int:
         """Number of payments that a window may still reach."""
-        return len(self._reached)
+        return len(self._stream)
+
+    @property
+    def _now(self) -> int:
+        return self._stream.now
 
     def features(self, payment: Payment) -> Float32Array:
         """Return the payment's features as of its second; it is not remembered.
@@ -106,15 +123,19 @@ class OnlineFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, it is inbound, or a text has no code.
+            If its second is before one already seen, it is inbound, a text has no code, an own
+            column has no such value, or its amount has no rate.
         """
         if payment.is_inbound:
             raise DataError(
                 f"transaction {payment.transaction_id!r}: is inbound, expected an outbound payment "
                 f"for recipe {RECIPE!r}; score it with a model of inbound payments"
             )
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         row = np.full(len(self._names), np.nan, dtype=np.float32)
+        own = own_row(self._own, payment.own, transaction_id=payment.transaction_id)
+        row[row.size - own.size :] = own
         self._put(row, payment_features(time=_one(self._now), amount=_one(payment.amount_minor)))
         for name, categories in CATEGORIES.items():
             code = category_codes(name, [getattr(payment, name)], categories)
@@ -141,16 +162,14 @@ class OnlineFeatures:
         Raises
         ------
         DataError
-            If its second is before one already seen, or its ``transaction_id`` was observed.
+            If its second is before one already seen, its ``transaction_id`` was observed, or its
+            amount has no rate.
         """
+        payment = payment_in_currency(payment, self._converter)
         self._go_to(payment)
         if payment.is_inbound:
             return
-        if payment.transaction_id in self._by_id:
-            raise DataError(
-                f"transaction {payment.transaction_id!r}: observed before, expected each payment "
-                "once; leave the repeated one out"
-            )
+        self._stream.check_new(payment)
         time = payment.event_time
         customer = self._customers.setdefault(payment.customer_id, CustomerHistory())
         customer.payments.add(time, payment.amount_minor)
@@ -164,8 +183,7 @@ class OnlineFeatures:
         if payment.payee_id is not None:
             fan_in = self._fan_in.setdefault(payment.payee_id, FanIn())
             fan_in.add(time, payment.customer_id)
-        self._reached.append(payment)
-        self._by_id[payment.transaction_id] = payment
+        self._stream.add(payment)
 
     def learn(self, transaction_id: str, *, is_fraud: bool, label_time: int) -> bool:
         """Learn the label of a payment that was observed; it counts after ``label_time``.
@@ -188,15 +206,9 @@ class OnlineFeatures:
         DataError
             If ``label_time`` is before the payment.
         """
-        payment = self._by_id.get(transaction_id)
-        if payment is None or transaction_id in self._labelled:
+        payment = self._stream.labelled(transaction_id, label_time=label_time)
+        if payment is None:
             return False
-        if label_time < payment.event_time:
-            raise DataError(
-                f"transaction {transaction_id!r}: label_time is {label_time}, expected at or after "
-                f"the event_time {payment.event_time}; mend the times"
-            )
-        self._labelled.add(transaction_id)
         if is_fraud:
             happened = payment.event_time
             (counts_from,) = fraud_counts_from(
@@ -208,20 +220,10 @@ class OnlineFeatures:
 
     def _go_to(self, payment: Payment) -> None:
         """Move to the payment's second and forget what no window reaches from there."""
-        now = payment.event_time
-        if now < self._now:
-            raise DataError(
-                f"transaction {payment.transaction_id!r}: event_time is {now}, expected "
-                f"{self._now} or later, as of the payment before; give payments in order of time"
-            )
-        self._now = now
-        oldest = now - self._delay - max(WINDOW_DAYS) * SECONDS_PER_DAY
-        while self._reached and self._reached[0].event_time < oldest:
-            self._forget(self._reached.popleft())
+        for forgotten in self._stream.go_to(payment):
+            self._forget(forgotten)
 
     def _forget(self, payment: Payment) -> None:
-        del self._by_id[payment.transaction_id]
-        self._labelled.discard(payment.transaction_id)
         self._customers[payment.customer_id].payments.forget_oldest()
         for key in payment.entities(RISK_ENTITIES):
             history = self._entities[key]

@@ -21,7 +21,8 @@ def features_file(contract: DataContract) -> bytes:
     Parameters
     ----------
     contract : DataContract
-        Of the run. The features of a plain table are defined by the operator, and have no unit.
+        Of the run. The features of a plain table are defined by the operator, as a contract's own
+        columns are; the former may have no unit.
 
     Returns
     -------
@@ -34,9 +35,22 @@ def features_file(contract: DataContract) -> bytes:
         "recipe": contract.recipe,
         "label": contract.label,
         "label_delay_seconds": contract.label_delay_seconds,
+        **_terms(contract),
         "features": _features(contract.features, _definitions(contract.recipe)),
     }
     return json.dumps(published, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _terms(contract: DataContract) -> dict[str, Any]:
+    """Return which payments the model is for, and in which currency, where the contract says so."""
+    terms: dict[str, Any] = {}
+    if contract.population is not None:
+        terms["population"] = contract.population.model_dump(
+            mode="json", exclude={"protocol_version"}, exclude_none=True
+        )
+    if contract.currency is not None:
+        terms["currency"] = contract.currency.code
+    return terms
 
 
 def published_recipe(recipe: str = RECIPE) -> dict[str, Any]:
@@ -71,7 +85,7 @@ def _features(
             {
                 "name": spec.name,
                 "type": spec.type.value,
-                "unit": None if own is None else own.unit,
+                "unit": spec.unit if own is None else own.unit,
                 "definition": spec.description if own is None else own.description,
                 "categories": None if spec.categories is None else list(spec.categories),
             }

@@ -1,30 +1,17 @@
 """One column of a source table, read as text, as numbers or as times; faults named to the cell."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fraudfed.dtypes import BoolArray, Float64Array
-from fraudfed.errors import DataError
-from fraudfed.features.mapping import ColumnSource, TimeUnit
+from fraudfed.features.identifiers import CanonicalColumn, IdentifierKind, read_identifiers
+from fraudfed.features.mapping import ColumnSource
+from fraudfed.features.source_time import accepts, read_times
 from fraudfed.reading import cells
 from fraudfed.reading.cells import TextColumn, is_text
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 from fraudfed.reading.problems import Problems, shortened
-
-#: Seconds in a unit, as numerator and denominator: dividing is exact where multiplying is not.
-_SECONDS = {
-    TimeUnit.MILLISECONDS: (1, 1000),
-    TimeUnit.SECONDS: (1, 1),
-    TimeUnit.MINUTES: (60, 1),
-    TimeUnit.HOURS: (3600, 1),
-    TimeUnit.DAYS: (86400, 1),
-}
-#: Ticks of an Arrow timestamp in a second.
-_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,26 +100,45 @@ class SourceColumn:
         DataError
             If ``how`` does not say it, or a text is not of its form.
         """
-        kind = self.values.type
-        if pa.types.is_date(kind):
-            return self._epoch(self.values.cast(pa.timestamp("s")))
-        if pa.types.is_timestamp(kind):
-            return self._epoch(self.values)
-        if how.time_unit is not None:
-            numerator, denominator = _SECONDS[how.time_unit]
-            return np.floor(self.numbers() * numerator / denominator) + how.since_seconds
-        if how.time_format is None or not is_text(kind):
-            expected = "a text of time_format" if how.time_format else "time_format or time_unit"
-            raise DataError(
-                f"{self.source}: column {self.name!r} has type {cells.type_name(kind)}, the "
-                f"mapping expects {expected}; mend the mapping"
+        expected = accepts(self.values.type, how)
+        if expected is not None:
+            problems = Problems(self.source)
+            problems.add_whole(
+                "wrong_type",
+                repr(self.name),
+                f"column {self.name!r} has type {cells.type_name(self.values.type)}, the mapping "
+                f"expects {expected}; mend the mapping",
+                expected=expected,
+                advice="mend the mapping",
             )
-        text = self.text()
-        parsed = pc.strptime(text, format=how.time_format, unit="s", error_is_null=True)
-        wrong = pc.and_(pc.is_valid(text), pc.is_null(parsed)).to_numpy().astype(np.bool_)
-        wrong |= _impossible_days(text, parsed, how.time_format)
-        self.refuse(wrong, f"a time as {how.time_format!r}")
-        return self._epoch(parsed)
+            problems.raise_any()
+        found = read_times(self.values, how, self.file_format)
+        problems = Problems(self.source)
+        for fault in found.faults:
+            self._add(problems, fault.kind, fault.bad, fault.expected, fault.advice)
+        problems.raise_any()
+        return found.as_floats()
+
+    def identifiers(self, kind: IdentifierKind) -> CanonicalColumn:
+        """Return identifiers in canonical form.
+
+        Parameters
+        ----------
+        kind : IdentifierKind
+
+        Raises
+        ------
+        DataError
+            If the column holds anything but texts and whole numbers, or a number that has lost
+            digits.
+        """
+        self._require_readable("text or whole numbers")
+        read = read_identifiers(self.values, kind)
+        problems = Problems(self.source)
+        for fault in read.faults:
+            self._add(problems, fault.kind, fault.bad, fault.expected, fault.advice)
+        problems.raise_any()
+        return read.column
 
     def refuse(self, bad: BoolArray, expected: str) -> None:
         """Refuse the first row of ``bad``, if there is one.
@@ -148,20 +154,20 @@ class SourceColumn:
         DataError
         """
         problems = Problems(self.source)
+        self._add(problems, "not_in_the_mapping", bad, expected, "mend the value, or map it")
+        problems.raise_any()
+
+    def _add(
+        self, problems: Problems, kind: str, bad: BoolArray, expected: str, advice: str
+    ) -> None:
         problems.add_cells(
-            "not_in_the_mapping",
+            kind,
             repr(self.name),
             bad,
             got=lambda row: shown_value(self.values, row),
             expected=expected,
-            advice="mend the value, or map it",
+            advice=advice,
         )
-        problems.raise_any()
-
-    def _epoch(self, times: pa.ChunkedArray) -> Float64Array:
-        whole = pc.divide(times.cast(pa.int64()), _TICKS[times.type.unit])
-        seconds: Float64Array = whole.cast(pa.float64()).to_numpy()
-        return seconds
 
     def _require_readable(self, expected: str) -> None:
         kind = self.values.type
@@ -188,17 +194,3 @@ def shown_value(values: pa.ChunkedArray, row: int) -> str:
     row : int
     """
     return shortened(repr(values[row].as_py()))
-
-
-def _impossible_days(text: TextColumn, parsed: pa.ChunkedArray, time_format: str) -> BoolArray:
-    """Find the 30th of February and its like, which Arrow reads as days of the next month."""
-    wrong = np.zeros(len(text), dtype=np.bool_)
-    # At most three days too many: only the first three of a month can be meant.
-    rows = np.flatnonzero(pc.fill_null(pc.less_equal(pc.day(parsed), 3), False).to_numpy())
-    same = pc.equal(pc.strftime(parsed.take(rows), format=time_format), text.take(rows))
-    for row in rows[~same.to_numpy().astype(np.bool_)]:
-        try:
-            datetime.strptime(text[int(row)].as_py(), time_format)
-        except ValueError:
-            wrong[row] = True
-    return wrong

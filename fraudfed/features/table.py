@@ -1,5 +1,6 @@
 """What the builders return: feature columns with the labels and times of their payments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,30 +10,39 @@ import pandas as pd
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
-from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS, OUTBOUND
+from fraudfed.catalogue.schema import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.wire.messages import FeatureSpec
 
 #: ``label_time`` of a row whose label is not known yet: later than every event.
 LABEL_NOT_KNOWN = MAX_EPOCH_SECONDS
 
 
 def rows_of_direction(transactions: pd.DataFrame, direction: str) -> Int64Array:
-    """Return the positions of the payments of one direction, ascending; without one, outbound."""
+    """Return the positions of one direction's payments, ascending; those without are outbound."""
     if "direction" not in transactions.columns:
         count = len(transactions) if direction == OUTBOUND else 0
         return np.arange(count, dtype=np.int64)
-    chosen = (transactions["direction"] == direction).to_numpy(dtype=np.bool_)
+    inbound = (transactions["direction"] == INBOUND).fillna(False).to_numpy(dtype=np.bool_)
+    chosen = inbound if direction == INBOUND else ~inbound
     return np.flatnonzero(chosen).astype(np.int64, copy=False)
 
 
-def feature_schema(recipe: str = RECIPE, *, shared: bool = False) -> FeatureSchema:
-    """Return names and categories of a recipe as training needs them."""
+def feature_schema(
+    recipe: str = RECIPE, *, shared: bool = False, own_columns: Sequence[FeatureSpec] = ()
+) -> FeatureSchema:
+    """Return names and categories of a recipe as training needs them, own columns last."""
     features = find_recipe(recipe).definitions(shared=shared)
+    names = [*(feature.name for feature in features), *(spec.name for spec in own_columns)]
+    categories = [
+        *(feature.categories or () for feature in features),
+        *(spec.categories or () for spec in own_columns),
+    ]
     return FeatureSchema(
-        names=tuple(feature.name for feature in features),
-        n_categories=tuple(len(feature.categories or ()) for feature in features),
-        categories=tuple(feature.categories or () for feature in features),
+        names=tuple(names),
+        n_categories=tuple(len(each) for each in categories),
+        categories=tuple(categories),
     )
 
 

@@ -205,6 +205,66 @@ class KeyedTimeline:
         same_key = self.codes[np.maximum(before, 0)] == self.codes
         return np.where((before >= 0) & same_key, before, -1)
 
+    def previous_of(self, marked: BoolArray) -> Int64Array:
+        """Return the index of a marked event of the same key at the latest earlier second, or -1.
+
+        Parameters
+        ----------
+        marked : ndarray of shape (n_events,), dtype=bool
+
+        Returns
+        -------
+        ndarray of shape (n_events,), dtype=int64
+        """
+        index = np.arange(self.n_events, dtype=np.int64)
+        latest = np.maximum.accumulate(np.where(marked, index, -1))
+        before = self.first_of_second() - 1
+        found = np.where(before >= 0, latest[np.maximum(before, 0)], -1)
+        same_key = self.codes[np.maximum(found, 0)] == self.codes
+        return np.where((found >= 0) & same_key, found, -1)
+
+    def next_of(self, marked: BoolArray) -> Int64Array:
+        """Return the index of a marked event of the same key at the first later second, or -1.
+
+        Parameters
+        ----------
+        marked : ndarray of shape (n_events,), dtype=bool
+
+        Returns
+        -------
+        ndarray of shape (n_events,), dtype=int64
+        """
+        index = np.arange(self.n_events, dtype=np.int64)
+        nobody = self.n_events
+        first = np.full(self.n_events + 1, nobody, dtype=np.int64)
+        first[:-1] = np.minimum.accumulate(np.where(marked, index, nobody)[::-1])[::-1]
+        found = first[self.index_after(0)]
+        there = np.flatnonzero(found < nobody)
+        same_key = self.codes[found[there]] == self.codes[there]
+        result = np.full(self.n_events, -1, dtype=np.int64)
+        result[there[same_key]] = found[there[same_key]]
+        return result
+
+    def index_after(self, lead: int) -> Int64Array:
+        """Count the events on the axis up to ``(key, time + lead)``, itself included, for each.
+
+        The events of one key at times in ``(t, t + b]`` are those with sorted index from
+        ``index_after(0)`` up to, not including, ``index_after(b)``.
+
+        Parameters
+        ----------
+        lead : int
+            Seconds, from 0 to ``lookback``.
+
+        Raises
+        ------
+        ValueError
+            If ``lead`` is out of range.
+        """
+        if not 0 <= lead <= self.lookback:
+            raise ValueError(f"lead is {lead} seconds, expected 0 to the lookback {self.lookback}")
+        return self.positions.searchsorted(self.positions + lead, side="right")
+
     def index_at(self, lag: int) -> Int64Array:
         """Count the events on the axis before ``(key, time - lag)``, for each event.
 
@@ -286,7 +346,7 @@ class KeyedTimeline:
         Parameters
         ----------
         members : ndarray of shape (n_events,), dtype=int64
-            Integers >= 0.
+            Integers >= 0; -1 for an event that shows nobody.
         width : int
             Seconds, at most ``lookback``.
 
@@ -301,16 +361,18 @@ class KeyedTimeline:
         """
         if not 0 <= width <= self.lookback:
             raise ValueError(f"width is {width} seconds, expected 0 to {self.lookback}")
-        if self.n_events == 0:
-            return np.empty(0, dtype=np.int64)
+        shown = np.flatnonzero(members >= 0)
+        if shown.size == 0:
+            return np.zeros(self.n_events, dtype=np.int64)
+        codes, members = self.codes[shown], members[shown]
         # Dense numbers for the pairs (key, member); which number a pair gets does not matter.
-        pairs, _ = pd.factorize(self.codes * (int(members.max()) + 1) + members)
-        of_pair = KeyedTimeline.of(pairs.astype(np.int64), self.times, lookback=0)
+        pairs, _ = pd.factorize(codes * (int(members.max()) + 1) + members)
+        of_pair = KeyedTimeline.of(pairs.astype(np.int64), self.times[shown], lookback=0)
         starts = of_pair.times
         ends = starts + width
         again = of_pair.codes[1:] == of_pair.codes[:-1]
         ends[:-1] = np.where(again, np.minimum(ends[:-1], starts[1:]), ends[:-1])
-        return self.covering(self.codes[of_pair.order], starts, ends)
+        return self.covering(codes[of_pair.order], starts, ends)
 
 
 def running_total(values: Int64Array) -> Int64Array:

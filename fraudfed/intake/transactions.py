@@ -1,5 +1,7 @@
 """Raw transactions out of a file, under the recipe's names or through a mapping."""
 
+import logging
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
@@ -10,12 +12,15 @@ import pyarrow as pa
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
 from fraudfed.features.check import Origin, check_transactions
+from fraudfed.features.identifiers import DEFAULT_KINDS, IdentifierKind, read_identifiers
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping
 from fraudfed.reading import cells
 from fraudfed.reading.columns import number_column
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
+
+_log = logging.getLogger(__name__)
 
 _KINDS = {column.name: column.kind for column in COLUMNS}
 
@@ -30,10 +35,13 @@ class RawTransactions:
         Checked against the schema.
     extra : Arrow table
         Further columns of the file that were asked for.
+    warnings : tuple of str
+        What is allowed and yet unusual.
     """
 
     rows: pd.DataFrame
     extra: pa.Table
+    warnings: tuple[str, ...] = ()
 
     @property
     def absent(self) -> list[str]:
@@ -41,7 +49,11 @@ class RawTransactions:
         return [
             column.name
             for column in COLUMNS
-            if column.optional and not column.analysis and column.name not in self.rows
+            if column.optional
+            and not column.analysis
+            # Without it all amounts are in the run's currency; it makes no feature.
+            and column.name != "currency"
+            and column.name not in self.rows
         ]
 
 
@@ -71,6 +83,7 @@ def read_transactions(
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
+    check_extra: Callable[[pa.Table], None] = lambda _extra: None,
 ) -> RawTransactions:
     """Read and check transactions.
 
@@ -85,6 +98,8 @@ def read_transactions(
         Further columns to read, by their names in the file; each is there once.
     needs_labels : bool
         Whether labels must be there; where they need not, they are read if they are.
+    check_extra : callable
+        Called with the further columns before anything is raised, to add their problems.
 
     Raises
     ------
@@ -110,8 +125,10 @@ def read_transactions(
             "no row has a label, expected 0 or 1 in column 'is_fraud'",
             expected="0 or 1",
         )
+    further = read.found.select(list(extra))
+    check_extra(further)
     problems.raise_any()
-    return RawTransactions(read.rows, read.found.select(list(extra)))
+    return RawTransactions(read.rows, further)
 
 
 def _own_columns(
@@ -174,6 +191,9 @@ def _own_column(
             advice=advice,
         )
         return [None] * len(values), everything
+    kind = DEFAULT_KINDS.get(name)
+    if kind is not None:
+        return _identifiers(file, name, plain, kind, problems)
     text, odd = cells.texts(plain)
     problems.add_cells(
         "not_a_text",
@@ -184,6 +204,25 @@ def _own_column(
         advice="write identifiers as text",
     )
     return text.to_pandas(), odd
+
+
+def _identifiers(
+    file: DataFile, name: str, values: pa.ChunkedArray, kind: IdentifierKind, problems: Problems
+) -> tuple[object, BoolArray]:
+    read = read_identifiers(values, kind)
+    for fault in read.faults:
+        problems.add_cells(
+            fault.kind,
+            file.named(name),
+            fault.bad,
+            got=lambda row: cells.shown(values, row),
+            expected=fault.expected,
+            advice=fault.advice,
+        )
+    remark = read.column.remark(str(file.path), file.named(name))
+    if remark is not None:
+        _log.warning("%s", remark)
+    return read.column.values.to_pandas(), read.wrong
 
 
 def _purpose(column: Column) -> str:

@@ -182,9 +182,14 @@ def _numbers_of_texts(text: pa.ChunkedArray, how: FileFormat) -> tuple[Float64Ar
     trimmed = pc.utf8_trim_whitespace(text)
     missing = pc.is_in(trimmed, value_set=pa.array(MISSING_NUMBERS, TEXT))
     known = pc.if_else(missing, pa.scalar(None, TEXT), trimmed)
-    if how.decimal == "." and how.thousands is None:
+    if how.thousands is None:
+        with_point = known
+        if how.decimal == ",":
+            # A point becomes what no number has.
+            with_point = pc.replace_substring(known, ".", "?")
+            with_point = pc.replace_substring(with_point, ",", ".")
         try:
-            values: Float64Array = known.cast(pa.float64()).to_numpy()
+            values: Float64Array = with_point.cast(pa.float64()).to_numpy()
         except pa.ArrowInvalid:
             pass
         else:

@@ -181,7 +181,8 @@ class DataFile:
         """
         types = {self._source(name): kind for name, kind in columns.items()}
         ignored = [name for name in self.columns if name not in types]
-        if ignored:
+        # What else a message holds is no news.
+        if ignored and self.columns != MESSAGE_COLUMNS:
             _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
         try:
             if is_messages(self.path):
@@ -199,6 +200,30 @@ class DataFile:
         if found.num_rows == 0:
             raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
         return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
+
+    def everything(self) -> list[pa.ChunkedArray]:
+        """Read every column, those of a CSV as text, also where two have one name.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, or a row is cut off.
+        """
+        try:
+            if is_messages(self.path):
+                return list(self._read_messages(self.columns).columns)
+            if not self.is_csv:
+                with pa_parquet.ParquetFile(self.path) as file:
+                    return list(file.read().columns)
+            names = [str(place) for place in range(len(self.columns))]
+            return list(self._parsed_csv(dict.fromkeys(names, TEXT), names=names).columns)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            if self.is_csv:
+                self._raise_csv_faults()
+            raise DataError(
+                f"{self.path}: cannot be read to its end ({' '.join(str(error).split())[:200]}); "
+                "the file is damaged or cut off"
+            ) from error
 
     def _read_messages(self, names: Sequence[str]) -> pa.Table:
         # Only those with messages need the XML library.
@@ -227,15 +252,18 @@ class DataFile:
                 raise
             return self._parsed_csv(as_text)
 
-    def _parsed_csv(self, types: Mapping[str, pa.DataType]) -> pa.Table:
+    def _parsed_csv(
+        self, types: Mapping[str, pa.DataType], *, names: Sequence[str] | None = None
+    ) -> pa.Table:
         how = self.file_format
-        # Names of our own where the file has one name twice: Arrow would take the first for both.
-        names = list(self.columns) if how.number_repeated else None
+        if names is None and how.number_repeated:
+            # Arrow would take the first of two columns for both.
+            names = self.columns
         return pa_csv.read_csv(
             self.path,
             read_options=pa_csv.ReadOptions(
                 encoding="utf8" if how.is_utf8 else how.encoding,
-                column_names=names,
+                column_names=None if names is None else list(names),
                 skip_rows_after_names=0 if names is None else 1,
             ),
             # Quoted fields may hold line ends, in names of merchants for example.
@@ -288,11 +316,8 @@ class DataFile:
         lengths: list[int] = []
         try:
             lengths.extend(len(fields) for _, fields in self._csv_rows())
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.path}: {self._bad_byte(error)} is not {self.file_format.encoding.upper()}; "
-                "save the file as UTF-8, or name its encoding in a mapping"
-            ) from None
+        except UnicodeError as error:
+            raise _not_text(self.path, self.file_format, error) from None
         except csv.Error as error:
             raise DataError(f"{self.path}: not readable as CSV ({error}); mend the file") from None
         problems.add_cells(
@@ -304,18 +329,6 @@ class DataFile:
             advice=f"the row is cut off or a {self.file_format.separator!r} is not quoted",
         )
         problems.raise_any()
-
-    def _bad_byte(self, error: UnicodeDecodeError) -> str:
-        """Name the first byte of the file that cannot be decoded, with its line."""
-        line = 1
-        with self.path.open("rb") as stream:
-            for content in stream:
-                try:
-                    content.decode(self.file_format.encoding)
-                except UnicodeDecodeError as found:
-                    return f"line {line}: byte {content[found.start]:#04x}"
-                line += 1
-        return f"byte {error.object[error.start]:#04x}"
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield first line number and fields of every data row; blank lines are none."""
@@ -336,21 +349,32 @@ def _csv_header(path: Path, how: FileFormat) -> tuple[str, ...]:
         with path.open(encoding=how.python_encoding, newline="") as stream:
             rows = csv.reader(stream, strict=True, delimiter=how.separator)
             header = next((fields for fields in rows if fields), None)
-    except (UnicodeError, csv.Error) as error:
-        with path.open("rb") as raw:
-            is_utf_16 = raw.read(2) in _UTF_16
-        if is_utf_16:
-            raise DataError(
-                f"{path}: is written in UTF-16, expected {how.encoding.upper()}; save the file as "
-                "UTF-8, or name its encoding in a mapping"
-            ) from None
+    except UnicodeError as error:
+        raise _not_text(path, how, error) from None
+    except csv.Error as error:
         raise DataError(
-            f"{path}: the header cannot be read as {how.encoding.upper()} CSV "
-            f"({shortened(str(error))}); is it a CSV file?"
+            f"{path}: the header cannot be read as CSV ({shortened(str(error))}); is it a CSV file?"
         ) from None
     if header is None:
         raise DataError(f"{path}: the file is empty, expected a header and rows")
     return tuple(header)
+
+
+def _not_text(path: Path, how: FileFormat, error: UnicodeError) -> DataError:
+    """Return the error of a file in another encoding, with the first byte that shows it."""
+    advice = "save the file as UTF-8, or name its encoding in a mapping"
+    expected = how.encoding.upper()
+    with path.open("rb") as stream:
+        if stream.read(2) in _UTF_16:
+            return DataError(f"{path}: is written in UTF-16, expected {expected}; {advice}")
+        stream.seek(0)
+        for line, content in enumerate(stream, start=1):
+            try:
+                content.decode(how.encoding)
+            except UnicodeDecodeError as found:
+                byte = f"line {line}: byte {content[found.start]:#04x}"
+                return DataError(f"{path}: {byte} is not {expected}; {advice}")
+    return DataError(f"{path}: is not {expected} ({shortened(str(error))}); {advice}")
 
 
 def _parquet_header(path: Path) -> tuple[str, ...]:

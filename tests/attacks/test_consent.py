@@ -195,7 +195,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a weight": name_a_weight,
     "max_weight": lambda spec: spec["contract"].update(max_weight=65536),
     "label": lambda spec: spec["contract"].update(label="is_rich"),
-    "label delay": lambda spec: spec["contract"].update(label_delay_seconds=1),
+    "missing values": lambda spec: spec["contract"]["features"][0].update(nullable=False),
     "a parameter": lambda spec: spec.update(parameters={"eta": 0.3, "min_child_weight": 0}),
     "a parameter of another type": lambda spec: spec.update(parameters={"eta": "0.3"}),
     "visibility": lambda spec: spec.update(model_visibility="members"),
@@ -358,7 +358,7 @@ def begun_with(place: Place, run_id: str) -> None:
 LIMITS: dict[str, dict[str, Any]] = {
     "a value": {"features": [{"name": "f0", "type": "categorical", "categories": ["1.0", "2.0"]}]},
     "a column": {"features": [{"name": "is_fraud"}], "label": "is_fraud_", "weight": "f0"},
-    "weights": {"features": [{"name": "f0"}], "weight": "is_fraud", "max_weight": 0.5},
+    "weights": {"features": [{"name": "f0"}], "weight": "w", "max_weight": 0.5},
 }
 
 

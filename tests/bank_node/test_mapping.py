@@ -1,14 +1,18 @@
 """Other people's files through ``--map``: the same rows, whatever the file is like."""
 
+import json
+import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
+from examples.pacs008 import Message, Payment, made_up, xml
+from examples.published_tables import handbook_rows, ibm_aml_csv, paysim_rows, sparkov_rows
 
 from bank_node.config import BankConfig
-from bank_node.data.contract import load_scoring_rows, load_training_rows
+from bank_node.data.contract import load_scoring_rows, load_training_rows, load_transactions
 from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
@@ -236,3 +240,74 @@ def test_the_command_takes_a_name_or_a_file(state, tmp_path, run_bank) -> None:
     ended = run_bank("check-data", *where)
     assert ended.code == 3
     assert "column 'transaction_id' (unique over" in ended.error()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_payment_messages_are_checked_and_scored_without_labels(
+    state, tmp_path, run_bank, folder
+) -> None:
+    messages = tmp_path / "messages"
+    messages.mkdir()
+    (messages / "a.xml").write_text(xml(made_up(30, seed=1), made_up(5, seed=2, version=2)))
+    (messages / "B.XML").write_text(xml(made_up(20, seed=3, version=13)))
+    data = messages if folder else messages / "a.xml"
+    n_rows = 55 if folder else 35
+    where = ("--state", state.path, "--data", data, "--map", "pacs008")
+    ended = run_bank("check-data", *where, "--json")
+    assert ended.code == 0, ended.err
+    answer = json.loads(ended.out)
+    assert (answer["rows_read"], answer["rows"], answer["prevalence"]) == (n_rows, 0, None)
+    assert "can be scored, and not trained on" in answer["warnings"][0]
+    assert [one["feature"] for one in answer["features"]] == [
+        spec.name for spec in TRANSACTIONS.features
+    ]
+    ended = run_bank("check-data", *where)
+    assert f"rows in the file  │ {n_rows}" in ended.out
+    rows = load_scoring_rows(data, TRANSACTIONS, mapping=load_mapping("pacs008"))
+    assert rows.features.shape == (n_rows, len(TRANSACTIONS.features))
+    with pytest.raises(DataError, match="the mapping has no is_fraud and label_time"):
+        load_training_rows(data, TRANSACTIONS, mapping=load_mapping("pacs008"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<?xml", '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/hostname">]><?xml', "DOCTYPE"),
+        ("GBP", "GB", r"row 1 \(line 3\), column 'CdtTrfTxInf/IntrBkSttlmAmt/@Ccy': got 'GB'"),
+        ("pacs.008.001.08", "pacs.003.001.08", "a message of pacs.003.001.08, expected"),
+        ("</Document>", "", "is not well-formed XML"),
+    ],
+)
+def test_bad_messages_are_one_line(state, tmp_path, run_bank, old, new, message) -> None:
+    data = tmp_path / "day.xml"
+    data.write_text(xml(made_up(3)).replace(old, new, 1))
+    ended = run_bank("check-data", "--state", state.path, "--data", data, "--map", "pacs008")
+    assert ended.code == 3
+    assert re.search(message, ended.error())
+
+
+def test_amounts_of_messages_are_in_minor_units_of_their_currency(tmp_path) -> None:
+    amounts = {"GBP": "12.5", "JPY": "1250", "KWD": "1.25", "EUR": "0.01"}
+    payments = [
+        Payment(end_to_end=code, amount=amount, currency=code) for code, amount in amounts.items()
+    ]
+    data = tmp_path / "day.xml"
+    data.write_text(xml(Message(payments)))
+    rows = load_transactions(data, mapping=load_mapping("pacs008"))
+    found = rows.set_index("transaction_id")
+    assert found["amount_minor"].to_dict() == {"GBP": 1250, "JPY": 1250, "KWD": 1250, "EUR": 1}
+    assert found["currency"].to_dict() == {code: code for code in amounts}
+
+
+def test_the_currencies_of_ibm_aml_on_the_page_are_a_mapping(tmp_path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mappings.md").read_text("utf-8")
+    section = page.split("\n## ibm-aml\n")[1].split("\n## ")[0]
+    snippet = section.split("```toml\n")[1].split("```")[0]
+    built_in = resources.files("fraudfed.features.mappings") / "ibm-aml.toml"
+    text = built_in.read_text("utf-8").replace("minor_units = 100", 'minor_units = "by currency"')
+    mapping = parse_mapping(text + snippet, source="own.toml")
+    lines = ibm_aml_csv(200).splitlines()
+    data = tmp_path / "Trans.csv"
+    data.write_text("\n".join(line for line in lines if "Bitcoin" not in line))
+    rows = load_transactions(data, mapping=mapping)
+    assert set(rows["currency"]) == {"USD", "EUR", "CNY", "GBP"}

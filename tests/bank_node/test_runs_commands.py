@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from federations.bank_states import Banks
 from rich.text import Text
 
 from bank_node.approval_rules import ApprovalRules
+from bank_node.jobs.registry import JOBS
+from bank_node.run.review import review_run
 from bank_node.state.directory import StateDirectory
-from fraudfed.wire.messages import ModelVisibility, RunState
+from fraudfed.wire.messages import DataContract, FeatureSpec, ModelVisibility, RunState
+
+OF_NO_RECIPE = DataContract(
+    kind="transactions", recipe="of-nobody-1", features=(FeatureSpec(name="amount"),)
+)
 
 
 @pytest.fixture
@@ -154,7 +161,7 @@ def test_a_run_can_be_reviewed_while_another_is_at_work(banks, own, run_bank) ->
 
 @pytest.mark.e2e
 def test_a_run_against_the_banks_rules_is_reviewed_with_the_reason(
-    banks, own, run_bank, aggregator, make_spec, files
+    banks, own, run_bank, files
 ) -> None:
     """To approve it is possible and of no use: the rules stand."""
     state = StateDirectory(own)
@@ -164,16 +171,28 @@ def test_a_run_against_the_banks_rules_is_reviewed_with_the_reason(
     assert "model_visibility is 'aggregator'" in review["refused"]
     run_bank("runs", "approve", review["hash"], "--state", own)
     assert run_bank("train", "--state", own, "--data", files[0], "--run", banks.run_id).code == 2
-    unknown = aggregator.create_run(
-        make_spec(
-            banks.key_epoch.epoch,
-            parameters={"max_deep": 3},
-            model_visibility=ModelVisibility.MEMBERS,
+
+
+@pytest.mark.e2e
+def test_what_an_aggregator_should_have_refused_is_refused_at_the_bank(
+    banks, own, aggregator
+) -> None:
+    """A bank takes nothing on its word: neither parameters nor a contract."""
+    status = aggregator.status(banks.run_id)
+    for number, (changes, words) in enumerate(
+        (
+            ({"parameters": {"max_deep": 3}}, "unknown parameter 'max_deep'"),
+            ({"contract": OF_NO_RECIPE}, "recipe 'of-nobody-1'"),
         )
-    )
-    review = answer(run_bank("runs", "review", unknown, "--state", own, "--json"))
-    assert "unknown parameter 'max_deep'" in review["refused"]
-    assert review["facts"]["cost"] is None
+    ):
+        described = status.model_copy(
+            update={"run_id": f"made-up-{number}", "spec": status.spec.model_copy(update=changes)}
+        )
+        client = SimpleNamespace(run=lambda _, shown=described: shown)
+        review = review_run(StateDirectory(own), client, described.run_id, JOBS)
+        assert review.refused is not None
+        assert words in review.refused
+        assert (review.facts.cost is None) == ("parameters" in changes)
 
 
 @pytest.mark.e2e

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
 
-from fraudfed.errors import DataError
+from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import build_features, check_transactions
 from fraudfed.features.mapped import map_transactions, origin_of, source_types
 from fraudfed.features.mapping import Mapping, load_mapping, parse_mapping
@@ -41,6 +41,41 @@ def rows(**columns: Any) -> pa.Table:
 
 def one(frame: pd.DataFrame, name: str) -> list[Any]:
     return frame[name].astype(object).where(frame[name].notna(), None).tolist()
+
+
+def test_minor_units_by_currency() -> None:
+    mapping = with_columns(
+        amount_minor='{ column = "amount", minor_units = "by currency" }',
+        currency='{ column = "ccy", values = { "£" = "GBP", "¥" = "JPY" }, default = "KWD" }',
+    )
+    table = pa.table(
+        {
+            "id": ["a", "b", "c"],
+            "when": [5, 6, 7],
+            "who": ["c", "c", "c"],
+            "amount": [19.99, 1500.0, 1.2345],
+            "ccy": ["£", "¥", "KD"],
+        }
+    )
+    frame = mapped(mapping, table)
+    assert one(frame, "currency") == ["GBP", "JPY", "KWD"]
+    assert one(frame, "amount_minor") == [1999, 1500, 1234]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"amount_minor": '{ column = "a", minor_units = "by currency" }'},
+            "minor_units 'by currency' without columns.currency",
+        ),
+        ({"amount_minor": '{ column = "a", minor_units = "pence" }'}, "or 'by currency'"),
+        ({"amount_minor": '{ column = "a", minor_units = true }'}, "a whole number above 0"),
+    ],
+)
+def test_wrong_minor_units_are_refused(columns: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        with_columns(**columns)
 
 
 def test_the_handbook() -> None:
@@ -137,7 +172,7 @@ def test_what_is_mapped_meets_the_schema(name: str, table: pd.DataFrame) -> None
 )
 def test_texts(how: str, values: Any, expected: list[str | None]) -> None:
     table = rows(id=["a", "b", "c"], when=[5, 6, 7], who=["c"] * 3, amount=[1, 2, 3], x=values)
-    assert one(mapped(with_columns(merchant_id=how), table), "merchant_id") == expected
+    assert one(mapped(with_columns(device_id=how), table), "device_id") == expected
 
 
 @pytest.mark.parametrize(
@@ -220,7 +255,7 @@ def test_a_delayed_label_is_known_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("columns", "values", "message"),
     [
-        ({"merchant_id": '{ column = "x" }'}, [1.5, 2.5], "got 1.5, expected text or a whole"),
+        ({"merchant_id": '{ column = "x" }'}, [1.5, 2.5], "got 1.5, expected a text or a whole"),
         (
             {"channel": '{ column = "x", values = { a = "pos" } }'},
             ["a", "z"],
@@ -291,13 +326,13 @@ def test_types_for_reading_csv() -> None:
     mapping = with_columns(
         merchant_id='{ column = "amount", prefix = "m" }',
         is_fraud='{ column = "fraud" }',
-        label_time='{ column = "known", time_format = "%Y" }',
+        label_time='{ column = "known", time_format = "%Y-%m-%d" }',
     )
     everything = source_types(mapping, with_labels=True)
     # A column that is text for anything is read as text.
     assert everything == {
         "id": pa.string(),
-        "when": pa.float64(),
+        "when": pa.string(),
         "who": pa.string(),
         "amount": pa.string(),
         "fraud": pa.float64(),

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.contract_terms import TERMS, with_contract_terms
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import risk_spec, solo_history
 
@@ -21,6 +22,7 @@ from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
 from fraudfed.features.payment import payments_of
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)
 delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
@@ -33,14 +35,21 @@ def replay(
     rng: np.random.Generator,
     early: float = 0.3,
     shared: SharedRisk | None = None,
+    contract: DataContract | None = None,
 ) -> np.ndarray[Any, Any]:
     """Feed a table second by second and return every row's features, in the order of the table.
 
     Payments of one second come in a random order, each asked for before or after the others are
     observed. A label comes at a random time up to the first second that it counts for.
     """
-    online = OnlineFeatures(label_delay_seconds=delay, shared=shared)
-    payments = payments_of(frame)
+    own = () if contract is None else contract.own_columns
+    online = OnlineFeatures(
+        label_delay_seconds=delay,
+        shared=shared,
+        own_columns=own,
+        currency=None if contract is None else contract.currency,
+    )
+    payments = payments_of(frame, [spec.name for spec in own])
     values = np.empty((len(payments), len(online.names)), dtype=np.float32)
     labels: list[tuple[int, int]] = []
     if "is_fraud" in frame.columns:
@@ -83,6 +92,27 @@ def test_online_equals_batch(seed: int, delay: int, n_rows: int) -> None:
     frame = random_table(rng, n_rows, days=90)
     batch = build_features(frame, label_delay_seconds=delay)
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
+
+
+@given(seed=seeds, delay=delays, n_rows=st.integers(1, 60))
+@settings(max_examples=20, deadline=None)
+def test_online_equals_batch_with_own_columns_and_currencies(
+    seed: int, delay: int, n_rows: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    frame = with_contract_terms(random_table(rng, n_rows, days=90), rng)
+    batch = build_features(
+        frame,
+        label_delay_seconds=delay,
+        own_columns=TERMS.own_columns,
+        currency=TERMS.currency,
+    )
+    assert batch.names[-2:] == ("balance", "entry_mode")
+    assert_same_bits(replay(frame, delay=delay, rng=rng, contract=TERMS), batch.values)
+    plain = build_features(frame, label_delay_seconds=delay)
+    assert batch.names[:-2] == plain.names
+    if set(frame["currency"]) == {"GBP"}:
+        assert_same_bits(batch.values[:, :-2], plain.values)
 
 
 @pytest.mark.parametrize("lost", ["payment", "label"])
@@ -259,7 +289,7 @@ def test_time_goes_forward_and_payments_come_once() -> None:
 
 def test_a_payment_has_the_columns_of_the_schema() -> None:
     known = [c.name for c in COLUMNS if not c.analysis and c.name not in LABEL_COLUMNS]
-    assert set(Payment.__dataclass_fields__) == set(known)
+    assert set(Payment.__dataclass_fields__) == {*known, "own", "identifiers"}
     (only,) = payments_of(table([{"payee_id": "p"}]))
     assert only == Payment(
         "t0000",

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import (
     FEATURES,
     RECIPE,
     FeatureDefinition,
 )
-from fraudfed.catalogue.recipes import contract_features
+from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
 from fraudfed.features.table import feature_schema
 from fraudfed.wire.messages import DataContract, FeatureType, parse
@@ -58,3 +59,16 @@ def test_fraud_labels_are_no_feature() -> None:
     names = {feature.name for feature in FEATURES}
     assert len(names) == len(FEATURES)
     assert names.isdisjoint({"is_fraud", "fraud_kind", "label_time", "transaction_id"})
+
+
+def test_the_page_of_incoming_payments_is_the_inbound_recipe() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inbound.md").read_text(encoding="utf-8")
+    recipe = find_recipe(INBOUND_RECIPE)
+    assert f"`{recipe.name}`" in page
+    rows = [row for row in page.split("## The features")[1].splitlines() if row.startswith("| `")]
+    assert rows == [
+        f"| `{feature.name}` | {feature.unit} | {feature.description}. |"
+        for feature in recipe.definitions(shared=True)
+    ]
+    used = {feature.name for feature in recipe.definitions(shared=True)}
+    assert used.isdisjoint({"is_fraud", "label_time", "transaction_id"})

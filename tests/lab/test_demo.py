@@ -16,6 +16,7 @@ from federations.commands import run_in_process
 
 from fraudfed.cli import main
 from fraudfed.features import contract_features
+from fraudfed.lab.demo.bank_names import names_of
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import MODELS
 
@@ -54,12 +55,12 @@ def rows(n_rows: int = 900) -> pd.DataFrame:
     risk = -3 + 0.02 * amount + 2.0 * (kind == "b")
     fraud = (rng.random(n_rows) < 1 / (1 + np.exp(-risk))).astype(int)
     amount[rng.random(n_rows) < 0.1] = np.nan
-    branch = rng.choice(["North", "South", "East Side"], n_rows, p=[0.5, 0.3, 0.2])
+    branch = rng.choice(["North", "Юг", "East Side"], n_rows, p=[0.5, 0.3, 0.2])
     return pd.DataFrame(
         {
             "amount": amount,
             "kind": kind,
-            "noise": rng.normal(size=n_rows),
+            "noise, dB": rng.normal(size=n_rows),
             "branch": branch,
             "fraud": fraud,
         }
@@ -77,12 +78,14 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = demo(
-        *("--table", table, "--label", "fraud", "--drop", "noise", "--bank-column", "branch"),
-        *("--out", out, *QUICK),
+        *("--table", table, "--label", "fraud", "--drop", '"noise, dB"'),
+        *("--bank-column", "branch", "--out", out, *QUICK),
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
-    assert [bank["name"] for bank in summary["banks"]] == ["east-side", "north", "south"]
+    banks = {bank["name"]: bank["title"] for bank in summary["banks"]}
+    assert list(banks.values()) == ["Юг", "East Side", "North"]
+    assert list(banks) == [names_of(["Юг"])["Юг"], "east-side", "north"]
     for bank in summary["banks"]:
         assert bank["rows_train"] > bank["rows_test"] > 0
         assert 0 < bank["prevalence"] < 1
@@ -108,14 +111,15 @@ def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
-    for printed in ("north", "mean", "2 of 2 trees", "report.html"):
+    assert "Юг" in page
+    for printed in ("North", "Юг", "mean", "2 of 2 trees", "report.html"):
         assert printed in done.stdout
 
     # The same rows and seed once more, over what is there: the same model.
     before = (out / "model.json").read_bytes()
     again = demo(
-        *("--table", table, "--label", "fraud", "--drop", "noise", "--bank-column", "branch"),
-        *("--out", out, "--quiet", *QUICK),
+        *("--table", table, "--label", "fraud", "--drop", "noise, dB"),
+        *("--bank-column", "branch", "--out", out, "--quiet", *QUICK),
     )
     assert again.returncode == 0, again.stderr
     assert again.stderr == ""
@@ -321,6 +325,23 @@ def raw(text: bytes, name: str = "bad.csv") -> Callable[[Path], Path]:
         (raw(b"junk", "bad.parquet"), [], 3, "cannot be read as Parquet"),
         (spoiled(lambda f: f.drop(columns="fraud")), [], 3, "'fraud', which is missing"),
         (spoiled(lambda f: f), ["--drop", "nothing"], 3, "'nothing', which is missing"),
+        (spoiled(lambda f: f), ["--drop", "nois, dB"], 3, "'nois', which is missing"),
+        (spoiled(lambda f: f), ["--drop", '"nois, dB"'], 3, "did you mean 'noise, dB'"),
+        (spoiled(lambda f: f), ["--drop", 'kind,"noise, dB'], 2, "quotes do not match"),
+        (spoiled(lambda f: f), ["--drop", "fraud"], 2, "--drop names the label 'fraud'"),
+        (
+            spoiled(lambda f: f.assign(branch=f["branch"].where(f.index > 4))),
+            ["--bank-column", "branch"],
+            3,
+            r"column 'branch': row 1 names no bank \(4 more rows\), expected one in each row",
+        ),
+        (
+            spoiled(lambda f: f.assign(branch=f["branch"].where(f.index > 4, "North "))),
+            ["--bank-column", "branch"],
+            3,
+            "column 'branch': 'North', 'North ' look alike: they differ only by blanks",
+        ),
+        (spoiled(lambda f: f.rename(columns={"kind": "kind [1]"})), [], 3, "XGBoost"),
         (spoiled(lambda f: f), ["--bank-column", "nobody"], 3, "'nobody', which is missing"),
         (
             spoiled(lambda f: f.assign(fraud=2)),
@@ -357,7 +378,10 @@ def test_bad_input_is_one_line_and_its_exit_code(
     ("options", "said"),
     [
         (["--label", "fraud"], "belong to --table"),
-        (["--map", "handbook"], "belongs to --transactions"),
+        (["--map", "handbook"], "belongs to --transactions or --table"),
+        (["--map", "baf", "--transactions", "x.csv"], "expected one of transactions; give the"),
+        (["--map", "sparkov", "--table", "x.csv"], "give the file with --transactions"),
+        (["--map", "pacs008", "--transactions", "x.xml"], "use `bank-node check-data`"),
         (["--bank-column", "bank"], "belongs to --table or --transactions"),
         (["--transactions", "x.csv", "--data", "d"], "exclude each other"),
         (["--table", "x.csv"], "--table needs --label"),

@@ -17,6 +17,8 @@ def shared_features(
     identifiers: Sequence[str],
     codes: Int64Array,
     event_time: Int64Array,
+    *,
+    named: str | None = None,
 ) -> FeatureColumns:
     """Yield the features of payments that have an entity, as ``(name, values)``.
 
@@ -32,18 +34,21 @@ def shared_features(
         Index of the identifier of each payment.
     event_time : ndarray of shape (n,), dtype=int64
         UTC epoch seconds.
+    named : str or None
+        What the features call the entity; None: as it is.
     """
+    named = entity.value if named is None else named
     if entity not in shared.entities:
         for name in ("count", "fraud_count", "fraud_rate"):
             for width in WINDOW_DAYS:
-                yield f"shared_{entity}_{name}_{width}d", np.full(codes.size, np.nan)
+                yield f"shared_{named}_{name}_{width}d", np.full(codes.size, np.nan)
         return
     days = event_time // SECONDS_PER_DAY
     found = shared.windows(entity, identifiers, codes, days, widths=WINDOW_DAYS)
     for index, width in enumerate(WINDOW_DAYS):
         count, frauds = found.transactions[index], found.frauds[index]
-        yield f"shared_{entity}_count_{width}d", count
-        yield f"shared_{entity}_fraud_count_{width}d", frauds
+        yield f"shared_{named}_count_{width}d", count
+        yield f"shared_{named}_fraud_count_{width}d", frauds
         # A bank may report a fraud where it counts no payments, as too few of its customers paid.
         known = np.maximum(count, frauds)
-        yield f"shared_{entity}_fraud_rate_{width}d", frauds / (known + PRIOR_PAYMENTS)
+        yield f"shared_{named}_fraud_rate_{width}d", frauds / (known + PRIOR_PAYMENTS)

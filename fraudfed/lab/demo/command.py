@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
+from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.console import (
     Answer,
     end_with,
@@ -34,6 +36,7 @@ from fraudfed.lab.demo.transactions import open_payments
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import format_table
+from fraudfed.lab.report.mules import format_mules
 from fraudfed.lab.report.page import render_report
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.problems import ProblemsError
@@ -44,6 +47,10 @@ from fraudfed.threads import usable_cores
 _MARK = ".fraudfed-demo"
 #: Banks that rows are dealt out to unless told otherwise.
 _BANKS = 5
+#: Whose payments are judged, and the recipe that judges them.
+_VIEWS = {"outbound": RECIPE, "inbound": INBOUND_RECIPE}
+#: Until a receiving bank is told of a fraud, on average, in worlds that the demo generates.
+_INCOMING_DELAY_DAYS = 2
 _FILES = ("summary.json", "report.html", "model.json")
 
 
@@ -60,6 +67,7 @@ class DemoAnswer(Answer):
     epilog=examples(
         "fraudfed demo                                       # five generated banks",
         "fraudfed demo --preset retail --trees 50",
+        "fraudfed demo --preset aml-mules --view inbound     # what arrives at the banks",
         "fraudfed demo --transactions payments.csv --map paysim --banks 4",
         "fraudfed demo --table rows.parquet --label fraud --drop 'id,\"distance, km\"'",
         "fraudfed demo --table Base.csv --map baf",
@@ -75,6 +83,13 @@ class DemoAnswer(Answer):
     default="small",
     show_default=True,
     help="World to generate where no data are given; `data-gen presets` lists them.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(list(_VIEWS)),
+    default="outbound",
+    show_default=True,
+    help="Which payments: those that a bank's customers make, or those that arrive at it.",
 )
 @click.option(
     "--transactions",
@@ -144,6 +159,7 @@ class DemoAnswer(Answer):
 def demo_command(
     data: Path | None,
     preset: str,
+    view: str,
     transactions: Path | None,
     mapping: str | None,
     table: Path | None,
@@ -172,6 +188,7 @@ def demo_command(
     source = _Source(
         data=data,
         preset=preset,
+        view=view,
         transactions=transactions,
         mapping=None if mapping is None else load_mapping(mapping),
         table=table,
@@ -248,6 +265,7 @@ class _Source:
 
     data: Path | None
     preset: str
+    view: str
     transactions: Path | None
     mapping: Mapping | None
     table: Path | None
@@ -274,6 +292,10 @@ class _Source:
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise ConfigurationError(f"{' and '.join(named)} exclude each other; give one of them")
+        if self.table is not None and self.view == "inbound":
+            raise ConfigurationError(
+                "--view inbound is for payments, --table holds features; leave one of them out"
+            )
         if self.table is None and (self.label is not None or self.drop):
             raise ConfigurationError("--label and --drop belong to --table FILE")
         if self.transactions is None and self.table is None and self.mapping is not None:
@@ -328,20 +350,23 @@ class _Source:
                     n_banks=self.banks or _BANKS,
                     work=work / "data",
                     seed=self.seed,
+                    recipe=_VIEWS[self.view],
                 )
+        inbound = self.view == "inbound"
         if self.data is not None:
-            return open_generated(self.data, work=work / "data")
+            return open_generated(self.data, work=work / "data", inbound=inbound)
         made = work / "world"
         with stages.stage("generate", f"generating the data of preset {self.preset}"):
             banks = () if self.banks is None else ("--banks", str(self.banks))
+            arrivals = ("--set", f"incoming_delay_days={_INCOMING_DELAY_DAYS}") if inbound else ()
             run_program(
                 [
                     *("data-gen", "generate", "--quiet", "--out", str(made)),
-                    *("--preset", self.preset, "--seed", str(self.seed), *banks),
+                    *("--preset", self.preset, "--seed", str(self.seed), *banks, *arrivals),
                 ],
                 log=work / "logs" / "data-gen.log",
             )
-        return open_generated(made, work=work / "data")
+        return open_generated(made, work=work / "data", inbound=inbound)
 
 
 def _parse_extra(extra: tuple[str, ...]) -> dict[str, object]:
@@ -420,6 +445,8 @@ def _write(result: DemoResult, out: Path) -> None:
 def _print(result: DemoResult, out: Path, console: Console) -> None:
     summary = result.summary
     console.print(format_table(summary))
+    if summary.mules is not None:
+        console.print(format_mules(summary.mules, summary.models))
     if (risk := summary.shared_risk) is not None:
         console.print(
             f"shared risk of {risk.days} days in {risk.seconds:.0f} s: {risk.rounds} rounds, "

@@ -11,6 +11,7 @@ from pathlib import Path
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import CohortError
+from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.wire.messages import DataContract, RiskSpec
 
 #: Fewer banks than this and "sum minus own" is somebody's statistic.
@@ -87,6 +88,9 @@ class DemoData:
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
         None where the rows name no terminals, merchants and payees.
+    truth : callable or None
+        Gives what is true of the payments that a bank judges, in the order of its file; None where
+        it is not known.
     notes : tuple of str
         What is allowed in the rows and yet unusual, a line each.
     """
@@ -99,6 +103,7 @@ class DemoData:
     load: Callable[[BankSource, Path | None], BankRows]
     pool: Callable[[], PooledRows]
     risk: RiskPlan | None = None
+    truth: Callable[[BankSource], ArrivalTruth] | None = None
     notes: tuple[str, ...] = ()
 
 

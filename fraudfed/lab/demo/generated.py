@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fraudfed.errors import DataError
 from fraudfed.intake.plain_table import read_plain_table
+from fraudfed.lab.demo.arrivals import arrivals_data
 from fraudfed.lab.demo.data import BankSource, DemoData, require_cohort
 from fraudfed.lab.demo.feature_table import table_data, write_bank
 from fraudfed.lab.demo.transactions import transactions_data
@@ -17,7 +18,7 @@ from fraudfed.reading.file import DataFile
 from fraudfed.wire.messages import DataContract
 
 
-def open_generated(directory: Path, *, work: Path) -> DemoData:
+def open_generated(directory: Path, *, work: Path, inbound: bool = False) -> DemoData:
     """Open a folder as ``data-gen`` writes it, of any preset.
 
     Parameters
@@ -25,6 +26,8 @@ def open_generated(directory: Path, *, work: Path) -> DemoData:
     directory : Path
     work : Path
         For files of each bank's own, where its rows must be cut first.
+    inbound : bool
+        What arrives at each bank, instead of what its customers pay.
 
     Raises
     ------
@@ -44,7 +47,14 @@ def open_generated(directory: Path, *, work: Path) -> DemoData:
         names = sorted(str(bank["name"]) for bank in manifest["banks"])
         require_cohort(len(names), what=f"--data {directory}")
         if manifest["kind"] == "transactions":
+            if inbound:
+                return arrivals_data(directory, names, manifest, work=work)
             return _transactions(directory, names, manifest)
+        if inbound:
+            raise DataError(
+                f"--data {directory}: holds {manifest['kind']}, expected transactions for "
+                "--view inbound; leave --view out"
+            )
         return _applications(directory, names, manifest, work=work)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise DataError(

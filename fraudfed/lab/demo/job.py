@@ -25,6 +25,7 @@ from fraudfed.lab.local_federation.consortium import bank_log
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.local_federation.run import Federation, RunOutcome, open_federation
 from fraudfed.lab.report.compare import MODELS, BankResult, DemoSummary, ModelScores, score_model
+from fraudfed.lab.report.mules import measure_mules
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
@@ -128,6 +129,13 @@ def run_job(
         for model, found in scores.items()
         if not model.startswith("local")
     }
+    mules = None
+    if data.truth is not None:
+        truths = {
+            bank.name: data.truth(bank).take(part.test_positions)
+            for bank, part in zip(data.banks, rows, strict=True)
+        }
+        mules = measure_mules(truths, scores)
     summary = summarise(
         data,
         runs,
@@ -140,6 +148,7 @@ def run_job(
         all_rows={model: score_model(found, labels) for model, found in common.items()},
         stage_seconds=stages.seconds,
         total_seconds=stages.total,
+        mules=mules,
     )
     return DemoResult(summary, runs.outcome.result, common, labels)
 

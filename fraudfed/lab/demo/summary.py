@@ -13,6 +13,7 @@ import fraudfed
 from fraudfed.lab.demo.data import DemoData
 from fraudfed.lab.local_federation.run import RunOutcome
 from fraudfed.lab.report.compare import BankResult, DemoSummary, ModelScores, RiskFacts
+from fraudfed.lab.report.mules import MuleFacts
 
 #: Features listed in the report.
 _TOP_FEATURES = 12
@@ -54,6 +55,7 @@ def summarise(
     all_rows: Mapping[str, ModelScores],
     stage_seconds: Mapping[str, float],
     total_seconds: float,
+    mules: MuleFacts | None = None,
 ) -> DemoSummary:
     """Return the summary of a demo: its costs are those of the model with all that is shared."""
     run = runs.outcome
@@ -101,6 +103,7 @@ def summarise(
         split=data.split,
         all_rows=all_rows,
         shared_risk=None if runs.risk is None else _risk_facts(data, runs.risk),
+        mules=mules,
     )
 
 

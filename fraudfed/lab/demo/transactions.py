@@ -5,7 +5,7 @@ bank's rows are those that its own node computes; only for the pooled model does
 banks' transactions in one table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,15 @@ import pandas as pd
 import pyarrow as pa
 
 from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.catalogue.recipes import contract_features
+from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.errors import DataError
-from fraudfed.features.build import build_features
+from fraudfed.features.builders import build_recipe
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mapping import Mapping
-from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable
+from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direction
 from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
 from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
-from fraudfed.lab.demo.column_options import require_column
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
@@ -32,6 +31,7 @@ from fraudfed.lab.demo.data import (
     require_cohort,
 )
 from fraudfed.lab.demo.feature_table import deal
+from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import DataContract, RiskSpec
@@ -50,6 +50,7 @@ def open_payments(
     n_banks: int,
     work: Path,
     seed: int,
+    recipe: str = RECIPE,
 ) -> DemoData:
     """Split anybody's transactions over banks by customer, and by time into train and test.
 
@@ -62,15 +63,23 @@ def open_payments(
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own file
     seed : of the dealing; the same rows and seed give the same files
+    recipe : name of the recipe, which decides whose payments are trained on and tested
 
     Raises
     ------
     DataError
-        If the file is not what the mapping says, or a bank has no rows.
+        If the file is not what the mapping says, a bank has no rows, or no payment is of the
+        recipe's direction.
     CohortError
         If there are too few banks.
     """
     rows, named = _read_payments(file, mapping, bank_column)
+    direction = find_recipe(recipe).direction
+    if rows_of_direction(rows, direction).size == 0:
+        raise DataError(
+            f"{file}: none of {len(rows)} payments is {direction}, expected some in column "
+            "'direction'; choose the other --view"
+        )
     if named is None:
         require_cohort(n_banks, what="--banks")
         customers, _ = pd.factorize(rows["customer_id"])
@@ -98,6 +107,7 @@ def open_payments(
         period=(first, last + 1),
         split_time=split_day * SECONDS_PER_DAY,
         delay=_usual_delay(rows, file),
+        recipe=recipe,
     )
 
 
@@ -107,10 +117,8 @@ def _read_payments(
     """Return checked transactions in our columns, and whose each is if a column says so."""
     whole = DataFile.open(file, file_format=PLAIN_CSV if mapping is None else mapping.file)
     problems, extra = whole.problems(), {}
-    if bank_column is not None:
-        require_column(bank_column, whole.columns, option="--bank-column", source=str(file))
-        if whole.require(bank_column, "--bank-column", problems):
-            extra[bank_column] = pa.string()
+    if bank_column is not None and whole.require(bank_column, "--bank-column", problems):
+        extra[bank_column] = pa.string()
     read = read_transactions(whole, mapping, problems, extra=extra, needs_labels=True)
     integers = ("event_time", "label_time", "amount_minor", "is_fraud")
     rows = read.rows.astype(dict.fromkeys(integers, "Int64"))
@@ -136,6 +144,8 @@ def transactions_data(
     period: tuple[int, int],
     split_time: int,
     delay: int,
+    recipe: str = RECIPE,
+    truth: Callable[[BankSource], ArrivalTruth] | None = None,
 ) -> DemoData:
     """Return banks' files of transactions as the demo's input.
 
@@ -148,13 +158,15 @@ def transactions_data(
     period : first second, and first second after the last, UTC epoch seconds
     split_time : first second of the test period
     delay : label delay, seconds
+    recipe : name of the recipe, which decides whose payments are trained on and tested
+    truth : what is true of them, reported or not, where that is known
     """
 
     def contract(*, shared: bool) -> DataContract:
         return DataContract(
             kind="transactions",
-            features=contract_features(shared=shared),
-            recipe=RECIPE,
+            features=contract_features(recipe, shared=shared),
+            recipe=recipe,
             train_until=split_time,
             label_delay_seconds=delay,
         )
@@ -166,9 +178,10 @@ def transactions_data(
 
     def pooled() -> PooledRows:
         frames = [_bank_rows(bank.train_file) for bank in banks]
-        together = build_features(pd.concat(frames, ignore_index=True), label_delay_seconds=delay)
+        everybody = pd.concat(frames, ignore_index=True)
+        together = build_recipe(recipe, everybody, label_delay_seconds=delay)
         ends = np.cumsum([len(frame) for frame in frames])
-        owner = np.searchsorted(ends, np.arange(together.n_rows), side="right")
+        owner = np.searchsorted(ends, together.positions, side="right")
         parts = [
             _split(together.take(owner == index), split_time, delay) for index in range(len(banks))
         ]
@@ -193,6 +206,7 @@ def transactions_data(
         load=load,
         pool=pooled,
         risk=RiskPlan(spec, contract(shared=True)),
+        truth=truth,
     )
 
 

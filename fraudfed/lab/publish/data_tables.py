@@ -14,6 +14,7 @@ from typing import Any
 from data_gen.catalogue import ALL_PRESETS, PURPOSES, SCHEMAS
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.credit.config import CreditConfig
+from data_gen.schema.incoming import MULE_COLUMNS
 from data_gen.schema.rules import TableSchema
 from data_gen.settings.config import WorldConfig
 
@@ -52,6 +53,20 @@ def _schema(schema: TableSchema) -> str:
     return _table(("column", "type", "unit", "values", "missing", "meaning"), rows)
 
 
+def _mules() -> str:
+    rows = (
+        [
+            f"`{column.name}`",
+            column.type,
+            column.unit,
+            "may be" if column.nullable else "never",
+            column.meaning,
+        ]
+        for column in MULE_COLUMNS
+    )
+    return _table(("column", "type", "unit", "missing", "meaning"), rows)
+
+
 def _codes(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
@@ -86,6 +101,8 @@ def _parameters(config: type[Any]) -> dict[str, str]:
 TABLES: Mapping[str, Callable[[], str]] = {
     "presets": _presets,
     "transactions": lambda: _schema(SCHEMAS["transactions"]),
+    "incoming": lambda: _schema(SCHEMAS["incoming"]),
+    "mules": _mules,
     "categories": lambda: _codes(CATEGORY_NAMES),
     "dials": lambda: _dials(WorldConfig),
     "credit": lambda: _schema(SCHEMAS["credit"]),

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
 from fraudfed.foreign_text import visible
+from fraudfed.lab.report.mules import MuleFacts
 
 #: Characters of a bank's title that people are shown.
 _TITLE_CHARACTERS = 60
@@ -174,6 +175,8 @@ class DemoSummary:
         bank's own model has no part in it. May be empty.
     shared_risk : RiskFacts or None
         None where no risk was shared.
+    mules : MuleFacts or None
+        None unless payments that arrive were judged, and the truth is known.
     """
 
     banks: tuple[BankResult, ...]
@@ -199,6 +202,7 @@ class DemoSummary:
     all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
     rounds_verified: int = 0
     shared_risk: RiskFacts | None = None
+    mules: MuleFacts | None = None
 
     def __post_init__(self) -> None:
         if len({tuple(bank.models) for bank in self.banks}) != 1:

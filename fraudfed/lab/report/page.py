@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
 from fraudfed.lab.report.compare import DemoSummary, format_number
+from fraudfed.lab.report.mules import mule_rows
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
 
 _TEMPLATE = "report.html.j2"
@@ -80,6 +81,7 @@ def render_report(
         phases=_phases(summary.wall_seconds, "phases", "Training time by phase, seconds"),
         stages=_phases(summary.stage_seconds, "stages", "Time of the demo's stages, seconds"),
         features=_features(summary),
+        mules=[] if summary.mules is None else mule_rows(summary.mules),
     )
 
 

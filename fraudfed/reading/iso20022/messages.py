@@ -159,16 +159,17 @@ class _Reader:
         open_element: Any = None
         size = 0
         for event, element in elements(file):
+            if open_element is not None and element is not open_element:
+                size += event == "start"
+                if size > _MOST_ELEMENTS:
+                    raise DataError(
+                        f"{file}: one {_name(open_element)[0]} has more than {_MOST_ELEMENTS} "
+                        f"elements, expected some hundred; it is not read"
+                    )
+                continue
             name, space = _name(element)
             if event == "start":
-                if open_element is not None:
-                    size += 1
-                    if size > _MOST_ELEMENTS:
-                        raise DataError(
-                            f"{file}: one {_name(open_element)[0]} has more than {_MOST_ELEMENTS} "
-                            f"elements, expected some hundred; it is not read"
-                        )
-                elif name == MESSAGE and message is None:
+                if name == MESSAGE and message is None:
                     messages += 1
                     message = _Message(element, _known(space, file), messages)
                 elif name == "Document" and message is None:
@@ -187,8 +188,6 @@ class _Reader:
                     message.header, message.has_header = Header.of(element, space), True
                 else:
                     yield self._row(element, message, file)
-            elif open_element is not None:
-                continue
             elif message is not None and element is message.element:
                 self._check_count(message, file)
                 message = None

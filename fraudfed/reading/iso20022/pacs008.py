@@ -5,7 +5,7 @@ between the versions is looked for under either name (``BIC`` until .02, ``BICFI
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -55,8 +55,64 @@ _TIME: Final = re.compile(
 )
 _DATE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-][0-9]{2}:[0-9]{2})?")
 
+_HEADER: Final = ("MsgId", "CreDtTm", "NbOfTxs", "IntrBkSttlmDt")
+_REFERENCES: Final = ("InstrId", "EndToEndId", "TxId", "UETR")
+_TYPES: Final = ("SvcLvl", "LclInstrm", "CtgyPurp")
+#: What names a bank, the first that is there.
+_BICS: Final = tuple(f"{{party}}Agt/FinInstnId/{name}" for name in ("BICFI", "BIC"))
+_CODES: Final = tuple(
+    f"{{party}}Agt/FinInstnId/{name}" for name in ("ClrSysMmbId/MmbId", "LEI", "Othr/Id")
+)
+_AGENTS: Final = (*_BICS, *_CODES)
+#: What names an account, the first that is there.
+_IBAN: Final = "{party}Acct/Id/IBAN"
+_ACCOUNTS: Final = (
+    "{party}Acct/Id/Othr/Id",
+    "{party}Acct/Prxy/Id",
+    "{party}/Id/OrgId/Othr/Id",
+    "{party}/Id/PrvtId/Othr/Id",
+    "{party}/Id/OrgId/AnyBIC",
+    "{party}/Id/OrgId/BICOrBEI",
+    "{party}/Id/OrgId/LEI",
+)
+
 Fault = Callable[[str, str, str, str], None]
 """Takes a kind of fault, a path of elements, what was got, and what was expected."""
+
+
+class Texts:
+    """The texts of an element's descendants that are wanted, read in one pass.
+
+    Parameters
+    ----------
+    element : element
+        With all that is in it.
+    space : str
+        Namespace of its descendants; those of another one are passed over.
+    """
+
+    def __init__(self, element: Any, space: str) -> None:
+        self._found: dict[str, str] = {}
+        self._tag = f"{{{space}}}"
+        self._collect(element, "")
+
+    def get(self, path: str) -> str | None:
+        """Return the trimmed text of the first element of a path; None where there is none."""
+        return self._found.get(path)
+
+    def _collect(self, parent: Any, before: str) -> None:
+        start = len(self._tag)
+        for child in parent:
+            tag = child.tag
+            if not tag.startswith(self._tag):
+                continue
+            path = before + tag[start:]
+            if path in _LEAVES:
+                text = (child.text or "").strip()
+                if text:
+                    self._found.setdefault(path, text)
+            elif path in _BRANCHES:
+                self._collect(child, f"{path}/")
 
 
 @dataclass
@@ -74,13 +130,10 @@ class Header:
     @classmethod
     def of(cls, group: Any, space: str) -> "Header":
         """Read a group header, when all of it is there."""
-        names = ("MsgId", "CreDtTm", "NbOfTxs", "IntrBkSttlmDt")
-        texts = {name: _text(group, space, name) for name in names}
-        texts |= {name: _choice(group, space, f"PmtTpInf/{name}") for name in _TYPES}
+        found = Texts(group, space)
+        texts = {name: found.get(name) for name in _HEADER}
+        texts |= {name: _choice(found, f"PmtTpInf/{name}") for name in _TYPES}
         return cls({name: text for name, text in texts.items() if text})
-
-
-_TYPES: Final = ("SvcLvl", "LclInstrm", "CtgyPurp")
 
 
 def transfer(
@@ -106,23 +159,24 @@ def transfer(
         is none.
     """
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    texts = Texts(element, space)
     row["MsgId"] = header.texts.get("MsgId")
-    for name in ("InstrId", "EndToEndId", "TxId", "UETR"):
-        row[name] = _text(element, space, f"PmtId/{name}")
+    for name in _REFERENCES:
+        row[name] = texts.get(f"PmtId/{name}")
     row["Id"] = _identifier(row, number)
     row["CreDtTm"] = header.texts.get("CreDtTm")
-    row["AccptncDtTm"] = _text(element, space, "AccptncDtTm")
+    row["AccptncDtTm"] = texts.get("AccptncDtTm")
     row["Time"] = _time(row, fault)
-    row["IntrBkSttlmDt"] = _settlement_day(element, space, header, fault)
-    _set_amount(row, element, space, fault)
-    row["ChrgBr"] = _text(element, space, "ChrgBr")
-    row["Purp"] = _choice(element, space, "Purp")
+    row["IntrBkSttlmDt"] = _settlement_day(texts, header, fault)
+    _set_amount(row, texts, element.find(f"{{{space}}}IntrBkSttlmAmt"), fault)
+    row["ChrgBr"] = texts.get("ChrgBr")
+    row["Purp"] = _choice(texts, "Purp")
     for name in _TYPES:
-        row[name] = _choice(element, space, f"PmtTpInf/{name}") or header.texts.get(name)
+        row[name] = _choice(texts, f"PmtTpInf/{name}") or header.texts.get(name)
     for party in ("Dbtr", "Cdtr"):
-        agent = _agent(element, space, party)
+        agent = _agent(texts, party)
         row[f"{party}Agt"] = agent
-        row[f"{party}Acct"] = account = _account(element, space, party, agent)
+        row[f"{party}Acct"] = account = _account(texts, party, agent)
         if account is None:
             fault(
                 "missing_account",
@@ -189,8 +243,8 @@ def has_offset(text: str) -> bool:
     return match is None or match[2] is not None
 
 
-def _settlement_day(element: Any, space: str, header: Header, fault: Fault) -> str | None:
-    text = _text(element, space, "IntrBkSttlmDt") or header.texts.get("IntrBkSttlmDt")
+def _settlement_day(texts: Texts, header: Header, fault: Fault) -> str | None:
+    text = texts.get("IntrBkSttlmDt") or header.texts.get("IntrBkSttlmDt")
     if text is None:
         return None
     match = _DATE.fullmatch(text)
@@ -203,10 +257,9 @@ def _settlement_day(element: Any, space: str, header: Header, fault: Fault) -> s
     return None
 
 
-def _set_amount(row: dict[str, Any], element: Any, space: str, fault: Fault) -> None:
+def _set_amount(row: dict[str, Any], texts: Texts, amount: Any, fault: Fault) -> None:
     path = f"{TRANSFER}/IntrBkSttlmAmt"
-    amount = element.find(f"{{{space}}}IntrBkSttlmAmt")
-    text = None if amount is None else (amount.text or "").strip()
+    text = texts.get("IntrBkSttlmAmt")
     if text is None or not _AMOUNT.fullmatch(text):
         got = "no amount" if not text else repr(text)
         fault("not_an_amount", path, got, "an amount of at most 18 digits, such as 12.50")
@@ -220,52 +273,63 @@ def _set_amount(row: dict[str, Any], element: Any, space: str, fault: Fault) -> 
     row["Ccy"] = currency
 
 
-def _agent(element: Any, space: str, party: str) -> str | None:
+def _agent(texts: Texts, party: str) -> str | None:
     """Return what names a bank: its BIC without a branch ``XXX``, or another code."""
-    at = f"{party}Agt/FinInstnId/"
-    bic = _text(element, space, f"{at}BICFI") or _text(element, space, f"{at}BIC")
-    if bic:
+    bic = _first(texts, _BICS, party)
+    if bic is not None:
         bic = bic.upper()
         return bic.removesuffix("XXX") if len(bic) == 11 else bic
-    for path in ("ClrSysMmbId/MmbId", "LEI", "Othr/Id"):
-        found = _text(element, space, at + path)
-        if found:
-            return found
-    return None
+    return _first(texts, _CODES, party)
 
 
-def _account(element: Any, space: str, party: str, agent: str | None) -> str | None:
+def _account(texts: Texts, party: str, agent: str | None) -> str | None:
     """Return what names an account everywhere.
 
     An IBAN does. Other numbers are of one bank, which stands before them: account 1234 is another
     one at each bank.
     """
-    iban = _text(element, space, f"{party}Acct/Id/IBAN")
-    if iban:
+    iban = texts.get(_IBAN.format(party=party))
+    if iban is not None:
         return "".join(iban.split()).upper()
-    paths = (
-        f"{party}Acct/Id/Othr/Id",
-        f"{party}Acct/Prxy/Id",
-        f"{party}/Id/OrgId/Othr/Id",
-        f"{party}/Id/PrvtId/Othr/Id",
-        f"{party}/Id/OrgId/AnyBIC",
-        f"{party}/Id/OrgId/BICOrBEI",
-        f"{party}/Id/OrgId/LEI",
-    )
+    found = _first(texts, _ACCOUNTS, party)
+    return found if found is None or agent is None else f"{agent}/{found}"
+
+
+def _first(texts: Texts, paths: Iterable[str], party: str) -> str | None:
     for path in paths:
-        found = _text(element, space, path)
-        if found:
-            return found if agent is None else f"{agent}/{found}"
+        found = texts.get(path.format(party=party))
+        if found is not None:
+            return found
     return None
 
 
-def _choice(element: Any, space: str, path: str) -> str | None:
+def _choice(texts: Texts, path: str) -> str | None:
     """Return a code, or what stands for one between two banks."""
-    return _text(element, space, f"{path}/Cd") or _text(element, space, f"{path}/Prtry")
+    return texts.get(f"{path}/Cd") or texts.get(f"{path}/Prtry")
 
 
-def _text(element: Any, space: str, path: str) -> str | None:
-    """Return the trimmed text of the first element of a path; None where there is none."""
-    steps = "/".join(f"{{{space}}}{step}" for step in path.split("/"))
-    found = element.findtext(steps)
-    return found.strip() or None if found else None
+def _paths() -> frozenset[str]:
+    """Return the paths of every text that is read, of headers and transfers."""
+    choices = (*(f"PmtTpInf/{name}" for name in _TYPES), "Purp")
+    parties = (
+        path.format(party=party)
+        for party in ("Dbtr", "Cdtr")
+        for path in (_IBAN, *_AGENTS, *_ACCOUNTS)
+    )
+    return frozenset(
+        (
+            *_HEADER,
+            *(f"PmtId/{name}" for name in _REFERENCES),
+            *("AccptncDtTm", "ChrgBr", "IntrBkSttlmAmt"),
+            *(f"{choice}/{kind}" for choice in choices for kind in ("Cd", "Prtry")),
+            *parties,
+        )
+    )
+
+
+_LEAVES: Final = _paths()
+_BRANCHES: Final = frozenset(
+    "/".join(steps[:depth])
+    for steps in (path.split("/") for path in _LEAVES)
+    for depth in range(1, len(steps))
+)

@@ -16,6 +16,7 @@ from fraudfed.wire.messages.base import (
     SignatureHex,
     parse,
 )
+from fraudfed.wire.messages.currency import Currency
 from fraudfed.wire.messages.data_contract import DataContract, FeatureSpec, FeatureType
 from fraudfed.wire.messages.key_epochs import (
     KeyAcknowledgement,
@@ -34,6 +35,7 @@ from fraudfed.wire.messages.members import (
     Members,
     Roster,
 )
+from fraudfed.wire.messages.population import Population
 from fraudfed.wire.messages.results import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -85,6 +87,7 @@ __all__ = [
     "AuditStatus",
     "BankName",
     "BankRegistration",
+    "Currency",
     "DataContract",
     "DropRequest",
     "EpochNumber",
@@ -112,6 +115,7 @@ __all__ = [
     "ModelSignature",
     "ModelSignatures",
     "ModelVisibility",
+    "Population",
     "Problem",
     "PublicKeyHex",
     "PublicKeyMessage",

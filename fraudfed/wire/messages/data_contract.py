@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.column_names import (
     MOST_CHARACTERS,
     category_fault,
@@ -15,6 +16,11 @@ from fraudfed.column_names import (
     twins,
 )
 from fraudfed.wire.messages.base import Message, Sha256
+from fraudfed.wire.messages.currency import Currency
+from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
+from fraudfed.wire.messages.population import Population
+
+_RAW_COLUMNS = frozenset(column.name for column in COLUMNS)
 
 #: 1970 to 2242, as in ``fraudfed.catalogue.schema``: later is no time in seconds.
 _MOST_SECONDS = 1 << 33
@@ -61,6 +67,27 @@ class FeatureSpec(Message):
     nullable: bool = True
     """False: a missing value (NaN, empty) is a data error. True: missing values are learnt from."""
     description: str = ""
+    unit: Annotated[str, Field(max_length=100)] | None = None
+    """With it a feature of transactions is an own column of the consortium: read from the file, and
+    not made by the recipe. ``code`` for a categorical one, ``1`` for a count or a ratio."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a feature of transactions is read from the file."""
+        return self.unit is not None
+
+    @model_validator(mode="after")
+    def _own_column_is_explained(self) -> Self:
+        if self.unit is not None and not self.unit.strip():
+            raise ValueError(
+                f"unit of {self.name!r} is empty; say what the numbers count, 'code' for categories"
+            )
+        if self.unit is not None and not self.description.strip():
+            raise ValueError(
+                f"description of {self.name!r} is empty; say in a sentence what the column means, "
+                "so that every bank fills it alike"
+            )
+        return self
 
     @model_validator(mode="after")
     def _categories_match_type(self) -> Self:
@@ -102,6 +129,19 @@ class DataContract(Message):
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
     the ``model_sha256`` of its run; where days overlap, a later one replaces an earlier one."""
+    identifier_rules: IdentifierRules = IDENTIFIER_RULES
+    """``transactions`` only: which rules say that two identifiers are the same."""
+    population: Population | None = None
+    """``transactions`` only: which payments are trained on and scored; None for all."""
+    currency: Currency | None = None
+    """``transactions`` only: what amounts are converted to; None compares them as they stand."""
+
+    @property
+    def own_columns(self) -> tuple[FeatureSpec, ...]:
+        """Features that are read from a file of transactions, in their order; the last ones."""
+        if self.kind != "transactions":
+            return ()
+        return tuple(spec for spec in self.features if spec.is_own)
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
@@ -119,8 +159,31 @@ class DataContract(Message):
             raise ValueError("recipe must be given exactly for kind 'transactions'")
         if self.shared_risk and self.kind != "transactions":
             raise ValueError("shared_risk is for kind 'transactions' only")
+        for name in ("population", "currency"):
+            if getattr(self, name) is not None and self.kind != "transactions":
+                raise ValueError(f"{name} is for kind 'transactions' only")
         if len(set(self.shared_risk)) != len(self.shared_risk):
             raise ValueError("shared_risk names tables twice; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _own_columns_are_apart(self) -> Self:
+        own = self.own_columns
+        if tuple(self.features[len(self.features) - len(own) :]) != own:
+            raise ValueError(
+                "own columns (features with a unit) must come after the recipe's features"
+            )
+        for spec in own:
+            if spec.name.startswith("shared_"):
+                raise ValueError(
+                    f"own column {spec.name!r} is called as features of risk tables are; give it a "
+                    "name that does not begin with 'shared_'"
+                )
+            if spec.name in _RAW_COLUMNS:
+                raise ValueError(
+                    f"own column {spec.name!r} has the name of a column that every file may have; "
+                    "give it another name"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import Annotated, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 
 from fraudfed.wire.messages.base import Message
+from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
 
 
 class RiskEntity(StrEnum):
@@ -47,6 +48,8 @@ class RiskSpec(Message):
     """A bank counts an entity's payments of a day only if this many of its customers paid there."""
     days_per_step: Annotated[int, Field(ge=1, le=400)] = 7
     """Days of one step; after each step the set of banks may change."""
+    identifier_rules: IdentifierRules = IDENTIFIER_RULES
+    """Which rules say that two identifiers are the same, and so are counted as one."""
 
     @model_validator(mode="after")
     def _days_and_entities(self) -> Self:

@@ -5,6 +5,7 @@ matter, and the federation's tables are their sum.
 """
 
 import time
+import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -48,7 +49,7 @@ def payments(seed: int) -> pd.DataFrame:
             "event_time": time_of,
             "label_time": time_of + rng.integers(0, 3 * DAY, n_rows),
             "customer_id": [f"c{i}" for i in rng.integers(0, 12, n_rows)],
-            "merchant_id": [f"m{i % 3}" for i in terminal],
+            "merchant_id": [f"caf\u00e9 {i % 3}" for i in terminal],
             "terminal_id": [f"t{i}" for i in terminal],
             "payee_id": None,
             "device_id": None,
@@ -60,6 +61,18 @@ def payments(seed: int) -> pd.DataFrame:
             "is_fraud": fraud.astype(np.int64),
         }
     )
+
+
+def as_bank_writes(seed: int, rows: pd.DataFrame) -> pd.DataFrame:
+    """Write the same identifiers as another bank would: in capitals, decomposed, with blanks."""
+    merchants, terminals = rows["merchant_id"], rows["terminal_id"]
+    written = (
+        (merchants.str.upper(), terminals + "  "),
+        (merchants.map(lambda text: unicodedata.normalize("NFD", text)), "\u00a0" + terminals),
+        (merchants.str.replace(" ", "\u2002 ").str.title(), terminals + "\0\0"),
+    )
+    merchant, terminal = written[seed % 3]
+    return rows.assign(merchant_id=merchant, terminal_id=terminal)
 
 
 def expected_tables(

@@ -91,7 +91,8 @@ class Place:
     def train(self, name: str, run_id: str, **options: Any) -> RunRecord[Any]:
         """Train; every lie here stops the bank long before it would wait for the others."""
         data = self.work / "rows.csv"
-        pd.DataFrame({"f0": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0]}).to_csv(data, index=False)
+        rows = {"f0": [1.0, 2.0, 3.0], "is_fraud": [0, 1, 0], "w": [1.0, 1.0, 1.0]}
+        pd.DataFrame(rows).to_csv(data, index=False)
         state = StateDirectory(self.states[name])
         progress = RunProgress(Console(quiet=True), enabled=False)
         chosen = RunOptions(data=data, run_id=run_id, cohort_timeout_seconds=0.5, **options)

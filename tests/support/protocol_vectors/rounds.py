@@ -29,6 +29,7 @@ def run() -> dict[str, Any]:
         "categories": None,
         "nullable": True,
         "description": "",
+        "unit": None,
     }
     contract = {
         **version,
@@ -42,6 +43,9 @@ def run() -> dict[str, Any]:
         "train_until": None,
         "label_delay_seconds": 0,
         "shared_risk": [],
+        "identifier_rules": 1,
+        "population": None,
+        "currency": None,
     }
     spec = {
         **version,

@@ -1,0 +1,199 @@
+"""How long after the payment frauds are reported, and how complete the labels are by then.
+
+A file ends at a day, so of late frauds only those that were reported quickly are in it: the delays
+in the file are truncated on the right, and their plain shares say that frauds are reported sooner
+than they are. The estimator here is the one for truncated delays, by hazards in reverse time:
+
+    P(delay <= d | delay <= w) = product over delays u in (d, w] of 1 - n(u) / N(u)
+
+with n(u) the frauds that were reported u after the payment, and N(u) those that were reported by
+then and whose payment lies at least u before the end of the file. S. W. Lagakos, L. M. Barraj,
+V. De Gruttola, "Nonparametric analysis of truncated survival data, with application to AIDS",
+Biometrika 75 (3), 1988, section 3; J. D. Kalbfleisch, J. F. Lawless, "Inference based on
+retrospective ascertainment", Journal of the American Statistical Association 84 (406), 1989. It
+says nothing of frauds that are reported more than w after the payment: nobody has seen them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fraudfed.dtypes import Float64Array, Int64Array
+from fraudfed.features.formulas import SECONDS_PER_DAY
+
+#: Ages at which people look: a day to the thirteen months of card schemes' longest disputes.
+HORIZON_DAYS: Final = (1, 3, 7, 14, 30, 60, 90, 180, 395)
+#: Share of the frauds that a label delay should wait for.
+ENOUGH: Final = 0.95
+#: Frauds that are as old as the longest delay looked at: with fewer, one of them decides all.
+_LEAST_FRAUDS: Final = 20
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One age of a payment.
+
+    Attributes
+    ----------
+    days : int
+    reported : float or None
+        Share of the frauds that are reported by that age, of those that are reported within the
+        window; None beyond it.
+    frauds_old_enough : int
+        Known frauds whose payment is at least so old at the end of the file.
+    complete : float or None
+        Share of the frauds among payments of at least that age that are known at the end of the
+        file, by estimate; None if there are none.
+    """
+
+    days: int
+    reported: float | None
+    frauds_old_enough: int
+    complete: float | None
+
+
+@dataclass(frozen=True)
+class ReportingCurve:
+    """Reporting delays of one bank's frauds. Never leaves the bank.
+
+    Attributes
+    ----------
+    frauds : int
+        Known frauds.
+    end : int
+        End of the file: its latest payment or report, UTC epoch seconds.
+    window_days : float or None
+        The longest delay that is looked at; None with too few frauds.
+    points : tuple of CurvePoint
+        Empty with too few frauds.
+    enough_days : int or None
+        The least whole number of days by which ``ENOUGH`` of the frauds are reported.
+    one_delay_seconds : int or None
+        The delay, if all frauds have the same: then it is an assumption of a mapping.
+    """
+
+    frauds: int
+    end: int
+    window_days: float | None
+    points: tuple[CurvePoint, ...]
+    enough_days: int | None
+    one_delay_seconds: int | None
+
+    def reported_by(self, seconds: int) -> float | None:
+        """Return the share that is reported by the last point at or before an age."""
+        days = seconds / SECONDS_PER_DAY
+        known = [p.reported for p in self.points if p.days <= days and p.reported is not None]
+        return known[-1] if known else None
+
+
+def reporting_curve(event_time: Int64Array, label_time: Int64Array, *, end: int) -> ReportingCurve:
+    """Estimate how long after the payment frauds are reported.
+
+    Parameters
+    ----------
+    event_time, label_time : ndarray of shape (n_frauds,), dtype=int64
+        Of the frauds: payment and report, UTC epoch seconds.
+    end : int
+        Time up to which the file knows reports, UTC epoch seconds.
+    """
+    delays, ages = label_time - event_time, end - event_time
+    count = int(delays.size)
+    same = int(delays[0]) if count and (delays == delays[0]).all() else None
+    if count < _LEAST_FRAUDS:
+        return ReportingCurve(count, end, None, (), None, same)
+    window = int(np.sort(ages)[-_LEAST_FRAUDS])
+    steps, shares = _distribution(delays, ages, window)
+    points = []
+    for days in HORIZON_DAYS:
+        seconds = days * SECONDS_PER_DAY
+        old = ages >= seconds
+        points.append(
+            CurvePoint(
+                days=days,
+                reported=float(_at(steps, shares, np.array([seconds]))[0])
+                if seconds <= window
+                else None,
+                frauds_old_enough=int(np.count_nonzero(old)),
+                complete=_complete(_at(steps, shares, ages[old])),
+            )
+        )
+    enough = None
+    if steps.size:
+        enough = math.ceil(int(steps[int(np.argmax(shares >= ENOUGH))]) / SECONDS_PER_DAY)
+    return ReportingCurve(count, end, window / SECONDS_PER_DAY, tuple(points), enough, same)
+
+
+def _distribution(
+    delays: Int64Array, ages: Int64Array, window: int
+) -> tuple[Int64Array, Float64Array]:
+    """Return the delays that occur, ascending, and the share of frauds reported by each.
+
+    Returns
+    -------
+    steps : ndarray of shape (n_steps,), dtype=int64
+        Seconds.
+    shares : ndarray of shape (n_steps,), dtype=float64
+        The last is 1.
+    """
+    seen = delays <= window
+    steps, reported = np.unique(delays[seen], return_counts=True)
+    by_then = np.cumsum(reported)
+    # What is younger than the delay was reported before it too, but could not have it.
+    younger = np.searchsorted(np.sort(ages[seen]), steps, side="left")
+    keep = 1.0 - reported / (by_then - younger)
+    # The share at a step is the product of all steps after it.
+    later = np.append(np.cumprod(keep[:0:-1])[::-1], 1.0)
+    return steps, later[-steps.size :] if steps.size else later[:0]
+
+
+def _at(steps: Int64Array, shares: Float64Array, seconds: Int64Array) -> Float64Array:
+    """Return the share of frauds that are reported by each of some ages."""
+    return np.concatenate([[0.0], shares])[np.searchsorted(steps, seconds, side="right")]
+
+
+def _complete(shares: Float64Array) -> float | None:
+    """Return the known share of frauds, each of which was to be known with some probability.
+
+    A fraud that is known with probability p stands for 1/p frauds (D. G. Horvitz, D. J. Thompson,
+    "A generalization of sampling without replacement from a finite universe", Journal of the
+    American Statistical Association 47 (260), 1952).
+    """
+    known = shares[shares > 0]
+    return float(known.size / np.sum(1.0 / known)) if known.size else None
+
+
+def curve_lines(curve: ReportingCurve, *, label_delay_seconds: int) -> list[str]:
+    """Say in sentences what a curve means for a label delay; the points stand in a table.
+
+    Parameters
+    ----------
+    curve : ReportingCurve
+    label_delay_seconds : int
+        Of the run's contract.
+    """
+    if curve.window_days is None:
+        return [
+            f"{curve.frauds} known frauds are too few for a reporting curve, expected at least "
+            f"{_LEAST_FRAUDS}."
+        ]
+    if curve.one_delay_seconds is not None:
+        return [
+            f"Every fraud is reported {curve.one_delay_seconds / SECONDS_PER_DAY:g} days after its "
+            "payment: that is an assumption, not a record; give the real label_time."
+        ]
+    delay_days = label_delay_seconds / SECONDS_PER_DAY
+    lines = [
+        f"Of {curve.frauds:,} frauds; a share is of those that are reported within "
+        f"{curve.window_days:.0f} days, the oldest that this file can tell of.",
+        f"A label delay of {curve.enough_days} days waits for {ENOUGH:.0%} of them.",
+    ]
+    by_then = curve.reported_by(label_delay_seconds)
+    if curve.enough_days is not None and delay_days < curve.enough_days:
+        share = "too few to say" if by_then is None else f"about {by_then:.0%} or more"
+        lines.append(
+            f"The run's label delay is {delay_days:g} days, when {share} are reported: the last "
+            "payments that are trained on have frauds labelled as clean."
+        )
+    return lines
