@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from unittest.mock import MagicMock, patch
 
@@ -363,22 +364,28 @@ def answers(world: World) -> dict[tuple[object, ...], str | None]:
     return found
 
 
-def lets_go(before: World, after: World) -> bool:
-    """Whether a request that waits is answered by a step."""
+def waits(world: World) -> list[tuple[object, ...]]:
+    """Return the requests that wait."""
+    return [request for request, answer in answers(world).items() if answer is None]
+
+
+def lets_go(before: World, after: World, waiting: list[tuple[object, ...]]) -> bool:
+    """Whether a request that waits before a step is answered by it."""
     if before.run.state is not after.run.state or before.run.generation != after.run.generation:
         return True  # of those that wait for the run's status
     now = answers(after)
-    return any(now[request] for request, answer in answers(before).items() if answer is None)
+    return any(now[request] for request in waiting)
 
 
-def reachable(
-    start: World, events: Iterable[machine.Event], woken: set[frozenset[type]] | None = None
-) -> dict[World, list[World]]:
+Reached = tuple[dict[World, list[World]], frozenset[frozenset[type]]]
+
+
+def reachable(start: World, events: Iterable[machine.Event]) -> Reached:
     """Return every state that ``events`` in any order lead to, with its successors.
 
-    Into ``woken`` go the kinds of effects that wake, of each step that lets a request go on.
+    The second are the kinds of effects that wake, of each step that lets a request go on.
     """
-    woken = set() if woken is None else woken
+    woken: set[frozenset[type]] = set()
     alphabet = list(events)
     found: dict[World, list[World]] = {}
     pending = [start]
@@ -386,24 +393,37 @@ def reachable(
         world = pending.pop()
         if world in found:
             continue
-        successors = []
+        successors, waiting = [], waits(world)
         for event in alphabet:
             try:
                 after, step = world.apply(event)
             except FraudFedError:
                 continue
             check_step(world, after, step)
-            if lets_go(world, after):
+            if not step.effects:
+                assert after == world  # so that it lets nobody go on
+                continue
+            if lets_go(world, after, waiting):
                 assert step.wakes, f"{event} lets requests go on, and wakes nobody"
                 woken.update([frozenset(type(one) for one in step.effects if one.wakes)])
-            if not step.effects:
-                assert after == world
-                continue
             successors.append(canonical(after))
         found[world] = successors
         check_world(world)
         pending += successors
-    return found
+    return found, frozenset(woken)
+
+
+@cache
+def any_order() -> Reached:
+    """Return where two banks and others come that send anything in any order."""
+    return reachable(World(Run.new("r", ("a", "b"), least_banks=2)), any_events())
+
+
+@cache
+def to_and_fro() -> Reached:
+    """Return where three banks come of which two come and go."""
+    start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
+    return reachable(World(start), coming_and_going())
 
 
 def check_world(world: World) -> None:
@@ -499,15 +519,14 @@ def coming_and_going() -> list[machine.Event]:
 
 
 def test_laws_hold_under_any_order_of_any_events() -> None:
-    found = reachable(World(Run.new("r", ("a", "b"), least_banks=2)), any_events())
+    found, _ = any_order()
     ends = {world.run.state for world, successors in found.items() if not successors}
     assert ends == {RunState.FINISHED, RunState.FAILED}
     assert len(found) > 300
 
 
 def test_laws_hold_while_banks_come_and_go() -> None:
-    start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
-    found = reachable(World(start), coming_and_going())
+    found, _ = to_and_fro()
     assert len(found) > 2000
     assert {world.run.generation for world in found} >= {0, 1, 2, 3}
 
@@ -584,10 +603,7 @@ def test_an_effect_wakes_if_and_only_if_a_request_waits_for_it() -> None:
 
     Each class that wakes is in some step the only reason why a request goes on.
     """
-    woken: set[frozenset[type]] = set()
-    reachable(World(Run.new("r", ("a", "b"), least_banks=2)), any_events(), woken)
-    start = Run.new("r", ("a", "b", "c"), least_banks=1, max_rejoins=0)
-    reachable(World(start), coming_and_going(), woken)
+    woken = any_order()[1] | to_and_fro()[1]
     alone = {next(iter(kinds)) for kinds in woken if len(kinds) == 1}
     assert alone == {cls for cls, effect in EFFECTS.items() if effect.wakes}
 
