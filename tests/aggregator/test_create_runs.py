@@ -237,7 +237,7 @@ def test_a_description_that_cannot_work_is_refused_by_the_command_and_by_the_ser
     assert all(word in answer.json()["detail"] for word in words)
 
 
-def test_control_the_same_description_without_the_fault_is_accepted(
+def test_the_same_description_without_the_fault_is_accepted(
     sent: list[RunSpec], tmp_path: Path
 ) -> None:
     file = tmp_path / "run.json"
