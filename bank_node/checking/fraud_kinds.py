@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fraudfed.catalogue.fraud_kinds import FRAUD_KINDS, OTHER, fraud_kind_of
+from fraudfed.payments.fraud_kinds import FRAUD_KINDS, OTHER, fraud_kind_of
 
 #: Unknown names that are told one by one.
 _MOST_NAMES = 10

@@ -1,1 +1,1 @@
-"""What everybody may know before any data are read: columns, features and codes; no numerics."""
+"""What everybody may know of a run before any data are read: recipes, presets, what cannot work."""

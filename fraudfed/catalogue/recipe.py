@@ -7,7 +7,7 @@ a new recipe version.
 
 from dataclasses import dataclass
 
-from fraudfed.catalogue.schema import CHANNELS, MERCHANT_CATEGORIES
+from fraudfed.payments.columns import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureType
 
 #: Name and version, as a data contract names it.

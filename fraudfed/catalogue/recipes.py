@@ -14,8 +14,8 @@ from fraudfed.catalogue.inbound import (
     INBOUND_SHARED_FEATURES,
 )
 from fraudfed.catalogue.recipe import FEATURES, RECIPE, SHARED_FEATURES, FeatureDefinition
-from fraudfed.catalogue.schema import INBOUND, OUTBOUND
 from fraudfed.errors import ConfigurationError
+from fraudfed.payments.columns import INBOUND, OUTBOUND
 from fraudfed.wire.messages import FeatureSpec
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
-from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.errors import ConfigurationError, ParameterError, RunDescriptionError
 from fraudfed.parameters import BoosterParams
+from fraudfed.payments.columns import COLUMNS
 from fraudfed.wire.messages import DataContract, FeatureSpec, RunSpec
 
 #: The only label of transactions; what it means is a column of the schema.

@@ -20,7 +20,6 @@ from fraudfed.catalogue.recipe import (
     RISK_ENTITIES,
     WINDOW_DAYS,
 )
-from fraudfed.catalogue.schema import LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
 from fraudfed.features.currency import in_currency
@@ -46,6 +45,7 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
+from fraudfed.payments.columns import LABEL_COLUMNS, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.code_lists import allowed_text, allowed_values
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.dtypes import BoolArray
+from fraudfed.payments.code_lists import allowed_text, allowed_values
+from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.reading.problems import Problems
 
 _StringSeries: TypeAlias = "pd.Series[Any]"

@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from fraudfed.boosting.table import FeatureSchema
-from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import FeatureColumns
+from fraudfed.payments.columns import COLUMNS
 
 
 def require_columns(transactions: pd.DataFrame) -> None:

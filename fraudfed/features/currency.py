@@ -16,12 +16,12 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.currencies import EXPONENTS
-from fraudfed.catalogue.schema import MAX_AMOUNT_MINOR
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import Payment
+from fraudfed.payments.columns import MAX_AMOUNT_MINOR
+from fraudfed.payments.currencies import EXPONENTS
 from fraudfed.wire.messages import Currency
 
 #: Kind of fault, column, rows that have it, what was expected and what to do.

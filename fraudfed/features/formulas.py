@@ -14,10 +14,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fraudfed.catalogue.merchant_categories import CATEGORY_OF
 from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.payments.merchant_categories import CATEGORY_OF
 
 #: Features one after another, so that a table's intermediate columns need not all exist at once.
 FeatureColumns: TypeAlias = Iterator[tuple[str, npt.NDArray[np.floating | np.integer | np.bool_]]]

@@ -24,7 +24,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.identifiers import (
     DEFAULT_KINDS,
@@ -35,6 +34,7 @@ from fraudfed.features.identifiers import (
 )
 from fraudfed.features.time_zones import MissingHour, RepeatedHour, find_zone
 from fraudfed.features.times import TimeFormat
+from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 
 _BUILT_IN_FILES = {

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.schema import COLUMNS, INBOUND, ColumnKind
 from fraudfed.features.identifiers import (
     AS_THEY_ARE,
     DEFAULT_KINDS,
     IdentifierKinds,
     checked_identifier,
 )
+from fraudfed.payments.columns import COLUMNS, INBOUND, ColumnKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.schema import CHANNELS, OUTBOUND
 from fraudfed.dtypes import BoolArray
 from fraudfed.errors import DataError
 from fraudfed.features.payment import Payment
 from fraudfed.features.table import rows_of_direction
+from fraudfed.payments.columns import CHANNELS, OUTBOUND
 from fraudfed.wire.messages import Population
 
 

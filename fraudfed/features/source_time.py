@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraudfed.catalogue.schema import MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 from fraudfed.features.identifiers import damaged_rows
 from fraudfed.features.mapping import ColumnSource, TimeUnit, parsed_format
@@ -24,6 +23,7 @@ from fraudfed.features.time_zones import (
     to_utc,
     zone_names,
 )
+from fraudfed.payments.columns import MAX_EPOCH_SECONDS
 from fraudfed.reading import cells
 from fraudfed.reading.file_format import FileFormat
 

@@ -10,9 +10,9 @@ import pandas as pd
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
-from fraudfed.catalogue.schema import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
+from fraudfed.payments.columns import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.wire.messages import FeatureSpec
 
 #: ``label_time`` of a row whose label is not known yet: later than every event.

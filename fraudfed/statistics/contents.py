@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from fraudfed.catalogue.schema import CHANNELS, ColumnKind
-from fraudfed.catalogue.schema import COLUMNS as RAW_COLUMNS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.payments.columns import CHANNELS, ColumnKind
+from fraudfed.payments.columns import COLUMNS as RAW_COLUMNS
 from fraudfed.statistics.layout import (
     AMOUNT,
     DAY_NAMES,

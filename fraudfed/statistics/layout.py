@@ -6,7 +6,7 @@ It follows from the data contract and the schema of transactions alone, never fr
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fraudfed.catalogue.schema import CHANNELS, COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
+from fraudfed.payments.columns import CHANNELS, COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.statistics.shapes import SHAPES
 from fraudfed.wire.messages import DataContract, FeatureType, RiskEntity, StatisticsSpec
 

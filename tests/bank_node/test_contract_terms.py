@@ -26,7 +26,6 @@ from bank_node.data.contract import (
 from bank_node.serving.feature_export import export_features
 from bank_node.state.directory import PinnedRun
 from fraudfed.boosting.train import train
-from fraudfed.catalogue.currencies import EXPONENTS
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.run_check import check_contract
@@ -36,6 +35,7 @@ from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.mapping import parse_mapping
 from fraudfed.features.publication import features_file
 from fraudfed.parameters import BoosterParams
+from fraudfed.payments.currencies import EXPONENTS
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import (
     Currency,

@@ -15,7 +15,7 @@ from bank_node.checking.reporting_curve import (
     reporting_curve,
 )
 from data_gen.events import KIND_NAMES
-from fraudfed.catalogue.fraud_kinds import FRAUD_KINDS
+from fraudfed.payments.fraud_kinds import FRAUD_KINDS
 
 DAY = 86_400
 END = 1_700_000_000

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from oracles.contract_terms import CURRENCY, OWN_COLUMNS, TERMS, with_contract_terms
 from oracles.features import DAY, START, random_table, table
 
-from fraudfed.catalogue.currencies import EXPONENTS
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.catalogue.schema import CHANNELS, MAX_AMOUNT_MINOR
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features, check_transactions
 from fraudfed.features.currency import AmountConverter, in_currency
 from fraudfed.features.payment import payments_of
 from fraudfed.features.population import has_payment, in_population, population_text
+from fraudfed.payments.columns import CHANNELS, MAX_AMOUNT_MINOR
+from fraudfed.payments.currencies import EXPONENTS
 from fraudfed.wire.messages import Currency, DataContract, FeatureSpec, FeatureType, Population
 
 seeds = st.integers(0, 2**32 - 1)

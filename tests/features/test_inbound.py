@@ -12,7 +12,6 @@ from oracles.shared_risk import risk_spec, solo_history
 
 from fraudfed.catalogue.inbound import INBOUND_FEATURES, INBOUND_RECIPE
 from fraudfed.catalogue.recipes import find_recipe
-from fraudfed.catalogue.schema import COLUMNS, INBOUND
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable
@@ -21,6 +20,7 @@ from fraudfed.features.inbound import OnlineInboundFeatures, build_inbound_featu
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.payment import Payment, payments_of
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.payments.columns import COLUMNS, INBOUND
 from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)

@@ -11,8 +11,8 @@ from oracles.features import DAY, random_table, slow_features
 
 from fraudfed.catalogue.recipe import FEATURES, RECIPE
 from fraudfed.catalogue.recipes import find_recipe
-from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.features import FeatureTable, build_features
+from fraudfed.payments.columns import COLUMNS
 
 seeds = st.integers(0, 2**32 - 1)
 #: With 40 days the windows reach past everything; with 0 only label_time guards the labels.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fraudfed.catalogue.schema import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.mapping import BUILT_IN, ColumnSource, Mapping, load_mapping, parse_mapping
+from fraudfed.payments.columns import CHANNELS, MERCHANT_CATEGORIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "features.md").read_text(encoding="utf-8")

@@ -17,11 +17,11 @@ from oracles.contract_terms import TERMS, with_contract_terms
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import risk_spec, solo_history
 
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS
 from fraudfed.errors import DataError
 from fraudfed.features import OnlineFeatures, Payment, build_features
 from fraudfed.features.payment import payments_of
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS
 from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)

@@ -11,8 +11,8 @@ from fraudfed.catalogue.recipe import (
     FeatureDefinition,
 )
 from fraudfed.catalogue.recipes import contract_features, find_recipe
-from fraudfed.catalogue.schema import COLUMNS, LABEL_COLUMNS, Column
 from fraudfed.features.table import feature_schema
+from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column
 from fraudfed.wire.messages import DataContract, FeatureType, parse
 
 PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")

@@ -12,15 +12,15 @@ from oracles.features import START, random_table, table
 from data_gen.categories import CATEGORY_NAMES
 from data_gen.events import CHANNEL_NAMES
 from data_gen.schema.columns import COLUMNS as WRITTEN
-from fraudfed.catalogue.schema import (
+from fraudfed.errors import DataError
+from fraudfed.features import check_transactions
+from fraudfed.payments.columns import (
     CHANNELS,
     COLUMNS,
     MERCHANT_CATEGORIES,
     ColumnKind,
     pandas_dtypes,
 )
-from fraudfed.errors import DataError
-from fraudfed.features import check_transactions
 
 
 def good(n_rows: int = 5) -> pd.DataFrame:

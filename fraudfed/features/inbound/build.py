@@ -15,7 +15,6 @@ import pandas as pd
 
 from fraudfed.catalogue.inbound import INBOUND_RECIPE, OUTFLOW_CHANNELS, PASS_DAYS, PASS_HOURS
 from fraudfed.catalogue.recipe import FAN_IN_DAYS, WINDOW_DAYS
-from fraudfed.catalogue.schema import INBOUND, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
 from fraudfed.features.currency import in_currency
@@ -44,6 +43,7 @@ from fraudfed.features.table import (
     rows_of_direction,
 )
 from fraudfed.features.windows import KeyedTimeline, running_total
+from fraudfed.payments.columns import INBOUND, LABEL_COLUMNS, MAX_EPOCH_SECONDS
 from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 
 _LONGEST = max(*WINDOW_DAYS, PASS_DAYS) * SECONDS_PER_DAY

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fraudfed.catalogue.schema import LABEL_COLUMNS, OUTBOUND
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
 from fraudfed.features.table import rows_of_direction
+from fraudfed.payments.columns import LABEL_COLUMNS, OUTBOUND
 from fraudfed.wire.messages import RiskSpec
 
 #: Distinct customers are counted over this many days; the day of the payment is the last.

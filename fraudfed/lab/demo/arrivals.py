@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
-from fraudfed.catalogue.schema import COLUMNS, INBOUND, OUTBOUND, ColumnKind
 from fraudfed.errors import DataError
 from fraudfed.lab.demo.data import BankSource, DemoData
 from fraudfed.lab.demo.transactions import transactions_data
 from fraudfed.lab.report.mules import ArrivalTruth
+from fraudfed.payments.columns import COLUMNS, INBOUND, OUTBOUND, ColumnKind
 from fraudfed.reading.file import DataFile
 
 #: Kinds of fraud that bring a mule money.

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fraudfed.catalogue.currencies import EXPONENTS
+from fraudfed.payments.currencies import EXPONENTS
 from fraudfed.wire.messages.base import Message
 
 #: Digits before and after the point that a rate may have.

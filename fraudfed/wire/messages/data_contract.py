@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fraudfed.catalogue.schema import COLUMNS
 from fraudfed.column_names import (
     MOST_CHARACTERS,
     category_fault,
@@ -15,6 +14,7 @@ from fraudfed.column_names import (
     feature_fault,
     twins,
 )
+from fraudfed.payments.columns import COLUMNS
 from fraudfed.wire.messages.base import Message, Sha256
 from fraudfed.wire.messages.currency import Currency
 from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
@@ -22,7 +22,7 @@ from fraudfed.wire.messages.population import Population
 
 _RAW_COLUMNS = frozenset(column.name for column in COLUMNS)
 
-#: 1970 to 2242, as in ``fraudfed.catalogue.schema``: later is no time in seconds.
+#: 1970 to 2242, as in ``fraudfed.payments.columns``: later is no time in seconds.
 _MOST_SECONDS = 1 << 33
 
 

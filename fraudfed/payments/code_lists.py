@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from fraudfed.catalogue.currencies import CURRENCIES
-from fraudfed.catalogue.merchant_categories import CATEGORY_OF_CODE
-from fraudfed.catalogue.schema import Column
+from fraudfed.payments.columns import Column
+from fraudfed.payments.currencies import CURRENCIES
+from fraudfed.payments.merchant_categories import CATEGORY_OF_CODE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ that card schemes have added since in the same ranges.
 
 from typing import Final
 
-from fraudfed.catalogue.schema import MERCHANT_CATEGORIES
+from fraudfed.payments.columns import MERCHANT_CATEGORIES
 
 #: First and last code and our name; a later entry replaces an earlier one where they overlap.
 RANGES: Final[tuple[tuple[int, int, str], ...]] = (

@@ -8,11 +8,11 @@ import pytest
 from babel.numbers import list_currencies
 
 from data_gen.events import KIND_NAMES
-from fraudfed.catalogue.currencies import CURRENCIES, EXPONENTS, minor_units
-from fraudfed.catalogue.fraud_kinds import ALIASES, FRAUD_KINDS, fraud_kind_of
-from fraudfed.catalogue.merchant_categories import CATEGORY_OF, CATEGORY_OF_CODE, RANGES
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.catalogue.schema import MERCHANT_CATEGORIES
+from fraudfed.payments.columns import MERCHANT_CATEGORIES
+from fraudfed.payments.currencies import CURRENCIES, EXPONENTS, minor_units
+from fraudfed.payments.fraud_kinds import ALIASES, FRAUD_KINDS, fraud_kind_of
+from fraudfed.payments.merchant_categories import CATEGORY_OF, CATEGORY_OF_CODE, RANGES
 from fraudfed.wire.messages import DataContract
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text(encoding="utf-8")
