@@ -38,6 +38,7 @@ from fraudfed.errors import (
     FraudFedError,
     ProtocolError,
 )
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import FeatureType, RunKind, RunStatus
 
 Patch = pytest.MonkeyPatch
@@ -372,7 +373,7 @@ def test_a_bank_whose_rows_break_the_contract_tells_nobody(
     approved(closed, run_id)
     if begun:
         begun_with(closed, run_id)
-    refused(closed, DataError, "bank-a", run_id)
+    refused(closed, ProblemsError, "bank-a", run_id)
 
 
 def test_control_a_bank_that_reports_its_rows_answers_every_question(
@@ -491,7 +492,7 @@ def test_control_without_the_list_of_columns_any_column_is_taken(
     contract = {"kind": "table", "features": [{"name": "f0"}], "max_weight": 1, "label": "is_rich"}
     run_id = plain_run(place, contract=contract)
     refused(place, ForbiddenError, "bank-a", run_id)
-    monkeypatch.setattr(approval_training, "_weigh_columns", lambda contract, rules: iter(()))
+    monkeypatch.setattr(approval_training, "weigh_columns", lambda contract, rules: iter(()))
     passes(place, run_id)
 
 

@@ -35,6 +35,7 @@ _GOES_ON = {
     "parameter": False,
     "protocol": False,
     "rate-limited": True,
+    "run-description": False,
     "run-failed": True,
     "server": True,
     "state": True,

@@ -226,7 +226,6 @@ def test_a_model_is_trained_and_scores_with_the_tables(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shared_risk": ()}, "names 0 risk tables, expected them exactly"),
         ({"shared_risk": ("0" * 64,)}, "which this bank does not hold"),
         ({"label_delay_seconds": 3 * DAY}, "needs 3; choose tables of that delay"),
     ],

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 import treelite
 import xgboost
-from fraudfed.boosting.params import BoosterParams
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
+from fraudfed.parameters import BoosterParams
 
 ROWS = 600
 

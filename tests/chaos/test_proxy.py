@@ -292,7 +292,7 @@ def test_a_kept_connection_sees_the_fault(upstream: Upstream, kind: FaultKind) -
     """``HttpConnections``: the first answer opens the connection that the fault then hits."""
     plan = one(kind, after=1, seconds=0.05)
     with FaultProxy(upstream.url, plan) as proxy:
-        http_ = HttpConnections(proxy.url, context=None)
+        http_ = HttpConnections(proxy.url, trust=None)
 
         def send() -> int:
             return http_.send(

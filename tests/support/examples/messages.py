@@ -11,6 +11,7 @@ from fraudfed.wire.messages import (
     AuditLog,
     AuditStatus,
     BankRegistration,
+    Currency,
     DataContract,
     DropRequest,
     FeatureSpec,
@@ -35,6 +36,7 @@ from fraudfed.wire.messages import (
     ModelReceipt,
     ModelSignature,
     ModelSignatures,
+    Population,
     PublicKeyMessage,
     Ready,
     ReadyBank,
@@ -49,6 +51,7 @@ from fraudfed.wire.messages import (
     RunState,
     RunStatus,
     SealedKey,
+    StatisticsSpec,
     WaitsFor,
 )
 
@@ -126,6 +129,9 @@ EXAMPLES: dict[type[Message], Message] = {
         *(_READY, _GENERATION, _WAITS_FOR, _HANDOVER_SIGNATURE),
         Abort(reason="disk full"),
         RiskSpec(first_day=19_506, last_day=19_536, delay_days=7),
+        StatisticsSpec(min_count=20),
+        Population(channels=("pos", "transfer"), direction="outbound"),
+        Currency(code="GBP", rates={"EUR": {"2026-01-31": "0.8512"}}),
         AuditKey(audit_key=_HASH),
         AuditLog(entries=(_ENTRY,)),
         BankRegistration(name="bank-0", invite="x" * 20, signing_key=_HASH, agreement_key=_HASH),

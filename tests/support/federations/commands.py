@@ -13,8 +13,8 @@ def run_in_process(
     main: Callable[[], None], program: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     """Return what it prints and its exit code."""
-    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    out, err = io.StringIO(), io.StringIO()
+    loggers = [(one, list(one.handlers), one.level, one.propagate) for one in _loggers()]
     command = [program, *arguments]
     code: object = 0
     with (
@@ -27,7 +27,14 @@ def run_in_process(
         except SystemExit as end:
             code = end.code or 0
         finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
+            for logger, handlers, level, propagates in loggers:
+                logger.handlers[:] = handlers
+                logger.setLevel(level)
+                logger.propagate = propagates
     assert isinstance(code, int)
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def _loggers() -> list[logging.Logger]:
+    """Return the loggers that a program sets up, so that later tests find them as they were."""
+    return [logging.getLogger(name) for name in (None, "fraudfed", "bank_node", "aggregator")]

@@ -44,7 +44,11 @@ CONTRACT = DataContract(
         FeatureSpec(name="channel", type=FeatureType.CATEGORICAL, categories=CATEGORIES),
     ),
 )
-SCHEMA = FeatureSchema(("amount", "hour", "age_days", "channel"), (0, 0, 0, len(CATEGORIES)))
+SCHEMA = FeatureSchema(
+    ("amount", "hour", "age_days", "channel"),
+    (0, 0, 0, len(CATEGORIES)),
+    ((), (), (), CATEGORIES),
+)
 
 
 def make_rows(n_rows: int = 1500) -> pd.DataFrame:
