@@ -133,9 +133,9 @@ def count(contents: Contents, layout: Layout, *, hash_key: bytes) -> Counts:
 def _numeric(values: Float32Array, is_fraud: BoolArray) -> ColumnCounts:
     known = ~np.isnan(values)
     keys = (keys_from_values(values[known]) >> np.uint32(KEY_BITS - FINE_BITS)).astype(np.int64)
-    fine = np.bincount(keys, minlength=N_COARSE * N_PARTS).astype(np.int64)
+    flat = np.bincount(keys, minlength=N_COARSE * N_PARTS).astype(np.int64)
     of_frauds = np.bincount(keys[is_fraud[known]] // N_PARTS, minlength=N_COARSE)
-    fine = fine.reshape(N_COARSE, N_PARTS)
+    fine = flat.reshape(N_COARSE, N_PARTS)
     return ColumnCounts(
         missing=int(np.count_nonzero(~known)),
         cells=fine.sum(axis=1),
