@@ -177,3 +177,36 @@ def test_categories_that_differ_by_blanks_stay_two_and_are_told(tmp_path: Path) 
     assert made.notes == (
         "column 'kind': 'POS' and 'POS ' differ only by blanks and are two categories",
     )
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["1.5", "2", "12,5", "7", "9"], "'12,5' is none, so all are categories"),
+        (["1.5", "2", "7 EUR", "7", "9"], "'7 EUR' is none, so all are categories"),
+        (["5411", "5812", "A1", "B2"], None),
+        (["1.5", "2", "3"], None),
+    ],
+)
+def test_a_column_of_nearly_numbers_is_told(
+    cells: list[str], told: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    amounts = np.resize(np.array(cells, dtype=object), 90)
+    pd.DataFrame({"amount": amounts, "y": np.arange(90) % 2}).to_csv(path, index=False)
+    made = open_table(
+        path,
+        mapping=None,
+        label="y",
+        drop=(),
+        bank_column=None,
+        n_banks=3,
+        work=tmp_path / "work",
+        seed=1,
+    )
+    if told is None:
+        assert made.notes == ()
+    else:
+        (note,) = made.notes
+        assert note.startswith("column 'amount': most of its texts are numbers, ")
+        assert told in note

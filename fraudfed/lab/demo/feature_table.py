@@ -25,7 +25,9 @@ from fraudfed.lab.demo.data import (
     require_cohort,
 )
 from fraudfed.lab.oracle.references import pool
+from fraudfed.reading.cells import parsed_number
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.file_format import FileFormat
 from fraudfed.reading.kinds import all_columns, find_kind
 from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
@@ -107,7 +109,7 @@ def open_table(
         split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
         contract=contract,
         rows=rows.n_rows,
-        notes=_alike_categories(contract),
+        notes=_alike_categories(contract) + _nearly_numbers(contract, whole.file_format),
     )
 
 
@@ -160,6 +162,20 @@ def _alike_categories(contract: DataContract) -> tuple[str, ...]:
                     "are two categories"
                 )
                 break
+    return tuple(notes)
+
+
+def _nearly_numbers(contract: DataContract, how: FileFormat) -> tuple[str, ...]:
+    """Say which columns are categories for a few cells that are no numbers, such as ``12,5``."""
+    notes = []
+    for spec in contract.features:
+        others = [text for text in spec.categories or () if parsed_number(text, how) is None]
+        if 0 < 2 * len(others) < len(spec.categories or ()):
+            notes.append(
+                f"column {spec.name!r}: most of its texts are numbers, {others[0]!a} is none, so "
+                "all are categories; if they are amounts, mend it, or say in a mapping how the "
+                "file writes numbers"
+            )
     return tuple(notes)
 
 
