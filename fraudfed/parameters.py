@@ -1,7 +1,7 @@
 """Training parameters under XGBoost's names, with XGBoost's meanings and defaults.
 
-They are public, so whoever configures a run can check them without any numerics: an operator before
-a run is opened, the aggregator when it is, and each bank again before it joins.
+They are public, and can be checked without any numerics: by an operator before
+a run is opened, by the aggregator when it is, and by each bank again before it joins.
 
 ``BoosterParams.parse`` is the one way in from outside: it accepts XGBoost's aliases and refuses
 everything it does not know, naming it. Source of names, defaults and ranges:

@@ -12,11 +12,13 @@ from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, op
 from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
 from aggregator.commands.run_options import (
     DAY,
+    MOST_DELAY_DAYS,
     TIME,
     active_epoch,
     described,
     dry_run_option,
     given_fields,
+    number_option,
     open_run,
     run_options,
     seconds_of,
@@ -53,19 +55,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: Final = "options"
 _LATEST: Final = "latest"
-#: As RiskSpec.delay_days: the label delay must be one that risk tables can have.
-_MOST_DELAY_DAYS: Final = 1000
-
-
-def _risk_option(field: str, text: str) -> Callable[[F], F]:
-    """Add the option of a number of ``RiskSpec``, which checks it and has its default."""
-    return click.option(
-        f"--{field.replace('_', '-')}",
-        type=int,
-        default=RiskSpec.model_fields[field].default,
-        show_default=True,
-        help=text,
-    )
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -124,7 +113,7 @@ def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
 )
 @click.option(
     "--label-delay-days",
-    type=click.IntRange(0, _MOST_DELAY_DAYS),
+    type=click.IntRange(0, MOST_DELAY_DAYS),
     help="Days after which a payment that was not reported counts as clean.",
 )
 @click.option(
@@ -390,11 +379,13 @@ def _named_run(client: OperatorClient, name: str) -> RunStatus:
     type=click.Choice([entity.value for entity in RiskEntity]),
     help="What is counted; may be repeated.  [default: everything]",
 )
-@_risk_option("depth", "Rows of each sketch.")
-@_risk_option("transaction_width", "Columns of the sketch of payments, a power of two.")
-@_risk_option("fraud_width", "Columns of the sketch of frauds, a power of two.")
-@_risk_option("min_customers", "Customers of a bank that an entity needs before it is counted.")
-@_risk_option("days_per_step", "Days that are summed together.")
+@number_option(RiskSpec, "depth", "Rows of each sketch.")
+@number_option(RiskSpec, "transaction_width", "Columns of the sketch of payments, a power of two.")
+@number_option(RiskSpec, "fraud_width", "Columns of the sketch of frauds, a power of two.")
+@number_option(
+    RiskSpec, "min_customers", "Customers of a bank that an entity needs before it is counted."
+)
+@number_option(RiskSpec, "days_per_step", "Days that are summed together.")
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_risk_run(

@@ -10,10 +10,12 @@ import click
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
 from aggregator.commands.output import RunOrSpec
 from aggregator.commands.run_options import (
+    MOST_DELAY_DAYS,
     TIME,
     active_epoch,
     described,
     given_fields,
+    number_option,
     open_run,
     run_options,
     seconds_of,
@@ -38,19 +40,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: Final = "options"
 _NONE: Final = "none"
-#: As of a training, so that both take the same.
-_MOST_DELAY_DAYS: Final = 1000
-
-
-def _number_option(field: str, text: str) -> Callable[[F], F]:
-    """Add the option of a number of ``StatisticsSpec``, which checks it and has its default."""
-    return click.option(
-        f"--{field.replace('_', '-')}",
-        type=int,
-        default=StatisticsSpec.model_fields[field].default,
-        show_default=True,
-        help=text,
-    )
 
 
 @click.command(
@@ -72,7 +61,7 @@ def _number_option(field: str, text: str) -> Callable[[F], F]:
 )
 @click.option(
     "--label-delay-days",
-    type=click.IntRange(0, _MOST_DELAY_DAYS),
+    type=click.IntRange(0, MOST_DELAY_DAYS),
     help="Days after which a payment that was not reported counts as clean.  [default: 0]",
 )
 @click.option(
@@ -95,11 +84,17 @@ def _number_option(field: str, text: str) -> Callable[[F], F]:
     type=click.Choice([*(entity.value for entity in RiskEntity), _NONE]),
     help="Whose identifiers are compared; may be repeated.  [default: everything]",
 )
-@_number_option("width", "Cells that identifiers of one kind are hashed to, a power of two.")
-@_number_option(
-    "min_count", "A bank enters a smaller count as 0, and others rounded to a multiple of it."
+@number_option(
+    StatisticsSpec, "width", "Cells that identifiers of one kind are hashed to, a power of two."
 )
-@_number_option("min_customers", "Customers of a bank that an identifier needs to be entered.")
+@number_option(
+    StatisticsSpec,
+    "min_count",
+    "A bank enters a smaller count as 0, and others rounded to a multiple of it.",
+)
+@number_option(
+    StatisticsSpec, "min_customers", "Customers of a bank that an identifier needs to be entered."
+)
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_statistics_run(

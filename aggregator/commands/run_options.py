@@ -14,6 +14,7 @@ from fraudfed.errors import NotFoundError, ProtocolError, RunDescriptionError, V
 from fraudfed.wire.messages import (
     KeyEpochState,
     KeyEpochStatus,
+    Message,
     ModelVisibility,
     RunCreated,
     RunSpec,
@@ -22,6 +23,8 @@ from fraudfed.wire.messages import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: As ``RiskSpec.delay_days``: the label delay must be one that risk tables can have.
+MOST_DELAY_DAYS = 1000
 #: With two banks, the sum less a bank's own part is the other bank's.
 LEAST_COHORT = 3
 _SECONDS = click.IntRange(1, 30 * 86_400)
@@ -42,6 +45,17 @@ _FIELDS = (
 
 def _default(field: str) -> Any:
     return RunSpec.model_fields[field].default
+
+
+def number_option(message: type[Message], field: str, text: str) -> Callable[[F], F]:
+    """Add the option of a number of a message, which checks it and has its default."""
+    return click.option(
+        f"--{field.replace('_', '-')}",
+        type=int,
+        default=message.model_fields[field].default,
+        show_default=True,
+        help=text,
+    )
 
 
 def run_options(command: F) -> F:

@@ -3,7 +3,7 @@
 The service may stand under a path of its host, ``/fraudfed``. A reverse proxy either takes the
 prefix away, and nothing is to be done here; or it leaves it, and ``--path-prefix`` says what it is.
 Clients sign the path behind the prefix in either case. No header says where the service stands:
-``X-Forwarded-Prefix`` and ``SCRIPT_NAME`` come from whoever sends the request.
+the sender of a request can write ``X-Forwarded-Prefix`` and ``SCRIPT_NAME`` as it likes.
 """
 
 from collections.abc import Callable, Iterable

@@ -14,7 +14,7 @@ from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError
 
 if TYPE_CHECKING:
-    from fraudfed.features.mapping import Mapping
+    from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.features.shared_risk import SharedRisk
     from fraudfed.statistics.pooled import Statistics
 

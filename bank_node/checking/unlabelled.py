@@ -6,7 +6,7 @@ import numpy as np
 
 from bank_node.checking.report import CheckedData, MissingValues
 from bank_node.data.contract import load_features
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.wire.messages import DataContract
 

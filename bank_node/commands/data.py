@@ -25,7 +25,7 @@ from fraudfed.reading.report import report_of
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
-    from fraudfed.features.mapping import Mapping
+    from fraudfed.features.mappings.mapping import Mapping
 
 
 @click.command("check-data")

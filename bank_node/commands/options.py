@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fraudfed.features.mapping import Mapping
+    from fraudfed.features.mappings.mapping import Mapping
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,7 +77,7 @@ def _load_mapping(
     _context: click.Context, _parameter: click.Parameter, choice: str | None
 ) -> "Mapping | None":
     # Only commands that read data import what reads it.
-    from fraudfed.features.mapping import load_mapping
+    from fraudfed.features.mappings.mapping import load_mapping
 
     return None if choice is None else load_mapping(choice)
 

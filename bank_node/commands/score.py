@@ -21,7 +21,7 @@ from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say
 
 if TYPE_CHECKING:
-    from fraudfed.features.mapping import Mapping
+    from fraudfed.features.mappings.mapping import Mapping
 
 
 def _show(scored: Scored) -> None:

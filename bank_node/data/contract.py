@@ -27,7 +27,7 @@ from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.features.currency import in_currency
-from fraudfed.features.mapped_own import mapped_own_column, own_source
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapped_own import mapped_own_column, own_source
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
 from fraudfed.features.table import FeatureTable
 from fraudfed.intake.transactions import RawTransactions

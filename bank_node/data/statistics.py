@@ -10,7 +10,7 @@ from bank_node.config import CohortRules
 from bank_node.data.contract import load_built_rows, load_training_rows
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import DataError
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
 from fraudfed.statistics.contents import Contents, contents_of

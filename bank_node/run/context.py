@@ -15,7 +15,7 @@ from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 
 
 @dataclass(frozen=True)

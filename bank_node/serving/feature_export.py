@@ -12,7 +12,7 @@ from bank_node.data.contract import load_features, load_scoring_rows
 from bank_node.serving.table_file import check_output, write_table
 from fraudfed.dtypes import Float32Array
 from fraudfed.features import FeatureTable
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN
 from fraudfed.wire.messages import DataContract, FeatureSpec

@@ -16,7 +16,7 @@ from bank_node.serving.table_file import check_output, write_table
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.wire.messages import DataContract, FeatureType

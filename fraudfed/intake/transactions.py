@@ -12,8 +12,8 @@ import pyarrow as pa
 from fraudfed.dtypes import BoolArray
 from fraudfed.features.check import Origin, check_transactions
 from fraudfed.features.identifiers import DEFAULT_KINDS, IdentifierKind, read_identifiers
-from fraudfed.features.mapped import map_transactions, origin_of, source_types
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapped import map_transactions, origin_of, source_types
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.reading import cells
 from fraudfed.reading.columns import number_column

@@ -18,7 +18,7 @@ from fraudfed.cli import main
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import DataError
 from fraudfed.features import RECIPE, contract_features
-from fraudfed.features.mapping import load_mapping
+from fraudfed.features.mappings.mapping import load_mapping
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunKind
 

@@ -32,7 +32,7 @@ from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.console import stdout_console
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.mapping import parse_mapping
+from fraudfed.features.mappings.mapping import parse_mapping
 from fraudfed.features.publication import features_file
 from fraudfed.parameters import BoosterParams
 from fraudfed.payments.currencies import EXPONENTS

@@ -17,7 +17,7 @@ from bank_node.state.directory import PinnedRun, StateDirectory
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
-from fraudfed.features.mapping import Mapping, load_mapping, parse_mapping
+from fraudfed.features.mappings.mapping import Mapping, load_mapping, parse_mapping
 from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunKind
 
 DAY = 86400

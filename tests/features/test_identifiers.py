@@ -25,7 +25,7 @@ from fraudfed.features.identifiers import (
     read_identifiers,
     wrong_ibans,
 )
-from fraudfed.features.mapping import Mapping, parse_mapping
+from fraudfed.features.mappings.mapping import Mapping, parse_mapping
 from fraudfed.features.payment import payments_of
 from fraudfed.features.shared_risk import risk_entries
 from fraudfed.intake.transactions import read_transactions

@@ -11,8 +11,8 @@ from examples.published_tables import handbook_rows, paysim_rows, sparkov_rows
 
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import build_features, check_transactions
-from fraudfed.features.mapped import map_transactions, origin_of, source_types
-from fraudfed.features.mapping import Mapping, load_mapping, parse_mapping
+from fraudfed.features.mappings.mapped import map_transactions, origin_of, source_types
+from fraudfed.features.mappings.mapping import Mapping, load_mapping, parse_mapping
 
 APRIL_2018 = 1_522_540_800  # 2018-04-01 00:00:00 UTC
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.features.mapping import BUILT_IN, ColumnSource, Mapping, load_mapping, parse_mapping
+from fraudfed.features.mappings.mapping import (
+    BUILT_IN,
+    ColumnSource,
+    Mapping,
+    load_mapping,
+    parse_mapping,
+)
 from fraudfed.payments.columns import CHANNELS, MERCHANT_CATEGORIES
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.mapped import map_transactions
-from fraudfed.features.mapping import Mapping, load_mapping, parse_mapping
+from fraudfed.features.mappings.mapped import map_transactions
+from fraudfed.features.mappings.mapping import Mapping, load_mapping, parse_mapping
 from fraudfed.intake.transactions import read_transactions
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import ProblemsError

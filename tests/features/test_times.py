@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudfed.features.time_zones import find_zone, to_utc, zone_names
-from fraudfed.features.times import Readings, TimeFormat
+from fraudfed.features.mappings.time_zones import find_zone, to_utc, zone_names
+from fraudfed.features.mappings.times import Readings, TimeFormat
 
 #: Formats that programs write, and some that try the reader.
 FORMATS = (

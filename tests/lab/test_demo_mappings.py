@@ -11,7 +11,7 @@ import pytest
 from examples.published_tables import baf_rows, ibm_aml_csv, ieee_cis_rows, ulb_rows
 
 from fraudfed.errors import DataError
-from fraudfed.features.mapping import load_mapping, parse_mapping
+from fraudfed.features.mappings.mapping import load_mapping, parse_mapping
 from fraudfed.lab.demo.data import DemoData
 from fraudfed.lab.demo.feature_table import open_table
 from fraudfed.lab.demo.transactions import open_payments

@@ -1,1 +1,1 @@
-"""Mappings that come with fraudfed, one TOML file each; read by ``fraudfed.features.mapping``."""
+"""Mappings: foreign columns, texts and times as ours; built-in ones are TOML files here."""

@@ -26,7 +26,7 @@ from fraudfed.console import (
     stdout_console,
 )
 from fraudfed.errors import CohortError, ConfigurationError, StateError
-from fraudfed.features.mapping import Mapping, load_mapping
+from fraudfed.features.mappings.mapping import Mapping, load_mapping
 from fraudfed.foreign_text import visible
 from fraudfed.lab.bench.options import key_bits_option
 from fraudfed.lab.demo.data import MIN_BANKS, DemoData, schema_of

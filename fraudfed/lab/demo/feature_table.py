@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.intake.plain_table import PlainRows, contract_schema, read_plain_table
 from fraudfed.lab.demo.bank_names import name_banks
 from fraudfed.lab.demo.column_options import named_columns, option_of, require_column

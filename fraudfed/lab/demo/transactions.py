@@ -17,7 +17,7 @@ from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.errors import DataError
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.mapping import Mapping
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direction
 from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions

@@ -33,8 +33,8 @@ _SHOWN_CHARACTERS: Final = 120
 def elements(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield ``start`` and ``end`` of every element of a file, with the element.
 
-    At its start an element has a name and attributes, at its end all that is in it. Whoever takes
-    an element says with ``release`` that it is no longer needed.
+    At its start an element has a name and attributes, at its end all that is in it. The
+    caller says with ``release`` that an element is no longer needed.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraudfed.features.mapping import ColumnSource, Mapping
+from fraudfed.features.mappings.mapping import ColumnSource, Mapping
 from fraudfed.reading import cells
 from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import FeatureSpec

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 from fraudfed.features.identifiers import damaged_rows
-from fraudfed.features.mapping import ColumnSource, TimeUnit, parsed_format
-from fraudfed.features.time_zones import (
+from fraudfed.features.mappings.mapping import ColumnSource, TimeUnit, parsed_format
+from fraudfed.features.mappings.time_zones import (
     MissingHour,
     RepeatedHour,
     find_zone,

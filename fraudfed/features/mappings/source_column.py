@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from fraudfed.dtypes import BoolArray, Float64Array
 from fraudfed.features.identifiers import CanonicalColumn, IdentifierKind, read_identifiers
-from fraudfed.features.mapping import ColumnSource
-from fraudfed.features.source_time import accepts, read_times
+from fraudfed.features.mappings.mapping import ColumnSource
+from fraudfed.features.mappings.source_time import accepts, read_times
 from fraudfed.reading import cells
 from fraudfed.reading.cells import TextColumn, is_text
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat

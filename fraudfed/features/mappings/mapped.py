@@ -16,8 +16,8 @@ from fraudfed.dtypes import Float64Array
 from fraudfed.errors import DataError
 from fraudfed.features.check import Origin
 from fraudfed.features.identifiers import IdentifierKind, canonical_column, wrong_ibans
-from fraudfed.features.mapping import BY_CURRENCY, ColumnSource, Mapping, looked_up_form
-from fraudfed.features.source_column import SourceColumn, shown_value
+from fraudfed.features.mappings.mapping import BY_CURRENCY, ColumnSource, Mapping, looked_up_form
+from fraudfed.features.mappings.source_column import SourceColumn, shown_value
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.payments.currencies import CURRENCIES, minor_units
 from fraudfed.reading.cells import TEXT, TextColumn

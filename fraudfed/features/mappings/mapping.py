@@ -32,8 +32,8 @@ from fraudfed.features.identifiers import (
     canonical,
     canonical_kinds,
 )
-from fraudfed.features.time_zones import MissingHour, RepeatedHour, find_zone
-from fraudfed.features.times import TimeFormat
+from fraudfed.features.mappings.time_zones import MissingHour, RepeatedHour, find_zone
+from fraudfed.features.mappings.times import TimeFormat
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, TIME_COLUMNS, ColumnKind
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 
