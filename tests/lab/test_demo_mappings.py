@@ -159,20 +159,25 @@ def test_payer_and_payee_of_ibm_aml_are_two_accounts(name: str, tmp_path: Path) 
     assert found == expected
 
 
-def test_categories_that_differ_by_blanks_stay_two_and_are_told(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    kinds = np.resize(["POS", "POS ", "ATM"], 90)
-    pd.DataFrame({"kind": kinds, "y": np.arange(90) % 2}).to_csv(path, index=False)
-    made = open_table(
+def dealt_out(path: Path) -> DemoData:
+    """Open a table without a mapping, dealt out to three banks."""
+    return open_table(
         path,
         mapping=None,
         label="y",
         drop=(),
         bank_column=None,
         n_banks=3,
-        work=tmp_path / "work",
+        work=path.parent / "work",
         seed=1,
     )
+
+
+def test_categories_that_differ_by_blanks_stay_two_and_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    kinds = np.resize(["POS", "POS ", "ATM"], 90)
+    pd.DataFrame({"kind": kinds, "y": np.arange(90) % 2}).to_csv(path, index=False)
+    made = dealt_out(path)
     assert made.contract.features[0].categories == ("ATM", "POS", "POS ")
     assert made.notes == (
         "column 'kind': 'POS' and 'POS ' differ only by blanks and are two categories",
@@ -194,16 +199,7 @@ def test_a_column_of_nearly_numbers_is_told(
     path = tmp_path / "rows.csv"
     amounts = np.resize(np.array(cells, dtype=object), 90)
     pd.DataFrame({"amount": amounts, "y": np.arange(90) % 2}).to_csv(path, index=False)
-    made = open_table(
-        path,
-        mapping=None,
-        label="y",
-        drop=(),
-        bank_column=None,
-        n_banks=3,
-        work=tmp_path / "work",
-        seed=1,
-    )
+    made = dealt_out(path)
     if told is None:
         assert made.notes == ()
     else:
