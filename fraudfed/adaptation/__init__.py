@@ -1,0 +1,1 @@
+"""A shared model fitted to one bank: adapted models and calibration, from its own rows only."""

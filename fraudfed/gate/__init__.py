@@ -1,0 +1,1 @@
+"""Whether a bank is better off with the shared model: compared on its own payments, by itself."""

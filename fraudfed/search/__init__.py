@@ -1,0 +1,1 @@
+"""Parameters chosen over the rows of all banks: many candidates that grow in lockstep."""
