@@ -102,7 +102,8 @@ class Calibration(BaseModel):
         left = right - 1
         share = np.clip((scores - at[left]) / (at[right] - at[left]), 0.0, 1.0)
         # Kept between its ends: rounding must not make a line fall where the next one begins.
-        return np.clip(to[left] + share * (to[right] - to[left]), to[left], to[right])
+        between: Float64Array = to[left] + share * (to[right] - to[left])
+        return np.minimum(np.maximum(between, to[left]), to[right])
 
 
 @dataclass(frozen=True)
