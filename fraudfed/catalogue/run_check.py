@@ -40,9 +40,19 @@ def check_run(spec: RunSpec) -> None:
         return
     check_contract(spec.contract)
     try:
-        check_parameters(spec)
+        params = check_parameters(spec)
     except ParameterError as error:
         raise RunDescriptionError(f"parameters: {error}") from None
+    if (
+        params.early_stopping_rounds is not None
+        and spec.contract.kind == "transactions"
+        and spec.contract.select_until is None
+    ):
+        raise RunDescriptionError(
+            f"parameters: early_stopping_rounds is {params.early_stopping_rounds}, and the data "
+            "contract has no select_until, the window whose payments decide when to stop; give it, "
+            "or leave the parameter out"
+        )
 
 
 def check_parameters(spec: RunSpec) -> BoosterParams:
