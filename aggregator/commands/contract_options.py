@@ -40,8 +40,8 @@ def contract_options(command: F) -> F:
             "contract_path",
             type=FILE,
             metavar="FILE",
-            help="Your own data contract, JSON (message DataContract, or a RunSpec that holds one), "
-            "instead of a recipe's.",
+            help="Your own data contract, JSON (message DataContract, or a RunSpec that holds "
+            "one), instead of a recipe's.",
         ),
         click.option(
             "--without",

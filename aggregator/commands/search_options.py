@@ -74,7 +74,8 @@ def search_options(command: F) -> F:
         click.option(
             "--plan",
             type=click.Choice(list(PLANS)),
-            help=f"Parameter sets by name; docs/search.md explains them.  [default: {DEFAULT_PLAN}]",
+            help="Parameter sets by name; docs/search.md explains them.  "
+            f"[default: {DEFAULT_PLAN}]",
         ),
     ):
         command = option(command)
