@@ -8,6 +8,7 @@ evenly mixed. Every value is one fixed formula over integers: the same float at 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import fsum
 
 import numpy as np
@@ -299,6 +300,7 @@ def sigmoid(margins: Float64Array) -> Float64Array:
     return probabilities
 
 
+@cache
 def _probabilities() -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the probability in the middle of each cell, and the least and largest in it."""
     edges = sigmoid(CELL_EDGES)

@@ -56,7 +56,7 @@ def holds(bounded: Bounded | None, value: float | None) -> bool:
     return bounded.holds(float(value), rounding=1e-9)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=5)
 @given(seed=seeds, n_banks=st.sampled_from([1, 3, 7]), n_alerts=st.sampled_from([None, 1, 30]))
 def test_metrics_are_those_of_the_pooled_rows(
     seed: int, n_banks: int, n_alerts: int | None
@@ -106,10 +106,10 @@ def test_metrics_are_those_of_the_pooled_rows(
             assert holds(at_ratio.value_recall, found(rows, threshold).value)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=3)
 @given(seed=seeds, n_banks=st.sampled_from([1, 3]))
 def test_groups_first_seen_and_cards(seed: int, n_banks: int) -> None:
-    banks = make_banks(seed, n_banks, n_rows=600)
+    banks = make_banks(seed, n_banks, n_rows=400)
     report = judge_all(banks, JudgingPlan(n_alerts=40))
     rows = read(pooled(banks), Reading.KNOWN)
     threshold = budget_threshold(rows, 40)
@@ -150,7 +150,7 @@ def test_groups_first_seen_and_cards(seed: int, n_banks: int) -> None:
         assert lists.attainable == pytest.approx(attainable / (k * days))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=2)
 @given(seed=seeds)
 def test_the_report_is_the_same_however_rows_are_split(seed: int) -> None:
     whole = make_banks(seed, 1)[0]
@@ -249,7 +249,7 @@ class _Lying(SoloCommunicator):
 
 @pytest.mark.parametrize(
     ("label", "position"),
-    [("judge:rows", 6), ("judge:rows", 9), ("judge:scores", 4000), ("judge:thresholds", 0)],
+    [("judge:rows", 6), ("judge:scores", 4000), ("judge:thresholds", 0)],
 )
 def test_sums_of_no_rows_are_refused(label: str, position: int) -> None:
     bank = make_banks(21, 1)[0]

@@ -172,35 +172,36 @@ def found(rows: pd.DataFrame, threshold: float) -> Found:
     )
 
 
-def _thresholds(rows: pd.DataFrame) -> list[float]:
-    """Return every threshold that alerts on something, from the strictest on."""
-    return sorted(rows["margin"].unique(), reverse=True)
+def _alerts(rows: pd.DataFrame, of: pd.Series | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return every threshold, strictest first, and whether each row is alerted on from there."""
+    thresholds = np.sort(rows["margin"].unique())[::-1]
+    return thresholds, (rows["margin"] if of is None else of).to_numpy() >= thresholds[:, None]
+
+
+def _loosest(thresholds: np.ndarray, is_kept: np.ndarray) -> float:
+    return float(min(thresholds[is_kept], default=np.inf))
 
 
 def budget_threshold(rows: pd.DataFrame, n_alerts: int) -> float:
     """Return the loosest threshold with at most so many alerts."""
-    kept = [t for t in _thresholds(rows) if (rows["margin"] >= t).sum() <= n_alerts]
-    return min(kept, default=np.inf)
+    thresholds, alerted = _alerts(rows)
+    return _loosest(thresholds, alerted.sum(axis=1) <= n_alerts)
 
 
 def rate_threshold(rows: pd.DataFrame, rate: float) -> float:
     """Return the loosest threshold that alerts on at most a share of the clean rows."""
-    clean = rows[rows["label"] == 0]
-    kept = [t for t in _thresholds(rows) if (clean["margin"] >= t).mean() <= rate]
-    return min(kept, default=np.inf)
+    thresholds, alerted = _alerts(rows)
+    return _loosest(thresholds, alerted[:, rows["label"] == 0].mean(axis=1) <= rate)
 
 
 def ratio_threshold(rows: pd.DataFrame, ratio: int) -> tuple[float, float | None]:
     """Return the loosest threshold within a ratio of accounts, and the share of them found."""
     accounts = rows.dropna(subset=["account"]).groupby("account")
-    highest, fraudulent = accounts["margin"].max(), accounts["label"].max() == 1
-    best = np.inf
-    for threshold in _thresholds(rows):
-        alerted = highest >= threshold
-        if (alerted & ~fraudulent).sum() <= ratio * (alerted & fraudulent).sum():
-            best = threshold
-    n = fraudulent.sum()
-    return best, float((highest[fraudulent] >= best).sum() / n) if n else None
+    highest, fraudulent = accounts["margin"].max(), (accounts["label"].max() == 1).to_numpy()
+    thresholds, alerted = _alerts(rows, highest)
+    true, false = alerted[:, fraudulent].sum(axis=1), alerted[:, ~fraudulent].sum(axis=1)
+    best = _loosest(thresholds, false <= ratio * true)
+    return best, float((highest[fraudulent] >= best).mean()) if fraudulent.any() else None
 
 
 def ranking(rows: pd.DataFrame) -> dict[str, float]:
