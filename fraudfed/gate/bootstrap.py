@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.gate.alerts import RankedFrauds
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.gate.intervals import Interval
@@ -111,9 +111,7 @@ def bootstrap(
     return {name: _joined(measures) for name, measures in parts.items()}
 
 
-def percentile_interval(
-    estimate: float, resampled: Float64Array, *, confidence: float
-) -> Interval:
+def percentile_interval(estimate: float, resampled: Float64Array, *, confidence: float) -> Interval:
     """Return the percentile interval; Efron and Tibshirani, equation 13.5."""
     lower, upper = np.quantile(resampled, (1 - confidence, confidence))
     return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))
