@@ -151,7 +151,7 @@ def test_the_bytes_can_be_read_back(run: PinnedRun) -> None:
 
 
 #: What a training does not have.
-_OF_ONE_KIND = {"kind", "risk", "statistics"}
+_OF_ONE_KIND = {"kind", "risk", "statistics", "search"}
 
 
 @given(RUNS, st.data())
