@@ -215,10 +215,9 @@ def search_checked(
 
 def is_finished(state: SearchState, spec: SearchSpec) -> bool:
     """Tell whether all rungs are done, or too many trees grew in the last one since the best."""
-    rungs = spec.rungs
-    if state.n_trees >= rungs[-1].trees:
+    if state.n_trees >= spec.rungs[-1].trees:
         return True
-    if spec.patience is None or (len(rungs) > 1 and state.n_trees <= rungs[-2].trees):
+    if spec.patience is None or not _is_in_last_rung(state.n_trees, spec):
         return False
     for candidate in state.candidates:
         if candidate.is_alive:
@@ -226,6 +225,10 @@ def is_finished(state: SearchState, spec: SearchSpec) -> bool:
             if best is None or candidate.curve[-1].trees - best.trees < spec.patience:
                 return False
     return True
+
+
+def _is_in_last_rung(n_trees: int, spec: SearchSpec) -> bool:
+    return len(spec.rungs) == 1 or n_trees > spec.rungs[-2].trees
 
 
 def _check_start(
@@ -485,7 +488,7 @@ class _Running:
 
     def _evaluating(self, select: SelectCounts, trees: int) -> Summing[list[Point]]:
         with_pooled = self._ends_rung(trees) or (
-            self._spec.select_by is SelectBy.POOLED and self._is_in_last_rung(trees)
+            self._spec.select_by is SelectBy.POOLED and _is_in_last_rung(trees, self._spec)
         )
         return evaluating(
             [each.margins for each in self._growing.values()],
