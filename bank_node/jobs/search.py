@@ -40,7 +40,9 @@ from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import Windows
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file_format import PLAIN_CSV
-from fraudfed.search.search import SearchProgress, check_search, search_checked
+from fraudfed.search.held_state import check_search_state
+from fraudfed.search.running import SearchProgress
+from fraudfed.search.search import check_search, search_checked
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
 from fraudfed.wire.search_results import decode, encode
@@ -305,7 +307,12 @@ class SearchWork:
         StateError
             As ``SearchState.from_bytes``; or if the run cannot have come to it.
         """
-        return SearchState.from_bytes(data, schema=self.windows.train.schema)
+        table = self.windows.train
+        state = SearchState.from_bytes(data, schema=table.schema)
+        check_search_state(
+            state, self.spec, self.common, schema=table.schema, max_weight=table.max_weight
+        )
+        return state
 
     def regroup(self, state: SearchState, *, more_rows: int) -> SearchState:
         """Return the state from which another set of banks continues."""
