@@ -23,7 +23,8 @@ from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.search.held_state import check_search_state
 from fraudfed.search.result import SearchResult
-from fraudfed.search.search import SearchProgress, search
+from fraudfed.search.running import SearchProgress
+from fraudfed.search.search import search
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 
