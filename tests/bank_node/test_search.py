@@ -136,7 +136,7 @@ def test_the_record_holds_every_curve_and_what_the_winner_is_worth(finished: Run
         assert curves == [(each["name"], each["curve"]) for each in found["candidates"]]
         assert result["verdict"]["window"] == "judge"
         assert "better than life" in result["verdict"]["note"]
-        assert 0 < result["verdict"]["report"]["known"]["auprc"]["estimate"] <= 1
+        assert result["verdict"]["report"]["readings"]
         assert record["whole_run"]["protection"]["rounds_verified"] == record["whole_run"]["rounds"]
     verdicts = [record["result"]["verdict"] for record in records]
     assert verdicts == verdicts[:1] * 3
