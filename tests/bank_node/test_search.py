@@ -22,7 +22,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.intake.windows import Windows
 from fraudfed.search.search import search
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages import RunState, SearchRung, SearchSpec, SelectBy
+from fraudfed.wire.messages import DropRequest, RunState, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.search_results import encode
 
 pytestmark = pytest.mark.e2e
@@ -75,7 +75,7 @@ class Running:
         return self.result(bank, "search.json") + self.result(bank, "model.json")
 
     def wait_until_round(self, number: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.banks.aggregator.status(self.banks.run_id).round_number < number:
             assert time.monotonic() < deadline, "the run makes no progress"
             time.sleep(0.02)
@@ -178,12 +178,14 @@ def test_the_search_continues_without_a_bank_that_drops_out(
 ) -> None:
     banks = Banks(tmp_path, aggregator, key_package, n_banks=4)
     # Long enough to be dropped in the middle.
-    spec = SPEC.model_copy(update={"rungs": (*SPEC.rungs[:2], SearchRung(trees=25, alive=1))})
-    running = begin(tmp_path, banks, 4, search=spec, deadline_seconds=2)
+    spec = SPEC.model_copy(update={"rungs": (*SPEC.rungs[:2], SearchRung(trees=12, alive=1))})
+    running = begin(tmp_path, banks, 4, search=spec)
     processes = {bank: running.start(bank) for bank in range(4)}
     running.wait_until_round(12)
     processes[2].kill()
     processes.pop(2).communicate()
+    request = DropRequest(bank=banks.names[2], reason="test")
+    aggregator.operator("POST", f"/v1/runs/{banks.run_id}/drops", request)
     ended = [finish(process) for process in processes.values()]
     assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
     status = aggregator.status(banks.run_id)
