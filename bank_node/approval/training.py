@@ -8,6 +8,7 @@ from typing import Any, Final
 from bank_node.approval.cost import training_cost
 from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts, TrainingFacts
 from bank_node.approval.findings import Finding, finding
+from bank_node.approval.judging import is_judged, judging_reveals
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.directory import PinnedRun
 from fraudfed.dtypes import FIXED_POINT_ONE
@@ -300,6 +301,8 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
     )
     if params.early_stopping_rounds is not None:
         yield f"After each tree, {', '.join(params.eval_metric)} on the validation rows of all."
+    if is_judged(contract, selects=params.early_stopping_rounds is not None):
+        yield from judging_reveals(contract)
     yield (
         f"The model: its splits, leaf weights and node statistics to {params.statistics_bits} "
         f"significant bits. It is read by {readers(run)}."
