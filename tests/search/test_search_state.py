@@ -191,6 +191,6 @@ def test_sums_that_no_rows_have_are_refused(kind: str, at: int, more: int) -> No
         alone(communicator=Lying(kind, at, more))
 
 
-def test_control_the_same_sums_without_a_lie_are_accepted() -> None:
+def test_the_same_sums_without_a_lie_are_accepted() -> None:
     assert alone(communicator=Lying("rows", 4, 0)).to_json() == alone().to_json()
     assert np.isfinite(alone().best.mean_of_banks)
