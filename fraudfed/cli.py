@@ -16,6 +16,7 @@ from fraudfed.lab.bench.scale import scale_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
 from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
+from fraudfed.lab.estimate import estimate_command
 
 
 @click.group(
@@ -48,6 +49,7 @@ bench.add_command(load_command, name="load")
 bench.add_command(scale_command, name="scale")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 
 
