@@ -71,7 +71,7 @@ def check_data(
         run = known_run(
             state,
             run_id,
-            RunKind.TRAINING,
+            (RunKind.TRAINING, RunKind.SEARCH),
             JOBS,
             passphrase=lambda: read_passphrase(passphrase_file),
         )

@@ -72,6 +72,7 @@ from fraudfed.wire.messages.runs import (
     RunStatus,
     WaitsFor,
 )
+from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
 from fraudfed.wire.messages.statistics import StatisticsSpec
 
@@ -135,6 +136,10 @@ __all__ = [
     "RunState",
     "RunStatus",
     "SealedKey",
+    "SearchCandidate",
+    "SearchRung",
+    "SearchSpec",
+    "SelectBy",
     "Sha256",
     "SignatureHex",
     "StatisticsSpec",
