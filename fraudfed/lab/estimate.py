@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from fraudfed.catalogue.estimate.estimate import Estimate, estimate_run
+from fraudfed.catalogue.estimate.estimate import Estimate, duration, estimate_run
 from fraudfed.catalogue.estimate.setting import Setting
 from fraudfed.catalogue.run_check import check_run
 from fraudfed.console import Answer, answers, examples, say
@@ -48,16 +48,17 @@ class EstimateAnswer(Answer):
 
 def _show(found: EstimateAnswer) -> None:
     at = found.setting
-    machines = "one machine" if at["one_machine"] else "a machine each"
+    link = f"{at['rtt_ms']:g} ms and {at['mbit']:g} Mbit/s"
+    machines = "on one machine" if at["one_machine"] else f"a machine each, {link}"
     say(
-        f"{found.kind} with {at['banks']} banks and {at['rows']:,} rows, "
-        f"{100 * float(str(at['fraud_share'])):g} % fraud; {machines} with {at['cores']} cores, "
-        f"{at['rtt_ms']:g} ms and {at['mbit']:g} Mbit/s, {at['key_bits']}-bit key, {at['kernel']}",
+        f"{found.kind} of {at['banks']} banks with {at['rows']:,} rows, "
+        f"{100 * float(str(at['fraud_share'])):g} % fraud; {machines}, {at['cores']} cores, "
+        f"{at['key_bits']}-bit key, {at['kernel']}",
         f"  rounds              {found.rounds:,}",
         f"  ciphertexts         {found.ciphertexts:,} from each bank",
         f"  bytes               {found.bytes_sent / _MEGA:,.1f} MB sent, "
         f"{found.bytes_received / _MEGA:,.1f} MB received by each bank",
-        f"  time                {_duration(found.minutes)}",
+        f"  time                {duration(found.minutes)}",
         f"  memory              {found.bank_memory_bytes / _MEBI:,.0f} MiB at the largest bank, "
         f"{found.aggregator_memory_bytes / _MEBI:,.0f} MiB at the aggregator",
         "An estimate, within a factor of 1.5 on what it was fitted to; banks that come late or "

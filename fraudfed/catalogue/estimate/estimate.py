@@ -8,7 +8,7 @@ from fraudfed.catalogue.estimate.speed import cpu_seconds, memory_bytes, wall_se
 from fraudfed.catalogue.estimate.work import Work, preparation, risk, scoring, trees
 from fraudfed.errors import ConfigurationError
 from fraudfed.parameters import BoosterParams, overridden
-from fraudfed.wire.messages import RunKind, RunSpec, SearchSpec
+from fraudfed.wire.messages import RunKind, RunSpec
 
 #: A reading of the scores that decide when to stop, and those that judge.
 _JUDGING_SUMS = 3.0
@@ -42,6 +42,24 @@ class Estimate:
     bank_memory_bytes: int
     aggregator_memory_bytes: int
     setting: Setting
+
+    def in_one_line(self) -> str:
+        """Return the estimate and what it assumes, as a sentence."""
+        at = self.setting
+        return (
+            f"about {duration(self.minutes)}, {self.rounds:,} rounds and "
+            f"{(self.bytes_sent + self.bytes_received) / 1e6:,.0f} MB at each of {at.banks} banks, "
+            f"if all have {at.rows:,} {'payments a day' if self.kind == 'risk' else 'rows'}, "
+            f"{100 * at.fraud_share:g} % fraud, {at.rtt_ms:g} ms and {at.mbit:g} Mbit/s; for other "
+            "numbers save this with --dry-run and use `fraudfed estimate`"
+        )
+
+
+def duration(minutes: float) -> str:
+    """Return a time as people say it."""
+    if minutes < 2:
+        return f"{60 * minutes:.0f} seconds"
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def estimate_run(spec: RunSpec, setting: Setting) -> Estimate:

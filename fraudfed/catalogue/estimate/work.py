@@ -22,7 +22,7 @@ _FRACTION_BITS = 32
 _LEARNT_BITS, _COUNTED_BITS = 2.2, 4.2
 #: Part of the children that hold rows enough to be split, where no limit on leaves binds.
 _SPLIT_SHARE = 0.85
-#: How soon hessians that leave room for few leaves are felt, and leaves of a start far from the mean.
+#: How soon hessians that leave room for few leaves are felt; leaves of a start far from the mean.
 _CROWDING, _FAR_LEAVES = 1.0, 0.13
 #: Passes of the search for cuts, and the values of the later ones for each cut.
 _CUT_PASSES, _FIRST_PASS, _LATER_PASS = 4, 256, 2.0
