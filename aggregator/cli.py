@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from aggregator.commands.audit import audit
+from aggregator.commands.create_search import create_search_run
 from aggregator.commands.create_statistics import create_statistics_run
 from aggregator.commands.members import banks, epochs, invites
 from aggregator.commands.runs import runs
@@ -24,7 +25,7 @@ from fraudfed.hardening import keep_memory_private
         "aggregator serve --state DIR",
         "export AGGREGATOR_TOKEN_FILE=DIR/operator.token",
         "aggregator invites create --name bank-a",
-        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30",
+        "aggregator runs create-training --train-until 2026-06-30",
     ),
 )
 @click.version_option(__version__, prog_name="aggregator")
@@ -48,6 +49,7 @@ for _command in (
 ):
     cli.add_command(_command)
 runs.add_command(create_statistics_run)
+runs.add_command(create_search_run)
 
 
 def main() -> NoReturn:

@@ -56,10 +56,13 @@ class TrainingFacts(ReviewPart):
     columns : tuple of ReviewedColumn
         In the contract's order, then label and weight.
     max_weight : float
-    label_delay_seconds : int
     recipe : str or None
-    train_from, train_until : int or None
+    train_from, train_until, select_until, judge_until : int or None
         UTC epoch seconds.
+    label_horizon : str
+        In words.
+    risk_delay_days, risk_publication_lag_days, gap_days : int
+    exclude_known_compromised : bool
     shared_risk : tuple of str
         The risk tables that features are made of.
     population : str or None
@@ -76,10 +79,16 @@ class TrainingFacts(ReviewPart):
     data: str
     columns: tuple[ReviewedColumn, ...]
     max_weight: float
-    label_delay_seconds: int
     recipe: str | None
     train_from: int | None
     train_until: int | None
+    select_until: int | None
+    judge_until: int | None
+    label_horizon: str
+    risk_delay_days: int
+    risk_publication_lag_days: int
+    gap_days: int
+    exclude_known_compromised: bool
     shared_risk: tuple[str, ...]
     population: str | None = None
     currency: str | None = None

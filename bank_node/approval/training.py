@@ -182,7 +182,7 @@ def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
     except ParameterError:
         params = None
     contract = run.contract
-    validation = "not known" if params is None else _validation(params)
+    validation = "not known" if params is None else _validation(contract, params)
     return RunFacts(
         about=what_is_used(run, params, validation=validation),
         cost=None if params is None else training_cost(contract, params, key_bits=key_bits),
@@ -197,10 +197,16 @@ def what_is_used(run: PinnedRun, params: BoosterParams | None, *, validation: st
         data=contract.kind,
         columns=reviewed_columns(contract),
         max_weight=contract.max_weight,
-        label_delay_seconds=contract.label_delay_seconds,
         recipe=contract.recipe,
         train_from=contract.train_from,
         train_until=contract.train_until,
+        select_until=contract.select_until,
+        judge_until=contract.judge_until,
+        label_horizon=contract.label_horizon_days.text,
+        risk_delay_days=contract.risk_delay_days,
+        risk_publication_lag_days=contract.risk_publication_lag_days,
+        gap_days=contract.gap_days,
+        exclude_known_compromised=contract.exclude_known_compromised,
         shared_risk=contract.shared_risk,
         population=None if contract.population is None else population_text(contract.population),
         currency=_currency(contract),
@@ -247,12 +253,17 @@ def _parameters(run: PinnedRun, params: BoosterParams) -> tuple[ReviewedParamete
     )
 
 
-def _validation(params: BoosterParams) -> str:
+def _validation(contract: DataContract, params: BoosterParams) -> str:
     if params.early_stopping_rounds is None:
-        return "none: every row is trained on"
+        return "none: all trees are grown"
+    which = (
+        "the payments that select"
+        if contract.kind == "transactions"
+        else "one row in five, chosen by a hash of its content, as a table has no times"
+    )
     return (
-        "one row in five, chosen by a hash of its content; training stops when "
-        f"{params.eval_metric[-1]} has not improved for {params.early_stopping_rounds} trees"
+        f"{which}; training stops when {params.eval_metric[-1]} has not improved for "
+        f"{params.early_stopping_rounds} trees"
     )
 
 

@@ -173,13 +173,29 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
     data = facts_table("")
     rows = [
         ("data", about.data if about.recipe is None else f"{about.data}, recipe {about.recipe}"),
-        ("period", f"from {_time(about.train_from)} until {_time(about.train_until)}"),
-        ("label delay", f"{about.label_delay_seconds} s"),
+        ("trains on", f"from {_time(about.train_from)} until {_time(about.train_until)}"),
         ("largest weight", f"{about.max_weight:g}"),
         ("risk tables", ", ".join(about.shared_risk) or "none"),
         ("validation", about.validation),
     ]
     if about.recipe is not None:
+        rows[2:2] = [
+            ("selects by", _window(about.select_until)),
+            ("judges by", _window(about.judge_until)),
+            ("label horizon", f"{about.label_horizon} before each of these times"),
+            ("gap between windows", f"{about.gap_days} days"),
+            (
+                "known compromised",
+                "left out of what selects and judges"
+                if about.exclude_known_compromised
+                else "not left out",
+            ),
+            (
+                "reports of fraud",
+                f"count {about.risk_delay_days} days after the payment at the earliest, in risk "
+                f"tables from {about.risk_publication_lag_days} days after the day's end on",
+            ),
+        ]
         rows.append(("payments", about.population or "all that the recipe judges"))
         rows.append(("currency", about.currency or "amounts are compared as they stand"))
     for name, value in rows:
@@ -207,6 +223,10 @@ def _search_tables(about: SearchFacts) -> list["Table"]:
     ):
         halving.add_row(name, _text(value))
     return [*_training_tables(about.shared), candidates, halving]
+
+
+def _window(until: int | None) -> str:
+    return "no payments" if until is None else f"payments after that, until {_time(until)}"
 
 
 def _columns_table(reviewed: tuple[ReviewedColumn, ...], recipe: str | None) -> "Table":

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bank_node.approval.facts import RunFacts
@@ -10,11 +10,11 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import load_training_rows
-from bank_node.data.digest import data_digest
+from bank_node.data.contract import TableShares, load_training_rows
+from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
+from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
-from bank_node.jobs.validation import split_validation
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -28,6 +28,7 @@ from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
 from fraudfed.communicator import Communicator
+from fraudfed.errors import StateError
 from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.parameters import BoosterParams
@@ -60,11 +61,13 @@ class TrainingResult(RunResult):
         All of them, under XGBoost's names.
     trees : int
     rows : int or None
-        Rows of this bank, those for validation included; None, as the two below, if this bank took
+        Rows of this bank, of all windows; None, as the two below, if this bank took
         the model from the registry.
     best_iteration : int or None
         With early stopping.
     history : tuple of TreeRecord or None
+    verdict : Verdict or None
+        What all banks' rows say of the model.
     """
 
     kind: Literal[RunKind.TRAINING] = RunKind.TRAINING
@@ -73,6 +76,7 @@ class TrainingResult(RunResult):
     rows: int | None = None
     best_iteration: int | None = None
     history: tuple[TreeRecord, ...] | None = None
+    verdict: Verdict | None = None
 
 
 TrainingRecord = RunRecord[TrainingResult]
@@ -128,22 +132,26 @@ class TrainingJob:
         params = check_run(run, context.rules)
         shared = training_tables(context.state, run.contract)
         rows = load_training_rows(
-            options.data, run.contract, mapping=options.mapping, shared=shared
+            options.data,
+            run.contract,
+            mapping=options.mapping,
+            shared=shared,
+            shares=TableShares(seed=params.seed, select=params.early_stopping_rounds is not None),
         )
-        _log.info("%d rows meet the data contract", rows.table.n_rows)
-        table, validation = rows.table, None
-        # Before it is split: what a bank begins a run with is its file.
-        data_sha256 = data_digest(table)
-        if params.early_stopping_rounds is not None:
-            table, validation = split_validation(table, seed=params.seed)
+        windows = rows.windows
+        table = windows.train
+        validation = windows.validation if params.early_stopping_rounds is not None else None
+        n_rows = sum(count.rows for count in windows.counts.values())
+        _log.info("%d rows meet the data contract", n_rows)
         # Once this bank has joined, nothing may depend on its own rows.
         check_tables(params, table, validation)
         return TrainingWork(
             params=params,
             table=table,
             validation=validation,
-            rows_read=rows.table.n_rows,
-            data_sha256=data_sha256,
+            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
+            rows_read=n_rows,
+            data_sha256=windows_digest(windows),
             row_keys=row_keys(
                 options.data,
                 context.ledger,
@@ -187,10 +195,12 @@ class TrainingWork:
         Rows to train on.
     validation : TrainingTable or None
         Rows for the metrics.
+    judging : Judging
+        Rows that the model is judged by.
     rows_read : int
-        Rows of both.
+        Rows of all windows.
     data_sha256 : str
-        ``data_digest`` of both.
+        ``windows_digest`` of all windows.
     row_keys : tuple of str
         The ledger's keys of the file.
     progress : RunProgress
@@ -200,6 +210,7 @@ class TrainingWork:
     params: BoosterParams
     table: TrainingTable
     validation: TrainingTable | None
+    judging: Judging = field(default_factory=Judging)
     rows_read: int
     data_sha256: str
     row_keys: tuple[str, ...]
@@ -216,14 +227,21 @@ class TrainingWork:
         del step
         return self.row_keys
 
-    def decode(self, data: bytes) -> TrainingState:
+    def decode(self, data: bytes) -> JudgedState[TrainingState]:
         """Read a state.
 
         Raises
         ------
         StateError
-            As ``TrainingState.from_bytes``; or if the run cannot have come to it.
+            As ``JudgedState.from_bytes`` and ``TrainingState.from_bytes``; or if the run cannot
+            have come to it.
         """
+        state = JudgedState.from_bytes(data, self._decode, is_finished=self._is_finished)
+        if state.verdict is not None and self.judging.rows is None:
+            raise StateError("the state holds a verdict, and this run keeps no rows to judge by")
+        return state
+
+    def _decode(self, data: bytes) -> TrainingState:
         state = TrainingState.from_bytes(data, schema=self.table.schema)
         check_state(
             state,
@@ -233,30 +251,51 @@ class TrainingWork:
         )
         return state
 
-    def regroup(self, state: TrainingState, *, more_rows: int) -> TrainingState:
-        """Return the state from which another set of banks continues."""
-        return state.regrouped(more_rows=more_rows)
+    def _is_finished(self, state: TrainingState) -> bool:
+        return state.is_finished(patience=self.params.early_stopping_rounds)
+
+    def regroup(
+        self, state: JudgedState[TrainingState], *, more_rows: int
+    ) -> JudgedState[TrainingState]:
+        """Return the state from which another set of banks continues; a verdict stays."""
+        return JudgedState(state.work.regrouped(more_rows=more_rows), state.verdict)
 
     def run(
         self,
         communicator: Communicator,
         *,
-        start: TrainingState | None,
-        on_step: Callable[[TrainingState], None],
+        start: JudgedState[TrainingState] | None,
+        on_step: Callable[[JudgedState[TrainingState]], None],
     ) -> Outcome[TrainingResult]:
-        """Train to the end; raises as ``train_checked``."""
-        done = 0 if start is None else len(start.trees)
+        """Train to the end and judge the model; raises as ``train_checked`` and ``judge``."""
+        last = None if start is None else start.work
+        done = 0 if last is None else len(last.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
+
+        def on_training_step(state: TrainingState) -> None:
+            nonlocal last
+            last = state
+            on_step(JudgedState(state))
+
         result = train_checked(
             self.params,
             self.table,
             communicator,
             validation=self.validation,
-            start=start,
-            on_step=on_step,
+            start=last,
+            on_step=on_training_step,
             on_tree=self._on_tree,
             threads=self.threads,
         )
+        verdict = self.judging.without_rows if start is None else start.verdict
+        if verdict is None:
+            verdict = self.judging.judge(
+                result.model, communicator, self.progress, threads=self.threads
+            )
+            if last is None:
+                raise ValueError("a training has no state")
+            if self.judging.rows is not None:
+                on_step(JudgedState(last, verdict))
         return Outcome(
             result.model.to_json(),
             TrainingResult(
@@ -265,6 +304,7 @@ class TrainingWork:
                 rows=self.rows_read,
                 best_iteration=result.best_iteration,
                 history=tuple(_tree_record(tree) for tree in result.history),
+                verdict=verdict,
             ),
         )
 

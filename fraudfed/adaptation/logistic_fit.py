@@ -74,17 +74,17 @@ def fit_logistic(
 
     def objective(at: list[float]) -> float:
         penalty = (p * (w - c) ** 2 for p, w, c in zip(precision, at, centre, strict=True))
-        return _total(_losses(_combined(columns, at), labels)) + sum(penalty) / 2
+        return exact_total(_losses(_combined(columns, at), labels)) + sum(penalty) / 2
 
     value = objective(weights)
     for _ in range(_MOST_STEPS):
         probability = _sigmoid(_combined(columns, weights))
         error, curvature = probability - labels, probability * (1.0 - probability)
         gradient = [
-            _total(error * column) + p * (w - c)
+            exact_total(error * column) + p * (w - c)
             for column, p, w, c in zip(columns, precision, weights, centre, strict=True)
         ]
-        hessian = [[_total(curvature * one * other) for other in columns] for one in columns]
+        hessian = [[exact_total(curvature * one * other) for other in columns] for one in columns]
         for place, added in enumerate(precision):
             hessian[place][place] += added
         step = _solve(hessian, gradient)
@@ -111,7 +111,7 @@ def log_loss(margins: Float64Array | Float32Array, labels: Float32Array) -> floa
     labels : ndarray of shape (n_rows,), dtype=float32
         0 or 1; at least one.
     """
-    return _total(_losses(np.asarray(margins, np.float64), labels)) / labels.size
+    return exact_total(_losses(np.asarray(margins, np.float64), labels)) / labels.size
 
 
 def _combined(columns: list[Float64Array], weights: list[float]) -> Float64Array:
@@ -133,8 +133,11 @@ def _losses(margins: Float64Array, labels: Float32Array) -> Float64Array:
     return losses
 
 
-def _total(values: Float64Array) -> float:
-    """Return the sum, of multiples of the largest value's last 62 bits: the same in any order."""
+def exact_total(values: Float64Array) -> float:
+    """Return the sum, the same in any order of the values; shape (n_rows,), finite.
+
+    Values are rounded to multiples of one power of two, such that their sum fits 62 bits.
+    """
     largest = float(np.abs(values).max(initial=0.0))
     if largest == 0.0:
         return 0.0

@@ -32,7 +32,8 @@ class SplitRules:
         float before the division. Otherwise it is that of the rounded weight, in double.
     bounded_gain_in_float : bool
         Under monotone constraints or ``max_delta_step`` the gain of a weight is taken in float, and
-        without the L1 penalty. Otherwise it is ``-(2 g w + (h + lambda) w^2 + 2 alpha |w|)`` in double.
+        without the L1 penalty. Otherwise it is ``-(2 g w + (h + lambda) w^2 + 2 alpha |w|)`` in
+        double.
     zeros_constrain : bool
         Monotone constraints that are all 0 still switch to the gain under constraints.
     """

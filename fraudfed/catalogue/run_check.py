@@ -45,10 +45,20 @@ def check_run(spec: RunSpec) -> None:
         if spec.search is not None:
             check_select_window(spec.contract)
             check_candidates(spec.contract, spec.search, spec.parameters)
-        else:
-            check_parameters(spec)
+            return
+        params = check_parameters(spec)
     except ParameterError as error:
         raise RunDescriptionError(f"parameters: {error}") from None
+    if (
+        params.early_stopping_rounds is not None
+        and spec.contract.kind == "transactions"
+        and spec.contract.select_until is None
+    ):
+        raise RunDescriptionError(
+            f"parameters: early_stopping_rounds is {params.early_stopping_rounds}, and the data "
+            "contract has no select_until, the window whose payments decide when to stop; give it, "
+            "or leave the parameter out"
+        )
 
 
 def check_parameters(spec: RunSpec) -> BoosterParams:

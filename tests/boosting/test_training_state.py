@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fraudfed.boosting.resume.canonical_bytes import _CONTAINER
+from fraudfed.boosting.resume.canonical_bytes import TRAINING_STATE
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
@@ -22,7 +22,7 @@ from fraudfed.errors import StateError
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.parameters import BoosterParams
 
-NEWER = replace(_CONTAINER, version=2)
+NEWER = replace(TRAINING_STATE, version=2)
 
 
 def states_of(categorical: int = 3, **given_settings: Any) -> list[TrainingState]:
@@ -62,12 +62,12 @@ EXAMPLES = [
 
 def framed(content: bytes) -> bytes:
     """Return the container, whose checksum fits, of any content."""
-    return _CONTAINER.pack(content)
+    return TRAINING_STATE.pack(content)
 
 
 def content_of(data: bytes) -> bytes:
     """Return what is in the container of a state."""
-    return _CONTAINER.unpack(data, source="test")
+    return TRAINING_STATE.unpack(data, source="test")
 
 
 def read(data: bytes) -> TrainingState:
@@ -140,9 +140,9 @@ def test_the_bytes_of_a_state_are_fixed() -> None:
 
 
 DIGESTS = [
-    "890b892bf92771fa202051fe3869e4dd3eeb23a3cf9d01fd2f576782a635c6d3",
-    "01bc840b791932e26e063a75671b1991919006c85435ec3e18d748c2839580c8",
-    "43ff77eb224a17a9a8d3984f46f9f478204b546d0297c3f9fee983cbc3e610d3",
+    "ace3583fe6c62696da656d3529ce4fd51a8054c91f05be2811db0ef0e33fe257",
+    "1273339285472da10855b895843cbf4f8134c331201755e64a7de5d46e982677",
+    "5d684933ac4094fcf421b082e16960357fbf4012411f412464d3becf2fac7c9e",
 ]
 
 
@@ -243,7 +243,7 @@ def test_forged_bytes_are_refused_or_canonical(data: st.DataObject) -> None:
 @example(b"")
 def test_any_bytes_are_refused(rest: bytes) -> None:
     schema = content_of(LAST)[:32]
-    for data in (rest, _CONTAINER.magic + rest, framed(rest), framed(schema + rest)):
+    for data in (rest, TRAINING_STATE.magic + rest, framed(rest), framed(schema + rest)):
         with pytest.raises(StateError):
             read(data)
 

@@ -26,6 +26,7 @@ from fraudfed.wire.messages.key_epochs import (
     PublicKeyMessage,
     SealedKey,
 )
+from fraudfed.wire.messages.label_horizon import LabelHorizon
 from fraudfed.wire.messages.members import (
     BankRegistration,
     Invite,
@@ -109,6 +110,7 @@ __all__ = [
     "KeyEpoch",
     "KeyEpochState",
     "KeyEpochStatus",
+    "LabelHorizon",
     "MemberKeys",
     "MemberRemoval",
     "Members",
