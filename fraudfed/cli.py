@@ -18,6 +18,7 @@ from fraudfed.lab.bench.search.command import search_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
 from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
+from fraudfed.lab.estimate import estimate_command
 
 
 @click.group(
@@ -52,6 +53,7 @@ bench.add_command(scale_command, name="scale")
 bench.add_command(search_command, name="search")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 
 
