@@ -24,7 +24,7 @@ from fraudfed.hardening import keep_memory_private
         "aggregator serve --state DIR",
         "export AGGREGATOR_TOKEN_FILE=DIR/operator.token",
         "aggregator invites create --name bank-a",
-        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30",
+        "aggregator runs create-training --train-until 2026-06-30",
     ),
 )
 @click.version_option(__version__, prog_name="aggregator")

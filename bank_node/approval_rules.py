@@ -155,6 +155,26 @@ class StatisticsApproval(BaseModel):
     entities: tuple[RiskEntity, ...] = tuple(RiskEntity)
 
 
+class SearchApproval(BaseModel):
+    """``[approval.search]``: the searches that need no person.
+
+    What ``[approval]`` says of trainings holds for each candidate as well.
+
+    Attributes
+    ----------
+    max_candidates : int
+        Most sets of parameters.
+    max_trees : int
+        Most trees that are grown in all, those of all candidates together: the histograms of each
+        of them are opened.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_candidates: Annotated[int, Field(ge=2, le=64)]
+    max_trees: Annotated[int, Field(ge=1)]
+
+
 class ApprovalRules(BaseModel):
     """``[approval]``: the runs that need no person at this bank.
 
@@ -174,6 +194,8 @@ class ApprovalRules(BaseModel):
         None: no risk run.
     statistics : StatisticsApproval, "any" or None
         None: no statistics run.
+    search : SearchApproval, "any" or None
+        How large a search may be, beside what holds for trainings. None: no search.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -186,6 +208,7 @@ class ApprovalRules(BaseModel):
     max_categories: Annotated[int, Field(ge=1)] = 100
     risk: Literal["any"] | RiskApproval | None = None
     statistics: Literal["any"] | StatisticsApproval | None = None
+    search: Literal["any"] | SearchApproval | None = None
 
     @field_validator("risk", mode="before")
     @classmethod
@@ -205,12 +228,26 @@ class ApprovalRules(BaseModel):
             raise ValueError(f'expected "{ANY}" or a table [approval.statistics]')
         return value
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _search(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return SearchApproval.model_validate(value)
+        if value is not None and value != ANY and not isinstance(value, SearchApproval):
+            raise ValueError(f'expected "{ANY}" or a table [approval.search]')
+        return value
+
     @model_validator(mode="after")
     def _parameters_are_said(self) -> "ApprovalRules":
         if self.columns and self.parameters is None:
             raise ValueError(
                 f'columns are allowed, but no parameters: set parameters = "{ANY}", or give a '
                 "table [approval.parameters]"
+            )
+        if self.search is not None and not self.columns:
+            raise ValueError(
+                "searches are allowed, but no columns: name columns, and what parameters may be; "
+                "they hold for each candidate of a search"
             )
         return self
 
@@ -221,7 +258,7 @@ class ApprovalRules(BaseModel):
         parameters = entries.pop("parameters", None)
         if parameters is not None and not isinstance(self.parameters, dict):
             entries["parameters"] = parameters
-        by_kind = {kind: entries.pop(kind, None) for kind in ("risk", "statistics")}
+        by_kind = {kind: entries.pop(kind, None) for kind in ("risk", "statistics", "search")}
         entries |= {kind: found for kind, found in by_kind.items() if found == ANY}
         if isinstance(self.parameters, dict):
             tables["approval.parameters"] = {

@@ -14,6 +14,7 @@ from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
+from bank_node.commands.search import search
 from bank_node.commands.statistics import statistics
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
@@ -59,7 +60,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, status, score, risk, audit),
+    *(train, search, status, score, risk, audit),
 ):
     cli.add_command(_command)
 

@@ -3,9 +3,15 @@
 Law: every bank that calls ``sum`` with its own ``values`` gets the same result, the exact
 elementwise sum over all banks of the cohort. Because integers add exactly in any order, the
 result does not depend on how rows are split over banks.
+
+A computation over all banks that others may keep pace with is a generator (``Summing``): it yields
+what it needs summed and is sent the sum. ``carry_out`` runs one; ``fraudfed.search.lockstep`` runs
+many at once, with one sum for all.
 """
 
-from typing import Protocol
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -53,6 +59,49 @@ class Communicator(Protocol):
             If the round failed; never a wrong number.
         """
         ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SumRequest:
+    """What is to be summed over all banks; the arguments of ``Communicator.sum``.
+
+    Attributes
+    ----------
+    values : ndarray of any shape, dtype=int64
+    bound : int or ndarray broadcastable to ``values.shape``, dtype=int64
+    low : int or ndarray broadcastable to ``values.shape``, dtype=int64, or None
+    label : str
+    """
+
+    values: Int64Array
+    bound: int | Int64Array
+    low: int | Int64Array | None = None
+    label: str
+
+
+_Result = TypeVar("_Result")
+#: Yields requests, is sent the sum of each, and returns a result.
+Summing: TypeAlias = Generator[SumRequest, Int64Array, _Result]
+
+
+def carry_out(summing: Summing[_Result], communicator: Communicator) -> _Result:
+    """Run a computation, one sum after the other, and return its result.
+
+    Raises
+    ------
+    FraudFedError
+        What the computation raises, or a sum.
+    """
+    sums: Int64Array | None = None
+    while True:
+        try:
+            request = next(summing) if sums is None else summing.send(sums)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        sums = communicator.sum(
+            request.values, bound=request.bound, low=request.low, label=request.label
+        )
 
 
 def check_bound(

@@ -76,6 +76,7 @@ _FLOATS = {
     "reg_alpha": _NON_NEGATIVE,
     "gamma": _NON_NEGATIVE,
     "min_child_weight": _NON_NEGATIVE,
+    "max_delta_step": _NON_NEGATIVE,
     "subsample": _FRACTION,
     "colsample_bytree": _FRACTION,
     "colsample_bylevel": _FRACTION,
@@ -141,6 +142,8 @@ class BoosterParams:
         Least gain of a split. Alias ``min_split_loss``.
     min_child_weight : float
         Least sum of hessians in a child.
+    max_delta_step : float
+        Largest weight of a leaf, before ``eta``, to either side; 0 is no limit.
     subsample, colsample_bytree, colsample_bylevel, colsample_bynode : float
         Fractions in (0, 1].
     max_bin : int
@@ -185,6 +188,7 @@ class BoosterParams:
     reg_alpha: float = 0.0
     gamma: float = 0.0
     min_child_weight: float = 1.0
+    max_delta_step: float = 0.0
     subsample: float = 1.0
     colsample_bytree: float = 1.0
     colsample_bylevel: float = 1.0

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -12,8 +12,6 @@ from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, op
 from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
 from aggregator.commands.run_options import (
     DAY,
-    MOST_DELAY_DAYS,
-    TIME,
     active_epoch,
     described,
     dry_run_option,
@@ -25,12 +23,18 @@ from aggregator.commands.run_options import (
     show_run_or_spec,
     visibility_option,
 )
+from aggregator.commands.window_options import (
+    contract_windows,
+    option_of,
+    taken_windows,
+    window_options,
+)
 from aggregator.operator.client import OperatorClient
 from aggregator.operator.risk_tables import Tables, Wanted, day_text, latest_tables, named_tables
 from fraudfed.catalogue.presets import PRESETS, find_preset
-from fraudfed.catalogue.recipe import RECIPE, WINDOW_DAYS
+from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import RECIPES
-from fraudfed.catalogue.risk_days import SECONDS_PER_DAY, entry_delay_days, needed_days
+from fraudfed.catalogue.risk_days import SECONDS_PER_DAY, needed_days
 from fraudfed.catalogue.training_contract import training_contract
 from fraudfed.console import answers, examples, say
 from fraudfed.errors import (
@@ -95,27 +99,15 @@ def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
     name="create-training",
     epilog=examples(
         "export AGGREGATOR_TOKEN_FILE=DIR/operator.token",
-        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30",
-        "aggregator runs create-training --train-until 2026-06-30 --label-delay-days 30 \\",
+        "aggregator runs create-training --train-until 2026-04-30 --select-until 2026-06-15 \\",
+        "    --judge-until 2026-07-31",
+        "aggregator runs create-training --train-until 2026-06-30 --label-horizon transfer=120 \\",
         "    --shared-risk latest --param max_depth=6 --without 'terminal_*' --dry-run",
         "aggregator runs create-training --contract contract.json --preset quick",
     ),
 )
 @client_options
-@click.option(
-    "--train-until",
-    type=TIME,
-    metavar="DATE",
-    help="Train on what was known before this day (UTC).",
-)
-@click.option(
-    "--train-from", type=TIME, metavar="DATE", help="First day (UTC).  [default: all there is]"
-)
-@click.option(
-    "--label-delay-days",
-    type=click.IntRange(0, MOST_DELAY_DAYS),
-    help="Days after which a payment that was not reported counts as clean.",
-)
+@window_options
 @click.option(
     "--preset",
     default="fraud",
@@ -167,9 +159,6 @@ def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_training(
-    train_until: datetime | None,
-    train_from: datetime | None,
-    label_delay_days: int | None,
     preset: str,
     assignments: tuple[str, ...],
     tables: tuple[str, ...],
@@ -189,23 +178,21 @@ def create_training(
     are given. With --contract it is yours.
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
+    given = taken_windows(options)
     parameters = _parameters(preset, assignments)
-    window: _Window | None = None
+    windows: dict[str, Any] | None = None
     if contract_path is None:
-        window = _window(train_until, train_from, label_delay_days)
+        if "train_until" not in given:
+            raise ConfigurationError(
+                "--train-until is missing; give it, or your own --contract FILE"
+            )
+        windows = contract_windows(given)
         # Whatever tables there are: what is wrong without them is wrong before anybody is asked.
-        contract = _contract(window, recipe, only if not tables else (), ())
-        title = f"training until {window.text}"
+        contract = _contract(windows, recipe, only if not tables else (), ())
+        title = f"training until {given['train_until']:%Y-%m-%d}"
     else:
-        given = {
-            "--train-until": train_until,
-            "--train-from": train_from,
-            "--label-delay-days": label_delay_days,
-            "--shared-risk": tables,
-            "--feature": only,
-            "--without": without,
-        }
-        contract = _own_contract(contract_path, given)
+        others = {"shared_risk": tables, "feature": only, "without": without}
+        contract = _own_contract(contract_path, {**given, **others})
         title = f"training on {contract_path.stem}"
     fields = {
         "name": title if name is None else name,
@@ -218,52 +205,20 @@ def create_training(
     with opened_client(**connection) as client:
         epoch = active_epoch(client, key_epoch, source="--key-epoch")
         chosen = None
-        if window is not None:
-            chosen = _tables(client, tables, window, epoch)
-            contract = _contract(window, recipe, only, without, chosen)
+        if windows is not None:
+            chosen = _tables(client, tables, contract, epoch)
+            contract = _contract(windows, recipe, only, without, chosen)
         fields["key_epoch"] = epoch.key_epoch.epoch
         spec = described({**fields, "contract": contract}, source=_OPTIONS)
         answer = open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
-    if window is not None and chosen is not None:
-        _say_tables(chosen, window)
+    if chosen is not None:
+        _say_tables(chosen, contract)
     say(
         f"{spec.name}: {len(contract.features)} features, preset {preset}, key epoch "
         f"{spec.key_epoch} with {len(epoch.key_epoch.roster)} banks",
         err=True,
     )
     return answer
-
-
-class _Window(NamedTuple):
-    """The window of a training, UTC epoch seconds, and how its end is written."""
-
-    start: int | None
-    until: int
-    delay: int
-    text: str
-
-
-def _window(until: datetime | None, start: datetime | None, delay_days: int | None) -> _Window:
-    if until is None or delay_days is None:
-        missing = "--train-until" if until is None else "--label-delay-days"
-        raise ConfigurationError(
-            f"{missing} is missing; give --train-until and --label-delay-days, or your own "
-            "--contract FILE"
-        )
-    delay = delay_days * SECONDS_PER_DAY
-    first = None if start is None else seconds_of(start)
-    last = seconds_of(until)
-    if start is not None and start >= until:
-        raise RunDescriptionError(
-            f"--train-from {start:%Y-%m-%d} does not lie before --train-until {until:%Y-%m-%d}; "
-            "choose an earlier day"
-        )
-    if (first or 0) >= last - delay:
-        raise RunDescriptionError(
-            f"--label-delay-days {delay_days}: no payment lies in the window, which ends so many "
-            f"days before --train-until {until:%Y-%m-%d}; widen the window or shorten the delay"
-        )
-    return _Window(first, last, delay, f"{until:%Y-%m-%d}")
 
 
 def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -281,7 +236,7 @@ def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _contract(
-    window: _Window,
+    windows: dict[str, Any],
     recipe: str,
     only: tuple[str, ...],
     without: tuple[str, ...],
@@ -289,9 +244,7 @@ def _contract(
 ) -> DataContract:
     return training_contract(
         recipe=recipe,
-        train_from=window.start,
-        train_until=window.until,
-        label_delay_seconds=window.delay,
+        windows=windows,
         tables=() if tables is None else tables.digests,
         entities=() if tables is None else tables.entities,
         only=only,
@@ -300,10 +253,11 @@ def _contract(
 
 
 def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
-    named = [option for option, value in given.items() if value not in (None, ())]
+    named = [name for name, value in given.items() if value not in (None, ())]
     if named:
         raise ConfigurationError(
-            f"{named[0]} and --contract exclude each other: the contract says it; change the file"
+            f"{option_of(named[0])} and --contract exclude each other: the contract says it; "
+            "change the file"
         )
     return parse(
         DataContract,
@@ -314,16 +268,14 @@ def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
 
 
 def _tables(
-    client: OperatorClient, names: tuple[str, ...], window: _Window, epoch: KeyEpochStatus
+    client: OperatorClient, names: tuple[str, ...], contract: DataContract, epoch: KeyEpochStatus
 ) -> Tables | None:
     """Return the risk tables that are asked for."""
     if not names:
         return None
-    first, last = needed_days(
-        train_from=window.start, train_until=window.until, label_delay_seconds=window.delay
-    )
+    first, last = needed_days(contract)
     wanted = Wanted(
-        delay_days=entry_delay_days(window.delay),
+        delay_days=contract.risk_delay_days,
         first_day=first,
         last_day=last,
         banks=tuple(member.name for member in epoch.key_epoch.roster),
@@ -337,15 +289,15 @@ def _tables(
     return named_tables([_named_run(client, name) for name in names], wanted)
 
 
-def _say_tables(tables: Tables, window: _Window) -> None:
+def _say_tables(tables: Tables, contract: DataContract) -> None:
     """Say which tables were chosen, beside the answer."""
     for run in tables.runs:
         risk = run.spec.risk
         if risk is not None:
             days = f"{day_text(risk.first_day)}..{day_text(risk.last_day)}"
             say(f"shared risk: {run.run_id}  {days}  {run.model_sha256}", err=True)
-    first = tables.first_day
-    if window.start is None or window.start // SECONDS_PER_DAY - max(WINDOW_DAYS) < first:
+    first, (needed, _) = tables.first_day, needed_days(contract)
+    if needed is None or needed < first:
         say(f"shared risk: days before {day_text(first)} count as empty", err=True)
 
 
@@ -359,8 +311,7 @@ def _named_run(client: OperatorClient, name: str) -> RunStatus:
 @click.command(
     name="create-risk",
     epilog=examples(
-        "aggregator runs create-risk 2026-01-05 2026-02-01 --delay-days 7 \\",
-        "    --token-file DIR/operator.token",
+        "aggregator runs create-risk 2026-01-05 2026-02-01 --token-file DIR/operator.token",
     ),
 )
 @client_options
@@ -368,9 +319,10 @@ def _named_run(client: OperatorClient, name: str) -> RunStatus:
 @click.argument("last_day", type=DAY, metavar="LAST_DAY")
 @click.option(
     "--delay-days",
-    required=True,
     type=int,
-    help="Days between a payment and its entry: the label delay of the models, rounded up.",
+    default=0,
+    show_default=True,
+    help="Days between a payment and its entry: the --risk-delay-days of the models.",
 )
 @click.option(
     "--entity",
@@ -399,7 +351,8 @@ def create_risk_run(
 ) -> RunOrSpec:
     """Open a run over the daily risk tables from FIRST_DAY to LAST_DAY (UTC); print its id.
 
-    A day is one of entry: payments are entered --delay-days after their own day.
+    A day is one of entry: payments are entered --delay-days after their own day, frauds on that day
+    or on that of their report, whichever is later.
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
     fields = {

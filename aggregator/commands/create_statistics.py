@@ -1,7 +1,6 @@
 """``aggregator runs create-statistics``: open a run that counts what columns hold."""
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -10,20 +9,22 @@ import click
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
 from aggregator.commands.output import RunOrSpec
 from aggregator.commands.run_options import (
-    MOST_DELAY_DAYS,
-    TIME,
     active_epoch,
     described,
     given_fields,
     number_option,
     open_run,
     run_options,
-    seconds_of,
     show_run_or_spec,
+)
+from aggregator.commands.window_options import (
+    contract_windows,
+    option_of,
+    taken_windows,
+    window_options,
 )
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import RECIPES, contract_features
-from fraudfed.catalogue.risk_days import SECONDS_PER_DAY
 from fraudfed.console import answers, examples
 from fraudfed.errors import ConfigurationError, RunDescriptionError
 from fraudfed.wire.messages import (
@@ -45,25 +46,12 @@ _NONE: Final = "none"
 @click.command(
     name="create-statistics",
     epilog=examples(
-        "aggregator runs create-statistics --train-until 2026-06-30 --label-delay-days 30",
+        "aggregator runs create-statistics --train-until 2026-06-30 --label-horizon-days 60",
         "aggregator runs create-statistics --contract contract.json --min-count 20",
     ),
 )
 @client_options
-@click.option(
-    "--train-until",
-    type=TIME,
-    metavar="DATE",
-    help="Count payments up to the label delay before this day (UTC), by labels known on it.",
-)
-@click.option(
-    "--train-from", type=TIME, metavar="DATE", help="First day (UTC).  [default: all there is]"
-)
-@click.option(
-    "--label-delay-days",
-    type=click.IntRange(0, MOST_DELAY_DAYS),
-    help="Days after which a payment that was not reported counts as clean.  [default: 0]",
-)
+@window_options
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
@@ -98,9 +86,6 @@ _NONE: Final = "none"
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_statistics_run(
-    train_until: datetime | None,
-    train_from: datetime | None,
-    label_delay_days: int | None,
     recipe: str | None,
     contract_path: Path | None,
     entities: tuple[str, ...],
@@ -114,17 +99,13 @@ def create_statistics_run(
     Nothing is trained. Each bank then sees how its data differ from the others'.
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
+    given = taken_windows(options)
     if contract_path is None:
-        contract = _recipe_contract(recipe or RECIPE, train_from, train_until, label_delay_days)
-        title = "statistics" if train_until is None else f"statistics until {train_until:%Y-%m-%d}"
+        contract = _recipe_contract(recipe or RECIPE, given)
+        until = given.get("train_until")
+        title = "statistics" if until is None else f"statistics until {until:%Y-%m-%d}"
     else:
-        given = {
-            "--train-until": train_until,
-            "--train-from": train_from,
-            "--label-delay-days": label_delay_days,
-            "--recipe": recipe,
-        }
-        contract = _own_contract(contract_path, given)
+        contract = _own_contract(contract_path, {**given, "recipe": recipe})
         title = f"statistics of {contract_path.stem}"
     if _NONE in entities and len(entities) > 1:
         raise ConfigurationError("--entity: is none and something else; give one or the other")
@@ -147,28 +128,22 @@ def create_statistics_run(
         return open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
 
 
-def _recipe_contract(
-    recipe: str,
-    train_from: datetime | None,
-    train_until: datetime | None,
-    label_delay_days: int | None,
-) -> DataContract:
+def _recipe_contract(recipe: str, given: dict[str, Any]) -> DataContract:
     description = {
         "kind": "transactions",
         "recipe": recipe,
         "features": contract_features(recipe),
-        "train_from": None if train_from is None else seconds_of(train_from),
-        "train_until": None if train_until is None else seconds_of(train_until),
-        "label_delay_seconds": (label_delay_days or 0) * SECONDS_PER_DAY,
+        **contract_windows(given),
     }
     return parse(DataContract, description, source=_OPTIONS, refusal=RunDescriptionError)
 
 
 def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
-    named = [option for option, value in given.items() if value is not None]
+    named = [name for name, value in given.items() if value is not None]
     if named:
         raise ConfigurationError(
-            f"{named[0]} and --contract exclude each other: the contract says it; change the file"
+            f"{option_of(named[0])} and --contract exclude each other: the contract says it; "
+            "change the file"
         )
     try:
         text = path.read_bytes()

@@ -23,7 +23,7 @@ from fraudfed.wire.messages import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: As ``RiskSpec.delay_days``: the label delay must be one that risk tables can have.
+#: As ``RiskSpec.delay_days`` and the days of a ``DataContract``.
 MOST_DELAY_DAYS = 1000
 #: With two banks, the sum less a bank's own part is the other bank's.
 LEAST_COHORT = 3

@@ -138,7 +138,10 @@ def _fault(run: RunStatus, wanted: Wanted) -> str | None:
     if run.state is not RunState.FINISHED or run.model_sha256 is None:
         return f"is {run.state.value}, not finished"
     if risk.delay_days != wanted.delay_days:
-        return f"has a delay of {risk.delay_days} days, the label delay needs {wanted.delay_days}"
+        return (
+            f"has a delay of {risk.delay_days} days, the training has a risk delay of "
+            f"{wanted.delay_days}"
+        )
     absent = sorted(set(wanted.banks) - set(run.cohort))
     if absent:
         return f"was without {', '.join(absent)}, which cannot read its tables"

@@ -1,6 +1,7 @@
 """What a run takes at most, from its description alone: an estimate for people, and no promise."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from bank_node.approval.facts import CostEstimate
@@ -9,10 +10,11 @@ from fraudfed.parameters import BoosterParams
 from fraudfed.secure_sum.header import HEADER_BITS
 from fraudfed.statistics.counts import N_COARSE, N_PARTS
 from fraudfed.statistics.layout import Layout
-from fraudfed.wire.messages import DataContract, FeatureType, RiskSpec
+from fraudfed.wire.messages import DataContract, FeatureType, RiskSpec, SearchSpec
 
 #: Rows of all banks together that the estimate of a training holds for.
 ASSUMED_ROWS: Final = 1 << 24
+_COUNT_BITS: Final = ASSUMED_ROWS.bit_length()
 #: Payments of all banks on one day that the estimate of a risk run holds for.
 ASSUMED_DAILY_PAYMENTS: Final = 1 << 24
 #: Nodes whose children share one sum (``fraudfed.boosting.growth.grower``).
@@ -39,28 +41,79 @@ def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: in
     key_bits : int
         Of the Paillier key.
     """
+    rounds, ciphertexts = _preparation(contract, params, key_bits=key_bits)
+    sums, nodes = _sums_of_a_tree(params)
+    trees = params.num_boost_round
+    rounds += trees * sums
+    # A node's sums fill whole ciphertexts only together with those of its round.
+    values, bits = _node_sums(contract, params)
+    ciphertexts += trees * (_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums)
+    if params.early_stopping_rounds is not None:
+        rounds += trees
+        ciphertexts += trees * _ciphertexts(_METRIC_VALUES, _COUNT_BITS, key_bits=key_bits)
+    return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+
+
+def search_cost(
+    contract: DataContract,
+    spec: SearchSpec,
+    candidates: Sequence[BoosterParams],
+    *,
+    key_bits: int,
+) -> CostEstimate:
+    """Estimate the most that one bank sends in a search.
+
+    Candidates grow together: what one of them sums, the others add to the same round. Which of them
+    stay alive is not known before, so the costliest are counted.
+
+    Parameters
+    ----------
+    contract : DataContract
+    spec : SearchSpec
+    candidates : sequence of BoosterParams
+        As ``check_candidates``.
+    key_bits : int
+        Of the Paillier key.
+    """
+    rounds, ciphertexts = _preparation(contract, candidates[0], key_bits=key_bits)
+    by_tree = []
+    for params in candidates:
+        values, bits = _node_sums(contract, params)
+        sums, nodes = _sums_of_a_tree(params)
+        by_tree.append((_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums, sums))
+    by_tree.sort(reverse=True)
+    compared = _ciphertexts(_METRIC_VALUES, _COUNT_BITS, key_bits=key_bits) + 1
+    before = 0
+    for rung in spec.rungs:
+        trees, alive = rung.trees - before, by_tree[: rung.alive]
+        before = rung.trees
+        rounds += trees * (max(sums for _, sums in by_tree) + 2)
+        ciphertexts += trees * sum(cost + compared for cost, _ in alive)
+    return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+
+
+def _preparation(
+    contract: DataContract, params: BoosterParams, *, key_bits: int
+) -> tuple[int, int]:
+    """Return rounds and ciphertexts before the first tree: counts, base score and cuts."""
     numeric = sum(spec.type is FeatureType.NUMERIC for spec in contract.features)
-    bins = numeric * params.max_bin + sum(len(spec.categories or ()) for spec in contract.features)
-    count_bits = ASSUMED_ROWS.bit_length()
-    weight = contract.max_weight * max(1.0, params.scale_pos_weight)
-    # Of a signed sum of gradients; a hessian needs two bits and the sign less.
-    largest = max(ASSUMED_ROWS * weight * FIXED_POINT_ONE, 1.0)
-    sum_bits = math.ceil(math.log2(largest)) + 1
     rounds, ciphertexts = 2, 2
     if numeric:
         rounds += _CUT_PASSES
         passes = [numeric * _FIRST_PASS_BUCKETS]
         passes += [numeric * params.max_bin * _NEW_PARTS] * (_CUT_PASSES - 1)
-        ciphertexts += sum(_ciphertexts(n, count_bits, key_bits=key_bits) for n in passes)
-    sums, nodes = _sums_of_a_tree(params)
-    trees = params.num_boost_round
-    rounds += trees * sums
-    # A node's sums fill whole ciphertexts only together with those of its round.
-    ciphertexts += trees * (_ciphertexts(2 * bins * nodes, sum_bits, key_bits=key_bits) + sums)
-    if params.early_stopping_rounds is not None:
-        rounds += trees
-        ciphertexts += trees * _ciphertexts(_METRIC_VALUES, count_bits, key_bits=key_bits)
-    return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+        ciphertexts += sum(_ciphertexts(n, _COUNT_BITS, key_bits=key_bits) for n in passes)
+    return rounds, ciphertexts
+
+
+def _node_sums(contract: DataContract, params: BoosterParams) -> tuple[int, int]:
+    """Return how many sums a node has, and the bits of each of them."""
+    numeric = sum(spec.type is FeatureType.NUMERIC for spec in contract.features)
+    bins = numeric * params.max_bin + sum(len(spec.categories or ()) for spec in contract.features)
+    weight = contract.max_weight * max(1.0, params.scale_pos_weight)
+    # Of a signed sum of gradients; a hessian needs two bits and the sign less.
+    largest = max(ASSUMED_ROWS * weight * FIXED_POINT_ONE, 1.0)
+    return 2 * bins, math.ceil(math.log2(largest)) + 1
 
 
 def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:

@@ -56,10 +56,13 @@ class TrainingFacts(ReviewPart):
     columns : tuple of ReviewedColumn
         In the contract's order, then label and weight.
     max_weight : float
-    label_delay_seconds : int
     recipe : str or None
-    train_from, train_until : int or None
+    train_from, train_until, select_until, judge_until : int or None
         UTC epoch seconds.
+    label_horizon : str
+        In words.
+    risk_delay_days, risk_publication_lag_days, gap_days : int
+    exclude_known_compromised : bool
     shared_risk : tuple of str
         The risk tables that features are made of.
     population : str or None
@@ -76,10 +79,16 @@ class TrainingFacts(ReviewPart):
     data: str
     columns: tuple[ReviewedColumn, ...]
     max_weight: float
-    label_delay_seconds: int
     recipe: str | None
     train_from: int | None
     train_until: int | None
+    select_until: int | None
+    judge_until: int | None
+    label_horizon: str
+    risk_delay_days: int
+    risk_publication_lag_days: int
+    gap_days: int
+    exclude_known_compromised: bool
     shared_risk: tuple[str, ...]
     population: str | None = None
     currency: str | None = None
@@ -134,6 +143,57 @@ class StatisticsFacts(ReviewPart):
     min_customers: int
 
 
+class ReviewedCandidate(ReviewPart):
+    """A set of parameters that a search tries.
+
+    Attributes
+    ----------
+    name : str
+    parameters : dict
+        Under XGBoost's names: those that differ from what all candidates share.
+    min_child_share : float or None
+        ``min_child_weight`` is this share of the frauds that are trained on, at least 1.
+    """
+
+    name: str
+    parameters: dict[str, JsonValue]
+    min_child_share: float | None
+
+
+class ReviewedRung(ReviewPart):
+    """To how many trees the candidates that are alive are grown, and how many these are."""
+
+    trees: int
+    alive: int
+
+
+class SearchFacts(ReviewPart):
+    """What a search uses.
+
+    Attributes
+    ----------
+    kind : RunKind
+    shared : TrainingFacts
+        The data, and the parameters that all candidates share.
+    candidates : tuple of ReviewedCandidate
+    rungs : tuple of ReviewedRung
+    trees : int
+        Grown in all, at most: those of all candidates together.
+    select_by : str
+    patience : int or None
+    keep_each_share : bool
+    """
+
+    kind: Literal["search"] = "search"
+    shared: TrainingFacts
+    candidates: tuple[ReviewedCandidate, ...]
+    rungs: tuple[ReviewedRung, ...]
+    trees: int
+    select_by: str
+    patience: int | None
+    keep_each_share: bool
+
+
 class CostEstimate(ReviewPart):
     """An upper bound of what one bank sends, by estimate; early stopping and few values need less.
 
@@ -156,14 +216,16 @@ class RunFacts(ReviewPart):
 
     Attributes
     ----------
-    about : TrainingFacts, RiskFacts or StatisticsFacts
+    about : TrainingFacts, RiskFacts, StatisticsFacts or SearchFacts
     cost : CostEstimate or None
         None if the parameters are refused.
     reveals : tuple of str
         What others can learn, in plain words.
     """
 
-    about: Annotated[TrainingFacts | RiskFacts | StatisticsFacts, Field(discriminator="kind")]
+    about: Annotated[
+        TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts, Field(discriminator="kind")
+    ]
     cost: CostEstimate | None
     reveals: tuple[str, ...]
 

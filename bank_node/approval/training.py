@@ -1,7 +1,7 @@
 """What a training asks of a bank: weighed against ``[approval]``, and shown to a person."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ def weigh_training(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
         )
     return (
         *weigh_columns(contract, rules.columns),
-        *_weigh_limits(contract, rules),
+        *weigh_limits(contract, rules),
         *_weigh_parameters(run, rules),
     )
 
@@ -76,7 +76,8 @@ def weigh_columns(contract: DataContract, patterns: tuple[str, ...]) -> Iterator
         )
 
 
-def _weigh_limits(contract: DataContract, rules: ApprovalRules) -> Iterator[Finding]:
+def weigh_limits(contract: DataContract, rules: ApprovalRules) -> Iterator[Finding]:
+    """Yield what ``max_weight`` and ``max_categories`` say to a contract."""
     yield finding(
         "max_weight",
         contract.max_weight <= rules.max_weight,
@@ -100,24 +101,40 @@ def _weigh_parameters(run: PinnedRun, rules: ApprovalRules) -> Iterator[Finding]
     if not isinstance(rules.parameters, dict):
         yield Finding(subject="parameters", allowed=True, reason=f'are left to the run: "{ANY}"')
         return
-    defaults = BoosterParams().to_mapping()
     for name, value in values.items():
-        shown = _shown(name, value)
-        allowed = rules.parameters.get(name)
-        if allowed is None:
-            yield finding(
-                name,
-                value == defaults[name],
-                for_it=f"is {shown}, the default",
-                against=f"is {shown}, and has no entry: the default {defaults[name]} is expected",
-            )
-        else:
-            yield finding(
-                name,
-                _is_within(name, value, allowed),
-                for_it=f"is {shown}, within {_ends_text(allowed)}",
-                against=f"is {shown}, outside {_ends_text(allowed)}",
-            )
+        yield weigh_parameter(name, value, rules.parameters)
+
+
+def weigh_parameter(
+    name: str, value: Any, allowed: Mapping[str, Allowed], *, subject: str | None = None
+) -> Finding:
+    """Return what the entries of ``parameters`` say to a value of one of them.
+
+    Parameters
+    ----------
+    name : str
+        As it is written out.
+    value : object
+    allowed : mapping
+        Of ``ApprovalRules.parameters``.
+    subject : str or None
+        Of the finding, instead of the name.
+    """
+    shown, entry = _shown(name, value), allowed.get(name)
+    if entry is None:
+        default = BoosterParams().to_mapping()[name]
+        return finding(
+            name if subject is None else subject,
+            value == default,
+            for_it=f"is {shown}, the default",
+            against=f"is {shown}, and has no entry: the default {default} is expected",
+        )
+    return finding(
+        name if subject is None else subject,
+        _is_within(name, value, entry),
+        for_it=f"is {shown}, within {ends_text(entry)}",
+        against=f"is {shown}, outside {ends_text(entry)}",
+    )
 
 
 def _is_within(name: str, value: Any, allowed: Allowed) -> bool:
@@ -136,7 +153,8 @@ def _is_within(name: str, value: Any, allowed: Allowed) -> bool:
     return (low is None or number >= low) and (high is None or number <= high)
 
 
-def _ends_text(allowed: Allowed) -> str:
+def ends_text(allowed: Allowed) -> str:
+    """Return what is approved of a parameter, in words."""
     if isinstance(allowed, str):
         return f'"{allowed}"'
     ends = ends_of(allowed)
@@ -159,29 +177,41 @@ def training_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
     key_bits : int
         Of the run's Paillier key.
     """
-    contract = run.contract
     try:
         params = BoosterParams.parse(run.spec.parameters)
     except ParameterError:
         params = None
-    about = TrainingFacts(
+    contract = run.contract
+    validation = "not known" if params is None else _validation(contract, params)
+    return RunFacts(
+        about=what_is_used(run, params, validation=validation),
+        cost=None if params is None else training_cost(contract, params, key_bits=key_bits),
+        reveals=() if params is None else tuple(_reveals(run, params)),
+    )
+
+
+def what_is_used(run: PinnedRun, params: BoosterParams | None, *, validation: str) -> TrainingFacts:
+    """Return the data and the parameters of a training, or those that candidates share."""
+    contract = run.contract
+    return TrainingFacts(
         data=contract.kind,
         columns=reviewed_columns(contract),
         max_weight=contract.max_weight,
-        label_delay_seconds=contract.label_delay_seconds,
         recipe=contract.recipe,
         train_from=contract.train_from,
         train_until=contract.train_until,
+        select_until=contract.select_until,
+        judge_until=contract.judge_until,
+        label_horizon=contract.label_horizon_days.text,
+        risk_delay_days=contract.risk_delay_days,
+        risk_publication_lag_days=contract.risk_publication_lag_days,
+        gap_days=contract.gap_days,
+        exclude_known_compromised=contract.exclude_known_compromised,
         shared_risk=contract.shared_risk,
         population=None if contract.population is None else population_text(contract.population),
         currency=_currency(contract),
         parameters=None if params is None else _parameters(run, params),
-        validation="not known" if params is None else _validation(params),
-    )
-    return RunFacts(
-        about=about,
-        cost=None if params is None else training_cost(contract, params, key_bits=key_bits),
-        reveals=() if params is None else tuple(_reveals(run, params)),
+        validation=validation,
     )
 
 
@@ -223,12 +253,17 @@ def _parameters(run: PinnedRun, params: BoosterParams) -> tuple[ReviewedParamete
     )
 
 
-def _validation(params: BoosterParams) -> str:
+def _validation(contract: DataContract, params: BoosterParams) -> str:
     if params.early_stopping_rounds is None:
-        return "none: every row is trained on"
+        return "none: all trees are grown"
+    which = (
+        "the payments that select"
+        if contract.kind == "transactions"
+        else "one row in five, chosen by a hash of its content, as a table has no times"
+    )
     return (
-        "one row in five, chosen by a hash of its content; training stops when "
-        f"{params.eval_metric[-1]} has not improved for {params.early_stopping_rounds} trees"
+        f"{which}; training stops when {params.eval_metric[-1]} has not improved for "
+        f"{params.early_stopping_rounds} trees"
     )
 
 
@@ -243,17 +278,9 @@ def least_rows(params: BoosterParams, *, max_weight: float) -> int:
 
 
 def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
-    contract, spec = run.contract, run.spec
+    contract = run.contract
     n_features, trees = len(contract.features), params.num_boost_round
-    yield (
-        "Every bank that takes part, and no one else, reads sums over all banks that take part "
-        f"(at least {min(spec.min_cohort, len(run.cohort))} of the {len(run.cohort)}), never of "
-        "one bank: the numbers of rows and of frauds, and all that follows."
-    )
-    yield (
-        f"For each numeric column, how many rows lie in each of up to {params.max_bin} ranges of "
-        "values (about 0.05 % wide where rows are dense), and which ranges are empty."
-    )
+    yield from reveals_of_any(run, max_bin=params.max_bin)
     depth = "no limit of depth" if params.max_depth == 0 else f"up to {params.max_depth} deep"
     leaves = "" if params.max_leaves == 0 else f", up to {params.max_leaves} leaves"
     yield (
@@ -273,12 +300,27 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
     )
     if params.early_stopping_rounds is not None:
         yield f"After each tree, {', '.join(params.eval_metric)} on the validation rows of all."
-    readers = (
-        "the members and the operator of the aggregator"
-        if spec.model_visibility.value == "aggregator"
-        else "the members alone; the aggregator holds it sealed"
-    )
     yield (
         f"The model: its splits, leaf weights and node statistics to {params.statistics_bits} "
-        f"significant bits. It is read by {readers}."
+        f"significant bits. It is read by {readers(run)}."
     )
+
+
+def reveals_of_any(run: PinnedRun, *, max_bin: int) -> Iterator[str]:
+    """Yield what every training and search reveals before the first tree."""
+    yield (
+        "Every bank that takes part, and no one else, reads sums over all banks that take part "
+        f"(at least {min(run.spec.min_cohort, len(run.cohort))} of the {len(run.cohort)}), never "
+        "of one bank: the numbers of rows and of frauds, and all that follows."
+    )
+    yield (
+        f"For each numeric column, how many rows lie in each of up to {max_bin} ranges of "
+        "values (about 0.05 % wide where rows are dense), and which ranges are empty."
+    )
+
+
+def readers(run: PinnedRun) -> str:
+    """Return the readers of a run's model, in words."""
+    if run.spec.model_visibility.value == "aggregator":
+        return "the members and the operator of the aggregator"
+    return "the members alone; the aggregator holds it sealed"

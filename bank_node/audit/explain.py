@@ -91,9 +91,10 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "model": {
         "sha256": "hash of the body",
-        "Fraudfed-Model-Plain": "hash of the finished model or risk tables",
+        "Fraudfed-Model-Plain": "hash of the finished result: model, search with its model, or "
+        "tables",
         "Fraudfed-Model-Signature": "this bank's signature over run and that hash",
-        "body": "the finished model or risk tables, equal at every bank; sealed to the members if "
+        "body": "the finished result: model, search with its model, or tables, equal at every bank; sealed to the members if "
         "the run says model_visibility: members, which a risk run always does",
     },
     "question": {},

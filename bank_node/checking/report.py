@@ -12,6 +12,7 @@ from fraudfed.reading.report import ProblemReport, report_lines
 
 if TYPE_CHECKING:
     from bank_node.data.contract import TrainingRows
+    from fraudfed.wire.messages import LabelHorizon
 
 
 class MissingValues(Answer):
@@ -47,7 +48,7 @@ class Reporting(Answer):
         Shares are of the frauds that are reported within it; None with too few frauds.
     curve : tuple of ReportedBy
     enough_days : int or None
-        Label delay that waits for 95 % of them.
+        Label horizon that waits for 95 % of them.
     kinds : dict of str to int
         Frauds by kind; unknown kinds are ``other``, those without a kind are not counted.
     unknown_kinds : int
@@ -66,6 +67,21 @@ class Reporting(Answer):
     said: tuple[str, ...]
 
 
+class CheckedWindow(Answer):
+    """What a window of the run holds of the file; see ``fraudfed.intake.windows.WindowCounts``.
+
+    ``name`` is ``train``, ``select`` or ``judge``; ``period`` has first and last event time, UTC
+    epoch seconds, None without times or rows.
+    """
+
+    name: str
+    rows: int
+    frauds: int
+    censored: int
+    known_compromised: int
+    period: tuple[int, int] | None
+
+
 class CheckedData(Answer):
     """``check-data``: a file against a contract.
 
@@ -80,6 +96,8 @@ class CheckedData(Answer):
         Share of rows labelled as fraud; None where there are no labels.
     population : int or None
         Payments in the run's population; None if it is everybody's.
+    windows : tuple of CheckedWindow
+        Those that the run's contract has; empty where the file has no labels.
     features : tuple of MissingValues
     reporting : Reporting or None
         None for a plain table.
@@ -96,6 +114,7 @@ class CheckedData(Answer):
     period: tuple[int, int] | None = None
     prevalence: float | None = None
     population: int | None = None
+    windows: tuple[CheckedWindow, ...] = ()
     features: tuple[MissingValues, ...] = ()
     reporting: Reporting | None = None
     warnings: tuple[str, ...] = ()
@@ -103,7 +122,7 @@ class CheckedData(Answer):
     against: ComparedFile | None = None
 
 
-def checked_rows(path: Path, rows: "TrainingRows", *, label_delay_seconds: int = 0) -> CheckedData:
+def checked_rows(path: Path, rows: "TrainingRows", *, horizon: "LabelHorizon") -> CheckedData:
     """Return what is worth knowing about rows that meet the contract.
 
     Parameters
@@ -111,7 +130,7 @@ def checked_rows(path: Path, rows: "TrainingRows", *, label_delay_seconds: int =
     path : Path
         Their file.
     rows : TrainingRows
-    label_delay_seconds : int
+    horizon : LabelHorizon
         Of the contract.
     """
     import numpy as np
@@ -132,24 +151,28 @@ def checked_rows(path: Path, rows: "TrainingRows", *, label_delay_seconds: int =
             enough_days=curve.enough_days,
             kinds=dict(kinds.counts),
             unknown_kinds=kinds.n_unknown,
-            said=tuple(curve_lines(curve, label_delay_seconds=label_delay_seconds)),
+            said=tuple(curve_lines(curve, horizon=horizon)),
         )
         if kinds.warning is not None:
             warnings = (*warnings, f"{path}: {kinds.warning}")
 
-    table = rows.table
+    table, periods = rows.windows.train, rows.windows.periods
     counts = np.count_nonzero(np.isnan(table.features), axis=0).tolist()
     return CheckedData(
         path=str(path),
         rows_read=rows.rows_read,
         rows=table.n_rows,
-        period=rows.period,
+        period=periods.get("train"),
         prevalence=float(np.mean(table.labels, dtype=np.float64)),
         features=tuple(
             MissingValues(feature=name, missing=count, share=count / table.n_rows)
             for name, count in zip(table.schema.names, counts, strict=True)
         ),
         population=rows.population,
+        windows=tuple(
+            CheckedWindow(name=name, period=periods.get(name), **asdict(count))
+            for name, count in rows.windows.counts.items()
+        ),
         reporting=reporting,
         warnings=warnings,
     )
@@ -195,11 +218,30 @@ def _show_facts(checked: CheckedData) -> None:
         facts.add_row("period", f"{first} to {last}")
     if checked.prevalence is not None:
         facts.add_row("prevalence", f"{checked.prevalence:.4%}")
+    windows = Table("window", "rows", "frauds", "censored", "from", "to")
+    for window in checked.windows:
+        start, stop = (None, None) if window.period is None else window.period
+        windows.add_row(
+            window.name,
+            f"{window.rows:,}",
+            f"{window.frauds:,}",
+            f"{window.censored:,}",
+            _day(start),
+            _day(stop),
+        )
     missing = Table("feature", "missing", "share")
     for one in checked.features:
         missing.add_row(one.feature, f"{one.missing:,}", f"{one.share:.2%}")
     console = stdout_console()
     console.print(facts)
+    if len(checked.windows) > 1 or any(window.censored for window in checked.windows):
+        console.print(windows)
+    for window in checked.windows:
+        if window.known_compromised:
+            say(
+                f"{window.name}: {window.known_compromised:,} payments of cards and accounts that "
+                "had been reported before are left out."
+            )
     console.print(missing)
     if checked.reporting is not None:
         _show_reporting(checked.reporting)
@@ -230,6 +272,10 @@ def _show_reporting(reporting: Reporting) -> None:
         for kind, count in reporting.kinds.items():
             table.add_row(kind, f"{count:,}")
         console.print(table)
+
+
+def _day(time: int | None) -> str:
+    return "" if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d")
 
 
 def _share(value: float | None) -> str:

@@ -22,10 +22,11 @@ import numpy as np
 
 from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
+from fraudfed.wire.messages import LabelHorizon
 
 #: Ages at which people look: a day to the thirteen months of card schemes' longest disputes.
 HORIZON_DAYS: Final = (1, 3, 7, 14, 30, 60, 90, 180, 395)
-#: Share of the frauds that a label delay should wait for.
+#: Share of the frauds that a label horizon should wait for.
 ENOUGH: Final = 0.95
 #: Frauds that are as old as the longest delay looked at: with fewer, one of them decides all.
 _LEAST_FRAUDS: Final = 20
@@ -164,14 +165,15 @@ def _complete(shares: Float64Array) -> float | None:
     return float(known.size / np.sum(1.0 / known)) if known.size else None
 
 
-def curve_lines(curve: ReportingCurve, *, label_delay_seconds: int) -> list[str]:
-    """Say in sentences what a curve means for a label delay; the points stand in a table.
+def curve_lines(curve: ReportingCurve, *, horizon: LabelHorizon) -> list[str]:
+    """Say in sentences what a curve means for a label horizon; the points stand in a table.
 
     Parameters
     ----------
     curve : ReportingCurve
-    label_delay_seconds : int
-        Of the run's contract.
+    horizon : LabelHorizon
+        Of the run's contract. The curve is of all channels; it is compared with the horizon of
+        channels that have none of their own.
     """
     if curve.window_days is None:
         return [
@@ -183,17 +185,17 @@ def curve_lines(curve: ReportingCurve, *, label_delay_seconds: int) -> list[str]
             f"Every fraud is reported {curve.one_delay_seconds / SECONDS_PER_DAY:g} days after its "
             "payment: that is an assumption, not a record; give the real label_time."
         ]
-    delay_days = label_delay_seconds / SECONDS_PER_DAY
     lines = [
         f"{curve.frauds:,} frauds are known. Shares are of the frauds that are reported within "
         f"{curve.window_days:.0f} days; this file does not tell of later ones.",
-        f"A label delay of {curve.enough_days} days waits for {ENOUGH:.0%} of them.",
+        f"A label horizon of {curve.enough_days} days waits for {ENOUGH:.0%} of them.",
     ]
-    by_then = curve.reported_by(label_delay_seconds)
-    if curve.enough_days is not None and delay_days < curve.enough_days:
+    by_then = curve.reported_by(horizon.days * SECONDS_PER_DAY)
+    if curve.enough_days is not None and horizon.days < curve.enough_days:
         share = "too few to say" if by_then is None else f"about {by_then:.0%} or more"
         lines.append(
-            f"The run's label delay is {delay_days:g} days, when {share} are reported: the last "
-            "payments that are trained on have frauds labelled as clean."
+            f"The run's label horizon is {horizon.text}; after {horizon.days} days {share} are "
+            "reported: the last payments that are trained on, and judged by, have frauds labelled "
+            "as clean."
         )
     return lines

@@ -71,7 +71,7 @@ def check_data(
         run = known_run(
             state,
             run_id,
-            RunKind.TRAINING,
+            (RunKind.TRAINING, RunKind.SEARCH),
             JOBS,
             passphrase=lambda: read_passphrase(passphrase_file),
         )
@@ -85,8 +85,7 @@ def check_data(
             checked = checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
         else:
             rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
-            delay = run.contract.label_delay_seconds
-            checked = checked_rows(data, rows, label_delay_seconds=delay)
+            checked = checked_rows(data, rows, horizon=run.contract.label_horizon_days)
     except ProblemsError as error:
         return CheckedData(path=str(data), problems=report_of(error))
     if compared_with is None:

@@ -222,8 +222,8 @@ class Status(Answer):
     trust : TrustFacts
     key_epochs : tuple of HeldKeyEpoch
     roster : tuple of RosterMember
-    run_id, risk_run_id : str or None
-        The last training and the last risk run.
+    run_id, risk_run_id, search_run_id : str or None
+        The last training, the last risk run and the last search.
     record : dict or None
         ``record.json`` of that training, if it is finished; as ``train`` prints it.
     kernel : str
@@ -244,6 +244,7 @@ class Status(Answer):
     roster: tuple[RosterMember, ...]
     run_id: str | None
     risk_run_id: str | None
+    search_run_id: str | None
     record: dict[str, JsonValue] | None
     kernel: str
     run: RunAtAggregator | RunNotKnown | None

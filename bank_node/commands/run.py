@@ -125,6 +125,7 @@ def _show_status(status: Status) -> None:
     table.add_row("sets of banks", _ledger_text(status))
     table.add_row("run", status.run_id or "none")
     table.add_row("risk run", status.risk_run_id or "none")
+    table.add_row("search", status.search_run_id or "none")
     run = status.run
     if isinstance(run, RunNotKnown):
         table.add_row("at the aggregator", run.error)
@@ -209,6 +210,7 @@ def status(path: Path, passphrase_file: Path | None) -> Status:
         roster=roster_members(pins, name=config.name),
         run_id=run_id,
         risk_run_id=config.last_run(RunKind.RISK),
+        search_run_id=config.last_run(RunKind.SEARCH),
         record=None if record is None else record.model_dump(mode="json"),
         kernel=kernel_note(),
         run=_at_aggregator(state, read_passphrase(passphrase_file)),

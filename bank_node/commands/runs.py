@@ -15,6 +15,7 @@ from bank_node.approval.facts import (
     ReviewedMember,
     RiskFacts,
     RunsOpen,
+    SearchFacts,
     StatisticsFacts,
     TrainingFacts,
 )
@@ -99,14 +100,8 @@ def _show_review(review: Review) -> None:
     console = stdout_console()
     console.print(_head(review))
     about = review.facts.about
-    if isinstance(about, TrainingFacts):
-        for part in _training_tables(about):
-            console.print(part)
-    elif isinstance(about, RiskFacts):
-        console.print(_risk_table(about))
-    else:
-        for part in _statistics_tables(about):
-            console.print(part)
+    for part in _tables(about):
+        console.print(part)
     console.print(_text("What it reveals:"))
     for line in review.facts.reveals or ("not known: the parameters are refused",):
         console.print(_text(f"  * {line}"))
@@ -116,6 +111,18 @@ def _show_review(review: Review) -> None:
     console.print(rules)
     for line in _verdict(review):
         console.print(_text(line), soft_wrap=True)
+
+
+def _tables(
+    about: TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts,
+) -> list["Table"]:
+    if isinstance(about, TrainingFacts):
+        return _training_tables(about)
+    if isinstance(about, RiskFacts):
+        return [_risk_table(about)]
+    if isinstance(about, SearchFacts):
+        return _search_tables(about)
+    return _statistics_tables(about)
 
 
 def _head(review: Review) -> "Table":
@@ -166,13 +173,29 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
     data = facts_table("")
     rows = [
         ("data", about.data if about.recipe is None else f"{about.data}, recipe {about.recipe}"),
-        ("period", f"from {_time(about.train_from)} until {_time(about.train_until)}"),
-        ("label delay", f"{about.label_delay_seconds} s"),
+        ("trains on", f"from {_time(about.train_from)} until {_time(about.train_until)}"),
         ("largest weight", f"{about.max_weight:g}"),
         ("risk tables", ", ".join(about.shared_risk) or "none"),
         ("validation", about.validation),
     ]
     if about.recipe is not None:
+        rows[2:2] = [
+            ("selects by", _window(about.select_until)),
+            ("judges by", _window(about.judge_until)),
+            ("label horizon", f"{about.label_horizon} before each of these times"),
+            ("gap between windows", f"{about.gap_days} days"),
+            (
+                "known compromised",
+                "left out of what selects and judges"
+                if about.exclude_known_compromised
+                else "not left out",
+            ),
+            (
+                "reports of fraud",
+                f"count {about.risk_delay_days} days after the payment at the earliest, in risk "
+                f"tables from {about.risk_publication_lag_days} days after the day's end on",
+            ),
+        ]
         rows.append(("payments", about.population or "all that the recipe judges"))
         rows.append(("currency", about.currency or "amounts are compared as they stand"))
     for name, value in rows:
@@ -181,6 +204,29 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
     for one in about.parameters or ():
         parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
     return [data, _columns_table(about.columns, about.recipe), parameters]
+
+
+def _search_tables(about: SearchFacts) -> list["Table"]:
+    candidates = _table("candidate", "parameters of its own", title="candidates")
+    for one in about.candidates:
+        given = [f"{name}={value}" for name, value in one.parameters.items()]
+        if one.min_child_share is not None:
+            given.append(f"min_child_weight={one.min_child_share:g} of the frauds, at least 1")
+        candidates.add_row(_text(one.name), _text(", ".join(given) or "none"))
+    halving = facts_table("")
+    rungs = ", ".join(f"{rung.alive} to {rung.trees} trees" for rung in about.rungs)
+    for name, value in (
+        ("grown", f"{rungs}; {about.trees:,} trees in all, at most"),
+        ("compared by", about.select_by),
+        ("patience", "none" if about.patience is None else f"{about.patience} trees"),
+        ("first rung", "keeps the best of each share" if about.keep_each_share else "by metric"),
+    ):
+        halving.add_row(name, _text(value))
+    return [*_training_tables(about.shared), candidates, halving]
+
+
+def _window(until: int | None) -> str:
+    return "no payments" if until is None else f"payments after that, until {_time(until)}"
 
 
 def _columns_table(reviewed: tuple[ReviewedColumn, ...], recipe: str | None) -> "Table":

@@ -1,8 +1,8 @@
 """A bank's rows as the run's data contract wants them; checked before anything is encrypted."""
 
 import logging
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.contract_terms import (
-    FRAUD_KIND,
     KnownFrauds,
     OwnValues,
     converted,
@@ -20,6 +19,7 @@ from bank_node.data.contract_terms import (
     population_rows,
     tell_left_out,
 )
+from bank_node.data.cutoffs import check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
@@ -30,8 +30,17 @@ from fraudfed.features.builders import build_recipe
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
+from fraudfed.intake.windows import (
+    JUDGE,
+    SELECT,
+    Windows,
+    contract_columns,
+    windows_by_share,
+    windows_in_time,
+)
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract
@@ -47,25 +56,40 @@ class TrainingRows:
 
     Attributes
     ----------
-    table : TrainingTable
+    windows : Windows
+        The rows to train on, and those to select and to judge by where the contract has such
+        windows.
     rows_read : int
-        Rows of the file; ``table`` holds those inside the training window.
-    period : tuple of int, or None
-        First and last event time used, UTC epoch seconds; None for a plain table.
+        Rows of the file.
     warnings : tuple of str
         What is allowed and yet unusual.
     population : int or None
         Payments of the file that are in the contract's population; None if it is everybody's.
     frauds : KnownFrauds or None
-        All that are in the population, inside the training window or not; None for a plain table.
+        All that are in the population, inside a window or not; None for a plain table.
     """
 
-    table: TrainingTable
+    windows: Windows
     rows_read: int
-    period: tuple[int, int] | None
     warnings: tuple[str, ...]
     population: int | None = None
     frauds: KnownFrauds | None = None
+
+
+@dataclass(frozen=True)
+class TableShares:
+    """Which shares of rows without times are set apart; transactions have windows in time.
+
+    Attributes
+    ----------
+    seed : int
+        The run's ``seed``.
+    select, judge : bool
+    """
+
+    seed: int = 0
+    select: bool = False
+    judge: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +131,7 @@ def load_training_rows(
     *,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
+    shares: TableShares | None = None,
 ) -> TrainingRows:
     """Read, check and convert a bank's file for training.
 
@@ -118,11 +143,14 @@ def load_training_rows(
         How the file's columns become those of the contract; None: they are those.
     shared : SharedRisk or None
         Risk tables, for a contract that ``needs_tables``.
+    shares : TableShares or None
+        Which shares of a plain table select and judge; None: all of it is trained on.
 
     Raises
     ------
     DataError
-        Naming file, row, column, value and what was expected; or a day without a risk table.
+        Naming file, row, column, value and what was expected; or a day without a risk table, a
+        cut-off outside the data, or a window to train on without a payment.
     ConfigurationError
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
@@ -130,7 +158,7 @@ def load_training_rows(
     file = _open(path, contract.kind, mapping)
     if contract.kind == "transactions":
         return _transactions(file, contract, mapping, shared)
-    return _plain_table(file, contract)
+    return _plain_table(file, contract, shares or TableShares())
 
 
 def load_built_rows(
@@ -221,7 +249,7 @@ def load_scoring_rows(
     if contract.kind == "transactions":
         built = load_features(path, contract, mapping=mapping, shared=shared)
         identifiers = pa.array(built.transaction_id, pa.string())
-        return ScoringRows(_selected(built, contract), identifiers)
+        return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     problems = _problems(file)
@@ -249,7 +277,7 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
     )
 
 
-def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
+def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
     rows = read_plain_table(file, contract, _problems(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
@@ -260,7 +288,8 @@ def _plain_table(file: DataFile, contract: DataContract) -> TrainingRows:
         weights=rows.weights,
         max_weight=contract.max_weight,
     )
-    return TrainingRows(table, rows.n_rows, None, _warnings(file, table))
+    windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
+    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
 
 
 def _transactions(
@@ -272,43 +301,32 @@ def _transactions(
     problems, extra = _problems(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
-    if mapping is None and file.columns.count(FRAUD_KIND) == 1:
-        extra[FRAUD_KIND] = pa.string()
-    raw = _read(file, contract, mapping, problems, extra=extra, needs_labels=True)
+    raw = _read(
+        file,
+        contract,
+        mapping,
+        problems,
+        extra=extra,
+        needs_labels=True,
+        analysis=ANALYSIS_COLUMNS,
+    )
     row_weights = read_weights(file, contract, raw.extra, problems)
     problems.raise_any()
     built = _build(file, raw, contract, shared)
     members, population_warnings = _members(file, raw, built, contract)
-    chosen = members & built.training_rows(
-        start=contract.train_from,
-        until=contract.train_until,
-        label_delay_seconds=contract.label_delay_seconds,
-    )
-    if not chosen.any():
-        raise DataError(
-            f"{file.path}: none of {np.count_nonzero(members)} rows lies in the training window, "
-            "event_time "
-            f"from {contract.train_from} until {contract.train_until} less the label delay of "
-            f"{contract.label_delay_seconds} s, with a known label; give the data of that window"
-        )
-    used = built.take(chosen)
+    frauds = known_frauds(raw, built, members)
+    cutoff_warnings = check_cutoffs(frauds, contract, source=str(file.path))
+    judged = built if contract.population is None else built.take(members)
+    windows = windows_in_time(judged, raw.rows, contract, weights=row_weights)
+    check_train_window(windows, judged.n_rows, contract, source=str(file.path))
     if shared is not None:
-        check_training_days(shared, used.event_time)
-    table = TrainingTable(
-        schema=contract_schema(contract),
-        features=_selected(used, contract),
-        labels=used.labels,
-        weights=None if row_weights is None else row_weights[used.positions],
-        max_weight=contract.max_weight,
-    )
-    period = (int(used.event_time.min()), int(used.event_time.max()))
+        check_training_days(shared, windows.periods.values())
     recipe = contract_recipe(contract)
     absent = [name for name in raw.absent if name not in recipe.unused]
-    odd = (*population_warnings, *raw.warnings)
-    warnings = _warnings(file, table, absent=absent, more=odd)
+    odd = (*population_warnings, *raw.warnings, *cutoff_warnings)
+    warnings = _warnings(file, windows, absent=absent, more=odd)
     population = None if contract.population is None else int(np.count_nonzero(members))
-    frauds = known_frauds(raw, built, members, mapping)
-    return TrainingRows(table, len(raw.rows), period, warnings, population, frauds)
+    return TrainingRows(windows, len(raw.rows), warnings, population, frauds)
 
 
 def _read(
@@ -319,6 +337,7 @@ def _read(
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
+    analysis: Collection[str] = (),
 ) -> RawTransactions:
     """Read transactions with all that the contract wants of them."""
     own = OwnValues(file, contract, mapping, problems)
@@ -328,6 +347,7 @@ def _read(
         problems,
         extra={**extra, **own.types},
         needs_labels=needs_labels,
+        analysis=analysis,
         check_extra=own.take,
     )
     rows = own.put_into(converted(raw.rows, contract, mapping, problems))
@@ -358,7 +378,7 @@ def _build(
     built = build_recipe(
         recipe.name,
         raw.rows,
-        label_delay_seconds=contract.label_delay_seconds,
+        risk_delay_days=contract.risk_delay_days,
         shared=shared,
         own_columns=contract.own_columns,
     )
@@ -380,28 +400,27 @@ def _problems(file: DataFile) -> Problems:
     return file.problems(where_all="`bank-node check-data` lists all of them")
 
 
-def _selected(built: FeatureTable, contract: DataContract) -> Float32Array:
-    """Pick the contract's features, in its order."""
-    indices = [built.names.index(spec.name) for spec in contract.features]
-    if indices == list(range(len(built.names))):
-        return built.values
-    return np.ascontiguousarray(built.values.T[indices]).T
-
-
 def _warnings(
     file: DataFile,
-    table: TrainingTable,
+    windows: Windows,
     *,
     absent: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found = list(more)
+    found, table = list(more), windows.train
     classes = np.unique(table.labels)
     if len(classes) == 1:
         found.append(
             f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
             "class, training continues with the others'"
         )
+    for name in (SELECT, JUDGE):
+        count = windows.counts.get(name)
+        if count is not None and not count.frauds:
+            found.append(
+                f"{file.path}: none of {count.rows} payments of the window to {name} by is a "
+                "reported fraud; this bank adds nothing to what the others' frauds say there"
+            )
     empty = [
         name
         for index, name in enumerate(table.schema.names)

@@ -17,7 +17,6 @@ from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
 from fraudfed.features.table import FeatureTable
 from fraudfed.intake.transactions import RawTransactions
-from fraudfed.reading import cells
 from fraudfed.reading.columns import categorical_feature, numeric_feature
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
@@ -29,7 +28,6 @@ _log = logging.getLogger(__name__)
 _FEW_ROWS = 1000
 
 
-#: For analysis only, so no reader of features asks for it.
 FRAUD_KIND = "fraud_kind"
 
 
@@ -53,29 +51,23 @@ class KnownFrauds:
     end: int
 
 
-def known_frauds(
-    raw: RawTransactions, built: FeatureTable, members: BoolArray, mapping: Mapping | None
-) -> KnownFrauds:
+def known_frauds(raw: RawTransactions, built: FeatureTable, members: BoolArray) -> KnownFrauds:
     """Return the frauds of the population, with their kinds.
 
     Parameters
     ----------
     raw : RawTransactions
-        All of the file; of the file's own columns ``extra`` has ``FRAUD_KIND`` if it is there.
+        All of the file, with ``FRAUD_KIND`` if it is there.
     built : FeatureTable
     members : ndarray of shape (n_built,), dtype=bool
         Which of its rows belong to the population.
-    mapping : Mapping or None
     """
     is_fraud = np.flatnonzero(members & (built.labels == 1))
     rows = built.positions[is_fraud]
     kinds: list[str | None] | None = None
-    if mapping is not None and FRAUD_KIND in raw.rows:
+    if FRAUD_KIND in raw.rows:
         said = raw.rows[FRAUD_KIND].iloc[rows]
         kinds = said.astype(object).where(said.notna(), None).tolist()
-    elif FRAUD_KIND in raw.extra.column_names:
-        text, _ = cells.texts(raw.extra[FRAUD_KIND])
-        kinds = text.take(pa.array(rows)).to_pylist()
     reports = built.label_time[is_fraud]
     latest = [int(raw.rows["event_time"].max()), *reports.tolist()]
     return KnownFrauds(built.event_time[is_fraud], reports, kinds, max(latest))

@@ -10,11 +10,59 @@ import json
 import numpy as np
 
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.evaluation.outcomes import JudgedRows
+from fraudfed.intake.windows import Windows
 
 _DOMAIN = b"fraudfed training rows v1\0"
+_WINDOWS_DOMAIN = b"fraudfed windows v1\0"
 
 #: Rows made contiguous at a time; their bytes stay in the processor's cache.
 _ROWS_AT_ONCE = 1 << 12
+
+
+def windows_digest(windows: Windows) -> str:
+    """Return a SHA-256 over everything of all windows that a run can see, hexadecimal.
+
+    Parameters
+    ----------
+    windows : Windows
+        Of train, select and judge in this order; that a window is not there is part of it.
+    """
+    digest = hashlib.sha256(_WINDOWS_DOMAIN)
+    digest.update(data_digest(windows.train).encode())
+    for rows in (windows.select, windows.judge):
+        digest.update(b"-" if rows is None else _judged_digest(rows).encode())
+    return digest.hexdigest()
+
+
+def _judged_digest(rows: JudgedRows) -> str:
+    outcomes, table = (
+        rows.outcomes,
+        TrainingTable(
+            schema=rows.schema,
+            features=rows.features,
+            # NaN, for a censored row, is no label of training; here it is one of three values.
+            labels=rows.outcomes.labels,
+            weights=rows.weights,
+            max_weight=rows.max_weight,
+        ),
+    )
+    digest = hashlib.sha256(data_digest(table).encode())
+    others = {
+        "is_blocked": outcomes.is_blocked,
+        "event_time": outcomes.event_time,
+        "amounts": outcomes.amounts,
+        "customers": outcomes.customers,
+        "cards": outcomes.cards,
+        "accounts": outcomes.accounts,
+        "is_first_seen": outcomes.is_first_seen,
+        **{f"cell {name}": values for name, values in outcomes.cells.items()},
+    }
+    for name, values in sorted(others.items()):
+        digest.update(name.encode() + b"\0")
+        if values is not None:
+            digest.update(b"+" + np.ascontiguousarray(values, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 def data_digest(table: TrainingTable) -> str:

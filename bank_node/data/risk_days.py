@@ -1,10 +1,10 @@
 """Whether risk tables reach as far as the payments that are trained on, or scored."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from fraudfed.catalogue.recipe import WINDOW_DAYS
+from fraudfed.catalogue.risk_days import looked_at_days
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import SECONDS_PER_DAY
@@ -16,22 +16,23 @@ _log = logging.getLogger(__name__)
 ADVICE = "take part in a risk run over them ('bank-node risk update')"
 
 
-def check_training_days(shared: SharedRisk, event_time: Int64Array) -> None:
-    """Refuse tables with gaps, or that end too early for the payments that are trained on.
+def check_training_days(shared: SharedRisk, periods: Iterable[tuple[int, int]]) -> None:
+    """Refuse tables with gaps, or that end too early for the payments of a window.
 
     Days before the first table count as days without history, as before the first payment.
 
     Parameters
     ----------
-    event_time : ndarray of shape (n_rows,), dtype=int64
-        Of the payments that are trained on, UTC epoch seconds; at least one.
+    periods : iterable of (int, int)
+        First and last event time of each window, UTC epoch seconds; at least one window.
 
     Raises
     ------
     DataError
         If a day is missing.
     """
-    first, last = _needed_days(event_time)
+    starts, ends = zip(*periods, strict=True)
+    first, last = _looked_at(shared, min(starts), max(ends))
     missing = shared.missing_days(max(first, shared.first_day), last)
     if missing:
         raise DataError(
@@ -48,7 +49,7 @@ def check_scoring_days(shared: SharedRisk, event_time: Int64Array) -> None:
     DataError
         If a day between two tables is missing.
     """
-    first, last = _needed_days(event_time)
+    first, last = _looked_at(shared, int(event_time.min()), int(event_time.max()))
     missing = shared.missing_days(max(first, shared.first_day), min(last, shared.last_day))
     if missing:
         raise DataError(
@@ -57,7 +58,7 @@ def check_scoring_days(shared: SharedRisk, event_time: Int64Array) -> None:
         )
     if last > shared.last_day:
         _log.warning(
-            "risk tables end on %s, the newest payment looks back from %s: days between count as "
+            "risk tables end on %s, the newest payment looks back to %s: days between count as "
             "empty; %s",
             *(day_text(shared.last_day), day_text(last), ADVICE),
         )
@@ -78,6 +79,10 @@ def day_text(day: int) -> str:
     return datetime.fromtimestamp(day * SECONDS_PER_DAY, tz=UTC).strftime("%Y-%m-%d")
 
 
-def _needed_days(event_time: Int64Array) -> tuple[int, int]:
-    first, last = (int(time) // SECONDS_PER_DAY for time in (event_time.min(), event_time.max()))
-    return first - max(WINDOW_DAYS), last - 1
+def _looked_at(shared: SharedRisk, first_event: int, last_event: int) -> tuple[int, int]:
+    first, last = looked_at_days(
+        first_event=first_event,
+        last_event=last_event,
+        publication_lag_days=shared.publication_lag_days,
+    )
+    return shared.first_day if first is None else first, last

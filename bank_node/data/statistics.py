@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bank_node.config import CohortRules
 from bank_node.data.contract import load_built_rows, load_training_rows
-from fraudfed.dtypes import BoolArray, Float32Array
+from bank_node.data.cutoffs import time_text
 from fraudfed.errors import DataError
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
+from fraudfed.intake.outcomes import stopped_payments
+from fraudfed.intake.windows import horizon_seconds, labels_as_of
 from fraudfed.statistics.contents import Contents, contents_of
 from fraudfed.statistics.counts import Counts, count
 from fraudfed.statistics.layout import Layout
@@ -78,7 +79,7 @@ def count_file(
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
     if contract.kind == "table":
-        table = load_training_rows(path, contract, mapping=mapping).table
+        table = load_training_rows(path, contract, mapping=mapping).windows.train
         features = dict(zip(table.schema.names, table.features.T, strict=True))
         contents = contents_of(
             layout,
@@ -103,29 +104,25 @@ def _transactions(
     min_customers: int,
 ) -> Contents:
     until = contract.train_until
-    stop = None if until is None else until - contract.label_delay_seconds
-    inside = built.rows_between(start=contract.train_from, stop=stop)
+    inside = built.rows_between(start=contract.train_from, stop=None)
+    if until is not None:
+        horizon = horizon_seconds(rows, built.positions, contract.label_horizon_days)
+        inside &= built.event_time < until - horizon
     if not inside.any():
         raise DataError(
-            f"{path}: none of {built.n_rows} rows lies in the training window, event_time from "
-            f"{contract.train_from} until {until} less the label delay of "
-            f"{contract.label_delay_seconds} s; give the data of that window"
+            f"{path}: none of {built.n_rows} payments is mature: from "
+            f"{time_text(contract.train_from)} on, and older than the label horizon of "
+            f"{contract.label_horizon_days.text} on {time_text(until)} (train_until); give older "
+            "payments"
         )
-    mature = built.training_rows(
-        start=contract.train_from,
-        until=until,
-        label_delay_seconds=contract.label_delay_seconds,
+    labels = labels_as_of(
+        until, built.labels, built.label_time, stopped_payments(rows)[built.positions]
     )
     used = built.take(inside)
     return contents_of(
         layout,
         features=dict(zip(used.names, used.values.T, strict=True)),
-        labels=_mature_labels(used.labels, mature[inside]),
+        labels=labels[inside],
         transactions=rows.iloc[used.positions].reset_index(drop=True),
         min_customers=min_customers,
     )
-
-
-def _mature_labels(labels: Float32Array, mature: BoolArray) -> Float32Array:
-    """Return labels with NaN where training would not use them."""
-    return np.where(mature, labels, np.float32(np.nan)).astype(np.float32)

@@ -1,6 +1,7 @@
 """The kinds of run that this program takes part in."""
 
 from bank_node.jobs.risk.run import RiskJob
+from bank_node.jobs.search import SearchJob
 from bank_node.jobs.statistics import StatisticsJob
 from bank_node.jobs.training import TrainingJob
 from bank_node.run.job import Jobs
@@ -10,4 +11,5 @@ JOBS: Jobs = {
     RunKind.TRAINING: TrainingJob(),
     RunKind.RISK: RiskJob(),
     RunKind.STATISTICS: StatisticsJob(),
+    RunKind.SEARCH: SearchJob(),
 }

@@ -10,11 +10,10 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import load_training_rows
-from bank_node.data.digest import data_digest
+from bank_node.data.contract import TableShares, load_training_rows
+from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.risk.history import training_tables
-from bank_node.jobs.validation import split_validation
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -60,7 +59,7 @@ class TrainingResult(RunResult):
         All of them, under XGBoost's names.
     trees : int
     rows : int or None
-        Rows of this bank, those for validation included; None, as the two below, if this bank took
+        Rows of this bank, of all windows; None, as the two below, if this bank took
         the model from the registry.
     best_iteration : int or None
         With early stopping.
@@ -128,22 +127,25 @@ class TrainingJob:
         params = check_run(run, context.rules)
         shared = training_tables(context.state, run.contract)
         rows = load_training_rows(
-            options.data, run.contract, mapping=options.mapping, shared=shared
+            options.data,
+            run.contract,
+            mapping=options.mapping,
+            shared=shared,
+            shares=TableShares(seed=params.seed, select=params.early_stopping_rounds is not None),
         )
-        _log.info("%d rows meet the data contract", rows.table.n_rows)
-        table, validation = rows.table, None
-        # Before it is split: what a bank begins a run with is its file.
-        data_sha256 = data_digest(table)
-        if params.early_stopping_rounds is not None:
-            table, validation = split_validation(table, seed=params.seed)
+        windows = rows.windows
+        table = windows.train
+        validation = windows.validation if params.early_stopping_rounds is not None else None
+        n_rows = sum(count.rows for count in windows.counts.values())
+        _log.info("%d rows meet the data contract", n_rows)
         # Once this bank has joined, nothing may depend on its own rows.
         check_tables(params, table, validation)
         return TrainingWork(
             params=params,
             table=table,
             validation=validation,
-            rows_read=rows.table.n_rows,
-            data_sha256=data_sha256,
+            rows_read=n_rows,
+            data_sha256=windows_digest(windows),
             row_keys=row_keys(
                 options.data,
                 context.ledger,
@@ -188,9 +190,9 @@ class TrainingWork:
     validation : TrainingTable or None
         Rows for the metrics.
     rows_read : int
-        Rows of both.
+        Rows of all windows.
     data_sha256 : str
-        ``data_digest`` of both.
+        ``windows_digest`` of all windows.
     row_keys : tuple of str
         The ledger's keys of the file.
     progress : RunProgress

@@ -21,15 +21,15 @@ def choose_run(
     client: AggregatorClient,
     run_id: str | None,
     *,
-    kind: RunKind,
+    kinds: tuple[RunKind, ...],
     jobs: Jobs,
 ) -> RunStatus:
     """Return the named run, else the only one this bank can take part in, else its last.
 
     Parameters
     ----------
-    kind : RunKind
-        The kind that the caller asks for.
+    kinds : tuple of RunKind
+        What the caller asks for; the last run of the first of them that this bank knows.
     jobs : Jobs
         Name the command for a run of another kind.
 
@@ -41,33 +41,39 @@ def choose_run(
     NotFoundError
         If the aggregator does not know the run.
     """
+    wanted = " or ".join(kinds)
     if run_id is None:
         name = state.config.name
         possible = [
             status
             for status in client.runs().runs
             if name in status.cohort
-            and status.spec.kind is kind
+            and status.spec.kind in kinds
             and status.state in {RunState.OPEN, RunState.TRAINING, RunState.GATHERING}
         ]
         if len(possible) > 1:
             named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in possible)
             raise ConfigurationError(
-                f"{len(possible)} {kind} runs are open to this bank: {named}; choose one with --run"
+                f"{len(possible)} {wanted} runs are open to this bank: {named}; choose one with --run"
             )
-        run_id = possible[0].run_id if possible else state.config.last_run(kind)
+        run_id = possible[0].run_id if possible else _last_run(state, kinds)
     if run_id is None:
         raise ConfigurationError(
-            f"no {kind} run is open to this bank; ask the operator for one, or name it with --run"
+            f"no {wanted} run is open to this bank; ask the operator for one, or name it with --run"
         )
     # It becomes a directory name, whether it was typed or came from the aggregator.
     status = client.run(check_run_id(run_id))
-    if status.spec.kind is not kind:
+    if status.spec.kind not in kinds:
         raise ConfigurationError(
-            f"run {run_id} ({status.spec.name}): is of kind {status.spec.kind}, expected {kind}; "
+            f"run {run_id} ({status.spec.name}): is of kind {status.spec.kind}, expected {wanted}; "
             f"use 'bank-node {jobs[status.spec.kind].command}', or name another with --run"
         )
     return status
+
+
+def _last_run(state: StateDirectory, kinds: tuple[RunKind, ...]) -> str | None:
+    last = (state.config.last_run(kind) for kind in kinds)
+    return next((run_id for run_id in last if run_id is not None), None)
 
 
 def wait_for_cohort(
@@ -117,7 +123,7 @@ def wait_for_cohort(
 def known_run(
     state: StateDirectory,
     run_id: str | None,
-    kind: RunKind,
+    kinds: tuple[RunKind, ...],
     jobs: Jobs,
     *,
     passphrase: Callable[[], str | None],
@@ -127,8 +133,9 @@ def known_run(
     Parameters
     ----------
     run_id : str or None
-        None takes this bank's last run of the kind, else the one open to it.
-    kind : RunKind
+        None takes this bank's last run of the first of the kinds that it knows, else the one open
+        to it.
+    kinds : tuple of RunKind
     jobs : Jobs
     passphrase : callable
         Asked only if the aggregator is.
@@ -138,11 +145,12 @@ def known_run(
     FraudFedError
         If the run cannot be chosen, or breaks a rule of this bank.
     """
-    chosen = state.config.last_run(kind) if run_id is None else check_run_id(run_id)
+    chosen = _last_run(state, kinds) if run_id is None else check_run_id(run_id)
     if chosen is not None and state.pinned_run(chosen) is not None:
         return state.current_run(chosen)
     with state.locked(), connect(state, passphrase()) as connection:
-        status = choose_run(state, connection.client, run_id, kind=kind, jobs=jobs)
+        status = choose_run(state, connection.client, run_id, kinds=kinds, jobs=jobs)
+        kind = status.spec.kind
         jobs[kind].accept(PinnedRun.of(status), state.config.rules, state)
         run = pin_run(state, status)
         state.save_config(state.config.with_last_run(kind, run.run_id))

@@ -83,7 +83,7 @@ def take_part(
     with connect(state, passphrase) as connection:
         client = connection.client
         observed = observe_roster(state, client)
-        status = choose_run(state, client, options.run_id, kind=kind, jobs=jobs)
+        status = choose_run(state, client, options.run_id, kinds=(kind,), jobs=jobs)
         run_id = status.run_id
         RUN.set(run_id)
         if status.state is RunState.FINISHED:

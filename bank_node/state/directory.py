@@ -21,7 +21,8 @@
           step-<n>.checkpoint where the bank stood after a step, sealed; removed when the result is
                               there
         rounds.log            what protected each round so far; removed when the result is there
-        model.json            the accepted model of a training
+        model.json            the accepted model of a training or search
+        search.json           the candidates of a search, their curves and the choice
         features.json         what its features mean, the same bytes at every bank
         risk.tables           the accepted tables of a risk run, with their key, sealed
         statistics.json       the accepted sums of a statistics run
@@ -80,6 +81,7 @@ from fraudfed.wire.messages import (
     RunKind,
     RunSpec,
     RunStatus,
+    SearchSpec,
     StatisticsSpec,
     parse,
 )
@@ -94,8 +96,9 @@ _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
 _LOCK = ".lock"
-#: The result of a training with what its columns mean, and those of risk and statistics runs.
+#: The result of a training with what its columns mean, and those of other kinds of run.
 MODEL_FILE = "model.json"
+SEARCH_FILE = "search.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
 STATISTICS_FILE = "statistics.json"
@@ -127,7 +130,7 @@ class PinnedRun(Message):
 
     @property
     def contract(self) -> DataContract:
-        """The data contract of a training or statistics run; ConfigurationError for a risk run."""
+        """The data contract of a run; raises ConfigurationError for a risk run, which has none."""
         if self.spec.contract is None:
             raise ConfigurationError(
                 f"run {self.run_id} ({self.spec.name}): is a risk run and has no model, expected a "
@@ -140,8 +143,8 @@ class PinnedRun(Message):
         """What a risk run counts; raises ConfigurationError for another kind of run."""
         if self.spec.risk is None:
             raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is a training, expected a risk run; name "
-                "another with --run, or use 'bank-node train'"
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected a "
+                "risk run; name another with --run"
             )
         return self.spec.risk
 
@@ -154,6 +157,16 @@ class PinnedRun(Message):
                 "statistics; name another with --run"
             )
         return self.spec.statistics
+
+    @property
+    def search(self) -> SearchSpec:
+        """Candidates and rungs of a search; ConfigurationError for another kind of run."""
+        if self.spec.search is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected a "
+                "search; name another with --run"
+            )
+        return self.spec.search
 
 
 class StateDirectory:
@@ -404,14 +417,18 @@ class StateDirectory:
         return RoundLog(self.run_directory(run_id) / "rounds.log")
 
     def current_run(self, run_id: str | None = None) -> PinnedRun:
-        """Return a run that this bank knows, without network; by default its last training.
+        """Return a run that this bank knows, without network.
+
+        By default that is its last training; without one, its last search.
 
         Raises
         ------
         StateError
             If the bank does not know the run, or any.
         """
-        chosen = self.config.last_run(RunKind.TRAINING) if run_id is None else run_id
+        if run_id is None:
+            run_id = self.config.last_run(RunKind.TRAINING)
+        chosen = self.config.last_run(RunKind.SEARCH) if run_id is None else run_id
         run = self.pinned_run(chosen) if chosen is not None else None
         if run is None:
             which = "any run" if chosen is None else f"run {chosen}"

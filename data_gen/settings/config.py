@@ -217,11 +217,6 @@ class WorldConfig(CommonConfig):
             check_range("incumbent_threshold", self.incumbent_threshold, -100.0, 100.0)
         check_range("false_report_share", self.false_report_share, 0.0, 0.1)
 
-    @property
-    def label_delay_seconds(self) -> int:
-        """Suggested shift of features that use labels, and gap between training and test."""
-        return self.clean_delay_days * DAY_SECONDS
-
     def replace(self, **changes: Setting) -> "WorldConfig":
         """Return a copy with the given fields changed; ``None`` leaves a field as it is."""
         given = {name: value for name, value in changes.items() if value is not None}

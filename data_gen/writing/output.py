@@ -316,7 +316,7 @@ def _manifest(
             "start_time": config.start_time,
             "end_time": config.end_time,
             "split_time": config.split_time,
-            "label_delay_seconds": config.label_delay_seconds,
+            "label_horizon_days": config.clean_delay_days,
             **combined_summary(entries),
             "bank_distance": distances([mixes for _, mixes in banks]),
             "merchant_categories": list(CATEGORY_NAMES),

@@ -1,1 +1,4 @@
-"""A shared model fitted to one bank: adapted models and calibration, from its own rows only."""
+"""A shared model fitted to one bank: its own further models, and probabilities beside a score.
+
+All of it is computed from the rows of one bank, on its own machine, and stays there.
+"""

@@ -37,7 +37,7 @@ from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.keys import KEY_BITS, N_PARTS, STEP_BITS, values_from_keys
 from fraudfed.boosting.engine.protocol import Engine, KeyCounter
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, Summing, SumRequest, carry_out
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.held_sums import hold_buckets, hold_parts
 
@@ -192,18 +192,37 @@ def find_cuts(
     FraudFedError
         If a sum fails.
     """
+    finding = finding_cuts(
+        table,
+        max_bin=max_bin,
+        n_rows_total=n_rows_total,
+        resolution_bits=resolution_bits,
+        engine=engine,
+    )
+    return carry_out(finding, communicator)
+
+
+def finding_cuts(
+    table: TrainingTable,
+    *,
+    max_bin: int,
+    n_rows_total: int,
+    resolution_bits: int = DEFAULT_RESOLUTION_BITS,
+    engine: Engine | None = None,
+) -> Summing[Cuts]:
+    """Find bin edges as ``find_cuts`` does, and leave the sums to the caller."""
     if resolution_bits not in range(_FIRST_BITS, KEY_BITS + 1, STEP_BITS):
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
     schema = table.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
     engine = load_engine() if engine is None else engine
     counter = engine.key_counter(table.features, np.array(numeric, dtype=np.int64))
-    searches = _first_pass(counter, communicator, max_bin=max_bin, n_rows=n_rows_total)
+    searches = yield from _first_pass(counter, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
         positions = [search.unfinished(resolution_bits) for search in searches]
         if not any(chosen.size for chosen in positions):
             break
-        _refine(searches, positions, counter, communicator, label=f"cuts:pass {number}")
+        yield from _refine(searches, positions, counter, label=f"cuts:pass {number}")
     found = {feature: search.bins() for feature, search in zip(numeric, searches, strict=True)}
     values = tuple(
         np.arange(schema.n_categories[feature], dtype=np.float32)
@@ -215,9 +234,7 @@ def find_cuts(
     return Cuts(schema=schema, values=values, counts=counts)
 
 
-def _first_pass(
-    counter: KeyCounter, communicator: Communicator, *, max_bin: int, n_rows: int
-) -> list[_Search]:
+def _first_pass(counter: KeyCounter, *, max_bin: int, n_rows: int) -> Summing[list[_Search]]:
     n_features = counter.columns.size
     if n_features == 0:
         return []
@@ -225,8 +242,8 @@ def _first_pass(
     lows = np.arange(N_PARTS, dtype=np.int64) << (KEY_BITS - STEP_BITS)
     bits = np.full(N_PARTS, STEP_BITS, dtype=np.int64)
     local = counter.count([lows] * n_features, [bits] * n_features)
-    pooled = communicator.sum(
-        local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
+    pooled = yield SumRequest(
+        values=local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
     )
     hold_buckets(pooled, n_rows=n_rows)
     lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (KEY_BITS - _FIRST_BITS)
@@ -245,10 +262,9 @@ def _refine(
     searches: list[_Search],
     positions: list[Int64Array],
     counter: KeyCounter,
-    communicator: Communicator,
     *,
     label: str,
-) -> None:
+) -> Summing[None]:
     """Split the chosen buckets of all features in one sum.
 
     The last part of a bucket is what the others leave of it, and no part exceeds its bucket: fewer
@@ -261,7 +277,9 @@ def _refine(
     )
     holders = np.concatenate([search.counts[chosen] for search, chosen in asked])
     bounds = np.repeat(holders[:, None], N_PARTS - 1, axis=1)
-    known = communicator.sum(np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label)
+    known = yield SumRequest(
+        values=np.ascontiguousarray(local[:, :-1]), bound=bounds, low=0, label=label
+    )
     hold_parts(known, holders)
     rest = holders[:, None] - known.sum(axis=1, keepdims=True)
     parts = np.concatenate((known, rest), axis=1)

@@ -78,7 +78,8 @@ class GainFormula:
     loss (``to_double``); results are of the same shape. In formulas ``g`` and ``h`` are a node's
     sums and ``lambda`` the L2 penalty, as in Chen and Guestrin, "XGBoost: a scalable tree boosting
     system", KDD 2016, equations 5 to 7; XGBoost adds the L1 penalty ``alpha`` by way of a soft
-    threshold ``T``.
+    threshold ``T``, and cuts weights off at ``max_delta_step`` on either side; the gain is then
+    that of the weight that is left (``src/tree/param.h``, ``CalcWeight`` and ``CalcGain``).
 
     Parameters
     ----------
@@ -92,18 +93,26 @@ class GainFormula:
         self._reg_lambda = params.reg_lambda
         self._reg_alpha = params.reg_alpha
         self._min_child_weight = params.min_child_weight
+        self._max_delta_step = params.max_delta_step
         self._rules = rules_for(params.xgboost_version)
-        #: (lambda, alpha, min_child_weight), as the compiled scan takes them.
-        self.penalties = (self._reg_lambda, self._reg_alpha, self._min_child_weight)
+        #: (lambda, alpha, min_child_weight, max_delta_step), as the compiled scan takes them.
+        self.penalties = (
+            self._reg_lambda,
+            self._reg_alpha,
+            self._min_child_weight,
+            self._max_delta_step,
+        )
         self.directions = np.array(params.resolve_monotone_constraints(schema), dtype=np.int8)
         self.is_constrained = bool(self.directions.any()) or (
             self._rules.zeros_constrain and bool(params.monotone_constraints)
         )
+        # No release takes the closed form of the gain where weights are cut off.
+        self._in_closed_form = self._rules.free_gain_in_closed_form and self._max_delta_step == 0.0
         #: The rules, as the compiled scan takes them.
         self.switches = (
             self._rules.light_nodes_weigh_nothing,
             self._rules.children_need_hessian,
-            self._rules.free_gain_in_closed_form,
+            self._in_closed_form,
             self._rules.bounded_gain_in_float,
             self.is_constrained,
         )
@@ -124,14 +133,17 @@ class GainFormula:
     def free_weight(self, gradient: Float64Array, hessian: Float64Array) -> Float32Array:
         """Return the weight ``-T(g) / (h + lambda)`` with no regard to constraints.
 
-        It is 0 without any hessian, and by some rules already below ``min_child_weight``. Shape is
-        kept.
+        It is 0 without any hessian, and by some rules already below ``min_child_weight``; it is at
+        most ``max_delta_step`` to either side. Shape is kept.
         """
         no_weight = hessian <= 0.0
         if self._rules.light_nodes_weigh_nothing:
             no_weight |= hessian < self._min_child_weight
         divisor = np.where(no_weight, 1.0, hessian + self._reg_lambda)
         weight = -self._threshold(gradient) / divisor
+        if self._max_delta_step != 0.0:
+            # In double, as XGBoost does; the parameter is a float32, so rounding keeps it.
+            weight = np.clip(weight, -self._max_delta_step, self._max_delta_step)
         return np.where(no_weight, 0.0, weight).astype(np.float32)
 
     def weight(
@@ -151,7 +163,7 @@ class GainFormula:
         self, gradient: Float64Array, hessian: Float64Array, bounds: WeightBounds | BoundsOfNodes
     ) -> Float32Array:
         """Return the gain of nodes at their weight within ``bounds``; shape is kept."""
-        if not self.is_constrained and self._rules.free_gain_in_closed_form:
+        if not self.is_constrained and self._in_closed_form:
             return self._closed_form(gradient, hessian)
         return self._gain_at(gradient, hessian, self.weight(gradient, hessian, bounds))
 

@@ -3,8 +3,8 @@
 Every row counts once; sample weights do not enter. All sums are exact and each metric is one fixed
 formula over them, so every bank finds the same float.
 
-Rankings come from a histogram of margins: equal steps of 1/64 over [-16, 16], margins outside
-counted at the ends. Rows of one bucket are ties. Apart from that, the formulas are XGBoost's:
+Rankings come from counts of margins in the coarse cells of ``score_cells``. Rows of one cell are
+ties. Apart from that, the formulas are XGBoost's:
 ``logloss`` with probabilities kept 1e-16 away from 0, ``error`` at probability 0.5, ``auc`` with
 ties counted half, ``aucpr`` as step-wise average precision (scikit-learn's
 ``average_precision_score``; XGBoost interpolates between the steps).
@@ -16,16 +16,13 @@ import numpy as np
 
 from fraudfed.boosting.engine.elementary import log, sigmoid
 from fraudfed.boosting.engine.logistic import to_fixed_point
+from fraudfed.boosting.score_cells import N_COARSE_CELLS, coarse_cells_of, count_cells
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.held_sums import hold_ranking, hold_share
 from fraudfed.parameters import EVAL_METRICS
 
-#: Buckets of the margin histogram.
-MARGIN_BUCKETS = 2048
-#: Margins are counted in [-limit, limit); beyond, a probability is within 1.2e-7 of 0 or 1.
-_MARGIN_LIMIT = 16.0
 #: XGBoost's lower bound of a probability in logloss.
 _LEAST_PROBABILITY = 1e-16
 #: -ln of it, rounded up: no row loses more.
@@ -97,9 +94,14 @@ def pooled_metrics(
         parts["error"] = np.array([np.count_nonzero(wrong)], dtype=np.int64)
         bounds["error"] = np.array([n_rows], dtype=np.int64)
     if "auc" in names or "aucpr" in names:
-        parts["ranking"] = _margin_histogram(margins, labels)
+        parts["ranking"] = count_cells(
+            coarse_cells_of(margins),
+            (labels == 1).astype(np.int64),
+            n_cells=N_COARSE_CELLS,
+            n_classes=2,
+        ).ravel()
         bounds["ranking"] = np.repeat(
-            np.array([n_rows - n_positives, n_positives], dtype=np.int64), MARGIN_BUCKETS
+            np.array([n_rows - n_positives, n_positives], dtype=np.int64), N_COARSE_CELLS
         )
     pooled = communicator.sum(
         np.concatenate(list(parts.values())),
@@ -118,7 +120,7 @@ def pooled_metrics(
             hold_share(int(sums[name][0]), most=n_rows)
             values[name] = int(sums[name][0]) / n_rows
         else:
-            by_label = sums["ranking"].reshape(2, MARGIN_BUCKETS)
+            by_label = sums["ranking"].reshape(2, N_COARSE_CELLS)
             hold_ranking(by_label, n_negatives=n_rows - n_positives, n_positives=n_positives)
             negatives, positives = by_label
             values[name] = (roc_auc if name == "auc" else average_precision)(negatives, positives)
@@ -126,11 +128,11 @@ def pooled_metrics(
 
 
 def roc_auc(negatives: Int64Array, positives: Int64Array) -> float:
-    """Return the area under the ROC curve from counts per bucket, ascending; ties count half.
+    """Return the area under the ROC curve from counts per cell, ascending; ties count half.
 
     Parameters
     ----------
-    negatives, positives : ndarray of shape (n_buckets,), dtype=int64
+    negatives, positives : ndarray of shape (n_cells,), dtype=int64
         Each with at least one row in all.
     """
     # Twice the number of correctly ordered pairs, in Python integers: exact at any size.
@@ -143,12 +145,12 @@ def roc_auc(negatives: Int64Array, positives: Int64Array) -> float:
 
 
 def average_precision(negatives: Int64Array, positives: Int64Array) -> float:
-    """Return the sum over thresholds of (recall step) x precision, from counts per bucket.
+    """Return the sum over thresholds of (recall step) x precision, from counts per cell.
 
     Parameters
     ----------
-    negatives, positives : ndarray of shape (n_buckets,), dtype=int64
-        Ascending buckets; at least one positive in all.
+    negatives, positives : ndarray of shape (n_cells,), dtype=int64
+        Ascending cells; at least one positive in all.
     """
     found, seen = 0, 0
     area = 0.0
@@ -167,12 +169,3 @@ def _losses(margins: Float32Array, labels: Float32Array) -> Int64Array:
     of_label = np.where(labels == 1, probability, np.float32(1.0) - probability)
     kept = np.maximum(of_label.astype(np.float64), _LEAST_PROBABILITY)
     return np.array([to_fixed_point(-log(kept)).sum()], dtype=np.int64)
-
-
-def _margin_histogram(margins: Float32Array, labels: Float32Array) -> Int64Array:
-    """Return counts of shape (2 * MARGIN_BUCKETS,): negatives, then positives."""
-    per_unit = MARGIN_BUCKETS / (2 * _MARGIN_LIMIT)
-    position = np.floor((margins.astype(np.float64) + _MARGIN_LIMIT) * per_unit)
-    bucket = np.clip(position, 0, MARGIN_BUCKETS - 1).astype(np.int64)
-    row = np.where(labels == 1, MARGIN_BUCKETS, 0) + bucket
-    return np.bincount(row, minlength=2 * MARGIN_BUCKETS).astype(np.int64)

@@ -18,7 +18,7 @@ from fraudfed.boosting.engine.elementary import logit, sigmoid
 from fraudfed.boosting.engine.logistic import effective_weights, to_fixed_point
 from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, Summing, SumRequest, carry_out
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.held_sums import hold_masses
@@ -160,6 +160,16 @@ def estimate_base_score(
     FraudFedError
         If the sum fails.
     """
+    estimating = estimating_base_score(
+        table, scale_pos_weight=scale_pos_weight, n_rows=n_rows, n_positives=n_positives
+    )
+    return carry_out(estimating, communicator)
+
+
+def estimating_base_score(
+    table: TrainingTable, *, scale_pos_weight: float, n_rows: int, n_positives: int
+) -> Summing[np.float32]:
+    """Estimate as ``estimate_base_score`` does, and leave the sum to the caller."""
     newton = abs(scale_pos_weight - 1.0) > _EPSILON
     factor = scale_pos_weight if newton else 1.0
     if table.weights is None:
@@ -175,8 +185,8 @@ def estimate_base_score(
             [n_positives * bounds.gradient, (n_rows - n_positives) * bounds.negative_gradient],
             dtype=np.int64,
         )
-        sums = communicator.sum(
-            np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
+        sums = yield SumRequest(
+            values=np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
             bound=most,
             low=0,
             label="base-score",

@@ -9,34 +9,27 @@ stop and be resumed, also by another set of banks; ``resume.state`` says what th
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.bounds.bins import BinBounds
+from fraudfed.boosting.booster import Booster, margins_after
 from fraudfed.boosting.bounds.pooled_counts import (
     PooledCounts,
     count_rows,
     count_validation_rows,
 )
-from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.engine.elementary import sigmoid
-from fraudfed.boosting.engine.pages import huge_empty
 from fraudfed.boosting.engine.protocol import Engine
-from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.metrics import check_validation_rows, pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
-    GradientBounds,
-    base_margin,
     estimate_base_score,
     gradient_bounds,
-    gradients,
 )
 from fraudfed.boosting.resume.state import (
     TrainingState,
@@ -47,8 +40,8 @@ from fraudfed.boosting.resume.state import (
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
 from fraudfed.boosting.tree import Tree
-from fraudfed.communicator import Communicator
-from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
+from fraudfed.communicator import Communicator, carry_out
+from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, ParameterError, StateError
 from fraudfed.parameters import BoosterParams
 
@@ -307,24 +300,20 @@ class _Boosting:
         self._communicator = communicator
         self._start = state
         self._counts = state.counts
-        self._trees = list(state.trees)
         self._history = list(state.history)
-        self._row: GradientBounds = gradient_bounds(
-            max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight
-        )
-        # With more rows since the preparation, labels have bounds that add up to more than all.
-        self._row.check_rows(state.most_negatives + state.most_positives, state.most_positives)
-        self._row_keys: UInt64Array | None = row_keys(table) if params.subsample < 1.0 else None
         self._binned = bin_table(table, state.cuts, engine=engine)
-        self._margins = _margins(self._binned, state.trees, state.base_score)
-        self._margin_range = MarginRange.at(float(base_margin(state.base_score)))
-        for tree in state.trees:
-            self._margin_range = self._margin_range.after(tree)
-        self._learnt: BinBounds | None = state.bins
-        self._by_counts = BinBounds.before_training(state.cuts, self._node_bounds())
-        #: Gradients and hessians, overwritten for each tree.
-        self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
+        self._booster = Booster(
+            params,
+            table,
+            state,
+            binned=self._binned,
+            row_keys=row_keys(table) if params.subsample < 1.0 else None,
+        )
         self._watched: _Watched | None = None
+
+    @property
+    def _trees(self) -> list[Tree]:
+        return self._booster.trees
 
     @property
     def is_finished(self) -> bool:
@@ -347,41 +336,18 @@ class _Boosting:
                 self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
             )
         binned = bin_table(validation, self._binned.cuts, engine=self._binned.engine)
-        margins = _margins(binned, self._trees, self._start.base_score)
+        margins = margins_after(binned, self._trees, self._start.base_score)
         self._watched = _Watched(binned, validation.labels, margins)
 
     def add_tree(self) -> TreeProgress:
         """Grow the next tree."""
-        pair = gradients(
-            self._margins,
-            self._table.labels,
-            self._table.weights,
-            scale_pos_weight=self._params.scale_pos_weight,
-            engine=self._binned.engine,
-            out=self._pairs,
-        )
-        grown = grow_tree(
-            self._binned,
-            pair,
-            self._params,
-            self._communicator,
-            tree_index=len(self._trees),
-            bounds=self._node_bounds(),
-            bins=self._by_counts if self._learnt is None else self._learnt,
-            row_keys=self._row_keys,
-        )
-        if self._row_keys is None:
-            # With row sampling each root is of other rows, and bounds none of the next.
-            self._learnt = grown.bounds.after(grown.tree, self._margin_range)
-        grown.add_to(self._margins)
-        self._margin_range = self._margin_range.after(grown.tree)
+        tree = carry_out(self._booster.adding_tree(), self._communicator)
         metrics: dict[str, float] = {}
         if self._watched is not None:
-            metrics = self._watched.add(grown.tree, self._params, self._communicator, self._counts)
+            metrics = self._watched.add(tree, self._params, self._communicator, self._counts)
         progress = progress_after(
-            self._history, grown.tree, metrics, n_trees=self._params.num_boost_round
+            self._history, tree, metrics, n_trees=self._params.num_boost_round
         )
-        self._trees.append(grown.tree)
         self._history.append(progress)
         return progress
 
@@ -392,7 +358,7 @@ class _Boosting:
             counts=self._counts,
             trees=tuple(self._trees),
             history=tuple(self._history),
-            bins=self._learnt,
+            bins=self._booster.learnt,
             counts_validation=False,
         )
 
@@ -422,19 +388,7 @@ class _Boosting:
             cuts=self._binned.cuts,
             counts=self._counts,
             best_iteration=best,
-            margins=self._margins,
-        )
-
-    def _node_bounds(self) -> NodeBounds:
-        ends = np.array([self._margin_range.low, self._margin_range.high], dtype=np.float32)
-        low, high = sigmoid(ends)
-        return NodeBounds(
-            n_rows=self._start.most_rows,
-            n_negatives=self._start.most_negatives,
-            n_positives=self._start.most_positives,
-            row=self._row,
-            min_probability=float(low),
-            max_probability=float(high),
+            margins=self._booster.margins,
         )
 
 
@@ -459,11 +413,3 @@ class _Watched:
             n_rows=counts.n_validation_rows,
             n_positives=counts.n_validation_positives,
         )
-
-
-def _margins(binned: BinnedTable, trees: Sequence[Tree], base_score: float) -> Float32Array:
-    """Return the margins of rows after some trees, added up in float32 as each tree came."""
-    margins = np.full(binned.n_rows, base_margin(base_score), dtype=np.float32)
-    for tree in trees:
-        assign_leaves(tree, binned).add_values(tree.split_conditions, margins)
-    return margins

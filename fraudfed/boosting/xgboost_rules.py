@@ -28,11 +28,12 @@ class SplitRules:
         A split whose child has no hessian is not a candidate, even if ``min_child_weight`` is 0.
         Otherwise it is one, and if it is the best the node stays a leaf.
     free_gain_in_closed_form : bool
-        Without constraints the gain is ``T(g)^2 / (h + lambda)``, rounded to float before the
-        division. Otherwise it is that of the rounded weight, in double.
+        Without constraints and ``max_delta_step`` the gain is ``T(g)^2 / (h + lambda)``, rounded to
+        float before the division. Otherwise it is that of the rounded weight, in double.
     bounded_gain_in_float : bool
-        Under monotone constraints the gain of a weight is taken in float, and without the L1
-        penalty. Otherwise it is ``-(2 g w + (h + lambda) w^2 + 2 alpha |w|)`` in double.
+        Under monotone constraints or ``max_delta_step`` the gain of a weight is taken in float, and
+        without the L1 penalty. Otherwise it is ``-(2 g w + (h + lambda) w^2 + 2 alpha |w|)`` in
+        double.
     zeros_constrain : bool
         Monotone constraints that are all 0 still switch to the gain under constraints.
     """

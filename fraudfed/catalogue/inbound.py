@@ -9,11 +9,12 @@ from fraudfed.catalogue.recipe import (
     FAN_IN_DAYS,
     WINDOW_DAYS,
     FeatureDefinition,
+    risk_windows,
     shared_windows,
 )
 
 #: Name and version, as a data contract names it.
-INBOUND_RECIPE = "fraudfed-inbound-1"
+INBOUND_RECIPE = "fraudfed-inbound-2"
 
 #: Hours within which money that arrived may leave again, to count as passed on.
 PASS_HOURS = (1, 6, 24)
@@ -91,38 +92,6 @@ def _outflow_windows() -> list[FeatureDefinition]:
     ]
 
 
-def _known_frauds(entity: str, payments: str, missing: str) -> list[FeatureDefinition]:
-    window = "in the {days} x 24 h that ended label_delay_seconds ago"
-    return [
-        *(
-            FeatureDefinition(
-                f"{entity}_count_{days}d",
-                "1",
-                f"{payments} {window.format(days=days)}; missing without {missing}",
-            )
-            for days in WINDOW_DAYS
-        ),
-        *(
-            FeatureDefinition(
-                f"{entity}_fraud_count_{days}d",
-                "1",
-                f"{payments} {window.format(days=days)} that had been reported as fraud before "
-                f"this payment; missing without {missing}",
-            )
-            for days in WINDOW_DAYS
-        ),
-        *(
-            FeatureDefinition(
-                f"{entity}_fraud_rate_{days}d",
-                "1",
-                f"{entity}_fraud_count_{days}d / {entity}_count_{days}d; missing if the latter is "
-                "0 or missing",
-            )
-            for days in WINDOW_DAYS
-        ),
-    ]
-
-
 #: Every feature in column order.
 INBOUND_FEATURES: tuple[FeatureDefinition, ...] = (
     FeatureDefinition("amount", "minor currency units", "amount of the payment"),
@@ -189,20 +158,30 @@ INBOUND_FEATURES: tuple[FeatureDefinition, ...] = (
         )
         for hours in PASS_HOURS
     ),
-    *_known_frauds("payee", "inbound payments to the account", "account"),
-    *_known_frauds("payer", "inbound payments from the payer", "payer"),
+    *risk_windows(
+        "payee",
+        payments="inbound payments to the account",
+        frauds="frauds among inbound payments to the account",
+        without="account",
+    ),
+    *risk_windows(
+        "payer",
+        payments="inbound payments from the payer",
+        frauds="frauds among inbound payments from the payer",
+        without="payer",
+    ),
     FeatureDefinition(
         "payer_reported_30d",
         "1",
-        "outbound payments of the bank's customers to the payer's account in the 30 x 24 h that "
-        "ended label_delay_seconds ago that had been reported as fraud before this payment; "
-        "missing without payer",
+        "frauds among outbound payments of the bank's customers to the payer's account that were "
+        "reported in the last 30 x 24 h, before this payment; each not before risk_delay_days "
+        "after it was paid; missing without payer",
     ),
     FeatureDefinition(
         "customer_reported_30d",
         "1",
-        "the customer's outbound payments in the 30 x 24 h that ended label_delay_seconds ago that "
-        "had been reported as fraud before this payment",
+        "frauds among the customer's outbound payments that were reported in the last 30 x 24 h, "
+        "before this payment; each not before risk_delay_days after it was paid",
     ),
 )
 

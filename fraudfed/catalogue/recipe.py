@@ -11,14 +11,14 @@ from fraudfed.payments.columns import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureType
 
 #: Name and version, as a data contract names it.
-RECIPE = "fraudfed-card-1"
+RECIPE = "fraudfed-card-2"
 
 #: Window lengths of counts, means and fraud rates; those of the Fraud Detection Handbook
 #: (Le Borgne, Siblini, Lebichot, Bontempi, 2022, chapter 3, "Baseline feature transformation").
 WINDOW_DAYS = (1, 7, 30)
 #: Window lengths for the distinct customers of a payee.
 FAN_IN_DAYS = (7, 30)
-#: Payments without fraud that a shared fraud rate begins with, so that one fraud among one payment
+#: Payments without fraud that a fraud rate begins with, so that one fraud among one payment
 #: does not rank above fifty among a hundred (Laplace's rule of succession, with a prior mean of 0).
 PRIOR_PAYMENTS = 10
 #: The entities that have a fraud rate, by the names that the definitions use.
@@ -74,13 +74,36 @@ def _customer_windows() -> list[FeatureDefinition]:
     return counts + means
 
 
-def _risk_windows(entity: str) -> list[FeatureDefinition]:
-    window = "the {days} x 24 h that ended label_delay_seconds ago"
+def fraud_rate_definition(prefix: str, days: int, *, without: str) -> FeatureDefinition:
+    """Define the rate that belongs to a count of frauds and one of payments."""
+    return FeatureDefinition(
+        f"{prefix}_fraud_rate_{days}d",
+        "1",
+        f"f / (max(c, f) + {PRIOR_PAYMENTS}) with f = {prefix}_fraud_count_{days}d and "
+        f"c = {prefix}_count_{days}d; missing without {without}",
+    )
+
+
+def risk_windows(
+    entity: str, *, payments: str, frauds: str, without: str
+) -> list[FeatureDefinition]:
+    """Define counts and rates of a bank's own payments.
+
+    Parameters
+    ----------
+    entity : str
+        As the names have it.
+    payments, frauds : str
+        Which are counted, as in "payments at the terminal".
+    without : str
+        Whose absence makes the features missing.
+    """
     counts = [
         FeatureDefinition(
             f"{entity}_count_{days}d",
             "1",
-            f"payments at the {entity} in {window.format(days=days)}; missing without {entity}",
+            f"{payments} in the {days} x 24 h that ended risk_delay_days ago; missing without "
+            f"{without}",
         )
         for days in WINDOW_DAYS
     ]
@@ -88,20 +111,13 @@ def _risk_windows(entity: str) -> list[FeatureDefinition]:
         FeatureDefinition(
             f"{entity}_fraud_count_{days}d",
             "1",
-            f"payments at the {entity} in {window.format(days=days)} that had been reported as "
-            f"fraud before this payment; missing without {entity}",
+            f"{frauds} that were reported in the last {days} x 24 h, before this payment, whenever "
+            f"they were paid; each not before risk_delay_days after it was paid; missing without "
+            f"{without}",
         )
         for days in WINDOW_DAYS
     ]
-    rates = [
-        FeatureDefinition(
-            f"{entity}_fraud_rate_{days}d",
-            "1",
-            f"{entity}_fraud_count_{days}d / {entity}_count_{days}d; missing if the latter is 0 "
-            "or missing",
-        )
-        for days in WINDOW_DAYS
-    ]
+    rates = [fraud_rate_definition(entity, days, without=without) for days in WINDOW_DAYS]
     return counts + fraud_counts + rates
 
 
@@ -168,7 +184,16 @@ FEATURES: tuple[FeatureDefinition, ...] = (
         )
         for days in FAN_IN_DAYS
     ),
-    *(definition for entity in RISK_ENTITIES for definition in _risk_windows(entity)),
+    *(
+        definition
+        for entity in RISK_ENTITIES
+        for definition in risk_windows(
+            entity,
+            payments=f"payments at the {entity}",
+            frauds=f"frauds at the {entity}",
+            without=entity,
+        )
+    ),
 )
 
 
@@ -184,7 +209,10 @@ def shared_windows(entity: str, *, at: str, without: str) -> list[FeatureDefinit
     without : str
         Whose absence makes the features missing.
     """
-    window = "the {days} UTC days before the day of the payment"
+    window = (
+        "the {days} UTC days of entry that ended risk_publication_lag_days before the day of the "
+        "payment"
+    )
     counts = [
         FeatureDefinition(
             f"shared_{entity}_count_{days}d",
@@ -204,20 +232,13 @@ def shared_windows(entity: str, *, at: str, without: str) -> list[FeatureDefinit
         for days in WINDOW_DAYS
     ]
     rates = [
-        FeatureDefinition(
-            f"shared_{entity}_fraud_rate_{days}d",
-            "1",
-            f"f / (max(c, f) + {PRIOR_PAYMENTS}) with f = shared_{entity}_fraud_count_{days}d and "
-            f"c = shared_{entity}_count_{days}d; missing without {without}",
-        )
-        for days in WINDOW_DAYS
+        fraud_rate_definition(f"shared_{entity}", days, without=without) for days in WINDOW_DAYS
     ]
     return counts + fraud_counts + rates
 
 
 #: Features that a run with risk tables adds after ``FEATURES``, in column order. A payment is
-#: entered for the day that lies the label delay, in whole days, after its own day; see
-#: docs/shared-risk.md.
+#: entered for the day that lies the risk delay after its own day; see docs/shared-risk.md.
 SHARED_FEATURES: tuple[FeatureDefinition, ...] = tuple(
     definition
     for entity in RISK_ENTITIES

@@ -1,31 +1,54 @@
-"""The days for which payments are entered into risk tables, and those that a training looks at.
+"""The days of risk tables that the payments of a contract's windows look at.
 
 Days are counted since 1970-01-01 UTC.
 """
 
 from fraudfed.catalogue.recipe import WINDOW_DAYS
+from fraudfed.wire.messages import DataContract
 
 SECONDS_PER_DAY = 86_400
 
 
-def entry_delay_days(label_delay_seconds: int) -> int:
-    """Return the delay between a payment and its day of entry: the label delay, rounded up."""
-    return -(-label_delay_seconds // SECONDS_PER_DAY)
-
-
-def needed_days(
-    *, train_from: int | None, train_until: int, label_delay_seconds: int
+def looked_at_days(
+    *, first_event: int | None, last_event: int, publication_lag_days: int
 ) -> tuple[int | None, int]:
-    """Return the first and the last day of entry that a payment of a window can look back to.
+    """Return the first and the last day of entry that payments of a period look back to.
 
-    The first is None if there is no first payment; days before the first table are then days
-    without history.
+    A payment of day t looks back to the days from t - lag - N to t - 1 - lag, with N the longest
+    window.
 
     Parameters
     ----------
-    train_from, train_until, label_delay_seconds : int
+    first_event, last_event : int
+        Of the payments, UTC epoch seconds; without a first one, days before the first table are
+        days without history, and the first day is None.
+    publication_lag_days : int
         As in a data contract.
     """
-    newest = train_until - label_delay_seconds - 1
-    first = None if train_from is None else train_from // SECONDS_PER_DAY - max(WINDOW_DAYS)
-    return first, newest // SECONDS_PER_DAY - 1
+    newest = last_event // SECONDS_PER_DAY - 1 - publication_lag_days
+    if first_event is None:
+        return None, newest
+    return first_event // SECONDS_PER_DAY - publication_lag_days - max(WINDOW_DAYS), newest
+
+
+def needed_days(contract: DataContract) -> tuple[int | None, int]:
+    """Return the first and the last day of entry that a payment of a window can look back to.
+
+    Parameters
+    ----------
+    contract : DataContract
+        Of transactions, with a cut-off.
+
+    Raises
+    ------
+    ValueError
+        If it has no cut-off: then the windows do not say which payments there are.
+    """
+    if contract.last_cutoff is None:
+        raise ValueError("the contract has no train_until, expected a cut-off")
+    horizon = contract.label_horizon_days.least_days * SECONDS_PER_DAY
+    return looked_at_days(
+        first_event=contract.train_from,
+        last_event=contract.last_cutoff - horizon - 1,
+        publication_lag_days=contract.risk_publication_lag_days,
+    )

@@ -5,14 +5,16 @@ each bank, which takes neither at its word, before it joins.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
+from fraudfed.catalogue.search_check import check_search
 from fraudfed.errors import ConfigurationError, ParameterError, RunDescriptionError
 from fraudfed.parameters import BoosterParams
 from fraudfed.payments.columns import COLUMNS
-from fraudfed.wire.messages import DataContract, FeatureSpec, RunSpec
+from fraudfed.wire.messages import DataContract, FeatureSpec, RunSpec, SearchSpec
 
 #: The only label of transactions; what it means is a column of the schema.
 TRANSACTIONS_LABEL = "is_fraud"
@@ -29,20 +31,34 @@ class _Columns:
 
 
 def check_run(spec: RunSpec) -> None:
-    """Check the description of a training; of another kind its message has checked all there is.
+    """Check the description of a training or search; others are checked by their message.
 
     Raises
     ------
     RunDescriptionError
-        If contract or parameters cannot be met by any bank.
+        If contract, parameters or candidates cannot be met by any bank.
     """
     if spec.contract is None:
         return
     check_contract(spec.contract)
     try:
-        check_parameters(spec)
+        if spec.search is not None:
+            check_select_window(spec.contract)
+            check_candidates(spec.contract, spec.search, spec.parameters)
+            return
+        params = check_parameters(spec)
     except ParameterError as error:
         raise RunDescriptionError(f"parameters: {error}") from None
+    if (
+        params.early_stopping_rounds is not None
+        and spec.contract.kind == "transactions"
+        and spec.contract.select_until is None
+    ):
+        raise RunDescriptionError(
+            f"parameters: early_stopping_rounds is {params.early_stopping_rounds}, and the data "
+            "contract has no select_until, the window whose payments decide when to stop; give it, "
+            "or leave the parameter out"
+        )
 
 
 def check_parameters(spec: RunSpec) -> BoosterParams:
@@ -53,14 +69,56 @@ def check_parameters(spec: RunSpec) -> BoosterParams:
     ParameterError
     """
     params = BoosterParams.parse(spec.parameters)
-    features = () if spec.contract is None else spec.contract.features
-    params.resolve_monotone_constraints(
-        _Columns(
-            names=tuple(each.name for each in features),
-            n_categories=tuple(len(each.categories or ()) for each in features),
-        )
-    )
+    if spec.contract is not None:
+        params.resolve_monotone_constraints(_columns(spec.contract))
     return params
+
+
+def check_candidates(
+    contract: DataContract, spec: SearchSpec, common: Mapping[str, Any]
+) -> tuple[BoosterParams, ...]:
+    """Return the parameters of each candidate, if they fit each other and the features.
+
+    Parameters
+    ----------
+    contract : DataContract
+    spec : SearchSpec
+    common : mapping of str to value
+        What all candidates share: the run's ``parameters``.
+
+    Raises
+    ------
+    ParameterError
+        Naming the candidate; as ``check_search``.
+    """
+    found, columns = check_search(spec, common), _columns(contract)
+    for candidate, params in zip(spec.candidates, found, strict=True):
+        try:
+            params.resolve_monotone_constraints(columns)
+        except ParameterError as error:
+            raise ParameterError(f"candidate {candidate.name!r}: {error}") from None
+    return found
+
+
+def check_select_window(contract: DataContract) -> None:
+    """Check that there are rows to compare candidates on: every row of a table can be one.
+
+    Raises
+    ------
+    RunDescriptionError
+    """
+    if contract.kind == "transactions" and contract.select_until is None:
+        raise RunDescriptionError(
+            "data contract: has no select_until, expected one: a search compares its candidates on "
+            "payments after those it trains on; give --select-until, later than --train-until"
+        )
+
+
+def _columns(contract: DataContract) -> _Columns:
+    return _Columns(
+        names=tuple(each.name for each in contract.features),
+        n_categories=tuple(len(each.categories or ()) for each in contract.features),
+    )
 
 
 def check_contract(contract: DataContract) -> None:

@@ -1,7 +1,8 @@
 """The data contract of a training on a recipe, from what an operator says of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
 from fraudfed.errors import ConfigurationError
@@ -11,9 +12,7 @@ from fraudfed.wire.messages import DataContract, FeatureSpec, RiskEntity
 def training_contract(
     *,
     recipe: str,
-    train_from: int | None,
-    train_until: int,
-    label_delay_seconds: int,
+    windows: Mapping[str, Any],
     tables: Sequence[str] = (),
     entities: Iterable[RiskEntity] = (),
     only: Sequence[str] = (),
@@ -25,9 +24,8 @@ def training_contract(
     ----------
     recipe : str
         Name of the recipe.
-    train_from, train_until : int
-        UTC epoch seconds, as in ``DataContract``.
-    label_delay_seconds : int
+    windows : mapping of str to value
+        The fields of ``DataContract`` that say which payments train and judge, and by which labels.
     tables : sequence of str
         The ``model_sha256`` of the risk runs whose tables are used; features of shared risk are
         those that they count by.
@@ -43,7 +41,7 @@ def training_contract(
         If there is no such recipe, a pattern matches no feature, or no feature is left; naming
         the option of ``aggregator runs create-training``.
     ValueError
-        From the message, if the window holds no event.
+        From the message, if a window holds no event.
     """
     found = find_recipe(recipe)
     features = _available(found, tables, set(entities))
@@ -74,10 +72,8 @@ def training_contract(
         kind="transactions",
         features=chosen,
         recipe=recipe,
-        train_from=train_from,
-        train_until=train_until,
-        label_delay_seconds=label_delay_seconds,
         shared_risk=tuple(tables),
+        **windows,
     )
 
 

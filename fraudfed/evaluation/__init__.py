@@ -7,9 +7,12 @@ from fraudfed.evaluation.metrics import (
     precision_recall_curve,
     recall_at_fpr,
 )
+from fraudfed.evaluation.score_histogram import Bounded, ScoreHistogram
 
 __all__ = [
+    "Bounded",
     "PrecisionRecallCurve",
+    "ScoreHistogram",
     "auc",
     "auprc",
     "precision_recall_curve",

@@ -85,11 +85,17 @@ class JudgedRows:
     schema : FeatureSchema
     features : ndarray of shape (n_rows, n_features), dtype=float32
     outcomes : Outcomes
+    weights : ndarray of shape (n_rows,), dtype=float32, or None
+        Sample weights in (0, max_weight]; None means 1 for every row.
+    max_weight : float
+        Public bound of the weights.
     """
 
     schema: FeatureSchema
     features: Float32Array
     outcomes: Outcomes
+    weights: Float32Array | None = None
+    max_weight: float = 1.0
 
     def __post_init__(self) -> None:
         expected = (self.outcomes.n_rows, self.schema.n_features)

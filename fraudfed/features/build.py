@@ -1,4 +1,4 @@
-"""Compute the features of recipe ``fraudfed-card-1`` for a whole table of raw transactions.
+"""Compute the features of recipe ``fraudfed-card-2`` for a whole table of raw transactions.
 
 Outbound payments are judged, and inbound ones count for nothing.
 
@@ -52,7 +52,7 @@ from fraudfed.wire.messages import Currency, FeatureSpec, RiskEntity
 def build_features(
     transactions: pd.DataFrame,
     *,
-    label_delay_seconds: int,
+    risk_delay_days: int = 0,
     shared: SharedRisk | None = None,
     own_columns: Sequence[FeatureSpec] = (),
     currency: Currency | None = None,
@@ -65,12 +65,13 @@ def build_features(
     transactions : DataFrame
         Raw transactions that :func:`fraudfed.features.check.check_transactions` accepts, with
         or without labels, in any order. The history is what the table holds: give at least 30
-        days plus the label delay before the first row of interest. Features that are built on an
+        days plus the risk delay before the first row of interest, and every payment that was
+        reported as fraud in that time, however old it is. Features that are built on an
         absent column are missing in every row.
-    label_delay_seconds : int
-        The windows of counts, fraud counts and fraud rates end this long before the payment,
-        because later payments have too few known labels. Independent of it, a fraud counts only
-        once its own ``label_time`` has passed.
+    risk_delay_days : int
+        A payment enters the windows of terminals, merchants and payees so many days after it was
+        made. A fraud enters them then or when it is reported, whichever is later, and stays for
+        the width of the window.
     shared : SharedRisk or None
         What all banks entered; with it the recipe's ``SHARED_FEATURES`` are built as well. Days
         that it does not cover count as empty: see ``SharedRisk.missing_days``.
@@ -90,12 +91,13 @@ def build_features(
     ------
     DataError
         If a required or an own column is missing, or holds a value that has no code, if an amount
-        has no rate, or if ``shared`` has another delay than the labels.
+        has no rate, or if ``shared`` has another risk delay.
     ValueError
-        If ``label_delay_seconds`` is negative.
+        If ``risk_delay_days`` is negative.
     """
-    if label_delay_seconds < 0:
-        raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+    if risk_delay_days < 0:
+        raise ValueError(f"risk_delay_days is {risk_delay_days}, expected 0 or more")
+    delay = risk_delay_days * SECONDS_PER_DAY
     require_columns(transactions)
     whole, positions = transactions, rows_of_direction(transactions, OUTBOUND)
     if positions.size < len(transactions):
@@ -115,13 +117,13 @@ def build_features(
     _acquaintance(columns, raw)
     on_group("acquaintance")
     for entity in RISK_ENTITIES:
-        timeline = raw.timeline(entity, lookback=label_delay_seconds + longest)
-        _risk(columns, raw, timeline, entity, delay=label_delay_seconds)
+        timeline = raw.timeline(entity, lookback=delay + longest)
+        _risk(columns, raw, timeline, entity, delay=delay)
         if entity == "payee":
             _fan_in(columns, raw, timeline)
         on_group(entity)
     if shared is not None:
-        shared.check_delay(label_delay_seconds)
+        shared.check_delay(risk_delay_days)
         for entity in RISK_ENTITIES:
             _shared_risk(columns, raw, transactions, RiskEntity(entity), shared)
         on_group("shared")
@@ -279,7 +281,7 @@ def _fan_in(columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline) -> None:
 def _risk(
     columns: ColumnStore, raw: _Raw, timeline: KeyedTimeline, entity: str, *, delay: int
 ) -> None:
-    """Payments and known frauds at a terminal, merchant or payee, shifted by the label delay."""
+    """Payments and reported frauds at a terminal, merchant or payee, not before the risk delay."""
     rows = timeline.order
     fraud = np.flatnonzero(raw.labels[rows] == 1)
     keys, happened = timeline.codes[fraud], timeline.times[fraud]
@@ -288,7 +290,7 @@ def _risk(
     for days, width, window in zip(
         WINDOW_DAYS, widths, timeline.windows(widths, delay=delay), strict=True
     ):
-        frauds = timeline.covering(keys, counts_from, happened + delay + width)
+        frauds = timeline.covering(keys, counts_from, counts_from + width)
         features = risk_features(entity, days, count=window.count(), frauds=frauds)
         columns.put_all(features, rows)
 

@@ -21,7 +21,7 @@ class _Builder(Protocol):
         self,
         transactions: pd.DataFrame,
         *,
-        label_delay_seconds: int,
+        risk_delay_days: int = 0,
         shared: SharedRisk | None = None,
     ) -> FeatureTable: ...
 
@@ -36,7 +36,7 @@ def build_recipe(
     recipe: str,
     transactions: pd.DataFrame,
     *,
-    label_delay_seconds: int,
+    risk_delay_days: int = 0,
     shared: SharedRisk | None = None,
     own_columns: Sequence[FeatureSpec] = (),
 ) -> FeatureTable:
@@ -46,7 +46,7 @@ def build_recipe(
     ----------
     recipe : str
         Name of the recipe.
-    transactions, label_delay_seconds, shared, own_columns
+    transactions, risk_delay_days, shared, own_columns
         As for ``build_features``. Rows of the other direction may be history.
 
     Returns
@@ -62,5 +62,5 @@ def build_recipe(
         As ``build_features``.
     """
     build = _BUILDERS[find_recipe(recipe).name]
-    built = build(transactions, label_delay_seconds=label_delay_seconds, shared=shared)
+    built = build(transactions, risk_delay_days=risk_delay_days, shared=shared)
     return with_own_columns(built, own_columns, transactions)

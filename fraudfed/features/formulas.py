@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fraudfed.catalogue.recipe import WINDOW_DAYS
+from fraudfed.catalogue.recipe import PRIOR_PAYMENTS, WINDOW_DAYS
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.payments.merchant_categories import CATEGORY_OF
@@ -230,10 +230,12 @@ def fan_in_features(days: int, *, customers: Int64Array) -> FeatureColumns:
 def fraud_counts_from(
     happened: Int64Array, reported: Int64Array, *, delay_seconds: int
 ) -> Int64Array:
-    """Return the second after which a fraud is counted: not before its window, nor its report.
+    """Return the second after which a fraud is counted: that of its report, or the risk delay.
 
-    A fraud at ``e`` reported at ``r`` lies in the window ``[t - delay - width, t - delay)`` and is
-    known at ``t`` exactly if ``max(e + delay, r) < t <= e + delay + width``.
+    It then stays for the width of a window, however old the payment is: a fraud at ``e`` reported
+    at ``r`` is counted at ``t`` exactly if ``from < t <= from + width`` with ``from =
+    max(e + delay, r)``. So a mule whose victim notices after a year is on the list on the day of
+    the report.
 
     Parameters
     ----------
@@ -249,10 +251,31 @@ def fraud_counts_from(
     return np.maximum(happened + delay_seconds, reported)
 
 
+def fraud_rate(count: Int64Array, frauds: Int64Array) -> Float64Array:
+    """Return frauds per payment, less the fewer payments there are.
+
+    ``f / (max(c, f) + PRIOR_PAYMENTS)``: Laplace's rule of succession with a prior mean of 0. A
+    report may count when its payment has left the window, so that there are more frauds than
+    payments; then each fraud stands for its payment.
+
+    Parameters
+    ----------
+    count, frauds : ndarray of shape (n,), dtype=int64
+        Payments and frauds of a window.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype=float64
+        From 0 to below 1.
+    """
+    rate: Float64Array = frauds / (np.maximum(count, frauds) + PRIOR_PAYMENTS)
+    return rate
+
+
 def risk_features(
     entity: str, days: int, *, count: Int64Array, frauds: Int64Array
 ) -> FeatureColumns:
-    """Yield payments and known frauds at a terminal, merchant or payee over a delayed window.
+    """Yield payments and reports of fraud at a terminal, merchant or payee over a window.
 
     Parameters
     ----------
@@ -261,8 +284,8 @@ def risk_features(
     days : int
         Length of the window.
     count, frauds : ndarray of shape (n,), dtype=int64
-        Payments in the window, and those of them that are known to be fraud.
+        Payments in the window, and frauds that began to count in it.
     """
     yield f"{entity}_count_{days}d", count
     yield f"{entity}_fraud_count_{days}d", frauds
-    yield f"{entity}_fraud_rate_{days}d", ratio(frauds, count)
+    yield f"{entity}_fraud_rate_{days}d", fraud_rate(count, frauds)

@@ -6,7 +6,6 @@ at an earlier second, so the latest second is kept apart from what lies before i
 difference.
 """
 
-import heapq
 from array import array
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
@@ -102,28 +101,29 @@ class CustomerHistory:
     met: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-class KnownFrauds:
-    """Frauds at one entity; each has its own second from which on it counts."""
+class ReportedFrauds:
+    """When the frauds of one key begin to count."""
 
-    __slots__ = ("_counted", "_waiting")
+    __slots__ = ("_counts_from",)
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int]] = []
-        self._counted: list[int] = []
+        self._counts_from: list[int] = []
 
-    def add(self, happened: int, counts_from: int) -> None:
+    def __len__(self) -> int:
+        return len(self._counts_from)
+
+    def add(self, counts_from: int) -> None:
         """Remember a fraud, which counts at every time after ``counts_from``."""
-        heapq.heappush(self._waiting, (counts_from, happened))
+        insort(self._counts_from, counts_from)
 
-    def count(self, start: int, *, now: int) -> int:
-        """Return the number of frauds at or after ``start`` that count at ``now``."""
-        while self._waiting and self._waiting[0][0] < now:
-            insort(self._counted, heapq.heappop(self._waiting)[1])
-        return len(self._counted) - bisect_left(self._counted, start)
+    def count(self, width: int, *, now: int) -> int:
+        """Return the number of frauds that began to count in the ``width`` seconds before now."""
+        stop = bisect_left(self._counts_from, now)
+        return stop - bisect_left(self._counts_from, now - width)
 
-    def forget_until(self, time: int) -> None:
-        """Forget frauds that happened at or before ``time``."""
-        del self._counted[: bisect_left(self._counted, time + 1)]
+    def forget_before(self, time: int) -> None:
+        """Forget frauds that began to count before ``time``."""
+        del self._counts_from[: bisect_left(self._counts_from, time)]
 
 
 class FanIn:
@@ -175,4 +175,4 @@ class EntityHistory:
     """One terminal, merchant or payee: the payments and frauds that a window may still hold."""
 
     payments: Payments = field(default_factory=Payments)
-    frauds: KnownFrauds = field(default_factory=KnownFrauds)
+    frauds: ReportedFrauds = field(default_factory=ReportedFrauds)

@@ -1,14 +1,15 @@
-"""Compute the features of recipe ``fraudfed-card-1`` for one payment at a time, to score it.
+"""Compute the features of recipe ``fraudfed-card-2`` for one payment at a time, to score it.
 
 Law: ``features`` gives, to the last bit, the row that ``build_features`` gives for the payment
-over a table of everything observed and learnt. A label may be learnt late, but not after the first
+over a table of everything observed and reported. A report may come in late, but not after the first
 payment that it counts for. Both builders find the same facts and pass them to the same
 ``formulas``.
 
 Time only moves forward: payments come in the order of their seconds, in any order within one.
-Payments that no window can reach any more are forgotten, so the memory holds those of the longest
-window and the label delay. Of each customer it also keeps the last two seconds and places, and when
-the customer first met every payee and device.
+Payments and reports that no window can reach any more are forgotten, so the memory holds those of
+the longest window and the risk delay; a report brings its payment along, however old that is. Of
+each customer it also keeps the last two seconds and places, and when the customer first met every
+payee and device.
 """
 
 from collections.abc import Sequence
@@ -31,16 +32,16 @@ from fraudfed.features.formulas import (
     acquaintance_features,
     category_codes,
     fan_in_features,
-    fraud_counts_from,
     payment_features,
     recency_features,
     risk_features,
     spending_features,
     travel_features,
 )
-from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn
+from fraudfed.features.history import CustomerHistory, EntityHistory, FanIn, ReportedFrauds
 from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
+from fraudfed.features.reports import Reports
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.stream import PaymentStream
@@ -53,7 +54,7 @@ class OnlineFeatures:
 
     Parameters
     ----------
-    label_delay_seconds : int
+    risk_delay_days : int
     shared : SharedRisk or None
     own_columns : sequence of FeatureSpec
     currency : Currency or None
@@ -62,36 +63,41 @@ class OnlineFeatures:
     Raises
     ------
     DataError
-        If ``shared`` has another delay than the labels.
+        If ``shared`` has another risk delay.
     ValueError
-        If ``label_delay_seconds`` is negative.
+        If ``risk_delay_days`` is negative.
     """
 
     def __init__(
         self,
         *,
-        label_delay_seconds: int,
+        risk_delay_days: int = 0,
         shared: SharedRisk | None = None,
         own_columns: Sequence[FeatureSpec] = (),
         currency: Currency | None = None,
     ) -> None:
-        if label_delay_seconds < 0:
-            raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+        if risk_delay_days < 0:
+            raise ValueError(f"risk_delay_days is {risk_delay_days}, expected 0 or more")
         if shared is not None:
-            shared.check_delay(label_delay_seconds)
-        self._delay = label_delay_seconds
+            shared.check_delay(risk_delay_days)
+        self._delay = risk_delay_days * SECONDS_PER_DAY
         self._shared = shared
         self._own = tuple(own_columns)
         self._converter = None if currency is None else AmountConverter(currency)
         schema = feature_schema(shared=shared is not None, own_columns=self._own)
         self._names = schema.names
         self._index = {name: i for i, name in enumerate(self._names)}
-        self._stream = PaymentStream(
-            lookback_seconds=label_delay_seconds + max(WINDOW_DAYS) * SECONDS_PER_DAY
-        )
+        longest = max(WINDOW_DAYS) * SECONDS_PER_DAY
+        self._stream = PaymentStream(lookback_seconds=self._delay + longest)
         self._customers: dict[str, CustomerHistory] = {}
         self._entities: dict[tuple[str, str], EntityHistory] = {}
         self._fan_in: dict[str, FanIn] = {}
+        self._reports = Reports[tuple[str, str]](
+            delay_days=risk_delay_days,
+            longest_seconds=longest,
+            history_of=self._frauds_of,
+            forget=self._forget_empty,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +106,7 @@ class OnlineFeatures:
 
     @property
     def n_remembered(self) -> int:
-        """Number of payments that a window may still reach."""
+        """Number of payments that a window may still reach, reports left out."""
         return len(self._stream)
 
     @property
@@ -185,56 +191,53 @@ class OnlineFeatures:
             fan_in.add(time, payment.customer_id)
         self._stream.add(payment)
 
-    def learn(self, transaction_id: str, *, is_fraud: bool, label_time: int) -> bool:
-        """Learn the label of a payment that was observed; it counts after ``label_time``.
+    def report(self, payment: Payment, *, report_time: int) -> bool:
+        """Hear that a payment was a fraud; it counts after ``report_time``.
 
         Parameters
         ----------
-        transaction_id : str
-        is_fraud : bool
-        label_time : int
+        payment : Payment
+            As it was observed, however long ago.
+        report_time : int
             UTC epoch seconds, past or future.
 
         Returns
         -------
         bool
-            False if the payment has a label already, no window can reach it any more, or it was
-            never observed: then nothing changes.
+            False if its report is known, or no window can hold it any more: then nothing changes.
 
         Raises
         ------
         DataError
-            If ``label_time`` is before the payment.
+            If ``report_time`` is before the payment.
         """
-        payment = self._stream.labelled(transaction_id, label_time=label_time)
-        if payment is None:
-            return False
-        if is_fraud:
-            happened = payment.event_time
-            (counts_from,) = fraud_counts_from(
-                _one(happened), _one(label_time), delay_seconds=self._delay
-            ).tolist()
-            for key in payment.entities(RISK_ENTITIES):
-                self._entities[key].frauds.add(happened, counts_from)
-        return True
+        keys = list(payment.entities(RISK_ENTITIES))
+        return self._reports.add(payment, keys, report_time=report_time, now=self._now)
 
     def _go_to(self, payment: Payment) -> None:
         """Move to the payment's second and forget what no window reaches from there."""
         for forgotten in self._stream.go_to(payment):
             self._forget(forgotten)
+        self._reports.forget_before(self._now)
 
     def _forget(self, payment: Payment) -> None:
         self._customers[payment.customer_id].payments.forget_oldest()
         for key in payment.entities(RISK_ENTITIES):
-            history = self._entities[key]
-            history.payments.forget_oldest()
-            history.frauds.forget_until(payment.event_time)
-            if len(history.payments) == 0:
-                del self._entities[key]
-        if payment.payee_id is not None:
-            self._fan_in[payment.payee_id].forget(payment.event_time, payment.customer_id)
-            if ("payee", payment.payee_id) not in self._entities:
-                del self._fan_in[payment.payee_id]
+            payments = self._entities[key].payments
+            payments.forget_oldest()
+            if key[0] == "payee":
+                self._fan_in[key[1]].forget(payment.event_time, payment.customer_id)
+                if len(payments) == 0:
+                    del self._fan_in[key[1]]
+            self._forget_empty(key)
+
+    def _frauds_of(self, key: tuple[str, str]) -> ReportedFrauds:
+        return self._entities.setdefault(key, EntityHistory()).frauds
+
+    def _forget_empty(self, key: tuple[str, str]) -> None:
+        history = self._entities[key]
+        if len(history.payments) == 0 and len(history.frauds) == 0:
+            del self._entities[key]
 
     def _put(self, row: Float32Array, features: FeatureColumns) -> None:
         for name, values in features:
@@ -285,9 +288,9 @@ class OnlineFeatures:
     def _risk(self, row: Float32Array, entity: str, history: EntityHistory) -> None:
         stop = self._now - self._delay
         for days in WINDOW_DAYS:
-            start = stop - days * SECONDS_PER_DAY
-            count, _ = history.payments.window(start, stop)
-            frauds = history.frauds.count(start, now=self._now)
+            width = days * SECONDS_PER_DAY
+            count, _ = history.payments.window(stop - width, stop)
+            frauds = history.frauds.count(width, now=self._now)
             features = risk_features(entity, days, count=_one(count), frauds=_one(frauds))
             self._put(row, features)
 

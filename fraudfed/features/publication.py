@@ -34,11 +34,23 @@ def features_file(contract: DataContract) -> bytes:
         "kind": contract.kind,
         "recipe": contract.recipe,
         "label": contract.label,
-        "label_delay_seconds": contract.label_delay_seconds,
+        **_windows(contract),
         **_terms(contract),
         "features": _features(contract.features, _definitions(contract.recipe)),
     }
     return json.dumps(published, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _windows(contract: DataContract) -> dict[str, Any]:
+    """Return what a reader must know of time, where payments have times."""
+    if contract.kind != "transactions":
+        return {}
+    horizon = contract.label_horizon_days
+    return {
+        "label_horizon_days": {"days": horizon.days, "by_channel": dict(horizon.by_channel)},
+        "risk_delay_days": contract.risk_delay_days,
+        "risk_publication_lag_days": contract.risk_publication_lag_days,
+    }
 
 
 def _terms(contract: DataContract) -> dict[str, Any]:

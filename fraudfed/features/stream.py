@@ -26,7 +26,6 @@ class PaymentStream:
         # Every payment that a window may still reach, oldest first.
         self._reached: deque[Payment] = deque()
         self._by_id: dict[str, Payment] = {}
-        self._labelled: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._reached)
@@ -66,33 +65,8 @@ class PaymentStream:
         self._reached.append(payment)
         self._by_id[payment.transaction_id] = payment
 
-    def labelled(self, transaction_id: str, *, label_time: int) -> Payment | None:
-        """Return a payment whose label becomes known, once.
-
-        Returns
-        -------
-        Payment or None
-            None if it has a label already, no window can reach it, or it was never observed.
-
-        Raises
-        ------
-        DataError
-            If ``label_time`` is before the payment.
-        """
-        payment = self._by_id.get(transaction_id)
-        if payment is None or transaction_id in self._labelled:
-            return None
-        if label_time < payment.event_time:
-            raise DataError(
-                f"transaction {transaction_id!r}: label_time is {label_time}, expected at or after "
-                f"the event_time {payment.event_time}; mend the times"
-            )
-        self._labelled.add(transaction_id)
-        return payment
-
     def _forget(self, oldest: int) -> Iterator[Payment]:
         while self._reached and self._reached[0].event_time < oldest:
             payment = self._reached.popleft()
             del self._by_id[payment.transaction_id]
-            self._labelled.discard(payment.transaction_id)
             yield payment

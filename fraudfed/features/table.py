@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.table import FeatureSchema
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import find_recipe
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
-from fraudfed.errors import DataError
 from fraudfed.payments.columns import INBOUND, MAX_EPOCH_SECONDS, OUTBOUND
 from fraudfed.wire.messages import FeatureSpec
 
@@ -89,17 +88,13 @@ class FeatureTable:
         """0 for a numeric column, else its number of categories."""
         return self.schema.n_categories
 
-    def rows_between(
-        self, *, start: int | None, stop: int | None, labels_before: int | None = None
-    ) -> BoolArray:
+    def rows_between(self, *, start: int | None, stop: int | None) -> BoolArray:
         """Choose rows by time.
 
         Parameters
         ----------
         start, stop : int or None
             Events in ``[start, stop)``, epoch seconds; None is no limit.
-        labels_before : int or None
-            Only rows whose label was known before this time.
 
         Returns
         -------
@@ -110,36 +105,7 @@ class FeatureTable:
             chosen &= self.event_time >= start
         if stop is not None:
             chosen &= self.event_time < stop
-        if labels_before is not None:
-            chosen &= self.label_time < labels_before
         return chosen
-
-    def training_rows(
-        self, *, start: int | None, until: int | None, label_delay_seconds: int
-    ) -> BoolArray:
-        """Choose the rows that may be trained on at a time: the same rule for bank and demo.
-
-        Events end one label delay before ``until``. Closer to it the known labels are a biased
-        sample: a fraud is often reported at once, while a clean payment counts as clean only
-        after the delay, so the last days would be all fraud.
-
-        Parameters
-        ----------
-        start : int or None
-            First event time, epoch seconds; None is no limit.
-        until : int or None
-            Time of training, epoch seconds: nothing that became known from then on is used.
-            None takes every row whose label is known.
-        label_delay_seconds : int
-            As in the data contract.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,), dtype=bool
-        """
-        if until is None:
-            return self.rows_between(start=start, stop=None, labels_before=LABEL_NOT_KNOWN)
-        return self.rows_between(start=start, stop=until - label_delay_seconds, labels_before=until)
 
     def take(self, rows: BoolArray | Int64Array) -> "FeatureTable":
         """Return the chosen rows as a table of their own.
@@ -158,20 +124,3 @@ class FeatureTable:
             transaction_id=self.transaction_id[rows],
             positions=self.positions[rows],
         )
-
-    def training_table(self) -> TrainingTable:
-        """Return the rows as training takes them.
-
-        Raises
-        ------
-        DataError
-            If the label of a row is not known.
-        """
-        unknown = np.isnan(self.labels)
-        if unknown.any():
-            row = int(np.argmax(unknown))
-            raise DataError(
-                f"transaction {self.transaction_id[row]!r}: label is not known, expected 0 or 1 in "
-                "every row that is trained on; choose rows by training_rows"
-            )
-        return TrainingTable(schema=self.schema, features=self.values, labels=self.labels)

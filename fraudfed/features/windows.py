@@ -321,13 +321,18 @@ class KeyedTimeline:
         Parameters
         ----------
         codes, starts, ends : ndarray of shape (n_intervals,), dtype=int64, in any order
-            Key and epoch seconds. An interval with ``start >= end`` covers nothing. Times must
-            lie between the first event and the last event plus ``lookback``.
+            Key and epoch seconds. An interval with ``start >= end`` covers nothing. No start lies
+            before the first event; what lies after the last event covers nothing more.
 
         Returns
         -------
         ndarray of shape (n_events,), dtype=int64
         """
+        if self.n_events == 0:
+            return np.zeros(0, dtype=np.int64)
+        # A report may come long after the last event: it must not reach the next key's stretch.
+        last = int(self.times.max())
+        starts, ends = np.minimum(starts, last), np.minimum(ends, last)
         base = codes * self.stride - self.origin
         changes = np.zeros(self.n_events + 1, dtype=np.int64)
         for sign, times in ((1, np.minimum(starts, ends)), (-1, ends)):

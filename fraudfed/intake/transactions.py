@@ -1,7 +1,7 @@
 """Raw transactions out of a file, under the recipe's names or through a mapping."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
@@ -83,6 +83,7 @@ def read_transactions(
     *,
     extra: MappingOf[str, pa.DataType],
     needs_labels: bool,
+    analysis: Collection[str] = (),
     check_extra: Callable[[pa.Table], None] = lambda _extra: None,
 ) -> RawTransactions:
     """Read and check transactions.
@@ -98,6 +99,8 @@ def read_transactions(
         Further columns to read, by their names in the file; each is there once.
     needs_labels : bool
         Whether labels must be there; where they need not, they are read if they are.
+    analysis : collection of str
+        Columns for analysis that are wanted where the file has them; a mapping gives all it has.
     check_extra : callable
         Called with the further columns before anything is raised, to add their problems.
 
@@ -107,7 +110,7 @@ def read_transactions(
         With every problem of the file: file, row, column, value and what was expected.
     """
     if mapping is None:
-        read = _own_columns(file, problems, extra, needs_labels=needs_labels)
+        read = _own_columns(file, problems, extra, analysis, needs_labels=needs_labels)
     else:
         read = _mapped_columns(file, mapping, problems, extra, needs_labels=needs_labels)
     check_transactions(
@@ -135,6 +138,7 @@ def _own_columns(
     file: DataFile,
     problems: Problems,
     extra: MappingOf[str, pa.DataType],
+    analysis: Collection[str],
     *,
     needs_labels: bool,
 ) -> _Read:
@@ -143,7 +147,7 @@ def _own_columns(
     wanted = [
         column
         for column in COLUMNS
-        if not column.analysis
+        if (not column.analysis or column.name in analysis)
         and (
             column.required
             or column.name in file.columns

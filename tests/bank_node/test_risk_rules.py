@@ -113,7 +113,7 @@ def test_a_run_of_the_other_kind_is_refused(make_risk_run, make_spec) -> None:
     training = risk_run.model_copy(update={"spec": make_spec()})
     with pytest.raises(ConfigurationError, match="is a risk run and has no model"):
         check_run(risk_run, CohortRules())
-    with pytest.raises(ConfigurationError, match="is a training, expected a risk run"):
+    with pytest.raises(ConfigurationError, match="is of kind training, expected a risk run"):
         check_risk_run(training, CohortRules())
 
 

@@ -272,6 +272,7 @@ def _split_problems(draw: st.DrawFn) -> tuple[Int64Array, NodeSums, Cuts, Booste
         reg_lambda=draw(st.sampled_from([0.0, 1.0, 0.3])),
         reg_alpha=draw(st.sampled_from([0.0, 0.5])),
         min_child_weight=draw(st.sampled_from([0.0, 0.5, 1.0])),
+        max_delta_step=draw(st.sampled_from([0.0, 0.125, 0.7])),
         monotone_constraints=draw(
             st.sampled_from([(), tuple(rng.integers(-1, 2, len(sizes)).tolist()), (0,)])
         ),

@@ -67,6 +67,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         MISSING,
         {"max_depth": 6, "lambda": 0.0, "min_child_weight": 0.0, "gamma": 1e-3},
     ),
+    "short steps": (MISSING, {"max_depth": 5, "max_delta_step": 0.3}),
+    "short steps and L1": (
+        {**MISSING, "weighted": True},
+        {"max_depth": 5, "max_delta_step": 0.7, "alpha": 0.8, "min_child_weight": 3.0},
+    ),
+    "short steps and categories": (CATEGORICAL, {"max_depth": 5, "max_delta_step": 0.05}),
+    "short steps and monotone": (
+        MISSING,
+        {"max_depth": 5, "max_delta_step": 0.2, "monotone_constraints": [1, -1, 0, 1]},
+    ),
     "small steps": (MISSING, {"max_depth": 3, "eta": 0.07}),
     "stump": (MISSING, {"max_depth": 1}),
     "root only": (MISSING, {"max_depth": 3, "gamma": 1e6}),

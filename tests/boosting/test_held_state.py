@@ -89,6 +89,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"xgboost_version": "3.4", "min_child_weight": 0.0, "lambda": 0.0, "max_leaves": 0},
     {"min_child_weight": 1e6},
     {"scale_pos_weight": 9.0, "alpha": 0.5, "base_score": 0.25},
+    {"max_delta_step": 0.25, "reg_lambda": 0.0},
     {"monotone_constraints": [1, -1, 1]},
     {"max_bin": 2, "eval_metric": ["aucpr", "error"]},
     {"num_boost_round": 12, "eta": 3.0, "early_stopping_rounds": 1},

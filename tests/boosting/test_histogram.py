@@ -17,7 +17,7 @@ from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients
 from fraudfed.boosting.table import FeatureSchema
-from fraudfed.communicator import SoloCommunicator
+from fraudfed.communicator import SoloCommunicator, carry_out
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
 from fraudfed.secure_sum.packing import SlotLayout
@@ -122,12 +122,11 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     summer = HistogramSummer(
         binned,
         pairs,
-        recorder,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
-    summer.sum_root(np.arange(60, dtype=np.uint32), rng.random(4) < 0.8)
+    carry_out(summer.sum_root(np.arange(60, dtype=np.uint32), rng.random(4) < 0.8), recorder)
     recorder.sums.clear()
     families, contents, n_slots = [], [], 0
     # One bin of each feature without a missing value follows from the others and the total.
@@ -150,7 +149,8 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
         either = demands[0].wanted | demands[1].wanted
         both = demands[0].wanted & demands[1].wanted
         n_slots += 2 * int(width[either].sum() + width[both & ~is_known].sum())
-    found = [histogram for pair in summer.sum_children(families) for histogram in pair]
+    pairs_of_children = carry_out(summer.sum_children(families), recorder)
+    found = [histogram for pair in pairs_of_children for histogram in pair]
     for histogram, (part, wanted) in zip(found, contents, strict=True):
         assert histogram.is_known[wanted].all()
         expected = _expected(binned, pairs, part, np.flatnonzero(histogram.is_known).tolist())
@@ -169,14 +169,13 @@ def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
     summer = HistogramSummer(
         binned,
         pairs,
-        recorder,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
     rows = np.arange(60, dtype=np.uint32)
     wanted = np.ones(4, dtype=np.bool_)
-    parent, _, _ = summer.sum_root(rows, wanted)
+    parent, _, _ = carry_out(summer.sum_root(rows, wanted), recorder)
     # Split on the last bin of the third feature, which lies at 4 + 4.
     is_left = binned.bins[2] < 4
     demands = []
@@ -186,7 +185,8 @@ def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
         gradient, hessian = pairs[part].sum(axis=0).tolist()
         demands.append(ChildDemand(gradient, hessian, part, wanted, possible))
     recorder.sums.clear()
-    pooled = summer.sum_children([(parent, demands[0], demands[1])])[0]
+    asked = summer.sum_children([(parent, demands[0], demands[1])])
+    pooled = carry_out(asked, recorder)[0]
     for histogram, demand in zip(pooled, demands, strict=True):
         expected = _expected(binned, pairs, demand.rows, [0, 1, 2, 3])
         np.testing.assert_array_equal(histogram.sums, expected)
@@ -207,12 +207,12 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
         summer = HistogramSummer(
             part,
             pairs[rows],
-            communicator,
             bounds=bounds,
             bins=BinBounds.before_training(binned.cuts, bounds),
             tree_index=0,
         )
-        result = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
+        asked = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
+        result = carry_out(asked, communicator)
         assert [call.shape for call in communicator.log] == [(2, 3 + 5 + 4 + 1)]
         return result
 
@@ -228,10 +228,10 @@ def test_gradients_beyond_their_public_bound_are_refused() -> None:
     summer = HistogramSummer(
         binned,
         np.full((10, 2), 1001, dtype=np.int64),
-        SoloCommunicator(),
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
+    asked = summer.sum_root(np.arange(10, dtype=np.uint32), np.ones(4, dtype=np.bool_))
     with pytest.raises(BoundError, match="outside the public bound"):
-        summer.sum_root(np.arange(10, dtype=np.uint32), np.ones(4, dtype=np.bool_))
+        carry_out(asked, SoloCommunicator())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from fraudfed.boosting.metrics import MARGIN_BUCKETS, is_better, pooled_metrics
+from fraudfed.boosting.metrics import is_better, pooled_metrics
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.parameters import EVAL_METRICS
 
@@ -36,7 +36,7 @@ def solo(names: list[str], margins: np.ndarray, labels: np.ndarray) -> dict[str,
 @given(st.integers(0, 2**32 - 1))
 def test_values_are_scikit_learns(seed: int) -> None:
     margins, labels = sample(seed)
-    # On the grid, a bucket holds equal margins only: no ties are added.
+    # On the grid, a cell holds equal margins only: no ties are added.
     on_grid = (np.round(margins * 64) / 64).astype(np.float32)
     found = solo(list(EVAL_METRICS), on_grid, labels)
     p = 1 / (1 + np.exp(-on_grid.astype(np.float64)))
@@ -47,7 +47,7 @@ def test_values_are_scikit_learns(seed: int) -> None:
     assert found["error"] == np.mean((p > 0.5) != (labels == 1))
 
 
-def test_ties_within_buckets_cost_little() -> None:
+def test_ties_within_cells_cost_little() -> None:
     margins, labels = sample(1, 20_000)
     found = solo(["auc", "aucpr"], margins, labels)
     assert found["auc"] == pytest.approx(roc_auc_score(labels, margins), abs=1e-4)
@@ -97,11 +97,10 @@ def test_every_bank_finds_the_value_of_the_pooled_rows(n_banks: int) -> None:
     assert run_cohort(n_banks, program) == [expected] * n_banks
 
 
-def test_extreme_margins_keep_their_bucket() -> None:
+def test_extreme_margins_keep_their_cell() -> None:
     margins = np.array([-1e30, -16.0, 15.999, 16.0, 3e38], dtype=np.float32)
     labels = np.array([0, 0, 1, 1, 1], dtype=np.float32)
     assert solo(["auc", "aucpr"], margins, labels) == {"auc": 1.0, "aucpr": 1.0}
-    assert MARGIN_BUCKETS == 2048
 
 
 def test_shuffled_labels_give_the_prevalence() -> None:

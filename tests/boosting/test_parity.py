@@ -34,6 +34,7 @@ def test_every_tree_is_xgboosts(missing: float, categorical: int) -> None:
         {"max_depth": 7, "max_leaves": 12},
         {"lambda": 0.0, "alpha": 0.7, "gamma": 0.5, "min_child_weight": 3.0, "eta": 0.1},
         {"scale_pos_weight": 9.0},
+        {"max_delta_step": 0.25, "alpha": 0.4},
         {"base_score": 0.25},
         {"monotone_constraints": [1, -1, 0, 1]},
         {"max_cat_to_onehot": 16, "max_cat_threshold": 4},

@@ -80,13 +80,19 @@ def _plain_weight(sums: Int64Array, params: BoosterParams) -> np.float32:
     if h <= 0.0 or (params.xgboost_version == "3.2" and h < params.min_child_weight):
         return np.float32(0.0)
     shrunk = max(abs(g) - params.reg_alpha, 0.0) * (1.0 if g > 0.0 else -1.0)
-    return np.float32(-shrunk / (h + params.reg_lambda))
+    weight = -shrunk / (h + params.reg_lambda)
+    if params.max_delta_step > 0.0 and abs(weight) > params.max_delta_step:
+        weight = params.max_delta_step if weight > 0.0 else -params.max_delta_step
+    return np.float32(weight)
 
 
 def _plain_gain(sums: Int64Array, params: BoosterParams) -> np.float32:
     g, h = float(sums[0]) / FIXED_POINT_ONE, float(sums[1]) / FIXED_POINT_ONE
     if h <= 0.0:
         return np.float32(0.0)
+    if params.xgboost_version == "3.2" and params.max_delta_step > 0.0:
+        w32, h32 = _plain_weight(sums, params), np.float32(h) + np.float32(params.reg_lambda)
+        return -(np.float32(2.0) * np.float32(g) * w32 + h32 * (w32 * w32))
     if params.xgboost_version == "3.2":
         shrunk = max(abs(g) - params.reg_alpha, 0.0)
         return np.float32(shrunk * shrunk) / np.float32(h + params.reg_lambda)
@@ -156,6 +162,7 @@ def _nodes(draw: st.DrawFn) -> tuple[Features, Int64Array, Int64Array]:
     min_child_weight=st.sampled_from([0.0, 0.5, 2.0]),
     alpha=st.sampled_from([0.0, 0.5]),
     reg_lambda=st.sampled_from([0.0, 1.0]),
+    max_delta_step=st.sampled_from([0.0, 0.25]),
     max_cat_to_onehot=st.sampled_from([1, 4, 7]),
     max_cat_threshold=st.sampled_from([1, 3, 64]),
     xgboost_version=st.sampled_from(RULE_VERSIONS),
@@ -165,6 +172,7 @@ def test_the_first_best_candidate_is_found(
     min_child_weight: float,
     alpha: float,
     reg_lambda: float,
+    max_delta_step: float,
     max_cat_to_onehot: int,
     max_cat_threshold: int,
     xgboost_version: str,
@@ -174,6 +182,7 @@ def test_the_first_best_candidate_is_found(
         min_child_weight=min_child_weight,
         reg_alpha=alpha,
         reg_lambda=reg_lambda,
+        max_delta_step=max_delta_step,
         max_cat_to_onehot=max_cat_to_onehot,
         max_cat_threshold=max_cat_threshold,
         xgboost_version=xgboost_version,

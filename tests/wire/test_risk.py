@@ -34,11 +34,11 @@ def test_a_run_without_a_kind_is_a_training() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (without(TRAINING, "contract"), "a training has a contract and no risk"),
-        ({**TRAINING, "risk": RISK}, "a training has a contract and no risk"),
-        (without(RISK_RUN, "risk"), "a training has a contract and no risk"),
-        ({**RISK_RUN, "contract": CONTRACT}, "a training has a contract and no risk"),
-        (without(RISK_RUN, "kind"), "a training has a contract and no risk"),
+        (without(TRAINING, "contract"), "every other run has one"),
+        ({**TRAINING, "risk": RISK}, "a risk run has risk, and no other run"),
+        (without(RISK_RUN, "risk"), "a risk run has risk, and no other run"),
+        ({**RISK_RUN, "contract": CONTRACT}, "a risk run has no contract"),
+        (without(RISK_RUN, "kind"), "a risk run has risk, and no other run"),
         ({**RISK_RUN, "parameters": {"eta": 0.3}}, "no training parameters"),
         ({**RISK_RUN, "model_visibility": "aggregator"}, "model_visibility 'members'"),
         (without(RISK_RUN, "model_visibility"), "model_visibility 'members'"),

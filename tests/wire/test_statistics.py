@@ -30,10 +30,10 @@ def test_a_statistics_run_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"statistics": None}, "statistics and a contract"),
-        ({"kind": "training"}, "statistics and a contract"),
-        ({"contract": None}, "a training has a contract"),
-        ({"risk": {"first_day": 1, "last_day": 2, "delay_days": 0}}, "a training has a contract"),
+        ({"statistics": None}, "a statistics run has statistics"),
+        ({"kind": "training"}, "a statistics run has statistics"),
+        ({"contract": None}, "every other run has one"),
+        ({"risk": {"first_day": 1, "last_day": 2, "delay_days": 0}}, "no other run has"),
         ({"parameters": {"eta": 0.1}}, "no training parameters"),
         ({"model_visibility": "aggregator"}, "for members"),
         ({"statistics": {"width": 1000}}, "power of two"),

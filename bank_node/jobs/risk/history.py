@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from bank_node.data.risk_days import ADVICE
 from bank_node.state.directory import StateDirectory
 from bank_node.state.risk_file import RiskFile
-from fraudfed.catalogue.risk_days import entry_delay_days
 from fraudfed.catalogue.run_check import needs_tables
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.shared_risk import SharedRisk
@@ -43,7 +42,7 @@ def training_tables(state: StateDirectory, contract: DataContract) -> SharedRisk
 
 
 def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk | None:
-    """Return all tables at hand that fit the contract; later days replace earlier ones.
+    """Return all tables at hand that fit the contract; each payment sees those that stood then.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk 
     """
     if not needs_tables(contract):
         return None
-    delay = entry_delay_days(contract.label_delay_seconds)
+    delay = contract.risk_delay_days
     needed = _needed_entities(contract)
     files = [
         file
@@ -81,8 +80,10 @@ def risk_files(state: StateDirectory) -> list[RiskFile]:
 
 
 def _history(files: Sequence[RiskFile], contract: DataContract) -> SharedRisk:
-    shared = SharedRisk([file.keyed for file in files])
-    shared.check_delay(contract.label_delay_seconds)
+    shared = SharedRisk(
+        [file.keyed for file in files], publication_lag_days=contract.risk_publication_lag_days
+    )
+    shared.check_delay(contract.risk_delay_days)
     absent = sorted(_needed_entities(contract) - set(shared.entities))
     if absent:
         raise DataError(

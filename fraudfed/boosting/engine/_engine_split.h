@@ -12,7 +12,7 @@
 
 /* GainFormula's parameters and rules. */
 typedef struct {
-    double reg_lambda, reg_alpha, min_child_weight;
+    double reg_lambda, reg_alpha, min_child_weight, max_delta_step;
     int light_nodes_weigh_nothing, children_need_hessian;
     int free_gain_in_closed_form, bounded_gain_in_float;
     int is_constrained;
@@ -61,8 +61,12 @@ static float node_weight(const gain_formula *formula, node_sums s, weight_bounds
     int no_weight = s.hessian <= 0.0 || (formula->light_nodes_weigh_nothing &&
                                          s.hessian < formula->min_child_weight);
     float weight = 0.0f;
-    if (!no_weight)
-        weight = (float)(-threshold(formula, s.gradient) / (s.hessian + formula->reg_lambda));
+    if (!no_weight) {
+        double exact = -threshold(formula, s.gradient) / (s.hessian + formula->reg_lambda);
+        if (formula->max_delta_step != 0.0 && fabs(exact) > formula->max_delta_step)
+            exact = copysign(formula->max_delta_step, exact);
+        weight = (float)exact;
+    }
     if (!formula->is_constrained)
         return weight;
     return weight < bounds.lower ? bounds.lower : weight > bounds.upper ? bounds.upper : weight;
@@ -163,7 +167,8 @@ static void scan_feature(const node_scan *scan, best_split *best, const int64_t 
 }
 
 /* best_numeric_split(histogram, offsets, features, directions, (gradient, hessian), node gain,
- *                    (lower, upper), (lambda, alpha, min child weight), rules)
+ *                    (lower, upper), (lambda, alpha, min child weight, max delta step),
+ *                    rules)
  *
  * Return None or (loss change, feature, split bin, is backward, scanned gradient and hessian,
  * other gradient and hessian).
@@ -177,10 +182,11 @@ static PyObject *best_numeric_split(PyObject *Py_UNUSED(module), PyObject *argum
     long long gradient, hessian;
     array held[4] = {0};
     array *histogram = &held[0], *offsets = &held[1], *features = &held[2], *directions = &held[3];
-    if (!PyArg_ParseTuple(arguments, "OOOO(LL)f(ff)(ddd)(ppppp):best_numeric_split", &objects[0],
+    if (!PyArg_ParseTuple(arguments, "OOOO(LL)f(ff)(dddd)(ppppp):best_numeric_split", &objects[0],
                           &objects[1], &objects[2], &objects[3], &gradient, &hessian,
                           &scan.node_gain, &scan.bounds.lower, &scan.bounds.upper,
                           &formula.reg_lambda, &formula.reg_alpha, &formula.min_child_weight,
+                          &formula.max_delta_step,
                           &formula.light_nodes_weigh_nothing, &formula.children_need_hessian,
                           &formula.free_gain_in_closed_form, &formula.bounded_gain_in_float,
                           &formula.is_constrained))

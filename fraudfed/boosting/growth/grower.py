@@ -27,7 +27,7 @@ from fraudfed.boosting.sampling import ColumnSampler, sample_rows
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, Summing, carry_out
 from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
 from fraudfed.parameters import BoosterParams
 
@@ -98,6 +98,29 @@ def grow_tree(
     FraudFedError
         If a sum fails.
     """
+    growing = growing_tree(
+        binned,
+        gradients,
+        params,
+        tree_index=tree_index,
+        bounds=bounds,
+        bins=bins,
+        row_keys=row_keys,
+    )
+    return carry_out(growing, communicator)
+
+
+def growing_tree(
+    binned: BinnedTable,
+    gradients: Int64Array,
+    params: BoosterParams,
+    *,
+    tree_index: int,
+    bounds: NodeBounds,
+    bins: BinBounds | None = None,
+    row_keys: UInt64Array | None = None,
+) -> Summing[GrownTree]:
+    """Grow one tree as ``grow_tree`` does, and leave its sums to the caller."""
     if gradients.shape != (binned.n_rows, 2):
         raise ValueError(f"gradients have shape {gradients.shape}, expected ({binned.n_rows}, 2)")
     is_sampled: BoolArray | None = None
@@ -109,12 +132,10 @@ def grow_tree(
         )
     if bins is None:
         bins = BinBounds.before_training(binned.cuts, bounds)
-    histograms = HistogramSummer(
-        binned, gradients, communicator, bounds=bounds, bins=bins, tree_index=tree_index
-    )
+    histograms = HistogramSummer(binned, gradients, bounds=bounds, bins=bins, tree_index=tree_index)
     columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
     rows = RowPartition(binned, is_sampled)
-    return _Grower(binned, params, histograms, columns, rows).grow()
+    return (yield from _Grower(binned, params, histograms, columns, rows).grow())
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,14 +170,14 @@ class _Grower:
         self._leaves: dict[int, _Node] = {}
         self._pooled: dict[int, PooledHistogram] = {}
 
-    def grow(self) -> GrownTree:
-        self._start_root()
+    def grow(self) -> Summing[GrownTree]:
+        yield from self._start_root()
         while batch := self._queue.pop():
             families = [
                 (candidate, self._pooled.pop(candidate.node), numbers)
                 for candidate, numbers in zip(batch, self._split(batch), strict=True)
             ]
-            self._find_splits(
+            yield from self._find_splits(
                 [
                     (pooled, children)
                     for candidate, pooled, children in families
@@ -170,10 +191,10 @@ class _Grower:
             tree=self._tree.build(), leaves=leaves, bounds=self._histograms.tree_bounds
         )
 
-    def _start_root(self) -> None:
+    def _start_root(self) -> Summing[None]:
         rows = self._rows.root
         features = self._columns.node_features(depth=0, node=0)
-        pooled, gradient, hessian = self._histograms.sum_root(
+        pooled, gradient, hessian = yield from self._histograms.sum_root(
             self._rows.sampled(rows), self._mask(features)
         )
         sums = np.array([[gradient], [hessian]], dtype=np.int64)
@@ -269,12 +290,14 @@ class _Grower:
             default_left=split.default_left,
         )
 
-    def _find_splits(self, families: list[tuple[PooledHistogram, tuple[int, int]]]) -> None:
+    def _find_splits(
+        self, families: list[tuple[PooledHistogram, tuple[int, int]]]
+    ) -> Summing[None]:
         """Sum what is needed of all the children in one go, and queue their best splits."""
         features = {
             number: self._features_of(number) for _, numbers in families for number in numbers
         }
-        pairs = self._histograms.sum_children(
+        pairs = yield from self._histograms.sum_children(
             [
                 (
                     parent,

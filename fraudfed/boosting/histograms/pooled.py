@@ -22,7 +22,7 @@ from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.histograms.segments import Segments
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Summing, SumRequest
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.held_sums import hold_gradients, hold_missing, hold_sets, hold_siblings
 
@@ -127,13 +127,12 @@ class _Asked:
 
 
 class HistogramSummer:
-    """Builds this bank's histograms for one tree and sums them over all banks.
+    """Builds this bank's histograms for one tree and asks for their sums over all banks.
 
     Parameters
     ----------
     binned : BinnedTable
     gradients : ndarray of shape (n_rows, 2), dtype=int64
-    communicator : Communicator
     bounds : NodeBounds
     bins : BinBounds
     tree_index : int
@@ -151,13 +150,11 @@ class HistogramSummer:
         self,
         binned: BinnedTable,
         gradients: Int64Array,
-        communicator: Communicator,
         *,
         bounds: NodeBounds,
         bins: BinBounds,
         tree_index: int,
     ) -> None:
-        self._communicator = communicator
         self._bounds = bounds
         self._bins = bins
         self._tree_index = tree_index
@@ -169,7 +166,9 @@ class HistogramSummer:
             np.arange(binned.cuts.schema.n_features), np.diff(self._offsets)
         )
 
-    def sum_root(self, rows: UInt32Array, wanted: BoolArray) -> tuple[PooledHistogram, int, int]:
+    def sum_root(
+        self, rows: UInt32Array, wanted: BoolArray
+    ) -> Summing[tuple[PooledHistogram, int, int]]:
         """Sum the root's histogram and its two totals in one secure sum.
 
         Parameters
@@ -196,7 +195,7 @@ class HistogramSummer:
         segments = self._segments([features])
         is_derived = np.append(segments.derived(limits.hessian[:-1]), False)
         local = np.column_stack((here.histogram, here.total))[:, sets]
-        pooled = self._sum(local, limits, is_derived)
+        pooled = yield from self._sum(local, limits, is_derived)
         missing = segments.derive(pooled[:, :-1], is_derived[:-1], totals=pooled[:, -1:])
         hold_sets(pooled, limits.lows, limits.highs)
         sums = np.zeros((2, int(self._offsets[-1]) + 1), dtype=np.int64)
@@ -211,7 +210,7 @@ class HistogramSummer:
 
     def sum_children(
         self, families: list[tuple[PooledHistogram, ChildDemand, ChildDemand]]
-    ) -> list[tuple[PooledHistogram, PooledHistogram]]:
+    ) -> Summing[list[tuple[PooledHistogram, PooledHistogram]]]:
         """Find the histograms of pairs of siblings with a single sum over all banks.
 
         Parameters
@@ -231,7 +230,8 @@ class HistogramSummer:
             If the sum fails.
         """
         plans = [_plan(*family) for family in families]
-        summed = iter(self._sum_orders([order for plan in plans for order in plan]))
+        orders = yield from self._sum_orders([order for plan in plans for order in plan])
+        summed = iter(orders)
         found: list[tuple[PooledHistogram, PooledHistogram]] = []
         siblings: list[tuple[_Order, PooledHistogram]] = []
         for (parent, left, _), (_, order_of_large) in zip(families, plans, strict=True):
@@ -281,7 +281,7 @@ class HistogramSummer:
         of_nodes = self.tree_bounds.of_parts(asked.totals, whole).take(nodes)
         hold_missing(missing, of_nodes.lows, of_nodes.highs)
 
-    def _sum_orders(self, orders: list[_Order]) -> list[PooledHistogram]:
+    def _sum_orders(self, orders: list[_Order]) -> Summing[list[PooledHistogram]]:
         built = self._local.build([order.local for order in orders])
         histograms: list[PooledHistogram] = []
         places: list[Int64Array] = []
@@ -299,7 +299,7 @@ class HistogramSummer:
         local = np.concatenate(
             [each.sums[:, bins] for each, bins in zip(histograms, places, strict=True)], axis=1
         )
-        pooled = self._sum(local, limits, is_derived)
+        pooled = yield from self._sum(local, limits, is_derived)
         missing = segments.derive(pooled, is_derived, totals=asked.totals)
         hold_sets(pooled, limits.lows, limits.highs)
         self._hold(pooled, asked, missing, segments.nodes)
@@ -324,13 +324,20 @@ class HistogramSummer:
         )
         return found.where(asked.possible, SumBounds.nothing(asked.bins.size))
 
-    def _sum(self, local: Int64Array, limits: SumBounds, is_derived: BoolArray) -> Int64Array:
+    def _sum(
+        self, local: Int64Array, limits: SumBounds, is_derived: BoolArray
+    ) -> Summing[Int64Array]:
         """Sum over all banks what is not derived, which comes back as 0."""
         label = f"histogram:tree {self._tree_index} step {self._n_sums}"
         self._n_sums += 1
         sent = limits.where(~is_derived, SumBounds.nothing(is_derived.size))
-        return self._communicator.sum(
-            np.where(is_derived, 0, local), bound=sent.highs, low=sent.lows, label=label
+        return (
+            yield SumRequest(
+                values=np.where(is_derived, 0, local),
+                bound=sent.highs,
+                low=sent.lows,
+                label=label,
+            )
         )
 
     def _segments(self, features: list[Int64Array]) -> Segments:

@@ -16,6 +16,7 @@ from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.cuts import DEFAULT_RESOLUTION_BITS
 from fraudfed.boosting.engine.keys import KEY_BITS, keys_from_values
 from fraudfed.boosting.growth.expansion_queue import LEAST_LOSS_CHANGE
+from fraudfed.boosting.metrics import check_validation_rows
 from fraudfed.boosting.objective import gradient_bounds
 from fraudfed.boosting.resume.state import TrainingState, params_digest
 from fraudfed.boosting.sampling import ColumnSampler
@@ -107,6 +108,7 @@ def _bounds(state: TrainingState, params: BoosterParams, *, max_weight: float) -
     row = gradient_bounds(max_weight=max_weight, scale_pos_weight=params.scale_pos_weight)
     try:
         row.check_rows(state.most_negatives + state.most_positives, state.most_positives)
+        check_validation_rows(params.eval_metric, state.counts.n_validation_rows)
     except DataError:
         raise _refused("it has more rows than exact sums can hold") from None
     return NodeBounds(
@@ -174,7 +176,10 @@ def _check_leaves(tree: Tree, params: BoosterParams, bounds: NodeBounds) -> None
         return  # A constraint moves a leaf to the weight of others.
     most = int(bounds.of_counts(np.array([bounds.n_rows])).by_label.max()) / FIXED_POINT_ONE
     divisors = tree.sum_hessians[leaves].astype(np.float64) + params.reg_lambda
-    limits = params.eta * most * _LEAF_SLACK / np.where(divisors > 0.0, divisors, 1.0)
+    limits = most / np.where(divisors > 0.0, divisors, 1.0)
+    if params.max_delta_step > 0.0:
+        limits = np.minimum(limits, params.max_delta_step)
+    limits *= params.eta * _LEAF_SLACK
     if not (np.abs(values.astype(np.float64)) <= limits + np.finfo(np.float32).tiny).all():
         raise _refused("a leaf is larger than any rows make it")
 

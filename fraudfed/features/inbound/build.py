@@ -1,4 +1,4 @@
-"""Compute the features of recipe ``fraudfed-inbound-1`` for a whole table of raw transactions.
+"""Compute the features of recipe ``fraudfed-inbound-2`` for a whole table of raw transactions.
 
 Inbound payments are judged. Outbound ones are history: they show what becomes of the money.
 
@@ -53,7 +53,7 @@ _WIDTHS = [days * SECONDS_PER_DAY for days in WINDOW_DAYS]
 def build_inbound_features(
     transactions: pd.DataFrame,
     *,
-    label_delay_seconds: int,
+    risk_delay_days: int = 0,
     shared: SharedRisk | None = None,
     own_columns: Sequence[FeatureSpec] = (),
     currency: Currency | None = None,
@@ -66,7 +66,7 @@ def build_inbound_features(
         Raw transactions of both directions that
         :func:`fraudfed.features.check.check_transactions` accepts, in any order. Without outbound
         ones every feature of outflows is that of customers from whom nothing leaves.
-    label_delay_seconds, shared, own_columns, currency
+    risk_delay_days, shared, own_columns, currency
         As for :func:`fraudfed.features.build.build_features`.
 
     Returns
@@ -78,15 +78,16 @@ def build_inbound_features(
     ------
     DataError
         If a required or an own column is missing, an amount has no rate, or ``shared`` has another
-        delay than the labels.
+        risk delay.
     ValueError
-        If ``label_delay_seconds`` is negative.
+        If ``risk_delay_days`` is negative.
     """
-    if label_delay_seconds < 0:
-        raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+    if risk_delay_days < 0:
+        raise ValueError(f"risk_delay_days is {risk_delay_days}, expected 0 or more")
+    delay = risk_delay_days * SECONDS_PER_DAY
     require_columns(transactions)
     if shared is not None:
-        shared.check_delay(label_delay_seconds)
+        shared.check_delay(risk_delay_days)
     rows = _Rows.of(in_currency(transactions, currency))
     schema = feature_schema(INBOUND_RECIPE, shared=shared is not None)
     columns = ColumnStore(rows.inbound.size, schema)
@@ -94,11 +95,11 @@ def build_inbound_features(
     columns.put_all(payment_features(time=time, amount=amount))
     columns.put_all(roundness_features(amount=amount))
     _ages(columns, rows)
-    _flows(columns, rows, delay=label_delay_seconds)
+    _flows(columns, rows, delay=delay)
     _payer_customers(columns, rows)
     for entity, codes in (("payee", rows.payee), ("payer", rows.payer)):
-        _known_frauds(columns, rows, entity, codes, delay=label_delay_seconds)
-    _payer_reported(columns, rows, delay=label_delay_seconds)
+        _known_frauds(columns, rows, entity, codes, delay=delay)
+    _payer_reported(columns, rows, delay=delay)
     if shared is not None:
         for entity, codes in (("payee", rows.payee), ("payer", rows.payer)):
             _shared_risk(columns, rows, entity, codes, shared)
@@ -338,11 +339,11 @@ def _payer_reported(columns: ColumnStore, rows: _Rows, *, delay: int) -> None:
 def _frauds(
     timeline: KeyedTimeline, fraud: Int64Array, rows: _Rows, *, delay: int, width: int
 ) -> Int64Array:
-    """Count the known ones of some frauds in the window of each event of a timeline."""
+    """Count those of some frauds that began to count in the window of each event."""
     happened = timeline.times[fraud]
     reported = rows.label_time[timeline.order[fraud]]
     counts_from = fraud_counts_from(happened, reported, delay_seconds=delay)
-    return timeline.covering(timeline.codes[fraud], counts_from, happened + delay + width)
+    return timeline.covering(timeline.codes[fraud], counts_from, counts_from + width)
 
 
 def _shared_risk(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fraudfed.catalogue.inbound import PASS_HOURS
 from fraudfed.features.formulas import SECONDS_PER_HOUR
-from fraudfed.features.history import FanIn, KnownFrauds, LatestSeconds, Payments
+from fraudfed.features.history import FanIn, LatestSeconds, Payments, ReportedFrauds
 
 
 class PassedOn:
@@ -110,7 +110,7 @@ class CustomerFlows:
     first_outflows : FirstOutflows
     passed_on : dict of int to PassedOn
         By hours.
-    reported : KnownFrauds
+    reported : ReportedFrauds
         Of the customer's own payments.
     """
 
@@ -125,7 +125,7 @@ class CustomerFlows:
     met: dict[str, int] = field(default_factory=dict)
     first_outflows: FirstOutflows = field(default_factory=FirstOutflows)
     passed_on: dict[int, PassedOn] = field(default_factory=_by_hours)
-    reported: KnownFrauds = field(default_factory=KnownFrauds)
+    reported: ReportedFrauds = field(default_factory=ReportedFrauds)
 
     def settle(self, *, now: int) -> None:
         """Work out what left of every inbound payment whose hours are over."""

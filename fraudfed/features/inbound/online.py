@@ -1,12 +1,12 @@
-"""Compute the features of recipe ``fraudfed-inbound-1`` for one payment at a time, to score it.
+"""Compute the features of recipe ``fraudfed-inbound-2`` for one payment at a time, to score it.
 
 Law: ``features`` gives, to the last bit, the row that ``build_inbound_features`` gives for the
-payment over a table of everything observed and learnt. Payments of both directions are observed,
+payment over a table of everything observed and reported. Payments of both directions are observed,
 in the order of their seconds; inbound ones can be asked for.
 
-Payments that no window can reach any more are forgotten. Of each customer it keeps the latest
-seconds of each kind and when the customer first met every payer; of each account when it was first
-paid.
+Payments and reports that no window can reach any more are forgotten. Of each customer it keeps the
+latest seconds of each kind and when the customer first met every payer; of each account when it was
+first paid.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,10 @@ from fraudfed.features.formulas import (
     SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
     FeatureColumns,
-    fraud_counts_from,
     payment_features,
     risk_features,
 )
-from fraudfed.features.history import EntityHistory
+from fraudfed.features.history import EntityHistory, ReportedFrauds
 from fraudfed.features.inbound.formulas import (
     count_feature,
     flow_features,
@@ -38,6 +37,7 @@ from fraudfed.features.inbound.formulas import (
 from fraudfed.features.inbound.history import CustomerFlows, PayerHistory
 from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
+from fraudfed.features.reports import Reports
 from fraudfed.features.shared_risk.columns import shared_features
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.stream import PaymentStream
@@ -52,7 +52,7 @@ class OnlineInboundFeatures:
 
     Parameters
     ----------
-    label_delay_seconds : int
+    risk_delay_days : int
     shared : SharedRisk or None
     own_columns : sequence of FeatureSpec
     currency : Currency or None
@@ -61,24 +61,24 @@ class OnlineInboundFeatures:
     Raises
     ------
     DataError
-        If ``shared`` has another delay than the labels.
+        If ``shared`` has another risk delay.
     ValueError
-        If ``label_delay_seconds`` is negative.
+        If ``risk_delay_days`` is negative.
     """
 
     def __init__(
         self,
         *,
-        label_delay_seconds: int,
+        risk_delay_days: int = 0,
         shared: SharedRisk | None = None,
         own_columns: Sequence[FeatureSpec] = (),
         currency: Currency | None = None,
     ) -> None:
-        if label_delay_seconds < 0:
-            raise ValueError(f"label_delay_seconds is {label_delay_seconds}, expected 0 or more")
+        if risk_delay_days < 0:
+            raise ValueError(f"risk_delay_days is {risk_delay_days}, expected 0 or more")
         if shared is not None:
-            shared.check_delay(label_delay_seconds)
-        self._delay = label_delay_seconds
+            shared.check_delay(risk_delay_days)
+        self._delay = risk_delay_days * SECONDS_PER_DAY
         self._shared = shared
         self._own = tuple(own_columns)
         self._converter = None if currency is None else AmountConverter(currency)
@@ -86,13 +86,19 @@ class OnlineInboundFeatures:
         self._names = schema.names
         self._index = {name: i for i, name in enumerate(self._names)}
         self._stream = PaymentStream(
-            lookback_seconds=max(label_delay_seconds, max(PASS_HOURS) * SECONDS_PER_HOUR) + _LONGEST
+            lookback_seconds=max(self._delay, max(PASS_HOURS) * SECONDS_PER_HOUR) + _LONGEST
         )
         self._customers: dict[str, CustomerFlows] = {}
         self._payers: dict[str, PayerHistory] = {}
         self._first_paid: dict[str, int] = {}
         # Inbound payments by payee and by payer, outbound ones by who was paid ("reported").
         self._entities: dict[tuple[str, str], EntityHistory] = {}
+        self._reports = Reports[tuple[str, str]](
+            delay_days=risk_delay_days,
+            longest_seconds=_LONGEST,
+            history_of=self._frauds_of,
+            forget=self._forget_empty,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -197,45 +203,36 @@ class OnlineInboundFeatures:
             self._entities.setdefault(key, EntityHistory()).payments.add(time, amount)
         self._stream.add(payment)
 
-    def learn(self, transaction_id: str, *, is_fraud: bool, label_time: int) -> bool:
-        """Learn the label of a payment that was observed; it counts after ``label_time``.
+    def report(self, payment: Payment, *, report_time: int) -> bool:
+        """Hear that a payment was a fraud; it counts after ``report_time``.
 
         Parameters
         ----------
-        transaction_id : str
-        is_fraud : bool
-        label_time : int
+        payment : Payment
+            As it was observed, however long ago.
+        report_time : int
             UTC epoch seconds, past or future.
 
         Returns
         -------
         bool
-            False if the payment has a label already, no window can reach it any more, or it was
-            never observed: then nothing changes.
+            False if its report is known, or no window can hold it any more: then nothing changes.
 
         Raises
         ------
         DataError
-            If ``label_time`` is before the payment.
+            If ``report_time`` is before the payment.
         """
-        payment = self._stream.labelled(transaction_id, label_time=label_time)
-        if payment is None:
-            return False
-        if is_fraud:
-            happened = payment.event_time
-            (counts_from,) = fraud_counts_from(
-                _one(happened), _one(label_time), delay_seconds=self._delay
-            ).tolist()
-            for key in _entities(payment):
-                self._entities[key].frauds.add(happened, counts_from)
-            if not payment.is_inbound:
-                self._customers[payment.customer_id].reported.add(happened, counts_from)
-        return True
+        keys = _entities(payment)
+        if not payment.is_inbound:
+            keys.append(("customer", payment.customer_id))
+        return self._reports.add(payment, keys, report_time=report_time, now=self._stream.now)
 
     def _go_to(self, payment: Payment) -> None:
         """Move to the payment's second and forget what no window reaches from there."""
         for forgotten in self._stream.go_to(payment):
             self._forget(forgotten)
+        self._reports.forget_before(self._stream.now)
 
     def _forget(self, payment: Payment) -> None:
         time = payment.event_time
@@ -253,16 +250,23 @@ class OnlineInboundFeatures:
                 payer.customers.forget(time, payment.customer_id)
                 if len(payer.payments) == 0:
                     del self._payers[payment.payer_id]
-        else:
-            customer.reported.forget_until(time)
-            if _is_outflow(payment):
-                customer.outflows.forget_oldest()
+        elif _is_outflow(payment):
+            customer.outflows.forget_oldest()
         for key in _entities(payment):
-            history = self._entities[key]
-            history.payments.forget_oldest()
-            history.frauds.forget_until(time)
-            if len(history.payments) == 0:
-                del self._entities[key]
+            self._entities[key].payments.forget_oldest()
+            self._forget_empty(key)
+
+    def _frauds_of(self, key: tuple[str, str]) -> ReportedFrauds:
+        kind, name = key
+        if kind == "customer":
+            return self._customers.setdefault(name, CustomerFlows()).reported
+        return self._entities.setdefault(key, EntityHistory()).frauds
+
+    def _forget_empty(self, key: tuple[str, str]) -> None:
+        # Customers are kept: since when each is known is a feature.
+        history = self._entities.get(key)
+        if history is not None and len(history.payments) == 0 and len(history.frauds) == 0:
+            del self._entities[key]
 
     def _put(self, row: Float32Array, features: FeatureColumns) -> None:
         for name, values in features:
@@ -318,7 +322,7 @@ class OnlineInboundFeatures:
                 credited=_one(customer.credits.window(stop - width, stop)[1]),
             )
             self._put(row, features)
-        reported = customer.reported.count(now - self._delay - _LONGEST, now=now)
+        reported = customer.reported.count(_LONGEST, now=now)
         self._put(row, count_feature("customer_reported_30d", count=_one(reported)))
 
     def _payer(self, row: Float32Array, payer_id: str) -> None:
@@ -334,7 +338,7 @@ class OnlineInboundFeatures:
         history = self._entities.get(("reported", payer_id))
         if history is None:
             history = EntityHistory()
-        reported = history.frauds.count(now - self._delay - _LONGEST, now=now)
+        reported = history.frauds.count(_LONGEST, now=now)
         self._put(row, count_feature("payer_reported_30d", count=_one(reported)))
 
     def _known_frauds(self, row: Float32Array, entity: str, account: str) -> None:
@@ -343,9 +347,9 @@ class OnlineInboundFeatures:
             history = EntityHistory()
         stop = self._stream.now - self._delay
         for days in WINDOW_DAYS:
-            start = stop - days * SECONDS_PER_DAY
-            count, _ = history.payments.window(start, stop)
-            frauds = history.frauds.count(start, now=self._stream.now)
+            width = days * SECONDS_PER_DAY
+            count, _ = history.payments.window(stop - width, stop)
+            frauds = history.frauds.count(width, now=self._stream.now)
             features = risk_features(entity, days, count=_one(count), frauds=_one(frauds))
             self._put(row, features)
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fraudfed.catalogue.recipe import PRIOR_PAYMENTS, WINDOW_DAYS
+from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.dtypes import Int64Array
-from fraudfed.features.formulas import SECONDS_PER_DAY, FeatureColumns
+from fraudfed.features.formulas import SECONDS_PER_DAY, FeatureColumns, fraud_rate
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.wire.messages import RiskEntity
 
@@ -49,6 +49,5 @@ def shared_features(
         count, frauds = found.transactions[index], found.frauds[index]
         yield f"shared_{named}_count_{width}d", count
         yield f"shared_{named}_fraud_count_{width}d", frauds
-        # A bank may report a fraud where it counts no payments, as too few of its customers paid.
-        known = np.maximum(count, frauds)
-        yield f"shared_{named}_fraud_rate_{width}d", frauds / (known + PRIOR_PAYMENTS)
+        # Frauds may outnumber payments, too, where too few customers of a bank paid.
+        yield f"shared_{named}_fraud_rate_{width}d", fraud_rate(count, frauds)

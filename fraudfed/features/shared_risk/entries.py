@@ -3,7 +3,7 @@
 A payment of day e is entered for day ``e + delay_days``; a fraud for that day or for the day on
 which it was reported, whichever is later. So each payment and each fraud is entered exactly once,
 what is entered for a day is known at its end, and windows of days of entry are windows of days of
-payment, shifted by the label delay.
+payment, shifted by the risk delay.
 
 Law: what a bank enters for a day is the same whether it looks at the end of that day or later.
 """

@@ -1,9 +1,16 @@
 """Windows over what all banks entered, looked up in the tables of one or more runs.
 
-A window of N days before day t is the sum, over the days of entry t - N to t - 1, of the estimates
-of each day: the least counter of each day first, then the sum. Adding the sketches up first and
-taking the least counter of the sum would also be at or above the truth, but never nearer: the sum
-of minima is at most the minimum of sums.
+A window of N days before day t is the sum, over the days of entry t - lag - N to t - lag - 1, of
+the estimates of each day: the least counter of each day first, then the sum. Adding the sketches up
+first and taking the least counter of the sum would also be at or above the truth, but never nearer:
+the sum of minima is at most the minimum of sums.
+
+A payment sees the tables as they stood on its day t: those of runs whose last day lies at least 1 +
+lag days before t, and of these, for each day of entry, the newest. What it needs and no run had yet
+(in a batch of past days, whose tables were made in one run long afterwards) it sees in the oldest
+run that has the day: what banks enter for a day does not depend on when they look, so that is the
+table that would have been published in time by the banks of that run. So a run that comes later
+never changes a feature that an earlier one gives.
 """
 
 from collections.abc import Sequence
@@ -11,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.catalogue.risk_days import entry_delay_days
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.errors import DataError
 from fraudfed.features.shared_risk.sketch import (
@@ -69,13 +75,24 @@ class WindowCounts:
     frauds: Int64Array
 
 
+@dataclass(frozen=True, eq=False)
+class _Published:
+    """The table of a day out of one run, and the day of payment from which on it stands."""
+
+    run: KeyedTables
+    table: DayTable
+    stands_from: int
+
+
 class SharedRisk:
     """The tables of one or more risk runs, as one history of days.
 
     Parameters
     ----------
     runs : sequence of KeyedTables
-        At least one. Where days overlap, a later element replaces an earlier one.
+        At least one. Of runs that end on the same day, a later element replaces an earlier one.
+    publication_lag_days : int
+        Days from the end of a day of entry until its table is in use.
 
     Attributes
     ----------
@@ -83,6 +100,7 @@ class SharedRisk:
         Between a payment and its day of entry; the same in all tables.
     entities : tuple of RiskEntity
         What each of the tables counts by.
+    publication_lag_days : int
     first_day, last_day : int
         First and last day of entry that is covered, days since 1970-01-01 UTC.
 
@@ -90,9 +108,13 @@ class SharedRisk:
     ------
     DataError
         If there are no tables, or they differ in delay.
+    ValueError
+        If the lag is negative.
     """
 
-    def __init__(self, runs: Sequence[KeyedTables]) -> None:
+    def __init__(self, runs: Sequence[KeyedTables], *, publication_lag_days: int = 1) -> None:
+        if publication_lag_days < 0:
+            raise ValueError(f"publication_lag_days is {publication_lag_days}, expected 0 or more")
         if not runs:
             raise DataError("no risk tables are given, expected those of one run or more")
         specs = [run.tables.spec for run in runs]
@@ -106,30 +128,44 @@ class SharedRisk:
         self.entities = tuple(
             entity for entity in RiskEntity if all(entity in spec.entities for spec in specs)
         )
-        self._days: dict[int, tuple[KeyedTables, DayTable]] = {}
-        for run in runs:
+        self.publication_lag_days = publication_lag_days
+        # Oldest first; of one period, in the order that was given.
+        ordered = sorted(
+            runs, key=lambda run: (run.tables.spec.last_day, run.tables.spec.first_day)
+        )
+        self._days: dict[int, list[_Published]] = {}
+        for run in ordered:
             for offset, day in enumerate(run.tables.days):
-                self._days[run.tables.spec.first_day + offset] = (run, day)
+                entered = run.tables.spec.first_day + offset
+                stands_from = run.tables.spec.last_day + 1 + publication_lag_days
+                published = self._days.setdefault(entered, [])
+                if published and published[-1].stands_from == stands_from:
+                    # Made for the same days, it is a correction.
+                    published.pop()
+                published.append(_Published(run, day, stands_from))
+        # Days of payment from which on the choice of a table may be another one.
+        self._changes = sorted(
+            {each.stands_from for found in self._days.values() for each in found[1:]}
+        )
         self.first_day = min(self._days, default=specs[0].first_day)
         self.last_day = max(self._days, default=specs[0].first_day - 1)
 
-    def check_delay(self, label_delay_seconds: int) -> None:
-        """Check that payments were entered the label delay, in days, after their own day.
+    def check_delay(self, risk_delay_days: int) -> None:
+        """Check that payments were entered the risk delay after their own day.
 
         Parameters
         ----------
-        label_delay_seconds : int
-            As in the data contract; rounded up to whole days.
+        risk_delay_days : int
+            As in the data contract.
 
         Raises
         ------
         DataError
         """
-        expected = entry_delay_days(label_delay_seconds)
-        if self.delay_days != expected:
+        if self.delay_days != risk_delay_days:
             raise DataError(
-                f"risk tables enter payments {self.delay_days} days after their own, a label delay "
-                f"of {label_delay_seconds} s needs {expected}; choose tables of that delay"
+                f"risk tables enter payments {self.delay_days} days after their own, expected "
+                f"the {risk_delay_days} of risk_delay_days; choose tables of that delay"
             )
 
     def missing_days(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -153,7 +189,7 @@ class SharedRisk:
         *,
         widths: Sequence[int],
     ) -> WindowCounts:
-        """Count over windows of days of entry that end before a day.
+        """Count over windows of days of entry that end the publication lag before a day.
 
         Parameters
         ----------
@@ -164,7 +200,7 @@ class SharedRisk:
         codes : ndarray of shape (n_questions,), dtype=int64
             Index of the identifier of each question.
         days : ndarray of shape (n_questions,), dtype=int64
-            Day t of each question: a window holds the days from t - width to t - 1.
+            Day t of each question: a window holds the days from t - lag - width to t - lag - 1.
         widths : sequence of int
             Days.
 
@@ -182,7 +218,25 @@ class SharedRisk:
             transactions=np.zeros((len(widths), codes.size), dtype=np.int64),
             frauds=np.zeros((len(widths), codes.size), dtype=np.int64),
         )
-        order = np.argsort(codes, kind="stable")
+        # Payments of one era see the same table of each day.
+        eras = np.searchsorted(self._changes, days, side="right")
+        order = np.lexsort((codes, eras))
+        for era in np.unique(eras).tolist():
+            of_era = order[slice(*np.searchsorted(eras[order], [era, era + 1]))]
+            self._fill(found, entity, identifiers, codes, days, of_era, widths)
+        return found
+
+    def _fill(
+        self,
+        found: WindowCounts,
+        entity: RiskEntity,
+        identifiers: Sequence[str],
+        codes: Int64Array,
+        days: Int64Array,
+        order: Int64Array,
+        widths: Sequence[int],
+    ) -> None:
+        """Answer the questions of one era, which ``order`` sorts by identifier."""
         ascending = codes[order]
         for start in range(0, len(identifiers), _BLOCK):
             block = identifiers[start : start + _BLOCK]
@@ -190,34 +244,44 @@ class SharedRisk:
             rows = order[low:high]
             if rows.size == 0:
                 continue
-            asked = days[rows]
+            asked = days[rows] - self.publication_lag_days
             # Days without a table add nothing.
             first = max(int(asked.min()) - max(widths), self.first_day)
             stop = max(min(int(asked.max()), self.last_day + 1), first)
             places = _Places(entity, block)
             for kind, counts in (("transactions", found.transactions), ("frauds", found.frauds)):
-                total = self._running_total(kind, places, range(first, stop))
+                total = self._running_total(kind, places, range(first, stop), int(days[rows[0]]))
                 which = codes[rows] - start
                 end = np.clip(asked, first, stop) - first
                 for index, width in enumerate(widths):
                     begin = np.clip(asked - width, first, stop) - first
                     counts[index, rows] = total[end, which] - total[begin, which]
-        return found
 
-    def _running_total(self, kind: str, places: "_Places", span: range) -> Int64Array:
+    def _table_of(self, entered: int, day: int) -> _Published | None:
+        """Return the table of a day of entry that payments of a day see; None if there is none."""
+        published = self._days.get(entered)
+        if published is None:
+            return None
+        standing = [each for each in published if each.stands_from <= day]
+        return standing[-1] if standing else published[0]
+
+    def _running_total(self, kind: str, places: "_Places", span: range, day: int) -> Int64Array:
         """Return estimates added up over the days of ``span``, none of them first.
+
+        ``day`` is that of a payment, any of an era.
 
         Returns
         -------
         ndarray of shape (len(span) + 1, n_identifiers), dtype=int64
         """
         total = np.zeros((len(span) + 1, len(places.identifiers)), dtype=np.int64)
-        for index, day in enumerate(span):
+        for index, entered in enumerate(span):
             total[index + 1] = total[index]
-            if day in self._days:
-                run, table = self._days[day]
-                sketch: CountArray = getattr(table, kind)
-                total[index + 1] += estimate(sketch, places.columns(run.hash_key, sketch.shape))
+            seen = self._table_of(entered, day)
+            if seen is not None:
+                sketch: CountArray = getattr(seen.table, kind)
+                columns = places.columns(seen.run.hash_key, sketch.shape)
+                total[index + 1] += estimate(sketch, columns)
         return total
 
 

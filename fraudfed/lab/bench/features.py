@@ -20,13 +20,11 @@ import pandas as pd
 
 from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.features import FeatureTable, OnlineFeatures, build_features
-from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.payment import payments_of
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, number_option
 from fraudfed.usage import usage_of
 
-_LABEL_DELAY_SECONDS = 7 * SECONDS_PER_DAY
 _PRESET, _BANKS = "small", 3
 
 
@@ -57,7 +55,7 @@ class FeaturesFigures:
         share their second: pandas lets some of them see each other.
     online_payments : int
     online_seconds : float
-        One payment at a time: features, observing it, and learning the labels that came in.
+        One payment at a time: features, observing it, and the reports that came in.
     online_per_second : float
     online_equal : bool
         Whether every vector had the bytes of the table's row.
@@ -171,9 +169,7 @@ def _build(transactions: pd.DataFrame) -> tuple[FeatureTable, dict[str, float]]:
         now = time.process_time()
         groups[name], last = now - last, now
 
-    built = build_features(
-        transactions, label_delay_seconds=_LABEL_DELAY_SECONDS, on_group=on_group
-    )
+    built = build_features(transactions, on_group=on_group)
     return built, groups
 
 
@@ -192,7 +188,7 @@ def _pandas_windows(transactions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one_at_a_time(transactions: pd.DataFrame) -> tuple[float, bool]:
-    """Replay payments in order of time, with every label at the first second it counts for.
+    """Replay payments in order of time, with every report at the first second it counts for.
 
     Returns
     -------
@@ -201,27 +197,22 @@ def _one_at_a_time(transactions: pd.DataFrame) -> tuple[float, bool]:
         Whether the features are those of the whole table.
     """
     payments = payments_of(transactions)
-    labels = sorted(
-        zip(
-            transactions["label_time"].tolist(),
-            transactions["is_fraud"].tolist(),
-            transactions["transaction_id"].tolist(),
-            strict=True,
-        )
-    )
-    online = OnlineFeatures(label_delay_seconds=_LABEL_DELAY_SECONDS)
+    reported = np.flatnonzero(transactions["is_fraud"].to_numpy() == 1)
+    times = transactions["label_time"].to_numpy()[reported]
+    reports = sorted(zip(times.tolist(), reported.tolist(), strict=True))
+    online = OnlineFeatures()
     values = np.empty((len(payments), len(online.names)), dtype=np.float32)
     learnt = 0
     started = time.process_time()
     for row, payment in enumerate(payments):
-        while labels[learnt][0] < payment.event_time:
-            known, is_fraud, identifier = labels[learnt]
-            online.learn(identifier, is_fraud=is_fraud == 1, label_time=known)
+        while learnt < len(reports) and reports[learnt][0] < payment.event_time:
+            known, of = reports[learnt]
+            online.report(payments[of], report_time=int(known))
             learnt += 1
         values[row] = online.features(payment)
         online.observe(payment)
     seconds = time.process_time() - started
-    table = build_features(transactions, label_delay_seconds=_LABEL_DELAY_SECONDS)
+    table = build_features(transactions)
     return seconds, values.tobytes() == np.ascontiguousarray(table.values).tobytes()
 
 

@@ -77,7 +77,7 @@ def arrivals_data(
         rows=rows,
         period=(int(manifest["start_time"]), int(manifest["end_time"])),
         split_time=int(manifest["split_time"]),
-        delay=int(manifest["label_delay_seconds"]),
+        horizon_days=int(manifest["label_horizon_days"]),
         recipe=INBOUND_RECIPE,
         truth=truth,
     )

@@ -78,7 +78,7 @@ def _transactions(directory: Path, names: list[str], manifest: Mapping[str, Any]
         rows=int(manifest["rows"]),
         period=(int(manifest["start_time"]), int(manifest["end_time"])),
         split_time=int(manifest["split_time"]),
-        delay=int(manifest["label_delay_seconds"]),
+        horizon_days=int(manifest["label_horizon_days"]),
     )
 
 

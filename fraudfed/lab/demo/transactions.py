@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features, find_recipe
+from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direction
+from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
+from fraudfed.intake.windows import contract_columns, windows_in_time
 from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
 from fraudfed.lab.demo.data import (
     BankRows,
@@ -34,7 +38,7 @@ from fraudfed.lab.demo.feature_table import deal
 from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV
-from fraudfed.wire.messages import DataContract, RiskSpec
+from fraudfed.wire.messages import DataContract, LabelHorizon, RiskSpec
 
 #: Share of the period, at its end, that is kept for testing where nobody says otherwise.
 _TEST_SHARE = 0.25
@@ -106,7 +110,7 @@ def open_payments(
         rows=len(rows),
         period=(first, last + 1),
         split_time=split_day * SECONDS_PER_DAY,
-        delay=_usual_delay(rows, file),
+        horizon_days=_usual_horizon(rows, file),
         recipe=recipe,
     )
 
@@ -127,13 +131,13 @@ def _read_payments(
     return rows, name_banks(read.extra[bank_column], what=f"{file}: column {bank_column!r}")
 
 
-def _usual_delay(rows: pd.DataFrame, file: Path) -> int:
-    """Return the seconds after which nine of ten clean payments count as clean."""
+def _usual_horizon(rows: pd.DataFrame, file: Path) -> int:
+    """Return the days after which nine of ten clean payments count as clean."""
     clean = rows[rows["is_fraud"] == 0]
     if clean.empty:
         raise DataError(f"{file}: no row is clean, expected rows of both classes")
     delays = (clean["label_time"] - clean["event_time"]).to_numpy(dtype=np.int64)
-    return int(np.quantile(delays, 0.9, method="higher"))
+    return -(-int(np.quantile(delays, 0.9, method="higher")) // SECONDS_PER_DAY)
 
 
 def transactions_data(
@@ -143,7 +147,7 @@ def transactions_data(
     rows: int,
     period: tuple[int, int],
     split_time: int,
-    delay: int,
+    horizon_days: int,
     recipe: str = RECIPE,
     truth: Callable[[BankSource], ArrivalTruth] | None = None,
 ) -> DemoData:
@@ -157,7 +161,7 @@ def transactions_data(
     rows : of all banks
     period : first second, and first second after the last, UTC epoch seconds
     split_time : first second of the test period
-    delay : label delay, seconds
+    horizon_days : label horizon
     recipe : name of the recipe, which decides whose payments are trained on and tested
     truth : what is true of them, reported or not, where that is known
     """
@@ -168,24 +172,27 @@ def transactions_data(
             features=contract_features(recipe, shared=shared),
             recipe=recipe,
             train_until=split_time,
-            label_delay_seconds=delay,
+            label_horizon_days=LabelHorizon(days=horizon_days),
         )
 
-    def load(_bank: BankSource, features: Path | None) -> BankRows:
+    def load(bank: BankSource, features: Path | None) -> BankRows:
         if features is None:
             raise ValueError("rows of transactions need the features that the bank node writes")
-        return _split(_exported(features, contract(shared=True)), split_time, delay)
+        rows, plan = _bank_rows(bank.train_file), contract(shared=True)
+        positions = rows_of_direction(rows, find_recipe(recipe).direction)
+        return _split(_exported(features, plan, positions), rows, plan)
 
     def pooled() -> PooledRows:
         frames = [_bank_rows(bank.train_file) for bank in banks]
         everybody = pd.concat(frames, ignore_index=True)
-        together = build_recipe(recipe, everybody, label_delay_seconds=delay)
+        together = build_recipe(recipe, everybody)
+        plan = contract(shared=False)
         ends = np.cumsum([len(frame) for frame in frames])
         owner = np.searchsorted(ends, together.positions, side="right")
         parts = [
-            _split(together.take(owner == index), split_time, delay) for index in range(len(banks))
+            _split(together.take(owner == index), everybody, plan) for index in range(len(banks))
         ]
-        everything = _split(together, split_time, delay)
+        everything = _split(together, everybody, plan)
         return PooledRows(everything.train, tuple(part.test for part in parts))
 
     first_day, last_day = period[0] // SECONDS_PER_DAY, (period[1] - 1) // SECONDS_PER_DAY
@@ -194,7 +201,7 @@ def transactions_data(
     spec = RiskSpec(
         first_day=first_day,
         last_day=last_day,
-        delay_days=-(-delay // SECONDS_PER_DAY),
+        delay_days=0,
         transaction_width=int(np.clip(width, *_SKETCH_WIDTHS)),
     )
     return DemoData(
@@ -210,13 +217,17 @@ def transactions_data(
     )
 
 
-def _split(rows: FeatureTable, split_time: int, delay: int) -> BankRows:
+def _split(built: FeatureTable, rows: pd.DataFrame, contract: DataContract) -> BankRows:
     """Set the rows to train on and to test on apart; those without a label are neither."""
-    train = rows.training_rows(start=None, until=split_time, label_delay_seconds=delay)
-    test = rows.rows_between(start=split_time, stop=None) & ~np.isnan(rows.labels)
+    test = built.rows_between(start=contract.train_until, stop=None) & ~np.isnan(built.labels)
+    tested = built.take(test)
     return BankRows(
-        train=rows.take(train).training_table(),
-        test=rows.take(test).training_table(),
+        train=windows_in_time(built, rows, contract).train,
+        test=TrainingTable(
+            schema=contract_schema(contract),
+            features=contract_columns(tested, contract),
+            labels=tested.labels,
+        ),
         test_positions=test,
     )
 
@@ -224,11 +235,13 @@ def _split(rows: FeatureTable, split_time: int, delay: int) -> BankRows:
 def _bank_rows(path: Path) -> pd.DataFrame:
     """Read a bank's own transactions."""
     file = DataFile.open(path)
-    return read_transactions(file, None, file.problems(), extra={}, needs_labels=True).rows
+    return read_transactions(
+        file, None, file.problems(), extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
+    ).rows
 
 
-def _exported(path: Path, contract: DataContract) -> FeatureTable:
-    """Read what ``bank-node features`` has written."""
+def _exported(path: Path, contract: DataContract, positions: Int64Array) -> FeatureTable:
+    """Read what ``bank-node features`` has written of these rows of a bank's file."""
     file = DataFile.open(path)
     problems = file.problems()
     types = feature_types(file, contract, problems)
@@ -245,5 +258,5 @@ def _exported(path: Path, contract: DataContract) -> FeatureTable:
         event_time=event_time.astype(np.int64),
         label_time=known.astype(np.int64),
         transaction_id=found["transaction_id"].to_numpy(),
-        positions=np.arange(found.num_rows, dtype=np.int64),
+        positions=positions,
     )

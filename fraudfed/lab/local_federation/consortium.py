@@ -62,6 +62,7 @@ max_weight = 65536.0
 max_categories = 1000000
 risk = "any"
 statistics = "any"
+search = "any"
 """
 
 

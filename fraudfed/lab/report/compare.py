@@ -7,7 +7,7 @@ Two things can be shared, the model and the counts of fraud at terminals, mercha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
 from fraudfed.foreign_text import visible
+from fraudfed.lab.report.facts import Choice, Interval, SearchFacts, WindowFacts
 from fraudfed.lab.report.mules import MuleFacts
 
 #: Characters of a bank's title that people are shown.
@@ -46,30 +47,40 @@ class ModelScores:
         Area under the ROC curve.
     recall_at_1pct_fpr : float or None
         Share of frauds caught while at most 1 % of clean transactions are flagged.
+    auprc_interval : Interval or None
+        95 %, by bootstrap over cases of fraud and days; None where it was not computed.
     """
 
     auprc: float | None
     auc: float | None
     recall_at_1pct_fpr: float | None
+    auprc_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
 class BankResult:
-    """One bank's rows and how the models did on its test rows.
+    """One bank's rows and how the models did on those that judge.
 
     Attributes
     ----------
     name : str
     rows_train, rows_test : int
+        Rows with a label that are trained on, and that judge.
     prevalence : float
-        Share of frauds among the test rows: the AUPRC of guessing.
+        Share of frauds among the rows that judge: the AUPRC of guessing.
     models : mapping of str to ModelScores
         By names of ``MODELS``: ``local``, the model the bank trained alone (all None if it had only
         one class to train on); ``federated``, the one the banks trained together over encrypted
-        sums; either ``_shared``, with features of shared risk; ``pooled``, stock XGBoost on
-        everybody's rows in one table, which only a demo may make.
+        sums; either ``_shared``, with features of shared risk; ``pooled``, the one on everybody's
+        rows in one table, which only a demo may make.
     title : str
         What the bank is called in the data, where its name is made of that; else its name.
+    windows : mapping of str to WindowFacts
+        What the bank holds of each window.
+    chosen : mapping of str to Choice
+        By model: what the bank chose for its own ones.
+    gain_interval : Interval or None
+        95 %, of ``gain``: both models on the same resamples.
     """
 
     name: str
@@ -78,6 +89,9 @@ class BankResult:
     prevalence: float
     models: Mapping[str, ModelScores]
     title: str = ""
+    windows: Mapping[str, WindowFacts] = field(default_factory=dict)
+    chosen: Mapping[str, Choice] = field(default_factory=dict)
+    gain_interval: Interval | None = None
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -109,6 +123,26 @@ class BankResult:
         """AUPRC with all that is shared minus that of the bank's own model."""
         own, shared = self.models["local"].auprc, self.models[self.best_shared].auprc
         return None if own is None or shared is None else shared - own
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more one model reaches than another, in the mean over the banks.
+
+    Attributes
+    ----------
+    model, other : str
+        Names of ``MODELS``.
+    auprc : float
+        Mean AUPRC of ``model`` less that of ``other``, over the banks where both are known.
+    interval : Interval
+        95 %, both models on the same resamples of every bank's rows.
+    """
+
+    model: str
+    other: str
+    auprc: float
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -162,19 +196,33 @@ class DemoSummary:
         SHA-256 of ``model.json``, hex.
     trees : int
     parameters : mapping of str to plain values
-        Training parameters under XGBoost's names.
+        Of the model with all that is shared, under XGBoost's names.
     transactions, features : int
-        Rows of all banks, train and test; feature columns.
+        Rows of all banks, whichever window they are in; feature columns.
     versions : mapping of str to str
         Program or library -> version.
     identical_trees_on_same_bins : int or None
         Trees equal to those of stock XGBoost on the same bins; None if that was not compared.
+    verification : str
+        What was compared, and what came of it: a sentence without a full stop.
     top_features : tuple of (str, float)
         Features by total gain in the federated model, largest first.
     stage_seconds : mapping of str to float
         Wall time of the demo's own stages (generate, train, evaluate, ...).
     data, split : str
-        One sentence each: what was trained on, and how test rows were set apart.
+        One sentence each: what was trained on, and how the windows were set apart.
+    windows : mapping of str to WindowFacts
+        What ``train``, ``select`` and ``judge`` hold at all banks together.
+    label_horizon_days : int or None
+        A payment is fraud if it was reported within so many days; None for rows without times.
+    search : SearchFacts or None
+        How parameters were chosen; None where they were given.
+    chosen : mapping of str to Choice
+        By model: with what those that all banks have in common were trained.
+    mean_intervals : mapping of str to Interval
+        By model: 95 %, of the mean AUPRC.
+    differences : tuple of Difference
+        Of the model with all that is shared to others.
     all_rows : mapping of str to ModelScores
         The models that all banks have in common, on the test rows of all banks as one table; a
         bank's own model has no part in it. May be empty.
@@ -200,10 +248,17 @@ class DemoSummary:
     features: int
     versions: Mapping[str, str]
     identical_trees_on_same_bins: int | None = None
+    verification: str = ""
     top_features: tuple[tuple[str, float], ...] = ()
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
     split: str = ""
+    windows: Mapping[str, WindowFacts] = field(default_factory=dict)
+    label_horizon_days: int | None = None
+    search: SearchFacts | None = None
+    chosen: Mapping[str, Choice] = field(default_factory=dict)
+    mean_intervals: Mapping[str, Interval] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
     all_rows: Mapping[str, ModelScores] = field(default_factory=dict)
     rounds_verified: int = 0
     shared_risk: RiskFacts | None = None
@@ -229,8 +284,10 @@ class DemoSummary:
         Each metric is averaged over the banks where it is known for *every* model, so that the
         means of two models are always over the same banks.
         """
+        metrics = ("auprc", "auc", "recall_at_1pct_fpr")
         return ModelScores(
-            **{metric.name: self._mean(model, metric.name) for metric in fields(ModelScores)}
+            **{metric: self._mean(model, metric) for metric in metrics},
+            auprc_interval=self.mean_intervals.get(model),
         )
 
     def _mean(self, model: str, metric: str) -> float | None:
@@ -246,6 +303,18 @@ class DemoSummary:
         """Mean AUPRC with all that is shared minus that of the banks' own models."""
         own, shared = self.mean("local").auprc, self.mean(self.best_shared).auprc
         return None if own is None or shared is None else shared - own
+
+    @property
+    def gain_interval(self) -> Interval | None:
+        """Where ``mean_gain`` lies; None where that was not computed."""
+        return next(
+            (
+                found.interval
+                for found in self.differences
+                if (found.model, found.other) == (self.best_shared, "local")
+            ),
+            None,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``json.dumps(..., allow_nan=False)``: ``summary.json``."""
@@ -292,11 +361,21 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
     return f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
 
 
+def format_interval(interval: Interval, *, signed: bool = False) -> str:
+    """Return both ends in as few characters as a table has room for: ``.52-.61``, ``+.01 +.10``."""
+
+    def end(value: float) -> str:
+        text = f"{round(value, 2) + 0.0:{'+' if signed else ''}.2f}"
+        return text.replace("0.", ".", 1) if abs(value) < 0.995 else text  # noqa: PLR2004
+
+    return f"{end(interval.lower)}{' ' if signed else '-'}{end(interval.upper)}"
+
+
 def format_table(summary: DemoSummary) -> Table:
     """Return the result as a table for the terminal."""
     # Without rules between columns, so that ten of them fit into 80 characters.
     table = Table(
-        title="AUPRC on each bank's test rows, by model", box=box.SIMPLE_HEAD, collapse_padding=True
+        title=_title(summary), box=box.SIMPLE_HEAD, collapse_padding=True
     )
     table.add_column("bank", overflow="fold")
     for heading in ("rows", "fraud"):
@@ -310,7 +389,7 @@ def format_table(summary: DemoSummary) -> Table:
             _thousands(bank.rows_train + bank.rows_test),
             f"{bank.prevalence:.2%}",
             *_auprcs([bank.models[model] for model in summary.models]),
-            format_number(bank.gain, signed=True),
+            _with_interval(bank.gain, bank.gain_interval, signed=True),
         )
     table.add_section()
     table.add_row(
@@ -318,7 +397,7 @@ def format_table(summary: DemoSummary) -> Table:
         "",
         "",
         *_auprcs([summary.mean(model) for model in summary.models]),
-        format_number(summary.mean_gain, signed=True),
+        _with_interval(summary.mean_gain, summary.gain_interval, signed=True),
         style="bold",
     )
     if summary.all_rows:
@@ -339,4 +418,21 @@ def _thousands(count: int) -> str:
 
 
 def _auprcs(scores: Sequence[ModelScores]) -> list[str]:
-    return [format_number(score.auprc) for score in scores]
+    return [_with_interval(score.auprc, score.auprc_interval) for score in scores]
+
+
+def _with_interval(value: float | None, interval: Interval | None, *, signed: bool = False) -> str:
+    """Return a number, and on a second line where it lies."""
+    number = format_number(value, signed=signed)
+    if value is None or interval is None:
+        return number
+    return f"{number}\n[dim not bold]{format_interval(interval, signed=signed)}[/]"
+
+
+def _title(summary: DemoSummary) -> str:
+    judge = summary.windows.get("judge")
+    if judge is None:
+        return "AUPRC on the rows of each bank that judge, by model"
+    if judge.first_day is None:
+        return "AUPRC on a fifth of each bank's rows at random, by model"
+    return f"AUPRC on payments of {judge.first_day} to {judge.last_day}, by model"

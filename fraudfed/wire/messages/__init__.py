@@ -26,6 +26,7 @@ from fraudfed.wire.messages.key_epochs import (
     PublicKeyMessage,
     SealedKey,
 )
+from fraudfed.wire.messages.label_horizon import LabelHorizon
 from fraudfed.wire.messages.members import (
     BankRegistration,
     Invite,
@@ -72,6 +73,7 @@ from fraudfed.wire.messages.runs import (
     RunStatus,
     WaitsFor,
 )
+from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
 from fraudfed.wire.messages.statistics import StatisticsSpec
 
@@ -108,6 +110,7 @@ __all__ = [
     "KeyEpoch",
     "KeyEpochState",
     "KeyEpochStatus",
+    "LabelHorizon",
     "MemberKeys",
     "MemberRemoval",
     "Members",
@@ -135,6 +138,10 @@ __all__ = [
     "RunState",
     "RunStatus",
     "SealedKey",
+    "SearchCandidate",
+    "SearchRung",
+    "SearchSpec",
+    "SelectBy",
     "Sha256",
     "SignatureHex",
     "StatisticsSpec",

@@ -18,12 +18,27 @@ from fraudfed.payments.columns import COLUMNS
 from fraudfed.wire.messages.base import Message, Sha256
 from fraudfed.wire.messages.currency import Currency
 from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
+from fraudfed.wire.messages.label_horizon import SECONDS_PER_DAY, Days, LabelHorizon
 from fraudfed.wire.messages.population import Population
 
 _RAW_COLUMNS = frozenset(column.name for column in COLUMNS)
 
 #: 1970 to 2242, as in ``fraudfed.payments.columns``: later is no time in seconds.
 _MOST_SECONDS = 1 << 33
+_Time: TypeAlias = Annotated[int, Field(ge=0, le=_MOST_SECONDS)]
+
+#: What is said of transactions alone, with the value of a contract that says nothing.
+_OF_TRANSACTIONS = {
+    "train_from": None,
+    "train_until": None,
+    "select_until": None,
+    "judge_until": None,
+    "label_horizon_days": LabelHorizon(),
+    "risk_delay_days": 0,
+    "risk_publication_lag_days": 1,
+    "gap_days": 0,
+    "exclude_known_compromised": False,
+}
 
 
 def _writable(what: str, fault_of: Callable[[str], str | None]) -> Callable[[str], str]:
@@ -119,22 +134,63 @@ class DataContract(Message):
     max_weight: Annotated[float, Field(gt=0, le=65536)] = 1.0
     recipe: str | None = None
     """``transactions`` only: name and version of the feature recipe."""
-    train_from: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] | None = None
+    label_horizon_days: LabelHorizon = LabelHorizon()
+    """``transactions`` only: a payment whose label is used lies at least so many days before the
+    cut-off as of which it is labelled."""
+    risk_delay_days: Days = 0
+    """``transactions`` only: a payment, and a report of its fraud, enter local windows and risk
+    tables not before so many days after the payment. 0: payments when they are made, reports when
+    they are made."""
+    risk_publication_lag_days: Days = 1
+    """``transactions`` only: the features of a payment use days of entry of risk tables up to the
+    day that lies 1 + this many days before its own."""
+    train_from: _Time | None = None
     """``transactions`` only: first event time used for training."""
-    train_until: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] | None = None
-    """``transactions`` only: training uses what was known before this time. An event is used if it
-    lies at least the label delay before this time, and its label was known before this time."""
-    label_delay_seconds: Annotated[int, Field(ge=0, le=_MOST_SECONDS)] = 0
-    """``transactions`` only: fraud-rate features look back from event time minus this delay."""
+    train_until: _Time | None = None
+    """``transactions`` only: the first cut-off. Training uses events that lie at least the label
+    horizon before this time, labelled by what had been reported before it."""
+    select_until: _Time | None = None
+    """``transactions`` only: the second cut-off. Parameters and the number of trees are chosen on
+    events from ``train_until`` on, as of this time; None for no such window."""
+    judge_until: _Time | None = None
+    """``transactions`` only: the last cut-off. The model is judged on events from the cut-off
+    before on, as of this time; None for no such window."""
+    gap_days: Days = 0
+    """``transactions`` only: days between a cut-off and the first event of the window after it, in
+    which a model is brought into use."""
+    exclude_known_compromised: bool = False
+    """``transactions`` only: leave payments of a card or account that was reported before them out
+    of the windows that select and judge."""
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
-    the ``model_sha256`` of its run; where days overlap, a later one replaces an earlier one."""
+    the ``model_sha256`` of its run. Where days overlap, a payment sees the tables that stood
+    then."""
     identifier_rules: IdentifierRules = IDENTIFIER_RULES
     """``transactions`` only: which rules say that two identifiers are the same."""
     population: Population | None = None
     """``transactions`` only: which payments are trained on and scored; None for all."""
     currency: Currency | None = None
     """``transactions`` only: what amounts are converted to; None compares them as they stand."""
+
+    @property
+    def select_from(self) -> int | None:
+        """First event time of the window that selects; None without one."""
+        if self.select_until is None or self.train_until is None:
+            return None
+        return self.train_until + self.gap_days * SECONDS_PER_DAY
+
+    @property
+    def judge_from(self) -> int | None:
+        """First event time of the window that judges; None without one."""
+        before = self.train_until if self.select_until is None else self.select_until
+        if self.judge_until is None or before is None:
+            return None
+        return before + self.gap_days * SECONDS_PER_DAY
+
+    @property
+    def last_cutoff(self) -> int | None:
+        """The latest cut-off; None if training takes every known label."""
+        return self.judge_until or self.select_until or self.train_until
 
     @property
     def own_columns(self) -> tuple[FeatureSpec, ...]:
@@ -187,20 +243,46 @@ class DataContract(Message):
         return self
 
     @model_validator(mode="after")
-    def _window_holds_events(self) -> Self:
-        start, until, delay = self.train_from, self.train_until, self.label_delay_seconds
+    def _windows_hold_events(self) -> Self:
         if self.kind != "transactions":
-            if start is not None or until is not None or delay:
-                raise ValueError(
-                    "train_from, train_until and label_delay_seconds are for kind 'transactions' "
-                    "only; every row of a table is used, so leave them out"
-                )
+            for name, unsaid in _OF_TRANSACTIONS.items():
+                if getattr(self, name) != unsaid:
+                    raise ValueError(
+                        f"{name} is for kind 'transactions' only; every row of a table is used, so "
+                        "leave it out"
+                    )
             return self
+        start, until = self.train_from, self.train_until
         if start is not None and until is not None and start >= until:
             raise ValueError(f"train_from {start} does not lie before train_until {until}")
-        if until is not None and (start or 0) >= until - delay:
-            raise ValueError(
-                f"no event lies between train_from {start or 0} and train_until {until} less the "
-                f"label delay of {delay} s: widen the window or shorten the delay"
-            )
+        if until is None:
+            for name in ("select_until", "judge_until"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} needs train_until, the cut-off before it; give both")
+        before, last = "train_until", until
+        for name in ("select_until", "judge_until"):
+            cutoff = getattr(self, name)
+            if cutoff is None or last is None:
+                continue
+            if cutoff <= last:
+                raise ValueError(f"{name} {cutoff} does not lie after {before} {last}")
+            before, last = name, cutoff
+        self._require_room("train_from", start or 0, "train_until", until, gap=False)
+        self._require_room("train_until", self.select_from, "select_until", self.select_until)
+        before = "train_until" if self.select_until is None else "select_until"
+        self._require_room(before, self.judge_from, "judge_until", self.judge_until)
         return self
+
+    def _require_room(
+        self, before: str, start: int | None, name: str, until: int | None, *, gap: bool = True
+    ) -> None:
+        """Check that events lie in a window, at least of the channel with the shortest horizon."""
+        if start is None or until is None:
+            return
+        horizon = self.label_horizon_days.least_days
+        if start >= until - horizon * SECONDS_PER_DAY:
+            after = f" plus gap_days {self.gap_days}" if gap and self.gap_days else ""
+            raise ValueError(
+                f"no event lies between {before}{after} ({start}) and {name} {until} less the "
+                f"label horizon of {horizon} days: widen the window or shorten the horizon"
+            )

@@ -16,6 +16,7 @@ from fraudfed.wire.messages.base import (
 from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
 from fraudfed.wire.messages.risk import RiskSpec
+from fraudfed.wire.messages.search import SearchSpec
 from fraudfed.wire.messages.statistics import StatisticsSpec
 
 
@@ -36,6 +37,9 @@ class RunKind(StrEnum):
     """Daily tables of payments and frauds, from ``risk``."""
     STATISTICS = "statistics"
     """What the columns of ``contract`` hold at all banks together, from ``statistics``."""
+    SEARCH = "search"
+    """The best of several sets of parameters and its model, from ``search``, ``parameters`` and
+    ``contract``."""
 
 
 class RunSpec(Message):
@@ -46,13 +50,16 @@ class RunSpec(Message):
     """The active key epoch; its roster is the cohort, and the run starts when all have joined."""
     kind: RunKind = RunKind.TRAINING
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Training parameters under XGBoost's names. The aggregator stores, the banks check them."""
+    """Training parameters under XGBoost's names. The aggregator stores, the banks check them. Those
+    of a search are what its candidates have in common."""
     contract: DataContract | None = None
-    """Training and statistics: what every bank's data must look like."""
+    """Training, search and statistics: what every bank's data must look like."""
     risk: RiskSpec | None = None
     """Risk only: what is counted."""
     statistics: StatisticsSpec | None = None
     """Statistics only: how finely is counted."""
+    search: SearchSpec | None = None
+    """Search only: candidates, and how long each of them is grown."""
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
@@ -67,21 +74,20 @@ class RunSpec(Message):
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
-        is_risk, is_statistics = self.kind is RunKind.RISK, self.kind is RunKind.STATISTICS
-        if is_risk != (self.risk is not None) or is_risk != (self.contract is None):
-            raise ValueError("a training has a contract and no risk, a risk run the reverse")
-        if is_statistics != (self.statistics is not None):
-            raise ValueError("a statistics run has statistics and a contract, no other run has")
-        if is_statistics and self.parameters:
-            raise ValueError("a statistics run has no training parameters")
-        if is_statistics and self.model_visibility is not ModelVisibility.MEMBERS:
+        for kind in (RunKind.RISK, RunKind.STATISTICS, RunKind.SEARCH):
+            if (self.kind is kind) != (getattr(self, kind.value) is not None):
+                raise ValueError(f"a {kind.value} run has {kind.value}, and no other run has")
+        if (self.kind is RunKind.RISK) != (self.contract is None):
+            raise ValueError("a risk run has no contract, and every other run has one")
+        if self.kind not in (RunKind.RISK, RunKind.STATISTICS):
+            return self
+        if self.parameters:
+            raise ValueError(f"a {self.kind.value} run has no training parameters")
+        if self.model_visibility is not ModelVisibility.MEMBERS:
+            what = "tables" if self.kind is RunKind.RISK else "counts"
             raise ValueError(
-                "the counts of a statistics run are for members: model_visibility 'members'"
+                f"the {what} of a {self.kind.value} run are for members: model_visibility 'members'"
             )
-        if is_risk and self.parameters:
-            raise ValueError("a risk run has no training parameters")
-        if is_risk and self.model_visibility is not ModelVisibility.MEMBERS:
-            raise ValueError("the tables of a risk run are for members: model_visibility 'members'")
         return self
 
 

@@ -51,6 +51,9 @@ from fraudfed.wire.messages import (
     RunState,
     RunStatus,
     SealedKey,
+    SearchCandidate,
+    SearchRung,
+    SearchSpec,
     StatisticsSpec,
     WaitsFor,
 )
@@ -70,6 +73,13 @@ _CONTRACT = DataContract(
     ),
 )
 _SPEC = RunSpec(name="run", key_epoch=1, parameters={"eta": 0.3}, contract=_CONTRACT)
+_SEARCH = SearchSpec(
+    candidates=(
+        SearchCandidate(name="shallow", parameters={"max_depth": 3}, min_child_share=0.02),
+        SearchCandidate(name="deep", parameters={"max_depth": 6}),
+    ),
+    rungs=(SearchRung(trees=20, alive=2), SearchRung(trees=50, alive=1)),
+)
 _READY = ReadyBank(bank="bank-0", step=2, more_rows=64, key=_HASH, signature="1" * 128)
 _HANDOVER_SIGNATURE = HandoverSignature(bank="bank-0", signature="1" * 128)
 _GENERATION = Generation(
@@ -130,6 +140,7 @@ EXAMPLES: dict[type[Message], Message] = {
         Abort(reason="disk full"),
         RiskSpec(first_day=19_506, last_day=19_536, delay_days=7),
         StatisticsSpec(min_count=20),
+        *(_SEARCH, _SEARCH.candidates[0], _SEARCH.rungs[0]),
         Population(channels=("pos", "transfer"), direction="outbound"),
         Currency(code="GBP", rates={"EUR": {"2026-01-31": "0.8512"}}),
         AuditKey(audit_key=_HASH),

@@ -1,0 +1,84 @@
+"""``bank-node search``: find the best of several sets of parameters with the other banks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bank_node.commands.options import (
+    Output,
+    answers,
+    end_in_order_when_terminated,
+    run_options,
+    state_option,
+)
+from bank_node.consortium.connection import read_passphrase
+from bank_node.state.directory import StateDirectory
+from fraudfed.console import examples, say, stdout_console
+from fraudfed.wire.messages import RunKind
+
+if TYPE_CHECKING:
+    from bank_node.jobs.search import SearchRecord
+
+
+def _search_record() -> "type[SearchRecord]":
+    # What trains takes a second to import, which no other command needs.
+    from bank_node.jobs.search import SearchRecord
+
+    return SearchRecord
+
+
+def _show_record(record: "SearchRecord") -> None:
+    from rich.table import Table
+
+    result, whole = record.result, record.whole_run
+    table = Table("candidate", "trees", "best after", result.select_by, "", title="candidates")
+    for each in result.candidates:
+        table.add_row(
+            each.name,
+            str(each.trees),
+            str(each.best_trees),
+            f"{each.best:.4f}",
+            "chosen" if each.name == result.winner else "",
+        )
+    stdout_console().print(table)
+    if record.taken_from_registry:
+        say(f"run {record.run_id}: was finished by {', '.join(record.members)}")
+    say(
+        f"run {record.run_id}: {result.winner} of {len(result.candidates)} candidates, "
+        f"{result.trees} trees; {whole.rounds} rounds, {whole.ciphertexts} ciphertexts sent; "
+        f"model and search accepted, sha256 {record.model_sha256}",
+        f"Score with it: bank-node score --state DIR --run {record.run_id} --data FILE --out FILE",
+    )
+
+
+@click.command(
+    epilog=examples(
+        "bank-node search --state bank-a --data payments.parquet",
+        "bank-node --log-format json search --state bank-a --data payments.csv --map paysim",
+    )
+)
+@state_option
+@run_options
+@answers(_search_record, _show_record)
+@click.pass_obj
+def search(
+    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+) -> "SearchRecord":
+    """Find the best of several sets of parameters, and its model, with the other banks.
+
+    A search that was stopped continues when the same command is started again.
+    """
+    from bank_node.jobs.registry import JOBS
+    from bank_node.run.context import RunOptions
+    from bank_node.run.lifecycle import take_part
+    from bank_node.run.progress import RunProgress
+
+    end_in_order_when_terminated()
+    state = StateDirectory(path)
+    passphrase = read_passphrase(passphrase_file)
+    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
+        record: SearchRecord = take_part(
+            state, RunOptions(**options), RunKind.SEARCH, JOBS, progress, passphrase=passphrase
+        )
+    return record
