@@ -111,9 +111,7 @@ def bootstrap(
     return {name: _joined(measures) for name, measures in parts.items()}
 
 
-def percentile_interval(
-    estimate: float, resampled: Float64Array, *, confidence: float
-) -> Interval:
+def percentile_interval(estimate: float, resampled: Float64Array, *, confidence: float) -> Interval:
     """Return the percentile interval; Efron and Tibshirani, equation 13.5."""
     lower, upper = np.quantile(resampled, (1 - confidence, confidence))
     return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))

@@ -110,7 +110,9 @@ def case_numbers(outcomes: Outcomes) -> Int64Array:
     numbers = np.full(outcomes.n_rows, -1, np.int64)
     frauds = np.flatnonzero(outcomes.labels == 1)
     customers = np.full(outcomes.n_rows, -1) if outcomes.customers is None else outcomes.customers
-    times = np.zeros(outcomes.n_rows, np.int64) if outcomes.event_time is None else outcomes.event_time
+    times = (
+        np.zeros(outcomes.n_rows, np.int64) if outcomes.event_time is None else outcomes.event_time
+    )
     order = frauds[np.lexsort((frauds, times[frauds], customers[frauds]))]
     number, customer, first = -1, -1, 0
     for row in order.tolist():

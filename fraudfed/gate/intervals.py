@@ -25,9 +25,7 @@ class Interval:
 
     def widened(self, other: "Interval") -> "Interval":
         """Return this estimate with the outer bounds of both."""
-        return Interval(
-            self.estimate, min(self.lower, other.lower), max(self.upper, other.upper)
-        )
+        return Interval(self.estimate, min(self.lower, other.lower), max(self.upper, other.upper))
 
 
 def normal_quantile(confidence: float) -> float:

@@ -366,7 +366,7 @@ def format_interval(interval: Interval, *, signed: bool = False) -> str:
 
     def end(value: float) -> str:
         text = f"{round(value, 2) + 0.0:{'+' if signed else ''}.2f}"
-        return text.replace("0.", ".", 1) if abs(value) < 0.995 else text  # noqa: PLR2004
+        return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
     return f"{end(interval.lower)}{' ' if signed else '-'}{end(interval.upper)}"
 
@@ -374,9 +374,7 @@ def format_interval(interval: Interval, *, signed: bool = False) -> str:
 def format_table(summary: DemoSummary) -> Table:
     """Return the result as a table for the terminal."""
     # Without rules between columns, so that ten of them fit into 80 characters.
-    table = Table(
-        title=_title(summary), box=box.SIMPLE_HEAD, collapse_padding=True
-    )
+    table = Table(title=_title(summary), box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("bank", overflow="fold")
     for heading in ("rows", "fraud"):
         table.add_column(heading, justify="right", no_wrap=True)
