@@ -32,6 +32,7 @@ class Untrue(StrEnum):
     MISSING = "the bins of a feature hold more than their node"
     CHILDREN = "the sums of a child leave its sibling what no part of their parent is"
     METRICS = "the counts behind a metric are not those of the validation rows"
+    JUDGED = "the counts of judged rows, cases, accounts or amounts are no part of their whole"
     DAYS = "the totals of days are negative, or above what a day can hold"
     SKETCHES = "the counters of a day are negative, or do not add up to its total"
     COUNTED = "counts of rows or identifiers are more than the whole that they are a part of"
@@ -148,6 +149,11 @@ def hold_ranking(by_label: Int64Array, *, n_negatives: int, n_positives: int) ->
         bool((by_label >= 0).all()) and by_label.sum(axis=1).tolist() == [n_negatives, n_positives],
         Untrue.METRICS,
     )
+
+
+def hold_judged(parts_are_within: bool) -> None:
+    """Hold what is counted of judged rows to the counts that it is a part of."""
+    hold(parts_are_within, Untrue.JUDGED)
 
 
 def hold_day_totals(totals: Int64Array, *, most: int) -> None:

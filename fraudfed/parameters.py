@@ -374,6 +374,11 @@ def overridden(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     return {**kept, **given}
 
 
+def same_parameter(one: str, other: str) -> bool:
+    """Tell whether two names are those of one parameter."""
+    return _ALIASES.get(one, one) == _ALIASES.get(other, other)
+
+
 def _unknown(name: object, known: set[str]) -> str:
     candidates = sorted(known | set(_ALIASES))
     near = difflib.get_close_matches(str(name), candidates, n=1)

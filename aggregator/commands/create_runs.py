@@ -1,13 +1,25 @@
 """``aggregator runs create``, ``create-training``, ``create-risk`` and ``presets``."""
 
-import codecs
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
+from aggregator.commands.contract_options import (
+    contract_options,
+    read_file,
+    say_tables,
+    wanted_contract,
+)
+from aggregator.commands.from_search import (
+    chosen_by_run,
+    chosen_in_file,
+    is_file_of_search,
+    refuse_own_contract,
+    refuse_own_parameters,
+    say_refit,
+)
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
 from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
 from aggregator.commands.run_options import (
@@ -23,52 +35,22 @@ from aggregator.commands.run_options import (
     show_run_or_spec,
     visibility_option,
 )
-from aggregator.commands.window_options import (
-    contract_windows,
-    option_of,
-    taken_windows,
-    window_options,
-)
-from aggregator.operator.client import OperatorClient
-from aggregator.operator.risk_tables import Tables, Wanted, day_text, latest_tables, named_tables
 from fraudfed.catalogue.presets import PRESETS, find_preset
-from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.catalogue.recipes import RECIPES
-from fraudfed.catalogue.risk_days import SECONDS_PER_DAY, needed_days
-from fraudfed.catalogue.training_contract import training_contract
+from fraudfed.catalogue.risk_days import SECONDS_PER_DAY
 from fraudfed.console import answers, examples, say
-from fraudfed.errors import (
-    ConfigurationError,
-    NotFoundError,
-    ParameterError,
-    RunDescriptionError,
-)
+from fraudfed.errors import ConfigurationError, ParameterError
 from fraudfed.parameters import BoosterParams, overridden, parse_assignments
 from fraudfed.wire.messages import (
-    DataContract,
     KeyEpochStatus,
     ModelVisibility,
     RiskEntity,
     RiskSpec,
     RunKind,
-    RunStatus,
-    parse,
+    RunSpec,
 )
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _OPTIONS: Final = "options"
-_LATEST: Final = "latest"
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        # Editors may have put a byte order mark in front.
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{what} {path} cannot be read: {error.strerror}", what_to_do="give a JSON file"
-        ) from None
+DEFAULT_PRESET: Final = "fraud"
 
 
 @click.command(
@@ -89,7 +71,7 @@ def _read(path: Path, what: str) -> bytes:
 def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
     """Open a run that a file describes, and print its id."""
     source = str(spec_path)
-    spec = described(_read(spec_path, "run description"), source=source)
+    spec = described(read_file(spec_path, "run description"), source=source)
     with opened_client(**connection) as client:
         epoch = active_epoch(client, spec.key_epoch, source=source)
         return open_run(client, spec, epoch, source=source, dry_run=dry_run)
@@ -104,15 +86,14 @@ def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
         "aggregator runs create-training --train-until 2026-06-30 --label-horizon transfer=120 \\",
         "    --shared-risk latest --param max_depth=6 --without 'terminal_*' --dry-run",
         "aggregator runs create-training --contract contract.json --preset quick",
+        "aggregator runs create-training --from-search RUN_ID",
     ),
 )
 @client_options
-@window_options
+@contract_options
 @click.option(
     "--preset",
-    default="fraud",
-    show_default=True,
-    help="Training parameters by name; 'runs presets' lists them.",
+    help=f"Training parameters by name; 'runs presets' lists them.  [default: {DEFAULT_PRESET}]",
 )
 @click.option(
     "--param",
@@ -122,50 +103,18 @@ def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
     help="A training parameter, under XGBoost's name, instead of the preset's; repeatable.",
 )
 @click.option(
-    "--shared-risk",
-    "tables",
-    multiple=True,
-    metavar="latest|RUN_ID",
-    help="Use tables of finished risk runs: the newest that fit, or by id; repeatable.",
-)
-@click.option(
-    "--recipe",
-    type=click.Choice(list(RECIPES)),
-    default=RECIPE,
-    show_default=True,
-    help="What makes the features of raw transactions.",
-)
-@click.option(
-    "--feature",
-    "only",
-    multiple=True,
-    metavar="PATTERN",
-    help="Take only features of these names (with * and ?); repeatable.  [default: all]",
-)
-@click.option(
-    "--without",
-    multiple=True,
-    metavar="PATTERN",
-    help="Leave out features of these names; repeatable.",
-)
-@click.option(
-    "--contract",
-    "contract_path",
-    type=FILE,
-    metavar="FILE",
-    help="Your own data contract, JSON (message DataContract), instead of a recipe's.",
+    "--from-search",
+    metavar="RUN_ID|FILE",
+    help="Parameters that a search has chosen. RUN_ID: on its contract, up to its last cut-off; "
+    "FILE: a bank's search.json, on the contract that the other options say.",
 )
 @visibility_option
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_training(
-    preset: str,
+    preset: str | None,
     assignments: tuple[str, ...],
-    tables: tuple[str, ...],
-    recipe: str,
-    only: tuple[str, ...],
-    without: tuple[str, ...],
-    contract_path: Path | None,
+    from_search: str | None,
     visibility: str,
     name: str | None,
     key_epoch: int | None,
@@ -178,47 +127,57 @@ def create_training(
     are given. With --contract it is yours.
     """
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
-    given = taken_windows(options)
-    parameters = _parameters(preset, assignments)
-    windows: dict[str, Any] | None = None
-    if contract_path is None:
-        if "train_until" not in given:
-            raise ConfigurationError(
-                "--train-until is missing; give it, or your own --contract FILE"
-            )
-        windows = contract_windows(given)
-        # Whatever tables there are: what is wrong without them is wrong before anybody is asked.
-        contract = _contract(windows, recipe, only if not tables else (), ())
-        title = f"training until {given['train_until']:%Y-%m-%d}"
+    if from_search is not None:
+        refuse_own_parameters(preset, assignments)
+    run_fields = {"model_visibility": ModelVisibility(visibility), **given_fields(options)}
+    if from_search is not None and not is_file_of_search(from_search):
+        refuse_own_contract(options)
+        with opened_client(**connection) as client:
+            chosen, contract = chosen_by_run(client, from_search)
+            fields = {**run_fields, "parameters": chosen.parameters, "contract": contract}
+            fields["name"] = chosen.title if name is None else name
+            epoch = active_epoch(client, key_epoch, source="--key-epoch")
+            spec = described({**fields, "key_epoch": epoch.key_epoch.epoch}, source=_OPTIONS)
+            answer = open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
+        _say_opened(spec, epoch, f"parameters of {chosen.winner!r}")
+        say_refit(chosen)
+        return answer
+    if from_search is None:
+        found, of = None, f"preset {preset or DEFAULT_PRESET}"
+        parameters = _parameters(preset or DEFAULT_PRESET, assignments)
     else:
-        others = {"shared_risk": tables, "feature": only, "without": without}
-        contract = _own_contract(contract_path, {**given, **others})
-        title = f"training on {contract_path.stem}"
+        found = chosen_in_file(Path(from_search))
+        parameters, of = found.parameters, f"parameters of {found.winner!r}"
+    wanted = wanted_contract(options)
+    title = f"training {wanted.title}" if found is None else f"{found.title}, {wanted.title}"
     fields = {
         "name": title if name is None else name,
         "key_epoch": 1,
         "parameters": parameters,
-        "model_visibility": ModelVisibility(visibility),
-        **given_fields(options),
+        **run_fields,
     }
-    described({**fields, "contract": contract}, source=_OPTIONS)
+    described({**fields, "contract": wanted.draft}, source=_OPTIONS)
     with opened_client(**connection) as client:
         epoch = active_epoch(client, key_epoch, source="--key-epoch")
-        chosen = None
-        if windows is not None:
-            chosen = _tables(client, tables, contract, epoch)
-            contract = _contract(windows, recipe, only, without, chosen)
+        contract, tables = wanted.complete(client, epoch)
         fields["key_epoch"] = epoch.key_epoch.epoch
         spec = described({**fields, "contract": contract}, source=_OPTIONS)
         answer = open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
-    if chosen is not None:
-        _say_tables(chosen, contract)
+    if tables is not None:
+        say_tables(tables, contract)
+    _say_opened(spec, epoch, of)
+    if found is not None:
+        say_refit(found)
+    return answer
+
+
+def _say_opened(spec: RunSpec, epoch: KeyEpochStatus, of: str) -> None:
+    n_features = 0 if spec.contract is None else len(spec.contract.features)
     say(
-        f"{spec.name}: {len(contract.features)} features, preset {preset}, key epoch "
-        f"{spec.key_epoch} with {len(epoch.key_epoch.roster)} banks",
+        f"{spec.name}: {n_features} features, {of}, key epoch {spec.key_epoch} with "
+        f"{len(epoch.key_epoch.roster)} banks",
         err=True,
     )
-    return answer
 
 
 def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -233,79 +192,6 @@ def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
     except ParameterError as error:
         raise ParameterError(f"--param: {error}") from None
     return parameters
-
-
-def _contract(
-    windows: dict[str, Any],
-    recipe: str,
-    only: tuple[str, ...],
-    without: tuple[str, ...],
-    tables: Tables | None = None,
-) -> DataContract:
-    return training_contract(
-        recipe=recipe,
-        windows=windows,
-        tables=() if tables is None else tables.digests,
-        entities=() if tables is None else tables.entities,
-        only=only,
-        without=without,
-    )
-
-
-def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
-    named = [name for name, value in given.items() if value not in (None, ())]
-    if named:
-        raise ConfigurationError(
-            f"{option_of(named[0])} and --contract exclude each other: the contract says it; "
-            "change the file"
-        )
-    return parse(
-        DataContract,
-        _read(path, "data contract"),
-        source=str(path),
-        refusal=RunDescriptionError,
-    )
-
-
-def _tables(
-    client: OperatorClient, names: tuple[str, ...], contract: DataContract, epoch: KeyEpochStatus
-) -> Tables | None:
-    """Return the risk tables that are asked for."""
-    if not names:
-        return None
-    first, last = needed_days(contract)
-    wanted = Wanted(
-        delay_days=contract.risk_delay_days,
-        first_day=first,
-        last_day=last,
-        banks=tuple(member.name for member in epoch.key_epoch.roster),
-    )
-    if _LATEST in names:
-        if len(names) > 1:
-            raise ConfigurationError(
-                "--shared-risk: 'latest' and run ids exclude each other; give one of them"
-            )
-        return latest_tables(client.list_runs().runs, wanted)
-    return named_tables([_named_run(client, name) for name in names], wanted)
-
-
-def _say_tables(tables: Tables, contract: DataContract) -> None:
-    """Say which tables were chosen, beside the answer."""
-    for run in tables.runs:
-        risk = run.spec.risk
-        if risk is not None:
-            days = f"{day_text(risk.first_day)}..{day_text(risk.last_day)}"
-            say(f"shared risk: {run.run_id}  {days}  {run.model_sha256}", err=True)
-    first, (needed, _) = tables.first_day, needed_days(contract)
-    if needed is None or needed < first:
-        say(f"shared risk: days before {day_text(first)} count as empty", err=True)
-
-
-def _named_run(client: OperatorClient, name: str) -> RunStatus:
-    try:
-        return client.show_run(name)
-    except (NotFoundError, ConfigurationError) as error:
-        raise ConfigurationError(f"--shared-risk {name}: {error}") from None
 
 
 @click.command(

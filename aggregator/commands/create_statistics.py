@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from aggregator.commands.contract_options import own_contract
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
 from aggregator.commands.output import RunOrSpec
 from aggregator.commands.run_options import (
@@ -19,7 +20,6 @@ from aggregator.commands.run_options import (
 )
 from aggregator.commands.window_options import (
     contract_windows,
-    option_of,
     taken_windows,
     window_options,
 )
@@ -32,7 +32,6 @@ from fraudfed.wire.messages import (
     ModelVisibility,
     RiskEntity,
     RunKind,
-    RunSpec,
     StatisticsSpec,
     parse,
 )
@@ -105,7 +104,7 @@ def create_statistics_run(
         until = given.get("train_until")
         title = "statistics" if until is None else f"statistics until {until:%Y-%m-%d}"
     else:
-        contract = _own_contract(contract_path, {**given, "recipe": recipe})
+        contract = own_contract(contract_path, {**given, "recipe": recipe})
         title = f"statistics of {contract_path.stem}"
     if _NONE in entities and len(entities) > 1:
         raise ConfigurationError("--entity: is none and something else; give one or the other")
@@ -136,26 +135,3 @@ def _recipe_contract(recipe: str, given: dict[str, Any]) -> DataContract:
         **contract_windows(given),
     }
     return parse(DataContract, description, source=_OPTIONS, refusal=RunDescriptionError)
-
-
-def _own_contract(path: Path, given: dict[str, Any]) -> DataContract:
-    named = [name for name, value in given.items() if value is not None]
-    if named:
-        raise ConfigurationError(
-            f"{option_of(named[0])} and --contract exclude each other: the contract says it; "
-            "change the file"
-        )
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"data contract {path} cannot be read: {error.strerror}",
-            what_to_do="give a JSON file",
-        ) from None
-    # A training's description holds one: nobody should have to cut it out.
-    if b'"key_epoch"' not in text:
-        return parse(DataContract, text, source=str(path), refusal=RunDescriptionError)
-    contract = parse(RunSpec, text, source=str(path), refusal=RunDescriptionError).contract
-    if contract is None:
-        raise RunDescriptionError(f"{path}: describes a run without a data contract; give another")
-    return contract

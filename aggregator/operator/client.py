@@ -21,7 +21,7 @@ from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
 from fraudfed.http.failures import unreachable
 from fraudfed.http.trust import read_trust
-from fraudfed.wire.media_types import JSON, PROBLEM
+from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
 from fraudfed.wire.messages import (
     Abort,
     DropRequest,
@@ -42,6 +42,8 @@ from fraudfed.wire.messages import parse as parse_message
 _ANSWER_SECONDS = 30.0
 _MESSAGE_BYTES = 2 * 1024 * 1024
 _LIST_BYTES = 32 * 1024 * 1024
+#: As ``max_body_bytes`` of a service, by default.
+_MODEL_BYTES = 64 * 1024 * 1024
 _MAXIMUM_TOKEN_FILE_BYTES = 4096
 _SOURCE = "the aggregator's answer"
 
@@ -150,6 +152,11 @@ class OperatorClient:
         """Return the status of a run."""
         return self._call("GET", f"/runs/{_segment(run_id, 'run id')}", RunStatus)
 
+    def model(self, run_id: str) -> bytes:
+        """Return the result of a finished run as it is registered."""
+        path = f"/runs/{_segment(run_id, 'run id')}/model"
+        return self._content("GET", path, answer_bytes=_MODEL_BYTES)
+
     def drop_bank(self, run_id: str, request: DropRequest) -> RunStatus:
         """Go on without a bank."""
         path = f"/runs/{_segment(run_id, 'run id')}/drops"
@@ -169,13 +176,19 @@ class OperatorClient:
         *,
         answer_bytes: int = _MESSAGE_BYTES,
     ) -> M:
+        content = self._content(method, path, body, answer_bytes=answer_bytes)
+        return parse_message(answer, content, source=_SOURCE)
+
+    def _content(
+        self, method: str, path: str, body: Message | None = None, *, answer_bytes: int
+    ) -> bytes:
         try:
             got = self._http.send(
                 method,
                 f"/v1{path}",
                 headers={
                     "Authorization": f"Bearer {self._token}",
-                    "Accept": f"{JSON}, {PROBLEM}",
+                    "Accept": f"{JSON}, {BINARY}, {PROBLEM}",
                     "Accept-Encoding": "identity",
                     "User-Agent": f"fraudfed/{__version__}",
                     **({} if body is None else {"Content-Type": JSON}),
@@ -188,7 +201,7 @@ class OperatorClient:
             advice = "start it with `aggregator serve` or check --url"
             raise TransportError(unreachable(self._http.route, error, advice=advice)) from None
         if HTTPStatus.OK <= got.status < HTTPStatus.MULTIPLE_CHOICES:
-            return parse_message(answer, got.content, source=_SOURCE)
+            return got.content
         raise _error_of(got)
 
 

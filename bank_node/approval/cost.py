@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from bank_node.approval.facts import CostEstimate
+from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.parameters import BoosterParams
+from fraudfed.search.lockstep import MOST_VALUES
 from fraudfed.secure_sum.header import HEADER_BITS
 from fraudfed.statistics.counts import N_COARSE, N_PARTS
 from fraudfed.statistics.layout import Layout
@@ -76,18 +78,22 @@ def search_cost(
         Of the Paillier key.
     """
     rounds, ciphertexts = _preparation(contract, candidates[0], key_bits=key_bits)
-    by_tree = []
+    by_tree, longest = [], 0
     for params in candidates:
         values, bits = _node_sums(contract, params)
         sums, nodes = _sums_of_a_tree(params)
-        by_tree.append((_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums, sums))
+        cost = _ciphertexts(values * nodes, bits, key_bits=key_bits) + sums
+        by_tree.append((cost, values * nodes))
+        longest = max(longest, sums)
     by_tree.sort(reverse=True)
-    compared = _ciphertexts(_METRIC_VALUES, _COUNT_BITS, key_bits=key_bits) + 1
+    compared = _ciphertexts(2 * N_COARSE_CELLS + 2, _COUNT_BITS, key_bits=key_bits)
     before = 0
     for rung in spec.rungs:
         trees, alive = rung.trees - before, by_tree[: rung.alive]
         before = rung.trees
-        rounds += trees * (max(sums for _, sums in by_tree) + 2)
+        # What is more than a sum may hold goes into others; the last measure is one of its own.
+        more = sum(values for _, values in alive) // MOST_VALUES
+        rounds += trees * (longest + more) + 1
         ciphertexts += trees * sum(cost + compared for cost, _ in alive)
     return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
 

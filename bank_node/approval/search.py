@@ -92,7 +92,7 @@ def _weigh_candidates(
             else:
                 found[weigh_parameter(name, value, rules)].append(candidate.name)
     for one, names in found.items():
-        if one.allowed and len(names) == len(params):
+        if len(names) == len(params):
             yield one
         elif one.allowed:
             yield one.model_copy(update={"subject": f"{one.subject} of {_several(names)}"})
@@ -142,7 +142,8 @@ def search_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
     except ParameterError:
         params = None
     try:
-        common = BoosterParams.parse(run.spec.parameters)
+        trees = {"num_boost_round": spec.rungs[-1].trees}
+        common = BoosterParams.parse({**run.spec.parameters, **trees})
     except ParameterError:
         common = None
     about = SearchFacts(

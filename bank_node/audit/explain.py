@@ -94,8 +94,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "Fraudfed-Model-Plain": "hash of the finished result: model, search with its model, or "
         "tables",
         "Fraudfed-Model-Signature": "this bank's signature over run and that hash",
-        "body": "the finished result: model, search with its model, or tables, equal at every bank; sealed to the members if "
-        "the run says model_visibility: members, which a risk run always does",
+        "body": "the finished result: model, search with its model, or tables, equal at every "
+        "bank; sealed to the members if the run says model_visibility: members, which a risk run "
+        "always does",
     },
     "question": {},
     "health": {},

@@ -75,6 +75,11 @@ class TrainingRows:
     population: int | None = None
     frauds: KnownFrauds | None = None
 
+    @property
+    def table(self) -> TrainingTable:
+        """The rows to train on."""
+        return self.windows.train
+
 
 @dataclass(frozen=True)
 class TableShares:

@@ -54,7 +54,8 @@ def choose_run(
         if len(possible) > 1:
             named = ", ".join(f"{status.run_id} ({status.spec.name})" for status in possible)
             raise ConfigurationError(
-                f"{len(possible)} {wanted} runs are open to this bank: {named}; choose one with --run"
+                f"{len(possible)} {wanted} runs are open to this bank: {named}; choose one with "
+                "--run"
             )
         run_id = possible[0].run_id if possible else _last_run(state, kinds)
     if run_id is None:

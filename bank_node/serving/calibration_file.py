@@ -106,9 +106,7 @@ def read_calibration(model: Path, data: bytes) -> Calibration | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise StateError(
-            f"{path}: is no calibration: {where}: {first['msg']}; {advice}"
-        ) from None
+        raise StateError(f"{path}: is no calibration: {where}: {first['msg']}; {advice}") from None
     except ValueError as error:
         raise StateError(f"{path}: is no calibration: {error}; {advice}") from None
     if found.model_sha256 != hashlib.sha256(data).hexdigest():

@@ -63,6 +63,18 @@ def coarse_cells_of(margins: Float32Array) -> Int64Array:
     return _steps(margins) // _STEPS_PER_COARSE
 
 
+def fine_edge(coarse: int) -> int:
+    """Return the first fine cell at or above a coarse one; N_CELLS for N_COARSE_CELLS."""
+    return int(np.searchsorted(CELL_EDGES, coarse * _STEPS_PER_COARSE / _STEPS_PER_UNIT - _LIMIT))
+
+
+def coarsened(counts: Int64Array) -> Int64Array:
+    """Return the counts of coarse cells, shape (N_COARSE_CELLS,), from those of fine ones."""
+    starts = np.flatnonzero(np.diff(coarse_cells_of(CELL_EDGES.astype(np.float32)), prepend=-1))
+    counted: Int64Array = np.add.reduceat(counts, starts)
+    return counted
+
+
 def count_cells(
     cells: Int64Array, classes: Int64Array, *, n_cells: int, n_classes: int
 ) -> Int64Array:

@@ -1,8 +1,7 @@
 """Whether the candidates of a search can be grown side by side: what can be said without data.
 
-Candidates of one search share the cuts of the features and the rows that are drawn, and they are
-compared by one metric after the same numbers of trees. So some parameters are the search's own and
-no candidate can have them.
+Candidates of one search are compared by one metric after the same numbers of trees. So some
+parameters are the search's own and no candidate can have them.
 """
 
 from collections.abc import Mapping
@@ -18,8 +17,6 @@ _SAID_BY_SEARCH: Final = {
     "early_stopping_rounds": "patience says when to stop",
     "eval_metric": "select_by says what decides",
 }
-#: What candidates share: the cuts and the sums of them, and the rows and columns that are drawn.
-SHARED: Final = ("max_bin", "seed", "xgboost_version", "objective", "tree_method")
 
 
 def check_search(spec: SearchSpec, common: Mapping[str, Any]) -> tuple[BoosterParams, ...]:
@@ -37,8 +34,8 @@ def check_search(spec: SearchSpec, common: Mapping[str, Any]) -> tuple[BoosterPa
     Raises
     ------
     ParameterError
-        Naming the candidate: if a parameter is unknown, not allowed, said twice, or one that a
-        search has or shares; or if two candidates are the same.
+        Naming the candidate: if a parameter is unknown, not allowed, said twice, or one that the
+        search has; or if two candidates are the same.
     """
     _check_free(common, "")
     found: dict[tuple[BoosterParams, float | None], str] = {}
@@ -51,21 +48,7 @@ def check_search(spec: SearchSpec, common: Mapping[str, Any]) -> tuple[BoosterPa
                 "one of them out"
             )
         found[key] = candidate.name
-    each = tuple(params for params, _ in found)
-    for name in SHARED:
-        values = {getattr(params, name) for params in each}
-        if len(values) > 1:
-            first = next(
-                c.name
-                for c, p in zip(spec.candidates, each, strict=True)
-                if getattr(p, name) != getattr(each[0], name)
-            )
-            raise ParameterError(
-                f"candidate {first!r}: {name} is another than that of candidate "
-                f"{spec.candidates[0].name!r}, expected one for all, which share it; give it for "
-                "all candidates (--param)"
-            )
-    return each
+    return tuple(params for params, _ in found)
 
 
 def candidate_parameters(

@@ -8,7 +8,8 @@ evenly mixed. Every value is one fixed formula over integers: the same float at 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import fsum, inf
+from functools import cache
+from math import fsum
 
 import numpy as np
 
@@ -50,15 +51,15 @@ class ReliabilityBin:
 
     Attributes
     ----------
-    low, high : float
-        Ends of the bin on the logit.
+    low, high : float or None
+        Ends of the bin on the logit; None where it has none.
     rows, frauds : int
     predicted : Bounded
         Mean predicted probability.
     """
 
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     rows: int
     frauds: int
     predicted: Bounded
@@ -70,40 +71,17 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreHistogram:
-    """Counts of clean and fraudulent rows by cell of ``fraudfed.boosting.score_cells``.
+class RankedCounts:
+    """Counts of clean and fraudulent rows by cell of the score: what rankings are made of.
 
     Attributes
     ----------
-    negatives, positives : ndarray of shape (N_CELLS,), dtype=int64
+    negatives, positives : ndarray of shape (n_cells,), dtype=int64
         Ascending cells.
     """
 
     negatives: Int64Array
     positives: Int64Array
-
-    def __post_init__(self) -> None:
-        if self.negatives.shape != (N_CELLS,) or self.positives.shape != (N_CELLS,):
-            raise ValueError(
-                f"counts have shapes {self.negatives.shape} and {self.positives.shape}, expected "
-                f"({N_CELLS},) twice"
-            )
-
-    @classmethod
-    def of(cls, margins: Float32Array, labels: Float32Array) -> "ScoreHistogram":
-        """Count rows.
-
-        Parameters
-        ----------
-        margins : ndarray of shape (n_rows,), dtype=float32
-            Scores on the logit, no NaN.
-        labels : ndarray of shape (n_rows,), dtype=float32
-            0 or 1.
-        """
-        negatives, positives = count_cells(
-            cells_of(margins), (labels == 1).astype(np.int64), n_cells=N_CELLS, n_classes=2
-        )
-        return cls(negatives, positives)
 
     @property
     def n_negatives(self) -> int:
@@ -195,7 +173,7 @@ class ScoreHistogram:
         true = np.cumsum(self.positives[::-1])
         whole = int(np.searchsorted(false / n_clean, max_fpr, side="right"))
         found = 0 if whole == 0 else int(true[whole - 1])
-        if whole == N_CELLS:
+        if whole == self.positives.size:
             return Bounded(1.0, 1.0, 1.0)
         # The next cell holds more clean rows than are left to flag: its frauds are found if they
         # stand above those, and not at all if they are tied with them.
@@ -205,6 +183,45 @@ class ScoreHistogram:
         return _bounded(
             (found + in_next * share) / n_frauds, found / n_frauds, (found + in_next) / n_frauds
         )
+
+    def _cells_with_frauds(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield of each cell with frauds, from above: frauds and rows above it, and its own."""
+        found, seen = 0, 0
+        for negative, positive in zip(
+            self.negatives[::-1].tolist(), self.positives[::-1].tolist(), strict=True
+        ):
+            if positive:
+                yield found, seen, positive, negative
+            found += positive
+            seen += positive + negative
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreHistogram(RankedCounts):
+    """Counts by fine cell of ``fraudfed.boosting.score_cells``, shape (N_CELLS,) each."""
+
+    def __post_init__(self) -> None:
+        if self.negatives.shape != (N_CELLS,) or self.positives.shape != (N_CELLS,):
+            raise ValueError(
+                f"counts have shapes {self.negatives.shape} and {self.positives.shape}, expected "
+                f"({N_CELLS},) twice"
+            )
+
+    @classmethod
+    def of(cls, margins: Float32Array, labels: Float32Array) -> "ScoreHistogram":
+        """Count rows.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (n_rows,), dtype=float32
+            Scores on the logit, no NaN.
+        labels : ndarray of shape (n_rows,), dtype=float32
+            0 or 1.
+        """
+        negatives, positives = count_cells(
+            cells_of(margins), (labels == 1).astype(np.int64), n_cells=N_CELLS, n_classes=2
+        )
+        return cls(negatives, positives)
 
     def brier(self) -> Bounded | None:
         """Return the mean squared error of the probabilities (``brier_score_loss``).
@@ -233,7 +250,7 @@ class ScoreHistogram:
         middle, low, high = _probabilities()
         bins = []
         starts = np.searchsorted(CELL_EDGES, RELIABILITY_EDGES)
-        ends = (-inf, *RELIABILITY_EDGES, inf)
+        ends = (None, *RELIABILITY_EDGES, None)
         for at, (first, last) in enumerate(
             zip((0, *starts.tolist()), (*starts.tolist(), N_CELLS), strict=True)
         ):
@@ -276,17 +293,6 @@ class ScoreHistogram:
             highs.append(part.rows * max(abs(below), abs(above)))
         return _bounded(fsum(estimates) / n_rows, fsum(lows) / n_rows, fsum(highs) / n_rows)
 
-    def _cells_with_frauds(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield of each cell with frauds, from above: frauds and rows above it, and its own."""
-        found, seen = 0, 0
-        for negative, positive in zip(
-            self.negatives[::-1].tolist(), self.positives[::-1].tolist(), strict=True
-        ):
-            if positive:
-                yield found, seen, positive, negative
-            found += positive
-            seen += positive + negative
-
 
 def sigmoid(margins: Float64Array) -> Float64Array:
     """Return the probabilities of margins, any shape, in float64 with the same bits everywhere."""
@@ -294,6 +300,7 @@ def sigmoid(margins: Float64Array) -> Float64Array:
     return probabilities
 
 
+@cache
 def _probabilities() -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the probability in the middle of each cell, and the least and largest in it."""
     edges = sigmoid(CELL_EDGES)

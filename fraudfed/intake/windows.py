@@ -14,8 +14,7 @@ holds the row nor on the order of rows, and no bank has to be told.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -84,8 +83,8 @@ class Windows:
     train: TrainingTable
     select: JudgedRows | None = None
     judge: JudgedRows | None = None
-    counts: Mapping[str, WindowCounts] = MappingProxyType({})
-    periods: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    counts: Mapping[str, WindowCounts] = field(default_factory=dict)
+    periods: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def validation(self) -> TrainingTable | None:

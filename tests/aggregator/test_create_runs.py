@@ -18,6 +18,7 @@ from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import (
     KeyEpochState,
     KeyEpochStatus,
+    LabelHorizon,
     RunList,
     RunSpec,
     RunState,
@@ -27,7 +28,7 @@ from fraudfed.wire.messages import (
 DAY = 86_400
 #: date -u -d 2026-06-30 +%s
 UNTIL = 1_782_777_600
-TRAINING = ("--train-until", "2026-06-30", "--label-delay-days", "30")
+TRAINING = ("--train-until", "2026-06-30")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,9 @@ def test_one_command_opens_a_training(sent: list[RunSpec]) -> None:
     assert spec["name"] == "training until 2026-06-30"
     assert spec["parameters"] == dict(PRESETS["fraud"].parameters)
     contract = spec["contract"]
-    assert (contract["train_until"], contract["label_delay_seconds"]) == (UNTIL, 30 * DAY)
+    assert contract["train_until"] == UNTIL
+    assert contract["label_horizon_days"] == LabelHorizon(days=30).model_dump(mode="json")
+    assert (contract["select_until"], contract["judge_until"]) == (None, None)
     assert contract["train_from"] is None
     assert [each["name"] for each in contract["features"]] == [each.name for each in FEATURES]
 
@@ -136,13 +139,30 @@ def test_an_own_contract_is_taken_as_it_is(sent: list[RunSpec], tmp_path: Path) 
     ("options", "words"),
     [
         ((), ("--train-until is missing",)),
-        (("--train-until", "2026-06-30"), ("--label-delay-days is missing",)),
         ((*TRAINING, "--train-from", "2026-06-30"), ("--train-from 2026-06-30", "lie before")),
-        ((*TRAINING, "--train-from", "2026-05-31"), ("--label-delay-days 30", "no payment")),
-        (("--train-until", "30.06.2026", "--label-delay-days", "3"), ("--train-until",)),
-        (("--train-until", "2026-02-29", "--label-delay-days", "3"), ("--train-until",)),
-        (("--train-until", "2026-06-30", "--label-delay-days", "-1"), ("--label-delay-days",)),
-        (("--train-until", "2026-06-30", "--label-delay-days", "1001"), ("--label-delay-days",)),
+        ((*TRAINING, "--train-from", "2026-05-31"), ("--label-horizon-days 30", "no payment")),
+        (("--train-until", "30.06.2026"), ("--train-until",)),
+        (("--train-until", "2026-02-29"), ("--train-until",)),
+        ((*TRAINING, "--label-horizon-days", "-1"), ("--label-horizon-days",)),
+        ((*TRAINING, "--label-horizon-days", "1001"), ("--label-horizon-days",)),
+        ((*TRAINING, "--label-horizon", "cheque=3"), ("'cheque=3'", "CHANNEL=DAYS", "transfer")),
+        ((*TRAINING, "--label-horizon", "pos"), ("CHANNEL=DAYS",)),
+        ((*TRAINING, "--label-horizon", "pos=1001"), ("at most 1000 days",)),
+        ((*TRAINING, *("--label-horizon", "pos=3") * 2), ("pos is given twice",)),
+        (("--select-until", "2026-06-30"), ("--train-until is missing",)),
+        ((*TRAINING, "--select-until", "2026-06-30"), ("--select-until 2026-06-30", "lie before")),
+        (
+            (*TRAINING, "--select-until", "2026-08-30", "--judge-until", "2026-08-01"),
+            ("--select-until 2026-08-30 does not lie before --judge-until 2026-08-01",),
+        ),
+        (
+            (*TRAINING, "--judge-until", "2026-08-01", "--gap-days", "2"),
+            ("--train-until 2026-06-30 plus 2 days", "before --judge-until 2026-08-01"),
+        ),
+        (
+            (*TRAINING, "--param", "early_stopping_rounds=5"),
+            ("early_stopping_rounds is 5", "no select_until"),
+        ),
         ((*TRAINING, "--preset", "fruad"), ("--preset", "did you mean 'fraud'")),
         ((*TRAINING, "--param", "eta"), ("--param 'eta'", "NAME=VALUE")),
         ((*TRAINING, "--param", "eta="), ("--param 'eta='", "NAME=VALUE")),
@@ -198,13 +218,13 @@ def contract(**changes: Any) -> dict[str, Any]:
         ({"contract": contract(features=[{"name": "rate [%]"}])}, ("'rate [%]'", "XGBoost")),
         ({"contract": contract(features=[{"name": "a"}, {"name": "a"}])}, ("distinct",)),
         ({"contract": contract(label="x")}, ("'x' is a feature and the label",)),
-        ({"contract": contract(recipe="fraudfed-card-1")}, ("recipe",)),
+        ({"contract": contract(recipe="fraudfed-card-2")}, ("recipe",)),
         (
             {"contract": contract(kind="transactions", recipe="fraudfed-card-9")},
             ("recipe 'fraudfed-card-9'",),
         ),
         (
-            {"contract": contract(kind="transactions", recipe="fraudfed-card-1")},
+            {"contract": contract(kind="transactions", recipe="fraudfed-card-2")},
             ("feature 'x' is none of recipe",),
         ),
         ({"parameters": {"eta": "fast"}}, ("eta is 'fast'",)),
@@ -290,7 +310,7 @@ def test_a_dry_run_of_a_risk_run_prints_it(sent: list[RunSpec], tmp_path: Path) 
 
 def finished(run_id: str, first: int, last: int, **changes: Any) -> RunStatus:
     """Return what the service says of a finished risk run of three banks."""
-    risk = {"first_day": first, "last_day": last, "delay_days": 30, **changes}
+    risk = {"first_day": first, "last_day": last, "delay_days": 0, **changes}
     spec = RunSpec(name="r", key_epoch=1, kind="risk", risk=risk, model_visibility="members")
     return EXAMPLES[RunStatus].model_copy(  # type: ignore[return-value]
         update={
@@ -334,7 +354,7 @@ def test_the_newest_tables_are_named_and_bring_their_features(
     for options, word in (
         (("b", "b"), "names a run twice"),
         (("b", "latest"), "exclude each other"),
-        (("b",), "3 days have no table"),
+        (("b",), "2 days have no table"),
     ):
         tables = [text for name in options for text in ("--shared-risk", name)]
         refused = run_command("runs", "create-training", *TRAINING, *tables)

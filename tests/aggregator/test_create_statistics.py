@@ -52,7 +52,7 @@ def run(tmp_path: Path, *options: str) -> Result:
 
 
 def test_the_contract_of_the_recipe_is_filled_in(client: Client, tmp_path: Path) -> None:
-    options = ("--train-until", "2026-06-30", "--label-delay-days", "30")
+    options = ("--train-until", "2026-06-30", "--label-horizon-days", "60")
     ended = run(tmp_path, *options, "--min-count", "20")
     assert ended.exit_code == 0, ended.output
     assert ended.output == "r1\n"
@@ -62,7 +62,7 @@ def test_the_contract_of_the_recipe_is_filled_in(client: Client, tmp_path: Path)
     assert spec.contract.features == contract_features()
     # date -ud 2026-06-30 +%s
     assert (spec.contract.train_until, spec.contract.train_from) == (1_782_777_600, None)
-    assert spec.contract.label_delay_seconds == 30 * 86_400
+    assert spec.contract.label_horizon_days.days == 60
     assert (spec.key_epoch, spec.model_visibility) == (7, "members")
     assert (spec.statistics.min_count, spec.statistics.entities) == (20, tuple(RiskEntity))
 
@@ -98,7 +98,7 @@ def test_a_dry_run_prints_the_description_and_opens_nothing(client: Client, tmp_
         (("--width", "1000"), "power of two"),
         (("--min-count", "0"), "min_count"),
         (("--entity", "none", "--entity", "payee"), "none and something else"),
-        (("--contract", "FILE", "--label-delay-days", "0"), "exclude each other"),
+        (("--contract", "FILE", "--label-horizon-days", "0"), "exclude each other"),
         (("--contract", "RISK"), "without a data contract"),
         (("--contract", "BROKEN"), "DataContract"),
     ],

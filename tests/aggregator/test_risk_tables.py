@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.operator.risk_tables import Wanted, latest_tables, named_tables
-from fraudfed.catalogue.risk_days import entry_delay_days, needed_days
+from fraudfed.catalogue.risk_days import needed_days
 from fraudfed.errors import ConfigurationError
-from fraudfed.wire.messages import RiskEntity, RunSpec, RunState, RunStatus
+from fraudfed.wire.messages import (
+    DataContract,
+    FeatureSpec,
+    LabelHorizon,
+    RiskEntity,
+    RunSpec,
+    RunState,
+    RunStatus,
+)
 
 DAY = 86_400
 BANKS = ("a", "b", "c")
@@ -107,7 +115,7 @@ def test_the_newest_tables_cover_every_day_and_none_is_idle(
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (risk_run(1, 90, 110, delay=30), "delay of 30 days, the label delay needs 7"),
+        (risk_run(1, 90, 110, delay=30), "delay of 30 days, the training has a risk delay of 7"),
         (risk_run(1, 90, 110, state=RunState.TRAINING), "is training, not finished"),
         (risk_run(1, 90, 110, model_sha256=None), "not finished"),
         (risk_run(1, 90, 110, cohort=("a", "b", "d")), "was without c, which cannot read"),
@@ -139,19 +147,36 @@ def test_runs_that_count_nothing_in_common_are_refused() -> None:
 @given(
     st.none() | st.integers(40 * DAY, 100 * DAY),
     st.integers(101 * DAY, 200 * DAY),
-    st.integers(0, 30 * DAY),
+    st.none() | st.integers(240 * DAY, 300 * DAY),
+    st.integers(0, 30),
+    st.integers(0, 3),
     st.data(),
 )
-def test_the_days_are_those_that_payments_of_the_window_look_back_to(
-    start: int | None, until: int, delay: int, data: st.DataObject
+def test_the_days_are_those_that_payments_of_the_windows_look_back_to(
+    start: int | None,
+    until: int,
+    judge: int | None,
+    horizon: int,
+    lag: int,
+    data: st.DataObject,
 ) -> None:
     """A window of 30 days before the day of a payment, for the oldest and the newest payment."""
-    first, last = needed_days(train_from=start, train_until=until, label_delay_seconds=delay)
-    if (start or 0) >= until - delay:
+    if (start or 0) >= until - horizon * DAY:
         return
-    payment = data.draw(st.integers(start or 0, until - delay - 1))
+    contract = DataContract(
+        kind="transactions",
+        recipe="r-1",
+        features=(FeatureSpec(name="amount"),),
+        train_from=start,
+        train_until=until,
+        judge_until=judge,
+        label_horizon_days=LabelHorizon(days=horizon, by_channel={"transfer": 395}),
+        risk_publication_lag_days=lag,
+    )
+    first, last = needed_days(contract)
+    end = (judge or until) - horizon * DAY
+    payment = data.draw(st.integers(start or 0, end - 1))
     day = payment // DAY
-    assert day - 1 <= last
-    assert first is None or first <= day - 30
-    assert (until - delay - 1) // DAY - 1 == last
-    assert (entry_delay_days(delay) - 1) * DAY < delay <= entry_delay_days(delay) * DAY
+    assert day - 1 - lag <= last
+    assert first is None or first <= day - lag - 30
+    assert (end - 1) // DAY - 1 - lag == last

@@ -21,7 +21,6 @@ from federations.live import served
 from federations.live_cohort import LiveCohort
 from proxies.proxy import Exchange, Proxy
 
-from bank_node.jobs.validation import split_validation
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, train
@@ -30,6 +29,7 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import open_model, seal_model
 from fraudfed.consortium.public.documents import model_bytes
 from fraudfed.dtypes import Int64Array
+from fraudfed.intake.windows import windows_by_share
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire import frames
 
@@ -83,8 +83,8 @@ def make_tables() -> list[TrainingTable]:
 def train_one(table: TrainingTable, communicator: Communicator) -> TrainResult:
     """Do what ``bank_node.jobs.training`` does with a bank's rows."""
     params = BoosterParams.parse(PARAMETERS)
-    fitted, validation = split_validation(table, seed=params.seed)
-    return train(params, fitted, communicator, validation=validation)
+    windows = windows_by_share(table, seed=params.seed, select=True)
+    return train(params, windows.train, communicator, validation=windows.validation)
 
 
 class _Lines(logging.Handler):
@@ -206,7 +206,7 @@ def feature_values(captured: Captured) -> Iterator[bytes]:
 def label_counts(captured: Captured) -> list[int]:
     """Return the frauds of each bank and of all, in all rows and in those of training."""
     seed = BoosterParams.parse(PARAMETERS).seed
-    fitted = [split_validation(table, seed=seed)[0] for table in captured.tables]
+    fitted = [windows_by_share(table, seed=seed, select=True).train for table in captured.tables]
     counts = []
     for tables in (captured.tables, fitted):
         own = [int(np.asarray(table.labels).sum()) for table in tables]

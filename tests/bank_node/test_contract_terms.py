@@ -41,6 +41,7 @@ from fraudfed.wire.messages import (
     Currency,
     DataContract,
     FeatureSpec,
+    LabelHorizon,
     Population,
     PublicKeyMessage,
     RunSpec,
@@ -48,7 +49,7 @@ from fraudfed.wire.messages import (
 
 PARAMS = BoosterParams.parse({"num_boost_round": 4, "max_depth": 3, "max_bin": 16})
 ENTITIES = ("transaction_id", "customer_id", "merchant_id", "terminal_id", "payee_id", "device_id")
-DELAYED = TERMS.model_copy(update={"label_delay_seconds": 7 * DAY})
+DELAYED = TERMS.model_copy(update={"label_horizon_days": LabelHorizon(days=7)})
 #: A bank with names and codes of its own.
 MAPPING = """
 format_version = 1
@@ -308,6 +309,16 @@ def test_an_approval_is_of_the_terms_too() -> None:
         {"currency": None},
         {"currency": CURRENCY.model_copy(update={"rates": {**CURRENCY.rates, **rates}})},
         {"features": TERMS.features[:-1]},
+        {"train_from": 1},
+        {"train_until": 100 * DAY},
+        {"train_until": 100 * DAY, "select_until": 200 * DAY},
+        {"train_until": 100 * DAY, "judge_until": 300 * DAY},
+        {"label_horizon_days": LabelHorizon(days=31)},
+        {"label_horizon_days": LabelHorizon(by_channel={"pos": 7})},
+        {"risk_delay_days": 1},
+        {"risk_publication_lag_days": 2},
+        {"gap_days": 1},
+        {"exclude_known_compromised": True},
     ]
     runs = [run_of(TERMS.model_copy(update=change)) for change in changes]
     assert len({approval_hash(run) for run in runs}) == len(changes)
@@ -356,7 +367,7 @@ def test_check_data_says_when_frauds_are_reported(
     frame["fraud_kind"] = np.where(frame["is_fraud"] == 1, rng.choice(kinds, 200), None)
     path = tmp_path / "bank.parquet"
     frame.to_parquet(path)
-    checked = checked_rows(path, load_training_rows(path, DELAYED), label_delay_seconds=7 * DAY)
+    checked = checked_rows(path, load_training_rows(path, DELAYED), horizon=LabelHorizon(days=7))
     members = frame["channel"].isin(["pos", "atm"])
     frauds = frame[members & (frame["is_fraud"] == 1)]
     assert (checked.population, checked.rows_read) == (members.sum(), 200)
@@ -374,8 +385,8 @@ def test_check_data_says_when_frauds_are_reported(
     show_checked(checked)
     shown = capsys.readouterr().out
     assert "payments in the population" in shown
-    assert f"A label delay of {checked.reporting.enough_days} days waits for 95% of them" in shown
-    assert "The run's label delay is 7 days" in shown
+    assert f"A label horizon of {checked.reporting.enough_days} days waits for 95% of them" in shown
+    assert "The run's label horizon is 7 days; after 7 days" in shown
     # The same through a mapping.
     text = MAPPING.replace("[own_columns]", 'fraud_kind = { column = "why" }\n[own_columns]')
     names = {"currency": "ccy", "balance": "Saldo", "merchant_category": "mcc"}
@@ -383,14 +394,16 @@ def test_check_data_says_when_frauds_are_reported(
     amount = frame["amount_minor"] / 10 ** frame["currency"].map(EXPONENTS)
     frame.assign(amount=amount, pem="05").rename(columns=names).to_parquet(path)
     rows = load_training_rows(path, DELAYED, mapping=parse_mapping(text, source="t"))
-    again = checked_rows(path, rows, label_delay_seconds=7 * DAY)
+    again = checked_rows(path, rows, horizon=LabelHorizon(days=7))
     assert again.reporting == checked.reporting
 
 
 def test_a_plain_table_has_no_reporting_curve(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1.0, 2.0], "is_fraud": [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
     contract = DataContract(kind="table", features=(FeatureSpec(name="x"),))
-    checked = checked_rows(tmp_path / "t.csv", load_training_rows(tmp_path / "t.csv", contract))
+    checked = checked_rows(
+        tmp_path / "t.csv", load_training_rows(tmp_path / "t.csv", contract), horizon=LabelHorizon()
+    )
     assert (checked.reporting, checked.population) == (None, None)
 
 

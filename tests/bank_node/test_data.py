@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bank_node.data.contract import load_scoring_rows, load_training_rows
-from bank_node.jobs.validation import split_validation
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, build_features, contract_features
-from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
+from fraudfed.intake.windows import windows_by_share
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, LabelHorizon
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -222,14 +222,18 @@ def test_categories_as_dictionary_or_integers(tmp_path) -> None:
 def test_validation_rows_are_the_same_wherever_they_lie(make_rows, contract, tmp_path) -> None:
     rows = make_rows(n_rows=400)
     table = load_training_rows(write(rows, tmp_path / "all.csv"), contract).table
-    training, validation = split_validation(table, seed=3)
-    assert training.n_rows + validation.n_rows == 400
+    windows = windows_by_share(table, seed=3, select=True)
+    validation = windows.select
+    assert validation is not None
+    assert windows.train.n_rows + validation.n_rows == 400
     assert 0.1 < validation.n_rows / 400 < 0.3
     parts = [rows.iloc[::-3], rows.drop(rows.index[::-3])]
     chosen = []
     for part in parts:
         table = load_training_rows(write(part, tmp_path / "part.csv"), contract).table
-        chosen.append(split_validation(table, seed=3)[1].features)
+        part_of_it = windows_by_share(table, seed=3, select=True).select
+        assert part_of_it is not None
+        chosen.append(part_of_it.features)
     joined = np.concatenate(chosen)
     order = [np.lexsort(features.T) for features in (joined, validation.features)]
     np.testing.assert_array_equal(joined[order[0]], validation.features[order[1]])
@@ -242,7 +246,7 @@ TRANSACTIONS = DataContract(
     features=contract_features(),
     train_from=10 * DAY,
     train_until=40 * DAY,
-    label_delay_seconds=7 * DAY,
+    label_horizon_days=LabelHorizon(days=7),
 )
 
 
@@ -279,10 +283,11 @@ def test_transactions_of_the_window_with_known_labels(tmp_path, suffix) -> None:
     assert (raw["label_time"][inside] < 40 * DAY).all()
     assert found.rows_read == 200
     assert 0 < found.table.n_rows == int(inside.sum()) < 200
-    built = build_features(raw, label_delay_seconds=7 * DAY)
+    built = build_features(raw)
     np.testing.assert_array_equal(found.table.features, built.values[inside.to_numpy()])
     np.testing.assert_array_equal(found.table.labels, raw["is_fraud"][inside])
-    assert found.period == (raw["event_time"][inside].min(), raw["event_time"][inside].max())
+    times = raw["event_time"][inside]
+    assert found.windows.periods == {"train": (times.min(), times.max())}
 
     part = TRANSACTIONS.model_copy(update={"features": TRANSACTIONS.features[3:6]})
     few = load_training_rows(tmp_path / f"d{suffix}", part).table
@@ -317,7 +322,10 @@ def test_transactions_without_labels_can_be_scored_but_not_trained_on(tmp_path) 
         (put("is_fraud", 2), r"row 7(?: \(line 8\))?, column 'is_fraud'"),
         (lambda rows: rows.drop(columns="customer_id"), r"column 'customer_id' \(.*\) is missing"),
         (lambda rows: rows.drop(columns="latitude"), "'latitude' is missing while 'longitude'"),
-        (lambda rows: rows.assign(event_time=60 * DAY, label_time=61 * DAY), "none of 200 rows"),
+        (
+            lambda rows: rows.assign(event_time=60 * DAY, label_time=61 * DAY),
+            "none of 200 payments is mature",
+        ),
         (lambda rows: rows.assign(is_fraud=np.nan, label_time=np.nan), "no row has a label"),
     ],
 )

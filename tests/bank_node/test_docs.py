@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bank_node.approval_rules import ApprovalRules, RiskApproval, StatisticsApproval
+from bank_node.approval_rules import ApprovalRules, RiskApproval, SearchApproval, StatisticsApproval
 from bank_node.audit.explain import FIELDS
 from bank_node.cli import cli
 from bank_node.config import CohortRules, RulesFile
@@ -61,7 +61,8 @@ def test_every_rule_of_the_bank_is_documented() -> None:
 def test_every_entry_of_approval_is_documented() -> None:
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", section("Approval without a person"), re.M))
     assert rows == set(ApprovalRules.model_fields)
-    for name in (*RiskApproval.model_fields, *StatisticsApproval.model_fields):
+    tables = (RiskApproval, StatisticsApproval, SearchApproval)
+    for name in (name for table in tables for name in table.model_fields):
         assert f"`{name}`" in section("Approval without a person")
 
 
@@ -69,7 +70,7 @@ def test_the_example_of_approval_is_a_table_that_is_read() -> None:
     example = re.search(r"```toml\n(.*?)```", section("Approval without a person"), re.S)
     assert example is not None
     found = RulesFile.model_validate(tomllib.loads(example[1])).approval
-    tables = {f"approval.{name}" for name in ("parameters", "risk", "statistics")}
+    tables = {f"approval.{name}" for name in ("parameters", "risk", "statistics", "search")}
     assert set(found.to_tables()) == {"approval", *tables}
 
 

@@ -13,13 +13,13 @@ from data_gen.world.making import generate
 from fraudfed.catalogue.recipe import FEATURES
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features import RECIPE, contract_features
-from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, LabelHorizon
 
 CONTRACT = DataContract(
     kind="transactions",
     features=contract_features(),
     recipe=RECIPE,
-    label_delay_seconds=7 * 86_400,
+    label_horizon_days=LabelHorizon(days=7),
 )
 
 

@@ -22,8 +22,8 @@ from proxies.fault_plan import FaultKind, PlannedFault
 from proxies.faulty import FaultProxy
 
 from bank_node.data.contract import load_training_rows
-from bank_node.jobs.validation import split_validation
 from bank_node.state.directory import StateDirectory
+from fraudfed.intake.windows import windows_by_share
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import AuditLog, DropRequest, RunState, parse
 
@@ -57,7 +57,8 @@ def expected_model(banks: Banks, files: list[Path], stages: list[Stage], paramet
     for file in files:
         table, validation = load_training_rows(file, banks.contract).table, None
         if params.early_stopping_rounds is not None:
-            table, validation = split_validation(table, seed=params.seed)
+            windows = windows_by_share(table, seed=params.seed, select=True)
+            table, validation = windows.train, windows.validation
         parts.append(Bank(table, validation))
     return simulate(params, parts, stages).model.to_json()
 

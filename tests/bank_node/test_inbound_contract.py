@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from oracles.features import DAY
 from oracles.inbound import random_flows
 
 from bank_node.data.contract import load_scoring_rows, load_training_rows
@@ -16,13 +15,13 @@ from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.run_check import check_contract, needs_tables
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.inbound import build_inbound_features
-from fraudfed.wire.messages import DataContract
+from fraudfed.wire.messages import DataContract, LabelHorizon
 
 CONTRACT = DataContract(
     kind="transactions",
     recipe=INBOUND_RECIPE,
     features=contract_features(INBOUND_RECIPE),
-    label_delay_seconds=7 * DAY,
+    label_horizon_days=LabelHorizon(days=7),
 )
 
 
@@ -40,7 +39,7 @@ def test_only_inbound_rows_are_trained_on_and_scored(
     weighted = frame.assign(weight=weights)
     weighted.to_csv(file, index=False) if suffix == "csv" else weighted.to_parquet(file)
     inbound = (frame["direction"] == "inbound").to_numpy()
-    expected = build_inbound_features(frame, label_delay_seconds=7 * DAY)
+    expected = build_inbound_features(frame)
 
     contract = CONTRACT.model_copy(update={"weight": "weight"})
     trained = load_training_rows(file, contract)
@@ -82,7 +81,7 @@ def test_features_of_one_recipe_are_none_of_the_other() -> None:
     check_contract(CONTRACT)
     assert not needs_tables(CONTRACT)
     mixed = CONTRACT.model_copy(update={"features": contract_features()})
-    with pytest.raises(ConfigurationError, match="is none of recipe 'fraudfed-inbound-1'"):
+    with pytest.raises(ConfigurationError, match="is none of recipe 'fraudfed-inbound-2'"):
         check_contract(mixed)
     unknown = CONTRACT.model_copy(update={"recipe": "fraudfed-inbound-2"})
     with pytest.raises(ConfigurationError, match="data contract: recipe 'fraudfed-inbound-2'"):

@@ -18,14 +18,14 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.mappings.mapping import Mapping, load_mapping, parse_mapping
-from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunKind
+from fraudfed.wire.messages import DataContract, LabelHorizon, PublicKeyMessage, RunKind
 
 DAY = 86400
 TRANSACTIONS = DataContract(
     kind="transactions",
     recipe=RECIPE,
     features=contract_features(),
-    label_delay_seconds=7 * DAY,
+    label_horizon_days=LabelHorizon(days=7),
 )
 TABLES = {"handbook": handbook_rows(), "sparkov": sparkov_rows(), "paysim": paysim_rows()}
 RENAMED = parse_mapping(

@@ -11,13 +11,13 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages import DataContract
+from fraudfed.wire.messages import DataContract, LabelHorizon
 
 CONTRACT = DataContract(
     kind="transactions",
     recipe=RECIPE,
     features=contract_features(),
-    label_delay_seconds=7 * DAY,
+    label_horizon_days=LabelHorizon(days=7),
 )
 PARAMS = BoosterParams.parse({"num_boost_round": 4, "max_depth": 3, "max_bin": 16})
 LACKING = (["device_id"], [], ["latitude", "longitude", "payee_id", "channel"])

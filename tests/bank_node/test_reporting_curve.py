@@ -16,6 +16,7 @@ from bank_node.checking.reporting_curve import (
 )
 from data_gen.events import KIND_NAMES
 from fraudfed.payments.fraud_kinds import FRAUD_KINDS
+from fraudfed.wire.messages import LabelHorizon
 
 DAY = 86_400
 END = 1_700_000_000
@@ -109,11 +110,11 @@ def test_by_hand() -> None:
     assert shares == {1: 0.75, 3: 0.75, 7: 0.75, 14: 0.75, 30: 1, 60: 1, 90: 1, 180: 1, 395: None}
     assert (found.enough_days, found.one_delay_seconds) == (20, None)
     assert tuple(shares) == HORIZON_DAYS
-    text = " ".join(curve_lines(found, label_delay_seconds=7 * DAY))
-    assert "A label delay of 20 days waits for 95% of them." in text
-    assert "The run's label delay is 7 days, when about 75% or more are reported" in text
+    text = " ".join(curve_lines(found, horizon=LabelHorizon(days=7)))
+    assert "A label horizon of 20 days waits for 95% of them." in text
+    assert "horizon is 7 days; after 7 days about 75% or more are reported" in text
     assert "frauds labelled as clean" not in " ".join(
-        curve_lines(found, label_delay_seconds=20 * DAY)
+        curve_lines(found, horizon=LabelHorizon(days=20))
     )
 
 
@@ -121,13 +122,13 @@ def test_by_hand() -> None:
 def test_a_handful_of_frauds_makes_no_curve(count: int) -> None:
     found = curve_of(np.arange(count) * DAY, np.full(count, 300 * DAY))
     assert (found.points, found.window_days, found.enough_days) == ((), None, None)
-    (line,) = curve_lines(found, label_delay_seconds=0)
+    (line,) = curve_lines(found, horizon=LabelHorizon(days=0))
     assert f"{count} known frauds are too few" in line
 
 
 def test_one_delay_for_all_is_called_an_assumption() -> None:
     found = curve_of(np.full(50, 7 * DAY), np.full(50, 300 * DAY))
-    (line,) = curve_lines(found, label_delay_seconds=0)
+    (line,) = curve_lines(found, horizon=LabelHorizon(days=0))
     assert "Every fraud is reported 7 days after its payment: that is an assumption" in line
 
 

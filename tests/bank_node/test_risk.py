@@ -43,7 +43,7 @@ from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages import DataContract, RunKind, RunSpec, RunState
+from fraudfed.wire.messages import DataContract, LabelHorizon, RunKind, RunSpec, RunState
 
 pytestmark = pytest.mark.e2e
 
@@ -85,7 +85,8 @@ class Federation:
                 spec for spec in contract_features(shared=True) if spec.name in chosen
             ),
             "train_until": START + DAYS * DAY,
-            "label_delay_seconds": DELAY_DAYS * DAY,
+            "label_horizon_days": LabelHorizon(days=DELAY_DAYS),
+            "risk_delay_days": DELAY_DAYS,
             "shared_risk": (self.banks.aggregator.status(self.run_id).model_sha256,),
         }
         return DataContract(**{**settings, **changes})
@@ -227,7 +228,7 @@ def test_a_model_is_trained_and_scores_with_the_tables(
     ("changes", "message"),
     [
         ({"shared_risk": ("0" * 64,)}, "which this bank does not hold"),
-        ({"label_delay_seconds": 3 * DAY}, "needs 3; choose tables of that delay"),
+        ({"risk_delay_days": 3}, "expected the 3 of risk_delay_days"),
     ],
 )
 def test_a_training_without_its_tables_is_refused(

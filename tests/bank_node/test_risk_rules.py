@@ -199,7 +199,7 @@ def contract(*named: str, **changes: object) -> DataContract:
         "kind": "transactions",
         "recipe": RECIPE,
         "features": contract_features(shared=True),
-        "label_delay_seconds": 7 * DAY,
+        "risk_delay_days": 7,
         "shared_risk": named,
         **changes,
     }
@@ -224,7 +224,7 @@ def test_scoring_uses_all_tables_of_its_delay(state) -> None:
     assert found is not None
     assert (found.first_day, found.last_day) == (FIRST, FIRST + 19)
     with pytest.raises(ConfigurationError, match="no risk tables with a delay of 5 days"):
-        scoring_tables(state, contract("0" * 64, label_delay_seconds=5 * DAY))
+        scoring_tables(state, contract("0" * 64, risk_delay_days=5))
 
 
 def test_tables_must_fit_the_contract(state) -> None:
@@ -235,8 +235,8 @@ def test_tables_must_fit_the_contract(state) -> None:
         training_tables(state, contract(name))
     payee = [spec for spec in contract_features(shared=True) if "shared_payee" in spec.name]
     assert training_tables(state, contract(name, features=payee)) is not None
-    with pytest.raises(DataError, match="needs 8; choose tables of that delay"):
-        training_tables(state, contract(name, features=payee, label_delay_seconds=7 * DAY + 1))
+    with pytest.raises(DataError, match="expected the 8 of risk_delay_days"):
+        training_tables(state, contract(name, features=payee, risk_delay_days=8))
 
 
 def test_without_shared_features_no_tables_are_looked_for(state) -> None:

@@ -15,13 +15,13 @@ from cli_programs import run_program
 from federations.bank_process import ENVIRONMENT, finish
 
 from bank_node.data.contract import load_training_rows
-from bank_node.jobs.validation import split_validation
 from bank_node.state.directory import StateDirectory
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.model_seal import open_model
 from fraudfed.consortium.public.documents import verify_model_signature
 from fraudfed.features.publication import features_file
+from fraudfed.intake.windows import windows_by_share
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import ModelSignatures, ModelVisibility, RunState, parse
 
@@ -71,9 +71,9 @@ def test_three_processes_end_with_the_model_of_the_pooled_table(
     # The pooled rows on one machine give the same bytes.
     pooled = tmp_path / "pooled.parquet"
     pd.concat([make_rows(seed, n_rows=40 + 30 * seed) for seed in range(3)]).to_parquet(pooled)
-    table, validation = split_validation(load_training_rows(pooled, contract).table, seed=0)
+    windows = windows_by_share(load_training_rows(pooled, contract).table, seed=0, select=True)
     params = BoosterParams.parse(parameters)
-    solo = train(params, table, SoloCommunicator(), validation=validation)
+    solo = train(params, windows.train, SoloCommunicator(), validation=windows.validation)
     assert solo.model.to_json() == model
 
     records = [banks.record(name) for name in banks.names]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.sums import SumBounds
-from fraudfed.boosting.resume.canonical_bytes import _CONTAINER
+from fraudfed.boosting.resume.canonical_bytes import TRAINING_STATE
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, params_digest, progress_after
 from fraudfed.boosting.table import TrainingTable
@@ -306,7 +306,7 @@ def test_bounds_of_bins_are_refused_with_row_sampling() -> None:
         check(replace(STATE, of_params=params_digest(sampled)), sampled)
 
 
-CONTENT = _CONTAINER.unpack(STATE.to_bytes(), source="test")
+CONTENT = TRAINING_STATE.unpack(STATE.to_bytes(), source="test")
 
 
 @settings(max_examples=200, deadline=None)
@@ -324,7 +324,7 @@ def test_any_change_of_the_bytes_is_refused_or_can_be_trained_on(
         content[at] = value
     table, held_out = tables()
     try:
-        state = TrainingState.from_bytes(_CONTAINER.pack(bytes(content)), schema=table.schema)
+        state = TrainingState.from_bytes(TRAINING_STATE.pack(bytes(content)), schema=table.schema)
         check_state(state, PARAMS, max_weight=MAX_WEIGHT, has_validation=True)
     except StateError:
         return

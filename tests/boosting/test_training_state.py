@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fraudfed.boosting.resume.canonical_bytes import _CONTAINER
+from fraudfed.boosting.resume.canonical_bytes import TRAINING_STATE
 from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
@@ -22,7 +22,7 @@ from fraudfed.errors import StateError
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.parameters import BoosterParams
 
-NEWER = replace(_CONTAINER, version=2)
+NEWER = replace(TRAINING_STATE, version=2)
 
 
 def states_of(categorical: int = 3, **given_settings: Any) -> list[TrainingState]:
@@ -62,12 +62,12 @@ EXAMPLES = [
 
 def framed(content: bytes) -> bytes:
     """Return the container, whose checksum fits, of any content."""
-    return _CONTAINER.pack(content)
+    return TRAINING_STATE.pack(content)
 
 
 def content_of(data: bytes) -> bytes:
     """Return what is in the container of a state."""
-    return _CONTAINER.unpack(data, source="test")
+    return TRAINING_STATE.unpack(data, source="test")
 
 
 def read(data: bytes) -> TrainingState:
@@ -243,7 +243,7 @@ def test_forged_bytes_are_refused_or_canonical(data: st.DataObject) -> None:
 @example(b"")
 def test_any_bytes_are_refused(rest: bytes) -> None:
     schema = content_of(LAST)[:32]
-    for data in (rest, _CONTAINER.magic + rest, framed(rest), framed(schema + rest)):
+    for data in (rest, TRAINING_STATE.magic + rest, framed(rest), framed(schema + rest)):
         with pytest.raises(StateError):
             read(data)
 

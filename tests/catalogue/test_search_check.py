@@ -32,8 +32,6 @@ A = {"name": "a", "parameters": {"max_depth": 2}}
         ({"parameters": {"eta": 0.1, "learning_rate": 0.1}}, {}, "candidate 'b': .*same parameter"),
         ({"parameters": {"min_child_weight": 3}, "min_child_share": 0.1}, {}, "contradict"),
         ({"parameters": {"max_depth": 0}}, {}, "candidate 'b': max_depth and max_leaves are both"),
-        ({"parameters": {"max_bin": 32}}, {}, "candidate 'b': max_bin is another"),
-        ({"parameters": {"random_state": 1}}, {}, "candidate 'b': seed is another"),
         ({"parameters": {"num_boost_round": 9}}, {}, "candidate 'b': num_boost_round .*rungs"),
         ({"parameters": {"early_stopping_rounds": 9}}, {}, "candidate 'b': .*patience"),
         ({}, {"eval_metric": ["auc"]}, "eval_metric .*select_by"),

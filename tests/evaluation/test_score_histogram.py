@@ -98,7 +98,8 @@ def test_reliability_is_that_of_the_rows(pooled: Rows) -> None:
     error = 0.0
     bins = counted.reliability()
     for part in bins:
-        held = (margins >= part.low) & (margins < part.high)
+        held = np.ones(labels.size, dtype=bool) if part.low is None else margins >= part.low
+        held &= True if part.high is None else margins < part.high
         assert (part.rows, part.frauds) == (held.sum(), labels[held].sum())
         assert part.predicted.holds(p[held].mean())
         error += part.rows / labels.size * abs(p[held].mean() - part.observed)

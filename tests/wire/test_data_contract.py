@@ -28,6 +28,15 @@ def transactions(**settings: Any) -> dict[str, Any]:
     return {"kind": "transactions", "recipe": "r-1", "features": features, **settings}
 
 
+def windows(
+    train: int, select: int | None = None, judge: int | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Return a contract with cut-offs on these days."""
+    days = {"train_until": train, "select_until": select, "judge_until": judge}
+    cutoffs = {name: day * 86_400 for name, day in days.items() if day is not None}
+    return transactions(**cutoffs, **settings)
+
+
 def channel(*categories: str) -> dict[str, Any]:
     return {
         "kind": "table",
@@ -60,15 +69,33 @@ def channel(*categories: str) -> dict[str, Any]:
         (channel("a\0b"), "no file of text can hold"),
         (channel("x" * 1001), "1001 characters"),
         (table("a", train_until=86_400), "for kind 'transactions' only"),
-        (table("a", label_delay_seconds=3600), "for kind 'transactions' only"),
+        (table("a", label_horizon_days={"days": 7}), "label_horizon_days is for kind 'trans"),
+        (table("a", risk_delay_days=1), "risk_delay_days is for kind 'transactions' only"),
+        (table("a", risk_publication_lag_days=0), "lag_days is for kind 'transactions' only"),
+        (table("a", gap_days=1), "gap_days is for kind 'transactions' only"),
+        (table("a", exclude_known_compromised=True), "for kind 'transactions' only"),
+        (table("a", judge_until=86_400), "judge_until is for kind 'transactions' only"),
         (table("a", shared_risk=["a" * 64]), "for kind 'transactions' only"),
         (transactions(train_from=200, train_until=100), "200 does not lie before train_until 100"),
         (transactions(train_from=100, train_until=100), "does not lie before"),
         (
-            transactions(train_from=0, train_until=86_400, label_delay_seconds=86_400),
-            "no event lies between",
+            transactions(train_from=0, train_until=86_400, label_horizon_days={"days": 1}),
+            "no event lies between train_from",
         ),
-        (transactions(train_until=86_400, label_delay_seconds=90_000), "no event lies between"),
+        (transactions(train_until=86_400), "no event lies between train_from"),
+        (transactions(select_until=86_400), "select_until needs train_until"),
+        (transactions(judge_until=86_400), "judge_until needs train_until"),
+        (windows(100, 100), "select_until 8640000 does not lie after train_until 8640000"),
+        (windows(100, 140, 139), "judge_until 12009600 does not lie after select_until 12096000"),
+        (windows(100, None, 90), "judge_until 7776000 does not lie after train_until 8640000"),
+        (windows(100, 130), "no event lies between train_until .* and select_until 11232000"),
+        (windows(100, 131, gap_days=1), "between train_until plus gap_days 1 .* and select_until"),
+        (windows(100, 140, 170), "no event lies between select_until .* and judge_until 14688000"),
+        (windows(100, None, 133, gap_days=3), "between train_until plus gap_days 3"),
+        (transactions(label_horizon_days={"by_channel": {"cheque": 3}}), "by_channel.cheque"),
+        (transactions(label_horizon_days={"by_channel": {"pos": 1001}}), "1000"),
+        (transactions(risk_delay_days=-1), "greater than or equal to 0"),
+        (transactions(gap_days=1001), "less than or equal to 1000"),
         (transactions(train_until=MILLISECONDS_2026), "less than or equal to"),
         (transactions(train_from=-1), "greater than or equal to 0"),
         (transactions(shared_risk=["a" * 64, "a" * 64]), "twice"),
@@ -92,8 +119,11 @@ def test_what_no_bank_can_meet_is_refused_with_its_reason(
         table("amount, EUR", 'say "x"', "Betrag \u20ac", " padded ", "\u0645\u0628\u0644\u063a"),
         table("a", label="Class [0/1]"),
         channel("NA", "null", "two\nlines", "[x]", " pos", "pos"),
-        transactions(train_from=0, train_until=86_401, label_delay_seconds=86_400),
-        transactions(label_delay_seconds=7 * 86_400),
+        transactions(train_from=0, train_until=86_401, label_horizon_days={"days": 1}),
+        windows(100, 132, 164, gap_days=1),
+        windows(100, 131, label_horizon_days={"by_channel": {"transfer": 395}}),
+        windows(100, 104, 108, label_horizon_days={"by_channel": {"pos": 3}}),
+        transactions(exclude_known_compromised=True, risk_publication_lag_days=0),
     ],
 )
 def test_whatever_files_and_models_can_hold_is_accepted(contract: dict[str, Any]) -> None:

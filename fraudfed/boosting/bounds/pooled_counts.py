@@ -55,9 +55,9 @@ def count_rows(
     local = np.concatenate([_count(part) for part in parts])
     pooled = communicator.sum(local, bound=MAX_POOLED_ROWS, low=0, label="rows").tolist()
     counts = PooledCounts(*pooled)
-    _check_classes("training rows", counts.n_rows, counts.n_positives)
+    check_classes("training rows", counts.n_rows, counts.n_positives)
     if validation is not None:
-        _check_classes("validation rows", counts.n_validation_rows, counts.n_validation_positives)
+        check_classes("validation rows", counts.n_validation_rows, counts.n_validation_positives)
     return counts
 
 
@@ -78,7 +78,7 @@ def count_validation_rows(validation: TrainingTable, communicator: Communicator)
     n_rows, n_positives = communicator.sum(
         _count(validation), bound=MAX_POOLED_ROWS, low=0, label="validation rows"
     ).tolist()
-    _check_classes("validation rows", n_rows, n_positives)
+    check_classes("validation rows", n_rows, n_positives)
     return n_rows, n_positives
 
 
@@ -86,7 +86,16 @@ def _count(table: TrainingTable) -> Int64Array:
     return np.array([table.n_rows, np.count_nonzero(table.labels == 1)], dtype=np.int64)
 
 
-def _check_classes(what: str, n_rows: int, n_positives: int) -> None:
+def check_classes(what: str, n_rows: int, n_positives: int) -> None:
+    """Check that pooled counts are those of rows, and of both classes.
+
+    Raises
+    ------
+    DataError
+        If one class is missing.
+    SumError
+        If the counts are none of rows.
+    """
     hold_rows(n_rows, n_positives, most=MAX_POOLED_ROWS)
     if n_rows == 0:
         raise DataError(f"no bank has any {what}; expected rows of both classes")

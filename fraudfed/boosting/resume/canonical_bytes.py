@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fraudfed.container import Container
 from fraudfed.errors import StateError
 
-_CONTAINER = Container(
+TRAINING_STATE = Container(
     magic=b"fraudfed training state\n",
     version=1,
     what="a training state",
@@ -23,13 +23,20 @@ _SOURCE = "training state"
 
 def damaged(what: str) -> StateError:
     """Return the error for bytes that cannot be those of a training state."""
-    return _CONTAINER.damaged(what, source=_SOURCE)
+    return TRAINING_STATE.damaged(what, source=_SOURCE)
 
 
 class StateWriter:
-    """Collects the parts of one message."""
+    """Collects the parts of one message.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    container : Container
+        Frames them.
+    """
+
+    def __init__(self, container: Container = TRAINING_STATE) -> None:
+        self._container = container
         self._parts: list[bytes] = []
 
     def raw(self, value: bytes) -> None:
@@ -46,11 +53,17 @@ class StateWriter:
 
     def finish(self) -> bytes:
         """Return the container of everything."""
-        return _CONTAINER.pack(*self._parts)
+        return self._container.pack(*self._parts)
 
 
 class StateReader:
     """Takes the parts of one message in the order in which they were written.
+
+    Parameters
+    ----------
+    data : bytes
+    container : Container
+        That was written.
 
     Raises
     ------
@@ -58,8 +71,8 @@ class StateReader:
         By every method, if the bytes do not fit.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = _CONTAINER.unpack(data, source=_SOURCE)
+    def __init__(self, data: bytes, container: Container = TRAINING_STATE) -> None:
+        self._data = container.unpack(data, source=_SOURCE)
         self._at = 0
 
     def raw(self, n_bytes: int) -> bytes:

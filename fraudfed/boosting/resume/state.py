@@ -26,7 +26,7 @@ from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError, StateError
 from fraudfed.parameters import EVAL_METRICS, BoosterParams
 
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32
 _MOST_BINS = 256
 
 
@@ -174,7 +174,7 @@ class TrainingState:
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal states give equal bytes on every machine."""
         writer = StateWriter()
-        writer.raw(_schema_digest(self.cuts.schema))
+        writer.raw(schema_digest(self.cuts.schema))
         writer.raw(self.of_params)
         writer.integer(self.num_boost_round, "<u4")
         counts = self.counts
@@ -188,13 +188,13 @@ class TrainingState:
             writer.integer(count, "<i8")
         writer.integer(self.counts_validation, "u1")
         writer.array([self.base_score], "<f8")
-        _write_cuts(writer, self.cuts)
+        write_cuts(writer, self.cuts)
         write_trees(writer, self.trees)
         names = tuple(self.history[0].metrics) if self.history else ()
         writer.integer(len(names), "u1")
         writer.array([EVAL_METRICS.index(name) for name in names], "u1")
         writer.array([progress.metrics[name] for progress in self.history for name in names], "<f8")
-        _write_bins(writer, self.bins)
+        write_bins(writer, self.bins)
         return writer.finish()
 
     @classmethod
@@ -218,12 +218,12 @@ class TrainingState:
             training with another schema.
         """
         reader = StateReader(data)
-        if reader.raw(_DIGEST_BYTES) != _schema_digest(schema):
+        if reader.raw(DIGEST_BYTES) != schema_digest(schema):
             raise StateError(
                 "training state is of a training with other features; resume it with the data "
                 "contract that it began with"
             )
-        of_params = reader.raw(_DIGEST_BYTES)
+        of_params = reader.raw(DIGEST_BYTES)
         num_boost_round = reader.integer("<u4")
         counts, more_rows = _read_counts(reader)
         counts_validation = bool(reader.integer("u1", most=1))
@@ -232,7 +232,7 @@ class TrainingState:
         base_score = float(reader.finite(1, "<f8")[0])
         if not 0.0 <= base_score <= 1.0:
             raise damaged("its base score is not a probability")
-        cuts = _read_cuts(reader, schema, n_rows=counts.n_rows, more_rows=more_rows)
+        cuts = read_cuts(reader, schema, n_rows=counts.n_rows, more_rows=more_rows)
         trees = read_trees(reader, cuts)
         if len(trees) > num_boost_round:
             raise damaged(f"it has {len(trees)} trees of {num_boost_round}")
@@ -243,7 +243,7 @@ class TrainingState:
         ):
             history.append(progress_after(history, tree, metrics, n_trees=num_boost_round))
         n_rows = rows_of_sets(cuts, counts.n_rows + more_rows)
-        bins = _read_bins(reader, n_rows, may_exist=bool(trees))
+        bins = read_bins(reader, n_rows, may_exist=bool(trees))
         reader.finish()
         return cls(
             of_params=of_params,
@@ -298,7 +298,8 @@ def _digest(document: object) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _schema_digest(schema: FeatureSchema) -> bytes:
+def schema_digest(schema: FeatureSchema) -> bytes:
+    """Return the SHA-256 of what a state has to share with its tables, 32 bytes."""
     return _digest([list(schema.names), list(schema.n_categories)])
 
 
@@ -316,7 +317,7 @@ def _read_counts(reader: StateReader) -> tuple[PooledCounts, int]:
     return counts, more_rows
 
 
-def _write_cuts(writer: StateWriter, cuts: Cuts) -> None:
+def write_cuts(writer: StateWriter, cuts: Cuts) -> None:
     """Write the edges of numeric features and the rows in their bins; the schema has the others."""
     numeric = _numeric(cuts.schema)
     writer.array([len(cuts.values[feature]) for feature in numeric], "<u2")
@@ -325,7 +326,8 @@ def _write_cuts(writer: StateWriter, cuts: Cuts) -> None:
         writer.array(cuts.counts[feature], "<i8")
 
 
-def _read_cuts(reader: StateReader, schema: FeatureSchema, *, n_rows: int, more_rows: int) -> Cuts:
+def read_cuts(reader: StateReader, schema: FeatureSchema, *, n_rows: int, more_rows: int) -> Cuts:
+    """Read what ``write_cuts`` has written; raises StateError if it cannot be cuts."""
     values = [np.arange(size, dtype=np.float32) for size in schema.n_categories]
     counts: dict[int, Int64Array] = {}
     numeric = _numeric(schema)
@@ -359,7 +361,7 @@ def _read_metrics(
     return [dict(zip(names, row, strict=True)) for row in values]
 
 
-def _write_bins(writer: StateWriter, bins: BinBounds | None) -> None:
+def write_bins(writer: StateWriter, bins: BinBounds | None) -> None:
     """Write what does not follow from counts."""
     root = None if bins is None else bins.root
     writer.integer((bins is not None) + (root is not None), "u1")
@@ -370,7 +372,8 @@ def _write_bins(writer: StateWriter, bins: BinBounds | None) -> None:
         writer.array(root.hessian, "<i8")
 
 
-def _read_bins(reader: StateReader, n_rows: Int64Array, *, may_exist: bool) -> BinBounds | None:
+def read_bins(reader: StateReader, n_rows: Int64Array, *, may_exist: bool) -> BinBounds | None:
+    """Read what ``write_bins`` has written; raises StateError if it cannot be bounds."""
     kind = reader.integer("u1", most=2 if may_exist else 0)
     if kind == 0:
         return None

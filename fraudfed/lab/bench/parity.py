@@ -2,11 +2,12 @@
 
 Both engines get the same job: the table of values in memory, the same parameters and threads, and
 in the end a model. Trees are compared on the same bins, in a run of XGBoost of its own, because
-the two choose their cuts differently.
+the two choose their cuts differently; with samples of rows or columns tree by tree on our draws,
+because XGBoost draws others.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float64Array
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import (
+    F,
+    FiniteRange,
     figures_of,
     missing_option,
     number_option,
@@ -30,7 +33,9 @@ from fraudfed.lab.bench.options import (
     workload_options,
 )
 from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.lab.oracle.our_draws import compare_on_our_draws, has_draws
 from fraudfed.lab.oracle.same_trees import (
+    TreeComparison,
     compare_trees,
     installed_rules,
     quantile_matrix,
@@ -49,11 +54,17 @@ class ParityResult:
     Attributes
     ----------
     identical_trees, trees : int
-        Trees with the same splits, of all.
+        Trees that send every training row the same way, of all.
+    exchanged_trees, unreached_trees : int
+        Identical trees with the sides of some split exchanged, and further ones that differ for
+        values that no training row of a node has.
+    our_draws : bool
+        Whether XGBoost was given the rows and columns of each of our trees, and our margins.
     max_leaf_difference : float
         Largest absolute difference between corresponding leaves of identical trees.
-    max_margin_difference : float
-        Largest absolute difference between the margins of the training rows.
+    max_margin_difference : float or None
+        Largest absolute difference between the margins of the training rows after all trees; None
+        with our draws, where XGBoost grows each tree from our margins.
     ratio, training_ratio : float
         Our seconds by XGBoost's: of the whole job, and of training alone.
     seconds_ours, seconds_xgboost : float
@@ -61,7 +72,7 @@ class ParityResult:
     preparing_seconds_ours, preparing_seconds_xgboost : float
         Thereof before the first tree: our cuts and bins, XGBoost's ``QuantileDMatrix``.
     rows, features, max_depth, max_bin, categorical, seed : int
-    missing, prevalence : float
+    missing, prevalence, subsample, colsample_bytree : float
     xgboost_version : str
         Whose split rules our trees follow: those of the installed XGBoost.
     threads, repeats : int
@@ -73,8 +84,11 @@ class ParityResult:
 
     identical_trees: int
     trees: int
+    exchanged_trees: int
+    unreached_trees: int
+    our_draws: bool
     max_leaf_difference: float
-    max_margin_difference: float
+    max_margin_difference: float | None
     ratio: float
     training_ratio: float
     seconds_ours: float
@@ -88,6 +102,8 @@ class ParityResult:
     missing: float
     categorical: int
     prevalence: float
+    subsample: float
+    colsample_bytree: float
     seed: int
     xgboost_version: str
     threads: int
@@ -99,11 +115,22 @@ class ParityResult:
     def to_text(self) -> str:
         """Return a short report for the terminal."""
         used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        compared = TreeComparison(
+            self.identical_trees,
+            self.trees,
+            self.max_leaf_difference,
+            self.exchanged_trees,
+            self.unreached_trees,
+        )
+        margins = self.max_margin_difference
         return "\n".join(
             (
-                f"identical trees        {self.identical_trees} of {self.trees}",
+                f"identical trees        {self.identical_trees} of {self.trees}{compared.remarks}",
+                "draws                  "
+                + ("ours, given to xgboost tree by tree" if self.our_draws else "none"),
                 f"largest leaf diff.     {self.max_leaf_difference:.2e}",
-                f"largest margin diff.   {self.max_margin_difference:.2e}",
+                "largest margin diff.   "
+                + ("not compared" if margins is None else f"{margins:.2e}"),
                 f"seconds, fraudfed      {self.seconds_ours:.2f}  "
                 f"(cuts and bins {self.preparing_seconds_ours:.2f})",
                 f"seconds, xgboost hist  {self.seconds_xgboost:.2f}  "
@@ -113,6 +140,7 @@ class ParityResult:
                 f"rows x features        {self.rows} x {self.features}, depth {self.max_depth}, "
                 f"max_bin {self.max_bin}, missing {self.missing:g}, "
                 f"categorical {self.categorical}, prevalence {self.prevalence:g}, "
+                f"subsample {self.subsample:g}, colsample_bytree {self.colsample_bytree:g}, "
                 f"seed {self.seed}",
                 f"split rules of         xgboost {self.xgboost_version}",
                 f"kernel                 {self.kernel}",
@@ -132,14 +160,17 @@ def run_parity(
     missing: float = 0.0,
     categorical: int = 0,
     prevalence: float = 0.02,
+    subsample: float = 1.0,
+    colsample_bytree: float = 1.0,
     seed: int = 0,
     threads: int | None = None,
     repeats: int = 1,
 ) -> ParityResult:
     """Train both engines on the same synthetic rows, time them, and compare every tree.
 
-    Ours follows the split rules of the installed XGBoost. See ``lab.oracle.same_trees`` for what
-    identical means. Without ``threads``, both use as many as the process may use cores.
+    Ours follows the split rules of the installed XGBoost. See ``lab.oracle.same_rows`` for what
+    identical means, and ``lab.oracle.our_draws`` for samples of rows and columns. Without
+    ``threads``, both use as many as the process may use cores.
     """
     table = synthetic_table(
         rows,
@@ -152,9 +183,13 @@ def run_parity(
     settings = {
         "max_depth": max_depth,
         "max_bin": max_bin,
+        "subsample": subsample,
+        "colsample_bytree": colsample_bytree,
+        "seed": seed,
+        "num_boost_round": trees,
         "xgboost_version": installed_rules(),
     }
-    params = BoosterParams.parse({**settings, "num_boost_round": trees})
+    params = BoosterParams.parse(settings)
     threads = usable_cores() if threads is None else threads
     # In turn, so that both meet the same moments of a busy machine.
     ours: list[_Times] = []
@@ -165,16 +200,25 @@ def run_parity(
         theirs.append(_train_xgboost(table, params, settings, threads=threads))
     our_least, their_least = _Times.least(ours), _Times.least(theirs)
 
-    codes = table_of_bins(table, result.cuts)
-    booster = train_on_bins(codes, params, settings, threads=threads)
-    compared = compare_trees(result.model.to_json(), booster, result.cuts, codes)
-    margins = _margins(booster, codes)
+    our_draws = has_draws(params)
+    model = result.model.to_json()
+    if our_draws:
+        compared = compare_on_our_draws(model, table, result.cuts, settings, threads=threads)
+        margin_difference = None
+    else:
+        codes = table_of_bins(table, result.cuts)
+        booster = train_on_bins(codes, params, settings, threads=threads)
+        compared = compare_trees(model, booster, result.cuts, codes)
+        margin_difference = float(np.abs(_margins(booster, codes) - result.margins).max())
     machine = Machine.here("xgboost", "numpy")
     return ParityResult(
         identical_trees=compared.identical,
         trees=compared.trees,
+        exchanged_trees=compared.exchanged,
+        unreached_trees=compared.unreached,
+        our_draws=our_draws,
         max_leaf_difference=compared.max_leaf_difference,
-        max_margin_difference=float(np.abs(margins - result.margins).max()),
+        max_margin_difference=margin_difference,
         ratio=our_least.total / their_least.total,
         training_ratio=our_least.training / their_least.training,
         seconds_ours=our_least.total,
@@ -188,6 +232,8 @@ def run_parity(
         missing=missing,
         categorical=categorical,
         prevalence=prevalence,
+        subsample=subsample,
+        colsample_bytree=colsample_bytree,
         seed=seed,
         xgboost_version=params.xgboost_version,
         threads=threads,
@@ -262,10 +308,18 @@ def _margins(booster: xgboost.Booster, codes: TrainingTable) -> Float64Array:
     return margins
 
 
+def _fraction_option(name: str, text: str) -> Callable[[F], F]:
+    """``name``: a share above 0, by default all."""
+    kind = FiniteRange(0.0, 1.0, min_open=True)
+    return click.option(name, type=kind, default=1.0, show_default=True, help=text)
+
+
 @click.command("parity")
 @workload_options
 @missing_option
 @number_option("--categorical", 0, "How many of the features are categorical.", least=0)
+@_fraction_option("--subsample", "Share of rows that each tree draws.")
+@_fraction_option("--colsample-bytree", "Share of features that each tree draws.")
 @threads_option("Threads of either engine.")
 @number_option("--repeats", 3, "Runs of either engine, in turn; the least seconds count.")
 @figures_of(ParityResult)
@@ -278,6 +332,8 @@ def parity_command(
     missing: float,
     categorical: int,
     prevalence: float,
+    subsample: float,
+    colsample_bytree: float,
     seed: int,
     threads: int | None,
     repeats: int,
@@ -297,6 +353,8 @@ def parity_command(
         missing=missing,
         categorical=categorical,
         prevalence=prevalence,
+        subsample=subsample,
+        colsample_bytree=colsample_bytree,
         seed=seed,
         threads=threads,
         repeats=repeats,

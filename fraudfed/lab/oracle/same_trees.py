@@ -1,12 +1,17 @@
 """Compare a model of ours, tree by tree, with stock XGBoost trained on the same bins.
 
 XGBoost chooses its own cuts, so it is given the bin *numbers* as feature values: with one value per
-bin its cuts separate exactly our bins. A node of ours and one of XGBoost's are the same if they
-split by the same feature, send the same bins (or categories) left and the same way when the value
-is missing. Thresholds cannot be compared as numbers, only by the bins they separate.
+bin its cuts separate exactly our bins. Thresholds cannot be compared as numbers, only by the bins
+they separate.
+
+XGBoost takes a feature's number of categories from the highest code that a row has; ours is the one
+in the data contract. The number matters: fewer than ``max_cat_to_onehot`` categories are split one
+against the rest, ``max_cat_threshold`` counts them, and a partition always leaves one on either
+side. So XGBoost gets one more row, of weight 0, that names the last category of each feature.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +22,8 @@ import xgboost
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.xgboost_rules import version_of_release
-from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array
+from fraudfed.lab.oracle.same_rows import Agreement, JsonTree, SplitTables, compare
 from fraudfed.parameters import NOT_XGBOOST, BoosterParams
 
 
@@ -28,14 +34,30 @@ class TreeComparison:
     Attributes
     ----------
     identical, trees : int
-        Trees with the same splits, of all.
+        Trees that send every training row the same way, of all; see ``same_rows``.
     max_leaf_difference : float
         Largest absolute difference between corresponding leaves of identical trees.
+    exchanged : int
+        Identical trees in which the sides of some split are exchanged.
+    unreached : int
+        Further identical trees that differ for values that no training row of the node has.
     """
 
     identical: int
     trees: int
     max_leaf_difference: float
+    exchanged: int = 0
+    unreached: int = 0
+
+    @property
+    def remarks(self) -> str:
+        """What identical trees are not identical in, in brackets; empty if in nothing."""
+        found = []
+        if self.exchanged:
+            found.append(f"{self.exchanged} of them with sides exchanged")
+        if self.unreached:
+            found.append(f"{self.unreached} but for values that no training row of a node has")
+        return f" ({', '.join(found)})" if found else ""
 
 
 def installed_rules() -> str:
@@ -76,8 +98,30 @@ def train_on_bins(
     """
     return xgboost.train(
         xgboost_parameters(settings, threads=threads),
-        quantile_matrix(codes, max_bin=params.max_bin, threads=threads),
+        quantile_matrix(with_all_categories(codes), max_bin=params.max_bin, threads=threads),
         num_boost_round=params.num_boost_round,
+    )
+
+
+def with_all_categories(codes: TrainingTable) -> TrainingTable:
+    """Append a row of weight 0 with the last category of each feature, if any of them has no row.
+
+    It adds nothing to any sum. In numeric features it is like the first row.
+    """
+    last = codes.features[:1].copy()
+    for feature, n_categories in enumerate(codes.schema.n_categories):
+        if n_categories:
+            last[0, feature] = n_categories - 1
+    categorical = np.array(codes.schema.n_categories) > 0
+    if (codes.features[:, categorical] == last[:, categorical]).any(axis=0).all():
+        return codes
+    weights = np.ones_like(codes.labels) if codes.weights is None else codes.weights
+    return TrainingTable(
+        codes.schema,
+        np.concatenate([codes.features, last]),
+        np.append(codes.labels, np.float32(0.0)),
+        np.append(weights, np.float32(0.0)),
+        codes.max_weight,
     )
 
 
@@ -99,19 +143,54 @@ def compare_trees(
     ours: bytes, theirs: xgboost.Booster, cuts: Cuts, codes: TrainingTable
 ) -> TreeComparison:
     """Compare our ``model.json``, trained on values, with a booster trained on bin numbers."""
-    mine = _trees(ours)
-    others = _trees(bytes(theirs.save_raw("json")))
-    present = [_present(codes.features[:, f]) for f in range(codes.schema.n_features)]
-    identical = 0
-    leaf_difference = 0.0
-    for tree, other in zip(mine, others, strict=True):
-        if not _same_splits(tree, other, cuts, present):
-            continue
-        identical += 1
-        is_leaf = np.array(tree["left_children"]) < 0
-        leaves = [np.array(t["split_conditions"], dtype=np.float64)[is_leaf] for t in (tree, other)]
-        leaf_difference = max(leaf_difference, float(np.abs(leaves[0] - leaves[1]).max()))
-    return TreeComparison(identical, len(mine), leaf_difference)
+    comparer = TreeComparer(cuts, codes)
+    for tree, other in zip(
+        json_trees(ours), json_trees(bytes(theirs.save_raw("json"))), strict=True
+    ):
+        comparer.add(tree, other, codes.features)
+    return comparer.result
+
+
+class TreeComparer:
+    """Counts how many pairs of trees agree.
+
+    Parameters
+    ----------
+    cuts : Cuts
+    codes : TrainingTable
+        All rows, as bin numbers.
+    """
+
+    def __init__(self, cuts: Cuts, codes: TrainingTable) -> None:
+        self._cuts = cuts
+        self._present = [
+            _present(codes.features[:, feature], edges.size)
+            for feature, edges in enumerate(cuts.values)
+        ]
+        self._found: list[tuple[Agreement, float]] = []
+
+    def add(self, ours: JsonTree, theirs: JsonTree, codes: Float32Array) -> None:
+        """Compare two trees on the rows that both were trained on, given as bin numbers."""
+        pair = SplitTables.of_ours(ours, self._cuts), SplitTables.of_xgboost(theirs, self._cuts)
+        self._found.append(compare(*pair, codes, self._present))
+
+    @property
+    def result(self) -> TreeComparison:
+        """What has been found so far."""
+        counts = Counter(agreement for agreement, _ in self._found)
+        return TreeComparison(
+            identical=len(self._found) - counts[Agreement.NONE],
+            trees=len(self._found),
+            max_leaf_difference=max((difference for _, difference in self._found), default=0.0),
+            exchanged=counts[Agreement.EXCHANGED],
+            unreached=counts[Agreement.UNREACHED],
+        )
+
+
+def json_trees(model: bytes) -> list[JsonTree]:
+    """Return the trees of XGBoost's JSON."""
+    found: list[JsonTree] = json.loads(model)["learner"]["gradient_booster"]["model"]["trees"]
+    return found
 
 
 def _codes(binned: BinnedTable) -> Float32Array:
@@ -121,62 +200,9 @@ def _codes(binned: BinnedTable) -> Float32Array:
     return codes
 
 
-def _present(codes: Float32Array) -> Float32Array:
-    return np.unique(codes[~np.isnan(codes)])
-
-
-def _trees(model: bytes) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(model)["learner"]["gradient_booster"]["model"]["trees"]
-    return found
-
-
-def _same_splits(
-    tree: dict[str, Any], other: dict[str, Any], cuts: Cuts, present: list[Float32Array]
-) -> bool:
-    shape = ("left_children", "right_children", "split_type")
-    if any(tree[name] != other[name] for name in shape):
-        return False
-    split: BoolArray = np.array(tree["left_children"]) >= 0
-    for name in ("split_indices", "default_left"):
-        if not np.array_equal(np.array(tree[name])[split], np.array(other[name])[split]):
-            return False
-    if _right_categories(tree, present) != _right_categories(other, present):
-        return False
-    numeric = np.flatnonzero(split & (np.array(tree["split_type"]) == 0)).tolist()
-    return all(
-        _bins_left(tree, node, cuts, present) == _codes_left(other, node, present)
-        for node in numeric
-    )
-
-
-def _bins_left(tree: dict[str, Any], node: int, cuts: Cuts, present: list[Float32Array]) -> int:
-    """Count the present bins that our node sends left."""
-    feature = tree["split_indices"][node]
-    condition = np.float32(tree["split_conditions"][node])
-    # A bin goes left iff its upper edge lies at or below the threshold.
-    bins = int(np.searchsorted(cuts.values[feature], condition, side="right"))
-    return int(np.searchsorted(present[feature], bins, side="left"))
-
-
-def _codes_left(tree: dict[str, Any], node: int, present: list[Float32Array]) -> int:
-    """Count the present bin numbers that XGBoost's node sends left."""
-    condition = np.float32(tree["split_conditions"][node])
-    return int(np.searchsorted(present[tree["split_indices"][node]], condition, side="left"))
-
-
-def _right_categories(tree: dict[str, Any], present: list[Float32Array]) -> dict[int, list[int]]:
-    """Return the present categories that each categorical node sends right.
-
-    XGBoost knows no category beyond the highest that a row has; the data contract may name more.
-    """
-    features = tree["split_indices"]
-    categories: Int64Array = np.array(tree["categories"], dtype=np.int64)
-    return {
-        node: np.intersect1d(categories[start : start + size], present[features[node]]).tolist()
-        for node, start, size in zip(
-            tree["categories_nodes"],
-            tree["categories_segments"],
-            tree["categories_sizes"],
-            strict=True,
-        )
-    }
+def _present(codes: Float32Array, n_bins: int) -> BoolArray:
+    """Tell in which bins rows lie; the last entry, of a missing value, is always set."""
+    present = np.zeros(n_bins + 1, dtype=np.bool_)
+    present[codes[~np.isnan(codes)].astype(np.int64)] = True
+    present[n_bins] = True
+    return present

@@ -24,7 +24,11 @@ SPEC = SearchSpec(
         SearchCandidate(name="deep", parameters={"max_depth": 3, "lambda": 10}),
         SearchCandidate(name="careful", parameters={"max_depth": 3}, min_child_share=0.1),
     ),
-    rungs=(SearchRung(trees=2, alive=3), SearchRung(trees=5, alive=2), SearchRung(trees=7, alive=1)),
+    rungs=(
+        SearchRung(trees=2, alive=3),
+        SearchRung(trees=5, alive=2),
+        SearchRung(trees=7, alive=1),
+    ),
     patience=None,
     keep_each_share=False,
 )

@@ -1,0 +1,362 @@
+"""Find the best of several sets of parameters with the other banks: the job of a search."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bank_node.approval.facts import RunFacts
+from bank_node.approval.findings import Finding
+from bank_node.approval.search import search_facts, weigh_search
+from bank_node.approval_rules import ApprovalRules
+from bank_node.config import CohortRules
+from bank_node.data.contract import TableShares, load_training_rows
+from bank_node.data.digest import windows_digest
+from bank_node.data.source_keys import row_keys
+from bank_node.jobs.risk.history import training_tables
+from bank_node.run.agreement.partners import check_visibility
+from bank_node.run.context import RunContext
+from bank_node.run.job import Outcome
+from bank_node.run.progress import RunProgress
+from bank_node.run.record import RecordPart, RunRecord, RunResult
+from bank_node.state.directory import (
+    FEATURES_FILE,
+    MODEL_FILE,
+    SEARCH_FILE,
+    PinnedRun,
+    StateDirectory,
+)
+from fraudfed.boosting.model_reader import read_model
+from fraudfed.boosting.table import check_schema
+from fraudfed.catalogue.run_check import check_candidates, check_contract, check_select_window
+from fraudfed.communicator import Communicator
+from fraudfed.errors import StateError
+from fraudfed.evaluation.outcomes import JudgedRows
+from fraudfed.features.publication import features_file
+from fraudfed.intake.plain_table import contract_schema
+from fraudfed.intake.windows import Windows
+from fraudfed.parameters import BoosterParams
+from fraudfed.reading.file_format import PLAIN_CSV
+from fraudfed.search.search import SearchProgress, check_search, search_checked
+from fraudfed.search.state import SearchState
+from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
+from fraudfed.wire.search_results import decode, encode
+
+_log = logging.getLogger(__name__)
+
+
+class CurvePoint(RecordPart):
+    """How good a candidate was after so many trees; ``pooled`` is None where it was not asked."""
+
+    trees: int
+    mean_of_banks: float
+    pooled: float | None
+
+
+class CandidateRecord(RecordPart):
+    """What became of a candidate.
+
+    Attributes
+    ----------
+    name : str
+    trees : int
+        Grown.
+    best : float
+        The largest value of its curve, by ``select_by``.
+    best_trees : int
+        After so many trees.
+    curve : tuple of CurvePoint
+    """
+
+    name: str
+    trees: int
+    best: float
+    best_trees: int
+    curve: tuple[CurvePoint, ...]
+
+
+class SearchRunResult(RunResult):
+    """What the record of a search says of its result.
+
+    Attributes
+    ----------
+    select_by : SelectBy
+    winner : str
+        The candidate that was chosen.
+    parameters : dict
+        The winner's, under XGBoost's names; ``num_boost_round`` is its best number of trees.
+    trees : int
+        Of the model.
+    candidates : tuple of CandidateRecord
+        In the order of the run.
+    rows : int or None
+        Rows of this bank, of all windows; None if it took the result from the registry.
+    """
+
+    kind: Literal[RunKind.SEARCH] = RunKind.SEARCH
+    select_by: SelectBy
+    winner: str
+    parameters: dict[str, Any]
+    trees: int
+    candidates: tuple[CandidateRecord, ...]
+    rows: int | None = None
+
+
+SearchRecord = RunRecord[SearchRunResult]
+
+
+def check_run(run: PinnedRun, rules: CohortRules) -> tuple[BoosterParams, ...]:
+    """Accept the description of a search and return the parameters of its candidates.
+
+    Raises
+    ------
+    ParameterError, ConfigurationError, DataError
+        If it is no search, the model's visibility is not what this bank allows, or a candidate or
+        the data contract cannot be met by any bank.
+    """
+    spec, contract = run.search, run.contract
+    check_visibility(run, rules)
+    check_contract(contract)
+    check_select_window(contract)
+    check_schema(contract_schema(contract))
+    return check_candidates(contract, spec, run.spec.parameters)
+
+
+class SearchJob:
+    """Searches; see ``bank_node.run.job.Job``."""
+
+    kind = RunKind.SEARCH
+    command = "search"
+    record_type = SearchRecord
+
+    def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
+        """Accept a run's description; raises as ``check_run``."""
+        del state
+        check_run(run, rules)
+
+    def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
+        """Weigh columns, size and every candidate; raises as ``weigh_search``."""
+        return weigh_search(run, approval)
+
+    def facts(self, run: PinnedRun, *, key_bits: int) -> RunFacts:
+        """Return columns, candidates, cost and what they reveal."""
+        return search_facts(run, key_bits=key_bits)
+
+    def load(self, context: RunContext) -> "SearchWork":
+        """Read this bank's rows.
+
+        Raises
+        ------
+        DataError
+            If they do not meet the data contract, or are too many for exact sums.
+        ConfigurationError, StateError
+            As ``training_tables``.
+        """
+        run, options = context.run, context.options
+        spec, common = run.search, run.spec.parameters
+        params = check_run(run, context.rules)
+        rows = load_training_rows(
+            options.data,
+            run.contract,
+            mapping=options.mapping,
+            shared=training_tables(context.state, run.contract),
+            shares=TableShares(seed=params[0].seed, select=True, judge=True),
+        )
+        windows = rows.windows
+        if windows.select is None:
+            raise ValueError("a search has rows to select by")
+        # Once this bank has joined, nothing may depend on its own rows.
+        check_search(spec, common, windows.train, windows.select)
+        n_rows = sum(count.rows for count in windows.counts.values())
+        _log.info("%d rows meet the data contract", n_rows)
+        return SearchWork(
+            spec=spec,
+            common=common,
+            windows=windows,
+            select=windows.select,
+            rows_read=n_rows,
+            data_sha256=windows_digest(windows),
+            row_keys=row_keys(
+                options.data,
+                context.ledger,
+                file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+            ),
+            progress=context.progress,
+            threads=options.threads,
+        )
+
+    def describe(self, run: PinnedRun, content: bytes) -> SearchRunResult:
+        """Return what a result itself says.
+
+        Raises
+        ------
+        StateError
+            If it is no result of this search, or its model is none of the run's features.
+        """
+        source = f"run {run.run_id}: what was registered"
+        found, model = decode(content, source=source)
+        read_model(model, schema=contract_schema(run.contract), source=source)
+        result = _result(found, source=source)
+        names = tuple(candidate.name for candidate in run.search.candidates)
+        if tuple(each.name for each in result.candidates) != names:
+            raise StateError(f"{source} is of a search with other candidates; ask the operator")
+        return result
+
+    def files(
+        self, context: RunContext, content: bytes, *, registry_sha256: str
+    ) -> dict[str, bytes]:
+        """Return what was found, the winner's model, and what its columns mean."""
+        del registry_sha256
+        found, model = decode(content, source=f"run {context.run_id}")
+        return {
+            SEARCH_FILE: found,
+            MODEL_FILE: model,
+            FEATURES_FILE: features_file(context.run.contract),
+        }
+
+
+def _result(found: bytes, *, source: str, rows: int | None = None) -> SearchRunResult:
+    """Read ``search.json``; raises StateError if it is none."""
+    try:
+        document = json.loads(found)
+        select_by = SelectBy(document["select_by"])
+        choice = document["choice"]
+        return SearchRunResult(
+            select_by=select_by,
+            winner=choice["name"],
+            parameters=choice["parameters"],
+            trees=choice["trees"],
+            candidates=tuple(_candidate(each, select_by) for each in document["candidates"]),
+            rows=rows,
+        )
+    except (ValidationError, ValueError, RecursionError, KeyError, TypeError) as error:
+        _log.debug("%s: %s", source, error)
+        raise StateError(
+            f"{source}: search.json is not readable; take another copy of it"
+        ) from None
+
+
+def _candidate(document: dict[str, Any], select_by: SelectBy) -> CandidateRecord:
+    curve = tuple(CurvePoint.model_validate(point) for point in document["curve"])
+    values = [
+        (point.mean_of_banks if select_by is SelectBy.MEAN_OF_BANKS else point.pooled, point.trees)
+        for point in curve
+    ]
+    # Of equal ones the first: the simpler model.
+    best, trees = max(
+        ((value, trees) for value, trees in values if value is not None),
+        key=lambda each: (each[0], -each[1]),
+    )
+    return CandidateRecord(
+        name=document["name"], trees=document["trees"], best=best, best_trees=trees, curve=curve
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchWork:
+    """A bank's part in a search; see ``bank_node.run.job.Work``.
+
+    Attributes
+    ----------
+    spec : SearchSpec
+    common : dict
+        Parameters that all candidates share.
+    windows : Windows
+    select : JudgedRows
+        The rows that candidates are compared on.
+    rows_read : int
+        Rows of all windows.
+    data_sha256 : str
+        ``windows_digest`` of all windows.
+    row_keys : tuple of str
+        The ledger's keys of the file.
+    progress : RunProgress
+    threads : int
+    """
+
+    spec: SearchSpec
+    common: dict[str, Any]
+    windows: Windows
+    select: JudgedRows
+    rows_read: int
+    data_sha256: str
+    row_keys: tuple[str, ...]
+    progress: RunProgress
+    threads: int
+
+    @property
+    def n_rows(self) -> int:
+        """Rows to train on."""
+        return self.windows.train.n_rows
+
+    def sources(self, step: int | None) -> tuple[str, ...]:
+        """Return the keys of the file: every step sums over its rows."""
+        del step
+        return self.row_keys
+
+    def decode(self, data: bytes) -> SearchState:
+        """Read a state.
+
+        Raises
+        ------
+        StateError
+            As ``SearchState.from_bytes``; or if the run cannot have come to it.
+        """
+        return SearchState.from_bytes(data, schema=self.windows.train.schema)
+
+    def regroup(self, state: SearchState, *, more_rows: int) -> SearchState:
+        """Return the state from which another set of banks continues."""
+        return state.regrouped(more_rows=more_rows)
+
+    def run(
+        self,
+        communicator: Communicator,
+        *,
+        start: SearchState | None,
+        on_step: Callable[[SearchState], None],
+    ) -> Outcome[SearchRunResult]:
+        """Search to the end; raises as ``search_checked``."""
+        n_trees = self.spec.rungs[-1].trees
+        done = 0 if start is None else start.n_trees
+        self.progress.steps("trees", done, n_trees, f"{len(self.spec.candidates)} candidates")
+        found = search_checked(
+            self.spec,
+            self.common,
+            self.windows.train,
+            self.select,
+            communicator,
+            start=start,
+            on_step=on_step,
+            on_progress=self._on_progress,
+            threads=self.threads,
+        )
+        document = found.to_json()
+        return Outcome(
+            encode(document, found.model.to_json()),
+            _result(document, source="search", rows=self.rows_read),
+        )
+
+    def _on_progress(self, step: SearchProgress) -> None:
+        best = "" if step.value is None else f", best {step.leader} {step.value:.4f}"
+        trees, alive = step.tree_index + 1, len(step.alive)
+        number, rungs = self._rung(trees), len(self.spec.rungs)
+        note = f"rung {number} of {rungs}, {alive} alive{best}"
+        self.progress.steps("trees", trees, step.n_trees, note)
+        _log.info(
+            "tree of each candidate finished",
+            extra={
+                "tree": step.tree_index,
+                "rung": number,
+                "alive": alive,
+                "leader": step.leader,
+                "metric": step.value,
+            },
+        )
+
+    def _rung(self, trees: int) -> int:
+        """Return the number of the rung, from 1, that a number of trees belongs to."""
+        ends = [rung.trees for rung in self.spec.rungs]
+        return next((at for at, end in enumerate(ends, 1) if trees <= end), len(ends))

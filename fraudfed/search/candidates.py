@@ -1,0 +1,119 @@
+"""What each candidate of a search trains with, once the rows of all banks were counted."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fraudfed.boosting.table import FeatureSchema
+from fraudfed.errors import ParameterError
+from fraudfed.parameters import BoosterParams, overridden
+from fraudfed.wire.messages.search import SearchCandidate, SearchSpec
+
+#: Decided by the search itself.
+_OF_THE_SEARCH = {
+    "num_boost_round": "the rungs say how many trees a candidate has",
+    "early_stopping_rounds": "the search has patience",
+    "eval_metric": "candidates are compared by aucpr",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate, checked.
+
+    Attributes
+    ----------
+    name : str
+    min_child_share : float or None
+    given : BoosterParams
+        As they are with ``num_boost_round`` of the last rung; with a share ``min_child_weight`` is
+        still to be set.
+    """
+
+    name: str
+    min_child_share: float | None
+    given: BoosterParams
+
+    def params(self, n_positives: int) -> BoosterParams:
+        """Return the parameters that trees grow with.
+
+        Parameters
+        ----------
+        n_positives : int
+            Frauds that are trained on, over all banks.
+        """
+        if self.min_child_share is None:
+            return self.given
+        return replace(self.given, min_child_weight=max(1.0, self.min_child_share * n_positives))
+
+
+def read_candidates(
+    spec: SearchSpec, common: Mapping[str, Any], schema: FeatureSchema
+) -> tuple[Candidate, ...]:
+    """Return the candidates of a search, each with all of its parameters.
+
+    Parameters
+    ----------
+    spec : SearchSpec
+    common : mapping of str to value
+        Parameters that all candidates share; theirs replace them.
+    schema : FeatureSchema
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, out of its range, contradicts another or does not fit the
+        schema, or is the search's to decide; it names the candidate.
+    """
+    # What is wrong for all of them is not the fault of the first.
+    _read(SearchCandidate(name="all"), common, spec, schema, what="parameters of all candidates")
+    return tuple(
+        _read(each, common, spec, schema, what=f"candidate {each.name!r}")
+        for each in spec.candidates
+    )
+
+
+def search_digest(candidates: tuple[Candidate, ...], spec: SearchSpec) -> bytes:
+    """Return the SHA-256 of everything that a search is defined by, 32 bytes."""
+    document = {
+        "candidates": [
+            [each.name, each.min_child_share, each.given.to_mapping()] for each in candidates
+        ],
+        "rungs": [[rung.trees, rung.alive] for rung in spec.rungs],
+        "select_by": spec.select_by.value,
+        "patience": spec.patience,
+        "keep_each_share": spec.keep_each_share,
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _read(
+    candidate: SearchCandidate,
+    common: Mapping[str, Any],
+    spec: SearchSpec,
+    schema: FeatureSchema,
+    *,
+    what: str,
+) -> Candidate:
+    own = candidate.parameters
+    given = overridden(common, own)
+    for name, reason in _OF_THE_SEARCH.items():
+        if name in given:
+            raise ParameterError(f"{what}: parameter {name!r} is not allowed: {reason}")
+    if candidate.min_child_share is not None and "min_child_weight" in own:
+        raise ParameterError(
+            f"{what}: min_child_share and min_child_weight contradict each other; give one of them"
+        )
+    try:
+        # Once by itself: the same parameter under two spellings is a contradiction.
+        BoosterParams.parse(own)
+        params = BoosterParams.parse(
+            {**given, "num_boost_round": spec.rungs[-1].trees, "eval_metric": ["aucpr"]}
+        )
+        params.resolve_monotone_constraints(schema)
+    except ParameterError as error:
+        raise ParameterError(f"{what}: {error}") from None
+    return Candidate(candidate.name, candidate.min_child_share, params)
