@@ -458,9 +458,5 @@ def _print(result: DemoResult, out: Path, console: Console) -> None:
         f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks",
         soft_wrap=True,
     )
-    console.print(
-        f"{summary.identical_trees_on_same_bins} of {summary.trees} trees are identical to "
-        "XGBoost's on the pooled rows and the same bins",
-        soft_wrap=True,
-    )
+    console.print(summary.verification, soft_wrap=True)
     console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}", soft_wrap=True)

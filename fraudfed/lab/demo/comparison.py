@@ -7,16 +7,13 @@ from typing import Any
 
 import xgboost
 
-from fraudfed.boosting.cuts import find_cuts
-from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError
 from fraudfed.lab.demo.data import BankRows, DemoData, pick_features
 from fraudfed.lab.demo.summary import Runs
 from fraudfed.lab.local_federation.run import RunOutcome
 from fraudfed.lab.oracle.references import pool, predict, train_reference
-from fraudfed.lab.oracle.same_trees import compare_trees, table_of_bins, train_on_bins
-from fraudfed.parameters import BoosterParams
+from fraudfed.lab.oracle.verification import Verification, verify_training
 from fraudfed.wire.messages import DataContract
 
 
@@ -70,27 +67,18 @@ def compare_models(
     return scores
 
 
-def count_identical_trees(
+def verify_model(
     data: DemoData,
     runs: Runs,
     rows: Sequence[BankRows],
     parameters: Mapping[str, Any],
     *,
     threads: int,
-) -> int:
-    """Count the trees that stock XGBoost grows as the federation did.
-
-    It is given all banks' rows, with the features that their nodes computed, in the same bins.
-    """
-    params = BoosterParams.parse(parameters)
+) -> Verification:
+    """Check the best model on all banks' rows, with the features that their nodes computed."""
     contract = _contracts(data)[runs.best]
     everything = pool([pick_features(part.train, contract) for part in rows])
-    cuts = find_cuts(
-        everything, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=everything.n_rows
-    )
-    codes = table_of_bins(everything, cuts)
-    stock = train_on_bins(codes, params, parameters, threads=threads)
-    return compare_trees(runs.outcome.result, stock, cuts, codes).identical
+    return verify_training(runs.outcome.result, everything, parameters, threads=threads)
 
 
 def _contracts(data: DemoData) -> dict[str, DataContract]:

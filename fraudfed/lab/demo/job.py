@@ -18,7 +18,7 @@ import pandas as pd
 
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
-from fraudfed.lab.demo.comparison import compare_models, count_identical_trees
+from fraudfed.lab.demo.comparison import compare_models, verify_model
 from fraudfed.lab.demo.data import BankRows, BankSource, DemoData
 from fraudfed.lab.demo.summary import Runs, summarise
 from fraudfed.lab.local_federation.consortium import bank_log
@@ -121,8 +121,8 @@ def run_job(
             scores = compare_models(
                 data, runs, rows, of_nodes, parameters, workers=workers, threads=threads
             )
-    with stages.stage("verify", "comparing with XGBoost on the pooled rows and the same bins"):
-        identical = count_identical_trees(data, runs, rows, parameters, threads=threads)
+    with stages.stage("verify", "comparing with XGBoost, and training on the one pooled table"):
+        verification = verify_model(data, runs, rows, parameters, threads=threads)
     labels = np.concatenate([part.test.labels for part in rows])
     common = {
         model: np.concatenate([part for part in found if part is not None])
@@ -144,7 +144,7 @@ def run_job(
             for index, (bank, part) in enumerate(zip(data.banks, rows, strict=True))
         ),
         parameters,
-        identical_trees=identical,
+        verification=verification,
         all_rows={model: score_model(found, labels) for model, found in common.items()},
         stage_seconds=stages.seconds,
         total_seconds=stages.total,

@@ -12,6 +12,7 @@ import xgboost
 import fraudfed
 from fraudfed.lab.demo.data import DemoData
 from fraudfed.lab.local_federation.run import RunOutcome
+from fraudfed.lab.oracle.verification import Verification
 from fraudfed.lab.report.compare import BankResult, DemoSummary, ModelScores, RiskFacts
 from fraudfed.lab.report.mules import MuleFacts
 
@@ -51,7 +52,7 @@ def summarise(
     banks: tuple[BankResult, ...],
     parameters: Mapping[str, Any],
     *,
-    identical_trees: int,
+    verification: Verification,
     all_rows: Mapping[str, ModelScores],
     stage_seconds: Mapping[str, float],
     total_seconds: float,
@@ -96,7 +97,8 @@ def summarise(
             "xgboost": xgboost.__version__,
             "numpy": np.__version__,
         },
-        identical_trees_on_same_bins=identical_trees,
+        identical_trees_on_same_bins=verification.identical,
+        verification=verification.sentence,
         top_features=tuple(top),
         stage_seconds=dict(stage_seconds),
         data=data.data,
