@@ -55,6 +55,15 @@ class BankTrial:
     shared: Float32Array
     own: Float32Array
 
+    @property
+    def alerts_per_day(self) -> float:
+        """The bank's budget: two alerts for each fraud of a mean day."""
+        time = self.judge.outcomes.event_time
+        if time is None:
+            raise ValueError("trials are of payments in time")
+        days = (int(time.max()) - int(time.min())) / SECONDS_PER_DAY
+        return 2.0 * np.count_nonzero(self.judge.outcomes.labels == 1) / max(days, 1.0)
+
 
 def trials_of(world: TrialWorld, plan: SearchPlan, *, threads: int) -> list[BankTrial]:
     """Train the models of a world and score every later payment with them."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.evaluation.outcomes import Outcomes
-from fraudfed.gate.alerts import RankedFrauds, alert_budget
-from fraudfed.gate.bootstrap import found_cases
+from fraudfed.gate.alerts import alert_budget
+from fraudfed.gate.bootstrap import bootstrap
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.gate.decision import Verdict, gate_of
 from fraudfed.lab.bench.gate.models import BankTrial
@@ -114,13 +114,18 @@ def _judged(
         trial.own[seen],
         outcomes.take(seen),
         generator=generator,
+        alerts_per_day=trial.alerts_per_day,
         margin=margin,
     )
     rest = JudgedCases.of(outcomes.take(~seen))
-    by_shared, by_own = (
-        _found(scores[~seen], rest).astype(np.float64) for scores in (trial.shared, trial.own)
+    truth = bootstrap(
+        {"shared": trial.shared[~seen], "own": trial.own[~seen]},
+        rest,
+        alert_budget(rest, trial.alerts_per_day),
+        generator=generator,
+        n_resamples=1,
     )
-    difference = by_shared - by_own
+    difference = truth["shared"].found.astype(np.float64) - truth["own"].found
     return Trial(
         preset=preset,
         seed=seed,
@@ -135,10 +140,6 @@ def _judged(
         truth_frauds=int(rest.frauds.size),
         truth_error=float(difference.std() / np.sqrt(rest.n_cases)),
     )
-
-
-def _found(scores: Float32Array, cases: JudgedCases) -> Int64Array:
-    return found_cases(RankedFrauds.of(scores, cases), cases, alert_budget(cases, None))
 
 
 def _weeks_with(
