@@ -62,8 +62,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, status, score, risk, audit),
-    *(train, search, status, score, calibrate, risk, audit),
+    *(train, search, evaluate, status, score, calibrate, risk, audit),
 ):
     cli.add_command(_command)
 
