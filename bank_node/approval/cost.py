@@ -100,6 +100,8 @@ def search_cost(
         more = sum(values for _, values in alive) // MOST_VALUES
         rounds += trees * (longest + more) + 1
         ciphertexts += trees * sum(cost + compared for cost, _ in alive)
+    rounds += JUDGING_ROUNDS
+    ciphertexts += _judging(contract, key_bits=key_bits)
     return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
 
 

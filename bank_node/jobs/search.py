@@ -42,7 +42,8 @@ from fraudfed.intake.windows import Windows
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.search.held_state import check_search_state
-from fraudfed.search.search import SearchProgress, check_search, is_finished, search_checked
+from fraudfed.search.running import SearchProgress, is_finished
+from fraudfed.search.search import check_search, search_checked
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
 from fraudfed.wire.search_results import decode, encode

@@ -136,7 +136,7 @@ class TrainingJob:
             run.contract,
             mapping=options.mapping,
             shared=shared,
-            shares=TableShares(seed=params.seed, select=params.early_stopping_rounds is not None),
+            shares=TableShares.of_run(run.spec),
         )
         windows = rows.windows
         table = windows.train
