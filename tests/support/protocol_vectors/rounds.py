@@ -62,6 +62,7 @@ def run() -> dict[str, Any]:
         "parameters": {"eta": 0.1, "max_depth": 3},
         "contract": contract,
         "risk": None,
+        "search": None,
         "statistics": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,
