@@ -208,6 +208,7 @@ def what_is_used(run: PinnedRun, params: BoosterParams | None, *, validation: st
         risk_publication_lag_days=contract.risk_publication_lag_days,
         gap_days=contract.gap_days,
         exclude_known_compromised=contract.exclude_known_compromised,
+        alerts_per_day=contract.alerts_per_day,
         shared_risk=contract.shared_risk,
         population=None if contract.population is None else population_text(contract.population),
         currency=_currency(contract),
