@@ -64,6 +64,7 @@ def run() -> dict[str, Any]:
         "risk": None,
         "search": None,
         "statistics": None,
+        "search": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,
         "min_cohort": 3,
