@@ -19,7 +19,8 @@ from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import SELECT, TRAIN, Windows
 from fraudfed.parameters import BoosterParams
-from fraudfed.search.search import SearchProgress, search
+from fraudfed.search.running import SearchProgress
+from fraudfed.search.search import search
 from fraudfed.wire.messages import RunKind, SearchSpec
 
 #: Of a training, which has no plan of its own.

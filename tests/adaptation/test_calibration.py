@@ -86,7 +86,9 @@ def test_isotonic_is_that_of_scikit_learn(seed: int, digits: int, slope: float) 
     if calibration is not None and calibration.method is Method.ISOTONIC:
         new = np.linspace(0, 1, 500, dtype=np.float32)
         # Ours stays half a fraud away from 0 and 1.
-        np.testing.assert_allclose(calibration.of(new), oracle.predict(new.astype(np.float64)), atol=0.5 / 300)
+        np.testing.assert_allclose(
+            calibration.of(new), oracle.predict(new.astype(np.float64)), atol=0.5 / 300
+        )
 
 
 def test_cases_choose_the_method() -> None:
