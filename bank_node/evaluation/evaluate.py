@@ -212,7 +212,9 @@ def _evaluate(
     chosen = better_own(own)
     adapted = AdaptedModels((), {})
     if windows.select is not None:
-        adapted = adapted_models(shared_model, chosen.model, windows.select)
+        adapted = adapted_models(
+            shared_model, chosen.model, windows.select, threads=options.threads
+        )
     # A slope changes no order: what is decided of the shared model holds for it.
     reordered = [each.name for each in adapted.models if each.name != _SLOPE]
     models = {
