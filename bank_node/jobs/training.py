@@ -149,7 +149,7 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
+            judging=Judging.of(windows, run.contract),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(

@@ -195,6 +195,7 @@ def test_every_field_is_covered(run: PinnedRun, data: st.DataObject) -> None:
                 "risk_publication_lag_days",
                 "gap_days",
                 "exclude_known_compromised",
+                "alerts_per_day",
             )
         ),
     }

@@ -319,6 +319,7 @@ def test_an_approval_is_of_the_terms_too() -> None:
         {"risk_publication_lag_days": 2},
         {"gap_days": 1},
         {"exclude_known_compromised": True},
+        {"alerts_per_day": 100},
     ]
     runs = [run_of(TERMS.model_copy(update=change)) for change in changes]
     assert len({approval_hash(run) for run in runs}) == len(changes)

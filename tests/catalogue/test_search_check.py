@@ -18,7 +18,7 @@ def test_each_candidate_has_what_all_share_but_for_its_own() -> None:
     shallow, deep, careful = check_search(SPEC, COMMON)
     assert (shallow.max_depth, deep.max_depth, deep.reg_lambda) == (1, 3, 10.0)
     assert (shallow.min_child_weight, careful.min_child_weight) == (0.5, 1.0)
-    assert {each.num_boost_round for each in (shallow, deep, careful)} == {7}
+    assert {each.num_boost_round for each in (shallow, deep, careful)} == {4}
     assert {each.max_bin for each in (shallow, deep, careful)} == {8}
 
 

@@ -48,6 +48,7 @@ def run() -> dict[str, Any]:
         "judge_until": None,
         "gap_days": 0,
         "exclude_known_compromised": False,
+        "alerts_per_day": None,
         "shared_risk": [],
         "identifier_rules": 1,
         "population": None,
