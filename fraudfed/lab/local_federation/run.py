@@ -26,6 +26,7 @@ from fraudfed.wire.messages import (
     RunKind,
     RunSpec,
     RunStatus,
+    SearchSpec,
     parse,
 )
 
@@ -136,6 +137,45 @@ class Federation:
         limits = () if threads is None else ("--threads", str(threads))
         return self._run(
             spec, files, ("train",), limits, lambda node: on_progress(_trees_finished(node))
+        )
+
+    def search(
+        self,
+        files: Mapping[str, Path],
+        *,
+        name: str,
+        contract: DataContract,
+        parameters: Mapping[str, Any],
+        search: SearchSpec,
+        on_progress: Callable[[int], None] = lambda _trees: None,
+    ) -> RunOutcome:
+        """Find the best of several sets of parameters, and its model.
+
+        Parameters
+        ----------
+        files : mapping of bank name to the file its node trains on
+        name : of the run
+        contract : of the run
+        parameters : that all candidates share
+        search : candidates and rungs
+        on_progress : called with the number of trees finished so far, of the candidates that grow
+            longest
+
+        Raises
+        ------
+        FraudFedError
+            The error of the first program that failed, with its exit code's class.
+        """
+        spec = RunSpec(
+            name=name,
+            key_epoch=FIRST_EPOCH,
+            kind=RunKind.SEARCH,
+            parameters=dict(parameters),
+            contract=contract,
+            search=search,
+        )
+        return self._run(
+            spec, files, ("search",), (), lambda node: on_progress(_trees_finished(node))
         )
 
     def share_risk(self, files: Mapping[str, Path], *, name: str, spec: RiskSpec) -> RunOutcome:
