@@ -21,8 +21,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 RUN: ContextVar[str | None] = ContextVar("run", default=None)
 ROUND: ContextVar[int | None] = ContextVar("round", default=None)
 
-#: Fields of the records "tree finished" and "days finished".
-_STEP_FACTS = ("tree", "leaves", "metrics", "days", "of")
+#: Fields of the records "tree finished", "days finished" and "model judged".
+_STEP_FACTS = ("tree", "leaves", "metrics", "days", "of", "judged")
 
 _PROGRAM_LOGGERS = ("bank_node", "fraudfed")
 

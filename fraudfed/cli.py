@@ -13,6 +13,7 @@ from fraudfed.lab.bench.load.memory_command import aggregator_memory_command
 from fraudfed.lab.bench.paillier import paillier_command
 from fraudfed.lab.bench.parity import parity_command
 from fraudfed.lab.bench.scale import scale_command
+from fraudfed.lab.bench.search.command import search_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
 from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
@@ -46,6 +47,7 @@ bench.add_command(features_bench_command, name="features")
 bench.add_command(generate_command, name="generate")
 bench.add_command(load_command, name="load")
 bench.add_command(scale_command, name="scale")
+bench.add_command(search_command, name="search")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
 cli.add_command(features_command, name="features")

@@ -24,6 +24,7 @@ from bank_node.commands.output import (
     TrustFacts,
     UsedUp,
 )
+from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy
@@ -65,6 +66,7 @@ def _show_record(record: "TrainingRecord") -> None:
         f"{protection.masked_against_banks} banks, {protection.rounds_verified} of "
         f"{protection.rounds} sums verified",
     )
+    show_verdict(record.result.verdict)
 
 
 @click.command(

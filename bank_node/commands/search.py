@@ -12,6 +12,7 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
+from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
@@ -44,6 +45,7 @@ def _show_record(record: "SearchRecord") -> None:
     stdout_console().print(table)
     if record.taken_from_registry:
         say(f"run {record.run_id}: was finished by {', '.join(record.members)}")
+    show_verdict(result.verdict)
     say(
         f"run {record.run_id}: {result.winner} of {len(result.candidates)} candidates, "
         f"{result.trees} trees; {whole.rounds} rounds, {whole.ciphertexts} ciphertexts sent; "

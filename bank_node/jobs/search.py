@@ -16,6 +16,7 @@ from bank_node.config import CohortRules
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
+from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
@@ -40,7 +41,8 @@ from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import Windows
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file_format import PLAIN_CSV
-from fraudfed.search.search import SearchProgress, check_search, search_checked
+from fraudfed.search.held_state import check_search_state
+from fraudfed.search.search import SearchProgress, check_search, is_finished, search_checked
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
 from fraudfed.wire.search_results import decode, encode
@@ -93,7 +95,10 @@ class SearchRunResult(RunResult):
     candidates : tuple of CandidateRecord
         In the order of the run.
     rows : int or None
-        Rows of this bank, of all windows; None if it took the result from the registry.
+        Rows of this bank, of all windows; None, as the next, if it took the result from the
+        registry.
+    verdict : Verdict or None
+        What all banks' rows say of the winner's model.
     """
 
     kind: Literal[RunKind.SEARCH] = RunKind.SEARCH
@@ -103,6 +108,7 @@ class SearchRunResult(RunResult):
     trees: int
     candidates: tuple[CandidateRecord, ...]
     rows: int | None = None
+    verdict: Verdict | None = None
 
 
 SearchRecord = RunRecord[SearchRunResult]
@@ -177,6 +183,7 @@ class SearchJob:
             common=common,
             windows=windows,
             select=windows.select,
+            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(
@@ -218,7 +225,7 @@ class SearchJob:
         }
 
 
-def _result(found: bytes, *, source: str, rows: int | None = None) -> SearchRunResult:
+def _result(found: bytes, *, source: str) -> SearchRunResult:
     """Read ``search.json``; raises StateError if it is none."""
     try:
         document = json.loads(found)
@@ -230,7 +237,6 @@ def _result(found: bytes, *, source: str, rows: int | None = None) -> SearchRunR
             parameters=choice["parameters"],
             trees=choice["trees"],
             candidates=tuple(_candidate(each, select_by) for each in document["candidates"]),
-            rows=rows,
         )
     except (ValidationError, ValueError, RecursionError, KeyError, TypeError) as error:
         _log.debug("%s: %s", source, error)
@@ -267,6 +273,8 @@ class SearchWork:
     windows : Windows
     select : JudgedRows
         The rows that candidates are compared on.
+    judging : Judging
+        Rows that the winner is judged by.
     rows_read : int
         Rows of all windows.
     data_sha256 : str
@@ -281,6 +289,7 @@ class SearchWork:
     common: dict[str, Any]
     windows: Windows
     select: JudgedRows
+    judging: Judging
     rows_read: int
     data_sha256: str
     row_keys: tuple[str, ...]
@@ -297,30 +306,53 @@ class SearchWork:
         del step
         return self.row_keys
 
-    def decode(self, data: bytes) -> SearchState:
+    def decode(self, data: bytes) -> JudgedState[SearchState]:
         """Read a state.
 
         Raises
         ------
         StateError
-            As ``SearchState.from_bytes``; or if the run cannot have come to it.
+            As ``JudgedState.from_bytes`` and ``SearchState.from_bytes``; or if the run cannot have
+            come to it.
         """
-        return SearchState.from_bytes(data, schema=self.windows.train.schema)
+        state = JudgedState.from_bytes(
+            data, self._decode, is_finished=lambda found: is_finished(found, self.spec)
+        )
+        if state.verdict is not None and self.judging.rows is None:
+            raise StateError("the state holds a verdict, and this run keeps no rows to judge by")
+        return state
 
-    def regroup(self, state: SearchState, *, more_rows: int) -> SearchState:
-        """Return the state from which another set of banks continues."""
-        return state.regrouped(more_rows=more_rows)
+    def _decode(self, data: bytes) -> SearchState:
+        table = self.windows.train
+        state = SearchState.from_bytes(data, schema=table.schema)
+        check_search_state(
+            state, self.spec, self.common, schema=table.schema, max_weight=table.max_weight
+        )
+        return state
+
+    def regroup(
+        self, state: JudgedState[SearchState], *, more_rows: int
+    ) -> JudgedState[SearchState]:
+        """Return the state from which another set of banks continues; a verdict stays."""
+        return JudgedState(state.work.regrouped(more_rows=more_rows), state.verdict)
 
     def run(
         self,
         communicator: Communicator,
         *,
-        start: SearchState | None,
-        on_step: Callable[[SearchState], None],
+        start: JudgedState[SearchState] | None,
+        on_step: Callable[[JudgedState[SearchState]], None],
     ) -> Outcome[SearchRunResult]:
-        """Search to the end; raises as ``search_checked``."""
+        """Search to the end and judge the winner; raises as ``search_checked`` and ``judge``."""
+        last = None if start is None else start.work
         n_trees = self.spec.rungs[-1].trees
-        done = 0 if start is None else start.n_trees
+        done = 0 if last is None else last.n_trees
+
+        def on_search_step(state: SearchState) -> None:
+            nonlocal last
+            last = state
+            on_step(JudgedState(state))
+
         self.progress.steps("trees", done, n_trees, f"{len(self.spec.candidates)} candidates")
         found = search_checked(
             self.spec,
@@ -328,16 +360,24 @@ class SearchWork:
             self.windows.train,
             self.select,
             communicator,
-            start=start,
-            on_step=on_step,
+            start=last,
+            on_step=on_search_step,
             on_progress=self._on_progress,
             threads=self.threads,
         )
+        verdict = self.judging.without_rows if start is None else start.verdict
+        if verdict is None:
+            verdict = self.judging.judge(
+                found.model, communicator, self.progress, threads=self.threads
+            )
+            if last is None:
+                raise ValueError("a search has no state")
+            if self.judging.rows is not None:
+                on_step(JudgedState(last, verdict))
         document = found.to_json()
-        return Outcome(
-            encode(document, found.model.to_json()),
-            _result(document, source="search", rows=self.rows_read),
-        )
+        own = {"rows": self.rows_read, "verdict": verdict}
+        result = _result(document, source="search").model_copy(update=own)
+        return Outcome(encode(document, found.model.to_json()), result)
 
     def _on_progress(self, step: SearchProgress) -> None:
         best = "" if step.value is None else f", best {step.leader} {step.value:.4f}"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bank_node.approval.facts import RunFacts
@@ -13,6 +13,7 @@ from bank_node.config import CohortRules
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
+from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
@@ -27,6 +28,7 @@ from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
 from fraudfed.communicator import Communicator
+from fraudfed.errors import StateError
 from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.parameters import BoosterParams
@@ -64,6 +66,8 @@ class TrainingResult(RunResult):
     best_iteration : int or None
         With early stopping.
     history : tuple of TreeRecord or None
+    verdict : Verdict or None
+        What all banks' rows say of the model.
     """
 
     kind: Literal[RunKind.TRAINING] = RunKind.TRAINING
@@ -72,6 +76,7 @@ class TrainingResult(RunResult):
     rows: int | None = None
     best_iteration: int | None = None
     history: tuple[TreeRecord, ...] | None = None
+    verdict: Verdict | None = None
 
 
 TrainingRecord = RunRecord[TrainingResult]
@@ -144,6 +149,7 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
+            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(
@@ -189,6 +195,8 @@ class TrainingWork:
         Rows to train on.
     validation : TrainingTable or None
         Rows for the metrics.
+    judging : Judging
+        Rows that the model is judged by.
     rows_read : int
         Rows of all windows.
     data_sha256 : str
@@ -202,6 +210,7 @@ class TrainingWork:
     params: BoosterParams
     table: TrainingTable
     validation: TrainingTable | None
+    judging: Judging = field(default_factory=Judging)
     rows_read: int
     data_sha256: str
     row_keys: tuple[str, ...]
@@ -218,14 +227,21 @@ class TrainingWork:
         del step
         return self.row_keys
 
-    def decode(self, data: bytes) -> TrainingState:
+    def decode(self, data: bytes) -> JudgedState[TrainingState]:
         """Read a state.
 
         Raises
         ------
         StateError
-            As ``TrainingState.from_bytes``; or if the run cannot have come to it.
+            As ``JudgedState.from_bytes`` and ``TrainingState.from_bytes``; or if the run cannot
+            have come to it.
         """
+        state = JudgedState.from_bytes(data, self._decode, is_finished=self._is_finished)
+        if state.verdict is not None and self.judging.rows is None:
+            raise StateError("the state holds a verdict, and this run keeps no rows to judge by")
+        return state
+
+    def _decode(self, data: bytes) -> TrainingState:
         state = TrainingState.from_bytes(data, schema=self.table.schema)
         check_state(
             state,
@@ -235,30 +251,51 @@ class TrainingWork:
         )
         return state
 
-    def regroup(self, state: TrainingState, *, more_rows: int) -> TrainingState:
-        """Return the state from which another set of banks continues."""
-        return state.regrouped(more_rows=more_rows)
+    def _is_finished(self, state: TrainingState) -> bool:
+        return state.is_finished(patience=self.params.early_stopping_rounds)
+
+    def regroup(
+        self, state: JudgedState[TrainingState], *, more_rows: int
+    ) -> JudgedState[TrainingState]:
+        """Return the state from which another set of banks continues; a verdict stays."""
+        return JudgedState(state.work.regrouped(more_rows=more_rows), state.verdict)
 
     def run(
         self,
         communicator: Communicator,
         *,
-        start: TrainingState | None,
-        on_step: Callable[[TrainingState], None],
+        start: JudgedState[TrainingState] | None,
+        on_step: Callable[[JudgedState[TrainingState]], None],
     ) -> Outcome[TrainingResult]:
-        """Train to the end; raises as ``train_checked``."""
-        done = 0 if start is None else len(start.trees)
+        """Train to the end and judge the model; raises as ``train_checked`` and ``judge``."""
+        last = None if start is None else start.work
+        done = 0 if last is None else len(last.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
+
+        def on_training_step(state: TrainingState) -> None:
+            nonlocal last
+            last = state
+            on_step(JudgedState(state))
+
         result = train_checked(
             self.params,
             self.table,
             communicator,
             validation=self.validation,
-            start=start,
-            on_step=on_step,
+            start=last,
+            on_step=on_training_step,
             on_tree=self._on_tree,
             threads=self.threads,
         )
+        verdict = self.judging.without_rows if start is None else start.verdict
+        if verdict is None:
+            verdict = self.judging.judge(
+                result.model, communicator, self.progress, threads=self.threads
+            )
+            if last is None:
+                raise ValueError("a training has no state")
+            if self.judging.rows is not None:
+                on_step(JudgedState(last, verdict))
         return Outcome(
             result.model.to_json(),
             TrainingResult(
@@ -267,6 +304,7 @@ class TrainingWork:
                 rows=self.rows_read,
                 best_iteration=result.best_iteration,
                 history=tuple(_tree_record(tree) for tree in result.history),
+                verdict=verdict,
             ),
         )
 

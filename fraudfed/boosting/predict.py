@@ -6,7 +6,7 @@ then ``bin of x <= position of t``, so that the engine which sorts rows while tr
 here, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,15 +46,40 @@ def predict_margins(
     ValueError
         If the shapes differ, or a value is no category code of its feature.
     """
+    *_, margins = growing_margins(model, features, threads=threads)
+    return margins
+
+
+def growing_margins(
+    model: Model, features: Float32Array, *, threads: int | None = None
+) -> Iterator[Float32Array]:
+    """Yield the margin of each row before the first tree, and after each.
+
+    Parameters
+    ----------
+    model, features, threads
+        As ``predict_margins``.
+
+    Yields
+    ------
+    ndarray of shape (n_rows,), dtype=float32
+        The same array each time, which the next tree changes.
+
+    Raises
+    ------
+    ValueError
+        As ``predict_margins``.
+    """
     n_rows = len(features)
     table = TrainingTable(model.schema, features, np.zeros(n_rows, dtype=np.float32))
     cuts = _cuts(model.trees, model.schema)
     binned = bin_table(table, cuts, engine=load_engine(threads))
     margins = np.full(n_rows, base_margin(model.base_score), dtype=np.float32)
+    yield margins
     for tree in model.trees:
         known = replace(tree, split_bins=_split_bins(tree, cuts))
         assign_leaves(known, binned).add_values(tree.split_conditions, margins)
-    return margins
+        yield margins
 
 
 def predict(model: Model, features: Float32Array, *, threads: int | None = None) -> Float32Array:

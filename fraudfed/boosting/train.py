@@ -318,10 +318,7 @@ class _Boosting:
     @property
     def is_finished(self) -> bool:
         """Whether all trees have grown, or too many since the best one."""
-        if len(self._trees) >= self._params.num_boost_round:
-            return True
-        patience, best = self._params.early_stopping_rounds, self._best_iteration
-        return patience is not None and best is not None and len(self._trees) - 1 - best >= patience
+        return self.state().is_finished(patience=self._params.early_stopping_rounds)
 
     @property
     def _best_iteration(self) -> int | None:

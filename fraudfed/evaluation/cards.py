@@ -6,64 +6,90 @@ counts with its most suspicious payment of the day, and one that a list has foun
 is on no list of a later day.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from fraudfed.dtypes import Float32Array, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.evaluation.outcomes import Outcomes
 
 _SECONDS_A_DAY = 86_400
 
 
-def card_hits(
-    margins: Float32Array, labels: Float32Array, outcomes: Outcomes, *, k: int
-) -> tuple[int, int, int]:
-    """Count what a bank's lists of k cards a day find.
+@dataclass(frozen=True, eq=False)
+class RankedCards:
+    """The cards of each day, the most suspicious first.
 
-    Parameters
+    Of cards that score alike, a compromised one stands last.
+
+    Attributes
     ----------
-    margins, labels : ndarray of shape (n_rows,), dtype=float32
-        Rows without a label, card, customer or time are left out.
-    outcomes : Outcomes
-    k : int
-        Length of a list, at least 1.
-
-    Returns
-    -------
-    n_days : int
-        Days with a payment.
-    hits : int
-        Compromised cards on the lists of all days. Of cards that score alike, the compromised one
-        stands last.
-    attainable : int
-        The most that lists could have had on them, each with what the earlier ones left.
+    cards : ndarray of shape (n_entries,), dtype=int64
+        Codes; one entry for each card and day.
+    is_fraud : ndarray of shape (n_entries,), dtype=bool
+        Whether a payment of the card is fraud on that day.
+    starts : ndarray of shape (n_days,), dtype=int64
+        Where each day with a payment begins.
     """
-    if outcomes.event_time is None:
-        return 0, 0, 0
-    codes = _card_codes(outcomes)
-    held = np.flatnonzero((codes >= 0) & ~np.isnan(labels))
-    if not held.size:
-        return 0, 0, 0
-    days = outcomes.event_time[held] // _SECONDS_A_DAY
-    # One entry for each card and day, with its highest margin.
-    order = np.lexsort((margins[held], codes[held], days))
-    day, card, margin = days[order], codes[held][order], margins[held][order]
-    is_last = np.append((day[1:] != day[:-1]) | (card[1:] != card[:-1]), True)
-    starts = np.append(0, np.flatnonzero(is_last)[:-1] + 1)
-    fraud = np.logical_or.reduceat(labels[held][order] == 1, starts)
-    day, card, margin = day[is_last], card[is_last], margin[is_last]
-    found: set[int] = set()
-    hits = attainable = 0
-    firsts = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
-    for first, last in zip(firsts, [*firsts[1:], day.size], strict=True):
-        left = np.array([int(code) not in found for code in card[first:last]], dtype=np.bool_)
-        cards = card[first:last][left]
-        is_fraud, score = fraud[first:last][left], margin[first:last][left]
-        listed = np.lexsort((cards, is_fraud, -score))[:k]
-        hit = cards[listed][is_fraud[listed]]
-        found.update(hit.tolist())
-        hits += hit.size
-        attainable += min(k, int(np.count_nonzero(is_fraud)))
-    return int(firsts.size), int(hits), attainable
+
+    cards: Int64Array
+    is_fraud: BoolArray
+    starts: Int64Array
+
+    @classmethod
+    def of(cls, margins: Float32Array, labels: Float32Array, outcomes: Outcomes) -> "RankedCards":
+        """Rank the cards of a bank.
+
+        Parameters
+        ----------
+        margins, labels : ndarray of shape (n_rows,), dtype=float32
+            Rows without a label, card and customer, or time are left out.
+        outcomes : Outcomes
+        """
+        codes = _card_codes(outcomes)
+        held = np.flatnonzero((codes >= 0) & ~np.isnan(labels))
+        if outcomes.event_time is None or not held.size:
+            nothing = np.zeros(0, dtype=np.int64)
+            return cls(nothing, nothing == 1, nothing)
+        days = outcomes.event_time[held] // _SECONDS_A_DAY
+        order = np.lexsort((margins[held], codes[held], days))
+        day, card, margin = days[order], codes[held][order], margins[held][order]
+        is_last = np.append((day[1:] != day[:-1]) | (card[1:] != card[:-1]), True)
+        starts = np.append(0, np.flatnonzero(is_last)[:-1] + 1)
+        fraud = np.logical_or.reduceat(labels[held][order] == 1, starts)
+        # Each card with its highest margin of the day.
+        day, card, margin = day[is_last], card[is_last], margin[is_last]
+        ranked = np.lexsort((card, fraud, -margin, day))
+        first = np.flatnonzero(np.diff(day[ranked], prepend=day[ranked[0]] - 1)).astype(np.int64)
+        return cls(card[ranked], fraud[ranked], first)
+
+    def hits(self, k: int) -> tuple[int, int]:
+        """Count what lists of the first k cards of each day find.
+
+        Parameters
+        ----------
+        k : int
+            Length of a list, at least 1.
+
+        Returns
+        -------
+        hits : int
+            Compromised cards on the lists of all days.
+        attainable : int
+            The most that lists could have had on them, each with what the earlier ones left.
+        """
+        if not self.cards.size:
+            return 0, 0
+        found = np.zeros(int(self.cards.max()) + 1, dtype=np.bool_)
+        hits = attainable = 0
+        for first, last in zip(self.starts, [*self.starts[1:], self.cards.size], strict=True):
+            left = first + np.flatnonzero(~found[self.cards[first:last]])
+            attainable += min(k, int(np.count_nonzero(self.is_fraud[left])))
+            listed = left[:k]
+            hit = self.cards[listed][self.is_fraud[listed]]
+            found[hit] = True
+            hits += hit.size
+        return int(hits), attainable
 
 
 def _card_codes(outcomes: Outcomes) -> Int64Array:

@@ -15,7 +15,7 @@ from fraudfed.boosting.score_cells import (
 )
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.evaluation.accounts import Accounts, account_codes
-from fraudfed.evaluation.cards import card_hits
+from fraudfed.evaluation.cards import RankedCards
 from fraudfed.evaluation.cases import N_FOUND, Cases
 from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.evaluation.plan import CARDS_PER_DAY, JudgingPlan
@@ -82,12 +82,17 @@ class OwnRows:
         }
 
     @cached_property
-    def cards(self) -> Int64Array:
-        """Days, hits and attainable hits of each length of list; shape (n_lengths, 3)."""
-        found = [
-            card_hits(self.margins, self.outcomes.labels, self.outcomes, k=k) for k in CARDS_PER_DAY
-        ]
-        return np.array(found, dtype=np.int64)
+    def cards(self) -> RankedCards:
+        """The cards of each day, by known labels."""
+        return RankedCards.of(self.margins, self.outcomes.labels, self.outcomes)
+
+    def card_hits(self) -> Int64Array:
+        """Return hits and attainable hits of each length of list; shape (n_lengths, 2)."""
+        return np.array([self.cards.hits(k) for k in CARDS_PER_DAY], dtype=np.int64)
+
+    def n_days(self) -> Int64Array:
+        """Return the number of days with a list of cards; shape (1,)."""
+        return np.array([self.cards.starts.size], dtype=np.int64)
 
     def of_cell(self, group: str, position: int) -> Int64Array:
         """Return the rows of a cell of a group."""

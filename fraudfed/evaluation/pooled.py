@@ -161,7 +161,7 @@ def _report(
         parts.add(own.found(reading, aims[reading].edges), most)
     for edge in (budget.strict, budget.loose):
         parts.add(own.group_cases_found(shown, edge), of_shown)
-    parts.add(own.cards[:, 1:], counts.days * np.array(CARDS_PER_DAY)[:, None])
+    parts.add(own.card_hits(), counts.days * np.array(CARDS_PER_DAY)[:, None])
     pooled = parts.sum(communicator, label="judge:thresholds")
     *of_readings, strict, loose, cards = pooled
     found = {}

@@ -170,7 +170,7 @@ def count_rows(own: OwnRows, communicator: Communicator) -> PooledRows:
     parts.add(classes, MAX_POOLED_ROWS)
     parts.add(readings, np.array([MAX_POOLED_ROWS] * (N_OF_READING - 1) + [MOST_VALUE]))
     parts.add(cells, MAX_POOLED_ROWS)
-    parts.add(own.cards[0, :1], MAX_POOLED_ROWS)
+    parts.add(own.n_days(), MAX_POOLED_ROWS)
     classes, readings, cells, days = parts.sum(communicator, label="judge:rows")
     counts = PooledRows(classes, readings, cells, int(days[0]), own.plan)
     frauds = {

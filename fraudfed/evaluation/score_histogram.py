@@ -134,9 +134,7 @@ class RankedCounts:
             return None
         # Pairs in the right order, and pairs within a cell, in Python integers: exact at any size.
         ordered, within, below = 0, 0, 0
-        for negative, positive in zip(
-            self.negatives.tolist(), self.positives.tolist(), strict=True
-        ):
+        for negative, positive in self._filled():
             ordered += positive * below
             within += positive * negative
             below += negative
@@ -184,12 +182,17 @@ class RankedCounts:
             (found + in_next * share) / n_frauds, found / n_frauds, (found + in_next) / n_frauds
         )
 
+    def _filled(self) -> list[tuple[int, int]]:
+        """Return clean rows and frauds of each cell that is not empty, ascending."""
+        filled = np.flatnonzero(self.negatives + self.positives)
+        return list(
+            zip(self.negatives[filled].tolist(), self.positives[filled].tolist(), strict=True)
+        )
+
     def _cells_with_frauds(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield of each cell with frauds, from above: frauds and rows above it, and its own."""
         found, seen = 0, 0
-        for negative, positive in zip(
-            self.negatives[::-1].tolist(), self.positives[::-1].tolist(), strict=True
-        ):
+        for negative, positive in reversed(self._filled()):
             if positive:
                 yield found, seen, positive, negative
             found += positive
@@ -238,8 +241,12 @@ class ScoreHistogram(RankedCounts):
         if n_rows == 0:
             return None
 
+        of_clean, of_fraud = np.flatnonzero(self.negatives), np.flatnonzero(self.positives)
+
         def mean(clean: Float64Array, fraud: Float64Array) -> float:
-            return fsum([*(self.negatives * clean**2), *(self.positives * fraud**2)]) / n_rows
+            squares = (self.negatives[of_clean] * clean[of_clean] ** 2).tolist()
+            squares += (self.positives[of_fraud] * fraud[of_fraud] ** 2).tolist()
+            return fsum(squares) / n_rows
 
         middle, low, high = _probabilities()
         return _bounded(mean(middle, 1 - middle), mean(low, 1 - high), mean(high, 1 - low))
@@ -258,7 +265,8 @@ class ScoreHistogram(RankedCounts):
             n_rows = int(rows[held].sum())
             if n_rows == 0:
                 continue
-            means = [fsum(rows[held] * of[held]) / n_rows for of in (middle, low, high)]
+            filled = first + np.flatnonzero(rows[held])
+            means = [fsum(rows[filled] * of[filled]) / n_rows for of in (middle, low, high)]
             bins.append(
                 ReliabilityBin(
                     low=ends[at],

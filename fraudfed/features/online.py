@@ -204,13 +204,16 @@ class OnlineFeatures:
         Returns
         -------
         bool
-            False if its report is known, or no window can hold it any more: then nothing changes.
+            False if its report is known, no window can hold it any more, or the payment is inbound:
+            then nothing changes.
 
         Raises
         ------
         DataError
             If ``report_time`` is before the payment.
         """
+        if payment.is_inbound:
+            return False
         keys = list(payment.entities(RISK_ENTITIES))
         return self._reports.add(payment, keys, report_time=report_time, now=self._now)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array, Float64Array, Int64Array
 from fraudfed.gate.alerts import RankedFrauds
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.gate.intervals import Interval
@@ -72,48 +72,62 @@ def measure(
     )
 
 
-def measure_window(ranked: RankedFrauds, cases: JudgedCases, n_alerts: int) -> Measures:
-    """Measure a scoring on the window itself; arrays of one value."""
-    ones = np.ones((1, cases.n_cases), np.int64)
-    return measure(ranked, cases, n_alerts, ones, np.ones((1, cases.n_days), np.int64))
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """What a scoring reaches on a window, and on each resample of it.
 
+    Attributes
+    ----------
+    here : Measures
+        Of the window itself: arrays of one value.
+    again : Measures
+        Of the resamples.
+    found : ndarray of shape (n_cases,), dtype=bool
+        The cases that it finds in the window itself.
+    """
 
-def found_cases(ranked: RankedFrauds, cases: JudgedCases, n_alerts: int) -> Int64Array:
-    """Return 1 for each case that the scoring finds in the window, else 0; shape (n_cases,)."""
-    ones = np.ones((1, cases.n_cases), np.int64)
-    frauds, clean = ranked.counts(ones, np.ones((1, cases.n_days), np.int64))
-    return ranked.found(frauds, clean, n_alerts)[0].astype(np.int64)
+    here: Measures
+    again: Measures
+    found: BoolArray
 
 
 def bootstrap(
-    rankings: Mapping[str, RankedFrauds],
+    scorings: Mapping[str, Float32Array],
     cases: JudgedCases,
     n_alerts: int,
     *,
     generator: np.random.Generator,
     n_resamples: int = N_RESAMPLES,
-) -> dict[str, Measures]:
+) -> dict[str, Resampled]:
     """Measure every scoring on the same resamples.
 
     Parameters
     ----------
-    rankings : mapping of str to RankedFrauds
+    scorings : mapping of str to ndarray of shape (n_rows,), dtype=float32
+        Of all rows of the window, higher is more suspicious.
     cases : JudgedCases
     n_alerts : int
         The same in each resample: there are as many days.
     generator : numpy.random.Generator
     n_resamples : int
     """
+    rankings = {name: RankedFrauds.of(scores, cases) for name, scores in scorings.items()}
+    once = np.ones((1, cases.n_cases), np.int64), np.ones((1, cases.n_days), np.int64)
     parts: dict[str, list[Measures]] = {name: [] for name in rankings}
-    for case_weights, day_weights in _resamples(cases, generator, n_resamples):
+    for weights in _resamples(cases, generator, n_resamples):
         for name, ranked in rankings.items():
-            parts[name].append(measure(ranked, cases, n_alerts, case_weights, day_weights))
-    return {name: _joined(measures) for name, measures in parts.items()}
+            parts[name].append(measure(ranked, cases, n_alerts, *weights))
+    return {
+        name: Resampled(
+            here=measure(ranked, cases, n_alerts, *once),
+            again=_joined(parts[name]),
+            found=ranked.found(*ranked.counts(*once), n_alerts)[0],
+        )
+        for name, ranked in rankings.items()
+    }
 
 
-def percentile_interval(
-    estimate: float, resampled: Float64Array, *, confidence: float
-) -> Interval:
+def percentile_interval(estimate: float, resampled: Float64Array, *, confidence: float) -> Interval:
     """Return the percentile interval; Efron and Tibshirani, equation 13.5."""
     lower, upper = np.quantile(resampled, (1 - confidence, confidence))
     return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))

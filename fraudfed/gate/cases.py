@@ -6,6 +6,7 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
+from fraudfed.evaluation.cases import case_numbers
 from fraudfed.evaluation.outcomes import Outcomes
 
 _SECONDS_A_DAY = 86_400
@@ -94,28 +95,3 @@ class JudgedCases:
             values=values,
             has_times=outcomes.event_time is not None,
         )
-
-
-_CASE_SECONDS = 30 * _SECONDS_A_DAY
-
-
-def case_numbers(outcomes: Outcomes) -> Int64Array:
-    """Number the cases of fraud: a customer's frauds within 30 days of the first of them.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,), dtype=int64
-        From 0; -1 for what is no fraud.
-    """
-    numbers = np.full(outcomes.n_rows, -1, np.int64)
-    frauds = np.flatnonzero(outcomes.labels == 1)
-    customers = np.full(outcomes.n_rows, -1) if outcomes.customers is None else outcomes.customers
-    times = np.zeros(outcomes.n_rows, np.int64) if outcomes.event_time is None else outcomes.event_time
-    order = frauds[np.lexsort((frauds, times[frauds], customers[frauds]))]
-    number, customer, first = -1, -1, 0
-    for row in order.tolist():
-        if customers[row] < 0 or customers[row] != customer or times[row] > first + _CASE_SECONDS:
-            number += 1
-            customer, first = int(customers[row]), int(times[row])
-        numbers[row] = number
-    return numbers

@@ -12,17 +12,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from fraudfed.dtypes import Float32Array
+from fraudfed.dtypes import Float32Array, Float64Array
 from fraudfed.evaluation.outcomes import Outcomes
-from fraudfed.gate.alerts import RankedFrauds, alert_budget
-from fraudfed.gate.bootstrap import (
-    N_RESAMPLES,
-    Measures,
-    bootstrap,
-    found_cases,
-    measure_window,
-    percentile_interval,
-)
+from fraudfed.gate.alerts import alert_budget
+from fraudfed.gate.bootstrap import N_RESAMPLES, Resampled, bootstrap, percentile_interval
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.gate.intervals import Interval, normal_quantile, paired_difference
 
@@ -155,53 +148,44 @@ def gate_of(
     """
     cases = JudgedCases.of(outcomes)
     n_alerts = alert_budget(cases, alerts_per_day)
-    rankings = {
-        "shared": RankedFrauds.of(scores_shared, cases),
-        "own": RankedFrauds.of(scores_own, cases),
-    }
-    measures = bootstrap(rankings, cases, n_alerts, generator=generator, n_resamples=n_resamples)
+    scorings = {"shared": scores_shared, "own": scores_own}
+    found = bootstrap(scorings, cases, n_alerts, generator=generator, n_resamples=n_resamples)
     return decide(
-        rankings["shared"],
-        rankings["own"],
-        cases,
-        n_alerts,
-        resampled=(measures["shared"], measures["own"]),
+        found["shared"],
+        found["own"],
+        n_alerts=n_alerts,
         margin=margin,
         confidence=confidence,
     )
 
 
 def decide(
-    shared: RankedFrauds,
-    own: RankedFrauds,
-    cases: JudgedCases,
-    n_alerts: int,
-    *,
-    resampled: tuple[Measures, Measures],
-    margin: float,
-    confidence: float,
+    shared: Resampled, own: Resampled, *, n_alerts: int, margin: float, confidence: float
 ) -> Decision:
-    """Decide from what both scorings reach on the same resamples; parameters as ``gate_of``."""
-    by_shared = found_cases(shared, cases, n_alerts)
-    by_own = found_cases(own, cases, n_alerts)
-    only_shared = int(np.sum(by_shared > by_own))
-    only_own = int(np.sum(by_own > by_shared))
-    score = paired_difference(only_shared, only_own, cases.n_cases, confidence=confidence)
-    first, second = resampled
+    """Decide by what two scorings reach on the same resamples; parameters as ``gate_of``."""
+    n_cases = shared.found.size
+    only_shared = int(np.count_nonzero(shared.found & ~own.found))
+    only_own = int(np.count_nonzero(own.found & ~shared.found))
+    score = paired_difference(only_shared, only_own, n_cases, confidence=confidence)
     difference = percentile_interval(
-        score.estimate, first.case_recall - second.case_recall, confidence=confidence
+        score.estimate, shared.again.case_recall - own.again.case_recall, confidence=confidence
     ).widened(score)
-    share = (only_shared + only_own) / cases.n_cases
+    share = (only_shared + only_own) / n_cases
+    value_difference = None
+    if shared.again.value_recall is not None and own.again.value_recall is not None:
+        value_difference = percentile_interval(
+            _only(shared.here.value_recall) - _only(own.here.value_recall),
+            shared.again.value_recall - own.again.value_recall,
+            confidence=confidence,
+        )
     return Decision(
-        verdict=verdict_of(difference, n_cases=cases.n_cases, margin=margin),
+        verdict=verdict_of(difference, n_cases=n_cases, margin=margin),
         difference=difference,
-        value_difference=_value_difference(
-            shared, own, cases, n_alerts, resampled=resampled, confidence=confidence
-        ),
+        value_difference=value_difference,
         margin=margin,
         confidence=confidence,
         n_alerts=n_alerts,
-        n_cases=cases.n_cases,
+        n_cases=n_cases,
         only_shared=only_shared,
         only_own=only_own,
         cases_to_tell_apart=cases_needed(share, difference.estimate, confidence=confidence),
@@ -211,20 +195,5 @@ def decide(
     )
 
 
-def _value_difference(
-    shared: RankedFrauds,
-    own: RankedFrauds,
-    cases: JudgedCases,
-    n_alerts: int,
-    *,
-    resampled: tuple[Measures, Measures],
-    confidence: float,
-) -> Interval | None:
-    first, second = (of.value_recall for of in resampled)
-    if first is None or second is None:
-        return None
-    here = [measure_window(of, cases, n_alerts).value_recall for of in (shared, own)]
-    assert here[0] is not None and here[1] is not None
-    return percentile_interval(
-        float(here[0][0] - here[1][0]), first - second, confidence=confidence
-    )
+def _only(values: Float64Array | None) -> float:
+    return 0.0 if values is None else float(values[0])

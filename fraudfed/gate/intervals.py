@@ -4,6 +4,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
+from fraudfed.dtypes import Float64Array, Int64Array
+
 #: A bisection halves [-1, 1] so often that what is left is below the last digit of a float64.
 _HALVINGS = 60
 
@@ -25,9 +29,7 @@ class Interval:
 
     def widened(self, other: "Interval") -> "Interval":
         """Return this estimate with the outer bounds of both."""
-        return Interval(
-            self.estimate, min(self.lower, other.lower), max(self.upper, other.upper)
-        )
+        return Interval(self.estimate, min(self.lower, other.lower), max(self.upper, other.upper))
 
 
 def normal_quantile(confidence: float) -> float:
@@ -35,7 +37,7 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf(confidence)
 
 
-def wilson(successes: float, trials: int, *, confidence: float) -> Interval:
+def wilson(successes: int, trials: int, *, confidence: float) -> Interval:
     """Return the score interval of a proportion.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
@@ -46,7 +48,8 @@ def wilson(successes: float, trials: int, *, confidence: float) -> Interval:
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
     half /= 1 + z * z / trials
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    # At the ends rounding must not move a bound past the estimate.
+    return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
 
 
 def paired_difference(
@@ -54,8 +57,11 @@ def paired_difference(
 ) -> Interval:
     """Return the score interval of a difference of two proportions of the same cases.
 
-    T. Tango, "Equivalence test and confidence interval for the difference in proportions for the
-    paired-sample design", Statistics in Medicine 17(8), 1998, pages 891-908, equations 1 to 4.
+    All differences that ``score`` does not reject: T. Tango, "Equivalence test and confidence
+    interval for the difference in proportions for the paired-sample design", Statistics in Medicine
+    17(8), 1998, pages 891-908. Where no case tells the two apart, that is too narrow by a tenth:
+    the exact bound of a zero numerator takes its place. J. A. Hanley, A. Lippman-Hand, "If nothing
+    goes wrong, is everything all right?", JAMA 249(13), 1983, pages 1743-1745.
 
     Parameters
     ----------
@@ -65,35 +71,54 @@ def paired_difference(
     confidence : float
         Of each bound.
     """
+    if only_first == only_second == 0:
+        unseen = 1 - (1 - confidence) ** (1 / n_cases)
+        return Interval(0.0, -unseen, unseen)
     z = normal_quantile(confidence)
-    estimate = (only_first - only_second) / n_cases
-    lower = _bound(only_first, only_second, n_cases, z)
-    upper = -_bound(only_second, only_first, n_cases, z)
-    return Interval(estimate, lower, upper)
+    return Interval(
+        (only_first - only_second) / n_cases,
+        _lower(only_first, only_second, n_cases, z),
+        -_lower(only_second, only_first, n_cases, z),
+    )
 
 
-def _bound(more: int, less: int, n_cases: int, z: float) -> float:
-    """Return the least difference that the score test does not reject from below."""
-    estimate = (more - less) / n_cases
-    low, high = -1.0, estimate
+def score(
+    only_first: Int64Array, only_second: Int64Array, n_cases: int, difference: float
+) -> Float64Array:
+    """Return how many standard errors a difference lies below what is seen.
+
+    The likeliest share of ``only_second`` under the difference gives the standard error; Tango
+    1998, section 3. At a difference of 0 it is McNemar's statistic.
+
+    Parameters
+    ----------
+    only_first, only_second : ndarray of shape (n,), dtype=int64
+    n_cases : int
+    difference : float
+        First less second, in (-1, 1).
+    """
+    a = 2 * n_cases
+    b = (2 * n_cases - only_first + only_second) * difference - only_first - only_second
+    c = -only_second * difference * (1 - difference)
+    share = (np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = np.maximum(n_cases * (2 * share + difference * (1 - difference)), 0.0)
+    excess = only_first - only_second - n_cases * difference
+    # Without variance, what is seen cannot differ from what is expected but by rounding.
+    errors = np.sqrt(variance)
+    found: Float64Array = np.divide(
+        excess, errors, out=np.zeros(np.shape(errors)), where=errors > 0.0
+    )
+    return found
+
+
+def _lower(more: int, less: int, n_cases: int, z: float) -> float:
+    """Return the least difference that the score does not reject, by bisection: it falls."""
+    low, high = -1.0, (more - less) / n_cases
+    counts = np.array([more]), np.array([less])
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _score(more, less, n_cases, middle) >= z:
+        if score(*counts, n_cases, middle)[0] >= z:
             low = middle
         else:
             high = middle
     return low
-
-
-def _score(more: int, less: int, n_cases: int, difference: float) -> float:
-    """Return the score statistic of a difference; Tango's equation 2."""
-    # The share of ``less`` that is likeliest under the difference: Tango's equation 3.
-    a = 2 * n_cases
-    b = -more - less + (2 * n_cases - more + less) * difference
-    c = -less * difference * (1 - difference)
-    share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
-    variance = n_cases * (2 * share + difference * (1 - difference))
-    excess = more - less - n_cases * difference
-    if variance <= 0:
-        return math.inf if excess > 0 else 0.0
-    return excess / math.sqrt(variance)

@@ -213,6 +213,21 @@ def search_checked(
     return running.result()
 
 
+def is_finished(state: SearchState, spec: SearchSpec) -> bool:
+    """Tell whether all rungs are done, or too many trees grew in the last one since the best."""
+    rungs = spec.rungs
+    if state.n_trees >= rungs[-1].trees:
+        return True
+    if spec.patience is None or (len(rungs) > 1 and state.n_trees <= rungs[-2].trees):
+        return False
+    for candidate in state.candidates:
+        if candidate.is_alive:
+            best = best_point(candidate.curve, spec.select_by)
+            if best is None or candidate.curve[-1].trees - best.trees < spec.patience:
+                return False
+    return True
+
+
 def _check_start(
     start: SearchState, candidates: tuple[Candidate, ...], spec: SearchSpec, table: TrainingTable
 ) -> None:
@@ -346,16 +361,8 @@ class _Running:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all rungs are done, or too many trees grew in the last one since the best."""
-        state, spec = self._state, self._spec
-        if state.n_trees >= spec.rungs[-1].trees:
-            return True
-        if spec.patience is None or not self._is_in_last_rung(state.n_trees):
-            return False
-        return all(
-            self._trees_since_best(state.candidates[number].curve) >= spec.patience
-            for number in self._growing
-        )
+        """Whether there is no step left."""
+        return is_finished(self._state, self._spec)
 
     def step(self) -> Summing[None]:
         """Grow one tree of every live candidate, and measure what is due."""
@@ -529,14 +536,6 @@ class _Running:
 
     def _ends_rung(self, n_trees: int) -> bool:
         return any(rung.trees == n_trees for rung in self._spec.rungs)
-
-    def _is_in_last_rung(self, n_trees: int) -> bool:
-        rungs = self._spec.rungs
-        return len(rungs) == 1 or n_trees > rungs[-2].trees
-
-    def _trees_since_best(self, curve: tuple[Point, ...]) -> int:
-        best = best_point(curve, self._spec.select_by)
-        return 0 if best is None else curve[-1].trees - best.trees
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,14 +77,18 @@ def test_isotonic_is_that_of_scikit_learn(seed: int, digits: int, slope: float) 
     values, group = np.unique(scores, return_inverse=True)
     rows, frauds = np.bincount(group), np.bincount(group, labels).astype(np.int64)
     blocks = pool_adjacent_violators(frauds, rows)
-    oracle = IsotonicRegression(out_of_bounds="clip").fit(scores, labels)
+    oracle = IsotonicRegression(out_of_bounds="clip").fit(
+        scores.astype(np.float64), labels.astype(np.float64)
+    )
     found = np.repeat(blocks.shares, blocks.last - blocks.first + 1)
-    np.testing.assert_allclose(found, oracle.predict(values), atol=1e-12)
+    np.testing.assert_allclose(found, oracle.predict(values.astype(np.float64)), atol=1e-12)
     calibration = fit_calibration(scores, labels, n_cases=MANY)
     if calibration is not None and calibration.method is Method.ISOTONIC:
         new = np.linspace(0, 1, 500, dtype=np.float32)
         # Ours stays half a fraud away from 0 and 1.
-        np.testing.assert_allclose(calibration.of(new), oracle.predict(new), atol=0.5 / 300)
+        np.testing.assert_allclose(
+            calibration.of(new), oracle.predict(new.astype(np.float64)), atol=0.5 / 300
+        )
 
 
 def test_cases_choose_the_method() -> None:

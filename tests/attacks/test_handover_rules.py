@@ -62,6 +62,6 @@ def test_control_without_the_rules_deeper_trees_are_continued(
     monkeypatch.setattr(training, "check_state", lambda *state, **rules: None)
     work = entrant()
     state = work.decode(handed_over(max_depth=5))
-    assert max(tree.n_nodes for tree in state.trees) > 7
+    assert max(tree.n_nodes for tree in state.work.trees) > 7
     outcome = work.run(SoloCommunicator(), start=state, on_step=lambda _: None)
     assert outcome.result.trees == 3

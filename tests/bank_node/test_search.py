@@ -1,7 +1,6 @@
 """Banks as real processes search together: killed, dropped, and with the bytes of one process."""
 
 import hashlib
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from cohorts.exact import run_cohort
-from examples.search import COMMON, CONTRACT, SPEC, rows_of, search_run, with_candidates
+from examples.search import COMMON, CONTRACT, SPEC, rows_of, search_run
 from federations.bank_process import finish, start_bank
 from federations.bank_states import Banks, serving
 

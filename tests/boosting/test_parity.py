@@ -53,10 +53,7 @@ def test_every_parameter_means_what_it_means_to_xgboost(
     params = oracle_params({"max_bin": 32, "num_boost_round": 6, **settings})
     ours = train(params, table, SoloCommunicator())
     codes = table_of_bins(table, ours.cuts)
-    theirs = dict(settings)
-    if "monotone_constraints" in theirs:
-        theirs["monotone_constraints"] = tuple(theirs["monotone_constraints"])
-    booster = train_on_bins(codes, params, {"max_bin": 32, **theirs}, threads=1)
+    booster = train_on_bins(codes, params, {"max_bin": 32, **settings}, threads=1)
     compared = compare_trees(ours.model.to_json(), booster, ours.cuts, codes)
     assert (compared.identical, compared.trees) == (6, 6)
     assert compared.max_leaf_difference < 1e-6
@@ -126,6 +123,7 @@ def test_command_prints_the_figures() -> None:
     text = CliRunner().invoke(parity_command, arguments)
     assert text.exit_code == 0
     assert "identical trees        3 of 3" in text.output
+    assert "draws                  none" in text.output
     as_json = CliRunner().invoke(parity_command, [*arguments, "--json"])
     result = ParityResult(**json.loads(as_json.output))
     assert (result.identical_trees, result.trees, result.rows) == (3, 3, 1000)
@@ -134,6 +132,18 @@ def test_command_prints_the_figures() -> None:
     assert (result.threads, result.repeats) == (1, 2)
     assert result.kernel == load_engine().name
     assert f"kernel                 {result.kernel}" in text.output
+
+
+def test_command_gives_xgboost_the_draws() -> None:
+    arguments = ["--rows", "2000", "--features", "6", "--trees", "4", "--categorical", "2"]
+    arguments += ["--subsample", "0.7", "--colsample-bytree", "0.5"]
+    arguments += ["--threads", "1", "--repeats", "1"]
+    text = CliRunner().invoke(parity_command, arguments)
+    assert text.exit_code == 0
+    assert "identical trees        4 of 4\n" in text.output
+    assert "draws                  ours, given to xgboost tree by tree" in text.output
+    assert "subsample 0.7, colsample_bytree 0.5" in text.output
+    assert "largest margin diff.   not compared" in text.output
 
 
 def test_command_refuses_more_categories_than_features() -> None:

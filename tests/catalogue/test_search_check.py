@@ -6,6 +6,7 @@ import pytest
 from examples.search import COMMON, CONTRACT, SPEC, search_run, with_candidates
 
 from fraudfed.catalogue.plans import PLANS
+from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
 from fraudfed.catalogue.run_check import check_candidates, check_run
 from fraudfed.catalogue.search_check import check_search
@@ -60,7 +61,5 @@ def test_the_same_parameters_with_another_share_are_another_candidate() -> None:
 @pytest.mark.parametrize("plan", PLANS)
 def test_each_plan_can_be_run_on_the_features_of_a_recipe(plan: str) -> None:
     found = PLANS[plan]
-    contract = DataContract(
-        kind="transactions", recipe="fraudfed-card-1", features=contract_features()
-    )
+    contract = DataContract(kind="transactions", recipe=RECIPE, features=contract_features())
     assert len(check_candidates(contract, found.spec_for(contract), found.common)) in {8, 16, 32}

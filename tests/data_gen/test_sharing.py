@@ -39,19 +39,18 @@ class Rows:
 def _split(config: WorldConfig, frame: pd.DataFrame, values: np.ndarray) -> Rows:
     time = frame["event_time"].to_numpy()
     label = frame["is_fraud"].to_numpy()
-    known = frame["label_time"].to_numpy() <= config.split_time
-    early = (time < config.split_time - config.label_delay_seconds) & known
+    known = label * (frame["label_time"].to_numpy() < config.split_time)
+    early = time < config.split_time - config.clean_delay_days * 86_400
     late = time >= config.split_time
-    return Rows(train=(values[early], label[early]), test=(values[late], label[late]))
+    return Rows(train=(values[early], known[early]), test=(values[late], label[late]))
 
 
 def _banks(
     config: WorldConfig, frames: dict[str, pd.DataFrame], *, shared: bool
 ) -> tuple[list[Rows], list[str]]:
     """Return the rows of each bank, ``shared`` with counts over all banks; and feature types."""
-    delay = config.label_delay_seconds
     together = pd.concat(frames.values(), ignore_index=True)
-    everywhere = build_features(together, label_delay_seconds=delay)
+    everywhere = build_features(together)
     names = everywhere.schema.names
     of_entities = [
         index
@@ -64,7 +63,7 @@ def _banks(
         check_transactions(frame, source=name)
         # What is generated is canonical: a bank that reads it changes no identifier.
         pd.testing.assert_frame_equal(canonical_transactions(frame), frame, check_dtype=False)
-        values = build_features(frame, label_delay_seconds=delay).values
+        values = build_features(frame).values
         if shared:
             mine = everywhere.values[start : start + len(frame)]
             values = np.hstack([values, mine[:, of_entities]])

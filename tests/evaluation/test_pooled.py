@@ -56,7 +56,7 @@ def holds(bounded: Bounded | None, value: float | None) -> bool:
     return bounded.holds(float(value), rounding=1e-9)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=6)
 @given(seed=seeds, n_banks=st.sampled_from([1, 3, 7]), n_alerts=st.sampled_from([None, 1, 30]))
 def test_metrics_are_those_of_the_pooled_rows(
     seed: int, n_banks: int, n_alerts: int | None

@@ -103,8 +103,8 @@ def test_an_amount_that_cannot_be_converted_is_refused(row: dict[str, Any], mess
     currency = Currency(code="GBP", rates={"USD": {"2023-06-01": "3"}})
     frame = table([{"currency": "GBP"}, row])
     with pytest.raises(DataError, match=message):
-        build_features(frame, label_delay_seconds=0, currency=currency)
-    online = OnlineFeatures(label_delay_seconds=0, currency=currency)
+        build_features(frame, risk_delay_days=0, currency=currency)
+    online = OnlineFeatures(risk_delay_days=0, currency=currency)
     payment = payments_of(frame)[1]
     for take in (online.features, online.observe):
         with pytest.raises(DataError, match="expected a rate to GBP"):
@@ -119,7 +119,7 @@ def test_windows_add_amounts_of_one_currency() -> None:
         ]
     )
     currency = Currency(code="GBP", rates={"USD": {"2023-01-01": "0.5"}})
-    built = build_features(frame, label_delay_seconds=0, currency=currency)
+    built = build_features(frame, risk_delay_days=0, currency=currency)
     mean = built.names.index("customer_mean_amount_1d")
     assert built.values[1, mean] == 500
     assert built.values[0, built.names.index("amount")] == 500
@@ -152,11 +152,9 @@ def test_a_merchant_code_is_the_category_that_it_belongs_to(seed: int) -> None:
     frame = random_table(rng, 40)
     named = {"5411": "grocery", "5541": "fuel", "742": "services", "0742": "services"}
     written = rng.choice(list(named), 40)
-    coded = build_features(frame.assign(merchant_category=written), label_delay_seconds=DAY)
+    coded = build_features(frame.assign(merchant_category=written), risk_delay_days=1)
     plain = frame.assign(merchant_category=[named[code] for code in written])
-    np.testing.assert_array_equal(
-        coded.values, build_features(plain, label_delay_seconds=DAY).values
-    )
+    np.testing.assert_array_equal(coded.values, build_features(plain, risk_delay_days=1).values)
 
 
 def specs(**changes: Any) -> tuple[FeatureSpec, ...]:
@@ -177,19 +175,19 @@ def specs(**changes: Any) -> tuple[FeatureSpec, ...]:
 def test_an_own_value_that_does_not_fit_is_refused(
     spec: FeatureSpec, value: Any, message: str
 ) -> None:
-    online = OnlineFeatures(label_delay_seconds=0, own_columns=(spec,))
+    online = OnlineFeatures(risk_delay_days=0, own_columns=(spec,))
     payment = Payment("t1", START, "c1", 100, own={spec.name: value})
     with pytest.raises(DataError, match=message):
         online.features(payment)
 
 
 def test_an_own_column_that_nobody_knows_is_refused() -> None:
-    online = OnlineFeatures(label_delay_seconds=0, own_columns=OWN_COLUMNS)
+    online = OnlineFeatures(risk_delay_days=0, own_columns=OWN_COLUMNS)
     payment = Payment("t1", START, "c1", 100, own={"entry_mode": "chip", "balanse": 3})
     with pytest.raises(DataError, match="own column 'balanse' is not in the contract"):
         online.features(payment)
     with pytest.raises(DataError, match="own column 'balance' is missing"):
-        build_features(table([{}]), label_delay_seconds=0, own_columns=OWN_COLUMNS)
+        build_features(table([{}]), risk_delay_days=0, own_columns=OWN_COLUMNS)
 
 
 def test_payments_with_the_same_own_columns_are_equal() -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.features import DAY, random_table
+from oracles.features import random_table
 from oracles.shared_risk import KEY, risk_spec
 
 from fraudfed.catalogue.recipe import RECIPE
@@ -34,8 +34,8 @@ def both_directions(seed: int) -> pd.DataFrame:
 def test_inbound_payments_count_for_nothing_in_the_card_recipe(seed: int) -> None:
     frame = both_directions(seed)
     out = np.flatnonzero(frame["direction"] != "inbound")
-    alone = build_features(frame.iloc[out].drop(columns="direction"), label_delay_seconds=DAY)
-    found = build_features(frame, label_delay_seconds=DAY)
+    alone = build_features(frame.iloc[out].drop(columns="direction"), risk_delay_days=1)
+    found = build_features(frame, risk_delay_days=1)
     np.testing.assert_array_equal(found.values, alone.values)
     np.testing.assert_array_equal(found.positions, out)
     np.testing.assert_array_equal(found.transaction_id, frame["transaction_id"].iloc[out])
@@ -58,13 +58,13 @@ def test_inbound_payments_are_not_entered_in_shared_risk(seed: int) -> None:
 
 def test_one_at_a_time_an_inbound_payment_is_refused_and_not_remembered() -> None:
     frame = both_directions(3).sort_values("event_time")
-    online = OnlineFeatures(label_delay_seconds=0)
+    online = OnlineFeatures(risk_delay_days=0)
     for payment in payments_of(frame):
         online.observe(payment)
         if payment.is_inbound:
             with pytest.raises(DataError, match="is inbound, expected an outbound payment for rec"):
                 online.features(payment)
-            assert not online.learn(payment.transaction_id, is_fraud=True, label_time=2**32)
+            assert not online.report(payment, report_time=2**32)
 
 
 def test_recipes_by_name() -> None:
@@ -78,7 +78,7 @@ def test_recipes_by_name() -> None:
     for call in (
         lambda: find_recipe("fraudfed-card-0"),
         lambda: contract_features("fraudfed-card-0"),
-        lambda: build_recipe("fraudfed-card-0", both_directions(1), label_delay_seconds=0),
+        lambda: build_recipe("fraudfed-card-0", both_directions(1), risk_delay_days=0),
     ):
         with pytest.raises(ConfigurationError, match="recipe 'fraudfed-card-0': this release kno"):
             call()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from oracles.features import DAY, HOUR, START, table
+from oracles.shared_risk import risk_spec, solo_history
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, build_features
@@ -15,7 +16,7 @@ NAN = math.nan
 
 
 def build(*rows: dict[str, Any], delay: int = 0) -> FeatureTable:
-    return build_features(table(rows), label_delay_seconds=delay)
+    return build_features(table(rows), risk_delay_days=delay)
 
 
 def column(features: FeatureTable, name: str) -> list[float]:
@@ -140,7 +141,7 @@ def test_fan_in_of_a_payee() -> None:
 
 
 @pytest.mark.parametrize("entity", ["terminal", "merchant", "payee"])
-def test_risk_windows_end_before_the_label_delay(entity: str) -> None:
+def test_risk_windows_end_before_the_risk_delay(entity: str) -> None:
     key = f"{entity}_id"
     features = build(
         {"event_time": START, key: "e", "is_fraud": 1, "label_time": START + 10 * DAY},
@@ -149,25 +150,26 @@ def test_risk_windows_end_before_the_label_delay(entity: str) -> None:
         # Another customer: what counts is the entity, over all customers of the bank.
         # Seven days' delay: the window of 7 days is [day -5, day 2); the report is of day 10.
         {"event_time": START + 9 * DAY, key: "e", "customer_id": "c2"},
-        # At the second of the report the label is not used yet.
+        # At the second of the report it is not used yet.
         {"event_time": START + 10 * DAY, key: "e"},
         # One second later it is. The window of 1 day is [day 2 + 1 s, day 3 + 1 s): empty.
         {"event_time": START + 10 * DAY + 1, key: "e"},
         {"event_time": START + 37 * DAY, key: "e"},
-        # One second later the fraud leaves the window of 30 days, [0 + 1 s, day 30 + 1 s).
-        {"event_time": START + 37 * DAY + 1, key: "e"},
-        {"event_time": START + 38 * DAY, key: None},
-        delay=7 * DAY,
+        # The report is 30 days old. One second later it leaves the window of 30 days.
+        {"event_time": START + 40 * DAY, key: "e"},
+        {"event_time": START + 40 * DAY + 1, key: "e"},
+        {"event_time": START + 41 * DAY, key: None},
+        delay=7,
     )
-    check(features, f"{entity}_count_1d", [0, 0, 0, 1, 0, 0, 0, 0, NAN])
-    check(features, f"{entity}_count_7d", [0, 0, 0, 2, 2, 2, 0, 0, NAN])
-    check(features, f"{entity}_count_30d", [0, 0, 0, 2, 2, 2, 5, 4, NAN])
-    check(features, f"{entity}_fraud_count_1d", [0] * 8 + [NAN])
-    check(features, f"{entity}_fraud_count_7d", [0, 0, 0, 0, 0, 1, 0, 0, NAN])
-    check(features, f"{entity}_fraud_count_30d", [0, 0, 0, 0, 0, 1, 1, 0, NAN])
-    check(features, f"{entity}_fraud_rate_1d", [NAN, NAN, NAN, 0, NAN, NAN, NAN, NAN, NAN])
-    check(features, f"{entity}_fraud_rate_7d", [NAN, NAN, NAN, 0, 0, 0.5, NAN, NAN, NAN])
-    check(features, f"{entity}_fraud_rate_30d", [NAN, NAN, NAN, 0, 0, 0.5, 0.2, 0, NAN])
+    check(features, f"{entity}_count_1d", [0, 0, 0, 1, 0, 0, 0, 0, 0, NAN])
+    check(features, f"{entity}_count_7d", [0, 0, 0, 2, 2, 2, 0, 0, 0, NAN])
+    check(features, f"{entity}_count_30d", [0, 0, 0, 2, 2, 2, 5, 3, 3, NAN])
+    check(features, f"{entity}_fraud_count_1d", [0, 0, 0, 0, 0, 1, 0, 0, 0, NAN])
+    check(features, f"{entity}_fraud_count_7d", [0, 0, 0, 0, 0, 1, 0, 0, 0, NAN])
+    check(features, f"{entity}_fraud_count_30d", [0, 0, 0, 0, 0, 1, 1, 1, 0, NAN])
+    check(features, f"{entity}_fraud_rate_1d", [0, 0, 0, 0, 0, 1 / 11, 0, 0, 0, NAN])
+    check(features, f"{entity}_fraud_rate_7d", [0, 0, 0, 0, 0, 1 / 12, 0, 0, 0, NAN])
+    check(features, f"{entity}_fraud_rate_30d", [0, 0, 0, 0, 0, 1 / 12, 1 / 15, 1 / 13, 0, NAN])
 
 
 def test_a_quick_report_still_waits_for_the_delay() -> None:
@@ -176,63 +178,64 @@ def test_a_quick_report_still_waits_for_the_delay() -> None:
         {"event_time": START, "merchant_id": "m", "is_fraud": 1, "label_time": START + HOUR},
         {"event_time": START + 2 * DAY, "merchant_id": "m"},
         {"event_time": START + 2 * DAY + 1, "merchant_id": "m"},
-        delay=2 * DAY,
+        delay=2,
     )
     check(features, "merchant_fraud_count_1d", [0, 0, 1])
-    check(features, "merchant_fraud_rate_1d", [NAN, NAN, 1])
+    check(features, "merchant_fraud_rate_1d", [0, 0, 1 / 11])
+
+
+def test_a_report_counts_when_it_is_made_however_old_the_payment_is() -> None:
+    """A mule, reported at noon 390 days after the payment, is on the list a second later.
+
+    And on that of all banks once the table of that day is published.
+    """
+    noon = 390 * DAY + 12 * HOUR
+    rows: list[dict[str, Any]] = [
+        {"event_time": START, "payee_id": "mule", "is_fraud": 1, "label_time": START + noon},
+        *(
+            {"event_time": START + second, "payee_id": "mule", "customer_id": "c2"}
+            for second in (noon, noon + 1, 391 * DAY + HOUR, 392 * DAY, 421 * DAY)
+        ),
+    ]
+    frame = table(rows)
+    # The label horizon, 395 days for transfers, has no part in it.
+    first = START // DAY
+    spec = risk_spec(delay_days=0, first_day=first, last_day=first + 430)
+    for lag, shared_from in ((0, 391), (1, 392)):
+        found = build_features(frame, shared=solo_history(frame, spec, lag=lag))
+        check(found, "payee_fraud_count_1d", [0, 0, 1, 1, 0, 0])
+        check(found, "payee_fraud_count_30d", [0, 0, 1, 1, 1, 0])
+        seen = [0, 0, 0, int(shared_from <= 391), 1, int(lag == 1)]
+        check(found, "shared_payee_fraud_count_30d", seen)
+        check(found, "shared_payee_fraud_count_1d", [0, 0, 0, int(lag == 0), int(lag == 1), 0])
 
 
 def test_rows_by_time() -> None:
     features = build(
         {"event_time": START},
-        {"event_time": START + DAY, "label_time": START + 5 * DAY},
+        {"event_time": START + DAY},
         {"event_time": START + 2 * DAY},
         {"event_time": START + 3 * DAY},
     )
     chosen = features.rows_between(start=START + DAY, stop=START + 3 * DAY)
     assert chosen.tolist() == [False, True, True, False]
-    known = features.rows_between(start=None, stop=None, labels_before=START + 5 * DAY)
-    assert known.tolist() == [True, False, True, True]
     part = features.take(chosen)
     assert part.transaction_id.tolist() == ["t0001", "t0002"]
     assert part.n_rows == 2
     np.testing.assert_array_equal(part.values, features.values[1:3])
-    training = part.training_table()
-    assert training.n_rows == 2
-    assert training.schema.names == features.names
 
 
-def test_training_rows_end_one_delay_early() -> None:
-    """A fraud of the last days is known sooner than its clean neighbours: both stay out."""
-    features = build(
-        {"event_time": START, "label_time": START + 2 * DAY},
-        {"event_time": START + DAY, "label_time": START + 3 * DAY},
-        # Reported after training: not known.
-        {"event_time": START + DAY, "is_fraud": 1, "label_time": START + 9 * DAY},
-        {"event_time": START + 3 * DAY - 1, "label_time": START + 5 * DAY - 1},
-        {"event_time": START + 3 * DAY, "is_fraud": 1, "label_time": START + 3 * DAY + 1},
-        {"event_time": START + 4 * DAY, "label_time": START + 6 * DAY},
-    )
-    chosen = features.training_rows(
-        start=START + DAY, until=START + 5 * DAY, label_delay_seconds=2 * DAY
-    )
-    assert chosen.tolist() == [False, True, False, True, False, False]
-    everything = features.training_rows(start=None, until=None, label_delay_seconds=2 * DAY)
-    assert everything.all()
-
-
-def test_training_needs_labels() -> None:
+def test_labels_need_not_be_known() -> None:
     frame = table([{}, {"event_time": START + 1}]).drop(columns=["is_fraud", "label_time"])
-    features = build_features(frame, label_delay_seconds=0)
+    features = build_features(frame)
     assert features.label_time.tolist() == [LABEL_NOT_KNOWN] * 2
-    with pytest.raises(DataError, match=r"transaction 't0000': label is not known"):
-        features.training_table()
+    assert np.isnan(features.labels).all()
 
 
 def test_unchecked_tables_are_refused() -> None:
     with pytest.raises(DataError, match="column 'customer_id' is missing"):
-        build_features(table([{}]).drop(columns=["customer_id"]), label_delay_seconds=0)
+        build_features(table([{}]).drop(columns=["customer_id"]), risk_delay_days=0)
     with pytest.raises(DataError, match="column 'channel' holds 'swift', expected one of pos"):
         build({"channel": "swift"})
-    with pytest.raises(ValueError, match="label_delay_seconds is -1"):
+    with pytest.raises(ValueError, match="risk_delay_days is -1"):
         build({}, delay=-1)

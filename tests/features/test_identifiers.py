@@ -257,7 +257,7 @@ def test_noise_changes_no_feature_and_no_cell_of_a_sketch(
     for name in DEFAULT_KINDS.keys() & set(clean.columns):
         assert found[name].tolist() == clean[name].tolist(), name
     assert found["transaction_id"].tolist() == rows()["transaction_id"].tolist()
-    built, expected = (build_features(t, label_delay_seconds=DAY) for t in (found, clean))
+    built, expected = (build_features(t, risk_delay_days=1) for t in (found, clean))
     assert built.values.tobytes() == expected.values.tobytes()
     first = 1_700_000_000 // DAY
     spec = RiskSpec(first_day=first, last_day=first + 6, delay_days=1, min_customers=1)
@@ -271,8 +271,8 @@ def test_noise_changes_no_feature_and_no_cell_of_a_sketch(
 def test_one_at_a_time_gives_the_row_of_the_table(tmp_path: Path) -> None:
     written = noisy(rows()).drop(columns=["label_time", "is_fraud"])
     table = canonical_transactions(written)
-    built = build_features(table, label_delay_seconds=DAY)
-    online = OnlineFeatures(label_delay_seconds=DAY)
+    built = build_features(table, risk_delay_days=1)
+    online = OnlineFeatures(risk_delay_days=1)
     names = [name for name in Payment.__dataclass_fields__ if name in written]
     for index, row in enumerate(written[names].to_dict("records")):
         payment = Payment(**row)

@@ -24,7 +24,7 @@ from fraudfed.payments.columns import COLUMNS, INBOUND
 from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)
-delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
+delays = st.sampled_from([0, 1, 7, 40])
 
 
 def by_id(table: FeatureTable) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def assert_same_bits(left: Float32Array, right: Float32Array) -> None:
 @settings(max_examples=25, deadline=None)
 def test_every_feature_equals_the_slow_way(seed: int, delay: int, n_rows: int) -> None:
     frame = random_flows(np.random.default_rng(seed), n_rows)
-    found = build_inbound_features(frame, label_delay_seconds=delay)
+    found = build_inbound_features(frame, risk_delay_days=delay)
     np.testing.assert_array_equal(found.positions, np.flatnonzero(frame["direction"] == INBOUND))
     expected = slow_inbound_features(frame, delay=delay)
     if expected.empty:
@@ -66,23 +66,23 @@ def replay(
     shared: SharedRisk | None = None,
     contract: DataContract | None = None,
 ) -> Float32Array:
-    """Feed a table second by second, in a random order within one, labels late or early."""
+    """Feed a table second by second, in a random order within one, reports late or early."""
     own = () if contract is None else contract.own_columns
     currency = None if contract is None else contract.currency
     online = OnlineInboundFeatures(
-        label_delay_seconds=delay, shared=shared, own_columns=own, currency=currency
+        risk_delay_days=delay, shared=shared, own_columns=own, currency=currency
     )
     payments = payments_of(frame, [spec.name for spec in own])
     rows = np.full((len(payments), len(online.names)), np.nan, dtype=np.float32)
-    waiting = sorted((int(known), row) for row, known in enumerate(frame["label_time"]))
+    frauds = np.flatnonzero(frame["is_fraud"] == 1)
+    waiting = sorted((int(frame["label_time"].iloc[row]), int(row)) for row in frauds)
     seconds = frame.groupby("event_time").indices
     seen: set[int] = set()
     for now in sorted(seconds):
         for known, row in list(waiting):
             if row in seen and (known < now or rng.random() < 0.3):
                 waiting.remove((known, row))
-                is_fraud = bool(frame["is_fraud"].iloc[row])
-                online.learn(payments[row].transaction_id, is_fraud=is_fraud, label_time=known)
+                online.report(payments[row], report_time=known)
         steps = [(what, row) for row in seconds[now] for what in ("ask", "observe")]
         for index in rng.permutation(len(steps)):
             what, row = steps[index]
@@ -99,7 +99,7 @@ def replay(
 def test_one_at_a_time_gives_the_same_bits(seed: int, delay: int, n_rows: int) -> None:
     rng = np.random.default_rng(seed)
     frame = random_flows(rng, n_rows, days=int(rng.choice([10, 90])))
-    batch = build_inbound_features(frame, label_delay_seconds=delay)
+    batch = build_inbound_features(frame, risk_delay_days=delay)
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
 
 
@@ -109,10 +109,10 @@ def test_own_columns_and_currencies_one_at_a_time(seed: int) -> None:
     rng = np.random.default_rng(seed)
     frame = with_contract_terms(random_flows(rng, 60), rng)
     batch = build_inbound_features(
-        frame, label_delay_seconds=DAY, own_columns=TERMS.own_columns, currency=TERMS.currency
+        frame, risk_delay_days=1, own_columns=TERMS.own_columns, currency=TERMS.currency
     )
     assert batch.names[-2:] == ("balance", "entry_mode")
-    assert_same_bits(replay(frame, delay=DAY, rng=rng, contract=TERMS), batch.values)
+    assert_same_bits(replay(frame, delay=1, rng=rng, contract=TERMS), batch.values)
 
 
 @given(seed=seeds)
@@ -122,8 +122,8 @@ def test_shared_risk_of_both_accounts(seed: int) -> None:
     rng = np.random.default_rng(seed)
     frame = random_flows(rng, 80)
     shared = solo_history(frame, risk_spec(delay_days=7))
-    batch = build_inbound_features(frame, label_delay_seconds=7 * DAY, shared=shared)
-    assert_same_bits(replay(frame, delay=7 * DAY, rng=rng, shared=shared), batch.values)
+    batch = build_inbound_features(frame, risk_delay_days=7, shared=shared)
+    assert_same_bits(replay(frame, delay=7, rng=rng, shared=shared), batch.values)
     values = by_id(batch)
     rows = frame.set_index("transaction_id").loc[values.index]
     # The same account on the same day has the same numbers, whichever side it is on.
@@ -134,10 +134,10 @@ def test_shared_risk_of_both_accounts(seed: int) -> None:
         for name, time, count in zip(rows[f"{side}_id"], rows["event_time"], column, strict=True):
             if not pd.isna(name):
                 assert known.setdefault((name, time // DAY), count) == count
-    with pytest.raises(DataError, match="label delay"):
-        build_inbound_features(frame, label_delay_seconds=DAY, shared=shared)
-    with pytest.raises(DataError, match="label delay"):
-        OnlineInboundFeatures(label_delay_seconds=DAY, shared=shared)
+    with pytest.raises(DataError, match="risk_delay_days"):
+        build_inbound_features(frame, risk_delay_days=1, shared=shared)
+    with pytest.raises(DataError, match="risk_delay_days"):
+        OnlineInboundFeatures(risk_delay_days=1, shared=shared)
 
 
 @given(seed=seeds, delay=delays, cut=st.floats(0.1, 0.9))
@@ -156,8 +156,8 @@ def test_later_rows_and_labels_change_nothing(seed: int, delay: int, cut: float)
     changed.loc[later, "payer_id"] = "a1"
     changed = changed.drop(index=changed.index[later][::2])
     kept = frame.loc[before & (frame["direction"] == INBOUND), "transaction_id"].tolist()
-    expected = by_id(build_inbound_features(frame, label_delay_seconds=delay)).loc[kept]
-    found = by_id(build_inbound_features(changed, label_delay_seconds=delay)).loc[kept]
+    expected = by_id(build_inbound_features(frame, risk_delay_days=delay)).loc[kept]
+    found = by_id(build_inbound_features(changed, risk_delay_days=delay)).loc[kept]
     pd.testing.assert_frame_equal(found, expected)
 
 
@@ -166,19 +166,19 @@ def test_later_rows_and_labels_change_nothing(seed: int, delay: int, cut: float)
 def test_neither_order_nor_names_matter(seed: int, delay: int) -> None:
     rng = np.random.default_rng(seed)
     frame = random_flows(rng, 100)
-    expected = by_id(build_inbound_features(frame, label_delay_seconds=delay))
+    expected = by_id(build_inbound_features(frame, risk_delay_days=delay))
     other = frame.iloc[rng.permutation(len(frame))].copy()
     other["customer_id"] = "z" + other["customer_id"].str[::-1]
     for name in ("payee_id", "payer_id"):
         other[name] = other[name].str.replace("a", "GB")
     pd.testing.assert_frame_equal(
-        by_id(build_inbound_features(other, label_delay_seconds=delay)), expected
+        by_id(build_inbound_features(other, risk_delay_days=delay)), expected
     )
 
 
 def one(rows: list[dict[str, object]], **facts: float) -> None:
     """Compare some features of the last row, which is inbound."""
-    table = build_inbound_features(flows(rows), label_delay_seconds=0)
+    table = build_inbound_features(flows(rows), risk_delay_days=0)
     last = dict(zip(table.names, table.values[-1].tolist(), strict=True))
     assert {name: last[name] for name in facts} == pytest.approx(facts, nan_ok=True)
 
@@ -213,7 +213,7 @@ def test_purchases_are_no_outflows_and_more_than_came_is_not_passed_on() -> None
     one([*rows, came(DAY, 1)], passed_on_6h=1.0, outflow_count_7d=1, out_over_in_7d=5.0)
     # Without channels nothing tells purchases apart.
     frame = flows([*rows, came(DAY, 1)]).drop(columns="channel")
-    found = by_id(build_inbound_features(frame, label_delay_seconds=0)).iloc[-1]
+    found = by_id(build_inbound_features(frame, risk_delay_days=0)).iloc[-1]
     assert found["outflow_count_7d"] == 2
 
 
@@ -241,27 +241,26 @@ def test_fan_in_first_time_payers_and_dormant_customers() -> None:
 
 
 def test_outbound_payments_cannot_be_asked_for() -> None:
-    online = OnlineInboundFeatures(label_delay_seconds=0)
+    online = OnlineInboundFeatures(risk_delay_days=0)
     payment = Payment("t1", START, "c1", 5, channel="transfer")
     online.observe(payment)
     with pytest.raises(DataError, match="is outbound, expected an inbound payment for recipe"):
         online.features(payment)
     with pytest.raises(DataError, match="observed before"):
         online.observe(payment)
-    assert online.learn("t1", is_fraud=True, label_time=START)
-    assert not online.learn("t1", is_fraud=True, label_time=START)
-    assert not online.learn("t2", is_fraud=True, label_time=START)
+    assert online.report(payment, report_time=START)
+    assert not online.report(payment, report_time=START)
     for build in (OnlineInboundFeatures, lambda **how: build_inbound_features(flows([{}]), **how)):
-        with pytest.raises(ValueError, match="label_delay_seconds is -1"):
-            build(label_delay_seconds=-1)
+        with pytest.raises(ValueError, match="risk_delay_days is -1"):
+            build(risk_delay_days=-1)
 
 
 def test_what_no_window_reaches_is_forgotten() -> None:
     frame = random_flows(np.random.default_rng(4), 150)
-    online = OnlineInboundFeatures(label_delay_seconds=DAY)
+    online = OnlineInboundFeatures(risk_delay_days=1)
     for payment in sorted(payments_of(frame), key=lambda payment: payment.event_time):
         online.observe(payment)
-        online.learn(payment.transaction_id, is_fraud=True, label_time=payment.event_time)
+        online.report(payment, report_time=payment.event_time)
     assert online.n_remembered
     late = Payment("late", START + 400 * DAY, "c9", 5, direction="inbound")
     row = dict(zip(online.names, online.features(late).tolist(), strict=True))
@@ -272,8 +271,8 @@ def test_what_no_window_reaches_is_forgotten() -> None:
 def test_one_at_a_time_hours_end_with_their_last_second() -> None:
     """Asked in the very second in which the hours end, before that second's outflow is seen."""
     rows = [came(0, 100), came(HOUR, 1), out(HOUR, 100), came(HOUR + 1, 1)]
-    batch = build_inbound_features(flows(rows), label_delay_seconds=0)
-    online = OnlineInboundFeatures(label_delay_seconds=0)
+    batch = build_inbound_features(flows(rows), risk_delay_days=0)
+    online = OnlineInboundFeatures(risk_delay_days=0)
     found = []
     for payment in payments_of(flows(rows)):
         if payment.is_inbound:
@@ -286,8 +285,8 @@ def test_one_at_a_time_hours_end_with_their_last_second() -> None:
 def test_one_at_a_time_nobody_need_ask_before_payments_are_forgotten() -> None:
     rows = [came(second, 100) for second in range(100)]
     rows += [out(200, 100), came(5 * DAY, 50), out(5 * DAY + 60, 10), came(33 * DAY, 1)]
-    batch = build_inbound_features(flows(rows), label_delay_seconds=0)
-    online = OnlineInboundFeatures(label_delay_seconds=0)
+    batch = build_inbound_features(flows(rows), risk_delay_days=0)
+    online = OnlineInboundFeatures(risk_delay_days=0)
     payments = payments_of(flows(rows))
     for payment in payments[:-1]:
         online.observe(payment)
@@ -298,9 +297,9 @@ def test_one_at_a_time_nobody_need_ask_before_payments_are_forgotten() -> None:
 def test_without_inbound_rows_or_outbound_ones() -> None:
     frame = random_flows(np.random.default_rng(2), 40)
     bare = frame.drop(columns="direction")
-    assert build_recipe(INBOUND_RECIPE, bare, label_delay_seconds=0).n_rows == 0
+    assert build_recipe(INBOUND_RECIPE, bare, risk_delay_days=0).n_rows == 0
     alone = frame[frame["direction"] == INBOUND]
-    found = by_id(build_recipe(INBOUND_RECIPE, alone, label_delay_seconds=0))
+    found = by_id(build_recipe(INBOUND_RECIPE, alone, risk_delay_days=0))
     assert not found[["outflow_count_30d", "customer_reported_30d"]].to_numpy().any()
     assert found["seconds_since_outflow"].isna().all()
 
@@ -309,10 +308,10 @@ def test_own_columns_and_currencies_of_a_contract() -> None:
     rng = np.random.default_rng(6)
     frame = with_contract_terms(random_flows(rng, 80), rng).sort_values("event_time")
     frame = frame.reset_index(drop=True)
-    batch = build_inbound_features(frame, label_delay_seconds=DAY, currency=CURRENCY)
+    batch = build_inbound_features(frame, risk_delay_days=1, currency=CURRENCY)
     plain = with_own_columns(batch, OWN_COLUMNS, frame)
     terms = {"own_columns": OWN_COLUMNS, "currency": CURRENCY}
-    online = OnlineInboundFeatures(label_delay_seconds=DAY, **terms)
+    online = OnlineInboundFeatures(risk_delay_days=1, **terms)
     found = []
     payments = payments_of(frame, own_columns=[spec.name for spec in OWN_COLUMNS])
     seconds = frame.groupby("event_time").indices
@@ -321,7 +320,7 @@ def test_own_columns_and_currencies_of_a_contract() -> None:
             if payments[row].is_inbound:
                 found.append(online.features(payments[row]))
             online.observe(payments[row])
-    without = build_inbound_features(frame, label_delay_seconds=DAY)
+    without = build_inbound_features(frame, risk_delay_days=1)
     assert not np.array_equal(without.values, batch.values, equal_nan=True)
     kept = [name for name in plain.names if "fraud" not in name and "reported" not in name]
     where = [plain.names.index(name) for name in kept]
@@ -335,7 +334,7 @@ def test_unused_columns_change_nothing() -> None:
     assert recipe.unused < {column.name for column in COLUMNS if column.optional}
     lean = frame.drop(columns=sorted(recipe.unused & set(frame)))
     pd.testing.assert_frame_equal(
-        by_id(build_inbound_features(lean, label_delay_seconds=DAY)),
-        by_id(build_inbound_features(frame, label_delay_seconds=DAY)),
+        by_id(build_inbound_features(lean, risk_delay_days=1)),
+        by_id(build_inbound_features(frame, risk_delay_days=1)),
     )
     assert len(INBOUND_FEATURES) == len({feature.name for feature in INBOUND_FEATURES})

@@ -133,7 +133,7 @@ def test_what_is_mapped_meets_the_schema(name: str, table: pd.DataFrame) -> None
     mapping = load_mapping(name)
     frame = mapped(mapping, pa.Table.from_pandas(table))
     check_transactions(frame, source="rows.csv")
-    built = build_features(frame, label_delay_seconds=86400)
+    built = build_features(frame, risk_delay_days=1)
     assert built.n_rows == len(table)
     assert not np.isinf(built.values).any()
     present = ~np.isnan(built.values).all(axis=0)

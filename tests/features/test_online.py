@@ -25,7 +25,7 @@ from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS
 from fraudfed.wire.messages import DataContract
 
 seeds = st.integers(0, 2**32 - 1)
-delays = st.sampled_from([0, 1, DAY, 7 * DAY, 40 * DAY])
+delays = st.sampled_from([0, 1, 7, 40])
 
 
 def replay(
@@ -40,34 +40,28 @@ def replay(
     """Feed a table second by second and return every row's features, in the order of the table.
 
     Payments of one second come in a random order, each asked for before or after the others are
-    observed. A label comes at a random time up to the first second that it counts for.
+    observed. A report comes at a random time up to the first second that it counts for.
     """
     own = () if contract is None else contract.own_columns
     online = OnlineFeatures(
-        label_delay_seconds=delay,
+        risk_delay_days=delay,
         shared=shared,
         own_columns=own,
         currency=None if contract is None else contract.currency,
     )
     payments = payments_of(frame, [spec.name for spec in own])
     values = np.empty((len(payments), len(online.names)), dtype=np.float32)
-    labels: list[tuple[int, int]] = []
+    waiting: list[tuple[int, int]] = []
     if "is_fraud" in frame.columns:
-        labels = [
-            (int(known), row)
-            for row, known in enumerate(frame["label_time"])
-            if not pd.isna(frame["is_fraud"].iloc[row])
-        ]
-    waiting = sorted(labels)
+        frauds = np.flatnonzero((frame["is_fraud"] == 1).fillna(False))
+        waiting = sorted((int(frame["label_time"].iloc[row]), int(row)) for row in frauds)
     seconds = frame.groupby("event_time").indices
     seen: set[int] = set()
     for now in sorted(seconds):
         for known, row in list(waiting):
             if row in seen and (known < now or rng.random() < early):
                 waiting.remove((known, row))
-                is_fraud = bool(frame["is_fraud"].iloc[row])
-                identifier = payments[row].transaction_id
-                online.learn(identifier, is_fraud=is_fraud, label_time=known)
+                online.report(payments[row], report_time=known)
         steps = [(what, row) for row in seconds[now] for what in ("ask", "observe")]
         for index in rng.permutation(len(steps)):
             what, row = steps[index]
@@ -90,7 +84,7 @@ def assert_same_bits(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) ->
 def test_online_equals_batch(seed: int, delay: int, n_rows: int) -> None:
     rng = np.random.default_rng(seed)
     frame = random_table(rng, n_rows, days=90)
-    batch = build_features(frame, label_delay_seconds=delay)
+    batch = build_features(frame, risk_delay_days=delay)
     assert_same_bits(replay(frame, delay=delay, rng=rng), batch.values)
 
 
@@ -103,13 +97,13 @@ def test_online_equals_batch_with_own_columns_and_currencies(
     frame = with_contract_terms(random_table(rng, n_rows, days=90), rng)
     batch = build_features(
         frame,
-        label_delay_seconds=delay,
+        risk_delay_days=delay,
         own_columns=TERMS.own_columns,
         currency=TERMS.currency,
     )
     assert batch.names[-2:] == ("balance", "entry_mode")
     assert_same_bits(replay(frame, delay=delay, rng=rng, contract=TERMS), batch.values)
-    plain = build_features(frame, label_delay_seconds=delay)
+    plain = build_features(frame, risk_delay_days=delay)
     assert batch.names[:-2] == plain.names
     if set(frame["currency"]) == {"GBP"}:
         assert_same_bits(batch.values[:, :-2], plain.values)
@@ -120,7 +114,7 @@ def test_what_the_builder_was_not_told_is_missed(lost: str) -> None:
     """Negative control: the law above notices one payment or one label that went astray."""
     rng = np.random.default_rng(5)
     frame = random_table(rng, 120, days=20)
-    batch = build_features(frame, label_delay_seconds=DAY)
+    batch = build_features(frame, risk_delay_days=1)
     frauds = frame[(frame["is_fraud"] == 1) & frame["payee_id"].notna()]
     row = int(frauds["label_time"].idxmin())
     poorer = frame.astype({"is_fraud": "Int8", "label_time": "Int64"})
@@ -128,7 +122,7 @@ def test_what_the_builder_was_not_told_is_missed(lost: str) -> None:
         poorer.loc[row, ["is_fraud", "label_time"]] = pd.NA
     else:
         poorer, batch = poorer.drop(index=row), batch.take(np.arange(120) != row)
-    found = replay(poorer.reset_index(drop=True), delay=DAY, rng=rng)
+    found = replay(poorer.reset_index(drop=True), delay=1, rng=rng)
     differing = {
         name
         for index, name in enumerate(batch.names)
@@ -145,11 +139,11 @@ def test_online_equals_batch_without_or_with_some_labels(seed: int, delay: int) 
     rng = np.random.default_rng(seed)
     frame = random_table(rng, 80)
     bare = frame.drop(columns=["is_fraud", "label_time"])
-    batch = build_features(bare, label_delay_seconds=delay)
+    batch = build_features(bare, risk_delay_days=delay)
     assert_same_bits(replay(bare, delay=delay, rng=rng), batch.values)
     partly = frame.astype({"is_fraud": "Int8", "label_time": "Int64"})
     partly.loc[rng.random(80) < 0.5, ["is_fraud", "label_time"]] = pd.NA
-    batch = build_features(partly, label_delay_seconds=delay)
+    batch = build_features(partly, risk_delay_days=delay)
     assert_same_bits(replay(partly, delay=delay, rng=rng), batch.values)
 
 
@@ -158,21 +152,21 @@ def test_online_equals_batch_without_or_with_some_labels(seed: int, delay: int) 
 def test_online_equals_batch_without_columns(seed: int, absent: set[str]) -> None:
     rng = np.random.default_rng(seed)
     frame = random_table(rng, 80).drop(columns=sorted(absent))
-    batch = build_features(frame, label_delay_seconds=DAY)
-    assert_same_bits(replay(frame, delay=DAY, rng=rng), batch.values)
+    batch = build_features(frame, risk_delay_days=1)
+    assert_same_bits(replay(frame, delay=1, rng=rng), batch.values)
 
 
-@given(seed=seeds, delay=st.sampled_from([0, DAY, 7 * DAY]))
+@given(seed=seeds, delay=st.sampled_from([0, 1, 7]))
 @settings(max_examples=10, deadline=None)
 def test_online_equals_batch_with_risk_tables(seed: int, delay: int) -> None:
     rng = np.random.default_rng(seed)
     frame = random_table(rng, 60)
-    shared = solo_history(frame, risk_spec(delay_days=delay // DAY))
-    batch = build_features(frame, label_delay_seconds=delay, shared=shared)
+    shared = solo_history(frame, risk_spec(delay_days=delay))
+    batch = build_features(frame, risk_delay_days=delay, shared=shared)
     assert any(name.startswith("shared_") for name in batch.names)
     assert_same_bits(replay(frame, delay=delay, rng=rng, shared=shared), batch.values)
     with pytest.raises(DataError):
-        OnlineFeatures(label_delay_seconds=delay + DAY, shared=shared)
+        OnlineFeatures(risk_delay_days=delay + 1, shared=shared)
 
 
 @given(seed=seeds)
@@ -183,7 +177,7 @@ def test_online_equals_batch_within_one_hour(seed: int) -> None:
     frame = random_table(rng, 100, days=1)
     frame["event_time"] = START + rng.integers(0, 5, 100)
     frame["label_time"] = frame["event_time"] + rng.integers(0, 5, 100)
-    batch = build_features(frame, label_delay_seconds=0)
+    batch = build_features(frame, risk_delay_days=0)
     assert_same_bits(replay(frame, delay=0, rng=rng), batch.values)
 
 
@@ -201,8 +195,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_online_equals_batch_on_a_generated_world(world: pd.DataFrame) -> None:
     assert len(world) > 300
     assert world["is_fraud"].any()
-    delay = 7 * DAY
-    batch = build_features(world, label_delay_seconds=delay)
+    delay = 7
+    batch = build_features(world, risk_delay_days=delay)
     assert_same_bits(
         replay(world, delay=delay, rng=np.random.default_rng(1), early=0), batch.values
     )
@@ -221,10 +215,10 @@ def days_of_payments(n_days: int) -> Iterator[Payment]:
 
 
 def test_what_no_window_reaches_is_forgotten() -> None:
-    online = OnlineFeatures(label_delay_seconds=7 * DAY)
+    online = OnlineFeatures(risk_delay_days=7)
     for payment in days_of_payments(200):
         online.observe(payment)
-        online.learn(payment.transaction_id, is_fraud=True, label_time=payment.event_time + DAY)
+        online.report(payment, report_time=payment.event_time + DAY)
         # 30 days and the delay, the window's first second among them.
         assert online.n_remembered <= 38
     late = Payment("late", START + 400 * DAY, "c", 100, payee_id="p")
@@ -239,7 +233,7 @@ def test_what_no_window_reaches_is_forgotten() -> None:
 
 
 def test_asking_changes_nothing_but_the_time() -> None:
-    online = OnlineFeatures(label_delay_seconds=0)
+    online = OnlineFeatures(risk_delay_days=0)
     first, second, *_ = days_of_payments(2)
     assert_same_bits(online.features(first), online.features(first))
     assert online.n_remembered == 0
@@ -248,8 +242,8 @@ def test_asking_changes_nothing_but_the_time() -> None:
     assert online.n_remembered == 1
 
 
-def test_a_label_that_comes_late_counts_from_then_on() -> None:
-    online = OnlineFeatures(label_delay_seconds=0)
+def test_a_report_that_comes_late_counts_from_then_on() -> None:
+    online = OnlineFeatures(risk_delay_days=0)
     first, second, third = days_of_payments(3)
     counts = []
     for payment in (first, second, third):
@@ -257,23 +251,25 @@ def test_a_label_that_comes_late_counts_from_then_on() -> None:
         counts.append(float(row[online.names.index("payee_fraud_count_7d")]))
         online.observe(payment)
         if payment is second:
-            assert online.learn("t0000", is_fraud=True, label_time=START + 5)
+            assert online.report(first, report_time=START + 5)
     assert counts == [0, 0, 1]
 
 
-def test_a_label_is_learnt_once() -> None:
-    online = OnlineFeatures(label_delay_seconds=0)
+def test_a_payment_is_reported_once() -> None:
+    online = OnlineFeatures()
     (payment,) = days_of_payments(1)
-    assert not online.learn("t0000", is_fraud=True, label_time=START)
     online.observe(payment)
-    with pytest.raises(DataError, match=r"'t0000': label_time is 5, expected at or after the ev"):
-        online.learn("t0000", is_fraud=True, label_time=5)
-    assert online.learn("t0000", is_fraud=True, label_time=START)
-    assert not online.learn("t0000", is_fraud=True, label_time=START)
+    with pytest.raises(DataError, match=r"'t0000': report_time is 5, expected at or after the ev"):
+        online.report(payment, report_time=5)
+    assert online.report(payment, report_time=START)
+    assert not online.report(payment, report_time=START + 1)
+    # A report that no window can hold any more is none.
+    online.features(replace(payment, transaction_id="late", event_time=START + 31 * DAY))
+    assert not online.report(payment, report_time=START)
 
 
 def test_time_goes_forward_and_payments_come_once() -> None:
-    online = OnlineFeatures(label_delay_seconds=0)
+    online = OnlineFeatures(risk_delay_days=0)
     first, second = days_of_payments(2)
     online.observe(second)
     for call in (online.features, online.observe):
@@ -283,8 +279,8 @@ def test_time_goes_forward_and_payments_come_once() -> None:
         online.observe(second)
     with pytest.raises(DataError, match="column 'channel' holds 'swift'"):
         online.features(Payment("t9", second.event_time, "c", 1, channel="swift"))
-    with pytest.raises(ValueError, match="label_delay_seconds is -1"):
-        OnlineFeatures(label_delay_seconds=-1)
+    with pytest.raises(ValueError, match="risk_delay_days is -1"):
+        OnlineFeatures(risk_delay_days=-1)
 
 
 def test_a_payment_has_the_columns_of_the_schema() -> None:

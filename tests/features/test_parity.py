@@ -12,7 +12,7 @@ from fraudfed.features import OnlineFeatures, build_features
 from fraudfed.features.payment import payments_of
 
 N = math.nan
-DELAY = 7 * DAY
+DELAY = 7
 #: 90 degrees along the equator.
 QUARTER = 6371.0088 * math.pi / 2
 SATURDAY = START + 2 * DAY + 3 * HOUR
@@ -115,21 +115,22 @@ EXPECTED: dict[str, list[float]] = {
     "terminal_count_1d": [0, N, 0, N, N, 1, N],
     "terminal_count_7d": [0, N, 0, N, N, 2, N],
     "terminal_count_30d": [0, N, 0, N, N, 2, N],
-    "terminal_fraud_count_1d": [0, N, 0, N, N, 0, N],
+    # A's report is three hours old, though A lies before the window of a day.
+    "terminal_fraud_count_1d": [0, N, 0, N, N, 1, N],
     "terminal_fraud_count_7d": [0, N, 0, N, N, 1, N],
     "terminal_fraud_count_30d": [0, N, 0, N, N, 1, N],
-    "terminal_fraud_rate_1d": [N, N, N, N, N, 0, N],
-    "terminal_fraud_rate_7d": [N, N, N, N, N, 1 / 2, N],
-    "terminal_fraud_rate_30d": [N, N, N, N, N, 1 / 2, N],
+    "terminal_fraud_rate_1d": [0, N, 0, N, N, 1 / 11, N],
+    "terminal_fraud_rate_7d": [0, N, 0, N, N, 1 / 12, N],
+    "terminal_fraud_rate_30d": [0, N, 0, N, N, 1 / 12, N],
     "merchant_count_1d": [0, N, 0, 0, N, 2, N],
     "merchant_count_7d": [0, N, 0, 0, N, 3, N],
     "merchant_count_30d": [0, N, 0, 0, N, 3, N],
-    "merchant_fraud_count_1d": [0, N, 0, 0, N, 0, N],
+    "merchant_fraud_count_1d": [0, N, 0, 0, N, 1, N],
     "merchant_fraud_count_7d": [0, N, 0, 0, N, 1, N],
     "merchant_fraud_count_30d": [0, N, 0, 0, N, 1, N],
-    "merchant_fraud_rate_1d": [N, N, N, N, N, 0, N],
-    "merchant_fraud_rate_7d": [N, N, N, N, N, 1 / 3, N],
-    "merchant_fraud_rate_30d": [N, N, N, N, N, 1 / 3, N],
+    "merchant_fraud_rate_1d": [0, N, 0, 0, N, 1 / 12, N],
+    "merchant_fraud_rate_7d": [0, N, 0, 0, N, 1 / 13, N],
+    "merchant_fraud_rate_30d": [0, N, 0, 0, N, 1 / 13, N],
     # B lies in all windows of E and G. Its report is not known at its own second, E, but at G.
     "payee_count_1d": [N, 0, N, N, 1, N, 1],
     "payee_count_7d": [N, 0, N, N, 1, N, 1],
@@ -137,30 +138,31 @@ EXPECTED: dict[str, list[float]] = {
     "payee_fraud_count_1d": [N, 0, N, N, 0, N, 1],
     "payee_fraud_count_7d": [N, 0, N, N, 0, N, 1],
     "payee_fraud_count_30d": [N, 0, N, N, 0, N, 1],
-    "payee_fraud_rate_1d": [N, N, N, N, 0, N, 1],
-    "payee_fraud_rate_7d": [N, N, N, N, 0, N, 1],
-    "payee_fraud_rate_30d": [N, N, N, N, 0, N, 1],
+    "payee_fraud_rate_1d": [N, 0, N, N, 0, N, 1 / 11],
+    "payee_fraud_rate_7d": [N, 0, N, N, 0, N, 1 / 11],
+    "payee_fraud_rate_30d": [N, 0, N, N, 0, N, 1 / 11],
 }
 
 ROWS = table({"transaction_id": name, **payment} for name, payment in PAYMENTS.items())
 
 
 def one_at_a_time() -> np.ndarray[Any, Any]:
-    online = OnlineFeatures(label_delay_seconds=DELAY)
+    online = OnlineFeatures(risk_delay_days=DELAY)
     values = []
     for payment, is_fraud, known in zip(
         payments_of(ROWS), ROWS["is_fraud"], ROWS["label_time"], strict=True
     ):
         values.append(online.features(payment))
         online.observe(payment)
-        online.learn(payment.transaction_id, is_fraud=bool(is_fraud), label_time=int(known))
+        if is_fraud:
+            online.report(payment, report_time=int(known))
     return np.array(values)
 
 
 @pytest.fixture(scope="module", params=["table", "one at a time"])
 def values(request: pytest.FixtureRequest) -> np.ndarray[Any, Any]:
     if request.param == "table":
-        return build_features(ROWS, label_delay_seconds=DELAY).values
+        return build_features(ROWS, risk_delay_days=DELAY).values
     return one_at_a_time()
 
 

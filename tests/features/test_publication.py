@@ -8,7 +8,7 @@ from fraudfed.catalogue.recipe import FEATURES, SHARED_FEATURES
 from fraudfed.cli import cli
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.publication import features_file
-from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, parse
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, LabelHorizon, parse
 
 
 def test_the_features_of_a_run_of_transactions() -> None:
@@ -16,13 +16,13 @@ def test_the_features_of_a_run_of_transactions() -> None:
         kind="transactions",
         recipe=RECIPE,
         features=contract_features()[4:7],
-        label_delay_seconds=604800,
+        label_horizon_days=LabelHorizon(days=7),
     )
     text = features_file(contract)
     published = json.loads(text)
     assert published["recipe"] == RECIPE
     assert published["label"] == "is_fraud"
-    assert published["label_delay_seconds"] == 604800
+    assert published["label_horizon_days"] == {"days": 7, "by_channel": {}}
     assert published["features"] == [
         {
             "name": feature.name,

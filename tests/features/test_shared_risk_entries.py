@@ -4,13 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.features import DAY, START, random_table, table
 from oracles.shared_risk import FIRST_DAY, KEY, Exact, exact_entries, risk_spec
 
-from fraudfed.catalogue.risk_days import entry_delay_days
 from fraudfed.features.shared_risk import Entries, RiskEntries, risk_entries
 from fraudfed.features.shared_risk.sketch import hash_identifiers
 from fraudfed.wire.messages import RiskEntity, RiskSpec
@@ -145,10 +143,3 @@ def test_columns_of_entities_may_be_absent_or_not_asked_for() -> None:
     only = risk_spec(entities=[RiskEntity.MERCHANT])
     assert entered(frame, only).transactions.counts.sum() == 1
     assert entered(frame.drop(columns="terminal_id"), risk_spec()).transactions.counts.sum() == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "days"), [(0, 0), (1, 1), (DAY, 1), (DAY + 1, 2), (7 * DAY, 7)]
-)
-def test_a_delay_is_rounded_up_to_days(seconds: int, days: int) -> None:
-    assert entry_delay_days(seconds) == days

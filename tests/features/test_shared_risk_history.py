@@ -24,14 +24,16 @@ def column(found: FeatureTable, name: str) -> list[float]:
     return found.values[:, found.names.index(name)].tolist()
 
 
-@given(seed=st.integers(0, 2**32 - 1), delay=st.sampled_from([0, 3, 7]))
+@given(
+    seed=st.integers(0, 2**32 - 1), delay=st.sampled_from([0, 3, 7]), lag=st.sampled_from([0, 1, 4])
+)
 @settings(max_examples=12, deadline=None)
-def test_features_equal_exact_windows(seed: int, delay: int) -> None:
+def test_features_equal_exact_windows(seed: int, delay: int, lag: int) -> None:
     """Few identifiers in wide sketches: estimates are exact but for a collision in every row."""
     frame = random_table(np.random.default_rng(seed), 60, days=60)
     spec = risk_spec(delay_days=delay)
     payments, frauds = exact_entries(frame, spec)
-    found = build_features(frame, label_delay_seconds=delay * DAY, shared=solo_history(frame, spec))
+    found = build_features(frame, risk_delay_days=delay, shared=solo_history(frame, spec, lag=lag))
     for row, payment in enumerate(frame.to_dict("records")):
         day = payment["event_time"] // DAY
         for entity in RiskEntity:
@@ -44,7 +46,7 @@ def test_features_equal_exact_windows(seed: int, delay: int) -> None:
                 if pd.isna(identifier):
                     assert np.isnan([count, fraud, rate]).all()
                     continue
-                window = range(day - width, day)
+                window = range(day - lag - width, day - lag)
                 assert count == sum(payments[one, str(entity), identifier] for one in window)
                 assert fraud == sum(frauds[one, str(entity), identifier] for one in window)
                 expected = fraud / (max(count, fraud) + 10)
@@ -64,12 +66,8 @@ def test_features_do_not_look_into_the_future(seed: int, cut_day: int) -> None:
     known = past.copy()
     known["is_fraud"] = known["is_fraud"].mask(unknown, 0)
     known["label_time"] = known["label_time"].mask(unknown, known["event_time"])
-    whole = build_features(
-        past, label_delay_seconds=7 * DAY, shared=solo_history(frame, risk_spec())
-    )
-    alone = build_features(
-        past, label_delay_seconds=7 * DAY, shared=solo_history(known, risk_spec())
-    )
+    whole = build_features(past, risk_delay_days=7, shared=solo_history(frame, risk_spec()))
+    alone = build_features(past, risk_delay_days=7, shared=solo_history(known, risk_spec()))
     first = len(FEATURES)
     np.testing.assert_array_equal(whole.values[:, first:], alone.values[:, first:])
 
@@ -80,8 +78,8 @@ def test_one_payment_at_a_time_has_the_features_of_the_table(seed: int) -> None:
     """In narrow sketches, so that estimates of collisions agree as well."""
     frame = random_table(np.random.default_rng(seed), 40, days=60).sort_values("event_time")
     shared = solo_history(frame, risk_spec(transaction_width=16, fraud_width=16, depth=2))
-    batch = build_features(frame, label_delay_seconds=7 * DAY, shared=shared)
-    online = OnlineFeatures(label_delay_seconds=7 * DAY, shared=shared)
+    batch = build_features(frame, risk_delay_days=7, shared=shared)
+    online = OnlineFeatures(risk_delay_days=7, shared=shared)
     assert online.names == batch.names
     first = len(FEATURES)
     for payment, row in zip(payments_of(frame), batch.values, strict=True):
@@ -98,7 +96,7 @@ def paid(day: int, customer: str, **more: object) -> dict[str, object]:
 
 
 def test_every_shared_feature_by_hand() -> None:
-    """With a delay of 7 days, day 40 sees payments of day 32 (1 d), 26..32 (7 d), 3..32 (30 d)."""
+    """Delay 7, lag 0: day 40 sees payments of day 32 (1 d), 26..32 (7 d), 3..32 (30 d)."""
     frame = table(
         [
             paid(2, "c0"),
@@ -114,9 +112,8 @@ def test_every_shared_feature_by_hand() -> None:
             paid(40, "c7"),
         ]
     )
-    found = build_features(
-        frame, label_delay_seconds=7 * DAY, shared=solo_history(frame, risk_spec())
-    )
+    shared = solo_history(frame, risk_spec(), lag=0)
+    found = build_features(frame, risk_delay_days=7, shared=shared)
     expected = {
         "count": (1, 3, 6),
         "fraud_count": (1, 2, 2),
@@ -142,8 +139,8 @@ def test_every_shared_feature_by_hand() -> None:
 
 def test_the_rate_stays_below_one_where_frauds_are_counted_and_payments_are_not() -> None:
     frame = table([*(paid(0, "c", is_fraud=1, label_time=START) for _ in range(3)), paid(8, "c")])
-    shared = solo_history(frame, risk_spec(min_customers=3))
-    found = build_features(frame, label_delay_seconds=7 * DAY, shared=shared)
+    shared = solo_history(frame, risk_spec(min_customers=3), lag=0)
+    found = build_features(frame, risk_delay_days=7, shared=shared)
     assert column(found, "shared_terminal_count_1d")[-1] == 0
     assert column(found, "shared_terminal_fraud_count_1d")[-1] == 3
     assert column(found, "shared_terminal_fraud_rate_1d")[-1] == pytest.approx(3 / 13)
@@ -152,7 +149,7 @@ def test_the_rate_stays_below_one_where_frauds_are_counted_and_payments_are_not(
 def test_an_entity_that_is_not_counted_has_no_features() -> None:
     frame = table([paid(0, "c"), paid(8, "c")])
     shared = solo_history(frame, risk_spec(entities=[RiskEntity.MERCHANT]))
-    found = build_features(frame, label_delay_seconds=7 * DAY, shared=shared)
+    found = build_features(frame, risk_delay_days=7, shared=shared)
     assert np.isnan(column(found, "shared_terminal_count_1d")).all()
     with pytest.raises(DataError, match="do not count by terminal, only by merchant"):
         shared.windows(
@@ -162,11 +159,9 @@ def test_an_entity_that_is_not_counted_has_no_features() -> None:
 
 def test_features_without_tables_are_as_before() -> None:
     frame = random_table(np.random.default_rng(0), 30)
-    plain = build_features(frame, label_delay_seconds=7 * DAY)
+    plain = build_features(frame, risk_delay_days=7)
     assert plain.names == tuple(feature.name for feature in FEATURES)
-    shared = build_features(
-        frame, label_delay_seconds=7 * DAY, shared=solo_history(frame, risk_spec())
-    )
+    shared = build_features(frame, risk_delay_days=7, shared=solo_history(frame, risk_spec()))
     assert shared.names == tuple(feature.name for feature in (*FEATURES, *SHARED_FEATURES))
     assert shared.names == tuple(spec.name for spec in contract_features(shared=True))
     np.testing.assert_array_equal(shared.values[:, : len(FEATURES)], plain.values)
@@ -175,12 +170,13 @@ def test_features_without_tables_are_as_before() -> None:
 def test_tables_of_another_delay_are_refused() -> None:
     frame = random_table(np.random.default_rng(0), 10)
     shared = solo_history(frame, risk_spec(delay_days=7))
-    build_features(frame, label_delay_seconds=6 * DAY + 1, shared=shared)
-    for seconds in (6 * DAY, 7 * DAY + 1, 0):
-        with pytest.raises(DataError, match="7 days after their own, a label delay of"):
-            build_features(frame, label_delay_seconds=seconds, shared=shared)
-        with pytest.raises(DataError, match="7 days after their own, a label delay of"):
-            OnlineFeatures(label_delay_seconds=seconds, shared=shared)
+    for days in (6, 8, 0):
+        with pytest.raises(DataError, match=f"7 days after their own, expected the {days} of risk"):
+            build_features(frame, risk_delay_days=days, shared=shared)
+        with pytest.raises(DataError, match="7 days after their own, expected the"):
+            OnlineFeatures(risk_delay_days=days, shared=shared)
+    with pytest.raises(ValueError, match="publication_lag_days is -1"):
+        solo_history(frame, risk_spec(), lag=-1)
 
 
 def test_tables_of_another_hash_key_are_refused() -> None:
@@ -221,19 +217,52 @@ def test_runs_under_several_keys_are_one_history() -> None:
     )
     assert parts.missing_days(FIRST_DAY - 1, FIRST_DAY + 200) == []
     whole, joined = (
-        build_features(frame, label_delay_seconds=7 * DAY, shared=shared).values
-        for shared in (one, parts)
+        build_features(frame, risk_delay_days=7, shared=shared).values for shared in (one, parts)
     )
     np.testing.assert_array_equal(whole, joined)
 
 
-def test_where_days_overlap_the_later_run_counts() -> None:
-    frame = table([paid(0, "c"), paid(8, "c")])
-    doubled = pd.concat([frame, frame])
-    old, new = of_days(frame, 0, 20), of_days(doubled, 5, 9)
-    for runs, expected in (([old, new], 2), ([new, old], 1)):
-        found = build_features(frame, label_delay_seconds=7 * DAY, shared=SharedRisk(runs))
-        assert column(found, "shared_terminal_count_7d")[-1] == expected
+def test_where_days_overlap_a_payment_sees_the_tables_that_stood_then() -> None:
+    """The newest of the runs that had ended, 1 + lag days before; until one had, the oldest."""
+    frame = table([paid(0, "c")])
+    asked = table([paid(day, "c") for day in (8, 10, 11, 12, 21, 22, 23)])
+    once, twice, thrice = (
+        of_days(pd.concat([frame] * times), first, last)
+        for times, first, last in ((1, 0, 9), (2, 5, 10), (3, 7, 20))
+    )
+    for runs in ([once, twice, thrice], [thrice, twice, once], [twice, thrice, once]):
+        found = build_features(asked, risk_delay_days=7, shared=SharedRisk(runs))
+        assert column(found, "shared_terminal_count_30d") == [0, 1, 1, 2, 2, 3, 3]
+    # Of two runs that end on one day the one that is named later replaces the other, always.
+    again = of_days(pd.concat([frame] * 5), 0, 9)
+    for runs, count in (([once, again], 5), ([again, once], 1)):
+        found = build_features(asked, risk_delay_days=7, shared=SharedRisk(runs))
+        assert column(found, "shared_terminal_count_30d") == [0, *[count] * 6]
+
+
+@given(seed=st.integers(0, 2**32 - 1), lag=st.sampled_from([0, 1, 3]), now=st.integers(5, 50))
+@settings(max_examples=12, deadline=None)
+def test_a_later_run_changes_no_feature_that_earlier_ones_gave(
+    seed: int, lag: int, now: int
+) -> None:
+    """What a payment saw on its day it sees in every batch that is made later."""
+    rng = np.random.default_rng(seed)
+    frame = random_table(rng, 60, days=60)
+    other = random_table(rng, 60, days=60)
+    before = [of_days(frame, -1, 3), of_days(frame, 2, now)]
+    later = of_days(other, int(rng.integers(0, now)), int(rng.integers(now + 1, 70)))
+    paid_then = frame[frame["event_time"] < START + (now + 1 + lag) * DAY]
+    if paid_then.empty:
+        return
+    expected, found = (
+        build_features(
+            paid_then,
+            risk_delay_days=7,
+            shared=SharedRisk(runs, publication_lag_days=lag),
+        ).values
+        for runs in (before, [*before, later])
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_gaps_are_named() -> None:
@@ -251,14 +280,14 @@ def test_payments_long_before_and_after_the_tables_have_empty_windows() -> None:
     frame = table([paid(0, "c"), paid(8, "c")])
     shared = SharedRisk([of_days(frame, 0, 20)])
     far = table([paid(day, "c") for day in (-18_000, 8, 20, 21, 60, 15_000)])
-    found = build_features(far, label_delay_seconds=7 * DAY, shared=shared)
-    assert column(found, "shared_terminal_count_30d") == [0, 1, 2, 2, 0, 0]
+    found = build_features(far, risk_delay_days=7, shared=shared)
+    assert column(found, "shared_terminal_count_30d") == [0, 0, 2, 2, 0, 0]
 
 
 def test_blocks_of_identifiers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = random_table(np.random.default_rng(9), 80, days=60)
     shared = solo_history(frame, risk_spec())
-    whole = build_features(frame, label_delay_seconds=7 * DAY, shared=shared).values
+    whole = build_features(frame, risk_delay_days=7, shared=shared).values
     monkeypatch.setattr("fraudfed.features.shared_risk.history._BLOCK", 2)
-    parts = build_features(frame, label_delay_seconds=7 * DAY, shared=shared).values
+    parts = build_features(frame, risk_delay_days=7, shared=shared).values
     np.testing.assert_array_equal(whole, parts)

@@ -128,6 +128,13 @@ class TrainingState:
         """Best tree by the last metric; None without validation, and before the first tree."""
         return self.history[-1].best_iteration if self.history else None
 
+    def is_finished(self, *, patience: int | None) -> bool:
+        """Tell whether all trees have grown, or ``patience`` of them since the best one."""
+        if len(self.trees) >= self.num_boost_round:
+            return True
+        best = self.best_iteration
+        return patience is not None and best is not None and len(self.trees) - 1 - best >= patience
+
     def regrouped(self, *, more_rows: int = 0) -> "TrainingState":
         """Return the state from which another set of banks continues.
 

@@ -147,6 +147,7 @@ class Federation:
         contract: DataContract,
         parameters: Mapping[str, Any],
         search: SearchSpec,
+        threads: int | None = None,
         on_progress: Callable[[int], None] = lambda _trees: None,
     ) -> RunOutcome:
         """Find the best of several sets of parameters, and its model.
@@ -158,6 +159,7 @@ class Federation:
         contract : of the run
         parameters : that all candidates share
         search : candidates and rungs
+        threads : of each bank node; None leaves it the choice
         on_progress : called with the number of trees finished so far, of the candidates that grow
             longest
 
@@ -174,8 +176,9 @@ class Federation:
             contract=contract,
             search=search,
         )
+        limits = () if threads is None else ("--threads", str(threads))
         return self._run(
-            spec, files, ("search",), (), lambda node: on_progress(_trees_finished(node))
+            spec, files, ("search",), limits, lambda node: on_progress(_trees_finished(node))
         )
 
     def share_risk(self, files: Mapping[str, Path], *, name: str, spec: RiskSpec) -> RunOutcome:

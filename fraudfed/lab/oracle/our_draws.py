@@ -12,20 +12,17 @@ Each tree is a training of one round from our margins before it (``base_margin``
 in one tree does not spoil the comparison of the next.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xgboost
 
-from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.growth.partition import assign_leaves
+from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.objective import base_margin
+from fraudfed.boosting.predict import growing_margins
 from fraudfed.boosting.sampling import ColumnSampler, row_keys, sample_rows
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.lab.oracle.same_rows import JsonTree
 from fraudfed.lab.oracle.same_trees import (
@@ -86,32 +83,15 @@ def compare_on_our_draws(
     stock = _StockTrees(with_all_categories(codes), params, settings, threads)
     keys = row_keys(table)
     comparer = TreeComparer(cuts, codes)
-    margins = _margins_before_each_tree(model_json, bin_table(table, cuts))
-    for number, (tree, before) in enumerate(zip(json_trees(model_json), margins, strict=True)):
+    model = read_model(model_json, schema=table.schema, source="the model to compare")
+    margins = growing_margins(model, table.features, threads=threads)
+    # Margins come once more, after the last tree.
+    for number, (tree, before) in enumerate(zip(json_trees(model_json), margins, strict=False)):
         rows = sample_rows(keys, seed=params.seed, tree_index=number, fraction=params.subsample)
         sampler = ColumnSampler(params, n_features=codes.schema.n_features, tree_index=number)
         other = stock.grow(rows, sampler.tree_features, before)
         comparer.add(tree, other, codes.features[rows])
     return comparer.result
-
-
-def _margins_before_each_tree(model_json: bytes, binned: BinnedTable) -> Iterator[Float32Array]:
-    """Yield one array, of shape (n_rows,), that is changed from tree to tree."""
-    model = read_model(model_json, schema=binned.cuts.schema, source="the model to compare")
-    margins = np.full(binned.n_rows, base_margin(model.base_score), dtype=np.float32)
-    for tree in model.trees:
-        yield margins
-        with_bins = _with_bins(tree, binned.cuts)
-        assign_leaves(with_bins, binned).add_values(tree.split_conditions, margins)
-
-
-def _with_bins(tree: Tree, cuts: Cuts) -> Tree:
-    """Find the last bin that goes left at each numeric split; the file does not say it."""
-    bins = tree.split_bins.copy()
-    for node in np.flatnonzero((tree.left_children >= 0) & ~tree.is_categorical).tolist():
-        edges = cuts.values[int(tree.split_features[node])]
-        bins[node] = np.searchsorted(edges, tree.split_conditions[node], side="right") - 1
-    return replace(tree, split_bins=bins)
 
 
 class _StockTrees:

@@ -1,11 +1,12 @@
 """Whether two trees send the same training rows the same way, their sides exchanged or not.
 
-XGBoost adds up gradients in floating point, so the last digit of a gain hangs on the order of its
-rows and on its threads. Where two candidates are worth exactly the same, that digit chooses, and
-XGBoost itself grows another tree when its rows are shuffled. Our sums are exact, and the first
-candidate wins. So two trees are taken for the same if each split parts the same rows in the same
-two groups: whichever group is called left, and wherever values go that no row of the node has
-(a category that is absent there, a missing value where none is missing, a cut within empty bins).
+A split parts the rows of a node in two groups. Which group is called left, and where values go that
+no row of the node has (a category that is absent there, a missing value where none is missing, a
+cut within empty bins), changes no row's leaf. Trees can differ in that for two reasons. XGBoost may
+enumerate a category's splits one against the rest where we sort them, since it counts categories
+by the highest that occurs (``same_trees`` tells it of all). And it adds up in floating point: where
+nothing damps the gain of an empty child (``min_child_weight`` and ``lambda`` both 0), the rounding
+of its sums decides, and XGBoost itself grows another tree when its rows are shuffled.
 """
 
 from collections.abc import Iterator

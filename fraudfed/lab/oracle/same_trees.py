@@ -70,7 +70,12 @@ def installed_rules() -> str:
 
 def xgboost_parameters(settings: Mapping[str, Any], *, threads: int) -> dict[str, Any]:
     """Return a run's parameters as ``xgboost.train`` takes them."""
-    chosen = {name: value for name, value in settings.items() if name not in NOT_XGBOOST}
+    chosen = {
+        # A list of constraints is no argument of xgboost.train, a tuple is.
+        name: tuple(value) if name == "monotone_constraints" and isinstance(value, list) else value
+        for name, value in settings.items()
+        if name not in NOT_XGBOOST
+    }
     return {"objective": "binary:logistic", "tree_method": "hist", "nthread": threads, **chosen}
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from fraudfed.dtypes import Float32Array, Float64Array
 from fraudfed.evaluation.outcomes import Outcomes
-from fraudfed.gate.alerts import RankedFrauds
-from fraudfed.gate.bootstrap import bootstrap, measure_window
+from fraudfed.gate.bootstrap import bootstrap
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.lab.report.compare import Difference
 from fraudfed.lab.report.facts import Interval
@@ -54,19 +53,17 @@ class Resampled:
         labels = outcomes.labels
         if not ((labels == 1).any() and (labels == 0).any()):
             return None
-        cases = JudgedCases.of(outcomes)
-        ranked = {
-            model: RankedFrauds.of(found, cases)
-            for model, found in scores.items()
-            if found is not None
-        }
-        rows = {
-            model: float(measure_window(each, cases, 1).auprc[0]) for model, each in ranked.items()
-        }
-        measures = bootstrap(
-            ranked, cases, 1, generator=np.random.default_rng(seed), n_resamples=_RESAMPLES
+        measured = bootstrap(
+            {model: found for model, found in scores.items() if found is not None},
+            JudgedCases.of(outcomes),
+            1,
+            generator=np.random.default_rng(seed),
+            n_resamples=_RESAMPLES,
         )
-        return cls(rows, {model: each.auprc for model, each in measures.items()})
+        return cls(
+            {model: float(each.here.auprc[0]) for model, each in measured.items()},
+            {model: each.again.auprc for model, each in measured.items()},
+        )
 
     def intervals(self) -> dict[str, Interval]:
         """Return where each model's AUPRC lies."""

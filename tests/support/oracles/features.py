@@ -63,7 +63,9 @@ def random_table(rng: np.random.Generator, n_rows: int, *, days: int = 100) -> p
     time = START + rng.integers(0, days * DAY // grid, n_rows) * grid
     time += rng.integers(0, 3, n_rows) - 1
     fraud = rng.random(n_rows) < 0.3
-    known = time + np.where(fraud, rng.integers(0, 20, n_rows) * DAY, 7 * DAY)
+    late = rng.integers(0, 20, n_rows)
+    # Some are reported when no window holds the payment any more.
+    known = time + np.where(fraud, np.where(late > 15, 5 * late, late) * DAY, 7 * DAY)
     latitude = np.where(rng.random(n_rows) < 0.6, rng.integers(-90, 91, n_rows), math.nan)
     return table(
         {
@@ -97,7 +99,7 @@ def random_table(rng: np.random.Generator, n_rows: int, *, days: int = 100) -> p
 
 
 def slow_features(frame: pd.DataFrame, *, delay: int) -> pd.DataFrame:
-    """Every feature by a double loop over Python objects, float64."""
+    """Every feature by a double loop over Python objects, float64; ``delay`` in days."""
     text = [name for name in TEXT_COLUMNS if name in frame.columns]
     objects = frame.copy()
     for name in text:
@@ -177,14 +179,26 @@ def _slow_risk(
     row: dict[str, Any], past: list[dict[str, Any]], entity: str, days: int, delay: int
 ) -> dict[str, float]:
     now, name = row["event_time"], row[f"{entity}_id"]
-    stop = now - delay
-    inside = [
-        p for p in past if p[f"{entity}_id"] == name and stop - days * DAY <= p["event_time"] < stop
-    ]
-    frauds = sum(p["is_fraud"] == 1 and p["label_time"] < now for p in inside)
-    there = name is not None
+    stop = now - delay * DAY
+    there = [p for p in past if p[f"{entity}_id"] == name]
+    count = sum(stop - days * DAY <= p["event_time"] < stop for p in there)
+    return risk_of(entity, days, None if name is None else count, reported(there, now, days, delay))
+
+
+def reported(rows: list[dict[str, Any]], now: int, days: int, delay: int) -> int:
+    """Frauds that were reported, or came of age, in the last days before a second."""
+    return sum(
+        p["is_fraud"] == 1
+        and now - days * DAY <= max(p["label_time"], p["event_time"] + delay * DAY) < now
+        for p in rows
+    )
+
+
+def risk_of(name: str, days: int, count: int | None, frauds: int) -> dict[str, float]:
+    """Name count, frauds and rate; all of them missing without a count."""
+    rate = math.nan if count is None else frauds / (max(count, frauds) + 10)
     return {
-        f"{entity}_count_{days}d": len(inside) if there else math.nan,
-        f"{entity}_fraud_count_{days}d": frauds if there else math.nan,
-        f"{entity}_fraud_rate_{days}d": frauds / len(inside) if there and inside else math.nan,
+        f"{name}_count_{days}d": math.nan if count is None else count,
+        f"{name}_fraud_count_{days}d": math.nan if count is None else frauds,
+        f"{name}_fraud_rate_{days}d": rate,
     }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oracles.features import DAY, HOUR, START, TEXT_COLUMNS, table
+from oracles.features import DAY, HOUR, START, TEXT_COLUMNS, reported, risk_of, table
 
 TEXTS = (*TEXT_COLUMNS, "direction", "payer_id")
 
@@ -142,33 +142,17 @@ def _slow_row(row: dict[str, Any], past: list[dict[str, Any]], delay: int) -> di
     result["payer_reported_30d"] = (
         nan
         if payer is None
-        else _known([p for p in paid_out if p["payee_id"] == payer], now, 30, delay)
+        else reported([p for p in paid_out if p["payee_id"] == payer], now, 30, delay)
     )
-    result["customer_reported_30d"] = _known(
+    result["customer_reported_30d"] = reported(
         [p for p in own if p["direction"] == "outbound"], now, 30, delay
     )
     return result
 
 
-def _known(rows: list[dict[str, Any]], now: int, days: int, delay: int) -> int:
-    stop = now - delay
-    return sum(
-        p["is_fraud"] == 1
-        and p["label_time"] < now
-        and stop - days * DAY <= p["event_time"] < stop
-        for p in rows
-    )  # fmt: skip
-
-
 def _slow_risk(
     name: str, which: str | None, found: list[dict[str, Any]], now: int, days: int, delay: int
 ) -> dict[str, float]:
-    stop = now - delay
+    stop = now - delay * DAY
     count = sum(stop - days * DAY <= p["event_time"] < stop for p in found)
-    frauds = _known(found, now, days, delay)
-    there = which is not None
-    return {
-        f"{name}_count_{days}d": count if there else math.nan,
-        f"{name}_fraud_count_{days}d": frauds if there else math.nan,
-        f"{name}_fraud_rate_{days}d": frauds / count if there and count else math.nan,
-    }
+    return risk_of(name, days, None if which is None else count, reported(found, now, days, delay))

@@ -72,9 +72,13 @@ def solo_tables(frame: pd.DataFrame, spec: RiskSpec, *, key: bytes = KEY) -> Ris
     return sum_tables(entries, SoloCommunicator(), start=RiskTables(spec, hash_key_id(key)))
 
 
-def solo_history(frame: pd.DataFrame, spec: RiskSpec, *, key: bytes = KEY) -> SharedRisk:
+def solo_history(
+    frame: pd.DataFrame, spec: RiskSpec, *, key: bytes = KEY, lag: int = 1
+) -> SharedRisk:
     """Return the history of one bank that has everything."""
-    return SharedRisk([KeyedTables(solo_tables(frame, spec, key=key), key)])
+    return SharedRisk(
+        [KeyedTables(solo_tables(frame, spec, key=key), key)], publication_lag_days=lag
+    )
 
 
 def split(frame: pd.DataFrame, n_banks: int, rng: np.random.Generator) -> Sequence[pd.DataFrame]:

@@ -1,0 +1,223 @@
+"""Judge the model that a run ends with, on all banks' rows: the last step of its work.
+
+The rows are those of the window that judges, and where a run has none, of the one that selects; the
+result says which. They are used once: the verdict is part of the state from then on, so that a bank
+which continues, and a set of banks that changes, does not sum over them again.
+
+Law: the same rows give the same verdict, with the same bytes, at every bank and after any crash.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, Self, TypeVar
+
+from pydantic import ValidationError
+
+from bank_node.run.job import StepState
+from bank_node.run.progress import RunProgress
+from bank_node.run.record import RecordPart
+from fraudfed.boosting.model import Model
+from fraudfed.boosting.predict import predict_margins
+from fraudfed.communicator import Communicator
+from fraudfed.errors import StateError
+from fraudfed.evaluation.outcomes import JudgedRows
+from fraudfed.evaluation.pooled import check_judged_rows, judge
+from fraudfed.evaluation.report import PooledReport
+from fraudfed.intake.windows import JUDGE, SELECT, Windows
+
+_log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=StepState)
+
+#: In front of a state with a verdict; no state of a work begins so.
+_MAGIC: Final = b"FFJUDGED"
+#: Of the length of a verdict.
+_LENGTH_BYTES: Final = 4
+
+#: What stands beside the numbers of each window.
+NOTES: Final = {
+    JUDGE: "on payments later than all that the model was trained and chosen on",
+    SELECT: "on the payments that the trees were chosen by: better than life; set --judge-until",
+    None: "no rows were kept to judge by; set --judge-until",
+}
+_SHARES: Final = (
+    "on one row in five, chosen by a hash of its content: no later than those trained on, so "
+    "better than life"
+)
+_ONE_CLASS: Final = "no bank has a fraud there, or none a clean payment: there is nothing to judge"
+
+
+class Verdict(RecordPart):
+    """What all banks' rows say of the model of a run.
+
+    Attributes
+    ----------
+    window : {"judge", "select"} or None
+        Which rows were judged by; None if the run keeps none.
+    note : str
+        What that means for the numbers.
+    report : PooledReport or None
+        None without such rows, or if they are of one class.
+    """
+
+    window: Literal["judge", "select"] | None = None
+    note: str
+    report: PooledReport | None = None
+
+    def to_bytes(self) -> bytes:
+        """Return canonical bytes."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what ``to_bytes`` has written; raises StateError for anything else."""
+        try:
+            found = cls.model_validate_json(data)
+        except ValidationError:
+            found = None
+        if found is None or found.to_bytes() != data:
+            raise StateError("the verdict on a model is damaged; take another copy of the state")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedState(Generic[S]):
+    """Where a work stands whose last step judges its result; see ``StepState``.
+
+    Attributes
+    ----------
+    work : state of the work
+    verdict : Verdict or None
+        None until the last step.
+    """
+
+    work: S
+    verdict: Verdict | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Finished steps: those of the work, and the judging."""
+        return self.work.n_steps + (self.verdict is not None)
+
+    def to_bytes(self) -> bytes:
+        """Return the state of the work; before it, if there is one, the verdict."""
+        if self.verdict is None:
+            return self.work.to_bytes()
+        verdict = self.verdict.to_bytes()
+        length = len(verdict).to_bytes(_LENGTH_BYTES, "big")
+        return _MAGIC + length + verdict + self.work.to_bytes()
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, decode: Callable[[bytes], S], *, is_finished: Callable[[S], bool]
+    ) -> "JudgedState[S]":
+        """Read a state.
+
+        Parameters
+        ----------
+        decode : callable
+            Reads the state of the work.
+        is_finished : callable
+            Whether the work has no step left: only then can it be judged.
+
+        Raises
+        ------
+        StateError
+            If the bytes are no such state.
+        """
+        if not data.startswith(_MAGIC):
+            return cls(decode(data))
+        start = len(_MAGIC) + _LENGTH_BYTES
+        end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
+        verdict = Verdict.from_bytes(data[start:end])
+        work = decode(data[end:])
+        if not is_finished(work):
+            raise StateError("the state holds a verdict on a model that is not finished")
+        return cls(work, verdict)
+
+
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """A bank's rows to judge by.
+
+    Attributes
+    ----------
+    rows : JudgedRows or None
+        None at every bank if the run keeps none.
+    window : {"judge", "select"} or None
+    note : str
+    """
+
+    rows: JudgedRows | None = None
+    window: Literal["judge", "select"] | None = None
+    note: str = NOTES[None]
+
+    @classmethod
+    def of(cls, windows: Windows, *, has_times: bool) -> "Judging":
+        """Choose the rows, and check them before this bank joins.
+
+        Parameters
+        ----------
+        windows : Windows
+        has_times : bool
+            Whether the windows are of times; else they are shares of the rows.
+
+        Raises
+        ------
+        DataError
+            As ``check_judged_rows``.
+        """
+        rows: JudgedRows | None = None
+        window: Literal["judge", "select"] | None = None
+        if windows.judge is not None:
+            rows, window = windows.judge, "judge"
+        elif windows.select is not None:
+            rows, window = windows.select, "select"
+        note = NOTES[window]
+        if window == "judge" and not has_times:
+            note = _SHARES
+        if rows is not None:
+            check_judged_rows(rows.outcomes)
+        return cls(rows, window, note)
+
+    @property
+    def without_rows(self) -> Verdict | None:
+        """The verdict of a run that keeps no rows to judge by; None if it keeps some."""
+        return Verdict(note=self.note) if self.rows is None else None
+
+    def judge(
+        self, model: Model, communicator: Communicator, progress: RunProgress, *, threads: int
+    ) -> Verdict:
+        """Judge a model with the other banks; raises as ``fraudfed.evaluation.pooled.judge``."""
+        if self.rows is None:
+            return Verdict(note=self.note)
+        progress.steps("judging", 0, 1, self.note)
+        margins = predict_margins(model, self.rows.features, threads=threads)
+        report = judge(margins, self.rows.outcomes, communicator)
+        progress.steps("judging", 1, 1, self.note)
+        note = self.note if report is not None else _ONE_CLASS
+        verdict = Verdict(window=self.window, note=note, report=report)
+        _log.info("model judged", extra={"judged": summary(verdict)})
+        return verdict
+
+
+def summary(verdict: Verdict) -> dict[str, float | int | str | None]:
+    """Return what a line of the log says of a verdict."""
+    found: dict[str, float | int | str | None] = {"window": verdict.window, "note": verdict.note}
+    if verdict.report is not None:
+        known = verdict.report.known
+        values = {
+            "auprc": known.auprc,
+            "auc": known.auc,
+            "recall_at_1pct_fpr": next(
+                (at.recall for at in known.at_rates if at.rate == 0.01), None
+            ),
+            "case_recall": known.at_budget.case_recall,
+        }
+        found |= {"rows": known.rows, "frauds": known.frauds, "cases": known.cases}
+        found |= {
+            name: None if value is None else round(value.estimate, 6)
+            for name, value in values.items()
+        }
+    return found

@@ -1,0 +1,1 @@
+"""``fraudfed bench search``: a search beside one training, both over real processes."""

@@ -1,0 +1,1 @@
+"""Judge windows that tests make."""
