@@ -31,7 +31,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.e2e
 def test_what_arrives_end_to_end(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    quick = ("--trees", "2", "--max-depth", "2", "--max-bin", "8", "--key-bits", "2048")
+    quick = (
+        "--parameters",
+        "parity",
+        "--trees",
+        "2",
+        "--max-depth",
+        "2",
+        "--max-bin",
+        "8",
+        "--key-bits",
+        "2048",
+    )
     done = subprocess.run(
         [
             *(str(BIN / "fraudfed"), "demo", "--view", "inbound", *quick),
