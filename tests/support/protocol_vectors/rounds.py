@@ -62,7 +62,6 @@ def run() -> dict[str, Any]:
         "parameters": {"eta": 0.1, "max_depth": 3},
         "contract": contract,
         "risk": None,
-        "search": None,
         "statistics": None,
         "search": None,
         "model_visibility": "members",
