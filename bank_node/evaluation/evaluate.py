@@ -36,7 +36,7 @@ from fraudfed.adaptation.adapted import AdaptedModels, adapted_models
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.boosting.predict import predict_margins
-from fraudfed.catalogue.run_check import check_contract
+from fraudfed.catalogue.run_check import check_candidates, check_contract
 from fraudfed.dtypes import Float32Array
 from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, write_atomic
 from fraudfed.errors import ConfigurationError, StateError
@@ -45,6 +45,8 @@ from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.evaluation.plan import PAYMENT_GROUPS
 from fraudfed.features.mappings.mapping import Mapping as ColumnMapping
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.gate.alerts import alert_budget
+from fraudfed.gate.cases import JudgedCases
 from fraudfed.gate.compare import Comparison, by_reading, compare
 from fraudfed.gate.decision import Decision
 from fraudfed.gate.intervals import Interval
@@ -201,6 +203,8 @@ def _evaluate(
     )
     windows = rows.windows
     judge = _judge_rows(windows, run)
+    # What cannot be judged is said before anything is trained.
+    alert_budget(JudgedCases.of(judge.outcomes), alerts_per_day)
     use = _use(run, windows)
     uses = JudgeUses(state.path / "runs")
     earlier = uses.earlier(use)
@@ -208,7 +212,9 @@ def _evaluate(
     chosen = better_own(own)
     adapted = AdaptedModels((), {})
     if windows.select is not None:
-        adapted = adapted_models(shared_model, chosen.model, windows.select)
+        adapted = adapted_models(
+            shared_model, chosen.model, windows.select, threads=options.threads
+        )
     # A slope changes no order: what is decided of the shared model holds for it.
     reordered = [each.name for each in adapted.models if each.name != _SLOPE]
     models = {
@@ -305,8 +311,9 @@ def _gate(path: Path | None) -> GateFile:
 
 def _seed(run: PinnedRun) -> int:
     """Return the seed that divides a table without times, as the run's own job did."""
-    seed = run.spec.parameters.get("seed", 0)
-    return int(seed) if isinstance(seed, int) else 0
+    if run.spec.kind is not RunKind.SEARCH:
+        return 0
+    return check_candidates(run.contract, run.search, run.spec.parameters)[0].seed
 
 
 def _judge_rows(windows: Windows, run: PinnedRun) -> JudgedRows:

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import xgboost
 from cohorts.exact import run_cohort
+from examples.search import CONTRACT as TABLE
+from examples.search import rows_of
 from federations.bank_process import Finished, finish, start_bank
 from federations.bank_states import Banks
 from judging.payments import COMMON, CONTRACT, DAY, SPEC, START, bank_that_knows, payments, run_spec
@@ -167,6 +169,29 @@ def test_people_see_a_table_and_a_sentence(
     for text in ("shared", "own *", "case recall", "net benefit, GBP", "one payment in 200"):
         assert text in ended.out
     assert "kept in" in ended.out
+
+
+def test_a_table_without_times_is_divided_as_its_search_did(
+    run_bank: RunBank, tmp_path: Path
+) -> None:
+    rows_of(0, 1200).to_csv(tmp_path / "t.csv", index=False)
+    shares = TableShares(seed=5, select=True, judge=True)
+    windows = load_training_rows(tmp_path / "t.csv", TABLE, shares=shares).windows
+    assert windows.select is not None
+    spec = run_spec(contract=TABLE, parameters={**COMMON, "random_state": 5})
+    shared = search(SPEC, COMMON, windows.train, windows.select, SoloCommunicator()).model
+    state = bank_that_knows(tmp_path / "bank", spec, model=shared.to_json())
+    found = evaluated(run_bank, state, tmp_path / "t.csv")
+    assert {each.name: each.rows for each in found.windows} == {
+        name: count.rows for name, count in windows.counts.items()
+    }
+    assert not found.in_time
+    assert "the rows have no times" in found.advice[-1]
+    ended = run_bank(
+        *("evaluate", "--state", state.path, "--data", tmp_path / "t.csv"),
+        *("--alerts-per-day", "3"),
+    )
+    assert (ended.code, "without times" in ended.error()) == (2, True)
 
 
 @pytest.mark.parametrize(
