@@ -17,11 +17,13 @@ from fraudfed.wire.messages import DataContract
 from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
 
 #: What all candidates of a plan share unless they say otherwise. Training begins at the pooled
-#: prevalence (no ``base_score``), and no leaf moves a score by more than ``eta`` times 1 at a time:
-#: from 0.5, where one payment in a thousand is fraud, the mean score of 20 trees is still far from
-#: the prevalence, so that early rungs would compare how fast candidates come down.
+#: prevalence (no ``base_score``): from 0.5, where one payment in a thousand is fraud, the mean
+#: score of 20 trees is still far from it, and early rungs would compare how fast candidates come
+#: down. From there the first steps of a strong feature would be dozens of log-odds (a leaf's share
+#: of fraud divided by the prevalence), so no leaf moves a score by more than ``eta`` times 4. With
+#: 1 all suspicious leaves are cut off to one value, and 20 trees hardly rank: docs/parameters.md.
 _COMMON: Mapping[str, Any] = MappingProxyType(
-    {"eta": 0.1, "max_delta_step": 1, "subsample": 0.8, "max_bin": 64}
+    {"eta": 0.1, "max_delta_step": 4, "subsample": 0.8, "max_bin": 64}
 )
 #: Shares of the frauds trained on that a leaf must hold at least, by their weight.
 _SHARES = (0.0, 0.005, 0.02, 0.08)

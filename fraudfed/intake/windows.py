@@ -257,7 +257,7 @@ def windows_by_share(
     selects = np.zeros(table.n_rows, dtype=np.bool_)
     judges = np.zeros(table.n_rows, dtype=np.bool_)
     if judge:
-        judges = ~sample_rows(keys, seed=seed, tree_index=_DRAW + 1, fraction=1.0 - SHARE)
+        judges = judging_share(table, seed=seed)
     if select:
         # A fifth of all, out of those that do not judge.
         share = SHARE / (1.0 - SHARE) if judge else SHARE
@@ -284,6 +284,19 @@ def windows_by_share(
         judge=judged(JUDGE, judges) if judge else None,
         counts=counts,
     )
+
+
+def judging_share(table: TrainingTable, *, seed: int) -> BoolArray:
+    """Tell which rows judge where a fifth of rows without times does; shape (n_rows,).
+
+    Parameters
+    ----------
+    table : TrainingTable
+    seed : int
+        The run's ``seed``.
+    """
+    keys = row_keys(table)
+    return ~sample_rows(keys, seed=seed, tree_index=_DRAW + 1, fraction=1.0 - SHARE)
 
 
 def labelled_table(rows: JudgedRows) -> TrainingTable:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fraudfed.adaptation.adapted import AdaptedModels, adapted_models
 from fraudfed.adaptation.blend import blend_model, fit_weight, union_of
-from fraudfed.adaptation.continued import continued_model
+from fraudfed.adaptation.continued import continued_model, later_third
 from fraudfed.adaptation.logistic_fit import LogisticFit, fit_logistic, log_loss
 from fraudfed.adaptation.scaled_model import linear_model
 from fraudfed.adaptation.slope import fit_slope, slope_model
@@ -142,6 +142,16 @@ def test_the_number_of_trees_is_chosen_on_later_payments() -> None:
     drawn = continued_model(start, SELECT.features, labels, None)
     assert drawn is not None
     assert len(drawn.trees) > 1
+
+
+def test_the_later_third_is_that_of_the_frauds() -> None:
+    times = np.array([9, 1, 5, 5, 7, 3, 2, 8], dtype=np.uint64)
+    labels = np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=np.float32)
+    assert later_third(times, labels).tolist() == (times >= 7).tolist()
+    all_at_once = later_third(np.full(8, 3, dtype=np.uint64), labels)
+    assert all_at_once.all()
+    at_once = np.full(SELECT.labels.size, 3, dtype=np.int64)
+    assert continued_model(SHARED, SELECT.features, SELECT.labels, at_once) is None
 
 
 def test_too_few_frauds_give_no_model_and_the_reason() -> None:

@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts.exact import run_cohort
 from oracles.features import DAY, START, random_table, table
 
 from bank_node.checking.report import checked_rows, show_checked
 from bank_node.data.contract import TrainingRows, load_training_rows
 from bank_node.data.digest import windows_digest
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.train import train
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
+from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError
 from fraudfed.features.mappings.mapping import parse_mapping
 from fraudfed.intake.windows import Windows
+from fraudfed.parameters import BoosterParams
 from fraudfed.payments.columns import CHANNELS, TIME_COLUMNS
 from fraudfed.wire.messages import DataContract, LabelHorizon
 
@@ -197,3 +202,40 @@ def test_a_window_may_be_empty_at_one_bank(tmp_path: Path) -> None:
     assert windows.validation.features.shape == (0, len(contract_features()))
     assert set(windows.periods) == {"train"}
     assert len(windows_digest(windows)) == 64
+
+
+def test_trees_stop_by_the_payments_that_select(tmp_path: Path) -> None:
+    """Three banks, one of which has no payment that selects, end with the pooled rows' model."""
+    frames = [rows_of(1), rows_of(2), rows_of(3)]
+    selects = (frames[2]["event_time"] >= START + 40 * DAY) & (
+        frames[2]["event_time"] < START + 65 * DAY
+    )
+    frames[2] = frames[2][~selects]
+    banks = [load(frame, tmp_path).windows for frame in frames]
+    assert [bank.counts["select"].rows > 0 for bank in banks] == [True, True, False]
+    params = BoosterParams.parse(
+        {"num_boost_round": 8, "early_stopping_rounds": 2, "max_depth": 3, "eval_metric": "aucpr"}
+    )
+    found = run_cohort(
+        3,
+        lambda bank, sums: train(
+            params, banks[bank].train, sums, validation=banks[bank].validation
+        ),
+    )
+    trained, validation = (
+        TrainingTable(
+            schema=banks[0].train.schema,
+            features=np.concatenate([part.features for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+        )
+        for parts in (
+            [bank.train for bank in banks],
+            [bank.validation for bank in banks if bank.validation is not None],
+        )
+    )
+    pooled = train(params, trained, SoloCommunicator(), validation=validation)
+    assert {one.model.to_json() for one in found} == {pooled.model.to_json()}
+    # Nothing of what selects is trained on.
+    assert trained.n_rows == sum(bank.counts["train"].rows for bank in banks) - sum(
+        bank.counts["train"].censored for bank in banks
+    )

@@ -48,7 +48,7 @@ def work_of(path: Path, bank: int = 0) -> SearchWork:
         common=COMMON,
         windows=windows,
         select=windows.select,
-        judging=Judging.of(windows, has_times=False),
+        judging=Judging.of(windows, CONTRACT),
         rows_read=300,
         data_sha256="0" * 64,
         row_keys=("k",),

@@ -36,6 +36,7 @@ A = {"name": "a", "parameters": {"max_depth": 2}}
         ({"parameters": {"num_boost_round": 9}}, {}, "candidate 'b': num_boost_round .*rungs"),
         ({"parameters": {"early_stopping_rounds": 9}}, {}, "candidate 'b': .*patience"),
         ({}, {"eval_metric": ["auc"]}, "eval_metric .*select_by"),
+        ({}, {"max_dept": 3}, "of all candidates: unknown parameter 'max_dept'; did"),
         ({}, {"num_boost_round": 9}, "num_boost_round is 9, expected no such parameter"),
         ({"parameters": {"max_depth": 2}}, {}, "candidates 'a' and 'b' are the same"),
         ({}, {"max_depth": 2}, "candidates 'a' and 'b' are the same"),

@@ -36,7 +36,7 @@ def test_plans_have_the_candidates_and_rungs_that_they_are_known_by() -> None:
     ]
     assert standard.spec.patience == 20
     assert "base_score" not in standard.common
-    assert standard.common["max_delta_step"] == 1
+    assert standard.common["max_delta_step"] == 4
 
 
 @PLAN

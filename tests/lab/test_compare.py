@@ -1,6 +1,7 @@
 """The summary's means, its JSON form and its table."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from examples.reports import NOT_MEASURED, example
@@ -77,12 +78,22 @@ def test_json_form_holds_what_readers_look_for() -> None:
             "rows_train",
             "rows_test",
             "prevalence",
+            "windows",
+            "chosen",
+            "gain_interval",
             *MODELS,
         }
         for model in MODELS:
-            assert entry[model] == vars(result.models[model])
-            assert set(entry[model]) == {"auprc", "auc", "recall_at_1pct_fpr"}
+            assert entry[model] == asdict(result.models[model])
+            assert set(entry[model]) == {"auprc", "auc", "recall_at_1pct_fpr", "auprc_interval"}
+        assert entry["windows"]["judge"]["labels_as_of"] == "2025-05-01"
     assert plain["banks"][-1]["local"] == vars(NOT_MEASURED)
+    assert plain["banks"][0]["chosen"]["local"]["candidate"] == "share0.02-lambda1"
+    assert plain["banks"][0]["gain_interval"] == {"lower": 0.111, "upper": 0.222}
+    assert plain["mean"]["pooled"]["auprc_interval"] == {"lower": 0.515, "upper": 0.616}
+    assert plain["differences"][0]["other"] == "local"
+    assert plain["windows"]["select"]["frauds"] == 333
+    assert plain["chosen"]["pooled"]["parameters"] == {"min_child_weight": 5.85, "lambda": 10}
     assert plain["mean"]["federated"]["auprc"] == summary.mean("federated").auprc
     assert plain["wall_seconds"] == {**summary.wall_seconds, "total": summary.total_seconds}
     assert plain["top_features"][0] == {"name": "feature_0", "total_gain": 100.0}
@@ -100,6 +111,8 @@ def test_json_form_holds_what_readers_look_for() -> None:
         "features",
         "versions",
         "identical_trees_on_same_bins",
+        "verification",
+        "label_horizon_days",
     ):
         assert plain[name] == getattr(summary, name)
 

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +16,38 @@ import pytest
 import xgboost
 from federations.commands import run_in_process
 
+from fraudfed.catalogue.plans import SearchPlan
 from fraudfed.cli import main
 from fraudfed.features import contract_features
+from fraudfed.lab.demo import plan
 from fraudfed.lab.demo.bank_names import names_of
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import MODELS
+from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
 
 BIN = Path(sys.executable).parent
-QUICK = ("--trees", "2", "--max-depth", "2", "--max-bin", "8", "--key-bits", "2048")
+#: XGBoost's own parameters: a leaf of the preset `fraud` needs more rows than tests have.
+QUICK = (
+    *("--parameters", "parity", "--trees", "2", "--max-depth", "2", "--max-bin", "8"),
+    *("--key-bits", "2048"),
+)
+
+
+#: As a plan that finds something in a tiny world with few trees.
+TINY = SearchPlan(
+    name="demo",
+    purpose="",
+    common={"eta": 0.3, "max_bin": 8, "subsample": 0.8, "max_delta_step": 4},
+    spec=SearchSpec(
+        candidates=(
+            SearchCandidate(name="deep", parameters={"max_depth": 3}, min_child_share=0.0),
+            SearchCandidate(name="flat", parameters={"max_depth": 1}, min_child_share=0.3),
+        ),
+        rungs=(SearchRung(trees=2, alive=2), SearchRung(trees=4, alive=1)),
+        keep_each_share=False,
+    ),
+    monotone="flat",
+)
 
 
 def demo(*arguments: str | Path, seconds: float = 240) -> subprocess.CompletedProcess[str]:
@@ -90,14 +116,28 @@ def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
         assert bank["rows_train"] > bank["rows_test"] > 0
         assert 0 < bank["prevalence"] < 1
         for model in ("local", "federated", "pooled"):
-            assert set(bank[model]) == {"auprc", "auc", "recall_at_1pct_fpr"}
+            assert set(bank[model]) == {"auprc", "auc", "recall_at_1pct_fpr", "auprc_interval"}
+            assert bank[model]["auprc_interval"]["lower"] < bank[model]["auprc"]
             assert bank[model]["auc"] > 0.5
     assert sum(b["rows_train"] + b["rows_test"] for b in summary["banks"]) == 900
     assert summary["key_bits"] == 2048
     assert summary["trees"] == 2
     assert summary["identical_trees_on_same_bins"] == 2
     assert summary["parameters"]["xgboost_version"] == installed_rules()
-    assert summary["parameters"]["base_score"] == 0.5
+    # One fixed set: what was given, and for the rest XGBoost's defaults.
+    assert summary["parameters"] == {
+        "xgboost_version": installed_rules(),
+        "num_boost_round": 2,
+        "max_depth": 2,
+        "max_bin": 8,
+    }
+    assert summary["search"] is None
+    assert all(one["candidate"] is None for one in summary["chosen"].values())
+    # There are no times, and the demo says so.
+    assert "no times" in summary["split"]
+    assert "no times" in (out / "report.html").read_text()
+    assert summary["windows"]["judge"]["first_day"] is None
+    assert summary["windows"]["train"]["rows"] + summary["windows"]["judge"]["rows"] == 900
     assert summary["rounds"] > 2
     assert summary["ciphertexts"] > 0
     assert summary["bytes_sent"] > summary["ciphertexts"] * 512
@@ -127,7 +167,7 @@ def test_a_plain_table_end_to_end(table: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_a_generated_world_end_to_end(tmp_path: Path) -> None:
+def test_a_generated_world_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "world"
     subprocess.run(
         [
@@ -136,11 +176,12 @@ def test_a_generated_world_end_to_end(tmp_path: Path) -> None:
         ],
         check=True,
     )
-    done = demo("--data", data, "--out", tmp_path / "out", *QUICK)
+    monkeypatch.setattr(plan, "DEMO_PLAN", TINY)
+    done = refused("--data", data, "--out", tmp_path / "out", "--key-bits", "2048")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["banks"]) == 3
-    assert summary["identical_trees_on_same_bins"] == 2
+    check_search(summary, data)
     for bank in summary["banks"]:
         assert bank["rows_test"] > 0
         assert set(MODELS) <= set(bank)
@@ -176,6 +217,39 @@ def test_a_generated_world_end_to_end(tmp_path: Path) -> None:
         frame[name] = pd.Categorical(frame[name].astype(object), categories=met)
     again = booster.predict(xgboost.DMatrix(frame, enable_categorical=True))
     np.testing.assert_array_equal(again, own[some.index])
+
+
+def check_search(summary: dict[str, Any], data: Path) -> None:
+    """All models were chosen by one plan on windows in time, and nothing is lost."""
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert summary["search"]["candidates"] == 2
+    assert summary["search"]["rungs"] == [[2, 2], [4, 1]]
+    assert "One search of the federation serves two models" in summary["search"]["note"]
+    chosen = summary["chosen"]
+    assert set(chosen) == {"federated", "federated_shared", "pooled"}
+    assert (
+        chosen["federated"]["parameters"].items()
+        >= {
+            name: value
+            for name, value in chosen["federated_shared"]["parameters"].items()
+            if name != "monotone_constraints"
+        }.items()
+    )
+    assert chosen["federated"]["trees"] == chosen["federated_shared"]["trees"] == summary["trees"]
+    for bank in summary["banks"]:
+        assert set(bank["chosen"]) <= {"local", "local_shared"}
+    assert summary["identical_trees_on_same_bins"] == summary["trees"]
+    assert "byte for byte" in summary["verification"]
+    # Each window ends with its cut-off, a horizon before it.
+    horizon = timedelta(days=summary["label_horizon_days"])
+    train, select, judge = (summary["windows"][name] for name in ("train", "select", "judge"))
+    for window in (train, select, judge):
+        last, known = (date.fromisoformat(window[name]) for name in ("last_day", "labels_as_of"))
+        assert last < known - horizon + timedelta(days=1)
+        assert window["frauds"] > 0
+    assert select["first_day"] >= train["labels_as_of"]
+    split = datetime.fromtimestamp(manifest["split_time"], UTC).date().isoformat()
+    assert split == select["labels_as_of"] <= judge["first_day"]
 
 
 @pytest.mark.e2e
@@ -403,6 +477,9 @@ def test_bad_input_is_one_line_and_its_exit_code(
         (["--transactions", "x.csv", "--data", "d"], "exclude each other"),
         (["--table", "x.csv"], "--table needs --label"),
         (["--table", "x.csv", "--label", "y", "--data", "d"], "exclude each other"),
+        (["--plan", "quick", "--trees", "9"], "--plan quick searches for parameters, --trees sets"),
+        (["--plan", "demo", "--parameters", "parity"], "--parameters sets one; leave one"),
+        (["--table", "x.csv", "--label", "y", "--label-horizon-days", "9"], "have no times"),
     ],
 )
 def test_options_that_contradict_each_other(options: list[str], said: str, tmp_path: Path) -> None:

@@ -31,7 +31,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.e2e
 def test_what_arrives_end_to_end(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    quick = ("--trees", "2", "--max-depth", "2", "--max-bin", "8", "--key-bits", "2048")
+    quick = (
+        "--parameters",
+        "parity",
+        "--trees",
+        "2",
+        "--max-depth",
+        "2",
+        "--max-bin",
+        "8",
+        "--key-bits",
+        "2048",
+    )
     done = subprocess.run(
         [
             *(str(BIN / "fraudfed"), "demo", "--view", "inbound", *quick),
@@ -49,8 +60,11 @@ def test_what_arrives_end_to_end(world: Path, tmp_path: Path) -> None:
     incoming = pd.read_csv(world / "bank_a" / "incoming.csv")
     manifest = json.loads((world / "manifest.json").read_text())
     first = summary["banks"][0]
-    late = incoming["event_time"] >= manifest["split_time"]
-    assert first["rows_test"] == late.sum()
+    horizon = 86_400 * summary["label_horizon_days"]
+    time, end = incoming["event_time"], manifest["end_time"]
+    judged = (time >= manifest["split_time"]) & (time < end - horizon)
+    stopped = (incoming["is_blocked"] == 1) & (incoming["is_fraud"] != 1)
+    assert first["rows_test"] == (judged & ~stopped).sum()
     facts = summary["mules"]
     assert facts["payments"] == sum(bank["rows_test"] for bank in summary["banks"])
     assert 0 < facts["mule_accounts"] < facts["accounts"]

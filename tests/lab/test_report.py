@@ -89,8 +89,11 @@ def test_page_says_what_was_measured(html: str) -> None:
     for bank in summary.banks:
         assert bank.name in text
         for model in MODELS:
-            for value in vars(bank.models[model]).values():
+            scores = bank.models[model]
+            for value in (scores.auprc, scores.auc, scores.recall_at_1pct_fpr):
                 assert format_number(value) in text
+            if scores.auprc_interval is not None:
+                assert f"{scores.auprc_interval.lower:.2f} to " in text
         assert format_number(bank.gain, signed=True) in text
     for fact in (
         "3072 bits",
@@ -101,6 +104,14 @@ def test_page_says_what_was_measured(html: str) -> None:
         "48\N{NARROW NO-BREAK SPACE}230",
         "0123456789abcdef" * 4,
         "30 of 30 trees",
+        "2025-04-01 to 2025-04-22",
+        "reported within 8 days",
+        "share0.02-lambda1",
+        "what the search with shared risk chose",
+        "4 to 15, 2 to 30, 1 to 60 trees",
+        "0.52 to 0.62",
+        "+0.201 to +0.302",
+        "+0.11 to +0.22",
         "max_depth",
         "3.0.0",
         "encrypt",

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.errors import DataError
+from fraudfed.lab.demo.cutoffs import choose_cutoffs
 from fraudfed.lab.demo.data import BankSource, DemoData
-from fraudfed.lab.demo.transactions import transactions_data
+from fraudfed.lab.demo.transactions import reports_of, transactions_data
 from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.payments.columns import COLUMNS, INBOUND, OUTBOUND, ColumnKind
 from fraudfed.reading.file import DataFile
@@ -30,9 +31,14 @@ _TYPES = {
 
 
 def arrivals_data(
-    directory: Path, names: Sequence[str], manifest: Mapping[str, Any], *, work: Path
+    directory: Path,
+    names: Sequence[str],
+    manifest: Mapping[str, Any],
+    *,
+    work: Path,
+    horizon_days: int | None = None,
 ) -> DemoData:
-    """Return the arrivals of a folder that ``data-gen`` has written, split at the manifest's time.
+    """Return the arrivals of a folder that ``data-gen`` has written, judged from its split time on.
 
     Parameters
     ----------
@@ -42,6 +48,8 @@ def arrivals_data(
     manifest : mapping
     work : Path
         For each bank's file of both directions.
+    horizon_days : int or None
+        Label horizon; None chooses it from the data.
 
     Raises
     ------
@@ -71,13 +79,18 @@ def arrivals_data(
             reports = dict(zip(mules["payee_id"], mules["first_report_time"], strict=True))
         return _truth(arrivals[arrivals["direction"] == INBOUND], reports)
 
+    period = (int(manifest["start_time"]), int(manifest["end_time"]))
     return transactions_data(
         banks,
         data=f"Synthetic payments that arrive at {len(names)} banks; no real person is in them.",
         rows=rows,
-        period=(int(manifest["start_time"]), int(manifest["end_time"])),
-        split_time=int(manifest["split_time"]),
-        horizon_days=int(manifest["label_horizon_days"]),
+        period=period,
+        cutoffs=choose_cutoffs(
+            period,
+            *reports_of(banks),
+            horizon_days=horizon_days,
+            select_until=int(manifest["split_time"]),
+        ),
         recipe=INBOUND_RECIPE,
         truth=truth,
     )

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
+from fraudfed.catalogue.presets import PRESETS, find_preset
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.console import (
     Answer,
@@ -30,13 +32,14 @@ from fraudfed.features.mappings.mapping import Mapping, load_mapping
 from fraudfed.foreign_text import visible
 from fraudfed.lab.bench.options import key_bits_option
 from fraudfed.lab.demo.data import MIN_BANKS, DemoData, schema_of
-from fraudfed.lab.demo.feature_table import open_table
+from fraudfed.lab.demo.feature_table import Shares, open_table
 from fraudfed.lab.demo.generated import open_generated
 from fraudfed.lab.demo.job import DemoResult, Stages, run_job
+from fraudfed.lab.demo.plan import DEMO, NONE, PLAN_NAMES, Fitting, plan_named
 from fraudfed.lab.demo.transactions import open_payments
 from fraudfed.lab.local_federation.processes import run_program
 from fraudfed.lab.oracle.same_trees import installed_rules
-from fraudfed.lab.report.compare import format_table
+from fraudfed.lab.report.compare import DemoSummary, difference_lines, format_table
 from fraudfed.lab.report.mules import format_mules
 from fraudfed.lab.report.page import render_report
 from fraudfed.parameters import BoosterParams, overridden, parse_assignments
@@ -52,6 +55,8 @@ _BANKS = 5
 _VIEWS = {"outbound": RECIPE, "inbound": INBOUND_RECIPE}
 #: Until a receiving bank is told of a fraud, on average, in worlds that the demo generates.
 _INCOMING_DELAY_DAYS = 2
+#: Preset that the fixed set of parameters is unless told otherwise.
+_FIXED = "fraud"
 _FILES = ("summary.json", "report.html", "model.json")
 
 
@@ -67,7 +72,9 @@ class DemoAnswer(Answer):
 @click.command(
     epilog=examples(
         "fraudfed demo                                       # five generated banks",
-        "fraudfed demo --preset retail --trees 50",
+        "fraudfed demo --preset retail --plan quick",
+        "fraudfed demo --trees 50 --eta 0.2                   # one fixed set, no search",
+        "fraudfed demo --parameters parity                   # stock XGBoost's parameters",
         "fraudfed demo --preset aml-mules --view inbound     # what arrives at the banks",
         "fraudfed demo --transactions payments.csv --map paysim --banks 4",
         "fraudfed demo --table rows.parquet --label fraud --drop 'id,\"distance, km\"'",
@@ -126,16 +133,33 @@ class DemoAnswer(Answer):
     type=int,
     help=f"Number of banks (not with --data).  [default: the preset's, {_BANKS} for other rows]",
 )
-@click.option("--trees", type=int, default=30, show_default=True, help="Trees of the model.")
-@click.option("--max-depth", type=int, default=5, show_default=True, help="Depth of a tree.")
-@click.option("--max-bin", type=int, default=64, show_default=True, help="Bins per feature.")
-@click.option("--eta", type=float, default=0.2, show_default=True, help="Learning rate.")
+@click.option(
+    "--label-horizon-days",
+    type=click.IntRange(1, 3650),
+    help="A payment is fraud if it is reported within so many days.  [default: from the data]",
+)
+@click.option(
+    "--plan",
+    type=click.Choice(PLAN_NAMES),
+    help="Search that chooses every model's parameters; none: one fixed set.  "
+    f"[default: {DEMO}, or none with one of the options below]",
+)
+@click.option(
+    "--parameters",
+    "fixed",
+    type=click.Choice(list(PRESETS)),
+    help=f"Fixed set, instead of a search; `parity` is stock XGBoost.  [default: {_FIXED}]",
+)
+@click.option("--trees", type=int, help="Trees of the fixed set.")
+@click.option("--max-depth", type=int, help="Its depth of a tree.")
+@click.option("--max-bin", type=int, help="Its bins per feature.")
+@click.option("--eta", type=float, help="Its learning rate.")
 @click.option(
     "--param",
     "extra",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any other training parameter, under XGBoost's name; repeatable.",
+    help="Any other parameter of the fixed set, under XGBoost's name; repeatable.",
 )
 @key_bits_option
 @click.option(
@@ -168,10 +192,13 @@ def demo_command(
     drop: tuple[str, ...],
     bank_column: str | None,
     banks: int | None,
-    trees: int,
-    max_depth: int,
-    max_bin: int,
-    eta: float,
+    label_horizon_days: int | None,
+    plan: str | None,
+    fixed: str | None,
+    trees: int | None,
+    max_depth: int | None,
+    max_bin: int | None,
+    eta: float | None,
     extra: tuple[str, ...],
     key_bits: int,
     seed: int,
@@ -183,8 +210,9 @@ def demo_command(
     """Run the main job on this machine: banks train one model over an encrypted sum.
 
     Starts an aggregator and one process per bank on loopback, shares counts of fraud at terminals,
-    merchants and payees and trains over HTTP with Paillier-encrypted sums, and shows what each bank
-    gained against its own model and against XGBoost on the pooled rows.
+    merchants and payees, and searches and trains over HTTP with Paillier-encrypted sums. Shows what
+    each bank gained against its own models and against one on the pooled rows, all chosen by the
+    same plan on the same windows of time, and judged on payments later than those.
     """
     source = _Source(
         data=data,
@@ -198,21 +226,10 @@ def demo_command(
         bank_column=bank_column,
         banks=banks,
         seed=seed,
+        horizon_days=label_horizon_days,
     )
     source.check()
-    parameters: dict[str, object] = {
-        "num_boost_round": trees,
-        "max_depth": max_depth,
-        "max_bin": max_bin,
-        "eta": eta,
-        # From the mean, where fraud is rare, Newton steps are so long that a strong feature makes
-        # XGBoost diverge: a leaf's step is about its share of fraud divided by the mean.
-        "base_score": 0.5,
-        # So that the trees can be compared with those of the XGBoost that is here.
-        "xgboost_version": installed_rules(),
-    }
-    parameters = overridden(parameters, parse_assignments(extra, option="--param"))
-    params = BoosterParams.parse(parameters)
+    fitting = _fitting(plan, fixed, trees, max_depth, max_bin, eta, extra)
     if data is None and bank_column is None and banks is not None and banks < MIN_BANKS:
         raise CohortError(
             f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
@@ -222,7 +239,7 @@ def demo_command(
     console = stderr_console(quiet=quiet, own_text=True)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
     try:
-        opened = source.open(work=work, stages=stages)
+        opened = source.open(_shares(fitting), work=work, stages=stages)
     except ProblemsError as error:
         found = report_of(error)
         if as_json:
@@ -230,18 +247,17 @@ def demo_command(
         say(*report_lines(found), err=True)
         raise
     # Before the banks start: they would all refuse the run, one after the other.
-    params.resolve_monotone_constraints(schema_of(opened.contract))
+    _check_parameters(fitting, opened)
     _forget_results(out)
     console.print(
         f"{opened.rows:,} rows, {len(opened.banks)} banks, {len(opened.contract.features)} features"
     )
     for note in opened.notes:
         console.print(f"note: {escape(visible(note))}", soft_wrap=True)
-    trainings = 1 if opened.risk is None else 2
-    with _bar(console, total=trainings * params.num_boost_round) as advance:
+    with _bar(console, total=_most_trees(fitting, opened)) as advance:
         result = run_job(
             opened,
-            parameters=parameters,
+            fitting=fitting,
             key_bits=key_bits,
             port=port,
             threads=usable_cores(),
@@ -263,6 +279,68 @@ def demo_command(
         _print(result, out, stdout_console(own_text=True))
 
 
+def _fitting(
+    plan: str | None,
+    fixed: str | None,
+    trees: int | None,
+    max_depth: int | None,
+    max_bin: int | None,
+    eta: float | None,
+    extra: tuple[str, ...],
+) -> Fitting:
+    """Return how every model is fitted.
+
+    Raises
+    ------
+    ConfigurationError
+        If a search and a fixed set are asked for at once, or a parameter is not allowed.
+    """
+    options = {"--trees": trees, "--max-depth": max_depth, "--max-bin": max_bin, "--eta": eta}
+    given = [name for name, value in options.items() if value is not None]
+    given += ["--param"] * bool(extra) + ["--parameters"] * (fixed is not None)
+    name = plan or (NONE if given else DEMO)
+    found = plan_named(name)
+    # So that the trees can be compared with those of the XGBoost that is here.
+    rules = {"xgboost_version": installed_rules()}
+    if found is not None:
+        if given:
+            raise ConfigurationError(
+                f"--plan {name} searches for parameters, {given[0]} sets one; leave one of them "
+                "out, or say --plan none"
+            )
+        return Fitting({**found.common, **rules}, found)
+    names = ("num_boost_round", "max_depth", "max_bin", "eta")
+    numbers = {n: v for n, v in zip(names, options.values(), strict=True) if v is not None}
+    parameters = overridden(rules, find_preset(fixed or _FIXED).parameters)
+    parameters = overridden(parameters, numbers)
+    parameters = overridden(parameters, parse_assignments(extra, option="--param"))
+    BoosterParams.parse(parameters)
+    return Fitting(parameters)
+
+
+def _shares(fitting: Fitting) -> Shares:
+    """Return how rows without times are divided: as the banks' nodes divide them."""
+    if fitting.plan is not None:
+        return Shares(searches=True)
+    params = BoosterParams.parse(fitting.parameters)
+    return Shares(seed=params.seed, selects=params.early_stopping_rounds is not None)
+
+
+def _check_parameters(fitting: Fitting, data: DemoData) -> None:
+    if fitting.plan is None:
+        params = BoosterParams.parse(fitting.parameters)
+        params.resolve_monotone_constraints(schema_of(data.contract))
+
+
+def _most_trees(fitting: Fitting, data: DemoData) -> int:
+    """Return how many trees the federation grows; of those that grow at once, one counts."""
+    if fitting.plan is None:
+        one = BoosterParams.parse(fitting.parameters).num_boost_round
+    else:
+        one = fitting.plan.spec.rungs[-1].trees
+    return one if data.risk is None else 2 * one
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     """What the options say of the rows."""
@@ -278,6 +356,7 @@ class _Source:
     bank_column: str | None
     banks: int | None
     seed: int
+    horizon_days: int | None
 
     @property
     def table_label(self) -> str | None:
@@ -296,6 +375,11 @@ class _Source:
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise ConfigurationError(f"{' and '.join(named)} exclude each other; give one of them")
+        if self.table is not None and self.horizon_days is not None:
+            raise ConfigurationError(
+                "--label-horizon-days is for payments, rows of --table have no times; leave one of "
+                "them out"
+            )
         if self.table is not None and self.view == "inbound":
             raise ConfigurationError(
                 "--view inbound is for payments, --table holds features; leave one of them out"
@@ -330,7 +414,7 @@ class _Source:
                 "at data without labels, use `bank-node check-data`"
             )
 
-    def open(self, *, work: Path, stages: Stages) -> DemoData:
+    def open(self, shares: Shares, *, work: Path, stages: Stages) -> DemoData:
         """Split or generate the rows, and return them."""
         label = self.table_label
         if self.table is not None and label is not None:
@@ -344,6 +428,7 @@ class _Source:
                     n_banks=self.banks or _BANKS,
                     work=work / "data",
                     seed=self.seed,
+                    shares=shares,
                 )
         if self.transactions is not None:
             with stages.stage("split", f"splitting {self.transactions} over the banks"):
@@ -355,10 +440,18 @@ class _Source:
                     work=work / "data",
                     seed=self.seed,
                     recipe=_VIEWS[self.view],
+                    horizon_days=self.horizon_days,
                 )
         inbound = self.view == "inbound"
+        opened = partial(
+            open_generated,
+            work=work / "data",
+            inbound=inbound,
+            shares=shares,
+            horizon_days=self.horizon_days,
+        )
         if self.data is not None:
-            return open_generated(self.data, work=work / "data", inbound=inbound)
+            return opened(self.data)
         made = work / "world"
         with stages.stage("generate", f"generating the data of preset {self.preset}"):
             banks = () if self.banks is None else ("--banks", str(self.banks))
@@ -370,7 +463,7 @@ class _Source:
                 ],
                 log=work / "logs" / "data-gen.log",
             )
-        return open_generated(made, work=work / "data", inbound=inbound)
+        return opened(made)
 
 
 def _forget_results(out: Path) -> None:
@@ -451,12 +544,27 @@ def _print(result: DemoResult, out: Path, console: Console) -> None:
             f"{risk.ciphertexts:,} ciphertexts, {risk.bytes_sent / 1e6:.1f} MB sent by the banks",
             soft_wrap=True,
         )
-    training = "train" if summary.shared_risk is None else "train with risk"
-    console.print(
-        f"{summary.trees} trees in {summary.stage_seconds[training]:.0f} s with "
-        f"{summary.key_bits}-bit keys: {summary.rounds} rounds, {summary.ciphertexts:,} "
-        f"ciphertexts, {summary.bytes_sent / 1e6:.1f} MB sent by the banks",
-        soft_wrap=True,
-    )
-    console.print(summary.verification, soft_wrap=True)
+    for line in (*difference_lines(summary), *_cost_lines(summary)):
+        console.print(line, soft_wrap=True)
     console.print(f"wrote {', '.join(str(out / name) for name in _FILES)}", soft_wrap=True)
+
+
+def _cost_lines(summary: DemoSummary) -> Iterator[str]:
+    """Say how parameters were chosen, what it cost, and what it was checked against."""
+    searched = summary.search
+    choice = summary.chosen[summary.best_shared]
+    if searched is not None:
+        yield (
+            f"{choice.candidate}, {summary.trees} trees, chosen from {searched.candidates} "
+            f"candidates of plan {searched.plan}. {searched.note}"
+        )
+    stage = "search" if searched is not None else "train"
+    if searched is None and summary.shared_risk is not None:
+        stage = "train with risk"
+    what = f"{summary.trees} trees" if searched is None else "the search"
+    yield (
+        f"{what} in {summary.stage_seconds[stage]:.0f} s with {summary.key_bits}-bit keys: "
+        f"{summary.rounds} rounds, {summary.ciphertexts:,} ciphertexts, "
+        f"{summary.bytes_sent / 1e6:.1f} MB sent by the banks"
+    )
+    yield summary.verification

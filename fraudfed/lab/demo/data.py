@@ -4,13 +4,17 @@ A demo may look at everything, which is how it can train the models that a feder
 with. ``transactions`` and ``feature_table`` make a :class:`DemoData` each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.dtypes import BoolArray
+from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import CohortError
+from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
+from fraudfed.intake.windows import Windows
 from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.wire.messages import DataContract, RiskSpec
 
@@ -31,18 +35,45 @@ class BankSource:
 
 @dataclass(frozen=True, eq=False)
 class BankRows:
-    """One bank's rows as the reference models see them.
+    """One bank's rows as the models see them that a federation is compared with.
 
     Attributes
     ----------
-    train, test : TrainingTable
-    test_positions : ndarray of shape (n_rows of the bank's test file,), dtype=bool
-        Which rows of that file ``test`` holds, in file order.
+    train : TrainingTable
+    select : JudgedRows
+        Rows to choose parameters and the number of trees by.
+    judge : JudgedRows
+        Rows that judge, those without a known label left out.
+    judge_positions : ndarray of shape (n_rows of the bank's test file,), dtype=bool
+        Which rows of that file ``judge`` holds, in file order.
+    windows : Windows
+        The same, those without a known label included.
     """
 
     train: TrainingTable
-    test: TrainingTable
-    test_positions: BoolArray
+    select: JudgedRows
+    judge: JudgedRows
+    judge_positions: BoolArray
+    windows: Windows
+
+    @classmethod
+    def of(cls, windows: Windows, judge_positions: BoolArray) -> "BankRows":
+        """Return the rows of a bank.
+
+        Parameters
+        ----------
+        windows : Windows
+            With rows to select and to judge by.
+        judge_positions : ndarray of shape (n_rows of the bank's test file,), dtype=bool
+            Which rows of that file ``windows.judge`` holds.
+        """
+        if windows.select is None or windows.judge is None:
+            raise ValueError("windows without rows to select and to judge by")
+        known = ~windows.judge.outcomes.is_censored
+        positions = np.zeros_like(judge_positions)
+        positions[np.flatnonzero(judge_positions)[known]] = True
+        judge = taken(windows.judge, known)
+        return cls(windows.train, windows.select, judge, positions, windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +83,14 @@ class PooledRows:
     Attributes
     ----------
     train : TrainingTable
-    tests : tuple of TrainingTable
-        The test rows of each bank, those of its :class:`BankRows` and in their order.
+    select : JudgedRows
+    judges : tuple of JudgedRows
+        The rows of each bank that judge, those of its :class:`BankRows` and in their order.
     """
 
     train: TrainingTable
-    tests: tuple[TrainingTable, ...]
+    select: JudgedRows
+    judges: tuple[JudgedRows, ...]
 
 
 @dataclass(frozen=True)
@@ -75,15 +108,15 @@ class DemoData:
     Attributes
     ----------
     data, split : str
-        One sentence each: what the rows are, and how test rows are set apart.
+        One sentence each: what the rows are, and how the windows are set apart.
     contract : DataContract
         Of a model without shared risk.
     banks : tuple of BankSource
     rows : int
-        Rows of all banks, train and test.
+        Rows of all banks, whichever window they are in.
     load : callable
-        Gives one bank's rows for the reference models; is given the bank and, where risk is
-        shared, the file of features that its node has written.
+        Gives one bank's rows; is given the bank and, where risk is shared, the file of features
+        that its node has written.
     pool : callable
         Gives everybody's rows, as if the banks were one.
     risk : RiskPlan or None
@@ -92,7 +125,7 @@ class DemoData:
         Gives what is true of the payments that a bank judges, in the order of its file; None where
         it is not known.
     notes : tuple of str
-        What is allowed in the rows and yet unusual, a line each.
+        What is allowed in the rows and yet unusual, and what was chosen from them, a line each.
     """
 
     data: str
@@ -107,18 +140,66 @@ class DemoData:
     notes: tuple[str, ...] = ()
 
 
+def with_features(rows: BankRows, contract: DataContract) -> BankRows:
+    """Return a bank's rows with the features of a contract, in its order."""
+    return replace(
+        rows,
+        train=pick_features(rows.train, contract),
+        select=_pick_judged(rows.select, contract),
+        judge=_pick_judged(rows.judge, contract),
+    )
+
+
 def pick_features(table: TrainingTable, contract: DataContract) -> TrainingTable:
     """Return the table with the features of a contract, in its order."""
+    schema, features = _picked(table.schema, table.features, contract)
+    return replace(table, schema=schema, features=features)
+
+
+def _pick_judged(rows: JudgedRows, contract: DataContract) -> JudgedRows:
+    schema, features = _picked(rows.schema, rows.features, contract)
+    return replace(rows, schema=schema, features=features)
+
+
+def _picked(
+    schema: FeatureSchema, features: Float32Array, contract: DataContract
+) -> tuple[FeatureSchema, Float32Array]:
     names = [spec.name for spec in contract.features]
-    if names == list(table.schema.names):
-        return table
-    where = [table.schema.names.index(name) for name in names]
-    schema = FeatureSchema(
+    if names == list(schema.names):
+        return schema, features
+    where = [schema.names.index(name) for name in names]
+    picked = FeatureSchema(
         names=tuple(names),
-        n_categories=tuple(table.schema.n_categories[i] for i in where),
-        categories=tuple(table.schema.categories[i] for i in where if table.schema.categories),
+        n_categories=tuple(schema.n_categories[i] for i in where),
+        categories=tuple(schema.categories[i] for i in where if schema.categories),
     )
-    return replace(table, schema=schema, features=table.features.T[where].T)
+    return picked, features.T[where].T
+
+
+def taken(rows: JudgedRows, chosen: BoolArray) -> JudgedRows:
+    """Return some of the rows."""
+    if chosen.all():
+        return rows
+    return replace(
+        rows,
+        features=rows.features[chosen],
+        outcomes=rows.outcomes.take(chosen),
+        weights=None if rows.weights is None else rows.weights[chosen],
+    )
+
+
+def pool_judged(parts: Sequence[JudgedRows]) -> JudgedRows:
+    """Lay banks' rows in one, in the order given; of their outcomes the labels remain."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return replace(
+        parts[0],
+        features=np.concatenate([part.features for part in parts]),
+        outcomes=Outcomes(
+            labels=np.concatenate([part.outcomes.labels for part in parts]),
+            is_blocked=np.concatenate([part.outcomes.is_blocked for part in parts]),
+        ),
+        weights=np.concatenate(weights) if len(weights) == len(parts) else None,
+    )
 
 
 def require_cohort(found: int, *, what: str) -> None:

@@ -1,7 +1,7 @@
-"""Any feature table as the demo's input: split over banks, and at random into train and test."""
+"""Any feature table as the demo's input: split over banks, and a fifth set apart to judge."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,11 @@ from pydantic import ValidationError
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.intake.outcomes import outcomes_without_times
 from fraudfed.intake.plain_table import PlainRows, contract_schema, read_plain_table
+from fraudfed.intake.windows import JUDGE, WindowCounts, judging_share, windows_by_share
 from fraudfed.lab.demo.bank_names import name_banks
 from fraudfed.lab.demo.column_options import named_columns, option_of, require_column
 from fraudfed.lab.demo.data import (
@@ -22,6 +25,7 @@ from fraudfed.lab.demo.data import (
     BankSource,
     DemoData,
     PooledRows,
+    pool_judged,
     require_cohort,
 )
 from fraudfed.lab.oracle.references import pool
@@ -34,8 +38,29 @@ from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
 #: A text column with more distinct values than this is an identifier, not a category.
 _MAX_CATEGORIES = 1000
-#: Share of a plain table's rows that is kept for testing.
-_TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How rows without times are divided, by a hash of their content.
+
+    Attributes
+    ----------
+    seed : int
+        The runs' ``seed``.
+    searches : bool
+        Whether a search is run: its bank nodes set apart what selects and what judges.
+    selects : bool
+        Without a search: whether the bank nodes set apart what decides early stopping.
+    """
+
+    seed: int = 0
+    searches: bool = False
+    selects: bool = False
+
+
+#: What does not judge trains.
+ALL_TRAIN = Shares()
 
 
 def open_table(
@@ -48,8 +73,9 @@ def open_table(
     n_banks: int,
     work: Path,
     seed: int,
+    shares: Shares = ALL_TRAIN,
 ) -> DemoData:
-    """Split any feature table over banks, and each bank's rows at random into train and test.
+    """Split any feature table over banks, and set a fifth of each bank's rows apart to judge.
 
     Parameters
     ----------
@@ -60,7 +86,8 @@ def open_table(
     bank_column : column that says whose row it is, or None to deal rows out in unequal shares
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own files
-    seed : of the random split; the same rows and seed give the same files
+    seed : of dealing rows to banks; the same rows and seed give the same files
+    shares : of each bank's rows
     """
     whole = _opened(file, mapping)
     left_out = _left_out(whole, mapping, label=label, drop=drop, bank_column=bank_column)
@@ -92,23 +119,30 @@ def open_table(
         named = name_banks(rows.extra[bank_column], what=what)
         owner, titles = named.owner, named.titles
         require_cohort(len(titles), what=what)
-    is_test = rng.random(rows.n_rows) < _TEST_SHARE
+    judges = judging_share(
+        TrainingTable(contract_schema(contract), rows.features, labels), seed=shares.seed
+    )
     banks = []
     for name, title in titles.items():
         own = owner == name
-        for part, what in ((own & ~is_test, "train"), (own & is_test, "test")):
+        for part, use in ((own & ~judges, "train"), (own & judges, "judge")):
             if not part.any():
                 raise DataError(
-                    f"{file}: bank {title!r} has no rows left for {what}; give it more rows"
+                    f"{file}: bank {title!r} has no rows left to {use}; give it more rows"
                 )
-        bank = write_bank(work, name, rows, contract, own & ~is_test, own & is_test)
+        # A bank node that searches sets the rows that judge apart itself, the same ones.
+        trains = own if shares.searches else own & ~judges
+        bank = write_bank(work, name, rows, contract, trains, own & judges)
         banks.append(replace(bank, title=title))
     return table_data(
         banks,
         data=f"Feature table {file.name}.",
-        split=f"Split at random: {_TEST_SHARE:.0%} of the rows are kept for testing.",
+        split="The rows have no times: a fifth at random judges"
+        + (", a fifth selects, the others train." if shares.searches else ", the others train.")
+        + " Such numbers are better than life.",
         contract=contract,
         rows=rows.n_rows,
+        shares=shares,
         notes=_alike_categories(contract) + _nearly_numbers(contract, whole.file_format),
     )
 
@@ -298,6 +332,7 @@ def table_data(
     split: str,
     contract: DataContract,
     rows: int,
+    shares: Shares = ALL_TRAIN,
     notes: tuple[str, ...] = (),
 ) -> DemoData:
     """Return banks' feature tables, as ``write_bank`` writes them, as the demo's input.
@@ -311,18 +346,40 @@ def table_data(
         Of the tables.
     rows : int
         Of all banks.
+    shares : Shares
+        Of the rows that a bank trains on.
     notes : tuple of str
         As in ``DemoData``.
     """
 
     def load(bank: BankSource, _features: Path | None = None) -> BankRows:
         files = (bank.train_file, bank.test_file)
-        train, test = (read_table(path, contract) for path in files)
-        return BankRows(train, test, test_positions=np.ones(test.n_rows, dtype=np.bool_))
+        given, judge = (read_table(path, contract) for path in files)
+        windows = windows_by_share(
+            given,
+            seed=shares.seed,
+            select=shares.searches or shares.selects,
+            judge=shares.searches,
+        )
+        judged = JudgedRows(judge.schema, judge.features, outcomes_without_times(judge.labels))
+        # Without a search nothing is chosen: then no row needs to be set apart for it.
+        select = windows.select or JudgedRows(
+            judge.schema, judge.features[:0], outcomes_without_times(judge.labels[:0])
+        )
+        counts = {
+            **windows.counts,
+            JUDGE: WindowCounts(judge.n_rows, int(np.count_nonzero(judge.labels)), 0),
+        }
+        windows = replace(windows, select=select, judge=judged, counts=counts)
+        return BankRows.of(windows, np.ones(judge.n_rows, dtype=np.bool_))
 
     def pooled() -> PooledRows:
         parts = [load(bank) for bank in banks]
-        return PooledRows(pool([part.train for part in parts]), tuple(part.test for part in parts))
+        return PooledRows(
+            pool([part.train for part in parts]),
+            pool_judged([part.select for part in parts]),
+            tuple(part.judge for part in parts),
+        )
 
     return DemoData(
         data=data,

@@ -1,8 +1,7 @@
 """Raw transactions as the demo's input, and anybody's file of them split over banks.
 
-Training uses what was known at the split time, testing all later payments. The features of a
-bank's rows are those that its own node computes; only for the pooled model does the demo lay all
-banks' transactions in one table.
+Three windows in time train, select and judge. The features of a bank's rows are those that its own
+node computes; only for the pooled model does the demo lay all banks' transactions in one table.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features, find_recipe
 from fraudfed.dtypes import Int64Array
@@ -24,24 +22,25 @@ from fraudfed.features.table import LABEL_NOT_KNOWN, FeatureTable, rows_of_direc
 from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, feature_types, read_features
 from fraudfed.intake.transactions import read_transactions
-from fraudfed.intake.windows import contract_columns, windows_in_time
+from fraudfed.intake.windows import horizon_seconds, windows_in_time
 from fraudfed.lab.demo.bank_names import NamedBanks, name_banks
+from fraudfed.lab.demo.cutoffs import Cutoffs, choose_cutoffs
 from fraudfed.lab.demo.data import (
     BankRows,
     BankSource,
     DemoData,
     PooledRows,
     RiskPlan,
+    pool_judged,
     require_cohort,
 )
 from fraudfed.lab.demo.feature_table import deal
+from fraudfed.lab.oracle.references import pool
 from fraudfed.lab.report.mules import ArrivalTruth
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import DataContract, LabelHorizon, RiskSpec
 
-#: Share of the period, at its end, that is kept for testing where nobody says otherwise.
-_TEST_SHARE = 0.25
 #: Widths of the sketch of payments: two columns for each payment of a day keep collisions rare.
 _SKETCH_WIDTHS = (1024, 65_536)
 
@@ -55,8 +54,9 @@ def open_payments(
     work: Path,
     seed: int,
     recipe: str = RECIPE,
+    horizon_days: int | None = None,
 ) -> DemoData:
-    """Split anybody's transactions over banks by customer, and by time into train and test.
+    """Split anybody's transactions over banks by customer, and by time into three windows.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def open_payments(
     n_banks : number of banks when there is no ``bank_column``
     work : directory for each bank's own file
     seed : of the dealing; the same rows and seed give the same files
-    recipe : name of the recipe, which decides whose payments are trained on and tested
+    recipe : name of the recipe, which decides whose payments are trained on and judged
+    horizon_days : label horizon; None chooses it from the file
 
     Raises
     ------
@@ -102,17 +103,33 @@ def open_payments(
         rows[owner == name].to_parquet(own, index=False)
         banks.append(BankSource(name, own, own, title))
     first, last = int(rows["event_time"].min()), int(rows["event_time"].max())
-    days = (last - first) // SECONDS_PER_DAY + 1
-    split_day = first // SECONDS_PER_DAY + round(days * (1.0 - _TEST_SHARE))
+    if not (rows["is_fraud"] == 0).any():
+        raise DataError(f"{file}: no row is clean, expected rows of both classes")
+    cutoffs = choose_cutoffs((first, last + 1), *_reports([rows]), horizon_days=horizon_days)
     return transactions_data(
         banks,
         data=f"Transactions of {file.name}.",
         rows=len(rows),
         period=(first, last + 1),
-        split_time=split_day * SECONDS_PER_DAY,
-        horizon_days=_usual_horizon(rows, file),
+        cutoffs=cutoffs,
         recipe=recipe,
     )
+
+
+def reports_of(banks: Sequence[BankSource]) -> tuple[Int64Array, Int64Array]:
+    """Return when the payments that banks know as fraud were made, and when they were reported."""
+    types = dict.fromkeys(("event_time", "label_time", "is_fraud"), pa.float64())
+    return _reports([DataFile.open(bank.train_file).read(types).to_pandas() for bank in banks])
+
+
+def _reports(parts: Sequence[pd.DataFrame]) -> tuple[Int64Array, Int64Array]:
+    frauds = [part[(part["is_fraud"] == 1).fillna(False).astype(bool)] for part in parts]
+    frauds = [part[part["label_time"].notna()] for part in frauds]
+    event, report = (
+        np.concatenate([part[name].to_numpy(dtype=np.int64) for part in frauds])
+        for name in ("event_time", "label_time")
+    )
+    return event, report
 
 
 def _read_payments(
@@ -131,23 +148,13 @@ def _read_payments(
     return rows, name_banks(read.extra[bank_column], what=f"{file}: column {bank_column!r}")
 
 
-def _usual_horizon(rows: pd.DataFrame, file: Path) -> int:
-    """Return the days after which nine of ten clean payments count as clean."""
-    clean = rows[rows["is_fraud"] == 0]
-    if clean.empty:
-        raise DataError(f"{file}: no row is clean, expected rows of both classes")
-    delays = (clean["label_time"] - clean["event_time"]).to_numpy(dtype=np.int64)
-    return -(-int(np.quantile(delays, 0.9, method="higher")) // SECONDS_PER_DAY)
-
-
 def transactions_data(
     banks: Sequence[BankSource],
     *,
     data: str,
     rows: int,
     period: tuple[int, int],
-    split_time: int,
-    horizon_days: int,
+    cutoffs: Cutoffs,
     recipe: str = RECIPE,
     truth: Callable[[BankSource], ArrivalTruth] | None = None,
 ) -> DemoData:
@@ -160,9 +167,8 @@ def transactions_data(
     data : what the rows are, in one sentence
     rows : of all banks
     period : first second, and first second after the last, UTC epoch seconds
-    split_time : first second of the test period
-    horizon_days : label horizon
-    recipe : name of the recipe, which decides whose payments are trained on and tested
+    cutoffs : of the windows that train, select and judge
+    recipe : name of the recipe, which decides whose payments are trained on and judged
     truth : what is true of them, reported or not, where that is known
     """
 
@@ -171,8 +177,10 @@ def transactions_data(
             kind="transactions",
             features=contract_features(recipe, shared=shared),
             recipe=recipe,
-            train_until=split_time,
-            label_horizon_days=LabelHorizon(days=horizon_days),
+            train_until=cutoffs.train_until,
+            select_until=cutoffs.select_until,
+            judge_until=cutoffs.judge_until,
+            label_horizon_days=LabelHorizon(days=cutoffs.horizon_days),
         )
 
     def load(bank: BankSource, features: Path | None) -> BankRows:
@@ -180,7 +188,7 @@ def transactions_data(
             raise ValueError("rows of transactions need the features that the bank node writes")
         rows, plan = _bank_rows(bank.train_file), contract(shared=True)
         positions = rows_of_direction(rows, find_recipe(recipe).direction)
-        return _split(_exported(features, plan, positions), rows, plan)
+        return _divided(_exported(features, plan, positions), rows, plan)
 
     def pooled() -> PooledRows:
         frames = [_bank_rows(bank.train_file) for bank in banks]
@@ -189,11 +197,15 @@ def transactions_data(
         plan = contract(shared=False)
         ends = np.cumsum([len(frame) for frame in frames])
         owner = np.searchsorted(ends, together.positions, side="right")
+        # Bank by bank, so that the rows of each that judge are those of its own windows.
         parts = [
-            _split(together.take(owner == index), everybody, plan) for index in range(len(banks))
+            _divided(together.take(owner == index), everybody, plan) for index in range(len(banks))
         ]
-        everything = _split(together, everybody, plan)
-        return PooledRows(everything.train, tuple(part.test for part in parts))
+        return PooledRows(
+            pool([part.train for part in parts]),
+            pool_judged([part.select for part in parts]),
+            tuple(part.judge for part in parts),
+        )
 
     first_day, last_day = period[0] // SECONDS_PER_DAY, (period[1] - 1) // SECONDS_PER_DAY
     per_day = rows / (last_day - first_day + 1)
@@ -206,7 +218,9 @@ def transactions_data(
     )
     return DemoData(
         data=data,
-        split="Trained on what was known at the split time, tested on all later transactions.",
+        split="Trained on what was known at a first time, chosen by what followed until a second, "
+        "and judged by what followed then, with labels as they were known at the end of each "
+        "window.",
         contract=contract(shared=False),
         banks=tuple(banks),
         rows=rows,
@@ -214,22 +228,18 @@ def transactions_data(
         pool=pooled,
         risk=RiskPlan(spec, contract(shared=True)),
         truth=truth,
+        notes=(cutoffs.note,),
     )
 
 
-def _split(built: FeatureTable, rows: pd.DataFrame, contract: DataContract) -> BankRows:
-    """Set the rows to train on and to test on apart; those without a label are neither."""
-    test = built.rows_between(start=contract.train_until, stop=None) & ~np.isnan(built.labels)
-    tested = built.take(test)
-    return BankRows(
-        train=windows_in_time(built, rows, contract).train,
-        test=TrainingTable(
-            schema=contract_schema(contract),
-            features=contract_columns(tested, contract),
-            labels=tested.labels,
-        ),
-        test_positions=test,
-    )
+def _divided(built: FeatureTable, rows: pd.DataFrame, contract: DataContract) -> BankRows:
+    """Divide payments by the contract's cut-offs."""
+    start, until = contract.judge_from, contract.judge_until
+    if start is None or until is None:
+        raise ValueError("a contract without a window that judges")
+    horizon = horizon_seconds(rows, built.positions, contract.label_horizon_days)
+    judged = (built.event_time >= start) & (built.event_time < until - horizon)
+    return BankRows.of(windows_in_time(built, rows, contract), judged)
 
 
 def _bank_rows(path: Path) -> pd.DataFrame:

@@ -361,16 +361,6 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
     return f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
 
 
-def format_interval(interval: Interval, *, signed: bool = False) -> str:
-    """Return both ends in as few characters as a table has room for: ``.52-.61``, ``+.01 +.10``."""
-
-    def end(value: float) -> str:
-        text = f"{round(value, 2) + 0.0:{'+' if signed else ''}.2f}"
-        return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
-
-    return f"{end(interval.lower)}{' ' if signed else '-'}{end(interval.upper)}"
-
-
 def format_table(summary: DemoSummary) -> Table:
     """Return the result as a table for the terminal."""
     # Without rules between columns, so that ten of them fit into 80 characters.
@@ -387,7 +377,7 @@ def format_table(summary: DemoSummary) -> Table:
             _thousands(bank.rows_train + bank.rows_test),
             f"{bank.prevalence:.2%}",
             *_auprcs([bank.models[model] for model in summary.models]),
-            _with_interval(bank.gain, bank.gain_interval, signed=True),
+            format_number(bank.gain, signed=True),
         )
     table.add_section()
     table.add_row(
@@ -395,7 +385,7 @@ def format_table(summary: DemoSummary) -> Table:
         "",
         "",
         *_auprcs([summary.mean(model) for model in summary.models]),
-        _with_interval(summary.mean_gain, summary.gain_interval, signed=True),
+        format_number(summary.mean_gain, signed=True),
         style="bold",
     )
     if summary.all_rows:
@@ -419,12 +409,28 @@ def _auprcs(scores: Sequence[ModelScores]) -> list[str]:
     return [_with_interval(score.auprc, score.auprc_interval) for score in scores]
 
 
-def _with_interval(value: float | None, interval: Interval | None, *, signed: bool = False) -> str:
+def _with_interval(value: float | None, interval: Interval | None) -> str:
     """Return a number, and on a second line where it lies."""
-    number = format_number(value, signed=signed)
+    number = format_number(value)
     if value is None or interval is None:
         return number
-    return f"{number}\n[dim not bold]{format_interval(interval, signed=signed)}[/]"
+    return f"{number}\n[dim not bold]{_short(interval)}[/]"
+
+
+def _short(interval: Interval) -> str:
+    """Return both ends in as few characters as a table has room for: ``.52-.61``."""
+    return "-".join(f"{end:.2f}".removeprefix("0") for end in (interval.lower, interval.upper))
+
+
+def difference_lines(summary: DemoSummary) -> list[str]:
+    """Say how far the model with all that is shared lies from the others, a line each."""
+    return [
+        f"{MODELS[found.model]} minus {MODELS[found.other]}: "
+        f"{format_number(found.auprc, signed=True)} "
+        f"(95 %: {format_number(found.interval.lower, signed=True)} to "
+        f"{format_number(found.interval.upper, signed=True)})"
+        for found in summary.differences
+    ]
 
 
 def _title(summary: DemoSummary) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
 from fraudfed.lab.report.compare import DemoSummary, format_number
+from fraudfed.lab.report.facts import Interval
 from fraudfed.lab.report.mules import mule_rows
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
 
@@ -31,6 +32,9 @@ def headline(summary: DemoSummary) -> str:
     own, shared = summary.mean("local").auprc, summary.mean(summary.best_shared).auprc
     change = f"mean AUPRC {format_number(own)} → {format_number(shared)}"
     signed = format_number(gain, signed=True)
+    interval = summary.gain_interval
+    if interval is not None and interval.lower <= 0 <= interval.upper:
+        return f"Sharing made no difference that these {count} banks can tell: {change} ({signed})"
     if round(gain, 3) > 0:
         also = " and shared risk" if summary.shared_risk is not None else ""
         return f"{count} banks trained one model{also} without showing a row: {change} ({signed})"
@@ -52,7 +56,7 @@ def render_report(
     curves : mapping of bank name to (mapping of model name to PrecisionRecallCurve)
         Banks and models that are left out are not drawn.
     scores : mapping of model name to ndarray of shape (n_rows,)
-        Scores on the test rows of all banks together, drawn as one more figure.
+        Scores on the rows of all banks that judge, drawn as one more figure.
     labels : ndarray of shape (n_rows,)
         Labels of the same rows; given exactly if ``scores`` are.
 
@@ -65,6 +69,7 @@ def render_report(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = format_number
+    environment.filters["interval"] = format_interval
     environment.filters["count"] = lambda value: f"{value:,}".replace(
         ",", "\N{NARROW NO-BREAK SPACE}"
     )
@@ -127,6 +132,12 @@ def _features(summary: DemoSummary) -> Markup | None:
         return None
     shares = {name: 100 * gain / total for name, gain in summary.top_features[:_TOP_FEATURES]}
     return bars(shares, name="features", label="Share of gain by feature, percent", unit="%")
+
+
+def format_interval(interval: Interval, signed: bool) -> str:
+    """Return both ends with two decimals."""
+    sign = "+" if signed else ""
+    return " to ".join(f"{end:{sign}.2f}" for end in (interval.lower, interval.upper))
 
 
 def format_bytes(count: int) -> str:

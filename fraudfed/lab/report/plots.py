@@ -60,7 +60,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup:
-    """Draw the AUPRC of each bank by model, banks from top to bottom.
+    """Draw the AUPRC of each bank by model, and where it lies, banks from top to bottom.
 
     Parameters
     ----------
@@ -84,9 +84,14 @@ def auprc_bars(banks: Sequence[BankResult], models: Mapping[str, str]) -> Markup
                 color=_MODEL_COLOURS[model],
                 label=title,
             )
-            for middle, value in zip(middles, values, strict=True):
+            for middle, value, bank in zip(middles, values, banks, strict=True):
+                interval = bank.models[model].auprc_interval
+                if value is not None and interval is not None:
+                    axes.plot(
+                        [interval.lower, interval.upper], [middle, middle], color=_INK, lw=0.7
+                    )
                 axes.text(
-                    (value or 0.0) + 0.01,
+                    max(value or 0.0, interval.upper if interval is not None else 0.0) + 0.01,
                     middle,
                     format_number(value),
                     va="center",

@@ -1,11 +1,21 @@
 """A summary as a demo would fill it, with every optional part."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fraudfed.evaluation import PrecisionRecallCurve, precision_recall_curve
-from fraudfed.lab.report.compare import BankResult, DemoSummary, ModelScores, RiskFacts, score_model
+from fraudfed.lab.report.compare import (
+    MODELS,
+    BankResult,
+    DemoSummary,
+    Difference,
+    ModelScores,
+    RiskFacts,
+    score_model,
+)
+from fraudfed.lab.report.facts import Choice, Interval, SearchFacts, WindowFacts
 
 NOT_MEASURED = ModelScores(auprc=None, auc=None, recall_at_1pct_fpr=None)
 
@@ -29,14 +39,38 @@ def scored_bank(
         curve = precision_recall_curve(scores, labels)
         assert curve is not None
         curves[model] = curve
+    results = {
+        model: replace(scores, auprc_interval=around(scores.auprc))
+        for model, scores in results.items()
+    }
     bank = BankResult(
         name=name,
         rows_train=10 * n_rows,
         rows_test=n_rows,
         prevalence=float(labels.mean()),
         models=results,
+        windows=windows(n_rows, 60),
+        chosen={
+            "local": Choice("share0.02-lambda1", 31, {"min_child_weight": 12.5, "lambda": 1}),
+            "local_shared": Choice(None, 100, {}, "preset fraud: no frauds to choose by"),
+        },
+        gain_interval=Interval(0.111, 0.222),
     )
     return bank, curves
+
+
+def around(value: float | None) -> Interval | None:
+    """Return an interval of 0.1 around a number."""
+    return None if value is None else Interval(value - 0.05, value + 0.05)
+
+
+def windows(n_rows: int, n_frauds: int) -> dict[str, WindowFacts]:
+    """Return three windows in the spring of 2025."""
+    return {
+        "train": WindowFacts("2025-01-01", "2025-02-28", "2025-03-08", 10 * n_rows, 777, 13),
+        "select": WindowFacts("2025-03-08", "2025-03-23", "2025-04-01", 3 * n_rows, 333, 5),
+        "judge": WindowFacts("2025-04-01", "2025-04-22", "2025-05-01", n_rows, n_frauds, 3),
+    }
 
 
 def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionRecallCurve]]]:
@@ -54,6 +88,7 @@ def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionR
         last.rows_test,
         last.prevalence,
         {**last.models, "local": NOT_MEASURED, "local_shared": NOT_MEASURED},
+        windows=last.windows,
     )
     fields: dict[str, Any] = {
         "banks": tuple(banks),
@@ -91,8 +126,27 @@ def example(**changes: Any) -> tuple[DemoSummary, dict[str, dict[str, PrecisionR
             sha256="fedcba9876543210" * 4,
             min_customers=3,
         ),
+        "verification": "30 of 30 trees are identical to stock XGBoost's",
+        "windows": windows(3000, 411),
+        "label_horizon_days": 8,
+        "search": SearchFacts("demo", 4, 60, ((15, 4), (30, 2), (60, 1)), 33.0, "One serves two."),
+        "chosen": {
+            model: Choice("share0.005-lambda10", 44, {"min_child_weight": 5.85, "lambda": 10}, note)
+            for model, note in (
+                ("federated", "what the search with shared risk chose"),
+                ("federated_shared", ""),
+                ("pooled", ""),
+            )
+        },
+        "mean_intervals": {model: Interval(0.515, 0.616) for model in MODELS},
+        "differences": (
+            Difference("federated_shared", "local", 0.251, Interval(0.201, 0.302)),
+            Difference("federated_shared", "pooled", -0.004, Interval(-0.011, 0.007)),
+        ),
         "split": "Tested on the last 30 days, trained on the days before.",
     }
+    if "banks" in changes:
+        fields.update(chosen={}, mean_intervals={}, differences=())
     fields.update(changes)
     curves = {bank.name: dict(lines) for bank, (_, lines) in zip(banks, made, strict=True)}
     for model in ("local", "local_shared"):
