@@ -49,6 +49,7 @@ class Part(IntEnum):
     VICTIMS = 22
     MISSING_COLUMNS = 23
     INCOMING = 24
+    INCUMBENT = 25
 
 
 class Draws:

@@ -7,16 +7,19 @@ from fraudfed.console import examples, run_command, schemas_option
 from fraudfed.features.command import features_command
 from fraudfed.lab.bench.ciphertexts import ciphertexts_command
 from fraudfed.lab.bench.features import features_bench_command
+from fraudfed.lab.bench.gate.command import gate_command
 from fraudfed.lab.bench.generate import generate_command
 from fraudfed.lab.bench.load.command import load_command
 from fraudfed.lab.bench.load.memory_command import aggregator_memory_command
 from fraudfed.lab.bench.paillier import paillier_command
 from fraudfed.lab.bench.parity import parity_command
+from fraudfed.lab.bench.power import power_command
 from fraudfed.lab.bench.scale import scale_command
 from fraudfed.lab.bench.search.command import search_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
 from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
+from fraudfed.lab.estimate import estimate_command
 
 
 @click.group(
@@ -44,12 +47,15 @@ bench.add_command(secure_sum_command, name="secure-sum")
 bench.add_command(ciphertexts_command, name="ciphertexts")
 bench.add_command(aggregator_memory_command, name="aggregator-memory")
 bench.add_command(features_bench_command, name="features")
+bench.add_command(gate_command, name="gate")
 bench.add_command(generate_command, name="generate")
 bench.add_command(load_command, name="load")
+bench.add_command(power_command, name="power")
 bench.add_command(scale_command, name="scale")
 bench.add_command(search_command, name="search")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 
 

@@ -28,7 +28,10 @@
       |- CohortError                   10    409   too few banks
       |    '- CohortChangedError       10    409   other banks take part now; continue with them
       |- RunFailedError                11    409   the run was ended by a bank or the operator
-      '- ServerError                   12    500   unexpected failure inside the aggregator
+      |- ServerError                   12    500   unexpected failure inside the aggregator
+      |- KeepOwnError                  13    422   a gate: this bank's own model is better
+      |- UndecidedError                14    422   a gate: too little is known to decide
+      '- LimitBrokenError              15    422   a gate: the model does not reach a limit
 
 A message says what, what it got, what it expected, and what to do, on one line. Its twin
 ``what_to_do`` says the last alone, for ``--json``: in general for the class, or as the place that
@@ -312,6 +315,36 @@ class ServerError(FraudFedError):
     slug = "server"
     title = "Unexpected failure in the aggregator"
     what_to_do = "Ask the operator to look into the aggregator's log; then try again."
+
+
+class KeepOwnError(FraudFedError):
+    """A gate that was asked for found this bank's own model better than the shared one."""
+
+    exit_code = 13
+    http_status = 422
+    slug = "keep-own"
+    title = "Own model is better"
+    what_to_do = "Deploy this bank's own model, or an adapted one that the evaluation names."
+
+
+class UndecidedError(FraudFedError):
+    """A gate that was asked for cannot tell which model is better."""
+
+    exit_code = 14
+    http_status = 422
+    slug = "undecided"
+    title = "Models cannot be told apart"
+    what_to_do = "Score with the shared model beside your own, and evaluate again with more cases."
+
+
+class LimitBrokenError(FraudFedError):
+    """The shared model does not reach a limit of ``gate.toml``."""
+
+    exit_code = 15
+    http_status = 422
+    slug = "limit-broken"
+    title = "Model does not reach a limit"
+    what_to_do = "Do not deploy the shared model before a person has looked at the limit."
 
 
 def error_classes() -> dict[str, type[FraudFedError]]:

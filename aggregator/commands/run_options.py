@@ -8,6 +8,8 @@ import click
 
 from aggregator.commands.output import RunOrSpec
 from aggregator.operator.client import OperatorClient
+from fraudfed.catalogue.estimate.estimate import estimate_run
+from fraudfed.catalogue.estimate.setting import Setting
 from fraudfed.catalogue.run_check import check_run
 from fraudfed.console import say, say_json
 from fraudfed.errors import NotFoundError, ProtocolError, RunDescriptionError, VersionError
@@ -17,6 +19,7 @@ from fraudfed.wire.messages import (
     Message,
     ModelVisibility,
     RunCreated,
+    RunKind,
     RunSpec,
     parse,
 )
@@ -208,9 +211,22 @@ def open_run(
             f"{source}: min_cohort is {spec.min_cohort}, key epoch {spec.key_epoch} has {n_banks} "
             "banks; ask for no more than these"
         )
+    _tell_estimate(spec, epoch)
     if dry_run:
         return RunOrSpec(root=spec)
     return RunOrSpec(root=client.create_run(spec))
+
+
+def _tell_estimate(spec: RunSpec, epoch: KeyEpochStatus) -> None:
+    """Say what the run will cost at this cohort; nobody here knows how many rows there are."""
+    if spec.kind is RunKind.STATISTICS:
+        return
+    setting = Setting(
+        banks=len(epoch.key_epoch.roster),
+        largest_share=1.0,
+        key_bits=int(epoch.key_epoch.public_key.n, 16).bit_length(),
+    )
+    say(estimate_run(spec, setting).in_one_line(), err=True)
 
 
 def show_run_or_spec(answer: RunOrSpec) -> None:

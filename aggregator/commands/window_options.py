@@ -28,6 +28,7 @@ _NAMES: Final = (
     "risk_delay_days",
     "publication_lag_days",
     "exclude_known_compromised",
+    "alerts_per_day",
 )
 
 
@@ -46,6 +47,11 @@ def window_options(command: F) -> F:
     Hand the command's options to :func:`taken_windows`.
     """
     for option in (
+        click.option(
+            "--alerts-per-day",
+            type=click.IntRange(1, 1_000_000_000),
+            help="Judge by so many alerts of all banks a day.  [default: one payment in 200]",
+        ),
         click.option(
             "--exclude-known-compromised",
             is_flag=True,
@@ -139,6 +145,7 @@ def contract_windows(given: dict[str, Any]) -> dict[str, Any]:
         ("risk_delay_days", "risk_delay_days"),
         ("risk_publication_lag_days", "publication_lag_days"),
         ("exclude_known_compromised", "exclude_known_compromised"),
+        ("alerts_per_day", "alerts_per_day"),
     ):
         if option in given:
             fields[name] = given[option]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bank_node.approval.facts import CostEstimate
+from bank_node.approval.judging import JUDGING_ROUNDS, is_judged, judging_values
 from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.parameters import BoosterParams
@@ -50,9 +51,13 @@ def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: in
     # A node's sums fill whole ciphertexts only together with those of its round.
     values, bits = _node_sums(contract, params)
     ciphertexts += trees * (_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums)
-    if params.early_stopping_rounds is not None:
+    selects = params.early_stopping_rounds is not None
+    if selects:
         rounds += trees
         ciphertexts += trees * _ciphertexts(_METRIC_VALUES, _COUNT_BITS, key_bits=key_bits)
+    if is_judged(contract, selects=selects):
+        rounds += JUDGING_ROUNDS
+        ciphertexts += _judging(contract, key_bits=key_bits)
     return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
 
 
@@ -95,7 +100,14 @@ def search_cost(
         more = sum(values for _, values in alive) // MOST_VALUES
         rounds += trees * (longest + more) + 1
         ciphertexts += trees * sum(cost + compared for cost, _ in alive)
+    rounds += JUDGING_ROUNDS
+    ciphertexts += _judging(contract, key_bits=key_bits)
     return _cost(rounds, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+
+
+def _judging(contract: DataContract, *, key_bits: int) -> int:
+    """Return the ciphertexts of the sums that judge the model."""
+    return 2 + _ciphertexts(judging_values(contract), _COUNT_BITS, key_bits=key_bits)
 
 
 def _preparation(

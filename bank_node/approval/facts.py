@@ -63,6 +63,8 @@ class TrainingFacts(ReviewPart):
         In words.
     risk_delay_days, risk_publication_lag_days, gap_days : int
     exclude_known_compromised : bool
+    alerts_per_day : int or None
+        Of all banks, that the model is judged by; None for one payment in 200.
     shared_risk : tuple of str
         The risk tables that features are made of.
     population : str or None
@@ -89,6 +91,7 @@ class TrainingFacts(ReviewPart):
     risk_publication_lag_days: int
     gap_days: int
     exclude_known_compromised: bool
+    alerts_per_day: int | None
     shared_risk: tuple[str, ...]
     population: str | None = None
     currency: str | None = None

@@ -7,6 +7,7 @@ from typing import Final
 from bank_node.approval.cost import search_cost
 from bank_node.approval.facts import ReviewedCandidate, ReviewedRung, RunFacts, SearchFacts
 from bank_node.approval.findings import Finding, finding
+from bank_node.approval.judging import judging_reveals
 from bank_node.approval.training import (
     least_rows,
     readers,
@@ -206,6 +207,7 @@ def _reveals(run: PinnedRun, params: tuple[BoosterParams, ...]) -> Iterator[str]
         "window are spread over the scores, of all banks together, and the mean of the banks' own "
         "AUPRC. No bank's own is shown."
     )
+    yield from judging_reveals(contract)
     yield (
         "The result: each candidate's curve, the choice, and the chosen model, its splits, leaf "
         f"weights and node statistics to {params[0].statistics_bits} significant bits. It is read "

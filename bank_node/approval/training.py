@@ -8,6 +8,7 @@ from typing import Any, Final
 from bank_node.approval.cost import training_cost
 from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts, TrainingFacts
 from bank_node.approval.findings import Finding, finding
+from bank_node.approval.judging import is_judged, judging_reveals
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.directory import PinnedRun
 from fraudfed.dtypes import FIXED_POINT_ONE
@@ -207,6 +208,7 @@ def what_is_used(run: PinnedRun, params: BoosterParams | None, *, validation: st
         risk_publication_lag_days=contract.risk_publication_lag_days,
         gap_days=contract.gap_days,
         exclude_known_compromised=contract.exclude_known_compromised,
+        alerts_per_day=contract.alerts_per_day,
         shared_risk=contract.shared_risk,
         population=None if contract.population is None else population_text(contract.population),
         currency=_currency(contract),
@@ -300,6 +302,8 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
     )
     if params.early_stopping_rounds is not None:
         yield f"After each tree, {', '.join(params.eval_metric)} on the validation rows of all."
+    if is_judged(contract, selects=params.early_stopping_rounds is not None):
+        yield from judging_reveals(contract)
     yield (
         f"The model: its splits, leaf weights and node statistics to {params.statistics_bits} "
         f"significant bits. It is read by {readers(run)}."

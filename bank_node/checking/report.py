@@ -136,12 +136,19 @@ def checked_rows(path: Path, rows: "TrainingRows", *, horizon: "LabelHorizon") -
     import numpy as np
 
     from bank_node.checking.fraud_kinds import count_fraud_kinds
-    from bank_node.checking.reporting_curve import curve_lines, reporting_curve
+    from bank_node.checking.reporting_curve import channel_curves, curve_lines, reporting_curve
 
     reporting, warnings = None, rows.warnings
     if rows.frauds is not None:
         frauds = rows.frauds
         curve = reporting_curve(frauds.event_time, frauds.label_time, end=frauds.end)
+        by_channel = channel_curves(
+            frauds.event_time,
+            frauds.label_time,
+            frauds.channels,
+            end=frauds.end,
+            horizon=horizon,
+        )
         kinds = count_fraud_kinds(frauds.kinds or ())
         reporting = Reporting(
             frauds=curve.frauds,
@@ -151,7 +158,7 @@ def checked_rows(path: Path, rows: "TrainingRows", *, horizon: "LabelHorizon") -
             enough_days=curve.enough_days,
             kinds=dict(kinds.counts),
             unknown_kinds=kinds.n_unknown,
-            said=tuple(curve_lines(curve, horizon=horizon)),
+            said=tuple(curve_lines(curve, horizon=horizon, by_channel=by_channel)),
         )
         if kinds.warning is not None:
             warnings = (*warnings, f"{path}: {kinds.warning}")

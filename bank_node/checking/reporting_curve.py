@@ -15,6 +15,7 @@ says nothing of frauds that are reported more than w after the payment: nobody h
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -165,15 +166,49 @@ def _complete(shares: Float64Array) -> float | None:
     return float(known.size / np.sum(1.0 / known)) if known.size else None
 
 
-def curve_lines(curve: ReportingCurve, *, horizon: LabelHorizon) -> list[str]:
+def channel_curves(
+    event_time: Int64Array,
+    label_time: Int64Array,
+    channels: Sequence[str | None] | None,
+    *,
+    end: int,
+    horizon: LabelHorizon,
+) -> dict[str | None, ReportingCurve]:
+    """Return the curve of each channel with a horizon of its own; under None that of all others.
+
+    Parameters
+    ----------
+    event_time, label_time, end
+        As ``reporting_curve``.
+    channels : sequence of length n_frauds of str or None; or None
+        None where nobody knows them: then one curve is of all.
+    horizon : LabelHorizon
+    """
+    own = list(horizon.by_channel) if channels is not None else []
+    named = np.array([name if name in own else "" for name in channels or ()], dtype=object)
+    found: dict[str | None, ReportingCurve] = {}
+    for channel in (None, *own):
+        chosen = slice(None) if channels is None else named == (channel or "")
+        found[channel] = reporting_curve(event_time[chosen], label_time[chosen], end=end)
+    return found
+
+
+def curve_lines(
+    curve: ReportingCurve,
+    *,
+    horizon: LabelHorizon,
+    by_channel: Mapping[str | None, ReportingCurve] | None = None,
+) -> list[str]:
     """Say in sentences what a curve means for a label horizon; the points stand in a table.
 
     Parameters
     ----------
     curve : ReportingCurve
+        Of all frauds.
     horizon : LabelHorizon
-        Of the run's contract. The curve is of all channels; it is compared with the horizon of
-        channels that have none of their own.
+        Of the run's contract.
+    by_channel : mapping of str or None to ReportingCurve, or None
+        As ``channel_curves`` returns them; None: the curve of all is compared.
     """
     if curve.window_days is None:
         return [
@@ -190,12 +225,16 @@ def curve_lines(curve: ReportingCurve, *, horizon: LabelHorizon) -> list[str]:
         f"{curve.window_days:.0f} days; this file does not tell of later ones.",
         f"A label horizon of {curve.enough_days} days waits for {ENOUGH:.0%} of them.",
     ]
-    by_then = curve.reported_by(horizon.days * SECONDS_PER_DAY)
-    if curve.enough_days is not None and horizon.days < curve.enough_days:
+    for channel, one in (by_channel or {None: curve}).items():
+        days = horizon.seconds_of(channel) // SECONDS_PER_DAY
+        if one.enough_days is None or days >= one.enough_days:
+            continue
+        by_then = one.reported_by(days * SECONDS_PER_DAY)
         share = "too few to say" if by_then is None else f"about {by_then:.0%} or more"
+        of = "" if channel is None else f" for {channel}"
+        waits = "" if channel is None else f" ({one.enough_days} days wait for {ENOUGH:.0%})"
         lines.append(
-            f"The run's label horizon is {horizon.text}; after {horizon.days} days {share} are "
-            "reported: the last payments that are trained on, and judged by, have frauds labelled "
-            "as clean."
+            f"The run's label horizon{of} is {days} days; by then {share} are reported{waits}: the "
+            "last payments that are trained on, and judged by, have frauds labelled as clean."
         )
     return lines

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from bank_node.config import CohortRules
+from fraudfed.adaptation.method import Method
 from fraudfed.console import Answer
 from fraudfed.consortium.trust import TrustKind
 
@@ -150,10 +151,38 @@ class ExplainedAudit(Answer):
 
 
 class Scored(Answer):
-    """``score``."""
+    """``score``; ``probabilities``: the file has them beside the scores."""
 
     out: str
     rows: int
+    probabilities: bool
+
+
+class Calibrated(Answer):
+    """``calibrate``.
+
+    Attributes
+    ----------
+    out : str
+        The file, beside the model.
+    method : Method
+    rows, frauds, cases : int
+        Mature payments of this bank from the training's cut-off on.
+    first_event, last_event, as_of : int or None
+        UTC epoch seconds; None for tables without times.
+    prevalence : float or None
+        Of ``pooled``: the share of fraud that it is shifted to.
+    """
+
+    out: str
+    method: Method
+    rows: int
+    frauds: int
+    cases: int
+    first_event: int | None
+    last_event: int | None
+    as_of: int | None
+    prevalence: float | None
 
 
 class ExportedFeatures(Answer):

@@ -182,6 +182,7 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         rows[2:2] = [
             ("selects by", _window(about.select_until)),
             ("judges by", _window(about.judge_until)),
+            ("judged by", _alerts(about.alerts_per_day)),
             ("label horizon", f"{about.label_horizon} before each of these times"),
             ("gap between windows", f"{about.gap_days} days"),
             (
@@ -204,6 +205,12 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
     for one in about.parameters or ():
         parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
     return [data, _columns_table(about.columns, about.recipe), parameters]
+
+
+def _alerts(alerts_per_day: int | None) -> str:
+    if alerts_per_day is None:
+        return "what alerts on one payment in 200 find"
+    return f"what {alerts_per_day:,} alerts of all banks a day find"
 
 
 def _search_tables(about: SearchFacts) -> list["Table"]:

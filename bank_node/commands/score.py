@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def _show(scored: Scored) -> None:
-    say(f"{scored.out}: {scored.rows} scores")
+    beside = ", with probabilities beside them" if scored.probabilities else ""
+    say(f"{scored.out}: {scored.rows} scores{beside}")
 
 
 @click.command(
@@ -60,7 +61,7 @@ def score(
     run = state.current_run(run_id)
     chosen = state.model_path(run.run_id) if model is None else model
     shared = scoring_tables(state, run.contract)
-    count = score_file(
+    count, has_probabilities = score_file(
         data, out, model=chosen, contract=run.contract, mapping=mapping, shared=shared
     )
-    return Scored(out=str(out), rows=count)
+    return Scored(out=str(out), rows=count, probabilities=has_probabilities)

@@ -19,12 +19,13 @@ from bank_node.data.contract_terms import (
     population_rows,
     tell_left_out,
 )
-from bank_node.data.cutoffs import check_cutoffs, check_train_window
+from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.mappings.mapping import Mapping
@@ -41,9 +42,10 @@ from fraudfed.intake.windows import (
     windows_by_share,
     windows_in_time,
 )
+from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
-from fraudfed.wire.messages import DataContract
+from fraudfed.wire.messages import DataContract, RunKind, RunSpec
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,14 @@ class TableShares:
     seed: int = 0
     select: bool = False
     judge: bool = False
+
+    @classmethod
+    def of_run(cls, spec: RunSpec) -> "TableShares":
+        """Return the shares that a run sets apart."""
+        seed = BoosterParams.parse(spec.parameters).seed
+        stops_early = spec.parameters.get("early_stopping_rounds") is not None
+        is_search = spec.kind is RunKind.SEARCH
+        return cls(seed=seed, select=is_search or stops_early, judge=is_search)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +174,71 @@ def load_training_rows(
     if contract.kind == "transactions":
         return _transactions(file, contract, mapping, shared)
     return _plain_table(file, contract, shares or TableShares())
+
+
+def load_later_rows(
+    path: Path,
+    contract: DataContract,
+    *,
+    start: int,
+    as_of: int | None = None,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> tuple[JudgedRows, int]:
+    """Read the mature payments of a file of transactions from a time on.
+
+    Parameters
+    ----------
+    path, contract, mapping, shared
+        As ``load_training_rows``. The file holds the payments before ``start``, too: features look
+        back at them.
+    start : int
+        First event time, UTC epoch seconds.
+    as_of : int or None
+        The time as of which payments are labelled, UTC epoch seconds; those younger than the label
+        horizon then are left out. None: the end of the file.
+
+    Returns
+    -------
+    rows : JudgedRows
+        There may be none.
+    as_of : int
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows``; or if the file ends before ``as_of``.
+    """
+    check_contract(contract)
+    file = _open(path, contract.kind, mapping)
+    problems = _problems(file)
+    raw = _read(
+        file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
+    )
+    built = _build(file, raw, contract, shared)
+    members, _ = _members(file, raw, built, contract)
+    end = known_frauds(raw, built, members).end + 1
+    if as_of is None:
+        as_of = end
+    check_as_of(as_of, end, source=str(path))
+    judged = built if contract.population is None else built.take(members)
+    if shared is not None:
+        check_scoring_days(shared, judged.event_time)
+    # All payments are wanted, and no training window of them.
+    later = contract.model_copy(
+        update={
+            "train_from": start,
+            "train_until": start,
+            "select_until": None,
+            "judge_until": as_of,
+            "gap_days": 0,
+            "exclude_known_compromised": False,
+        }
+    )
+    rows = windows_in_time(judged, raw.rows, later).judge
+    if rows is None:
+        raise ValueError("a contract with two cut-offs has no window between them")
+    return rows, as_of
 
 
 def load_built_rows(

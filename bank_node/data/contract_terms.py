@@ -43,12 +43,15 @@ class KnownFrauds:
         As the file or its mapping says them; None if it has no such column.
     end : int
         The latest payment or report of the file, UTC epoch seconds.
+    channels : list of length n_frauds of str or None; or None
+        How each was paid; None if the file does not say.
     """
 
     event_time: Int64Array
     label_time: Int64Array
     kinds: list[str | None] | None
     end: int
+    channels: list[str | None] | None = None
 
 
 def known_frauds(raw: RawTransactions, built: FeatureTable, members: BoolArray) -> KnownFrauds:
@@ -64,13 +67,18 @@ def known_frauds(raw: RawTransactions, built: FeatureTable, members: BoolArray) 
     """
     is_fraud = np.flatnonzero(members & (built.labels == 1))
     rows = built.positions[is_fraud]
-    kinds: list[str | None] | None = None
-    if FRAUD_KIND in raw.rows:
-        said = raw.rows[FRAUD_KIND].iloc[rows]
-        kinds = said.astype(object).where(said.notna(), None).tolist()
+
+    def said(name: str) -> list[str | None] | None:
+        if name not in raw.rows:
+            return None
+        texts = raw.rows[name].iloc[rows]
+        return texts.astype(object).where(texts.notna(), None).tolist()
+
     reports = built.label_time[is_fraud]
     latest = [int(raw.rows["event_time"].max()), *reports.tolist()]
-    return KnownFrauds(built.event_time[is_fraud], reports, kinds, max(latest))
+    return KnownFrauds(
+        built.event_time[is_fraud], reports, said(FRAUD_KIND), max(latest), said("channel")
+    )
 
 
 class OwnValues:

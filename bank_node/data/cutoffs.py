@@ -57,6 +57,29 @@ def check_cutoffs(frauds: KnownFrauds, contract: DataContract, *, source: str) -
     return ()
 
 
+def check_as_of(as_of: int, end: int, *, source: str) -> None:
+    """Refuse to label payments as of a time that the file does not reach.
+
+    Parameters
+    ----------
+    as_of : int
+        UTC epoch seconds.
+    end : int
+        After the latest payment or report of the file, UTC epoch seconds.
+    source : str
+
+    Raises
+    ------
+    DataError
+    """
+    if as_of > end + SECONDS_PER_DAY:
+        raise DataError(
+            f"{source}: ends on {time_text(end)}, and payments are to be labelled as of "
+            f"{time_text(as_of)}: frauds that were reported between would count as clean; give "
+            "the data up to that day, or an earlier one"
+        )
+
+
 def check_train_window(
     windows: Windows, n_rows: int, contract: DataContract, *, source: str
 ) -> None:

@@ -9,7 +9,7 @@ Law: the same rows give the same verdict, with the same bytes, at every bank and
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, Self, TypeVar
 
 from pydantic import ValidationError
@@ -22,9 +22,11 @@ from fraudfed.boosting.predict import predict_margins
 from fraudfed.communicator import Communicator
 from fraudfed.errors import StateError
 from fraudfed.evaluation.outcomes import JudgedRows
+from fraudfed.evaluation.plan import JudgingPlan
 from fraudfed.evaluation.pooled import check_judged_rows, judge
 from fraudfed.evaluation.report import PooledReport
 from fraudfed.intake.windows import JUDGE, SELECT, Windows
+from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
 
@@ -147,21 +149,22 @@ class Judging:
         None at every bank if the run keeps none.
     window : {"judge", "select"} or None
     note : str
+    plan : JudgingPlan
     """
 
     rows: JudgedRows | None = None
     window: Literal["judge", "select"] | None = None
     note: str = NOTES[None]
+    plan: JudgingPlan = field(default_factory=JudgingPlan)
 
     @classmethod
-    def of(cls, windows: Windows, *, has_times: bool) -> "Judging":
+    def of(cls, windows: Windows, contract: DataContract) -> "Judging":
         """Choose the rows, and check them before this bank joins.
 
         Parameters
         ----------
         windows : Windows
-        has_times : bool
-            Whether the windows are of times; else they are shares of the rows.
+        contract : DataContract
 
         Raises
         ------
@@ -175,11 +178,14 @@ class Judging:
         elif windows.select is not None:
             rows, window = windows.select, "select"
         note = NOTES[window]
-        if window == "judge" and not has_times:
+        if window == "judge" and contract.kind == "table":
             note = _SHARES
         if rows is not None:
             check_judged_rows(rows.outcomes)
-        return cls(rows, window, note)
+        n_alerts = None
+        if contract.alerts_per_day is not None:
+            n_alerts = contract.alerts_per_day * contract.judged_days
+        return cls(rows, window, note, JudgingPlan(n_alerts=n_alerts))
 
     @property
     def without_rows(self) -> Verdict | None:
@@ -194,7 +200,7 @@ class Judging:
             return Verdict(note=self.note)
         progress.steps("judging", 0, 1, self.note)
         margins = predict_margins(model, self.rows.features, threads=threads)
-        report = judge(margins, self.rows.outcomes, communicator)
+        report = judge(margins, self.rows.outcomes, communicator, plan=self.plan)
         progress.steps("judging", 1, 1, self.note)
         note = self.note if report is not None else _ONE_CLASS
         verdict = Verdict(window=self.window, note=note, report=report)

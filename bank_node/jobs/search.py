@@ -42,7 +42,8 @@ from fraudfed.intake.windows import Windows
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.search.held_state import check_search_state
-from fraudfed.search.search import SearchProgress, check_search, is_finished, search_checked
+from fraudfed.search.running import SearchProgress, is_finished
+from fraudfed.search.search import check_search, search_checked
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
 from fraudfed.wire.search_results import decode, encode
@@ -183,7 +184,7 @@ class SearchJob:
             common=common,
             windows=windows,
             select=windows.select,
-            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
+            judging=Judging.of(windows, run.contract),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(

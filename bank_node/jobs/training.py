@@ -136,7 +136,7 @@ class TrainingJob:
             run.contract,
             mapping=options.mapping,
             shared=shared,
-            shares=TableShares(seed=params.seed, select=params.early_stopping_rounds is not None),
+            shares=TableShares.of_run(run.spec),
         )
         windows = rows.windows
         table = windows.train
@@ -149,7 +149,7 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, has_times=run.contract.kind == "transactions"),
+            judging=Judging.of(windows, run.contract),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(

@@ -30,7 +30,9 @@ from fraudfed.errors import (
     DataError,
     ForbiddenError,
     FraudFedError,
+    KeepOwnError,
     KeyMaterialError,
+    LimitBrokenError,
     NotFoundError,
     OverloadedError,
     ParameterError,
@@ -43,6 +45,7 @@ from fraudfed.errors import (
     SumError,
     TransportError,
     UnavailableError,
+    UndecidedError,
     VersionError,
 )
 from fraudfed.reading.problems import ProblemsError
@@ -81,6 +84,9 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     CohortChangedError: None,
     RunFailedError: None,
     ServerError: None,
+    KeepOwnError: AbortReason.STOPPED,
+    UndecidedError: AbortReason.STOPPED,
+    LimitBrokenError: AbortReason.STOPPED,
     KeyboardInterrupt: None,
     SystemExit: None,
 }

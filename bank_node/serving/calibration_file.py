@@ -99,16 +99,14 @@ def read_calibration(model: Path, data: bytes) -> Calibration | None:
         raise StateError(
             f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
         ) from None
+    if len(text) > _MOST_BYTES:
+        raise StateError(f"{path}: is no calibration: it has more than 64 MiB; {advice}")
     try:
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
         found = CalibrationFile.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StateError(f"{path}: is no calibration: {where}: {first['msg']}; {advice}") from None
-    except ValueError as error:
-        raise StateError(f"{path}: is no calibration: {error}; {advice}") from None
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise StateError(f"{path}: is no calibration: {where}{first['msg']}; {advice}") from None
     if found.model_sha256 != hashlib.sha256(data).hexdigest():
         raise StateError(f"{path}: belongs to another model than {model.name}; {advice}")
     return found.calibration

@@ -12,6 +12,7 @@ import pyarrow as pa
 import xgboost
 
 from bank_node.data.contract import load_scoring_rows
+from bank_node.serving.calibration_file import read_calibration
 from bank_node.serving.table_file import check_output, write_table
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.dtypes import Float32Array
@@ -36,8 +37,10 @@ def score_file(
     contract: DataContract,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
-) -> int:
+) -> tuple[int, bool]:
     """Write ``transaction_id`` (or ``row``, from 1) and ``score`` for every row of ``data``.
+
+    With a calibration beside the model, ``probability`` is a third column.
 
     Parameters
     ----------
@@ -50,20 +53,24 @@ def score_file(
 
     Returns
     -------
-    int
+    rows : int
         Number of rows.
+    has_probabilities : bool
 
     Raises
     ------
     DataError
         If the data do not meet the contract.
     StateError
-        If the model cannot be read, is of another contract, or ``out`` cannot be written.
+        If the model cannot be read, is of another contract, or ``out`` cannot be written; or if
+        the calibration beside it cannot be read, or belongs to another model.
     ConfigurationError
         If ``out`` is neither ``.csv`` nor ``.parquet``.
     """
     check_output(out)
-    booster = _load(model, contract)
+    content = read_model_file(model)
+    calibration = read_calibration(model, content)
+    booster = _load(content, model, contract)
     rows = load_scoring_rows(data, contract, mapping=mapping, shared=shared)
     scores = predict(booster, rows.features, contract)
     count = len(scores)
@@ -71,8 +78,11 @@ def score_file(
         identifiers = ("row", pa.array(np.arange(1, count + 1, dtype=np.int64)))
     else:
         identifiers = ("transaction_id", rows.identifiers)
-    write_table(pa.table(dict([identifiers, ("score", pa.array(scores))])), out)
-    return count
+    columns = [identifiers, ("score", pa.array(scores))]
+    if calibration is not None:
+        columns.append(("probability", pa.array(calibration.of(scores))))
+    write_table(pa.table(dict(columns)), out)
+    return count, calibration is not None
 
 
 def predict(
@@ -105,17 +115,27 @@ def predict(
     return np.concatenate(parts).astype(np.float32, copy=False)
 
 
-def _load(path: Path, contract: DataContract) -> xgboost.Booster:
-    """Read a model ourselves, and give XGBoost what we have read (``boosting.model_reader``)."""
+def read_model_file(path: Path) -> bytes:
+    """Return the bytes of a model file, one byte more than a model may have at most.
+
+    Raises
+    ------
+    StateError
+        If there is none, or it cannot be read.
+    """
     if not path.is_file():
         raise StateError(
             f"{path}: no such model; train first ('bank-node train'), or name one with --model"
         )
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_MODEL_BYTES + 1)
+            return file.read(MOST_MODEL_BYTES + 1)
     except OSError as error:
         raise StateError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _load(data: bytes, path: Path, contract: DataContract) -> xgboost.Booster:
+    """Read a model ourselves, and give XGBoost what we have read (``boosting.model_reader``)."""
     model = read_model(data, schema=contract_schema(contract), source=str(path))
     booster = xgboost.Booster()
     try:

@@ -23,6 +23,7 @@
         rounds.log            what protected each round so far; removed when the result is there
         model.json            the accepted model of a training or search
         search.json           the candidates of a search, their curves and the choice
+        calibration.json      probabilities beside its scores, fitted to this bank
         features.json         what its features mean, the same bytes at every bank
         risk.tables           the accepted tables of a risk run, with their key, sealed
         statistics.json       the accepted sums of a statistics run

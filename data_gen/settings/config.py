@@ -135,6 +135,10 @@ class WorldConfig(CommonConfig):
         Write what arrives at each bank, too. The receiving bank learns of a fraud when the payer's
         bank has told it: after a time of this mean, exponentially distributed, and at once if both
         are the same bank. None: no such files.
+    incumbent_threshold : float or None
+        The bank's present system stops card payments from this score on, and nobody reports what it
+        stopped. A point is a doubling of what the customer usually pays at such merchants, the
+        night adds one. None: there is no such system.
     missed_fraud_share : float
         Share of fraud episodes that are never reported.
     false_report_share : float
@@ -168,6 +172,7 @@ class WorldConfig(CommonConfig):
     clean_delay_days: int = 7
     label_delay_scale: float = 0.25
     incoming_delay_days: float | None = None
+    incumbent_threshold: float | None = None
     missed_fraud_share: float = 0.02
     false_report_share: float = 0.0002
     test_share: float = 0.25
@@ -208,6 +213,8 @@ class WorldConfig(CommonConfig):
         check_range("label_delay_scale", self.label_delay_scale, 0.0, 10.0)
         if self.incoming_delay_days is not None:
             check_range("incoming_delay_days", self.incoming_delay_days, 0.0, 100.0)
+        if self.incumbent_threshold is not None:
+            check_range("incumbent_threshold", self.incumbent_threshold, -100.0, 100.0)
         check_range("false_report_share", self.false_report_share, 0.0, 0.1)
 
     def replace(self, **changes: Setting) -> "WorldConfig":

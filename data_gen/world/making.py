@@ -26,6 +26,7 @@ from data_gen.rng import Part, stream
 from data_gen.settings.config import WorldConfig
 from data_gen.world.accounts import choose_accounts
 from data_gen.world.blocking import with_blocked_attempts
+from data_gen.world.incumbent import never_reported, stopped_by_incumbent
 from data_gen.world.labels import label
 
 # Rows that occasions add per customer and day, on average.
@@ -126,7 +127,11 @@ def make_part(side: BankSide, world: World, part: int) -> LabelledEvents:
     found = choose_accounts(side, found, stream(config.seed, Part.ACCOUNTS, side.bank, part))
     draws = stream(config.seed, Part.BLOCKING, side.bank, part)
     found = with_blocked_attempts(found, config.start_time, draws).before(config.end_time)
-    return label(side, found, stream(config.seed, Part.LABELS, side.bank, part))
+    labelled = label(side, found, stream(config.seed, Part.LABELS, side.bank, part))
+    if config.incumbent_threshold is None:
+        return labelled
+    draws = stream(config.seed, Part.INCUMBENT, side.bank, part)
+    return never_reported(side, labelled, stopped_by_incumbent(side, found, draws))
 
 
 def _fraud(side: BankSide, world: World, kind: FraudKind) -> Events:

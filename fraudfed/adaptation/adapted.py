@@ -19,6 +19,7 @@ from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.dtypes import Float32Array
+from fraudfed.evaluation.cases import case_numbers
 from fraudfed.evaluation.outcomes import JudgedRows
 
 #: Cases below which two or three numbers say more of chance than of the bank.
@@ -38,8 +39,8 @@ class AdaptedModel:
     model : Model
     fitted : str
         What was fitted, for people: numbers, in a sentence.
-    n_rows, n_frauds : int
-        Rows that it was fitted on: those with a known label.
+    n_rows, n_frauds, n_cases : int
+        Rows that it was fitted on, those with a known label, and their frauds and cases.
     """
 
     name: str
@@ -47,6 +48,7 @@ class AdaptedModel:
     fitted: str
     n_rows: int
     n_frauds: int
+    n_cases: int
 
     @property
     def model_json(self) -> bytes:
@@ -96,6 +98,7 @@ def adapted_models(
     labels = labels[is_known]
     known = rows.features[is_known]
     n_frauds = int(np.count_nonzero(labels == 1))
+    n_cases = int(case_numbers(rows.outcomes).max(initial=-1)) + 1
     of_shared = _columns(known, rows.schema, shared.schema)
     margins = predict_margins(shared, of_shared, threads=threads)
 
@@ -130,17 +133,17 @@ def adapted_models(
         ("continued", continued, LEAST_CASES_FOR_TREES),
     )
     for name, maker, least in makers:
-        if n_frauds < least or labels.size - n_frauds < least:
+        if n_cases < least or labels.size - n_frauds < least:
             left_out[name] = (
-                f"the select window has {n_frauds} frauds among {labels.size} payments with a "
-                f"known label, expected at least {least} frauds and as many others"
+                f"the select window has {n_cases} cases of fraud and {labels.size - n_frauds} "
+                f"clean payments, expected at least {least} of each"
             )
             continue
         found = maker()
         if isinstance(found, str):
             left_out[name] = found
         else:
-            made.append(AdaptedModel(name, *found, n_rows=labels.size, n_frauds=n_frauds))
+            made.append(AdaptedModel(name, *found, labels.size, n_frauds, n_cases))
     return AdaptedModels(tuple(made), left_out)
 
 

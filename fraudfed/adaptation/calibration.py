@@ -20,7 +20,6 @@ with supervised learning", ICML 2005, section 4: below about 1,000, isotonic reg
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Self
 
 import numpy as np
@@ -28,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fraudfed.adaptation.isotonic import pool_adjacent_violators
 from fraudfed.adaptation.logistic_fit import exact_total, fit_logistic, log_loss
+from fraudfed.adaptation.method import Method
 from fraudfed.boosting.engine.elementary import exp, log
 from fraudfed.dtypes import Float32Array, Float64Array, Int64Array
 
@@ -44,14 +44,6 @@ _LEAST_SLOPE = 1e-3
 
 _Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Method(StrEnum):
-    """How probabilities are made of scores."""
-
-    ISOTONIC = "isotonic"
-    INTERCEPT_AND_SLOPE = "intercept_and_slope"
-    POOLED = "pooled"
 
 
 class Calibration(BaseModel):
@@ -103,7 +95,7 @@ class Calibration(BaseModel):
         share = np.clip((scores - at[left]) / (at[right] - at[left]), 0.0, 1.0)
         # Kept between its ends: rounding must not make a line fall where the next one begins.
         between: Float64Array = to[left] + share * (to[right] - to[left])
-        return np.minimum(np.maximum(between, to[left]), to[right])
+        return np.asarray(np.minimum(np.maximum(between, to[left]), to[right]), np.float64)
 
 
 @dataclass(frozen=True)

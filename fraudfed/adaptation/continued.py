@@ -29,7 +29,7 @@ from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array, UInt64Array
 from fraudfed.parameters import BoosterParams
 
 MOST_TREES = 50
@@ -71,7 +71,8 @@ def continued_model(
     """
     table = TrainingTable(shared.schema, features, labels)
     margins = predict_margins(shared, features, threads=threads)
-    is_later = _later_third(table, event_time)
+    order = row_keys(table) if event_time is None else event_time.astype(np.uint64)
+    is_later = later_third(order, labels)
     early, late = (
         _Part(TrainingTable(shared.schema, features[rows], labels[rows]), margins[rows])
         for rows in (~is_later, is_later)
@@ -91,11 +92,19 @@ def continued_model(
     )
 
 
-def _later_third(table: TrainingTable, event_time: Int64Array | None) -> BoolArray:
-    """Tell the rows from the time on before which two thirds of the frauds lie."""
-    order = row_keys(table) if event_time is None else event_time.astype(np.uint64)
-    of_frauds = np.sort(order[table.labels == 1])
-    is_later: BoolArray = order >= of_frauds[2 * of_frauds.size // 3]
+def later_third(order: UInt64Array, labels: Float32Array) -> BoolArray:
+    """Tell the rows from that fraud on before which two thirds of the frauds lie.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_rows,), dtype=uint64
+        Times, or what stands for them. Rows of one time stay together.
+    labels : ndarray of shape (n_rows,), dtype=float32
+        0 or 1; at least one fraud.
+    """
+    of_frauds = np.sort(order[labels == 1])
+    first = of_frauds[2 * of_frauds.size // 3]
+    is_later: BoolArray = order >= first
     return is_later
 
 

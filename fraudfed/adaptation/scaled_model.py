@@ -16,6 +16,7 @@ from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import base_margin
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import NO_CHILD, Tree
+from fraudfed.dtypes import Float64Array
 
 #: XGBoost keeps a base score so far from 0 and 1.
 _LEAST_BASE_SCORE = 1e-6
@@ -97,19 +98,20 @@ def _base_score(margin: float) -> float:
 
 def _scaled(tree: Tree, weight: float, columns: Sequence[int]) -> Tree:
     is_leaf = tree.left_children == NO_CHILD
-    # In float64, rounded once.
-    scaled = (tree.split_conditions.astype(np.float64) * weight).astype(np.float32)
+    features = np.where(is_leaf, 0, np.array(columns)[tree.split_features]).astype(np.int32)
     return replace(
-        tree,
-        split_features=np.where(is_leaf, 0, np.array(columns)[tree.split_features]).astype(
-            np.int32
-        ),
-        split_conditions=np.where(is_leaf, scaled, tree.split_conditions),
+        _with_leaves(tree, tree.split_conditions.astype(np.float64) * weight),
+        split_features=features,
         base_weights=(tree.base_weights.astype(np.float64) * weight).astype(np.float32),
     )
 
 
 def _raised(tree: Tree, amount: float) -> Tree:
+    return _with_leaves(tree, tree.split_conditions.astype(np.float64) + amount)
+
+
+def _with_leaves(tree: Tree, values: Float64Array) -> Tree:
+    """Return a tree with other leaf values, rounded once; split points stay."""
     is_leaf = tree.left_children == NO_CHILD
-    raised = (tree.split_conditions.astype(np.float64) + amount).astype(np.float32)
-    return replace(tree, split_conditions=np.where(is_leaf, raised, tree.split_conditions))
+    conditions = np.where(is_leaf, values, tree.split_conditions).astype(np.float32)
+    return replace(tree, split_conditions=conditions)

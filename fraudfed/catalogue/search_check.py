@@ -38,6 +38,11 @@ def check_search(spec: SearchSpec, common: Mapping[str, Any]) -> tuple[BoosterPa
         search has; or if two candidates are the same.
     """
     _check_free(common, "")
+    try:
+        # What is wrong for all of them is not the fault of the first.
+        BoosterParams.parse({**common, "num_boost_round": spec.rungs[-1].trees})
+    except ParameterError as error:
+        raise ParameterError(f"of all candidates: {error}") from None
     found: dict[tuple[BoosterParams, float | None], str] = {}
     for candidate in spec.candidates:
         params = candidate_parameters(spec, common, candidate)

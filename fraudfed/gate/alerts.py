@@ -12,10 +12,8 @@ import numpy as np
 
 from fraudfed.dtypes import BoolArray, Float32Array, Float64Array, Int64Array
 from fraudfed.errors import ConfigurationError
+from fraudfed.evaluation.plan import PAYMENTS_PER_ALERT
 from fraudfed.gate.cases import JudgedCases
-
-#: Alerts where a bank names no number: one payment in so many.
-PAYMENTS_PER_ALERT = 200
 
 
 def alert_budget(cases: JudgedCases, alerts_per_day: float | None) -> int:

@@ -42,12 +42,16 @@ class MeasuredScoring:
     outcomes : Outcomes
         Without censored payments.
     cases : Cases
+        Those that are measured, with all of their payments.
+    rows : ndarray of shape (n_measured,), dtype=int64
+        The payments that are measured.
     """
 
     scores: Float32Array
     is_alerted: BoolArray
     outcomes: Outcomes
     cases: Cases
+    rows: Int64Array
 
     @classmethod
     def of(cls, scores: Float32Array, outcomes: Outcomes, threshold: float) -> "MeasuredScoring":
@@ -55,31 +59,35 @@ class MeasuredScoring:
         known = ~outcomes.is_censored
         kept = outcomes.take(known)
         scores = scores[known]
-        return cls(scores, scores >= threshold, kept, Cases.of(kept))
+        rows = np.arange(scores.size, dtype=np.int64)
+        return cls(scores, scores >= threshold, kept, Cases.of(kept), rows)
 
     def of_group(self, group: Group) -> "MeasuredScoring":
         """Return the part of a group: its payments, and the cases whose first payment is in it.
 
-        A kind of fraud is nothing that clean payments have: all of them are in its group.
+        A case is found by any of its payments, in the group or not, as in the pooled metrics. A
+        kind of fraud is nothing that clean payments have: all of them are in its group.
         """
         places = self.outcomes.cells.get(group.name)
         if places is None:
-            chosen = np.zeros(self.outcomes.n_rows, dtype=np.bool_)
+            inside = np.zeros(self.outcomes.n_rows, dtype=np.bool_)
         else:
-            chosen = places == group.position
-            if group.name == "fraud_kind":
-                chosen |= self.outcomes.labels == 0
-        rows = np.flatnonzero(chosen)
-        return MeasuredScoring(
-            self.scores[rows],
-            self.is_alerted[rows],
-            self.outcomes.take(rows),
-            _cases_of_rows(self.cases, chosen, rows),
+            inside = places == group.position
+        measured = inside
+        if group.name == "fraud_kind":
+            measured = inside | (self.outcomes.labels == 0)
+        return replace(
+            self, cases=_begun_in(self.cases, inside), rows=self.rows[measured[self.rows]]
         )
 
     def value(self, metric: str) -> float | None:
         """Return a metric of ``METRICS``, or None where these payments have none."""
         return METRICS[metric].of(self)
+
+    @property
+    def measured(self) -> tuple[Float32Array, Float32Array]:
+        """Scores and labels of the payments that are measured; shapes (n_measured,)."""
+        return self.scores[self.rows], self.outcomes.labels[self.rows]
 
     @cached_property
     def found(self) -> Int64Array:
@@ -87,19 +95,18 @@ class MeasuredScoring:
         return self.cases.at(self.is_alerted)
 
 
-def _cases_of_rows(cases: Cases, chosen: BoolArray, rows: Int64Array) -> Cases:
-    """Return the cases that begin in some rows, with those of their payments that lie there."""
-    place = np.full(chosen.size, -1, dtype=np.int64)
-    place[rows] = np.arange(rows.size)
+def _begun_in(cases: Cases, inside: BoolArray) -> Cases:
+    """Return the cases whose first payment lies inside."""
+    if not cases.n_cases:
+        return cases
     case_of = np.repeat(np.arange(cases.n_cases), np.diff(np.append(cases.starts, cases.rows.size)))
-    begins = chosen[cases.rows[cases.starts]] if cases.n_cases else np.zeros(0, dtype=np.bool_)
-    kept = np.flatnonzero(begins[case_of] & chosen[cases.rows])
-    starts = np.flatnonzero(np.diff(case_of[kept], prepend=-1)).astype(np.int64)
+    begun = inside[cases.rows[cases.starts]]
+    kept = begun[case_of]
     return replace(
         cases,
-        rows=place[cases.rows[kept]],
-        starts=starts,
-        is_first_seen=cases.is_first_seen[case_of[kept][starts]],
+        rows=cases.rows[kept],
+        starts=np.flatnonzero(np.diff(case_of[kept], prepend=-1)).astype(np.int64),
+        is_first_seen=cases.is_first_seen[begun],
         amounts=cases.amounts[kept],
     )
 
@@ -117,9 +124,9 @@ def _share(
 
 
 def _precision(scoring: MeasuredScoring) -> float | None:
-    alerts = int(np.count_nonzero(scoring.is_alerted))
-    hits = int(np.count_nonzero(scoring.is_alerted & (scoring.outcomes.labels == 1)))
-    return hits / alerts if alerts else None
+    alerts = scoring.rows[scoring.is_alerted[scoring.rows]]
+    hits = np.count_nonzero(scoring.outcomes.labels[alerts] == 1)
+    return hits / alerts.size if alerts.size else None
 
 
 @dataclass(frozen=True)
@@ -167,15 +174,15 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
         "precision": Metric("share of frauds among the alerts", _precision),
         "auprc": Metric(
             "average precision over payments",
-            lambda scoring: auprc(scoring.scores, scoring.outcomes.labels),
+            lambda scoring: auprc(*scoring.measured),
         ),
         "auc": Metric(
             "area under the ROC curve",
-            lambda scoring: auc(scoring.scores, scoring.outcomes.labels),
+            lambda scoring: auc(*scoring.measured),
         ),
         "recall_at_1pct_fpr": Metric(
             "share of frauds found at one per cent of false positives",
-            lambda scoring: recall_at_fpr(scoring.scores, scoring.outcomes.labels, max_fpr=0.01),
+            lambda scoring: recall_at_fpr(*scoring.measured, max_fpr=0.01),
         ),
     }
 )

@@ -21,9 +21,9 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Summing, SumRequest
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.evaluation.bank_metric import METRIC_ONE, metric_units
+from fraudfed.evaluation.cases import Cases
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.held_sums import hold_ranking, hold_share
-from fraudfed.search.cases import count_cases
 from fraudfed.search.halving import Point
 
 #: Most cases that a bank is weighted by.
@@ -54,7 +54,7 @@ class SelectRows:
         n_positives = int(np.count_nonzero(table.labels == 1))
         if not 0 < n_positives < table.n_rows:
             return cls(table, weight=0)
-        return cls(table, weight=min(count_cases(rows.outcomes), MOST_CASES))
+        return cls(table, weight=min(Cases.of(rows.outcomes).n_cases, MOST_CASES))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from fraudfed.adaptation.adapted import AdaptedModels, adapted_models
-from fraudfed.adaptation.blend import blend_model, union_of
-from fraudfed.adaptation.continued import continued_model
+from fraudfed.adaptation.blend import blend_model, fit_weight, union_of
+from fraudfed.adaptation.continued import continued_model, later_third
 from fraudfed.adaptation.logistic_fit import LogisticFit, fit_logistic, log_loss
 from fraudfed.adaptation.scaled_model import linear_model
-from fraudfed.adaptation.slope import slope_model
+from fraudfed.adaptation.slope import fit_slope, slope_model
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.objective import base_margin
@@ -54,6 +54,7 @@ def test_every_kind_is_made_and_is_better_for_the_bank_than_the_shared_model() -
     for each in ALL.values():
         assert log_loss(margins_of(each.model, JUDGE), JUDGE.labels) < before
         assert (each.n_rows, each.n_frauds) == (1500, int(SELECT.labels.sum()))
+        assert each.n_cases == each.n_frauds, "of no customer, each fraud is a case of its own"
         assert each.model.attributes["adapted"]
         assert "best_iteration" not in each.model.attributes
 
@@ -88,6 +89,17 @@ def test_nothing_is_lost_where_a_base_score_cannot_hold_the_base_margin(
     model = linear_model([(shared, 2.0)], intercept=intercept, schema=SCHEMA, attributes={})
     expected = intercept + 2.0 * predict_margins(shared, JUDGE.features).astype(np.float64)
     np.testing.assert_allclose(margins_of(model, JUDGE), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_splits_beyond_all_values_stay_where_they_are() -> None:
+    tree = SHARED.trees[0]
+    edge = np.float32(np.finfo(np.float32).max)
+    is_numeric = (tree.left_children >= 0) & ~tree.is_categorical
+    conditions = np.where(is_numeric, -edge, tree.split_conditions)
+    shared = replace(SHARED, trees=(replace(tree, split_conditions=conditions),))
+    found = margins_of(slope_model(shared, LogisticFit(1.0, (3.0,))), JUDGE)
+    expected = 1.0 + 3.0 * predict_margins(shared, JUDGE.features).astype(np.float64)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_blend_has_the_columns_of_both_models() -> None:
@@ -132,13 +144,23 @@ def test_the_number_of_trees_is_chosen_on_later_payments() -> None:
     assert len(drawn.trees) > 1
 
 
+def test_the_later_third_is_that_of_the_frauds() -> None:
+    times = np.array([9, 1, 5, 5, 7, 3, 2, 8], dtype=np.uint64)
+    labels = np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=np.float32)
+    assert later_third(times, labels).tolist() == (times >= 7).tolist()
+    all_at_once = later_third(np.full(8, 3, dtype=np.uint64), labels)
+    assert all_at_once.all()
+    at_once = np.full(SELECT.labels.size, 3, dtype=np.int64)
+    assert continued_model(SHARED, SELECT.features, SELECT.labels, at_once) is None
+
+
 def test_too_few_frauds_give_no_model_and_the_reason() -> None:
     frauds = np.flatnonzero(SELECT.labels == 1)
     labels = SELECT.labels.copy()
     labels[frauds[60:]] = np.nan
     few = adapted(select=Rows(SELECT.features, labels))
     assert [each.name for each in few.models] == ["slope", "blend"]
-    assert "60 frauds" in few.left_out["continued"]
+    assert "60 cases" in few.left_out["continued"]
     assert few.models[0].n_rows == 1500 - frauds.size + 60
     labels[frauds[49:]] = np.nan
     none = adapted(select=Rows(SELECT.features, labels))
@@ -146,14 +168,29 @@ def test_too_few_frauds_give_no_model_and_the_reason() -> None:
     assert list(none.left_out) == ["slope", "blend", "continued"]
 
 
+def test_many_frauds_of_few_customers_are_few_cases() -> None:
+    judged = SELECT.judged()
+    of_few = np.arange(judged.n_rows) % 49
+    outcomes = replace(
+        judged.outcomes, customers=of_few, event_time=np.full(judged.n_rows, 7, dtype=np.int64)
+    )
+    assert (
+        "49 cases"
+        in adapted_models(SHARED, OWN, replace(judged, outcomes=outcomes)).left_out["slope"]
+    )
+
+
 def test_a_model_that_says_nothing_new_is_left_out_with_the_reason() -> None:
-    assert adapted(own=None).left_out["blend"] == "there is no own model"
-    against = Rows(SELECT.features, 1 - SELECT.labels)
-    assert "do not rise" in adapted(select=against).left_out["slope"]
-    noise = np.random.default_rng(7).random(AT_HOME.labels.size) < 0.3
-    useless = trained(OWN_SCHEMA, AT_HOME.own_features, noise.astype(np.float32), max_depth=1)
-    like = rows(9, 1500)
-    assert "shared model" in adapted(own=useless, select=like).left_out.get("blend", "shared model")
+    few = Rows(SELECT.features[:400], SELECT.labels[:400])
+    assert adapted(own=None, select=few).left_out["blend"] == "there is no own model"
+    assert fit_slope(predict_margins(SHARED, SELECT.features), 1 - SELECT.labels) is None
+    turned = trained(OWN_SCHEMA, AT_HOME.own_features, 1 - AT_HOME.labels)
+    weight = fit_weight(
+        predict_margins(turned, SELECT.own_features),
+        predict_margins(SHARED, SELECT.features),
+        SELECT.labels,
+    )
+    assert weight == 0.0
 
 
 def test_a_column_that_the_rows_lack_is_refused() -> None:

@@ -115,6 +115,19 @@ def test_scores_that_turn_round_stay_as_they_are() -> None:
     np.testing.assert_allclose(found.of(scores), scores, rtol=1e-12)
 
 
+def test_a_method_that_would_make_an_error_larger_gives_way() -> None:
+    # Three frauds that the model was sure of not being any: a fit of all flattens what was right.
+    scores = np.repeat(np.float32([0.05, 0.95, 1e-12]), [100, 100, 3])
+    labels = np.concatenate([np.arange(100) < 5, np.arange(100) < 95, [1, 1, 1]])
+    found = fit_calibration(scores, labels.astype(np.float32), n_cases=SOME)
+    assert found == Calibration(method=Method.INTERCEPT_AND_SLOPE)
+    # Steps that are kept half a fraud away from 0 and 1 are worse than scores that were surer.
+    sure = np.repeat(np.float32([1e-9, 1 - 2.0**-22]), 100)
+    kept = fit_calibration(sure, np.round(sure), n_cases=MANY)
+    assert kept is not None
+    assert kept.method is Method.INTERCEPT_AND_SLOPE
+
+
 @settings(max_examples=30)
 @given(p=st.floats(1e-6, 1 - 1e-6), before=st.floats(1e-4, 0.5), after=st.floats(1e-4, 0.5))
 def test_the_shift_is_bayes_rule(p: float, before: float, after: float) -> None:

@@ -212,6 +212,10 @@ def contract(**changes: Any) -> dict[str, Any]:
     return {"kind": "table", "features": [{"name": "x"}], **changes}
 
 
+def search(other: dict[str, Any]) -> dict[str, Any]:
+    return {"candidates": [{"name": "a"}, other], "rungs": [{"trees": 2, "alive": 2}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -230,6 +234,10 @@ def contract(**changes: Any) -> dict[str, Any]:
         ({"parameters": {"eta": "fast"}}, ("eta is 'fast'",)),
         ({"parameters": {"monotone_constraints": [0, 1]}}, ("has 2 entries",)),
         ({"parameters": {"early_stopping_rounds": 0}}, ("early_stopping_rounds",)),
+        (
+            {"kind": "search", "search": search({"name": "b", "parameters": {"max_dept": 1}})},
+            ("candidate 'b'", "did you mean 'max_depth'?"),
+        ),
         ({"min_cohort": 2}, ("min_cohort is 2, expected at least 3",)),
         ({"min_cohort": 5}, ("min_cohort is 5", "has 3 banks")),
         ({"key_epoch": 7}, ("no key epoch 7",)),

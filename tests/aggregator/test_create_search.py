@@ -62,7 +62,8 @@ class Client:
         pass
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
-        epoch = SimpleNamespace(epoch=7, roster=("a", "b", "c"))
+        key = SimpleNamespace(n="f" * 768)
+        epoch = SimpleNamespace(epoch=7, roster=("a", "b", "c"), public_key=key)
         return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:

@@ -68,5 +68,7 @@ def test_the_threat_model_speaks_of_every_party_and_asset() -> None:
         "Claims, and the tests that attack them",
         "What shared risk tells the members",
         "What pooled statistics tell the members",
+        "What a search tells the members",
+        "What judging tells the members",
         "What is not protected",
     ]

@@ -319,6 +319,7 @@ def test_an_approval_is_of_the_terms_too() -> None:
         {"risk_publication_lag_days": 2},
         {"gap_days": 1},
         {"exclude_known_compromised": True},
+        {"alerts_per_day": 100},
     ]
     runs = [run_of(TERMS.model_copy(update=change)) for change in changes]
     assert len({approval_hash(run) for run in runs}) == len(changes)
@@ -386,7 +387,7 @@ def test_check_data_says_when_frauds_are_reported(
     shown = capsys.readouterr().out
     assert "payments in the population" in shown
     assert f"A label horizon of {checked.reporting.enough_days} days waits for 95% of them" in shown
-    assert "The run's label horizon is 7 days; after 7 days" in shown
+    assert "The run's label horizon is 7 days; by then" in shown
     # The same through a mapping.
     text = MAPPING.replace("[own_columns]", 'fraud_kind = { column = "why" }\n[own_columns]')
     names = {"currency": "ccy", "balance": "Saldo", "merchant_category": "mcc"}

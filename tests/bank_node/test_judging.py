@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from federations.bank_process import ENVIRONMENT, Finished, finish
 from federations.bank_states import Banks
 from rich.console import Console
 
+from bank_node.commands.run import _verdict_text
 from bank_node.commands.verdict import bounded_text, show_verdict, verdict_facts
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.judging import NOTES, JudgedState, Judging, Verdict
@@ -31,19 +33,37 @@ from fraudfed.evaluation.score_histogram import Bounded
 from fraudfed.intake.windows import Windows, windows_by_share
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.parameters import BoosterParams
+from fraudfed.wire.messages import DataContract, FeatureSpec
 
+DAY = 86_400
 PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8, "early_stopping_rounds": 3}
 PARAMS = BoosterParams.parse(PARAMETERS)
 TABLE = synthetic_table(500, 3, np.random.default_rng(0), prevalence=0.3)
 WINDOWS = windows_by_share(TABLE, seed=0, select=True, judge=True)
 
 
-def make_work(windows: Windows = WINDOWS, *, has_times: bool = False) -> TrainingWork:
+def contract_of(**changes: Any) -> DataContract:
+    return DataContract(features=(FeatureSpec(name="a"),), **changes)
+
+
+PLAIN = contract_of(kind="table")
+IN_TIME = contract_of(
+    kind="transactions",
+    recipe="any",
+    train_until=100 * DAY,
+    select_until=140 * DAY,
+    judge_until=180 * DAY,
+    gap_days=2,
+    alerts_per_day=7,
+)
+
+
+def make_work(windows: Windows = WINDOWS, contract: DataContract = PLAIN) -> TrainingWork:
     return TrainingWork(
         params=PARAMS,
         table=windows.train,
         validation=windows.validation,
-        judging=Judging.of(windows, has_times=has_times),
+        judging=Judging.of(windows, contract),
         rows_read=TABLE.n_rows,
         data_sha256="0" * 64,
         row_keys=("0" * 32,),
@@ -103,9 +123,12 @@ def judged_alone(model: Model, rows: JudgedRows | None) -> object:
 
 
 def test_which_rows_judge_is_said() -> None:
-    assert Judging.of(WINDOWS, has_times=True).note == NOTES["judge"]
-    assert "hash of its content" in Judging.of(WINDOWS, has_times=False).note
-    selecting = Judging.of(replace(WINDOWS, judge=None), has_times=True)
+    in_time = Judging.of(WINDOWS, IN_TIME)
+    assert in_time.note == NOTES["judge"]
+    # 40 days less a gap of 2 and a horizon of 30.
+    assert in_time.plan.n_alerts == 7 * 8
+    assert "hash of its content" in Judging.of(WINDOWS, PLAIN).note
+    selecting = Judging.of(replace(WINDOWS, judge=None), IN_TIME)
     assert (selecting.window, selecting.note) == ("select", NOTES["select"])
     work = make_work(windows_by_share(TABLE, seed=0))
     labels = Labels()
@@ -271,3 +294,15 @@ def test_the_others_judge_without_a_bank_that_stays_away(make_banks, files: list
     ]
     n_rows = sum(windows.counts["select"].rows for windows in selecting)
     assert verdicts[0]["report"]["rows"] == n_rows
+
+
+def test_status_has_a_line_of_it() -> None:
+    verdict = make_work().run(SoloCommunicator(), start=None, on_step=lambda _: None).result.verdict
+    assert verdict is not None
+    assert verdict.report is not None
+    auprc = verdict.report.known.auprc
+    assert auprc is not None
+    text = _verdict_text(json.loads(verdict.to_bytes()))
+    rows = verdict.report.known.rows
+    assert text == f"AUPRC {auprc.estimate:.4f} on {rows} payments of all banks, window judge"
+    assert "no rows" in _verdict_text(json.loads(Verdict(note=NOTES[None]).to_bytes()))

@@ -29,7 +29,9 @@ _GOES_ON = {
     "data": False,
     "error": False,
     "forbidden": True,
+    "keep-own": False,
     "key": False,
+    "limit-broken": False,
     "not-found": False,
     "overloaded": True,
     "parameter": False,
@@ -42,6 +44,7 @@ _GOES_ON = {
     "sum": False,
     "transport": True,
     "unavailable": True,
+    "undecided": False,
     "version": False,
 }
 

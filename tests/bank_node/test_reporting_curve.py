@@ -11,6 +11,7 @@ from bank_node.checking.fraud_kinds import count_fraud_kinds
 from bank_node.checking.reporting_curve import (
     HORIZON_DAYS,
     ReportingCurve,
+    channel_curves,
     curve_lines,
     reporting_curve,
 )
@@ -112,7 +113,7 @@ def test_by_hand() -> None:
     assert tuple(shares) == HORIZON_DAYS
     text = " ".join(curve_lines(found, horizon=LabelHorizon(days=7)))
     assert "A label horizon of 20 days waits for 95% of them." in text
-    assert "horizon is 7 days; after 7 days about 75% or more are reported" in text
+    assert "horizon is 7 days; by then about 75% or more are reported" in text
     assert "frauds labelled as clean" not in " ".join(
         curve_lines(found, horizon=LabelHorizon(days=20))
     )
@@ -146,3 +147,25 @@ def test_kinds_of_fraud_are_counted_by_the_list() -> None:
     assert sum(count for _, count in generated.counts) == len(KIND_NAMES)
     assert count_fraud_kinds([f"code {n}" for n in range(12)]).unknown[-1] == ("code 7", 1)
     assert [kind.name for kind in FRAUD_KINDS][-1] == "other"
+
+
+def test_channels_with_a_horizon_of_their_own_are_compared_with_it() -> None:
+    # Card frauds are reported within 5 days, transfers within 100; all of them two years old.
+    delays = np.array([5 * DAY] * 30 + [1 * DAY] * 10 + [100 * DAY] * 30 + [10 * DAY] * 10)
+    channels = ["pos"] * 30 + [None] * 10 + ["transfer"] * 40
+    event_time = np.zeros(80, dtype=np.int64)
+    end = 730 * DAY
+
+    def said(horizon: LabelHorizon, known: list[str | None] | None) -> list[str]:
+        curves = channel_curves(event_time, delays, known, end=end, horizon=horizon)
+        curve = reporting_curve(event_time, delays, end=end)
+        return curve_lines(curve, horizon=horizon, by_channel=curves)[2:]
+
+    assert said(LabelHorizon(days=5, by_channel={"transfer": 100}), channels) == []
+    (line,) = said(LabelHorizon(days=5, by_channel={"transfer": 30}), channels)
+    assert "horizon for transfer is 30 days; by then about 25% or more" in line
+    assert "(100 days wait for 95%)" in line
+    assert len(said(LabelHorizon(days=1, by_channel={"transfer": 30}), channels)) == 2
+    # A file without channels has one horizon.
+    (line,) = said(LabelHorizon(days=5, by_channel={"transfer": 100}), None)
+    assert "The run's label horizon is 5 days" in line

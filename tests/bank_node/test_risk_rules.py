@@ -142,15 +142,24 @@ def test_the_hash_key_is_the_consortiums_and_for_nothing_else(small_package) -> 
 
 def test_training_needs_every_day_behind_the_first_table() -> None:
     whole = SharedRisk([keyed(0, 20)])
-    # Payments of day 21 look back to day 20; days before the first table count as empty.
-    check_training_days(whole, times(-3, 5, 21.9))
+
+    def periods(*spans: tuple[float, float]) -> list[tuple[int, int]]:
+        return [(int(first), int(last)) for first, last in (times(*span) for span in spans)]
+
+    # Payments of day 22 look back to day 20; days before the first table count as empty.
+    check_training_days(whole, periods((-3, 5), (6, 22.9)))
     with pytest.raises(DataError, match=r"2023-06-19 missing, expected .* to 2023-06-19; take"):
-        check_training_days(whole, times(5, 22))
+        check_training_days(whole, periods((5, 7), (8, 23)))
+    # Published on the morning after, they serve payments a day later.
+    at_once = SharedRisk([keyed(0, 20)], publication_lag_days=0)
+    check_training_days(at_once, periods((5, 21)))
+    with pytest.raises(DataError, match="2023-06-19 missing"):
+        check_training_days(at_once, periods((5, 22)))
     holed = SharedRisk([keyed(0, 3), keyed(6, 20)])
     with pytest.raises(DataError, match=r"2023-06-02\.\.2023-06-03 missing"):
-        check_training_days(holed, times(21))
+        check_training_days(holed, periods((22, 22)))
     # 36 days later no window reaches the hole.
-    check_training_days(SharedRisk([keyed(0, 3), keyed(6, 40)]), times(36))
+    check_training_days(SharedRisk([keyed(0, 3), keyed(6, 40)]), periods((37, 37)))
 
 
 def test_scoring_warns_of_a_missing_end_and_refuses_holes(
@@ -158,10 +167,10 @@ def test_scoring_warns_of_a_missing_end_and_refuses_holes(
 ) -> None:
     whole = SharedRisk([keyed(0, 20)])
     with caplog.at_level(logging.WARNING):
-        check_scoring_days(whole, times(21))
+        check_scoring_days(whole, times(22))
         assert not caplog.records
         check_scoring_days(whole, times(23))
-    assert "risk tables end on 2023-06-18, the newest payment looks back from 2023-06-20" in (
+    assert "risk tables end on 2023-06-18, the newest payment looks back to 2023-06-19" in (
         caplog.text
     )
     with pytest.raises(DataError, match=r"2023-06-02\.\.2023-06-03 missing between others"):

@@ -1,6 +1,7 @@
 """Banks as real processes search together: killed, dropped, and with the bytes of one process."""
 
 import hashlib
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from cohorts.exact import run_cohort
-from examples.search import COMMON, CONTRACT, SPEC, rows_of, search_run
+from examples.search import CHANNELS, COMMON, CONTRACT, SPEC, rows_of, search_run
 from federations.bank_process import finish, start_bank
 from federations.bank_states import Banks, serving
 
@@ -20,7 +21,8 @@ from fraudfed.communicator import Communicator, SoloCommunicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.intake.windows import Windows
 from fraudfed.search.search import search
-from fraudfed.wire.messages import RunState, SearchSpec, SelectBy
+from fraudfed.search.state import SearchState
+from fraudfed.wire.messages import DropRequest, RunState, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.search_results import encode
 
 pytestmark = pytest.mark.e2e
@@ -73,7 +75,7 @@ class Running:
         return self.result(bank, "search.json") + self.result(bank, "model.json")
 
     def wait_until_round(self, number: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.banks.aggregator.status(self.banks.run_id).round_number < number:
             assert time.monotonic() < deadline, "the run makes no progress"
             time.sleep(0.02)
@@ -91,17 +93,16 @@ def begin(root: Path, banks: Banks, n_banks: int, **changes: Any) -> Running:
 def finished(
     tmp_path_factory: pytest.TempPathFactory, key_package: KeyPackage
 ) -> Iterator[Running]:
-    """Three banks; one was killed twice in the middle."""
+    """Three banks; one was killed in the middle."""
     root = tmp_path_factory.mktemp("search")
     with serving(root, root) as aggregator:
         running = begin(root, Banks(root, aggregator, key_package), 3, search=POOLED)
         processes = [running.start(bank) for bank in range(3)]
-        for number in (7, 14):
-            running.wait_until_round(number)
-            processes[1].kill()
-            processes[1].communicate()
-            assert aggregator.status(running.banks.run_id).state is RunState.TRAINING
-            processes[1] = running.start(1)
+        running.wait_until_round(10)
+        processes[1].kill()
+        processes[1].communicate()
+        assert aggregator.status(running.banks.run_id).state is RunState.TRAINING
+        processes[1] = running.start(1)
         ended = [finish(process) for process in processes]
         assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
         yield running
@@ -121,3 +122,122 @@ def test_a_killed_bank_continues_to_the_bytes_of_one_process(
     pooled = tmp_path / "all.parquet"
     pd.concat([pd.read_parquet(path) for path in finished.files]).to_parquet(pooled)
     assert in_process([pooled], POOLED).partition(b"\n")[2] == finished.result(0, "model.json")
+
+
+def test_the_record_holds_every_curve_and_what_the_winner_is_worth(finished: Running) -> None:
+    found = json.loads(finished.result(0, "search.json"))
+    records = [finished.banks.record(name) for name in finished.banks.names]
+    for record in records:
+        result = record["result"]
+        assert (result["kind"], result["select_by"]) == ("search", "pooled")
+        assert result["winner"] == found["choice"]["name"]
+        assert result["parameters"] == found["choice"]["parameters"]
+        curves = [(each["name"], each["curve"]) for each in result["candidates"]]
+        assert curves == [(each["name"], each["curve"]) for each in found["candidates"]]
+        assert result["verdict"]["window"] == "judge"
+        assert "better than life" in result["verdict"]["note"]
+        assert result["verdict"]["report"]["readings"]
+        assert record["whole_run"]["protection"]["rounds_verified"] == record["whole_run"]["rounds"]
+    verdicts = [record["result"]["verdict"] for record in records]
+    assert verdicts == verdicts[:1] * 3
+    trees = {each["name"]: each["trees"] for each in records[0]["result"]["candidates"]}
+    assert sorted(trees.values()) == [2, 3, 4]
+
+
+def test_the_winner_scores_at_once_and_is_shown(finished: Running, run_bank, tmp_path) -> None:
+    state, run_id = finished.where(0)[:2], finished.banks.run_id
+    again = run_bank("search", *finished.where(0))
+    assert again.code == 0, again.err
+    for part in ("shallow", "deep", "careful", "chosen", "3 candidates", "bank-node score"):
+        assert part in again.out, again.out
+    rows = rows_of(7, 40).drop(columns="is_fraud")
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    # Also without --run: this bank has no training.
+    for options in (("--run", run_id), ()):
+        out = tmp_path / f"scores{len(options)}.csv"
+        files = ("--data", tmp_path / "new.csv", "--out", out)
+        scored = run_bank("score", *state, *files, *options)
+        assert scored.code == 0, scored.err
+    assert (tmp_path / "scores0.csv").read_bytes() == (tmp_path / "scores2.csv").read_bytes()
+    assert pd.read_csv(tmp_path / "scores0.csv")["score"].nunique() > 3
+    checked = run_bank("check-data", *state, "--data", finished.files[0], "--run", run_id)
+    assert checked.code == 0, checked.err
+    verified = run_bank("audit", "verify", *state, "--against-aggregator")
+    assert verified.code == 0, verified.err
+    assert run_id in run_bank("status", *state).out
+    reviewed = " ".join(run_bank("runs", "review", run_id, *state).out.split())
+    for part in ("3 to 2 trees, 2 to 3 trees, 1 to 4 trees", "9 trees in all", "of the frauds"):
+        assert part in reviewed, reviewed
+    trained = run_bank("train", *finished.where(0))
+    assert trained.code == 2
+    assert "is of kind search, expected training; use 'bank-node search'" in trained.error()
+
+
+def test_the_search_continues_without_a_bank_that_drops_out(
+    tmp_path: Path, aggregator, key_package: KeyPackage
+) -> None:
+    banks = Banks(tmp_path, aggregator, key_package, n_banks=4)
+    # Long enough to be dropped in the middle.
+    spec = SPEC.model_copy(update={"rungs": (*SPEC.rungs[:2], SearchRung(trees=12, alive=1))})
+    running = begin(tmp_path, banks, 4, search=spec)
+    processes = {bank: running.start(bank) for bank in range(4)}
+    running.wait_until_round(12)
+    processes[2].kill()
+    processes.pop(2).communicate()
+    request = DropRequest(bank=banks.names[2], reason="test")
+    aggregator.operator("POST", f"/v1/runs/{banks.run_id}/drops", request)
+    ended = [finish(process) for process in processes.values()]
+    assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
+    status = aggregator.status(banks.run_id)
+    assert (status.generation.number, len(status.generation.banks)) == (1, 3)
+    expected = after_a_change(running.files, spec, status.generation.first_step)
+    assert {running.both(bank) for bank in (0, 1, 3)} == {expected}
+    assert running.both(0) != in_process(running.files, spec)
+    # The one that was dropped gets what the others have signed.
+    late = finish(running.start(2))
+    assert late.code == 0, late.err
+    assert running.both(2) == expected
+    record = banks.record(banks.names[2])
+    assert record["taken_from_registry"]
+    assert len(record["result"]["candidates"]) == 3
+    assert record["result"]["verdict"] is None
+
+
+def after_a_change(paths: list[Path], spec: SearchSpec, step: int) -> bytes:
+    """Return what all but bank 2 sign that continue from a step without it."""
+    windows = [windows_of(path) for path in paths]
+
+    def until(bank: int, communicator: Communicator) -> SearchState:
+        own, states = windows[bank], []
+        search(spec, COMMON, own.train, own.select, communicator, on_step=states.append)
+        return next(state for state in states if state.n_steps == step)
+
+    start = run_cohort(4, until)[0].regrouped()
+    left = [windows[bank] for bank in (0, 1, 3)]
+
+    def on(bank: int, communicator: Communicator) -> bytes:
+        own = left[bank]
+        found = search(spec, COMMON, own.train, own.select, communicator, start=start)
+        return encode(found.to_json(), found.model.to_json())
+
+    return run_cohort(3, on)[0]
+
+
+def test_no_fraud_to_select_by_at_any_bank_ends_the_run_with_one_line(
+    tmp_path: Path, aggregator, key_package: KeyPackage
+) -> None:
+    running = begin(tmp_path, Banks(tmp_path, aggregator, key_package), 3)
+    for path in running.files:
+        own, rows = windows_of(path), pd.read_parquet(path)
+        assert own.select is not None
+        # What selects is chosen by content: frauds that would are left out.
+        keep = rows["is_fraud"] == 0
+        train = pd.DataFrame(own.train.features, columns=["amount", "age", "channel"])
+        train["channel"] = [CHANNELS[int(code)] for code in train["channel"]]
+        frauds = train[own.train.labels == 1].assign(is_fraud=1)
+        frauds["amount"] = [float(f"{value:.6g}") for value in frauds["amount"]]
+        pd.concat([rows[keep], frauds.astype(rows.dtypes)]).to_parquet(path)
+    ended = [finish(process) for process in [running.start(bank) for bank in range(3)]]
+    assert {end.code for end in ended} <= {3, 11}, [end.err for end in ended]
+    assert any("rows of the select window" in end.err for end in ended)
+    assert aggregator.status(running.banks.run_id).state is RunState.FAILED

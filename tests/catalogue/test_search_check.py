@@ -18,7 +18,7 @@ def test_each_candidate_has_what_all_share_but_for_its_own() -> None:
     shallow, deep, careful = check_search(SPEC, COMMON)
     assert (shallow.max_depth, deep.max_depth, deep.reg_lambda) == (1, 3, 10.0)
     assert (shallow.min_child_weight, careful.min_child_weight) == (0.5, 1.0)
-    assert {each.num_boost_round for each in (shallow, deep, careful)} == {7}
+    assert {each.num_boost_round for each in (shallow, deep, careful)} == {4}
     assert {each.max_bin for each in (shallow, deep, careful)} == {8}
 
 
@@ -36,6 +36,7 @@ A = {"name": "a", "parameters": {"max_depth": 2}}
         ({"parameters": {"num_boost_round": 9}}, {}, "candidate 'b': num_boost_round .*rungs"),
         ({"parameters": {"early_stopping_rounds": 9}}, {}, "candidate 'b': .*patience"),
         ({}, {"eval_metric": ["auc"]}, "eval_metric .*select_by"),
+        ({}, {"max_dept": 3}, "of all candidates: unknown parameter 'max_dept'; did"),
         ({}, {"num_boost_round": 9}, "num_boost_round is 9, expected no such parameter"),
         ({"parameters": {"max_depth": 2}}, {}, "candidates 'a' and 'b' are the same"),
         ({}, {"max_depth": 2}, "candidates 'a' and 'b' are the same"),

@@ -153,7 +153,8 @@ _PLACES = {
     ("bank_node/checking/report.py", "print"),
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics")),
+    *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
+    ("bank_node/commands/evaluate.py", "print"),
 }
 
 

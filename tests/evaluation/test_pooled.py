@@ -22,6 +22,7 @@ from oracles.judged import (
 )
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from fraudfed import held_sums
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError, SumError
 from fraudfed.evaluation import recall_at_fpr
@@ -247,11 +248,22 @@ class _Lying(SoloCommunicator):
         return opened
 
 
-@pytest.mark.parametrize(
-    ("label", "position"),
-    [("judge:rows", 6), ("judge:scores", 4000), ("judge:thresholds", 0)],
-)
+LIES = [("judge:rows", 6), ("judge:scores", 4000), ("judge:thresholds", 0)]
+
+
+@pytest.mark.parametrize(("label", "position"), LIES)
 def test_sums_of_no_rows_are_refused(label: str, position: int) -> None:
-    bank = make_banks(21, 1)[0]
+    bank, plan = make_banks(21, 1)[0], JudgingPlan(n_alerts=200)
     with pytest.raises(SumError, match="judged rows, cases, accounts or amounts are no part"):
-        judge(bank.margins, bank.outcomes, _Lying(label, position), plan=JudgingPlan(n_alerts=200))
+        judge(bank.margins, bank.outcomes, _Lying(label, position), plan=plan)
+
+
+@pytest.mark.parametrize(("label", "position"), LIES[1:])
+def test_control_without_the_rules_a_lie_becomes_a_verdict(
+    label: str, position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_sums, "hold", lambda is_true, otherwise: None)
+    bank, plan = make_banks(21, 1)[0], JudgingPlan(n_alerts=200)
+    told = judge(bank.margins, bank.outcomes, _Lying(label, position), plan=plan)
+    assert told is not None
+    assert told != judge(bank.margins, bank.outcomes, SoloCommunicator(), plan=plan)

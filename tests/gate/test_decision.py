@@ -39,7 +39,7 @@ def test_verdicts(n_cases: int, only_shared: int, only_own: int, verdict: Verdic
     assert decided(n_cases, only_shared=only_shared, only_own=only_own).verdict is verdict
 
 
-def test_control_a_bootstrap_alone_adopts_what_has_not_been_told_apart() -> None:
+def test_what_no_case_tells_apart_is_undecided_where_a_bootstrap_alone_is_sure() -> None:
     """60 cases without a difference: every resample has none, and the score interval may."""
     found = decided(60, only_shared=0, only_own=0)
     assert found.difference.estimate == 0

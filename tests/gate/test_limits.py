@@ -98,3 +98,24 @@ def test_every_metric_of_all_payments_is_that_of_the_only_group() -> None:
     group = whole.of_group(Group("fraud_kind", 0))
     for name in METRICS:
         assert whole.value(name) == group.value(name), name
+
+
+def test_a_case_belongs_to_the_group_of_its_first_payment() -> None:
+    """One customer pays at a till, then by two transfers; only a transfer is alerted on."""
+    outcomes = Outcomes(
+        labels=np.array([1, 1, 1, 0, 0], np.float32),
+        is_blocked=np.zeros(5, np.bool_),
+        event_time=np.arange(5),
+        customers=np.array([7, 7, 7, 1, 2]),
+        cells={"channel": np.array([0, 1, 1, 0, 1])},
+    )
+    scores = np.array([0, 0, 5, 0, 0], np.float32)
+    whole = MeasuredScoring.of(scores, outcomes, 1.0)
+    tills, transfers = (whole.of_group(Group("channel", place)) for place in (0, 1))
+    assert [each.cases.n_cases for each in (whole, tills, transfers)] == [1, 1, 0]
+    assert whole.value("case_recall") == 1
+    # Found by a payment in the other group.
+    assert tills.value("case_recall") == 1
+    assert tills.value("precision") is None
+    assert transfers.value("precision") == 1
+    assert transfers.value("case_recall") is None

@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.evaluation.bank_metric import bank_auprc
-from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.parameters import BoosterParams
-from fraudfed.search.cases import count_cases
 from fraudfed.search.halving import Point, Standing, best_point, measured_best, ranked, survivors
 from fraudfed.search.selection import own_units
 from fraudfed.wire.messages.search import SelectBy
@@ -96,17 +94,3 @@ def test_a_banks_own_metric_is_that_of_evaluation(seed: int, n: int, steps: int)
     labels = np.zeros(n, dtype=np.float32)
     labels[rng.permutation(n)[: rng.integers(1, n)]] = 1
     assert own_units(margins, labels) == bank_auprc(margins, labels)
-
-
-def test_cases_are_a_customers_frauds_within_30_days() -> None:
-    day = 86_400
-    outcomes = Outcomes(
-        labels=np.array([1, 1, 1, 1, 1, 0, np.nan, 1], dtype=np.float32),
-        is_blocked=np.zeros(8, dtype=np.bool_),
-        event_time=np.array([0, 29, 31, 5, 6, 0, 0, 30], dtype=np.int64) * day,
-        customers=np.array([7, 7, 7, -1, -1, 8, 9, 7], dtype=np.int64),
-    )
-    # Of customer 7 days 0, 29 and 30 are one case, day 31 another; unknown customers are two.
-    assert count_cases(outcomes) == 4
-    no_customers = Outcomes(labels=outcomes.labels, is_blocked=outcomes.is_blocked)
-    assert count_cases(no_customers) == 6

@@ -80,7 +80,7 @@ def test_labels_say_how_many_share_a_sum_and_values_without_room_cost_nothing() 
     assert (meter.rounds, meter.values) == (2, 5)
 
 
-def test_control_a_value_outside_its_own_bound_is_found_in_a_shared_sum() -> None:
+def test_a_value_outside_its_own_bound_is_found_in_a_shared_sum() -> None:
     def wrong() -> Summing[None]:
         yield SumRequest(values=np.array([3], dtype=np.int64), bound=5, low=0, label="wrong")
 

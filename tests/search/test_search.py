@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cohorts.exact import run_cohort
+from examples.searched import CANDIDATES, COMMON, SELECT, SPEC, TABLE, alone, only, part_of, rows
 
 from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.booster import margins_after
@@ -20,55 +21,12 @@ from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError, ParameterError, StateError
 from fraudfed.evaluation.bank_metric import METRIC_ONE, bank_auprc
 from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
-from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.search.held_state import check_search_state
 from fraudfed.search.result import SearchResult
-from fraudfed.search.search import SearchProgress, search
+from fraudfed.search.running import SearchProgress
+from fraudfed.search.search import search
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
-
-COMMON: dict[str, Any] = {"eta": 0.3, "max_delta_step": 1, "subsample": 0.8, "max_bin": 12}
-CANDIDATES = (
-    SearchCandidate(name="light", parameters={"max_depth": 3}, min_child_share=0.0),
-    SearchCandidate(name="deep", parameters={"max_depth": 4, "subsample": 1}, min_child_share=0.0),
-    SearchCandidate(name="heavy", parameters={"colsample_bytree": 0.5}, min_child_share=0.1),
-    SearchCandidate(name="stock", parameters={"max_bin": 20, "scale_pos_weight": 3}),
-    SearchCandidate(name="from-half", parameters={"base_score": 0.5, "learning_rate": 0.1}),
-)
-SPEC = SearchSpec(
-    candidates=CANDIDATES,
-    rungs=tuple(SearchRung(trees=t, alive=n) for t, n in ((2, 5), (4, 3), (7, 1))),
-    patience=None,
-)
-
-
-def rows(n_rows: int = 500, seed: int = 3, *, weighted: bool = False) -> TrainingTable:
-    rng = np.random.default_rng(seed)
-    table = synthetic_table(n_rows, 5, rng, missing=0.1, categorical=1, prevalence=0.2)
-    if not weighted:
-        return table
-    weights = rng.uniform(0.1, 2.0, n_rows).astype(np.float32)
-    return replace(table, weights=weights, max_weight=2.0)
-
-
-def part_of(table: TrainingTable, chosen: Int64Array) -> TrainingTable:
-    return replace(
-        table,
-        features=table.features[chosen],
-        labels=table.labels[chosen],
-        weights=None if table.weights is None else table.weights[chosen],
-    )
-
-
-def judged(table: TrainingTable) -> JudgedRows:
-    labels = table.labels.copy()
-    labels[::17] = np.nan  # Censored: blocked, and nobody reported it.
-    outcomes = Outcomes(labels=labels, is_blocked=np.isnan(labels))
-    return JudgedRows(table.schema, table.features, outcomes)
-
-
-TABLE = rows()
-SELECT = judged(rows(seed=4))
 
 
 def split(n_rows: int, n_banks: int) -> list[Int64Array]:
@@ -105,12 +63,7 @@ def over_banks(
     )
 
 
-def alone(spec: SearchSpec = SPEC, *, table: TrainingTable = TABLE, **options: Any) -> SearchResult:
-    return search(spec, COMMON, table, SELECT, SoloCommunicator(), threads=1, **options)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_banks", [3, 7])
+@pytest.mark.parametrize(("n_banks", "weighted"), [(3, True), (7, False)])
 def test_any_partition_of_the_training_rows_gives_the_same_bytes(
     n_banks: int, weighted: bool
 ) -> None:
@@ -121,7 +74,7 @@ def test_any_partition_of_the_training_rows_gives_the_same_bytes(
         assert found.model.to_json() == expected.model.to_json()
 
 
-@pytest.mark.parametrize("n_banks", [3, 7])
+@pytest.mark.parametrize("n_banks", [3])
 def test_pooled_the_choice_does_not_depend_on_which_bank_selects_by_which_rows(
     n_banks: int,
 ) -> None:
@@ -148,13 +101,6 @@ def margins_of(trained: TrainResult, rows_: JudgedRows) -> Float32Array:
     table = TrainingTable(rows_.schema, rows_.features[known], rows_.outcomes.labels[known])
     model = trained.model
     return margins_after(bin_table(table, trained.cuts), model.trees, model.base_score)
-
-
-def only(candidate: SearchCandidate) -> SearchSpec:
-    """Let one candidate win, as it has no rival that is not itself."""
-    twin = candidate.model_copy(update={"name": "twin"})
-    rungs = (SearchRung(trees=4, alive=2), SearchRung(trees=5, alive=1))
-    return SearchSpec(candidates=(candidate, twin), rungs=rungs)
 
 
 def test_points_are_what_evaluation_says_of_the_same_trees() -> None:

@@ -74,6 +74,8 @@ def channel(*categories: str) -> dict[str, Any]:
         (table("a", risk_publication_lag_days=0), "lag_days is for kind 'transactions' only"),
         (table("a", gap_days=1), "gap_days is for kind 'transactions' only"),
         (table("a", exclude_known_compromised=True), "for kind 'transactions' only"),
+        (table("a", alerts_per_day=5), "alerts_per_day is for kind 'transactions' only"),
+        (transactions(alerts_per_day=0), "greater than or equal to 1"),
         (table("a", judge_until=86_400), "judge_until is for kind 'transactions' only"),
         (table("a", shared_risk=["a" * 64]), "for kind 'transactions' only"),
         (transactions(train_from=200, train_until=100), "200 does not lie before train_until 100"),
@@ -124,6 +126,7 @@ def test_what_no_bank_can_meet_is_refused_with_its_reason(
         windows(100, 131, label_horizon_days={"by_channel": {"transfer": 395}}),
         windows(100, 104, 108, label_horizon_days={"by_channel": {"pos": 3}}),
         transactions(exclude_known_compromised=True, risk_publication_lag_days=0),
+        transactions(alerts_per_day=1_000),
     ],
 )
 def test_whatever_files_and_models_can_hold_is_accepted(contract: dict[str, Any]) -> None:

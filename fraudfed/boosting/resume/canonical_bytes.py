@@ -72,7 +72,7 @@ class StateReader:
     """
 
     def __init__(self, data: bytes, container: Container = TRAINING_STATE) -> None:
-        self._data = container.unpack(data, source=_SOURCE)
+        self._data = container.unpack(data, source=container.what.removeprefix("a "))
         self._at = 0
 
     def raw(self, n_bytes: int) -> bytes:

@@ -39,13 +39,19 @@ def train_reference(
 
 def predict(booster: xgboost.Booster, table: TrainingTable) -> Float32Array:
     """Return the fraud probability of each row, shape (n_rows,), dtype=float32."""
-    matrix = xgboost.DMatrix(
+    return np.asarray(booster.predict(matrix_of(table)), dtype=np.float32)
+
+
+def matrix_of(table: TrainingTable, *, threads: int | None = None) -> xgboost.DMatrix:
+    """Return a table as XGBoost predicts and evaluates it, values as they are."""
+    return xgboost.DMatrix(
         table.features,
+        table.labels,
         feature_names=list(table.schema.names),
         feature_types=_feature_types(table.schema),
         enable_categorical=True,
+        nthread=threads,
     )
-    return np.asarray(booster.predict(matrix), dtype=np.float32)
 
 
 def pool(tables: Sequence[TrainingTable]) -> TrainingTable:

@@ -38,6 +38,7 @@ _OF_TRANSACTIONS = {
     "risk_publication_lag_days": 1,
     "gap_days": 0,
     "exclude_known_compromised": False,
+    "alerts_per_day": None,
 }
 
 
@@ -161,6 +162,9 @@ class DataContract(Message):
     exclude_known_compromised: bool = False
     """``transactions`` only: leave payments of a card or account that was reported before them out
     of the windows that select and judge."""
+    alerts_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """``transactions`` only: how many payments of all banks together can be looked into on a day;
+    the model is judged by what these alerts find. None: one payment in 200."""
     shared_risk: Annotated[tuple[Sha256, ...], Field(max_length=1000)] = ()
     """``transactions`` only: the risk tables that ``shared_...`` features are trained on, each by
     the ``model_sha256`` of its run. Where days overlap, a payment sees the tables that stood
@@ -186,6 +190,19 @@ class DataContract(Message):
         if self.judge_until is None or before is None:
             return None
         return before + self.gap_days * SECONDS_PER_DAY
+
+    @property
+    def judged_days(self) -> int:
+        """Whole days of the window that judges, or else selects, before its horizon; at least 1.
+
+        Of the channel with the shortest horizon; 1 without such a window.
+        """
+        start, until = self.judge_from, self.judge_until
+        if start is None or until is None:
+            start, until = self.select_from, self.select_until
+        if start is None or until is None:
+            return 1
+        return max(1, (until - start) // SECONDS_PER_DAY - self.label_horizon_days.least_days)
 
     @property
     def last_cutoff(self) -> int | None:

@@ -26,8 +26,8 @@ SPEC = SearchSpec(
     ),
     rungs=(
         SearchRung(trees=2, alive=3),
-        SearchRung(trees=5, alive=2),
-        SearchRung(trees=7, alive=1),
+        SearchRung(trees=3, alive=2),
+        SearchRung(trees=4, alive=1),
     ),
     patience=None,
     keep_each_share=False,

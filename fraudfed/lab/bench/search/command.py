@@ -130,7 +130,7 @@ def scaled(plan: SearchPlan, trees: int) -> SearchSpec:
 
 def _ends(n_rows: int, shares: tuple[float, ...]) -> list[int]:
     # As write_shares cuts them.
-    return np.round(np.cumsum(shares) / np.sum(shares) * n_rows).astype(int).tolist()
+    return [int(end) for end in np.round(np.cumsum(shares) / np.sum(shares) * n_rows)]
 
 
 def _begins_alike(searched: RunOutcome, trained: RunOutcome, best: int) -> bool:
