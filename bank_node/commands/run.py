@@ -164,6 +164,9 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{trees} trees, sha256 {record['model_sha256']}"),
         ("model visibility", f"{record['model_visibility']}: {readable}"),
     ]
+    verdict = record["result"].get("verdict")
+    if verdict is not None:
+        facts.append(("judged", _verdict_text(verdict)))
     if whole["rounds"]:
         protection = whole["protection"]
         sent = (
@@ -186,6 +189,17 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         TrustKind.FIRST_USE: "not confirmed: trusted on first use",
     }[TrustKind(record["trust"])]
     return [*facts, ("roster in that run", trust)]
+
+
+def _verdict_text(verdict: dict[str, Any]) -> str:
+    """Return the line of a verdict, from its record."""
+    if verdict["report"] is None:
+        return f"not: {verdict['note']}"
+    known = verdict["report"]["readings"][0]
+    return (
+        f"AUPRC {known['auprc']['estimate']:.4f} on {known['rows']:,} payments of all banks, "
+        f"window {verdict['window']}"
+    )
 
 
 @click.command()

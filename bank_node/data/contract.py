@@ -22,7 +22,12 @@ from bank_node.data.contract_terms import (
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.boosting.table import TrainingTable
-from fraudfed.catalogue.run_check import check_contract, contract_recipe, needs_tables
+from fraudfed.catalogue.run_check import (
+    check_candidates,
+    check_contract,
+    contract_recipe,
+    needs_tables,
+)
 from fraudfed.dtypes import BoolArray, Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.evaluation.outcomes import JudgedRows
@@ -45,7 +50,7 @@ from fraudfed.intake.windows import (
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems, shortened
-from fraudfed.wire.messages import DataContract, RunKind, RunSpec
+from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
 
@@ -101,10 +106,11 @@ class TableShares:
     @classmethod
     def of_run(cls, spec: RunSpec) -> "TableShares":
         """Return the shares that a run sets apart."""
-        seed = BoosterParams.parse(spec.parameters).seed
-        stops_early = spec.parameters.get("early_stopping_rounds") is not None
-        is_search = spec.kind is RunKind.SEARCH
-        return cls(seed=seed, select=is_search or stops_early, judge=is_search)
+        if spec.contract is not None and spec.search is not None:
+            first = check_candidates(spec.contract, spec.search, spec.parameters)[0]
+            return cls(seed=first.seed, select=True, judge=True)
+        params = BoosterParams.parse(spec.parameters)
+        return cls(seed=params.seed, select=params.early_stopping_rounds is not None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from fraudfed.boosting import train as boosting
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages import DataContract, FeatureSpec
+from fraudfed.wire.messages import DataContract, FeatureSpec, RunSpec
 
 CONTRACT = DataContract(
     kind="table",
@@ -38,10 +38,12 @@ def load(
     file = directory / "rows.csv"
     lines = [f"{a},{b},1.5" for a, b in zip(amounts, labels, strict=True)]
     file.write_text("\n".join(["amount,label,weight", *lines]) + "\n")
-    params = BoosterParams.parse({"num_boost_round": 2, "max_depth": 2} | settings)
+    parameters = {"num_boost_round": 2, "max_depth": 2} | settings
+    params = BoosterParams.parse(parameters)
+    spec = RunSpec(name="test", key_epoch=1, parameters=parameters, contract=CONTRACT)
     monkeypatch.setattr(training, "check_run", lambda run, rules: params)
     context: Any = SimpleNamespace(
-        run=SimpleNamespace(contract=CONTRACT),
+        run=SimpleNamespace(contract=CONTRACT, spec=spec),
         rules=None,
         state=None,
         ledger=ledger_at(directory / "sets.ledger"),

@@ -585,3 +585,19 @@ def test_a_review_says_what_is_revealed_in_words() -> None:
     assert "a single row can decide a leaf" in " ".join(small.reveals)
     refused = training_facts(pinned(parameters={"max_deep": 1}), key_bits=3072)
     assert (refused.cost, refused.reveals) == (None, ())
+
+
+def test_what_judging_shows_and_costs_is_said_where_there_are_rows_to_judge_by() -> None:
+    plain = training_facts(pinned(), key_bits=3072)
+    judged = training_facts(
+        pinned(parameters={"max_depth": 9, "early_stopping_rounds": 5}), key_bits=3072
+    )
+    assert not any("judge the model" in line for line in plain.reveals)
+    (line,) = [line for line in judged.reveals if "judge the model" in line]
+    assert "each of 11,008 public ranges" in line
+    # A table has no groups, accounts or amounts.
+    assert "channel" not in line
+    assert plain.cost is not None
+    assert judged.cost is not None
+    trees = BoosterParams().num_boost_round
+    assert judged.cost.rounds == plain.cost.rounds + trees + 3

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from examples.search import COMMON, SPEC
 from federations.bank_process import Finished
 from pydantic import TypeAdapter
 
 from bank_node.config import BankConfig
-from bank_node.data.contract import load_training_rows
+from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.serving.calibrate import pooled_bins
 from bank_node.serving.calibration_file import CalibrationFile, calibration_path
 from bank_node.state.directory import PinnedRun, StateDirectory
@@ -290,3 +291,20 @@ def test_rows_of_a_table_are_those_that_the_run_set_apart(
     ended = bank.run("calibrate", "--as-of", "2026-01-01")
     assert ended.code == 2
     assert "have no times" in ended.error()
+
+
+def test_the_shares_of_a_run_are_those_that_its_job_sets_apart(contract) -> None:
+    common = {"seed": 5, "num_boost_round": 4}
+    training = RunSpec(name="t", key_epoch=1, parameters=common, contract=contract)
+    assert TableShares.of_run(training) == TableShares(seed=5)
+    stopping = training.model_copy(update={"parameters": common | {"early_stopping_rounds": 2}})
+    assert TableShares.of_run(stopping) == TableShares(seed=5, select=True)
+    searching = RunSpec(
+        name="s",
+        key_epoch=1,
+        kind=RunKind.SEARCH,
+        parameters=COMMON | {"seed": 7},
+        contract=contract,
+        search=SPEC,
+    )
+    assert TableShares.of_run(searching) == TableShares(seed=7, select=True, judge=True)

@@ -14,6 +14,7 @@ from federations.bank_process import ENVIRONMENT, Finished, finish
 from federations.bank_states import Banks
 from rich.console import Console
 
+from bank_node.commands.run import _verdict_text
 from bank_node.commands.verdict import bounded_text, show_verdict, verdict_facts
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.judging import NOTES, JudgedState, Judging, Verdict
@@ -293,3 +294,15 @@ def test_the_others_judge_without_a_bank_that_stays_away(make_banks, files: list
     ]
     n_rows = sum(windows.counts["select"].rows for windows in selecting)
     assert verdicts[0]["report"]["rows"] == n_rows
+
+
+def test_status_has_a_line_of_it() -> None:
+    verdict = make_work().run(SoloCommunicator(), start=None, on_step=lambda _: None).result.verdict
+    assert verdict is not None
+    assert verdict.report is not None
+    auprc = verdict.report.known.auprc
+    assert auprc is not None
+    text = _verdict_text(json.loads(verdict.to_bytes()))
+    rows = verdict.report.known.rows
+    assert text == f"AUPRC {auprc.estimate:.4f} on {rows} payments of all banks, window judge"
+    assert "no rows" in _verdict_text(json.loads(Verdict(note=NOTES[None]).to_bytes()))
