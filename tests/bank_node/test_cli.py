@@ -302,7 +302,8 @@ def test_commands_on_what_is_no_state_directory(command, tmp_path, run_bank, goo
 def test_commands_before_there_is_a_key_or_a_run(bank, tmp_path, run_bank, good_file) -> None:
     for arguments, code, message in (
         (["train", "--data", good_file], 2, "no training run is open to this bank"),
-        (["check-data", "--data", good_file], 2, "no training run is open to this bank"),
+        (["search", "--data", good_file], 2, "no search run is open to this bank"),
+        (["check-data", "--data", good_file], 2, "no training or search run is open to this bank"),
         (["score", "--data", good_file, "--out", tmp_path / "o.csv"], 5, "bank-node train"),
         (["check-data", "--data", good_file, "--run", "no-such-run"], 8, "no-such-run"),
         (["check-data", "--data", good_file, "--run", "../../etc"], 2, "no run id"),
@@ -783,6 +784,7 @@ def test_every_command_of_a_member_answers_in_json(
     run("train", "--data", good_file, "--cohort-timeout", "0.1").error("cohort")
     run("risk", "update", "--data", good_file).error("configuration")
     run("statistics", "--data", good_file).error("configuration")
+    run("search", "--data", good_file).error("configuration")
     rotated = run("keys", "rotate", "--key-bits", "2048").answer("bank-node keys rotate")
     assert len(rotated["missing"]) == 2
     run("keys", "create", "--key-bits", "2048").error("configuration")
