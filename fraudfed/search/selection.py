@@ -7,6 +7,8 @@ does not choose alone. A bank without any fraud, or with nothing else, weighs no
 
 ``pooled``: average precision over the rows of all banks, from counts by label and coarse cell of
 the score (``boosting.score_cells``); scores of one cell are ties.
+
+Every payment counts once; sample weights do not enter.
 """
 
 import math
