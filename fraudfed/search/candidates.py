@@ -7,16 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fraudfed.boosting.table import FeatureSchema
+from fraudfed.catalogue.search_check import check_search
 from fraudfed.errors import ParameterError
-from fraudfed.parameters import BoosterParams, overridden
-from fraudfed.wire.messages.search import SearchCandidate, SearchSpec
-
-#: Decided by the search itself.
-_OF_THE_SEARCH = {
-    "num_boost_round": "the rungs say how many trees a candidate has",
-    "early_stopping_rounds": "the search has patience",
-    "eval_metric": "candidates are compared by aucpr",
-}
+from fraudfed.parameters import BoosterParams
+from fraudfed.wire.messages.search import SearchSpec
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,16 @@ def read_candidates(
         If a parameter is unknown, out of its range, contradicts another or does not fit the
         schema, or is the search's to decide; it names the candidate.
     """
-    # What is wrong for all of them is not the fault of the first.
-    _read(SearchCandidate(name="all"), common, spec, schema, what="parameters of all candidates")
-    return tuple(
-        _read(each, common, spec, schema, what=f"candidate {each.name!r}")
-        for each in spec.candidates
-    )
+    candidates = []
+    for each, params in zip(spec.candidates, check_search(spec, common), strict=True):
+        try:
+            params.resolve_monotone_constraints(schema)
+        except ParameterError as error:
+            raise ParameterError(f"candidate {each.name!r}: {error}") from None
+        # What candidates are compared by, and so what their models say of themselves.
+        given = replace(params, eval_metric=("aucpr",))
+        candidates.append(Candidate(each.name, each.min_child_share, given))
+    return tuple(candidates)
 
 
 def search_digest(candidates: tuple[Candidate, ...], spec: SearchSpec) -> bytes:
@@ -88,32 +86,3 @@ def search_digest(candidates: tuple[Candidate, ...], spec: SearchSpec) -> bytes:
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).digest()
-
-
-def _read(
-    candidate: SearchCandidate,
-    common: Mapping[str, Any],
-    spec: SearchSpec,
-    schema: FeatureSchema,
-    *,
-    what: str,
-) -> Candidate:
-    own = candidate.parameters
-    given = overridden(common, own)
-    for name, reason in _OF_THE_SEARCH.items():
-        if name in given:
-            raise ParameterError(f"{what}: parameter {name!r} is not allowed: {reason}")
-    if candidate.min_child_share is not None and "min_child_weight" in own:
-        raise ParameterError(
-            f"{what}: min_child_share and min_child_weight contradict each other; give one of them"
-        )
-    try:
-        # Once by itself: the same parameter under two spellings is a contradiction.
-        BoosterParams.parse(own)
-        params = BoosterParams.parse(
-            {**given, "num_boost_round": spec.rungs[-1].trees, "eval_metric": ["aucpr"]}
-        )
-        params.resolve_monotone_constraints(schema)
-    except ParameterError as error:
-        raise ParameterError(f"{what}: {error}") from None
-    return Candidate(candidate.name, candidate.min_child_share, params)

@@ -72,6 +72,8 @@ def alone(
 
 def only(candidate: SearchCandidate) -> SearchSpec:
     """Let one candidate win, as it has no rival that is not itself."""
-    twin = candidate.model_copy(update={"name": "twin"})
+    # No feature here has as many categories, so it grows the same trees.
+    parameters = {**candidate.parameters, "max_cat_threshold": 63}
+    twin = candidate.model_copy(update={"name": "twin", "parameters": parameters})
     rungs = (SearchRung(trees=4, alive=2), SearchRung(trees=5, alive=1))
     return SearchSpec(candidates=(candidate, twin), rungs=rungs)
