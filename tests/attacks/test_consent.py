@@ -522,5 +522,5 @@ def test_control_without_a_limit_of_categories_single_values_are_approved(
     place: Place, monkeypatch: Patch
 ) -> None:
     run = listing_values(place)
-    monkeypatch.setattr(approval_training, "_weigh_limits", lambda contract, rules: iter(()))
+    monkeypatch.setattr(approval_training, "weigh_limits", lambda contract, rules: iter(()))
     assert all(each.allowed for each in weigh_training(run, ends()))

@@ -771,7 +771,8 @@ def test_every_command_of_a_member_answers_in_json(
     assert (checked["rows"], checked["features"][0]["missing"]) == (60, 1)
     out = tmp_path / "scores.csv"
     scored = run("score", "--data", good_file, "--out", out, "--model", model_file)
-    assert scored.answer("bank-node score") == {"out": str(out), "rows": 60}
+    expected = {"out": str(out), "rows": 60, "probabilities": False}
+    assert scored.answer("bank-node score") == expected
     verified = run("audit", "verify", "--against-aggregator").answer("bank-node audit verify")
     assert verified["compared_runs"] == 0
     make_rows().drop(columns="age").to_csv(tmp_path / "column.csv", index=False)

@@ -81,7 +81,7 @@ def test_features_of_one_recipe_are_none_of_the_other() -> None:
     check_contract(CONTRACT)
     assert not needs_tables(CONTRACT)
     mixed = CONTRACT.model_copy(update={"features": contract_features()})
-    with pytest.raises(ConfigurationError, match="is none of recipe 'fraudfed-inbound-9'"):
+    with pytest.raises(ConfigurationError, match="is none of recipe 'fraudfed-inbound-2'"):
         check_contract(mixed)
     unknown = CONTRACT.model_copy(update={"recipe": "fraudfed-inbound-9"})
     with pytest.raises(ConfigurationError, match="data contract: recipe 'fraudfed-inbound-9'"):

@@ -101,7 +101,7 @@ def _split(**changed: Any) -> None:
         "sums": (4, 4),
         "gain": 0.0,
         "bounds": (-1.0, 1.0),
-        "penalties": (1.0, 0.0, 1.0),
+        "penalties": (1.0, 0.0, 1.0, 0.0),
         "rules": (True, False, True, True, False),
     } | changed
     compiled().best_numeric_split(*a.values())

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudfed.features.history import FanIn, KnownFrauds, LatestSeconds, Payments
+from fraudfed.features.history import FanIn, LatestSeconds, Payments, ReportedFrauds
 
 #: Steps in time between events; 0 is a tie.
 steps = st.lists(st.integers(0, 3), max_size=300)
@@ -73,18 +73,13 @@ def test_distinct_customers_are_payments_less_superseded_ones(
         seen.append((now, f"c{customer}"))
 
 
-@given(
-    frauds=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 60)), max_size=30),
-    width=st.integers(0, 40),
-)
-def test_frauds_count_from_their_own_second_on(frauds: list[tuple[int, int]], width: int) -> None:
-    known = KnownFrauds()
-    for happened, after in frauds:
-        known.add(happened, happened + after)
-    for now in range(0, 110, 3):
-        start = now - width
-        assert known.count(start, now=now) == sum(
-            happened >= start and happened + after < now for happened, after in frauds
-        )
-        # What lies before every window is never asked for again.
-        known.forget_until(start - 1)
+@given(starts=st.lists(st.integers(0, 100), max_size=30), width=st.integers(0, 40))
+def test_frauds_count_from_their_own_second_on(starts: list[int], width: int) -> None:
+    known = ReportedFrauds()
+    for start in starts:
+        known.add(start)
+    for now in range(0, 150, 3):
+        assert known.count(width, now=now) == sum(now - width <= start < now for start in starts)
+        # What began to count before every window is never asked for again.
+        known.forget_before(now - width)
+    assert len(known) == sum(start >= 147 - width for start in starts)

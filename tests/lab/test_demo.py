@@ -443,7 +443,7 @@ def raw(text: bytes, name: str = "bad.csv") -> Callable[[Path], Path]:
         (spoiled(lambda f: f), ["--max-bin", "300"], 2, r"max_bin is 300.*\[2, 256\]"),
         (spoiled(lambda f: f), ["--param", "gamma=1", "--param", "gamma=2"], 2, "given before"),
         (
-            spoiled(lambda f: f),
+            spoiled(lambda f: rows(600)),
             ["--param", 'monotone_constraints={"amuont": 1}'],
             2,
             "no feature 'amuont'; did you mean 'amount'",
