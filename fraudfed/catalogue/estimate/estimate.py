@@ -147,7 +147,13 @@ def _priced(spec: RunSpec, work: Work, features: int, raw: bool, setting: Settin
     # takes the others' parts.
     sent = work.ciphertexts * (ciphertext_bytes + ciphertext_bytes / 2 / setting.banks)
     received = work.ciphertexts * (ciphertext_bytes / setting.banks + ciphertext_bytes / 2)
-    cpu = cpu_seconds(work.rounds, work.ciphertexts, work.row_passes, setting)
+    cpu = cpu_seconds(
+        rounds=work.rounds,
+        ciphertexts=work.ciphertexts,
+        row_passes=work.row_passes,
+        trees=work.trees,
+        at=setting,
+    )
     seconds = wall_seconds(cpu, rounds=work.rounds, bytes_of_bank=sent + received, at=setting)
     bank, aggregator = memory_bytes(features=features, raw=raw, at=setting)
     return Estimate(

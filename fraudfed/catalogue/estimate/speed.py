@@ -18,6 +18,8 @@ _REFERENCE_BITS = 3072
 _COMBINE = 32e-6
 #: A bank's signing, sending, keeping and waiting in one round; the aggregator's for each bank.
 _BANK_ROUND, _AGGREGATOR_ROUND = 9e-3, 8e-3
+#: One tree's splits, bounds and bookkeeping at a bank.
+_TREE = 25e-3
 #: One row's value of one feature in a histogram.
 _ROW_VALUE = 2.3e-9
 #: Processes that share cores get in each other's way.
@@ -38,7 +40,9 @@ class CpuSeconds:
     aggregator: float
 
 
-def cpu_seconds(rounds: float, ciphertexts: float, row_passes: float, at: Setting) -> CpuSeconds:
+def cpu_seconds(
+    *, rounds: float, ciphertexts: float, row_passes: float, trees: float, at: Setting
+) -> CpuSeconds:
     """Return the CPU seconds of a run's work.
 
     Parameters
@@ -47,13 +51,16 @@ def cpu_seconds(rounds: float, ciphertexts: float, row_passes: float, at: Settin
         Of each bank.
     row_passes : float
         Values of rows that are added up, of all banks together.
+    trees : float
+        Of all candidates.
     at : Setting
     """
     scale = at.key_bits / _REFERENCE_BITS
     encrypt = _ENCRYPT[at.kernel] * scale**_ENCRYPT_GROWTH
     # The banks share the decryption, each of an equal shard.
     decrypt = _DECRYPT[at.kernel] * scale**_DECRYPT_GROWTH / at.banks
-    each = rounds * _BANK_ROUND + ciphertexts * (encrypt + decrypt + _COMBINE * scale)
+    each = rounds * _BANK_ROUND + trees * _TREE
+    each += ciphertexts * (encrypt + decrypt + _COMBINE * scale)
     rows = row_passes * _ROW_VALUE
     return CpuSeconds(
         largest_bank=each + rows * at.largest_share,

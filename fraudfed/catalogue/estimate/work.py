@@ -49,17 +49,21 @@ class Work:
     ciphertexts : float
     row_passes : float
         Rows of all banks times features times the passes over them.
+    trees : float
+        Of all candidates.
     """
 
     rounds: float
     ciphertexts: float
     row_passes: float
+    trees: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(
             self.rounds + other.rounds,
             self.ciphertexts + other.ciphertexts,
             self.row_passes + other.row_passes,
+            self.trees + other.trees,
         )
 
 
@@ -100,7 +104,10 @@ def trees(
                 levels[level] = levels.get(level, 0.0) + slots_bits
             passes += _passes(contract, params, setting)
         of_tree = sum(max(bits / _capacity(setting), 1.0) for bits in levels.values())
-        total += Work((high - low) * len(levels), (high - low) * of_tree, (high - low) * passes)
+        rounds = high - low
+        total += Work(
+            rounds * len(levels), rounds * of_tree, rounds * passes, float(rounds * len(alive))
+        )
     return total
 
 
