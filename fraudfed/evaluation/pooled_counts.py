@@ -181,7 +181,7 @@ def count_rows(own: OwnRows, communicator: Communicator) -> PooledRows:
     }
     for reading, most in frauds.items():
         cases, first, _, fraudulent, value = counts.of(reading)
-        hold_judged(min(classes.min(), readings.min()) >= 0 and first <= cases <= most)
+        hold_judged(min(int(classes.min()), int(readings.min())) >= 0 and first <= cases <= most)
         hold_judged(fraudulent <= most and (value == 0 or most > 0))
     known = counts.of(Reading.KNOWN)[0]
     most_of_cell = np.array([counts.n_clean, counts.n_frauds, known])
