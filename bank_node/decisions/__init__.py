@@ -1,0 +1,1 @@
+"""The log of decisions: append-only, encrypted, erasable by customer."""

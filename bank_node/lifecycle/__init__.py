@@ -1,0 +1,1 @@
+"""Candidate, challenger, champion, retired: which model decides, and since when."""

@@ -1,0 +1,1 @@
+"""What drifts at this bank, and what to do about it."""

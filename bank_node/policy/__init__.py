@@ -1,0 +1,1 @@
+"""policy.toml: what is done with a payment of a given probability."""

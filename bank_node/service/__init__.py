@@ -1,0 +1,1 @@
+"""bank-node serve: the scoring service."""

@@ -1,0 +1,1 @@
+"""What the scoring service remembers of payments, and computes features from."""

@@ -1,0 +1,1 @@
+"""Runs and models in a tracking server."""

@@ -1,0 +1,1 @@
+"""What drifts: scores, features, prevalence and volumes of one period beside another's."""
