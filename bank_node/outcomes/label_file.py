@@ -28,7 +28,7 @@ def read_labels(path: Path) -> list[Heard]:
     DataError
         If the file cannot be read, lacks a column, or has a wrong value; names row and column.
     """
-    table = _read(path)
+    table = read_table(path)
     is_history = "status" in table.columns
     columns = _HISTORY if is_history else _FINAL
     for name in columns:
@@ -70,7 +70,8 @@ def _heard(table: pd.DataFrame, path: Path, *, is_history: bool) -> Iterator[Hea
             raise DataError(f"{path}: row {number}: {error}; correct the file") from None
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a small table, .csv (all of it texts) or .parquet; raises DataError if it is none."""
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -5,14 +5,20 @@ nobody knows whether the customer would have listened. With costs, every alert c
 ``fraudfed.evaluation.net_benefit`` has it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bank_node.outcomes.past import PastPayment
 from bank_node.policy import Action, Policy
 from fraudfed.errors import DataError
+from fraudfed.evaluation.net_benefit import Costs, benefit_of
+from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.features.formulas import SECONDS_PER_DAY
+from fraudfed.payments.columns import CHANNELS
 
 
 @dataclass(kw_only=True)
@@ -41,6 +47,8 @@ class Trial:
     budget_threshold : float or None
         Smallest probability (score without a calibration) from which on the alerts of the busiest
         day would keep within the budget, one threshold for all; None if all may be alerted on.
+    net_benefit : float or None
+        With costs: of the alerts, in whole units of currency.
     """
 
     payments: int = 0
@@ -57,6 +65,7 @@ class Trial:
     customers_bothered: int = 0
     fallbacks: int = 0
     budget_threshold: float | None = None
+    net_benefit: float | None = None
 
 
 def actions_of(policy: Policy, payments: Sequence[PastPayment]) -> list[Action]:
@@ -75,7 +84,7 @@ def actions_of(policy: Policy, payments: Sequence[PastPayment]) -> list[Action]:
 
 
 def tried(
-    policy: Policy, payments: Sequence[PastPayment], actions: Sequence[Action] | None = None
+    policy: Policy, payments: Sequence[PastPayment], *, costs: Costs | None = None
 ) -> dict[str | None, Trial]:
     """Try a policy.
 
@@ -83,8 +92,8 @@ def tried(
     ----------
     policy : Policy
     payments : sequence of PastPayment
-    actions : sequence of Action, or None
-        As ``actions_of`` returns them.
+    costs : Costs or None
+        For a net benefit.
 
     Returns
     -------
@@ -98,8 +107,7 @@ def tried(
     """
     if not payments:
         raise DataError("no payments to try a policy on; name a period or file that has some")
-    if actions is None:
-        actions = actions_of(policy, payments)
+    actions = actions_of(policy, payments)
     pairs = list(zip(payments, actions, strict=True))
     days = [each.event_time // SECONDS_PER_DAY for each in payments]
     n_days = max(days) - min(days) + 1
@@ -109,7 +117,27 @@ def tried(
         of = [pair for pair in pairs if pair[0].channel == channel]
         found[channel] = _counted(policy, of, n_days)
     found[None].budget_threshold = _budget_threshold(policy, payments)
+    if costs is not None:
+        is_alerted = np.array([action.is_alert for action in actions], dtype=np.bool_)
+        benefit = benefit_of(is_alerted, _outcomes(payments), costs)
+        found[None].net_benefit = benefit.net
+        for part in benefit.channels:
+            if part.channel in found:
+                found[part.channel].net_benefit = part.net
     return found
+
+
+def _outcomes(payments: Sequence[PastPayment]) -> Outcomes:
+    """Return what became of payments: what was stopped and not reported, nobody knows."""
+    place = {name: number for number, name in enumerate(CHANNELS)}
+    labels = [1.0 if each.is_fraud else math.nan if each.is_blocked else 0.0 for each in payments]
+    channels = [-1 if each.channel is None else place.get(each.channel, -1) for each in payments]
+    return Outcomes(
+        labels=np.array(labels, dtype=np.float32),
+        is_blocked=np.array([each.is_blocked for each in payments], dtype=np.bool_),
+        amounts=np.array([each.amount_minor for each in payments], dtype=np.int64),
+        cells={"channel": np.array(channels, dtype=np.int64)},
+    )
 
 
 def _counted(policy: Policy, pairs: Sequence[tuple[PastPayment, Action]], n_days: int) -> Trial:
