@@ -115,8 +115,9 @@ class Scores(DriftMetric):
     def count(self, rows: MonitoredRows) -> Int64Array:
         """Return the counts of rows."""
         slots = self._weeks.slot_of(rows.event_time, self._seconds)
-        cells = (slots * _N_CHANNELS + rows.channel) * N_SCORE_CELLS + score_cells_of(rows.margins)
-        return _tallied(cells[slots >= 0], self.counts)
+        chosen = (slots >= 0) & ~np.isnan(rows.margins)
+        places = (slots * _N_CHANNELS + rows.channel)[chosen] * N_SCORE_CELLS
+        return _tallied(places + score_cells_of(rows.margins[chosen]), self.counts)
 
 
 class Features(DriftMetric):

@@ -5,8 +5,8 @@ the reference weeks differ from each other, and not against what independent row
 values of R weeks with mean ``a`` and standard deviation ``s``, one more of the same kind lies
 within ``a +- t s sqrt(1 + 1/R)`` (G. J. Hahn, W. Q. Meeker, "Statistical Intervals", Wiley 1991,
 section 4.7). ``s`` is never taken below what independent rows give: a dispersion below 1 is luck
-(P. McCullagh, J. A. Nelder, "Generalized Linear Models", 2nd edition 1989, section 4.5). Both make a
-false alarm rarer than the p-value says, never more frequent.
+(P. McCullagh, J. A. Nelder, "Generalized Linear Models", 2nd edition 1989, section 4.5). Both make
+a false alarm rarer than the p-value says, never more frequent.
 
 Shares are compared as ``asin(sqrt(.))``, on which their variance is ``1 / (4 n + 2)`` at any level
 (F. J. Anscombe, "The transformation of Poisson, binomial and negative-binomial data", Biometrika

@@ -99,7 +99,7 @@ class MonitoredRows:
     channel : ndarray of shape (n_rows,), dtype=int64
         Position in ``MONITORED_CHANNELS``.
     margins : ndarray of shape (n_rows,), dtype=float32
-        Scores on the logit, no NaN.
+        Scores on the logit; NaN for a payment that no model scored.
     is_alert, is_fallback : ndarray of shape (n_rows,), dtype=bool
         Whether it was alerted on; whether something else than the whole model scored it.
     features : ndarray of shape (n_rows, n_features), dtype=float32
