@@ -165,8 +165,8 @@ def test_unusable_certificates_are_one_line(
         {"tls_certificate": certificate, "tls_key": private, "client_ca": empty},
         {"tls_certificate": certificate, "tls_key": private, "client_ca": tmp_path / "none"},
     ):
+        config = ServiceConfig.model_validate(files)
         with pytest.raises(ConfigurationError, match="cannot be used"):
-            config = ServiceConfig.model_validate(files)
             tls_context(config.tls_certificate, config.tls_key, config.client_ca)
     assert tls_context(None) is None
     result = run_command("serve", "--state", str(state.path), "--tls-key", str(private))
