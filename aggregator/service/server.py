@@ -11,6 +11,7 @@ acknowledged is on disk.
 
 import logging
 import os
+import secrets
 import socket
 import ssl
 import sys
@@ -94,6 +95,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         self._tls = tls
         self._url = url_of(listener, tls=tls is not None) + config.path_prefix
         self._waiters = Waiters()
+        # Made before the workers are: a session that one has opened is known to all.
+        self._session_key = secrets.token_bytes(32)
         super().__init__()
 
     def _ready(self) -> None:
@@ -155,6 +158,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             store,
             self._waiters,
             metrics_directory=self._state.metrics_directory,
+            session_key=self._session_key,
         )
         app.wsgi_app = closing(app.wsgi_app)  # type: ignore[method-assign]
         return app
