@@ -162,7 +162,8 @@ class LabelHistory:
 
     def _forget(self) -> None:
         self._heard: dict[str, list[Heard]] = {}
-        self._end, self._inode = 0, 0
+        self._end: int = 0
+        self._inode: int = 0
 
     def _take(self, heard: Iterable[Heard]) -> None:
         for each in heard:
