@@ -14,6 +14,7 @@ from bank_node.commands.deciding.policy import policy
 from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
+from bank_node.commands.models import models
 from bank_node.commands.options import Output
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
@@ -65,8 +66,9 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, status, score, calibrate, risk, audit),
+    *(train, search, evaluate, models),
     *(policy, decisions, outcomes),
+    *(status, score, calibrate, risk, audit),
 ):
     cli.add_command(_command)
 
