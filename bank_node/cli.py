@@ -9,6 +9,7 @@ from bank_node.commands.audit import audit
 from bank_node.commands.calibrate import calibrate
 from bank_node.commands.data import check_data, features
 from bank_node.commands.evaluate import evaluate
+from bank_node.commands.explain import explain
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.options import Output
@@ -62,7 +63,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, status, score, calibrate, risk, audit),
+    *(train, search, evaluate, status, score, explain, calibrate, risk, audit),
 ):
     cli.add_command(_command)
 
