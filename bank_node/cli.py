@@ -12,6 +12,7 @@ from bank_node.commands.deciding.decisions import decisions
 from bank_node.commands.deciding.outcomes import outcomes
 from bank_node.commands.deciding.policy import policy
 from bank_node.commands.evaluate import evaluate
+from bank_node.commands.explain import explain
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.models import models
@@ -67,7 +68,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
     *(train, search, evaluate, models),
-    *(policy, decisions, outcomes),
+    *(policy, decisions, outcomes, explain),
     *(status, score, calibrate, risk, audit),
 ):
     cli.add_command(_command)
