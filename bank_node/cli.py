@@ -11,6 +11,7 @@ from bank_node.commands.data import check_data, features
 from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
+from bank_node.commands.monitor import monitor, monitor_run
 from bank_node.commands.options import Output
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
@@ -63,6 +64,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
     *(train, search, evaluate, status, score, calibrate, risk, audit),
+    *(monitor, monitor_run),
 ):
     cli.add_command(_command)
 
