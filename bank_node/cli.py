@@ -12,6 +12,7 @@ from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.options import Output
+from bank_node.commands.pages import pages
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
@@ -62,7 +63,7 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, status, score, calibrate, risk, audit),
+    *(train, search, evaluate, status, score, calibrate, risk, audit, pages),
 ):
     cli.add_command(_command)
 
