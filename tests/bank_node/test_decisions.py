@@ -48,6 +48,7 @@ decisions = st.builds(
     policy_sha256=digests,
     tables_sha256=digests,
     bins=st.binary(max_size=100),
+    shown=st.binary(max_size=100),
     challenger_sha256=digests,
     challenger_margin=floats,
     propensity=floats,
