@@ -30,6 +30,7 @@
         statistics.own        what this bank entered in them, sealed
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
+      serving/                everything of the scoring service: payments, decisions, outcomes
       .lock                   held by the one process that may change the directory
 
 All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole record.
@@ -97,6 +98,7 @@ _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
 _LOCK = ".lock"
+_SERVING = "serving"
 #: The result of a training with what its columns mean, and those of other kinds of run.
 MODEL_FILE = "model.json"
 SEARCH_FILE = "search.json"
@@ -324,6 +326,11 @@ class StateDirectory:
     def audit_path(self) -> Path:
         """Where everything that leaves this bank is written down."""
         return self.path / _AUDIT
+
+    @property
+    def serving_path(self) -> Path:
+        """Where everything of the scoring service lies; it may be missing."""
+        return self.path / _SERVING
 
     def audit_log(self, identity: Identity) -> AuditLog:
         """Open the audit log to add to it."""
