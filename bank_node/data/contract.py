@@ -253,6 +253,7 @@ def load_built_rows(
     *,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
+    analysis: Collection[str] = (),
 ) -> tuple[pd.DataFrame, FeatureTable]:
     """Read transactions as the contract has them, with the features of those that it is about.
 
@@ -260,6 +261,8 @@ def load_built_rows(
     ----------
     path, contract, mapping, shared
         As ``load_training_rows``; labels are not needed.
+    analysis : collection of str
+        Columns for analysis that are read where the file has them.
 
     Returns
     -------
@@ -275,7 +278,9 @@ def load_built_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(
+        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+    )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     return raw.rows, built.take(members)

@@ -10,11 +10,16 @@ import numpy as np
 
 from bank_node.policy import Policy
 from bank_node.serving.scorer import Scorer
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
+from fraudfed.catalogue.recipe import RISK_ENTITIES
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import ConfigurationError
+from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.shared_risk.columns import shared_features
+from fraudfed.features.table import feature_schema
 from fraudfed.reasons import Catalogue
-from fraudfed.wire.messages import DataContract
+from fraudfed.wire.messages import DataContract, RiskEntity
 
 _SECONDS_PER_DAY = 86_400
 #: Days that the widest window of shared risk looks back.
@@ -45,6 +50,36 @@ class Tables:
         first = max(last - _WIDEST_DAYS + 1, self.shared.first_day)
         return bool(self.shared.missing_days(first, last))
 
+    def features(self, payment: Payment, *, recipe: str, names: tuple[str, ...]) -> Float32Array:
+        """Return the features of shared risk of a payment.
+
+        Where the tables end too early its windows end with them: a day that is not known is none
+        without payments.
+
+        Parameters
+        ----------
+        payment : Payment
+        recipe : str
+        names : tuple of str
+            Of the features, in the order of the answer.
+
+        Returns
+        -------
+        ndarray of shape (n_names,), dtype=float32
+            NaN is missing.
+        """
+        inbound = recipe == INBOUND_RECIPE
+        time = payment.event_time - self.age_days(payment.event_time) * _SECONDS_PER_DAY
+        found: dict[str, float] = {}
+        for kind, identifier in payment.entities(("payee", "payer") if inbound else RISK_ENTITIES):
+            # Accounts are of one kind, whichever side of a payment they are on.
+            entity = RiskEntity.PAYEE if inbound else RiskEntity(kind)
+            columns = shared_features(
+                self.shared, entity, [identifier], _one(0), _one(time), named=kind
+            )
+            found |= {name: float(values[0]) for name, values in columns}
+        return np.array([found.get(name, np.nan) for name in names], np.float32)
+
     def _last_looked_at(self, event_time: int) -> int:
         return event_time // _SECONDS_PER_DAY - self.shared.publication_lag_days - 1
 
@@ -57,8 +92,8 @@ class Bundle:
     ----------
     champion : Scorer
         Whose answer counts.
-    names : tuple of str
-        The features of the store, in the order of its rows.
+    state_names : tuple of str
+        The features of the store, in the order of its rows; none of shared risk.
     tables : Tables or None
         None if no feature needs them.
     max_risk_age_days : int
@@ -76,7 +111,7 @@ class Bundle:
     """
 
     champion: Scorer
-    names: tuple[str, ...]
+    state_names: tuple[str, ...]
     tables: Tables | None = None
     max_risk_age_days: int = 3
     policy: Policy | None = None
@@ -100,6 +135,37 @@ class Bundle:
                     f"model {self.second.sha256}: needs feature {shared[0]!r} of shared risk, "
                     "expected one without for the time when tables are too old"
                 )
+
+    @cached_property
+    def shared_names(self) -> tuple[str, ...]:
+        """The features of shared risk that the recipe makes of the tables."""
+        if self.tables is None or self.contract.recipe is None:
+            return ()
+        names = feature_schema(self.contract.recipe, shared=True).names
+        return tuple(name for name in names if _is_shared(name))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All features, in the order of ``full_row``."""
+        return self.state_names + self.shared_names
+
+    def full_row(self, payment: Payment, state: Float32Array) -> Float32Array:
+        """Return all features of a payment.
+
+        Parameters
+        ----------
+        payment : Payment
+        state : ndarray of shape (len(state_names),), dtype=float32
+
+        Returns
+        -------
+        ndarray of shape (len(names),), dtype=float32
+        """
+        if self.tables is None:
+            return state
+        recipe = self.contract.recipe or ""
+        shared = self.tables.features(payment, recipe=recipe, names=self.shared_names)
+        return np.concatenate([state, shared])
 
     @property
     def contract(self) -> DataContract:
@@ -131,7 +197,7 @@ class Bundle:
         }
 
     def row_for(self, scorer: Scorer, row: Float32Array) -> Float32Array:
-        """Return a model's columns of a row of the store.
+        """Return a model's columns of a full row.
 
         Parameters
         ----------
@@ -142,6 +208,10 @@ class Bundle:
         ndarray of shape (n_features of the model,), dtype=float32
         """
         return row[self._indices[scorer.sha256]]
+
+
+def _one(value: int) -> Int64Array:
+    return np.array([value], np.int64)
 
 
 def _names(contract: DataContract) -> tuple[str, ...]:
