@@ -9,10 +9,10 @@ from bank_node.commands.audit import audit
 from bank_node.commands.calibrate import calibrate
 from bank_node.commands.data import check_data, features
 from bank_node.commands.deciding.decisions import decisions
+from bank_node.commands.deciding.explain import explain
 from bank_node.commands.deciding.outcomes import outcomes
 from bank_node.commands.deciding.policy import policy
 from bank_node.commands.evaluate import evaluate
-from bank_node.commands.explain import explain
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.models import models

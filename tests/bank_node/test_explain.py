@@ -197,7 +197,7 @@ def test_a_row_of_a_file_is_explained_like_it_is_scored(bank: Bank) -> None:
 
 def test_what_cannot_be_explained(bank: Bank, tmp_path: Path) -> None:
     ended = bank.explain("t1")
-    assert ended.code == 3
+    assert ended.code == 8
     assert "'t1' is not in the log of decisions; check the identifier" in ended.error()
     ended = bank.explain("nobody", "--data", bank.data)
     assert ended.code == 3
@@ -214,7 +214,7 @@ def test_what_cannot_be_explained(bank: Bank, tmp_path: Path) -> None:
     assert "no model scored this payment" in ended.out
     ended = bank.explain("t2")
     assert ended.code == 2
-    assert "is not among the runs' models; name its file with --model" in ended.error()
+    assert "is not among this bank's models; name its file with --model" in ended.error()
     ended = bank.explain("t2", "--model", bank.state.model_path(RUN))
     assert ended.code == 5
     assert "was scored by model abab" in ended.error()

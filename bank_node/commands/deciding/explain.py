@@ -1,11 +1,11 @@
 """``bank-node explain``: why a payment has its score."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from bank_node.commands.deciding.common import log_of, opened, time_text
 from bank_node.commands.options import (
     PATH,
     answers,
@@ -22,10 +22,9 @@ from bank_node.commands.output import (
     ExplainedScore,
     Reader,
 )
-from bank_node.consortium.connection import read_passphrase
-from bank_node.state.directory import MODEL_FILE, StateDirectory
+from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say
-from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from bank_node.decisions.decision import Decision
@@ -40,7 +39,7 @@ _DECISIONS: Final = "decisions"
 def _show(explained: Explained) -> None:
     if explained.decision is not None:
         made = explained.decision
-        when = datetime.fromtimestamp(made.decided_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        when = time_text(made.decided_at)
         say(f"{explained.transaction_id}: {made.action}, {when}, rule {made.rule}, {made.step}")
     if explained.score is not None:
         scored = explained.score
@@ -107,8 +106,7 @@ def explain(
     from bank_node.serving.explain import explain_decision, explain_row
     from bank_node.serving.scorer import Scorer
 
-    state = StateDirectory(path)
-    state.unlock(read_passphrase(passphrase_file))
+    state = opened(path, passphrase_file)
     decision = _find(state, transaction)
     if decision is not None:
         if decision.model_sha256 is None or not decision.bins:
@@ -117,7 +115,7 @@ def explain(
         found = explain_decision(decision, scorer)
         return _answer(transaction, Reader(reader), decision, found, scorer=scorer)
     if data is None:
-        raise DataError(
+        raise NotFoundError(
             f"{state.path}: transaction {transaction!r} is not in the log of decisions; check the "
             "identifier, or name a file that holds the payment with --data"
         )
@@ -129,12 +127,9 @@ def explain(
 
 
 def _find(state: StateDirectory, transaction: str) -> "Decision | None":
-    from bank_node.decisions.log import DecisionLog
-
-    directory = state.serving_path / _DECISIONS
-    if not directory.is_dir():
+    if not (state.serving_path / _DECISIONS).is_dir():
         return None
-    log = DecisionLog(directory, state.vault, read_only=True)
+    log = log_of(state)
     try:
         return log.find(transaction)
     finally:
@@ -144,18 +139,23 @@ def _find(state: StateDirectory, transaction: str) -> "Decision | None":
 def _scorer_of(
     state: StateDirectory, sha256: str, model: Path | None, run_id: str | None
 ) -> "Scorer":
-    """Return the model of a decision: the file that was named, or the run's that has its digest."""
-    from hashlib import sha256 as digest_of
-
-    from bank_node.serving.scorer import Scorer, read_model_file
+    """Return the model of a decision: the file that was named, or the bank's of that digest."""
+    from bank_node.lifecycle.models_on_hand import models_on_hand
+    from bank_node.lifecycle.stages import StageDirectory
+    from bank_node.serving.scorer import Scorer
 
     if model is not None:
         return Scorer.read(model, state.current_run(run_id).contract)
-    for path in sorted((state.path / "runs").glob(f"*/{MODEL_FILE}")):
-        if digest_of(read_model_file(path)).hexdigest() == sha256:
-            return Scorer.read(path, state.current_run(path.parent.name).contract)
+    stages = StageDirectory.of_state(state.path)
+    known = {each.sha256: (stages.model_path(each.sha256), each) for each in stages.read().models}
+    if sha256 in known and known[sha256][0].is_file():
+        path, staged = known[sha256]
+        return Scorer.read(path, state.current_run(staged.run_id).contract)
+    for found in models_on_hand(state):
+        if found.sha256 == sha256:
+            return Scorer.read(found.path, state.current_run(found.run_id).contract)
     raise ConfigurationError(
-        f"{state.path}: model {sha256} of the decision is not among the runs' models; name its "
+        f"{state.path}: model {sha256} of the decision is not among this bank's models; name its "
         "file with --model, and its run with --run"
     )
 
