@@ -34,8 +34,8 @@ from fraudfed.lab.bench.options import key_bits_option
 from fraudfed.lab.demo.data import MIN_BANKS, DemoData, schema_of
 from fraudfed.lab.demo.feature_table import Shares, open_table
 from fraudfed.lab.demo.generated import open_generated
-from fraudfed.lab.demo.looking import how_to_look, keep_until_stopped
 from fraudfed.lab.demo.job import DemoResult, Stages, run_job
+from fraudfed.lab.demo.looking import how_to_look, keep_until_stopped
 from fraudfed.lab.demo.plan import DEMO, NONE, PLAN_NAMES, Fitting, plan_named
 from fraudfed.lab.demo.transactions import open_payments
 from fraudfed.lab.local_federation.processes import run_program
