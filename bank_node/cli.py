@@ -21,6 +21,7 @@ from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
 from bank_node.commands.search import search
+from bank_node.commands.serve import serve
 from bank_node.commands.statistics import statistics
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
@@ -68,7 +69,7 @@ for _command in (
     *(join, roster, keys, runs, check_data, features, statistics),
     *(train, search, evaluate, models),
     *(policy, decisions, outcomes),
-    *(status, score, calibrate, risk, audit),
+    *(status, score, serve, calibrate, risk, audit),
 ):
     cli.add_command(_command)
 
