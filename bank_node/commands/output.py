@@ -482,3 +482,9 @@ class PooledStatistics(Answer):
     min_customers: int
     columns: tuple[CountedColumn, ...]
     entities: tuple[CountedEntity, ...]
+
+
+class ServiceListening(Answer):
+    """``serve``, once payments are answered."""
+
+    url: str
