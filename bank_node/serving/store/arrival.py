@@ -69,7 +69,8 @@ class StoreTerms:
         if contract.recipe is None:
             raise ConfigurationError(
                 "the model's contract has no recipe, expected one that builds features from "
-                "transactions; a store of payments serves no model whose features come from elsewhere"
+                "transactions; a store of payments serves no model whose features come from "
+                "elsewhere"
             )
         return cls(
             recipe=contract.recipe,
