@@ -16,7 +16,9 @@ from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.models import models
+from bank_node.commands.monitor import monitor, monitor_run
 from bank_node.commands.options import Output
+from bank_node.commands.pages import pages
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
@@ -66,10 +68,10 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 
 for _command in (
-    *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, models),
-    *(policy, decisions, outcomes),
-    *(status, score, explain, calibrate, risk, audit),
+    *(join, roster, keys, runs, check_data, features),
+    *(statistics, train, search, evaluate, models, policy),
+    *(decisions, outcomes, explain, monitor, status, score),
+    *(calibrate, risk, audit, monitor_run, pages),
 ):
     cli.add_command(_command)
 
