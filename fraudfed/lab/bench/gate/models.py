@@ -205,6 +205,7 @@ def _shared_risk(world: TrialWorld, rows: Mapping[str, pd.DataFrame]) -> SharedR
     everything = RiskEntries(
         transactions=_together([part.transactions for part in parts]),
         frauds=_together([part.frauds for part in parts]),
+        corrections=_together([part.corrections for part in parts]),
     )
     nothing = RiskTables(spec, hash_key_id(_HASH_KEY))
     tables = sum_tables(everything, SoloCommunicator(), start=nothing)
