@@ -9,9 +9,10 @@ from click.testing import CliRunner, Result
 
 import aggregator.commands.create_monitor as module
 from aggregator.cli import cli
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.recipes import contract_features
 from fraudfed.wire.messages import (
     DataContract,
-    FeatureSpec,
     KeyEpochState,
     RunCreated,
     RunKind,
@@ -21,8 +22,8 @@ from fraudfed.wire.messages import (
 
 CONTRACT = DataContract(
     kind="transactions",
-    recipe="any",
-    features=(FeatureSpec(name="x"),),
+    recipe=RECIPE,
+    features=contract_features(),
     train_until=1_767_225_600,
 )
 SHA256 = "ab" * 32
