@@ -515,3 +515,24 @@ class ServiceListening(Answer):
     """``serve``, once payments are answered."""
 
     url: str
+
+
+class Tracked(Answer):
+    """``track``.
+
+    Attributes
+    ----------
+    run_id : str
+    tracking_uri : str
+        Without user and password.
+    experiment : str
+    mlflow_run_id : str
+    logged_before : bool
+        It was there already, and is as it was.
+    """
+
+    run_id: str
+    tracking_uri: str
+    experiment: str
+    mlflow_run_id: str
+    logged_before: bool
