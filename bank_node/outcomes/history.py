@@ -56,7 +56,9 @@ class LabelHistory:
 
     def __init__(self, directory: Path, vault: Vault = NO_VAULT) -> None:
         self._path, self._vault = directory / _FILE, vault
-        self._forget()
+        self._heard: dict[str, list[Heard]] = {}
+        # How far the file was read, and which file it was.
+        self._end, self._inode = 0, 0
         self.refresh()
 
     def __len__(self) -> int:
@@ -161,9 +163,8 @@ class LabelHistory:
             self._end = start + found.end
 
     def _forget(self) -> None:
-        self._heard: dict[str, list[Heard]] = {}
-        self._end: int = 0
-        self._inode: int = 0
+        self._heard = {}
+        self._end, self._inode = 0, 0
 
     def _take(self, heard: Iterable[Heard]) -> None:
         for each in heard:

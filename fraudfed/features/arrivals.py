@@ -22,7 +22,7 @@ from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.currency import AmountConverter, payment_in_currency
 from fraudfed.features.formulas import SECONDS_PER_DAY, FeatureColumns
-from fraudfed.features.history import CustomerHistory, EntityHistory, Place
+from fraudfed.features.history import NEVER, CustomerHistory, EntityHistory, Place
 from fraudfed.features.own_columns import own_row
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk.history import SharedRisk
@@ -157,6 +157,8 @@ class ArrivalFeatures(ABC):
         None: in memory.
     key : bytes
         Keys of histories are keyed hashes with it.
+    keeps_first : bool
+        Whether the recipe asks when an account was first paid, however long ago that is.
 
     Raises
     ------
@@ -179,6 +181,7 @@ class ArrivalFeatures(ABC):
         allowed_lateness_seconds: int,
         histories: Histories | None,
         key: bytes,
+        keeps_first: bool,
     ) -> None:
         if allowed_lateness_seconds < 0:
             raise ValueError(
@@ -199,6 +202,7 @@ class ArrivalFeatures(ABC):
         self._held = HeldHistories()
         self._histories: Histories = self._held if histories is None else histories
         self._key = key
+        self._keeps_first = keeps_first
         #: Latest second that was seen.
         self.latest = 0
         self._seen: dict[str, int] = {}
@@ -472,6 +476,10 @@ class ArrivalFeatures(ABC):
     def forget_entity(self, entity: EntityHistory) -> None:
         """Forget what no window reaches."""
         entity.forget(payments=self.oldest_kept, reports=self.oldest - self._longest)
+
+    def keeps(self, entity: EntityHistory) -> bool:
+        """Tell whether an entity is to be kept when no window holds anything of it."""
+        return self._keeps_first and entity.first != NEVER and not entity.is_linked
 
     def _put(self, row: Float32Array, features: FeatureColumns) -> None:
         for name, values in features:

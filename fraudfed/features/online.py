@@ -100,6 +100,7 @@ class OnlineFeatures(ArrivalFeatures):
             allowed_lateness_seconds=allowed_lateness_seconds,
             histories=histories,
             key=key,
+            keeps_first=False,
         )
 
     def _check_direction(self, payment: Payment) -> None:

@@ -1,6 +1,7 @@
 """The log of decisions: nothing acknowledged is lost, and what is erased opens no more."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -291,6 +292,26 @@ def test_without_its_key_or_with_another_vault_the_log_stays_shut(
     (tmp_path / "log" / "log.key").unlink()
     with pytest.raises(KeyMaterialError, match="restore it from a backup"):
         opened(tmp_path / "log")
+
+
+def test_control_without_a_vault_a_copy_of_the_log_opens(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "log", NO_VAULT)
+    log.append(decision(1))
+    log.close()
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    copy = DecisionLog(tmp_path / "copy", NO_VAULT, read_only=True)
+    assert copy.find("t1") == decision(1)
+
+
+def test_control_a_backup_of_the_keys_opens_what_was_erased(
+    log: DecisionLog, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "log", tmp_path / "backup")
+    log.erase("c1")
+    assert log.find("t1") is None
+    for path in (tmp_path / "backup").glob("*.keys"):
+        shutil.copy(path, tmp_path / "log")
+    assert opened(tmp_path / "log", read_only=True).find("t1") == decision(1)
 
 
 def test_one_process_adds_at_a_time(log: DecisionLog, tmp_path: Path) -> None:

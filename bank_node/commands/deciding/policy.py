@@ -207,4 +207,5 @@ def _of_file(data: Path, scores: Path, mapping: "Mapping | None") -> "list[PastP
     from bank_node.outcomes.label_file import read_table
     from bank_node.outcomes.past import past_of_file
 
-    return past_of_file(load_transactions(data, mapping=mapping), read_table(scores))
+    rows = load_transactions(data, mapping=mapping, analysis=("is_blocked",))
+    return past_of_file(rows, read_table(scores))
