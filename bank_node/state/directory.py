@@ -28,6 +28,7 @@
         risk.tables           the accepted tables of a risk run, with their key, sealed
         statistics.json       the accepted sums of a statistics run
         statistics.own        what this bank entered in them, sealed
+        monitor.json          the accepted counts of a monitor run
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
       serving/                everything of the scoring service: payments, decisions, outcomes
@@ -78,6 +79,7 @@ from fraudfed.wire.messages import (
     KeyEpoch,
     Message,
     ModelSignatures,
+    MonitorSpec,
     PublicKeyMessage,
     RiskSpec,
     RunKind,
@@ -105,6 +107,7 @@ SEARCH_FILE = "search.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
 STATISTICS_FILE = "statistics.json"
+MONITOR_FILE = "monitor.json"
 _OWN_STATISTICS_FILE = "statistics.own"
 _OUTBOX_FILE = "sealed"
 _AGREEMENT_FILE = "agreement"
@@ -160,6 +163,16 @@ class PinnedRun(Message):
                 "statistics; name another with --run"
             )
         return self.spec.statistics
+
+    @property
+    def monitor(self) -> MonitorSpec:
+        """What a monitor run watches; ConfigurationError for another kind of run."""
+        if self.spec.monitor is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
+                "monitor; name another with --run"
+            )
+        return self.spec.monitor
 
     @property
     def search(self) -> SearchSpec:

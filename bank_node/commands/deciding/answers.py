@@ -67,7 +67,7 @@ class TriedPolicies(Answer):
 
 
 class ShownDecision(Answer):
-    """``decisions show``; as ``bank_node.decisions.decision.Decision``, with bins as hexadecimal.
+    """``decisions show``; as ``bank_node.decisions.decision.Decision``, with bytes as hexadecimal.
 
     Attributes
     ----------
@@ -93,6 +93,7 @@ class ShownDecision(Answer):
     policy_sha256: str | None
     tables_sha256: str | None
     bins: str
+    shown: str
     challenger_sha256: str | None
     challenger_margin: float | None
     propensity: float | None

@@ -35,7 +35,7 @@ def decisions() -> None:
 
 def _show(found: ShownDecision) -> None:
     for name, value in found:
-        if name not in {"labels", "bins"} and value is not None:
+        if name not in {"labels", "bins", "shown"} and value is not None:
             text = time_text(value) if name in {"event_time", "decided_at"} else value
             say(f"{name.replace('_', ' ')}: {text}")
     for label in found.labels:
@@ -57,7 +57,7 @@ def show(transaction: str, path: Path, passphrase_file: Path | None) -> ShownDec
             "past its retention, or its customer was erased: check the id"
         )
     heard = history_of(state).of(transaction)
-    values = {**asdict(found), "bins": found.bins.hex()}
+    values = {**asdict(found), "bins": found.bins.hex(), "shown": found.shown.hex()}
     return ShownDecision(**values, labels=tuple(map(heard_label, heard)))
 
 
@@ -97,7 +97,7 @@ def export(
     for decision in log.between(seconds(start) or 0, seconds(stop) or END):
         for name in names:
             value = getattr(decision, name)
-            columns[name].append(value.hex() if name == "bins" else value)
+            columns[name].append(value.hex() if isinstance(value, bytes) else value)
     whole = {"event_time", "decided_at", "amount_minor"}
     real = {"margin", "score", "probability", "challenger_margin", "propensity"}
     kinds = {

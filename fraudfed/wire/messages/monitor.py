@@ -12,8 +12,10 @@ _WEEK = 7 * 86_400
 class MonitorSpec(Message):
     """Which weeks of which model's payments a monitor run counts; see docs/monitoring.md."""
 
+    model_run: Annotated[str, Field(min_length=1, max_length=200)]
+    """The finished run whose model every bank scores its payments with."""
     model_sha256: Sha256
-    """The model that every bank scores its payments with: of a run that all of them finished."""
+    """Of that model as the registry has it (``RunStatus.model_sha256``)."""
     until: Annotated[int, Field(ge=0, lt=2**40)]
     """The second after the week under watch, UTC epoch seconds."""
     reference_until: Annotated[int, Field(ge=0, lt=2**40)] | None = None
