@@ -24,6 +24,7 @@ from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
 from bank_node.commands.search import search
+from bank_node.commands.serve import serve
 from bank_node.commands.statistics import statistics
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
@@ -70,8 +71,8 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 for _command in (
     *(join, roster, keys, runs, check_data, features),
     *(statistics, train, search, evaluate, models, policy),
-    *(decisions, outcomes, explain, monitor, status, score),
-    *(calibrate, risk, audit, monitor_run, pages),
+    *(decisions, outcomes, explain, monitor, serve, status),
+    *(score, calibrate, risk, audit, monitor_run, pages),
 ):
     cli.add_command(_command)
 

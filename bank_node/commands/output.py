@@ -391,6 +391,33 @@ class RiskRun(Answer):
     bytes: int
     transactions: SketchFacts
     frauds: SketchFacts
+    corrections: int
+
+
+class CorrectedReport(Answer):
+    """``risk correct``: a report of fraud that was taken back.
+
+    Attributes
+    ----------
+    transaction_id : str
+    reported_on, corrected_on : str
+        Days, UTC.
+    entities : tuple of str
+        At which the fraud was counted.
+    reason : str
+    """
+
+    transaction_id: str
+    reported_on: str
+    corrected_on: str
+    entities: tuple[str, ...]
+    reason: str
+
+
+class CorrectedReports(Answer):
+    """``risk corrections``: in the order in which they were made."""
+
+    corrections: tuple[CorrectedReport, ...]
 
 
 class DayGap(Answer):
@@ -482,3 +509,9 @@ class PooledStatistics(Answer):
     min_customers: int
     columns: tuple[CountedColumn, ...]
     entities: tuple[CountedEntity, ...]
+
+
+class ServiceListening(Answer):
+    """``serve``, once payments are answered."""
+
+    url: str

@@ -29,8 +29,10 @@ def pages(path: Path, passphrase_file: Path | None, port: int) -> None:
     Needs no model and no scoring service. Listens on this machine alone; the token to sign in is
     in a file of the state directory.
     """
-    from bank_node.service.pages.server import listen, serve
+    from bank_node.service.pages.server import serve
     from bank_node.service.pages.token import token_file
+    from fraudfed.http.pages.site import PAGES
+    from fraudfed.http.server.listening import listen, url_of
 
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
@@ -38,8 +40,8 @@ def pages(path: Path, passphrase_file: Path | None, port: int) -> None:
     # Or the first page would say what is wrong.
     state.identity()
     token = token_file(path / "serving")
-    listener = listen(port)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/pages/"
+    listener = listen("127.0.0.1", port)
+    url = f"{url_of(listener)}{PAGES}/"
 
     def announce() -> None:
         say(f"bank pages listening on {url}")

@@ -34,7 +34,7 @@ class Decision:
     action, rule : str
         What was done, and by which rule of the policy.
     full_action : str or None
-        What would be done without warn-only mode and hold-out, where that is another action.
+        What would be done without warn-only mode and hold-out; None without a policy.
     step : str
         How much was there to score by.
     model_sha256, policy_sha256, tables_sha256 : str or None

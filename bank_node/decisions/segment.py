@@ -69,6 +69,7 @@ class Segment:
         self._entries: list[tuple[int, int, int, int]] = []
         # Of a segment that grows: where in the entries each transaction is.
         self._places: dict[int, list[int]] = {}
+        self._times: tuple[int, int] | None = None
         self._index: _Entries | None = _load_index(path) if closed else None
         self.end = 0
         if self._index is None:
@@ -90,8 +91,10 @@ class Segment:
     @property
     def times(self) -> tuple[int, int] | None:
         """First and last time of a decision; None without any."""
-        times = self._table["time"]
-        return (int(times.min()), int(times.max())) if times.size else None
+        if self._times is None or self._index is None:
+            found = self._table["time"]
+            self._times = (int(found.min()), int(found.max())) if found.size else None
+        return self._times
 
     @property
     def first_time(self) -> int | None:
@@ -130,7 +133,7 @@ class Segment:
         table = np.sort(self._table, order=["key", "start"])
         write_stream(_index_path(self.path), lambda file: np.save(file, table, allow_pickle=False))
         self._index, self._entries, self._places = _load_index(self.path), [], {}
-        self._known_keys, self._repairs = None, False
+        self._known_keys, self._repairs, self._times = None, False, None
 
     def find(self, transaction: bytes) -> Decision | None:
         """Return the last decision about a transaction; None if there is none, or it is erased."""

@@ -22,6 +22,7 @@ from bank_node.policy.policy_file import parse_policy
 from bank_node.vault.key_sources import KeySource
 from bank_node.vault.vault import SealedVault
 from fraudfed.errors import ConflictError, DataError, StateError
+from fraudfed.evaluation.net_benefit import Costs
 from fraudfed.intake.windows import labels_as_of
 
 DAY = 86_400
@@ -259,6 +260,24 @@ def test_a_policy_is_tried_by_hand_counted_payments() -> None:
     assert [found["pos"].payments, found["transfer"].payments] == [1, 5]
     with pytest.raises(DataError, match="no payments"):
         tried(POLICY, [])
+
+
+def test_with_costs_a_trial_says_what_the_alerts_are_worth() -> None:
+    costs = Costs.model_validate(
+        {"currency": "GBP", "cost_per_alert": 2, "friction": 3, "loss_share": "0.5"}
+    )
+    payments = [
+        paid(1, 0.9, is_fraud=True, amount_minor=10_000),
+        paid(2, 0.9),
+        # Stopped and never reported: nobody knows.
+        paid(3, 0.9, is_blocked=True),
+        paid(4, 0.9, channel=None),
+        paid(5, 0.01),
+    ]
+    found = tried(POLICY, payments, costs=costs)
+    # Half of 100.00 is saved; three alerts are worked on, two of them on genuine payments.
+    assert found[None].net_benefit == 50 - 3 * 2 - 2 * 3
+    assert found["transfer"].net_benefit == 50 - 2 * 2 - 3
 
 
 def decided(number: int, action: str, **more: Any) -> Decision:

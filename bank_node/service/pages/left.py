@@ -30,6 +30,17 @@ PLAIN = {
     "question": "Questions for the state of runs and members; no body.",
     "health": "Whether the aggregator is there; no body.",
 }
+#: What is summed, by the first word of its label.
+SUMS = {
+    "rows": "number of rows",
+    "cuts": "where to cut columns",
+    "histogram": "splits of trees",
+    "select": "comparison of candidates",
+    "judge": "judgement of the model",
+    "risk_totals": "payments and frauds a day",
+    "risk_sketches": "payments and frauds by account, terminal and merchant",
+    "statistics": "what columns hold",
+}
 #: The kinds that are made of payments; all others are of keys, names and states.
 OF_PAYMENTS = frozenset({"contribution", "opening", "model", "handover"})
 
@@ -145,7 +156,7 @@ def _kind(kind: str, sent: list[BankAuditEntry]) -> KindSent:
         requests=len(sent),
         bytes=sum(entry.body_bytes for entry in sent),
         runs=tuple(sorted({entry.run_id for entry in sent if entry.run_id is not None})),
-        sums=tuple((name, len(rounds)) for name, rounds in sorted(sums.items())),
+        sums=tuple((SUMS.get(name, name), len(rounds)) for name, rounds in sorted(sums.items())),
         fields=FIELDS.get(kind, {}),
     )
 

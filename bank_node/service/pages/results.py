@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bank_node.evaluation.document import Bounds, EvaluatedModel, Evaluation
+from bank_node.evaluation.document import Bounds, Evaluation
 from bank_node.evaluation.evaluate import EVALUATION_DIRECTORY, EVALUATION_FILE
 from bank_node.state.directory import SEARCH_FILE, StateDirectory
 from fraudfed.errors import StateError
@@ -35,6 +35,10 @@ class FinishedRun:
     winner : str
         Of a search.
     y_label : str
+    model_sha256 : str or None
+        Of the result that all banks signed.
+    facts : tuple of (str, str)
+        What the record says beside that.
     """
 
     run_id: str
@@ -44,6 +48,8 @@ class FinishedRun:
     curves: tuple[Curve, ...]
     winner: str
     y_label: str
+    model_sha256: str | None
+    facts: tuple[tuple[str, str], ...]
 
 
 def finished_runs(state: StateDirectory) -> list[FinishedRun]:
@@ -77,6 +83,8 @@ def finished_run(state: StateDirectory, run_id: str) -> FinishedRun:
         curves=curves,
         winner=winner,
         y_label=y_label,
+        model_sha256=record.get("model_sha256"),
+        facts=tuple(_facts(record)),
     )
 
 
@@ -89,12 +97,13 @@ def shown_bounds(found: Bounds | None, *, percent: bool = True) -> str:
     return f"{found.estimate:.4f} ({found.lower:.4f} to {found.upper:.4f})"
 
 
-def judged_curves(models: tuple[EvaluatedModel, ...]) -> list[tuple[str, float, float, float]]:
-    """Return name, estimate and bounds of the case recall of each model."""
-    return [
-        (one.name, one.case_recall.estimate, one.case_recall.lower, one.case_recall.upper)
-        for one in models
-    ]
+def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    result = record.get("result") or {}
+    for name, what in (("trees", "trees"), ("rows", "rows of this bank"), ("days", "days")):
+        if isinstance(result.get(name), int):
+            yield what, f"{result[name]:,}"
+    if record.get("members"):
+        yield "banks", ", ".join(record["members"])
 
 
 def _evaluation(state: StateDirectory, run_id: str) -> Evaluation | None:

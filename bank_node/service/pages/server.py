@@ -1,6 +1,5 @@
 """The pages alone, on a port of their own: all that they need is a state directory."""
 
-import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -14,11 +13,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from bank_node.service.pages.token import token_file
 from bank_node.service.pages.views import BankPages
 from bank_node.state.directory import StateDirectory
-from fraudfed.errors import ConfigurationError
 from fraudfed.http.pages.site import PAGES
+from fraudfed.http.server.process import QuietLogger
 
-_log = logging.getLogger(__name__)
-_BACKLOG = 64
 _THREADS = 8
 
 
@@ -51,28 +48,6 @@ def create_app(state: StateDirectory, *, passphrase: str | None) -> Flask:
     app.after_request(_not_kept)
     add_pages(app, state, passphrase=passphrase)
     return app
-
-
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on loopback; port 0 picks a free one.
-
-    Raises
-    ------
-    ConfigurationError
-        If the port is in use.
-    """
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on port {port}: {error.strerror}; choose another --port (0 picks a "
-            "free one) or stop the program that uses it"
-        ) from None
-    return listener
 
 
 def serve(
@@ -118,7 +93,7 @@ class _Pages(BaseApplication):  # type: ignore[misc]  # gunicorn has no type hin
             "worker_class": "gthread",
             "threads": _THREADS,
             "accesslog": None,
-            "loglevel": "warning",
+            "logger_class": QuietLogger,
             "when_ready": lambda _server: self._on_ready(),
             "forwarded_allow_ips": "",
             "control_socket_disable": True,

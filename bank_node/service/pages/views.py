@@ -56,7 +56,7 @@ class BankPages:
         self._sent = left.SentLog(state.audit_path, state.config.signing_key)
         self._decisions = Decisions(state)
         names = SiteNames(
-            program=f"bank {self._bank}",
+            program=self._bank,
             cookie=f"fraudfed-{self._bank}",
             navigation=(
                 ("What left", ""),
@@ -100,7 +100,7 @@ class BankPages:
         """Show what left on a day, today first."""
         self._site.require_subject()
         day = request.args.get("day", "") or left.today()
-        start = _start_of(day)
+        _start_of(day)
         entries = self._sent.entries()
         known = left.days(entries)
         return self._site.render(
@@ -108,9 +108,9 @@ class BankPages:
             day=left.sent_on(entries, day),
             is_today=day == left.today(),
             days=known[:_DAYS_ON_A_PAGE],
-            start=start,
             entries=len(entries),
             every=left.every_request(),
+            names=self._run_names(),
         )
 
     def runs(self) -> Response:
@@ -199,6 +199,15 @@ class BankPages:
         state = StateDirectory(self._path)
         state.unlock(self._passphrase)
         return state
+
+    def _run_names(self) -> dict[str, str]:
+        """Return the names of the runs that this bank has seen, by id."""
+        state, found = self._state(), {}
+        for path in (state.path / "runs").iterdir():
+            run = state.pinned_run(path.name)
+            if run is not None:
+                found[run.run_id] = run.spec.name
+        return found
 
     def _sign_in(self, token_file: Path, token: str) -> str:
         check_token(token_file, token)

@@ -158,7 +158,7 @@ class ArrivalStore(ABC):
         with self._lock:
             self._check_writable()
             key = self._builder.key_of("transaction", payment.transaction_id)
-            content = _content(payment)
+            content = content_of(payment)
             known = self._find(key)
             if known is not None:
                 if known != content:
@@ -212,7 +212,7 @@ class ArrivalStore(ABC):
         """Apply a change; ``payment`` is key, second and content of what was observed."""
 
 
-def _content(payment: Payment) -> bytes:
+def content_of(payment: Payment) -> bytes:
     """Return a digest of all that a payment says."""
     values = [
         sorted(value.items()) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""A federation that has ended, opened again to be looked at: the aggregator and one bank's pages."""
+"""A federation that has ended, opened again to be looked at: aggregator and one bank's pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
