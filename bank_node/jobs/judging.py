@@ -8,10 +8,11 @@ Law: the same rows give the same verdict, with the same bytes, at every bank and
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from bank_node.run.job import StepState
@@ -22,7 +23,7 @@ from fraudfed.boosting.predict import predict_margins
 from fraudfed.communicator import Communicator
 from fraudfed.errors import StateError
 from fraudfed.evaluation.outcomes import JudgedRows
-from fraudfed.evaluation.plan import JudgingPlan
+from fraudfed.evaluation.plan import MOST_OWN_GROUPS, PAYMENT_GROUPS, JudgingPlan
 from fraudfed.evaluation.pooled import check_judged_rows, judge
 from fraudfed.evaluation.report import PooledReport
 from fraudfed.intake.windows import JUDGE, SELECT, Windows
@@ -180,12 +181,15 @@ class Judging:
         note = NOTES[window]
         if window == "judge" and contract.kind == "table":
             note = _SHARES
+        own_groups = _own_groups(contract)
         if rows is not None:
+            rows = _with_groups(rows, own_groups)
             check_judged_rows(rows.outcomes)
         n_alerts = None
         if contract.alerts_per_day is not None:
             n_alerts = contract.alerts_per_day * contract.judged_days
-        return cls(rows, window, note, JudgingPlan(n_alerts=n_alerts))
+        plan = JudgingPlan(n_alerts=n_alerts, groups={**PAYMENT_GROUPS, **own_groups})
+        return cls(rows, window, note, plan)
 
     @property
     def without_rows(self) -> Verdict | None:
@@ -206,6 +210,28 @@ class Judging:
         verdict = Verdict(window=self.window, note=note, report=report)
         _log.info("model judged", extra={"judged": summary(verdict)})
         return verdict
+
+
+def _own_groups(contract: DataContract) -> dict[str, tuple[str, ...]]:
+    """Return the consortium's own columns that make groups of payments, with their values."""
+    return {
+        spec.name: spec.categories
+        for spec in contract.own_columns
+        if spec.categories is not None
+        and len(spec.categories) <= MOST_OWN_GROUPS
+        and spec.name not in PAYMENT_GROUPS
+    }
+
+
+def _with_groups(rows: JudgedRows, groups: Mapping[str, tuple[str, ...]]) -> JudgedRows:
+    """Return the rows with the codes of some of their columns as groups; -1 is missing."""
+    if not groups:
+        return rows
+    cells = dict(rows.outcomes.cells)
+    for name in groups:
+        codes = rows.features[:, rows.schema.names.index(name)]
+        cells[name] = np.where(np.isnan(codes), -1, codes).astype(np.int64)
+    return replace(rows, outcomes=replace(rows.outcomes, cells=cells))
 
 
 def summary(verdict: Verdict) -> dict[str, float | int | str | None]:

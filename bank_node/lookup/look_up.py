@@ -31,7 +31,7 @@ def open_tables(state: StateDirectory, *, kinds: IdentifierKinds = DEFAULT_KINDS
 
 def open_log(state: StateDirectory) -> LookupLog:
     """Return the log of this bank's look-ups."""
-    return LookupLog(state.path / "serving" / "lookups", state.vault)
+    return LookupLog(state.serving_path / "lookups", state.vault)
 
 
 def look_up(

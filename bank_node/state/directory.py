@@ -29,8 +29,10 @@
         risk.tables           the accepted tables of a risk run, with their key, sealed
         statistics.json       the accepted sums of a statistics run
         statistics.own        what this bank entered in them, sealed
+        monitor.json          the accepted counts of a monitor run
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
+      serving/                everything of the scoring service: payments, decisions, outcomes
       .lock                   held by the one process that may change the directory
 
 All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole record.
@@ -79,6 +81,7 @@ from fraudfed.wire.messages import (
     KeyEpoch,
     Message,
     ModelSignatures,
+    MonitorSpec,
     PublicKeyMessage,
     RiskSpec,
     RunKind,
@@ -100,12 +103,14 @@ _AUDIT = "audit.log"
 _LEDGER = "ledger"
 _CORRECTIONS = "risk.corrections"
 _LOCK = ".lock"
+_SERVING = "serving"
 #: The result of a training with what its columns mean, and those of other kinds of run.
 MODEL_FILE = "model.json"
 SEARCH_FILE = "search.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
 STATISTICS_FILE = "statistics.json"
+MONITOR_FILE = "monitor.json"
 _OWN_STATISTICS_FILE = "statistics.own"
 _OUTBOX_FILE = "sealed"
 _AGREEMENT_FILE = "agreement"
@@ -161,6 +166,16 @@ class PinnedRun(Message):
                 "statistics; name another with --run"
             )
         return self.spec.statistics
+
+    @property
+    def monitor(self) -> MonitorSpec:
+        """What a monitor run watches; ConfigurationError for another kind of run."""
+        if self.spec.monitor is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
+                "monitor; name another with --run"
+            )
+        return self.spec.monitor
 
     @property
     def search(self) -> SearchSpec:
@@ -327,6 +342,11 @@ class StateDirectory:
     def audit_path(self) -> Path:
         """Where everything that leaves this bank is written down."""
         return self.path / _AUDIT
+
+    @property
+    def serving_path(self) -> Path:
+        """Where everything of the scoring service lies; it may be missing."""
+        return self.path / _SERVING
 
     def audit_log(self, identity: Identity) -> AuditLog:
         """Open the audit log to add to it."""

@@ -19,6 +19,9 @@ FALSE_POSITIVE_RATIOS: Final = (5, 10, 20)
 #: Lengths of a bank's daily list of cards.
 CARDS_PER_DAY: Final = (10, 100)
 
+#: Most values of an own column that makes groups.
+MOST_OWN_GROUPS: Final = 50
+
 #: Groups of payments, with the public list of each: ``Outcomes.cells`` holds positions in it.
 PAYMENT_GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

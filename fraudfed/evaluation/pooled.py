@@ -21,6 +21,7 @@ from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.evaluation.cases import N_FOUND
+from fraudfed.evaluation.fairness import share_alerted
 from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.evaluation.own_rows import CLEAN, OwnRows
 from fraudfed.evaluation.plan import (
@@ -271,8 +272,8 @@ def _groups(
         name, value = counts.plan.cells[index]
         # Clean payments have no kind of fraud: each kind stands against all of them.
         of_group = [i for i, (group, _) in enumerate(counts.plan.cells) if group == name]
-        clean = cells[0] if counts.cells[of_group, 0].any() else coarse_clean
-        rows = RankedCounts(clean, cells[1])
+        has_clean = bool(counts.cells[of_group, 0].any())
+        rows = RankedCounts(cells[0] if has_clean else coarse_clean, cells[1])
         found.append(
             GroupMetrics(
                 group=name,
@@ -284,6 +285,9 @@ def _groups(
                 auc=rows.auc(),
                 recall=rows.recall_at_fpr(_ONE_PER_CENT),
                 case_recall=budget.of(strict[at], loose[at], whole=int(counts.cells[index, 2])),
+                alert_rate=share_alerted(cells.sum(axis=0), budget) if has_clean else None,
+                false_positive_rate=share_alerted(cells[0], budget) if has_clean else None,
+                true_positive_rate=share_alerted(cells[1], budget),
             )
         )
     return tuple(found)

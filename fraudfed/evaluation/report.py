@@ -128,7 +128,10 @@ class GroupMetrics:
     auprc, auc, recall : Bounded or None
         Recall at one per cent of false positives among the group's payments.
     case_recall : Bounded or None
-        At the threshold of the whole budget.
+        At the threshold of the whole budget, as what follows.
+    alert_rate, false_positive_rate, true_positive_rate : Bounded or None
+        Share of the group's payments, of its clean ones and of its frauds that are alerted on. The
+        first two are None where clean payments have no such value.
     """
 
     group: str
@@ -140,6 +143,9 @@ class GroupMetrics:
     auc: Bounded | None
     recall: Bounded | None
     case_recall: Bounded | None
+    alert_rate: Bounded | None
+    false_positive_rate: Bounded | None
+    true_positive_rate: Bounded | None
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,14 @@ def test_groups_first_seen_and_cards(seed: int, n_banks: int) -> None:
                 assert holds(one.recall, recall_at_fpr(margins, labels))
             hit = rows["case"][rows["margin"] >= threshold]
             assert holds(one.case_recall, cases.isin(hit).mean())
+            alerted = part["margin"] >= threshold
+            is_fraud = part["label"] == 1
+            assert holds(one.true_positive_rate, alerted[is_fraud].mean())
+            if group == "fraud_kind":
+                assert (one.alert_rate, one.false_positive_rate) == (None, None)
+            else:
+                assert holds(one.alert_rate, alerted.mean())
+                assert holds(one.false_positive_rate, alerted[~is_fraud].mean())
     new = rows[(rows["label"] == 0) | rows["first_seen"]]
     if report.first_seen is None:
         assert not (rows["first_seen"] & (rows["label"] == 1)).any()

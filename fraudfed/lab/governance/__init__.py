@@ -1,0 +1,1 @@
+"""Documents about a run for model risk, data protection and regulators, from its own records."""

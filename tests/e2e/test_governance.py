@@ -1,0 +1,197 @@
+"""Every figure of the governance folder stands in the records of a run; a changed one is found."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from federations.watched import WatchedRun
+from oracles.judged import make_banks
+
+from bank_node.evaluation.document import (
+    Bounds,
+    EvaluatedModel,
+    EvaluatedWindow,
+    Evaluation,
+    Held,
+)
+from bank_node.jobs.judging import NOTES, Verdict
+from fraudfed.cli import cli
+from fraudfed.communicator import SoloCommunicator
+from fraudfed.evaluation.fairness import gaps
+from fraudfed.evaluation.pooled import judge
+from fraudfed.gate.decision import Verdict as GateVerdict
+from fraudfed.lab.governance.records import Records
+from fraudfed.wire.messages import RunKind
+
+pytestmark = pytest.mark.e2e
+
+
+def _edit(path: Path, change: Any) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def _evaluation(run_id: str) -> Evaluation:
+    bounds = Bounds(estimate=0.51, lower=0.42, upper=0.6)
+    held = Held(
+        model="shared",
+        against="own",
+        verdict=GateVerdict.ADOPT,
+        confidence=0.95,
+        difference=Bounds(estimate=0.07, lower=0.011, upper=0.125),
+        value_difference=None,
+        only_model=9,
+        only_own=2,
+        discordant_share=0.1,
+        cases_to_tell_apart=180,
+        cases_to_adopt=90,
+    )
+    model = EvaluatedModel(
+        name="shared",
+        what="all banks'",
+        file="model.json",
+        sha256="a" * 64,
+        trees=3,
+        candidate=None,
+        select_auprc=None,
+        case_recall=bounds,
+        case_value_recall=None,
+        auprc=bounds,
+        threshold=0.5,
+    )
+    window = EvaluatedWindow(
+        name="judge", rows=900, frauds=40, censored=0, first_event=None, last_event=None
+    )
+    return Evaluation(
+        run_id=run_id,
+        name="watched",
+        bank="bank_a",
+        kind=RunKind.TRAINING,
+        in_time=False,
+        windows=(window,),
+        cases=123,
+        days=30,
+        alerts=45,
+        alerts_per_day=1.5,
+        margin=0.02,
+        plan="standard",
+        models=(model,),
+        own="own",
+        decision=held,
+        sentence="",
+        advice=(),
+        others=(),
+        adapted_advised=None,
+        limits=(),
+        gate=False,
+        currency=None,
+        earlier_uses=(),
+        warnings=(),
+    )
+
+
+@pytest.fixture
+def state(watched_run: WatchedRun, tmp_path: Path) -> Path:
+    """Return a bank's state after a real run, with a judged window and an evaluation added."""
+    state = tmp_path / "bank"
+    run = state / "runs" / watched_run.run_id
+    shutil.copytree(watched_run.states["bank_a"] / "runs" / watched_run.run_id, run)
+    bank = make_banks(5, 1, n_rows=2500)[0]
+    bank.outcomes.cells["channel"][:] = np.arange(bank.margins.size) % 2
+    report = judge(bank.margins, bank.outcomes, SoloCommunicator())
+    assert report is not None
+    assert gaps(report.groups)
+    verdict = Verdict(window="judge", note=NOTES["judge"], report=report)
+
+    def judged(record: Any) -> None:
+        record["result"]["verdict"] = json.loads(verdict.model_dump_json())
+        record["name"] = "fraud | *2026* <b>"
+
+    _edit(run / "record.json", judged)
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "evaluation.json").write_text(
+        _evaluation(watched_run.run_id).model_dump_json()
+    )
+    return state
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["governance", *map(str, arguments)])
+
+
+def test_every_figure_stands_in_a_record_and_a_changed_one_is_found(
+    watched_run: WatchedRun, state: Path, tmp_path: Path
+) -> None:
+    run, out = watched_run.run_id, tmp_path / "governance"
+    built = _run("build", run, "--state", state, "--out", out, "--json")
+    assert built.exit_code == 0, built.output
+    found = json.loads((out / "figures.json").read_text())
+    records = Records.read(state, run)
+    assert records.result_sha256 == records.find("record.json", "/model_sha256")
+    n_figures = 0
+    for name, document in found["documents"].items():
+        text = (out / name).read_text()
+        for figure in document["figures"]:
+            assert figure["value"] == records.find(figure["file"], figure["pointer"])
+            assert f"{figure['text']} [{figure['number']}]" in text
+            assert f"| {figure['number']} | {figure['file']} | `{figure['pointer']}` |" in text
+            n_figures += 1
+        # Every number in brackets is a source.
+        cited = {int(number) for number in re.findall(r"(?<!\\)\[(\d+)\]", text)}
+        assert cited == {figure["number"] for figure in document["figures"]}
+        assert document["open_points"]
+    assert json.loads(built.output)["figures"] == n_figures > 100
+    assert "**adopt** [" not in (out / "validation-report.md").read_text()
+    assert "0.070 (0.011 to 0.125)" in (out / "validation-report.md").read_text()
+    # A run's name is text, whatever it holds.
+    assert "fraud \\| \\*2026\\* \\<b\\>" in (out / "model-card.md").read_text()
+    assert _run("check", run, out, "--state", state).exit_code == 0
+
+    card = out / "model-card.md"
+    right = card.read_text()
+    card.write_text(right.replace("| trees | 3 ", "| trees | 4 "))
+    edited = _run("check", run, out, "--state", state)
+    assert edited.exit_code != 0
+    card.write_text(right)
+    _edit(
+        state / "runs" / run / "record.json",
+        lambda record: record["whole_run"]["protection"].update(rounds_verified=1),
+    )
+    assert _run("check", run, out, "--state", state).exit_code != 0
+
+
+def test_a_model_that_is_not_the_signed_one_is_said(
+    watched_run: WatchedRun, state: Path, tmp_path: Path
+) -> None:
+    model = state / "runs" / watched_run.run_id / "model.json"
+    model.write_bytes(model.read_bytes() + b" ")
+    out = tmp_path / "governance"
+    assert _run("build", watched_run.run_id, "--state", state, "--out", out).exit_code == 0
+    assert "| the file here has that hash | no |" in (out / "model-card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("run", "says"), [("nosuchrun", "no finished run"), ("../x", "is no run id")]
+)
+def test_an_unknown_run_writes_nothing(state: Path, tmp_path: Path, run: str, says: str) -> None:
+    out = tmp_path / "governance"
+    ended = _run("build", run, "--state", state, "--out", out)
+    assert ended.exit_code != 0
+    assert says in str(ended.exception)
+    assert not out.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    watched_run: WatchedRun, state: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    ended = _run("build", watched_run.run_id, "--state", state, "--out", tmp_path / "photos")
+    assert ended.exit_code != 0
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.png"]
