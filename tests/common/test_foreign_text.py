@@ -154,6 +154,7 @@ _PLACES = {
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
+    ("bank_node/commands/monitor.py", "print"),
     ("bank_node/commands/evaluate.py", "print"),
 }
 
