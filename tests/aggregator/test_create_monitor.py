@@ -11,6 +11,7 @@ import aggregator.commands.create_monitor as module
 from aggregator.cli import cli
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
+from fraudfed.errors import RunDescriptionError
 from fraudfed.wire.messages import (
     DataContract,
     KeyEpochState,
@@ -125,6 +126,6 @@ def test_what_cannot_be_watched_is_refused(
 ) -> None:
     client.kind, client.state = kind, state
     ended = run(tmp_path, "--until", "2026-06-29", *options)
-    assert ended.exit_code == 2
-    assert message in " ".join((ended.output + ended.stderr).split())
+    assert isinstance(ended.exception, RunDescriptionError | SystemExit)
+    assert message in " ".join(f"{ended.exception} {ended.output}".split())
     assert client.specs == []

@@ -110,8 +110,8 @@ def pool_watch(own: Watch, communicator: Communicator) -> PooledWatch:
     pooled = Watch(own.weeks, own.features, slot_seconds=own.slot_seconds)
     first = SumOfParts()
     wholes: tuple[DriftMetric, ...] = (own.totals, own.traffic)
-    for metric in wholes:
-        first.add(metric.counts[..., 0], MAX_POOLED_ROWS)
+    for whole in wholes:
+        first.add(whole.counts[..., 0], MAX_POOLED_ROWS)
     payments = first.sum(communicator, label="monitor:payments")
     for found in payments:
         hold_counted(bool(((found >= 0) & (found <= MAX_POOLED_ROWS)).all()))
@@ -124,8 +124,8 @@ def pool_watch(own: Watch, communicator: Communicator) -> PooledWatch:
             rest.add(metric.counts, bound)
     found_of_rest = rest.sum(communicator, label="monitor:counts")
     for at, (metric, counts) in enumerate(zip(pooled.metrics, found_of_rest, strict=True)):
-        whole = [payments[at][..., None], counts] if at < len(wholes) else [counts]
-        metric.counts = np.concatenate(whole, axis=-1)
+        parts = [payments[at][..., None], counts] if at < len(wholes) else [counts]
+        metric.counts = np.concatenate(parts, axis=-1)
     hold_counted(_is_true(pooled))
     return PooledWatch(pooled)
 
