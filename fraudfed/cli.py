@@ -22,6 +22,7 @@ from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
 from fraudfed.lab.estimate import estimate_command
 from fraudfed.lab.governance.command import governance
+from fraudfed.lab.screenshots.command import screenshots_command
 
 
 @click.group(
@@ -58,6 +59,7 @@ bench.add_command(scale_command, name="scale")
 bench.add_command(search_command, name="search")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(screenshots_command, name="screenshots")
 cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 cli.add_command(governance)

@@ -128,7 +128,9 @@ class ScoringRows:
     identifiers: pa.Array | None
 
 
-def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
+def load_transactions(
+    path: Path, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
+) -> pd.DataFrame:
     """Read and check raw transactions, of whatever run.
 
     Parameters
@@ -136,6 +138,8 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
     path : Path
     mapping : Mapping or None
         How the file's columns become those of transactions; None: they are those.
+    analysis : collection of str
+        Columns for analysis that are read, too, where the file has them.
 
     Raises
     ------
@@ -143,7 +147,9 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
         Naming file, row, column, value and what was expected.
     """
     file = _open(path, "transactions", mapping)
-    return read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False).rows
+    return read_transactions(
+        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+    ).rows
 
 
 def load_training_rows(

@@ -34,13 +34,16 @@ class Decision:
     action, rule : str
         What was done, and by which rule of the policy.
     full_action : str or None
-        What would be done without warn-only mode and hold-out, where that is another action.
+        What would be done without warn-only mode and hold-out; None without a policy.
     step : str
         How much was there to score by.
     model_sha256, policy_sha256, tables_sha256 : str or None
         Digests of what decided.
     bins : bytes
         The payment as the model saw it (``decisions.bins``); empty if it was not scored.
+    shown : bytes
+        The values that the reasons' texts were written from (``fraudfed.reasons.shown``), so that
+        they can be written again; empty without reasons.
     challenger_sha256 : str or None
         Of a second model that scored the payment without a say.
     challenger_margin : float or None
@@ -66,6 +69,7 @@ class Decision:
     policy_sha256: str | None = None
     tables_sha256: str | None = None
     bins: bytes = b""
+    shown: bytes = b""
     challenger_sha256: str | None = None
     challenger_margin: float | None = None
     propensity: float | None = None
@@ -75,6 +79,7 @@ class Decision:
 _FIELDS: Final = fields(Decision)
 _INTEGERS = frozenset({"event_time", "decided_at", "amount_minor"})
 _FLOATS = frozenset({"margin", "score", "probability", "challenger_margin", "propensity"})
+_BYTES = frozenset({"bins", "shown"})
 _DIGESTS = frozenset({"model_sha256", "policy_sha256", "tables_sha256", "challenger_sha256"})
 
 
@@ -124,9 +129,9 @@ def _packed(name: str, value: Any) -> bytes:
         if len(digest) != 32 or digest.hex() != value:
             raise ValueError(f"{name} is no SHA-256 in small hexadecimal digits")
         return digest
-    if name == "bins":
+    if name in _BYTES:
         if len(value) > _MOST_BINS:
-            raise ValueError(f"bins have {len(value)} bytes, expected at most {_MOST_BINS}")
+            raise ValueError(f"{name} has {len(value)} bytes, expected at most {_MOST_BINS}")
         return struct.pack("<I", len(value)) + bytes(value)
     text = value.encode()
     if len(text) > MOST_TEXT_BYTES:
@@ -154,6 +159,6 @@ class _Reader:
             return struct.unpack("<q" if name in _INTEGERS else "<d", self.take(8))[0]
         if name in _DIGESTS:
             return self.take(32).hex()
-        if name == "bins":
+        if name in _BYTES:
             return self.take(struct.unpack("<I", self.take(4))[0])
         return self.take(struct.unpack("<H", self.take(2))[0]).decode()

@@ -167,12 +167,25 @@ class DecisionLog:
                 segment.sync()
                 self._committed = covered
 
-    def find(self, transaction_id: str) -> Decision | None:
-        """Return the last decision about a transaction; None if there is none, or it is erased."""
+    def find(self, transaction_id: str, *, since: int | None = None) -> Decision | None:
+        """Return the last decision about a transaction; None if there is none, or it is erased.
+
+        Parameters
+        ----------
+        transaction_id : str
+        since : int or None
+            UTC epoch seconds: earlier decisions need not be found, so that a log of years is not
+            looked through for a payment of today.
+        """
         tag = self._tag(b"transaction", transaction_id)
         with self._adding:
             segments = list(self._segments)
         for segment in reversed(segments):
+            # That which grows is always looked into: it is quicker than to know its times.
+            if since is not None and segment is not segments[-1]:
+                times = segment.times
+                if times is None or times[1] < since:
+                    continue
             found = segment.find(tag)
             if found is not None:
                 return found

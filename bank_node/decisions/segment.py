@@ -67,6 +67,9 @@ class Segment:
         self._wrapping, self._repairs = wrapping, writes and not closed
         self._known_keys: CustomerKeys | None = None
         self._entries: list[tuple[int, int, int, int]] = []
+        # Of a segment that grows: where in the entries each transaction is.
+        self._places: dict[int, list[int]] = {}
+        self._times: tuple[int, int] | None = None
         self._index: _Entries | None = _load_index(path) if closed else None
         self.end = 0
         if self._index is None:
@@ -76,8 +79,7 @@ class Segment:
                 if slot >= n_keys:
                     # Its key did not reach the disk, so it was never said to be durable.
                     break
-                self._entries.append((_key(tag), time, start, end - start))
-                self.end = end
+                self._enter(_key(tag), time, start, end - start)
         if closed and self._index is None and writes:
             self.close()
 
@@ -89,8 +91,10 @@ class Segment:
     @property
     def times(self) -> tuple[int, int] | None:
         """First and last time of a decision; None without any."""
-        times = self._table["time"]
-        return (int(times.min()), int(times.max())) if times.size else None
+        if self._times is None or self._index is None:
+            found = self._table["time"]
+            self._times = (int(found.min()), int(found.max())) if found.size else None
+        return self._times
 
     @property
     def first_time(self) -> int | None:
@@ -115,8 +119,7 @@ class Segment:
         sealed = AESGCM(key).encrypt(nonce, plain, self._associated(head))
         data = _RECORD.pack(head, nonce, sealed)
         append_whole(self.path, data, at=self.end, sync=False)
-        self._entries.append((_key(transaction), decision.decided_at, self.end, len(data)))
-        self.end += len(data)
+        self._enter(_key(transaction), decision.decided_at, self.end, len(data))
 
     def sync(self) -> None:
         """Return when all that was added survives a crash of the machine."""
@@ -129,24 +132,22 @@ class Segment:
         self.sync()
         table = np.sort(self._table, order=["key", "start"])
         write_stream(_index_path(self.path), lambda file: np.save(file, table, allow_pickle=False))
-        self._index, self._entries = _load_index(self.path), []
-        self._known_keys, self._repairs = None, False
+        self._index, self._entries, self._places = _load_index(self.path), [], {}
+        self._known_keys, self._repairs, self._times = None, False, None
 
     def find(self, transaction: bytes) -> Decision | None:
         """Return the last decision about a transaction; None if there is none, or it is erased."""
-        key, table = _key(transaction), self._table
+        key = _key(transaction)
         if self._index is None:
-            places = [at for at, entry in enumerate(self._entries) if entry[0] == key]
+            found = [self._entries[at] for at in self._places.get(key, ())]
         else:
-            low, high = (
-                int(np.searchsorted(table["key"], key, side)) for side in ("left", "right")
-            )
-            places = list(range(low, high))
-        for at in reversed(places):
-            start, size = int(table["start"][at]), int(table["size"][at])
-            found = self._open(self._read_at(start, size), start, transaction=transaction)
-            if found is not None:
-                return found
+            keys = self._index["key"]
+            low, high = (int(np.searchsorted(keys, key, side)) for side in ("left", "right"))
+            found = self._index[low:high].tolist()
+        for _, _, start, size in reversed(found):
+            decision = self._open(self._read_at(start, size), start, transaction=transaction)
+            if decision is not None:
+                return decision
         return None
 
     def decisions(self, customer: bytes | None = None) -> Iterator[Decision | None]:
@@ -184,6 +185,11 @@ class Segment:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise _unreadable(self.path, error) from error
+
+    def _enter(self, key: int, time: int, start: int, size: int) -> None:
+        self._places.setdefault(key, []).append(len(self._entries))
+        self._entries.append((key, time, start, size))
+        self.end = start + size
 
     @property
     def _table(self) -> _Entries:

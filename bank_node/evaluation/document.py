@@ -149,6 +149,8 @@ class Evaluation(Answer):
         Whether the windows lie one after the other in time. Those of tables without times are
         shares of the same rows: they say less.
     windows : tuple of EvaluatedWindow
+    windows_sha256 : str
+        Of everything of their rows that a run can see. A reader could test guesses of rows with it.
     cases : int
         Of the judge window.
     days : int
@@ -193,6 +195,7 @@ class Evaluation(Answer):
     kind: RunKind
     in_time: bool
     windows: tuple[EvaluatedWindow, ...]
+    windows_sha256: Sha256
     cases: int
     days: int
     alerts: int

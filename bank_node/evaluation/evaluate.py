@@ -226,7 +226,8 @@ def _evaluate(
         name: predict_margins(model, judge.features, threads=options.threads)
         for name, model in models.items()
     }
-    digest = hashlib.sha256(f"{run.run_id} {windows_digest(windows)}".encode()).digest()
+    rows_digest = windows_digest(windows)
+    digest = hashlib.sha256(f"{run.run_id} {rows_digest}".encode()).digest()
     found = compare(
         scores,
         judge.outcomes,
@@ -261,6 +262,7 @@ def _evaluate(
         kind=run.spec.kind,
         in_time=in_time,
         windows=_windows(windows),
+        windows_sha256=rows_digest,
         cases=found.n_cases,
         days=found.n_days,
         alerts=found.n_alerts,

@@ -25,7 +25,8 @@ from fraudfed.wire.messages import RunKind, SearchSpec
 
 #: Of a training, which has no plan of its own.
 DEFAULT_PLAN = "standard"
-_SHARED_RISK = "shared_"
+#: What names of features of the consortium's risk tables begin with.
+SHARED_RISK = "shared_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def train_own(
     for name in (TRAIN, SELECT):
         _check_classes(name, windows)
     names = windows.train.schema.names
-    local = tuple(name for name in names if not name.startswith(_SHARED_RISK))
+    local = tuple(name for name in names if not name.startswith(SHARED_RISK))
     wanted = {"own": ("its own rows and reports", local)}
     if len(local) < len(names):
         wanted["own_risk"] = ("its own rows, and the consortium's risk tables", names)

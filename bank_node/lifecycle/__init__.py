@@ -1,1 +1,1 @@
-"""Candidate, challenger, champion, retired: which model decides, and since when."""
+"""The model in charge at this bank, those beside it, and why: ``serving/lifecycle.json``."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bank_node.data.contract import load_built_rows
-from bank_node.serving.score import read_model_file
+from bank_node.serving.scorer import read_model_file
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.dtypes import BoolArray, Int64Array

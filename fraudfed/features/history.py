@@ -274,17 +274,20 @@ class EntityHistory:
         From when each reported fraud counts, sorted.
     first : int
         First payment ever, or NEVER.
+    is_linked : bool
+        Whether ``previous`` is known.
     position : int
         Number of the last change that was applied, for a store's journal.
     """
 
-    __slots__ = ("first", "frauds", "position", "previous", "times")
+    __slots__ = ("first", "frauds", "is_linked", "position", "previous", "times")
 
     def __init__(self) -> None:
         self.times = array("q")
         self.previous = array("q")
         self.frauds: list[int] = []
         self.first = NEVER
+        self.is_linked = False
         self.position = 0
 
     @property
@@ -311,6 +314,7 @@ class EntityHistory:
         where = bisect_right(self.times, time)
         self.times.insert(where, time)
         self.previous.insert(where, previous)
+        self.is_linked = True
         self.first = time if self.first == NEVER else min(self.first, time)
         if following == NEVER or following < oldest:
             return

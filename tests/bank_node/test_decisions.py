@@ -1,6 +1,7 @@
 """The log of decisions: nothing acknowledged is lost, and what is erased opens no more."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from bank_node.decisions.decision import Decision, decode, encode
 from bank_node.decisions.log import DecisionLog
+from bank_node.decisions.segment import _RECORD
 from bank_node.vault.key_sources import KeySource
 from bank_node.vault.vault import NO_VAULT, SealedVault
 from fraudfed.errors import FraudFedError, KeyMaterialError, StateError
@@ -48,6 +50,7 @@ decisions = st.builds(
     policy_sha256=digests,
     tables_sha256=digests,
     bins=st.binary(max_size=100),
+    shown=st.binary(max_size=100),
     challenger_sha256=digests,
     challenger_margin=floats,
     propensity=floats,
@@ -104,6 +107,13 @@ def test_other_bytes_are_no_decision(found: Decision, data: st.DataObject) -> No
     for other in (whole[:cut], whole + b"\0"):
         with pytest.raises(StateError, match="log: damaged"):
             decode(other, source="log")
+
+
+def test_a_search_can_leave_out_old_segments(log: DecisionLog) -> None:
+    for since in range(9):
+        found = [log.find(f"t{number}", since=START + since) for number in range(9)]
+        assert found[since:] == [decision(number) for number in range(since, 9)]
+    assert log.find("t0", since=START + 8) is None
 
 
 def test_what_cannot_be_kept_is_refused(log: DecisionLog) -> None:
@@ -280,6 +290,24 @@ def test_a_changed_or_moved_record_is_refused(log: DecisionLog, tmp_path: Path) 
         opened(tmp_path / "log", read_only=True).verify()
 
 
+def test_a_record_of_another_time_or_segment_is_refused(log: DecisionLog, tmp_path: Path) -> None:
+    """With a fresh checksum, as an attacker who has no key can make it."""
+    log.close()
+    first = tmp_path / "log" / "000001.log"
+    data = first.read_bytes()
+    (found, *_) = _RECORD.unpack_row(data, source="log")
+    content = bytearray(found.content)
+    content[4] ^= 1
+    first.write_bytes(_RECORD.pack(bytes(content)) + data[found.end :])
+    with pytest.raises(StateError, match="byte 0: damaged: it does not open with its key"):
+        opened(tmp_path / "log", read_only=True).verify()
+    first.write_bytes(data)
+    for suffix in (".log", ".keys", ".index"):
+        shutil.copy(first.with_suffix(suffix), first.with_name(f"000009{suffix}"))
+    with pytest.raises(KeyMaterialError, match=r"000009\.keys: key 0 does not open"):
+        opened(tmp_path / "log", read_only=True).verify()
+
+
 def test_without_its_key_or_with_another_vault_the_log_stays_shut(
     log: DecisionLog, tmp_path: Path
 ) -> None:
@@ -290,6 +318,26 @@ def test_without_its_key_or_with_another_vault_the_log_stays_shut(
     (tmp_path / "log" / "log.key").unlink()
     with pytest.raises(KeyMaterialError, match="restore it from a backup"):
         opened(tmp_path / "log")
+
+
+def test_control_without_a_vault_a_copy_of_the_log_opens(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "log", NO_VAULT)
+    log.append(decision(1))
+    log.close()
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    copy = DecisionLog(tmp_path / "copy", NO_VAULT, read_only=True)
+    assert copy.find("t1") == decision(1)
+
+
+def test_control_a_backup_of_the_keys_opens_what_was_erased(
+    log: DecisionLog, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "log", tmp_path / "backup")
+    log.erase("c1")
+    assert log.find("t1") is None
+    for path in (tmp_path / "backup").glob("*.keys"):
+        shutil.copy(path, tmp_path / "log")
+    assert opened(tmp_path / "log", read_only=True).find("t1") == decision(1)
 
 
 def test_one_process_adds_at_a_time(log: DecisionLog, tmp_path: Path) -> None:

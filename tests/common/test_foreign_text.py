@@ -155,7 +155,8 @@ _PLACES = {
     *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
     ("bank_node/commands/monitor.py", "print"),
-    ("bank_node/commands/evaluate.py", "print"),
+    *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
+    *((f"bank_node/commands/{name}.py", "print") for name in ("evaluate", "models")),
 }
 
 

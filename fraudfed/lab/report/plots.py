@@ -221,6 +221,8 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
         least = min((min(one.predicted.estimate, one.observed) for one in shown), default=1e-3)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axes.set_xlim(least / 2, 1.2)
         axes.set_ylim(least / 2, 1.2)
         axes.set_xlabel("predicted share of fraud")
