@@ -64,6 +64,7 @@ def run() -> dict[str, Any]:
         "risk": None,
         "statistics": None,
         "monitor": None,
+        "without": [],
         "search": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,
