@@ -228,7 +228,9 @@ class PackedStore(ArrivalStore):
         self._cached += entry.size
         return entry
 
-    def _commit(self, *, most: int, journal_changes: int = JOURNAL_CHANGES) -> None:
+    def _commit(self, *, most: int, journal_changes: int | None = None) -> None:
+        if journal_changes is None:
+            journal_changes = JOURNAL_CHANGES
         batch = Batch(
             journal=[(position, pack_change(change)) for position, change in self._pending],
             payments=[(day, key, content) for key, (day, content) in self._new_payments.items()],
