@@ -141,9 +141,10 @@ def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:
     days = spec.last_day - spec.first_day + 1
     steps = -(-days // spec.days_per_step)
     bits = ASSUMED_DAILY_PAYMENTS.bit_length()
-    counters = days * spec.depth * (spec.transaction_width + spec.fraud_width)
+    # Frauds and corrections have sketches of one width.
+    counters = days * spec.depth * (spec.transaction_width + 2 * spec.fraud_width)
     ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps
-    ciphertexts += _ciphertexts(2 * days, 40, key_bits=key_bits) + steps
+    ciphertexts += _ciphertexts(3 * days, 40, key_bits=key_bits) + steps
     return _cost(2 * steps, ciphertexts, key_bits=key_bits, rows=ASSUMED_DAILY_PAYMENTS)
 
 
@@ -163,7 +164,7 @@ def statistics_cost(layout: Layout, *, key_bits: int) -> CostEstimate:
 
 def monitor_cost(watch: Watch, *, key_bits: int) -> CostEstimate:
     """Estimate the most that one bank sends in a monitor run."""
-    payments = watch.traffic.counts[..., 0].size
+    payments = watch.totals.counts[..., 0].size + watch.traffic.counts[..., 0].size
     counts = sum(metric.counts.size for metric in watch.metrics) - payments
     ciphertexts = 2 + _ciphertexts(payments, MAX_POOLED_ROWS.bit_length(), key_bits=key_bits)
     ciphertexts += _ciphertexts(counts, _COUNT_BITS, key_bits=key_bits)

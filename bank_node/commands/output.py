@@ -391,6 +391,133 @@ class RiskRun(Answer):
     bytes: int
     transactions: SketchFacts
     frauds: SketchFacts
+    corrections: int
+
+
+class CountInterval(Answer):
+    """A count over all banks.
+
+    Attributes
+    ----------
+    count : int
+        The estimate, as the features have it.
+    lower, upper : int
+        Where the true count lies.
+    known : bool
+        Whether anything can be said to be there: ``lower`` is above 0.
+    """
+
+    count: int
+    lower: int
+    upper: int
+    known: bool
+
+
+class RiskWindow(Answer):
+    """Some days up to ``as_of``; nothing is known of those that are missing."""
+
+    days: int
+    missing: tuple["DayGap", ...]
+    payments: CountInterval
+    frauds: CountInterval
+
+
+class LookedUp(Answer):
+    """What all banks entered of one identifier.
+
+    Attributes
+    ----------
+    entity : str
+    identifier : str
+        In canonical form.
+    as_of : str
+        Newest day of the tables (UTC), with which the windows end.
+    age_days : int
+        From that day to today.
+    delay_days : int
+        Between a payment and the day for which it is entered.
+    banks : int or None
+        The fewest banks that made a table of the longest window.
+    confidence : float
+        With which the lower ends hold.
+    windows : tuple of RiskWindow
+    """
+
+    entity: str
+    identifier: str
+    as_of: str
+    age_days: int
+    delay_days: int
+    banks: int | None
+    confidence: float
+    windows: tuple[RiskWindow, ...]
+
+
+class LookUps(Answer):
+    """``risk lookup``.
+
+    Attributes
+    ----------
+    found : tuple of LookedUp
+        Empty where they were written to a file.
+    out : str or None
+    rows : int
+        Identifiers that were looked up.
+    """
+
+    found: tuple[LookedUp, ...]
+    out: str | None
+    rows: int
+
+
+class LookupEntry(Answer):
+    """Identifiers that were looked up together.
+
+    Attributes
+    ----------
+    time : int
+        UTC epoch seconds.
+    who, purpose, entity : str
+    identifiers : tuple of str
+    """
+
+    time: int
+    who: str
+    purpose: str
+    entity: str
+    identifiers: tuple[str, ...]
+
+
+class LookupEntries(Answer):
+    """``risk lookups``: oldest first."""
+
+    lookups: tuple[LookupEntry, ...]
+
+
+class CorrectedReport(Answer):
+    """``risk correct``: a report of fraud that was taken back.
+
+    Attributes
+    ----------
+    transaction_id : str
+    reported_on, corrected_on : str
+        Days, UTC.
+    entities : tuple of str
+        At which the fraud was counted.
+    reason : str
+    """
+
+    transaction_id: str
+    reported_on: str
+    corrected_on: str
+    entities: tuple[str, ...]
+    reason: str
+
+
+class CorrectedReports(Answer):
+    """``risk corrections``: in the order in which they were made."""
+
+    corrections: tuple[CorrectedReport, ...]
 
 
 class DayGap(Answer):
@@ -482,3 +609,30 @@ class PooledStatistics(Answer):
     min_customers: int
     columns: tuple[CountedColumn, ...]
     entities: tuple[CountedEntity, ...]
+
+
+class ServiceListening(Answer):
+    """``serve``, once payments are answered."""
+
+    url: str
+
+
+class Tracked(Answer):
+    """``track``.
+
+    Attributes
+    ----------
+    run_id : str
+    tracking_uri : str
+        Without user and password.
+    experiment : str
+    mlflow_run_id : str
+    logged_before : bool
+        It was there already, and is as it was.
+    """
+
+    run_id: str
+    tracking_uri: str
+    experiment: str
+    mlflow_run_id: str
+    logged_before: bool

@@ -86,21 +86,27 @@ class Scorer:
         content = read_model_file(path)
         calibration = read_calibration(path, content)
         model = read_model(content, schema=contract_schema(contract), source=str(path))
-        scorer = cls(model, contract, hashlib.sha256(content).hexdigest(), calibration)
-        try:
-            _ = scorer.booster
-        except xgboost.core.XGBoostError as error:
-            _log.debug("xgboost: %s", error)
-            raise StateError(
-                f"{path}: xgboost cannot load the model; take another copy of it"
-            ) from None
-        return scorer
+        return cls(model, contract, hashlib.sha256(content).hexdigest(), calibration)
 
     @cached_property
     def booster(self) -> xgboost.Booster:
-        """The model as XGBoost has it: what our reader has read, on one thread."""
+        """The model as XGBoost has it: what our reader has read, on one thread.
+
+        Not loaded before a row alone is scored: a process that has used XGBoost cannot fork.
+
+        Raises
+        ------
+        StateError
+            If XGBoost cannot load it.
+        """
         booster = xgboost.Booster()
-        booster.load_model(bytearray(self.model.to_json()))
+        try:
+            booster.load_model(bytearray(self.model.to_json()))
+        except xgboost.core.XGBoostError as error:
+            _log.debug("xgboost: %s", error)
+            raise StateError(
+                f"model {self.sha256}: xgboost cannot load it; take another copy of it"
+            ) from None
         # One row: starting threads costs more than the row.
         booster.set_param({"nthread": 1})
         return booster

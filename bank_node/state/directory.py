@@ -9,6 +9,7 @@
       roster.json             every member's public keys as first seen, and who was confirmed
       approvals.log           which runs a person has reviewed, and approved
       audit.log               everything that left this bank, chained and signed
+      risk.corrections        reports of fraud that this bank has taken back, and why, sealed
       ledger                  with which sets of banks sums were revealed; nothing resets it
       keys/
         epoch-<n>.key         key package of a key epoch, sealed
@@ -55,6 +56,7 @@ from bank_node.state.agreement import Agreements
 from bank_node.state.approvals import Approvals
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
+from bank_node.state.corrections import Corrections
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.risk_file import RiskFile, read_risk_file
@@ -99,6 +101,7 @@ _ROSTER = "roster.json"
 _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
+_CORRECTIONS = "risk.corrections"
 _LOCK = ".lock"
 _SERVING = "serving"
 #: The result of a training with what its columns mean, and those of other kinds of run.
@@ -356,6 +359,19 @@ class StateDirectory:
     def approvals(self) -> Approvals:
         """Return what people at this bank have reviewed and approved."""
         return Approvals(self.path / _APPROVALS)
+
+    def corrections(self) -> Corrections:
+        """Return the reports of fraud that this bank has taken back."""
+        path = self.path / _CORRECTIONS
+        return Corrections(path, open_vault=lambda: self.vault, name=_CORRECTIONS)
+
+    def known_runs(self, kind: RunKind) -> list[PinnedRun]:
+        """Return the runs of a kind that this bank has seen, by run id."""
+        found = (
+            self.pinned_run(path.parent.name)
+            for path in sorted((self.path / "runs").glob("*/run.json"))
+        )
+        return [run for run in found if run is not None and run.spec.kind is kind]
 
     def epochs(self) -> list[int]:
         """Return the numbers of the key epochs whose key package is here, in order."""

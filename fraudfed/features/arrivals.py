@@ -190,13 +190,13 @@ class ArrivalFeatures(ABC):
         if shared is not None:
             shared.check_delay(risk_delay_days)
         self.recipe = recipe
-        self._lookback = lookback_seconds
-        self._longest = longest_seconds
-        self._delay = risk_delay_days * SECONDS_PER_DAY
+        self.lookback_seconds = lookback_seconds
+        self.longest_seconds = longest_seconds
+        self.delay_seconds = risk_delay_days * SECONDS_PER_DAY
         self._shared = shared
         self._own = tuple(own_columns)
         self._converter = None if currency is None else AmountConverter(currency)
-        self._lateness = allowed_lateness_seconds
+        self.lateness_seconds = allowed_lateness_seconds
         self._names = feature_schema(recipe, shared=shared is not None, own_columns=self._own).names
         self._index = {name: i for i, name in enumerate(self._names)}
         self._held = HeldHistories()
@@ -228,18 +228,18 @@ class ArrivalFeatures(ABC):
                 "risk tables: got some for features that were opened without, expected a model "
                 "that is trained on them; open the store for that model"
             )
-        shared.check_delay(self._delay // SECONDS_PER_DAY)
+        shared.check_delay(self.delay_seconds // SECONDS_PER_DAY)
         self._shared = shared
 
     @property
     def oldest(self) -> int:
         """First second that may still be asked for and inserted at."""
-        return self.latest - self._lateness
+        return self.latest - self.lateness_seconds
 
     @property
     def oldest_kept(self) -> int:
         """First second that a window may still reach."""
-        return self.oldest - self._lookback
+        return self.oldest - self.lookback_seconds
 
     @property
     def n_remembered(self) -> int:
@@ -372,7 +372,7 @@ class ArrivalFeatures(ABC):
             raise DataError(
                 f"transaction {payment.transaction_id!r}: event_time is {payment.event_time}, "
                 f"expected {self.oldest} or later: the latest payment is of {self.latest}, the "
-                f"allowed lateness {self._lateness} s; give payments in order of time"
+                f"allowed lateness {self.lateness_seconds} s; give payments in order of time"
             )
 
     def insertion(self, payment: Payment) -> Insertion | None:
@@ -399,8 +399,8 @@ class ArrivalFeatures(ABC):
                 f"at or after the event_time {payment.event_time}; mend the times"
             )
         # The formula of ``fraud_counts_from``, of one.
-        counts_from = max(payment.event_time + self._delay, report_time)
-        if counts_from < self.oldest - self._longest:
+        counts_from = max(payment.event_time + self.delay_seconds, report_time)
+        if counts_from < self.oldest - self.longest_seconds:
             return None
         entities = self._reported(payment)
         if entities is None:
@@ -470,12 +470,14 @@ class ArrivalFeatures(ABC):
     def forget_customer(self, customer: CustomerHistory) -> None:
         """Forget what no window reaches."""
         customer.forget(
-            payments=self.oldest_kept, places=self.oldest, reports=self.oldest - self._longest
+            payments=self.oldest_kept,
+            places=self.oldest,
+            reports=self.oldest - self.longest_seconds,
         )
 
     def forget_entity(self, entity: EntityHistory) -> None:
         """Forget what no window reaches."""
-        entity.forget(payments=self.oldest_kept, reports=self.oldest - self._longest)
+        entity.forget(payments=self.oldest_kept, reports=self.oldest - self.longest_seconds)
 
     def keeps(self, entity: EntityHistory) -> bool:
         """Tell whether an entity is to be kept when no window holds anything of it."""

@@ -192,7 +192,7 @@ class OnlineFeatures(ArrivalFeatures):
         self._put(row, features)
 
     def _risk(self, row: Float32Array, entity: str, history: EntityHistory, now: int) -> None:
-        stop = now - self._delay
+        stop = now - self.delay_seconds
         for days in WINDOW_DAYS:
             width = days * SECONDS_PER_DAY
             count = history.count(stop - width, stop)

@@ -40,7 +40,9 @@ def _show(explained: Explained) -> None:
     if explained.decision is not None:
         made = explained.decision
         when = time_text(made.decided_at)
-        say(f"{explained.transaction_id}: {made.action}, {when}, rule {made.rule}, {made.step}")
+        say(
+            f"{explained.transaction_id}: {made.action}, {when}, rule {made.rule}, step {made.step}"
+        )
     if explained.score is not None:
         scored = explained.score
         likely = "" if scored.probability is None else f", probability {scored.probability:.4f}"

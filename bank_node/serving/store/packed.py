@@ -86,7 +86,7 @@ class PackedStore(ArrivalStore):
             facts = {**wanted, "key": secrets.token_hex(32), "latest": "0", "position": "0"}
         _check(facts, wanted)
         shelf.claim(facts)
-        self._shelf = shelf
+        self.shelf = shelf
         self._cache_bytes = cache_bytes
         self._cache: dict[bytes, _Entry] = {}
         self._cached = 0
@@ -97,23 +97,25 @@ class PackedStore(ArrivalStore):
         self._new_payments: dict[bytes, tuple[int, bytes]] = {}
         self._failed = False
         self._cursor = b""
-        super().__init__(self._build(terms, bytes.fromhex(facts["key"])))
+        super().__init__(terms.builder(histories=self, key=bytes.fromhex(facts["key"])))
         self._builder.latest = int(facts["latest"])
         self._position = int(facts["position"])
         self._recover()
 
-    def _build(self, terms: StoreTerms, key: bytes) -> ArrivalFeatures:
-        return terms.builder(histories=self, key=key)
+    @property
+    def builder(self) -> ArrivalFeatures:
+        """The builder of the recipe, over these histories."""
+        return self._builder
+
+    @property
+    def position(self) -> int:
+        """Number of changes that were ever applied."""
+        return self._position
 
     @property
     def cached_bytes(self) -> int:
         """Memory that histories take, about."""
         return self._cached
-
-    @property
-    def hash_key(self) -> bytes:
-        """The store's own key, of the hashes that stand for identifiers."""
-        return bytes.fromhex(self._shelf.facts()["key"])
 
     def find_customer(self, key: bytes) -> CustomerHistory | None:
         """Return a customer's history, or None."""
@@ -155,7 +157,7 @@ class PackedStore(ArrivalStore):
                 while self._dirty or self._pending:
                     self._commit(most=1000, journal_changes=0)
             finally:
-                self._shelf.close()
+                self.shelf.close()
 
     def _check_writable(self) -> None:
         if self._failed:
@@ -166,7 +168,7 @@ class PackedStore(ArrivalStore):
             return self._new_payments[payment][1]
         first = self._builder.oldest // SECONDS_PER_DAY
         last = self._builder.latest // SECONDS_PER_DAY
-        return self._shelf.find(payment, range(max(first, 0), last + 1))
+        return self.shelf.find(payment, range(max(first, 0), last + 1))
 
     def _change(self, change: Change, *, payment: tuple[bytes, int, bytes] | None) -> None:
         # Whatever may fail comes first: the reading.
@@ -195,7 +197,7 @@ class PackedStore(ArrivalStore):
     def _recover(self) -> None:
         """Apply what the journal has and the histories lack."""
         count, last = 0, self._position
-        for position, data in self._shelf.journal():
+        for position, data in self.shelf.journal():
             self._position = position
             self._apply(unpack_change(data), position)
             count += 1
@@ -208,7 +210,7 @@ class PackedStore(ArrivalStore):
         if entry is None:
             if key in self._absent:
                 return None
-            parts = self._shelf.read(key)
+            parts = self.shelf.read(key)
             if not parts:
                 self._absent.add(key)
                 return None
@@ -250,7 +252,7 @@ class PackedStore(ArrivalStore):
             self._forget_clean(evicted)
             return
         try:
-            self._shelf.write(batch)
+            self.shelf.write(batch)
         except UnavailableError:
             if not self._failed:
                 _log.exception("the feature store takes no new payments")
@@ -302,11 +304,11 @@ class PackedStore(ArrivalStore):
         """Drop what no window reaches from some histories that nothing has changed for long."""
         if count == 0 or self._failed:
             return self._cursor
-        cursor, keys = self._shelf.after(self._cursor, count)
+        cursor, keys = self.shelf.after(self._cursor, count)
         for key in keys:
             if key in self._cache:
                 continue
-            parts = self._shelf.read(key)
+            parts = self.shelf.read(key)
             if parts[HEAD][:1] != b"e":
                 customer = unpack_customer(parts[HEAD])
                 before = len(customer.times) + len(customer.places) + len(customer.reports)
@@ -356,6 +358,11 @@ def _facts_of(terms: StoreTerms) -> dict[str, str]:
 
 
 def _check(facts: dict[str, str], wanted: dict[str, str]) -> None:
+    if facts.get("filling") == "yes":
+        raise StateError(
+            "feature store: filling it was interrupted, expected a whole one; delete it and fill "
+            "a new one with --warm"
+        )
     for name, value in wanted.items():
         if facts.get(name) != value:
             raise StateError(

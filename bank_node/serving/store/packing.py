@@ -14,7 +14,7 @@ import numpy as np
 from fraudfed.errors import StateError
 from fraudfed.features.arrivals import KEY_BYTES
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.history import NEVER, CustomerHistory, EntityHistory
+from fraudfed.features.history import NEVER, CustomerHistory, EntityHistory, Place
 
 #: The part that every history has.
 HEAD = -1
@@ -23,7 +23,9 @@ MOST_IN_HEAD = 512
 
 CUSTOMER, ENTITY = b"c", b"e"
 _WIDE_TIMES, _WIDE_OTHERS, _LINKED, _BY_DAYS = 1, 2, 4, 8
-_NO_TIME, _NO_OTHER = 0xFFFFFFFF, 0xFFFF
+#: Times from here on take eight bytes, and in four it is none.
+NO_TIME = 0xFFFFFFFF
+_NO_OTHER = 0xFFFF
 
 #: Kind, flags, position, first, the four seconds before, payments, entities met, places, reports.
 _CUSTOMER = struct.Struct("<cBQq4qIIHH")
@@ -73,7 +75,7 @@ def pack_customer(history: CustomerHistory) -> bytes:
     """Return a customer's history as bytes."""
     n_met, times = len(history.met_at), np.frombuffer(history.times, dtype=np.int64)
     latest = int(times[-1]) if times.size else 0
-    wide_times = max(latest, max(history.met_at, default=0)) >= _NO_TIME
+    wide_times = max(latest, max(history.met_at, default=0)) >= NO_TIME
     wide_others = n_met >= _NO_OTHER
     flags = _WIDE_TIMES * wide_times | _WIDE_OTHERS * wide_others
     events = np.empty(times.size, event_type(wide_times=wide_times, wide_others=wide_others))
@@ -97,12 +99,21 @@ def pack_customer(history: CustomerHistory) -> bytes:
         *history.met,
         _packed_times(history.met_at, wide=wide_times),
     ]
-    for time, name, latitude, longitude in history.places:
-        text = name.encode("utf-8", "surrogatepass")
-        parts += [_PLACE.pack(time, latitude, longitude, len(text)), text]
-    for key, (since, own) in history.reports.items():
-        parts.append(_REPORT.pack(key, since, own))
+    parts += map(pack_place, history.places)
+    parts += [pack_report(key, since, own) for key, (since, own) in history.reports.items()]
     return b"".join(parts)
+
+
+def pack_place(place: Place) -> bytes:
+    """Return a place as bytes."""
+    time, name, latitude, longitude = place
+    text = name.encode("utf-8", "surrogatepass")
+    return _PLACE.pack(time, latitude, longitude, len(text)) + text
+
+
+def pack_report(payment: bytes, counts_from: int, own: bool) -> bytes:
+    """Return the report of a payment as bytes."""
+    return _REPORT.pack(payment, counts_from, own)
 
 
 def unpack_customer(data: bytes) -> CustomerHistory:
@@ -172,7 +183,7 @@ def pack_entity(history: EntityHistory, *, days: Iterable[int] | None) -> dict[i
     by_days = len(history.times) > MOST_IN_HEAD
     times = np.frombuffer(history.times, dtype=np.int64)
     latest = int(times[-1]) if times.size else 0
-    wide = max(latest, max(history.frauds, default=0)) >= _NO_TIME
+    wide = max(latest, max(history.frauds, default=0)) >= NO_TIME
     flags = _WIDE_TIMES * wide | _LINKED * history.is_linked | _BY_DAYS * by_days
     events = _events(history, wide=wide)
     n_events = 0 if by_days else times.size
@@ -252,7 +263,7 @@ def _events(history: EntityHistory, *, wide: bool) -> "np.ndarray[tuple[int], np
     events["time"] = np.frombuffer(history.times, dtype=np.int64)
     if history.is_linked:
         previous = np.frombuffer(history.previous, dtype=np.int64)
-        events["previous"] = previous if wide else np.where(previous < 0, _NO_TIME, previous)
+        events["previous"] = previous if wide else np.where(previous < 0, NO_TIME, previous)
     return events
 
 
@@ -263,7 +274,7 @@ def _add_events(
     if history.is_linked:
         previous = events["previous"].astype(np.int64)
         if events["previous"].dtype.itemsize == 4:
-            previous[previous == _NO_TIME] = NEVER
+            previous[previous == NO_TIME] = NEVER
         history.previous.frombytes(previous.tobytes())
 
 

@@ -84,7 +84,7 @@ class RedisShelf:
     def claim(self, facts: Mapping[str, str]) -> None:
         """Make this process the only one that writes."""
         self._writer, self._position = secrets.token_hex(16), facts["position"]
-        self._ask(lambda: self._redis.hset(_FACTS, "writer", self._writer, mapping=dict(facts)))
+        self._ask(lambda: self._redis.hset(_FACTS, mapping={**facts, "writer": self._writer}))
 
     def read(self, key: bytes) -> Mapping[int, bytes]:
         """Return the parts of a history."""

@@ -245,7 +245,7 @@ class OnlineInboundFeatures(ArrivalFeatures):
     def _known_frauds(
         self, row: Float32Array, now: int, entity: str, history: EntityHistory
     ) -> None:
-        stop = now - self._delay
+        stop = now - self.delay_seconds
         for days in WINDOW_DAYS:
             width = days * SECONDS_PER_DAY
             count = history.count(stop - width, stop)

@@ -40,6 +40,7 @@ def risk_of_banks(banks: Iterable[pd.DataFrame], *, first_day: int, days: int) -
     everything = RiskEntries(
         transactions=_together([part.transactions for part in parts]),
         frauds=_together([part.frauds for part in parts]),
+        corrections=_together([part.corrections for part in parts]),
     )
     nothing = RiskTables(spec, hash_key_id(_HASH_KEY))
     tables = sum_tables(everything, SoloCommunicator(), start=nothing)

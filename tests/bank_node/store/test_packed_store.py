@@ -25,10 +25,18 @@ from bank_node.serving.store.memory import MemoryStore
 from bank_node.serving.store.open import open_store
 from bank_node.serving.store.packed import PackedStore
 from bank_node.serving.store.protocol import Arrival
+from bank_node.serving.store.shelf import Batch
 from bank_node.serving.store.sqlite_shelf import SqliteShelf
+from bank_node.serving.store.warm import warm, warm_from_file
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.errors import ConfigurationError, ConflictError, StateError, UnavailableError
+from fraudfed.errors import (
+    ConfigurationError,
+    ConflictError,
+    DataError,
+    StateError,
+    UnavailableError,
+)
 from fraudfed.features.payment import Payment, payments_of
 
 CARD = StoreTerms(recipe=RECIPE, risk_delay_days=1)
@@ -128,7 +136,7 @@ class _Reopened:
             self.number += 1
             after = self.where / str(self.number)
             shutil.copytree(before, after)
-            self.store._shelf.close()
+            self.store.shelf.close()
             self.store = open_store(after, self.terms)
         self.calls += 1
         found = self.store.observe(payment)
@@ -245,7 +253,7 @@ def test_a_full_disk_refuses_payments_and_goes_on_when_there_is_room(tmp_path: P
     payments = _payments(900)
     store.observe(payments[0])
     store.commit()
-    database = store._shelf._database
+    database = store.shelf._database
     pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.execute(f"PRAGMA max_page_count = {pages + 2}")
     acknowledged = 1
@@ -310,10 +318,10 @@ def test_what_no_window_reaches_leaves_the_database(tmp_path: Path) -> None:
             Payment(f"t{day}", time, f"c{day % 7}", 5, payee_id=f"p{day}", merchant_id="m")
         )
         store.commit()
-    rows = store._shelf._database.execute("SELECT count(*) FROM history").fetchone()[0]
+    rows = store.shelf._database.execute("SELECT count(*) FROM history").fetchone()[0]
     # Of 200 payees many are gone; those that the sweep has not come to yet are still there.
     assert rows < 170
-    journal = store._shelf._database.execute("SELECT count(*) FROM journal").fetchone()[0]
+    journal = store.shelf._database.execute("SELECT count(*) FROM journal").fetchone()[0]
     assert journal <= 600
     store.close()
 
@@ -325,3 +333,58 @@ def test_damaged_bytes_are_refused() -> None:
         packing.unpack_customer(b"c")
     with pytest.raises(StateError, match="a history cannot be read"):
         packing.unpack_entity({})
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("terms", [CARD, INBOUND], ids=["card", "inbound"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_store_that_was_filled_is_that_of_payments_one_by_one(
+    terms: StoreTerms, seed: int, tmp_path: Path
+) -> None:
+    frames = random_table if terms is CARD else random_flows
+    frame = frames(np.random.default_rng(seed), 150, days=100).sort_values("event_time")
+    past, future = frame.iloc[:120], payments_of(frame.iloc[120:])
+    memory, store = MemoryStore(terms), open_store(tmp_path / "store", terms)
+    assert isinstance(store, PackedStore)
+    for payment, fraud, known in zip(
+        payments_of(past), past["is_fraud"], past["label_time"], strict=True
+    ):
+        memory.observe(payment)
+        if fraud:
+            memory.report(payment, report_time=int(known))
+    # In any order of the rows.
+    assert warm(store, past.sample(frac=1, random_state=seed)) == 120
+    with pytest.raises(StateError, match="holds payments, expected an empty one"):
+        warm(store, past)
+    assert store.observe(payments_of(past.iloc[-1:])[0]) is Arrival.REPEATED
+    for payment in future:
+        if payment.is_inbound == (terms is INBOUND):
+            assert same(store.features(payment), memory.features(payment))
+        assert store.observe(payment) is memory.observe(payment)
+    store.close()
+
+
+def test_a_store_that_was_not_filled_to_the_end_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    store.shelf.write(Batch(facts={"filling": "yes"}))
+    store.close()
+    with pytest.raises(StateError, match="filling it was interrupted"):
+        open_store(tmp_path / "store", CARD)
+
+
+def test_a_store_is_filled_from_a_file(tmp_path: Path) -> None:
+    frame = random_table(np.random.default_rng(1), 40, days=3).sort_values("event_time")
+    frame.to_parquet(tmp_path / "past.parquet", index=False)
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    assert warm_from_file(store, tmp_path / "past.parquet") == 40
+    last = payments_of(frame)[-1]
+    again = dataclasses.replace(last, direction="outbound", own={"balance": 1})
+    assert store.observe(again) is Arrival.REPEATED
+    with pytest.raises(ConflictError):
+        store.observe(dataclasses.replace(last, direction="outbound", latitude=1.5, longitude=2.5))
+    store.close()
+    frame.drop(columns="event_time").to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(DataError, match="event_time"):
+        warm_from_file(store, tmp_path / "bad.csv")

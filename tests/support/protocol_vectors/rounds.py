@@ -64,7 +64,6 @@ def run() -> dict[str, Any]:
         "risk": None,
         "statistics": None,
         "monitor": None,
-        "monitor": None,
         "search": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,
