@@ -337,7 +337,8 @@ class DecisionLog:
 
 def _take_lock(directory: Path) -> int:
     try:
-        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        for each in (directory.parent, directory):
+            each.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
     except OSError as error:
         raise StateError(

@@ -191,7 +191,8 @@ class LabelHistory:
     def _locked(self) -> Iterator[None]:
         directory = self._path.parent
         try:
-            directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            for each in (directory.parent, directory):
+                each.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
             handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         except OSError as error:
             raise StateError(

@@ -148,7 +148,11 @@ def test_a_decision_is_shown_exported_and_erased_with_its_labels(bank: Bank) -> 
     shown = bank.answer("decisions", "show", "t2")
     assert (shown["probability"], shown["action"], shown["bins"]) == (0.6, "hold", "0102")
     assert shown["labels"][0]["status"] == "confirmed_fraud"
-    assert "heard: " in bank.run("decisions", "show", "t2", "--state", str(bank.state.path))
+    text = bank.run("decisions", "show", "t2", "--state", str(bank.state.path))
+    assert "amount: 100.00 GBP" in text
+    assert "heard: " in text
+    for directory in (bank.state.serving_path, *bank.state.serving_path.iterdir()):
+        assert directory.stat().st_mode & 0o077 == 0
     out = bank.path / "decisions.parquet"
     assert bank.answer("decisions", "export", "--out", str(out))["rows"] == 6
     table = pd.read_parquet(out)

@@ -34,8 +34,13 @@ def decisions() -> None:
 
 
 def _show(found: ShownDecision) -> None:
+    from fraudfed.payments.currencies import EXPONENTS, minor_units
+
     for name, value in found:
-        if name not in {"labels", "bins", "shown"} and value is not None:
+        if name == "amount_minor" and found.currency in EXPONENTS:
+            places = EXPONENTS[found.currency]
+            say(f"amount: {value / minor_units(found.currency):,.{places}f} {found.currency}")
+        elif name not in {"labels", "bins", "shown", "currency"} and value is not None:
             text = time_text(value) if name in {"event_time", "decided_at"} else value
             say(f"{name.replace('_', ' ')}: {text}")
     for label in found.labels:
