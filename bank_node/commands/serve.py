@@ -44,6 +44,11 @@ _LEAST_TOKEN = 20
     show_default=True,
     help="Tables of shared risk that end earlier than this are not used.",
 )
+@click.option(
+    "--store",
+    help="Where payments are remembered: a directory, redis://HOST:PORT/NUMBER, or memory:.  "
+    "[default: serving/store]",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -97,6 +102,7 @@ def serve(
     second_run: str | None,
     challenger_run: str | None,
     max_risk_age_days: int,
+    store: str | None,
     host: str,
     port: int,
     threads: int,
@@ -139,7 +145,7 @@ def serve(
     url = url_of(listener, tls=tls is not None)
 
     def build() -> "Flask":
-        return _build(state, sources, terms, token, deadline_ms / 1000, requests_per_second)
+        return _build(state, sources, terms, store, token, deadline_ms / 1000, requests_per_second)
 
     def announce() -> None:
         text = ServiceListening(url=url).model_dump_json()
@@ -153,6 +159,7 @@ def _build(
     state: StateDirectory,
     sources: "Sources",
     terms: "StoreTerms",
+    store: str | None,
     token: str | None,
     deadline_seconds: float,
     requests_per_second: float,
@@ -163,14 +170,14 @@ def _build(
     from bank_node.service.app import create_app
     from bank_node.service.looking_up import LookupDesk
     from bank_node.service.scoring import ScoringService
-    from bank_node.serving.store.memory import MemoryStore
+    from bank_node.serving.store.open import open_store
     from fraudfed.http.server.rates import Rates
 
     place = state.serving_path
     scoring = ScoringService(
         sources,
         terms,
-        MemoryStore(terms),
+        open_store(store or place / "store", terms),
         DecisionLog(place / "decisions", state.vault),
         LabelHistory(place / "outcomes", state.vault),
         deadline_seconds=deadline_seconds,

@@ -73,7 +73,11 @@ def _finish(response: Response) -> Response:
     name = request.endpoint or "none"
     service().measures.requests.labels(name, str(response.status_code)).observe(seconds)
     # The endpoint and not the address: that may hold the identifier of a payment.
-    _log.info("endpoint=%s status=%d duration_ms=%.1f", name, response.status_code, seconds * 1000)
+    # One line for each payment would take as long as to score it; metrics count them.
+    level = logging.DEBUG if response.status_code < 400 else logging.INFO
+    _log.log(
+        level, "endpoint=%s status=%d duration_ms=%.1f", name, response.status_code, seconds * 1000
+    )
     return response
 
 
