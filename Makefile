@@ -10,6 +10,7 @@
 # make test-roles  a federation in which each program has the packages of its role alone
 # make test-python  types, and all tests that start no processes: what another Python can change
 # make test-newest  lint, types and some tests with the newest release of every package, not the locked ones
+# make mlflow  a server of MLflow in an environment of its own, for the test of tracking
 # make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
 # make lock   write requirements/*.txt anew, with the newest release of every package
 # make clean  remove .venv and everything that was built, and the folder of the demo
@@ -27,7 +28,7 @@ C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: help demo test test-no-ext test-roles test-python test-newest sanitize fuzz chaos docs install lock lint format clean
+.PHONY: help mlflow demo test test-no-ext test-roles test-python test-newest sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +45,9 @@ install: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/fraudfed demo
+
+mlflow:
+	.ci/mlflow
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -26,6 +26,7 @@ from bank_node.commands.score import score
 from bank_node.commands.search import search
 from bank_node.commands.serve import serve
 from bank_node.commands.statistics import statistics
+from bank_node.commands.track import track
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
 from fraudfed.console import examples, run_command, schemas_option, stderr_console
@@ -70,9 +71,10 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features),
-    *(statistics, train, search, evaluate, models, policy),
-    *(decisions, outcomes, explain, monitor, serve, status),
-    *(score, calibrate, risk, audit, monitor_run, pages),
+    *(statistics, train, search, evaluate, models, track),
+    *(policy, decisions, outcomes, explain, monitor, serve),
+    *(status, score, calibrate, risk, audit, monitor_run),
+    *(pages,),
 ):
     cli.add_command(_command)
 

@@ -20,6 +20,12 @@ from aggregator.commands.from_search import (
     refuse_own_parameters,
     say_refit,
 )
+from aggregator.commands.like_run import (
+    ask_for_the_price,
+    refuse_tables_with,
+    repeated,
+    run_to_repeat,
+)
 from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
 from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
 from aggregator.commands.run_options import (
@@ -55,21 +61,67 @@ DEFAULT_PRESET: Final = "fraud"
 
 @click.command(
     name="create",
-    epilog=examples("aggregator runs create --token-file DIR/operator.token --spec run.json"),
+    epilog=examples(
+        "aggregator runs create --token-file DIR/operator.token --spec run.json",
+        "aggregator runs create --token-file DIR/operator.token --like RUN_ID --without bank-c",
+    ),
 )
 @client_options
 @click.option(
     "--spec",
     "spec_path",
-    required=True,
+    default=None,
     type=FILE,
     metavar="FILE",
     help="Run description, JSON (message RunSpec), as --dry-run of the other commands prints it.",
 )
+@click.option(
+    "--like",
+    default=None,
+    metavar="RUN_ID",
+    help="Repeat a finished run, without the banks of --without: their rows leave no trace.",
+)
+@click.option(
+    "--without", multiple=True, metavar="BANK", help="With --like: leave it out; repeatable."
+)
+@click.option(
+    "--shared-risk",
+    multiple=True,
+    metavar="RUN_ID",
+    help="With --like: risk tables in place of that run's, which hold counts of BANK; repeatable.",
+)
+@click.option("--name", default=None, help="With --like: name of the run.  [default: that says it]")
+@click.option("--yes", "agreed", is_flag=True, help="With --like: do not ask; the banks agreed.")
 @dry_run_option
 @answers(RunOrSpec, show_run_or_spec)
-def create_run(spec_path: Path, dry_run: bool, **connection: Any) -> RunOrSpec:
-    """Open a run that a file describes, and print its id."""
+def create_run(
+    spec_path: Path | None,
+    like: str | None,
+    without: tuple[str, ...],
+    shared_risk: tuple[str, ...],
+    name: str | None,
+    agreed: bool,
+    dry_run: bool,
+    **connection: Any,
+) -> RunOrSpec:
+    """Open a run that a file describes, or a finished one without a bank, and print its id."""
+    if like is not None and spec_path is not None:
+        raise ConfigurationError("--spec and --like exclude each other: leave one of them out")
+    if like is not None:
+        source = f"--like {like}"
+        with opened_client(**connection) as client:
+            status = run_to_repeat(client, like, without)
+            epoch = active_epoch(client, None, source=source)
+            found = repeated(status, epoch, without=without, name=name, shared_risk=shared_risk)
+            spec = described(found.model_dump(), source=source)
+            refuse_tables_with(client, spec, without)
+            ask_for_the_price(status, without, agreed=agreed or dry_run)
+            return open_run(client, spec, epoch, source=source, dry_run=dry_run)
+    for option, given in (("--without", without), ("--shared-risk", shared_risk), ("--name", name)):
+        if given:
+            raise ConfigurationError(f"{option} goes with --like RUN_ID; a file of --spec says it")
+    if spec_path is None:
+        raise ConfigurationError("name a description with --spec FILE, or a run with --like RUN_ID")
     source = str(spec_path)
     spec = described(read_file(spec_path, "run description"), source=source)
     with opened_client(**connection) as client:

@@ -205,7 +205,7 @@ def open_run(
     RunDescriptionError
         If it asks for more banks than its key epoch has.
     """
-    n_banks = len(epoch.key_epoch.roster)
+    n_banks = len(_cohort(spec, epoch))
     if spec.min_cohort > max(n_banks, LEAST_COHORT):
         raise RunDescriptionError(
             f"{source}: min_cohort is {spec.min_cohort}, key epoch {spec.key_epoch} has {n_banks} "
@@ -222,11 +222,15 @@ def _tell_estimate(spec: RunSpec, epoch: KeyEpochStatus) -> None:
     if spec.kind in (RunKind.STATISTICS, RunKind.MONITOR):
         return
     setting = Setting(
-        banks=len(epoch.key_epoch.roster),
+        banks=len(_cohort(spec, epoch)),
         largest_share=1.0,
         key_bits=int(epoch.key_epoch.public_key.n, 16).bit_length(),
     )
     say(estimate_run(spec, setting).in_one_line(), err=True)
+
+
+def _cohort(spec: RunSpec, epoch: KeyEpochStatus) -> list[str]:
+    return [each.name for each in epoch.key_epoch.roster if each.name not in spec.without]
 
 
 def show_run_or_spec(answer: RunOrSpec) -> None:

@@ -200,7 +200,7 @@ def _bank(name: str, status: RunStatus, awaited: tuple[str, ...]) -> BankNow:
         return BankNow(name, "was dropped", "bad")
     if name in status.contributed:
         return BankNow(name, "has sent its numbers", "good")
-    return BankNow(name, "takes part", "good")
+    return BankNow(name, "has joined" if status.state is RunState.OPEN else "takes part", "good")
 
 
 def elapsed(since: int | None) -> str:

@@ -33,6 +33,7 @@ from aggregator.storage.schema import (
 )
 from aggregator.storage.statement import Statement
 from aggregator.storage.transaction import Transaction
+from fraudfed.errors import RunDescriptionError
 from fraudfed.wire import frames
 from fraudfed.wire.messages import (
     Generation,
@@ -51,6 +52,8 @@ class StaleError(Exception):
     """The run changed between reading and writing; read again. Never leaves the service."""
 
 
+#: With two banks, the sum less a bank's own part is the other bank's.
+_LEAST_LEFT = 3
 _GOING_ON = frozenset({RunState.OPEN, RunState.TRAINING, RunState.GATHERING})
 _CHANGE = (
     update(RunRow)
@@ -110,7 +113,7 @@ class RunStore:
     # Reading runs
 
     def create_run(self, spec: RunSpec, caller: Caller) -> str:
-        """Store a new open run for the roster of its key epoch and return its id.
+        """Store a new open run for its cohort and return its id.
 
         Raises
         ------
@@ -118,12 +121,15 @@ class RunStore:
             If there is no such key epoch.
         ConflictError
             If the key epoch is not active.
+        RunDescriptionError
+            If it leaves out a bank that the roster does not have, or fewer than three stay.
         """
         run_id = secrets.token_hex(8)
 
         def create(written: Transaction) -> None:
             session = written.session
             epoch = require_active_epoch(session, spec.key_epoch)
+            cohort = _cohort(spec, tuple(member.name for member in epoch.roster))
             last = session.scalar(select(func.max(RunRow.sequence)))
             session.add(
                 RunRow(
@@ -148,7 +154,7 @@ class RunStore:
             session.add_all(
                 CohortRow(
                     run_id=run_id,
-                    bank=member.name,
+                    bank=bank,
                     takes_part=1,
                     is_entrant=0,
                     was_there=0,
@@ -158,10 +164,11 @@ class RunStore:
                     ready_key="",
                     ready_signature="",
                 )
-                for member in epoch.roster
+                for bank in cohort
             )
+            left_out = f" without {', '.join(spec.without)}" if spec.without else ""
             detail = (
-                f"key epoch {spec.key_epoch}, {len(epoch.roster)} banks, model for "
+                f"key epoch {spec.key_epoch}, {len(cohort)} banks{left_out}, model for "
                 f"{spec.model_visibility}: {spec.name}"
             )
             self._trail.note(written, caller, "run-created", f"run/{run_id}", detail)
@@ -486,3 +493,20 @@ class RunStore:
 
 def _now() -> int:
     return int(time.time())
+
+
+def _cohort(spec: RunSpec, roster: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the banks of a run; raises RunDescriptionError as ``RunStore.create_run``."""
+    foreign = sorted(set(spec.without) - set(roster))
+    if foreign:
+        raise RunDescriptionError(
+            f"without: {', '.join(foreign)} is not in the roster of key epoch {spec.key_epoch}, "
+            f"expected some of {', '.join(roster)}"
+        )
+    cohort = tuple(bank for bank in roster if bank not in spec.without)
+    if spec.without and len(cohort) < _LEAST_LEFT:
+        raise RunDescriptionError(
+            f"without: leaves {len(cohort)} banks, expected at least {_LEAST_LEFT}: the sum of two "
+            "banks less a bank's own part is the other bank's"
+        )
+    return cohort

@@ -164,7 +164,7 @@ def statistics_cost(layout: Layout, *, key_bits: int) -> CostEstimate:
 
 def monitor_cost(watch: Watch, *, key_bits: int) -> CostEstimate:
     """Estimate the most that one bank sends in a monitor run."""
-    payments = watch.traffic.counts[..., 0].size
+    payments = watch.totals.counts[..., 0].size + watch.traffic.counts[..., 0].size
     counts = sum(metric.counts.size for metric in watch.metrics) - payments
     ciphertexts = 2 + _ciphertexts(payments, MAX_POOLED_ROWS.bit_length(), key_bits=key_bits)
     ciphertexts += _ciphertexts(counts, _COUNT_BITS, key_bits=key_bits)

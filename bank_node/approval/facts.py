@@ -293,6 +293,11 @@ class Review(ReviewPart):
     min_cohort, deadline_seconds, max_rejoins : int
     join_deadline_seconds : int or None
     cohort : tuple of ReviewedMember
+    without : tuple of str
+        Members of the key epoch that the run leaves out.
+    price : tuple of str
+        What the run shows together with an earlier one of this bank that other banks took part
+        in, and what it costs.
     facts : RunFacts
     refused : str or None
         Why this bank takes no part in such a run, approved or not.
@@ -316,6 +321,8 @@ class Review(ReviewPart):
     join_deadline_seconds: int | None
     max_rejoins: int
     cohort: tuple[ReviewedMember, ...]
+    without: tuple[str, ...]
+    price: tuple[str, ...]
     facts: RunFacts
     refused: str | None
     findings: tuple[Finding, ...]

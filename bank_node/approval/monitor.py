@@ -74,10 +74,10 @@ def _reveals(run: PinnedRun, about: MonitorFacts) -> Iterator[str]:
     banks = f"(at least {min(run.spec.min_cohort, len(run.cohort))} of the {len(run.cohort)})"
     yield (
         f"For each day of {about.weeks} weeks and each channel: how many payments of all banks "
-        f"that take part {banks} there are, how many the model alerts on, how many lack each "
-        "column, and how their scores are spread (a quarter of the logit wide); never of one bank "
-        "alone."
+        f"that take part {banks} there are, how many the model alerts on, and how many lack each "
+        "column; never of one bank alone."
     )
+    yield ("For each week and channel: how scores are spread (a quarter of the logit wide).")
     yield (
         f"For each week: how the values of each of {len(about.columns)} columns are spread (half "
         "octaves, or categories), and how many reported frauds of each kind there are, with those "

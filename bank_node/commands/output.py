@@ -394,6 +394,106 @@ class RiskRun(Answer):
     corrections: int
 
 
+class CountInterval(Answer):
+    """A count over all banks.
+
+    Attributes
+    ----------
+    count : int
+        The estimate, as the features have it.
+    lower, upper : int
+        Where the true count lies.
+    known : bool
+        Whether anything can be said to be there: ``lower`` is above 0.
+    """
+
+    count: int
+    lower: int
+    upper: int
+    known: bool
+
+
+class RiskWindow(Answer):
+    """Some days up to ``as_of``; nothing is known of those that are missing."""
+
+    days: int
+    missing: tuple["DayGap", ...]
+    payments: CountInterval
+    frauds: CountInterval
+
+
+class LookedUp(Answer):
+    """What all banks entered of one identifier.
+
+    Attributes
+    ----------
+    entity : str
+    identifier : str
+        In canonical form.
+    as_of : str
+        Newest day of the tables (UTC), with which the windows end.
+    age_days : int
+        From that day to today.
+    delay_days : int
+        Between a payment and the day for which it is entered.
+    banks : int or None
+        The fewest banks that made a table of the longest window.
+    confidence : float
+        With which the lower ends hold.
+    windows : tuple of RiskWindow
+    """
+
+    entity: str
+    identifier: str
+    as_of: str
+    age_days: int
+    delay_days: int
+    banks: int | None
+    confidence: float
+    windows: tuple[RiskWindow, ...]
+
+
+class LookUps(Answer):
+    """``risk lookup``.
+
+    Attributes
+    ----------
+    found : tuple of LookedUp
+        Empty where they were written to a file.
+    out : str or None
+    rows : int
+        Identifiers that were looked up.
+    """
+
+    found: tuple[LookedUp, ...]
+    out: str | None
+    rows: int
+
+
+class LookupEntry(Answer):
+    """Identifiers that were looked up together.
+
+    Attributes
+    ----------
+    time : int
+        UTC epoch seconds.
+    who, purpose, entity : str
+    identifiers : tuple of str
+    """
+
+    time: int
+    who: str
+    purpose: str
+    entity: str
+    identifiers: tuple[str, ...]
+
+
+class LookupEntries(Answer):
+    """``risk lookups``: oldest first."""
+
+    lookups: tuple[LookupEntry, ...]
+
+
 class CorrectedReport(Answer):
     """``risk correct``: a report of fraud that was taken back.
 
@@ -515,3 +615,24 @@ class ServiceListening(Answer):
     """``serve``, once payments are answered."""
 
     url: str
+
+
+class Tracked(Answer):
+    """``track``.
+
+    Attributes
+    ----------
+    run_id : str
+    tracking_uri : str
+        Without user and password.
+    experiment : str
+    mlflow_run_id : str
+    logged_before : bool
+        It was there already, and is as it was.
+    """
+
+    run_id: str
+    tracking_uri: str
+    experiment: str
+    mlflow_run_id: str
+    logged_before: bool

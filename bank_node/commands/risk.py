@@ -23,6 +23,7 @@ from bank_node.commands.output import (
     SketchFacts,
     UpdatedRisk,
 )
+from bank_node.commands.risk_lookup import lookup, lookups
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say, stdout_console
@@ -215,3 +216,7 @@ def corrections(path: Path, passphrase_file: Path | None) -> CorrectedReports:
     state.unlock(read_passphrase(passphrase_file))
     made = state.corrections().all()
     return CorrectedReports(corrections=tuple(_corrected(each) for each in made))
+
+
+for _command in (lookup, lookups):
+    risk.add_command(_command)

@@ -24,6 +24,7 @@ from bank_node.commands.output import (
     TrustFacts,
     UsedUp,
 )
+from bank_node.commands.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
@@ -77,10 +78,17 @@ def _show_record(record: "TrainingRecord") -> None:
 )
 @state_option
 @run_options
+@tracking_options
 @answers(_training_record, _show_record)
 @click.pass_obj
 def train(
-    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+    output: Output,
+    /,
+    path: Path,
+    passphrase_file: Path | None,
+    tracking_uri: str | None,
+    experiment: str,
+    **options: Any,
 ) -> "TrainingRecord":
     """Train the run's model together with the other banks.
 
@@ -92,12 +100,14 @@ def train(
     from bank_node.run.progress import RunProgress
 
     end_in_order_when_terminated()
+    tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
         record: TrainingRecord = take_part(
             state, RunOptions(**options), RunKind.TRAINING, JOBS, progress, passphrase=passphrase
         )
+    track_or_warn(state, record.run_id, tracking)
     return record
 
 

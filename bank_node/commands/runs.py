@@ -106,6 +106,8 @@ def _show_review(review: Review) -> None:
     console.print(_text("What it reveals:"))
     for line in review.facts.reveals or ("not known: the parameters are refused",):
         console.print(_text(f"  * {line}"))
+    for line in review.price:
+        console.print(_text(f"  * {line}"))
     rules = _table("what it asks for", "allowed", "why", title="[approval] of bank.toml")
     for each in review.findings:
         rules.add_row(_text(each.subject), "yes" if each.allowed else "NO", _text(each.reason))
@@ -136,6 +138,7 @@ def _head(review: Review) -> "Table":
         ("kind", review.facts.about.kind),
         ("state", review.state),
         ("banks", "; ".join(_member(member) for member in review.cohort)),
+        ("left out", ", ".join(review.without) or "no member"),
         ("fewest banks", f"continues with {min(review.min_cohort, len(review.cohort))}"),
         ("confirmed roster", "required" if review.require_confirmed_roster else "not required"),
         ("who may read the result", review.model_visibility),

@@ -12,6 +12,7 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
+from bank_node.commands.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
@@ -62,10 +63,17 @@ def _show_record(record: "SearchRecord") -> None:
 )
 @state_option
 @run_options
+@tracking_options
 @answers(_search_record, _show_record)
 @click.pass_obj
 def search(
-    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+    output: Output,
+    /,
+    path: Path,
+    passphrase_file: Path | None,
+    tracking_uri: str | None,
+    experiment: str,
+    **options: Any,
 ) -> "SearchRecord":
     """Find the best of several sets of parameters, and its model, with the other banks.
 
@@ -77,10 +85,12 @@ def search(
     from bank_node.run.progress import RunProgress
 
     end_in_order_when_terminated()
+    tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
     with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
         record: SearchRecord = take_part(
             state, RunOptions(**options), RunKind.SEARCH, JOBS, progress, passphrase=passphrase
         )
+    track_or_warn(state, record.run_id, tracking)
     return record

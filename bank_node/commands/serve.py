@@ -161,6 +161,7 @@ def _build(
     from bank_node.outcomes.history import LabelHistory
     from bank_node.service.api.handle import Limits
     from bank_node.service.app import create_app
+    from bank_node.service.looking_up import LookupDesk
     from bank_node.service.scoring import ScoringService
     from bank_node.serving.store.memory import MemoryStore
     from fraudfed.http.server.rates import Rates
@@ -174,7 +175,7 @@ def _build(
         LabelHistory(place / "outcomes", state.vault),
         deadline_seconds=deadline_seconds,
     )
-    return create_app(scoring, Limits(token, Rates(requests_per_second)))
+    return create_app(scoring, Limits(token, Rates(requests_per_second)), lookups=LookupDesk(state))
 
 
 def _read_token(path: Path) -> str:

@@ -170,11 +170,11 @@ class MonitorJob:
         least = max(spec.min_count, context.rules.min_statistics_count)
         _log.info(
             "%d payments are counted; counts below %d are entered as 0",
-            int(watch.traffic.counts[..., 0].sum()),
+            int(watch.totals.counts[:, -1, 0].sum()),
             least,
         )
         return MonitorWork(
-            own=_entered(watch, least),
+            own=entered_by(watch, least),
             empty=lambda: empty_watch(run),
             row_keys=row_keys(options.data, context.ledger),
             progress=context.progress,
@@ -192,7 +192,7 @@ class MonitorJob:
         return {MONITOR_FILE: content}
 
 
-def _entered(watch: Watch, least: int) -> Watch:
+def entered_by(watch: Watch, least: int) -> Watch:
     """Return what this bank enters: no count below ``least``, and all others rounded."""
     for metric in watch.metrics:
         metric.counts = entered(metric.counts, least)

@@ -194,7 +194,7 @@ def drift_report(
 
 def _weeks(watch: Watch) -> tuple[WatchedWeek, ...]:
     weeks = watch.weeks
-    traffic = watch.by_week(watch.traffic.counts).sum(axis=1)
+    traffic = watch.totals.counts[:, -1]
     scores = watch.by_week(watch.scores.counts).sum(axis=1)
     frauds = watch.frauds.counts.sum(axis=1)
     whole = scores[: weeks.n_reference].sum(axis=0)

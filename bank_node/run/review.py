@@ -6,6 +6,7 @@ from bank_node.approval.decision import Decision, decide, record_review
 from bank_node.approval.digest import approval_hash, canonical_bytes, differences
 from bank_node.approval.facts import ListedRun, Review, ReviewedMember, RunsOpen
 from bank_node.approval.findings import Finding
+from bank_node.approval.repeated import price_of_repeating
 from bank_node.config import check_run_id
 from bank_node.http.client import AggregatorClient
 from bank_node.run.agreement.pinning import pin_run
@@ -56,6 +57,8 @@ def review_run(state: StateDirectory, client: AggregatorClient, run_id: str, job
         join_deadline_seconds=spec.join_deadline_seconds,
         max_rejoins=spec.max_rejoins,
         cohort=_cohort(state, run),
+        without=spec.without,
+        price=price_of_repeating(state, run),
         facts=job.facts(run, key_bits=key_bits),
         refused=refused,
         findings=findings,

@@ -1,1 +1,1 @@
-"""Runs and models in a tracking server."""
+"""A finished run in MLflow, a tracking server of the bank's own."""

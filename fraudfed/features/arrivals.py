@@ -195,7 +195,6 @@ class ArrivalFeatures(ABC):
         self.delay_seconds = risk_delay_days * SECONDS_PER_DAY
         self._shared = shared
         self._own = tuple(own_columns)
-        self.own_names = [spec.name for spec in self._own]
         self._converter = None if currency is None else AmountConverter(currency)
         self.lateness_seconds = allowed_lateness_seconds
         self._names = feature_schema(recipe, shared=shared is not None, own_columns=self._own).names

@@ -140,7 +140,7 @@ def test_sessions_end_by_rest_by_age_by_sign_out_and_with_the_token(
         ({"id": "nosuch"}, {}, 404),
     ],
 )
-def test_control_a_form_of_another_site_or_session_changes_nothing(
+def test_a_form_of_another_site_or_session_changes_nothing(
     client: FlaskClient,
     federation: Federation,
     fields: dict[str, str],

@@ -534,6 +534,8 @@ def test_whatever_is_published_can_be_shown(run: PinnedRun) -> None:
         deadline_seconds=run.spec.deadline_seconds,
         join_deadline_seconds=None,
         max_rejoins=2,
+        without=(),
+        price=("It repeats run r0.",),
         cohort=(),
         facts=facts,
         refused=None,

@@ -142,6 +142,7 @@ def test_alerts_of_a_day_with_what_was_done(state: StateDirectory, client: Flask
     text = client.get(f"/pages/alerts?day={datetime.fromtimestamp(now, UTC):%Y-%m-%d}").text
     assert "3 payments decided about, 2 alerts shown" in text
     assert "&lt;i&gt;2" in text
+    assert "GBP 1,234.56" in text
     assert "<i>" not in text
     one = client.get("/pages/alert", query_string={"id": "<i>0"})
     assert "What spoke against it" in one.text
@@ -156,7 +157,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.e2e
-def test_control_a_person_approves_the_bytes_that_the_page_shows(
+def test_a_person_approves_the_bytes_that_the_page_shows(
     make_banks: Any, browser: Browser, tmp_path: Path
 ) -> None:
     banks: Banks = make_banks(name="<script>document.title='run'</script>")

@@ -152,10 +152,15 @@ _PLACES = {
     # A table, on a console of fraudfed.console.
     ("bank_node/checking/report.py", "print"),
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
+    *(
+        (f"bank_node/commands/{name}.py", "print")
+        for name in ("risk", "risk_lookup", "run", "runs")
+    ),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
     *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("evaluate", "models")),
+    ("bank_node/commands/monitor.py", "print"),
+    ("bank_node/commands/evaluate.py", "print"),
 }
 
 

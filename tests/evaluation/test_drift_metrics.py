@@ -24,6 +24,7 @@ from fraudfed.evaluation.drift.metrics import (
     Features,
     ReportedFrauds,
     Scores,
+    Totals,
     Traffic,
 )
 from fraudfed.evaluation.drift.prediction import predict, two_sided
@@ -67,6 +68,7 @@ def made_rows(seed: int, n: int) -> MonitoredRows:
 
 def metrics() -> list[DriftMetric]:
     return [
+        Totals(WEEKS),
         Traffic(WEEKS, slot_seconds=HOUR),
         Absences(WEEKS, slot_seconds=DAY, n_features=len(FEATURES)),
         Scores(WEEKS, slot_seconds=DAY),
@@ -80,7 +82,7 @@ def test_the_law_below_is_of_every_metric() -> None:
     assert [type(each) for each in Watch(WEEKS, FEATURES).metrics] == [type(m) for m in metrics()]
 
 
-@pytest.mark.parametrize("at", range(5), ids=[each.name for each in metrics()])
+@pytest.mark.parametrize("at", range(6), ids=[each.name for each in metrics()])
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 60), m=st.integers(0, 60))
 def test_rows_enter_and_leave_without_a_trace(at: int, seed: int, n: int, m: int) -> None:
@@ -146,6 +148,8 @@ def test_counts_are_those_of_a_loop() -> None:
     assert watch.by_week(watch.traffic.counts).sum() == traffic.sum()
     assert (watch.by_last_day(traffic)[0] == traffic[144:168].sum(axis=0)).all()
     payments = traffic[..., 0].sum()
+    assert (watch.totals.counts[:, :-1] == watch.by_week(traffic)).all()
+    assert (watch.totals.counts[:, -1] == watch.by_week(traffic).sum(axis=1)).all()
     assert watch.scores.counts.sum() == payments
     assert all(watch.by_feature.of(at).sum() == payments for at in range(len(FEATURES)))
     missing = watch.absences.counts.sum(axis=(0, 1))

@@ -86,3 +86,18 @@ class Untrue(SoloCommunicator):
 def test_opened_counts_that_are_none_of_payments_end_the_run(place: float) -> None:
     with pytest.raises(SumError, match="more than the whole"):
         pool_watch(counted(ROWS), Untrue(place))
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), least=st.integers(2, 60))
+def test_no_bank_fails_alone_for_what_it_rounds(seed: int, least: int) -> None:
+    """A day's small counts are entered as 0, its week's are not: bounds must hold all the same."""
+    owner = np.random.default_rng(seed).choice(3, len(ROWS), p=(0.9, 0.08, 0.02))
+    parts = [counted(ROWS.take(owner == bank)) for bank in range(3)]
+    for part in parts:
+        for metric in part.metrics:
+            rounded = (metric.counts + least // 2) // least * least
+            metric.counts = np.where(metric.counts < least, 0, rounded)
+    found = run_cohort(3, lambda bank, with_others: pool_watch(parts[bank], with_others))
+    assert len({each.to_bytes() for each in found}) == 1
+    PooledWatch.from_bytes(found[0].to_bytes(), empty=Watch(WEEKS, FEATURES, slot_seconds=DAY))

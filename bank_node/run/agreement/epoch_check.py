@@ -21,7 +21,7 @@ def check_epoch(run: PinnedRun, key_epoch: KeyEpoch, *, latest: int) -> None:
     KeyMaterialError
         If the run uses an older epoch, or another key than the epoch's.
     CohortError
-        If its cohort is not the epoch's roster.
+        If its cohort is not the epoch's roster less the banks that the run leaves out.
     """
     where = f"run {run.spec.name!r}"
     if key_epoch.epoch < latest:
@@ -36,9 +36,11 @@ def check_epoch(run: PinnedRun, key_epoch: KeyEpoch, *, latest: int) -> None:
             "at fault"
         )
     roster = tuple(member.name for member in key_epoch.roster)
-    if run.cohort != roster:
+    left_out = run.spec.without
+    if run.cohort != tuple(bank for bank in roster if bank not in left_out):
+        without = f" and the run leaves out {', '.join(left_out)}" if left_out else ""
         raise CohortError(
             f"{where}: the aggregator says that the cohort is {', '.join(run.cohort) or 'nobody'}, "
-            f"key epoch {key_epoch.epoch} is signed for {', '.join(roster)}; the aggregator is at "
-            "fault"
+            f"key epoch {key_epoch.epoch} is signed for {', '.join(roster)}{without}; the "
+            "aggregator is at fault"
         )

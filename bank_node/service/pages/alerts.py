@@ -5,18 +5,14 @@ import heapq
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import xgboost
-
-from bank_node.decisions.bins import row_of
 from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
+from bank_node.serving.explain import explain_decision
+from bank_node.serving.scorer import Scorer
 from bank_node.state.directory import MODEL_FILE, StateDirectory
-from fraudfed.boosting.model import Model
-from fraudfed.boosting.model_reader import read_model
 from fraudfed.errors import FraudFedError, StateError
-from fraudfed.intake.plain_table import contract_schema
-from fraudfed.reasons import Catalogue, Reason, reasons_in, with_shown
+from fraudfed.payments.currencies import EXPONENTS
+from fraudfed.reasons import Reason
 from fraudfed.wire.messages import DataContract
 
 #: Where the service keeps its decisions, below the state directory.
@@ -48,7 +44,7 @@ class Decisions:
 
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
-        self._models: dict[str, tuple[Model, xgboost.Booster, Catalogue]] = {}
+        self._scorers: dict[str, Scorer] = {}
 
     @property
     def are_there(self) -> bool:
@@ -88,49 +84,26 @@ class Decisions:
         if not decision.bins or decision.model_sha256 is None:
             return Explained(decision, (), "it was decided without the model's score")
         try:
-            return Explained(decision, self._reasons(decision, decision.model_sha256), "")
+            found = explain_decision(decision, self._scorer(decision.model_sha256))
+            return Explained(decision, found.reasons, "")
         except FraudFedError as error:
             return Explained(decision, (), str(error))
 
     def _log(self) -> DecisionLog:
         return DecisionLog(self._state.path / DECISIONS, self._state.vault, read_only=True)
 
-    def _loaded(self, sha256: str) -> tuple[Model, xgboost.Booster, Catalogue]:
-        found = self._models.get(sha256)
+    def _scorer(self, sha256: str) -> Scorer:
+        found = self._scorers.get(sha256)
         if found is None:
             # A few at a time are asked for; two threads that read one both get the same.
-            self._models = dict(list(self._models.items())[-_MOST_MODELS:])
-            found = self._models[sha256] = _read(self._state, sha256)
+            self._scorers = dict(list(self._scorers.items())[-_MOST_MODELS:])
+            path, contract = _model_file(self._state, sha256)
+            found = self._scorers[sha256] = Scorer.read(path, contract)
         return found
 
-    def _reasons(self, decision: Decision, sha256: str) -> tuple[Reason, ...]:
-        model, booster, catalogue = self._loaded(sha256)
-        row = row_of(decision.bins, model)
-        types = ["c" if count else "q" for count in model.schema.n_categories]
-        matrix = xgboost.DMatrix(
-            row[np.newaxis],
-            feature_names=list(catalogue.names),
-            feature_types=types,
-            enable_categorical=True,
-        )
-        contributions = booster.predict(matrix, pred_contribs=True, strict_shape=True)[0, 0]
-        shown, _ = with_shown(row, getattr(decision, "shown", b""), catalogue)
-        return reasons_in(
-            catalogue, contributions.astype(np.float32), shown, currency=decision.currency
-        )
 
-
-def _read(state: StateDirectory, sha256: str) -> tuple[Model, xgboost.Booster, Catalogue]:
-    content, contract, source = _model_file(state, sha256)
-    model = read_model(content, schema=contract_schema(contract), source=source)
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(content))
-    booster.set_param({"nthread": 1})
-    return model, booster, Catalogue.of(contract)
-
-
-def _model_file(state: StateDirectory, sha256: str) -> tuple[bytes, DataContract, str]:
-    """Return a model by its digest, the contract of its run, and where it is.
+def _model_file(state: StateDirectory, sha256: str) -> tuple[Path, DataContract]:
+    """Return the file of a model by its digest, and the contract of its run.
 
     Raises
     ------
@@ -142,5 +115,13 @@ def _model_file(state: StateDirectory, sha256: str) -> tuple[bytes, DataContract
             content = path.read_bytes() if path.is_file() else b""
             pinned = state.pinned_run(run.name)
             if pinned is not None and hashlib.sha256(content).hexdigest() == sha256:
-                return content, pinned.contract, str(path)
+                return path, pinned.contract
     raise StateError(f"model {sha256} is no longer in {state.path}; restore it to see the reasons")
+
+
+def money(decision: Decision) -> str:
+    """Return a payment's amount in its currency's main unit; minor units if that is not known."""
+    exponent = EXPONENTS.get(decision.currency or "")
+    if exponent is None:
+        return f"{decision.amount_minor:,} minor units"
+    return f"{decision.currency} {decision.amount_minor / 10**exponent:,.{exponent}f}"

@@ -11,7 +11,7 @@ from bank_node.consortium.connection import connect
 from bank_node.jobs.registry import JOBS
 from bank_node.run.review import list_runs, review_run
 from bank_node.service.pages import left
-from bank_node.service.pages.alerts import Decisions
+from bank_node.service.pages.alerts import Decisions, money
 from bank_node.service.pages.results import VERDICTS, finished_run, finished_runs, shown_bounds
 from bank_node.service.pages.token import check_token
 from bank_node.state.directory import StateDirectory
@@ -173,6 +173,7 @@ class BankPages:
         return self._site.render(
             "alerts.html.j2",
             found=found,
+            money=money,
             decided=decided,
             are_there=there,
             day=day,
@@ -190,7 +191,7 @@ class BankPages:
                 f"no decision about payment {wanted[:80]!r} is kept here: this bank's service has "
                 "not scored it, or the decision is older than the log keeps, or erased"
             )
-        return self._site.render("alert.html.j2", section="alerts", found=found)
+        return self._site.render("alert.html.j2", section="alerts", found=found, money=money)
 
     # Parts
 

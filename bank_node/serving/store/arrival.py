@@ -18,6 +18,7 @@ from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.inbound import OnlineInboundFeatures
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk.history import SharedRisk
+from fraudfed.payments.columns import OUTBOUND
 from fraudfed.wire.messages import Currency, DataContract, FeatureSpec
 
 _log = logging.getLogger(__name__)
@@ -213,13 +214,15 @@ class ArrivalStore(ABC):
 
 
 def content_of(payment: Payment) -> bytes:
-    """Return a digest of all that a payment says."""
-    values = [
-        sorted(value.items()) if isinstance(value, dict) else value
-        for value in (getattr(payment, name) for name in _FIELDS)
-    ]
+    """Return a digest of what a store may remember of a payment: all but its own columns."""
+    values: list[object] = [getattr(payment, name) for name in _FIELDS]
+    # What means the same has the same text, from a file and from a request.
+    values += [payment.direction or OUTBOUND, *map(float, payment.place or ())]
     text = repr(values).encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=CONTENT_BYTES).digest()
 
 
-_FIELDS = tuple(field.name for field in fields(Payment) if field.compare)
+_SPOKEN_FOR = {"direction", "latitude", "longitude", "own"}
+_FIELDS = tuple(
+    field.name for field in fields(Payment) if field.compare and field.name not in _SPOKEN_FOR
+)

@@ -6,10 +6,12 @@ every fraud reported at its ``label_time``.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bank_node.data.contract import load_transactions
 from bank_node.serving.store.arrival import content_of
 from bank_node.serving.store.packed import PackedStore
 from bank_node.serving.store.packing import (
@@ -30,12 +32,45 @@ from fraudfed.features.arrivals import KEY_BYTES, ArrivalFeatures
 from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import SECONDS_PER_DAY, fraud_counts_from
 from fraudfed.features.history import CREDIT, NEVER, OTHER, OUTFLOW, EntityHistory
+from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.payment import payments_of
 from fraudfed.payments.columns import INBOUND
 from fraudfed.wire.messages import Currency
 
 #: Histories that are written at once.
 _BATCH = 20_000
+
+
+def warm_from_file(
+    store: PackedStore,
+    path: Path,
+    *,
+    mapping: Mapping | None = None,
+    currency: Currency | None = None,
+) -> int:
+    """Fill a store from a file of transactions, CSV or Parquet, with labels or without.
+
+    Parameters
+    ----------
+    store, currency
+        As for ``warm``.
+    path : Path
+    mapping : Mapping or None
+        How the file's columns become those of transactions; None: they are those.
+
+    Returns
+    -------
+    int
+        How many payments count for the recipe.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or rows are not what they should be; nothing is written.
+    StateError, UnavailableError
+        As ``warm``.
+    """
+    return warm(store, load_transactions(path, mapping=mapping), currency=currency)
 
 
 def warm(
@@ -90,8 +125,7 @@ def warm(
             store.shelf.write(batch)
             batch = Batch()
     recent = (transactions["event_time"] >= store.builder.oldest).to_numpy(dtype=np.bool_)
-    own = [name for name in store.builder.own_names if name in transactions.columns]
-    for payment in payments_of(transactions[recent], own):
+    for payment in payments_of(transactions[recent]):
         if store.builder.recipe == RECIPE and payment.is_inbound:
             continue
         key = store.builder.key_of("transaction", payment.transaction_id)

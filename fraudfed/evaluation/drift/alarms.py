@@ -13,7 +13,7 @@ A silent hour stands outside the bound: it needs no statistics where every refer
 ``LEAST_IN_HOUR`` payments or more in that hour, and this week has none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -88,8 +88,7 @@ def _blank(
 
 def _overall(watch: Watch, fair_from: int | None) -> Iterator[Candidate | None]:
     n = watch.weeks.n_reference
-    traffic = watch.by_week(watch.traffic.counts).sum(axis=1)
-    payments, alerts, fallbacks = traffic.T
+    payments, alerts, fallbacks = watch.totals.counts[:, -1].T
     scores = watch.by_week(watch.scores.counts).sum(axis=1)
     frauds = watch.frauds.counts.sum(axis=1)[:, 0]
     yield volume_candidate(_blank(Subject.VOLUME), payments, n_reference=n)
@@ -128,7 +127,7 @@ def _detailed(watch: Watch) -> Iterator[Candidate | None]:
             n_reference=n,
             n_apart=2,
         )
-    payments = week(watch.traffic.counts).sum(axis=1)[:, 0]
+    payments = watch.totals.counts[:, -1, 0]
     frauds = watch.frauds.counts[:, :, 0, 0]
     for at, kind in enumerate(MONITORED_KINDS):
         yield share_candidate(
@@ -139,12 +138,9 @@ def _detailed(watch: Watch) -> Iterator[Candidate | None]:
         yield quantile_candidate(
             _blank(Subject.HIGH_SCORES, channel=channel), scores[:, at], n_reference=n
         )
-    scales: tuple[tuple[Scale, Callable[[Int64Array], Int64Array]], ...]
-    scales = (("week", watch.by_week), ("day", watch.by_last_day))
-    for scale, summed in scales:
-        yield from _without_labels(
-            watch, summed(watch.traffic.counts), summed(watch.absences.counts), scale
-        )
+    day = watch.by_last_day
+    yield from _without_labels(watch, watch.totals.counts, week(watch.absences.counts), "week")
+    yield from _without_labels(watch, day(watch.traffic.counts), day(watch.absences.counts), "day")
 
 
 def _without_labels(

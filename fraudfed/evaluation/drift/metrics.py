@@ -63,6 +63,31 @@ class DriftMetric(ABC):
         self.counts = left
 
 
+class Totals(DriftMetric):
+    """Payments, alerts and fallbacks by week and channel; shape (n_weeks, n_channels + 1, 3).
+
+    The last entry of the second axis is over all channels: counted, and not added up, because what
+    a bank enters of each channel in a sum is rounded.
+    """
+
+    name = "totals"
+
+    def __init__(self, weeks: Weeks) -> None:
+        super().__init__((weeks.n_weeks, _N_CHANNELS + 1, 3))
+        self._weeks = weeks
+
+    def count(self, rows: MonitoredRows) -> Int64Array:
+        """Return the counts of rows."""
+        week = self._weeks.slot_of(rows.event_time, WEEK)
+        inside = week >= 0
+        found = np.zeros_like(self.counts)
+        like = self.counts[:, :-1, 0]
+        for at, chosen in enumerate((inside, inside & rows.is_alert, inside & rows.is_fallback)):
+            found[:, :-1, at] = _tallied((week * _N_CHANNELS + rows.channel)[chosen], like)
+        found[:, -1] = found[:, :-1].sum(axis=1)
+        return found
+
+
 class Traffic(DriftMetric):
     """Payments, alerts and fallbacks by slot and channel; shape (n_slots, n_channels, 3)."""
 

@@ -1,8 +1,8 @@
 """Sum what all banks have counted; every bank runs this and ends with the same counts.
 
 Law: the sums depend on what all banks enter together, not on how it is split over them. All passes
-through ``Communicator.sum``, in two rounds: payments by day and channel, which bound what follows,
-and everything else at once. Which sums are made depends on the run's description alone.
+through ``Communicator.sum``, in two rounds: payments by week, and by day and channel, which bound
+what follows, and everything else at once. Which sums are made depends on the description alone.
 """
 
 import base64
@@ -15,6 +15,8 @@ from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import StateError
+from fraudfed.evaluation.drift.metrics import DriftMetric
+from fraudfed.evaluation.drift.rows import HOUR
 from fraudfed.evaluation.drift.watch import Watch
 from fraudfed.evaluation.pooled_counts import SumOfParts
 from fraudfed.foreign_json import parse_foreign
@@ -43,7 +45,7 @@ class PooledWatch:
     @property
     def payments(self) -> int:
         """Payments of all weeks, as entered."""
-        return int(self.watch.traffic.counts[..., 0].sum())
+        return int(self.watch.totals.counts[:, -1, 0].sum())
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: one line of JSON, counts as base64 of 64-bit integers."""
@@ -107,25 +109,42 @@ def pool_watch(own: Watch, communicator: Communicator) -> PooledWatch:
     """
     pooled = Watch(own.weeks, own.features, slot_seconds=own.slot_seconds)
     first = SumOfParts()
-    first.add(own.traffic.counts[..., 0], MAX_POOLED_ROWS)
-    (payments,) = first.sum(communicator, label="monitor:payments")
-    hold_counted(bool((payments >= 0).all()) and int(payments.sum()) <= MAX_POOLED_ROWS)
-    bounds = _bounds(pooled, payments)
+    wholes: tuple[DriftMetric, ...] = (own.totals, own.traffic)
+    for whole in wholes:
+        first.add(whole.counts[..., 0], MAX_POOLED_ROWS)
+    payments = first.sum(communicator, label="monitor:payments")
+    for found in payments:
+        hold_counted(bool(((found >= 0) & (found <= MAX_POOLED_ROWS)).all()))
+    bounds = _bounds(pooled, *payments)
     rest = SumOfParts()
-    rest.add(own.traffic.counts[..., 1:], bounds[0][..., 1:])
-    for metric, bound in zip(own.metrics[1:], bounds[1:], strict=True):
-        rest.add(metric.counts, bound)
-    marks, *others = rest.sum(communicator, label="monitor:counts")
-    pooled.traffic.counts = np.concatenate([payments[..., None], marks], axis=-1)
-    for metric, counts in zip(pooled.metrics[1:], others, strict=True):
-        metric.counts = counts
+    for metric, bound in zip(own.metrics, bounds, strict=True):
+        if metric in wholes:
+            rest.add(metric.counts[..., 1:], bound[..., 1:])
+        else:
+            rest.add(metric.counts, bound)
+    found_of_rest = rest.sum(communicator, label="monitor:counts")
+    for at, (metric, counts) in enumerate(zip(pooled.metrics, found_of_rest, strict=True)):
+        parts = [payments[at][..., None], counts] if at < len(wholes) else [counts]
+        metric.counts = np.concatenate(parts, axis=-1)
     hold_counted(_is_true(pooled))
     return PooledWatch(pooled)
 
 
-def _bounds(watch: Watch, payments: Int64Array) -> list[Int64Array]:
-    """Return what each count is at most; ``payments`` is (n_slots, n_channels)."""
-    by_week = watch.by_week(payments).sum(axis=1)
+def _bounds(watch: Watch, by_week: Int64Array, by_slot: Int64Array) -> list[Int64Array]:
+    """Return what each count is at most.
+
+    Every bound is of a count that banks enter as it is: the sum of what they enter of days may be
+    less than what they enter of the week, as small counts are entered as 0.
+
+    Parameters
+    ----------
+    watch : Watch
+    by_week : ndarray of shape (n_weeks, n_channels + 1), dtype=int64
+        Payments, over all channels in the last entry.
+    by_slot : ndarray of shape (n_slots, n_channels), dtype=int64
+        Payments.
+    """
+    by_scores_week = watch.slot_seconds != HOUR
 
     def spread(whole: Int64Array, like: Int64Array) -> Int64Array:
         shape = whole.shape + (1,) * (like.ndim - whole.ndim)
@@ -133,17 +152,18 @@ def _bounds(watch: Watch, payments: Int64Array) -> list[Int64Array]:
         return bound
 
     return [
-        spread(payments, watch.traffic.counts),
-        spread(payments, watch.absences.counts),
-        spread(payments, watch.scores.counts),
-        spread(by_week, watch.by_feature.counts),
-        spread(by_week, watch.frauds.counts),
+        spread(by_week, watch.totals.counts),
+        spread(by_slot, watch.traffic.counts),
+        spread(by_slot, watch.absences.counts),
+        spread(by_week[:, :-1] if by_scores_week else by_slot, watch.scores.counts),
+        spread(by_week[:, -1], watch.by_feature.counts),
+        spread(by_week[:, -1], watch.frauds.counts),
     ]
 
 
 def _is_true(watch: Watch) -> bool:
     """Tell whether parts are within their wholes, as they are for all payments."""
-    bounds = _bounds(watch, watch.traffic.counts[..., 0])
+    bounds = _bounds(watch, watch.totals.counts[..., 0], watch.traffic.counts[..., 0])
     within = all(
         bool((metric.counts >= 0).all() and (metric.counts <= bound).all())
         for metric, bound in zip(watch.metrics, bounds, strict=True)

@@ -13,6 +13,7 @@ from fraudfed.evaluation.drift.metrics import (
     Features,
     ReportedFrauds,
     Scores,
+    Totals,
     Traffic,
 )
 from fraudfed.evaluation.drift.rows import DAY, HOUR, WEEK, MonitoredRows, Weeks
@@ -31,8 +32,9 @@ class Watch:
     weeks : Weeks
     features : tuple of WatchedFeature
     slot_seconds : int
-        How finely what needs no labels is counted: an hour, or a day.
-    traffic, absences, scores, by_feature, frauds : metrics
+        How finely what needs no labels is counted: an hour, or a day for sums over banks. Then
+        scores are counted by week: by day too few of a small bank would be in a cell.
+    totals, traffic, absences, scores, by_feature, frauds : metrics
     """
 
     def __init__(
@@ -41,16 +43,17 @@ class Watch:
         if slot_seconds not in (HOUR, DAY):
             raise ValueError(f"slot_seconds is {slot_seconds}, expected {HOUR} or {DAY}")
         self.weeks, self.features, self.slot_seconds = weeks, tuple(features), slot_seconds
+        self.totals = Totals(weeks)
         self.traffic = Traffic(weeks, slot_seconds=slot_seconds)
         self.absences = Absences(weeks, slot_seconds=slot_seconds, n_features=len(features))
-        self.scores = Scores(weeks, slot_seconds=slot_seconds)
+        self.scores = Scores(weeks, slot_seconds=HOUR if slot_seconds == HOUR else WEEK)
         self.by_feature = Features(weeks, features)
         self.frauds = ReportedFrauds(weeks)
 
     @property
     def metrics(self) -> tuple[DriftMetric, ...]:
-        """All metrics; the traffic, which bounds the others, is the first."""
-        return (self.traffic, self.absences, self.scores, self.by_feature, self.frauds)
+        """All metrics; totals and traffic, which bound the others, are the first."""
+        return (self.totals, self.traffic, self.absences, self.scores, self.by_feature, self.frauds)
 
     @property
     def slots_per_week(self) -> int:
@@ -77,7 +80,7 @@ class Watch:
 
     def by_week(self, counts: Int64Array) -> Int64Array:
         """Return the counts of slots summed over weeks: the first axis becomes ``n_weeks``."""
-        parts = counts.reshape(self.weeks.n_weeks, self.slots_per_week, *counts.shape[1:])
+        parts = counts.reshape(self.weeks.n_weeks, -1, *counts.shape[1:])
         summed: Int64Array = parts.sum(axis=1)
         return summed
 

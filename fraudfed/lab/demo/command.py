@@ -286,7 +286,7 @@ def demo_command(
         _print(result, out, stdout_console(own_text=True))
     bank = result.summary.banks[0].name
     if keep:
-        keep_until_stopped(work, bank=bank, port=port)
+        keep_until_stopped(work, bank=bank)
     elif not as_json:
         for line in how_to_look(work, bank=bank, report=out / "report.html"):
             say(line)

@@ -18,7 +18,7 @@ def how_to_look(work: Path, *, bank: str, report: Path) -> Iterator[str]:
     )
 
 
-def keep_until_stopped(work: Path, *, bank: str, port: int) -> None:
+def keep_until_stopped(work: Path, *, bank: str) -> None:
     """Serve the pages until Ctrl-C or SIGTERM, and say where they are and what signs in.
 
     Raises
@@ -29,7 +29,7 @@ def keep_until_stopped(work: Path, *, bank: str, port: int) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with kept_open(work, bank=bank, port=port) as kept:
+    with kept_open(work, bank=bank) as kept:
         # On stderr: what a program reads from stdout is complete.
         for line in (
             f"operator pages: {kept.aggregator_url}",

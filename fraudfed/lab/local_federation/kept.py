@@ -1,9 +1,11 @@
 """A federation that has ended, opened again to be looked at: aggregator and one bank's pages."""
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fraudfed.lab.local_federation.consortium import LISTENING
 from fraudfed.lab.local_federation.processes import ProgramGroup
@@ -34,7 +36,7 @@ class Kept:
 
 
 @contextmanager
-def kept_open(work: Path, *, bank: str, port: int = 0) -> Iterator[Kept]:
+def kept_open(work: Path, *, bank: str) -> Iterator[Kept]:
     """Serve the state directories that a federation has left, until the block ends.
 
     Parameters
@@ -43,8 +45,8 @@ def kept_open(work: Path, *, bank: str, port: int = 0) -> Iterator[Kept]:
         As given to ``open_federation``.
     bank : str
         Whose pages are served.
-    port : int
-        Of the aggregator; 0 takes a free one.
+
+    The aggregator gets the port that it had: its banks go on calling it there.
 
     Raises
     ------
@@ -52,6 +54,8 @@ def kept_open(work: Path, *, bank: str, port: int = 0) -> Iterator[Kept]:
         The error of a program that does not start, with its exit code's class.
     """
     aggregator, state = work / "aggregator", work / "banks" / bank
+    called = tomllib.loads((state / "bank.toml").read_text())["aggregator"]
+    port = urlsplit(called).port or 0
     with ProgramGroup(logs=work / "logs") as group:
         served = group.start(
             "aggregator-kept",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Page, sync_playwright
 
 from fraudfed.errors import StateError
@@ -15,7 +16,7 @@ from fraudfed.wire.messages import RunKind, RunSpec, parse
 
 _WIDE, _PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 720}
 _OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
-_JOIN_SECONDS = 60.0
+_JOIN_SECONDS = 120.0
 _RUN_NAME = "Payments, spring training"
 
 
@@ -97,25 +98,32 @@ def _run_that_waits(kept: Kept, work: Path, banks: list[str], group: ProgramGrou
             raise StateError(f"{rows}: is not there; take pictures of a demo of a generated world")
         where = ("--state", str(states[bank]), "--data", str(rows), "--run", run_id)
         nodes.append(group.start(f"{bank}.screenshots", ["bank-node", "train", *where]))
-    _await_members(url, kept.aggregator_token, run_id, len(nodes))
+    _await_members(url, kept.aggregator_token, run_id, nodes, group)
     return run_id
 
 
 def _training(work: Path) -> RunSpec:
+    """Return the demo's training with the fewest features, which banks are ready for soonest."""
+    found = []
     for path in sorted(work.glob("*.json")):
         spec = parse(RunSpec, path.read_bytes(), source=str(path))
-        # One without risk tables: a bank that is only to join needs nothing else then.
-        if spec.kind is RunKind.TRAINING:
-            return spec
-    raise StateError(f"{work}: holds the description of no training; run the demo again")
+        if spec.kind is RunKind.TRAINING and spec.contract is not None:
+            found.append((len(spec.contract.features), path.name, spec))
+    if not found:
+        raise StateError(f"{work}: holds the description of no training; run the demo again")
+    return min(found)[2]
 
 
-def _await_members(url: str, token: Path, run_id: str, number: int) -> None:
-    import httpx
-
+def _await_members(
+    url: str, token: Path, run_id: str, nodes: list[Program], group: ProgramGroup
+) -> None:
+    number = len(nodes)
     headers = {"Authorization": f"Bearer {token.read_text().strip()}"}
     deadline = time.monotonic() + _JOIN_SECONDS
     while time.monotonic() < deadline:
+        failure = group.first_failure(nodes)
+        if failure is not None:
+            raise failure
         answer = httpx.get(f"{url}/v1/runs/{run_id}", headers=headers, timeout=10)
         if len(answer.json()["members"]) >= number:
             return

@@ -50,7 +50,8 @@ class RunSpec(Message):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     key_epoch: EpochNumber
-    """The active key epoch; its roster is the cohort, and the run starts when all have joined."""
+    """The active key epoch; its roster without ``without`` is the cohort, and the run starts when
+    all have joined."""
     kind: RunKind = RunKind.TRAINING
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Training parameters under XGBoost's names. The aggregator stores, the banks check them. Those
@@ -76,9 +77,13 @@ class RunSpec(Message):
     """The same for the start; other banks may join later. None waits for all."""
     max_rejoins: Annotated[int, Field(ge=0, le=1000)] = 2
     """How often a dropped bank may rejoin; each drop reveals a little about its data."""
+    without: tuple[BankName, ...] = ()
+    """Banks of the key epoch's roster that are not in the cohort, sorted by name."""
 
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
+        if self.without != tuple(sorted(set(self.without))):
+            raise ValueError("without names each bank once, sorted by name")
         for kind in (RunKind.RISK, RunKind.STATISTICS, RunKind.SEARCH, RunKind.MONITOR):
             if (self.kind is kind) != (getattr(self, kind.value) is not None):
                 raise ValueError(f"a {kind.value} run has {kind.value}, and no other run has")
@@ -211,7 +216,7 @@ class RunStatus(Message):
     spec: RunSpec
     state: RunState
     cohort: tuple[BankName, ...]
-    """The banks of the key epoch's roster, sorted by name."""
+    """The banks of the key epoch's roster less those of ``spec.without``, sorted by name."""
     public_key: PublicKeyMessage
     """That of the key epoch."""
     members: tuple[BankName, ...]

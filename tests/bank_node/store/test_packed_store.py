@@ -27,10 +27,16 @@ from bank_node.serving.store.packed import PackedStore
 from bank_node.serving.store.protocol import Arrival
 from bank_node.serving.store.shelf import Batch
 from bank_node.serving.store.sqlite_shelf import SqliteShelf
-from bank_node.serving.store.warm import warm
+from bank_node.serving.store.warm import warm, warm_from_file
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.errors import ConfigurationError, ConflictError, StateError, UnavailableError
+from fraudfed.errors import (
+    ConfigurationError,
+    ConflictError,
+    DataError,
+    StateError,
+    UnavailableError,
+)
 from fraudfed.features.payment import Payment, payments_of
 
 CARD = StoreTerms(recipe=RECIPE, risk_delay_days=1)
@@ -365,3 +371,20 @@ def test_a_store_that_was_not_filled_to_the_end_is_refused(tmp_path: Path) -> No
     store.close()
     with pytest.raises(StateError, match="filling it was interrupted"):
         open_store(tmp_path / "store", CARD)
+
+
+def test_a_store_is_filled_from_a_file(tmp_path: Path) -> None:
+    frame = random_table(np.random.default_rng(1), 40, days=3).sort_values("event_time")
+    frame.to_parquet(tmp_path / "past.parquet", index=False)
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    assert warm_from_file(store, tmp_path / "past.parquet") == 40
+    last = payments_of(frame)[-1]
+    again = dataclasses.replace(last, direction="outbound", own={"balance": 1})
+    assert store.observe(again) is Arrival.REPEATED
+    with pytest.raises(ConflictError):
+        store.observe(dataclasses.replace(last, direction="outbound", latitude=1.5, longitude=2.5))
+    store.close()
+    frame.drop(columns="event_time").to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(DataError, match="event_time"):
+        warm_from_file(store, tmp_path / "bad.csv")
