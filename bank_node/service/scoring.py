@@ -29,7 +29,7 @@ from bank_node.serving.store.protocol import Arrival, FeatureStore
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, FraudFedError, NotFoundError, StateError, UnavailableError
 from fraudfed.features.payment import Payment
-from fraudfed.reasons import Reason, reasons_in
+from fraudfed.reasons import Catalogue, Reason, reasons_in, shown_values, with_shown
 
 _log = logging.getLogger(__name__)
 
@@ -254,9 +254,12 @@ class ScoringService:
         answer: Answer,
         decided: Decided | None,
     ) -> None:
-        bins = b""
+        bins = shown = b""
         if judged.scorer is not None and judged.row is not None:
             bins = bins_of(judged.row, judged.scorer.model)
+            catalogue = _catalogue_of(bundle, judged.scorer)
+            if catalogue is not None:
+                shown = shown_values(answer.reasons, judged.row, catalogue)
         challenger = bundle.challenger
 
         def write(challenger_margin: float | None) -> None:
@@ -279,6 +282,7 @@ class ScoringService:
                 policy_sha256=answer.policy_sha256,
                 tables_sha256=answer.tables_sha256,
                 bins=bins,
+                shown=shown,
                 challenger_sha256=None if challenger is None else challenger.sha256,
                 challenger_margin=challenger_margin,
                 propensity=None if decided is None else decided.propensity,
@@ -317,6 +321,9 @@ class ScoringService:
             if scorer is not None and scorer.sha256 == found.model_sha256 and found.bins:
                 row = row_of(found.bins, scorer.model)
                 contributions = scorer.contributions(row)
+                catalogue = _catalogue_of(bundle, scorer)
+                if catalogue is not None:
+                    row, _ = with_shown(row, found.shown, catalogue)
                 reasons = _reasons_by(bundle, scorer, row, contributions, found.currency)
         has_policy = found.policy_sha256 is not None
         return Answer(
@@ -365,6 +372,10 @@ def _reasons(bundle: Bundle, judged: Judged, currency: str | None) -> tuple[Reas
     return _reasons_by(bundle, judged.scorer, row, scored.contributions, currency)
 
 
+def _catalogue_of(bundle: Bundle, scorer: Scorer) -> Catalogue | None:
+    return bundle.catalogue if scorer is bundle.champion else bundle.second_catalogue
+
+
 def _reasons_by(
     bundle: Bundle,
     scorer: Scorer,
@@ -372,7 +383,7 @@ def _reasons_by(
     contributions: Float32Array,
     currency: str | None,
 ) -> tuple[Reason, ...]:
-    catalogue = bundle.catalogue if scorer is bundle.champion else bundle.second_catalogue
+    catalogue = _catalogue_of(bundle, scorer)
     if catalogue is None:
         return ()
     return reasons_in(catalogue, contributions, row, currency=currency)

@@ -38,6 +38,8 @@ class Explanation:
         Titles of phrases that lowered it, with what they took away, the largest first.
     same_words : bool
         False if a release has changed the catalogue since.
+    has_values : bool
+        False if nobody asked for reasons at the time, so that texts write ends of bins.
     """
 
     margin: float
@@ -47,6 +49,7 @@ class Explanation:
     reasons: tuple[Reason, ...]
     lowered: tuple[tuple[str, float], ...]
     same_words: bool = True
+    has_values: bool = True
 
 
 def explain_decision(decision: Decision, scorer: Scorer) -> Explanation:
@@ -87,6 +90,7 @@ def explain_decision(decision: Decision, scorer: Scorer) -> Explanation:
         reasons=found.reasons,
         lowered=found.lowered,
         same_words=same_words,
+        has_values=bool(decision.shown) or not found.reasons,
     )
 
 

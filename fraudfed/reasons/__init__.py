@@ -8,13 +8,12 @@ from fraudfed.reasons.reasons import (
     reasons_in,
     reasons_of,
 )
-from fraudfed.reasons.shown import catalogue_name, shown_values, with_shown
+from fraudfed.reasons.shown import shown_values, with_shown
 
 __all__ = [
     "PHRASES",
     "Catalogue",
     "Reason",
-    "catalogue_name",
     "group_sums",
     "ranked",
     "reasons_in",

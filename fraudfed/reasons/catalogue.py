@@ -4,9 +4,10 @@ The features of a recipe have the recipe's catalogue. A consortium's own column,
 plain table, is a phrase of its own, told by its description.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -23,6 +24,8 @@ from fraudfed.wire.messages import DataContract, FeatureSpec
 PHRASES: Mapping[str, tuple[Phrase, ...]] = MappingProxyType(
     {RECIPE: OUTBOUND_PHRASES, INBOUND_RECIPE: INBOUND_PHRASES}
 )
+#: Of a catalogue's name.
+NAME_BYTES = 4
 #: Begins the code of a phrase that is one column of the contract.
 COLUMN_CODE = "column:"
 #: Unit of amounts in a contract.
@@ -63,6 +66,11 @@ class Catalogue:
         """
         code = None if contract.currency is None else contract.currency.code
         return _catalogue(contract.kind, contract.recipe, contract.features, code)
+
+    @cached_property
+    def name(self) -> bytes:
+        """4 bytes that change when any phrase, or which features it has, changes."""
+        return hashlib.sha256(repr(self.phrases).encode()).digest()[:NAME_BYTES]
 
     def values(self, row: Float32Array, *, currency: str | None = None) -> Values:
         """Return a payment's features as phrases read them.

@@ -157,7 +157,7 @@ class Phrase:
             if variant.shown:
                 raise ValueError(f"phrase {self.code!r}: a customer's text shows a value")
 
-    @property
+    @cached_property
     def read_features(self) -> tuple[str, ...]:
         """Features that the texts depend on, each once, in the order in which they occur."""
         every = (*self.analyst, *self.customer, *self.complaint)

@@ -9,7 +9,6 @@ of the first byte), then the float32 of each feature whose bit is set, in column
 little-endian. A missing value has no bit: the bins say that it is missing.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,21 +16,13 @@ import numpy as np
 
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
-from fraudfed.reasons.catalogue import Catalogue
+from fraudfed.reasons.catalogue import NAME_BYTES, Catalogue
 from fraudfed.reasons.reasons import Reason
 
-_NAME_BYTES: Final = 4
 _VALUE: Final = np.dtype("<f4")
 
 
-def catalogue_name(catalogue: Catalogue) -> bytes:
-    """Return 4 bytes that change when any phrase, or which features it has, changes."""
-    return hashlib.sha256(repr(catalogue.phrases).encode()).digest()[:_NAME_BYTES]
-
-
-def shown_values(
-    reasons: Sequence[Reason], row: Float32Array, catalogue: Catalogue, *, name: bytes | None = None
-) -> bytes:
+def shown_values(reasons: Sequence[Reason], row: Float32Array, catalogue: Catalogue) -> bytes:
     """Return what a log keeps so that the texts can be said again.
 
     Parameters
@@ -40,8 +31,6 @@ def shown_values(
         Of the payment.
     row : ndarray of shape (n_features,), dtype=float32
     catalogue : Catalogue
-    name : bytes or None
-        Its ``catalogue_name``, for a service that keeps it; None computes it.
 
     Returns
     -------
@@ -60,7 +49,7 @@ def shown_values(
     kept = np.array([feature in read for feature in catalogue.names]) & ~np.isnan(row)
     return b"".join(
         (
-            catalogue_name(catalogue) if name is None else name,
+            catalogue.name,
             np.packbits(kept, bitorder="little").tobytes(),
             row[kept].astype(_VALUE).tobytes(),
         )
@@ -92,8 +81,8 @@ def with_shown(row: Float32Array, shown: bytes, catalogue: Catalogue) -> tuple[F
     if not shown:
         return row.copy(), True
     n_features = len(catalogue.names)
-    start = _NAME_BYTES + (n_features + 7) // 8
-    bits = np.frombuffer(shown[_NAME_BYTES:start], dtype=np.uint8)
+    start = NAME_BYTES + (n_features + 7) // 8
+    bits = np.frombuffer(shown[NAME_BYTES:start], dtype=np.uint8)
     kept = np.unpackbits(bits, bitorder="little").astype(np.bool_)
     n_kept = int(kept.sum())
     if (
@@ -107,4 +96,4 @@ def with_shown(row: Float32Array, shown: bytes, catalogue: Catalogue) -> tuple[F
         )
     restored = row.copy()
     restored[kept[:n_features]] = np.frombuffer(shown, dtype=_VALUE, offset=start)
-    return restored, shown[:_NAME_BYTES] == catalogue_name(catalogue)
+    return restored, shown[:NAME_BYTES] == catalogue.name

@@ -163,6 +163,8 @@ def test_without_the_values_the_texts_would_differ(bank: Bank) -> None:
         (r.code, r.contribution) for r in reasons
     ]
     assert [r.analyst for r in found.reasons] != [r.analyst for r in reasons]
+    bank.log(decision)
+    assert "values are the ends of the model's bins" in bank.explain(f"t{N_ROWS - 1}").out
 
 
 def test_customers_and_complainants_get_texts_and_nothing_else(bank: Bank) -> None:

@@ -177,6 +177,11 @@ def _answer(
         notes.append("nothing about this payment raised its score")
     if found is not None and not found.same_words:
         notes.append("the words are this release's: the catalogue has changed since")
+    if found is not None and not found.has_values:
+        notes.append(
+            "no reasons were asked for at the time: values are the ends of the model's bins, at or "
+            "below the true ones"
+        )
     if reader is not Reader.ANALYST:
         texts = [] if found is None else [getattr(r, reader.value) for r in found.reasons]
         reasons = tuple(ExplainedReason(text=text) for text in dict.fromkeys(texts) if text)
