@@ -84,3 +84,16 @@ def test_an_entity_that_is_not_counted_is_refused() -> None:
     shared = solo_history(frame, risk_spec(entities=(RiskEntity.PAYEE,)))
     with pytest.raises(DataError, match="do not count by terminal"):
         RiskLookup(shared, widths=WIDTHS).windows(RiskEntity.TERMINAL, "t")
+
+
+def test_lower_ends_of_windows_hold_in_a_crowded_sketch() -> None:
+    frame = random_table(np.random.default_rng(3), 300, days=60)
+    spec = risk_spec(transaction_width=16, fraud_width=16, depth=2, last_day=LAST, delay_days=0)
+    lookup = RiskLookup(solo_history(frame, spec), widths=(30,), last_day=FIRST_DAY + 45)
+    held, above = [], 0
+    for number in range(400):
+        (found,) = lookup.windows(RiskEntity.PAYEE, f"never entered {number}")
+        held.append(found.payments.lower == 0)
+        above += found.payments.count > 0
+    assert np.mean(held) >= 0.93
+    assert above > 50
