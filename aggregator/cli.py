@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from aggregator.commands.audit import audit
+from aggregator.commands.create_monitor import create_monitor_run
 from aggregator.commands.create_search import create_search_run
 from aggregator.commands.create_statistics import create_statistics_run
 from aggregator.commands.members import banks, epochs, invites
@@ -49,6 +50,7 @@ for _command in (
 ):
     cli.add_command(_command)
 runs.add_command(create_statistics_run)
+runs.add_command(create_monitor_run)
 runs.add_command(create_search_run)
 
 

@@ -155,6 +155,23 @@ class StatisticsApproval(BaseModel):
     entities: tuple[RiskEntity, ...] = tuple(RiskEntity)
 
 
+class MonitorApproval(BaseModel):
+    """``[approval.monitor]``: the monitor runs that need no person.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Patterns of the columns that a monitor run may count, its label among them.
+    min_count : int
+        The run's own is at least this.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+    min_count: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class SearchApproval(BaseModel):
     """``[approval.search]``: the searches that need no person.
 
@@ -196,6 +213,8 @@ class ApprovalRules(BaseModel):
         None: no statistics run.
     search : SearchApproval, "any" or None
         How large a search may be, beside what holds for trainings. None: no search.
+    monitor : MonitorApproval, "any" or None
+        None: no monitor run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -209,6 +228,7 @@ class ApprovalRules(BaseModel):
     risk: Literal["any"] | RiskApproval | None = None
     statistics: Literal["any"] | StatisticsApproval | None = None
     search: Literal["any"] | SearchApproval | None = None
+    monitor: Literal["any"] | MonitorApproval | None = None
 
     @field_validator("risk", mode="before")
     @classmethod
@@ -237,6 +257,15 @@ class ApprovalRules(BaseModel):
             raise ValueError(f'expected "{ANY}" or a table [approval.search]')
         return value
 
+    @field_validator("monitor", mode="before")
+    @classmethod
+    def _monitor(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return MonitorApproval.model_validate(value)
+        if value is not None and value != ANY and not isinstance(value, MonitorApproval):
+            raise ValueError(f'expected "{ANY}" or a table [approval.monitor]')
+        return value
+
     @model_validator(mode="after")
     def _parameters_are_said(self) -> "ApprovalRules":
         if self.columns and self.parameters is None:
@@ -258,7 +287,8 @@ class ApprovalRules(BaseModel):
         parameters = entries.pop("parameters", None)
         if parameters is not None and not isinstance(self.parameters, dict):
             entries["parameters"] = parameters
-        by_kind = {kind: entries.pop(kind, None) for kind in ("risk", "statistics", "search")}
+        kinds = ("risk", "statistics", "search", "monitor")
+        by_kind = {kind: entries.pop(kind, None) for kind in kinds}
         entries |= {kind: found for kind, found in by_kind.items() if found == ANY}
         if isinstance(self.parameters, dict):
             tables["approval.parameters"] = {

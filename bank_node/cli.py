@@ -8,16 +8,23 @@ import click
 from bank_node.commands.audit import audit
 from bank_node.commands.calibrate import calibrate
 from bank_node.commands.data import check_data, features
+from bank_node.commands.deciding.decisions import decisions
+from bank_node.commands.deciding.explain import explain
+from bank_node.commands.deciding.outcomes import outcomes
+from bank_node.commands.deciding.policy import policy
 from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
 from bank_node.commands.models import models
+from bank_node.commands.monitor import monitor, monitor_run
 from bank_node.commands.options import Output
+from bank_node.commands.pages import pages
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
 from bank_node.commands.search import search
+from bank_node.commands.serve import serve
 from bank_node.commands.statistics import statistics
 from bank_node.commands.track import track
 from bank_node.logs import LOG_LEVELS, configure_logging
@@ -63,8 +70,11 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 
 for _command in (
-    *(join, roster, keys, runs, check_data, features, statistics),
-    *(train, search, evaluate, models, status, score, calibrate, track, risk, audit),
+    *(join, roster, keys, runs, check_data, features),
+    *(statistics, train, search, evaluate, models, track),
+    *(policy, decisions, outcomes, explain, monitor, serve),
+    *(status, score, calibrate, risk, audit, monitor_run),
+    *(pages,),
 ):
     cli.add_command(_command)
 

@@ -14,6 +14,7 @@ from fraudfed.lab.bench.load.memory_command import aggregator_memory_command
 from fraudfed.lab.bench.paillier import paillier_command
 from fraudfed.lab.bench.parity import parity_command
 from fraudfed.lab.bench.power import power_command
+from fraudfed.lab.bench.reasons.command import reasons_command
 from fraudfed.lab.bench.scale import scale_command
 from fraudfed.lab.bench.search.command import search_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
@@ -22,6 +23,7 @@ from fraudfed.lab.demo.command import demo_command
 from fraudfed.lab.estimate import estimate_command
 from fraudfed.lab.governance.command import governance
 from fraudfed.lab.kubeflow import pipeline_command
+from fraudfed.lab.screenshots.command import screenshots_command
 
 
 @click.group(
@@ -53,10 +55,12 @@ bench.add_command(gate_command, name="gate")
 bench.add_command(generate_command, name="generate")
 bench.add_command(load_command, name="load")
 bench.add_command(power_command, name="power")
+bench.add_command(reasons_command, name="reasons")
 bench.add_command(scale_command, name="scale")
 bench.add_command(search_command, name="search")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
+cli.add_command(screenshots_command, name="screenshots")
 cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 cli.add_command(governance)

@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.routing import IntegerConverter, Map
 
+from aggregator.api.confirming import content_of
 from aggregator.api.declare import (
     MAX_NUMBER,
     Access,
@@ -148,9 +149,7 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
             elif endpoint.access.roles and endpoint.access is not Access.MONITOR:
                 arguments["caller"] = g.caller
             if endpoint.takes_two and services().config.two_operators:
-                sent = arguments.get("body")
-                text = "" if sent is None else sent.model_dump_json()
-                content = f"{request.method} {quote(request.path)}\n{text}".encode()
+                content = content_of(request.method, quote(request.path), arguments.get("body"))
                 services().confirmations.require(
                     g.caller, endpoint.kind, _subject(address), content
                 )

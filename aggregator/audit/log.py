@@ -171,6 +171,13 @@ class AuditTrail:
             lambda read: tuple(_entry(row) for row in read.session.scalars(query)),
         )
 
+    def last_number(self) -> int:
+        """Return the number of the newest entry; 0 for an empty log."""
+        last = self._database.transaction(
+            "audit-end", Kind.READ, lambda read: _LAST.row(read.connection, {})
+        )
+        return 0 if last is None else int(last[0])
+
     def verify(self, *, expected: AuditHead | None = None) -> AuditHead:
         """Check every entry, and that every stored contribution, opening and vote has one.
 

@@ -219,7 +219,7 @@ def open_run(
 
 def _tell_estimate(spec: RunSpec, epoch: KeyEpochStatus) -> None:
     """Say what the run will cost at this cohort; nobody here knows how many rows there are."""
-    if spec.kind is RunKind.STATISTICS:
+    if spec.kind in (RunKind.STATISTICS, RunKind.MONITOR):
         return
     setting = Setting(
         banks=len(_cohort(spec, epoch)),

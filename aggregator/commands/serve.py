@@ -14,11 +14,11 @@ from aggregator.commands.output import Listening, OpenApi
 from aggregator.config import load_config, with_options
 from aggregator.service.app import declared_endpoints
 from aggregator.service.openapi import openapi_document
-from aggregator.service.server import is_loopback, listen, tls_context, url_of
 from aggregator.service.server import serve as serve_until_stopped
 from aggregator.service.state_directory import StateDirectory
 from fraudfed.console import answers, examples, json_option, say, say_json
 from fraudfed.errors import ConfigurationError
+from fraudfed.http.server.listening import is_loopback, listen, tls_context, url_of
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def serve(
     }
     given = {name: value for name, value in options.items() if value is not None}
     config = with_options(load_config(config_path), given)
-    tls = tls_context(config)
+    tls = tls_context(config.tls_certificate, config.tls_key, config.client_ca)
     if config.audit_push is not None:
         Collector(config.audit_push)  # or its worker would say what is wrong
     state = StateDirectory(state_path)

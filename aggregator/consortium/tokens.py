@@ -173,3 +173,14 @@ class Tokens:
             return Caller(row.name, Role(row.role))
 
         return self._database.transaction("find-token", Kind.READ, find)
+
+    def named(self, name: str) -> Caller | None:
+        """Return the holder of a token by its name; None if it is unknown, revoked or expired."""
+
+        def find(read: Transaction) -> Caller | None:
+            row = read.session.get(TokenRow, name)
+            if row is None or row.revoked_at is not None or row.expires_at <= self._clock():
+                return None
+            return Caller(row.name, Role(row.role))
+
+        return self._database.transaction("find-token", Kind.READ, find)

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aggregator.guards.rates import Rates
 from fraudfed.errors import OverloadedError, RateLimitedError, UnavailableError
+from fraudfed.http.server.rates import Rates
 
 #: One sender holds at most one part in so many of the places, and two where they are few.
 SHARE = 4

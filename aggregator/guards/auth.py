@@ -120,6 +120,14 @@ class Authenticator:
         body_sha256 = _announced_sha256(head).hex() if head.has_body else None
         return Caller(verified.keyid, Role.BANK, body_sha256)
 
+    def holder_of(self, token: str) -> Caller:
+        """Return the operator or viewer that a token is of; raises AuthError if it is not good."""
+        return self._holder(f"{_SCHEME} {token}")
+
+    def still_holds(self, name: str) -> Caller | None:
+        """Return the holder of a token that was shown earlier; None if it is good no more."""
+        return self._tokens.named(name)
+
     def check_candidate(self, head: RequestHead, registration: BankRegistration) -> SignedNonce:
         """Check that a registration is signed with the key that it announces.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aggregator.audit.log import AuditRecord, AuditTrail
-from aggregator.guards.rates import TokenBucket
+from fraudfed.http.server.rates import TokenBucket
 from fraudfed.wire.messages import AuditStatus
 
 #: Entries of one caller at once: a person's mistakes, or one failing run, are all recorded.

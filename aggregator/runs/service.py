@@ -34,6 +34,7 @@ from fraudfed.wire.messages import (
     ModelVisibility,
     RoundList,
     RoundReceipt,
+    RoundSummary,
     RunCreated,
     RunList,
     RunSpec,
@@ -163,6 +164,10 @@ class RunService:
         self.visible_status(run_id, caller)
         summaries = self._store.round_summaries(run_id, start=start, limit=limit)
         return RoundList(run_id=run_id, rounds=summaries)
+
+    def recent_rounds(self, run_id: str, *, start: int, limit: int) -> tuple[RoundSummary, ...]:
+        """Return the same for a caller that has been shown the run's status."""
+        return self._store.round_summaries(run_id, start=start, limit=limit)
 
     # Rounds
 

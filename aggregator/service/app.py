@@ -39,6 +39,7 @@ from aggregator.guards.refusals import BURST, PER_MINUTE, Refusals
 from aggregator.monitoring.logs import add_to_context, clear_context
 from aggregator.monitoring.metrics import Metrics
 from aggregator.monitoring.readiness import Readiness
+from aggregator.pages.blueprint import install as install_pages
 from aggregator.runs.changes import RunChanges
 from aggregator.runs.deadlines import Deadlines
 from aggregator.runs.generations import GenerationService
@@ -87,6 +88,7 @@ def create_app(
     waiters: Waiters,
     *,
     metrics_directory: Path | None = None,
+    session_key: bytes | None = None,
 ) -> Flask:
     """Build the application.
 
@@ -99,6 +101,8 @@ def create_app(
         The caller stops them when the service stops, so that no long poll holds it up.
     metrics_directory : Path or None
         Shared by the worker processes of one service; None if this is the only one.
+    session_key : bytes or None
+        Of the sessions of pages, likewise shared.
     """
     measured = Metrics(
         lambda: _count_runs(store.database), directory=metrics_directory, workers=config.workers
@@ -159,6 +163,8 @@ def create_app(
     app.teardown_request(lambda _error: clear_context())
     problems.install(app)
     handle.install(app, _GROUPS)
+    found: Services = app.extensions["fraudfed"]
+    install_pages(app, found, key=session_key or secrets.token_bytes(32))
     return app
 
 

@@ -9,7 +9,6 @@ from pydantic.json_schema import models_json_schema
 from aggregator.api.declare import MAX_NUMBER, Access, Endpoint
 from aggregator.caller import Role
 from aggregator.guards.auth import SIGNATURE_DESCRIPTION
-from aggregator.service.problems import problem_type
 from fraudfed import __version__
 from fraudfed.errors import (
     AuthError,
@@ -25,6 +24,7 @@ from fraudfed.errors import (
     VersionError,
     error_classes,
 )
+from fraudfed.http.server.problems import problem_type
 from fraudfed.wire.media_types import JSON, PROBLEM
 from fraudfed.wire.messages import FrameHeader, Message, Problem
 

@@ -9,21 +9,17 @@ down what was only counted. A bank that is cut off all the same sends the same a
 acknowledged is on disk.
 """
 
-import ctypes
-import ipaddress
 import logging
 import os
-import resource
+import secrets
 import socket
 import ssl
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
 from aggregator.config import ServiceConfig
 from aggregator.monitoring.logs import name_worker
@@ -33,104 +29,20 @@ from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
-from aggregator.service.worker import KEEPALIVE_SECONDS, Worker, closing, reason_of
+from aggregator.service.worker import KEEPALIVE_SECONDS, Worker, closing
 from aggregator.storage.postgresql import PostgreSQL
-from fraudfed.errors import (
-    ConfigurationError,
-    ServerError,
-    TransportError,
-)
+from fraudfed.errors import ServerError, TransportError
+from fraudfed.http.server.listening import url_of
+from fraudfed.http.server.process import QuietLogger, raise_descriptors, share_one_heap
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 512
-#: Descriptors that a worker asks for, as far as the machine allows: connections, files, database.
-_DESCRIPTORS = 8192
-#: Parameter of mallopt(3), from malloc.h.
-_M_ARENA_MAX = -8
 #: Threads beyond those that work or wait: they answer that there is no room, and the probes.
 _SPARE_THREADS = 16
 #: A worker whose main loop is silent for this long is replaced. Requests run in other threads.
 _SILENT_SECONDS = 120
 #: Between two attempts to reach a database that is away.
 _AWAY_SECONDS = 1.0
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 picks a free one.
-
-    Raises
-    ------
-    ConfigurationError
-        If the port is in use, or the address is not this machine's.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigurationError(f"--host {host} is no usable address: {error.strerror}") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port (0 "
-            "picks a free one) or stop the program that uses it"
-        ) from None
-    return listener
-
-
-def tls_context(config: ServiceConfig) -> ssl.SSLContext | None:
-    """Return how connections are secured, None for plain http.
-
-    Raises
-    ------
-    ConfigurationError
-        If a certificate or key file cannot be used.
-    """
-    if config.tls_certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        # A key with a passphrase would be asked for at a terminal: refuse it instead.
-        context.load_cert_chain(config.tls_certificate, config.tls_key, password=_no_passphrase)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"TLS certificate {config.tls_certificate} with key "
-            f"{config.tls_key or config.tls_certificate} cannot be used: {reason_of(error)}; give "
-            "PEM files that belong together, the key without a passphrase"
-        ) from None
-    if config.client_ca is not None:
-        try:
-            context.load_verify_locations(cafile=config.client_ca)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"client CA {config.client_ca} cannot be used: {reason_of(error)}; give a PEM file "
-                "of root certificates"
-            ) from None
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _no_passphrase() -> str:
-    return ""
-
-
-def url_of(listener: socket.socket, *, tls: bool = False) -> str:
-    """Return the URL under which a listening socket is reached."""
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{shown}:{port}"
-
-
-def is_loopback(listener: socket.socket) -> bool:
-    """Whether a listening socket can be reached from this machine only."""
-    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def serve(
@@ -165,39 +77,6 @@ def serve(
             ) from None
 
 
-class _Logger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
-    """gunicorn's messages go where all others go; requests are logged by the application."""
-
-    def setup(self, cfg: Any) -> None:
-        """Leave the handlers alone."""
-        self.cfg = cfg
-        self.error_log.propagate = True
-        # Starting and stopping is said by our own lines.
-        self.error_log.setLevel(logging.WARNING)
-
-    def access(self, *_arguments: Any) -> None:
-        """Log nothing: the application does."""
-
-
-def _raise_descriptors() -> None:
-    """Ask for as many descriptors as connections may need, within what the machine allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _share_one_heap() -> None:
-    """Let all threads take memory from one heap, where the C library can be told so (glibc).
-
-    By default it gives threads heaps of their own, each of which keeps what a contribution needed
-    once: the memory of a service would grow with the banks that it has served.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
-
-
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
     """gunicorn, configured by us alone: no command line, no settings file, no environment."""
 
@@ -216,6 +95,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         self._tls = tls
         self._url = url_of(listener, tls=tls is not None) + config.path_prefix
         self._waiters = Waiters()
+        # Made before the workers are: a session that one has opened is known to all.
+        self._session_key = secrets.token_bytes(32)
         super().__init__()
 
     def _ready(self) -> None:
@@ -236,7 +117,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "keepalive": KEEPALIVE_SECONDS,
             "timeout": _SILENT_SECONDS,
             "graceful_timeout": self._config.stop_seconds,
-            "logger_class": _Logger,
+            "logger_class": QuietLogger,
             "accesslog": None,
             "when_ready": lambda _server: self._ready(),
             # Called in the main process only, unlike a ``finally`` around it.
@@ -264,8 +145,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         sys.stdout.flush()
         # gunicorn would take it for the path under which the service stands.
         os.environ.pop("SCRIPT_NAME", None)
-        _share_one_heap()
-        _raise_descriptors()
+        share_one_heap()
+        raise_descriptors()
         name_worker(os.getpid())
         store = self._open_store()
         if isinstance(store.database.dialect, PostgreSQL):
@@ -277,6 +158,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             store,
             self._waiters,
             metrics_directory=self._state.metrics_directory,
+            session_key=self._session_key,
         )
         app.wsgi_app = closing(app.wsgi_app)  # type: ignore[method-assign]
         return app

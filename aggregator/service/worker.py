@@ -27,13 +27,14 @@ from aggregator.service.arrivals import (
     Head,
     Held,
 )
-from aggregator.service.problems import problem_of
 from fraudfed.errors import (
     FraudFedError,
     ProtocolError,
     ServerError,
     UnavailableError,
 )
+from fraudfed.http.server.listening import reason_of
+from fraudfed.http.server.problems import problem_of
 from fraudfed.wire.media_types import PROBLEM
 
 _log = logging.getLogger(__name__)
@@ -325,8 +326,3 @@ def closing(application: Callable[..., Any]) -> Callable[..., Any]:
         return application(environ, start)
 
     return answer
-
-
-def reason_of(error: OSError) -> str:
-    """Return what the system or OpenSSL says of an error."""
-    return getattr(error, "reason", None) or error.strerror or type(error).__name__

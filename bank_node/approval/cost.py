@@ -6,8 +6,10 @@ from typing import Final
 
 from bank_node.approval.facts import CostEstimate
 from bank_node.approval.judging import JUDGING_ROUNDS, is_judged, judging_values
+from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS
 from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.dtypes import FIXED_POINT_ONE
+from fraudfed.evaluation.drift.watch import Watch
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.lockstep import MOST_VALUES
 from fraudfed.secure_sum.header import HEADER_BITS
@@ -139,9 +141,10 @@ def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:
     days = spec.last_day - spec.first_day + 1
     steps = -(-days // spec.days_per_step)
     bits = ASSUMED_DAILY_PAYMENTS.bit_length()
-    counters = days * spec.depth * (spec.transaction_width + spec.fraud_width)
+    # Frauds and corrections have sketches of one width.
+    counters = days * spec.depth * (spec.transaction_width + 2 * spec.fraud_width)
     ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps
-    ciphertexts += _ciphertexts(2 * days, 40, key_bits=key_bits) + steps
+    ciphertexts += _ciphertexts(3 * days, 40, key_bits=key_bits) + steps
     return _cost(2 * steps, ciphertexts, key_bits=key_bits, rows=ASSUMED_DAILY_PAYMENTS)
 
 
@@ -157,6 +160,15 @@ def statistics_cost(layout: Layout, *, key_bits: int) -> CostEstimate:
     ciphertexts += _ciphertexts(2 * cells + parts, bits, key_bits=key_bits) + 2
     ciphertexts += _ciphertexts(marks, layout.n_banks.bit_length(), key_bits=key_bits)
     return _cost(3, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
+
+
+def monitor_cost(watch: Watch, *, key_bits: int) -> CostEstimate:
+    """Estimate the most that one bank sends in a monitor run."""
+    payments = watch.totals.counts[..., 0].size + watch.traffic.counts[..., 0].size
+    counts = sum(metric.counts.size for metric in watch.metrics) - payments
+    ciphertexts = 2 + _ciphertexts(payments, MAX_POOLED_ROWS.bit_length(), key_bits=key_bits)
+    ciphertexts += _ciphertexts(counts, _COUNT_BITS, key_bits=key_bits)
+    return _cost(2, ciphertexts, key_bits=key_bits, rows=ASSUMED_ROWS)
 
 
 def _sums_of_a_tree(params: BoosterParams) -> tuple[int, int]:

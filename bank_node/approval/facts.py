@@ -146,6 +146,38 @@ class StatisticsFacts(ReviewPart):
     min_customers: int
 
 
+class MonitorFacts(ReviewPart):
+    """What a monitor run counts.
+
+    Attributes
+    ----------
+    model_run, model_sha256 : str
+        The run whose model scores, and that model as the registry has it.
+    columns : tuple of ReviewedColumn
+        Of the contract, in its order, then label and weight.
+    recipe : str or None
+    weeks_from, until, reference_until : int
+        First second of the weeks, and the seconds after the last one and after the reference; UTC
+        epoch seconds.
+    weeks, reference_weeks : int
+    alert_score : float
+    min_count : int
+    """
+
+    kind: Literal["monitor"] = "monitor"
+    model_run: str
+    model_sha256: str
+    columns: tuple[ReviewedColumn, ...]
+    recipe: str | None
+    weeks_from: int
+    until: int
+    reference_until: int
+    weeks: int
+    reference_weeks: int
+    alert_score: float
+    min_count: int
+
+
 class ReviewedCandidate(ReviewPart):
     """A set of parameters that a search tries.
 
@@ -219,7 +251,7 @@ class RunFacts(ReviewPart):
 
     Attributes
     ----------
-    about : TrainingFacts, RiskFacts, StatisticsFacts or SearchFacts
+    about : TrainingFacts, RiskFacts, StatisticsFacts, SearchFacts or MonitorFacts
     cost : CostEstimate or None
         None if the parameters are refused.
     reveals : tuple of str
@@ -227,7 +259,8 @@ class RunFacts(ReviewPart):
     """
 
     about: Annotated[
-        TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts, Field(discriminator="kind")
+        TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts | MonitorFacts,
+        Field(discriminator="kind"),
     ]
     cost: CostEstimate | None
     reveals: tuple[str, ...]

@@ -86,6 +86,7 @@ def _reveals(run: PinnedRun, about: RiskFacts) -> Iterator[str]:
     yield (
         f"Payments at an entity are counted only where {about.min_customers} or more customers of "
         "this bank paid within 30 days. Reported frauds are always counted: at an entity that only "
-        "this bank knows, the sum is this bank's number."
+        "this bank knows, the sum is this bank's number. A report that a bank takes back counts "
+        "as one of the day on which it does so: members can ask for these, too."
     )
     yield "The members alone read the tables; the aggregator holds them sealed."

@@ -126,11 +126,19 @@ def explain(entries: Iterable[BankAuditEntry], *, run_id: str | None) -> Iterato
     run_id : str or None
         None explains everything, each run and what belongs to no run.
     """
+    entries = tuple(entries)
     sent = [
         entry
         for entry in entries
         if entry.event == "sent" and (run_id is None or entry.run_id == run_id)
     ]
+    noted = [
+        entry
+        for entry in entries
+        if entry.event == "noted" and (run_id is None or entry.run_id == run_id)
+    ]
+    for entry in noted:
+        yield f"decided at this bank, {_period([entry], once=True)}: {entry.note}"
     if not sent:
         yield "nothing has left this bank" if run_id is None else f"run {run_id}: nothing was sent"
         return
@@ -169,9 +177,9 @@ def _of_kind(kind: str, entries: list[BankAuditEntry]) -> Iterator[str]:
         yield f"    {name}: {meaning}"
 
 
-def _period(entries: list[BankAuditEntry]) -> str:
+def _period(entries: list[BankAuditEntry], *, once: bool = False) -> str:
     first, last = (
         datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
         for time in (min(e.time for e in entries), max(e.time for e in entries))
     )
-    return f"{first} to {last}"
+    return first if once else f"{first} to {last}"

@@ -3,6 +3,7 @@
 ``commands_of(cli)`` and ``answer_of`` of ``fraudfed.console`` say which command prints which.
 """
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import JsonValue
@@ -156,6 +157,81 @@ class Scored(Answer):
     out: str
     rows: int
     probabilities: bool
+
+
+class Reader(StrEnum):
+    """For whom ``explain`` writes."""
+
+    ANALYST = "analyst"
+    CUSTOMER = "customer"
+    COMPLAINT = "complaint"
+
+
+class ExplainedReason(Answer):
+    """One reason; everything but ``text`` is for an analyst only."""
+
+    text: str
+    code: str | None = None
+    title: str | None = None
+    contribution: float | None = None
+    share: float | None = None
+
+
+class ExplainedLowering(Answer):
+    """What lowered the score, log-odds below 0."""
+
+    title: str
+    contribution: float
+
+
+class ExplainedScore(Answer):
+    """The score; ``margin`` is ``base`` and all contributions, log-odds."""
+
+    margin: float
+    base: float
+    score: float
+    probability: float | None
+    model_sha256: str
+    lowered: tuple[ExplainedLowering, ...]
+
+
+class ExplainedDecision(Answer):
+    """What was decided; ``decided_at`` in UTC epoch seconds."""
+
+    decided_at: int
+    action: str
+    rule: str
+    step: str
+    policy_sha256: str | None
+    tables_sha256: str | None
+
+
+class Explained(Answer):
+    """``explain``.
+
+    Attributes
+    ----------
+    transaction_id : str
+    reader : Reader
+    from_log : bool
+        It is a past decision; otherwise a row of a file.
+    reasons : tuple of ExplainedReason
+        The largest first.
+    score : ExplainedScore or None
+        For an analyst, of a payment that a model scored.
+    decision : ExplainedDecision or None
+        For an analyst, of a past decision.
+    note : str
+        What else there is to know; may be empty.
+    """
+
+    transaction_id: str
+    reader: Reader
+    from_log: bool
+    reasons: tuple[ExplainedReason, ...]
+    score: ExplainedScore | None = None
+    decision: ExplainedDecision | None = None
+    note: str
 
 
 class Calibrated(Answer):
@@ -315,6 +391,33 @@ class RiskRun(Answer):
     bytes: int
     transactions: SketchFacts
     frauds: SketchFacts
+    corrections: int
+
+
+class CorrectedReport(Answer):
+    """``risk correct``: a report of fraud that was taken back.
+
+    Attributes
+    ----------
+    transaction_id : str
+    reported_on, corrected_on : str
+        Days, UTC.
+    entities : tuple of str
+        At which the fraud was counted.
+    reason : str
+    """
+
+    transaction_id: str
+    reported_on: str
+    corrected_on: str
+    entities: tuple[str, ...]
+    reason: str
+
+
+class CorrectedReports(Answer):
+    """``risk corrections``: in the order in which they were made."""
+
+    corrections: tuple[CorrectedReport, ...]
 
 
 class DayGap(Answer):
@@ -406,6 +509,12 @@ class PooledStatistics(Answer):
     min_customers: int
     columns: tuple[CountedColumn, ...]
     entities: tuple[CountedEntity, ...]
+
+
+class ServiceListening(Answer):
+    """``serve``, once payments are answered."""
+
+    url: str
 
 
 class Tracked(Answer):

@@ -1,23 +1,38 @@
 """``bank-node risk``: sum tables of payments and frauds with the other banks, and show them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bank_node.commands.options import (
     Output,
     answers,
+    data_option,
     end_in_order_when_terminated,
+    map_option,
     passphrase_option,
     run_options,
     state_option,
 )
-from bank_node.commands.output import HeldRisk, SketchFacts, UpdatedRisk
+from bank_node.commands.output import (
+    CorrectedReport,
+    CorrectedReports,
+    HeldRisk,
+    SketchFacts,
+    UpdatedRisk,
+)
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say, stdout_console
 from fraudfed.wire.messages import RunKind
+
+if TYPE_CHECKING:
+    from bank_node.state.corrections import KeptCorrection
+    from fraudfed.features.mappings.mapping import Mapping
+
+_SECONDS_PER_DAY = 24 * 60 * 60
 
 
 @click.group()
@@ -71,7 +86,7 @@ def update(
 def _show_held(held: HeldRisk) -> None:
     from rich.table import Table
 
-    table = Table("run", "days", "counts by", "delay", "bytes", "payments", "frauds")
+    table = Table("run", "days", "counts by", "delay", "bytes", "payments", "frauds", "taken back")
     for run in held.runs:
         table.add_row(
             run.run_id,
@@ -81,6 +96,7 @@ def _show_held(held: HeldRisk) -> None:
             f"{run.bytes:,}",
             _shown(run.transactions),
             _shown(run.frauds),
+            f"{run.corrections:,}",
         )
     stdout_console().print(table)
     for gap in held.gaps:
@@ -106,3 +122,96 @@ def show(path: Path, passphrase_file: Path | None) -> HeldRisk:
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
     return HeldRisk.model_validate(risk_report(state))
+
+
+def _show_corrected(made: CorrectedReport) -> None:
+    say(
+        f"the report of {made.reported_on} counts from {made.corrected_on} on as if it had never "
+        f"been made, at {', '.join(made.entities)}; the next risk run over that day enters it"
+    )
+
+
+@risk.command("correct")
+@click.argument("transaction_id")
+@state_option
+@data_option
+@map_option
+@passphrase_option
+@click.option(
+    "--reason",
+    required=True,
+    help="Why the report was wrong, without names or account numbers; for the audit log.",
+)
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default=None,
+    help="From which day (UTC) on it is taken back.  [default: today]",
+)
+@answers(CorrectedReport, _show_corrected)
+def correct(
+    transaction_id: str,
+    path: Path,
+    data: Path,
+    mapping: "Mapping | None",
+    passphrase_file: Path | None,
+    reason: str,
+    day: datetime | None,
+) -> CorrectedReport:
+    """Take back the report of fraud of the payment TRANSACTION_ID, which was wrong.
+
+    What was counted stays as it was; the correction is counted on its own day.
+    """
+    from bank_node.jobs.risk.correct import WrongReport
+    from bank_node.jobs.risk.correct import correct as take_back
+
+    of_day = None if day is None else int(day.replace(tzinfo=UTC).timestamp()) // _SECONDS_PER_DAY
+    state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
+    with state.locked():
+        made = take_back(
+            state, WrongReport(transaction_id, reason, of_day), data=data, mapping=mapping
+        )
+    return _corrected(made)
+
+
+def _corrected(made: "KeptCorrection") -> CorrectedReport:
+    from bank_node.data.risk_days import day_text
+
+    return CorrectedReport(
+        transaction_id=made.transaction_id,
+        reported_on=day_text(max(made.event_day, made.report_day)),
+        corrected_on=day_text(made.day),
+        entities=tuple(entity.value for entity in made.identifiers),
+        reason=made.reason,
+    )
+
+
+def _show_corrections(found: CorrectedReports) -> None:
+    from rich.table import Table
+
+    if not found.corrections:
+        say("no report was taken back")
+        return
+    table = Table("payment", "reported", "taken back", "counted by", "reason")
+    for each in found.corrections:
+        table.add_row(
+            each.transaction_id,
+            each.reported_on,
+            each.corrected_on,
+            ", ".join(each.entities),
+            each.reason,
+        )
+    stdout_console().print(table)
+
+
+@risk.command("corrections")
+@state_option
+@passphrase_option
+@answers(CorrectedReports, _show_corrections)
+def corrections(path: Path, passphrase_file: Path | None) -> CorrectedReports:
+    """Show which reports of fraud this bank has taken back, and why."""
+    state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
+    made = state.corrections().all()
+    return CorrectedReports(corrections=tuple(_corrected(each) for each in made))

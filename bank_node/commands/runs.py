@@ -10,6 +10,7 @@ import click
 from bank_node.approval.facts import (
     Approved,
     ListedRun,
+    MonitorFacts,
     Review,
     ReviewedColumn,
     ReviewedMember,
@@ -116,7 +117,7 @@ def _show_review(review: Review) -> None:
 
 
 def _tables(
-    about: TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts,
+    about: TrainingFacts | RiskFacts | StatisticsFacts | SearchFacts | MonitorFacts,
 ) -> list["Table"]:
     if isinstance(about, TrainingFacts):
         return _training_tables(about)
@@ -124,6 +125,8 @@ def _tables(
         return [_risk_table(about)]
     if isinstance(about, SearchFacts):
         return _search_tables(about)
+    if isinstance(about, MonitorFacts):
+        return _monitor_tables(about)
     return _statistics_tables(about)
 
 
@@ -251,6 +254,20 @@ def _columns_table(reviewed: tuple[ReviewedColumn, ...], recipe: str | None) -> 
             _text(each.description if each.unit is None else f"{each.description} [{each.unit}]"),
         )
     return columns
+
+
+def _monitor_tables(about: MonitorFacts) -> list["Table"]:
+    data = facts_table("")
+    rows = [
+        ("model", f"of run {about.model_run}, {about.model_sha256}"),
+        ("weeks", f"{about.weeks} from {_time(about.weeks_from)} until {_time(about.until)}"),
+        ("reference", f"the first {about.reference_weeks}, until {_time(about.reference_until)}"),
+        ("alerts", f"scores of {about.alert_score:g} or more"),
+        ("smallest count", f"{about.min_count}: smaller ones are entered as 0"),
+    ]
+    for name, value in rows:
+        data.add_row(name, _text(value))
+    return [data, _columns_table(about.columns, about.recipe)]
 
 
 def _statistics_tables(about: StatisticsFacts) -> list["Table"]:

@@ -128,7 +128,9 @@ class ScoringRows:
     identifiers: pa.Array | None
 
 
-def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataFrame:
+def load_transactions(
+    path: Path, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
+) -> pd.DataFrame:
     """Read and check raw transactions, of whatever run.
 
     Parameters
@@ -136,6 +138,8 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
     path : Path
     mapping : Mapping or None
         How the file's columns become those of transactions; None: they are those.
+    analysis : collection of str
+        Columns for analysis that are read, too, where the file has them.
 
     Raises
     ------
@@ -143,7 +147,9 @@ def load_transactions(path: Path, *, mapping: Mapping | None = None) -> pd.DataF
         Naming file, row, column, value and what was expected.
     """
     file = _open(path, "transactions", mapping)
-    return read_transactions(file, mapping, _problems(file), extra={}, needs_labels=False).rows
+    return read_transactions(
+        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+    ).rows
 
 
 def load_training_rows(
@@ -253,6 +259,7 @@ def load_built_rows(
     *,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
+    analysis: Collection[str] = (),
 ) -> tuple[pd.DataFrame, FeatureTable]:
     """Read transactions as the contract has them, with the features of those that it is about.
 
@@ -260,6 +267,8 @@ def load_built_rows(
     ----------
     path, contract, mapping, shared
         As ``load_training_rows``; labels are not needed.
+    analysis : collection of str
+        Columns for analysis that are read where the file has them.
 
     Returns
     -------
@@ -275,7 +284,9 @@ def load_built_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(
+        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+    )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     return raw.rows, built.take(members)

@@ -58,10 +58,9 @@ class Binning:
             points.append(tree.split_conditions[numeric])
             features.append(tree.split_features[numeric].astype(np.int64))
         values, of = np.concatenate(points), np.concatenate(features)
-        # 0.0 and -0.0 are one threshold.
-        values = np.where(values == 0, np.float32(0), values)
         order = np.lexsort((values, of))
         values, of = values[order], of[order]
+        # 0.0 and -0.0 are one threshold: they are equal.
         distinct = np.ones(values.size, dtype=np.bool_)
         distinct[1:] = (np.diff(of) != 0) | (values[1:] != values[:-1])
         n_categories = np.array(model.schema.n_categories, dtype=np.int64)

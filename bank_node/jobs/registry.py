@@ -1,5 +1,6 @@
 """The kinds of run that this program takes part in."""
 
+from bank_node.jobs.monitor import MonitorJob
 from bank_node.jobs.risk.run import RiskJob
 from bank_node.jobs.search import SearchJob
 from bank_node.jobs.statistics import StatisticsJob
@@ -12,4 +13,5 @@ JOBS: Jobs = {
     RunKind.RISK: RiskJob(),
     RunKind.STATISTICS: StatisticsJob(),
     RunKind.SEARCH: SearchJob(),
+    RunKind.MONITOR: MonitorJob(),
 }

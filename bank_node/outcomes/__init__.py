@@ -1,1 +1,1 @@
-"""What became of payments: labels as a history, and what follows from it."""
+"""What became of payments: a history of labels, and what follows from it."""

@@ -13,7 +13,7 @@ import numpy as np
 from bank_node.data.contract import TableShares, load_later_rows, load_training_rows
 from bank_node.data.cutoffs import time_text
 from bank_node.serving.calibration_file import CalibrationFile, write_calibration
-from bank_node.serving.score import read_model_file
+from bank_node.serving.scorer import read_model_file
 from bank_node.state.directory import PinnedRun
 from fraudfed.adaptation.calibration import (
     LEAST_CASES,

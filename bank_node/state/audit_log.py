@@ -1,5 +1,7 @@
 """``audit.log``: everything that left this bank, chained and signed by the bank itself.
 
+Beside it stands why a bank changed what it will send: notes, of which nothing has left.
+
 One JSON object per line. Before a request leaves, the entry that describes it is on disk; what the
 aggregator answered is a second entry. So the log holds at least what left, whenever the program or
 the machine stopped.
@@ -40,8 +42,9 @@ class BankAuditEntry(BaseModel):
         1, 2, 3, ... without a gap.
     time : int
         UTC epoch seconds, by this bank's clock.
-    event : {"sent", "answered"}
+    event : {"sent", "answered", "noted"}
         ``sent`` is written before the request leaves, ``answered`` when the answer is there.
+        ``noted`` stands for a decision at this bank: no request.
     kind : str
         What the request is, as in the aggregator's log: ``contribution``, ``opening``, ...
     method, path : str
@@ -56,13 +59,15 @@ class BankAuditEntry(BaseModel):
         What the body belongs to.
     status : int or None
         ``answered`` only: the HTTP status.
+    note : str or None
+        ``noted`` only: what was decided, and why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seq: Annotated[int, Field(ge=1)]
     time: int
-    event: Literal["sent", "answered"]
+    event: Literal["sent", "answered", "noted"]
     kind: str
     method: str
     path: str
@@ -74,6 +79,7 @@ class BankAuditEntry(BaseModel):
     label: str | None = None
     context: Sha256 | None = None
     status: int | None = None
+    note: str | None = None
     previous_hash: Sha256
     hash: Sha256
     signature: SignatureHex

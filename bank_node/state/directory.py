@@ -9,6 +9,7 @@
       roster.json             every member's public keys as first seen, and who was confirmed
       approvals.log           which runs a person has reviewed, and approved
       audit.log               everything that left this bank, chained and signed
+      risk.corrections        reports of fraud that this bank has taken back, and why, sealed
       ledger                  with which sets of banks sums were revealed; nothing resets it
       keys/
         epoch-<n>.key         key package of a key epoch, sealed
@@ -28,8 +29,10 @@
         risk.tables           the accepted tables of a risk run, with their key, sealed
         statistics.json       the accepted sums of a statistics run
         statistics.own        what this bank entered in them, sealed
+        monitor.json          the accepted counts of a monitor run
         signatures.json       every bank's signature over the result
         record.json           what was done, what protected it, and what it cost
+      serving/                everything of the scoring service: payments, decisions, outcomes
       .lock                   held by the one process that may change the directory
 
 All files are 0600. Every write is atomic (``fraudfed.durable_file``), or appends one whole record.
@@ -53,6 +56,7 @@ from bank_node.state.agreement import Agreements
 from bank_node.state.approvals import Approvals
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.checkpoints import Checkpoints
+from bank_node.state.corrections import Corrections
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.risk_file import RiskFile, read_risk_file
@@ -77,6 +81,7 @@ from fraudfed.wire.messages import (
     KeyEpoch,
     Message,
     ModelSignatures,
+    MonitorSpec,
     PublicKeyMessage,
     RiskSpec,
     RunKind,
@@ -96,13 +101,16 @@ _ROSTER = "roster.json"
 _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
+_CORRECTIONS = "risk.corrections"
 _LOCK = ".lock"
+_SERVING = "serving"
 #: The result of a training with what its columns mean, and those of other kinds of run.
 MODEL_FILE = "model.json"
 SEARCH_FILE = "search.json"
 FEATURES_FILE = "features.json"
 TABLES_FILE = "risk.tables"
 STATISTICS_FILE = "statistics.json"
+MONITOR_FILE = "monitor.json"
 _OWN_STATISTICS_FILE = "statistics.own"
 _OUTBOX_FILE = "sealed"
 _AGREEMENT_FILE = "agreement"
@@ -158,6 +166,16 @@ class PinnedRun(Message):
                 "statistics; name another with --run"
             )
         return self.spec.statistics
+
+    @property
+    def monitor(self) -> MonitorSpec:
+        """What a monitor run watches; ConfigurationError for another kind of run."""
+        if self.spec.monitor is None:
+            raise ConfigurationError(
+                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
+                "monitor; name another with --run"
+            )
+        return self.spec.monitor
 
     @property
     def search(self) -> SearchSpec:
@@ -325,6 +343,11 @@ class StateDirectory:
         """Where everything that leaves this bank is written down."""
         return self.path / _AUDIT
 
+    @property
+    def serving_path(self) -> Path:
+        """Where everything of the scoring service lies; it may be missing."""
+        return self.path / _SERVING
+
     def audit_log(self, identity: Identity) -> AuditLog:
         """Open the audit log to add to it."""
         return AuditLog(self.audit_path, identity)
@@ -336,6 +359,19 @@ class StateDirectory:
     def approvals(self) -> Approvals:
         """Return what people at this bank have reviewed and approved."""
         return Approvals(self.path / _APPROVALS)
+
+    def corrections(self) -> Corrections:
+        """Return the reports of fraud that this bank has taken back."""
+        path = self.path / _CORRECTIONS
+        return Corrections(path, open_vault=lambda: self.vault, name=_CORRECTIONS)
+
+    def known_runs(self, kind: RunKind) -> list[PinnedRun]:
+        """Return the runs of a kind that this bank has seen, by run id."""
+        found = (
+            self.pinned_run(path.parent.name)
+            for path in sorted((self.path / "runs").glob("*/run.json"))
+        )
+        return [run for run in found if run is not None and run.spec.kind is kind]
 
     def epochs(self) -> list[int]:
         """Return the numbers of the key epochs whose key package is here, in order."""

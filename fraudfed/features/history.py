@@ -1,178 +1,356 @@
-"""What the one-at-a-time builder remembers of a customer, and of a terminal, merchant or payee.
+"""What is remembered of a customer, and of a terminal, merchant, payee or payer, to build features.
 
-All times are UTC epoch seconds, all amounts minor currency units. Everything here takes events in
-the order of their time and answers for a time that is not before the latest event. "Earlier" means
-at an earlier second, so the latest second is kept apart from what lies before it where that makes a
-difference.
+All times are UTC epoch seconds, all amounts minor currency units. Events may come in any order:
+each is kept sorted at its own second, so that a late one changes nothing but what it should. An
+answer for a time looks only at events of earlier seconds. ``forget`` drops what no window reaches;
+an answer for a time from which a window still reaches further back than that is not to be asked.
 """
 
 from array import array
-from bisect import bisect_left, insort
-from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from bisect import bisect_left, bisect_right, insort
+from typing import TypeAlias
 
-#: Identifier of a payment, latitude and longitude in degrees.
-Place: TypeAlias = tuple[str, float, float]
+import numpy as np
 
-V = TypeVar("V", bound=tuple[object, ...])
+from fraudfed.dtypes import BoolArray, Int64Array
 
-#: Forgotten events at the front of a list before its memory is given back.
-_SLACK = 64
+#: Second, identifier of a payment, latitude and longitude in degrees.
+Place: TypeAlias = tuple[int, str, float, float]
 
+#: Stands for a time before all windows: nothing of the kind happened.
+NEVER = -(1 << 62)
+#: What a payment was to the customer: a purchase or the like, money that came, money that left.
+OTHER, CREDIT, OUTFLOW = KINDS = (0, 1, 2)
+#: No other side, in ``CustomerHistory.others``.
+NOBODY = -1
 
-class Payments:
-    """Times and amounts of one key's payments, oldest first; counted and summed by windows."""
-
-    __slots__ = ("_first", "_times", "_totals")
-
-    def __init__(self) -> None:
-        # totals[i] is the sum of the amounts before payment i, of those still in the list.
-        self._first = 0
-        self._times = array("q")
-        self._totals = array("q", [0])
-
-    def __len__(self) -> int:
-        return len(self._times) - self._first
-
-    def add(self, time: int, amount: int) -> None:
-        """Remember a payment that is not before those remembered."""
-        self._times.append(time)
-        self._totals.append(self._totals[-1] + amount)
-
-    def forget_oldest(self) -> None:
-        """Forget the oldest payment."""
-        self._first += 1
-        if self._first >= _SLACK and 2 * self._first >= len(self._times):
-            base = self._totals[self._first]
-            self._times = self._times[self._first :]
-            self._totals = array("q", (total - base for total in self._totals[self._first :]))
-            self._first = 0
-
-    def window(self, start: int, stop: int) -> tuple[int, int]:
-        """Return number and total amount of the payments in ``[start, stop)``."""
-        first = bisect_left(self._times, start, self._first)
-        end = bisect_left(self._times, stop, first)
-        return end - first, self._totals[end] - self._totals[first]
+#: Below so many events a loop is faster than NumPy.
+_FEW = 128
+#: Fewer forgettable events than this, or than an eighth of all, may stay at the front of a list.
+_SLACK = 16
 
 
-class LatestSeconds(Generic[V]):
-    """What was seen in the latest second that had anything, and in the one before it."""
-
-    __slots__ = ("_before", "_latest")
-
-    def __init__(self) -> None:
-        self._latest: tuple[int, V] | None = None
-        self._before: tuple[int, V] | None = None
-
-    def add(self, time: int, value: V) -> None:
-        """Remember ``value``; of one second the greatest is kept."""
-        if self._latest is None or self._latest[0] < time:
-            self._before = self._latest
-            self._latest = (time, value)
-        else:
-            self._latest = max(self._latest, (time, value))
-
-    def earlier_than(self, time: int) -> tuple[int, V] | None:
-        """Return second and value of the latest second before ``time``, or None."""
-        if self._latest is None or self._latest[0] < time:
-            return self._latest
-        return self._before
+def is_worth_forgetting(n_old: int, n_all: int) -> bool:
+    """Tell whether moving the others to the front costs less than it frees."""
+    return n_old == n_all > 0 or (n_old >= _SLACK and 8 * n_old >= n_all)
 
 
-@dataclass(slots=True)
 class CustomerHistory:
     """One customer.
 
     Attributes
     ----------
-    payments : Payments
-        Of the longest window.
-    seconds : LatestSeconds of ()
-        When the customer paid.
-    places : LatestSeconds of Place
-        Where, of payments that have a place; of one second the greatest identifier's.
-    met : dict of (str, str) to int
-        When the customer first paid an entity, by its kind and identifier.
+    times, amounts : array of int
+        Of the payments that a window may reach, in the order of their seconds.
+    kinds : bytearray
+        What each was, of ``KINDS``.
+    others : array of int
+        Whom each was paid to, or came from: index into ``met``, or ``NOBODY``.
+    met : dict of bytes to int
+        Index of every entity that the customer ever met, by its key.
+    met_at : array of int
+        When they first met.
+    first : int
+        First payment ever, or NEVER.
+    before : tuple of four int
+        Of the forgotten payments: the latest, the latest credit, the latest outflow, and the first
+        outflow after that credit; each may be NEVER.
+    places : list of Place
+        One a second, that of the greatest identifier; sorted.
+    reports : dict of bytes to (int, bool)
+        From when each reported fraud counts, and whether the customer made the payment.
+    position : int
+        Number of the last change that was applied, for a store's journal.
     """
 
-    payments: Payments = field(default_factory=Payments)
-    seconds: LatestSeconds[tuple[()]] = field(default_factory=LatestSeconds)
-    places: LatestSeconds[Place] = field(default_factory=LatestSeconds)
-    met: dict[tuple[str, str], int] = field(default_factory=dict)
-
-
-class ReportedFrauds:
-    """When the frauds of one key begin to count."""
-
-    __slots__ = ("_counts_from",)
-
-    def __init__(self) -> None:
-        self._counts_from: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._counts_from)
-
-    def add(self, counts_from: int) -> None:
-        """Remember a fraud, which counts at every time after ``counts_from``."""
-        insort(self._counts_from, counts_from)
-
-    def count(self, width: int, *, now: int) -> int:
-        """Return the number of frauds that began to count in the ``width`` seconds before now."""
-        stop = bisect_left(self._counts_from, now)
-        return stop - bisect_left(self._counts_from, now - width)
-
-    def forget_before(self, time: int) -> None:
-        """Forget frauds that began to count before ``time``."""
-        del self._counts_from[: bisect_left(self._counts_from, time)]
-
-
-class FanIn:
-    """Distinct customers of one payee.
-
-    A payment is *superseded* when its customer pays the payee again. The payments of a window that
-    are not superseded before ``t`` are one per customer, the latest: so the distinct customers are
-    the payments of the window less the superseded ones among them.
-    """
-
-    __slots__ = ("_last", "_now", "_superseded", "_superseded_now")
+    __slots__ = (
+        "amounts",
+        "before",
+        "first",
+        "kinds",
+        "met",
+        "met_at",
+        "others",
+        "places",
+        "position",
+        "reports",
+        "times",
+    )
 
     def __init__(self) -> None:
-        self._last: dict[str, int] = {}
-        self._superseded: list[int] = []
-        self._superseded_now: list[int] = []
-        self._now = -1
+        self.times = array("q")
+        self.amounts = array("q")
+        self.kinds = bytearray()
+        self.others = array("i")
+        self.met: dict[bytes, int] = {}
+        self.met_at = array("q")
+        self.first = NEVER
+        self.before = (NEVER, NEVER, NEVER, NEVER)
+        self.places: list[Place] = []
+        self.reports: dict[bytes, tuple[int, bool]] = {}
+        self.position = 0
 
-    def add(self, time: int, customer: str) -> None:
-        """Remember a payment."""
-        self._begin(time)
-        before = self._last.get(customer)
-        if before is not None:
-            self._superseded_now.append(before)
-        self._last[customer] = time
+    def insert(self, time: int, amount: int, *, kind: int, other: bytes | None) -> None:
+        """Remember a payment at its own second; ``other`` was met."""
+        where = bisect_right(self.times, time)
+        self.times.insert(where, time)
+        self.amounts.insert(where, amount)
+        self.kinds.insert(where, kind)
+        self.others.insert(where, NOBODY if other is None else self.met[other])
+        self.first = time if self.first == NEVER else min(self.first, time)
 
-    def forget(self, time: int, customer: str) -> None:
-        """Forget a payment that lies before every window."""
-        if self._last.get(customer) == time:
-            del self._last[customer]
-        del self._superseded[: bisect_left(self._superseded, time + 1)]
+    def meet(self, entity: bytes, time: int) -> None:
+        """Remember that customer and entity met."""
+        index = self.met.setdefault(entity, len(self.met_at))
+        if index == len(self.met_at):
+            self.met_at.append(time)
+        elif time < self.met_at[index]:
+            self.met_at[index] = time
 
-    def superseded(self, start: int, *, now: int) -> int:
-        """Return the number of payments at or after ``start`` superseded before ``now``."""
-        self._begin(now)
-        return len(self._superseded) - bisect_left(self._superseded, start)
+    def since_met(self, entity: bytes, now: int) -> int:
+        """Return the seconds since customer and entity first met; 0 if they meet now."""
+        index = self.met.get(entity)
+        return 0 if index is None else max(0, now - self.met_at[index])
 
-    def _begin(self, time: int) -> None:
-        """Let what happened in an earlier second take effect."""
-        if time > self._now:
-            for superseded in self._superseded_now:
-                insort(self._superseded, superseded)
-            self._superseded_now.clear()
-            self._now = time
+    def neighbours(self, other: bytes, time: int) -> tuple[int, int]:
+        """Return the last payment with ``other`` up to a time, and the first one after it."""
+        index = self.met.get(other, NOBODY)
+        if index == NOBODY:
+            return NEVER, NEVER
+        where = bisect_right(self.times, time)
+        if len(self.times) >= _FEW:
+            same = np.flatnonzero(np.frombuffer(self.others, dtype=np.int32) == index)
+            at = int(np.searchsorted(same, where))
+            return (
+                self.times[int(same[at - 1])] if at > 0 else NEVER,
+                self.times[int(same[at])] if at < same.size else NEVER,
+            )
+        before, after = NEVER, NEVER
+        for i in range(where - 1, -1, -1):
+            if self.others[i] == index:
+                before = self.times[i]
+                break
+        for i in range(where, len(self.times)):
+            if self.others[i] == index:
+                after = self.times[i]
+                break
+        return before, after
+
+    def stand(self, place: Place) -> None:
+        """Remember where a payment was made; of one second the greatest identifier's is kept."""
+        where = bisect_left(self.places, (place[0],))
+        if where < len(self.places) and self.places[where][0] == place[0]:
+            self.places[where] = max(self.places[where], place)
+        else:
+            self.places.insert(where, place)
+
+    def place_before(self, now: int) -> Place | None:
+        """Return the latest place of an earlier second."""
+        where = bisect_left(self.places, (now,))
+        return self.places[where - 1] if where > 0 else None
+
+    def window(self, start: int, stop: int) -> tuple[int, int]:
+        """Return number and total amount of the payments in ``[start, stop)``."""
+        first = bisect_left(self.times, start)
+        end = bisect_left(self.times, stop, first)
+        if end - first < _FEW:
+            return end - first, sum(self.amounts[first:end])
+        return end - first, int(np.frombuffer(self.amounts, dtype=np.int64)[first:end].sum())
+
+    def window_of(self, kind: int, start: int, stop: int) -> tuple[int, int]:
+        """Return number and total amount of the payments of one kind in ``[start, stop)``."""
+        first = bisect_left(self.times, start)
+        end = bisect_left(self.times, stop, first)
+        count = self.kinds.count(kind, first, end)
+        if count == 0:
+            return 0, 0
+        if end - first < _FEW:
+            pairs = zip(self.amounts[first:end], self.kinds[first:end], strict=True)
+            return count, sum(amount for amount, one in pairs if one == kind)
+        amounts = np.frombuffer(self.amounts, dtype=np.int64)[first:end]
+        chosen = np.frombuffer(self.kinds, dtype=np.uint8)[first:end] == kind
+        return count, int(amounts[chosen].sum())
+
+    def others_between(self, start: int, stop: int) -> int:
+        """Return the number of distinct other sides of the payments in ``[start, stop)``."""
+        first = bisect_left(self.times, start)
+        end = bisect_left(self.times, stop, first)
+        if end - first < _FEW:
+            return len(set(self.others[first:end]) - {NOBODY})
+        seen = np.bincount(
+            np.frombuffer(self.others, dtype=np.int32)[first:end] + 1,
+            minlength=len(self.met_at) + 1,
+        )
+        return int(np.count_nonzero(seen[1:]))
+
+    def latest(self, now: int) -> int:
+        """Return the second of the latest earlier payment, or NEVER."""
+        where = bisect_left(self.times, now)
+        return self.times[where - 1] if where > 0 else self.before[0]
+
+    def latest_of(self, kind: int, now: int) -> int:
+        """Return the second of the latest earlier payment of a kind, or NEVER."""
+        where = self.kinds.rfind(kind, 0, bisect_left(self.times, now))
+        return self.times[where] if where >= 0 else self.before[kind]
+
+    def seconds_to_outflow(self, now: int) -> int | None:
+        """Return the time from the latest earlier credit to its first outflow, both before now."""
+        end = bisect_left(self.times, now)
+        credit = self.latest_of(CREDIT, now)
+        if credit == NEVER:
+            return None
+        start = bisect_right(self.times, credit)
+        if credit == self.before[1] and self.before[3] != NEVER:
+            return self.before[3] - credit
+        where = self.kinds.find(OUTFLOW, start, end)
+        return None if where < 0 else self.times[where] - credit
+
+    def passed_on(self, seconds: int, start: int, stop: int) -> int:
+        """Return what left within some seconds of each credit in ``[start, stop)``, summed.
+
+        Of each credit at most its own amount.
+        """
+        times, kinds = self._times(), self._kinds()
+        amounts = np.frombuffer(self.amounts, dtype=np.int64)
+        left = np.flatnonzero(kinds == OUTFLOW)
+        if left.size == 0:
+            return 0
+        credits = np.flatnonzero((kinds == CREDIT) & (times >= start) & (times < stop))
+        total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(amounts[left])])
+        left_at, came_at = times[left], times[credits]
+        gone = total[np.searchsorted(left_at, came_at + seconds, side="right")]
+        gone = gone - total[np.searchsorted(left_at, came_at, side="right")]
+        return int(np.minimum(gone, amounts[credits]).sum())
+
+    def reported(self, start: int, stop: int) -> int:
+        """Return how many frauds among the customer's own payments began to count in a window."""
+        return sum(own and start <= since < stop for since, own in self.reports.values())
+
+    def forget(self, *, payments: int, places: int, reports: int) -> None:
+        """Forget payments, places and reports before these seconds, but the last before each."""
+        if self.reports and any(since < reports for since, _ in self.reports.values()):
+            self.reports = {
+                name: report for name, report in self.reports.items() if report[0] >= reports
+            }
+        past = bisect_left(self.places, (places,)) - 1
+        if past > 0:
+            del self.places[:past]
+        n_old = bisect_left(self.times, payments)
+        if not is_worth_forgetting(n_old, len(self.times)):
+            return
+        _, credit, outflow, left = self.before
+        for time, kind in zip(self.times[:n_old], self.kinds[:n_old], strict=True):
+            if kind == CREDIT and time > credit:
+                credit, left = time, NEVER
+            elif kind == OUTFLOW:
+                outflow = time
+                if left == NEVER != credit and time > credit:
+                    left = time
+        self.before = (self.times[n_old - 1], credit, outflow, left)
+        for events in (self.times, self.amounts, self.kinds, self.others):
+            del events[:n_old]
+
+    def _times(self) -> Int64Array:
+        return np.frombuffer(self.times, dtype=np.int64)
+
+    def _kinds(self) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+        return np.frombuffer(self.kinds, dtype=np.uint8)
 
 
-@dataclass(slots=True)
 class EntityHistory:
-    """One terminal, merchant or payee: the payments and frauds that a window may still hold."""
+    """One terminal, merchant, payee or payer.
 
-    payments: Payments = field(default_factory=Payments)
-    frauds: ReportedFrauds = field(default_factory=ReportedFrauds)
+    The distinct customers of a window are the payments in it before which the same customer had no
+    other one in it: those whose ``previous`` lies before the window. So no customer need be named
+    here.
+
+    Attributes
+    ----------
+    times : array of int
+        Of the payments that a window may reach, in the order of their seconds.
+    previous : array of int
+        When the same customer had the payment before that one, or NEVER. Empty where nobody asks.
+    frauds : list of int
+        From when each reported fraud counts, sorted.
+    first : int
+        First payment ever, or NEVER.
+    is_linked : bool
+        Whether ``previous`` is known.
+    position : int
+        Number of the last change that was applied, for a store's journal.
+    """
+
+    __slots__ = ("first", "frauds", "is_linked", "position", "previous", "times")
+
+    def __init__(self) -> None:
+        self.times = array("q")
+        self.previous = array("q")
+        self.frauds: list[int] = []
+        self.first = NEVER
+        self.is_linked = False
+        self.position = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no window holds anything."""
+        return not self.times and not self.frauds
+
+    def insert(self, time: int) -> None:
+        """Remember a payment of which nobody asks for the customer."""
+        insort(self.times, time)
+        self.first = time if self.first == NEVER else min(self.first, time)
+
+    def insert_between(self, previous: int, time: int, following: int, *, oldest: int) -> None:
+        """Remember a payment between two of the same customer.
+
+        Parameters
+        ----------
+        previous, time, following : int
+            Seconds of the customer's payment before, of this one, and of the one after, which was
+            remembered earlier; ``previous`` and ``following`` may be NEVER.
+        oldest : int
+            First second that a window may still reach: all before are alike.
+        """
+        where = bisect_right(self.times, time)
+        self.times.insert(where, time)
+        self.previous.insert(where, previous)
+        self.is_linked = True
+        self.first = time if self.first == NEVER else min(self.first, time)
+        if following == NEVER or following < oldest:
+            return
+        # Any payment of that second that followed the same second will do: they are alike.
+        index = bisect_left(self.times, following)
+        while index == where or max(self.previous[index], oldest - 1) != max(previous, oldest - 1):
+            index += 1
+        self.previous[index] = time
+
+    def count(self, start: int, stop: int) -> int:
+        """Return the number of payments in ``[start, stop)``."""
+        first = bisect_left(self.times, start)
+        return bisect_left(self.times, stop, first) - first
+
+    def distinct(self, start: int, stop: int) -> int:
+        """Return the number of distinct customers of the payments in ``[start, stop)``."""
+        first = bisect_left(self.times, start)
+        end = bisect_left(self.times, stop, first)
+        if end - first < _FEW:
+            return sum(previous < start for previous in self.previous[first:end])
+        is_first: BoolArray = np.frombuffer(self.previous, dtype=np.int64)[first:end] < start
+        return int(np.count_nonzero(is_first))
+
+    def report(self, counts_from: int) -> None:
+        """Remember a fraud, which counts at every time after ``counts_from``."""
+        insort(self.frauds, counts_from)
+
+    def count_frauds(self, start: int, stop: int) -> int:
+        """Return the number of frauds that began to count in ``[start, stop)``."""
+        return bisect_left(self.frauds, stop) - bisect_left(self.frauds, start)
+
+    def forget(self, *, payments: int, reports: int) -> None:
+        """Forget payments and reports before these seconds."""
+        if self.frauds and self.frauds[0] < reports:
+            del self.frauds[: bisect_left(self.frauds, reports)]
+        n_old = bisect_left(self.times, payments)
+        if is_worth_forgetting(n_old, len(self.times)):
+            del self.times[:n_old]
+            del self.previous[:n_old]

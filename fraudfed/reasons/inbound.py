@@ -130,8 +130,8 @@ INBOUND_PHRASES: Final = (
         "Amount against what the customer usually receives",
         ("amount", "amount_over_credit_mean_30d", *_windows("credit_mean_amount_{days}d")),
         Variant(
-            "{amount:money}; usual: {credit_mean_amount_30d:money} (mean of 30 days), which is "
-            "exceeded {amount_over_credit_mean_30d:times}",
+            "{amount:money}; usual: {credit_mean_amount_30d:money} (mean of 30 days); this "
+            "is {amount_over_credit_mean_30d:times} that",
             when=("amount_over_credit_mean_30d >= 1.5",),
         ),
         Variant("{amount:money}; usual: {credit_mean_amount_30d:money} (mean of 30 days)"),

@@ -187,6 +187,12 @@ OUTBOUND_PHRASES: Final = (
         (*_days("payee_customers_{days}d", FAN_IN_DAYS), *counted("payee")),
         analyst=(
             Variant(
+                "paid by none of our customers in 30 days; at all banks together up to "
+                "{shared_payee_count_30d:count payment}",
+                when=("payee_customers_30d == 0",),
+            ),
+            Variant("paid by none of our customers in 30 days", when=("payee_customers_30d == 0",)),
+            Variant(
                 "paid by {payee_customers_30d:count customer} of ours in 30 days, in "
                 "{payee_count_30d:count payment}; at all banks together up to "
                 "{shared_payee_count_30d:count payment}"
@@ -236,8 +242,8 @@ OUTBOUND_PHRASES: Final = (
         ),
         analyst=(
             Variant(
-                "{amount:money}; usual: {customer_mean_amount_30d:money} (mean of 30 days), which "
-                "is exceeded {amount_over_customer_mean_30d:times}",
+                "{amount:money}; usual: {customer_mean_amount_30d:money} (mean of 30 days); "
+                "this is {amount_over_customer_mean_30d:times} that",
                 when=("amount_over_customer_mean_30d >= 1.5",),
             ),
             Variant("{amount:money}; usual: {customer_mean_amount_30d:money} (mean of 30 days)"),

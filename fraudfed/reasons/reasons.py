@@ -76,7 +76,9 @@ def group_sums(contributions: Float32Array, catalogue: Catalogue) -> Float64Arra
     per_feature = contributions[..., :-1].astype(np.float64)
     # Feature by feature, in column order, in both: the order of a sum is part of its last bits.
     if per_feature.ndim == 1:
-        return np.bincount(catalogue.groups, weights=per_feature, minlength=n_phrases)
+        sums = np.zeros(n_phrases)
+        sums += np.bincount(catalogue.groups, weights=per_feature, minlength=n_phrases)
+        return sums
     sums = np.zeros((len(per_feature), n_phrases))
     for feature, group in enumerate(catalogue.groups.tolist()):
         sums[:, group] += per_feature[:, feature]

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from aggregator.config import ServiceConfig
 from aggregator.guards.admission import SHARE, Admission
-from aggregator.guards.rates import BURST_SECONDS, MOST_SENDERS, Rates
 from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
 from fraudfed.errors import OverloadedError, RateLimitedError, UnavailableError
+from fraudfed.http.server.rates import BURST_SECONDS, MOST_SENDERS, Rates
 
 RATES = st.floats(0.05, 500)
 

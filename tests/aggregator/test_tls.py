@@ -11,9 +11,9 @@ from federations.fake_banks import HttpCall, TestKey, sum_round
 from federations.server_process import ServerProcess, run_command
 
 from aggregator.config import ServiceConfig
-from aggregator.service.server import tls_context
 from aggregator.service.state_directory import StateDirectory
 from fraudfed.errors import ConfigurationError
+from fraudfed.http.server.listening import tls_context
 
 pytestmark = pytest.mark.e2e
 
@@ -165,9 +165,10 @@ def test_unusable_certificates_are_one_line(
         {"tls_certificate": certificate, "tls_key": private, "client_ca": empty},
         {"tls_certificate": certificate, "tls_key": private, "client_ca": tmp_path / "none"},
     ):
+        config = ServiceConfig.model_validate(files)
         with pytest.raises(ConfigurationError, match="cannot be used"):
-            tls_context(ServiceConfig.model_validate(files))
-    assert tls_context(ServiceConfig()) is None
+            tls_context(config.tls_certificate, config.tls_key, config.client_ca)
+    assert tls_context(None) is None
     result = run_command("serve", "--state", str(state.path), "--tls-key", str(private))
     assert result.returncode == 2
     assert "need tls_certificate" in result.stderr

@@ -70,5 +70,6 @@ def test_the_threat_model_speaks_of_every_party_and_asset() -> None:
         "What pooled statistics tell the members",
         "What a search tells the members",
         "What judging tells the members",
+        "What monitoring tells the members",
         "What is not protected",
     ]

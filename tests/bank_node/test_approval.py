@@ -151,7 +151,7 @@ def test_the_bytes_can_be_read_back(run: PinnedRun) -> None:
 
 
 #: What a training does not have.
-_OF_ONE_KIND = {"kind", "risk", "statistics", "search"}
+_OF_ONE_KIND = {"kind", "risk", "statistics", "search", "monitor"}
 
 
 @given(RUNS, st.data())

@@ -45,6 +45,7 @@ def trained(
         "max_depth": depth,
         "max_cat_to_onehot": int(rng.integers(1, 6)),
         "min_child_weight": 0,
+        "max_bin": 1024,
         "seed": seed,
         "nthread": 1,
     }
@@ -110,7 +111,7 @@ def test_xgboost_cannot_tell_the_row_of_the_bins_from_the_row(
 
 
 def test_a_feature_of_more_than_254_thresholds_takes_two_bytes() -> None:
-    booster, model = trained((0, 3, 300), seed=3, trees=60, rows=2500, depth=8)
+    booster, model = trained((0, 3, 300), seed=3, trees=40, rows=2500, depth=8)
     binning = Binning.of(model)
     assert np.count_nonzero(binning.features == 0) > 254
     assert binning.n_bytes == 2 + 1 + 2

@@ -1,5 +1,6 @@
 """What the policy does with a payment, and which policies are refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank_node.policy import Action, Policy, read_policy
+from bank_node.policy.policy import Fallback, Rule
 from bank_node.policy.policy_file import check_policy, parse_policy
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
@@ -257,3 +259,16 @@ def test_a_policy_is_held_against_the_payments_that_the_model_scores() -> None:
     fields["population"] = Population(direction="inbound")
     with pytest.raises(ConfigurationError, match="can never alert"):
         check_policy(policy, DataContract.model_construct(**fields), source="policy p.toml")
+
+
+def test_the_sample_of_the_documentation_is_a_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text("utf-8")
+    (sample,) = re.findall(r"^```toml\n(.*?)^```", page, re.M | re.S)
+    policy = parse_policy(sample, source="docs/policy.md")
+    assert (len(policy.rules), len(policy.fallback)) == (2, 1)
+    assert policy.holdout is not None
+    # Every entry stands in the table.
+    documented = set(re.findall(r"`\[*([a-z_.]+)\]*`", page))
+    entries = {*Policy.model_fields, *Rule.model_fields, *Fallback.model_fields}
+    assert entries - documented - {"probability", "score", "expected_loss_minor"} == set()
+    assert {"rules.probability", "rules.score", "rules.expected_loss_minor"} <= documented

@@ -54,7 +54,7 @@ def spec_of(first: int, last: int, **changes: object) -> RiskSpec:
 def keyed(first: int, last: int, *, key: bytes = KEY, **changes: object) -> KeyedTables:
     spec = spec_of(first, last, **changes)
     empty = np.zeros((1, 16), dtype=np.uint8)
-    days = tuple(DayTable(empty, empty) for _ in range(last - first + 1))
+    days = tuple(DayTable(empty, empty, empty) for _ in range(last - first + 1))
     return KeyedTables(RiskTables(spec, hash_key_id(key), days), key)
 
 

@@ -154,6 +154,7 @@ _PLACES = {
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("risk", "run", "runs")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
+    *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("evaluate", "models")),
 }
 

@@ -81,9 +81,9 @@ def test_days_without_entries_are_not_summed() -> None:
     tables = sum_tables(entries, recorder, start=begin(spec))
     sizes = [(label, values.size) for label, values in recorder.handed]
     assert sizes == [
-        (f"risk_totals:{FIRST_DAY}", 14),
+        (f"risk_totals:{FIRST_DAY}", 21),
         (f"risk_sketches:{FIRST_DAY}", 0),
-        (f"risk_totals:{FIRST_DAY + 7}", 14),
+        (f"risk_totals:{FIRST_DAY + 7}", 21),
         # One day of payments and frauds.
         (f"risk_sketches:{FIRST_DAY + 7}", 4 * (32 + 16)),
     ]

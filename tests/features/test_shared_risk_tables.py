@@ -28,7 +28,8 @@ def with_counts(*largest: int) -> RiskTables:
     for number in largest:
         sketch = np.zeros((2, 16), dtype=np.int64)
         sketch[:, 3] = number
-        days.append(DayTable(packed(sketch), packed(np.zeros((2, 16), dtype=np.int64))))
+        nothing = packed(np.zeros((2, 16), dtype=np.int64))
+        days.append(DayTable(packed(sketch), nothing, nothing))
     spec = small_spec(last_day=FIRST_DAY + len(largest) - 1)
     return RiskTables(spec, hash_key_id(KEY), tuple(days))
 
@@ -53,6 +54,7 @@ def test_what_was_read_back_has_the_same_bytes(seed: int) -> None:
     for mine, other in zip(tables.days, again.days, strict=True):
         np.testing.assert_array_equal(mine.transactions, other.transactions)
         np.testing.assert_array_equal(mine.frauds, other.frauds)
+        np.testing.assert_array_equal(mine.corrections, other.corrections)
 
 
 def test_counters_take_as_few_bytes_as_the_largest_needs() -> None:
@@ -127,7 +129,7 @@ def test_no_array_is_made_that_the_bytes_do_not_hold() -> None:
     )
     empty = content_of(RiskTables(spec, hash_key_id(KEY)))[:-4]
     n_days = 99_001
-    forged = framed(empty + n_days.to_bytes(4, "little") + bytes(2 * n_days))
+    forged = framed(empty + n_days.to_bytes(4, "little") + bytes(3 * n_days))
     found = RiskTables.from_bytes(forged)
     assert found.is_complete
     assert found.days[-1].transactions.shape == (16, 1 << 22)
@@ -167,7 +169,7 @@ def test_a_sketch_that_is_none_of_a_day_is_refused(forge, expected: str) -> None
     tables = with_counts(70)
     sketch = tables.days[0].transactions.astype(np.int64)
     forge(sketch)
-    forged = DayTable(packed(sketch), tables.days[0].frauds)
+    forged = DayTable(packed(sketch), tables.days[0].frauds, tables.days[0].corrections)
     with pytest.raises(StateError, match=expected):
         RiskTables.from_bytes(RiskTables(tables.spec, tables.key_id, (forged,)).to_bytes())
     assert RiskTables.from_bytes(tables.to_bytes()).days[0].transactions.max() == 70

@@ -1,7 +1,9 @@
 """The report is one page that needs nothing else, says what was measured, and never varies."""
 
 import io
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -10,7 +12,12 @@ import pytest
 from examples.reports import example
 from rich.console import Console
 
+from fraudfed.evaluation.fairness import gaps
+from fraudfed.evaluation.report import GroupMetrics
+from fraudfed.evaluation.score_histogram import Bounded, ReliabilityBin
+from fraudfed.lab.report.alerts import AlertPoint
 from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number, format_table
+from fraudfed.lab.report.judged import Curve, JudgedFacts
 from fraudfed.lab.report.page import format_bytes, format_seconds, headline, render_report
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
 
@@ -275,3 +282,56 @@ def test_banks_are_called_as_the_data_call_them(titles: tuple[str, str, str]) ->
         assert bank.shown[:20] in text
     assert [bank["title"] for bank in named.to_json()["banks"]] == list(titles)
     assert not re.search("[\x00-\x08\x1b\u202e]", html + text)
+
+
+def test_alerts_groups_calibration_and_search_are_shown() -> None:
+    share = Bounded(0.0123, 0.0121, 0.0125)
+    group = GroupMetrics(
+        group="channel",
+        value="transfer",
+        clean=900,
+        frauds=60,
+        cases=41,
+        auprc=share,
+        auc=share,
+        recall=share,
+        case_recall=Bounded(0.5, 0.5, 0.5),
+        alert_rate=share,
+        false_positive_rate=share,
+        true_positive_rate=Bounded(0.25, 0.25, 0.25),
+    )
+    judged = JudgedFacts(
+        note="on later payments",
+        rows=960,
+        frauds=60,
+        cases=41,
+        alerts=212,
+        reliability=(
+            ReliabilityBin(-5.0, -4.0, 900, 9, Bounded(0.011, 0.01, 0.012)),
+            ReliabilityBin(None, -10.0, 60, 0, Bounded(1e-6, 0.0, 1e-5)),
+        ),
+        groups=(group, replace(group, value="atm", true_positive_rate=Bounded(0.75, 0.7, 0.8))),
+        gaps=gaps((group, replace(group, value="atm"))),
+        curves=(Curve("first", ((1, 0.1), (2, 0.2)), True), Curve("second", ((1, 0.05),), False)),
+    )
+    points = tuple(
+        AlertPoint(share, 10 * at, 1.5 * at, 0.5, 0.1 * at, 123_456_00 * at)
+        for at, share in enumerate((0.001, 0.01), start=1)
+    )
+    summary, curves = example(
+        judged=judged, alerts={"local": points, "federated_shared": points, "pooled": points}
+    )
+    html = render_report(summary, curves=curves)
+    page = Page(html)
+    assert len(set(page.ids)) == len(page.ids)
+    for text in (
+        "What alerts cost, and what they save",
+        "How the parameters were chosen",
+        "Is a score a probability?",
+        "On whom alerts fall",
+        "1.23 % (1.21 to 1.25)",
+        "123\N{NARROW NO-BREAK SPACE}456",
+        "false-positive-rate ratio",
+    ):
+        assert text in page.text, text
+    assert json.loads(json.dumps(summary.to_json(), allow_nan=False))["alerts"]["local"]

@@ -15,7 +15,10 @@ from declared_requirements import PACKAGES, ROOT, base, extra, names, needed_by
 from packaging.utils import canonicalize_name
 
 #: Extras that a program asks for by name where it can use them; it works without them.
-OPTIONAL = {"fraudfed": ["bench"], "bank_node": ["keyring", "pkcs11"]}
+OPTIONAL = {
+    "fraudfed": ["bench", "kfp", "screenshots"],
+    "bank_node": ["keyring", "mlflow", "pkcs11", "redis"],
+}
 #: The extra that each program needs.
 ROLE_OF = {
     "bank_node": "bank",

@@ -135,8 +135,8 @@ def test_planted_values_of_others_change_no_customer_text(data: st.DataObject, r
         assert "7654321" not in re.sub(r"\D", "", other.customer + other.complaint)
 
 
-def test_the_analyst_does_see_what_was_planted() -> None:
-    """The negative control of the test above: the search would find it."""
+def test_control_the_analyst_does_see_what_was_planted() -> None:
+    """The search of the test above would find it."""
     contract = contract_of(RECIPE)
     catalogue = Catalogue.of(contract)
     row = plausible_row(catalogue)

@@ -45,6 +45,7 @@ def _run(file: RiskFile) -> dict[str, Any]:
         "bytes": len(tables.to_bytes()),
         "transactions": _sketches(tables, "transactions", width=spec.transaction_width),
         "frauds": _sketches(tables, "frauds", width=spec.fraud_width),
+        "corrections": sum(int(day.corrections[0].sum(dtype=np.int64)) for day in tables.days),
     }
 
 

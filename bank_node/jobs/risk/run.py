@@ -104,10 +104,20 @@ class RiskJob:
         options, counted = context.options, counted_spec(context.run, context.rules)
         transactions = load_transactions(options.data, mapping=options.mapping)
         hash_key = derive_risk_key(context.epoch.package)
-        entries = risk_entries(transactions, counted, hash_key=hash_key)
+        entries = risk_entries(
+            transactions,
+            counted,
+            hash_key=hash_key,
+            corrections=[kept.correction for kept in context.state.corrections().all()],
+        )
         _log.info(
-            "%d payments meet the schema; %d counts of payments and %d of frauds are entered",
-            *(len(transactions), entries.transactions.counts.sum(), entries.frauds.counts.sum()),
+            "%d payments meet the schema; %d counts of payments, %d of frauds and %d of "
+            "corrections are entered",
+            len(transactions),
+            *(
+                int(each.counts.sum())
+                for each in (entries.transactions, entries.frauds, entries.corrections)
+            ),
         )
         _warn(transactions, entries, counted)
         return RiskWork(
@@ -177,8 +187,9 @@ class RiskWork:
     @property
     def data_sha256(self) -> str:
         """Digest of what this bank enters."""
-        digest = hashlib.sha256(b"fraudfed risk entries v1\0")
-        for entries in (self.entries.transactions, self.entries.frauds):
+        digest = hashlib.sha256(b"fraudfed risk entries v2\0")
+        entered = (self.entries.transactions, self.entries.frauds, self.entries.corrections)
+        for entries in entered:
             digest.update(len(entries.days).to_bytes(8, "little"))
             digest.update(entries.days.astype("<i8").tobytes())
             digest.update(entries.counts.astype("<i8").tobytes())

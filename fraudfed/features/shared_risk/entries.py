@@ -5,9 +5,12 @@ which it was reported, whichever is later. So each payment and each fraud is ent
 what is entered for a day is known at its end, and windows of days of entry are windows of days of
 payment, shifted by the risk delay.
 
-Law: what a bank enters for a day is the same whether it looks at the end of that day or later.
+Law: what a bank enters for a day is the same whether it looks at the end of that day or later. So a
+report that turns out wrong is never taken out of its day: a correction is entered on the day on
+which it is made, and takes back the report from windows that hold the report's day.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +19,44 @@ import pandas as pd
 
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.shared_risk.sketch import hash_identifiers, sketch_of
+from fraudfed.features.shared_risk.sketch import hash_identifiers, rotated, sketch_of
 from fraudfed.features.table import rows_of_direction
 from fraudfed.payments.columns import LABEL_COLUMNS, OUTBOUND
-from fraudfed.wire.messages import RiskSpec
+from fraudfed.wire.messages import RiskEntity, RiskSpec
 
 #: Distinct customers are counted over this many days; the day of the payment is the last.
 CUSTOMER_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A report of fraud that this bank takes back.
+
+    Attributes
+    ----------
+    transaction_id : str
+        Of the payment that was reported.
+    event_day, report_day : int
+        Of the payment and of its report, days since 1970-01-01 UTC.
+    day : int
+        On which the report is taken back.
+    identifiers : mapping of RiskEntity to str
+        Where the fraud was counted, in canonical form.
+    """
+
+    transaction_id: str
+    event_day: int
+    report_day: int
+    day: int
+    identifiers: Mapping[RiskEntity, str]
+
+    def reported_on(self, delay_days: int) -> int:
+        """Return the day for which the fraud was entered."""
+        return max(self.event_day + delay_days, self.report_day)
+
+    def entered_on(self, delay_days: int) -> int:
+        """Return the day for which the correction is entered: never before the report."""
+        return max(self.day, self.reported_on(delay_days))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +101,22 @@ class RiskEntries:
     Attributes
     ----------
     transactions, frauds : Entries
+    corrections : Entries
+        Reports that are taken back; their hashes are rotated by the day of the report.
     """
 
     transactions: Entries
     frauds: Entries
+    corrections: Entries
 
 
-def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes) -> RiskEntries:
+def risk_entries(
+    transactions: pd.DataFrame,
+    spec: RiskSpec,
+    *,
+    hash_key: bytes,
+    corrections: Sequence[Correction] = (),
+) -> RiskEntries:
     """Count a bank's payments and reported frauds per entity and day of entry.
 
     Payments at an entity on a day are counted only if ``spec.min_customers`` distinct customers of
@@ -90,6 +133,9 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
         order, with or without labels. Columns of entities may be absent.
     spec : RiskSpec
     hash_key : bytes of length 32
+    corrections : sequence of Correction
+        All that the bank has ever made. The fraud of each is entered for its own day whatever the
+        label of the payment says by now.
 
     Returns
     -------
@@ -106,10 +152,13 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
     if all(name in transactions.columns for name in LABEL_COLUMNS):
         known = transactions["is_fraud"].notna().to_numpy(dtype=np.bool_)
         is_fraud[known] = transactions["is_fraud"].to_numpy()[known] == 1
+        if corrections and "transaction_id" in transactions.columns:
+            corrected = {each.transaction_id for each in corrections}
+            is_fraud &= ~transactions["transaction_id"].isin(corrected).to_numpy(dtype=np.bool_)
         reported = transactions["label_time"].to_numpy()[is_fraud].astype(np.int64)
         fraud_day[is_fraud] = np.maximum(entry_day[is_fraud], reported // SECONDS_PER_DAY)
     customers = pd.factorize(transactions["customer_id"])[0].astype(np.int64, copy=False)
-    payments, frauds = _Collected(spec, hash_key), _Collected(spec, hash_key)
+    payments, frauds, taken_back = (_Collected(spec, hash_key) for _ in range(3))
     for entity in spec.entities:
         name = f"{entity.value}_id"
         if name not in transactions.columns:
@@ -125,7 +174,14 @@ def risk_entries(transactions: pd.DataFrame, spec: RiskSpec, *, hash_key: bytes)
         payments.add(entity.value, texts, codes[rows[enough]], entry_day[rows[enough]])
         fraud = has_entity & is_fraud
         frauds.add(entity.value, texts, codes[fraud], fraud_day[fraud])
-    return RiskEntries(payments.entries(), frauds.entries())
+    for each in corrections:
+        for entity in spec.entities:
+            if entity in each.identifiers:
+                identifier, day = each.identifiers[entity], each.reported_on(spec.delay_days)
+                frauds.add_one(entity.value, identifier, day)
+                entered = each.entered_on(spec.delay_days)
+                taken_back.add_one(entity.value, identifier, entered, rotation=day)
+    return RiskEntries(payments.entries(), frauds.entries(), taken_back.entries())
 
 
 def _with_customers(
@@ -181,6 +237,17 @@ class _Collected:
         self._days.append(keys % n_days + self._spec.first_day)
         self._counts.append(counts.astype(np.int64))
         self._hashes.append(hashes[position])
+
+    def add_one(self, entity: str, identifier: str, day: int, *, rotation: int = 0) -> None:
+        """Add one count of one identifier, unless the day lies outside of the run."""
+        if not self._spec.first_day <= day <= self._spec.last_day:
+            return
+        hashes = hash_identifiers(
+            entity, [identifier], hash_key=self._hash_key, depth=self._spec.depth
+        )
+        self._days.append(np.array([day], dtype=np.int64))
+        self._counts.append(np.ones(1, dtype=np.int64))
+        self._hashes.append(rotated(hashes, rotation))
 
     def entries(self) -> Entries:
         """Return everything in the order of days."""

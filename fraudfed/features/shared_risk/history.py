@@ -5,6 +5,10 @@ the estimates of each day: the least counter of each day first, then the sum. Ad
 first and taking the least counter of the sum would also be at or above the truth, but never nearer:
 the sum of minima is at most the minimum of sums.
 
+A report that was taken back on day r counts in no window that ends on r or later. On each day of
+entry no more is taken back than was reported there, so no window is below 0, and a correction hides
+reports of its own day only.
+
 A payment sees the tables as they stood on its day t: those of runs whose last day lies at least 1 +
 lag days before t, and of these, for each day of entry, the newest. What it needs and no run had yet
 (in a batch of past days, whose tables were made in one run long afterwards) it sees in the oldest
@@ -13,7 +17,7 @@ table that would have been published in time by the banks of that run. So a run 
 never changes a feature that an earlier one gives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +30,7 @@ from fraudfed.features.shared_risk.sketch import (
     estimate,
     hash_identifiers,
     hash_key_id,
+    rotated,
 )
 from fraudfed.features.shared_risk.tables import DayTable, RiskTables
 from fraudfed.wire.messages import RiskEntity
@@ -68,7 +73,8 @@ class WindowCounts:
     Attributes
     ----------
     transactions, frauds : ndarray of shape (n_windows, n_questions), dtype=int64
-        At or above the truth, except that days without a table count as empty.
+        At or above the truth, except that days without a table count as empty, and that a
+        correction may meet another identifier's in every row of a sketch.
     """
 
     transactions: Int64Array
@@ -82,6 +88,15 @@ class _Published:
     run: KeyedTables
     table: DayTable
     stands_from: int
+
+
+@dataclass(frozen=True, eq=False)
+class _TakenBack:
+    """Reports of one day of entry that were taken back on another, by identifier."""
+
+    reported: int
+    entered: int
+    counts: Int64Array
 
 
 class SharedRisk:
@@ -147,6 +162,11 @@ class SharedRisk:
         self._changes = sorted(
             {each.stands_from for found in self._days.values() for each in found[1:]}
         )
+        self._corrected = sorted(
+            entered
+            for entered, found in self._days.items()
+            if any(bool(each.table.corrections.any()) for each in found)
+        )
         self.first_day = min(self._days, default=specs[0].first_day)
         self.last_day = max(self._days, default=specs[0].first_day - 1)
 
@@ -168,6 +188,14 @@ class SharedRisk:
                 f"the {risk_delay_days} of risk_delay_days; choose tables of that delay"
             )
 
+    def check_entity(self, entity: RiskEntity) -> None:
+        """Refuse an entity that the tables do not count by; raises DataError."""
+        if entity not in self.entities:
+            raise DataError(
+                f"risk tables do not count by {entity.value}, only by "
+                f"{', '.join(self.entities)}; choose a run that does"
+            )
+
     def missing_days(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the days from ``first`` to ``last`` without a table, as closed ranges."""
         ranges: list[tuple[int, int]] = []
@@ -179,6 +207,11 @@ class SharedRisk:
             else:
                 ranges.append((day, day))
         return ranges
+
+    def seen(self, entered: int, day: int) -> tuple[KeyedTables, DayTable] | None:
+        """Return the run, and its table of a day of entry, that payments of ``day`` see."""
+        found = self._table_of(entered, day)
+        return None if found is None else (found.run, found.table)
 
     def windows(
         self,
@@ -209,11 +242,7 @@ class SharedRisk:
         DataError
             If the tables do not count by the entity.
         """
-        if entity not in self.entities:
-            raise DataError(
-                f"risk tables do not count by {entity.value}, only by "
-                f"{', '.join(self.entities)}; choose a run that does"
-            )
+        self.check_entity(entity)
         found = WindowCounts(
             transactions=np.zeros((len(widths), codes.size), dtype=np.int64),
             frauds=np.zeros((len(widths), codes.size), dtype=np.int64),
@@ -256,6 +285,37 @@ class SharedRisk:
                 for index, width in enumerate(widths):
                     begin = np.clip(asked - width, first, stop) - first
                     counts[index, rows] = total[end, which] - total[begin, which]
+                if kind == "frauds":
+                    day = int(days[rows[0]])
+                    for corrected in self._taken_back(total, places, range(first, stop), day):
+                        _take_back(counts, corrected, rows, which, asked, widths)
+
+    def _taken_back(
+        self, total: Int64Array, places: "_Places", span: range, day: int
+    ) -> Iterator[_TakenBack]:
+        """Yield what corrections take back of the reports of each day of ``span``.
+
+        ``total`` is what ``_running_total`` says of the frauds of the span.
+        """
+        corrected = [r for r in self._corrected if span.start <= r < span.stop]
+        for reported in span:
+            if not corrected or reported > corrected[-1]:
+                return
+            found = total[reported - span.start + 1] - total[reported - span.start]
+            if not found.any():
+                continue
+            so_far = np.zeros_like(found)
+            for entered in corrected:
+                seen = None if entered < reported else self._table_of(entered, day)
+                if seen is None:
+                    continue
+                sketch: CountArray = seen.table.corrections
+                columns = places.columns(seen.run.hash_key, sketch.shape, rotation=reported)
+                before = np.minimum(found, so_far)
+                so_far += estimate(sketch, columns)
+                counts = np.minimum(found, so_far) - before
+                if counts.any():
+                    yield _TakenBack(reported, entered, counts)
 
     def _table_of(self, entered: int, day: int) -> _Published | None:
         """Return the table of a day of entry that payments of a day see; None if there is none."""
@@ -294,16 +354,52 @@ class _Places:
         self._hashes: dict[tuple[bytes, int], UInt32Array] = {}
         self._columns: dict[tuple[bytes, tuple[int, ...]], list[Int64Array]] = {}
 
-    def columns(self, hash_key: bytes, shape: tuple[int, ...]) -> list[Int64Array]:
+    def columns(
+        self, hash_key: bytes, shape: tuple[int, ...], *, rotation: int = 0
+    ) -> list[Int64Array]:
         """Return the counters of the identifiers in each row of a sketch of a shape."""
         depth, width = shape
+        if rotation:
+            hashes = rotated(self._hashed(hash_key, depth), rotation)
+            return [columns_of(hashes, row, width=width) for row in range(depth)]
         if (hash_key, shape) not in self._columns:
-            if (hash_key, depth) not in self._hashes:
-                self._hashes[hash_key, depth] = hash_identifiers(
-                    self._entity, self.identifiers, hash_key=hash_key, depth=depth
-                )
-            hashes = self._hashes[hash_key, depth]
+            hashes = self._hashed(hash_key, depth)
             self._columns[hash_key, shape] = [
                 columns_of(hashes, row, width=width) for row in range(depth)
             ]
         return self._columns[hash_key, shape]
+
+    def _hashed(self, hash_key: bytes, depth: int) -> UInt32Array:
+        if (hash_key, depth) not in self._hashes:
+            self._hashes[hash_key, depth] = hash_identifiers(
+                self._entity, self.identifiers, hash_key=hash_key, depth=depth
+            )
+        return self._hashes[hash_key, depth]
+
+
+def _take_back(
+    counts: Int64Array,
+    corrected: _TakenBack,
+    rows: Int64Array,
+    which: Int64Array,
+    asked: Int64Array,
+    widths: Sequence[int],
+) -> None:
+    """Take reports back from the windows that hold their day and end on the correction's or later.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_windows, n_questions), dtype=int64
+        Changed in place.
+    corrected : _TakenBack
+    rows, which, asked : ndarray of shape (n,), dtype=int64
+        Of each question: its number, its identifier, and the day behind its windows.
+    widths : sequence of int
+    """
+    taken = corrected.counts[which]
+    known = (taken > 0) & (asked > corrected.entered)
+    if not known.any():
+        return
+    for index, width in enumerate(widths):
+        holds = known & (asked - width <= corrected.reported)
+        counts[index, rows[holds]] -= taken[holds]

@@ -64,6 +64,7 @@ def _sum_days(
     kinds = (
         (entries.transactions, spec.transaction_width),
         (entries.frauds, spec.fraud_width),
+        (entries.corrections, spec.fraud_width),
     )
     own = np.stack([counted.totals(days) for counted, _ in kinds], axis=1)
     # The totals are few, so wide slots cost nothing.

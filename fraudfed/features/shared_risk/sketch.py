@@ -91,6 +91,22 @@ def hash_identifiers(
     return flat.reshape(-1, depth)
 
 
+def rotated(hashes: UInt32Array, days: int) -> UInt32Array:
+    """Return hashes of identifiers on a day: the columns moved on by the day, in every row.
+
+    So one sketch holds counts of an identifier for several days apart from each other: those of
+    fewer days than columns never share a counter. Between two identifiers and any two days
+    the columns of a row agree with probability 1 / width, as without.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (n, depth), dtype=uint32
+    days : int
+        Days since 1970-01-01 UTC, at least 0.
+    """
+    return hashes + np.uint32(days % (1 << 32))
+
+
 def sketch_of(hashes: UInt32Array, counts: Int64Array, *, width: int) -> Int64Array:
     """Return the sketch of some identifiers with their counts.
 

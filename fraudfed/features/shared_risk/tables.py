@@ -5,7 +5,7 @@ They are a ``fraudfed.container`` of::
 
     length of the head (4 bytes), head: canonical JSON of specification and hash key's name
     number of days (4)
-    for each day, first the sketch of payments, then that of frauds:
+    for each day, first the sketch of payments, then those of frauds and of corrections:
         bytes of one counter (1): 0 for a sketch of zeros, else 1, 2, 4 or 8
         counters, row after row
 
@@ -48,10 +48,13 @@ class DayTable:
     ----------
     transactions : ndarray of shape (depth, transaction_width), of an unsigned integer type
     frauds : ndarray of shape (depth, fraud_width), of an unsigned integer type
+    corrections : ndarray of shape (depth, fraud_width), of an unsigned integer type
+        Reports that were taken back on the day, under columns rotated by the report's day.
     """
 
     transactions: CountArray
     frauds: CountArray
+    corrections: CountArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class RiskTables:
         head = _head(self.spec, self.key_id)
         parts = [_length(len(head)), head, _length(len(self.days))]
         for day in self.days:
-            for sketch in (day.transactions, day.frauds):
+            for sketch in (day.transactions, day.frauds, day.corrections):
                 size = _counter_bytes(sketch)
                 parts.append(bytes([size]))
                 if size:
@@ -121,7 +124,8 @@ class RiskTables:
             raise _damaged(f"the head is malformed ({error})") from None
         if head != _head(spec, key_id) or len(key_id) != 16:
             raise _damaged("the head is not in canonical form")
-        shapes = ((spec.depth, spec.transaction_width), (spec.depth, spec.fraud_width))
+        of_frauds = (spec.depth, spec.fraud_width)
+        shapes = ((spec.depth, spec.transaction_width), of_frauds, of_frauds)
         n_days = reader.length()
         tables = cls(spec, key_id)
         if n_days > tables.n_days or (n_days % spec.days_per_step and n_days != tables.n_days):

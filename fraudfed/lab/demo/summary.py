@@ -18,6 +18,7 @@ from fraudfed.lab.demo.plan import Fitting
 from fraudfed.lab.demo.runs import Runs
 from fraudfed.lab.local_federation.run import RunOutcome
 from fraudfed.lab.oracle.verification import Verification
+from fraudfed.lab.report.alerts import alert_curves
 from fraudfed.lab.report.compare import (
     MODELS,
     BankResult,
@@ -27,6 +28,7 @@ from fraudfed.lab.report.compare import (
     score_model,
 )
 from fraudfed.lab.report.facts import SearchFacts, WindowFacts
+from fraudfed.lab.report.judged import judged_facts
 from fraudfed.lab.report.mules import MuleFacts
 from fraudfed.lab.report.resampling import Resampled, difference, mean_of_banks
 from fraudfed.wire.messages import DataContract
@@ -145,6 +147,8 @@ def summarise(
         },
         shared_risk=None if runs.risk is None else _risk_facts(data, runs.risk),
         mules=mules,
+        judged=judged_facts(records[0]["result"]),
+        alerts=alert_curves(compared.scores, [part.judge.outcomes for part in rows]),
     )
 
 

@@ -9,14 +9,12 @@ from importlib import resources
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
-from pydantic import TypeAdapter, ValidationError
 
-from fraudfed.errors import StateError
 from fraudfed.evaluation.fairness import gaps
-from fraudfed.evaluation.report import GroupMetrics
 from fraudfed.evaluation.score_histogram import Bounded
 from fraudfed.lab.governance.figures import Figure, FigureBook, escaped
 from fraudfed.lab.governance.records import Records
+from fraudfed.lab.report.judged import read_groups
 
 #: Documents and their titles, in the order in which they are read.
 TITLES: Final[Mapping[str, str]] = {
@@ -31,7 +29,6 @@ TITLES: Final[Mapping[str, str]] = {
 FIGURES_FILE: Final = "figures.json"
 INDEX_FILE: Final = "index.md"
 _KNOWN = "/result/verdict/report/readings/0"
-_GROUPS: Final = TypeAdapter(tuple[GroupMetrics, ...])
 
 
 def build(records: Records) -> dict[str, bytes]:
@@ -70,7 +67,7 @@ def _facts(records: Records) -> dict[str, Any]:
     """Return what templates branch and loop on; what they state goes through ``figure``."""
     report = records.find("record.json", "/result/verdict/report")
     evaluation = records.documents.get("evaluation/evaluation.json")
-    groups = () if report is None else _groups(report.get("groups", []))
+    groups = () if report is None else read_groups(report.get("groups", []))
     signed = None
     if records.result_sha256 is not None:
         signed = records.result_sha256 == records.find("record.json", "/model_sha256")
@@ -94,16 +91,6 @@ def _facts(records: Records) -> dict[str, Any]:
         else "no other reading was evaluated",
         "stage": "not recorded" if stage is None else "see serving/lifecycle.json",
     }
-
-
-def _groups(found: Any) -> tuple[GroupMetrics, ...]:
-    try:
-        return _GROUPS.validate_python(found)
-    except ValidationError:
-        raise StateError(
-            "record.json: /result/verdict/report/groups has not the fields of this release; use "
-            "the fraudfed release that wrote the record"
-        ) from None
 
 
 def _source(name: str) -> str:

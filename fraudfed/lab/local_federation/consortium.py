@@ -63,6 +63,7 @@ max_categories = 1000000
 risk = "any"
 statistics = "any"
 search = "any"
+monitor = "any"
 """
 
 

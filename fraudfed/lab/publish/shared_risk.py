@@ -95,7 +95,7 @@ def wire_bytes(tables: RiskTables) -> float:
     total = 0
     for day in tables.days:
         parts = [np.zeros(0, dtype=np.int64)]
-        for sketch in (day.transactions, day.frauds):
+        for sketch in (day.transactions, day.frauds, day.corrections):
             entered = int(sketch[0].sum(dtype=np.int64))
             if entered:
                 parts.append(np.full(sketch.size, entered, dtype=np.int64))
@@ -170,7 +170,9 @@ def _joined(parts: list[RiskEntries]) -> RiskEntries:
         )
 
     return RiskEntries(
-        joined([part.transactions for part in parts]), joined([part.frauds for part in parts])
+        joined([part.transactions for part in parts]),
+        joined([part.frauds for part in parts]),
+        joined([part.corrections for part in parts]),
     )
 
 

@@ -18,7 +18,9 @@ from rich.table import Table
 
 from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
 from fraudfed.foreign_text import visible
+from fraudfed.lab.report.alerts import AlertPoint
 from fraudfed.lab.report.facts import Choice, Interval, SearchFacts, WindowFacts
+from fraudfed.lab.report.judged import JudgedFacts
 from fraudfed.lab.report.mules import MuleFacts
 
 #: Characters of a bank's title that people are shown.
@@ -230,6 +232,10 @@ class DemoSummary:
         None where no risk was shared.
     mules : MuleFacts or None
         None unless payments that arrive were judged, and the truth is known.
+    judged : JudgedFacts or None
+        What the run itself says of the model with all that is shared.
+    alerts : mapping of str to tuple of AlertPoint
+        By model: what its alerts find, for growing budgets.
     """
 
     banks: tuple[BankResult, ...]
@@ -263,6 +269,8 @@ class DemoSummary:
     rounds_verified: int = 0
     shared_risk: RiskFacts | None = None
     mules: MuleFacts | None = None
+    judged: JudgedFacts | None = None
+    alerts: Mapping[str, tuple[AlertPoint, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len({tuple(bank.models) for bank in self.banks}) != 1:

@@ -13,10 +13,18 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fraudfed.evaluation.metrics import PrecisionRecallCurve, precision_recall_curve
+from fraudfed.evaluation.score_histogram import Bounded
 from fraudfed.lab.report.compare import DemoSummary, format_number
 from fraudfed.lab.report.facts import Interval
 from fraudfed.lab.report.mules import mule_rows
-from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
+from fraudfed.lab.report.plots import (
+    alert_budget,
+    auprc_bars,
+    bars,
+    precision_recall,
+    reliability,
+    search_curves,
+)
 
 _TEMPLATE = "report.html.j2"
 #: Features shown; the long tail says little.
@@ -70,6 +78,7 @@ def render_report(
     )
     environment.filters["number"] = format_number
     environment.filters["interval"] = format_interval
+    environment.filters["share"] = format_share
     environment.filters["count"] = lambda value: f"{value:,}".replace(
         ",", "\N{NARROW NO-BREAK SPACE}"
     )
@@ -86,8 +95,33 @@ def render_report(
         phases=_phases(summary.wall_seconds, "phases", "Training time by phase, seconds"),
         stages=_phases(summary.stage_seconds, "stages", "Time of the demo's stages, seconds"),
         features=_features(summary),
+        alerts=_alerts(summary),
+        calibration=_calibration(summary),
+        searched=_searched(summary),
         mules=[] if summary.mules is None else mule_rows(summary.mules),
     )
+
+
+def _alerts(summary: DemoSummary) -> list[tuple[str, Markup]]:
+    """Return the curves of growing budgets; money where every row has an amount."""
+    if not summary.alerts:
+        return []
+    found = [("Cases found", alert_budget(summary.alerts, money=False))]
+    if all(one.saved is not None for points in summary.alerts.values() for one in points):
+        found.append(("Money saved", alert_budget(summary.alerts, money=True)))
+    return found
+
+
+def _calibration(summary: DemoSummary) -> Markup | None:
+    if summary.judged is None or not any(one.frauds for one in summary.judged.reliability):
+        return None
+    return reliability(summary.judged.reliability)
+
+
+def _searched(summary: DemoSummary) -> Markup | None:
+    if summary.judged is None or not any(one.points for one in summary.judged.curves):
+        return None
+    return search_curves(summary.judged.curves)
 
 
 def _all_banks(
@@ -138,6 +172,16 @@ def format_interval(interval: Interval, signed: bool) -> str:
     """Return both ends with two decimals."""
     sign = "+" if signed else ""
     return " to ".join(f"{end:{sign}.2f}" for end in (interval.lower, interval.upper))
+
+
+def format_share(value: Bounded | None, decimals: int = 2) -> str:
+    """Return a share in per cent; both ends where they differ as they are written."""
+    if value is None:
+        return "-"
+    low, middle, high = (
+        f"{100 * each:.{decimals}f}" for each in (value.low, value.estimate, value.high)
+    )
+    return f"{middle} %" if low == high else f"{middle} % ({low} to {high})"
 
 
 def format_bytes(count: int) -> str:

@@ -15,9 +15,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from fraudfed.evaluation.metrics import PrecisionRecallCurve
+from fraudfed.evaluation.score_histogram import ReliabilityBin
+from fraudfed.lab.report.alerts import AlertPoint
 from fraudfed.lab.report.compare import BankResult, format_number
+from fraudfed.lab.report.judged import Curve
 
 #: Colours that matplotlib draws with, and the CSS variable each of them becomes.
 _INK = "#010203"
@@ -150,6 +154,102 @@ def precision_recall(
         name=f"pr-{name}",
         label=f"Precision-recall curves of {bank}: {', '.join(curves)}",
     )
+
+
+def alert_budget(curves: Mapping[str, Sequence[AlertPoint]], *, money: bool) -> Markup:
+    """Draw what alerts find against how many there are, one line per model.
+
+    Parameters
+    ----------
+    curves : mapping of model name, as in ``MODELS``, to its points
+        With times, alerts are counted a day, else by the share of rows.
+    money : bool
+        Draw what is saved, in whole units of the currency; else the share of cases found.
+    """
+    per_day = all(one.alerts_per_day is not None for points in curves.values() for one in points)
+
+    def draw(axes: Axes) -> None:
+        for model, colour in _MODEL_COLOURS.items():
+            points = curves.get(model, ())
+            axes.plot(
+                [(one.alerts_per_day or 0.0) if per_day else 100 * one.share for one in points],
+                [(one.saved or 0) / 100 if money else one.case_recall for one in points],
+                color=colour,
+                linewidth=1.4,
+                marker="o",
+                markersize=2.5,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel("alerts a day, all banks" if per_day else "% of rows alerted on")
+        axes.set_ylabel("money saved in the window" if money else "share of cases found")
+        axes.set_ylim(bottom=0)
+        if money:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.grid()
+        axes.tick_params(length=0)
+
+    what = "Money saved" if money else "Share of cases found"
+    return _svg(
+        draw,
+        height=2.7,
+        name="saved" if money else "cases",
+        label=f"{what} by number of alerts: {', '.join(curves)}",
+    )
+
+
+def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
+    """Draw the observed against the predicted share of fraud, both on a logarithmic scale.
+
+    Parameters
+    ----------
+    bins : sequence of ReliabilityBin
+        Those without a fraud have no place on the scale and are left out.
+    """
+    shown = [one for one in bins if one.frauds and one.predicted.estimate > 0]
+
+    def draw(axes: Axes) -> None:
+        axes.plot([1e-5, 1], [1e-5, 1], color=_INK, linewidth=0.8, linestyle=":")
+        axes.plot(
+            [one.predicted.estimate for one in shown],
+            [one.observed for one in shown],
+            color=_MODEL_COLOURS["federated_shared"],
+            linewidth=1.4,
+            marker="o",
+            markersize=3,
+        )
+        least = min((min(one.predicted.estimate, one.observed) for one in shown), default=1e-3)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axes.set_xlim(least / 2, 1.2)
+        axes.set_ylim(least / 2, 1.2)
+        axes.set_xlabel("predicted share of fraud")
+        axes.set_ylabel("observed")
+        axes.grid()
+        axes.tick_params(length=0)
+
+    label = "Observed against predicted share of fraud; the dotted line is perfect calibration"
+    return _svg(draw, height=2.7, name="reliability", label=label)
+
+
+def search_curves(curves: Sequence[Curve]) -> Markup:
+    """Draw each candidate's metric against its trees; the winner stands out."""
+
+    def draw(axes: Axes) -> None:
+        for curve in sorted(curves, key=lambda one: one.is_winner):
+            colour = _MODEL_COLOURS["federated_shared" if curve.is_winner else "local"]
+            trees, values = zip(*curve.points, strict=True) if curve.points else ((), ())
+            axes.plot(trees, values, color=colour, linewidth=1.6 if curve.is_winner else 0.9)
+        axes.set_xlabel("trees")
+        axes.set_ylabel("mean AUPRC of the banks")
+        axes.grid()
+        axes.tick_params(length=0)
+
+    winner = next((one.name for one in curves if one.is_winner), "none")
+    label = f"Curves of {len(curves)} candidates on the select window; chosen: {winner}"
+    return _svg(draw, height=2.7, name="search", label=label)
 
 
 def bars(

@@ -36,6 +36,7 @@ from fraudfed.wire.messages.members import (
     Members,
     Roster,
 )
+from fraudfed.wire.messages.monitor import MonitorSpec
 from fraudfed.wire.messages.population import Population
 from fraudfed.wire.messages.results import (
     MODEL_PLAIN_HEADER,
@@ -119,6 +120,7 @@ __all__ = [
     "ModelSignature",
     "ModelSignatures",
     "ModelVisibility",
+    "MonitorSpec",
     "Population",
     "Problem",
     "PublicKeyHex",

@@ -15,6 +15,7 @@ from fraudfed.wire.messages.base import (
 )
 from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
+from fraudfed.wire.messages.monitor import MonitorSpec
 from fraudfed.wire.messages.risk import RiskSpec
 from fraudfed.wire.messages.search import SearchSpec
 from fraudfed.wire.messages.statistics import StatisticsSpec
@@ -40,6 +41,8 @@ class RunKind(StrEnum):
     SEARCH = "search"
     """The best of several sets of parameters and its model, from ``search``, ``parameters`` and
     ``contract``."""
+    MONITOR = "monitor"
+    """What a model's payments look like week by week at all banks together, from ``monitor``."""
 
 
 class RunSpec(Message):
@@ -54,13 +57,15 @@ class RunSpec(Message):
     """Training parameters under XGBoost's names. The aggregator stores, the banks check them. Those
     of a search are what its candidates have in common."""
     contract: DataContract | None = None
-    """Training, search and statistics: what every bank's data must look like."""
+    """All but risk: what every bank's data must look like."""
     risk: RiskSpec | None = None
     """Risk only: what is counted."""
     statistics: StatisticsSpec | None = None
     """Statistics only: how finely is counted."""
     search: SearchSpec | None = None
     """Search only: candidates, and how long each of them is grown."""
+    monitor: MonitorSpec | None = None
+    """Monitor only: which model, and which weeks."""
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
@@ -79,12 +84,12 @@ class RunSpec(Message):
     def _kind_matches(self) -> Self:
         if self.without != tuple(sorted(set(self.without))):
             raise ValueError("without names each bank once, sorted by name")
-        for kind in (RunKind.RISK, RunKind.STATISTICS, RunKind.SEARCH):
+        for kind in (RunKind.RISK, RunKind.STATISTICS, RunKind.SEARCH, RunKind.MONITOR):
             if (self.kind is kind) != (getattr(self, kind.value) is not None):
                 raise ValueError(f"a {kind.value} run has {kind.value}, and no other run has")
         if (self.kind is RunKind.RISK) != (self.contract is None):
             raise ValueError("a risk run has no contract, and every other run has one")
-        if self.kind not in (RunKind.RISK, RunKind.STATISTICS):
+        if self.kind not in (RunKind.RISK, RunKind.STATISTICS, RunKind.MONITOR):
             return self
         if self.parameters:
             raise ValueError(f"a {self.kind.value} run has no training parameters")

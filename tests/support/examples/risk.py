@@ -99,6 +99,7 @@ def expected_tables(
             DayTable(
                 packed(sum(day.transactions.astype(np.int64) for day in counted)),
                 packed(sum(day.frauds.astype(np.int64) for day in counted)),
+                packed(sum(day.corrections.astype(np.int64) for day in counted)),
             )
         )
     return RiskTables(spec, begin.key_id, tuple(days))

@@ -63,6 +63,7 @@ def run() -> dict[str, Any]:
         "contract": contract,
         "risk": None,
         "statistics": None,
+        "monitor": None,
         "search": None,
         "model_visibility": "members",
         "require_confirmed_roster": True,

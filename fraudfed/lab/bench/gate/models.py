@@ -4,11 +4,9 @@ Everything is computed in one process. What counts is that both sides are chosen
 the same windows, as a federation and a bank alone would.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import xgboost
 
 from data_gen.world.making import generate
@@ -16,25 +14,16 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.plans import SearchPlan
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
-from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Float32Array
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.shared_risk.entries import Entries, RiskEntries, risk_entries
-from fraudfed.features.shared_risk.history import KeyedTables, SharedRisk
-from fraudfed.features.shared_risk.rounds import sum_tables
-from fraudfed.features.shared_risk.sketch import hash_key_id
-from fraudfed.features.shared_risk.tables import RiskTables
 from fraudfed.intake.windows import Windows, labelled_table, windows_in_time
 from fraudfed.lab.bench.gate.worlds import TrialWorld
+from fraudfed.lab.bench.world_risk import risk_of_banks
 from fraudfed.lab.oracle.references import matrix_of, pool, predict
 from fraudfed.lab.oracle.same_trees import quantile_matrix, xgboost_parameters
-from fraudfed.wire.messages import DataContract, LabelHorizon, RiskSpec
-
-#: Places identifiers in sketches; in one process there is nobody to hide them from.
-_HASH_KEY = bytes(range(32))
-_SKETCH_WIDTH = 8192
+from fraudfed.wire.messages import DataContract, LabelHorizon
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +57,11 @@ class BankTrial:
 def trials_of(world: TrialWorld, plan: SearchPlan, *, threads: int) -> list[BankTrial]:
     """Train the models of a world and score every later payment with them."""
     rows = dict(generate(world.config))
-    shared = _shared_risk(world, rows)
+    shared = risk_of_banks(
+        rows.values(),
+        first_day=world.config.start_time // SECONDS_PER_DAY,
+        days=world.config.days,
+    )
     contracts = {with_risk: _contract(world, shared=with_risk) for with_risk in (False, True)}
     windows: dict[str, dict[bool, Windows]] = {}
     for name, payments in rows.items():
@@ -190,32 +183,4 @@ def _contract(world: TrialWorld, *, shared: bool) -> DataContract:
         train_until=world.train_until,
         select_until=world.select_until,
         judge_until=world.config.end_time,
-    )
-
-
-def _shared_risk(world: TrialWorld, rows: Mapping[str, pd.DataFrame]) -> SharedRisk:
-    first = world.config.start_time // SECONDS_PER_DAY
-    spec = RiskSpec(
-        first_day=first,
-        last_day=first + world.config.days - 1,
-        delay_days=0,
-        transaction_width=_SKETCH_WIDTH,
-    )
-    parts = [risk_entries(payments, spec, hash_key=_HASH_KEY) for payments in rows.values()]
-    everything = RiskEntries(
-        transactions=_together([part.transactions for part in parts]),
-        frauds=_together([part.frauds for part in parts]),
-    )
-    nothing = RiskTables(spec, hash_key_id(_HASH_KEY))
-    tables = sum_tables(everything, SoloCommunicator(), start=nothing)
-    return SharedRisk([KeyedTables(tables, _HASH_KEY)])
-
-
-def _together(parts: list[Entries]) -> Entries:
-    days = np.concatenate([part.days for part in parts])
-    order = np.argsort(days, kind="stable")
-    return Entries(
-        days=days[order],
-        counts=np.concatenate([part.counts for part in parts])[order],
-        hashes=np.concatenate([part.hashes for part in parts])[order],
     )

@@ -1,0 +1,188 @@
+"""What these commands print with ``--json``. All of it stays on the bank's machine."""
+
+from fraudfed.console import Answer
+
+
+class CheckedPolicy(Answer):
+    """``policy check``.
+
+    Attributes
+    ----------
+    version, sha256 : str
+    warn_only : bool
+    rules : tuple of str
+        Their names.
+    needs_probability : bool
+        It reads calibrated probabilities: the model needs a calibration.
+    """
+
+    version: str
+    sha256: str
+    warn_only: bool
+    rules: tuple[str, ...]
+    needs_probability: bool
+
+
+class TriedOn(Answer):
+    """What a policy would have done; of all payments (channel None), or of a channel.
+
+    Attributes
+    ----------
+    As ``bank_node.outcomes.trial.Trial``.
+    """
+
+    channel: str | None
+    payments: int
+    frauds: int
+    days: int
+    actions: dict[str, int]
+    alerts_a_day: float
+    busiest_day: int
+    days_over_budget: int
+    frauds_alerted: int
+    fraud_minor: int
+    stopped_minor: int
+    warned_minor: int
+    customers_bothered: int
+    fallbacks: int
+    budget_threshold: float | None
+    net_benefit: float | None
+
+
+class TriedPolicy(Answer):
+    """One policy of ``policy try``."""
+
+    version: str
+    sha256: str
+    currency: str
+    warn_only: bool
+    alert_budget_a_day: int
+    parts: tuple[TriedOn, ...]
+
+
+class TriedPolicies(Answer):
+    """``policy try``: the policy, and the one that it was tried against."""
+
+    policies: tuple[TriedPolicy, ...]
+
+
+class ShownDecision(Answer):
+    """``decisions show``; as ``bank_node.decisions.decision.Decision``, with bytes as hexadecimal.
+
+    Attributes
+    ----------
+    labels : tuple of HeardLabel
+        What was heard of the payment.
+    """
+
+    transaction_id: str
+    customer_id: str
+    event_time: int
+    decided_at: int
+    channel: str | None
+    direction: str | None
+    amount_minor: int
+    currency: str | None
+    margin: float | None
+    score: float | None
+    probability: float | None
+    action: str
+    rule: str
+    step: str
+    model_sha256: str | None
+    policy_sha256: str | None
+    tables_sha256: str | None
+    bins: str
+    shown: str
+    challenger_sha256: str | None
+    challenger_margin: float | None
+    propensity: float | None
+    full_action: str | None
+    labels: tuple["HeardLabel", ...]
+
+
+class HeardLabel(Answer):
+    """One thing heard of a payment; ``time`` is UTC epoch seconds."""
+
+    time: int
+    status: str
+    source: str
+    fraud_kind: str | None
+    never_revised: bool
+
+
+class ExportedRows(Answer):
+    """``decisions export`` and ``outcomes export``."""
+
+    out: str
+    rows: int
+
+
+class ErasedCustomer(Answer):
+    """``decisions erase``; ``done`` is false where it was only counted."""
+
+    decisions: int
+    labels: int
+    done: bool
+
+
+class VerifiedDecisions(Answer):
+    """``decisions verify``; times are UTC epoch seconds."""
+
+    segments: int
+    decisions: int
+    erased: int
+    first: int | None
+    last: int | None
+
+
+class AddedLabels(Answer):
+    """``outcomes add``; ``new`` of the ``rows`` were not known."""
+
+    rows: int
+    new: int
+
+
+class ShownLabels(Answer):
+    """``outcomes show``: what was heard, and what it means now."""
+
+    transaction_id: str
+    is_fraud: int | None
+    label_time: int | None
+    is_blocked: bool
+    heard: tuple[HeardLabel, ...]
+
+
+class ReportedWeek(Answer):
+    """As ``bank_node.outcomes.report.Week``."""
+
+    monday: str
+    decisions: int
+    alerts: int
+    frauds: int
+    frauds_alerted: int
+    completeness: float | None
+    precision: float | None
+    recall: float | None
+    fraud_minor: int
+    saved_minor: int
+
+
+class ReportedHoldOut(Answer):
+    """As ``bank_node.outcomes.report.HeldOut``."""
+
+    blocked: int
+    held_out: int
+    frauds: int
+    precision: float | None
+    lower: float | None
+    upper: float | None
+
+
+class OutcomesReport(Answer):
+    """``outcomes report``; ``currency`` is None where amounts are of several, or of none."""
+
+    as_of: int
+    currency: str | None
+    weeks: tuple[ReportedWeek, ...]
+    holdout: ReportedHoldOut | None

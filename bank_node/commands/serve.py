@@ -1,0 +1,191 @@
+"""``bank-node serve``: score payments as they come."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bank_node.commands.options import PATH, last_run_option, passphrase_option, state_option
+from bank_node.commands.output import ServiceListening
+from bank_node.consortium.connection import read_passphrase
+from bank_node.state.directory import StateDirectory
+from fraudfed.console import examples, json_option, say
+from fraudfed.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from bank_node.service.loading import Sources
+    from bank_node.serving.store.arrival import StoreTerms
+
+_LEAST_TOKEN = 20
+
+
+@click.command(
+    epilog=examples(
+        "bank-node serve --state bank-a --policy policy.toml",
+        "bank-node serve --state bank-a --host 0.0.0.0 --tls-certificate site.pem "
+        "--token-file token",
+    )
+)
+@state_option
+@last_run_option
+@click.option("--model", type=PATH, help="Model file.  [default: the run's accepted model]")
+@click.option("--policy", type=PATH, help="What is done with a payment, TOML.  [default: nothing]")
+@click.option(
+    "--second-run", help="Run of the model without shared risk, for tables that are too old."
+)
+@click.option("--challenger-run", help="Run of a model that scores in the shadow.")
+@click.option(
+    "--max-risk-age-days",
+    type=click.IntRange(0, 365),
+    default=3,
+    show_default=True,
+    help="Tables of shared risk that end earlier than this are not used.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8780,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="Requests worked on at once.",
+)
+@click.option(
+    "--deadline-ms",
+    type=click.IntRange(1, 60_000),
+    default=50,
+    show_default=True,
+    help="Milliseconds for one payment; then the ladder's next step answers.",
+)
+@click.option(
+    "--allowed-lateness",
+    "allowed_lateness_seconds",
+    type=click.IntRange(0, 30 * 86_400),
+    default=86_400,
+    show_default=True,
+    help="Seconds by which a payment may arrive late and is remembered all the same.",
+)
+@click.option(
+    "--requests-per-second",
+    type=click.FloatRange(min=0.1),
+    default=2000.0,
+    show_default=True,
+    help="Requests of one address, on average over ten seconds.",
+)
+@click.option("--token-file", type=PATH, help="File whose first line is the token of callers.")
+@click.option("--tls-certificate", type=PATH, help="Serve https with this certificate (PEM).")
+@click.option("--tls-key", type=PATH, help="Its private key, if it is in another file (PEM).")
+@click.option(
+    "--client-ca", type=PATH, help="Ask every caller for a certificate of these roots (PEM)."
+)
+@passphrase_option
+@json_option(ServiceListening)
+def serve(
+    path: Path,
+    run_id: str | None,
+    model: Path | None,
+    policy: Path | None,
+    second_run: str | None,
+    challenger_run: str | None,
+    max_risk_age_days: int,
+    host: str,
+    port: int,
+    threads: int,
+    deadline_ms: int,
+    allowed_lateness_seconds: int,
+    requests_per_second: float,
+    token_file: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Score payments over HTTP until SIGTERM or SIGINT; SIGHUP reads model and policy again."""
+    from bank_node.service.loading import Sources
+    from bank_node.service.server import serve as serve_until_stopped
+    from bank_node.serving.store.arrival import StoreTerms
+    from fraudfed.http.server.listening import is_loopback, listen, tls_context, url_of
+
+    state = StateDirectory(path)
+    state.unlock(read_passphrase(passphrase_file))
+    sources = Sources(state, run_id, model, policy, second_run, challenger_run, max_risk_age_days)
+    token = None if token_file is None else _read_token(token_file)
+    if client_ca is not None and tls_certificate is None:
+        raise ConfigurationError(
+            "--client-ca is given without --tls-certificate, expected both: certificates of "
+            "callers are asked for over https only"
+        )
+    tls = tls_context(tls_certificate, tls_key, client_ca)
+    # What cannot work is said before anything listens.
+    contract = sources.read().contract
+    terms = StoreTerms.of(contract, allowed_lateness_seconds=allowed_lateness_seconds)
+    listener = listen(host, port)
+    if not is_loopback(listener) and token is None and client_ca is None:
+        listener.close()
+        raise ConfigurationError(
+            f"--host {host} is reached from other machines, and neither --token-file nor "
+            "--client-ca is given: anybody there could score payments and read decisions; give one"
+        )
+    url = url_of(listener, tls=tls is not None)
+
+    def build() -> "Flask":
+        return _build(state, sources, terms, token, deadline_ms / 1000, requests_per_second)
+
+    def announce() -> None:
+        text = ServiceListening(url=url).model_dump_json()
+        say(text if as_json else f"scoring service listening on {url}")
+        sys.stdout.flush()
+
+    serve_until_stopped(listener, build, threads=threads, tls=tls, on_ready=announce)
+
+
+def _build(
+    state: StateDirectory,
+    sources: "Sources",
+    terms: "StoreTerms",
+    token: str | None,
+    deadline_seconds: float,
+    requests_per_second: float,
+) -> "Flask":
+    from bank_node.decisions.log import DecisionLog
+    from bank_node.outcomes.history import LabelHistory
+    from bank_node.service.api.handle import Limits
+    from bank_node.service.app import create_app
+    from bank_node.service.scoring import ScoringService
+    from bank_node.serving.store.memory import MemoryStore
+    from fraudfed.http.server.rates import Rates
+
+    place = state.serving_path
+    scoring = ScoringService(
+        sources,
+        terms,
+        MemoryStore(terms),
+        DecisionLog(place / "decisions", state.vault),
+        LabelHistory(place / "outcomes", state.vault),
+        deadline_seconds=deadline_seconds,
+    )
+    return create_app(scoring, Limits(token, Rates(requests_per_second)))
+
+
+def _read_token(path: Path) -> str:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--token-file {path}: cannot be read ({error})") from None
+    token = lines[0].strip() if lines else ""
+    if len(token) < _LEAST_TOKEN:
+        raise ConfigurationError(
+            f"--token-file {path}: first line has {len(token)} characters, expected a token of "
+            f"{_LEAST_TOKEN} or more"
+        )
+    return token

@@ -1,0 +1,164 @@
+"""One decision, and the bytes that stand for it.
+
+Law: ``decode(encode(decision)) == decision``, and equal decisions give equal bytes.
+"""
+
+import math
+import struct
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from fraudfed.errors import StateError
+
+#: Longest text of a field, in bytes of UTF-8.
+MOST_TEXT_BYTES: Final = 4096
+_MOST_BINS: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was decided about a payment, alerted or not, and by what.
+
+    Attributes
+    ----------
+    transaction_id, customer_id : str
+    event_time, decided_at : int
+        UTC epoch seconds.
+    channel, direction, currency : str or None
+        As the payment says them.
+    amount_minor : int
+        Minor units of ``currency``.
+    margin, score, probability : float or None
+        The model's logit and score, and the calibrated probability; None if it was not scored, or
+        there is no calibration.
+    action, rule : str
+        What was done, and by which rule of the policy.
+    full_action : str or None
+        What would be done without warn-only mode and hold-out; None without a policy.
+    step : str
+        How much was there to score by.
+    model_sha256, policy_sha256, tables_sha256 : str or None
+        Digests of what decided.
+    bins : bytes
+        The payment as the model saw it (``decisions.bins``); empty if it was not scored.
+    shown : bytes
+        The values that the reasons' texts were written from (``fraudfed.reasons.shown``), so that
+        they can be written again; empty without reasons.
+    challenger_sha256 : str or None
+        Of a second model that scored the payment without a say.
+    challenger_margin : float or None
+    propensity : float or None
+        Probability of ``action`` by the policy's hold-out; None where nothing was drawn.
+    """
+
+    transaction_id: str
+    customer_id: str
+    event_time: int
+    decided_at: int
+    channel: str | None
+    direction: str | None
+    amount_minor: int
+    currency: str | None
+    margin: float | None
+    score: float | None
+    probability: float | None
+    action: str
+    rule: str
+    step: str
+    model_sha256: str | None = None
+    policy_sha256: str | None = None
+    tables_sha256: str | None = None
+    bins: bytes = b""
+    shown: bytes = b""
+    challenger_sha256: str | None = None
+    challenger_margin: float | None = None
+    propensity: float | None = None
+    full_action: str | None = None
+
+
+_FIELDS: Final = fields(Decision)
+_INTEGERS = frozenset({"event_time", "decided_at", "amount_minor"})
+_FLOATS = frozenset({"margin", "score", "probability", "challenger_margin", "propensity"})
+_BYTES = frozenset({"bins", "shown"})
+_DIGESTS = frozenset({"model_sha256", "policy_sha256", "tables_sha256", "challenger_sha256"})
+
+
+def encode(decision: Decision) -> bytes:
+    """Return the bytes of a decision.
+
+    Raises
+    ------
+    ValueError
+        If a text is too long, a digest is none, or a number is not finite.
+    """
+    mask, parts = 0, []
+    for place, each in enumerate(_FIELDS):
+        value = getattr(decision, each.name)
+        if value is not None:
+            mask |= 1 << place
+            parts.append(_packed(each.name, value))
+    return struct.pack("<I", mask) + b"".join(parts)
+
+
+def decode(data: bytes, *, source: str) -> Decision:
+    """Return the decision of some bytes; raises StateError, naming ``source``, if they are none."""
+    try:
+        reader = _Reader(data)
+        (mask,) = struct.unpack("<I", reader.take(4))
+        values = {
+            each.name: reader.value(each.name)
+            for place, each in enumerate(_FIELDS)
+            if mask >> place & 1
+        }
+        reader.end(mask)
+        absent: dict[str, Any] = {each.name: None for each in _FIELDS}
+        return Decision(**{**absent, **values})
+    except (ValueError, struct.error):
+        raise StateError(f"{source}: damaged: it is no decision; restore from a backup") from None
+
+
+def _packed(name: str, value: Any) -> bytes:
+    if name in _INTEGERS:
+        return struct.pack("<q", value)
+    if name in _FLOATS:
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}, expected a finite number")
+        return struct.pack("<d", value)
+    if name in _DIGESTS:
+        digest = bytes.fromhex(value)
+        if len(digest) != 32 or digest.hex() != value:
+            raise ValueError(f"{name} is no SHA-256 in small hexadecimal digits")
+        return digest
+    if name in _BYTES:
+        if len(value) > _MOST_BINS:
+            raise ValueError(f"{name} has {len(value)} bytes, expected at most {_MOST_BINS}")
+        return struct.pack("<I", len(value)) + bytes(value)
+    text = value.encode()
+    if len(text) > MOST_TEXT_BYTES:
+        raise ValueError(f"{name} has {len(text)} bytes, expected at most {MOST_TEXT_BYTES}")
+    return struct.pack("<H", len(text)) + bytes(text)
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def end(self, mask: int) -> None:
+        if self._at != len(self._data) or mask >> len(_FIELDS):
+            raise ValueError("more than a decision has")
+
+    def take(self, count: int) -> bytes:
+        part = self._data[self._at : self._at + count]
+        if len(part) != count:
+            raise ValueError("cut off")
+        self._at += count
+        return part
+
+    def value(self, name: str) -> Any:
+        if name in _INTEGERS or name in _FLOATS:
+            return struct.unpack("<q" if name in _INTEGERS else "<d", self.take(8))[0]
+        if name in _DIGESTS:
+            return self.take(32).hex()
+        if name in _BYTES:
+            return self.take(struct.unpack("<I", self.take(4))[0])
+        return self.take(struct.unpack("<H", self.take(2))[0]).decode()

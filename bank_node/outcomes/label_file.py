@@ -1,0 +1,123 @@
+"""Reads files of labels: a history with status and time, or one final label for each payment."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from bank_node.outcomes.label import Heard, LabelSource, Status
+from fraudfed.errors import DataError
+
+_HISTORY: Final = ("transaction_id", "time", "status", "source")
+_FINAL: Final = ("transaction_id", "is_fraud", "label_time")
+_OPTIONAL: Final = ("fraud_kind",)
+
+
+def read_labels(path: Path) -> list[Heard]:
+    """Read a file of labels, .csv or .parquet.
+
+    Its columns are ``transaction_id``, ``time``, ``status``, ``source``, and perhaps
+    ``fraud_kind``; or ``transaction_id``, ``is_fraud``, ``label_time``, and perhaps ``fraud_kind``
+    for final labels, which are recorded as never revised. Others are not read. Times are UTC epoch
+    seconds, or ISO 8601 with a zone.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, lacks a column, or has a wrong value; names row and column.
+    """
+    table = read_table(path)
+    is_history = "status" in table.columns
+    columns = _HISTORY if is_history else _FINAL
+    for name in columns:
+        if name not in table.columns:
+            raise DataError(
+                f"{path}: column {name!r} is missing; expected {', '.join(_HISTORY)}, or "
+                f"{', '.join(_FINAL)} for final labels"
+            )
+    kept = [name for name in (*columns, *_OPTIONAL) if name in table.columns]
+    return list(_heard(table[kept], path, is_history=is_history))
+
+
+def _heard(table: pd.DataFrame, path: Path, *, is_history: bool) -> Iterator[Heard]:
+    for number, values in enumerate(table.itertuples(index=False, name=None), 1):
+        row = dict(zip(table.columns, values, strict=True))
+        try:
+            kind = _text(row.get("fraud_kind")) or None
+            if is_history:
+                yield Heard(
+                    transaction_id=_text(row["transaction_id"]),
+                    time=_time(row["time"], "time"),
+                    status=_listed(row["status"], Status, "status"),
+                    source=_listed(row["source"], LabelSource, "source"),
+                    fraud_kind=kind,
+                )
+                continue
+            if not _text(row["is_fraud"]):
+                continue  # Not known yet.
+            label = _flag(row["is_fraud"])
+            yield Heard(
+                transaction_id=_text(row["transaction_id"]),
+                time=_time(row["label_time"], "label_time"),
+                status=Status.CONFIRMED_FRAUD if label == "1" else Status.CONFIRMED_GENUINE,
+                source=LabelSource.SYSTEM,
+                fraud_kind=kind,
+                never_revised=True,
+            )
+        except ValueError as error:
+            raise DataError(f"{path}: row {number}: {error}; correct the file") from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a small table, .csv (all of it texts) or .parquet; raises DataError if it is none."""
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); name a file of labels"
+        ) from None
+    except ValueError as error:
+        reason = str(error).splitlines()[0] if str(error) else "no table"
+        raise DataError(f"{path}: cannot be read ({reason}); correct the file") from None
+    raise DataError(f"{path}: is neither .csv nor .parquet; give one of them")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or (isinstance(value, float) and value != value) else str(value)
+
+
+def _flag(value: Any) -> str:
+    text = _text(value).removesuffix(".0")
+    if text not in {"0", "1"}:
+        raise ValueError(f"is_fraud is {text!r}, expected 0 or 1")
+    return text
+
+
+def _time(value: Any, name: str) -> int:
+    text = _text(value).removesuffix(".0")
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"{name} is {text!r}, expected UTC epoch seconds, or ISO 8601 with a zone")
+    return int(moment.timestamp())
+
+
+def _listed(value: Any, listed: Any, name: str) -> Any:
+    text = _text(value)
+    try:
+        return listed(text)
+    except ValueError:
+        raise ValueError(
+            f"{name} is {text!r}, expected one of {', '.join(each.value for each in listed)}"
+        ) from None

@@ -1,0 +1,1 @@
+"""The endpoints of the scoring service, one module for each group."""

@@ -1,0 +1,151 @@
+"""Score, observe, and hear what became of payments."""
+
+from collections.abc import Callable
+
+from bank_node.outcomes.label import LabelSource, Status
+from bank_node.service.api.declare import Endpoints
+from bank_node.service.api.services import service
+from bank_node.service.messages import (
+    Answer,
+    Answers,
+    Noted,
+    Observed,
+    SentLabel,
+    SentLabels,
+    SentPayment,
+    SentPayments,
+    SentStatus,
+)
+from fraudfed.errors import FraudFedError, UnavailableError
+from fraudfed.http.server.problems import problem_of
+from fraudfed.wire.messages import Problem, parse
+
+endpoints = Endpoints()
+
+
+def _each(sent: SentPayments, one: Callable[[SentPayment], Answer | Observed]) -> Answers:
+    """Answer each payment; one that is refused does not hold up the others."""
+    found: list[Answer | Observed | Problem] = []
+    for payment in sent.payments:
+        try:
+            found.append(one(payment))
+        except UnavailableError:
+            raise
+        except FraudFedError as error:
+            if len(sent.payments) == 1:
+                raise
+            found.append(problem_of(error))
+    return Answers(answers=tuple(found))
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/score",
+    summary="Score payments, and remember none.",
+    reads=SentPayments,
+    answers=Answers,
+)
+def score(body: SentPayments) -> Answers:
+    """Score."""
+    return _each(body, lambda payment: service().score(payment, reasons=body.reasons))
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/observe",
+    summary="Remember payments, and score none.",
+    reads=SentPayments,
+    answers=Answers,
+)
+def observe(body: SentPayments) -> Answers:
+    """Observe."""
+    return _each(
+        body,
+        lambda payment: Observed(
+            transaction_id=payment.transaction_id, arrival=service().observe(payment)
+        ),
+    )
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/payments",
+    summary="Score payments and remember them, each as it arrives.",
+    reads=SentPayments,
+    answers=Answers,
+)
+def score_and_observe(body: SentPayments) -> Answers:
+    """Score and observe."""
+    return _each(body, lambda payment: service().score(payment, reasons=body.reasons, observe=True))
+
+
+def _note(transaction_id: str, sent: SentStatus, status: Status) -> Noted:
+    found = {
+        "transaction_id": transaction_id,
+        "status": status,
+        "source": LabelSource.SYSTEM,
+        "time": service().now() if sent.time is None else sent.time,
+    }
+    label = parse(SentLabel, found, source="address")
+    return Noted(new=service().label((label,)))
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/payments/<transaction_id>/confirm",
+    summary="Note that a payment went through.",
+    reads=SentStatus,
+    answers=Noted,
+)
+def confirm(transaction_id: str, body: SentStatus) -> Noted:
+    """Note it; features do not change."""
+    return _note(transaction_id, body, Status.EXECUTED)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/payments/<transaction_id>/decline",
+    summary="Note that a payment did not go through. It stays in the history of its customer.",
+    reads=SentStatus,
+    answers=Noted,
+)
+def decline(transaction_id: str, body: SentStatus) -> Noted:
+    """Note it; features do not change."""
+    return _note(transaction_id, body, Status.DECLINED)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/payments/<transaction_id>/reverse",
+    summary="Note that a payment was taken back after all: it counts as one that did not go "
+    "through.",
+    reads=SentStatus,
+    answers=Noted,
+)
+def reverse(transaction_id: str, body: SentStatus) -> Noted:
+    """Note it; features do not change."""
+    return _note(transaction_id, body, Status.DECLINED)
+
+
+@endpoints.add(
+    method="POST",
+    rule="/v1/labels",
+    summary="Note what was heard of payments; a fraud counts for its payee, merchant and terminal "
+    "where the payment is given.",
+    reads=SentLabels,
+    answers=Noted,
+)
+def label(body: SentLabels) -> Noted:
+    """Note it."""
+    return Noted(new=service().label(body.labels))
+
+
+@endpoints.add(
+    method="GET",
+    rule="/v1/decisions/<transaction_id>",
+    summary="What was answered about a payment.",
+    answers=Answer,
+)
+def decision(transaction_id: str) -> Answer:
+    """Return it from the decision log."""
+    return service().decision(transaction_id)

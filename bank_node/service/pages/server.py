@@ -1,0 +1,107 @@
+"""The pages alone, on a port of their own: all that they need is a state directory."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, redirect
+from gunicorn.app.base import BaseApplication
+from werkzeug.wrappers import Response as AnyResponse
+
+from bank_node.service.pages.token import token_file
+from bank_node.service.pages.views import BankPages
+from bank_node.state.directory import StateDirectory
+from fraudfed.http.pages.site import PAGES
+from fraudfed.http.server.process import QuietLogger
+
+_THREADS = 8
+
+
+def add_pages(
+    app: Flask, state: StateDirectory, *, passphrase: str | None, secure: bool = False
+) -> Path:
+    """Let an application answer with this bank's pages; return the file of the token for them.
+
+    Raises
+    ------
+    StateError
+        If that file cannot be made.
+    """
+    path = token_file(state.path / "serving")
+    pages = BankPages(
+        state.path,
+        passphrase=passphrase,
+        token_file=path,
+        key=secrets.token_bytes(32),
+        secure=secure,
+    )
+    app.register_blueprint(pages.blueprint())
+    app.add_url_rule("/", "root", lambda: redirect(f"{PAGES.removeprefix('/')}/", 303))
+    return path
+
+
+def create_app(state: StateDirectory, *, passphrase: str | None) -> Flask:
+    """Build an application of pages alone."""
+    app = Flask("bank_pages", static_folder=None)
+    app.after_request(_not_kept)
+    add_pages(app, state, passphrase=passphrase)
+    return app
+
+
+def serve(
+    state: StateDirectory,
+    listener: socket.socket,
+    *,
+    passphrase: str | None,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        _Pages(state, listener, passphrase, on_ready).run()
+    except SystemExit as stop:
+        if stop.code not in (0, None):
+            raise
+
+
+def _not_kept(response: AnyResponse) -> AnyResponse:
+    if isinstance(response, Response):
+        response.headers["Cache-Control"] = "no-cache" if response.get_etag()[0] else "no-store"
+    return response
+
+
+class _Pages(BaseApplication):  # type: ignore[misc]  # gunicorn has no type hints
+    """gunicorn with one worker: sessions and the read log are in its memory."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        listener: socket.socket,
+        passphrase: str | None,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._state, self._listener = state, listener
+        self._passphrase, self._on_ready = passphrase, on_ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        settings: dict[str, Any] = {
+            "bind": f"fd://{self._listener.detach()}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": _THREADS,
+            "accesslog": None,
+            "logger_class": QuietLogger,
+            "when_ready": lambda _server: self._on_ready(),
+            "forwarded_allow_ips": "",
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Build the application, in the worker process."""
+        return create_app(self._state, passphrase=self._passphrase)

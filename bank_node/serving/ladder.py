@@ -1,0 +1,173 @@
+"""How well a payment can be scored at present: the steps that a deadline and old tables leave.
+
+::
+
+    full             the champion, with all features
+    no-state         the store did not answer in time: features of the past are missing
+    no-shared-risk   risk tables are too old, or have a gap: the second model, which needs none
+    fallback         no model: the policy's table by channel and amount
+
+A step is a fact of the answer. What is missing is missing (NaN), never zero.
+"""
+
+import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from bank_node.serving.bundle import Bundle
+from bank_node.serving.scorer import RowScore, Scorer
+from bank_node.serving.store.arrival import StoreTerms
+from bank_node.serving.store.protocol import FeatureStore
+from fraudfed.dtypes import Float32Array
+from fraudfed.errors import UnavailableError
+from fraudfed.features.payment import Payment
+
+_log = logging.getLogger(__name__)
+
+#: Requests that may wait for the store at once; others do without it.
+_MOST_WAITING = 8
+#: Part of the deadline that is left for scoring when the store is given up.
+_SHARE_OF_STORE = 0.6
+#: Features that follow from the payment alone.
+_STATELESS = frozenset(
+    {"amount", "amount_zeros", "hour_of_day", "is_night", "is_weekend"}
+    | {"channel", "merchant_category"}
+)
+
+
+class Step(StrEnum):
+    """Step of the ladder, best first."""
+
+    FULL = "full"
+    NO_STATE = "no-state"
+    NO_SHARED_RISK = "no-shared-risk"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was found out about a payment.
+
+    Attributes
+    ----------
+    step : Step
+    has_state : bool
+        Whether the store answered.
+    risk_age_days : int or None
+        By how much the tables end too early; None without tables.
+    scorer : Scorer or None
+        Which model scored; None at ``fallback``.
+    scored : RowScore or None
+    row : ndarray of shape (n_features of the scorer,), dtype=float32, or None
+    full_row : ndarray of shape (len(bundle.names),), dtype=float32, or None
+    """
+
+    step: Step
+    has_state: bool
+    risk_age_days: int | None
+    scorer: Scorer | None = None
+    scored: RowScore | None = None
+    row: Float32Array | None = None
+    full_row: Float32Array | None = None
+
+
+class Ladder:
+    """Scores payments as well as is possible in time. Safe to use from many threads.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Opened without risk tables.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        self._pool = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="store")
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+
+    def close(self) -> None:
+        """Wait for nothing more of the store."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def judge(
+        self, payment: Payment, bundle: Bundle, *, seconds: float, contributions: bool
+    ) -> Judged:
+        """Score a payment.
+
+        Parameters
+        ----------
+        payment : Payment
+        bundle : Bundle
+        seconds : float
+            Until the answer is due.
+        contributions : bool
+            Whether the answer needs reasons.
+
+        Raises
+        ------
+        DataError
+            If the recipe cannot score such a payment.
+        """
+        due = time.monotonic() + seconds
+        state = self._state(payment, seconds * _SHARE_OF_STORE)
+        has_state = state is not None
+        if state is None:
+            state = stateless_row(payment, bundle)
+        age = None if bundle.tables is None else bundle.tables.age_days(payment.event_time)
+        step = Step.FULL if has_state else Step.NO_STATE
+        scorer: Scorer | None = bundle.champion
+        if bundle.tables is not None and (
+            (age or 0) > bundle.max_risk_age_days or bundle.tables.has_gaps(payment.event_time)
+        ):
+            step, scorer = Step.NO_SHARED_RISK, bundle.second
+        fallback = Judged(Step.FALLBACK, has_state, age)
+        if scorer is None or time.monotonic() >= due:
+            return fallback
+        try:
+            full_row = bundle.full_row(payment, state)
+            row = bundle.row_for(scorer, full_row)
+            scored = scorer.row(row, contributions=contributions)
+        except Exception:
+            _log.exception("a payment could not be scored; the policy's fallback decides")
+            return fallback
+        return Judged(step, has_state, age, scorer, scored, row, full_row)
+
+    def _state(self, payment: Payment, seconds: float) -> Float32Array | None:
+        """Return the row of the store; None if it does not answer in time."""
+        if seconds <= 0 or not self._places.acquire(blocking=False):
+            return None
+        future: Future[Float32Array] = self._pool.submit(self._store.features, payment)
+        # One that hangs keeps its place, so that no more than so many threads hang.
+        future.add_done_callback(lambda _: self._places.release())
+        try:
+            return future.result(timeout=seconds)
+        except FutureTimeoutError:
+            return None
+        except UnavailableError as error:
+            _log.warning("the feature store does not answer: %s", error)
+            return None
+
+
+def stateless_row(payment: Payment, bundle: Bundle) -> Float32Array:
+    """Return the features of the store that follow from a payment alone; the others are missing.
+
+    Returns
+    -------
+    ndarray of shape (len(bundle.state_names),), dtype=float32
+
+    Raises
+    ------
+    DataError
+        As ``FeatureStore.features``.
+    """
+    row = StoreTerms.of(bundle.contract).builder().row(payment).copy()
+    own = {spec.name for spec in bundle.contract.own_columns}
+    unknown = [name not in _STATELESS and name not in own for name in bundle.state_names]
+    row[np.array(unknown)] = np.nan
+    return row

@@ -1,0 +1,1 @@
+"""What the pages of both programs share: look, headers, sessions, forms; no page of its own."""

@@ -1,0 +1,1 @@
+"""``fraudfed bench reasons``: whether the reasons of alerts are the causes that were planted."""

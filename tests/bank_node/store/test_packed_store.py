@@ -1,0 +1,390 @@
+"""Packed stores: the same bits as in memory, from any cache, after any end of the process."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.features import DAY, START, random_table
+from oracles.inbound import random_flows
+
+from bank_node.serving.store import packed, packing
+from bank_node.serving.store.arrival import ArrivalStore, StoreTerms
+from bank_node.serving.store.memory import MemoryStore
+from bank_node.serving.store.open import open_store
+from bank_node.serving.store.packed import PackedStore
+from bank_node.serving.store.protocol import Arrival
+from bank_node.serving.store.shelf import Batch
+from bank_node.serving.store.sqlite_shelf import SqliteShelf
+from bank_node.serving.store.warm import warm, warm_from_file
+from fraudfed.catalogue.inbound import INBOUND_RECIPE
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.errors import (
+    ConfigurationError,
+    ConflictError,
+    DataError,
+    StateError,
+    UnavailableError,
+)
+from fraudfed.features.payment import Payment, payments_of
+
+CARD = StoreTerms(recipe=RECIPE, risk_delay_days=1)
+INBOUND = StoreTerms(recipe=INBOUND_RECIPE, risk_delay_days=1)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few payments divide an entity by days, and few changes are kept in the journal."""
+    monkeypatch.setattr(packing, "MOST_IN_HEAD", 3)
+    monkeypatch.setattr(packed, "JOURNAL_CHANGES", 5)
+
+
+def replay(
+    store: ArrivalStore, recipe: str, *, seed: int, n_rows: int = 60
+) -> Iterator[tuple[int, np.ndarray[Any, Any] | None]]:
+    """Observe payments in any order within a day, report frauds; yield the row of each before."""
+    rng = np.random.default_rng(seed)
+    frames = random_table if recipe == RECIPE else random_flows
+    frame = frames(rng, n_rows, days=90)
+    payments = payments_of(frame)
+    arrival = frame["event_time"].to_numpy() + rng.integers(0, DAY, n_rows) * (
+        rng.random(n_rows) < 0.3
+    )
+    for number, row in enumerate(np.lexsort([rng.random(n_rows), arrival]).tolist()):
+        payment = payments[row]
+        judged = payment.is_inbound == (recipe == INBOUND_RECIPE)
+        yield number, store.features(payment) if judged else None
+        assert store.observe(payment) in (Arrival.NEW, Arrival.LATE)
+        if frame["is_fraud"].iloc[row]:
+            store.report(payment, report_time=int(frame["label_time"].iloc[row]))
+
+
+def same(left: np.ndarray[Any, Any] | None, right: np.ndarray[Any, Any] | None) -> bool:
+    return (left is None and right is None) or (
+        left is not None and right is not None and left.tobytes() == right.tobytes()
+    )
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("terms", [CARD, INBOUND], ids=["card", "inbound"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_store_without_a_cache_gives_the_same_bits(
+    terms: StoreTerms, seed: int, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "store", terms, cache_bytes=0)
+    memory = MemoryStore(terms)
+    others = replay(memory, terms.recipe, seed=seed)
+    for (number, row), (_, other) in zip(
+        replay(store, terms.recipe, seed=seed), others, strict=True
+    ):
+        assert same(row, other), number
+        if number % 3:
+            store.commit()
+        assert isinstance(store, PackedStore)
+    store.close()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("terms", [CARD, INBOUND], ids=["card", "inbound"])
+@given(seed=st.integers(0, 99), stops=st.sets(st.integers(0, 59), max_size=4))
+@settings(max_examples=8, deadline=None)
+def test_a_store_that_is_opened_again_gives_the_same_bits(
+    terms: StoreTerms, seed: int, stops: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Copied as a crash leaves it: in the middle, without being closed."""
+    where = tmp_path_factory.mktemp("store")
+    memory = MemoryStore(terms)
+    proxy = _Reopened(where, terms, stops)
+    others = replay(memory, terms.recipe, seed=seed)
+    for (number, row), (_, other) in zip(
+        replay(proxy, terms.recipe, seed=seed), others, strict=True
+    ):
+        assert same(row, other), number
+    proxy.store.close()
+    again = open_store(where / str(proxy.number), terms)
+    for payment in (Payment("new", START + 95 * DAY, "c1", 5, payee_id="p1", direction=None),):
+        if terms is CARD:
+            assert same(again.features(payment), memory.features(payment))
+    again.close()
+
+
+class _Reopened:
+    """A store that is committed after every call, and goes on from a copy of its files at times."""
+
+    def __init__(self, where: Path, terms: StoreTerms, stops: set[int]) -> None:
+        self.where, self.terms, self.stops = where, terms, stops
+        self.number = self.calls = 0
+        self.store = open_store(where / "0", terms)
+
+    def features(self, payment: Payment) -> Any:
+        return self.store.features(payment)
+
+    def observe(self, payment: Payment) -> Arrival:
+        if self.calls in self.stops:
+            before = self.where / str(self.number)
+            self.number += 1
+            after = self.where / str(self.number)
+            shutil.copytree(before, after)
+            self.store.shelf.close()
+            self.store = open_store(after, self.terms)
+        self.calls += 1
+        found = self.store.observe(payment)
+        self.store.commit()
+        return found
+
+    def report(self, payment: Payment, *, report_time: int) -> bool:
+        found = self.store.report(payment, report_time=report_time)
+        self.store.commit()
+        return found
+
+
+def test_payments_come_once(tmp_path: Path) -> None:
+    for address in ("memory:", tmp_path / "store"):
+        store = open_store(address, CARD)
+        first = Payment("a", START, "c", 100, payee_id="p")
+        assert store.observe(first) is Arrival.NEW
+        assert store.observe(first) is Arrival.REPEATED
+        with pytest.raises(ConflictError, match="'a': was observed with other content"):
+            store.observe(dataclasses.replace(first, amount_minor=101))
+        store.commit()
+        assert store.observe(first) is Arrival.REPEATED
+        assert store.observe(Payment("b", START + 10 * DAY, "c", 1)) is Arrival.NEW
+        assert store.observe(Payment("c", START + 9 * DAY, "c", 1)) is Arrival.LATE
+        assert store.n_too_late == 0
+        assert store.observe(Payment("d", START + 9 * DAY - 1, "c", 1)) is Arrival.TOO_LATE
+        assert store.n_too_late == 1
+        assert store.report(first, report_time=START)
+        assert not store.report(first, report_time=START + 5)
+        store.close()
+    again = open_store(tmp_path / "store", CARD)
+    assert not again.report(first, report_time=START + 5)
+    assert again.latest == START + 10 * DAY
+    again.close()
+
+
+_KILLED = """
+import json, sys
+from pathlib import Path
+from bank_node.serving.store.arrival import StoreTerms
+from bank_node.serving.store.open import open_store
+from fraudfed.features.payment import Payment
+store = open_store(Path(sys.argv[1]), StoreTerms(risk_delay_days=1))
+for line in sys.stdin:
+    store.observe(Payment(**json.loads(line)))
+    store.commit()
+    print("ok", flush=True)
+"""
+
+
+def _payments(count: int) -> list[Payment]:
+    rng = np.random.default_rng(3)
+    return [
+        Payment(
+            f"t{i}",
+            START + 600 * i + int(rng.integers(0, 9000)),
+            f"c{rng.integers(0, 9)}",
+            int(rng.integers(1, 9999)),
+            payee_id=f"p{rng.integers(0, 5)}",
+            merchant_id=f"m{rng.integers(0, 3)}",
+            latitude=float(rng.random()),
+            longitude=float(rng.random()),
+        )
+        for i in range(count)
+    ]
+
+
+def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
+    """A real process is killed while payments are under way, three times."""
+    payments, done = _payments(240), 0
+    memory = MemoryStore(CARD)
+    for stop in (60, 180):
+        with subprocess.Popen(
+            [sys.executable, "-c", _KILLED, str(tmp_path / "store")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for payment in payments[done : stop + 20]:
+                process.stdin.write(json.dumps(_plain(payment)) + "\n")
+            process.stdin.flush()
+            acknowledged = done
+            while acknowledged < stop:
+                assert process.stdout.readline() == "ok\n"
+                acknowledged += 1
+            os.kill(process.pid, signal.SIGKILL)
+            acknowledged += process.stdout.read().count("ok\n")
+        store = open_store(tmp_path / "store", CARD)
+        for number, payment in enumerate(payments[done:acknowledged], done):
+            assert store.observe(payment) is Arrival.REPEATED, number
+        for payment in payments[done:acknowledged]:
+            memory.observe(payment)
+        # One more may have been taken without an answer: then it is there as a whole.
+        nxt = payments[acknowledged]
+        store.observe(nxt)
+        memory.observe(nxt)
+        done = acknowledged + 1
+        for payment in payments[done : done + 20]:
+            if payment.event_time >= store.latest - DAY:
+                assert same(store.features(payment), memory.features(payment))
+        store.close()
+
+
+def _plain(payment: Payment) -> dict[str, Any]:
+    values = dataclasses.asdict(payment)
+    return {name: value for name, value in values.items() if name != "identifiers"}
+
+
+def test_a_full_disk_refuses_payments_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    payments = _payments(900)
+    store.observe(payments[0])
+    store.commit()
+    database = store.shelf._database
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    acknowledged = 1
+
+    def fill() -> None:
+        nonlocal acknowledged
+        for payment in payments[1:]:
+            store.observe(payment)
+            store.commit()
+            acknowledged += 1
+
+    with pytest.raises(UnavailableError, match=r"features.sqlite: does not answer .*full"):
+        fill()
+    assert 1 < acknowledged < 900
+    # New ones are refused before they change anything; what is there still gives features.
+    with pytest.raises(UnavailableError):
+        store.observe(payments[acknowledged + 1])
+    store.features(payments[acknowledged + 1])
+    database.execute(f"PRAGMA max_page_count = {pages + 100_000}")
+    assert store.observe(payments[acknowledged]) is Arrival.REPEATED
+    store.commit()
+    assert store.observe(payments[acknowledged + 1]) is not Arrival.REPEATED
+    store.close()
+
+
+def test_a_store_of_other_terms_is_refused(tmp_path: Path) -> None:
+    where = tmp_path / "store"
+    store = open_store(where, CARD)
+    with pytest.raises(StateError, match="another process has the feature store open"):
+        open_store(where, CARD)
+    store.close()
+    for terms, match in (
+        (INBOUND, "recipe is 'fraudfed-card-2', expected 'fraudfed-inbound-2'"),
+        (StoreTerms(risk_delay_days=7), "risk_delay_days is '1', expected '7'"),
+        (dataclasses.replace(CARD, allowed_lateness_seconds=5), "allowed_lateness_seconds is"),
+    ):
+        with pytest.raises(StateError, match=match):
+            open_store(where, terms)
+    with sqlite3.connect(where / "features.sqlite") as database:
+        database.execute("UPDATE fact SET value = '0' WHERE name = 'version'")
+    database.close()
+    with pytest.raises(StateError, match="version is '0', expected '1'"):
+        open_store(where, CARD)
+    (where / "features.sqlite").write_bytes(b"no database at all, but some text" * 99)
+    for name in where.glob("*-wal"):
+        name.unlink()
+    with pytest.raises(StateError, match="is no feature store"):
+        SqliteShelf(where)
+    with pytest.raises(ConfigurationError, match=r"ftp://\.\.\.: unknown kind"):
+        open_store("ftp://x/", CARD)
+    with pytest.raises(ConfigurationError, match="recipe 'x': got a recipe that no store serves"):
+        open_store(tmp_path / "new", StoreTerms(recipe="x"))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.usefixtures("small")
+def test_what_no_window_reaches_leaves_the_database(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", CARD, cache_bytes=0)
+    for day in range(200):
+        time = START + day * DAY
+        store.observe(
+            Payment(f"t{day}", time, f"c{day % 7}", 5, payee_id=f"p{day}", merchant_id="m")
+        )
+        store.commit()
+    rows = store.shelf._database.execute("SELECT count(*) FROM history").fetchone()[0]
+    # Of 200 payees many are gone; those that the sweep has not come to yet are still there.
+    assert rows < 170
+    journal = store.shelf._database.execute("SELECT count(*) FROM journal").fetchone()[0]
+    assert journal <= 600
+    store.close()
+
+
+def test_damaged_bytes_are_refused() -> None:
+    with pytest.raises(StateError, match="a history cannot be read"):
+        packing.unpack_customer(b"x" * 100)
+    with pytest.raises(StateError, match="a history cannot be read"):
+        packing.unpack_customer(b"c")
+    with pytest.raises(StateError, match="a history cannot be read"):
+        packing.unpack_entity({})
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("terms", [CARD, INBOUND], ids=["card", "inbound"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_store_that_was_filled_is_that_of_payments_one_by_one(
+    terms: StoreTerms, seed: int, tmp_path: Path
+) -> None:
+    frames = random_table if terms is CARD else random_flows
+    frame = frames(np.random.default_rng(seed), 150, days=100).sort_values("event_time")
+    past, future = frame.iloc[:120], payments_of(frame.iloc[120:])
+    memory, store = MemoryStore(terms), open_store(tmp_path / "store", terms)
+    assert isinstance(store, PackedStore)
+    for payment, fraud, known in zip(
+        payments_of(past), past["is_fraud"], past["label_time"], strict=True
+    ):
+        memory.observe(payment)
+        if fraud:
+            memory.report(payment, report_time=int(known))
+    # In any order of the rows.
+    assert warm(store, past.sample(frac=1, random_state=seed)) == 120
+    with pytest.raises(StateError, match="holds payments, expected an empty one"):
+        warm(store, past)
+    assert store.observe(payments_of(past.iloc[-1:])[0]) is Arrival.REPEATED
+    for payment in future:
+        if payment.is_inbound == (terms is INBOUND):
+            assert same(store.features(payment), memory.features(payment))
+        assert store.observe(payment) is memory.observe(payment)
+    store.close()
+
+
+def test_a_store_that_was_not_filled_to_the_end_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    store.shelf.write(Batch(facts={"filling": "yes"}))
+    store.close()
+    with pytest.raises(StateError, match="filling it was interrupted"):
+        open_store(tmp_path / "store", CARD)
+
+
+def test_a_store_is_filled_from_a_file(tmp_path: Path) -> None:
+    frame = random_table(np.random.default_rng(1), 40, days=3).sort_values("event_time")
+    frame.to_parquet(tmp_path / "past.parquet", index=False)
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    assert warm_from_file(store, tmp_path / "past.parquet") == 40
+    last = payments_of(frame)[-1]
+    again = dataclasses.replace(last, direction="outbound", own={"balance": 1})
+    assert store.observe(again) is Arrival.REPEATED
+    with pytest.raises(ConflictError):
+        store.observe(dataclasses.replace(last, direction="outbound", latitude=1.5, longitude=2.5))
+    store.close()
+    frame.drop(columns="event_time").to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(DataError, match="event_time"):
+        warm_from_file(store, tmp_path / "bad.csv")

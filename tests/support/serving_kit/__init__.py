@@ -1,0 +1,1 @@
+"""A scoring service in a process of its own, and a bank whose model it serves."""
