@@ -22,6 +22,7 @@ from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
 from fraudfed.lab.estimate import estimate_command
 from fraudfed.lab.governance.command import governance
+from fraudfed.lab.kubeflow import pipeline_command
 from fraudfed.lab.screenshots.command import screenshots_command
 
 
@@ -63,6 +64,7 @@ cli.add_command(screenshots_command, name="screenshots")
 cli.add_command(estimate_command, name="estimate")
 cli.add_command(features_command, name="features")
 cli.add_command(governance)
+cli.add_command(pipeline_command, name="pipeline")
 
 
 def main() -> None:
