@@ -15,18 +15,18 @@ from bank_node.commands.deciding.policy import policy
 from bank_node.commands.evaluate import evaluate
 from bank_node.commands.keys import keys
 from bank_node.commands.members import join, roster
-from bank_node.commands.models import models
-from bank_node.commands.monitor import monitor, monitor_run
 from bank_node.commands.options import Output
-from bank_node.commands.pages import pages
 from bank_node.commands.risk import risk
 from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
 from bank_node.commands.search import search
-from bank_node.commands.serve import serve
+from bank_node.commands.serving.models import models
+from bank_node.commands.serving.monitor import monitor, monitor_run
+from bank_node.commands.serving.pages import pages
+from bank_node.commands.serving.serve import serve
+from bank_node.commands.serving.track import track
 from bank_node.commands.statistics import statistics
-from bank_node.commands.track import track
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
 from fraudfed.console import examples, run_command, schemas_option, stderr_console

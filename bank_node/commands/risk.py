@@ -16,14 +16,14 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.output import (
+from bank_node.commands.risk_lookup import lookup, lookups
+from bank_node.commands.risk_output import (
     CorrectedReport,
     CorrectedReports,
     HeldRisk,
     SketchFacts,
     UpdatedRisk,
 )
-from bank_node.commands.risk_lookup import lookup, lookups
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say, stdout_console

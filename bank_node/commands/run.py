@@ -24,7 +24,7 @@ from bank_node.commands.output import (
     TrustFacts,
     UsedUp,
 )
-from bank_node.commands.track import checked_tracking, track_or_warn, tracking_options
+from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint

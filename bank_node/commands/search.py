@@ -12,7 +12,7 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.track import checked_tracking, track_or_warn, tracking_options
+from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory

@@ -189,7 +189,7 @@ def test_what_cannot_be_logged_is_told(run_bank: RunBank, state: StateDirectory)
 def test_a_server_that_is_gone_fails_no_training(
     state: StateDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bank_node.commands.track import track_or_warn
+    from bank_node.commands.serving.track import track_or_warn
 
     track_or_warn(state, "r1", Tracking("http://127.0.0.1:9"))
     assert "bank-node track --state" in capsys.readouterr().err

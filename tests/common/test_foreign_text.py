@@ -157,9 +157,9 @@ _PLACES = {
         for name in ("risk", "risk_lookup", "run", "runs")
     ),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
-    ("bank_node/commands/monitor.py", "print"),
     *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("evaluate", "models")),
+    ("bank_node/commands/evaluate.py", "print"),
+    *((f"bank_node/commands/serving/{name}.py", "print") for name in ("models", "monitor")),
 }
 
 

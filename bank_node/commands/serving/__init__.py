@@ -1,0 +1,1 @@
+"""Commands of what a bank runs day by day: models in charge, service, pages, monitoring."""
