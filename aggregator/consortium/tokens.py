@@ -183,4 +183,4 @@ class Tokens:
                 return None
             return Caller(row.name, Role(row.role))
 
-        return self._database.transaction("find-token", Kind.READ, find)
+        return self._database.transaction("find-holder", Kind.READ, find)

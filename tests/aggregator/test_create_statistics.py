@@ -29,7 +29,7 @@ class Client:
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
         assert number in (None, 7)
-        epoch = SimpleNamespace(epoch=7, roster=("a", "b", "c"))
+        epoch = SimpleNamespace(epoch=7, roster=tuple(SimpleNamespace(name=name) for name in "abc"))
         return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:

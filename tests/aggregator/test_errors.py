@@ -139,7 +139,7 @@ def test_wrong_media_type_is_415(federation: Federation) -> None:
 
 
 def test_unknown_address_and_method(federation: Federation) -> None:
-    assert federation.call("GET", "/").problem() == (404, "not-found")
+    assert federation.call("GET", "/nowhere").problem() == (404, "not-found")
     assert federation.call("GET", f"/v1/runs/x/rounds/{10**30}/product").status == 404
     answer = federation.call("DELETE", "/v1/health")
     assert answer.problem() == (405, "protocol")

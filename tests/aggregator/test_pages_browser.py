@@ -92,7 +92,7 @@ def test_a_stranger_sees_at_once_which_bank_is_waited_for_and_it_stays_true(
         assert "tree" in live.inner_text()
         number = len(seen.requests)
         federation["bank-02"].contribute(0, [1, 2], label="histogram:tree 3 step 1")
-        opened = federation["bank-02"].open(0, 2, 2, label="histogram:tree 3 step 1")
+        opened = federation["bank-02"].open(0, 2, 0, label="histogram:tree 3 step 1")
         assert opened.status == 202
         seen.page.wait_for_selector("[data-live] >> text=to open its share")
         assert "bank-00, bank-01" in live.inner_text()
