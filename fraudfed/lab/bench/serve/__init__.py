@@ -1,0 +1,1 @@
+"""``fraudfed bench serve``: how soon a scoring service answers, and whether it answers right."""
