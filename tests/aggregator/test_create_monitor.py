@@ -51,7 +51,11 @@ class Client:
     def key_epoch(self, epoch: int | None) -> Any:
         key = SimpleNamespace(n="ff" * 384)
         return SimpleNamespace(
-            key_epoch=SimpleNamespace(epoch=epoch or 7, roster=tuple(SimpleNamespace(name=name) for name in "abc"), public_key=key),
+            key_epoch=SimpleNamespace(
+                epoch=epoch or 7,
+                roster=tuple(SimpleNamespace(name=name) for name in "abc"),
+                public_key=key,
+            ),
             state=KeyEpochState.ACTIVE,
         )
 

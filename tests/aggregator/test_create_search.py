@@ -63,7 +63,9 @@ class Client:
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
         key = SimpleNamespace(n="f" * 768)
-        epoch = SimpleNamespace(epoch=7, roster=tuple(SimpleNamespace(name=name) for name in "abc"), public_key=key)
+        epoch = SimpleNamespace(
+            epoch=7, roster=tuple(SimpleNamespace(name=name) for name in "abc"), public_key=key
+        )
         return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:
