@@ -21,6 +21,7 @@ from fraudfed.wire.messages import (
     RunState,
 )
 
+_ROSTER = tuple(SimpleNamespace(name=name) for name in "abc")
 CONTRACT = DataContract(
     kind="transactions",
     recipe=RECIPE,
@@ -53,7 +54,7 @@ class Client:
         return SimpleNamespace(
             key_epoch=SimpleNamespace(
                 epoch=epoch or 7,
-                roster=tuple(SimpleNamespace(name=name) for name in "abc"),
+                roster=_ROSTER,
                 public_key=key,
             ),
             state=KeyEpochState.ACTIVE,

@@ -31,6 +31,7 @@ from fraudfed.wire.messages import (
 
 #: date -ud 2026-04-30 +%s, and so forth
 TRAIN, SELECT, JUDGE = 1_777_507_200, 1_781_481_600, 1_785_456_000
+_ROSTER = tuple(SimpleNamespace(name=name) for name in "abc")
 WINDOWS = ("--train-until", "2026-04-30", "--select-until", "2026-06-15")
 CHOICE: dict[str, Any] = {
     "choice": {
@@ -63,9 +64,7 @@ class Client:
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
         key = SimpleNamespace(n="f" * 768)
-        epoch = SimpleNamespace(
-            epoch=7, roster=tuple(SimpleNamespace(name=name) for name in "abc"), public_key=key
-        )
+        epoch = SimpleNamespace(epoch=7, roster=_ROSTER, public_key=key)
         return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:

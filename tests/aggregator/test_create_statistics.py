@@ -12,6 +12,7 @@ from aggregator.cli import cli
 from fraudfed.catalogue.recipes import contract_features
 from fraudfed.wire.messages import DataContract, KeyEpochState, RiskEntity, RunCreated, RunSpec
 
+_ROSTER = tuple(SimpleNamespace(name=name) for name in "abc")
 TABLE = DataContract(kind="table", label="y", features=({"name": "x"},))  # type: ignore[arg-type]
 
 
@@ -29,7 +30,7 @@ class Client:
 
     def key_epoch(self, number: int | None) -> SimpleNamespace:
         assert number in (None, 7)
-        epoch = SimpleNamespace(epoch=7, roster=tuple(SimpleNamespace(name=name) for name in "abc"))
+        epoch = SimpleNamespace(epoch=7, roster=_ROSTER)
         return SimpleNamespace(key_epoch=epoch, state=KeyEpochState.ACTIVE)
 
     def create_run(self, spec: RunSpec) -> RunCreated:

@@ -28,6 +28,8 @@ from bank_node.serving.scorer import Scorer
 from bank_node.state.directory import StateDirectory
 from fraudfed.intake.windows import contract_columns
 
+pytestmark = pytest.mark.e2e
+
 POLICY = """
 version = "1"
 currency = "GBP"

@@ -24,6 +24,7 @@ def test_a_wrong_answer_is_wrong(change: dict[str, Any]) -> None:
     assert not is_right({**ANSWER, **change}, score=0.07585818, margin=-2.5)
 
 
+@pytest.mark.e2e
 def test_a_real_service_answers_as_xgboost_does() -> None:
     options = ["--seconds", "2", "--rate", "50", "--customers", "150", "--days", "60"]
     found = CliRunner().invoke(cli, ["bench", "serve", "--json", "--trees", "5", *options])

@@ -16,6 +16,8 @@ from bank_node.serving.store.protocol import Arrival
 from fraudfed.errors import ConfigurationError, StateError, UnavailableError
 from fraudfed.features.payment import Payment
 
+pytestmark = pytest.mark.e2e
+
 TERMS = StoreTerms(risk_delay_days=1)
 START = 1_685_577_600
 
