@@ -432,6 +432,20 @@ class PooledStatistics(Answer):
     entities: tuple[CountedEntity, ...]
 
 
+class PagesListening(Answer):
+    """``pages``, once they can be opened.
+
+    Attributes
+    ----------
+    url : str
+    token_file : str
+        Its line is what to sign in with.
+    """
+
+    url: str
+    token_file: str
+
+
 class ServiceListening(Answer):
     """``serve``, once payments are answered."""
 

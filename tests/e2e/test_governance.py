@@ -93,6 +93,7 @@ def _evaluation(run_id: str) -> Evaluation:
         currency=None,
         earlier_uses=(),
         warnings=(),
+        windows_sha256="b" * 64,
     )
 
 

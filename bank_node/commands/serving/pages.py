@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from bank_node.commands.options import passphrase_option, state_option
+from bank_node.commands.output import PagesListening
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples, say
+from fraudfed.console import examples, json_option, say
 
 
 @click.command(
@@ -23,7 +24,8 @@ from fraudfed.console import examples, say
     show_default=True,
     help="Port to listen on, at 127.0.0.1; 0 picks a free one.",
 )
-def pages(path: Path, passphrase_file: Path | None, port: int) -> None:
+@json_option(PagesListening)
+def pages(path: Path, passphrase_file: Path | None, port: int, as_json: bool) -> None:
     """Show at a browser what left this bank, its runs, its gate and its alerts.
 
     Needs no model and no scoring service. Listens on this machine alone; the token to sign in is
@@ -44,8 +46,11 @@ def pages(path: Path, passphrase_file: Path | None, port: int) -> None:
     url = f"{url_of(listener)}{PAGES}/"
 
     def announce() -> None:
-        say(f"bank pages listening on {url}")
-        say(f"sign in with the line in {token}")
+        if as_json:
+            say(PagesListening(url=url, token_file=str(token)).model_dump_json())
+        else:
+            say(f"bank pages listening on {url}")
+            say(f"sign in with the line in {token}")
         sys.stdout.flush()
 
     serve(state, listener, passphrase=passphrase, on_ready=announce)
