@@ -1,5 +1,6 @@
 """Load a service that runs on one core, and hold each answer against plain XGBoost."""
 
+import contextlib
 import http.client
 import json
 import math
@@ -129,12 +130,13 @@ def _loaded(
         os.sched_setaffinity(0, set(cores[1:]) or {cores[0]})
         try:
             url = group.wait_for_line(service, _LISTENING, seconds=_START_SECONDS)
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-            for start in range(0, len(before), _AT_ONCE):
-                sent = [_sent(payment) for payment in before[start : start + _AT_ONCE]]
-                _post(connection, "/v1/observe", json.dumps({"payments": sent}).encode())
-            bodies = [json.dumps(_sent(payment)).encode() for payment in scored]
-            return _at_rate(connection, bodies, rate=rate)
+            address = urlsplit(url).netloc
+            with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+                for start in range(0, len(before), _AT_ONCE):
+                    sent = [_sent(payment) for payment in before[start : start + _AT_ONCE]]
+                    _post(connection, "/v1/observe", json.dumps({"payments": sent}).encode())
+                bodies = [json.dumps(_sent(payment)).encode() for payment in scored]
+                return _at_rate(connection, bodies, rate=rate)
         finally:
             os.sched_setaffinity(0, set(cores))
 
