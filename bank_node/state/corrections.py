@@ -9,15 +9,17 @@ the order in which they were made; the whole is sealed, as it names payments and
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank_node.vault.vault import Vault
 from fraudfed.durable_file import write_atomic
 from fraudfed.errors import StateError
-from fraudfed.features.shared_risk.entries import Correction
 from fraudfed.wire.messages import RiskEntity
+
+if TYPE_CHECKING:
+    from fraudfed.features.shared_risk.entries import Correction
 
 #: What a person writes; it stands in the audit log, too.
 MOST_REASON_CHARACTERS = 500
@@ -51,8 +53,11 @@ class KeptCorrection(BaseModel):
     at: _Day
 
     @property
-    def correction(self) -> Correction:
+    def correction(self) -> "Correction":
         """What is counted of it."""
+        # pandas takes half a second to import, which most commands do not need.
+        from fraudfed.features.shared_risk.entries import Correction
+
         return Correction(
             transaction_id=self.transaction_id,
             event_day=self.event_day,
