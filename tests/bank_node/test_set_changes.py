@@ -231,7 +231,7 @@ def test_a_bank_that_nobody_comes_back_to_ends_with_the_reason(make_banks, files
     assert [sets_of(banks, place) for place in (0, 2, 3)] == [1] * 3
 
 
-LONG = {**PARAMETERS, "num_boost_round": 40, "eta": 0.0}
+LONG = {**PARAMETERS, "num_boost_round": 60, "eta": 0.0}
 
 
 def late(banks: Banks, files: list[Path]) -> Finished:
