@@ -46,7 +46,7 @@ class BankNow:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the page of a run says of now.
+    """Where a run stands at the moment, as its page shows it.
 
     Attributes
     ----------

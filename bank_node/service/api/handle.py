@@ -42,7 +42,7 @@ class Limits:
     Attributes
     ----------
     token : str or None
-        None: whoever reaches the address.
+        None: every caller that can reach the address.
     rates : Rates
     """
 

@@ -177,10 +177,10 @@ class Features(DriftMetric):
 class ReportedFrauds(DriftMetric):
     """Reported frauds by week, kind, and what is known of them.
 
-    Shape (n_weeks, n_kinds, 2, 2): the third axis is as of the week's own end, then as of now; the
-    fourth all of them, then those that were alerted on. Weeks are compared as each was known at its
-    own end: of a young week fewer frauds have been reported so far, and as of now it would always
-    look better than an old one.
+    Shape (n_weeks, n_kinds, 2, 2): the third axis is what was known at the week's own end, then
+    today; the fourth all of them, then those that were alerted on. Weeks are compared as each was
+    known at its own end. By today more frauds of an old week than of a young one have been
+    reported, so a young week would always look better.
     """
 
     name = "frauds"
