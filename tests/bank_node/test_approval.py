@@ -183,6 +183,8 @@ def test_every_field_is_covered(run: PinnedRun, data: st.DataObject) -> None:
         "currency": None,
         # This release has no other rules.
         "identifier_rules": None,
+        "like": "another-run",
+        "without": ["bank_z"],
         # Not for plain tables: tests/bank_node/test_contract_terms.py.
         **dict.fromkeys(
             (

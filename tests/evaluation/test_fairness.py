@@ -38,8 +38,12 @@ def test_gaps_hold_those_of_the_rows(seed: int, n_alerts: int) -> None:
     report = reports[0]
     assert report is not None
     found = {gap.group: gap for gap in gaps(report.groups)}
-    gap = found["channel"]
+    if sum(one.group == "channel" for one in report.groups) < 2:
+        # Fewer than two channels have enough cases: test_pooled.py says which do.
+        assert "channel" not in found
+        return
     rows = read(pooled(banks), Reading.KNOWN)
+    gap = found["channel"]
     threshold = budget_threshold(rows, n_alerts)
     rows = rows[rows["channel"].isin([CHANNELS.index(value) for value in gap.values])]
     labels = rows["label"].to_numpy()
