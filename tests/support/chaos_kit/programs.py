@@ -125,6 +125,10 @@ class Supervised:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
+    def write_stacks(self) -> None:
+        """Let all its processes write to its log what each of their threads does."""
+        self._signal_all(signal.SIGRTMIN)
+
     def terminate(self) -> None:
         """``SIGTERM`` of the main process."""
         if self._process is not None:
