@@ -225,6 +225,11 @@ class Supervisor:
         while not self._stop.wait(_POLL_SECONDS):
             with self._lock:
                 for program in self._programs:
-                    program.look_after(
-                        self._random, longest_pause_seconds=self._longest_pause_seconds
-                    )
+                    self._look_after(program)
+
+    def _look_after(self, program: Supervised) -> None:
+        try:
+            program.look_after(self._random, longest_pause_seconds=self._longest_pause_seconds)
+        except Exception as error:
+            # This thread must not end: nothing would be started again, and the run would hang.
+            program.given_up = f"{program.name} cannot be looked after: {error!r}"
