@@ -123,9 +123,11 @@ def monitor(
 ) -> DriftReport:
     """Say what drifts in this bank's payments, what is wrong first; needs no network.
 
-    Exit code 0 whether there are alarms or not: with --json, "alarms" is empty without any.
+    The report is kept for this bank's pages. Exit code 0 whether there are alarms or not: with
+    --json, "alarms" is empty without any.
     """
     from bank_node.jobs.risk.history import scoring_tables
+    from bank_node.monitoring.kept import keep_report
     from bank_node.monitoring.report import drift_report
     from bank_node.monitoring.window import chosen_weeks, usual_alert_score
     from bank_node.serving.watched_rows import watch_file
@@ -152,9 +154,11 @@ def monitor(
         alert_score = usual_alert_score(rows.event_time, rows.margins, weeks)
     watch = Watch(weeks, watched_features(run.contract))
     watch.update(found.with_alerts(alert_score))
-    return drift_report(
+    report = drift_report(
         watch, run_id=run.run_id, alert_score=alert_score, fair_from=run.contract.train_until
     )
+    keep_report(state.serving_path, report)
+    return report
 
 
 def _seconds(day: datetime.datetime | None) -> int | None:
@@ -178,6 +182,7 @@ def monitor_run(
     """
     from bank_node.jobs.monitor import accepted_counts
     from bank_node.jobs.registry import JOBS
+    from bank_node.monitoring.kept import keep_report
     from bank_node.monitoring.report import drift_report
     from bank_node.run.context import RunOptions
     from bank_node.run.lifecycle import take_part
@@ -191,10 +196,12 @@ def monitor_run(
             state, RunOptions(**options), RunKind.MONITOR, JOBS, progress, passphrase=passphrase
         )
     run = state.current_run(record.run_id)
-    return drift_report(
+    report = drift_report(
         accepted_counts(state, run).watch,
         run_id=run.run_id,
         members=record.members,
         alert_score=run.monitor.alert_score,
         fair_from=run.contract.train_until,
     )
+    keep_report(state.serving_path, report)
+    return report
