@@ -186,8 +186,9 @@ class Segment:
             content = self._read_at(start, size)
             decision = self._open(content, start, transaction=transaction)
             if decision is not None:
-                rows = self._margins.read() if decision.challenger_sha256 is not None else []
-                of = [row for row in rows if int(row["start"]) == start]
+                of = []
+                if decision.challenger_sha256 is not None:
+                    of = [row for row in self._margins.read() if int(row["start"]) == start]
                 return self._joined(decision, content, of[-1] if of else None)
         return None
 
