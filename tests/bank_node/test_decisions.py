@@ -55,6 +55,11 @@ decisions = st.builds(
     challenger_margin=floats,
     propensity=floats,
     full_action=st.none() | texts,
+    has_state=st.booleans(),
+    warn_only=st.booleans(),
+    with_reasons=st.booleans(),
+    risk_age_days=st.none() | st.integers(0, 10_000),
+    bundle_seconds=st.integers(0, 10**9),
 )
 
 
