@@ -53,6 +53,14 @@ class Decision:
         challenger has not scored it.
     propensity : float or None
         Probability of ``action`` by the policy's hold-out; None where nothing was drawn.
+    has_state, warn_only : bool
+        Whether features of the past were there, and whether the policy could do no more than warn.
+    with_reasons : bool
+        Whether the caller asked for reasons: without, no values of texts were kept.
+    risk_age_days : int or None
+        By how much the tables of shared risk ended too early; None without tables.
+    bundle_seconds : int
+        Since model, policy and tables had been read.
     """
 
     transaction_id: str
@@ -78,6 +86,11 @@ class Decision:
     challenger_margin: float | None = None
     propensity: float | None = None
     full_action: str | None = None
+    has_state: bool = True
+    warn_only: bool = False
+    with_reasons: bool = False
+    risk_age_days: int | None = None
+    bundle_seconds: int = 0
     payee_id: str | None = None
     payer_id: str | None = None
     merchant_id: str | None = None
@@ -94,7 +107,10 @@ NO_POLICY: Final = "none"
 _ALLOW: Final = "allow"
 #: What a challenger says comes later.
 _FIELDS: Final = tuple(each for each in fields(Decision) if each.name != "challenger_margin")
-_INTEGERS = frozenset({"event_time", "decided_at", "amount_minor"})
+_INTEGERS = frozenset(
+    {"event_time", "decided_at", "amount_minor", "risk_age_days", "bundle_seconds"}
+)
+_FLAGS = frozenset({"has_state", "warn_only", "with_reasons"})
 _FLOATS = frozenset({"margin", "score", "probability", "propensity"})
 _BYTES = frozenset({"bins", "shown"})
 _DIGESTS = frozenset({"model_sha256", "policy_sha256", "tables_sha256", "challenger_sha256"})
@@ -140,6 +156,8 @@ def decode(data: bytes, *, source: str) -> Decision:
 def _packed(name: str, value: Any) -> bytes:
     if name in _INTEGERS:
         return struct.pack("<q", value)
+    if name in _FLAGS:
+        return struct.pack("<?", value)
     if name in _FLOATS:
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}, expected a finite number")
@@ -177,6 +195,11 @@ class _Reader:
     def value(self, name: str) -> Any:
         if name in _INTEGERS or name in _FLOATS:
             return struct.unpack("<q" if name in _INTEGERS else "<d", self.take(8))[0]
+        if name in _FLAGS:
+            (flag,) = self.take(1)
+            if flag > 1:
+                raise ValueError("a flag is 0 or 1")
+            return bool(flag)
         if name in _DIGESTS:
             return self.take(32).hex()
         if name in _BYTES:

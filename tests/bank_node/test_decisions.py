@@ -58,6 +58,11 @@ decisions = st.builds(
     payer_id=st.none() | texts,
     merchant_id=st.none() | texts,
     terminal_id=st.none() | texts,
+    has_state=st.booleans(),
+    warn_only=st.booleans(),
+    with_reasons=st.booleans(),
+    risk_age_days=st.none() | st.integers(0, 10_000),
+    bundle_seconds=st.integers(0, 10**9),
 )
 
 
