@@ -142,14 +142,14 @@ def _scorer_of(
     state: StateDirectory, sha256: str, model: Path | None, run_id: str | None
 ) -> "Scorer":
     """Return the model of a decision: the file that was named, or the bank's of that digest."""
-    from bank_node.lifecycle.models_on_hand import model_of_digest
+    from bank_node.lifecycle.past_models import past_scorer
     from bank_node.serving.scorer import Scorer
 
     if model is not None:
         return Scorer.read(model, state.current_run(run_id).contract)
-    found = model_of_digest(state, sha256)
+    found = past_scorer(state, sha256)
     if found is not None:
-        return Scorer.read(found[0], state.current_run(found[1]).contract)
+        return found
     raise ConfigurationError(
         f"{state.path}: model {sha256} of the decision is not among this bank's models; name its "
         "file with --model, and its run with --run"
