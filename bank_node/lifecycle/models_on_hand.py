@@ -114,6 +114,24 @@ def find_model(state: StateDirectory, stages: Stages, wanted: str) -> StagedMode
     )
 
 
+def model_of_digest(state: StateDirectory, sha256: str) -> tuple[str, bytes] | None:
+    """Return the run and the file of a model by its whole digest; None if this bank has no such.
+
+    Raises
+    ------
+    StateError
+        If a file cannot be read or is damaged.
+    """
+    directory = StageDirectory.of_state(state.path)
+    for staged in directory.read().models:
+        if staged.sha256 == sha256:
+            return staged.run_id, directory.content(staged)
+    for each in models_on_hand(state):
+        if each.sha256 == sha256:
+            return each.run_id, each.content
+    return None
+
+
 def staged_model(state: StateDirectory, found: ModelOnHand) -> StagedModel:
     """Return what is kept of a model, once its file was read as one of its run.
 
