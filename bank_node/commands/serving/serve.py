@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bank_node.commands.options import PATH, last_run_option, passphrase_option, state_option
-from bank_node.commands.output import ServiceListening
+from bank_node.commands.output import PagesListening, ServiceListening
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, json_option, say
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bank_node.serving.store.arrival import StoreTerms
 
 _LEAST_TOKEN = 20
+#: Pages made at the same time, of all ``--threads``: payments come first.
+_PAGES_AT_ONCE = 2
 
 
 @click.command(
@@ -86,6 +88,13 @@ _LEAST_TOKEN = 20
     show_default=True,
     help="Requests of one address, on average over ten seconds.",
 )
+@click.option(
+    "--pages/--no-pages",
+    "with_pages",
+    default=None,
+    help="Show this bank's pages at /pages/ of the same port.  [default: shown, if only this "
+    "machine can reach the address]",
+)
 @click.option("--token-file", type=PATH, help="File whose first line is the token of callers.")
 @click.option("--tls-certificate", type=PATH, help="Serve https with this certificate (PEM).")
 @click.option("--tls-key", type=PATH, help="Its private key, if it is in another file (PEM).")
@@ -109,6 +118,7 @@ def serve(
     deadline_ms: int,
     allowed_lateness_seconds: int,
     requests_per_second: float,
+    with_pages: bool | None,
     token_file: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
@@ -118,12 +128,16 @@ def serve(
 ) -> None:
     """Score payments over HTTP until SIGTERM or SIGINT; SIGHUP reads model and policy again."""
     from bank_node.service.loading import Sources
+    from bank_node.service.pages.server import add_pages
+    from bank_node.service.pages.token import token_file as pages_token_file
     from bank_node.service.server import serve as serve_until_stopped
     from bank_node.serving.store.arrival import StoreTerms
+    from fraudfed.http.pages.site import PAGES
     from fraudfed.http.server.listening import is_loopback, listen, tls_context, url_of
 
     state = StateDirectory(path)
-    state.unlock(read_passphrase(passphrase_file))
+    passphrase = read_passphrase(passphrase_file)
+    state.unlock(passphrase)
     sources = Sources(state, run_id, model, policy, second_run, challenger_run, max_risk_age_days)
     token = None if token_file is None else _read_token(token_file)
     if client_ca is not None and tls_certificate is None:
@@ -142,14 +156,44 @@ def serve(
             f"--host {host} is reached from other machines, and neither --token-file nor "
             "--client-ca is given: anybody there could score payments and read decisions; give one"
         )
+    if with_pages and tls is None and not is_loopback(listener):
+        listener.close()
+        raise ConfigurationError(
+            f"--pages is given with --host {host}, which other machines reach, and without "
+            "--tls-certificate: what signs people in would be sent in the clear; give one, or run "
+            "`bank-node pages` and reach it by a tunnel"
+        )
+    shown = is_loopback(listener) if with_pages is None else with_pages
     url = url_of(listener, tls=tls is not None)
+    pages = None
+    if shown:
+        kept = pages_token_file(state.serving_path)
+        if token is not None and kept.read_bytes().strip() == token.encode():
+            listener.close()
+            raise ConfigurationError(
+                f"--token-file {token_file} holds the token of the pages; callers need another one"
+            )
+        pages = PagesListening(url=f"{url}{PAGES}/", token_file=str(kept))
 
     def build() -> "Flask":
-        return _build(state, sources, terms, store, token, deadline_ms / 1000, requests_per_second)
+        app = _build(state, sources, terms, store, token, deadline_ms / 1000, requests_per_second)
+        if shown:
+            add_pages(
+                app,
+                state,
+                passphrase=passphrase,
+                secure=tls is not None,
+                at_once=_PAGES_AT_ONCE,
+            )
+        return app
 
     def announce() -> None:
-        text = ServiceListening(url=url).model_dump_json()
-        say(text if as_json else f"scoring service listening on {url}")
+        if as_json:
+            say(ServiceListening(url=url, pages=pages).model_dump_json())
+        else:
+            say(f"scoring service listening on {url}")
+            if pages is not None:
+                say(f"pages: {pages.url} (sign in with the line in {pages.token_file})")
         sys.stdout.flush()
 
     serve_until_stopped(listener, build, threads=threads, tls=tls, on_ready=announce)
