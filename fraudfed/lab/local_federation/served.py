@@ -103,7 +103,8 @@ def send(url: str, files: ServedFiles) -> None:
 
 def _payment(row: dict[Any, Any]) -> dict[str, Any]:
     # Absent values are NaN or None in a frame, and left out in a request.
-    return {name: row[name] for name in _FIELDS if name in row and pd.notna(row[name])}
+    found = {name: row[name] for name in _FIELDS if name in row and pd.notna(row[name])}
+    return {name: str(v) if name.endswith("_id") else v for name, v in found.items()}
 
 
 def _policy(currency: str, *, hold: float, block: float) -> str:
