@@ -28,11 +28,13 @@ class Decision:
         As the payment says them.
     amount_minor : int
         Minor units of ``currency``.
+    payee_id, payer_id, merchant_id, terminal_id : str or None
+        For whom a fraud counts, so that a report of it later needs the transaction alone.
     margin, score, probability : float or None
         The model's logit and score, and the calibrated probability; None if it was not scored, or
         there is no calibration.
     action, rule : str
-        What was done, and by which rule of the policy.
+        What was done, and by which rule of the policy; ``NO_POLICY`` where there was none.
     full_action : str or None
         What would be done without warn-only mode and hold-out; None without a policy.
     step : str
@@ -47,6 +49,8 @@ class Decision:
     challenger_sha256 : str or None
         Of a second model that scored the payment without a say.
     challenger_margin : float or None
+        Joined when read (``challenger_margins``); None in what is appended, and where the
+        challenger has not scored it.
     propensity : float or None
         Probability of ``action`` by the policy's hold-out; None where nothing was drawn.
     has_state, warn_only : bool
@@ -87,14 +91,27 @@ class Decision:
     with_reasons: bool = False
     risk_age_days: int | None = None
     bundle_seconds: int = 0
+    payee_id: str | None = None
+    payer_id: str | None = None
+    merchant_id: str | None = None
+    terminal_id: str | None = None
+
+    @property
+    def is_alert(self) -> bool:
+        """Whether a policy decided to do anything but to let the payment pass."""
+        return self.action not in (_ALLOW, NO_POLICY)
 
 
-_FIELDS: Final = fields(Decision)
+#: Action of a decision that no policy made.
+NO_POLICY: Final = "none"
+_ALLOW: Final = "allow"
+#: What a challenger says comes later.
+_FIELDS: Final = tuple(each for each in fields(Decision) if each.name != "challenger_margin")
 _INTEGERS = frozenset(
     {"event_time", "decided_at", "amount_minor", "risk_age_days", "bundle_seconds"}
 )
 _FLAGS = frozenset({"has_state", "warn_only", "with_reasons"})
-_FLOATS = frozenset({"margin", "score", "probability", "challenger_margin", "propensity"})
+_FLOATS = frozenset({"margin", "score", "probability", "propensity"})
 _BYTES = frozenset({"bins", "shown"})
 _DIGESTS = frozenset({"model_sha256", "policy_sha256", "tables_sha256", "challenger_sha256"})
 
@@ -105,8 +122,11 @@ def encode(decision: Decision) -> bytes:
     Raises
     ------
     ValueError
-        If a text is too long, a digest is none, or a number is not finite.
+        If a text is too long, a digest is none, or a number is not finite; or if the challenger's
+        margin is there, which is a row of its own.
     """
+    if decision.challenger_margin is not None:
+        raise ValueError("challenger_margin is given, expected None: it is added afterwards")
     mask, parts = 0, []
     for place, each in enumerate(_FIELDS):
         value = getattr(decision, each.name)
@@ -127,7 +147,7 @@ def decode(data: bytes, *, source: str) -> Decision:
             if mask >> place & 1
         }
         reader.end(mask)
-        absent: dict[str, Any] = {each.name: None for each in _FIELDS}
+        absent: dict[str, Any] = {each.name: None for each in fields(Decision)}
         return Decision(**{**absent, **values})
     except (ValueError, struct.error):
         raise StateError(f"{source}: damaged: it is no decision; restore from a backup") from None

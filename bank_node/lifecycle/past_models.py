@@ -1,7 +1,6 @@
 """The model of a past decision, by its digest."""
 
-from bank_node.lifecycle.models_on_hand import models_on_hand
-from bank_node.lifecycle.stages import StageDirectory
+from bank_node.lifecycle.models_on_hand import model_of_digest
 from bank_node.serving.scorer import Scorer
 from bank_node.state.directory import StateDirectory
 
@@ -16,12 +15,8 @@ def past_scorer(state: StateDirectory, sha256: str) -> Scorer | None:
     ConfigurationError
         If the run of the model is not known.
     """
-    stages = StageDirectory.of_state(state.path)
-    for staged in stages.read().models:
-        path = stages.model_path(staged.sha256)
-        if staged.sha256 == sha256 and path.is_file():
-            return Scorer.read(path, state.current_run(staged.run_id).contract)
-    for found in models_on_hand(state):
-        if found.sha256 == sha256:
-            return Scorer.read(found.path, state.current_run(found.run_id).contract)
-    return None
+    found = model_of_digest(state, sha256)
+    if found is None:
+        return None
+    path, run_id = found
+    return Scorer.read(path, state.current_run(run_id).contract)
