@@ -1,7 +1,7 @@
 """``bank.toml``: who this bank is, where its aggregator is, and what it agrees to.
 
-The bank's program writes everything but the tables ``[rules]``, ``[approval]`` and ``[tls]``, which
-are the bank's own to edit.
+The bank's program writes everything but the tables ``[rules]``, ``[approval]``, ``[tls]`` and
+``[lookups]``, which are the bank's own to edit.
 """
 
 import json
@@ -99,6 +99,20 @@ class RulesFile(BaseModel):
     approval: ApprovalRules = ApprovalRules()
 
 
+class LookupRules(BaseModel):
+    """``[lookups]``: what becomes of the log of look-ups.
+
+    Attributes
+    ----------
+    retention_days : int
+        For how long a look-up stays in the log, at least; two years if nothing is said.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retention_days: Annotated[int, Field(strict=True, ge=1, le=36_525)] = 731
+
+
 class BankConfig(BaseModel):
     """Contents of ``bank.toml``.
 
@@ -130,6 +144,7 @@ class BankConfig(BaseModel):
     rules: CohortRules = CohortRules()
     approval: ApprovalRules = ApprovalRules()
     tls: TlsFiles = TlsFiles()
+    lookups: LookupRules = LookupRules()
 
     def last_run(self, kind: RunKind) -> RunId | None:
         """Return the run of a kind that this bank took part in last."""
@@ -142,9 +157,10 @@ class BankConfig(BaseModel):
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
         entries = self.model_dump(mode="json", exclude_none=True, exclude={"approval"})
-        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls")}
+        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls", "lookups")}
         tables |= self.approval.to_tables()
-        lines = ["# Written by bank-node; the tables [rules], [approval] and [tls] may be edited."]
+        edited = "[rules], [approval], [tls] and [lookups]"
+        lines = [f"# Written by bank-node; the tables {edited} may be edited."]
         lines += _entries(entries)
         for name, table in tables.items():
             lines += ["", f"[{name}]", *_entries(table)]

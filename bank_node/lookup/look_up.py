@@ -31,7 +31,11 @@ def open_tables(state: StateDirectory, *, kinds: IdentifierKinds = DEFAULT_KINDS
 
 def open_log(state: StateDirectory) -> LookupLog:
     """Return the log of this bank's look-ups."""
-    return LookupLog(state.serving_path / "lookups", state.vault)
+    return LookupLog(
+        state.serving_path / "lookups",
+        state.vault,
+        retention_days=state.config.lookups.retention_days,
+    )
 
 
 def look_up(

@@ -31,6 +31,7 @@ from bank_node.service.messages import (
 from bank_node.service.past_answers import PastAnswers, other_content
 from bank_node.service.shadow import Shadow
 from bank_node.serving.bundle import Bundle
+from bank_node.serving.deciding import decide
 from bank_node.serving.explain import explain_decision
 from bank_node.serving.ladder import Judged, Ladder, Step
 from bank_node.serving.scorer import Scorer
@@ -239,7 +240,8 @@ class ScoringService:
         )
         if judged.step is not Step.FULL:
             _log.warning("a payment was answered at step %s of the ladder", judged.step.value)
-        decided = _decide(bundle, payment, judged)
+        policy = bundle.policy
+        decided = None if policy is None else decide(policy, payment, judged)
         now = self._clock()
         scored = judged.scored
         answer = Answer(
@@ -253,7 +255,7 @@ class ScoringService:
             step=judged.step,
             has_state=judged.has_state,
             model_sha256=None if judged.scorer is None else judged.scorer.sha256,
-            policy_sha256=None if bundle.policy is None else bundle.policy.sha256,
+            policy_sha256=None if policy is None else policy.sha256,
             tables_sha256=None if bundle.tables is None else bundle.tables.sha256,
             age=Age(risk_days=judged.risk_age_days, bundle_seconds=max(0, int(now - loaded.since))),
             decided_at=int(now),
@@ -401,19 +403,6 @@ class ScoringService:
         while not self._closing.wait(_SYNC_SECONDS):
             with contextlib.suppress(StateError, OSError):
                 self._decisions.commit()
-
-
-def _decide(bundle: Bundle, payment: Payment, judged: Judged) -> Decided | None:
-    if bundle.policy is None:
-        return None
-    scored = judged.scored
-    return bundle.policy.decide(
-        probability=None if scored is None else scored.probability,
-        score=None if scored is None else scored.score,
-        amount_minor=payment.amount_minor,
-        channel=payment.channel,
-        direction=payment.direction,
-    )
 
 
 def _reasons(bundle: Bundle, judged: Judged, currency: str | None) -> tuple[Reason, ...]:
