@@ -121,7 +121,7 @@ def _week(
     as_of: int,
     reported_by: Callable[[int], float | None],
 ) -> Week:
-    alerts = sum(Action(each.action).is_alert for each in decisions)
+    alerts = sum(each.is_alert for each in decisions)
     frauds = [each for each in decisions if _is_fraud(label(each.transaction_id))]
     shares = [reported_by(as_of - each.event_time) for each in frauds]
     known = [share for share in shares if share is not None and share > 0]
@@ -129,14 +129,14 @@ def _week(
     weights = [1 / share for share in known] if has_estimate else [1.0] * len(frauds)
     whole = math.fsum(weights)
     weighed = list(zip(frauds, weights, strict=True))
-    alerted = math.fsum(w for each, w in weighed if Action(each.action).is_alert)
+    alerted = math.fsum(w for each, w in weighed if each.is_alert)
     monday = datetime.fromtimestamp(number * _WEEK + _MONDAY, UTC)
     return Week(
         monday=f"{monday:%Y-%m-%d}",
         decisions=len(decisions),
         alerts=alerts,
         frauds=len(frauds),
-        frauds_alerted=sum(Action(each.action).is_alert for each in frauds),
+        frauds_alerted=sum(each.is_alert for each in frauds),
         completeness=len(frauds) / whole if has_estimate else None,
         precision=min(1.0, alerted / alerts) if alerts else None,
         recall=alerted / whole if frauds else None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bank_node.commands.options import PATH, last_run_option, passphrase_option, state_option
+from bank_node.commands.options import PATH, passphrase_option, state_option
 from bank_node.commands.output import ServiceListening
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
@@ -30,13 +30,18 @@ _LEAST_TOKEN = 20
     )
 )
 @state_option
-@last_run_option
-@click.option("--model", type=PATH, help="Model file.  [default: the run's accepted model]")
+@click.option("--run", "run_id", help="Run whose model answers.  [default: the champion]")
+@click.option("--model", type=PATH, help="Model file.  [default: the champion, or --run's model]")
 @click.option("--policy", type=PATH, help="What is done with a payment, TOML.  [default: nothing]")
 @click.option(
-    "--second-run", help="Run of the model without shared risk, for tables that are too old."
+    "--second-run",
+    help="Run of the model without shared risk, for tables that are too old.  [default: the "
+    "fallback of 'models']",
 )
-@click.option("--challenger-run", help="Run of a model that scores in the shadow.")
+@click.option(
+    "--challenger-run",
+    help="Run of a model that scores in the shadow.  [default: the challenger of 'models']",
+)
 @click.option(
     "--max-risk-age-days",
     type=click.IntRange(0, 365),
@@ -180,6 +185,7 @@ def _build(
         open_store(store or place / "store", terms),
         DecisionLog(place / "decisions", state.vault),
         LabelHistory(place / "outcomes", state.vault),
+        place,
         deadline_seconds=deadline_seconds,
     )
     return create_app(scoring, Limits(token, Rates(requests_per_second)), lookups=LookupDesk(state))

@@ -17,7 +17,6 @@ from fraudfed.wire.messages import DataContract
 
 #: Where the service keeps its decisions, below the state directory.
 DECISIONS = Path("serving") / "decisions"
-ALLOWED = "allow"
 _DAY = 86_400
 _MOST_MODELS = 3
 
@@ -69,7 +68,7 @@ class Decisions:
         decided = 0
         for decision in self._log().between(start, start + _DAY):
             decided += 1
-            if decision.action == ALLOWED and decision.full_action is None:
+            if not decision.is_alert and decision.full_action is None:
                 continue
             heapq.heappush(newest, (decision.decided_at, decided, decision))
             if len(newest) > most:
