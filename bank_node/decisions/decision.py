@@ -101,6 +101,12 @@ class Decision:
         """Whether a policy decided to do anything but to let the payment pass."""
         return self.action not in (_ALLOW, NO_POLICY)
 
+    @property
+    def was_softened(self) -> bool:
+        """Whether a payment passed that the policy would have acted on: by a hold-out, or as it
+        could do no more than warn."""
+        return self.full_action not in (None, _ALLOW)
+
 
 #: Action of a decision that no policy made.
 NO_POLICY: Final = "none"

@@ -4,6 +4,8 @@ Law: a payment that the policy would allow if nothing were known of shared risk 
 alone, and gets no more than the policy's ``lookup_most``, which is never a block.
 """
 
+from functools import partial
+
 import numpy as np
 
 from bank_node.policy import Action, Decided, Policy
@@ -13,7 +15,7 @@ from bank_node.serving.scorer import RowScore
 from fraudfed.features.payment import Payment
 
 
-def decide(policy: Policy, payment: Payment, judged: Judged) -> Decided:
+def decide(policy: Policy, payment: Payment, judged: Judged, *, amount_minor: int) -> Decided:
     """Return what is done with a payment.
 
     Parameters
@@ -21,23 +23,24 @@ def decide(policy: Policy, payment: Payment, judged: Judged) -> Decided:
     policy : Policy
     payment : Payment
     judged : Judged
+    amount_minor : int
+        In the policy's currency, in its minor unit.
     """
-    decided = _by(policy, payment, judged.scored)
+    by = partial(_by, policy, payment, amount_minor)
+    decided = by(judged.scored)
     # Only a stronger action has anything to lose: the others need no second score.
     if decided.full_action.strength <= Action(policy.lookup_most).strength:
         return decided
     unknown = _without_shared_risk(judged)
-    if (
-        unknown is None
-        or _by(policy, payment, unknown, draws=False).full_action is not Action.ALLOW
-    ):
+    if unknown is None or by(unknown, draws=False).full_action is not Action.ALLOW:
         return decided
-    return _by(policy, payment, judged.scored, lookup_only=True)
+    return by(judged.scored, lookup_only=True)
 
 
 def _by(
     policy: Policy,
     payment: Payment,
+    amount_minor: int,
     scored: RowScore | None,
     *,
     lookup_only: bool = False,
@@ -46,7 +49,7 @@ def _by(
     return policy.decide(
         probability=None if scored is None else scored.probability,
         score=None if scored is None else scored.score,
-        amount_minor=payment.amount_minor,
+        amount_minor=amount_minor,
         channel=payment.channel,
         direction=payment.direction,
         lookup_only=lookup_only,

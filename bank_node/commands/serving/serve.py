@@ -9,7 +9,6 @@ import click
 
 from bank_node.commands.options import (
     PATH,
-    last_run_option,
     map_option,
     passphrase_option,
     state_option,
@@ -44,13 +43,18 @@ _SAY_EVERY_SECONDS = 5.0
     )
 )
 @state_option
-@last_run_option
-@click.option("--model", type=PATH, help="Model file.  [default: the run's accepted model]")
+@click.option("--run", "run_id", help="Run whose model answers.  [default: the champion]")
+@click.option("--model", type=PATH, help="Model file.  [default: the champion, or --run's model]")
 @click.option("--policy", type=PATH, help="What is done with a payment, TOML.  [default: nothing]")
 @click.option(
-    "--second-run", help="Run of the model without shared risk, for tables that are too old."
+    "--second-run",
+    help="Run of the model without shared risk, for tables that are too old.  [default: the "
+    "fallback of 'models']",
 )
-@click.option("--challenger-run", help="Run of a model that scores in the shadow.")
+@click.option(
+    "--challenger-run",
+    help="Run of a model that scores in the shadow.  [default: the challenger of 'models']",
+)
 @click.option(
     "--max-risk-age-days",
     type=click.IntRange(0, 365),
@@ -252,6 +256,7 @@ def _build(
         open_store(store or place / "store", terms, secret=store_secret(place, state.vault)),
         DecisionLog(place / "decisions", state.vault),
         LabelHistory(place / "outcomes", state.vault),
+        place,
         deadline_seconds=deadline_seconds,
     )
     return create_app(scoring, Limits(token, Rates(requests_per_second)), lookups=LookupDesk(state))
