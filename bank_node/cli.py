@@ -21,10 +21,12 @@ from bank_node.commands.run import status, train
 from bank_node.commands.runs import runs
 from bank_node.commands.score import score
 from bank_node.commands.search import search
+from bank_node.commands.serving.adopt import adopt
 from bank_node.commands.serving.models import models
 from bank_node.commands.serving.monitor import monitor, monitor_run
 from bank_node.commands.serving.pages import pages
 from bank_node.commands.serving.serve import serve
+from bank_node.commands.serving.share import share
 from bank_node.commands.serving.track import track
 from bank_node.commands.statistics import statistics
 from bank_node.logs import LOG_LEVELS, configure_logging
@@ -71,12 +73,13 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
 
 for _command in (
     *(join, roster, keys, runs, check_data, features),
-    *(statistics, train, search, evaluate, models, track),
+    *(statistics, train, search, evaluate, models, track, adopt),
     *(policy, decisions, outcomes, explain, monitor, serve),
     *(status, score, calibrate, risk, audit, monitor_run),
     *(pages,),
 ):
     cli.add_command(_command)
+runs.add_command(share)
 
 
 def main() -> NoReturn:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bank_node.jobs.risk.history import risk_files, scoring_tables
+from bank_node.lifecycle.probation import require_warn_only
 from bank_node.policy import Policy, read_policy
 from bank_node.policy.policy_file import check_policy
 from bank_node.serving.bundle import Bundle, Tables
@@ -71,15 +72,22 @@ class Sources:
             names,
             tables=self._tables(contract),
             max_risk_age_days=self.max_risk_age_days,
-            policy=self._policy(champion),
+            policy=self._policy(champion, run.run_id),
             second=self._other(self.second_run, found),
             challenger=self._other(self.challenger_run, found),
         )
 
-    def _policy(self, champion: Scorer) -> Policy | None:
+    def _policy(self, champion: Scorer, run_id: str) -> Policy | None:
         if self.policy is None:
             return None
         policy = read_policy(self.policy)
+        require_warn_only(
+            self.state,
+            run_id,
+            champion.sha256,
+            warn_only=policy.warn_only,
+            source=str(self.policy),
+        )
         check_policy(policy, champion.contract, source=str(self.policy))
         if policy.needs_probability and champion.calibration is None:
             raise ConfigurationError(
