@@ -1,17 +1,6 @@
 """How long after the payment frauds are reported, and how complete the labels are by then.
 
-A file ends at a day, so of late frauds only those that were reported quickly are in it: the delays
-in the file are truncated on the right, and their plain shares say that frauds are reported sooner
-than they are. The estimator here is the one for truncated delays, by hazards in reverse time:
-
-    P(delay <= d | delay <= w) = product over delays u in (d, w] of 1 - n(u) / N(u)
-
-with n(u) the frauds that were reported u after the payment, and N(u) those that were reported by
-then and whose payment lies at least u before the end of the file. S. W. Lagakos, L. M. Barraj,
-V. De Gruttola, "Nonparametric analysis of truncated survival data, with application to AIDS",
-Biometrika 75 (3), 1988, section 3; J. D. Kalbfleisch, J. F. Lawless, "Inference based on
-retrospective ascertainment", Journal of the American Statistical Association 84 (406), 1989. It
-says nothing of frauds that are reported more than w after the payment: nobody has seen them.
+The estimate is ``fraudfed.evaluation.reporting_delay``. It never leaves the bank.
 """
 
 import math
@@ -22,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from fraudfed.dtypes import Float64Array, Int64Array
+from fraudfed.evaluation.reporting_delay import LEAST_FRAUDS, reporting_delay
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.wire.messages import LabelHorizon
 
@@ -29,8 +19,6 @@ from fraudfed.wire.messages import LabelHorizon
 HORIZON_DAYS: Final = (1, 3, 7, 14, 30, 60, 90, 180, 395)
 #: Share of the frauds that a label horizon should wait for.
 ENOUGH: Final = 0.95
-#: Frauds that are as old as the longest delay looked at: with fewer, one of them decides all.
-_LEAST_FRAUDS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -103,10 +91,10 @@ def reporting_curve(event_time: Int64Array, label_time: Int64Array, *, end: int)
     delays, ages = label_time - event_time, end - event_time
     count = int(delays.size)
     same = int(delays[0]) if count and (delays == delays[0]).all() else None
-    if count < _LEAST_FRAUDS:
+    found = reporting_delay(event_time, label_time, end=end)
+    if found is None:
         return ReportingCurve(count, end, None, (), None, same)
-    window = int(np.sort(ages)[-_LEAST_FRAUDS])
-    steps, shares = _distribution(delays, ages, window)
+    window, steps, shares = found.window, found.steps, found.shares
     points = []
     for days in HORIZON_DAYS:
         seconds = days * SECONDS_PER_DAY
@@ -114,45 +102,15 @@ def reporting_curve(event_time: Int64Array, label_time: Int64Array, *, end: int)
         points.append(
             CurvePoint(
                 days=days,
-                reported=float(_at(steps, shares, np.array([seconds]))[0])
-                if seconds <= window
-                else None,
+                reported=float(found.at(np.array([seconds]))[0][0]) if seconds <= window else None,
                 frauds_old_enough=int(np.count_nonzero(old)),
-                complete=_complete(_at(steps, shares, ages[old])),
+                complete=_complete(found.at(ages[old])[0]),
             )
         )
     enough = None
     if steps.size:
         enough = math.ceil(int(steps[int(np.argmax(shares >= ENOUGH))]) / SECONDS_PER_DAY)
     return ReportingCurve(count, end, window / SECONDS_PER_DAY, tuple(points), enough, same)
-
-
-def _distribution(
-    delays: Int64Array, ages: Int64Array, window: int
-) -> tuple[Int64Array, Float64Array]:
-    """Return the delays that occur, ascending, and the share of frauds reported by each.
-
-    Returns
-    -------
-    steps : ndarray of shape (n_steps,), dtype=int64
-        Seconds.
-    shares : ndarray of shape (n_steps,), dtype=float64
-        The last is 1.
-    """
-    seen = delays <= window
-    steps, reported = np.unique(delays[seen], return_counts=True)
-    by_then = np.cumsum(reported)
-    # What is younger than the delay was reported before it too, but could not have it.
-    younger = np.searchsorted(np.sort(ages[seen]), steps, side="left")
-    keep = 1.0 - reported / (by_then - younger)
-    # The share at a step is the product of all steps after it.
-    later = np.append(np.cumprod(keep[:0:-1])[::-1], 1.0)
-    return steps, later[-steps.size :] if steps.size else later[:0]
-
-
-def _at(steps: Int64Array, shares: Float64Array, seconds: Int64Array) -> Float64Array:
-    """Return the share of frauds that are reported by each of some ages."""
-    return np.concatenate([[0.0], shares])[np.searchsorted(steps, seconds, side="right")]
 
 
 def _complete(shares: Float64Array) -> float | None:
@@ -213,7 +171,7 @@ def curve_lines(
     if curve.window_days is None:
         return [
             f"{curve.frauds} known frauds are too few for a reporting curve, expected at least "
-            f"{_LEAST_FRAUDS}."
+            f"{LEAST_FRAUDS}."
         ]
     if curve.one_delay_seconds is not None:
         return [

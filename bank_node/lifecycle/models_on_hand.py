@@ -114,6 +114,27 @@ def find_model(state: StateDirectory, stages: Stages, wanted: str) -> StagedMode
     )
 
 
+def model_of_digest(state: StateDirectory, sha256: str) -> tuple[Path, str] | None:
+    """Return the file of a model and the run that it comes from; None if it is not here.
+
+    Those that were staged are found first: they stay when a run is evaluated again.
+
+    Raises
+    ------
+    StateError
+        If a file cannot be read, or the life cycle is damaged.
+    """
+    directory = StageDirectory.of_state(state.path)
+    for staged in directory.read().models:
+        path = directory.model_path(sha256)
+        if staged.sha256 == sha256 and path.is_file():
+            return path, staged.run_id
+    for found in models_on_hand(state):
+        if found.sha256 == sha256:
+            return found.path, found.run_id
+    return None
+
+
 def staged_model(state: StateDirectory, found: ModelOnHand) -> StagedModel:
     """Return what is kept of a model, once its file was read as one of its run.
 

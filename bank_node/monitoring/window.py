@@ -1,5 +1,6 @@
 """Which weeks of a bank's payments are watched, and what they are compared with."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,31 +25,45 @@ USUAL_REFERENCE_WEEKS: Final = 12
 _NIGHT: Final = 2 * HOUR
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for; None is the default.
+
+    Attributes
+    ----------
+    until : int or None
+        End of the week under watch, UTC epoch seconds. None: the last midnight that the payments
+        reach.
+    reference_until : int or None
+        UTC epoch seconds.
+    reference_weeks : int or None
+        None: 12, or as many as there are.
+    """
+
+    until: int | None = None
+    reference_until: int | None = None
+    reference_weeks: int | None = None
+
+
 def chosen_weeks(
     event_time: Int64Array,
-    contract: DataContract,
+    asked: Asked,
     *,
-    until: int | None,
-    reference_until: int | None,
-    reference_weeks: int | None,
+    trained: int | None,
     source: str,
+    advice: str = "give older payments",
 ) -> Weeks:
     """Return the weeks.
 
     Parameters
     ----------
     event_time : ndarray of shape (n_rows,), dtype=int64
-        UTC epoch seconds.
-    contract : DataContract
-        Of the model: its last cut-off ends the reference where nothing else is said.
-    until : int or None
-        End of the week under watch, UTC epoch seconds. None: the last midnight that the payments
-        reach.
-    reference_until : int or None
-    reference_weeks : int or None
-        None: 12, or as many as there are.
-    source : str
-        Names the payments in errors.
+        UTC epoch seconds; only the first and the last of them matter.
+    asked : Asked
+    trained : int or None
+        Ends the reference where nothing else is said, as ``trained_until``.
+    source, advice : str
+        Name the payments in errors, and what to do where they begin too late.
 
     Raises
     ------
@@ -57,6 +72,8 @@ def chosen_weeks(
     ConfigurationError
         If the times do not go together.
     """
+    until, reference_until = asked.until, asked.reference_until
+    reference_weeks = asked.reference_weeks
     if not event_time.size:
         raise DataError(f"{source}: holds no payment, expected those of the weeks to watch")
     first, last = int(event_time.min()), int(event_time.max())
@@ -69,7 +86,7 @@ def chosen_weeks(
             "(--until); give later payments, or an earlier day"
         )
     if reference_until is None:
-        reference_until = trained_until(contract)
+        reference_until = trained
         if reference_until is not None and reference_until > until - WEEK:
             reference_until = None
     elif reference_until > until - WEEK:
@@ -86,7 +103,7 @@ def chosen_weeks(
     if held < least:
         raise DataError(
             f"{source}: begins on {time_text(first)}, {least} reference weeks on "
-            f"{time_text(until - (least + behind) * WEEK)}; give older payments"
+            f"{time_text(until - (least + behind) * WEEK)}; {advice}"
             + (
                 ", or a later --reference-until"
                 if reference_until is not None

@@ -1,17 +1,15 @@
 """Precision, recall and value saved, week by week, and what a hold-out says about blocks.
 
-Of young payments not all frauds are reported yet. A known fraud that is known by now with
-probability p stands for 1/p frauds (D. G. Horvitz, D. J. Thompson, "A generalization of sampling
-without replacement from a finite universe", Journal of the American Statistical Association 47
-(260), 1952): counts and money of known frauds are divided by the completeness of their age. That
-takes alerts to be reported as late as other frauds; where analysts find them at once, precision is
-rather too high, so it never exceeds 1.
+What is known of a week is counted, and divided by its completeness, in
+``fraudfed.evaluation.drift.outcomes``.
 
 A blocked payment never tells whether the block was right. Of a random share that got a weaker
-action, it does; each of them stands for the inverse of its propensity (same source; the ratio
-estimator of J. Hajek, "Comment on an essay by D. Basu", 1971). The interval is that of E. B.
-Wilson, "Probable inference", Journal of the American Statistical Association 22 (158), 1927, for
-the payments held out, whose propensities are alike under one policy.
+action, it does; each of them stands for the inverse of its propensity (D. G. Horvitz, D. J.
+Thompson, "A generalization of sampling without replacement from a finite universe", Journal of the
+American Statistical Association 47 (260), 1952; the ratio estimator of J. Hajek, "Comment on an
+essay by D. Basu", 1971). The interval is that of E. B. Wilson, "Probable inference", Journal of the
+American Statistical Association 22 (158), 1927, for the payments held out, whose propensities are
+alike under one policy.
 """
 
 import math
@@ -23,6 +21,9 @@ from typing import Final
 from bank_node.decisions.decision import Decision
 from bank_node.outcomes.label import Label
 from bank_node.policy import Action
+from bank_node.serving.decided_rows import KnownFraud, decided_rows
+from fraudfed.evaluation.drift.outcomes import WeeklyOutcomes, WeekOutcome, delay_of
+from fraudfed.evaluation.reporting_delay import ReportingDelay, reporting_delay
 from fraudfed.features.formulas import SECONDS_PER_DAY
 
 _WEEK: Final = 7 * SECONDS_PER_DAY
@@ -30,7 +31,6 @@ _WEEK: Final = 7 * SECONDS_PER_DAY
 _MONDAY: Final = 4 * SECONDS_PER_DAY
 #: Of the normal distribution, for 95 %.
 _Z: Final = 1.959963984540054
-_STOPPED: Final = (Action.HOLD, Action.BLOCK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +41,11 @@ class Week:
     ----------
     monday : str
         ISO date.
-    decisions, alerts : int
-    frauds, frauds_alerted : int
-        Known.
-    completeness : float or None
-        Share of the week's frauds that is known, by estimate; None if there is no estimate: then
-        the figures below are as known.
-    precision, recall : float or None
-        None without alerts, or frauds.
-    fraud_minor, saved_minor : int
-        Money of all frauds, and of those held or blocked; minor units.
+    outcome : WeekOutcome
     """
 
     monday: str
-    decisions: int
-    alerts: int
-    frauds: int
-    frauds_alerted: int
-    completeness: float | None
-    precision: float | None
-    recall: float | None
-    fraud_minor: int
-    saved_minor: int
+    outcome: WeekOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,61 +73,47 @@ class HeldOut:
 
 
 def weekly(
-    decisions: Iterable[Decision],
-    label: Callable[[str], Label | None],
-    *,
-    as_of: int,
-    reported_by: Callable[[int], float | None],
-) -> list[Week]:
+    decisions: Sequence[Decision], label: Callable[[str], Label | None], *, as_of: int
+) -> tuple[list[Week], ReportingDelay | None]:
     """Count decisions and known frauds, week by week of the payments.
 
     Parameters
     ----------
-    decisions : iterable of Decision
+    decisions : sequence of Decision
+        Their own frauds say how late reports come.
     label : callable
         What is known of a transaction at ``as_of``.
     as_of : int
         UTC epoch seconds.
-    reported_by : callable
-        Share of frauds that is reported by an age in seconds; None if nobody knows.
+
+    Returns
+    -------
+    weeks : list of Week
+        Those with a payment, the oldest first.
+    delay : ReportingDelay or None
+        By which completeness was estimated; None with too few frauds.
     """
-    weeks: dict[int, list[Decision]] = {}
-    for each in decisions:
-        weeks.setdefault((each.event_time - _MONDAY) // _WEEK, []).append(each)
-    return [_week(number, weeks[number], label, as_of, reported_by) for number in sorted(weeks)]
+    if not decisions:
+        return [], None
+    rows = decided_rows(decisions, lambda each: known_fraud(label(each)))
+    numbers = (rows.event_time - _MONDAY) // _WEEK
+    first = int(numbers.min())
+    counted = WeeklyOutcomes(first * _WEEK + _MONDAY, int(numbers.max()) - first + 1)
+    counted.update(rows)
+    delay = reporting_delay(*delay_of(rows, as_of=as_of), end=as_of)
+    found = []
+    for number, outcome in enumerate(counted.weeks(delay, as_of=as_of), start=first):
+        if outcome.payments:
+            monday = datetime.fromtimestamp(number * _WEEK + _MONDAY, UTC)
+            found.append(Week(monday=f"{monday:%Y-%m-%d}", outcome=outcome))
+    return found, delay
 
 
-def _week(
-    number: int,
-    decisions: Sequence[Decision],
-    label: Callable[[str], Label | None],
-    as_of: int,
-    reported_by: Callable[[int], float | None],
-) -> Week:
-    alerts = sum(Action(each.action).is_alert for each in decisions)
-    frauds = [each for each in decisions if _is_fraud(label(each.transaction_id))]
-    shares = [reported_by(as_of - each.event_time) for each in frauds]
-    known = [share for share in shares if share is not None and share > 0]
-    has_estimate = bool(frauds) and len(known) == len(frauds)
-    weights = [1 / share for share in known] if has_estimate else [1.0] * len(frauds)
-    whole = math.fsum(weights)
-    weighed = list(zip(frauds, weights, strict=True))
-    alerted = math.fsum(w for each, w in weighed if Action(each.action).is_alert)
-    monday = datetime.fromtimestamp(number * _WEEK + _MONDAY, UTC)
-    return Week(
-        monday=f"{monday:%Y-%m-%d}",
-        decisions=len(decisions),
-        alerts=alerts,
-        frauds=len(frauds),
-        frauds_alerted=sum(Action(each.action).is_alert for each in frauds),
-        completeness=len(frauds) / whole if has_estimate else None,
-        precision=min(1.0, alerted / alerts) if alerts else None,
-        recall=alerted / whole if frauds else None,
-        fraud_minor=round(math.fsum(each.amount_minor * w for each, w in weighed)),
-        saved_minor=round(
-            math.fsum(each.amount_minor * w for each, w in weighed if each.action in _STOPPED)
-        ),
-    )
+def known_fraud(label: Label | None) -> KnownFraud | None:
+    """Return what is known of a fraud; None if the label says no such thing."""
+    if label is None or label.is_fraud != 1 or label.label_time is None:
+        return None
+    return KnownFraud(label.label_time, label.fraud_kind)
 
 
 def held_out(decisions: Iterable[Decision], label: Callable[[str], Label | None]) -> HeldOut | None:

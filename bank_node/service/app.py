@@ -2,17 +2,16 @@
 
 import json
 
-from flask import Flask, Response
+from flask import Flask
 
 from bank_node.service.api import lookup, operation, payments
-from bank_node.service.api.declare import Endpoint
+from bank_node.service.api.describe import openapi_document
 from bank_node.service.api.handle import Limits, install
 from bank_node.service.looking_up import LookupDesk
-from bank_node.service.openapi import openapi_document
 from bank_node.service.scoring import ScoringService
-from fraudfed.wire.media_types import JSON
+from fraudfed.http.server.declare import Endpoint
 
-_GROUPS = (payments.endpoints, lookup.endpoints, operation.endpoints)
+_GROUPS = (payments.endpoints, lookup.endpoints, operation.endpoints, operation.unversioned)
 
 
 def declared_endpoints() -> tuple[Endpoint, ...]:
@@ -25,10 +24,10 @@ def create_app(
 ) -> Flask:
     """Build the application around a service, which stays the caller's to close."""
     app = Flask("bank-node", static_folder=None)
-    app.url_map.merge_slashes = False
     app.extensions["scoring"] = scoring
     app.extensions["lookup"] = lookups
+    app.extensions["openapi"] = json.dumps(
+        openapi_document(declared_endpoints()), indent=2
+    ).encode()
     install(app, _GROUPS, limits)
-    document = json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: Response(document, content_type=JSON))
     return app

@@ -1,5 +1,6 @@
 """What callers of the scoring service send, and what they get."""
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -80,6 +81,21 @@ class SentPayments(_Sent):
         return sent
 
 
+class ReasonsKind(StrEnum):
+    """What the reasons of an answer are."""
+
+    GIVEN = "given"
+    """Those that were given when the payment was scored; none if nothing raised its score."""
+    NOT_ASKED = "not-asked"
+    BY_BINS = "by-bins"
+    """Not asked for at the time. Codes and contributions are exact; the values in texts are ends
+    of the model's bins."""
+    REWORDED = "reworded"
+    """Given at the time in the words of an earlier release."""
+    MODEL_GONE = "model-gone"
+    """There are none: this bank does not have the model of the decision any more."""
+
+
 class Age(BaseModel):
     """How old what decided is."""
 
@@ -116,6 +132,7 @@ class Answer(BaseModel):
     decided_at: int
     """UTC epoch seconds."""
     reasons: tuple[Reason, ...] = ()
+    reasons_are: ReasonsKind = ReasonsKind.GIVEN
     arrival: Arrival | None = None
     """What became of the payment in the store; null if it was only scored."""
 

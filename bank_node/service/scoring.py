@@ -8,28 +8,37 @@ import contextlib
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bank_node.decisions.bins import bins_of, row_of
+from bank_node.decisions.bins import bins_of
 from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
+from bank_node.lifecycle.past_models import past_scorer
 from bank_node.outcomes.history import LabelHistory
 from bank_node.policy import Decided
 from bank_node.service.loading import Sources
 from bank_node.service.measures import Measures
-from bank_node.service.messages import Age, Answer, SentLabel, SentPayment, Serving
+from bank_node.service.messages import (
+    Age,
+    Answer,
+    ReasonsKind,
+    SentLabel,
+    SentPayment,
+    Serving,
+)
 from bank_node.service.past_answers import PastAnswers, other_content
 from bank_node.service.shadow import Shadow
 from bank_node.serving.bundle import Bundle
+from bank_node.serving.explain import explain_decision
 from bank_node.serving.ladder import Judged, Ladder, Step
 from bank_node.serving.scorer import Scorer
 from bank_node.serving.store.arrival import StoreTerms
 from bank_node.serving.store.protocol import Arrival, FeatureStore
-from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, FraudFedError, NotFoundError, StateError, UnavailableError
 from fraudfed.features.payment import Payment
-from fraudfed.reasons import Catalogue, Reason, reasons_in, shown_values, with_shown
+from fraudfed.reasons import Catalogue, Reason, reasons_in, shown_values
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +46,8 @@ _log = logging.getLogger(__name__)
 _MOST_AHEAD_SECONDS = 86_400
 #: Between two syncs to disk of what is there already after a crash of the process.
 _SYNC_SECONDS = 0.5
+#: Models of past decisions in memory: those of a service that was promoted a few times.
+_MOST_PAST_MODELS = 4
 _FRAUD = frozenset({"reported", "confirmed_fraud"})
 
 
@@ -82,6 +93,8 @@ class ScoringService:
         self._ladder = Ladder(store)
         self._loaded = _Loaded(sources.read(terms).load(), clock())
         self._past = PastAnswers()
+        self._past_scorers: OrderedDict[str, Scorer | None] = OrderedDict()
+        self._reading_past = threading.Lock()
         self._shadow = Shadow(self.measures.challenger_failures.inc)
         self._swapping = threading.Lock()
         self._labelling = threading.Lock()
@@ -163,7 +176,7 @@ class ScoringService:
         found = self._decisions.find(transaction_id)
         if found is None:
             raise NotFoundError(f"no decision about transaction {transaction_id!r} is here")
-        return self._again(found)
+        return self._again(found, by_bins=True)
 
     def serving(self) -> Serving:
         """Return what decides at present."""
@@ -187,6 +200,9 @@ class ScoringService:
                 raise
             self._sources = sources
             self._loaded = _Loaded(bundle, self._clock())
+            with self._reading_past:
+                # One that was not there may have come since.
+                self._past_scorers.clear()
             self.measures.swaps.labels("done").inc()
             _log.info("swapped: model %s", bundle.model_sha256)
             return _serving(bundle)
@@ -242,6 +258,7 @@ class ScoringService:
             age=Age(risk_days=judged.risk_age_days, bundle_seconds=max(0, int(now - loaded.since))),
             decided_at=int(now),
             reasons=_reasons(bundle, judged, payment.currency) if reasons else (),
+            reasons_are=ReasonsKind.GIVEN if reasons else ReasonsKind.NOT_ASKED,
         )
         self._write_down(bundle, payment, judged, answer, decided)
         return answer
@@ -287,6 +304,11 @@ class ScoringService:
                 challenger_margin=challenger_margin,
                 propensity=None if decided is None else decided.propensity,
                 full_action=None if decided is None else decided.full_action.value,
+                has_state=answer.has_state,
+                warn_only=answer.warn_only,
+                with_reasons=answer.reasons_are is ReasonsKind.GIVEN,
+                risk_age_days=answer.age.risk_days,
+                bundle_seconds=answer.age.bundle_seconds,
             )
             with _as_unavailable():
                 self._decisions.append(decision)
@@ -311,20 +333,18 @@ class ScoringService:
         ):
             if getattr(found, name) != getattr(payment, name):
                 raise other_content(payment.transaction_id)
-        return self._again(found)
+        return self._again(found, by_bins=False)
 
-    def _again(self, found: Decision) -> Answer:
-        """Return the answer that a decision was; reasons while its model is served."""
-        bundle = self._loaded.bundle
-        reasons: tuple[Reason, ...] = ()
-        for scorer in (bundle.champion, bundle.second):
-            if scorer is not None and scorer.sha256 == found.model_sha256 and found.bins:
-                row = row_of(found.bins, scorer.model)
-                contributions = scorer.contributions(row)
-                catalogue = _catalogue_of(bundle, scorer)
-                if catalogue is not None:
-                    row, _ = with_shown(row, found.shown, catalogue)
-                reasons = _reasons_by(bundle, scorer, row, contributions, found.currency)
+    def _again(self, found: Decision, *, by_bins: bool) -> Answer:
+        """Return the answer that a decision was.
+
+        Parameters
+        ----------
+        found : Decision
+        by_bins : bool
+            Whether to give reasons that were not asked for at the time.
+        """
+        reasons, kind = self._reasons_again(found, by_bins=by_bins)
         has_policy = found.policy_sha256 is not None
         return Answer(
             transaction_id=found.transaction_id,
@@ -333,15 +353,49 @@ class ScoringService:
             margin=found.margin,
             action=found.action if has_policy else None,
             rule=found.rule if has_policy else None,
-            warn_only=found.full_action is not None and found.full_action != found.action,
+            warn_only=found.warn_only,
             step=Step(found.step),
-            has_state=found.step != Step.NO_STATE,
+            has_state=found.has_state,
             model_sha256=found.model_sha256,
             policy_sha256=found.policy_sha256,
             tables_sha256=found.tables_sha256,
+            age=Age(risk_days=found.risk_age_days, bundle_seconds=found.bundle_seconds),
             decided_at=found.decided_at,
             reasons=reasons,
+            reasons_are=kind,
         )
+
+    def _reasons_again(
+        self, found: Decision, *, by_bins: bool
+    ) -> tuple[tuple[Reason, ...], ReasonsKind]:
+        if not found.with_reasons and not by_bins:
+            return (), ReasonsKind.NOT_ASKED
+        kind = ReasonsKind.GIVEN if found.with_reasons else ReasonsKind.BY_BINS
+        if found.model_sha256 is None or not found.bins:
+            return (), kind
+        scorer = self._scorer_of(found.model_sha256)
+        if scorer is None:
+            return (), ReasonsKind.MODEL_GONE
+        if scorer.contract.kind != "transactions":
+            return (), kind
+        explained = explain_decision(found, scorer)
+        if not explained.same_words:
+            kind = ReasonsKind.REWORDED
+        return explained.reasons, kind
+
+    def _scorer_of(self, sha256: str) -> Scorer | None:
+        """Return the model of a past decision: one that is served, or was."""
+        bundle = self._loaded.bundle
+        for scorer in (bundle.champion, bundle.second):
+            if scorer is not None and scorer.sha256 == sha256:
+                return scorer
+        with self._reading_past:
+            if sha256 not in self._past_scorers:
+                if len(self._past_scorers) >= _MOST_PAST_MODELS:
+                    self._past_scorers.popitem(last=False)
+                self._past_scorers[sha256] = past_scorer(self._sources.state, sha256)
+            self._past_scorers.move_to_end(sha256)
+            return self._past_scorers[sha256]
 
     def _sync_often(self) -> None:
         while not self._closing.wait(_SYNC_SECONDS):
@@ -363,30 +417,17 @@ def _decide(bundle: Bundle, payment: Payment, judged: Judged) -> Decided | None:
 
 
 def _reasons(bundle: Bundle, judged: Judged, currency: str | None) -> tuple[Reason, ...]:
-    scored = judged.scored
-    if scored is None or scored.contributions is None or judged.scorer is None:
+    if judged.scored is None or judged.scorer is None or judged.row is None:
         return ()
-    row = judged.row
-    if row is None:
+    contributions = judged.scored.contributions
+    catalogue = _catalogue_of(bundle, judged.scorer)
+    if contributions is None or catalogue is None:
         return ()
-    return _reasons_by(bundle, judged.scorer, row, scored.contributions, currency)
+    return reasons_in(catalogue, contributions, judged.row, currency=currency)
 
 
 def _catalogue_of(bundle: Bundle, scorer: Scorer) -> Catalogue | None:
     return bundle.catalogue if scorer is bundle.champion else bundle.second_catalogue
-
-
-def _reasons_by(
-    bundle: Bundle,
-    scorer: Scorer,
-    row: Float32Array,
-    contributions: Float32Array,
-    currency: str | None,
-) -> tuple[Reason, ...]:
-    catalogue = _catalogue_of(bundle, scorer)
-    if catalogue is None:
-        return ()
-    return reasons_in(catalogue, contributions, row, currency=currency)
 
 
 def _serving(bundle: Bundle) -> Serving:

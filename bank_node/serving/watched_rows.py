@@ -14,6 +14,7 @@ from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.errors import ConfigurationError
+from fraudfed.evaluation.drift.outcomes import DecidedRows
 from fraudfed.evaluation.drift.rows import MONITORED_CHANNELS, MONITORED_KINDS, MonitoredRows
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
@@ -35,15 +36,33 @@ class WatchedRows:
     ----------
     rows : MonitoredRows
         None of them is an alert.
+    amount_minor : ndarray of shape (n_rows,), dtype=int64
     """
 
     rows: MonitoredRows
+    amount_minor: Int64Array
 
     def with_alerts(self, score: float) -> MonitoredRows:
         """Return the rows with those as alerts whose score is ``score`` or more, 0 to 1."""
         found = self.rows
         is_alert = found.margins >= math.log(score / (1 - score))
         return MonitoredRows(**{**found.__dict__, "is_alert": is_alert})
+
+    def decided(self, score: float) -> DecidedRows:
+        """Return them as outcomes count them: an alert is taken to stop its payment."""
+        rows = self.with_alerts(score)
+        return DecidedRows(
+            event_time=rows.event_time,
+            amount_minor=self.amount_minor,
+            is_alert=rows.is_alert,
+            is_stopped=rows.is_alert,
+            report_time=rows.report_time,
+        )
+
+    @property
+    def as_of(self) -> int:
+        """The time up to which reports are known: the last payment or report, UTC epoch seconds."""
+        return int(max(self.rows.event_time.max(), self.rows.report_time.max()))
 
 
 def watch_file(
@@ -105,7 +124,8 @@ def watch_file(
             is_unknown=unknown,
             report_time=_report_time(built),
             fraud_kind=_kinds(judged),
-        )
+        ),
+        judged["amount_minor"].to_numpy(dtype=np.int64),
     )
 
 

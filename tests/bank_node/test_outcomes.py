@@ -314,18 +314,32 @@ def test_a_week_is_divided_by_the_completeness_of_its_age() -> None:
     ]
     labels = {"t0": fraud(), "t2": fraud(), "t7": fraud()}
 
-    def share(seconds: int) -> float | None:
-        return 1.0 if seconds >= 7 * DAY else 0.5
-
-    first, second = weekly(decisions, labels.get, as_of=START + 9 * DAY, reported_by=share)
-    assert (first.monday, first.decisions, first.alerts, first.frauds) == ("2023-11-13", 4, 2, 2)
-    assert (first.completeness, first.precision, first.recall) == (1.0, 0.5, 0.5)
-    assert (first.fraud_minor, first.saved_minor) == (2000, 1000)
-    # One fraud is known of two; it cannot be right more often than it alerted.
-    assert (second.completeness, second.precision, second.recall) == (0.5, 1.0, 1.0)
-    assert (second.fraud_minor, second.saved_minor) == (2000, 2000)
-    (plain, _) = weekly(decisions, labels.get, as_of=START, reported_by=lambda _: None)
-    assert (plain.completeness, plain.recall) == (None, 0.5)
+    # Forty older frauds, half of them reported at once and half after three days.
+    for number in range(-70, -30):
+        decisions.append(decided(number, "allow"))
+        labels[f"t{number}"] = fraud(START + (number + 3 * (number % 2)) * DAY)
+    labels["t7"] = fraud(START + 7 * DAY)
+    weeks, delay = weekly(decisions, labels.get, as_of=START + 9 * DAY)
+    assert delay is not None
+    first, second = weeks[-2:]
+    assert first.monday == "2023-11-13"
+    found = first.outcome
+    assert (found.payments, found.alerts, found.frauds, found.frauds_found) == (4, 2, 2, 1)
+    assert (found.completeness, found.is_young) == (1.0, False)
+    assert (found.precision, found.precision_lower, found.precision_upper) == (0.5, 0.5, 0.5)
+    assert (found.recall, found.fraud_minor, found.saved_minor) == (0.5, 2000, 1000)
+    # About one fraud is known of two; it cannot be right more often than it alerted.
+    found = second.outcome
+    assert (found.is_young, found.precision, found.precision_upper) == (True, 1.0, 1.0)
+    assert found.completeness is not None
+    assert found.completeness_lower is not None
+    assert found.completeness_upper is not None
+    assert 0.3 < found.completeness_lower < found.completeness < found.completeness_upper < 0.7
+    assert found.fraud_minor == found.saved_minor == round(1000 / found.completeness)
+    (plain, *_), delay = weekly(decisions[:5], labels.get, as_of=START)
+    assert delay is None
+    assert (plain.outcome.completeness, plain.outcome.is_young) == (None, None)
+    assert plain.outcome.recall == 0.5
     assert past_of(decisions, labels.get)[0].is_fraud
 
 

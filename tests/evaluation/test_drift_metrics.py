@@ -152,7 +152,12 @@ def test_counts_are_those_of_a_loop() -> None:
     assert (watch.totals.counts[:, -1] == watch.by_week(traffic).sum(axis=1)).all()
     assert watch.scores.counts.sum() == payments
     assert all(watch.by_feature.of(at).sum() == payments for at in range(len(FEATURES)))
+    whole = Watch(WEEKS, FEATURES)
+    whole.update(rows.take(~rows.is_fallback))
     missing = watch.absences.counts.sum(axis=(0, 1))
+    # Of a fallback nothing counts as missing.
+    assert (watch.absences.counts == whole.absences.counts).all()
+    watch = whole
     for at in range(len(FEATURES)):
         assert watch.by_feature.of(at).sum(axis=0)[-2:].tolist() == missing[at].tolist()
 

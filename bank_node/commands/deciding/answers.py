@@ -98,6 +98,11 @@ class ShownDecision(Answer):
     challenger_margin: float | None
     propensity: float | None
     full_action: str | None
+    has_state: bool
+    warn_only: bool
+    with_reasons: bool
+    risk_age_days: int | None
+    bundle_seconds: int
     labels: tuple["HeardLabel", ...]
 
 
@@ -154,7 +159,23 @@ class ShownLabels(Answer):
 
 
 class ReportedWeek(Answer):
-    """As ``bank_node.outcomes.report.Week``."""
+    """Payments of a week, Monday to Sunday UTC; see ``fraudfed.evaluation.drift.outcomes``.
+
+    Attributes
+    ----------
+    monday : str
+        ISO date.
+    decisions, alerts, frauds, frauds_alerted : int
+    completeness, completeness_lower, completeness_upper : float or None
+        Share of the week's frauds that is known, by estimate, and ends of 95 %.
+    is_young : bool or None
+        Completeness is below 95 %: the figures below will move.
+    precision, precision_lower, precision_upper : float or None
+        Divided by completeness, and by its ends.
+    recall : float or None
+    fraud_minor, saved_minor : int
+        Money of all frauds, and of those held or blocked, divided by completeness; minor units.
+    """
 
     monday: str
     decisions: int
@@ -162,7 +183,12 @@ class ReportedWeek(Answer):
     frauds: int
     frauds_alerted: int
     completeness: float | None
+    completeness_lower: float | None
+    completeness_upper: float | None
+    is_young: bool | None
     precision: float | None
+    precision_lower: float | None
+    precision_upper: float | None
     recall: float | None
     fraud_minor: int
     saved_minor: int
@@ -180,9 +206,22 @@ class ReportedHoldOut(Answer):
 
 
 class OutcomesReport(Answer):
-    """``outcomes report``; ``currency`` is None where amounts are of several, or of none."""
+    """``outcomes report``; ``currency`` is None where amounts are of several, or of none.
+
+    Attributes
+    ----------
+    as_of : int
+        Time up to which labels are known, UTC epoch seconds.
+    currency : str or None
+    delay_window_days : float or None
+        Completeness is of the frauds that are reported within so many days; None with too few
+        frauds to estimate it.
+    weeks : tuple of ReportedWeek
+    holdout : ReportedHoldOut or None
+    """
 
     as_of: int
     currency: str | None
+    delay_window_days: float | None
     weeks: tuple[ReportedWeek, ...]
     holdout: ReportedHoldOut | None

@@ -1,7 +1,6 @@
 """``bank-node outcomes``: what became of payments, and how good the decisions were."""
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from bank_node.commands.deciding.common import (
     opened,
     seconds,
 )
+from bank_node.commands.kept import OUTCOMES_REPORT, keep_report
 from bank_node.commands.options import (
     answers,
     data_option,
@@ -34,12 +34,13 @@ from bank_node.commands.options import (
     passphrase_option,
     state_option,
 )
+from bank_node.commands.week_text import completeness_text, ends_text
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from bank_node.decisions.decision import Decision
     from bank_node.outcomes.label import Label
+    from bank_node.outcomes.report import Week
 
 _DAY = 86_400
 
@@ -157,14 +158,18 @@ def _show_report(report: OutcomesReport) -> None:
             f"{each.decisions:,}",
             f"{each.alerts:,}",
             f"{each.frauds:,}",
-            _share(each.completeness),
-            _share(each.precision),
-            _share(each.recall),
+            ends_text(
+                each.completeness,
+                each.completeness_lower,
+                each.completeness_upper,
+                is_young=each.is_young,
+            ),
+            ends_text(each.precision, each.precision_lower, each.precision_upper),
+            ends_text(each.recall),
             f"{each.saved_minor / unit:,.0f} of {each.fraud_minor / unit:,.0f}",
         )
     stdout_console().print(table)
-    if any(each.frauds and each.completeness is None for each in report.weeks):
-        say("weeks without completeness are as known: too few frauds say how late reports come")
+    say(completeness_text(report.delay_window_days))
     held = report.holdout
     if held is not None and held.precision is not None:
         say(
@@ -207,36 +212,25 @@ def report(
     def label(transaction: str) -> "Label | None":
         return history.label(transaction, until)
 
-    weeks = weekly(found, label, as_of=until, reported_by=_curve(found, label, until))
+    weeks, delay = weekly(found, label, as_of=until)
     drawn = held_out(found, label)
     currencies = {each.currency for each in found}
-    return OutcomesReport(
+    answer = OutcomesReport(
         as_of=until,
         currency=currencies.pop() if len(currencies) == 1 else None,
-        weeks=tuple(ReportedWeek(**asdict(each)) for each in weeks),
+        delay_window_days=None if delay is None else delay.window / _DAY,
+        weeks=tuple(_reported(each) for each in weeks),
         holdout=None if drawn is None else ReportedHoldOut(**asdict(drawn)),
     )
+    keep_report(state, OUTCOMES_REPORT, answer)
+    return answer
 
 
-def _curve(
-    decisions: "list[Decision]", label: "Callable[[str], Label | None]", until: int
-) -> Callable[[int], float | None]:
-    """Return the share of frauds that is reported by an age, as the decisions' own frauds say."""
-    import numpy as np
-
-    from bank_node.checking.reporting_curve import reporting_curve
-
-    pairs = [
-        (each.event_time, known.label_time)
-        for each in decisions
-        if (known := label(each.transaction_id)) is not None
-        and known.is_fraud == 1
-        and known.label_time is not None
-        and known.label_time >= each.event_time
-    ]
-    times = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return reporting_curve(times[:, 0], times[:, 1], end=until).reported_by
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
+def _reported(week: "Week") -> ReportedWeek:
+    figures = asdict(week.outcome)
+    return ReportedWeek(
+        monday=week.monday,
+        decisions=figures.pop("payments"),
+        frauds_alerted=figures.pop("frauds_found"),
+        **figures,
+    )

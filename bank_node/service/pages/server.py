@@ -10,6 +10,8 @@ from flask import Flask, Response, redirect
 from gunicorn.app.base import BaseApplication
 from werkzeug.wrappers import Response as AnyResponse
 
+from bank_node.service.looking_up import LookupDesk
+from bank_node.service.pages.pages_bank import PagesBank
 from bank_node.service.pages.token import token_file
 from bank_node.service.pages.views import BankPages
 from bank_node.state.directory import StateDirectory
@@ -31,8 +33,9 @@ def add_pages(
     """
     path = token_file(state.path / "serving")
     pages = BankPages(
-        state.path,
-        passphrase=passphrase,
+        PagesBank(state.path, passphrase),
+        # The service's own, where there is one: tables are large.
+        app.extensions.get("lookup") or LookupDesk(state),
         token_file=path,
         key=secrets.token_bytes(32),
         secure=secure,

@@ -173,7 +173,7 @@ def _without_labels(
                 yield share_candidate(
                     _blank(subject, scale, channel=channel, feature=feature.name),
                     absences[:, at, column, kind],
-                    payments,
+                    payments - fallbacks,
                     enough,
                     n_reference=n,
                 )

@@ -106,7 +106,10 @@ class Traffic(DriftMetric):
 
 
 class Absences(DriftMetric):
-    """Missing values and unknown categories; shape (n_slots, n_channels, n_features, 2)."""
+    """Missing values and unknown categories; shape (n_slots, n_channels, n_features, 2).
+
+    Those of fallbacks do not count: what scored them may have had no features at all.
+    """
 
     name = "absences"
 
@@ -120,11 +123,12 @@ class Absences(DriftMetric):
         cells = self._weeks.slot_of(rows.event_time, self._seconds) * _N_CHANNELS + rows.channel
         like = self.counts[..., 0, 0]
         found = np.zeros_like(self.counts)
+        inside = (cells >= 0) & ~rows.is_fallback
         for at in range(self.counts.shape[2]):
             unknown = rows.is_unknown[:, at]
             missing = np.isnan(rows.features[:, at]) & ~unknown
             for kind, chosen in enumerate((missing, unknown)):
-                found[..., at, kind] = _tallied(cells[chosen & (cells >= 0)], like)
+                found[..., at, kind] = _tallied(cells[chosen & inside], like)
         return found
 
 
@@ -148,6 +152,7 @@ class Scores(DriftMetric):
 class Features(DriftMetric):
     """Values of all features by week and public cell; shape (n_weeks, total of cells).
 
+    Those of payments that the model has scored: another one may have seen them more coarsely.
     ``of`` gives the part of one feature.
     """
 
@@ -162,7 +167,7 @@ class Features(DriftMetric):
         """Return the counts of rows."""
         week = self._weeks.slot_of(rows.event_time, WEEK)
         found = np.zeros_like(self.counts)
-        inside = week >= 0
+        inside = (week >= 0) & ~np.isnan(rows.margins)
         for at, feature in enumerate(self._features):
             cells = feature.cells_of(rows.features[:, at], rows.is_unknown[:, at])
             part = found[:, self._starts[at] : self._starts[at + 1]]

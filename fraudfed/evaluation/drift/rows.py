@@ -99,9 +99,11 @@ class MonitoredRows:
     channel : ndarray of shape (n_rows,), dtype=int64
         Position in ``MONITORED_CHANNELS``.
     margins : ndarray of shape (n_rows,), dtype=float32
-        Scores on the logit; NaN for a payment that no model scored.
+        Scores on the logit; NaN for a payment that the model under watch did not score. Neither
+        its score nor its features are compared.
     is_alert, is_fallback : ndarray of shape (n_rows,), dtype=bool
-        Whether it was alerted on; whether something else than the whole model scored it.
+        Whether it was alerted on; whether something else than a whole model scored it. Of a
+        fallback no value counts as missing.
     features : ndarray of shape (n_rows, n_features), dtype=float32
         NaN is missing; categories are codes.
     is_unknown : ndarray of shape (n_rows, n_features), dtype=bool

@@ -4,10 +4,12 @@ from typing import Any, Final
 
 import click
 
-from aggregator.commands.contract_options import contract_options, say_tables, wanted_contract
-from aggregator.commands.options import CLIENT_OPTIONS, client_options, opened_client
-from aggregator.commands.output import RunOrSpec
-from aggregator.commands.run_options import (
+from aggregator.commands.creating.contract_options import (
+    contract_options,
+    say_tables,
+    wanted_contract,
+)
+from aggregator.commands.creating.run_options import (
     active_epoch,
     described,
     given_fields,
@@ -16,7 +18,9 @@ from aggregator.commands.run_options import (
     show_run_or_spec,
     visibility_option,
 )
-from aggregator.commands.search_options import described_search, search_options
+from aggregator.commands.creating.search_options import described_search, search_options
+from aggregator.commands.options import CLIENT_OPTIONS, client_options, opened_client
+from aggregator.commands.output import RunOrSpec
 from fraudfed.console import answers, examples, say
 from fraudfed.wire.messages import DataContract, ModelVisibility, RunKind
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from aggregator.commands.run_options import LEAST_COHORT
+from aggregator.commands.creating.run_options import LEAST_COHORT
 from aggregator.operator.client import OperatorClient
 from fraudfed.console import say
 from fraudfed.errors import ConfigurationError, NotFoundError

@@ -8,13 +8,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from aggregator.commands.options import FILE
-from aggregator.commands.window_options import (
+from aggregator.commands.creating.window_options import (
     contract_windows,
     option_of,
     taken_windows,
     window_options,
 )
+from aggregator.commands.options import FILE
 from aggregator.operator.client import OperatorClient
 from aggregator.operator.risk_tables import Tables, Wanted, day_text, latest_tables, named_tables
 from fraudfed.catalogue.recipe import RECIPE

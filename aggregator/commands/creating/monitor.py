@@ -5,9 +5,7 @@ from typing import Any, Final
 
 import click
 
-from aggregator.commands.options import CLIENT_OPTIONS, client_options, opened_client
-from aggregator.commands.output import RunOrSpec
-from aggregator.commands.run_options import (
+from aggregator.commands.creating.run_options import (
     active_epoch,
     described,
     given_fields,
@@ -17,6 +15,8 @@ from aggregator.commands.run_options import (
     seconds_of,
     show_run_or_spec,
 )
+from aggregator.commands.options import CLIENT_OPTIONS, client_options, opened_client
+from aggregator.commands.output import RunOrSpec
 from fraudfed.console import answers, examples
 from fraudfed.errors import RunDescriptionError
 from fraudfed.wire.messages import ModelVisibility, MonitorSpec, RunKind, RunState

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from aggregator.commands.contract_options import read_file
-from aggregator.commands.window_options import option_of
+from aggregator.commands.creating.contract_options import read_file
+from aggregator.commands.creating.window_options import option_of
 from aggregator.operator.client import OperatorClient
 from fraudfed.console import say
 from fraudfed.errors import (

@@ -6,10 +6,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from aggregator.commands.contract_options import own_contract
-from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
-from aggregator.commands.output import RunOrSpec
-from aggregator.commands.run_options import (
+from aggregator.commands.creating.contract_options import own_contract
+from aggregator.commands.creating.run_options import (
     active_epoch,
     described,
     given_fields,
@@ -18,11 +16,13 @@ from aggregator.commands.run_options import (
     run_options,
     show_run_or_spec,
 )
-from aggregator.commands.window_options import (
+from aggregator.commands.creating.window_options import (
     contract_windows,
     taken_windows,
     window_options,
 )
+from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
+from aggregator.commands.output import RunOrSpec
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import RECIPES, contract_features
 from fraudfed.console import answers, examples

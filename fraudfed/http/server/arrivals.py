@@ -20,9 +20,10 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
 
-from aggregator.guards.admission import network_of
+from fraudfed.http.server.addresses import network_of
 
-#: Request line and headers. A bank's, with every signature and two proxies' marks, is below 2 KiB.
+#: Request line and headers. A bank's, with every signature and two proxies' marks, is below 2 KiB;
+#: so is a browser's at a page, with its session's cookie.
 HEAD_BYTES = 4096
 #: From the first byte (or the connection) to the end of the head, a TLS handshake included.
 HEAD_SECONDS = 10.0
@@ -31,7 +32,7 @@ BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 16 * 1024
 #: A client may read its answer for so long before the connection ends.
 LAST_SECONDS = 2.0
-#: No piece of an answer is waited for longer by a thread; ``app`` gives a long answer more.
+#: No piece of an answer is waited for longer by a thread; a service may give a long answer more.
 ANSWER_SECONDS = 30.0
 _LAST_BYTES = 64 * 1024
 _END_OF_HEAD = b"\r\n\r\n"

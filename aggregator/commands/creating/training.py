@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import click
 
-from aggregator.commands.contract_options import (
+from aggregator.commands.creating.contract_options import (
     contract_options,
     read_file,
     say_tables,
     wanted_contract,
 )
-from aggregator.commands.from_search import (
+from aggregator.commands.creating.from_search import (
     chosen_by_run,
     chosen_in_file,
     is_file_of_search,
@@ -20,15 +20,13 @@ from aggregator.commands.from_search import (
     refuse_own_parameters,
     say_refit,
 )
-from aggregator.commands.like_run import (
+from aggregator.commands.creating.like_run import (
     ask_for_the_price,
     refuse_tables_with,
     repeated,
     run_to_repeat,
 )
-from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
-from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
-from aggregator.commands.run_options import (
+from aggregator.commands.creating.run_options import (
     DAY,
     active_epoch,
     described,
@@ -41,6 +39,8 @@ from aggregator.commands.run_options import (
     show_run_or_spec,
     visibility_option,
 )
+from aggregator.commands.options import CLIENT_OPTIONS, FILE, client_options, opened_client
+from aggregator.commands.output import ListedPreset, ListedPresets, RunOrSpec
 from fraudfed.catalogue.presets import PRESETS, find_preset
 from fraudfed.catalogue.risk_days import SECONDS_PER_DAY
 from fraudfed.console import answers, examples, say
@@ -330,7 +330,3 @@ def list_presets() -> ListedPresets:
             for p in PRESETS.values()
         )
     )
-
-
-#: The commands of this module, for the group ``runs``.
-CREATING = (create_run, create_training, create_risk_run, list_presets)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from aggregator.commands.run_options import MOST_DELAY_DAYS, TIME, seconds_of
+from aggregator.commands.creating.run_options import MOST_DELAY_DAYS, TIME, seconds_of
 from fraudfed.errors import ConfigurationError, RunDescriptionError
 from fraudfed.payments.columns import CHANNELS
 from fraudfed.wire.messages import DataContract, LabelHorizon
