@@ -7,6 +7,7 @@ The bank's program writes everything but the tables ``[rules]``, ``[approval]``,
 import json
 import math
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,6 +23,15 @@ M = TypeVar("M", bound=BaseModel)
 FORMAT_VERSION = 3
 #: A run id becomes a directory name and a part of a URL path: nothing else may be in it.
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+
+
+class ShareRule(StrEnum):
+    """With whom a bank shares the runs that it has finished."""
+
+    NO = "no"
+    """With nobody, whatever a person says."""
+    ASK = "ask"
+    """With the confirmed member that a person names."""
 
 
 class CohortRules(BaseModel):
@@ -44,6 +54,8 @@ class CohortRules(BaseModel):
         In statistics runs a smaller count is entered as 0; a run that asks for more gets more.
     set_changes : int
         How often sums over the same rows, or days, may be revealed with another set of banks.
+    share_finished_runs : ShareRule
+        Whether this bank lets a confirmed member adopt a run that it took no part in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +68,7 @@ class CohortRules(BaseModel):
     min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     min_statistics_count: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10
     set_changes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    share_finished_runs: ShareRule = ShareRule.ASK
 
 
 class TlsFiles(BaseModel):

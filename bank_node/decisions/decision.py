@@ -103,8 +103,7 @@ class Decision:
 
     @property
     def was_softened(self) -> bool:
-        """Whether a payment passed that the policy would have acted on: by a hold-out, or as it
-        could do no more than warn."""
+        """Whether the policy would have done more, but for a hold-out or as it may only warn."""
         return self.full_action not in (None, _ALLOW)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bank_node.jobs.risk.history import risk_files, scoring_tables
+from bank_node.lifecycle.probation import require_warn_only
 from bank_node.lifecycle.stage_history import Stage
 from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages
 from bank_node.policy import Policy, read_policy
@@ -72,7 +73,7 @@ class Sources:
             If a file cannot be read or used, or no model is in charge.
         """
         stages = StageDirectory.of_state(self.state.path).read()
-        champion = self._champion(stages)
+        run_id, champion = self._champion(stages)
         found = StoreTerms.of(champion.contract)
         if terms is not None:
             _check_same(found, terms)
@@ -81,23 +82,23 @@ class Sources:
             found.builder().names,
             tables=self._tables(champion.contract),
             max_risk_age_days=self.max_risk_age_days,
-            policy=self._policy(champion),
+            policy=self._policy(champion, run_id),
             second=self._second(stages, found),
         )
         return self._with_challenger(bundle, stages, found)
 
-    def _champion(self, stages: Stages) -> Scorer:
+    def _champion(self, stages: Stages) -> tuple[str, Scorer]:
         if self.model is not None or self.run_id is not None:
             run = self.state.current_run(self.run_id)
             path = self.state.model_path(run.run_id) if self.model is None else self.model
-            return Scorer.read(path, run.contract)
+            return run.run_id, Scorer.read(path, run.contract)
         staged = stages.holder(Stage.CHAMPION)
         if staged is None:
             raise StateError(
                 f"{self.state.path}: has no champion, expected a model that somebody put in "
                 "charge; do that with 'bank-node models promote', or name one with --run or --model"
             )
-        return self._staged(staged)
+        return staged.run_id, self._staged(staged)
 
     def _second(self, stages: Stages, terms: StoreTerms) -> Scorer | None:
         if self.second_run is not None:
@@ -122,7 +123,7 @@ class Sources:
 
     def _staged(self, model: StagedModel) -> Scorer:
         directory = StageDirectory.of_state(self.state.path)
-        # Whether it is the file that was staged is not asked by whoever reads models.
+        # Whether it is the file that was staged is not asked where models are read.
         content = directory.content(model)
         path = directory.model_path(model.sha256)
         scorer = Scorer.read(path, self.state.current_run(model.run_id).contract)
@@ -140,10 +141,17 @@ class Sources:
         contract = self.state.current_run(run_id).contract
         return _checked(Scorer.read(self.state.model_path(run_id), contract), terms)
 
-    def _policy(self, champion: Scorer) -> Policy | None:
+    def _policy(self, champion: Scorer, run_id: str) -> Policy | None:
         if self.policy is None:
             return None
         policy = read_policy(self.policy)
+        require_warn_only(
+            self.state,
+            run_id,
+            champion.sha256,
+            warn_only=policy.warn_only,
+            source=str(self.policy),
+        )
         check_policy(policy, champion.contract, source=str(self.policy))
         if policy.needs_probability and champion.calibration is None:
             raise ConfigurationError(
