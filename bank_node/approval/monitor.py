@@ -7,7 +7,7 @@ from bank_node.approval.facts import MonitorFacts, RunFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval.training import reviewed_columns, weigh_columns
 from bank_node.approval_rules import ApprovalRules, MonitorApproval
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.evaluation.drift.watch import Watch
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bank_node.config import check_run_id
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import Answer, say
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError

@@ -20,7 +20,8 @@ from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
 from bank_node.serving.watched_rows import watch_file
-from bank_node.state.directory import MONITOR_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import MONITOR_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import Communicator
 from fraudfed.errors import ConfigurationError, StateError

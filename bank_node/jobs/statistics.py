@@ -21,7 +21,8 @@ from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
-from bank_node.state.directory import STATISTICS_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import STATISTICS_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key

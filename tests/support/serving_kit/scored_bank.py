@@ -8,7 +8,8 @@ import pandas as pd
 
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_training_rows
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.identity import Identity
