@@ -1,44 +1,60 @@
 """``bank-node serve``: score payments as they come."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bank_node.commands.options import PATH, last_run_option, passphrase_option, state_option
+from bank_node.commands.options import (
+    PATH,
+    map_option,
+    passphrase_option,
+    state_option,
+)
 from bank_node.commands.output import PagesListening, ServiceListening
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, json_option, say
 from fraudfed.errors import ConfigurationError
+from fraudfed.foreign_text import visible
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from bank_node.service.loading import Sources
     from bank_node.serving.store.arrival import StoreTerms
+    from fraudfed.features.mappings.mapping import Mapping
 
 _LEAST_TOKEN = 20
 #: Pages made at the same time, of all ``--threads``: payments come first.
 _PAGES_AT_ONCE = 2
+#: Between two lines about how far the filling of a store is.
+_SAY_EVERY_SECONDS = 5.0
 
 
 @click.command(
     epilog=examples(
         "bank-node serve --state bank-a --policy policy.toml",
+        "bank-node serve --state bank-a --warm history.parquet",
         "bank-node serve --state bank-a --host 0.0.0.0 --tls-certificate site.pem "
         "--token-file token",
     )
 )
 @state_option
-@last_run_option
-@click.option("--model", type=PATH, help="Model file.  [default: the run's accepted model]")
+@click.option("--run", "run_id", help="Run whose model answers.  [default: the champion]")
+@click.option("--model", type=PATH, help="Model file.  [default: the champion, or --run's model]")
 @click.option("--policy", type=PATH, help="What is done with a payment, TOML.  [default: nothing]")
 @click.option(
-    "--second-run", help="Run of the model without shared risk, for tables that are too old."
+    "--second-run",
+    help="Run of the model without shared risk, for tables that are too old.  [default: the "
+    "fallback of 'models']",
 )
-@click.option("--challenger-run", help="Run of a model that scores in the shadow.")
+@click.option(
+    "--challenger-run",
+    help="Run of a model that scores in the shadow.  [default: the challenger of 'models']",
+)
 @click.option(
     "--max-risk-age-days",
     type=click.IntRange(0, 365),
@@ -51,6 +67,12 @@ _PAGES_AT_ONCE = 2
     help="Where payments are remembered: a directory, redis://HOST:PORT/NUMBER, or memory:.  "
     "[default: serving/store]",
 )
+@click.option(
+    "--warm",
+    type=PATH,
+    help="Fill an empty store with the payments of this file first, CSV or Parquet.",
+)
+@map_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -112,6 +134,8 @@ def serve(
     challenger_run: str | None,
     max_risk_age_days: int,
     store: str | None,
+    warm: Path | None,
+    mapping: "Mapping | None",
     host: str,
     port: int,
     threads: int,
@@ -149,6 +173,13 @@ def serve(
     # What cannot work is said before anything listens.
     contract = sources.read().contract
     terms = StoreTerms.of(contract, allowed_lateness_seconds=allowed_lateness_seconds)
+    if warm is not None:
+        _fill(state, terms, store, warm, mapping)
+    elif mapping is not None:
+        raise ConfigurationError(
+            "--map is given without --warm, expected both: it says how the columns of that file "
+            "are read"
+        )
     listener = listen(host, port)
     if not is_loopback(listener) and token is None and client_ca is None:
         listener.close()
@@ -215,18 +246,69 @@ def _build(
     from bank_node.service.looking_up import LookupDesk
     from bank_node.service.scoring import ScoringService
     from bank_node.serving.store.open import open_store
+    from bank_node.serving.store.store_secret import store_secret
     from fraudfed.http.server.rates import Rates
 
     place = state.serving_path
     scoring = ScoringService(
         sources,
         terms,
-        open_store(store or place / "store", terms),
+        open_store(store or place / "store", terms, secret=store_secret(place, state.vault)),
         DecisionLog(place / "decisions", state.vault),
         LabelHistory(place / "outcomes", state.vault),
+        place,
         deadline_seconds=deadline_seconds,
     )
     return create_app(scoring, Limits(token, Rates(requests_per_second)), lookups=LookupDesk(state))
+
+
+def _fill(
+    state: StateDirectory,
+    terms: "StoreTerms",
+    store: str | None,
+    path: Path,
+    mapping: "Mapping | None",
+) -> None:
+    """Fill the store, unless that was done with the same file, and say so."""
+    from bank_node.serving.store.open import open_store
+    from bank_node.serving.store.packed import PackedStore
+    from bank_node.serving.store.store_secret import store_secret
+    from bank_node.serving.store.warm import warm_from_file
+
+    place, said, started = state.serving_path, time.monotonic(), time.monotonic()
+
+    def progress(what: str, count: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            say(f"filling the feature store: {count:,} payments {what}", err=True)
+
+    secret = store_secret(place, state.vault)
+    opened = open_store(store or place / "store", terms, secret=secret, refill=True)
+    try:
+        if not isinstance(opened, PackedStore):
+            raise ConfigurationError(
+                "--warm is given with --store memory:, expected a store that lasts; name a "
+                "directory or redis://..., or leave --warm out"
+            )
+        count = warm_from_file(
+            opened,
+            path,
+            work=place / "filling",
+            mapping=mapping,
+            currency=terms.currency,
+            progress=progress,
+        )
+    finally:
+        opened.close()
+    if count is None:
+        say(
+            f"feature store: was filled from {visible(str(path))} before, nothing is done", err=True
+        )
+    else:
+        seconds = time.monotonic() - started
+        done = f"{count:,} payments of {visible(str(path))} in {seconds:.0f} s"
+        say(f"feature store: filled with {done}", err=True)
 
 
 def _read_token(path: Path) -> str:
