@@ -11,7 +11,8 @@ from oracles.shared_risk import KEY, risk_spec, solo_tables
 from bank_node.data.contract import load_training_rows
 from bank_node.lifecycle.stage_history import Action
 from bank_node.serving.scorer import Scorer
-from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import TABLES_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
