@@ -38,6 +38,7 @@ _COMMANDS = {
     "audit": "bank_node.commands.audit:audit",
     "monitor-run": "bank_node.commands.serving.monitor:monitor_run",
     "pages": "bank_node.commands.serving.pages:pages",
+    "adopt": "bank_node.commands.serving.adopt:adopt",
 }
 
 

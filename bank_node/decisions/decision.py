@@ -101,6 +101,11 @@ class Decision:
         """Whether a policy decided to do anything but to let the payment pass."""
         return self.action not in (_ALLOW, NO_POLICY)
 
+    @property
+    def was_softened(self) -> bool:
+        """Whether the policy would have done more, but for a hold-out or as it may only warn."""
+        return self.full_action not in (None, _ALLOW)
+
 
 #: Action of a decision that no policy made.
 NO_POLICY: Final = "none"

@@ -186,10 +186,11 @@ class Segment:
             content = self._read_at(start, size)
             decision = self._open(content, start, transaction=transaction)
             if decision is not None:
-                of = []
-                if decision.challenger_sha256 is not None:
-                    of = [row for row in self._margins.read() if int(row["start"]) == start]
-                return self._joined(decision, content, of[-1] if of else None)
+                if decision.challenger_sha256 is None:
+                    return decision
+                rows = self._margins.read()
+                of = np.flatnonzero(rows["start"] == start)
+                return self._joined(decision, content, rows[of[-1]] if of.size else None)
         return None
 
     def decisions(self, customer: bytes | None = None) -> Iterator[Decision | None]:

@@ -19,6 +19,7 @@ from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.record import RunRecord, RunResult
 from bank_node.serving.watched_rows import watch_file
+from bank_node.state.adopted import accepted_sha256
 from bank_node.state.directory import MONITOR_FILE, StateDirectory
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_contract
@@ -89,17 +90,17 @@ def _model_of(run: PinnedRun, state: StateDirectory) -> Path:
         If this bank does not hold it, or another one of that run, or its contract is another one.
     """
     spec = run.monitor
-    record = state.record(spec.model_run)
-    if record is None:
+    accepted = accepted_sha256(state, spec.model_run)
+    if accepted is None:
         raise ConfigurationError(
             f"run {run.run_id} ({run.spec.name}): watches the model of run {spec.model_run}, which "
             "this bank has not finished; take part in that run first, or leave this one to the "
             "others"
         )
-    if record["registry_sha256"] != spec.model_sha256:
+    if accepted != spec.model_sha256:
         raise ConfigurationError(
             f"run {run.run_id} ({run.spec.name}): watches model {spec.model_sha256} of run "
-            f"{spec.model_run}, this bank has accepted {record['registry_sha256']} there; the "
+            f"{spec.model_run}, this bank has accepted {accepted} there; the "
             "operator must publish a corrected run"
         )
     if state.current_run(spec.model_run).contract != run.contract:

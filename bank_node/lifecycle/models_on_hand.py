@@ -13,9 +13,7 @@ from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages, mode
 from bank_node.serving.calibration_file import calibration_path
 from bank_node.state.directory import StateDirectory
 from bank_node.state.pinned_run import PinnedRun
-from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
-from fraudfed.boosting.tree import NO_CHILD
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.intake.plain_table import contract_schema
 
@@ -147,23 +145,13 @@ def staged_model(state: StateDirectory, found: ModelOnHand) -> StagedModel:
     run = pinned(state, found.run_id)
     schema = contract_schema(run.contract)
     model = read_model(found.content, schema=schema, source=str(found.path))
-    names = schema.names
     return StagedModel(
         sha256=found.sha256,
         run_id=found.run_id,
         name=found.name,
         recipe=run.contract.recipe,
-        uses_shared_risk=any(names[each].startswith(SHARED_RISK) for each in used(model)),
+        uses_shared_risk=any(name.startswith(SHARED_RISK) for name in model.used_features()),
     )
-
-
-def used(model: Model) -> set[int]:
-    """Return the positions of the features that a split asks for."""
-    return {
-        int(feature)
-        for tree in model.trees
-        for feature in tree.split_features[tree.left_children != NO_CHILD]
-    }
 
 
 def pinned(state: StateDirectory, run_id: str) -> PinnedRun:

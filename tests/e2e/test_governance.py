@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from federations.watched import WatchedRun
+from judging.governed import with_another
 from oracles.judged import make_banks
 
+from bank_node.commands.deciding.answers import OutcomesReport, ReportedHoldOut, ReportedWeek
 from bank_node.evaluation.document import (
     Bounds,
     EvaluatedModel,
@@ -20,11 +22,13 @@ from bank_node.evaluation.document import (
     Held,
 )
 from bank_node.jobs.judging import NOTES, Verdict
+from bank_node.monitoring.report import DriftAlarm, DriftReport, WatchedWeek
 from fraudfed.cli import cli
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.evaluation.fairness import gaps
 from fraudfed.evaluation.pooled import judge
 from fraudfed.gate.decision import Verdict as GateVerdict
+from fraudfed.lab.governance.documents import build
 from fraudfed.lab.governance.records import Records
 from fraudfed.wire.messages import RunKind
 
@@ -119,7 +123,99 @@ def state(watched_run: WatchedRun, tmp_path: Path) -> Path:
     (run / "evaluation" / "evaluation.json").write_text(
         _evaluation(watched_run.run_id).model_dump_json()
     )
+    (state / "serving").mkdir()
+    (state / "serving" / "monitor.json").write_text(_monitored(watched_run.run_id))
+    (state / "serving" / "outcomes.json").write_text(_outcomes())
     return state
+
+
+def _monitored(run_id: str) -> str:
+    """Return a report of drift as ``bank-node monitor`` keeps it."""
+    figures: dict[str, Any] = {
+        "completeness": 0.625,
+        "completeness_lower": 0.5,
+        "completeness_upper": 0.75,
+        "is_young": True,
+        "precision": 0.4375,
+        "precision_lower": 0.375,
+        "precision_upper": 0.5,
+        "recall": 0.7,
+        "fraud_minor": 1234,
+        "saved_minor": 567,
+    }
+    week = WatchedWeek(
+        start="2026-01-05",
+        is_reference=False,
+        payments=1357,
+        alerts=24,
+        fallbacks=2,
+        score_psi=0.3125,
+        high_score=1.5,
+        frauds=3,
+        frauds_found=2,
+        frauds_now=11,
+        frauds_found_now=7,
+        **figures,
+    )
+    alarm = DriftAlarm(
+        subject="missing",
+        scale="week",
+        text="merchant_category is missing in 50 % (usual: 0 %), this week",
+        expected=0.0,
+        found=0.5,
+        p=1e-9,
+        channel=None,
+        feature="merchant_category",
+        fraud_kind=None,
+        hour=None,
+    )
+    return DriftReport(
+        source="decisions",
+        run_id=run_id,
+        model_sha256="c" * 64,
+        scored_since="2025-10-01 00:00",
+        as_of=1_768_000_000,
+        delay_window_days=61.5,
+        members=(),
+        since="2026-01-05",
+        until="2026-01-12",
+        action="mend",
+        causes=(alarm.text,),
+        alarms=(alarm,),
+        alert_score=None,
+        weeks=(week,),
+        hours=(),
+    ).model_dump_json()
+
+
+def _outcomes() -> str:
+    """Return outcomes as ``bank-node outcomes report`` keeps them."""
+    week = ReportedWeek(
+        monday="2026-01-05",
+        decisions=1359,
+        alerts=26,
+        frauds=13,
+        frauds_alerted=9,
+        completeness=0.6875,
+        completeness_lower=0.5625,
+        completeness_upper=0.8125,
+        is_young=True,
+        precision=0.46875,
+        precision_lower=0.40625,
+        precision_upper=0.53125,
+        recall=0.71875,
+        fraud_minor=4321,
+        saved_minor=765,
+    )
+    return OutcomesReport(
+        as_of=1_768_100_000,
+        currency="GBP",
+        delay_window_days=62.5,
+        weeks=(week,),
+        holdout=ReportedHoldOut(
+            blocked=90, held_out=10, frauds=7, precision=0.71, lower=0.43, upper=0.88
+        ),
+    ).model_dump_json()
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -165,6 +261,70 @@ def test_every_figure_stands_in_a_record_and_a_changed_one_is_found(
         lambda record: record["whole_run"]["protection"].update(rounds_verified=1),
     )
     assert _run("check", run, out, "--state", state).exit_code != 0
+
+
+def test_every_figure_of_every_record_changes_its_document(
+    watched_run: WatchedRun, state: Path
+) -> None:
+    """Monitoring and outcomes among them; the text changes, and not a hash beside it alone."""
+    records = Records.read(state, watched_run.run_id)
+    files = build(records)
+    found = json.loads(files["figures.json"])
+    seen = set()
+    for name, document in found["documents"].items():
+        for figure in document["figures"]:
+            file, pointer = figure["file"], figure["pointer"]
+            again = build(with_another(records, file, pointer))
+            assert again[name] != files[name], (name, file, pointer)
+            seen.add((file, pointer))
+    for file, pointers in {
+        "serving/monitor.json": ("/action", "/alarms/0/text", "/weeks/0/precision"),
+        "serving/outcomes.json": ("/weeks/0/completeness", "/weeks/0/saved_minor", "/as_of"),
+        "evaluation/evaluation.json": ("/decision/verdict",),
+    }.items():
+        assert {(file, pointer) for pointer in pointers} <= seen
+
+
+def test_a_figure_changed_in_a_document_or_a_record_ends_the_check(
+    watched_run: WatchedRun, state: Path, tmp_path: Path
+) -> None:
+    run, out = watched_run.run_id, tmp_path / "governance"
+    assert _run("build", run, "--state", state, "--out", out).exit_code == 0
+    for name, text in (
+        ("outcomes-analysis.md", "68.75 %"),
+        ("review-triggers.md", "1,357"),
+        ("validation-report.md", "0.070 (0.011 to 0.125)"),
+    ):
+        document = out / name
+        right = document.read_text()
+        assert text in right
+        document.write_text(right.replace(text, text.replace("7", "8", 1)))
+        ended = _run("check", run, out, "--state", state)
+        assert name in str(ended.exception)
+        document.write_text(right)
+    for file in ("monitor", "outcomes"):
+        record = state / "serving" / f"{file}.json"
+        right = record.read_text()
+        _edit(record, lambda found: found["weeks"][0].update(precision=0.9))
+        assert _run("check", run, out, "--state", state).exit_code != 0
+        record.write_text(right)
+    assert _run("check", run, out, "--state", state).exit_code == 0
+
+
+def test_what_was_never_watched_is_an_open_point(
+    watched_run: WatchedRun, state: Path, tmp_path: Path
+) -> None:
+    run, out = watched_run.run_id, tmp_path / "governance"
+    _edit(state / "serving" / "monitor.json", lambda found: found.update(run_id="another"))
+    (state / "serving" / "outcomes.json").unlink()
+    assert _run("build", run, "--state", state, "--out", out).exit_code == 0
+    triggers = (out / "review-triggers.md").read_text()
+    assert "is of another run" in triggers
+    assert "merchant" not in triggers
+    (state / "serving" / "monitor.json").unlink()
+    assert _run("build", run, "--state", state, "--out", out).exit_code == 0
+    assert "Drift since deployment: nothing is kept" in (out / "review-triggers.md").read_text()
+    assert "since deployment: nothing is kept" in (out / "outcomes-analysis.md").read_text()
 
 
 def test_a_model_that_is_not_the_signed_one_is_said(

@@ -15,12 +15,15 @@ import pandas as pd
 import pytest
 import xgboost
 from federations.commands import run_in_process
+from judging.governed import with_another
 
 from fraudfed.catalogue.plans import SearchPlan
 from fraudfed.cli import main
 from fraudfed.features import contract_features
 from fraudfed.lab.demo import plan
 from fraudfed.lab.demo.bank_names import names_of
+from fraudfed.lab.governance.documents import build
+from fraudfed.lab.governance.records import Records
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import MODELS
 from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
@@ -195,6 +198,7 @@ def test_a_generated_world_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
     # What a bank's node wrote for its own model is what its model was trained on.
     state = tmp_path / "out" / "work" / "banks" / "bank_a"
+    check_governance(state, summary, tmp_path / "governance")
     exported = pd.read_parquet(state / "features.parquet")
     assert list(exported.columns) == [
         *("transaction_id", "event_time", "label_time", "is_fraud"),
@@ -217,6 +221,41 @@ def test_a_generated_world_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
         frame[name] = pd.Categorical(frame[name].astype(object), categories=met)
     again = booster.predict(xgboost.DMatrix(frame, enable_categorical=True))
     np.testing.assert_array_equal(again, own[some.index])
+
+
+def check_governance(state: Path, summary: dict[str, Any], out: Path) -> None:
+    """Hold the folder of the demo's run against its records: each figure of another one differs."""
+    records = sorted(state.glob("runs/*/record.json"))
+    results = {path: json.loads(path.read_text())["result"]["kind"] for path in records}
+    trained = [path for path, kind in results.items() if kind == "search"]
+    assert trained
+    run = trained[-1].parent.name
+    where = (run, "--state", str(state))
+    done = run_in_process(main, "fraudfed", "governance", "build", *where, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    read = Records.read(state, run)
+    files = build(read)
+    figures = json.loads(files["figures.json"])["documents"]
+    assert sum(len(document["figures"]) for document in figures.values()) > 60
+    for name, document in figures.items():
+        for figure in document["figures"]:
+            other = build(with_another(read, figure["file"], figure["pointer"]))
+            assert other[name] != files[name], (name, figure["pointer"])
+    # One figure of the folder, and one of the record, that is another ends the check.
+    check = ("governance", "check", run, str(out), "--state", str(state))
+    assert run_in_process(main, "fraudfed", *check).returncode == 0
+    card = out / "model-card.md"
+    right = card.read_text()
+    card.write_text(right.replace(f"| {summary['trees']} [", f"| {summary['trees'] + 1} [", 1))
+    assert card.read_text() != right
+    assert run_in_process(main, "fraudfed", *check).returncode == 5
+    card.write_text(right)
+    record = state / "runs" / run / "record.json"
+    kept = record.read_text()
+    record.write_text(kept.replace('"rounds_verified": ', '"rounds_verified": 1'))
+    assert record.read_text() != kept
+    assert run_in_process(main, "fraudfed", *check).returncode == 5
+    record.write_text(kept)
 
 
 def check_search(summary: dict[str, Any], data: Path) -> None:

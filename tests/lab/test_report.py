@@ -13,10 +13,13 @@ from examples.reports import example
 from rich.console import Console
 
 from fraudfed.evaluation.fairness import gaps
+from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.evaluation.report import GroupMetrics
 from fraudfed.evaluation.score_histogram import Bounded, ReliabilityBin
+from fraudfed.gate.decision import Verdict, gate_of
 from fraudfed.lab.report.alerts import AlertPoint
 from fraudfed.lab.report.compare import MODELS, BankResult, ModelScores, format_number, format_table
+from fraudfed.lab.report.gate import ask_gate
 from fraudfed.lab.report.judged import Curve, JudgedFacts
 from fraudfed.lab.report.page import format_bytes, format_seconds, headline, render_report
 from fraudfed.lab.report.plots import auprc_bars, bars, precision_recall
@@ -135,6 +138,44 @@ def test_page_says_what_was_measured(html: str) -> None:
     ):
         assert fact in text, fact
     assert "feature_12" not in text
+
+
+def test_the_gates_answer_stands_in_the_report(html: str) -> None:
+    text = Page(html).text
+    assert "What each bank's gate answers" in text
+    assert "+7.9 points (+1.2 to +14.6)" in text
+    # The last bank has no model of its own.
+    assert text.count("adopt") >= 4
+    assert text.count("cannot be asked") == 1
+    summary, _ = example()
+    banks = tuple(replace(bank, gate=None) for bank in summary.banks)
+    assert "gate answers" not in render_report(replace(summary, banks=banks))
+
+
+def outcomes_of(labels: np.ndarray) -> Outcomes:
+    return Outcomes(labels=labels, is_blocked=np.zeros(labels.size, dtype=np.bool_))
+
+
+def test_the_gate_of_a_report_is_that_of_a_bank() -> None:
+    rng = np.random.default_rng(2)
+    labels = (rng.random(20_000) < 0.02).astype(np.float32)
+    outcomes = outcomes_of(labels)
+    strong = (rng.normal(size=20_000) + 4 * labels).astype(np.float32)
+    weak = (rng.normal(size=20_000) + labels).astype(np.float32)
+    found = ask_gate(strong, weak, outcomes, seed=3)
+    expected = gate_of(strong, weak, outcomes, generator=np.random.default_rng(3))
+    assert found is not None
+    assert (found.verdict, found.words, found.reason) == (Verdict.ADOPT, "adopt", "")
+    assert (found.difference, found.cases) == (expected.difference.estimate, expected.n_cases)
+    back = ask_gate(weak, strong, outcomes, seed=3)
+    assert back is not None
+    assert back.words == "keep your own"
+    few = outcomes_of(np.where(np.arange(20_000) < 20, 1, 0).astype(np.float32))
+    undecided = ask_gate(strong, weak, few, seed=3)
+    assert undecided is not None
+    assert undecided.reason.startswith("20 cases, and fewer than 50")
+    assert ask_gate(None, weak, outcomes, seed=3) is None
+    assert ask_gate(strong, weak, outcomes_of(np.zeros(20_000, np.float32)), seed=3) is None
 
 
 def test_all_banks_together_is_one_more_figure() -> None:

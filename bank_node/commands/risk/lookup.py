@@ -1,6 +1,7 @@
 """``bank-node risk lookup`` and ``risk lookups``: what all banks entered of an identifier."""
 
 import getpass
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.errors import ConfigurationError
+from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import RiskEntity
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def lookup(
 
     Every look-up is logged at this bank.
     """
-    from bank_node.lookup.bulk import read_column, write_found
+    from bank_node.lookup.bulk import read_identifiers, write_found
     from bank_node.lookup.look_up import look_up, open_log, open_tables
     from bank_node.serving.table_file import check_output
     from fraudfed.features.identifiers import DEFAULT_KINDS
@@ -122,7 +124,11 @@ def lookup(
     tables = open_tables(state, kinds=kinds)
     asked = [] if identifier is None else [identifier]
     if data is not None:
-        asked = read_column(data, kind, mapping=mapping)
+        try:
+            asked = read_identifiers(data, tables, kind, mapping=mapping)
+        except ProblemsError as error:
+            say(*_lines(error), err=True)
+            raise
     found = look_up(
         tables,
         open_log(state),
@@ -136,6 +142,16 @@ def lookup(
         return LookUps(found=tuple(map(_answer, found)), out=None, rows=len(found))
     write_found(found, asked, out)
     return LookUps(found=(), out=str(out), rows=len(found))
+
+
+def _lines(error: ProblemsError) -> list[str]:
+    """Return a line for each row that was refused, as far as they are told one by one."""
+    lines = []
+    for problem in error.problems:
+        lines += [f"{c.place}: got {c.got}, expected {problem.expected}" for c in problem.cells]
+        if problem.count > len(problem.cells):
+            lines.append(f"and {problem.count - len(problem.cells)} more rows like these")
+    return lines
 
 
 def _answer(found: "Found") -> LookedUp:
@@ -198,6 +214,8 @@ def lookups(path: Path, passphrase_file: Path | None) -> LookupEntries:
 
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
+    log = open_log(state)
+    log.prune(time.time())
     return LookupEntries(
         lookups=tuple(
             LookupEntry(
@@ -207,6 +225,6 @@ def lookups(path: Path, passphrase_file: Path | None) -> LookupEntries:
                 entity=each.entity.value,
                 identifiers=each.identifiers,
             )
-            for each in open_log(state).all()
+            for each in log.all()
         )
     )

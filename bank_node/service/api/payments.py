@@ -8,7 +8,9 @@ from bank_node.service.api.services import service
 from bank_node.service.messages import (
     Answer,
     Answers,
+    LoggedAnswer,
     Noted,
+    NotedLabels,
     Observed,
     SentLabel,
     SentLabels,
@@ -88,7 +90,7 @@ def _note(transaction_id: str, sent: SentStatus, status: Status) -> Noted:
         "time": service().now() if sent.time is None else sent.time,
     }
     label = parse(SentLabel, found, source="address")
-    return Noted(new=service().label((label,)))
+    return Noted(new=service().label((label,)).new)
 
 
 @endpoints.add(
@@ -118,36 +120,35 @@ def decline(transaction_id: str, body: SentStatus) -> Noted:
 @endpoints.add(
     method="POST",
     rule="/payments/<transaction_id>/reverse",
-    summary="Note that a payment was taken back after all: it counts as one that did not go "
-    "through.",
+    summary="Note that a payment was taken back after it went through.",
     reads=SentStatus,
     answers=Noted,
 )
 def reverse(transaction_id: str, body: SentStatus) -> Noted:
     """Note it; features do not change."""
-    return _note(transaction_id, body, Status.DECLINED)
+    return _note(transaction_id, body, Status.PAYMENT_REVERSED)
 
 
 @endpoints.add(
     method="POST",
     rule="/labels",
-    summary="Note what was heard of payments; a fraud counts for its payee, merchant and terminal "
-    "where the payment is given.",
+    summary="Note what was heard of payments. A fraud counts for its payee, merchant and terminal: "
+    "of a payment that was scored here, or that is given.",
     reads=SentLabels,
-    answers=Noted,
+    answers=NotedLabels,
 )
-def label(body: SentLabels) -> Noted:
+def label(body: SentLabels) -> NotedLabels:
     """Note it."""
-    return Noted(new=service().label(body.labels))
+    return service().label(body.labels)
 
 
 @endpoints.add(
     method="GET",
     rule="/decisions/<transaction_id>",
     summary="What was answered about a payment.",
-    answers=Answer,
+    answers=LoggedAnswer,
     errors=(NotFoundError,),
 )
-def decision(transaction_id: str) -> Answer:
+def decision(transaction_id: str) -> LoggedAnswer:
     """Return it from the decision log."""
     return service().decision(transaction_id)

@@ -18,7 +18,6 @@ from fraudfed.wire.messages import DataContract
 
 #: Where the service keeps its decisions, below the state directory.
 DECISIONS = Path("serving") / "decisions"
-ALLOWED = "allow"
 _DAY = 86_400
 _MOST_MODELS = 3
 
@@ -71,7 +70,7 @@ class Decisions:
         with closing(self._log()) as log:
             for decision in log.between(start, start + _DAY):
                 decided += 1
-                if decision.action == ALLOWED and decision.full_action in (None, ALLOWED):
+                if not (decision.is_alert or decision.was_softened):
                     continue
                 heapq.heappush(newest, (decision.decided_at, decided, decision))
                 if len(newest) > most:

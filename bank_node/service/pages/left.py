@@ -28,6 +28,8 @@ PLAIN = {
     "opening": "This bank's share in opening a sum over all banks, sealed to the members: it holds "
     "no number of a single bank.",
     "model": "The finished result, equal at every bank, with this bank's signature.",
+    "run-share": "A finished run for another bank that may adopt it, sealed to that bank: model, "
+    "description, risk tables and statistics of all banks, and this bank's signature. No payment.",
     "question": "Questions for the state of runs and members; no body.",
     "health": "Whether the aggregator is there; no body.",
 }

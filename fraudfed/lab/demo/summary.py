@@ -28,6 +28,7 @@ from fraudfed.lab.report.compare import (
     score_model,
 )
 from fraudfed.lab.report.facts import SearchFacts, WindowFacts
+from fraudfed.lab.report.gate import ask_gate
 from fraudfed.lab.report.judged import judged_facts
 from fraudfed.lab.report.mules import MuleFacts
 from fraudfed.lab.report.resampling import Resampled, difference, mean_of_banks
@@ -70,8 +71,10 @@ def summarise(
     means = mean_of_banks(resampled)
     labels = np.concatenate([part.judge.outcomes.labels for part in rows])
     banks = tuple(
-        _bank_result(bank, part, scores, of_bank, runs.best, data.contract)
-        for bank, part, scores, of_bank in zip(data.banks, rows, by_bank, resampled, strict=True)
+        _bank_result(bank, part, scores, of_bank, runs.best, data.contract, seed=index)
+        for index, (bank, part, scores, of_bank) in enumerate(
+            zip(data.banks, rows, by_bank, resampled, strict=True)
+        )
     )
     banks = tuple(
         replace(
@@ -159,6 +162,8 @@ def _bank_result(
     resampled: Resampled | None,
     best: str,
     contract: DataContract,
+    *,
+    seed: int,
 ) -> BankResult:
     labels = part.judge.outcomes.labels
     intervals = {} if resampled is None else resampled.intervals()
@@ -180,6 +185,7 @@ def _bank_result(
             name: _window_facts(name, [part.windows], contract) for name in part.windows.counts
         },
         gain_interval=None if gain is None else gain.interval,
+        gate=ask_gate(scores.get(best), scores.get("local"), part.judge.outcomes, seed=seed),
     )
 
 

@@ -5,15 +5,16 @@ Law: the same records give the same bytes.
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from fraudfed.evaluation.fairness import gaps
 from fraudfed.evaluation.score_histogram import Bounded
 from fraudfed.lab.governance.figures import Figure, FigureBook, escaped
-from fraudfed.lab.governance.records import Records
+from fraudfed.lab.governance.records import MONITOR_FILE, OUTCOMES_FILE, Records
 from fraudfed.lab.report.judged import read_groups
 
 #: Documents and their titles, in the order in which they are read.
@@ -33,24 +34,16 @@ _KNOWN = "/result/verdict/report/readings/0"
 
 def build(records: Records) -> dict[str, bytes]:
     """Return all files of the folder, by name."""
-    environment = Environment(
-        autoescape=False,  # noqa: S701  # Markdown; texts of records are escaped by ``figure``
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["text"] = escaped
-    environment.filters["ends"] = _ends
+    environment = _environment()
     facts = _facts(records)
     files: dict[str, bytes] = {}
     books: dict[str, FigureBook] = {}
     for name in TITLES:
         book = books[name] = FigureBook(records)
-        template = environment.from_string(_source(name))
+        template = environment.get_template(name)
         text = template.render(f=book.figure, open=book.open, known=_KNOWN, **facts)
         files[name] = (text.rstrip("\n") + "\n" + _sources(book.figures)).encode()
-    index = environment.from_string(_source(INDEX_FILE)).render(
+    index = environment.get_template(INDEX_FILE).render(
         run=escaped(records.run_id),
         documents=[
             (name, title, len(books[name].figures), len(books[name].open_points))
@@ -61,6 +54,21 @@ def build(records: Records) -> dict[str, bytes]:
     files[INDEX_FILE] = index.encode()
     files[FIGURES_FILE] = _figures_json(records, books)
     return files
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=False,  # noqa: S701  # Markdown; texts of records are escaped by ``figure``
+        undefined=StrictUndefined,
+        loader=FunctionLoader(_source),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["text"] = escaped
+    environment.filters["ends"] = _ends
+    return environment
 
 
 def _facts(records: Records) -> dict[str, Any]:
@@ -90,7 +98,17 @@ def _facts(records: Records) -> dict[str, Any]:
         if verdicts
         else "no other reading was evaluated",
         "stage": "not recorded" if stage is None else "see serving/lifecycle.json",
+        "outcomes": records.documents.get(OUTCOMES_FILE),
+        "monitor": _monitor_of(records),
+        "other_monitor": records.documents.get(MONITOR_FILE) is not None
+        and _monitor_of(records) is None,
     }
+
+
+def _monitor_of(records: Records) -> Any:
+    """Return what monitoring found last, if it watched a model of this run."""
+    found = records.documents.get(MONITOR_FILE)
+    return found if found is not None and found["run_id"] == records.run_id else None
 
 
 def _source(name: str) -> str:

@@ -67,7 +67,7 @@ class FigureBook:
         form : str
             ``text``, ``count``, ``share`` (per cent), ``number`` (three decimals), ``bounded`` (of
             an estimate with ends), ``day`` or ``seconds`` (of UTC epoch seconds), ``bytes``,
-            ``list``.
+            ``list``, ``yes`` (yes or no).
         absent : str
             What stands there if the record has no such value.
         """
@@ -109,6 +109,7 @@ _FORMS: Mapping[str, Callable[[Any], str]] = {
     "day": _day,
     "seconds": _time,
     "bytes": lambda value: f"{value / 1e6:,.1f} MB",
+    "yes": lambda value: "yes" if value else "no",
     "list": lambda value: ", ".join(escaped(str(each)) for each in value) or "none",
 }
 

@@ -23,8 +23,11 @@ RUN_FILES: Final = (
     "calibration.json",
     "evaluation/evaluation.json",
 )
+#: What ``bank-node monitor`` and ``bank-node outcomes report`` found last.
+MONITOR_FILE: Final = "serving/monitor.json"
+OUTCOMES_FILE: Final = "serving/outcomes.json"
 #: Files of the bank, below its state directory.
-BANK_FILES: Final = ("serving/lifecycle.json",)
+BANK_FILES: Final = ("serving/lifecycle.json", MONITOR_FILE, OUTCOMES_FILE)
 #: A run id is a directory name.
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 #: Bytes of the result that the members have signed, one file after the other, by kind of run.

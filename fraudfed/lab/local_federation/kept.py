@@ -95,7 +95,8 @@ def _serving(kept: Kept, served: ServedModel, state: Path, work: Path, group: Pr
     """Start the bank's service on its history, let its last payments come in, watch their week."""
     files = write_files(served, work / f"{kept.bank}-serving")
     where = ("--state", str(state), "--run", served.run_id)
-    options = ("--policy", str(files.policy), "--port", "0")
+    past = ("--store", str(files.store), "--warm", str(files.history))
+    options = (*past, "--policy", str(files.policy), "--port", "0")
     service = group.start(
         f"{kept.bank}-service",
         ["bank-node", "serve", *where, *options, "--deadline-ms", str(_DEADLINE_MS)],

@@ -5,6 +5,7 @@ all others are what the service remembers.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +57,8 @@ class ServedFiles:
     ----------
     history, policy, example : Path
         ``example`` is the body of a request: one payment, which follows on all others.
+    store : Path
+        Where the service may remember; not there yet.
     sent : tuple of dict
         Payments in the order of their times.
     """
@@ -63,12 +66,14 @@ class ServedFiles:
     history: Path
     policy: Path
     example: Path
+    store: Path
     sent: tuple[dict[str, Any], ...]
 
 
 def write_files(model: ServedModel, folder: Path) -> ServedFiles:
-    """Write history, policy and example into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write history, policy and example into a folder; what was there before is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     rows = pd.read_parquet(model.payments)
     rows["score"] = pd.read_parquet(model.scores)["score"].to_numpy()
     rows = rows.sort_values("event_time", kind="stable", ignore_index=True)
@@ -77,6 +82,7 @@ def write_files(model: ServedModel, folder: Path) -> ServedFiles:
         history=folder / "history.parquet",
         policy=folder / "policy.toml",
         example=folder / "payment.json",
+        store=folder / "store",
         sent=tuple(map(_payment, last.to_dict("records"))),
     )
     before.drop(columns="score").to_parquet(files.history)
@@ -103,7 +109,8 @@ def send(url: str, files: ServedFiles) -> None:
 
 def _payment(row: dict[Any, Any]) -> dict[str, Any]:
     # Absent values are NaN or None in a frame, and left out in a request.
-    return {name: row[name] for name in _FIELDS if name in row and pd.notna(row[name])}
+    found = {name: row[name] for name in _FIELDS if name in row and pd.notna(row[name])}
+    return {name: str(v) if name.endswith("_id") else v for name, v in found.items()}
 
 
 def _policy(currency: str, *, hold: float, block: float) -> str:

@@ -20,6 +20,7 @@ from fraudfed.evaluation.metrics import auc, auprc, recall_at_fpr
 from fraudfed.foreign_text import visible
 from fraudfed.lab.report.alerts import AlertPoint
 from fraudfed.lab.report.facts import Choice, Interval, SearchFacts, WindowFacts
+from fraudfed.lab.report.gate import GateAnswer
 from fraudfed.lab.report.judged import JudgedFacts
 from fraudfed.lab.report.mules import MuleFacts
 
@@ -83,6 +84,8 @@ class BankResult:
         By model: what the bank chose for its own ones.
     gain_interval : Interval or None
         95 %, of ``gain``: both models on the same resamples.
+    gate : GateAnswer or None
+        None where the gate cannot be asked.
     """
 
     name: str
@@ -94,6 +97,7 @@ class BankResult:
     windows: Mapping[str, WindowFacts] = field(default_factory=dict)
     chosen: Mapping[str, Choice] = field(default_factory=dict)
     gain_interval: Interval | None = None
+    gate: GateAnswer | None = None
 
     def __post_init__(self) -> None:
         if not self.title:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fraudfed.evaluation import PrecisionRecallCurve, precision_recall_curve
+from fraudfed.gate.decision import Verdict
 from fraudfed.lab.report.compare import (
     MODELS,
     BankResult,
@@ -16,6 +17,7 @@ from fraudfed.lab.report.compare import (
     score_model,
 )
 from fraudfed.lab.report.facts import Choice, Interval, SearchFacts, WindowFacts
+from fraudfed.lab.report.gate import GateAnswer
 
 NOT_MEASURED = ModelScores(auprc=None, auc=None, recall_at_1pct_fpr=None)
 
@@ -55,6 +57,16 @@ def scored_bank(
             "local_shared": Choice(None, 100, {}, "preset fraud: no frauds to choose by"),
         },
         gain_interval=Interval(0.111, 0.222),
+        gate=GateAnswer(
+            verdict=Verdict.ADOPT,
+            cases=123,
+            alerts=456,
+            difference=0.0789,
+            interval=Interval(0.0123, 0.1456),
+            only_shared=31,
+            only_own=7,
+            cases_to_adopt=88,
+        ),
     )
     return bank, curves
 
