@@ -1,6 +1,7 @@
 """The bank's pages on the port of ``bank-node serve``: two doors, and no key opens both."""
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from examples.certificates import certify
 from federations.bank_process import Finished
 from flask import Blueprint, Flask
 from serving_kit.scored_bank import make_bank, payments
@@ -102,6 +104,33 @@ def test_no_key_opens_both_doors(service: ServiceProcess) -> None:
         other_site = {"sec-fetch-site": "cross-site"}
         answer = client.post("/pages/approve", data=foreign, headers=other_site)
         assert answer.status_code == 403
+
+
+@pytest.mark.e2e
+def test_over_https_with_certificates_of_callers(tmp_path: Path) -> None:
+    authority = certify(tmp_path, "authority", host="127.0.0.1")
+    certificate, private = certify(tmp_path, "server", authority, host="127.0.0.1").files
+    roots = str(authority.certificate_file)
+    state = make_bank(tmp_path)
+    with ServiceProcess(
+        state.path,
+        *("--tls-certificate", str(certificate), "--tls-key", str(private), "--client-ca", roots),
+    ) as found:
+        assert found.url.startswith("https://")
+        stranger = ssl.create_default_context(cafile=roots)
+        known = ssl.create_default_context(cafile=roots)
+        known.load_cert_chain(certificate, private)
+        with (
+            httpx.Client(base_url=found.url, verify=stranger, trust_env=False) as client,
+            pytest.raises(httpx.TransportError),
+        ):
+            client.get("/v1/health")
+        with httpx.Client(base_url=found.url, verify=known, timeout=60, trust_env=False) as client:
+            assert client.post("/v1/score", json={**PAYMENT, "unknown": 1}).status_code == 400
+            signed_in = sign_in(client, pages_token(found))
+            assert signed_in.status_code == 303
+            assert "Secure" in signed_in.headers["set-cookie"]
+            assert client.get("/pages/").status_code == 200
 
 
 @pytest.mark.parametrize(
