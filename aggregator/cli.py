@@ -4,22 +4,29 @@ from typing import NoReturn
 
 import click
 
-from aggregator.commands.audit import audit
-from aggregator.commands.create_monitor import create_monitor_run
-from aggregator.commands.create_search import create_search_run
-from aggregator.commands.create_statistics import create_statistics_run
-from aggregator.commands.members import banks, epochs, invites
-from aggregator.commands.runs import runs
-from aggregator.commands.serve import openapi, serve
-from aggregator.commands.state import backup, init, migrate
-from aggregator.commands.tokens import tokens
 from aggregator.monitoring.logs import LogFormat, configure_logging
 from fraudfed import __version__
-from fraudfed.console import examples, run_command, schemas_option
+from fraudfed.console import CommandsOnDemand, examples, run_command, schemas_option
 from fraudfed.hardening import keep_memory_private
+
+#: Where each command is.
+_COMMANDS = {
+    "init": "aggregator.commands.state:init",
+    "migrate": "aggregator.commands.state:migrate",
+    "backup": "aggregator.commands.state:backup",
+    "serve": "aggregator.commands.serve:serve",
+    "openapi": "aggregator.commands.serve:openapi",
+    "tokens": "aggregator.commands.tokens:tokens",
+    "audit": "aggregator.commands.audit:audit",
+    "invites": "aggregator.commands.members:invites",
+    "banks": "aggregator.commands.members:banks",
+    "epochs": "aggregator.commands.members:epochs",
+    "runs": "aggregator.commands.runs:runs",
+}
 
 
 @click.group(
+    commands=CommandsOnDemand(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "aggregator init --state DIR",
@@ -42,16 +49,6 @@ from fraudfed.hardening import keep_memory_private
 def cli(quiet: bool, log_format: str) -> None:
     """Combine the ciphertexts of banks and keep runs and models."""
     configure_logging(LogFormat(log_format), quiet=quiet)
-
-
-for _command in (
-    *(init, migrate, backup, serve, openapi, tokens, audit),
-    *(invites, banks, epochs, runs),
-):
-    cli.add_command(_command)
-runs.add_command(create_statistics_run)
-runs.add_command(create_monitor_run)
-runs.add_command(create_search_run)
 
 
 def main() -> NoReturn:

@@ -5,35 +5,45 @@ from typing import NoReturn
 
 import click
 
-from bank_node.commands.audit import audit
-from bank_node.commands.calibrate import calibrate
-from bank_node.commands.data import check_data, features
-from bank_node.commands.deciding.decisions import decisions
-from bank_node.commands.deciding.explain import explain
-from bank_node.commands.deciding.outcomes import outcomes
-from bank_node.commands.deciding.policy import policy
-from bank_node.commands.evaluate import evaluate
-from bank_node.commands.keys import keys
-from bank_node.commands.members import join, roster
 from bank_node.commands.options import Output
-from bank_node.commands.risk import risk
-from bank_node.commands.run import status, train
-from bank_node.commands.runs import runs
-from bank_node.commands.score import score
-from bank_node.commands.search import search
-from bank_node.commands.serving.models import models
-from bank_node.commands.serving.monitor import monitor, monitor_run
-from bank_node.commands.serving.pages import pages
-from bank_node.commands.serving.serve import serve
-from bank_node.commands.serving.track import track
-from bank_node.commands.statistics import statistics
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
-from fraudfed.console import examples, run_command, schemas_option, stderr_console
+from fraudfed.console import CommandsOnDemand, examples, run_command, schemas_option, stderr_console
 from fraudfed.hardening import keep_memory_private
+
+#: Where each command is.
+_COMMANDS = {
+    "join": "bank_node.commands.members:join",
+    "roster": "bank_node.commands.members:roster",
+    "keys": "bank_node.commands.keys:keys",
+    "runs": "bank_node.commands.runs:runs",
+    "check-data": "bank_node.commands.data:check_data",
+    "features": "bank_node.commands.data:features",
+    "statistics": "bank_node.commands.statistics:statistics",
+    "train": "bank_node.commands.run:train",
+    "search": "bank_node.commands.search:search",
+    "evaluate": "bank_node.commands.evaluate:evaluate",
+    "models": "bank_node.commands.serving.models:models",
+    "track": "bank_node.commands.serving.track:track",
+    "policy": "bank_node.commands.deciding.policy:policy",
+    "decisions": "bank_node.commands.deciding.decisions:decisions",
+    "outcomes": "bank_node.commands.deciding.outcomes:outcomes",
+    "explain": "bank_node.commands.deciding.explain:explain",
+    "monitor": "bank_node.commands.serving.monitor:monitor",
+    "serve": "bank_node.commands.serving.serve:serve",
+    "status": "bank_node.commands.run:status",
+    "score": "bank_node.commands.score:score",
+    "calibrate": "bank_node.commands.calibrate:calibrate",
+    "risk": "bank_node.commands.risk.command:risk",
+    "audit": "bank_node.commands.audit:audit",
+    "monitor-run": "bank_node.commands.serving.monitor:monitor_run",
+    "pages": "bank_node.commands.serving.pages:pages",
+    "adopt": "bank_node.commands.serving.adopt:adopt",
+}
 
 
 @click.group(
+    commands=CommandsOnDemand(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "bank-node join --state bank-a --name bank-a --aggregator URL --invite CODE",
@@ -67,16 +77,6 @@ def cli(context: click.Context, quiet: bool, log_format: str, log_level: str | N
     configure_logging(log_format=log_format, level=level, console=console)
     progress = console.is_terminal and not quiet and not as_json
     context.obj = Output(quiet=quiet, console=console, progress=progress)
-
-
-for _command in (
-    *(join, roster, keys, runs, check_data, features),
-    *(statistics, train, search, evaluate, models, track),
-    *(policy, decisions, outcomes, explain, monitor, serve),
-    *(status, score, calibrate, risk, audit, monitor_run),
-    *(pages,),
-):
-    cli.add_command(_command)
 
 
 def main() -> NoReturn:

@@ -1,12 +1,13 @@
 """``bank.toml``: who this bank is, where its aggregator is, and what it agrees to.
 
-The bank's program writes everything but the tables ``[rules]``, ``[approval]`` and ``[tls]``, which
-are the bank's own to edit.
+The bank's program writes everything but the tables ``[rules]``, ``[approval]``, ``[tls]`` and
+``[lookups]``, which are the bank's own to edit.
 """
 
 import json
 import math
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,6 +23,15 @@ M = TypeVar("M", bound=BaseModel)
 FORMAT_VERSION = 3
 #: A run id becomes a directory name and a part of a URL path: nothing else may be in it.
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+
+
+class ShareRule(StrEnum):
+    """With whom a bank shares the runs that it has finished."""
+
+    NO = "no"
+    """With nobody, whatever a person says."""
+    ASK = "ask"
+    """With the confirmed member that a person names."""
 
 
 class CohortRules(BaseModel):
@@ -44,6 +54,8 @@ class CohortRules(BaseModel):
         In statistics runs a smaller count is entered as 0; a run that asks for more gets more.
     set_changes : int
         How often sums over the same rows, or days, may be revealed with another set of banks.
+    share_finished_runs : ShareRule
+        Whether this bank lets a confirmed member adopt a run that it took no part in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +68,7 @@ class CohortRules(BaseModel):
     min_risk_customers: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     min_statistics_count: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10
     set_changes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    share_finished_runs: ShareRule = ShareRule.ASK
 
 
 class TlsFiles(BaseModel):
@@ -99,6 +112,20 @@ class RulesFile(BaseModel):
     approval: ApprovalRules = ApprovalRules()
 
 
+class LookupRules(BaseModel):
+    """``[lookups]``: what becomes of the log of look-ups.
+
+    Attributes
+    ----------
+    retention_days : int
+        For how long a look-up stays in the log, at least; two years if nothing is said.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retention_days: Annotated[int, Field(strict=True, ge=1, le=36_525)] = 731
+
+
 class BankConfig(BaseModel):
     """Contents of ``bank.toml``.
 
@@ -130,6 +157,7 @@ class BankConfig(BaseModel):
     rules: CohortRules = CohortRules()
     approval: ApprovalRules = ApprovalRules()
     tls: TlsFiles = TlsFiles()
+    lookups: LookupRules = LookupRules()
 
     def last_run(self, kind: RunKind) -> RunId | None:
         """Return the run of a kind that this bank took part in last."""
@@ -142,9 +170,10 @@ class BankConfig(BaseModel):
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
         entries = self.model_dump(mode="json", exclude_none=True, exclude={"approval"})
-        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls")}
+        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls", "lookups")}
         tables |= self.approval.to_tables()
-        lines = ["# Written by bank-node; the tables [rules], [approval] and [tls] may be edited."]
+        edited = "[rules], [approval], [tls] and [lookups]"
+        lines = [f"# Written by bank-node; the tables {edited} may be edited."]
         lines += _entries(entries)
         for name, table in tables.items():
             lines += ["", f"[{name}]", *_entries(table)]

@@ -4,14 +4,21 @@ from typing import NoReturn
 
 import click
 
-from data_gen.commands.checking import schema_command, validate_command
-from data_gen.commands.describing import describe_command
-from data_gen.commands.generating import generate_command, presets_command
 from data_gen.version import GENERATOR_VERSION
-from fraudfed.console import examples, run_command, schemas_option
+from fraudfed.console import CommandsOnDemand, examples, run_command, schemas_option
+
+#: Where each command is.
+_COMMANDS = {
+    "generate": "data_gen.commands.generating:generate_command",
+    "presets": "data_gen.commands.generating:presets_command",
+    "describe": "data_gen.commands.describing:describe_command",
+    "validate": "data_gen.commands.checking:validate_command",
+    "schema": "data_gen.commands.checking:schema_command",
+}
 
 
 @click.group(
+    commands=CommandsOnDemand(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "data-gen generate --out world    # five banks, in a second",
@@ -23,13 +30,6 @@ from fraudfed.console import examples, run_command, schemas_option
 @schemas_option
 def cli() -> None:
     """Make synthetic data of several banks that share merchants, payees and applicants."""
-
-
-cli.add_command(generate_command, name="generate")
-cli.add_command(presets_command, name="presets")
-cli.add_command(describe_command, name="describe")
-cli.add_command(validate_command, name="validate")
-cli.add_command(schema_command, name="schema")
 
 
 def main() -> NoReturn:

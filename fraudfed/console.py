@@ -7,11 +7,12 @@ ends; logs and progress go to stderr.
 """
 
 import functools
+import importlib
 import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -167,6 +168,43 @@ def answer_of(command: click.Command) -> Any:
 
 def _resolved(shape: Shape[T]) -> type[T]:
     return shape if isinstance(shape, type) else shape()
+
+
+class CommandsOnDemand(MutableMapping[str, click.Command]):
+    """The commands of a program, each imported when it is first asked for.
+
+    A program's commands need different packages, which take seconds to import: one that is started
+    imports its own. ``--help`` asks for all of them.
+
+    Parameters
+    ----------
+    places : mapping of str to str
+        Name of a command -> where it is, ``package.module:attribute``.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._found: dict[str, str | click.Command] = dict(places)
+
+    def __getitem__(self, name: str) -> click.Command:
+        place = self._found[name]
+        if not isinstance(place, str):
+            return place
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        self._found[name] = command
+        return command
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._found[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def commands_of(group: click.Group, prefix: str = "") -> dict[str, click.Command]:

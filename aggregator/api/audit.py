@@ -2,13 +2,14 @@
 
 from pydantic import Field
 
-from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import ForbiddenError, NotFoundError
+from fraudfed.http.server.declare import MAX_NUMBER, Endpoints, Query
 from fraudfed.wire.messages import AuditKey, AuditLog
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 class AuditQuery(Query):

@@ -1,6 +1,6 @@
 """Banks: invited by the operator, registered by themselves, seen by all members."""
 
-from aggregator.api.declare import Access, Endpoints
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.consortium.members import SignedNonce
@@ -11,6 +11,7 @@ from fraudfed.errors import (
     KeyMaterialError,
     NotFoundError,
 )
+from fraudfed.http.server.declare import Endpoints
 from fraudfed.wire.messages import (
     BankRegistration,
     Invite,
@@ -20,7 +21,7 @@ from fraudfed.wire.messages import (
     Roster,
 )
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 @endpoints.add(

@@ -1,13 +1,14 @@
 """Key epochs: announced by a steward bank, acknowledged by every bank of the roster."""
 
-from aggregator.api.declare import Access, Endpoints
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.runs import combine
 from fraudfed.errors import ConflictError, KeyMaterialError, NotFoundError
+from fraudfed.http.server.declare import Endpoints
 from fraudfed.wire.messages import KeyAcknowledgement, KeyEpoch, KeyEpochStatus
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 @endpoints.add(

@@ -4,7 +4,7 @@ import re
 
 from flask import request
 
-from aggregator.api.declare import Access, Binary, Endpoints, Header, WaitQuery
+from aggregator.api.declare import Access, Endpoint, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import (
@@ -16,6 +16,7 @@ from fraudfed.errors import (
     ProtocolError,
     RunFailedError,
 )
+from fraudfed.http.server.declare import Binary, Endpoints, Header
 from fraudfed.wire.media_types import BINARY
 from fraudfed.wire.messages import (
     HANDOVER_SIGNATURE_HEADER,
@@ -25,7 +26,7 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 

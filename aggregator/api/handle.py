@@ -11,22 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.exceptions import HTTPException
 
 from aggregator.api.confirming import content_of
-from aggregator.api.declare import (
-    MAX_NUMBER,
-    Access,
-    Binary,
-    Endpoint,
-    Endpoints,
-    Exchange,
-    Query,
-    Result,
-    View,
-    WaitQuery,
-)
+from aggregator.api.declare import Access, Endpoint, Exchange, WaitQuery
 from aggregator.api.services import services
 from aggregator.audit.log import AuditRecord, round_subject
 from aggregator.caller import ANONYMOUS, Caller, Role
@@ -39,7 +27,6 @@ from aggregator.guards.certificates import require_certificate_of
 from aggregator.monitoring.logs import add_to_context
 from fraudfed.errors import (
     AuthError,
-    BodyTooLargeError,
     CohortChangedError,
     ConfirmationNeededError,
     DamagedError,
@@ -50,33 +37,15 @@ from fraudfed.errors import (
     RunFailedError,
     UnavailableError,
 )
+from fraudfed.http.server import handling
+from fraudfed.http.server.declare import Endpoints, Query, Result, View
 from fraudfed.wire.media_types import BINARY, JSON
-from fraudfed.wire.messages import AuditStatus, BankRegistration, Message, parse
+from fraudfed.wire.messages import AuditStatus, BankRegistration
 
 
-class NumberConverter(IntegerConverter):
-    """A number in an address; what is too large for the database is no such address."""
-
-    def __init__(self, url_map: Map) -> None:
-        super().__init__(url_map, max=MAX_NUMBER)
-
-
-def install(app: Flask, groups: Iterable[Endpoints]) -> None:
+def install(app: Flask, groups: Iterable[Endpoints[Endpoint]]) -> None:
     """Let an application answer at the addresses of these endpoints."""
-    app.url_map.converters["number"] = NumberConverter
-    for group in groups:
-        for endpoint, view in group.declared:
-            _add(app, endpoint, view)
-
-
-def _add(app: Flask, endpoint: Endpoint, view: View) -> None:
-    app.add_url_rule(
-        endpoint.prefix + endpoint.rule,
-        endpoint=endpoint.name,
-        view_func=lambda **address: _handle(endpoint, view, address),
-        methods=[endpoint.method],
-        provide_automatic_options=False,
-    )
+    handling.install(app, groups, _handle)
 
 
 def _handle(endpoint: Endpoint, view: View, address: dict[str, Any]) -> Response:
@@ -95,7 +64,7 @@ def _handle(endpoint: Endpoint, view: View, address: dict[str, Any]) -> Response
         raise
 
 
-def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place | None) -> Result:
+def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place | None) -> Any:
     """Check the caller and what was sent, and call the view; the body is gone afterwards."""
     arguments = dict(address)
     head = _head()
@@ -111,13 +80,9 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
         services().admission.charge_anonymous(request.remote_addr or "")
     if place is not None:
         place.assign(g.caller.actor)
-    query = request.args.to_dict(flat=False)
-    if endpoint.query is not None:
-        arguments["query"] = parse(endpoint.query, _single(query), source="query string")
-    elif query:
-        raise ProtocolError(
-            f"query string holds {sorted(query)[0]!r}, but this address takes none; leave it out"
-        )
+    query = handling.read_query(endpoint)
+    if query is not None:
+        arguments["query"] = query
     length = _body_length(endpoint)
     bodies = services().bodies
     with contextlib.ExitStack() as held:
@@ -131,14 +96,7 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
         elif length:
             g.caller = replace(g.caller, body_sha256=body.sha256.hex())
         with bodies.loaded(body) as data:
-            if isinstance(endpoint.reads, type):
-                arguments["body"] = parse(
-                    endpoint.reads, data, source="request body", refusal=endpoint.refusal
-                )
-                if endpoint.checks is not None:
-                    endpoint.checks(arguments["body"])
-            elif endpoint.reads is not None:
-                arguments["body"] = data
+            arguments |= handling.read_body(endpoint, data)
             if endpoint.access is Access.CANDIDATE:
                 registration: BankRegistration = arguments["body"]
                 arguments["signed"] = services().authenticator.check_candidate(head, registration)
@@ -252,46 +210,12 @@ def _subject(address: dict[str, Any]) -> str:
             return "service"
 
 
-def _single(query: dict[str, list[str]]) -> dict[str, str]:
-    for name, values in query.items():
-        if len(values) > 1:
-            raise ProtocolError(f"query string holds {name!r} {len(values)} times, expected once")
-    return {name: values[0] for name, values in query.items()}
-
-
 def _body_length(endpoint: Endpoint) -> int:
-    """Return the length of the body, which is announced and one that the endpoint takes."""
     config = services().config
-    if request.headers.get("Transfer-Encoding"):
-        raise ProtocolError(
-            "body was sent with Transfer-Encoding; send it whole, with its Content-Length"
-        )
-    if isinstance(endpoint.reads, tuple):
-        _require_media_type(endpoint.reads)
-    elif endpoint.reads is not None:
-        _require_media_type((JSON,))
     limit = config.max_body_bytes if isinstance(endpoint.reads, tuple) else config.max_json_bytes
     if not endpoint.access.roles:
         limit = min(limit, MOST_UNKNOWN_BYTES)
-    announced = request.content_length or 0
-    if announced > limit:
-        raise BodyTooLargeError(
-            f"body has {announced} bytes, this aggregator accepts {limit} at "
-            f"{quote(request.path)}; split the work or ask the operator to raise the limit"
-        )
-    if announced and endpoint.reads is None:
-        raise ProtocolError(
-            f"{request.method} {quote(request.path)} takes no body, but one was sent"
-        )
-    return announced
-
-
-def _require_media_type(expected: tuple[str, ...]) -> None:
-    # A body without a type is taken at its word; one of another type is a mistake.
-    if request.mimetype not in ("", *expected):
-        raise UnsupportedMediaType(
-            f"body has media type {request.mimetype!r}, expected {' or '.join(expected)}"
-        )
+    return handling.body_length(endpoint, most=limit, service="aggregator")
 
 
 def _respond_to(endpoint: Endpoint, exchange: Exchange, place: Place | None) -> Response:
@@ -310,17 +234,7 @@ def _respond_to(endpoint: Endpoint, exchange: Exchange, place: Place | None) -> 
     return Response(exchange.receipt.model_dump_json(), 202, content_type=JSON)
 
 
-def _respond(endpoint: Endpoint, result: Result, place: Place | None) -> Response:
-    match result:
-        case Exchange():
-            return _respond_to(endpoint, result, place)
-        case None:
-            return Response(status=204)
-        case Binary():
-            response = Response(result.data, endpoint.status, content_type=result.media_type)
-            if result.etag is not None:
-                response.set_etag(result.etag)
-                response.make_conditional(request)
-            return response
-        case Message():
-            return Response(result.model_dump_json(), endpoint.status, content_type=JSON)
+def _respond(endpoint: Endpoint, result: Result | Exchange, place: Place | None) -> Response:
+    if isinstance(result, Exchange):
+        return _respond_to(endpoint, result, place)
+    return handling.respond(endpoint, result)

@@ -1,13 +1,14 @@
 """Is the service there, can it work, and what does it offer."""
 
-from aggregator.api.declare import Access, Binary, Endpoints
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from fraudfed import __version__
 from fraudfed.errors import UnavailableError
+from fraudfed.http.server.declare import Binary, Endpoints
 from fraudfed.wire.media_types import JSON
 from fraudfed.wire.messages import Health
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 @endpoints.add(

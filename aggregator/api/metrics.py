@@ -1,13 +1,14 @@
 """What Prometheus reads."""
 
-from aggregator.api.declare import Access, Binary, Endpoints
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from aggregator.config import MetricsAccess
 from aggregator.monitoring.metrics import CONTENT_TYPE
 from fraudfed.errors import NotFoundError
+from fraudfed.http.server.declare import Binary, Endpoints
 
 #: Where Prometheus looks unless it is told otherwise; no part of the protocol of the banks.
-endpoints = Endpoints(prefix="")
+endpoints = Endpoints(Endpoint, prefix="")
 
 
 @endpoints.add(

@@ -4,7 +4,7 @@ import re
 
 from flask import request
 
-from aggregator.api.declare import Access, Binary, Endpoints, Header
+from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from aggregator.run_machine import ModelHashes
@@ -15,6 +15,7 @@ from fraudfed.errors import (
     ProtocolError,
     RunFailedError,
 )
+from fraudfed.http.server.declare import Binary, Endpoints, Header
 from fraudfed.wire.media_types import BINARY, JSON
 from fraudfed.wire.messages import (
     MODEL_PLAIN_HEADER,
@@ -24,7 +25,7 @@ from fraudfed.wire.messages import (
     ModelVisibility,
 )
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")

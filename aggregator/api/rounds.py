@@ -7,7 +7,7 @@ generation: a bank outside it is told so (``cohort-changed``).
 
 from pydantic import Field
 
-from aggregator.api.declare import Access, Binary, Endpoints, Exchange, WaitQuery
+from aggregator.api.declare import Access, Endpoint, Exchange, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.errors import (
@@ -17,10 +17,11 @@ from fraudfed.errors import (
     NotFoundError,
     RunFailedError,
 )
+from fraudfed.http.server.declare import Binary, Endpoints
 from fraudfed.wire.media_types import BINARY
 from fraudfed.wire.messages import RoundReceipt
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 class ProductQuery(WaitQuery):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from aggregator.api.declare import MAX_NUMBER, Access, Endpoints, Query, WaitQuery
+from aggregator.api.declare import Access, Endpoint, WaitQuery
 from aggregator.api.services import services
 from aggregator.caller import Caller
 from fraudfed.catalogue.run_check import check_run
@@ -14,6 +14,7 @@ from fraudfed.errors import (
     RunDescriptionError,
     RunFailedError,
 )
+from fraudfed.http.server.declare import MAX_NUMBER, Endpoints, Query
 from fraudfed.wire.messages import (
     Abort,
     Join,
@@ -25,7 +26,7 @@ from fraudfed.wire.messages import (
     RunStatus,
 )
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 class StatusQuery(WaitQuery):

@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from aggregator.operator.client import OperatorClient, read_token
-from aggregator.service.state_directory import StateDirectory
-from aggregator.service.store import Store
 from fraudfed.console import say
+
+if TYPE_CHECKING:
+    from aggregator.service.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,8 +29,11 @@ state_option = click.option(
 
 
 @contextlib.contextmanager
-def opened_store(state_path: Path) -> Iterator[Store]:
+def opened_store(state_path: Path) -> Iterator["Store"]:
     """Open the store of a state directory for a command, and close it."""
+    # Most commands call a running aggregator and need no database.
+    from aggregator.service.state_directory import StateDirectory
+
     with contextlib.closing(StateDirectory(state_path).open_store()) as store:
         yield store
 

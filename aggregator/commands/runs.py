@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from aggregator.commands.create_runs import CREATING
+from aggregator.commands.creating import CREATING
 from aggregator.commands.options import client_options, opened_client, print_lines
 from fraudfed.console import answers, say
 from fraudfed.errors import ConfigurationError

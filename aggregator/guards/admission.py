@@ -8,7 +8,6 @@ unauthenticated requests count as one sender.
 All limits are those of one worker process.
 """
 
-import ipaddress
 import math
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fraudfed.errors import OverloadedError, RateLimitedError, UnavailableError
+from fraudfed.http.server.addresses import network_of
 from fraudfed.http.server.rates import Rates
 
 #: One sender holds at most one part in so many of the places, and two where they are few.
@@ -229,14 +229,3 @@ def _decrement(counts: Counter[str], name: str) -> None:
     if not counts[name]:
         # Or the senders of a year would stay in memory.
         del counts[name]
-
-
-def network_of(address: str) -> str:
-    """Return whom an address stands for: with IPv6 one sender has 2^64 of them."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -1,11 +1,10 @@
 """The Flask application factory."""
 
+import functools
 import json
 import logging
-import re
 import secrets
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from aggregator.caller import ANONYMOUS, Caller, Role
 from aggregator.config import ServiceConfig
 from aggregator.guards.addresses import OUTSIDE, under_prefix
 from aggregator.guards.admission import Admission
-from aggregator.guards.auth import Authenticator
+from aggregator.guards.auth import ACCEPT_SIGNATURE, Authenticator
 from aggregator.guards.bodies import Bodies
 from aggregator.guards.refusals import BURST, PER_MINUTE, Refusals
 from aggregator.monitoring.logs import add_to_context, clear_context
@@ -45,8 +44,6 @@ from aggregator.runs.deadlines import Deadlines
 from aggregator.runs.generations import GenerationService
 from aggregator.runs.service import RunService
 from aggregator.runs.waiters import Waiters
-from aggregator.service import problems
-from aggregator.service.arrivals import ANSWER_SECONDS, BODY_BYTES_PER_SECOND
 from aggregator.service.openapi import openapi_document
 from aggregator.service.store import Store
 from aggregator.storage.database import Database
@@ -54,6 +51,9 @@ from aggregator.storage.dialect import Kind
 from aggregator.storage.schema import RunRow
 from aggregator.storage.transaction import Transaction
 from fraudfed.errors import FraudFedError, NotFoundError
+from fraudfed.http.server.arrivals import ANSWER_SECONDS, BODY_BYTES_PER_SECOND
+from fraudfed.http.server.handling import begin_request, finish_headers
+from fraudfed.http.server.problems import Refusing
 from fraudfed.wire.messages import RunState
 
 _log = logging.getLogger("aggregator.request")
@@ -73,13 +73,18 @@ _GROUPS = (
 _ROOM_FOR_BODIES = 2
 #: What every socket holds of an answer that nobody reads.
 _LONG_ANSWER = 16 * 1024
-#: A request id from outside goes into the log; anything else than these could forge a line.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CHALLENGE = {"WWW-Authenticate": "Bearer", "Accept-Signature": ACCEPT_SIGNATURE}
 
 
 def declared_endpoints() -> tuple[Endpoint, ...]:
     """Return the declaration of every endpoint of the service."""
     return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
+
+
+@functools.cache
+def _document() -> bytes:
+    """Return the OpenAPI document, which is the same in every process of a release."""
+    return json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
 
 
 def create_app(
@@ -109,8 +114,6 @@ def create_app(
     )
     measured.watch(store.database)
     app = Flask("aggregator", static_folder=None)
-    # Flask would turn //v1/runs into a redirect; an address is right or unknown.
-    app.url_map.merge_slashes = False
     changes = RunChanges(store.runs, waiters, observe=measured.observe)
     run_service = RunService(
         store.runs,
@@ -154,14 +157,14 @@ def create_app(
             room_bytes=_ROOM_FOR_BODIES * config.max_body_bytes,
         ),
         metrics=measured,
-        openapi=json.dumps(openapi_document(declared_endpoints()), indent=2).encode(),
+        openapi=_document(),
     )
     application: Any = under_prefix(app.wsgi_app, config.path_prefix)
     app.wsgi_app = application  # type: ignore[method-assign]
     app.before_request(_start)
     app.after_request(_finish)
     app.teardown_request(lambda _error: clear_context())
-    problems.install(app)
+    Refusing(count=measured.problem, challenge=_CHALLENGE, advice=_advice).install(app)
     handle.install(app, _GROUPS)
     found: Services = app.extensions["fraudfed"]
     install_pages(app, found, key=session_key or secrets.token_bytes(32))
@@ -189,11 +192,16 @@ def _count_runs(database: Database) -> Mapping[str, int]:
     return {state.value: found.get(state.value, 0) for state in RunState}
 
 
+def _advice(path: str) -> str:
+    prefix, found, _ = path.partition("/v1/")
+    if prefix and found:
+        return f"if the service stands under {quote(prefix)}, serve with --path-prefix"
+    return "see /v1/openapi.json"
+
+
 def _start() -> None:
     clear_context()
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    g.started = time.perf_counter()
+    begin_request()
     add_to_context(request_id=g.request_id)
     outside = request.environ.get(OUTSIDE)
     if outside is not None:
@@ -220,9 +228,7 @@ def _give_time(response: Response, caller: Caller) -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    response.headers["Cache-Control"] = "no-store" if not response.get_etag()[0] else "no-cache"
-    seconds = time.perf_counter() - g.started
+    seconds = finish_headers(response)
     services().metrics.request(
         # An unknown address has none.
         request.endpoint or "none",

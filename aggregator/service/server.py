@@ -29,11 +29,12 @@ from aggregator.runs.waiters import Waiters
 from aggregator.service.app import create_app
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
-from aggregator.service.worker import KEEPALIVE_SECONDS, Worker, closing
+from aggregator.service.worker import Worker
 from aggregator.storage.postgresql import PostgreSQL
 from fraudfed.errors import ServerError, TransportError
 from fraudfed.http.server.listening import url_of
 from fraudfed.http.server.process import QuietLogger, raise_descriptors, share_one_heap
+from fraudfed.http.server.worker import KEEPALIVE_SECONDS, closing
 
 _log = logging.getLogger(__name__)
 

@@ -98,6 +98,17 @@ FIELDS: dict[str, dict[str, str]] = {
         "bank; sealed to the members if the run says model_visibility: members, which a risk run "
         "always does",
     },
+    "run-share": {
+        "bank": "this bank's name",
+        "newcomer": "name and public keys of the bank that may adopt the run",
+        "model, tables, statistics": "of each shared result: run, kind, digests of its description "
+        "and of the result, and the banks that signed it",
+        "at": "when this bank consented",
+        "signature": "this bank's signature over these",
+        "body": "the model, the risk tables it needs and statistics, with their runs' descriptions "
+        "and the key that identifiers were hashed under: equal at every bank that was there; "
+        "sealed to the newcomer, nobody else can read it",
+    },
     "question": {},
     "health": {},
 }

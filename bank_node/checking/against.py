@@ -7,8 +7,10 @@ with the other banks together, however the file has changed since. It needs no n
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bank_node.config import check_run_id
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.config import CohortRules, check_run_id
+from bank_node.state.adopted import kept_hash_key
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import Answer, say
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError
@@ -68,6 +70,24 @@ def statistics_run(state: StateDirectory, run_id: str) -> PinnedRun:
     return run
 
 
+def read_statistics(run: PinnedRun, content: bytes) -> "Statistics":
+    """Return the sums of a statistics run.
+
+    Raises
+    ------
+    StateError
+        If the bytes are none of this run.
+    ConfigurationError
+        If the run is of another kind.
+    """
+    # Numerics are imported by those that compare, not by every command.
+    from fraudfed.statistics.layout import Layout
+    from fraudfed.statistics.pooled import Statistics
+
+    layout = Layout.of(run.contract, run.statistics, n_banks=len(run.cohort))
+    return Statistics.from_bytes(content, layout=layout)
+
+
 def others_of(state: StateDirectory, run: PinnedRun) -> "Statistics":
     """Return the sums of a run without this bank's part.
 
@@ -78,17 +98,12 @@ def others_of(state: StateDirectory, run: PinnedRun) -> "Statistics":
     KeyMaterialError
         If this bank's part does not open.
     """
-    # Numerics are imported by those that compare, not by every command.
-    from fraudfed.statistics.layout import Layout
-    from fraudfed.statistics.pooled import Statistics
-
-    layout = Layout.of(run.contract, run.statistics, n_banks=len(run.cohort))
-    pooled = Statistics.from_bytes(state.statistics(run.run_id), layout=layout)
+    pooled = read_statistics(run, state.statistics(run.run_id))
     record = state.record(run.run_id) or {}
     # A bank that did not take part to the end has taken the sums over the others.
     if state.config.name not in record.get("members", ()):
         return pooled
-    own = Statistics.from_bytes(state.own_statistics(run.run_id), layout=layout)
+    own = read_statistics(run, state.own_statistics(run.run_id))
     if own.key_id != pooled.key_id:
         raise StateError(
             f"{state.path}: this bank's part and the statistics of run {run.run_id} are of two key "
@@ -123,17 +138,54 @@ def compare_file(
     FraudFedError
         As ``count_file`` and ``others_of``.
     """
+    hash_key = kept_hash_key(state, run.run_id)
+    if hash_key is None:
+        hash_key = derive_risk_key(state.key_package(run.spec.key_epoch))
+    others = others_of(state, run)
+    rules = state.config.rules
+    return compare_with(others, run, path, rules, hash_key=hash_key, mapping=mapping, shared=shared)
+
+
+def compare_with(
+    others: "Statistics",
+    run: PinnedRun,
+    path: Path,
+    rules: CohortRules,
+    *,
+    hash_key: bytes,
+    mapping: "Mapping | None" = None,
+    shared: "SharedRisk | None" = None,
+) -> ComparedFile:
+    """Return how a file differs from sums of other banks.
+
+    Parameters
+    ----------
+    others : Statistics
+    run : PinnedRun
+        Of these sums.
+    path : Path
+    rules : CohortRules
+        This bank's own.
+    hash_key : bytes of length 32
+        That identifiers were hashed under.
+    mapping, shared
+        As for ``compare_file``.
+
+    Raises
+    ------
+    FraudFedError
+        As ``count_file``.
+    """
     from bank_node.data.statistics import Thresholds, count_file
     from fraudfed.statistics.compare.everything import differences
 
-    others = others_of(state, run)
-    least = Thresholds.of(run.statistics, state.config.rules)
+    least = Thresholds.of(run.statistics, rules)
     own = count_file(
         path,
         run.contract,
         others.layout,
         min_customers=least.customers,
-        hash_key=derive_risk_key(state.key_package(run.spec.key_epoch)),
+        hash_key=hash_key,
         mapping=mapping,
         shared=shared,
     )

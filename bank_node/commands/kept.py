@@ -6,7 +6,6 @@ from fraudfed.durable_file import PRIVATE_DIRECTORY, write_atomic
 from fraudfed.errors import StateError
 
 #: Below ``serving/`` of the state directory.
-MONITOR_REPORT = "monitor.json"
 OUTCOMES_REPORT = "outcomes.json"
 
 

@@ -447,9 +447,17 @@ class PagesListening(Answer):
 
 
 class ServiceListening(Answer):
-    """``serve``, once payments are answered."""
+    """``serve``, once payments are answered.
+
+    Attributes
+    ----------
+    url : str
+    pages : PagesListening or None
+        None if it shows none.
+    """
 
     url: str
+    pages: PagesListening | None
 
 
 class Tracked(Answer):

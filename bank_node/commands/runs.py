@@ -23,7 +23,7 @@ from bank_node.approval.facts import (
 from bank_node.commands.options import answers, facts_table, passphrase_option, state_option
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.state.directory import StateDirectory
-from fraudfed.console import examples, say, stdout_console
+from fraudfed.console import CommandsOnDemand, examples, say, stdout_console
 from fraudfed.errors import ConflictError, FraudFedError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-@click.group()
+@click.group(commands=CommandsOnDemand({"share": "bank_node.commands.serving.share:share"}))
 def runs() -> None:
-    """See what runs ask of this bank, and approve them."""
+    """See what runs ask of this bank, approve them, and share those that are finished."""
 
 
 def _text(value: object) -> "Text":

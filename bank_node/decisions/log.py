@@ -12,6 +12,7 @@ that this bank holds opens a decision of that customer, and no other decision ha
       000001.log        a segment: records, one behind the other (``segment``)
       000001.keys       a key for each of its customers, wrapped (``customer_keys``)
       000001.index      where each record is; made of the segment when it is closed
+      000001.margins    what challengers made of its payments (``challenger_margins``)
       .lock             held by the one process that adds decisions
 """
 
@@ -34,7 +35,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bank_node.decisions.customer_keys import KEY_BYTES, TAG_BYTES
 from bank_node.decisions.decision import Decision
-from bank_node.decisions.segment import Segment
+from bank_node.decisions.segment import Place, Segment
 from bank_node.vault.vault import Vault
 from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, write_new
 from fraudfed.errors import KeyMaterialError, StateError
@@ -69,6 +70,14 @@ class Verified:
     erased: int
     first: int | None
     last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a decision is, for what is known of it later."""
+
+    segment: Segment
+    place: Place
 
 
 class DecisionLog:
@@ -130,7 +139,7 @@ class DecisionLog:
     def __repr__(self) -> str:
         return f"<DecisionLog in {self._directory}>"
 
-    def append(self, decision: Decision) -> None:
+    def append(self, decision: Decision) -> Written:
         """Add a decision; it survives the end of this process when this returns.
 
         Raises
@@ -146,8 +155,27 @@ class DecisionLog:
         with self._adding:
             if self._is_full(decision.decided_at):
                 self._rotate()
-            self._segments[-1].append(decision, customer=customer, transaction=transaction)
+            segment = self._segments[-1]
+            place = segment.append(decision, customer=customer, transaction=transaction)
             self._added += 1
+        return Written(segment, place)
+
+    def append_challenger_margin(self, written: Written, margin: float) -> None:
+        """Add what the challenger made of a payment to its decision, unless that was erased.
+
+        Raises
+        ------
+        StateError
+            If it cannot be written: the log is as before.
+        """
+        with self._adding:
+            if written.segment not in self._segments:
+                return  # past its retention
+            written.segment.append_margin(written.place, margin)
+            self._added += 1
+            if written.segment is not self._segments[-1]:
+                # It was closed in between, and is synced no more.
+                written.segment.sync()
 
     def commit(self) -> None:
         """Return when what was added survives a crash of the machine; calls at once share a sync.

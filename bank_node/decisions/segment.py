@@ -8,13 +8,16 @@ A record is a ``fraudfed.container`` of
     nonce    12
     content          AES-256-GCM of the decision, for this segment and the fields above alone
 
-Numbers are little-endian. A closed segment has an index beside it, made of its records.
+Numbers are little-endian. A closed segment has an index beside it, made of its records. What
+challengers made of the payments lies beside it, too (``challenger_margins``).
 """
 
+import math
 import os
 import secrets
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ import numpy.typing as npt
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bank_node.decisions.challenger_margins import ChallengerMargins
 from bank_node.decisions.customer_keys import NONCE_BYTES, CustomerKeys
 from bank_node.decisions.decision import Decision, decode, encode
 from fraudfed.container import Container
@@ -40,6 +44,22 @@ _ENTRY: Final = np.dtype([("key", "<u8"), ("time", "<i8"), ("start", "<u8"), ("s
 _DOMAIN = b"fraudfed decisions: a decision\0"
 
 _Entries = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a decision was written.
+
+    Attributes
+    ----------
+    start : int
+        Byte of its record.
+    head : bytes
+        Of its record.
+    """
+
+    start: int
+    head: bytes
 
 
 class Segment:
@@ -71,6 +91,7 @@ class Segment:
         self._places: dict[int, list[int]] = {}
         self._times: tuple[int, int] | None = None
         self._index: _Entries | None = _load_index(path) if closed else None
+        self._margins = ChallengerMargins(path.with_suffix(".margins"))
         self.end = 0
         if self._index is None:
             n_keys = len(self._keys)
@@ -80,6 +101,8 @@ class Segment:
                     # Its key did not reach the disk, so it was never said to be durable.
                     break
                 self._enter(_key(tag), time, start, end - start)
+        if self._repairs:
+            self._repair_margins()
         if closed and self._index is None and writes:
             self.close()
 
@@ -104,8 +127,8 @@ class Segment:
         times = self.times
         return None if times is None else times[0]
 
-    def append(self, decision: Decision, *, customer: bytes, transaction: bytes) -> None:
-        """Add a decision; it survives the end of this process, see ``sync``.
+    def append(self, decision: Decision, *, customer: bytes, transaction: bytes) -> Place:
+        """Add a decision, and return where; it survives the end of this process, see ``sync``.
 
         Raises
         ------
@@ -119,13 +142,28 @@ class Segment:
         sealed = AESGCM(key).encrypt(nonce, plain, self._associated(head))
         data = _RECORD.pack(head, nonce, sealed)
         append_whole(self.path, data, at=self.end, sync=False)
+        place = Place(self.end, head)
         self._enter(_key(transaction), decision.decided_at, self.end, len(data))
+        return place
+
+    def append_margin(self, place: Place, margin: float) -> None:
+        """Add what a challenger made of a payment, unless its customer was erased since.
+
+        Raises
+        ------
+        StateError
+            If the file cannot be written: the segment is as before.
+        """
+        key = self._keys.key(_HEAD.unpack(place.head)[0])
+        if key is not None:
+            self._margins.append(place.start, margin, key=key, head=place.head)
 
     def sync(self) -> None:
         """Return when all that was added survives a crash of the machine."""
         # A record without its key is none: the keys go first.
         make_durable(self.path.with_suffix(".keys"))
         make_durable(self.path)
+        self._margins.sync()
 
     def close(self) -> None:
         """Write the index: nothing is added any more."""
@@ -145,9 +183,14 @@ class Segment:
             low, high = (int(np.searchsorted(keys, key, side)) for side in ("left", "right"))
             found = self._index[low:high].tolist()
         for _, _, start, size in reversed(found):
-            decision = self._open(self._read_at(start, size), start, transaction=transaction)
+            content = self._read_at(start, size)
+            decision = self._open(content, start, transaction=transaction)
             if decision is not None:
-                return decision
+                if decision.challenger_sha256 is None:
+                    return decision
+                rows = self._margins.read()
+                of = np.flatnonzero(rows["start"] == start)
+                return self._joined(decision, content, rows[of[-1]] if of.size else None)
         return None
 
     def decisions(self, customer: bytes | None = None) -> Iterator[Decision | None]:
@@ -162,12 +205,19 @@ class Segment:
         if slots is not None and not slots:
             return
         n_keys = len(self._keys)
+        margins: dict[int, np.void] | None = None
         for content, start, _ in self._read():
             slot = _HEAD.unpack_from(content)[0]
             if slot >= n_keys:
                 return
-            if slots is None or slot in slots:
-                yield self._open(bytes(content), start)
+            if slots is not None and slot not in slots:
+                continue
+            decision = self._open(bytes(content), start)
+            if decision is not None and decision.challenger_sha256 is not None:
+                if margins is None:
+                    margins = {int(row["start"]): row for row in self._margins.read()}
+                decision = self._joined(decision, bytes(content), margins.get(start))
+            yield decision
 
     def erase(self, customer: bytes) -> int:
         """Destroy the keys of a customer; returns how many decisions they were of."""
@@ -181,7 +231,8 @@ class Segment:
     def remove(self) -> None:
         """Remove the segment, its keys first; raises StateError if that is not possible."""
         try:
-            for path in (self.path.with_suffix(".keys"), self.path, _index_path(self.path)):
+            keys = self.path.with_suffix(".keys")
+            for path in (keys, self.path, self._margins.path, _index_path(self.path)):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise _unreadable(self.path, error) from error
@@ -243,6 +294,28 @@ class Segment:
         except InvalidTag:
             raise _RECORD.damaged("it does not open with its key", source=where) from None
         return decode(plain, source=where)
+
+    def _repair_margins(self) -> None:
+        sizes = {start: size for _, _, start, size in self._entries}
+
+        def opens(row: np.void) -> bool:
+            start = int(row["start"])
+            head = self._read_at(start, sizes[start])[: _HEAD.size]
+            key = self._keys.key(_HEAD.unpack(head)[0])
+            try:
+                return key is None or math.isfinite(self._margins.open(row, key=key, head=head))
+            except StateError:
+                return False
+
+        self._margins.repair(sizes, opens)
+
+    def _joined(self, decision: Decision, content: bytes, row: np.void | None) -> Decision:
+        head = content[: _HEAD.size]
+        key = None if row is None else self._keys.key(_HEAD.unpack(head)[0])
+        if row is None or key is None:
+            return decision
+        margin = self._margins.open(row, key=key, head=head)
+        return replace(decision, challenger_margin=margin)
 
     def _associated(self, head: bytes) -> bytes:
         return _DOMAIN + self.path.name.encode() + b"\0" + head

@@ -18,7 +18,7 @@ from bank_node.lifecycle.models_on_hand import (
 from bank_node.lifecycle.stage_history import Action, GateEvidence, Stage, StageEvent
 from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages, kept_evaluation
 from bank_node.state.directory import StateDirectory
-from fraudfed.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError, FraudFedError
 
 _STAGE_OF = {
     Action.PROMOTE: Stage.CHAMPION,
@@ -47,6 +47,15 @@ class Wish:
     policy_sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A change that may be made: its event, whose model it is, and the files to keep first."""
+
+    event: StageEvent
+    model: StagedModel
+    files: dict[str, bytes]
+
+
 def stage(state: StateDirectory, action: Action, wanted: str, wish: Wish) -> StageEvent:
     """Bring a model into the stage of an action, and return what was written.
 
@@ -61,42 +70,9 @@ def stage(state: StateDirectory, action: Action, wanted: str, wish: Wish) -> Sta
     """
     directory = StageDirectory.of_state(state.path)
     with directory.changing() as stages:
-        found = find_model(state, stages, wanted)
-        files: dict[str, bytes] = {}
-        if isinstance(found, ModelOnHand):
-            model = staged_model(state, found)
-            files = kept_files(found, directory)
-        else:
-            model = found
-            directory.content(model)
-        moves = stages.moves_to(model, _STAGE_OF[action])
-        if action is Action.RETIRE:
-            _check_retired(stages, model)
-        else:
-            _check_beside_champion(stages, model, action)
-        evaluation = evaluation_of(state, model.run_id)
-        evidence = evidence_of(model, evaluation)
-        if evidence is None:
-            evidence = _kept_evidence(stages, model)
-        elif evaluation is not None:
-            files[kept_evaluation(evidence.evaluation_sha256)] = evaluation[1]
-        if action is Action.PROMOTE and wish.without_gate is None:
-            failure = refusal(model, evidence, None if evaluation is None else evaluation[0])
-            if failure is not None:
-                raise failure
-        event = StageEvent(
-            at=int(time.time()),
-            by=wish.by,
-            action=action,
-            model_sha256=model.sha256,
-            moves=moves,
-            gate=evidence,
-            without_gate=wish.without_gate,
-            reason=wish.reason,
-            policy_sha256=wish.policy_sha256,
-        )
-        directory.write(stages.after(event, model), files)
-    return event
+        plan = _plan_stage(state, directory, stages, action, wanted, wish)
+        directory.write(stages.after(plan.event, plan.model), plan.files)
+    return plan.event
 
 
 def roll_back(state: StateDirectory, wish: Wish) -> StageEvent:
@@ -111,22 +87,94 @@ def roll_back(state: StateDirectory, wish: Wish) -> StageEvent:
     """
     directory = StageDirectory.of_state(state.path)
     with directory.changing() as stages:
-        model, moves = stages.rolled_back()
-        # What is to be in charge must be there, whole.
+        plan = _plan_rollback(directory, stages, wish)
+        directory.write(stages.after(plan.event, plan.model), plan.files)
+    return plan.event
+
+
+def hindrance(state: StateDirectory, action: Action, wanted: str = "") -> FraudFedError | None:
+    """Return what ``stage`` or ``roll_back`` would raise now, None if nothing; changes nothing.
+
+    Parameters
+    ----------
+    state : StateDirectory
+    action : Action
+    wanted : str
+        The model; not used by a rollback.
+    """
+    directory, wish = StageDirectory.of_state(state.path), Wish(by="-")
+    try:
+        stages = directory.read()
+        if action is Action.ROLLBACK:
+            _plan_rollback(directory, stages, wish)
+        else:
+            _plan_stage(state, directory, stages, action, wanted, wish)
+    except FraudFedError as error:
+        return error
+    return None
+
+
+def _plan_stage(
+    state: StateDirectory,
+    directory: StageDirectory,
+    stages: Stages,
+    action: Action,
+    wanted: str,
+    wish: Wish,
+) -> _Planned:
+    found = find_model(state, stages, wanted)
+    files: dict[str, bytes] = {}
+    if isinstance(found, ModelOnHand):
+        model = staged_model(state, found)
+        files = kept_files(found, directory)
+    else:
+        model = found
         directory.content(model)
-        _check_beside_champion(stages, model, Action.ROLLBACK)
-        event = StageEvent(
-            at=int(time.time()),
-            by=wish.by,
-            action=Action.ROLLBACK,
-            model_sha256=model.sha256,
-            moves=moves,
-            gate=_kept_evidence(stages, model),
-            reason=wish.reason,
-            policy_sha256=wish.policy_sha256,
-        )
-        directory.write(stages.after(event, model), {})
-    return event
+    moves = stages.moves_to(model, _STAGE_OF[action])
+    if action is Action.RETIRE:
+        _check_retired(stages, model)
+    else:
+        _check_beside_champion(stages, model, action)
+    evaluation = evaluation_of(state, model.run_id)
+    evidence = evidence_of(model, evaluation)
+    if evidence is None:
+        evidence = _kept_evidence(stages, model)
+    elif evaluation is not None:
+        files[kept_evaluation(evidence.evaluation_sha256)] = evaluation[1]
+    if action is Action.PROMOTE and wish.without_gate is None:
+        failure = refusal(model, evidence, None if evaluation is None else evaluation[0])
+        if failure is not None:
+            raise failure
+    event = StageEvent(
+        at=int(time.time()),
+        by=wish.by,
+        action=action,
+        model_sha256=model.sha256,
+        moves=moves,
+        gate=evidence,
+        without_gate=wish.without_gate,
+        reason=wish.reason,
+        policy_sha256=wish.policy_sha256,
+    )
+    return _Planned(event, model, files)
+
+
+def _plan_rollback(directory: StageDirectory, stages: Stages, wish: Wish) -> _Planned:
+    model, moves = stages.rolled_back()
+    # What is to be in charge must be there, whole.
+    directory.content(model)
+    _check_beside_champion(stages, model, Action.ROLLBACK)
+    event = StageEvent(
+        at=int(time.time()),
+        by=wish.by,
+        action=Action.ROLLBACK,
+        model_sha256=model.sha256,
+        moves=moves,
+        gate=_kept_evidence(stages, model),
+        reason=wish.reason,
+        policy_sha256=wish.policy_sha256,
+    )
+    return _Planned(event, model, {})
 
 
 def _kept_evidence(stages: Stages, model: StagedModel) -> GateEvidence | None:

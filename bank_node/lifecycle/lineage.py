@@ -15,6 +15,7 @@ from bank_node.lifecycle.models_on_hand import (
 )
 from bank_node.lifecycle.stage_history import GateEvidence, Stage, StageEvent
 from bank_node.lifecycle.stages import StageDirectory, Stages, model_title
+from bank_node.state.adopted import signers_of
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import Answer
 from fraudfed.wire.messages import BankName, DataContract, ModelVisibility, RunKind, Sha256
@@ -243,7 +244,7 @@ def _run(state: StateDirectory, run_id: str) -> RunOfModel:
         description_sha256=approval_hash(run),
         key_epoch=spec.key_epoch,
         cohort=run.cohort,
-        signed_by=tuple(record.get("members", ())),
+        signed_by=signers_of(state, run_id),
         visibility=spec.model_visibility,
         parameters=result.get("parameters", dict(spec.parameters)),
         candidates=None if spec.search is None else len(spec.search.candidates),

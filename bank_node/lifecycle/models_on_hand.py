@@ -11,10 +11,9 @@ from bank_node.evaluation.evaluate import EVALUATION_DIRECTORY, EVALUATION_FILE
 from bank_node.evaluation.own_models import SHARED_RISK
 from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages, model_title
 from bank_node.serving.calibration_file import calibration_path
-from bank_node.state.directory import PinnedRun, StateDirectory
-from fraudfed.boosting.model import Model
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
-from fraudfed.boosting.tree import NO_CHILD
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.intake.plain_table import contract_schema
 
@@ -114,21 +113,24 @@ def find_model(state: StateDirectory, stages: Stages, wanted: str) -> StagedMode
     )
 
 
-def model_of_digest(state: StateDirectory, sha256: str) -> tuple[str, bytes] | None:
-    """Return the run and the file of a model by its whole digest; None if this bank has no such.
+def model_of_digest(state: StateDirectory, sha256: str) -> tuple[Path, str] | None:
+    """Return the file of a model and the run that it comes from; None if it is not here.
+
+    Those that were staged are found first: they stay when a run is evaluated again.
 
     Raises
     ------
     StateError
-        If a file cannot be read or is damaged.
+        If a file cannot be read, or the life cycle is damaged.
     """
     directory = StageDirectory.of_state(state.path)
     for staged in directory.read().models:
-        if staged.sha256 == sha256:
-            return staged.run_id, directory.content(staged)
-    for each in models_on_hand(state):
-        if each.sha256 == sha256:
-            return each.run_id, each.content
+        path = directory.model_path(sha256)
+        if staged.sha256 == sha256 and path.is_file():
+            return path, staged.run_id
+    for found in models_on_hand(state):
+        if found.sha256 == sha256:
+            return found.path, found.run_id
     return None
 
 
@@ -143,23 +145,13 @@ def staged_model(state: StateDirectory, found: ModelOnHand) -> StagedModel:
     run = pinned(state, found.run_id)
     schema = contract_schema(run.contract)
     model = read_model(found.content, schema=schema, source=str(found.path))
-    names = schema.names
     return StagedModel(
         sha256=found.sha256,
         run_id=found.run_id,
         name=found.name,
         recipe=run.contract.recipe,
-        uses_shared_risk=any(names[each].startswith(SHARED_RISK) for each in used(model)),
+        uses_shared_risk=any(name.startswith(SHARED_RISK) for name in model.used_features()),
     )
-
-
-def used(model: Model) -> set[int]:
-    """Return the positions of the features that a split asks for."""
-    return {
-        int(feature)
-        for tree in model.trees
-        for feature in tree.split_features[tree.left_children != NO_CHILD]
-    }
 
 
 def pinned(state: StateDirectory, run_id: str) -> PinnedRun:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from bank_node.data.risk_days import day_text
-from bank_node.lookup.tables import Found
+from bank_node.lookup.tables import Found, LookupTables
 from bank_node.serving.table_file import write_table
 from fraudfed.errors import DataError
 from fraudfed.features.mappings.mapping import Mapping
@@ -16,13 +17,25 @@ from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import RiskEntity
 
 
-def read_column(path: Path, entity: RiskEntity, *, mapping: Mapping | None = None) -> list[str]:
+def read_identifiers(
+    path: Path, tables: LookupTables, entity: RiskEntity, *, mapping: Mapping | None = None
+) -> list[str]:
     """Return the identifiers of a file, each once, in the order in which they first stand there.
+
+    Parameters
+    ----------
+    path : Path
+    tables : LookupTables
+        Say what an identifier is.
+    entity : RiskEntity
+    mapping : Mapping or None
 
     Raises
     ------
     DataError
         If the file cannot be read, has no such column, or no identifier in it.
+    ProblemsError
+        With every row that holds something which is no identifier; empty cells are passed over.
     """
     column = f"{entity.value}_id"
     source = None if mapping is None else mapping.columns.get(column)
@@ -34,12 +47,25 @@ def read_column(path: Path, entity: RiskEntity, *, mapping: Mapping | None = Non
             f"{path}: has no column {name!r}, expected one of identifiers of the {entity.value}; "
             "rename it or map it with --map"
         )
-    values = file.read({name: pa.string()})[name].cast(pa.string())
-    texts = dict.fromkeys(text for text in values.to_pylist() if text is not None and text.strip())
-    if not texts:
-        raise DataError(f"{path}: column {name!r} holds no identifier, expected one or more")
     before = "" if source is None or source.prefix is None else source.prefix
-    return [f"{before}{text}" for text in texts]
+    values = file.read({name: pa.string()})[name].cast(pa.string()).to_pylist()
+    texts = [f"{before}{text}" if text is not None and text.strip() else None for text in values]
+    why = {text: tables.why_not(entity, text) for text in texts if text is not None}
+    problems = file.problems()
+    for expected, advice in dict.fromkeys(each for each in why.values() if each is not None):
+        bad = [text is not None and why[text] == (expected, advice) for text in texts]
+        problems.add_cells(
+            "no_identifier",
+            repr(name),
+            np.array(bad, dtype=np.bool_),
+            got=lambda row: repr(values[row]),
+            expected=expected,
+            advice=advice,
+        )
+    problems.raise_any()
+    if not why:
+        raise DataError(f"{path}: column {name!r} holds no identifier, expected one or more")
+    return list(why)
 
 
 def write_found(found: Sequence[Found], asked: Sequence[str], out: Path) -> None:

@@ -3,12 +3,16 @@
 One file a month, ``serving/lookups/YYYY-MM.log``, to which whole records are added: the length of a
 record (4 bytes, little-endian) and the record, a line of canonical JSON that the vault seals, as it
 names accounts. A record that a crash has cut off at the end was of a look-up that was never
-answered; the next one takes its place.
+answered; the next one takes its place. A month is removed as a whole, when all of it is older than
+the bank keeps look-ups: before the next look-up, or when the log is shown.
 """
 
+import calendar
 import fcntl
 import json
+import logging
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +25,13 @@ from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE
 from fraudfed.errors import StateError
 from fraudfed.wire.messages import RiskEntity
 
+_log = logging.getLogger(__name__)
+
 _LENGTH_BYTES = 4
+_SECONDS_PER_DAY = 86_400
 #: More identifiers at once make several records.
 MOST_IDENTIFIERS = 1000
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _LONGEST_RECORD_BYTES = 1 << 24
 
 
@@ -57,11 +65,15 @@ class LookupLog:
     directory : Path
         ``serving/lookups`` of the state directory; made when it is missing.
     vault : Vault
+    retention_days : int
+        A month whose last second is longer ago is removed.
     """
 
-    def __init__(self, directory: Path, vault: Vault) -> None:
+    def __init__(self, directory: Path, vault: Vault, *, retention_days: int) -> None:
         self._directory = directory
         self._vault = vault
+        self._retention_days = retention_days
+        self._pruned_on = -1
         # Where records of a file have been found whole: only what is behind is looked at again.
         self._whole: dict[Path, int] = {}
 
@@ -73,6 +85,8 @@ class LookupLog:
         durable : bool
             Return only when they survive a crash of the machine; else that of this process.
 
+        The first call of a day removes what is past its retention.
+
         Raises
         ------
         StateError
@@ -80,7 +94,10 @@ class LookupLog:
         """
         if not lookups:
             return
-        month = datetime.fromtimestamp(lookups[0].time, tz=UTC).strftime("%Y-%m")
+        now = lookups[0].time
+        if now // _SECONDS_PER_DAY != self._pruned_on:
+            self.prune(now)
+        month = datetime.fromtimestamp(now, tz=UTC).strftime("%Y-%m")
         path = self._directory / f"{month}.log"
         data = b""
         for lookup in lookups:
@@ -108,6 +125,39 @@ class LookupLog:
                 "not looked up; check owner, mode and room"
             ) from error
 
+    def prune(self, now: float) -> int:
+        """Remove the months that are past their retention, and return how many there were.
+
+        Parameters
+        ----------
+        now : float
+            UTC epoch seconds.
+
+        Raises
+        ------
+        StateError
+            If one cannot be removed.
+        """
+        oldest = now - self._retention_days * _SECONDS_PER_DAY
+        old = [path for path in self._paths() if _end_of(path) <= oldest]
+        for path in old:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StateError(
+                    f"{path}: is past its retention and cannot be removed "
+                    f"({error.strerror or error}); check owner and mode"
+                ) from error
+            self._whole.pop(path, None)
+            _log.info("look-ups of %s are past their retention: removed", path.stem)
+        self._pruned_on = int(now) // _SECONDS_PER_DAY
+        return len(old)
+
+    def _paths(self) -> list[Path]:
+        return sorted(
+            path for path in self._directory.glob("????-??.log") if _MONTH.fullmatch(path.stem)
+        )
+
     def all(self) -> tuple[LoggedLookup, ...]:
         """Return every record, oldest first.
 
@@ -119,7 +169,7 @@ class LookupLog:
             If a record does not open.
         """
         found: list[LoggedLookup] = []
-        for path in sorted(self._directory.glob("????-??.log")):
+        for path in self._paths():
             found += self._read(path)
         return tuple(found)
 
@@ -144,6 +194,12 @@ class LookupLog:
                     f"{path}: holds a record that is no look-up; restore it from a backup"
                 ) from None
         return found
+
+
+def _end_of(path: Path) -> int:
+    """Return the first second after the month of a file, UTC epoch seconds."""
+    year, month = (int(part) for part in path.stem.split("-"))
+    return calendar.timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
 
 
 def _name(path: Path) -> str:

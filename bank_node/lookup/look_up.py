@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bank_node.lookup.log import MOST_IDENTIFIERS, LoggedLookup, LookupLog
 from bank_node.lookup.tables import Found, LookupTables
+from bank_node.state.adopted import signers_of
 from bank_node.state.directory import StateDirectory
 from bank_node.state.risk_file import RiskFile
 from fraudfed.errors import ConfigurationError
@@ -25,13 +26,17 @@ def open_tables(state: StateDirectory, *, kinds: IdentifierKinds = DEFAULT_KINDS
         If a file is damaged.
     """
     files: list[RiskFile] = [state.risk_file(path) for path in state.tables_paths()]
-    members = {f.run_id: (state.record(f.run_id) or {}).get("members", ()) for f in files}
+    members = {file.run_id: signers_of(state, file.run_id) for file in files}
     return LookupTables(files, members, kinds=kinds, source=str(state.path))
 
 
 def open_log(state: StateDirectory) -> LookupLog:
     """Return the log of this bank's look-ups."""
-    return LookupLog(state.serving_path / "lookups", state.vault)
+    return LookupLog(
+        state.serving_path / "lookups",
+        state.vault,
+        retention_days=state.config.lookups.retention_days,
+    )
 
 
 def look_up(

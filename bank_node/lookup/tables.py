@@ -9,13 +9,24 @@ from fraudfed.catalogue.recipe import WINDOW_DAYS
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.identifiers import (
+    DAMAGED_ADVICE,
+    DAMAGED_EXPECTED,
     DEFAULT_KINDS,
     IdentifierKinds,
+    canonical,
     checked_identifier,
+    is_damaged,
 )
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.look_up import CONFIDENCE, RiskLookup, Window
+from fraudfed.reading.problems import shortened
 from fraudfed.wire.messages import RiskEntity
+
+#: Of an identifier, as the scoring service has it.
+MOST_CHARACTERS = 200
+_MEND = "mend it or leave it out"
+_EMPTY = ("an identifier that is not empty", _MEND)
+_TOO_LONG = (f"up to {MOST_CHARACTERS} characters that can be printed", _MEND)
 
 
 @dataclass(frozen=True)
@@ -108,17 +119,30 @@ class LookupTables:
         Raises
         ------
         ConfigurationError
-            If nothing is left of it.
+            If nothing is left of it, or it is too long or cannot be printed.
         DataError
             If it has lost digits.
         """
-        column = f"{entity.value}_id"
-        form = checked_identifier(identifier, self._kinds[column], what=column)
+        kind = self._kinds[f"{entity.value}_id"]
+        form = checked_identifier(identifier, kind, what=f"{entity.value}_id")
+        fault = self.why_not(entity, identifier)
+        if fault is None and form is not None:
+            return form
+        expected, advice = fault or _EMPTY
+        raise ConfigurationError(
+            f"{entity.value}: got {shortened(repr(identifier))}, expected {expected}; {advice}"
+        )
+
+    def why_not(self, entity: RiskEntity, identifier: str) -> tuple[str, str] | None:
+        """Return what was expected in place of an identifier, and what to do; None if it is one."""
+        form = canonical(identifier, self._kinds[f"{entity.value}_id"])
         if form is None:
-            raise ConfigurationError(
-                f"{entity.value}: got {identifier!r}, expected an identifier that is not empty"
-            )
-        return form
+            return _EMPTY
+        if is_damaged(form):
+            return DAMAGED_EXPECTED, DAMAGED_ADVICE
+        if len(form) > MOST_CHARACTERS or not form.isprintable():
+            return _TOO_LONG
+        return None
 
     def find(self, entity: RiskEntity, identifier: str, *, now: float | None = None) -> Found:
         """Look up an identifier in canonical form; raises DataError as ``RiskLookup.windows``.

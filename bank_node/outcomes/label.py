@@ -31,6 +31,8 @@ class Status(StrEnum):
     """The payment did not go through."""
     EXECUTED = "executed"
     """The payment went through, after all."""
+    PAYMENT_REVERSED = "payment_reversed"
+    """The payment went through and was taken back. No word about fraud."""
 
 
 class LabelSource(StrEnum):
@@ -46,7 +48,7 @@ class LabelSource(StrEnum):
 
 _FRAUD = frozenset({Status.REPORTED, Status.CONFIRMED_FRAUD})
 _CLEAN = frozenset({Status.CONFIRMED_GENUINE, Status.REVERSED, Status.FIRST_PARTY})
-_OF_PAYMENT = frozenset({Status.DECLINED, Status.EXECUTED})
+_OF_PAYMENT = frozenset({Status.DECLINED, Status.EXECUTED, Status.PAYMENT_REVERSED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ class Label:
     label_time : int or None
         For fraud the report; else when it was cleared.
     is_blocked : bool
-        It did not go through.
+        It did not go through, or was taken back.
     status : Status
         The last that was heard.
     fraud_kind : str or None
@@ -125,7 +127,7 @@ def label_of(history: Sequence[Heard], as_of: int) -> Label | None:
     is_fraud, label_time, kind, is_blocked = None, None, None, False
     for each in known:
         if each.status in _OF_PAYMENT:
-            is_blocked = each.status is Status.DECLINED
+            is_blocked = each.status is not Status.EXECUTED
         elif each.status in _FRAUD:
             if is_fraud != 1:
                 # A confirmation of what was reported tells nothing new: the report is the label.

@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 def local_sha256(data_sha256: str, rules: CohortRules) -> str:
     """Return the digest of all that a bank's contributions depend on, and others do not know.
 
-    A rule counts whether or not it matters for the run, but for the allowance of the ledger, which
-    never changes what is sealed and may be raised while a run waits for it.
+    A rule counts whether or not it matters for the run, but for two that never change what is
+    sealed: the allowance of the ledger, which may be raised while a run waits for it, and with whom
+    finished runs are shared.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def local_sha256(data_sha256: str, rules: CohortRules) -> str:
     rules : CohortRules
         Its own; what may be summed of its rows depends on some of them.
     """
-    counted = rules.model_dump(mode="json", exclude={"set_changes"})
+    counted = rules.model_dump(mode="json", exclude={"set_changes", "share_finished_runs"})
     return local_digest(data_sha256, json.dumps(counted, sort_keys=True), __version__)
 
 

@@ -1,18 +1,18 @@
 """The Flask application of the scoring service."""
 
+import functools
 import json
 
-from flask import Flask, Response
+from flask import Flask
 
 from bank_node.service.api import lookup, operation, payments
-from bank_node.service.api.declare import Endpoint
+from bank_node.service.api.describe import openapi_document
 from bank_node.service.api.handle import Limits, install
 from bank_node.service.looking_up import LookupDesk
-from bank_node.service.openapi import openapi_document
 from bank_node.service.scoring import ScoringService
-from fraudfed.wire.media_types import JSON
+from fraudfed.http.server.declare import Endpoint
 
-_GROUPS = (payments.endpoints, lookup.endpoints, operation.endpoints)
+_GROUPS = (payments.endpoints, lookup.endpoints, operation.endpoints, operation.unversioned)
 
 
 def declared_endpoints() -> tuple[Endpoint, ...]:
@@ -20,15 +20,19 @@ def declared_endpoints() -> tuple[Endpoint, ...]:
     return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
 
 
+@functools.cache
+def _document() -> bytes:
+    """Return the OpenAPI document, which is the same in every process of a release."""
+    return json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
+
+
 def create_app(
     scoring: ScoringService, limits: Limits, *, lookups: LookupDesk | None = None
 ) -> Flask:
     """Build the application around a service, which stays the caller's to close."""
     app = Flask("bank-node", static_folder=None)
-    app.url_map.merge_slashes = False
     app.extensions["scoring"] = scoring
     app.extensions["lookup"] = lookups
+    app.extensions["openapi"] = _document()
     install(app, _GROUPS, limits)
-    document = json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: Response(document, content_type=JSON))
     return app

@@ -26,12 +26,25 @@ class LookupDesk:
         self._tables: LookupTables | None = None
 
     def find(
-        self, entity: RiskEntity, identifiers: tuple[str, ...], *, who: str, purpose: str
+        self,
+        entity: RiskEntity,
+        identifiers: tuple[str, ...],
+        *,
+        who: str,
+        purpose: str,
+        durable: bool = False,
     ) -> list[Found]:
-        """Look identifiers up; raises as ``look_up`` and ``open_tables``."""
+        """Look identifiers up as ``look_up`` does; raises as that and ``open_tables``."""
         with self._reading:
-            tables = self._current()
-            return look_up(tables, self._log, entity, identifiers, who=who, purpose=purpose)
+            return look_up(
+                self._current(),
+                self._log,
+                entity,
+                identifiers,
+                who=who,
+                purpose=purpose,
+                durable=durable,
+            )
 
     def _current(self) -> LookupTables:
         stamp = tuple((path, path.stat().st_mtime_ns) for path in self._state.tables_paths())

@@ -1,6 +1,7 @@
 """What callers of the scoring service send, and what they get."""
 
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -13,6 +14,8 @@ from fraudfed.payments.columns import COLUMNS, MAX_AMOUNT_MINOR, MAX_EPOCH_SECON
 from fraudfed.reasons import Reason
 from fraudfed.wire.messages import Problem
 
+#: The store did not take a payment that was answered.
+NOT_REMEMBERED: Final = "not-remembered"
 #: Payments of one request.
 MOST_PAYMENTS = 1000
 
@@ -80,6 +83,21 @@ class SentPayments(_Sent):
         return sent
 
 
+class ReasonsKind(StrEnum):
+    """What the reasons of an answer are."""
+
+    GIVEN = "given"
+    """Those that were given when the payment was scored; none if nothing raised its score."""
+    NOT_ASKED = "not-asked"
+    BY_BINS = "by-bins"
+    """Not asked for at the time. Codes and contributions are exact; the values in texts are ends
+    of the model's bins."""
+    REWORDED = "reworded"
+    """Given at the time in the words of an earlier release."""
+    MODEL_GONE = "model-gone"
+    """There are none: this bank does not have the model of the decision any more."""
+
+
 class Age(BaseModel):
     """How old what decided is."""
 
@@ -116,8 +134,19 @@ class Answer(BaseModel):
     decided_at: int
     """UTC epoch seconds."""
     reasons: tuple[Reason, ...] = ()
-    arrival: Arrival | None = None
-    """What became of the payment in the store; null if it was only scored."""
+    reasons_are: ReasonsKind = ReasonsKind.GIVEN
+    arrival: Arrival | Literal["not-remembered"] | None = None
+    """What became of the payment in the store; null if it was only scored. ``not-remembered``: the
+    store did not answer; send the payment to be observed later."""
+
+
+class LoggedAnswer(Answer):
+    """What the decision log has of a payment."""
+
+    challenger_sha256: str | None = None
+    """Of the model that scored it in the shadow."""
+    challenger_margin: float | None = None
+    """Its log-odds; null until it has scored the payment, and where it failed."""
 
 
 class Observed(BaseModel):
@@ -150,7 +179,8 @@ class SentLabel(_Sent):
     """When this bank learnt it, UTC epoch seconds."""
     fraud_kind: _Code | None = None
     payment: SentPayment | None = None
-    """As it was observed: a fraud then counts for its payee, merchant and terminal."""
+    """As it was observed; needed only for one that was never scored here, so that a fraud counts
+    for its payee, merchant and terminal."""
 
     @model_validator(mode="after")
     def _is_of_the_payment(self) -> "SentLabel":
@@ -182,6 +212,14 @@ class Noted(BaseModel):
 
     new: int
     """How many of the things were not known."""
+
+
+class NotedLabels(Noted):
+    """What was written down, and what could not be counted."""
+
+    unknown_payments: tuple[str, ...] = ()
+    """Transactions of frauds that the decision log does not know: they count for no payee,
+    merchant or terminal until their labels are sent with ``payment``."""
 
 
 class SentSwap(_Sent):

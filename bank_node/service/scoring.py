@@ -1,35 +1,50 @@
 """Answer about payments: judge, decide, write down, remember.
 
 Laws: an answer is that of one bundle. The same payment sent again gets the same answer. What was
-answered is in the decision log before the caller hears it (with a challenger: soon after).
+answered is in the decision log before the caller hears it; what a challenger says comes after that,
+and changes nothing.
 """
 
 import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from bank_node.decisions.bins import bins_of, row_of
-from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
 from bank_node.outcomes.history import LabelHistory
-from bank_node.policy import Decided
+from bank_node.service.again import PastDecisions
 from bank_node.service.loading import Sources
 from bank_node.service.measures import Measures
-from bank_node.service.messages import Age, Answer, SentLabel, SentPayment, Serving
-from bank_node.service.past_answers import PastAnswers, other_content
+from bank_node.service.messages import (
+    NOT_REMEMBERED,
+    Age,
+    Answer,
+    LoggedAnswer,
+    NotedLabels,
+    ReasonsKind,
+    SentLabel,
+    SentPayment,
+    Serving,
+)
+from bank_node.service.past_answers import PastAnswers
+from bank_node.service.recording import (
+    decision_of,
+    payment_of,
+    reasons_of,
+    require_same,
+)
 from bank_node.service.shadow import Shadow
+from bank_node.service.writing import Disk, is_of_disk
 from bank_node.serving.bundle import Bundle
-from bank_node.serving.ladder import Judged, Ladder, Step
-from bank_node.serving.scorer import Scorer
+from bank_node.serving.deciding import decide
+from bank_node.serving.ladder import Ladder, Step
 from bank_node.serving.store.arrival import StoreTerms
 from bank_node.serving.store.protocol import Arrival, FeatureStore
-from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, FraudFedError, NotFoundError, StateError, UnavailableError
 from fraudfed.features.payment import Payment
-from fraudfed.reasons import Catalogue, Reason, reasons_in, shown_values, with_shown
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +72,8 @@ class ScoringService:
     store : FeatureStore
     decisions : DecisionLog
     labels : LabelHistory
+    directory : Path
+        Where the log and the labels are.
     deadline_seconds : float
         Of one payment.
     clock : callable
@@ -70,6 +87,7 @@ class ScoringService:
         store: FeatureStore,
         decisions: DecisionLog,
         labels: LabelHistory,
+        directory: Path,
         *,
         deadline_seconds: float = 0.05,
         clock: Callable[[], float] = time.time,
@@ -80,9 +98,13 @@ class ScoringService:
         self._clock = clock
         self.measures = Measures()
         self._ladder = Ladder(store)
+        self._disk = Disk(directory)
         self._loaded = _Loaded(sources.read(terms).load(), clock())
         self._past = PastAnswers()
-        self._shadow = Shadow(self.measures.challenger_failures.inc)
+        self._decided = PastDecisions(sources.state)
+        self._shadow = Shadow(
+            decisions.append_challenger_margin, self.measures.challenger_failures.inc
+        )
         self._swapping = threading.Lock()
         self._labelling = threading.Lock()
         self._closing = threading.Event()
@@ -119,9 +141,10 @@ class ScoringService:
         ConflictError
             If its identifier was used for another payment.
         DataError
-            If the recipe cannot score it.
+            If the recipe cannot score it, or the policy cannot compare amounts in its currency.
         UnavailableError
-            If the decision, or the payment, cannot be written down.
+            If the decision, or the payment, cannot be written down on this machine. A store
+            elsewhere that does not answer is a step of the ladder.
         """
         with self._past.lock_of(sent.transaction_id):
             payment = self._checked(sent)
@@ -131,39 +154,75 @@ class ScoringService:
                 self.measures.steps.labels(answer.step.value).inc()
                 self.measures.actions.labels(answer.action or "none").inc()
             self._past.keep(sent, answer)
-            if observe:
-                answer = answer.model_copy(update={"arrival": self._observe(payment)})
-            return answer
+            if not observe:
+                return answer
+            arrival: Arrival | str
+            try:
+                arrival = self._observe(payment)
+            except UnavailableError as error:
+                if is_of_disk(error):
+                    raise
+                # The answer stands, and says so: what is lost is for later features only.
+                arrival = NOT_REMEMBERED
+                self.measures.arrivals.labels(arrival).inc()
+            return answer.model_copy(update={"arrival": arrival})
 
     def observe(self, sent: SentPayment) -> Arrival:
         """Remember a payment without a score; raises as ``score``."""
         with self._past.lock_of(sent.transaction_id):
             return self._observe(self._checked(sent))
 
-    def label(self, labels: tuple[SentLabel, ...]) -> int:
-        """Write down what was heard, and return how much of it is new.
+    def label(self, labels: tuple[SentLabel, ...]) -> NotedLabels:
+        """Write down what was heard; of a payment that was scored here, its identifier is enough.
 
         Raises
         ------
         ConflictError
             If a label was given as final.
+        DataError
+            If a fraud was heard of before its payment.
         UnavailableError
             If it cannot be written down.
         """
-        with self._labelling, _as_unavailable():
+        payments = [self._reported(one) for one in labels]
+        for one, payment in zip(labels, payments, strict=True):
+            if payment is not None and one.time < payment.event_time:
+                raise DataError(
+                    f"transaction {one.transaction_id!r}: label's time is {one.time}, expected at "
+                    f"or after the payment's event_time {payment.event_time}; mend one"
+                )
+        with self._labelling, self._disk.writing():
             new = self._labels.add([one.heard() for one in labels])
-            for one in labels:
-                if one.payment is not None and one.status in _FRAUD:
-                    self._store.report(one.payment.payment(), report_time=one.time)
+            unknown = []
+            for one, payment in zip(labels, payments, strict=True):
+                if one.status not in _FRAUD:
+                    continue
+                if payment is None:
+                    unknown.append(one.transaction_id)
+                else:
+                    self._store.report(payment, report_time=one.time)
             self._store.commit()
-        return new
+        return NotedLabels(new=new, unknown_payments=tuple(dict.fromkeys(unknown)))
 
-    def decision(self, transaction_id: str) -> Answer:
+    def _reported(self, label: SentLabel) -> Payment | None:
+        """Return the payment that a label says to be a fraud; None if it says something else."""
+        if label.status not in _FRAUD:
+            return None
+        if label.payment is not None:
+            return label.payment.payment()
+        found = self._decisions.find(label.transaction_id)
+        return None if found is None else payment_of(found)
+
+    def decision(self, transaction_id: str) -> LoggedAnswer:
         """Return what was answered about a payment; raises NotFoundError."""
         found = self._decisions.find(transaction_id)
         if found is None:
             raise NotFoundError(f"no decision about transaction {transaction_id!r} is here")
-        return self._again(found)
+        return LoggedAnswer(
+            **dict(self._decided.answer(found, self._loaded.bundle, by_bins=True)),
+            challenger_sha256=found.challenger_sha256,
+            challenger_margin=found.challenger_margin,
+        )
 
     def serving(self) -> Serving:
         """Return what decides at present."""
@@ -171,6 +230,12 @@ class ScoringService:
 
     def swap(self, run_id: str | None = None) -> Serving:
         """Read model, policy and tables again, and use them from the next request on.
+
+        Parameters
+        ----------
+        run_id : str or None
+            Whose model to serve until the next swap; None is what the service was started with: by
+            default the champion of the life cycle.
 
         Raises
         ------
@@ -185,8 +250,8 @@ class ScoringService:
                 self.measures.swaps.labels("refused").inc()
                 _log.warning("swap refused, the service continues as before: %s", error)
                 raise
-            self._sources = sources
             self._loaded = _Loaded(bundle, self._clock())
+            self._decided.forget_models()
             self.measures.swaps.labels("done").inc()
             _log.info("swapped: model %s", bundle.model_sha256)
             return _serving(bundle)
@@ -195,7 +260,8 @@ class ScoringService:
         """Raise UnavailableError if the service stops, or its disk does not take anything."""
         if self.stopping:
             raise UnavailableError("the scoring service is stopping; ask again when it is back")
-        with _as_unavailable():
+        self._disk.require()
+        with self._disk.writing():
             self._decisions.commit()
 
     def _checked(self, sent: SentPayment) -> Payment:
@@ -208,10 +274,8 @@ class ScoringService:
         return sent.payment()
 
     def _observe(self, payment: Payment) -> Arrival:
-        with _as_unavailable():
-            arrival = self._store.observe(payment)
-            # From here on a crash of the process loses nothing of it.
-            self._store.commit()
+        with self._disk.writing():
+            arrival = self._ladder.observe(payment)
         self.measures.arrivals.labels(arrival.value).inc()
         return arrival
 
@@ -223,7 +287,10 @@ class ScoringService:
         )
         if judged.step is not Step.FULL:
             _log.warning("a payment was answered at step %s of the ladder", judged.step.value)
-        decided = _decide(bundle, payment, judged)
+        decided = None
+        if bundle.policy is not None:
+            amount_minor = bundle.policy_amount(payment)
+            decided = decide(bundle.policy, payment, judged, amount_minor=amount_minor)
         now = self._clock()
         scored = judged.scored
         answer = Answer(
@@ -241,152 +308,27 @@ class ScoringService:
             tables_sha256=None if bundle.tables is None else bundle.tables.sha256,
             age=Age(risk_days=judged.risk_age_days, bundle_seconds=max(0, int(now - loaded.since))),
             decided_at=int(now),
-            reasons=_reasons(bundle, judged, payment.currency) if reasons else (),
+            reasons=reasons_of(bundle, judged, payment.currency) if reasons else (),
+            reasons_are=ReasonsKind.GIVEN if reasons else ReasonsKind.NOT_ASKED,
         )
-        self._write_down(bundle, payment, judged, answer, decided)
+        with self._disk.writing():
+            written = self._decisions.append(decision_of(bundle, payment, judged, answer, decided))
+        if bundle.challenger is not None and judged.full_row is not None:
+            self._shadow.score(bundle, judged.full_row, written)
         return answer
-
-    def _write_down(
-        self,
-        bundle: Bundle,
-        payment: Payment,
-        judged: Judged,
-        answer: Answer,
-        decided: Decided | None,
-    ) -> None:
-        bins = shown = b""
-        if judged.scorer is not None and judged.row is not None:
-            bins = bins_of(judged.row, judged.scorer.model)
-            catalogue = _catalogue_of(bundle, judged.scorer)
-            if catalogue is not None:
-                shown = shown_values(answer.reasons, judged.row, catalogue)
-        challenger = bundle.challenger
-
-        def write(challenger_margin: float | None) -> None:
-            decision = Decision(
-                transaction_id=payment.transaction_id,
-                customer_id=payment.customer_id,
-                event_time=payment.event_time,
-                decided_at=answer.decided_at,
-                channel=payment.channel,
-                direction=payment.direction,
-                amount_minor=payment.amount_minor,
-                currency=payment.currency,
-                margin=answer.margin,
-                score=answer.score,
-                probability=answer.probability,
-                action=answer.action or "allow",
-                rule=answer.rule or "no policy",
-                step=answer.step.value,
-                model_sha256=answer.model_sha256,
-                policy_sha256=answer.policy_sha256,
-                tables_sha256=answer.tables_sha256,
-                bins=bins,
-                shown=shown,
-                challenger_sha256=None if challenger is None else challenger.sha256,
-                challenger_margin=challenger_margin,
-                propensity=None if decided is None else decided.propensity,
-                full_action=None if decided is None else decided.full_action.value,
-            )
-            with _as_unavailable():
-                self._decisions.append(decision)
-
-        if challenger is None or judged.full_row is None:
-            write(None)
-        else:
-            self._shadow.score(bundle, judged.full_row, write)
 
     def _from_log(self, payment: Payment) -> Answer | None:
         """Return the answer of before this process's memory."""
         found = self._decisions.find(payment.transaction_id)
         if found is None:
             return None
-        for name in (
-            "customer_id",
-            "event_time",
-            "amount_minor",
-            "channel",
-            "direction",
-            "currency",
-        ):
-            if getattr(found, name) != getattr(payment, name):
-                raise other_content(payment.transaction_id)
-        return self._again(found)
-
-    def _again(self, found: Decision) -> Answer:
-        """Return the answer that a decision was; reasons while its model is served."""
-        bundle = self._loaded.bundle
-        reasons: tuple[Reason, ...] = ()
-        for scorer in (bundle.champion, bundle.second):
-            if scorer is not None and scorer.sha256 == found.model_sha256 and found.bins:
-                row = row_of(found.bins, scorer.model)
-                contributions = scorer.contributions(row)
-                catalogue = _catalogue_of(bundle, scorer)
-                if catalogue is not None:
-                    row, _ = with_shown(row, found.shown, catalogue)
-                reasons = _reasons_by(bundle, scorer, row, contributions, found.currency)
-        has_policy = found.policy_sha256 is not None
-        return Answer(
-            transaction_id=found.transaction_id,
-            probability=found.probability,
-            score=found.score,
-            margin=found.margin,
-            action=found.action if has_policy else None,
-            rule=found.rule if has_policy else None,
-            warn_only=found.full_action is not None and found.full_action != found.action,
-            step=Step(found.step),
-            has_state=found.step != Step.NO_STATE,
-            model_sha256=found.model_sha256,
-            policy_sha256=found.policy_sha256,
-            tables_sha256=found.tables_sha256,
-            decided_at=found.decided_at,
-            reasons=reasons,
-        )
+        require_same(found, payment)
+        return self._decided.answer(found, self._loaded.bundle, by_bins=False)
 
     def _sync_often(self) -> None:
         while not self._closing.wait(_SYNC_SECONDS):
             with contextlib.suppress(StateError, OSError):
                 self._decisions.commit()
-
-
-def _decide(bundle: Bundle, payment: Payment, judged: Judged) -> Decided | None:
-    if bundle.policy is None:
-        return None
-    scored = judged.scored
-    return bundle.policy.decide(
-        probability=None if scored is None else scored.probability,
-        score=None if scored is None else scored.score,
-        amount_minor=payment.amount_minor,
-        channel=payment.channel,
-        direction=payment.direction,
-    )
-
-
-def _reasons(bundle: Bundle, judged: Judged, currency: str | None) -> tuple[Reason, ...]:
-    scored = judged.scored
-    if scored is None or scored.contributions is None or judged.scorer is None:
-        return ()
-    row = judged.row
-    if row is None:
-        return ()
-    return _reasons_by(bundle, judged.scorer, row, scored.contributions, currency)
-
-
-def _catalogue_of(bundle: Bundle, scorer: Scorer) -> Catalogue | None:
-    return bundle.catalogue if scorer is bundle.champion else bundle.second_catalogue
-
-
-def _reasons_by(
-    bundle: Bundle,
-    scorer: Scorer,
-    row: Float32Array,
-    contributions: Float32Array,
-    currency: str | None,
-) -> tuple[Reason, ...]:
-    catalogue = _catalogue_of(bundle, scorer)
-    if catalogue is None:
-        return ()
-    return reasons_in(catalogue, contributions, row, currency=currency)
 
 
 def _serving(bundle: Bundle) -> Serving:
@@ -398,15 +340,3 @@ def _serving(bundle: Bundle) -> Serving:
         challenger_sha256=None if bundle.challenger is None else bundle.challenger.sha256,
         recipe=bundle.contract.recipe,
     )
-
-
-@contextlib.contextmanager
-def _as_unavailable() -> Iterator[None]:
-    """Turn what a disk refuses into what is no mistake of the caller."""
-    try:
-        yield
-    except (StateError, OSError) as error:
-        _log.exception("something cannot be written down")
-        raise UnavailableError(
-            "the scoring service cannot write down anything at present; send the same again later"
-        ) from error

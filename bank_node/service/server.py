@@ -17,21 +17,23 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
 
+from bank_node.service.api.describe import TITLES
 from bank_node.service.scoring import ScoringService
 from fraudfed.errors import FraudFedError, ServerError
 from fraudfed.http.server.process import QuietLogger, raise_descriptors, share_one_heap
+from fraudfed.http.server.worker import KEEPALIVE_SECONDS, WholeRequestWorker, closing
 
 _log = logging.getLogger(__name__)
 
-_KEEPALIVE_SECONDS = 75
 _STOP_SECONDS = 20
 _SILENT_SECONDS = 120
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
-    """gunicorn's threaded worker, which swaps when it is told, and lets go of files at its end."""
+class _Worker(WholeRequestWorker):
+    """A worker that swaps when it is told, and lets go of files at its end."""
+
+    titles = TITLES
 
     def _scoring(self) -> ScoringService | None:
         application = getattr(self, "wsgi", None)
@@ -55,9 +57,11 @@ class _Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type hints
         if scoring is not None:
             scoring.stop()
 
-    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on SIGINT as on SIGTERM: no answer is cut off."""
-        self.handle_exit(sig, frame)
+    def count_problem(self, slug: str) -> None:
+        """Count it with those of the application."""
+        scoring = self._scoring()
+        if scoring is not None:
+            scoring.measures.problems.labels(slug).inc()
 
     def run(self) -> None:
         """Serve; at the end, write down what is left."""
@@ -78,7 +82,7 @@ def _swap(scoring: ScoringService) -> None:
         _log.exception("the swap failed unexpectedly; the service continues as before")
 
 
-class _Arbiter(Arbiter):  # type: ignore[misc]
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no type hints
     """gunicorn's main process, which passes SIGHUP on: gunicorn would start again."""
 
     def handle_hup(self) -> None:
@@ -109,7 +113,8 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "workers": 1,
             "worker_class": _Worker,
             "threads": self._threads,
-            "keepalive": _KEEPALIVE_SECONDS,
+            "worker_connections": self._threads + _Worker.most_without_a_thread,
+            "keepalive": KEEPALIVE_SECONDS,
             "timeout": _SILENT_SECONDS,
             "graceful_timeout": _STOP_SECONDS,
             "logger_class": QuietLogger,
@@ -134,7 +139,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         os.environ.pop("SCRIPT_NAME", None)
         share_one_heap()
         raise_descriptors()
-        return self._build()
+        app = self._build()
+        app.wsgi_app = closing(app.wsgi_app)  # type: ignore[method-assign]
+        return app
 
     def run(self) -> None:
         """Serve."""

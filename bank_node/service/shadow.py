@@ -1,7 +1,8 @@
 """The challenger scores after the answer, in a thread of its own: it touches no answer.
 
-A decision of a service with a challenger is written when both models have scored it, so that one
-row holds both margins. The queue is bounded: what does not fit is written without the challenger.
+The decision is in the log before that, with the champion's score. What the challenger says is
+added to it as a row of its own. The queue is bounded: what does not fit has no such row, as what
+was waiting when the process was killed.
 """
 
 import logging
@@ -9,14 +10,14 @@ import queue
 import threading
 from collections.abc import Callable
 
+from bank_node.decisions.log import Written
 from bank_node.serving.bundle import Bundle
 from fraudfed.dtypes import Float32Array
 
 _log = logging.getLogger(__name__)
 
 _MOST_WAITING = 10_000
-#: Bundle, full row, and what takes the challenger's margin or None.
-_Task = tuple[Bundle, Float32Array, Callable[[float | None], None]]
+_Task = tuple[Bundle, Float32Array, Written]
 
 
 class Shadow:
@@ -24,25 +25,25 @@ class Shadow:
 
     Parameters
     ----------
+    keep : callable
+        Adds a margin to a decision.
     failed : callable
-        Counts a failure.
+        Counts a payment without a challenger's score.
     """
 
-    def __init__(self, failed: Callable[[], None]) -> None:
-        self._failed = failed
+    def __init__(self, keep: Callable[[Written, float], None], failed: Callable[[], None]) -> None:
+        self._keep, self._failed = keep, failed
+        self._is_failing = False
         self._tasks: queue.Queue[_Task | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
         self._thread.start()
 
-    def score(
-        self, bundle: Bundle, row: Float32Array, then: Callable[[float | None], None]
-    ) -> None:
-        """Score a full row soon, and pass the margin on; None if it fails or there is no room."""
+    def score(self, bundle: Bundle, row: Float32Array, decision: Written) -> None:
+        """Score a full row soon; nothing if it fails or there is no room."""
         try:
-            self._tasks.put_nowait((bundle, row, then))
+            self._tasks.put_nowait((bundle, row, decision))
         except queue.Full:
             self._failed()
-            then(None)
 
     def close(self) -> None:
         """Finish what was begun."""
@@ -51,17 +52,17 @@ class Shadow:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            bundle, row, then = task
-            margin = None
+            bundle, row, decision = task
+            challenger = bundle.challenger
+            if challenger is None:
+                continue
             try:
-                challenger = bundle.challenger
-                if challenger is not None:
-                    own = bundle.row_for(challenger, row)
-                    margin = challenger.row(own, contributions=False).margin
+                own = bundle.row_for(challenger, row)
+                self._keep(decision, challenger.row(own, contributions=False).margin)
+                self._is_failing = False
             except Exception:
                 self._failed()
-                _log.exception("the challenger has failed; its margin is left out of the log")
-            try:
-                then(margin)
-            except Exception:
-                _log.exception("a decision could not be written down")
+                # One line, not one for each payment.
+                if not self._is_failing:
+                    _log.exception("the challenger has failed; its margin is left out of the log")
+                self._is_failing = True

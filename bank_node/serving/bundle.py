@@ -13,7 +13,8 @@ from bank_node.serving.scorer import Scorer
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RISK_ENTITIES
 from fraudfed.dtypes import Float32Array, Int64Array
-from fraudfed.errors import ConfigurationError
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features.currency import AmountConverter, payment_in_currency
 from fraudfed.features.payment import Payment
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.shared_risk.columns import shared_features
@@ -100,14 +101,15 @@ class Bundle:
         Older tables are not used: the second model scores.
     policy : Policy or None
     second : Scorer or None
-        A model without shared risk.
+        A model that asks for no feature of shared risk.
     challenger : Scorer or None
         Scores in the shadow.
 
     Raises
     ------
     ConfigurationError
-        If a model needs a feature that the store does not have, or the second one needs tables.
+        If a model needs a feature that the store does not have, tables with another publication
+        lag, or the second one asks for shared risk.
     """
 
     champion: Scorer
@@ -128,8 +130,17 @@ class Bundle:
                     f"model {scorer.sha256}: needs feature {missing[0]!r}, which the recipe of "
                     "this service does not make; serve models of one recipe together"
                 )
+        lag = self.contract.risk_publication_lag_days
+        for scorer in (self.second, self.challenger):
+            if scorer is not None and scorer.contract.risk_publication_lag_days != lag:
+                raise ConfigurationError(
+                    f"model {scorer.sha256}: risk_publication_lag_days is "
+                    f"{scorer.contract.risk_publication_lag_days}, expected {lag} as the model "
+                    "beside it has; serve models of one lag together"
+                )
         if self.second is not None:
-            shared = [name for name in _names(self.second.contract) if _is_shared(name)]
+            # A contract may have more features than its model asks for.
+            shared = sorted(filter(_is_shared, self.second.model.used_features()))
             if shared:
                 raise ConfigurationError(
                     f"model {self.second.sha256}: needs feature {shared[0]!r} of shared risk, "
@@ -166,6 +177,28 @@ class Bundle:
         recipe = self.contract.recipe or ""
         shared = self.tables.features(payment, recipe=recipe, names=self.shared_names)
         return np.concatenate([state, shared])
+
+    def policy_amount(self, payment: Payment) -> int:
+        """Return a payment's amount as the policy compares it, minor units of its currency.
+
+        Raises
+        ------
+        DataError
+            If the amount is in another currency, and the contract has no rate of that day.
+        """
+        payment = payment_in_currency(payment, self._converter)
+        if self.policy is not None and payment.currency not in (None, self.policy.currency):
+            raise DataError(
+                f"transaction {payment.transaction_id!r}: its amount is in {payment.currency}, "
+                f"expected {self.policy.currency} as the amounts of the policy are, for the run's "
+                "contract has no rates; send it in that currency"
+            )
+        return payment.amount_minor
+
+    @cached_property
+    def _converter(self) -> AmountConverter | None:
+        currency = self.contract.currency
+        return None if currency is None else AmountConverter(currency)
 
     def load(self) -> "Bundle":
         """Do now what the first payment would wait for; raises StateError as ``Scorer``."""

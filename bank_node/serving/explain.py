@@ -90,7 +90,7 @@ def explain_decision(decision: Decision, scorer: Scorer) -> Explanation:
         reasons=found.reasons,
         lowered=found.lowered,
         same_words=same_words,
-        has_values=bool(decision.shown) or not found.reasons,
+        has_values=decision.with_reasons or not found.reasons,
     )
 
 

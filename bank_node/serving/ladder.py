@@ -3,7 +3,8 @@
 ::
 
     full             the champion, with all features
-    no-state         the store did not answer in time: features of the past are missing
+    no-state         the store did not answer in time, or has not lately: features of the past are
+                     missing
     no-shared-risk   risk tables are too old, or have a gap: the second model, which needs none
     fallback         no model: the policy's table by channel and amount
 
@@ -23,7 +24,7 @@ import numpy as np
 from bank_node.serving.bundle import Bundle
 from bank_node.serving.scorer import RowScore, Scorer
 from bank_node.serving.store.arrival import StoreTerms
-from bank_node.serving.store.protocol import FeatureStore
+from bank_node.serving.store.protocol import Arrival, FeatureStore
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import UnavailableError
 from fraudfed.features.payment import Payment
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 _MOST_WAITING = 8
 #: Part of the deadline that is left for scoring when the store is given up.
 _SHARE_OF_STORE = 0.6
+#: A store that was away is asked so often whether it is back, by one payment.
+_ASK_AGAIN_SECONDS = 0.5
 #: Features that follow from the payment alone.
 _STATELESS = frozenset(
     {"amount", "amount_zeros", "hour_of_day", "is_night", "is_weekend"}
@@ -77,6 +80,40 @@ class Judged:
     full_row: Float32Array | None = None
 
 
+class _Reach:
+    """Whether the store answers: of one that is away, not every payment waits for a timeout."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ask_again: float | None = None
+
+    def may_ask(self) -> bool:
+        """Tell whether to ask; of a store that is away, only to one caller in a while."""
+        with self._lock:
+            if self._ask_again is None:
+                return True
+            now = time.monotonic()
+            if now < self._ask_again:
+                return False
+            self._ask_again = now + _ASK_AGAIN_SECONDS
+            return True
+
+    def answered(self) -> None:
+        """Note that it answers."""
+        with self._lock:
+            was_away, self._ask_again = self._ask_again is not None, None
+        if was_away:
+            _log.warning("the feature store answers again")
+
+    def did_not_answer(self, error: UnavailableError) -> None:
+        """Note that it does not."""
+        with self._lock:
+            was_away = self._ask_again is not None
+            self._ask_again = time.monotonic() + _ASK_AGAIN_SECONDS
+        if not was_away:
+            _log.warning("the feature store does not answer: %s", error)
+
+
 class Ladder:
     """Scores payments as well as is possible in time. Safe to use from many threads.
 
@@ -90,10 +127,31 @@ class Ladder:
         self._store = store
         self._pool = ThreadPoolExecutor(_MOST_WAITING, thread_name_prefix="store")
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._reach = _Reach()
 
     def close(self) -> None:
         """Wait for nothing more of the store."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def observe(self, payment: Payment) -> Arrival:
+        """Remember a payment so that the end of this process loses nothing of it.
+
+        Raises
+        ------
+        ConflictError
+            If its identifier was observed with other content.
+        UnavailableError
+            If the store does not take it; at once if it has not answered lately.
+        """
+        if not self._reach.may_ask():
+            raise UnavailableError(
+                "the feature store has not answered lately, so that the payment is not "
+                "remembered; send it again later"
+            )
+        arrival = self._store.observe(payment)
+        self._store.commit()
+        self._reach.answered()
+        return arrival
 
     def judge(
         self, payment: Payment, bundle: Bundle, *, seconds: float, contributions: bool
@@ -140,18 +198,28 @@ class Ladder:
 
     def _state(self, payment: Payment, seconds: float) -> Float32Array | None:
         """Return the row of the store; None if it does not answer in time."""
-        if seconds <= 0 or not self._places.acquire(blocking=False):
+        if seconds <= 0 or not self._reach.may_ask():
             return None
-        future: Future[Float32Array] = self._pool.submit(self._store.features, payment)
+        if not self._places.acquire(blocking=False):
+            return None
+        future: Future[Float32Array] = self._pool.submit(self._ask, payment)
         # One that hangs keeps its place, so that no more than so many threads hang.
         future.add_done_callback(lambda _: self._places.release())
         try:
             return future.result(timeout=seconds)
         except FutureTimeoutError:
             return None
-        except UnavailableError as error:
-            _log.warning("the feature store does not answer: %s", error)
+        except UnavailableError:
             return None
+
+    def _ask(self, payment: Payment) -> Float32Array:
+        try:
+            row = self._store.features(payment)
+        except UnavailableError as error:
+            self._reach.did_not_answer(error)
+            raise
+        self._reach.answered()
+        return row
 
 
 def stateless_row(payment: Payment, bundle: Bundle) -> Float32Array:

@@ -43,7 +43,8 @@ class BankAuditEntry(BaseModel):
     time : int
         UTC epoch seconds, by this bank's clock.
     event : {"sent", "answered", "noted"}
-        ``sent`` is written before the request leaves, ``answered`` when the answer is there.
+        ``sent`` is written before the request, or a shared run as a file, leaves; ``answered``
+        when the answer is there.
         ``noted`` stands for a decision at this bank: no request.
     kind : str
         What the request is, as in the aggregator's log: ``contribution``, ``opening``, ...
@@ -60,7 +61,7 @@ class BankAuditEntry(BaseModel):
     status : int or None
         ``answered`` only: the HTTP status.
     note : str or None
-        ``noted`` only: what was decided, and why.
+        ``noted``: what was decided, and why. Of a shared run: with whom.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fraudfed.boosting.table import FeatureSchema
-from fraudfed.boosting.tree import Tree
+from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Float32Array
 
 #: The release whose format is written.
@@ -83,6 +83,13 @@ class Model:
         parts: list[bytes] = []
         _write_ubj(self._document(), parts)
         return b"".join(parts)
+
+    def used_features(self) -> frozenset[str]:
+        """Return the names of the features that a split asks for."""
+        found: set[int] = set()
+        for tree in self.trees:
+            found |= set(tree.split_features[tree.left_children != NO_CHILD].tolist())
+        return frozenset(self.schema.names[feature] for feature in found)
 
     @property
     def sha256(self) -> str:

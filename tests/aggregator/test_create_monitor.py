@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import aggregator.commands.create_monitor as module
+import aggregator.commands.creating.monitor as module
 from aggregator.cli import cli
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from examples.search import COMMON, CONTRACT, SPEC, rows_of, search_run
 
-import aggregator.commands.create_runs
-import aggregator.commands.create_search
+import aggregator.commands.creating.search
+import aggregator.commands.creating.training
 from aggregator.cli import cli
-from aggregator.commands.from_search import refit_contract
+from aggregator.commands.creating.from_search import refit_contract
 from fraudfed.catalogue.plans import PLANS
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
@@ -81,7 +81,7 @@ class Client:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     made = Client()
-    for module in (aggregator.commands.create_search, aggregator.commands.create_runs):
+    for module in (aggregator.commands.creating.search, aggregator.commands.creating.training):
         monkeypatch.setattr(module, "opened_client", lambda **_: made)
     return made
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-import aggregator.commands.create_statistics as module
+import aggregator.commands.creating.statistics as module
 from aggregator.cli import cli
 from fraudfed.catalogue.recipes import contract_features
 from fraudfed.wire.messages import DataContract, KeyEpochState, RiskEntity, RunCreated, RunSpec

@@ -18,7 +18,6 @@ from federations.server_process import ServerProcess
 from aggregator.cli import cli as aggregator_cli
 from aggregator.config import MAX_WAIT_SECONDS, ServiceConfig
 from aggregator.service.app import declared_endpoints
-from aggregator.service.arrivals import BODY_SECONDS, HEAD_SECONDS
 from aggregator.service.state_directory import StateDirectory
 from bank_node.cli import cli as bank_cli
 from fraudfed.errors import (
@@ -29,6 +28,7 @@ from fraudfed.errors import (
     TransportError,
     error_classes,
 )
+from fraudfed.http.server.arrivals import BODY_SECONDS, HEAD_SECONDS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

@@ -17,9 +17,9 @@ from federations.fake_banks import MODEL, MODEL_SHA256, FakeBank, TestKey, sum_r
 from federations.server_process import ServerProcess, run_command
 from gunicorn.config import Config
 
-from aggregator.service.arrivals import Connection
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.worker import Worker
+from fraudfed.http.server.arrivals import Connection
 from fraudfed.wire import frames
 
 pytestmark = pytest.mark.e2e

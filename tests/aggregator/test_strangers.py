@@ -14,9 +14,9 @@ from gunicorn.workers.gthread import ThreadWorker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.service import arrivals
-from aggregator.service.arrivals import BODY_SECONDS, HEAD_BYTES, HEAD_SECONDS, Held
 from aggregator.service.state_directory import StateDirectory
+from fraudfed.http.server import arrivals
+from fraudfed.http.server.arrivals import BODY_SECONDS, HEAD_BYTES, HEAD_SECONDS, Held
 
 pytestmark = pytest.mark.e2e
 

@@ -5,7 +5,11 @@ from typing import Any
 import click
 from click.testing import CliRunner
 
-from aggregator.commands.window_options import contract_windows, taken_windows, window_options
+from aggregator.commands.creating.window_options import (
+    contract_windows,
+    taken_windows,
+    window_options,
+)
 from fraudfed.wire.messages import DataContract, LabelHorizon
 
 #: date -u -d 2026-04-30 +%s, and days later.

@@ -71,6 +71,7 @@ def test_the_threat_model_speaks_of_every_party_and_asset() -> None:
         "What a search tells the members",
         "What judging tells the members",
         "What monitoring tells the members",
+        "What a newcomer learns",
         "What the scoring service tells its callers",
         "What is not protected",
     ]

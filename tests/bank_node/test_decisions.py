@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bank_node.decisions.decision import Decision, decode, encode
-from bank_node.decisions.log import DecisionLog
+from bank_node.decisions.log import DecisionLog, Written
 from bank_node.decisions.segment import _RECORD
 from bank_node.vault.key_sources import KeySource
 from bank_node.vault.vault import NO_VAULT, SealedVault
@@ -52,9 +52,17 @@ decisions = st.builds(
     bins=st.binary(max_size=100),
     shown=st.binary(max_size=100),
     challenger_sha256=digests,
-    challenger_margin=floats,
     propensity=floats,
     full_action=st.none() | texts,
+    payee_id=st.none() | texts,
+    payer_id=st.none() | texts,
+    merchant_id=st.none() | texts,
+    terminal_id=st.none() | texts,
+    has_state=st.booleans(),
+    warn_only=st.booleans(),
+    with_reasons=st.booleans(),
+    risk_age_days=st.none() | st.integers(0, 10_000),
+    bundle_seconds=st.integers(0, 10**9),
 )
 
 
@@ -122,6 +130,7 @@ def test_what_cannot_be_kept_is_refused(log: DecisionLog) -> None:
         {"rule": "x" * 5000},
         {"model_sha256": "AB" * 32},
         {"bins": bytes((1 << 20) + 1)},
+        {"challenger_margin": 1.0},
     ):
         with pytest.raises(ValueError, match=r"expected|no SHA-256"):
             log.append(decision(9, **wrong))
@@ -133,6 +142,7 @@ def test_what_cannot_be_kept_is_refused(log: DecisionLog) -> None:
     commands=st.lists(
         st.one_of(
             st.tuples(st.just("append"), st.integers(0, 5)),
+            st.tuples(st.just("margin"), st.integers(0, 3)),
             st.tuples(st.just("erase"), st.integers(0, 2)),
             st.tuples(st.just("reopen"), st.just(0)),
         ),
@@ -144,12 +154,32 @@ def test_the_log_is_a_list_that_can_forget_customers(
 ) -> None:
     path = tmp_path_factory.mktemp("log")
     log, kept, erased = opened(path, segment_bytes=1200), list[Decision](), 0
+    # Of this opening, with the number of each in ``kept`` by its own time.
+    written: list[tuple[Written, Decision]] = []
     for number, (command, argument) in enumerate(commands):
         if command == "append":
             kept.append(
-                decision(argument, decided_at=START + number % 7, customer_id=f"c{argument % 3}")
+                decision(
+                    argument,
+                    decided_at=START + number % 7,
+                    event_time=number,
+                    customer_id=f"c{argument % 3}",
+                    challenger_sha256=None if number % 3 == 0 else "cd" * 32,
+                )
             )
-            log.append(kept[-1])
+            written.append((log.append(kept[-1]), kept[-1]))
+        elif command == "margin":
+            # Some are late, when their segment is closed, or their customer erased.
+            for place, of in written[-1 - argument :][:1]:
+                if of.challenger_sha256 is None:
+                    continue
+                log.append_challenger_margin(place, number / 4)
+                kept = [
+                    replace(each, challenger_margin=number / 4)
+                    if each.event_time == of.event_time
+                    else each
+                    for each in kept
+                ]
         elif command == "erase":
             before = len(kept)
             kept = [each for each in kept if each.customer_id != f"c{argument}"]
@@ -157,7 +187,7 @@ def test_the_log_is_a_list_that_can_forget_customers(
             erased += before - len(kept)
         else:
             log.close()
-            log = opened(path, segment_bytes=1200)
+            log, written = opened(path, segment_bytes=1200), []
     for reader in (log, opened(path, read_only=True) if (path / "log.key").exists() else log):
         assert list(reader.between(0, 2**40)) == kept
         assert list(reader.between(START + 2, START + 5)) == [
@@ -382,6 +412,40 @@ def test_an_index_that_is_lost_or_damaged_is_made_anew(log: DecisionLog, tmp_pat
         ]
         again.close()
     assert (tmp_path / "log" / "000001.index").exists()
+
+
+def test_a_margin_is_of_its_decision_alone_and_goes_with_it(tmp_path: Path) -> None:
+    shadowed = {"challenger_sha256": DIGEST}
+    log = opened(tmp_path / "log")
+    first, second = (log.append(decision(number, **shadowed)) for number in (0, 1))
+    log.append_challenger_margin(second, 0.5)
+    log.append_challenger_margin(first, -2.0)
+    log.close()
+    path = tmp_path / "log" / "000001.margins"
+    rows, log_size = path.read_bytes(), (tmp_path / "log" / "000001.log").stat().st_size
+    size = len(rows) // 2
+    # Cut off, at any byte, as a crash of the machine may leave it.
+    for cut in range(size, len(rows)):
+        for tail in (rows[:cut], rows[:cut] + bytes(len(rows) - cut)):
+            path.write_bytes(tail)
+            log = opened(tmp_path / "log")
+            margins = [each.challenger_margin for each in log.between(0, 2**40)]
+            log.close()
+            if tail[-24:] != rows[-24:] and any(tail[-24:]):
+                continue
+            assert margins == [None, 0.5]
+    # A row of another decision, or of none.
+    path.write_bytes(rows[size : size + 8] + rows[8:size])
+    with pytest.raises(StateError, match="row of the decision at byte 0 does not open"):
+        opened(tmp_path / "log", read_only=True).find("t0")
+    path.write_bytes(rows + log_size.to_bytes(8, "little") + rows[8:size])
+    log = opened(tmp_path / "log")
+    log.append(decision(2, **shadowed))
+    assert log.verify().decisions == 3
+    assert [each.challenger_margin for each in log.between(0, 2**40)] == [-2.0, 0.5, None]
+    log.erase("c1")
+    assert [each.challenger_margin for each in log.between(0, 2**40)] == [-2.0, None]
+    log.close()
 
 
 def test_a_full_disk_leaves_the_log_as_it_was(

@@ -17,7 +17,8 @@ from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
 from bank_node.serving.explain import explain_decision
 from bank_node.serving.scorer import Scorer
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -93,6 +94,7 @@ class Bank:
             model_sha256=self.scorer.sha256,
             bins=bins_of(row, self.scorer.model),
             shown=shown_values(self.reasons(number, "GBP"), row, Catalogue.of(CONTRACT)),
+            with_reasons=True,
         )
 
     def log(self, *decisions: Decision) -> None:
@@ -156,7 +158,7 @@ def test_every_logged_row_gives_its_reasons_again(bank: Bank) -> None:
 
 def test_without_the_values_the_texts_would_differ(bank: Bank) -> None:
     """The negative control: bins alone do not know that it was 950 pounds."""
-    decision = replace(bank.decision(N_ROWS - 1), shown=b"")
+    decision = replace(bank.decision(N_ROWS - 1), shown=b"", with_reasons=False)
     found = explain_decision(decision, bank.scorer)
     reasons = bank.reasons(N_ROWS - 1, "GBP")
     assert [(r.code, r.contribution) for r in found.reasons] == [

@@ -6,16 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from federations.bank_process import Finished
 from hypothesis import given
 from hypothesis import strategies as st
+from judging.evaluations import judged
 from judging.payments import CONTRACT, bank_that_knows, payments, run_spec
 
 from bank_node.data.contract import TableShares, load_training_rows
-from bank_node.evaluation.document import Bounds, EvaluatedModel, Evaluation, Held
 from bank_node.lifecycle.lineage import ListedModels, ModelLineage
 from bank_node.lifecycle.stage_history import Action, Stage, StageEvent, StagesNow
 from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages
@@ -25,7 +24,6 @@ from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import ConfigurationError
 from fraudfed.gate.decision import Verdict
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages import RunKind
 
 RunBank = Callable[..., Finished]
 SHA = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
@@ -101,84 +99,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return found
 
 
-def evaluation(
-    run_id: str, files: dict[str, bytes], verdict: Verdict, **changes: Any
-) -> Evaluation:
-    bounds = Bounds(estimate=0.1, lower=0.0, upper=0.2)
-    held = Held(
-        model="shared",
-        against="own",
-        verdict=verdict,
-        confidence=0.95,
-        difference=bounds,
-        value_difference=None,
-        only_model=3,
-        only_own=1,
-        discordant_share=0.1,
-        cases_to_tell_apart=None,
-        cases_to_adopt=None,
-    )
-    described = tuple(
-        EvaluatedModel(
-            name=name,
-            what=name,
-            file="f",
-            sha256=hashlib.sha256(content).hexdigest(),
-            trees=2,
-            candidate=None,
-            select_auprc=None,
-            case_recall=bounds,
-            case_value_recall=None,
-            auprc=bounds,
-            threshold=0.5,
-        )
-        for name, content in files.items()
-    )
-    fields: dict[str, Any] = {
-        "run_id": run_id,
-        "name": "judged",
-        "bank": "bank-a",
-        "kind": RunKind.SEARCH,
-        "in_time": True,
-        "windows": (),
-        "windows_sha256": "5" * 64,
-        "cases": 60,
-        "days": 30,
-        "alerts": 60,
-        "alerts_per_day": 2,
-        "margin": 0.02,
-        "plan": "p",
-        "models": described,
-        "own": "own",
-        "decision": held,
-        "sentence": "because",
-        "advice": (),
-        "others": (),
-        "adapted_advised": None,
-        "limits": (),
-        "gate": False,
-        "currency": None,
-        "earlier_uses": (),
-        "warnings": (),
-        **changes,
-    }
-    return Evaluation(**fields)
-
-
 @pytest.fixture
 def state(tmp_path: Path, models: dict[str, bytes]) -> StateDirectory:
     return bank_that_knows(tmp_path / "bank", run_spec(), model=models["shared"])
-
-
-def judged(
-    state: StateDirectory, models: dict[str, bytes], verdict: Verdict, **changes: Any
-) -> None:
-    directory = state.path / "runs" / "r1" / "evaluation"
-    directory.mkdir(exist_ok=True)
-    (directory / "own.json").write_bytes(models["own"])
-    both = {name: models[name] for name in ("shared", "own")}
-    found = evaluation("r1", both, verdict, **changes)
-    (directory / "evaluation.json").write_text(found.model_dump_json())
 
 
 def test_the_gate_decides_what_is_put_in_charge(

@@ -16,6 +16,7 @@ from bank_node.data.contract import load_training_rows
 from bank_node.decisions.bins import bins_of
 from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
+from bank_node.monitoring.kept import kept_reports
 from bank_node.outcomes.history import LabelHistory
 from bank_node.outcomes.label import Heard, LabelSource, Status
 from bank_node.serving.scorer import Scorer
@@ -115,8 +116,8 @@ def monitored(run_bank: Any, state: StateDirectory, *more: Any) -> dict[str, Any
 
 def test_the_log_says_what_the_file_says(run_bank: Any, decided: Decided) -> None:
     found = monitored(run_bank, decided.state, *WEEKS)
-    kept = json.loads((decided.state.serving_path / "monitor.json").read_text())
-    assert kept == found
+    kept = kept_reports(decided.state.serving_path)[0].report
+    assert json.loads(kept.model_dump_json()) == found
     of_file = monitored(
         *(run_bank, decided.state, "--data", decided.file, *WEEKS),
         *("--alert-score", ALERT, "--reference-until", "2025-01-31"),

@@ -1,6 +1,8 @@
 """``bank-node risk lookup``: what it shows, what it logs, and what it refuses."""
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from oracles.shared_risk import FIRST_DAY, KEY, risk_spec, solo_tables
 from bank_node.data.risk_days import day_text
 from bank_node.lookup.log import LoggedLookup, LookupLog
 from bank_node.state.directory import StateDirectory
-from bank_node.vault.vault import NO_VAULT
+from bank_node.vault.vault import NO_VAULT, Vault
 from fraudfed.errors import KeyMaterialError
 from fraudfed.wire.messages import RiskEntity
 
@@ -99,6 +101,7 @@ def test_many_from_a_file(state: StateDirectory, tmp_path: Path) -> None:
         (("payee",), 2, "expected an IDENTIFIER, or --data with --out"),
         (("payee", "x", "--out", "x.csv"), 2, "expected an IDENTIFIER"),
         (("payee", " "), 2, "not empty"),
+        (("payee", "x" * 201), 2, "up to 200 characters"),
         (("payee", "1.2E+15"), 3, "all its digits"),
         (("payee", "x", "--purpose", " "), 2, "purpose"),
     ],
@@ -124,23 +127,82 @@ def logged(number: int) -> LoggedLookup:
     )
 
 
+def log_in(directory: Path, vault: Vault = NO_VAULT, *, retention_days: int = 365) -> LookupLog:
+    return LookupLog(directory, vault, retention_days=retention_days)
+
+
+def month_of(year: int, month: int, day: int = 1) -> int:
+    return int(datetime(year, month, day, tzinfo=UTC).timestamp())
+
+
+def test_a_month_is_kept_as_long_as_the_bank_says_and_no_longer(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    times = [month_of(2025, 12, 31), month_of(2026, 1), month_of(2026, 2)]
+    for each in times:
+        log_in(directory).append([logged(each)], durable=True)
+    (directory / "9999-99.log").write_bytes(b"")
+    # On the last day of its retention the last look-up of January is still there.
+    last = month_of(2026, 2) + 30 * 86_400
+    log = log_in(directory, retention_days=30)
+    assert log.prune(last - 1) == 1
+    assert [each.time for each in log.all()] == times[1:]
+    # The next look-up removes it; one of the same day has been looked after already.
+    log.append([logged(last)], durable=True)
+    assert [each.time for each in log.all()] == [times[2], last]
+
+
+def test_retention_is_a_setting_of_the_bank(state: StateDirectory) -> None:
+    directory = state.path / "serving" / "lookups"
+    now = int(time.time())
+    log_in(directory, state.vault, retention_days=36_525).append([logged(1)], durable=True)
+    log_in(directory, state.vault, retention_days=36_525).append([logged(now)], durable=True)
+    assert len(log_in(directory, state.vault).all()) == 2
+    config = state.path / "bank.toml"
+    assert "retention_days = 731" in config.read_text()
+    config.write_text(config.read_text().replace("days = 731", "days = 36525"))
+    shown = run_program("bank-node", "risk", "lookups", "--state", state.path, "--json")
+    assert len(json.loads(shown.out)["lookups"]) == 2
+    config.write_text(config.read_text().replace("days = 36525", "days = 1"))
+    shown = run_program("bank-node", "risk", "lookups", "--state", state.path, "--json")
+    assert [each["time"] for each in json.loads(shown.out)["lookups"]] == [now]
+    config.write_text(config.read_text().replace("days = 1", "days = 0"))
+    refused = run_program("bank-node", "risk", "lookups", "--state", state.path)
+    assert (refused.code, "lookups.retention_days is 0" in refused.err) == (5, True)
+
+
+def test_each_wrong_row_of_a_file_has_its_line(state: StateDirectory, tmp_path: Path) -> None:
+    data, out = tmp_path / "asked.csv", tmp_path / "found.csv"
+    long = "x" * 201
+    data.write_text(f"payee_id\n{IBAN}\n1.2E+15\n\n3.4E+15\n{long}\nother\n")
+    ended = look_up(state, "payee", "--data", data, "--out", out)
+    assert (ended.code, ended.out, out.exists()) == (3, "", False)
+    lines = ended.err.splitlines()
+    for place, got in (("row 2 (line 3)", "'1.2E+15'"), ("row 3 (line 5)", "'3.4E+15'")):
+        assert f"{place}: got {got}, expected an identifier with all its digits" in ended.err
+    (of_long,) = [line for line in lines if line.startswith("row 4 (line 6): got 'xxx")]
+    assert of_long.endswith("expected up to 200 characters that can be printed")
+    assert len(lines) == 4
+    # Nothing was looked up.
+    assert not (state.path / "serving").exists()
+
+
 def test_a_record_that_a_crash_cut_off_is_no_look_up(tmp_path: Path) -> None:
     for cut in range(1, 60, 7):
-        log = LookupLog(tmp_path / str(cut), NO_VAULT)
+        log = log_in(tmp_path / str(cut))
         log.append([logged(1), logged(2)], durable=False)
         (path,) = (tmp_path / str(cut)).iterdir()
         path.write_bytes(path.read_bytes()[:-cut])
-        again = LookupLog(tmp_path / str(cut), NO_VAULT)
+        again = log_in(tmp_path / str(cut))
         again.append([logged(3)], durable=True)
         assert [each.time for each in again.all()] == [1, 3]
 
 
 def test_the_log_of_look_ups_is_sealed(tmp_path: Path) -> None:
     state = with_tables(bank_state(tmp_path / "sealed", passphrase="a long enough passphrase"))
-    log = LookupLog(state.path / "serving" / "lookups", state.vault)
+    log = log_in(state.path / "serving" / "lookups", state.vault)
     log.append([logged(1)], durable=True)
     (path,) = (state.path / "serving" / "lookups").iterdir()
     assert b"id1" not in path.read_bytes()
     assert log.all() == (logged(1),)
     with pytest.raises(KeyMaterialError):
-        LookupLog(state.path / "serving" / "lookups", NO_VAULT).all()
+        log_in(state.path / "serving" / "lookups").all()

@@ -24,6 +24,7 @@ from serving_kit.scored_bank import (
 from serving_kit.service_process import ServiceProcess
 
 from bank_node.data.contract import load_features
+from bank_node.outcomes.history import LabelHistory
 from bank_node.serving.scorer import Scorer
 from bank_node.state.directory import StateDirectory
 from fraudfed.intake.windows import contract_columns
@@ -138,6 +139,7 @@ def test_the_same_payment_gets_the_same_answer_and_another_one_a_conflict(
         ({"event_time": 1 << 32}, 422, "ahead of this machine's clock"),
         ({"unknown": 1}, 400, "unknown"),
         ({"direction": "inbound"}, 422, "inbound"),
+        ({"currency": "USD"}, 422, "is in USD, expected GBP as the amounts of the policy"),
         ({"event_time": 5}, 422, "allowed lateness"),
     ],
 )
@@ -158,22 +160,46 @@ def test_a_payment_refused_in_a_batch_does_not_hold_up_the_others(service: Servi
     assert answers[1]["step"] == "full"
 
 
-def test_what_happened_to_payments_is_noted_once(service: ServiceProcess) -> None:
+def test_what_happened_to_payments_is_noted_once(
+    service: ServiceProcess, state: StateDirectory
+) -> None:
     for verb in ("confirm", "decline", "reverse"):
         answer = service.post(f"/v1/payments/noted-{verb}/{verb}", {"time": 1_700_100_000})
         assert answer.json() == {"new": 1}, answer.text
         again = service.post(f"/v1/payments/noted-{verb}/{verb}", {"time": 1_700_100_000})
         assert again.json() == {"new": 0}
+    history = LabelHistory(state.serving_path / "outcomes", state.vault)
+    (heard,) = history.of("noted-reverse")
+    assert (heard.status, heard.source) == ("payment_reversed", "system")
+    known = history.label("noted-reverse", 2**33)
+    assert known is not None
+    assert (known.is_blocked, known.is_fraud) == (True, None)
+
+
+def test_of_a_fraud_that_was_scored_here_the_transaction_is_enough(
+    service: ServiceProcess,
+) -> None:
+    late = ROWS[-1]["event_time"]
+    place = {"customer_id": "label", "merchant_id": "label-m", "terminal_id": "label-k"}
+    paid = {**ROWS[-1], **place, "transaction_id": "label-1", "event_time": late}
+    assert service.post("/v1/payments", paid).status_code == 200
     label = {
-        "transaction_id": ROWS[3]["transaction_id"],
+        "transaction_id": "label-1",
         "status": "reported",
         "source": "customer",
-        "time": ROWS[3]["event_time"] + 100,
-        "payment": ROWS[3],
+        "fraud_kind": "card_not_present",
+        "time": late + 100,
     }
-    assert service.post("/v1/labels", {"labels": [label]}).json() == {"new": 1}
-    early = {**label, "time": 5}
-    assert service.post("/v1/labels", {"labels": [early]}).status_code == 400
+    sent_again = {**label, "transaction_id": "unknown-1"}
+    answer = service.post("/v1/labels", {"labels": [label, sent_again]}).json()
+    assert answer == {"new": 2, "unknown_payments": ["unknown-1"]}
+    whole = {**sent_again, "payment": {**paid, "transaction_id": "unknown-1"}}
+    assert service.post("/v1/labels", {"labels": [label, whole]}).json() == {
+        "new": 0,
+        "unknown_payments": [],
+    }
+    for early in ({**label, "time": 5}, {**whole, "time": 5}):
+        assert service.post("/v1/labels", {"labels": [early]}).status_code in (400, 422)
 
 
 def test_probes_metrics_and_the_description_are_there(service: ServiceProcess) -> None:

@@ -98,6 +98,11 @@ class ShownDecision(Answer):
     challenger_margin: float | None
     propensity: float | None
     full_action: str | None
+    has_state: bool
+    warn_only: bool
+    with_reasons: bool
+    risk_age_days: int | None
+    bundle_seconds: int
     labels: tuple["HeardLabel", ...]
 
 

@@ -103,13 +103,17 @@ def export(
         for name in names:
             value = getattr(decision, name)
             columns[name].append(value.hex() if isinstance(value, bytes) else value)
-    whole = {"event_time", "decided_at", "amount_minor"}
+    whole = {"event_time", "decided_at", "amount_minor", "risk_age_days", "bundle_seconds"}
+    flags = {"has_state", "warn_only", "with_reasons"}
     real = {"margin", "score", "probability", "challenger_margin", "propensity"}
     kinds = {
-        name: pa.int64() if name in whole else pa.float64() if name in real else pa.string()
-        for name in names
+        **dict.fromkeys(whole, pa.int64()),
+        **dict.fromkeys(real, pa.float64()),
+        **dict.fromkeys(flags, pa.bool_()),
     }
-    table = pa.table({name: pa.array(columns[name], type=kinds[name]) for name in names})
+    table = pa.table(
+        {name: pa.array(columns[name], type=kinds.get(name, pa.string())) for name in names}
+    )
     write_table(table, out)
     return ExportedRows(out=str(out), rows=table.num_rows)
 

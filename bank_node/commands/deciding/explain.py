@@ -142,20 +142,14 @@ def _scorer_of(
     state: StateDirectory, sha256: str, model: Path | None, run_id: str | None
 ) -> "Scorer":
     """Return the model of a decision: the file that was named, or the bank's of that digest."""
-    from bank_node.lifecycle.models_on_hand import models_on_hand
-    from bank_node.lifecycle.stages import StageDirectory
+    from bank_node.lifecycle.past_models import past_scorer
     from bank_node.serving.scorer import Scorer
 
     if model is not None:
         return Scorer.read(model, state.current_run(run_id).contract)
-    stages = StageDirectory.of_state(state.path)
-    known = {each.sha256: (stages.model_path(each.sha256), each) for each in stages.read().models}
-    if sha256 in known and known[sha256][0].is_file():
-        path, staged = known[sha256]
-        return Scorer.read(path, state.current_run(staged.run_id).contract)
-    for found in models_on_hand(state):
-        if found.sha256 == sha256:
-            return Scorer.read(found.path, state.current_run(found.run_id).contract)
+    found = past_scorer(state, sha256)
+    if found is not None:
+        return found
     raise ConfigurationError(
         f"{state.path}: model {sha256} of the decision is not among this bank's models; name its "
         "file with --model, and its run with --run"

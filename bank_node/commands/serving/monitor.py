@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.kept import MONITOR_REPORT, keep_report
 from bank_node.commands.options import (
     PATH,
     Output,
@@ -151,8 +150,10 @@ def monitor(
 ) -> DriftReport:
     """Say what drifts in this bank's payments, what is wrong first; needs no network.
 
-    Exit code 0 whether there are alarms or not: with --json, "alarms" is empty without any.
+    The report is kept for this bank's pages. Exit code 0 whether there are alarms or not: with
+    --json, "alarms" is empty without any.
     """
+    from bank_node.monitoring.kept import keep_report
     from bank_node.monitoring.window import Asked
 
     state = StateDirectory(path)
@@ -168,7 +169,7 @@ def monitor(
                     "or name a file with --data"
                 )
         report = _of_decisions(state, run_id, asked)
-    keep_report(state, MONITOR_REPORT, report)
+    keep_report(state.serving_path, report)
     return report
 
 
@@ -235,9 +236,11 @@ def _of_decisions(state: StateDirectory, run_id: str | None, asked: "Asked") -> 
         held = model_of_digest(state, sha256)
         if held is None:
             return None
-        contract = pinned(state, held[0]).contract
-        schema = contract_schema(contract)
-        return DecidingModel(held[0], contract, read_model(held[1], schema=schema, source=sha256))
+        model_path, model_run = held
+        contract = pinned(state, model_run).contract
+        content = read_model_file(model_path)
+        model = read_model(content, schema=contract_schema(contract), source=str(model_path))
+        return DecidingModel(model_run, contract, model)
 
     if not (state.serving_path / "decisions").is_dir():
         raise StateError(
@@ -288,6 +291,7 @@ def monitor_run(
     """
     from bank_node.jobs.monitor import accepted_counts
     from bank_node.jobs.registry import JOBS
+    from bank_node.monitoring.kept import keep_report
     from bank_node.monitoring.report import drift_report
     from bank_node.run.context import RunOptions
     from bank_node.run.lifecycle import take_part
@@ -301,7 +305,7 @@ def monitor_run(
             state, RunOptions(**options), RunKind.MONITOR, JOBS, progress, passphrase=passphrase
         )
     run = state.current_run(record.run_id)
-    return drift_report(
+    report = drift_report(
         accepted_counts(state, run).watch,
         source="members",
         run_id=run.run_id,
@@ -309,3 +313,5 @@ def monitor_run(
         alert_score=run.monitor.alert_score,
         fair_from=run.contract.train_until,
     )
+    keep_report(state.serving_path, report)
+    return report

@@ -26,7 +26,7 @@ from fraudfed.console import examples, json_option, say
 )
 @json_option(PagesListening)
 def pages(path: Path, passphrase_file: Path | None, port: int, as_json: bool) -> None:
-    """Show at a browser what left this bank, its runs, its gate and its alerts.
+    """Show at a browser what left this bank, its runs, models, alerts, look-ups and monitoring.
 
     Needs no model and no scoring service. Listens on this machine alone; the token to sign in is
     in a file of the state directory.

@@ -17,6 +17,7 @@ import pandas as pd
 from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
 from bank_node.jobs.risk.history import risk_files
+from bank_node.state.adopted import signers_of
 from bank_node.state.corrections import MOST_REASON_CHARACTERS, KeptCorrection
 from bank_node.state.directory import StateDirectory
 from bank_node.state.risk_file import RiskFile
@@ -206,12 +207,11 @@ def _entered(state: StateDirectory, file: RiskFile, made: KeptCorrection) -> boo
         return False
     if not made.identifiers.keys() & set(spec.entities):
         return False
-    record = state.record(file.run_id) or {}
-    return state.config.name in record.get("members", ())
+    return state.config.name in signers_of(state, file.run_id)
 
 
 def _under_way(state: StateDirectory) -> Iterator[tuple[str, int, int]]:
     """Yield the risk runs that this bank has begun and not finished, with first and last day."""
     for run in state.known_runs(RunKind.RISK):
-        if state.record(run.run_id) is None:
+        if not signers_of(state, run.run_id):
             yield run.run_id, run.risk.first_day, run.risk.last_day

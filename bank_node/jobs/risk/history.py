@@ -1,6 +1,6 @@
 """Which risk tables a bank trains and scores with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bank_node.data.risk_days import ADVICE
 from bank_node.state.directory import StateDirectory
@@ -30,7 +30,12 @@ def training_tables(state: StateDirectory, contract: DataContract) -> SharedRisk
     """
     if not needs_tables(contract):
         return None
-    found = {file.registry_sha256: file for file in risk_files(state)}
+    return named_tables(risk_files(state), contract)
+
+
+def named_tables(files: Sequence[RiskFile], contract: DataContract) -> SharedRisk:
+    """Return those of some tables that a contract names; raises as ``training_tables``."""
+    found = {file.registry_sha256: file for file in files}
     missing = [sha256 for sha256 in contract.shared_risk if sha256 not in found]
     if missing:
         raise ConfigurationError(
@@ -38,7 +43,7 @@ def training_tables(state: StateDirectory, contract: DataContract) -> SharedRisk
             f"({len(found)} others are here); take them from their run first ('bank-node risk "
             "update --run RUN_ID')"
         )
-    return _history([found[sha256] for sha256 in contract.shared_risk], contract)
+    return tables_of([found[sha256] for sha256 in contract.shared_risk], contract)
 
 
 def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk | None:
@@ -53,33 +58,45 @@ def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk 
     """
     if not needs_tables(contract):
         return None
-    delay = contract.risk_delay_days
+    files = fitting_files(risk_files(state), contract)
+    if not files:
+        needed = _needed_entities(contract)
+        raise ConfigurationError(
+            f"{state.path}: holds no risk tables with a delay of {contract.risk_delay_days} days "
+            f"that count by {', '.join(sorted(needed))}, which the features of this model need; "
+            f"{ADVICE}"
+        )
+    return tables_of(files, contract)
+
+
+def fitting_files(files: Sequence[RiskFile], contract: DataContract) -> list[RiskFile]:
+    """Return the tables that a model of a contract scores with, in their order."""
     needed = _needed_entities(contract)
-    files = [
+    return [
         file
-        for file in risk_files(state)
-        if file.keyed.tables.spec.delay_days == delay
+        for file in files
+        if file.keyed.tables.spec.delay_days == contract.risk_delay_days
         and needed <= set(file.keyed.tables.spec.entities)
     ]
-    if not files:
-        raise ConfigurationError(
-            f"{state.path}: holds no risk tables with a delay of {delay} days that count by "
-            f"{', '.join(sorted(needed))}, which the features of this model need; {ADVICE}"
-        )
-    return _history(files, contract)
 
 
 def risk_files(state: StateDirectory) -> list[RiskFile]:
     """Return all tables of this bank, those with later days last."""
-    files = [state.risk_file(path) for path in state.tables_paths()]
-    specs = {file.run_id: file.keyed.tables.spec for file in files}
-    return sorted(
-        files,
-        key=lambda file: (specs[file.run_id].last_day, specs[file.run_id].first_day, file.run_id),
-    )
+    return in_order(state.risk_file(path) for path in state.tables_paths())
 
 
-def _history(files: Sequence[RiskFile], contract: DataContract) -> SharedRisk:
+def in_order(files: Iterable[RiskFile]) -> list[RiskFile]:
+    """Return tables in the order in which later ones replace earlier ones."""
+
+    def key(file: RiskFile) -> tuple[int, int, str]:
+        spec = file.keyed.tables.spec
+        return spec.last_day, spec.first_day, file.run_id
+
+    return sorted(files, key=key)
+
+
+def tables_of(files: Sequence[RiskFile], contract: DataContract) -> SharedRisk:
+    """Return tables as one history; raises DataError if they do not fit the contract."""
     shared = SharedRisk(
         [file.keyed for file in files], publication_lag_days=contract.risk_publication_lag_days
     )

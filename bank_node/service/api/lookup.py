@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from bank_node.data.risk_days import day_text
 from bank_node.lookup.look_up import MOST_PURPOSE_CHARACTERS
 from bank_node.lookup.tables import Found
-from bank_node.service.api.declare import Endpoints
 from bank_node.service.looking_up import LookupDesk
 from fraudfed.errors import NotFoundError
 from fraudfed.features.shared_risk.look_up import Interval
+from fraudfed.http.server.declare import Endpoint, Endpoints
 from fraudfed.wire.messages import RiskEntity
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 #: Identifiers of one request.
 MOST_IDENTIFIERS = 1000
@@ -79,10 +79,11 @@ class FoundRisks(_Message):
 
 @endpoints.add(
     method="POST",
-    rule="/v1/risk/lookup",
+    rule="/risk/lookup",
     summary="Look up what all banks entered of accounts, merchants or terminals.",
     reads=SentLookup,
     answers=FoundRisks,
+    errors=(NotFoundError,),
 )
 def look_up_risk(body: SentLookup) -> FoundRisks:
     """Look up."""

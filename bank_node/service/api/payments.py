@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 from bank_node.outcomes.label import LabelSource, Status
-from bank_node.service.api.declare import Endpoints
+from bank_node.service.api.describe import TITLES
 from bank_node.service.api.services import service
 from bank_node.service.messages import (
     Answer,
     Answers,
+    LoggedAnswer,
     Noted,
+    NotedLabels,
     Observed,
     SentLabel,
     SentLabels,
@@ -16,11 +18,12 @@ from bank_node.service.messages import (
     SentPayments,
     SentStatus,
 )
-from fraudfed.errors import FraudFedError, UnavailableError
+from fraudfed.errors import FraudFedError, NotFoundError, UnavailableError
+from fraudfed.http.server.declare import Endpoint, Endpoints
 from fraudfed.http.server.problems import problem_of
 from fraudfed.wire.messages import Problem, parse
 
-endpoints = Endpoints()
+endpoints = Endpoints(Endpoint)
 
 
 def _each(sent: SentPayments, one: Callable[[SentPayment], Answer | Observed]) -> Answers:
@@ -34,13 +37,13 @@ def _each(sent: SentPayments, one: Callable[[SentPayment], Answer | Observed]) -
         except FraudFedError as error:
             if len(sent.payments) == 1:
                 raise
-            found.append(problem_of(error))
+            found.append(problem_of(error, titles=TITLES))
     return Answers(answers=tuple(found))
 
 
 @endpoints.add(
     method="POST",
-    rule="/v1/score",
+    rule="/score",
     summary="Score payments, and remember none.",
     reads=SentPayments,
     answers=Answers,
@@ -52,7 +55,7 @@ def score(body: SentPayments) -> Answers:
 
 @endpoints.add(
     method="POST",
-    rule="/v1/observe",
+    rule="/observe",
     summary="Remember payments, and score none.",
     reads=SentPayments,
     answers=Answers,
@@ -69,7 +72,7 @@ def observe(body: SentPayments) -> Answers:
 
 @endpoints.add(
     method="POST",
-    rule="/v1/payments",
+    rule="/payments",
     summary="Score payments and remember them, each as it arrives.",
     reads=SentPayments,
     answers=Answers,
@@ -87,12 +90,12 @@ def _note(transaction_id: str, sent: SentStatus, status: Status) -> Noted:
         "time": service().now() if sent.time is None else sent.time,
     }
     label = parse(SentLabel, found, source="address")
-    return Noted(new=service().label((label,)))
+    return Noted(new=service().label((label,)).new)
 
 
 @endpoints.add(
     method="POST",
-    rule="/v1/payments/<transaction_id>/confirm",
+    rule="/payments/<transaction_id>/confirm",
     summary="Note that a payment went through.",
     reads=SentStatus,
     answers=Noted,
@@ -104,7 +107,7 @@ def confirm(transaction_id: str, body: SentStatus) -> Noted:
 
 @endpoints.add(
     method="POST",
-    rule="/v1/payments/<transaction_id>/decline",
+    rule="/payments/<transaction_id>/decline",
     summary="Note that a payment did not go through. It stays in the history of its customer.",
     reads=SentStatus,
     answers=Noted,
@@ -116,36 +119,36 @@ def decline(transaction_id: str, body: SentStatus) -> Noted:
 
 @endpoints.add(
     method="POST",
-    rule="/v1/payments/<transaction_id>/reverse",
-    summary="Note that a payment was taken back after all: it counts as one that did not go "
-    "through.",
+    rule="/payments/<transaction_id>/reverse",
+    summary="Note that a payment was taken back after it went through.",
     reads=SentStatus,
     answers=Noted,
 )
 def reverse(transaction_id: str, body: SentStatus) -> Noted:
     """Note it; features do not change."""
-    return _note(transaction_id, body, Status.DECLINED)
+    return _note(transaction_id, body, Status.PAYMENT_REVERSED)
 
 
 @endpoints.add(
     method="POST",
-    rule="/v1/labels",
-    summary="Note what was heard of payments; a fraud counts for its payee, merchant and terminal "
-    "where the payment is given.",
+    rule="/labels",
+    summary="Note what was heard of payments. A fraud counts for its payee, merchant and terminal: "
+    "of a payment that was scored here, or that is given.",
     reads=SentLabels,
-    answers=Noted,
+    answers=NotedLabels,
 )
-def label(body: SentLabels) -> Noted:
+def label(body: SentLabels) -> NotedLabels:
     """Note it."""
-    return Noted(new=service().label(body.labels))
+    return service().label(body.labels)
 
 
 @endpoints.add(
     method="GET",
-    rule="/v1/decisions/<transaction_id>",
+    rule="/decisions/<transaction_id>",
     summary="What was answered about a payment.",
-    answers=Answer,
+    answers=LoggedAnswer,
+    errors=(NotFoundError,),
 )
-def decision(transaction_id: str) -> Answer:
+def decision(transaction_id: str) -> LoggedAnswer:
     """Return it from the decision log."""
     return service().decision(transaction_id)

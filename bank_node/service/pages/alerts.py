@@ -1,15 +1,16 @@
 """What was decided about payments, and why: from the decision log, by the model of the day."""
 
-import hashlib
 import heapq
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
+from bank_node.lifecycle.models_on_hand import model_of_digest, pinned
 from bank_node.serving.explain import explain_decision
 from bank_node.serving.scorer import Scorer
-from bank_node.state.directory import MODEL_FILE, StateDirectory
+from bank_node.state.directory import StateDirectory
 from fraudfed.errors import FraudFedError, StateError
 from fraudfed.payments.currencies import EXPONENTS
 from fraudfed.reasons import Reason
@@ -17,7 +18,6 @@ from fraudfed.wire.messages import DataContract
 
 #: Where the service keeps its decisions, below the state directory.
 DECISIONS = Path("serving") / "decisions"
-ALLOWED = "allow"
 _DAY = 86_400
 _MOST_MODELS = 3
 
@@ -67,18 +67,20 @@ class Decisions:
         """
         newest: list[tuple[int, int, Decision]] = []
         decided = 0
-        for decision in self._log().between(start, start + _DAY):
-            decided += 1
-            if decision.action == ALLOWED and decision.full_action is None:
-                continue
-            heapq.heappush(newest, (decision.decided_at, decided, decision))
-            if len(newest) > most:
-                heapq.heappop(newest)
+        with closing(self._log()) as log:
+            for decision in log.between(start, start + _DAY):
+                decided += 1
+                if not (decision.is_alert or decision.was_softened):
+                    continue
+                heapq.heappush(newest, (decision.decided_at, decided, decision))
+                if len(newest) > most:
+                    heapq.heappop(newest)
         return [one for _, _, one in sorted(newest, reverse=True)], decided
 
     def explain(self, transaction_id: str) -> Explained | None:
         """Return the last decision about a payment, alerted or not; None if there is none."""
-        decision = self._log().find(transaction_id)
+        with closing(self._log()) as log:
+            decision = log.find(transaction_id)
         if decision is None:
             return None
         if not decision.bins or decision.model_sha256 is None:
@@ -108,15 +110,16 @@ def _model_file(state: StateDirectory, sha256: str) -> tuple[Path, DataContract]
     Raises
     ------
     StateError
-        If it is no longer here.
+        If it is not here.
     """
-    for run in (state.path / "runs").iterdir():
-        for path in (run / MODEL_FILE, *sorted((run / "evaluation").glob("*.json"))):
-            content = path.read_bytes() if path.is_file() else b""
-            pinned = state.pinned_run(run.name)
-            if pinned is not None and hashlib.sha256(content).hexdigest() == sha256:
-                return path, pinned.contract
-    raise StateError(f"model {sha256} is no longer in {state.path}; restore it to see the reasons")
+    found = model_of_digest(state, sha256)
+    if found is None:
+        raise StateError(
+            f"model {sha256} is neither among the runs nor among the staged models of this bank; "
+            "restore its file to see the reasons"
+        )
+    path, run_id = found
+    return path, pinned(state, run_id).contract
 
 
 def money(decision: Decision) -> str:

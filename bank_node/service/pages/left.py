@@ -9,6 +9,7 @@ from threading import Lock
 
 from bank_node.audit.explain import EVERY_REQUEST, FIELDS
 from bank_node.state.audit_log import BankAuditEntry, verify_audit_log
+from fraudfed.errors import ProtocolError
 
 #: Of each kind of request, in one sentence; ``FIELDS`` says the same field by field.
 PLAIN = {
@@ -27,6 +28,8 @@ PLAIN = {
     "opening": "This bank's share in opening a sum over all banks, sealed to the members: it holds "
     "no number of a single bank.",
     "model": "The finished result, equal at every bank, with this bank's signature.",
+    "run-share": "A finished run for another bank that may adopt it, sealed to that bank: model, "
+    "description, risk tables and statistics of all banks, and this bank's signature. No payment.",
     "question": "Questions for the state of runs and members; no body.",
     "health": "Whether the aggregator is there; no body.",
 }
@@ -117,6 +120,14 @@ def today() -> str:
 def day_before(day: str) -> str:
     """Return the date before another; raises ValueError if that is none."""
     return (datetime.fromisoformat(day).date() - timedelta(days=1)).isoformat()
+
+
+def start_of(day: str) -> int:
+    """Return when a date begins, UTC epoch seconds; raises ProtocolError if it is none."""
+    try:
+        return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise ProtocolError(f"day is {day[:40]!r}, expected a date as 2026-01-31") from None
 
 
 def days(entries: Sequence[BankAuditEntry]) -> list[tuple[str, int]]:

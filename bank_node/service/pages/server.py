@@ -1,18 +1,22 @@
-"""The pages alone, on a port of their own: all that they need is a state directory."""
+"""The pages: beside an application's own addresses, or alone on a port of their own."""
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, redirect
+from flask import Blueprint, Flask, Response, g, redirect, request
 from gunicorn.app.base import BaseApplication
 from werkzeug.wrappers import Response as AnyResponse
 
+from bank_node.service.looking_up import LookupDesk
+from bank_node.service.pages.pages_bank import PagesBank
 from bank_node.service.pages.token import token_file
 from bank_node.service.pages.views import BankPages
 from bank_node.state.directory import StateDirectory
+from fraudfed.errors import RateLimitedError
 from fraudfed.http.pages.site import PAGES
 from fraudfed.http.server.process import QuietLogger
 
@@ -20,9 +24,25 @@ _THREADS = 8
 
 
 def add_pages(
-    app: Flask, state: StateDirectory, *, passphrase: str | None, secure: bool = False
+    app: Flask,
+    state: StateDirectory,
+    *,
+    passphrase: str | None,
+    secure: bool = False,
+    at_once: int = _THREADS,
 ) -> Path:
     """Let an application answer with this bank's pages; return the file of the token for them.
+
+    Parameters
+    ----------
+    app : Flask
+    state : StateDirectory
+    passphrase : str or None
+        What opens it.
+    secure : bool
+        The application itself serves https.
+    at_once : int
+        Pages made at the same time: the application's other requests need threads, too.
 
     Raises
     ------
@@ -31,15 +51,39 @@ def add_pages(
     """
     path = token_file(state.path / "serving")
     pages = BankPages(
-        state.path,
-        passphrase=passphrase,
+        PagesBank(state.path, passphrase),
+        # The service's own, where there is one: tables are large.
+        app.extensions.get("lookup") or LookupDesk(state),
         token_file=path,
         key=secrets.token_bytes(32),
         secure=secure,
-    )
-    app.register_blueprint(pages.blueprint())
+    ).blueprint()
+    _bound(pages, at_once)
+    app.register_blueprint(pages)
     app.add_url_rule("/", "root", lambda: redirect(f"{PAGES.removeprefix('/')}/", 303))
     return path
+
+
+def _bound(pages: Blueprint, at_once: int) -> None:
+    free = threading.BoundedSemaphore(at_once)
+
+    def begin() -> None:
+        # Style sheet, script and icon lie in memory.
+        if request.endpoint == f"{pages.name}.file":
+            return
+        if not free.acquire(blocking=False):
+            raise RateLimitedError(
+                f"{at_once} pages are being made already, which take long; open this one again in "
+                "a moment"
+            )
+        g.page_is_made = True
+
+    def end(_error: BaseException | None) -> None:
+        if g.pop("page_is_made", False):
+            free.release()
+
+    pages.before_request(begin)
+    pages.teardown_request(end)
 
 
 def create_app(state: StateDirectory, *, passphrase: str | None) -> Flask:

@@ -159,7 +159,7 @@ class ArrivalStore(ABC):
         with self._lock:
             self._check_writable()
             key = self._builder.key_of("transaction", payment.transaction_id)
-            content = content_of(payment)
+            content = content_of(payment, key=self._builder.key)
             known = self._find(key)
             if known is not None:
                 if known != content:
@@ -213,13 +213,13 @@ class ArrivalStore(ABC):
         """Apply a change; ``payment`` is key, second and content of what was observed."""
 
 
-def content_of(payment: Payment) -> bytes:
-    """Return a digest of what a store may remember of a payment: all but its own columns."""
+def content_of(payment: Payment, *, key: bytes) -> bytes:
+    """Return a keyed digest of what a store may remember of a payment: all but its own columns."""
     values: list[object] = [getattr(payment, name) for name in _FIELDS]
     # What means the same has the same text, from a file and from a request.
     values += [payment.direction or OUTBOUND, *map(float, payment.place or ())]
     text = repr(values).encode("utf-8", "surrogatepass")
-    return blake2b(text, digest_size=CONTENT_BYTES).digest()
+    return blake2b(text, digest_size=CONTENT_BYTES, key=key).digest()
 
 
 _SPOKEN_FOR = {"direction", "latitude", "longitude", "own"}

@@ -11,6 +11,8 @@ class MemoryStore(ArrivalStore):
     Parameters
     ----------
     terms : StoreTerms
+    secret : bytes
+        Keys of histories are hashes with it.
 
     Raises
     ------
@@ -20,8 +22,8 @@ class MemoryStore(ArrivalStore):
         If the risk tables have another risk delay.
     """
 
-    def __init__(self, terms: StoreTerms) -> None:
-        super().__init__(terms.builder())
+    def __init__(self, terms: StoreTerms, *, secret: bytes = b"") -> None:
+        super().__init__(terms.builder(key=secret))
         # Content of the payments of each UTC day.
         self._days: dict[int, dict[bytes, bytes]] = {}
 

@@ -16,8 +16,10 @@ def open_store(
     address: str | Path,
     terms: StoreTerms,
     *,
+    secret: bytes,
     power_safe: bool = False,
     cache_bytes: int = CACHE_BYTES,
+    refill: bool = False,
 ) -> ArrivalStore:
     """Return an open store, a new one if there is none.
 
@@ -27,10 +29,14 @@ def open_store(
         A directory, or ``redis://HOST:PORT/NUMBER``, ``rediss://...``, ``unix://...``, or
         ``memory:``, which forgets all with the process.
     terms : StoreTerms
+    secret : bytes
+        As ``store_secret`` gives it.
     power_safe : bool
         Of a directory: whether a commit waits for the disk.
     cache_bytes : int
         Memory for histories, about.
+    refill : bool
+        Whether a store that was not filled to the end is emptied; else it is refused.
 
     Raises
     ------
@@ -46,23 +52,23 @@ def open_store(
     # What cannot work is refused before a directory is made.
     terms.builder()
     if address == MEMORY:
-        return MemoryStore(terms)
+        return MemoryStore(terms, secret=secret)
+
+    def packed(shelf: Shelf) -> PackedStore:
+        try:
+            return PackedStore(shelf, terms, secret=secret, cache_bytes=cache_bytes, refill=refill)
+        except BaseException:
+            shelf.close()
+            raise
+
     scheme, has_scheme, _ = str(address).partition("://")
     if has_scheme and scheme in ("redis", "rediss", "unix"):
         from bank_node.serving.store.redis_shelf import RedisShelf
 
-        return _packed(RedisShelf(str(address)), terms, cache_bytes)
+        return packed(RedisShelf(str(address)))
     if has_scheme:
         raise ConfigurationError(
             f"feature store {scheme}://...: unknown kind, expected a directory, redis://, "
             "rediss://, unix:// or memory:; mend the address"
         )
-    return _packed(SqliteShelf(Path(address), power_safe=power_safe), terms, cache_bytes)
-
-
-def _packed(shelf: Shelf, terms: StoreTerms, cache_bytes: int) -> PackedStore:
-    try:
-        return PackedStore(shelf, terms, cache_bytes=cache_bytes)
-    except BaseException:
-        shelf.close()
-        raise
+    return packed(SqliteShelf(Path(address), power_safe=power_safe))

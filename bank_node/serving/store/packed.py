@@ -9,6 +9,7 @@ Nothing is read between the first and the last effect of a change: a database th
 leaves all as it was.
 """
 
+import gc
 import logging
 import secrets
 from itertools import islice, takewhile
@@ -23,6 +24,7 @@ from bank_node.serving.store.packing import (
     unpack_customer,
     unpack_entity,
 )
+from bank_node.serving.store.sealed_shelf import SealedShelf, StoreKeys
 from bank_node.serving.store.shelf import STORE_VERSION, Batch, Shelf
 from fraudfed.errors import StateError, UnavailableError
 from fraudfed.features.arrivals import ArrivalFeatures, Change, Insertion
@@ -43,6 +45,9 @@ _MOST_PENDING = 2_000
 #: Histories that each change makes the store look through for what no window reaches.
 _SWEPT_PER_CHANGE = 1
 _MOST_SWEPT = 16
+#: Histories that come into the cache between two times at which it is told to the garbage
+#: collector that it need not look through them: they are in no cycle, and 100,000 take it a second.
+_FROZEN_EVERY = 1000
 
 
 class _Entry:
@@ -66,30 +71,53 @@ class PackedStore(ArrivalStore):
     ----------
     shelf : Shelf
     terms : StoreTerms
+    secret : bytes
+        Of the bank's stores: what is kept is sealed and hashed with keys that follow from it.
     cache_bytes : int
         Memory for histories, about.
+    refill : bool
+        Whether a store that was not filled to the end is emptied; else it is refused.
 
     Raises
     ------
     StateError
-        If the store is of another version, recipe, risk delay, currency or lateness.
+        If the store is of another version, recipe, risk delay, currency, lateness or secret.
     UnavailableError
         If the database does not answer.
     ConfigurationError, DataError
         As for ``MemoryStore``.
     """
 
-    def __init__(self, shelf: Shelf, terms: StoreTerms, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        terms: StoreTerms,
+        *,
+        secret: bytes,
+        cache_bytes: int = CACHE_BYTES,
+        refill: bool = False,
+    ) -> None:
         facts = shelf.facts()
         wanted = _facts_of(terms)
         if not facts:
-            facts = {**wanted, "key": secrets.token_hex(32), "latest": "0", "position": "0"}
-        _check(facts, wanted)
+            facts = {**wanted, "id": secrets.token_hex(16), "latest": "0", "position": "0"}
+            facts["check"] = StoreKeys(secret, facts["id"]).check
+        unfinished = _check(facts, wanted, refill=refill)
+        keys = StoreKeys(secret, facts["id"])
+        if facts["check"] != keys.check:
+            raise StateError(
+                "feature store: was made with another secret, expected that of this state "
+                "directory; restore serving/store.key from a backup, or fill a new store with "
+                "--warm"
+            )
         shelf.claim(facts)
-        self.shelf = shelf
+        if unfinished:
+            shelf.clear()
+        self.shelf = SealedShelf(shelf, keys)
+        self.warmed_from = facts.get("warmed_from")
         self._cache_bytes = cache_bytes
         self._cache: dict[bytes, _Entry] = {}
-        self._cached = 0
+        self._cached = self._not_frozen = 0
         self._absent: set[bytes] = set()
         # First change that each history on the shelf lacks, the smallest first.
         self._dirty: dict[bytes, int] = {}
@@ -97,7 +125,7 @@ class PackedStore(ArrivalStore):
         self._new_payments: dict[bytes, tuple[int, bytes]] = {}
         self._failed = False
         self._cursor = b""
-        super().__init__(terms.builder(histories=self, key=bytes.fromhex(facts["key"])))
+        super().__init__(terms.builder(histories=self, key=keys.hash_key))
         self._builder.latest = int(facts["latest"])
         self._position = int(facts["position"])
         self._recover()
@@ -215,17 +243,23 @@ class PackedStore(ArrivalStore):
                 self._absent.add(key)
                 return None
             history = unpack_customer(parts[HEAD]) if customer else unpack_entity(parts)
-            entry = _Entry(history, set(parts) - {HEAD})
-            self._cached += entry.size
+            return self._hold(key, _Entry(history, set(parts) - {HEAD}))
         # The last is the one used last.
         self._cache[key] = entry
         return entry
 
     def _new(self, key: bytes, history: CustomerHistory | EntityHistory) -> _Entry:
-        entry = _Entry(history, set())
         self._absent.discard(key)
+        return self._hold(key, _Entry(history, set()))
+
+    def _hold(self, key: bytes, entry: _Entry) -> _Entry:
         self._cache[key] = entry
         self._cached += entry.size
+        self._not_frozen += 1
+        if self._not_frozen >= _FROZEN_EVERY:
+            self._not_frozen = 0
+            gc.collect()
+            gc.freeze()
         return entry
 
     def _commit(self, *, most: int, journal_changes: int | None = None) -> None:
@@ -359,11 +393,13 @@ def _facts_of(terms: StoreTerms) -> dict[str, str]:
     }
 
 
-def _check(facts: dict[str, str], wanted: dict[str, str]) -> None:
-    if facts.get("filling") == "yes":
+def _check(facts: dict[str, str], wanted: dict[str, str], *, refill: bool) -> bool:
+    """Return whether the store was not filled to the end; raise StateError if it is no use."""
+    unfinished = facts.get("filling") == "yes"
+    if unfinished and not refill:
         raise StateError(
-            "feature store: filling it was interrupted, expected a whole one; delete it and fill "
-            "a new one with --warm"
+            "feature store: filling it was interrupted, expected a whole one; start again with "
+            "the same --warm FILE, which fills it from the beginning"
         )
     for name, value in wanted.items():
         if facts.get(name) != value:
@@ -371,3 +407,4 @@ def _check(facts: dict[str, str], wanted: dict[str, str]) -> None:
                 f"feature store: {name} is {facts.get(name)!r}, expected {value!r}; open it with "
                 "what it was made for, or fill a new store with --warm"
             )
+    return unfinished

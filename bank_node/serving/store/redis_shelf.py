@@ -50,6 +50,9 @@ class RedisShelf:
         If the client is not installed, or the URL is wrong.
     """
 
+    #: More would take the server longer than it has for an answer.
+    parts_at_once = 500
+
     def __init__(self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         try:
             import redis
@@ -153,6 +156,16 @@ class RedisShelf:
                 "then start again"
             )
         self._position = position_after
+
+    def clear(self) -> None:
+        """Drop everything but what is known of the store as a whole."""
+
+        def drop() -> None:
+            for names in (_HISTORY + b"*", f"{_PAYMENTS}*", _JOURNAL):
+                for name in self._redis.scan_iter(names, count=1000):
+                    self._redis.unlink(name)
+
+        self._ask(drop)
 
     def close(self) -> None:
         """Close the connections."""

@@ -42,6 +42,11 @@ class Batch:
 class Shelf(Protocol):
     """A database of parts. Every method raises UnavailableError if it does not answer."""
 
+    @property
+    def parts_at_once(self) -> int:
+        """Parts of one batch, at most, where many are to be written."""
+        ...
+
     def facts(self) -> dict[str, str]:
         """Return what is known of the store as a whole; empty for a new one."""
         ...
@@ -71,6 +76,10 @@ class Shelf(Protocol):
 
     def write(self, batch: Batch) -> None:
         """Keep all of a batch, or nothing of it."""
+        ...
+
+    def clear(self) -> None:
+        """Drop everything but what is known of the store as a whole."""
         ...
 
     def close(self) -> None:

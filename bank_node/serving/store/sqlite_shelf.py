@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from bank_node.serving.store.checkpoints import Checkpoints
 from bank_node.serving.store.shelf import Batch
 from fraudfed.errors import StateError, UnavailableError
 
@@ -21,7 +22,8 @@ T = TypeVar("T")
 #: Histories of a few hundred bytes: pages of 8 KiB hold many, and large ones need few.
 _PAGE_BYTES = 8192
 _CACHE_KIB = 64 << 10
-#: Pages of the log before they are moved into the database: rarely, for it waits for the disk.
+#: Pages of the log before a commit moves what a thread has left of them, and waits for the disk: it
+#: bounds the log where commits come faster than the thread reaches its end.
 _LOG_PAGES = 16 << 10
 #: Positions of the journal that are dropped at once.
 _DROP_EVERY = 500
@@ -56,6 +58,8 @@ class SqliteShelf:
         If it cannot be opened.
     """
 
+    parts_at_once = 20_000
+
     def __init__(self, directory: Path, *, power_safe: bool = False) -> None:
         self._path = directory / "features.sqlite"
         try:
@@ -77,6 +81,7 @@ class SqliteShelf:
         self._dropped_to = 0
         try:
             self._open(power_safe=power_safe)
+            self._checkpoints = Checkpoints(self._path)
         except (StateError, UnavailableError):
             os.close(self._lock)
             raise
@@ -146,9 +151,20 @@ class SqliteShelf:
         """Keep all of a batch, or nothing of it."""
         self._ask(lambda: self._write(batch))
 
+    def clear(self) -> None:
+        """Drop everything but what is known of the store as a whole."""
+
+        def drop() -> None:
+            for drop_all in ("DELETE FROM history", "DELETE FROM journal", "DELETE FROM payment"):
+                self._database.execute(drop_all)
+
+        self._ask(drop)
+
     def close(self) -> None:
         """Close the database; another process may open it."""
+        self._checkpoints.stop()
         self._database.close()
+        self._checkpoints.release()
         os.close(self._lock)
 
     def _write(self, batch: Batch) -> None:

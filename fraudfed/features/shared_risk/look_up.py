@@ -5,13 +5,15 @@ below what the banks entered (G. Cormode, S. Muthukrishnan, "An improved data st
 count-min sketch and its applications", Journal of Algorithms 55 (2005), pages 58-75, section 3.1),
 except where corrections lower it, whose own sketch may be too high.
 
-How far it may be above is read from the sketch's other counters (D. Ting, "Count-Min: Optimal
-Estimation and Tight Error Bounds using Empirical Error Distributions", KDD 2018, pages 2319-2328):
-in each row the hash puts the identifier under a column that is as good as drawn at random, so what
-others add to its counter is distributed as the counters of the row. The least of ``depth``
-independent such additions is above ``e`` with the product of the rows' shares of counters above
-``e``. The least ``e`` for which that is at most ``1 - confidence`` is what a count may be off by.
-Theorem 1 of the first paper gives the same kind of bound from the total alone, and a wider one.
+How far it may be above is read from the sketch itself, whose counters show how errors are
+distributed (D. Ting, "Count-Min: Optimal Estimation and Tight Error Bounds using Empirical Error
+Distributions", KDD 2018, pages 2319-2328, arXiv:1811.04150; the bound and its proof are ours). Let
+all other identifiers have their columns. The hash puts this one under a column of each row, drawn
+evenly and in each row by itself. So what the others add to its counter of a row is above ``e`` with
+the share of the row's counters above ``e``, and the least of these additions is with the product of
+the shares. The identifier's own count can only make shares larger. Hence an estimate is too high by
+more than the least ``e`` whose product is at most ``1 - confidence`` with no more than that
+probability. Theorem 1 of the first paper bounds the same by the total alone, and less closely.
 
 The columns of an identifier are the same on every day, so days are not independent: the sketches of
 a window are added up first, and the bound is that of their sum. Where days of a window lie in

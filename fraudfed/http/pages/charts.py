@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 12, 12, 40
 #: Colours that the style sheet has.
 _COLOURS = 6
 
@@ -70,14 +70,16 @@ def line_chart(
         else:
             text = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
             parts.append(Markup('<polyline class="{}" points="{}"/>').format(colour, text))
-    legend = Markup("").join(
+    items = Markup("").join(
         Markup('<li class="key-{}">{}</li>').format(number % _COLOURS, curve.name)
         for number, curve in enumerate(curves)
     )
+    # One curve is what the caption says.
+    legend = Markup('<ul class="legend">{}</ul>').format(items) if len(curves) > 1 else ""
     return Markup(
         '<figure class="chart"><figcaption>{}</figcaption>'
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-        '<ul class="legend">{}</ul></figure>'
+        "{}</figure>"
     ).format(
         f"{title} ({y_label})",
         _WIDTH,

@@ -35,7 +35,7 @@ from fraudfed.lab.demo.data import MIN_BANKS, DemoData, schema_of
 from fraudfed.lab.demo.feature_table import Shares, open_table
 from fraudfed.lab.demo.generated import open_generated
 from fraudfed.lab.demo.job import DemoResult, Stages, run_job
-from fraudfed.lab.demo.looking import how_to_look, keep_until_stopped
+from fraudfed.lab.demo.looking import how_to_look, keep_until_stopped, served_model
 from fraudfed.lab.demo.plan import DEMO, NONE, PLAN_NAMES, Fitting, plan_named
 from fraudfed.lab.demo.transactions import open_payments
 from fraudfed.lab.local_federation.processes import run_program
@@ -183,7 +183,8 @@ class DemoAnswer(Answer):
 @click.option(
     "--keep",
     is_flag=True,
-    help="At the end leave the aggregator and one bank's pages up until Ctrl-C.",
+    help="At the end leave the aggregator, one bank's pages and its scoring service up until "
+    "Ctrl-C.",
 )
 @click.option("--quiet", is_flag=True, help="Print the table only.")
 @json_option(DemoAnswer)
@@ -286,7 +287,8 @@ def demo_command(
         _print(result, out, stdout_console(own_text=True))
     bank = result.summary.banks[0].name
     if keep:
-        keep_until_stopped(work, bank=bank)
+        served = served_model(opened, result.run_id, work)
+        keep_until_stopped(work, bank=bank, report=out / "report.html", served=served)
     elif not as_json:
         for line in how_to_look(work, bank=bank, report=out / "report.html"):
             say(line)

@@ -71,12 +71,15 @@ class DemoResult:
         Scores of the models that all banks have in common, by names of ``MODELS``, on all banks'
         rows that judge.
     labels : ndarray of shape (n_judge_rows,), dtype=float32
+    run_id : str
+        Of the run that made the model.
     """
 
     summary: DemoSummary
     model_json: bytes
     scores: Mapping[str, Float32Array]
     labels: Float32Array
+    run_id: str
 
 
 def run_job(
@@ -152,7 +155,8 @@ def run_job(
         total_seconds=stages.total,
         mules=mules,
     )
-    return DemoResult(summary, runs.model_json(runs.best), common, labels)
+    model = runs.model_json(runs.best)
+    return DemoResult(summary, model, common, labels, runs.outcome.run_id)
 
 
 def _run_all(

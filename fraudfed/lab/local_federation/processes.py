@@ -1,19 +1,33 @@
-"""Start, watch and stop the programs of a federation. None of them outlives it."""
+"""Start, watch and stop the programs of a federation. None of them outlives it.
+
+A ``with`` block that ends stops them, also by SIGTERM; if this process is killed the kernel does
+(``dies_with_parent``).
+"""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Self
 
+from fraudfed.console import EXIT_TERMINATED
 from fraudfed.errors import FraudFedError, StateError, TransportError, error_classes
 
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+#: Run as a file and without site packages: it takes a fraction of the time of an import.
+_LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("dies_with_parent.py")))
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    # Once: a second one does not cut off the stopping.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def _command(program: str) -> str:
@@ -33,7 +47,10 @@ def _environment() -> dict[str, str]:
 
 
 class Program:
-    """One running command whose output goes to a log file."""
+    """One running command whose output goes to a log file.
+
+    The thread that makes it lives as long as the program, or the program is told to stop.
+    """
 
     def __init__(self, name: str, arguments: Sequence[str], *, log: Path) -> None:
         self.name = name
@@ -42,7 +59,7 @@ class Program:
         self._stderr: IO[bytes] = log.open("wb")
         # A session of its own: Ctrl-C reaches the caller alone, which then stops the rest in order.
         self.process = subprocess.Popen(
-            [_command(arguments[0]), *arguments[1:]],
+            [*_LAUNCHER, str(os.getpid()), _command(arguments[0]), *arguments[1:]],
             stdin=subprocess.DEVNULL,
             stdout=self._stdout,
             stderr=self._stderr,
@@ -81,10 +98,18 @@ class ProgramGroup:
     def __init__(self, *, logs: Path) -> None:
         self._logs = logs
         self._programs: list[Program] = []
+        self._catches = False
 
     def __enter__(self) -> Self:
-        """Make the directory of logs."""
+        """Make the directory of logs; from now on SIGTERM ends the block in order."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        # A program's own answer to the signal stands; only the main thread may give one.
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):
+            signal.signal(signal.SIGTERM, _terminate)
+            self._catches = True
         return self
 
     def __exit__(
@@ -94,8 +119,12 @@ class ProgramGroup:
         traceback: TracebackType | None,
     ) -> None:
         """Stop every program that still runs."""
-        for program in reversed(self._programs):
-            program.stop()
+        try:
+            for program in reversed(self._programs):
+                program.stop()
+        finally:
+            if self._catches:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def start(self, name: str, arguments: Sequence[str]) -> Program:
         """Start a command under a name that is unique in the group."""

@@ -1,5 +1,6 @@
 """A browser goes through report and pages, and takes a picture of each that the docs show."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from fraudfed.errors import StateError
 from fraudfed.lab.local_federation.consortium import Consortium
 from fraudfed.lab.local_federation.kept import Kept, kept_open
 from fraudfed.lab.local_federation.processes import Program, ProgramGroup
+from fraudfed.lab.local_federation.served import ServedModel
 from fraudfed.wire.messages import RunKind, RunSpec, parse
 
 _WIDE, _PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 720}
@@ -33,7 +35,7 @@ def take(demo: Path, out: Path, *, browser: Path) -> Iterator[Path]:
     work = demo / "work"
     banks = sorted(path.name for path in (work / "banks").iterdir())
     with (
-        kept_open(work, bank=banks[0]) as kept,
+        kept_open(work, bank=banks[0], served=_served(work, banks[0])) as kept,
         ProgramGroup(logs=work / "logs") as group,
         sync_playwright() as playwright,
     ):
@@ -73,6 +75,9 @@ def take(demo: Path, out: Path, *, browser: Path) -> Iterator[Path]:
             yield taken(shown, "bank-left")
             shown.goto(f"{kept.bank_url}run?id={waiting}")
             yield taken(shown, "bank-run")
+            shown.goto(f"{kept.bank_url}alerts")
+            shown.click("main tbody a >> nth=0")
+            yield taken(shown, "bank-alert")
         chromium.close()
 
 
@@ -81,6 +86,22 @@ def _sign_in(page: Page, url: str, token: Path) -> None:
     page.fill("#token", token.read_text().strip())
     page.click("main button")
     page.wait_for_selector("nav")
+
+
+def _served(work: Path, bank: str) -> ServedModel:
+    """Return the demo's best model, for the bank's service."""
+    state = work / "banks" / bank
+    for run in sorted((state / "runs").iterdir()):
+        described = json.loads((run / "run.json").read_text())["spec"]
+        contract = described["contract"]
+        if contract is not None and contract["shared_risk"] and (run / "model.json").exists():
+            return ServedModel(
+                run_id=run.name,
+                payments=work / "world" / bank / "transactions.parquet",
+                scores=state / "scores.parquet",
+                currency="EUR",
+            )
+    raise StateError(f"{state}: has no model with shared risk; take pictures of a generated world")
 
 
 def _run_that_waits(kept: Kept, work: Path, banks: list[str], group: ProgramGroup) -> str:

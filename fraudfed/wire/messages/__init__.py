@@ -76,6 +76,7 @@ from fraudfed.wire.messages.runs import (
 )
 from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
+from fraudfed.wire.messages.shares import RunShare, SharedResult
 from fraudfed.wire.messages.statistics import StatisticsSpec
 
 __all__ = [
@@ -136,6 +137,7 @@ __all__ = [
     "RunCreated",
     "RunKind",
     "RunList",
+    "RunShare",
     "RunSpec",
     "RunState",
     "RunStatus",
@@ -145,6 +147,7 @@ __all__ = [
     "SearchSpec",
     "SelectBy",
     "Sha256",
+    "SharedResult",
     "SignatureHex",
     "StatisticsSpec",
     "WaitsFor",

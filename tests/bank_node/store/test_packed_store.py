@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import signal
 import sqlite3
@@ -13,34 +14,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.features import DAY, START, random_table
 from oracles.inbound import random_flows
 
+from bank_node.data.pieces import load_pieces
 from bank_node.serving.store import packed, packing
+from bank_node.serving.store import warm as warming
 from bank_node.serving.store.arrival import ArrivalStore, StoreTerms
 from bank_node.serving.store.memory import MemoryStore
-from bank_node.serving.store.open import open_store
+from bank_node.serving.store.open import open_store as open_with
 from bank_node.serving.store.packed import PackedStore
 from bank_node.serving.store.protocol import Arrival
+from bank_node.serving.store.sealed_shelf import StoreKeys
 from bank_node.serving.store.shelf import Batch
 from bank_node.serving.store.sqlite_shelf import SqliteShelf
+from bank_node.serving.store.store_secret import store_secret
 from bank_node.serving.store.warm import warm, warm_from_file
+from bank_node.vault.key_sources import KeySource
+from bank_node.vault.vault import SealedVault
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.errors import (
     ConfigurationError,
     ConflictError,
     DataError,
+    KeyMaterialError,
     StateError,
     UnavailableError,
 )
 from fraudfed.features.payment import Payment, payments_of
+from fraudfed.reading import pieces as reading_pieces
 
 CARD = StoreTerms(recipe=RECIPE, risk_delay_days=1)
 INBOUND = StoreTerms(recipe=INBOUND_RECIPE, risk_delay_days=1)
+
+
+SECRET = b"secret of a bank's feature stores"
+
+
+def open_store(address: str | Path, terms: StoreTerms, **options: Any) -> ArrivalStore:
+    return open_with(address, terms, secret=SECRET, **options)
 
 
 @pytest.fixture
@@ -48,6 +65,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few payments divide an entity by days, and few changes are kept in the journal."""
     monkeypatch.setattr(packing, "MOST_IN_HEAD", 3)
     monkeypatch.setattr(packed, "JOURNAL_CHANGES", 5)
+    monkeypatch.setattr(warming, "PIECE_ROWS", 30)
 
 
 def replay(
@@ -177,9 +195,10 @@ _KILLED = """
 import json, sys
 from pathlib import Path
 from bank_node.serving.store.arrival import StoreTerms
+from bank_node.serving.store import warm as warming
 from bank_node.serving.store.open import open_store
 from fraudfed.features.payment import Payment
-store = open_store(Path(sys.argv[1]), StoreTerms(risk_delay_days=1))
+store = open_store(Path(sys.argv[1]), StoreTerms(risk_delay_days=1), secret=sys.argv[2].encode())
 for line in sys.stdin:
     store.observe(Payment(**json.loads(line)))
     store.commit()
@@ -210,7 +229,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
     memory = MemoryStore(CARD)
     for stop in (60, 180):
         with subprocess.Popen(
-            [sys.executable, "-c", _KILLED, str(tmp_path / "store")],
+            [sys.executable, "-c", _KILLED, str(tmp_path / "store"), SECRET.decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -253,7 +272,7 @@ def test_a_full_disk_refuses_payments_and_goes_on_when_there_is_room(tmp_path: P
     payments = _payments(900)
     store.observe(payments[0])
     store.commit()
-    database = store.shelf._database
+    database = store.shelf.inner._database
     pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.execute(f"PRAGMA max_page_count = {pages + 2}")
     acknowledged = 1
@@ -318,10 +337,10 @@ def test_what_no_window_reaches_leaves_the_database(tmp_path: Path) -> None:
             Payment(f"t{day}", time, f"c{day % 7}", 5, payee_id=f"p{day}", merchant_id="m")
         )
         store.commit()
-    rows = store.shelf._database.execute("SELECT count(*) FROM history").fetchone()[0]
+    rows = store.shelf.inner._database.execute("SELECT count(*) FROM history").fetchone()[0]
     # Of 200 payees many are gone; those that the sweep has not come to yet are still there.
     assert rows < 170
-    journal = store.shelf._database.execute("SELECT count(*) FROM journal").fetchone()[0]
+    journal = store.shelf.inner._database.execute("SELECT count(*) FROM journal").fetchone()[0]
     assert journal <= 600
     store.close()
 
@@ -353,9 +372,9 @@ def test_a_store_that_was_filled_is_that_of_payments_one_by_one(
         if fraud:
             memory.report(payment, report_time=int(known))
     # In any order of the rows.
-    assert warm(store, past.sample(frac=1, random_state=seed)) == 120
+    assert warm(store, past.sample(frac=1, random_state=seed), work=tmp_path / "work") == 120
     with pytest.raises(StateError, match="holds payments, expected an empty one"):
-        warm(store, past)
+        warm(store, past, work=tmp_path / "work")
     assert store.observe(payments_of(past.iloc[-1:])[0]) is Arrival.REPEATED
     for payment in future:
         if payment.is_inbound == (terms is INBOUND):
@@ -378,13 +397,132 @@ def test_a_store_is_filled_from_a_file(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "past.parquet", index=False)
     store = open_store(tmp_path / "store", CARD)
     assert isinstance(store, PackedStore)
-    assert warm_from_file(store, tmp_path / "past.parquet") == 40
+    assert warm_from_file(store, tmp_path / "past.parquet", work=tmp_path / "work") == 40
     last = payments_of(frame)[-1]
     again = dataclasses.replace(last, direction="outbound", own={"balance": 1})
     assert store.observe(again) is Arrival.REPEATED
     with pytest.raises(ConflictError):
         store.observe(dataclasses.replace(last, direction="outbound", latitude=1.5, longitude=2.5))
     store.close()
-    frame.drop(columns="event_time").to_csv(tmp_path / "bad.csv", index=False)
-    with pytest.raises(DataError, match="event_time"):
-        warm_from_file(store, tmp_path / "bad.csv")
+
+
+def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CSV and Parquet, in pieces and as a whole: the same rows, and faults across pieces."""
+    frame = random_table(np.random.default_rng(2), 95, days=50)
+    frame.to_parquet(tmp_path / "past.parquet", index=False)
+    frame.to_csv(tmp_path / "past.csv", index=False)
+    monkeypatch.setattr(reading_pieces, "_SMALL_CSV_BYTES", 0)
+    monkeypatch.setattr(reading_pieces, "_BLOCK_BYTES", 4096)
+    for name in ("past.parquet", "past.csv"):
+        tables = list(load_pieces(tmp_path / name, None, rows=20).read())
+        assert len(tables) > 1
+        (whole,) = load_pieces(tmp_path / "past.parquet", None, rows=1000).read()
+        together = pd.concat(tables, ignore_index=True)
+        pd.testing.assert_frame_equal(together[list(whole)], whole, check_dtype=False)
+    monkeypatch.setattr(warming, "PIECE_ROWS", 20)
+    twice = pd.concat([frame, frame.iloc[:1]])
+    twice.to_parquet(tmp_path / "twice.parquet", index=False)
+    wrong = frame.assign(amount_minor=frame["amount_minor"].where(frame.index != 70, -5))
+    wrong.to_parquet(tmp_path / "wrong.parquet", index=False)
+    frame.drop(columns="event_time").to_csv(tmp_path / "missing.csv", index=False)
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    for name, match in (
+        ("twice.parquet", "rows 1 and 96 have one transaction_id"),
+        ("wrong.parquet", r"wrong.parquet, rows counted from 61: row 11, column 'amount_minor'"),
+        ("missing.csv", "event_time"),
+        ("no.csv", "no.csv: cannot be read"),
+    ):
+        with pytest.raises(DataError, match=match):
+            warm_from_file(store, tmp_path / name, work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+    assert warm_from_file(store, tmp_path / "past.csv", work=tmp_path / "work") == 95
+    store.close()
+
+
+def test_a_store_is_filled_once_and_anew_after_an_end_in_the_middle(tmp_path: Path) -> None:
+    frame = random_table(np.random.default_rng(1), 40, days=3)
+    path, other = tmp_path / "past.parquet", tmp_path / "other.parquet"
+    frame.to_parquet(path, index=False)
+    frame.iloc[:30].to_parquet(other, index=False)
+    store = open_store(tmp_path / "store", CARD)
+    assert isinstance(store, PackedStore)
+    assert warm_from_file(store, path, work=tmp_path / "work") == 40
+    store.close()
+    again = open_store(tmp_path / "store", CARD, refill=True)
+    assert isinstance(again, PackedStore)
+    assert warm_from_file(again, path, work=tmp_path / "work") is None
+    with pytest.raises(StateError, match="holds payments, expected an empty one"):
+        warm_from_file(again, other, work=tmp_path / "work")
+    again.shelf.write(Batch(facts={"filling": "yes", "latest": "0", "warmed_from": ""}))
+    again.close()
+    # What was there of the first filling is gone: else its payments would count twice.
+    anew = open_store(tmp_path / "store", CARD, refill=True)
+    assert isinstance(anew, PackedStore)
+    assert not list(anew.shelf.after(b"", 10)[1])
+    assert warm_from_file(anew, other, work=tmp_path / "work") == 30
+    anew.close()
+
+
+def test_no_customer_payee_or_payment_can_be_read_in_a_stores_files(tmp_path: Path) -> None:
+    payments = _payments(40)
+    _observed(tmp_path / "store", payments)
+    assert _readable(tmp_path / "store", payments) == set()
+
+
+def test_control_without_the_seal_identifiers_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SealedShelf", lambda shelf, _keys: shelf)
+    payments = _payments(40)
+    _observed(tmp_path / "store", payments)
+    assert _readable(tmp_path / "store", payments)
+
+
+def _observed(where: Path, payments: list[Payment]) -> None:
+    store = open_store(where, CARD)
+    for payment in payments:
+        store.observe(dataclasses.replace(payment, transaction_id=f"SECRET{payment.event_time}"))
+        store.commit()
+    store.close()
+
+
+def _readable(where: Path, payments: list[Payment]) -> set[str]:
+    """Return what of the payments stands in the files: identifiers, and seconds in four bytes."""
+    content = b"".join(path.read_bytes() for path in where.iterdir())
+    found = {payment.transaction_id for payment in payments if b"SECRET" in content}
+    seconds = {str(p.event_time) for p in payments if p.event_time.to_bytes(4, "little") in content}
+    return found | seconds
+
+
+def test_a_store_of_another_secret_or_with_changed_bytes_is_refused(tmp_path: Path) -> None:
+    where = tmp_path / "store"
+    _observed(where, _payments(5))
+    with pytest.raises(StateError, match="was made with another secret"):
+        open_with(where, CARD, secret=b"another")
+    with sqlite3.connect(where / "features.sqlite") as database:
+        database.execute("UPDATE history SET data = (SELECT data FROM history LIMIT 1)")
+    database.close()
+    store = open_store(where, CARD)
+    # Of two histories one at least has the bytes of another.
+    with pytest.raises(StateError, match="something in it was changed or damaged"):
+        _features_of_all(store)
+    store.shelf.close()
+
+
+def _features_of_all(store: ArrivalStore) -> None:
+    for payment in _payments(5):
+        store.features(payment)
+
+
+def test_the_secret_of_stores_is_drawn_once_and_sealed(tmp_path: Path) -> None:
+    vault = SealedVault(b"k" * 32, source=KeySource.PASSPHRASE)
+    secret = store_secret(tmp_path / "serving", vault)
+    assert len(secret) == 32
+    assert store_secret(tmp_path / "serving", vault) == secret
+    assert secret not in (tmp_path / "serving" / "store.key").read_bytes()
+    with pytest.raises(KeyMaterialError, match="does not open"):
+        store_secret(tmp_path / "serving", SealedVault(b"x" * 32, source=KeySource.PASSPHRASE))
+    assert "secret" not in repr(StoreKeys(secret, "id"))
+    with pytest.raises(TypeError):
+        pickle.dumps(StoreKeys(secret, "id"))

@@ -6,12 +6,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bank_node.serving.store.arrival import StoreTerms
+from bank_node.serving.store.arrival import ArrivalStore, StoreTerms
 from bank_node.serving.store.memory import MemoryStore
-from bank_node.serving.store.open import open_store
+from bank_node.serving.store.open import open_store as open_with
 from bank_node.serving.store.protocol import Arrival
 from fraudfed.errors import ConfigurationError, StateError, UnavailableError
 from fraudfed.features.payment import Payment
@@ -59,6 +60,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     yield server
     server.stop()
+
+
+def open_store(address: str, terms: StoreTerms, **options: Any) -> ArrivalStore:
+    return open_with(address, terms, secret=b"secret", **options)
 
 
 def payment(number: int) -> Payment:

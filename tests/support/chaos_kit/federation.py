@@ -143,7 +143,13 @@ class Federation:
             if time.monotonic() > deadline:
                 programs = (self.aggregator, *self.banks.values())
                 ends = "; ".join(f"{p.name} {p.exit_codes}: {p.last_lines(1)}" for p in programs)
-                raise ChaosError(f"{what} did not happen within {patience:g} s: {ends}")
+                last = self.statuses[-1] if self.statuses else None
+                where = "no answer yet" if last is None else _where(last)
+                for program in programs:
+                    program.write_stacks()
+                # So long they may take to write it, before all end.
+                time.sleep(1.0)
+                raise ChaosError(f"{what} did not happen within {patience:g} s: {where}: {ends}")
             time.sleep(_POLL_SECONDS)
 
     def wait_for_status(self, what: str) -> RunStatus:
@@ -382,6 +388,14 @@ def _create_run(http: httpx.Client, workload: Workload, setting: Setting) -> str
 def _has_begun(found: Federation) -> bool:
     status = found.status()
     return status is not None and status.state is not RunState.OPEN and status.round_number > 0
+
+
+def _where(status: RunStatus) -> str:
+    return (
+        f"{status.state} in round {status.round_number} of generation "
+        f"{status.generation.number} with {', '.join(status.generation.banks)}, "
+        f"waiting {', '.join(status.waiting) or 'nobody'}"
+    )
 
 
 def _answers(http: httpx.Client) -> bool:

@@ -125,6 +125,10 @@ class Supervised:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
+    def write_stacks(self) -> None:
+        """Let all its processes write to its log what each of their threads does."""
+        self._signal_all(signal.SIGRTMIN)
+
     def terminate(self) -> None:
         """``SIGTERM`` of the main process."""
         if self._process is not None:
@@ -221,6 +225,11 @@ class Supervisor:
         while not self._stop.wait(_POLL_SECONDS):
             with self._lock:
                 for program in self._programs:
-                    program.look_after(
-                        self._random, longest_pause_seconds=self._longest_pause_seconds
-                    )
+                    self._look_after(program)
+
+    def _look_after(self, program: Supervised) -> None:
+        try:
+            program.look_after(self._random, longest_pause_seconds=self._longest_pause_seconds)
+        except Exception as error:
+            # This thread must not end: nothing would be started again, and the run would hang.
+            program.given_up = f"{program.name} cannot be looked after: {error!r}"

@@ -111,7 +111,7 @@ def run_chaos(
             _check_replays(report, found)
             _check_audit_logs(found, work)
     except (ChaosError, FraudFedError) as error:
-        raise ChaosError(f"seed {seed}, {workload}: {error}\n{to_text([report])}") from error
+        raise ChaosError(f"{to_text([report])}\nseed {seed}, {workload}: {error}") from error
     return report
 
 

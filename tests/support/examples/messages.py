@@ -48,7 +48,9 @@ from fraudfed.wire.messages import (
     RoundReceipt,
     RoundSummary,
     RunCreated,
+    RunKind,
     RunList,
+    RunShare,
     RunSpec,
     RunState,
     RunStatus,
@@ -56,6 +58,7 @@ from fraudfed.wire.messages import (
     SearchCandidate,
     SearchRung,
     SearchSpec,
+    SharedResult,
     StatisticsSpec,
     WaitsFor,
 )
@@ -114,6 +117,14 @@ _EPOCH = KeyEpoch(
 )
 _REMOVAL = MemberRemoval(removed=_MEMBERS[2], signer="bank-0", signature=_SIGNATURE)
 _ACKNOWLEDGEMENT = KeyAcknowledgement(epoch=1, bank="bank-0", digest=_HASH, signature=_SIGNATURE)
+_RESULT = SharedResult(
+    run_id="r1",
+    kind=RunKind.TRAINING,
+    description_sha256=_HASH,
+    plain_sha256=_HASH,
+    registry_sha256=_HASH,
+    signers=("bank-0", "bank-1"),
+)
 _ROUND = RoundSummary(
     number=0, label="rows", context=_HASH, ciphertexts=1, bytes_received=10, opened_at=1
 )
@@ -175,6 +186,8 @@ EXAMPLES: dict[type[Message], Message] = {
         Ready(step=2, more_rows=64, key=_HASH, signature="1" * 128),
         Join(key=_HASH, signature="1" * 128),
         HandoverSignatures(signatures=(_HANDOVER_SIGNATURE,)),
+        _RESULT,
+        RunShare(bank="bank-0", newcomer=_MEMBERS[2], model=_RESULT, at=1, signature=_SIGNATURE),
         _REMOVAL,
         Roster(members=_MEMBERS[:2], removals=(_REMOVAL,)),
         RoundList(run_id="r1", rounds=(_ROUND,)),

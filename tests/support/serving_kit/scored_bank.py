@@ -8,7 +8,10 @@ import pandas as pd
 
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_training_rows
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.lifecycle.changes import Wish, stage
+from bank_node.lifecycle.stage_history import Action
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.identity import Identity
@@ -72,7 +75,7 @@ def contract(**changes: Any) -> DataContract:
 
 
 def make_bank(root: Path) -> StateDirectory:
-    """Make the state directory, with two models that can be swapped and one that cannot."""
+    """Make the state directory: a champion, another model that fits it, and one that does not."""
     data = root / "payments.parquet"
     payments().to_parquet(data)
     identity = Identity.generate()
@@ -94,4 +97,11 @@ def make_bank(root: Path) -> StateDirectory:
         model = train(BoosterParams.parse(parameters), table, SoloCommunicator()).model
         state.model_path(run_id).write_bytes(model.to_json())
     state.save_config(state.config.with_last_run(RunKind.TRAINING, RUN))
+    put(state, Action.PROMOTE, RUN)
     return state
+
+
+def put(state: StateDirectory, action: Action, run_id: str) -> None:
+    """Bring the model of a run into a stage of the life cycle, without a gate."""
+    without_gate = "a test" if action is Action.PROMOTE else None
+    stage(state, action, run_id, Wish(by="test", without_gate=without_gate))

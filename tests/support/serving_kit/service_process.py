@@ -36,7 +36,8 @@ class ServiceProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
-        self.url = json.loads(line)["url"]
+        self.announced = json.loads(line)
+        self.url = self.announced["url"]
         self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
 
     def __enter__(self) -> "ServiceProcess":

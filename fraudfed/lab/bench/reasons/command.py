@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import click
 
-from data_gen.settings.presets import PRESETS
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.console import say
@@ -12,13 +11,13 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import FiniteRange, figures_of, number_option, threads_option
 from fraudfed.lab.bench.reasons.measure import measure
 from fraudfed.lab.bench.reasons.result import ReasonsFigures, WorldFigures
-from fraudfed.lab.bench.reasons.worlds import world_rows
+from fraudfed.lab.bench.reasons.worlds import WORLDS, world_rows
 
 _RECIPES = {"outbound": RECIPE, "inbound": INBOUND_RECIPE}
 #: Each world, and whose view of it.
 _CASES = {
     f"{preset}:{view}": (preset, _RECIPES[view])
-    for preset, config in PRESETS.items()
+    for preset, config in WORLDS.items()
     for view in ("outbound", "inbound")
     if view == "outbound" or config.incoming_delay_days is not None
 }
@@ -27,6 +26,7 @@ _DEFAULT = (
     "instant-payments:outbound",
     "aml-mules:outbound",
     "aml-mules:inbound",
+    "first-party:outbound",
 )
 _ENOUGH = 20
 
@@ -38,7 +38,7 @@ _ENOUGH = 20
     type=click.Choice(list(_CASES)),
     multiple=True,
     default=_DEFAULT,
-    help="Preset of the generator and view; repeatable.  [default: four of them]",
+    help="Preset of the generator and view; repeatable.  [default: five of them]",
 )
 @click.option(
     "--alert-share",

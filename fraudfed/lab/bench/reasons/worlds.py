@@ -1,8 +1,11 @@
 """Generated banks as rows of a recipe: what is known at the split trains, the rest is scored."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,17 @@ from fraudfed.features.builders import build_recipe
 from fraudfed.lab.bench.world_risk import risk_of_banks
 from fraudfed.lab.oracle.references import pool
 from fraudfed.payments.columns import INBOUND, OUTBOUND
+
+#: Worlds by name: the generator's presets, and one with nothing but first-party fraud, of which the
+#: presets have too few cases for a model to find.
+WORLDS: Final[Mapping[str, WorldConfig]] = MappingProxyType(
+    {
+        **PRESETS,
+        "first-party": replace(
+            PRESETS["iid-control"], kind_share=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), fraud_rate=0.02
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +63,12 @@ def world_rows(preset: str, recipe: str, *, seed: int) -> WorldRows:
     Parameters
     ----------
     preset : str
-        Of the generator; for incoming payments one that writes them.
+        Of ``WORLDS``; for incoming payments one that writes them.
     recipe : str
         Name of the recipe.
     seed : int
     """
-    config = replace(PRESETS[preset], seed=seed)
+    config = replace(WORLDS[preset], seed=seed)
     with tempfile.TemporaryDirectory(prefix="fraudfed-reasons-") as work:
         directory = Path(work) / "world"
         write(config, directory)

@@ -5,10 +5,14 @@ In a directory of ``PYTHONPATH``, Python imports this before anything else.
 The wall clock is shifted by what a file says, while the program runs. The programs under test read
 it by ``time.time`` only, and that through the module at each call.
 
+A real-time signal writes the stacks of all threads to standard error: where a program hangs.
+
 ``CHAOS_SABOTAGE`` takes a defence out (``chaos_sabotage``): the negative controls of the harness.
 """
 
+import faulthandler
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -25,6 +29,7 @@ def _shifted() -> float:
 
 
 time.time = _shifted
+faulthandler.register(signal.SIGRTMIN)
 
 if (_sabotage := os.environ.get("CHAOS_SABOTAGE")) is not None:
     from chaos_sabotage import sabotage

@@ -1,0 +1,33 @@
+"""A program imports the packages of the command that is started, and not those of the others."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from fraudfed.console import CommandsOnDemand
+
+PROGRAMS = ("aggregator", "bank_node", "data_gen", "fraudfed")
+
+#: What takes long to import.
+HEAVY = ("numpy", "pandas", "pyarrow", "xgboost", "sqlalchemy", "flask", "matplotlib")
+
+
+def test_a_command_is_imported_when_it_is_asked_for() -> None:
+    commands = CommandsOnDemand({"sum": "no_such_module:sum", "demo": "data_gen.cli:cli"})
+    assert list(commands) == ["sum", "demo"]
+    assert isinstance(commands["demo"], click.Group)
+    assert commands["demo"] is commands["demo"]
+    assert commands.get("unknown") is None
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        commands["sum"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_starts_without_what_its_commands_need(program: str) -> None:
+    script = f"import sys, {program}.cli; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
