@@ -5,11 +5,11 @@ import sys
 from typing import Any
 
 import pytest
-from aggregator.commands.like_run import ask_for_the_price, repeated
 from examples.messages import EXAMPLES
 from examples.risk import risk_run
 from judging.payments import CONTRACT, run_spec
 
+from aggregator.commands.creating.like_run import ask_for_the_price, repeated
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import KeyEpoch, KeyEpochStatus, RunKind, RunSpec, RunState, RunStatus
