@@ -168,7 +168,7 @@ def test_a_service_takes_its_policy_and_none_that_holds_payments(
     found = adopt(made, made.shares())
     assert found.policy is not None
     assert found.adopted.scoring is not None
-    bundle = Sources(made.newcomer, policy=Path(found.policy)).read()
+    bundle = Sources(made.newcomer, run_id=MODEL_RUN, policy=Path(found.policy)).read()
     assert bundle.model_sha256 == hashed(made.results[MODEL_RUN])
     assert bundle.tables is not None
     assert bundle.policy is not None
@@ -179,11 +179,11 @@ def test_a_service_takes_its_policy_and_none_that_holds_payments(
     text = Path(found.policy).read_text()
     holding.write_text(text.replace("warn_only = true", "warn_only = false"))
     with pytest.raises(ConfigurationError, match=r"holding.toml: warn_only is false"):
-        Sources(made.newcomer, policy=holding).read()
+        Sources(made.newcomer, run_id=MODEL_RUN, policy=holding).read()
     # Once a person here has put it in charge, the policy is the bank's own matter.
     wish = Wish(by="a test", without_gate="to see that it ends")
     stage(made.newcomer, Action.PROMOTE, MODEL_RUN, wish)
-    assert Sources(made.newcomer, policy=holding).read().policy is not None
+    assert Sources(made.newcomer, run_id=MODEL_RUN, policy=holding).read().policy is not None
 
 
 def test_promotion_asks_the_gate(made: SharedRuns) -> None:
