@@ -2,7 +2,7 @@
 # make test   set up .venv, then lint, type checks, import rules and all tests
 # make lint   form, types and import rules, without tests
 # make format  give the code its form, and mend what ruff can mend
-# make fuzz   send thousands of generated requests to a running aggregator
+# make fuzz   send thousands of generated requests to both services
 # make chaos  disturb runs of a federation for minutes; CHAOS_SEED=... repeats what it printed
 # make test-no-ext  install where no C compiler works, and test what is compiled elsewhere
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races

@@ -34,7 +34,7 @@ _COMMANDS = {
     "status": "bank_node.commands.run:status",
     "score": "bank_node.commands.score:score",
     "calibrate": "bank_node.commands.calibrate:calibrate",
-    "risk": "bank_node.commands.risk:risk",
+    "risk": "bank_node.commands.risk.command:risk",
     "audit": "bank_node.commands.audit:audit",
     "monitor-run": "bank_node.commands.serving.monitor:monitor_run",
     "pages": "bank_node.commands.serving.pages:pages",

@@ -1,5 +1,6 @@
 """The Flask application factory."""
 
+import functools
 import json
 import logging
 import secrets
@@ -80,6 +81,12 @@ def declared_endpoints() -> tuple[Endpoint, ...]:
     return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
 
 
+@functools.cache
+def _document() -> bytes:
+    """Return the OpenAPI document, which is the same in every process of a release."""
+    return json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
+
+
 def create_app(
     config: ServiceConfig,
     store: Store,
@@ -150,7 +157,7 @@ def create_app(
             room_bytes=_ROOM_FOR_BODIES * config.max_body_bytes,
         ),
         metrics=measured,
-        openapi=json.dumps(openapi_document(declared_endpoints()), indent=2).encode(),
+        openapi=_document(),
     )
     application: Any = under_prefix(app.wsgi_app, config.path_prefix)
     app.wsgi_app = application  # type: ignore[method-assign]

@@ -52,9 +52,9 @@ from bank_node.state.directory import (
     SEARCH_FILE,
     STATISTICS_FILE,
     TABLES_FILE,
-    PinnedRun,
     StateDirectory,
 )
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.catalogue.run_check import needs_tables

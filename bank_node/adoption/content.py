@@ -15,7 +15,7 @@ from typing import Annotated
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field
 
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.identity import HPKE_SUITE, Identity
 from fraudfed.consortium.public.shares import sealed_share_bytes
 from fraudfed.container import Container

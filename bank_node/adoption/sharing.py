@@ -16,7 +16,8 @@ from bank_node.approval.digest import approval_hash
 from bank_node.config import ShareRule, check_run_id
 from bank_node.consortium.members import trust_of
 from bank_node.jobs.risk.history import fitting_files, risk_files
-from bank_node.state.directory import SEARCH_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import SEARCH_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import needs_tables
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.public.documents import check_member_keys

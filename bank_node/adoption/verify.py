@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bank_node.adoption.content import Content, Held, SealedShare
 from bank_node.approval.digest import approval_hash
 from bank_node.checking.against import read_statistics
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.consortium.identity import Identity

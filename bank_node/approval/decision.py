@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from bank_node.approval.digest import approval_hash
 from bank_node.approval.findings import Finding
 from bank_node.state.approvals import ApprovalEntry, ApprovalEvent
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import ConfigurationError, ForbiddenError, StateError
 
 #: Objections that a refusal repeats; the review shows all.

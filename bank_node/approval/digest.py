@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import ProtocolError
 
 _DOMAIN: Final = b"fraudfed approved run v1\0"

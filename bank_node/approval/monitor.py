@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from bank_node.approval.cost import monitor_cost
 from bank_node.approval.facts import MonitorFacts, RunFacts
-from bank_node.approval.findings import Finding, finding
+from bank_node.approval.findings import Finding, finding, table_or_finding
 from bank_node.approval.training import reviewed_columns, weigh_columns
-from bank_node.approval_rules import ApprovalRules, MonitorApproval
-from bank_node.state.directory import PinnedRun
+from bank_node.approval_rules import ApprovalRules
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.evaluation.drift.watch import Watch
 
 
@@ -17,19 +17,12 @@ def weigh_monitor(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
     Law: all of it is allowed exactly if ``monitor`` is ``"any"``, or every column of the contract
     matches a pattern of the table, and ``min_count`` is within it.
     """
-    if rules.monitor is None:
-        return (
-            Finding(
-                subject="this monitor run",
-                allowed=False,
-                reason="is approved by no rule (there is no [approval.monitor])",
-            ),
-        )
-    if not isinstance(rules.monitor, MonitorApproval):
-        return (Finding(subject="monitor runs", allowed=True, reason='are all approved: "any"'),)
-    asked, least = run.monitor.min_count, rules.monitor.min_count
+    table = table_or_finding(rules.monitor, kind="monitor", several="monitor runs")
+    if isinstance(table, tuple):
+        return table
+    asked, least = run.monitor.min_count, table.min_count
     return (
-        *weigh_columns(run.contract, rules.monitor.columns),
+        *weigh_columns(run.contract, table.columns),
         finding(
             "min_count",
             asked >= least,

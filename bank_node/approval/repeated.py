@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 
 
 def price_of_repeating(state: StateDirectory, run: PinnedRun) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from bank_node.approval.facts import RiskFacts, RunFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval_rules import ANY, ApprovalRules, RiskApproval
 from bank_node.data.risk_days import day_text
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 
 
 def weigh_risk(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:

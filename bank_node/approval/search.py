@@ -18,7 +18,7 @@ from bank_node.approval.training import (
     what_is_used,
 )
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, SearchApproval, ends_of
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_candidates
 from fraudfed.errors import ParameterError
 from fraudfed.parameters import BoosterParams

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from bank_node.approval.cost import statistics_cost
 from bank_node.approval.facts import RunFacts, StatisticsFacts
-from bank_node.approval.findings import Finding, finding
+from bank_node.approval.findings import Finding, finding, table_or_finding
 from bank_node.approval.training import reviewed_columns, weigh_columns
 from bank_node.approval_rules import ApprovalRules, StatisticsApproval
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.statistics.layout import Layout
 
 
@@ -17,17 +17,10 @@ def weigh_statistics(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...
     Law: all of it is allowed exactly if ``statistics`` is ``"any"``, or every column of the
     contract matches a pattern of the table, and thresholds and entities are within it.
     """
-    if rules.statistics is None:
-        return (
-            Finding(
-                subject="this statistics run",
-                allowed=False,
-                reason="is approved by no rule (there is no [approval.statistics])",
-            ),
-        )
-    if not isinstance(rules.statistics, StatisticsApproval):
-        return (Finding(subject="statistics runs", allowed=True, reason='are all approved: "any"'),)
-    return (*weigh_columns(run.contract, rules.statistics.columns), *_weigh(run, rules.statistics))
+    table = table_or_finding(rules.statistics, kind="statistics", several="statistics runs")
+    if isinstance(table, tuple):
+        return table
+    return (*weigh_columns(run.contract, table.columns), *_weigh(run, table))
 
 
 def _weigh(run: PinnedRun, rules: StatisticsApproval) -> Iterator[Finding]:

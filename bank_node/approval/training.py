@@ -10,7 +10,7 @@ from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval.judging import is_judged, judging_reveals
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.errors import ParameterError
 from fraudfed.features.population import population_text

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bank_node.config import CohortRules, check_run_id
 from bank_node.state.adopted import kept_hash_key
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import Answer, say
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError

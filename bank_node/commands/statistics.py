@@ -20,7 +20,8 @@ from bank_node.commands.output import (
     PooledStatistics,
 )
 from bank_node.consortium.connection import read_passphrase
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.wire.messages import RunKind
 

@@ -30,8 +30,9 @@ from bank_node.evaluation.document import (
 )
 from bank_node.evaluation.own_models import OwnModel, better_own, own_plan, train_own
 from bank_node.evaluation.wording import advice, decision_sentence
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
 from bank_node.state.judge_uses import JudgeUse, JudgeUses
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.adaptation.adapted import AdaptedModels, adapted_models
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.adaptation.scaled_model import column_positions
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.table import FeatureSchema

@@ -13,15 +13,15 @@ from bank_node.approval.monitor import monitor_facts, weigh_monitor
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.source_keys import row_keys
+from bank_node.jobs.one_step import OneStepWork
 from bank_node.jobs.risk.history import scoring_tables
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
-from bank_node.run.job import Outcome
-from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
 from bank_node.serving.watched_rows import watch_file
 from bank_node.state.adopted import accepted_sha256
-from bank_node.state.directory import MONITOR_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import MONITOR_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import Communicator
 from fraudfed.errors import ConfigurationError, StateError
@@ -205,8 +205,8 @@ def _result(pooled: PooledWatch) -> MonitorResult:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MonitorWork:
-    """A bank's part in a monitor run; see ``bank_node.run.job.Work``.
+class MonitorWork(OneStepWork[PooledWatch, MonitorResult]):
+    """A bank's part in a monitor run.
 
     Attributes
     ----------
@@ -214,15 +214,10 @@ class MonitorWork:
         What this bank enters.
     empty : callable
         Returns the run's watch, all 0.
-    row_keys : tuple of str
-        The ledger's keys of the file.
-    progress : RunProgress
     """
 
     own: Watch
     empty: Callable[[], Watch]
-    row_keys: tuple[str, ...]
-    progress: RunProgress
 
     @property
     def data_sha256(self) -> str:
@@ -230,36 +225,14 @@ class MonitorWork:
         content = PooledWatch(self.own).to_bytes()
         return hashlib.sha256(b"fraudfed monitor counts v1\0" + content).hexdigest()
 
-    @property
-    def n_rows(self) -> int:
-        """0: the first sum announces the payments that bound the others."""
-        return 0
-
-    def sources(self, step: int | None) -> tuple[str, ...]:
-        """Return the keys of the file: every sum is over its rows."""
-        del step
-        return self.row_keys
-
     def decode(self, data: bytes) -> PooledWatch:
         """Read the counts; raises StateError if the bytes are damaged, or of another run."""
         return PooledWatch.from_bytes(data, empty=self.empty())
 
-    def regroup(self, state: PooledWatch, *, more_rows: int) -> PooledWatch:
-        """Return the counts as they are: the one step is finished."""
-        del more_rows
-        return state
+    def add_up(self, communicator: Communicator) -> PooledWatch:
+        """Sum the counts; raises as ``pool_watch``."""
+        return pool_watch(self.own, communicator)
 
-    def run(
-        self,
-        communicator: Communicator,
-        *,
-        start: PooledWatch | None,
-        on_step: Callable[[PooledWatch], None],
-    ) -> Outcome[MonitorResult]:
-        """Sum everything, in one step; raises as ``pool_watch``."""
-        if start is None:
-            self.progress.steps("sums", 0, 1, "")
-            start = pool_watch(self.own, communicator)
-            on_step(start)
-        self.progress.steps("sums", 1, 1, "")
-        return Outcome(start.to_bytes(), _result(start))
+    def result(self, pooled: PooledWatch) -> MonitorResult:
+        """Return weeks and payments."""
+        return _result(pooled)

@@ -23,13 +23,8 @@ from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
-from bank_node.state.directory import (
-    FEATURES_FILE,
-    MODEL_FILE,
-    SEARCH_FILE,
-    PinnedRun,
-    StateDirectory,
-)
+from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, SEARCH_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.table import check_schema
 from fraudfed.catalogue.run_check import check_candidates, check_contract, check_select_window

@@ -15,13 +15,13 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.source_keys import row_keys
 from bank_node.data.statistics import Thresholds, count_file
+from bank_node.jobs.one_step import OneStepWork
 from bank_node.jobs.risk.history import training_tables
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
-from bank_node.run.job import Outcome
-from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
-from bank_node.state.directory import STATISTICS_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import STATISTICS_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_contract
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
@@ -140,8 +140,8 @@ def _result(pooled: Statistics) -> StatisticsResult:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StatisticsWork:
-    """A bank's part in a statistics run; see ``bank_node.run.job.Work``.
+class StatisticsWork(OneStepWork[Statistics, StatisticsResult]):
+    """A bank's part in a statistics run.
 
     Attributes
     ----------
@@ -152,20 +152,15 @@ class StatisticsWork:
         Smallest count that it enters.
     hash_key : bytes
         For identifiers.
-    row_keys : tuple of str
-        The ledger's keys of the file.
     keep_own : callable
         Keeps what this bank has entered, so that ``check-data`` can take it out of the sums.
-    progress : RunProgress
     """
 
     counts: Counts
     layout: Layout
     least: int
     hash_key: bytes
-    row_keys: tuple[str, ...]
     keep_own: Callable[[bytes], None]
-    progress: RunProgress
 
     @property
     def data_sha256(self) -> str:
@@ -182,16 +177,6 @@ class StatisticsWork:
             digest.update(array.size.to_bytes(8, "little") + array.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    @property
-    def n_rows(self) -> int:
-        """0: the first sum announces the totals that bound the others."""
-        return 0
-
-    def sources(self, step: int | None) -> tuple[str, ...]:
-        """Return the keys of the file: every sum is over its rows."""
-        del step
-        return self.row_keys
-
     def decode(self, data: bytes) -> Statistics:
         """Read the sums.
 
@@ -207,31 +192,15 @@ class StatisticsWork:
             )
         return found
 
-    def regroup(self, state: Statistics, *, more_rows: int) -> Statistics:
-        """Return the sums as they are: the one step is finished."""
-        del more_rows
-        return state
+    def add_up(self, communicator: Communicator) -> Statistics:
+        """Sum the counts; raises as ``pool``."""
+        found = pool(
+            self.counts, self.layout, communicator, least=self.least, hash_key=self.hash_key
+        )
+        # Before the step counts as finished: it is not summed again then.
+        self.keep_own(found.own.to_bytes())
+        return found.pooled
 
-    def run(
-        self,
-        communicator: Communicator,
-        *,
-        start: Statistics | None,
-        on_step: Callable[[Statistics], None],
-    ) -> Outcome[StatisticsResult]:
-        """Sum everything, in one step; raises as ``pool``."""
-        if start is None:
-            self.progress.steps("sums", 0, 1, "")
-            found = pool(
-                self.counts,
-                self.layout,
-                communicator,
-                least=self.least,
-                hash_key=self.hash_key,
-            )
-            # Before the step counts as finished: it is not summed again then.
-            self.keep_own(found.own.to_bytes())
-            start = found.pooled
-            on_step(start)
-        self.progress.steps("sums", 1, 1, "")
-        return Outcome(start.to_bytes(), _result(start))
+    def result(self, pooled: Statistics) -> StatisticsResult:
+        """Return columns and rows."""
+        return _result(pooled)

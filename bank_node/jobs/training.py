@@ -20,7 +20,8 @@ from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart, RunRecord, RunResult
-from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress

@@ -11,7 +11,8 @@ from bank_node.evaluation.evaluate import EVALUATION_DIRECTORY, EVALUATION_FILE
 from bank_node.evaluation.own_models import SHARED_RISK
 from bank_node.lifecycle.stages import StageDirectory, StagedModel, Stages, model_title
 from bank_node.serving.calibration_file import calibration_path
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.intake.plain_table import contract_schema

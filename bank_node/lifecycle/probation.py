@@ -24,7 +24,7 @@ def on_probation(state: StateDirectory, run_id: str, model_sha256: str) -> bool:
 def require_warn_only(
     state: StateDirectory, run_id: str, model_sha256: str, *, warn_only: bool, source: str
 ) -> None:
-    """Refuse a policy that holds or blocks by a model on probation.
+    """Refuse a policy that may hold or block by a model on probation.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def require_warn_only(
     """
     if not warn_only and on_probation(state, run_id, model_sha256):
         raise ConfigurationError(
-            f"{source}: holds or blocks payments, and the model of run {run_id} was adopted and is "
-            "not promoted, expected warn_only = true; once the gate has 50 cases of this bank, "
-            f"'bank-node evaluate --run {run_id}' and 'bank-node models promote {run_id}'"
+            f"{source}: warn_only is false, expected true, as the model of run {run_id} was "
+            "adopted and is not promoted; once the gate has 50 cases of this bank: 'bank-node "
+            f"evaluate --run {run_id} --data FILE', then 'bank-node models promote {run_id}'"
         )

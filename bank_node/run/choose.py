@@ -9,7 +9,8 @@ from bank_node.consortium.connection import connect
 from bank_node.http.client import LONG_POLL_SECONDS, AggregatorClient
 from bank_node.run.agreement.pinning import pin_run
 from bank_node.run.job import Jobs
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import CohortError, ConfigurationError, RunFailedError
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 

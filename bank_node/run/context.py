@@ -10,9 +10,10 @@ from bank_node.http.client import AggregatorClient
 from bank_node.run.progress import RunProgress
 from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoints
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping

@@ -18,7 +18,8 @@ from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.run.context import RunContext
 from bank_node.run.record import R, RunRecord
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.communicator import Communicator
 from fraudfed.wire.messages import RunKind
 

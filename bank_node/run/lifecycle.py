@@ -26,7 +26,8 @@ from bank_node.run.record import LastProcess, R, RunRecord, WholeRun, read_recor
 from bank_node.run.reveals import check_joinable
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.vote import Accepted, take_from_registry
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed import __version__
 from fraudfed.errors import (
     CohortChangedError,

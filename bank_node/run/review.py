@@ -11,7 +11,8 @@ from bank_node.config import check_run_id
 from bank_node.http.client import AggregatorClient
 from bank_node.run.agreement.pinning import pin_run
 from bank_node.run.job import Jobs
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import FraudFedError
 from fraudfed.wire.messages import RunState, RunStatus
 

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from bank_node.run.context import RunContext
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.consortium.model_seal import open_model, seal_model

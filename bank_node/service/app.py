@@ -1,5 +1,6 @@
 """The Flask application of the scoring service."""
 
+import functools
 import json
 
 from flask import Flask
@@ -19,6 +20,12 @@ def declared_endpoints() -> tuple[Endpoint, ...]:
     return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
 
 
+@functools.cache
+def _document() -> bytes:
+    """Return the OpenAPI document, which is the same in every process of a release."""
+    return json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
+
+
 def create_app(
     scoring: ScoringService, limits: Limits, *, lookups: LookupDesk | None = None
 ) -> Flask:
@@ -26,8 +33,6 @@ def create_app(
     app = Flask("bank-node", static_folder=None)
     app.extensions["scoring"] = scoring
     app.extensions["lookup"] = lookups
-    app.extensions["openapi"] = json.dumps(
-        openapi_document(declared_endpoints()), indent=2
-    ).encode()
+    app.extensions["openapi"] = _document()
     install(app, _GROUPS, limits)
     return app

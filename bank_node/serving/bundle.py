@@ -108,8 +108,8 @@ class Bundle:
     Raises
     ------
     ConfigurationError
-        If a model needs a feature that the store does not have, or the second one asks for shared
-        risk.
+        If a model needs a feature that the store does not have, tables with another publication
+        lag, or the second one asks for shared risk.
     """
 
     champion: Scorer
@@ -129,6 +129,14 @@ class Bundle:
                 raise ConfigurationError(
                     f"model {scorer.sha256}: needs feature {missing[0]!r}, which the recipe of "
                     "this service does not make; serve models of one recipe together"
+                )
+        lag = self.contract.risk_publication_lag_days
+        for scorer in (self.second, self.challenger):
+            if scorer is not None and scorer.contract.risk_publication_lag_days != lag:
+                raise ConfigurationError(
+                    f"model {scorer.sha256}: risk_publication_lag_days is "
+                    f"{scorer.contract.risk_publication_lag_days}, expected {lag} as the model "
+                    "beside it has; serve models of one lag together"
                 )
         if self.second is not None:
             # A contract may have more features than its model asks for.

@@ -14,7 +14,7 @@ from bank_node.data.contract import TableShares, load_later_rows, load_training_
 from bank_node.data.cutoffs import time_text
 from bank_node.serving.calibration_file import CalibrationFile, write_calibration
 from bank_node.serving.scorer import read_model_file
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.adaptation.calibration import (
     LEAST_CASES,
     PooledBin,

@@ -59,6 +59,7 @@ from bank_node.state.checkpoints import Checkpoints
 from bank_node.state.corrections import Corrections
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.key_sources import KeySource, Source
@@ -74,21 +75,12 @@ from fraudfed.durable_file import (
     write_atomic,
     write_new,
 )
-from fraudfed.errors import ConfigurationError, KeyMaterialError, ProtocolError, StateError
+from fraudfed.errors import KeyMaterialError, ProtocolError, StateError
 from fraudfed.wire.messages import (
-    BankName,
-    DataContract,
     KeyEpoch,
     Message,
     ModelSignatures,
-    MonitorSpec,
-    PublicKeyMessage,
-    RiskSpec,
     RunKind,
-    RunSpec,
-    RunStatus,
-    SearchSpec,
-    StatisticsSpec,
     parse,
 )
 
@@ -117,75 +109,6 @@ _AGREEMENT_FILE = "agreement"
 _EPOCH_FILE = re.compile(r"epoch-([1-9][0-9]*)\.key")
 
 M = TypeVar("M", bound=Message)
-
-
-class PinnedRun(Message):
-    """``run.json``: a run as this bank first saw it."""
-
-    run_id: str
-    spec: RunSpec
-    cohort: tuple[BankName, ...]
-    public_key: PublicKeyMessage
-
-    @classmethod
-    def of(cls, status: RunStatus) -> "PinnedRun":
-        """Return what never changes of a run."""
-        return cls(
-            run_id=status.run_id,
-            spec=status.spec,
-            cohort=status.cohort,
-            public_key=status.public_key,
-        )
-
-    @property
-    def contract(self) -> DataContract:
-        """The data contract of a run; raises ConfigurationError for a risk run, which has none."""
-        if self.spec.contract is None:
-            raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is a risk run and has no model, expected a "
-                "training; name another with --run, or use 'bank-node risk'"
-            )
-        return self.spec.contract
-
-    @property
-    def risk(self) -> RiskSpec:
-        """What a risk run counts; raises ConfigurationError for another kind of run."""
-        if self.spec.risk is None:
-            raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected a "
-                "risk run; name another with --run"
-            )
-        return self.spec.risk
-
-    @property
-    def statistics(self) -> StatisticsSpec:
-        """How finely a statistics run counts; ConfigurationError for another kind of run."""
-        if self.spec.statistics is None:
-            raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
-                "statistics; name another with --run"
-            )
-        return self.spec.statistics
-
-    @property
-    def monitor(self) -> MonitorSpec:
-        """What a monitor run watches; ConfigurationError for another kind of run."""
-        if self.spec.monitor is None:
-            raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected "
-                "monitor; name another with --run"
-            )
-        return self.spec.monitor
-
-    @property
-    def search(self) -> SearchSpec:
-        """Candidates and rungs of a search; ConfigurationError for another kind of run."""
-        if self.spec.search is None:
-            raise ConfigurationError(
-                f"run {self.run_id} ({self.spec.name}): is of kind {self.spec.kind}, expected a "
-                "search; name another with --run"
-            )
-        return self.spec.search
 
 
 class StateDirectory:

@@ -12,7 +12,8 @@ from bank_node.jobs.judging import Verdict
 from bank_node.jobs.search import SearchRecord, SearchRunResult
 from bank_node.jobs.training import TrainingRecord, TrainingResult
 from bank_node.run.record import RunRecord, read_record
-from bank_node.state.directory import MODEL_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import MODEL_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.evaluation.score_histogram import Bounded

@@ -28,7 +28,8 @@ from bank_node.run.context import RunContext, RunOptions
 from bank_node.run.lifecycle import take_part
 from bank_node.run.progress import RunProgress
 from bank_node.run.review import review_run
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import (
     CohortError,
     ConfigurationError,

@@ -29,7 +29,8 @@ from bank_node.jobs import training
 from bank_node.run.vote import ModelVote
 from bank_node.state import audit_log as bank_audit
 from bank_node.state.audit_log import AuditLog, read_audit_log, verify_audit_log
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium import trust
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package

@@ -23,8 +23,8 @@ from bank_node.run import attempt
 from bank_node.run.agreeing import Agreeing
 from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoints
-from bank_node.state.directory import PinnedRun
 from bank_node.state.outbox import Outbox
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.vault.vault import PlainVault
 from fraudfed.consortium import ephemeral
 from fraudfed.consortium.ephemeral import EphemeralKey

@@ -16,7 +16,8 @@ from proxies.proxy import Exchange
 from aggregator.consortium import key_epochs
 from bank_node.run.agreement import facts
 from bank_node.run.agreement.facts import run_facts
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium import roster, trust
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package

@@ -21,6 +21,8 @@ from federations.shared_runs import (
     run_of,
     signatures_of,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bank_node.adoption import adopt as adopting
 from bank_node.adoption import verify
@@ -30,8 +32,11 @@ from bank_node.approval.digest import approval_hash
 from bank_node.config import ShareRule
 from bank_node.jobs.risk.history import risk_files, scoring_tables, training_tables
 from bank_node.lifecycle import stages
+from bank_node.lifecycle.changes import Wish, stage
 from bank_node.lifecycle.probation import on_probation, require_warn_only
+from bank_node.lifecycle.stage_history import Action, Stage
 from bank_node.lifecycle.stages import StageDirectory
+from bank_node.service.loading import Sources
 from bank_node.serving.score import score_file
 from bank_node.state import adopted, directory
 from bank_node.state.adopted import read_adopted, signers_of
@@ -155,6 +160,46 @@ def test_it_decides_nothing_before_it_is_promoted(made: SharedRuns) -> None:
         require_warn_only(state, MODEL_RUN, sha256, warn_only=False, source="policy.toml")
     # At a bank that took part nothing of this holds.
     assert not on_probation(made.state(MEMBERS[0]), MODEL_RUN, sha256)
+
+
+def test_a_service_takes_its_policy_and_none_that_holds_payments(
+    made: SharedRuns, tmp_path: Path
+) -> None:
+    found = adopt(made, made.shares())
+    assert found.policy is not None
+    assert found.adopted.scoring is not None
+    bundle = Sources(made.newcomer, policy=Path(found.policy)).read()
+    assert bundle.model_sha256 == hashed(made.results[MODEL_RUN])
+    assert bundle.tables is not None
+    assert bundle.policy is not None
+    (rule,) = bundle.policy.rules
+    assert rule.score is not None
+    assert rule.score.warn == found.adopted.scoring.threshold
+    holding = tmp_path / "holding.toml"
+    text = Path(found.policy).read_text()
+    holding.write_text(text.replace("warn_only = true", "warn_only = false"))
+    with pytest.raises(ConfigurationError, match=r"holding.toml: warn_only is false"):
+        Sources(made.newcomer, policy=holding).read()
+    # Once a person here has put it in charge, the policy is the bank's own matter.
+    wish = Wish(by="a test", without_gate="to see that it ends")
+    stage(made.newcomer, Action.PROMOTE, MODEL_RUN, wish)
+    assert Sources(made.newcomer, policy=holding).read().policy is not None
+
+
+def test_promotion_asks_the_gate(made: SharedRuns) -> None:
+    adopt(made, made.shares())
+    with pytest.raises(StateError, match="the gate has not said anything of this file"):
+        stage(made.newcomer, Action.PROMOTE, MODEL_RUN, Wish(by="a test"))
+
+
+def test_a_challenger_of_the_bank_stays(made: SharedRuns) -> None:
+    other = run_of("run-own", parameters={}, contract=made.runs[MODEL_RUN].contract)
+    state = made.newcomer
+    state.pin_run(other)
+    state.model_path("run-own").write_bytes(made.results[MODEL_RUN] + b" ")
+    stage(state, Action.CHALLENGE, "run-own", Wish(by="a test"))
+    found = adopt(made, made.shares())
+    assert (found.stage, found.not_staged) == (Stage.CANDIDATE, "run-own is the challenger")
 
 
 def test_again_changes_nothing(made: SharedRuns) -> None:
@@ -512,6 +557,20 @@ def test_a_file_that_is_no_share_is_named(made: SharedRuns, tmp_path: Path) -> N
         path.write_bytes(damaged)
         with pytest.raises(StateError, match="damaged"):
             SealedShare.read(path)
+
+
+@pytest.fixture(scope="module")
+def share_file(whole: SharedRuns) -> bytes:
+    return whole.share(MEMBERS[0]).without_box().to_bytes()
+
+
+@given(st.data())
+def test_no_byte_of_a_file_can_be_changed(share_file: bytes, data: st.DataObject) -> None:
+    file = bytearray(share_file)
+    place = data.draw(st.integers(0, len(file) - 1))
+    file[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(StateError):
+        SealedShare.from_bytes(bytes(file), source="test")
 
 
 def test_every_field_of_a_share_is_signed(made: SharedRuns) -> None:

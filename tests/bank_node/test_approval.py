@@ -32,7 +32,8 @@ from bank_node.approval.training import least_rows, training_facts
 from bank_node.commands.runs import _show_review
 from bank_node.config import BankConfig
 from bank_node.state.approvals import ApprovalEvent, Approvals
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.column_names import category_fault, feature_fault

@@ -15,7 +15,7 @@ from bank_node.approval.training import weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, RulesFile
 from bank_node.jobs.registry import JOBS
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import ParameterError, StateError
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import (

@@ -18,7 +18,8 @@ from bank_node.config import BankConfig
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.serving.calibrate import pooled_bins
 from bank_node.serving.calibration_file import CalibrationFile, calibration_path
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.adaptation.adapted import adapted_models
 from fraudfed.adaptation.calibration import Method, own_prevalence
 from fraudfed.boosting.model import Model

@@ -13,7 +13,8 @@ from federations.commands import run_in_process
 
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_scoring_rows, load_training_rows
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.cli import main
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import DataError

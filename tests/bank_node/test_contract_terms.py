@@ -24,7 +24,7 @@ from bank_node.data.contract import (
     load_training_rows,
 )
 from bank_node.serving.feature_export import export_features
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features

@@ -19,7 +19,8 @@ from judging.payments import COMMON, CONTRACT, DAY, SPEC, START, bank_that_knows
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.evaluation.document import Evaluation
 from bank_node.evaluation.own_models import better_own, own_plan, train_own, widened, without_absent
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.boosting.table import FeatureSchema

@@ -17,7 +17,8 @@ from bank_node.decisions.decision import Decision
 from bank_node.decisions.log import DecisionLog
 from bank_node.serving.explain import explain_decision
 from bank_node.serving.scorer import Scorer
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator

@@ -3,6 +3,7 @@
 The subject is processes: ``bank-node serve``, killed and started again, and ``bank-node explain``.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from federations.bank_process import Finished
 from serving_kit.scored_bank import OTHER_RUN, RUN, make_bank, payments
 from serving_kit.service_process import ServiceProcess
 
+from bank_node.lifecycle.stages import StageDirectory
 from bank_node.state.directory import StateDirectory
 
 pytestmark = pytest.mark.e2e
@@ -103,6 +105,8 @@ def test_the_answer_of_the_time_is_given_again_byte_for_byte(
     with ServiceProcess(state.path, *options) as service:
         assert service.client.get("/v1/decisions/t0").status_code == 404
         path = state.model_path(RUN)
+        staged = StageDirectory.of_state(state.path)
+        staged.model_path(hashlib.sha256(path.read_bytes()).hexdigest()).unlink(missing_ok=True)
         path.unlink()
         assert service.post("/v1/swap", {"run_id": OTHER_RUN}).status_code == 200
         gone = service.client.get(f"/v1/decisions/{explained[1]['transaction_id']}").json()

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -272,3 +274,74 @@ def test_one_command_at_a_time(run_bank: RunBank, state: StateDirectory) -> None
     with StageDirectory.of_state(state.path).changing():
         ended = run_bank("models", "promote", "--state", state.path, "r1", "--without-gate", "x")
     assert (ended.code, "another process changes" in ended.err) == (5, True)
+
+
+def kills_of(state: StateDirectory, work: Path, *command: str) -> list[tuple[str, StageDirectory]]:
+    """Kill a command before each of its steps; return how each process ended, and what it left."""
+    work.mkdir()
+    words = [sys.executable, "-m", "tests.support.killed_models_child"]
+    ended = subprocess.run(
+        [*words, str(state.path), str(work), *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    return [
+        (word, StageDirectory.of_state(work / str(number)))
+        for number, word in enumerate(ended.stdout.split())
+    ]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("command", ["promote", "rollback", "retire"])
+def test_a_command_that_is_killed_has_done_all_of_it_or_nothing(
+    run_bank: RunBank,
+    state: StateDirectory,
+    models: dict[str, bytes],
+    tmp_path: Path,
+    command: str,
+) -> None:
+    """Real processes, and SIGKILL before every call that changes the disk."""
+    judged(state, models, Verdict.ADOPT)
+    pinned = state.pinned_run("r1")
+    assert pinned is not None
+    state.pin_run(pinned.model_copy(update={"run_id": "r2"}))
+    state.model_path("r2").write_bytes(models["later"])
+    without = ("--without-gate", "x")
+    made = {
+        "promote": ([("promote", "r1")], ("promote", "r2", *without)),
+        "rollback": (
+            [("promote", "r1"), ("promote", "r2", *without)],
+            ("rollback", "--reason", "x"),
+        ),
+        "retire": ([("promote", "r1")], ("retire", "r1", "--reason", "x")),
+    }
+    before, words = made[command]
+    for one, *more in before:
+        assert run_bank("models", one, "--state", state.path, *more).code == 0
+    old = StageDirectory.of_state(state.path).read()
+    ended = kills_of(state, tmp_path / "killed", *words)
+    found = [directory.read() for _, directory in ended]
+    # The last process was not killed: what it left is the new state.
+    assert ended[-1][0] == "0"
+    assert [word for word, _ in ended[:-1]] == ["killed"] * (len(ended) - 1)
+    new = found[-1]
+    assert len(new.history) == len(old.history) + 1
+
+    def shape(stages: Stages) -> tuple[object, ...]:
+        events = [(e.action, e.model_sha256) for e in stages.history]
+        return stages.champion, stages.challenger, stages.fallback, stages.models, events
+
+    turns = [shape(stages) for stages in found]
+    n_old = turns.count(shape(old))
+    # Old up to some step, new from it on; each of them was seen after a kill.
+    assert turns == [shape(old)] * n_old + [shape(new)] * (len(turns) - n_old)
+    assert 0 < n_old < len(turns) - 1
+    for (_, directory), stages in zip(ended, found, strict=True):
+        for staged_one in stages.models:
+            directory.content(staged_one)
+    # What was killed early is done by the same command again.
+    again = run_bank("models", words[0], "--state", ended[n_old - 1][1].path.parent, *words[1:])
+    assert again.code == 0, again.err
+    assert shape(ended[n_old - 1][1].read()) == shape(new)

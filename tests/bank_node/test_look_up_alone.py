@@ -15,7 +15,8 @@ from bank_node.policy import read_policy
 from bank_node.serving.deciding import decide
 from bank_node.serving.ladder import Judged, Step
 from bank_node.serving.scorer import Scorer
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator

@@ -13,7 +13,8 @@ from examples.published_tables import handbook_rows, ibm_aml_csv, paysim_rows, s
 
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_scoring_rows, load_training_rows, load_transactions
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features

@@ -14,7 +14,8 @@ from bank_node.jobs.training import TrainingJob, TrainingRecord
 from bank_node.run.lifecycle import work_with_others
 from bank_node.run.record import read_record
 from bank_node.run.vote import ModelVote, check_signatures
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator

@@ -10,7 +10,7 @@ from bank_node.approval.cost import monitor_cost
 from bank_node.approval_rules import ApprovalRules
 from bank_node.jobs.monitor import MonitorJob, empty_watch
 from bank_node.jobs.registry import JOBS
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import ConfigurationError

@@ -28,9 +28,9 @@ from bank_node.run.generations import Entry, Generations, rows_bound
 from bank_node.run.reveals import check_joinable
 from bank_node.state.agreement import Agreements
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
-from bank_node.state.directory import PinnedRun
 from bank_node.state.ledger import Reveal
 from bank_node.state.outbox import Outbox
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.resume.state import TrainingState

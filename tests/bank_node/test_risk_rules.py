@@ -11,7 +11,8 @@ from bank_node.data.risk_days import check_scoring_days, check_training_days, da
 from bank_node.jobs.risk.history import scoring_tables, training_tables
 from bank_node.jobs.risk.run import RiskWork, check_risk_run, counted_spec
 from bank_node.jobs.training import check_run
-from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import TABLES_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.vault.vault import PlainVault
 from fraudfed.catalogue.run_check import check_contract, needs_tables

@@ -10,7 +10,7 @@ from bank_node.jobs.training import check_run
 from bank_node.run.agreement.epoch_check import check_epoch
 from bank_node.run.agreement.facts import run_facts
 from bank_node.run.agreement.partners import check_members, check_partners
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.trust import TrustKind
 from fraudfed.errors import (
     CohortError,

@@ -8,7 +8,7 @@ from examples.search import COMMON, SPEC, search_run, with_candidates
 from bank_node.approval.search import all_trees, search_facts, weigh_search
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import ConfigurationError, ParameterError
 from fraudfed.wire.messages import PublicKeyMessage, RunKind, SearchSpec, SelectBy
 

@@ -15,7 +15,7 @@ from bank_node.jobs.judging import JudgedState, Judging
 from bank_node.jobs.search import SearchJob, SearchRunResult, SearchWork
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.run_check import check_candidates
 from fraudfed.communicator import Communicator, SoloCommunicator
 from fraudfed.console import stderr_console

@@ -8,8 +8,9 @@ import pytest
 
 from bank_node.config import BankConfig
 from bank_node.state.checkpoints import Checkpoint
-from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, StateDirectory
 from bank_node.state.outbox import Kept
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.vault.key_sources import KeySource, PassphraseSource
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import seal_key_package

@@ -12,7 +12,7 @@ from bank_node.config import BankConfig, CohortRules
 from bank_node.jobs.registry import JOBS
 from bank_node.jobs.statistics import StatisticsJob, layout_of
 from bank_node.run.progress import RunProgress
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.console import stderr_console
 from fraudfed.dtypes import Int64Array

@@ -17,7 +17,7 @@ from protocol_vectors import make, material
 from protocol_vectors import summing as reference
 
 from bank_node.run.agreement.facts import run_facts
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.ephemeral import EphemeralKey, pair_secret
 from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.key_ceremony import open_key_epoch

@@ -14,13 +14,15 @@ from examples.drifting import (
     new_kind,
     shifted_amounts,
     watched,
+    with_last_week,
     world,
 )
 
 from fraudfed.evaluation.drift.alarm import Alarm, Subject
 from fraudfed.evaluation.drift.alarms import alarms_of
 from fraudfed.evaluation.drift.retraining import suggestion
-from fraudfed.evaluation.drift.rows import HOUR, WEEK, MonitoredRows, Weeks
+from fraudfed.evaluation.drift.rows import DAY, HOUR, WEEK, MonitoredRows, Weeks
+from fraudfed.evaluation.drift.watch import Watch
 
 Plant = Callable[[MonitoredRows, Weeks], MonitoredRows]
 #: What each drift must be called, and what to do about it.
@@ -38,8 +40,11 @@ PLANTED: dict[Plant, tuple[Subject, set[str]]] = {
 def test_nothing_is_an_alarm_without_drift_and_every_planted_drift_is(seed: int) -> None:
     rows, weeks = world(seed)
     assert alarms_of(watched(rows, weeks)) == ()
+    # Hours are looked at for silence alone: everything else comes to the same by day.
+    by_day = watched(rows, weeks, slot_seconds=DAY)
+    assert alarms_of(by_day) == ()
     for plant, (subject, actions) in PLANTED.items():
-        found = alarms_of(watched(plant(rows, weeks), weeks))
+        found = alarms_of(with_last_week(by_day, rows, plant(rows, weeks)))
         assert subject in {alarm.subject for alarm in found}, plant.__name__
         assert suggestion(found).action in actions, plant.__name__
 
@@ -60,16 +65,35 @@ def test_a_drift_is_told_with_what_is_wrong_first(stationary: tuple[MonitoredRow
     assert any("romance_scam" in cause for cause in causes)
 
 
+def eightfold(rows: MonitoredRows, weeks: Weeks) -> Watch:
+    """Return what is counted of eight of each row."""
+    watch = watched(rows, weeks)
+    for metric in watch.metrics:
+        metric.counts = 8 * metric.counts
+    return watch
+
+
+def test_the_last_week_alone_can_be_exchanged() -> None:
+    rows, weeks = world(33, customers=200)
+    planted = more_frauds(rows, weeks)
+    whole, part = watched(planted, weeks), with_last_week(watched(rows, weeks), rows, planted)
+    for one, other in zip(whole.metrics, part.metrics, strict=True):
+        assert (one.counts == other.counts).all()
+    # Hours and days say the same of everything but silence.
+    found = alarms_of(whole)
+    assert found == alarms_of(watched(planted, weeks, slot_seconds=DAY))
+    assert found
+
+
 def test_an_hour_without_payments_is_silence(stationary: tuple[MonitoredRows, Weeks]) -> None:
     rows, weeks = stationary
     payments = watched(rows, weeks).traffic.counts[..., 0].reshape(N_REFERENCE + 1, 168, -1)
     hour, channel = np.unravel_index(payments[:-1].min(axis=0).argmax(), payments.shape[1:])
     start = weeks.stop - WEEK + int(hour) * HOUR
     inside = (rows.event_time >= start) & (rows.event_time < start + HOUR)
-    many = rows.take(np.repeat(np.arange(len(rows)), 8))
-    assert alarms_of(watched(many, weeks)) == ()
-    quiet = rows.take(np.repeat(np.flatnonzero(~(inside & (rows.channel == channel))), 8))
-    silent = [a for a in alarms_of(watched(quiet, weeks)) if a.subject is Subject.SILENCE]
+    quiet = rows.take(~(inside & (rows.channel == channel)))
+    assert alarms_of(eightfold(rows, weeks)) == ()
+    silent = [a for a in alarms_of(eightfold(quiet, weeks)) if a.subject is Subject.SILENCE]
     assert start in {alarm.hour for alarm in silent}
 
 

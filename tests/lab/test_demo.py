@@ -224,7 +224,7 @@ def test_a_generated_world_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def check_governance(state: Path, summary: dict[str, Any], out: Path) -> None:
-    """Hold the folder of the demo's run against its records: each figure of another one differs."""
+    """Hold the folder of the demo's run to its records: another figure is another document."""
     records = sorted(state.glob("runs/*/record.json"))
     results = {path: json.loads(path.read_text())["result"]["kind"] for path in records}
     trained = [path for path, kind in results.items() if kind == "search"]

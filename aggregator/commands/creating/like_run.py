@@ -14,7 +14,7 @@ from aggregator.commands.creating.run_options import LEAST_COHORT
 from aggregator.operator.client import OperatorClient
 from fraudfed.console import say
 from fraudfed.errors import ConfigurationError, NotFoundError
-from fraudfed.wire.messages import KeyEpochStatus, RunSpec, RunState, RunStatus
+from fraudfed.wire.messages import KeyEpochStatus, RunKind, RunSpec, RunState, RunStatus
 
 
 def run_to_repeat(client: OperatorClient, run_id: str, without: tuple[str, ...]) -> RunStatus:
@@ -139,10 +139,19 @@ def _price(status: RunStatus, without: tuple[str, ...]) -> Iterator[str]:
         f"price: each other bank that sums the same rows or days again, now without {names}, pays "
         "one of its set_changes (bank.toml; 0 by default, then it takes no part)"
     )
-    yield (
+    shown = (
         f"shown: members of both runs read sums with and without {names}; the difference is what "
-        f"{names} alone had entered, of each step up to the first split that differs, and the two "
-        "models show what it changed"
+    )
+    if status.spec.kind is RunKind.RISK:
+        yield f"{shown}{names} alone had entered, of every day: its tables"
+        yield (
+            f"not undone: what was trained with the tables of run {status.run_id}, and copies of "
+            "them; repeat those trainings in the same way, with the new tables (--shared-risk)"
+        )
+        return
+    yield (
+        f"{shown}{names} alone had entered, of each step up to the first split that differs, and "
+        "the two models show what it changed"
     )
     yield (
         f"not undone: what {names} helped to choose before, as parameters of a search, and copies "

@@ -21,7 +21,8 @@ from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RunRecord, RunResult
-from bank_node.state.directory import TABLES_FILE, PinnedRun, StateDirectory
+from bank_node.state.directory import TABLES_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key

@@ -1,6 +1,6 @@
 """Checking that a run uses the cohort and the key of this bank's latest key epoch."""
 
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import CohortError, KeyMaterialError
 from fraudfed.wire.messages import KeyEpoch
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.public.documents import key_epoch_digest
 from fraudfed.wire.messages import Generation, KeyEpoch
 

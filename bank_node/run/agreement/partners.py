@@ -6,7 +6,7 @@ the run continues with.
 """
 
 from bank_node.config import CohortRules
-from bank_node.state.directory import PinnedRun
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.consortium.trust import Trust, TrustKind
 from fraudfed.errors import CohortError, ConfigurationError, ForbiddenError, ProtocolError
 from fraudfed.wire.messages import Generation

@@ -1,7 +1,8 @@
 """Pinning a run: its description never changes after this bank first saw it."""
 
 from bank_node.approval.digest import canonical_bytes, differences
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.errors import ConflictError
 from fraudfed.wire.messages import RunStatus
 

@@ -63,7 +63,8 @@ class Watch:
     def update(self, rows: MonitoredRows) -> None:
         """Let rows enter."""
         for start in range(0, len(rows), _BATCH_ROWS):
-            part = rows.take(np.arange(start, min(start + _BATCH_ROWS, len(rows))))
+            stop = min(start + _BATCH_ROWS, len(rows))
+            part = rows if stop - start == len(rows) else rows.take(np.arange(start, stop))
             for metric in self.metrics:
                 metric.update(part)
 

@@ -19,8 +19,8 @@ from bank_node.config import CohortRules
 from bank_node.jobs.training import TrainingWork
 from bank_node.run.generations import Entry, Generations
 from bank_node.state.checkpoints import Checkpoint, Checkpoints
-from bank_node.state.directory import PinnedRun
 from bank_node.state.outbox import Outbox
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.vault import PlainVault
 from fraudfed.boosting.resume.state import TrainingState

@@ -1,13 +1,18 @@
 """Scored payments of a generated bank over some weeks, and drifts that are planted in the last."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
+from fraudfed.dtypes import Float64Array
 from fraudfed.evaluation.drift.cells import WatchedFeature
 from fraudfed.evaluation.drift.rows import (
+    HOUR,
     MONITORED_CHANNELS,
     MONITORED_KINDS,
     WEEK,
@@ -54,24 +59,21 @@ def world(seed: int, *, customers: int = 800, growth: float = 0.3) -> tuple[Moni
     time = table["event_time"].to_numpy(np.int64)
     amount = table["amount_minor"].to_numpy(np.float32)
     hour = ((time % 86_400) / 3600).astype(np.float32)
-    channel = table["channel"].map({name: at for at, name in enumerate(CHANNELS)})
-    category = table["merchant_category"].map(
-        lambda text: MERCHANT_CATEGORIES.index(CATEGORY_OF[text]) if text in CATEGORY_OF else np.nan
+    channel = _coded(table["channel"], CHANNELS.index)
+    category = _coded(
+        table["merchant_category"],
+        lambda text: (
+            MERCHANT_CATEGORIES.index(CATEGORY_OF[text]) if text in CATEGORY_OF else np.nan
+        ),
     )
     distance = np.abs(table["latitude"].to_numpy(np.float32) - 51.5)
     is_fraud = table["is_fraud"].to_numpy(np.int64) == 1
-    kinds = (
-        table["fraud_kind"]
-        .map(
-            lambda text: MONITORED_KINDS.index(fraud_kind_of(text)) if isinstance(text, str) else -1
-        )
-        .to_numpy(np.int64)
-    )
+    kinds = _coded(table["fraud_kind"], lambda text: MONITORED_KINDS.index(fraud_kind_of(text)))
     margins = -6 + 0.4 * np.log(amount / 3000) + 0.5 * (hour < 6) + rng.normal(0, 1.2, n)
     margins += np.where(is_fraud, 5.0, 0.0)
     rows = MonitoredRows(
         event_time=time,
-        channel=channel.to_numpy(np.int64),
+        channel=channel.astype(np.int64),
         margins=margins.astype(np.float32),
         is_alert=margins >= ALERTED,
         is_fallback=rng.random(n) < 0.001,
@@ -79,24 +81,46 @@ def world(seed: int, *, customers: int = 800, growth: float = 0.3) -> tuple[Moni
             [
                 amount,
                 hour,
-                channel.to_numpy(np.float32),
-                category.to_numpy(np.float32),
+                channel.astype(np.float32),
+                category.astype(np.float32),
                 distance,
             ],
             axis=1,
         ),
         is_unknown=np.zeros((n, len(FEATURES)), dtype=np.bool_),
         report_time=np.where(is_fraud, table["label_time"].to_numpy(np.int64), -1),
-        fraud_kind=np.where(kinds >= 0, kinds, len(MONITORED_KINDS) - 1),
+        fraud_kind=np.where(np.isnan(kinds), len(MONITORED_KINDS) - 1, kinds).astype(np.int64),
     )
     return rows, Weeks(config.start_time, WEEKS_OF_WORLD, N_REFERENCE)
 
 
-def watched(rows: MonitoredRows, weeks: Weeks) -> Watch:
+def _coded(column: "pd.Series[Any]", code: Callable[[str], float]) -> Float64Array:
+    """Return the code of each text, looked up once for each; NaN where there is none."""
+    codes, texts = pd.factorize(column)
+    found = np.array([*(code(str(text)) for text in texts), np.nan], dtype=np.float64)
+    values: Float64Array = found[codes]
+    return values
+
+
+def watched(rows: MonitoredRows, weeks: Weeks, *, slot_seconds: int = HOUR) -> Watch:
     """Return what is counted of rows."""
-    watch = Watch(weeks, FEATURES)
+    watch = Watch(weeks, FEATURES, slot_seconds=slot_seconds)
     watch.update(rows)
     return watch
+
+
+def with_last_week(watch: Watch, rows: MonitoredRows, changed: MonitoredRows) -> Watch:
+    """Return what is counted once the last week's rows have left and changed ones have entered.
+
+    By the laws of metrics that is what is counted of all changed rows; earlier weeks are the same.
+    """
+    found = Watch(watch.weeks, watch.features, slot_seconds=watch.slot_seconds)
+    for metric, held in zip(found.metrics, watch.metrics, strict=True):
+        metric.counts = held.counts
+    start = watch.weeks.stop - WEEK
+    found.revert(rows.take(rows.event_time >= start))
+    found.update(changed.take(changed.event_time >= start))
+    return found
 
 
 def shifted_amounts(rows: MonitoredRows, weeks: Weeks) -> MonitoredRows:

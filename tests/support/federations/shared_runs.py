@@ -20,13 +20,8 @@ from bank_node.adoption.content import SealedShare
 from bank_node.adoption.setting_up import OwnPayments
 from bank_node.config import BankConfig, CohortRules
 from bank_node.data.contract import load_training_rows
-from bank_node.state.directory import (
-    MODEL_FILE,
-    STATISTICS_FILE,
-    TABLES_FILE,
-    PinnedRun,
-    StateDirectory,
-)
+from bank_node.state.directory import MODEL_FILE, STATISTICS_FILE, TABLES_FILE, StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator

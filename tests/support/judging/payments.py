@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from bank_node.config import BankConfig
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import contract_features
 from fraudfed.consortium.identity import Identity

@@ -10,7 +10,8 @@ from bank_node.config import BankConfig
 from bank_node.data.contract import load_training_rows
 from bank_node.lifecycle.changes import Wish, stage
 from bank_node.lifecycle.stage_history import Action
-from bank_node.state.directory import PinnedRun, StateDirectory
+from bank_node.state.directory import StateDirectory
+from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.consortium.identity import Identity

@@ -16,8 +16,8 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.risk_lookup import lookup, lookups
-from bank_node.commands.risk_output import (
+from bank_node.commands.risk.lookup import lookup, lookups
+from bank_node.commands.risk.output import (
     CorrectedReport,
     CorrectedReports,
     HeldRisk,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bank_node.commands.options import PATH, answers, map_option, passphrase_option, state_option
-from bank_node.commands.risk_output import (
+from bank_node.commands.risk.output import (
     CountInterval,
     DayGap,
     LookedUp,

@@ -1,0 +1,1 @@
+"""``bank-node risk``: what all banks know of accounts, terminals and merchants."""
