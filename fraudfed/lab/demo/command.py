@@ -280,7 +280,8 @@ def demo_command(
             summary_file=summary,
             report_file=report,
             model_file=model,
-            summary=result.summary.to_json(),
+            # As it is read from the file: what the dataclasses hold as tuples are lists there.
+            summary=json.loads((out / _FILES[0]).read_bytes()),
         )
         print_json(DemoAnswer, answer)
     else:
