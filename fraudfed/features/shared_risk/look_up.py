@@ -22,7 +22,7 @@ sketches of several keys or sizes, each kind takes an equal part of the error (t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -116,6 +116,10 @@ class _Corrections:
     excess: int
 
 
+#: Counters of the longest window, by kind of count, hash key and shape.
+_Stacks: TypeAlias = dict[tuple[str, bytes, tuple[int, ...]], Int64Array]
+
+
 class RiskLookup:
     """Windows that end with the newest day of some tables, made ready to be asked.
 
@@ -164,10 +168,11 @@ class RiskLookup:
             width: tuple(shared.missing_days(self.last_day - width + 1, self.last_day))
             for width in self._widths
         }
+        stacks: _Stacks = {}
         self._layers = {
-            (kind, width): self._made(kind, width)
+            (kind, width): self._made(kind, width, stacks)
             for kind in ("transactions", "frauds")
-            for width in self._widths
+            for width in sorted(self._widths, reverse=True)
         }
         corrected = {
             day: each for day, each in self._seen.items() if bool(each[1].corrections.any())
@@ -211,17 +216,21 @@ class RiskLookup:
             for width in self._widths
         )
 
-    def _made(self, kind: str, width: int) -> tuple[_Layer, ...]:
+    def _made(self, kind: str, width: int, longest: _Stacks) -> tuple[_Layer, ...]:
         groups: dict[tuple[bytes, tuple[int, ...]], list[int]] = {}
         for day in range(self.last_day - width + 1, self.last_day + 1):
             if day in self._seen:
                 run, table = self._seen[day]
                 groups.setdefault((run.hash_key, getattr(table, kind).shape), []).append(day)
         layers = []
-        for (hash_key, _), days in groups.items():
-            stack = np.stack(
-                [getattr(self._seen[day][1], kind) for day in days], axis=-1, dtype=np.int64
-            )
+        for (hash_key, shape), days in groups.items():
+            # Windows end on one day, so the days of a shorter one are the last of the longest: a
+            # view of its counters, which are in the processor's cache by then.
+            if (kind, hash_key, shape) not in longest:
+                longest[kind, hash_key, shape] = np.stack(
+                    [getattr(self._seen[day][1], kind) for day in days], axis=-1, dtype=np.int64
+                )
+            stack = longest[kind, hash_key, shape][..., -len(days) :]
             excess = likely_excess(stack.sum(axis=-1), failure=self._failure / len(groups))
             layers.append(_Layer(hash_key, stack, excess, tuple(days)))
         return tuple(layers)
