@@ -1,7 +1,8 @@
 """Score payments by one model: a file of them, or one at a time with what each feature added.
 
 Law: a row has the same margin alone and in any batch, and it is the margin of
-``xgboost.Booster.predict(output_margin=True)``; the contributions of a row are those of
+``xgboost.Booster.predict(output_margin=True)`` by the base margin of ``boosting.objective`` (that
+of XGBoost may differ in its last bit, as C libraries do); the contributions of a row are those of
 ``pred_contribs`` and add up to its margin. A model is read by our own strict reader first:
 XGBoost's crashes or never ends on a file that is no tree.
 """
@@ -20,6 +21,7 @@ from fraudfed.adaptation.calibration import Calibration
 from fraudfed.boosting.engine.elementary import sigmoid
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
+from fraudfed.boosting.objective import base_margin
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
@@ -112,6 +114,10 @@ class Scorer:
         return booster
 
     @cached_property
+    def _base_margin(self) -> Float32Array:
+        return np.array([base_margin(self.model.base_score)], dtype=np.float32)
+
+    @cached_property
     def _types(self) -> list[str]:
         return [_XGBOOST_TYPES[spec.type] for spec in self.contract.features]
 
@@ -182,8 +188,12 @@ class Scorer:
         return found
 
     def _matrix(self, rows: Float32Array) -> xgboost.DMatrix:
-        # Without names: to look them over would take as long as to score.
-        return xgboost.DMatrix(rows, feature_types=self._types, nthread=1)
+        # Without names: to look them over would take as long as to score. With our own base margin:
+        # XGBoost takes the logarithm of the machine's C library, which for one base score in a
+        # hundred rounds the last bit another way, so that a row alone would differ from its batch.
+        return xgboost.DMatrix(
+            rows, feature_types=self._types, nthread=1, base_margin=self._base_margin
+        )
 
 
 def read_model_file(path: Path) -> bytes:

@@ -25,6 +25,8 @@ from fraudfed.foreign_json import parse_foreign
 
 #: Of a file; a model of 1,000 trees of depth 6 has about 25 MB.
 MOST_MODEL_BYTES = 256 * 1024 * 1024
+#: Boosters of XGBoost whose margin is no plain sum of leaves.
+_OTHER_BOOSTERS = ("dart", "gblinear")
 #: As many as a run can ask for (``num_boost_round``).
 _MOST_TREES = 100_000
 _RELEASES = range(1, 4)
@@ -109,7 +111,12 @@ def _model(document: object, schema: FeatureSchema) -> Model:
     scale_pos_weight = _objective(learner["objective"])
     _check_features(learner, schema)
     base_score = _parameters(learner["learner_model_param"], schema)
-    booster = _fields(learner["gradient_booster"], "the booster", ("model", "name"))
+    found = learner["gradient_booster"]
+    # First: other boosters have other fields, and it is not the fields that are wrong.
+    for other in _OTHER_BOOSTERS:
+        if isinstance(found, dict) and found.get("name") == other:
+            raise _NoModelError(f"its booster is {other}, expected plain trees (gbtree)")
+    booster = _fields(found, "the booster", ("model", "name"))
     if booster["name"] != "gbtree":
         raise _NoModelError("it is not made of plain trees (booster gbtree)")
     return Model(

@@ -12,7 +12,7 @@ from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.recipes import RECIPES, contract_features, find_recipe
 from fraudfed.reasons import PHRASES, Catalogue, reasons_of
 from fraudfed.reasons.phrase import Phrase, first_fitting
-from fraudfed.wire.messages import DataContract
+from fraudfed.wire.messages import DataContract, FeatureSpec
 
 EVERY = [(recipe, phrase) for recipe, phrases in PHRASES.items() for phrase in phrases]
 #: Features that rest on other people's payments or reports, by how their names begin.
@@ -133,6 +133,91 @@ def test_planted_values_of_others_change_no_customer_text(data: st.DataObject, r
     for one, other in zip(before, after, strict=True):
         assert (one.customer, one.complaint) == (other.customer, other.complaint)
         assert "7654321" not in re.sub(r"\D", "", other.customer + other.complaint)
+
+
+#: Ways to write a number without digits.
+NUMBER_WORDS = re.compile(
+    r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
+    r"fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?|dozens?|twice|double|half|"
+    r"quarter|per ?cent|percentage)\b|%|[£€$]|\b(GBP|EUR|USD)\b",
+    re.IGNORECASE,
+)
+#: A capital inside a sentence begins a name.
+A_NAME = re.compile(r"(?<![.?!:] )(?<!^)\b[A-Z]\w+")
+
+
+def written(value: float) -> list[str]:
+    """Return ways to write a value of the shared tables."""
+    whole = f"{value:.0f}"
+    return [
+        f"{value:g}",
+        whole,
+        f"{value:,.0f}",
+        f"{value:,.0f}".replace(",", " "),
+        f"{value:,.0f}".replace(",", "."),
+        f"{value / 100:.2f}",
+        f"{100 * value:.1f}",
+        f"{value:.2e}",
+        whole[::-1],
+    ]
+
+
+@pytest.mark.parametrize(("recipe", "phrase"), EVERY, ids=lambda part: getattr(part, "code", part))
+def test_what_customers_read_holds_no_number_no_limit_and_no_name(
+    recipe: str, phrase: Phrase
+) -> None:
+    for variant in (*phrase.customer, *phrase.complaint):
+        assert not re.search(r"\d", variant.text)
+        assert not NUMBER_WORDS.search(variant.text)
+        assert not A_NAME.search(variant.text)
+        # What a condition compares with is not told either.
+        for condition in variant.when:
+            assert condition.rsplit(" ", 1)[-1] not in variant.text.split()
+
+
+def test_control_those_searches_find_what_they_look_for() -> None:
+    for text in ("Forty-one people", "half of them", "5 %", "£3", "twice as much", "a dozen"):
+        assert NUMBER_WORDS.search(text) or re.search(r"\d", text)
+    for text in ("The account at Barclays is new.", "Ask Mr Smith.", "You paid ACME."):
+        assert A_NAME.search(text)
+
+
+@given(seed=st.integers(0, 2**32 - 1), recipe=st.sampled_from(sorted(RECIPES)))
+def test_no_text_of_a_generated_row_holds_what_other_banks_know(seed: int, recipe: str) -> None:
+    draws = np.random.default_rng(seed)
+    contract = contract_of(recipe)
+    catalogue = Catalogue.of(contract)
+    row = plausible_row(catalogue)
+    row[draws.uniform(size=row.shape) < 0.1] = np.nan
+    values = []
+    for place, name in enumerate(catalogue.names):
+        if name.startswith("shared_"):
+            value = float(draws.integers(100, 10_000_000))
+            row[place] = value
+            values += written(float(np.float32(value)))
+    contributions = draws.normal(0, 1, len(row) + 1).astype(np.float32)
+    for reason in reasons_of(contributions, row, contract=contract, currency="GBP", most=99):
+        for text in (reason.customer, reason.complaint):
+            assert not [value for value in values if value in text]
+
+
+def test_a_consortium_s_own_words_reach_no_customer() -> None:
+    spec = FeatureSpec(
+        name="list_of_Barclays", description="on the list of Barclays, 41 reports", unit="1"
+    )
+    contract = DataContract(
+        kind="transactions",
+        features=(*contract_features(RECIPE, shared=True), spec),
+        recipe=RECIPE,
+    )
+    contributions = np.zeros(len(contract.features) + 1, dtype=np.float32)
+    contributions[-2] = 1.0
+    row = plausible_row(Catalogue.of(contract))
+    (reason,) = reasons_of(contributions, row, contract=contract)
+    assert "Barclays" in reason.analyst
+    assert reason.customer == ""
+    assert "Barclays" not in reason.complaint
+    assert not re.search(r"\d", reason.complaint)
 
 
 def test_control_the_analyst_does_see_what_was_planted() -> None:

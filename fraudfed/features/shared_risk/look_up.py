@@ -22,11 +22,11 @@ sketches of several keys or sizes, each kind takes an equal part of the error (t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from fraudfed.dtypes import Int64Array
+from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.features.shared_risk.history import KeyedTables, SharedRisk
 from fraudfed.features.shared_risk.sketch import hash_identifiers, rotated
 from fraudfed.features.shared_risk.tables import DayTable
@@ -85,7 +85,8 @@ class _Layer:
     Attributes
     ----------
     hash_key : bytes
-    stack : ndarray of shape (n_days, depth, width), dtype=int64
+    stack : ndarray of shape (depth, width, n_days), dtype=int64
+        A counter's days lie side by side: a look-up reads few places of memory.
     excess : int
         What a count of the window may be too high by.
     days : list of int
@@ -113,6 +114,10 @@ class _Corrections:
     hash_key: bytes
     sketch: Int64Array
     excess: int
+
+
+#: Counters of the longest window, by kind of count, hash key and shape.
+_Stacks: TypeAlias = dict[tuple[str, bytes, tuple[int, ...]], Int64Array]
 
 
 class RiskLookup:
@@ -163,10 +168,11 @@ class RiskLookup:
             width: tuple(shared.missing_days(self.last_day - width + 1, self.last_day))
             for width in self._widths
         }
+        stacks: _Stacks = {}
         self._layers = {
-            (kind, width): self._made(kind, width)
+            (kind, width): self._made(kind, width, stacks)
             for kind in ("transactions", "frauds")
-            for width in self._widths
+            for width in sorted(self._widths, reverse=True)
         }
         corrected = {
             day: each for day, each in self._seen.items() if bool(each[1].corrections.any())
@@ -198,49 +204,56 @@ class RiskLookup:
             If the tables do not count by the entity.
         """
         self._shared.check_entity(entity)
+        # Keyed hashes take longer than all else, and tables of one key share them.
+        hashes = _Hashes(entity, identifier)
         return tuple(
             Window(
                 days=width,
                 missing=self._missing[width],
-                payments=self._interval("transactions", width, entity, identifier),
-                frauds=self._interval("frauds", width, entity, identifier),
+                payments=self._interval("transactions", width, hashes),
+                frauds=self._interval("frauds", width, hashes),
             )
             for width in self._widths
         )
 
-    def _made(self, kind: str, width: int) -> tuple[_Layer, ...]:
+    def _made(self, kind: str, width: int, longest: _Stacks) -> tuple[_Layer, ...]:
         groups: dict[tuple[bytes, tuple[int, ...]], list[int]] = {}
         for day in range(self.last_day - width + 1, self.last_day + 1):
             if day in self._seen:
                 run, table = self._seen[day]
                 groups.setdefault((run.hash_key, getattr(table, kind).shape), []).append(day)
         layers = []
-        for (hash_key, _), days in groups.items():
-            stack = np.stack([getattr(self._seen[day][1], kind) for day in days]).astype(np.int64)
-            excess = likely_excess(stack.sum(axis=0), failure=self._failure / len(groups))
+        for (hash_key, shape), days in groups.items():
+            # Windows end on one day, so the days of a shorter one are the last of the longest: a
+            # view of its counters, which are in the processor's cache by then.
+            if (kind, hash_key, shape) not in longest:
+                longest[kind, hash_key, shape] = np.stack(
+                    [getattr(self._seen[day][1], kind) for day in days], axis=-1, dtype=np.int64
+                )
+            stack = longest[kind, hash_key, shape][..., -len(days) :]
+            excess = likely_excess(stack.sum(axis=-1), failure=self._failure / len(groups))
             layers.append(_Layer(hash_key, stack, excess, tuple(days)))
         return tuple(layers)
 
-    def _interval(self, kind: str, width: int, entity: RiskEntity, identifier: str) -> Interval:
+    def _interval(self, kind: str, width: int, hashes: "_Hashes") -> Interval:
         count = lower = upper = 0
         for layer in self._layers[kind, width]:
-            _, depth, columns = layer.stack.shape
-            hashes = hash_identifiers(entity, [identifier], hash_key=layer.hash_key, depth=depth)
-            at = hashes[0] & np.uint32(columns - 1)
-            counters = layer.stack[:, np.arange(depth), at]
-            by_day = counters.min(axis=1)
+            depth, columns, _ = layer.stack.shape
+            at = hashes.of(layer.hash_key, depth)[0] & np.uint32(columns - 1)
+            counters = layer.stack[np.arange(depth), at]
+            by_day = counters.min(axis=0)
             most = int(by_day.sum())
-            least = max(int(counters.sum(axis=0).min()) - layer.excess, 0)
+            least = max(int(counters.sum(axis=1).min()) - layer.excess, 0)
             taken, surely = (0, 0)
             if kind == "frauds" and self._corrections and most:
-                taken, surely = self._taken_back(layer.days, by_day, entity, identifier)
+                taken, surely = self._taken_back(layer.days, by_day, hashes)
             count += most - taken
             upper += most - surely
             lower += max(min(least, most) - taken, 0)
         return Interval(count=count, lower=lower, upper=upper)
 
     def _taken_back(
-        self, days: tuple[int, ...], by_day: Int64Array, entity: RiskEntity, identifier: str
+        self, days: tuple[int, ...], by_day: Int64Array, hashes: "_Hashes"
     ) -> tuple[int, int]:
         """Return how many reports were taken back as it seems, and how many at least."""
         taken = surely = 0
@@ -249,16 +262,30 @@ class RiskLookup:
             for entered, made in self._corrections.items():
                 if found and entered >= day:
                     depth, columns = made.sketch.shape
-                    hashes = hash_identifiers(
-                        entity, [identifier], hash_key=made.hash_key, depth=depth
-                    )
-                    at = rotated(hashes, day)[0] & np.uint32(columns - 1)
+                    of_day = rotated(hashes.of(made.hash_key, depth), day)
+                    at = of_day[0] & np.uint32(columns - 1)
                     one = int(made.sketch[np.arange(depth), at].min())
                     seems += one
                     least += max(one - made.excess, 0)
             taken += min(found, seems)
             surely += min(found, least)
         return taken, surely
+
+
+class _Hashes:
+    """Of one identifier, made once for each key and depth."""
+
+    def __init__(self, entity: RiskEntity, identifier: str) -> None:
+        self._entity, self._identifier = entity, identifier
+        self._made: dict[tuple[bytes, int], UInt32Array] = {}
+
+    def of(self, hash_key: bytes, depth: int) -> UInt32Array:
+        """Return hashes; shape (1, depth), dtype=uint32."""
+        if (hash_key, depth) not in self._made:
+            self._made[hash_key, depth] = hash_identifiers(
+                self._entity, [self._identifier], hash_key=hash_key, depth=depth
+            )
+        return self._made[hash_key, depth]
 
 
 def likely_excess(sketch: Int64Array, *, failure: float) -> int:
