@@ -38,6 +38,7 @@ POLICIES = tuple(
 version = "{number}"
 currency = "GBP"
 alert_budget_a_day = 10
+lookup_most = "hold"
 [[rules]]
 name = "rule {number}"
 score = {{ hold = {0.05 + number / 10} }}
@@ -213,7 +214,7 @@ def test_what_cannot_be_served_is_refused_and_nothing_changes(
     text = policy.read_text()
     for other, words in (
         (text.split("[[rules]]", maxsplit=1)[0], "it can never alert"),
-        (text.replace("GBP", "XXX"), "currency"),
+        (text.replace("GBP", "gbp"), "currency"),
         (text.replace("score", "probability"), "can never alert"),
     ):
         policy.write_text(other)
