@@ -18,6 +18,7 @@ from fraudfed.lab.bench.reasons.command import reasons_command
 from fraudfed.lab.bench.scale import scale_command
 from fraudfed.lab.bench.search.command import search_command
 from fraudfed.lab.bench.secure_sum import secure_sum_command
+from fraudfed.lab.bench.serve.arrivals_command import arrivals_command
 from fraudfed.lab.bench.serve.command import serve_command
 from fraudfed.lab.bench.train.command import train_command
 from fraudfed.lab.demo.command import demo_command
@@ -60,6 +61,7 @@ bench.add_command(reasons_command, name="reasons")
 bench.add_command(scale_command, name="scale")
 bench.add_command(search_command, name="search")
 bench.add_command(serve_command, name="serve")
+bench.add_command(arrivals_command, name="arrivals")
 bench.add_command(train_command, name="train")
 cli.add_command(demo_command, name="demo")
 cli.add_command(screenshots_command, name="screenshots")
