@@ -20,6 +20,7 @@ _BENCH = {
     "secure-sum": "fraudfed.lab.bench.secure_sum:secure_sum_command",
     "ciphertexts": "fraudfed.lab.bench.ciphertexts:ciphertexts_command",
     "aggregator-memory": "fraudfed.lab.bench.load.memory_command:aggregator_memory_command",
+    "arrivals": "fraudfed.lab.bench.serve.arrivals_command:arrivals_command",
     "features": "fraudfed.lab.bench.features:features_bench_command",
     "gate": "fraudfed.lab.bench.gate.command:gate_command",
     "generate": "fraudfed.lab.bench.generate:generate_command",

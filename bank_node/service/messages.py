@@ -25,6 +25,11 @@ _Identifier = Annotated[
 _Time = Annotated[int, Field(ge=0, lt=MAX_EPOCH_SECONDS)]
 _Code = Annotated[str, StringConstraints(max_length=40)]
 _COLUMNS = {column.name: column for column in COLUMNS}
+#: What columns of codes may hold; looked up here, since it takes as long as to score a payment.
+_ALLOWED = {
+    name: allowed_values(_COLUMNS[name])
+    for name in ("channel", "merchant_category", "direction", "currency")
+}
 
 
 class _Sent(BaseModel):
@@ -53,9 +58,8 @@ class SentPayment(_Sent):
 
     @model_validator(mode="after")
     def _is_known(self) -> "SentPayment":
-        for name in ("channel", "merchant_category", "direction", "currency"):
+        for name, allowed in _ALLOWED.items():
             value = getattr(self, name)
-            allowed = allowed_values(_COLUMNS[name])
             if value is not None and allowed is not None and value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected {allowed_text(_COLUMNS[name])}")
         if (self.latitude is None) != (self.longitude is None):

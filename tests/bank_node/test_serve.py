@@ -318,6 +318,19 @@ def test_an_answer_survives_kill_and_restart(state: StateDirectory, tmp_path: Pa
         assert service.stop() == 0
 
 
+def test_a_store_is_filled_before_the_service_listens_and_once(tmp_path: Path) -> None:
+    state = make_bank(tmp_path)
+    path = tmp_path / "history.parquet"
+    payments(5, 300).to_parquet(path)
+    options = ("--store", str(tmp_path / "store"), "--warm", str(path), "--deadline-ms", "20000")
+    for said in ("feature store: filled with 300 payments", "was filled from", None):
+        with ServiceProcess(state.path, *options) as service:
+            answer = service.post("/v1/observe", ROWS[-1]).json()["answers"][0]
+            assert answer["arrival"] == "repeated"
+            assert said is None or said in service.log.read_text()
+    assert not (state.serving_path / "filling").exists()
+
+
 def test_a_token_is_needed_where_one_is_set(state: StateDirectory, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x" * 40)

@@ -26,10 +26,12 @@ from bank_node.serving.store.packing import (
 )
 from bank_node.serving.store.sealed_shelf import SealedShelf, StoreKeys
 from bank_node.serving.store.shelf import STORE_VERSION, Batch, Shelf
+from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError, UnavailableError
 from fraudfed.features.arrivals import ArrivalFeatures, Change, Insertion
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.history import CustomerHistory, EntityHistory
+from fraudfed.features.payment import Payment
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,10 @@ class _Entry:
         #: Days whose part has changed.
         self.days: set[int] = set()
         self.size = _size(history)
+
+
+class _NotCachedError(Exception):
+    """A history would have to be read from the shelf."""
 
 
 class PackedStore(ArrivalStore):
@@ -123,7 +129,7 @@ class PackedStore(ArrivalStore):
         self._dirty: dict[bytes, int] = {}
         self._pending: list[tuple[int, Change]] = []
         self._new_payments: dict[bytes, tuple[int, bytes]] = {}
-        self._failed = False
+        self._failed = self._only_cached = False
         self._cursor = b""
         super().__init__(terms.builder(histories=self, key=keys.hash_key))
         self._builder.latest = int(facts["latest"])
@@ -144,6 +150,19 @@ class PackedStore(ArrivalStore):
     def cached_bytes(self) -> int:
         """Memory that histories take, about."""
         return self._cached
+
+    def features_at_once(self, payment: Payment) -> Float32Array | None:
+        """Return a payment's features if every history that it asks for is in the cache."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        self._only_cached = True
+        try:
+            return self._builder.row(payment)
+        except _NotCachedError:
+            return None
+        finally:
+            self._only_cached = False
+            self._lock.release()
 
     def find_customer(self, key: bytes) -> CustomerHistory | None:
         """Return a customer's history, or None."""
@@ -238,6 +257,8 @@ class PackedStore(ArrivalStore):
         if entry is None:
             if key in self._absent:
                 return None
+            if self._only_cached:
+                raise _NotCachedError
             parts = self.shelf.read(key)
             if not parts:
                 self._absent.add(key)

@@ -52,6 +52,21 @@ class FeatureStore(Protocol):
         """
         ...
 
+    def features_at_once(self, payment: Payment) -> Float32Array | None:
+        """Return the features if that takes no waiting for a database or another caller.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), dtype=float32, or None
+            None: ask ``features``.
+
+        Raises
+        ------
+        DataError
+            As ``features``.
+        """
+        ...
+
     def observe(self, payment: Payment) -> Arrival:
         """Remember a payment; it is in no feature of its own second or before.
 

@@ -20,7 +20,7 @@ from fraudfed.paillier.keys import MINIMUM_KEY_BITS
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract
 
-_PRESET, _BANKS = "small", 3
+_BANKS = 3
 #: Of the run that gives the bank its contract; its model is not the one that is measured.
 _TINY = {"num_boost_round": 1, "max_depth": 1, "max_bin": 4}
 
@@ -35,6 +35,8 @@ class ServingBank:
         The bank's state directory.
     model : Model
     model_file : Path
+    contract : DataContract
+        Of the model.
     payments : DataFrame
         The bank's raw transactions, in the order of their times.
     """
@@ -42,11 +44,19 @@ class ServingBank:
     state: Path
     model: Model
     model_file: Path
+    contract: DataContract
     payments: pd.DataFrame
 
 
 def make_bank(
-    work: Path, *, customers: int, days: int, seed: int, trees: int, max_depth: int
+    work: Path,
+    *,
+    customers: int,
+    days: int,
+    seed: int,
+    trees: int,
+    max_depth: int,
+    preset: str = "small",
 ) -> ServingBank:
     """Generate a world, run a tiny federation over it, and train the model at its largest bank.
 
@@ -54,7 +64,7 @@ def make_bank(
     ----------
     work : Path
         An empty directory.
-    customers, days, seed : int
+    customers, days, seed, preset
         Of the world.
     trees, max_depth : int
         Of the model.
@@ -64,7 +74,7 @@ def make_bank(
     FraudFedError
         The error of the first program that failed.
     """
-    files = _world(work / "world", customers=customers, days=days, seed=seed)
+    files = _world(work / "world", preset, customers=customers, days=days, seed=seed)
     largest = max(files, key=lambda name: files[name].stat().st_size)
     contract = DataContract(
         kind="transactions", recipe=RECIPE, features=contract_features(RECIPE, shared=False)
@@ -83,14 +93,14 @@ def make_bank(
     model = train(parameters, table, SoloCommunicator()).model
     model_file = work / "model.json"
     model_file.write_bytes(model.to_json())
-    return ServingBank(state, model, model_file, payments)
+    return ServingBank(state, model, model_file, contract, payments)
 
 
-def _world(out: Path, *, customers: int, days: int, seed: int) -> Mapping[str, Path]:
+def _world(out: Path, preset: str, *, customers: int, days: int, seed: int) -> Mapping[str, Path]:
     subprocess.run(
         [
             *(str(Path(sys.executable).with_name("data-gen")), "generate", "--quiet"),
-            *("--preset", _PRESET, "--banks", str(_BANKS), "--customers", str(customers)),
+            *("--preset", preset, "--banks", str(_BANKS), "--customers", str(customers)),
             *("--days", str(days), "--seed", str(seed), "--out", str(out)),
         ],
         check=True,

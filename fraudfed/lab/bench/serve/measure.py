@@ -27,8 +27,8 @@ from fraudfed.lab.bench.serve.bank import ServingBank
 from fraudfed.lab.bench.serve.result import ServeFigures
 from fraudfed.lab.local_federation.processes import ProgramGroup
 
-_LISTENING = "scoring service listening on "
-_START_SECONDS = 60.0
+LISTENING = "scoring service listening on "
+START_SECONDS = 60.0
 _AT_ONCE = 1000
 #: Beyond any answer that counts: no answer is one of the ladder's lower steps for lack of time.
 _DEADLINE_MS = 10_000
@@ -129,13 +129,13 @@ def _loaded(
         os.sched_setaffinity(service.process.pid, {cores[0]})
         os.sched_setaffinity(0, set(cores[1:]) or {cores[0]})
         try:
-            url = group.wait_for_line(service, _LISTENING, seconds=_START_SECONDS)
+            url = group.wait_for_line(service, LISTENING, seconds=START_SECONDS)
             address = urlsplit(url).netloc
             with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
                 for start in range(0, len(before), _AT_ONCE):
-                    sent = [_sent(payment) for payment in before[start : start + _AT_ONCE]]
-                    _post(connection, "/v1/observe", json.dumps({"payments": sent}).encode())
-                bodies = [json.dumps(_sent(payment)).encode() for payment in scored]
+                    many = [sent(payment) for payment in before[start : start + _AT_ONCE]]
+                    post(connection, "/v1/observe", json.dumps({"payments": many}).encode())
+                bodies = [json.dumps(sent(payment)).encode() for payment in scored]
                 return _at_rate(connection, bodies, rate=rate)
         finally:
             os.sched_setaffinity(0, set(cores))
@@ -152,15 +152,16 @@ def _at_rate(
         due = started + number / rate
         while (rest := due - time.perf_counter()) > 0:
             time.sleep(max(0.0, rest - _AWAKE_SECONDS))
-        sent = time.perf_counter()
-        contents.append(_post(connection, "/v1/payments", body))
+        begun = time.perf_counter()
+        contents.append(post(connection, "/v1/payments", body))
         done = time.perf_counter()
-        due_ms[number], sent_ms[number] = (done - due) * 1000, (done - sent) * 1000
+        due_ms[number], sent_ms[number] = (done - due) * 1000, (done - begun) * 1000
     answers = [json.loads(content)["answers"][0] for content in contents]
     return _Answers(answers, due_ms, sent_ms)
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
+def post(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
+    """Return the body of an answer; raises TransportError if it is none of status 200."""
     connection.request("POST", path, body, _HEADERS)
     answer = connection.getresponse()
     content = answer.read()
@@ -172,7 +173,8 @@ def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> byt
     return content
 
 
-def _sent(payment: Payment) -> dict[str, Any]:
+def sent(payment: Payment) -> dict[str, Any]:
+    """Return what a caller sends of a payment."""
     values = {name: getattr(payment, name) for name in _FIELDS}
     return {name: value for name, value in values.items() if value is not None}
 
