@@ -82,7 +82,12 @@ def replay(
     for number, row in enumerate(np.lexsort([rng.random(n_rows), arrival]).tolist()):
         payment = payments[row]
         judged = payment.is_inbound == (recipe == INBOUND_RECIPE)
-        yield number, store.features(payment) if judged else None
+        found = None
+        if judged:
+            # Without waiting it is the same row, or none.
+            at_once, found = store.features_at_once(payment), store.features(payment)
+            assert at_once is None or same(at_once, found)
+        yield number, found
         assert store.observe(payment) in (Arrival.NEW, Arrival.LATE)
         if frame["is_fraud"].iloc[row]:
             store.report(payment, report_time=int(frame["label_time"].iloc[row]))
@@ -148,6 +153,9 @@ class _Reopened:
     def features(self, payment: Payment) -> Any:
         return self.store.features(payment)
 
+    def features_at_once(self, payment: Payment) -> Any:
+        return self.store.features_at_once(payment)
+
     def observe(self, payment: Payment) -> Arrival:
         if self.calls in self.stops:
             before = self.where / str(self.number)
@@ -165,6 +173,16 @@ class _Reopened:
         found = self.store.report(payment, report_time=report_time)
         self.store.commit()
         return found
+
+
+def test_features_are_there_at_once_if_their_histories_are_in_memory(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", CARD)
+    payment = Payment("a", START, "c", 100, payee_id="p")
+    assert store.features_at_once(payment) is None
+    store.observe(payment)
+    later = dataclasses.replace(payment, transaction_id="b", event_time=START + 60)
+    assert same(store.features_at_once(later), store.features(later))
+    store.close()
 
 
 def test_payments_come_once(tmp_path: Path) -> None:
