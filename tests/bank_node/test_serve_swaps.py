@@ -1,7 +1,6 @@
 """Swaps of model, policy and tables under load: each answer is that of what it names."""
 
 import itertools
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from federations.bank_process import Finished
 from oracles.shared_risk import KEY, risk_spec, solo_tables
 from serving_kit.scored_bank import DAY, OTHER_DELAY_RUN, OTHER_RUN, START, put
 from serving_kit.service_process import ServiceProcess
 from serving_kit.shared_bank import (
-    INBOUND_RUN,
     LAST_DAY,
     SHARED_RUNS,
     SharedBank,
@@ -209,7 +206,6 @@ def test_what_cannot_be_served_is_refused_and_nothing_changes(
         assert words in answer.json()["detail"], answer.text
         assert serving(service) == before
 
-    refused({"run_id": INBOUND_RUN}, "recipe is 'fraudfed-inbound-2', expected 'fraudfed-card-2'")
     refused({"run_id": OTHER_DELAY_RUN}, "risk_delay_days is 7, expected 0")
     text = policy.read_text()
     for other, words in (
@@ -233,20 +229,3 @@ def test_what_cannot_be_served_is_refused_and_nothing_changes(
     service.swap_by_signal()
     until(lambda: "swap refused, the service continues as before" in service.log.read_text())
     assert service.post("/v1/swap", {"run_id": SHARED_RUNS[0]}).status_code == 200
-
-
-def test_a_service_without_a_champion_or_with_another_store_does_not_start(
-    service: ServiceProcess, bank: SharedBank, run_bank: Any
-) -> None:
-    service.stop()
-    command = ("serve", "--state", bank.state.path, "--port", "0")
-    ended: Finished = run_bank(*command)
-    assert ended.code == 5
-    assert "has no champion, expected a model that somebody put in charge" in ended.err
-    path = bank.state.serving_path / "store" / "features.sqlite"
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE fact SET value = 'other' WHERE name = 'version'")
-    database.close()
-    ended = run_bank(*command, "--run", SHARED_RUNS[0])
-    assert ended.code != 0
-    assert "feature store: version is 'other', expected" in ended.err
