@@ -152,10 +152,8 @@ _PLACES = {
     # A table, on a console of fraudfed.console.
     ("bank_node/checking/report.py", "print"),
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
-    *(
-        (f"bank_node/commands/{name}.py", "print")
-        for name in ("risk", "risk_lookup", "run", "runs")
-    ),
+    *((f"bank_node/commands/{name}.py", "print") for name in ("run", "runs")),
+    *((f"bank_node/commands/risk/{name}.py", "print") for name in ("command", "lookup")),
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
     *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
     ("bank_node/commands/evaluate.py", "print"),

@@ -22,6 +22,7 @@ from bank_node.evaluation.document import (
     Held,
 )
 from bank_node.jobs.judging import NOTES, Verdict
+from bank_node.monitoring.kept import keep_report
 from bank_node.monitoring.report import DriftAlarm, DriftReport, WatchedWeek
 from fraudfed.cli import cli
 from fraudfed.communicator import SoloCommunicator
@@ -123,14 +124,13 @@ def state(watched_run: WatchedRun, tmp_path: Path) -> Path:
     (run / "evaluation" / "evaluation.json").write_text(
         _evaluation(watched_run.run_id).model_dump_json()
     )
-    (state / "serving").mkdir()
-    (state / "serving" / "monitor.json").write_text(_monitored(watched_run.run_id))
+    keep_report(state / "serving", _monitored(watched_run.run_id))
     (state / "serving" / "outcomes.json").write_text(_outcomes())
     return state
 
 
-def _monitored(run_id: str) -> str:
-    """Return a report of drift as ``bank-node monitor`` keeps it."""
+def _monitored(run_id: str) -> DriftReport:
+    """Return a report of drift as ``bank-node monitor`` makes it."""
     figures: dict[str, Any] = {
         "completeness": 0.625,
         "completeness_lower": 0.5,
@@ -185,7 +185,7 @@ def _monitored(run_id: str) -> str:
         alert_score=None,
         weeks=(week,),
         hours=(),
-    ).model_dump_json()
+    )
 
 
 def _outcomes() -> str:
@@ -263,6 +263,12 @@ def test_every_figure_stands_in_a_record_and_a_changed_one_is_found(
     assert _run("check", run, out, "--state", state).exit_code != 0
 
 
+def _report(state: Path) -> str:
+    """Return the file of the one report of monitoring."""
+    (path,) = (state / "serving" / "monitoring").iterdir()
+    return str(path.relative_to(state))
+
+
 def test_every_figure_of_every_record_changes_its_document(
     watched_run: WatchedRun, state: Path
 ) -> None:
@@ -278,7 +284,7 @@ def test_every_figure_of_every_record_changes_its_document(
             assert again[name] != files[name], (name, file, pointer)
             seen.add((file, pointer))
     for file, pointers in {
-        "serving/monitor.json": ("/action", "/alarms/0/text", "/weeks/0/precision"),
+        _report(state): ("/report/action", "/report/alarms/0/text", "/report/weeks/0/precision"),
         "serving/outcomes.json": ("/weeks/0/completeness", "/weeks/0/saved_minor", "/as_of"),
         "evaluation/evaluation.json": ("/decision/verdict",),
     }.items():
@@ -302,10 +308,10 @@ def test_a_figure_changed_in_a_document_or_a_record_ends_the_check(
         ended = _run("check", run, out, "--state", state)
         assert name in str(ended.exception)
         document.write_text(right)
-    for file in ("monitor", "outcomes"):
-        record = state / "serving" / f"{file}.json"
+    for file in (_report(state), "serving/outcomes.json"):
+        record = state / file
         right = record.read_text()
-        _edit(record, lambda found: found["weeks"][0].update(precision=0.9))
+        _edit(record, lambda found: found.get("report", found)["weeks"][0].update(precision=0.9))
         assert _run("check", run, out, "--state", state).exit_code != 0
         record.write_text(right)
     assert _run("check", run, out, "--state", state).exit_code == 0
@@ -315,13 +321,15 @@ def test_what_was_never_watched_is_an_open_point(
     watched_run: WatchedRun, state: Path, tmp_path: Path
 ) -> None:
     run, out = watched_run.run_id, tmp_path / "governance"
-    _edit(state / "serving" / "monitor.json", lambda found: found.update(run_id="another"))
+    of_run = state / _report(state)
+    other = of_run.rename(of_run.with_name("2026-01-05-another.json"))
+    _edit(other, lambda found: found["report"].update(run_id="another"))
     (state / "serving" / "outcomes.json").unlink()
     assert _run("build", run, "--state", state, "--out", out).exit_code == 0
     triggers = (out / "review-triggers.md").read_text()
     assert "is of another run" in triggers
     assert "merchant" not in triggers
-    (state / "serving" / "monitor.json").unlink()
+    other.unlink()
     assert _run("build", run, "--state", state, "--out", out).exit_code == 0
     assert "Drift since deployment: nothing is kept" in (out / "review-triggers.md").read_text()
     assert "since deployment: nothing is kept" in (out / "outcomes-analysis.md").read_text()

@@ -80,7 +80,7 @@ def test_lower_ends_hold_as_often_as_is_said_and_are_no_empty_words(kind: str) -
 
 
 @pytest.mark.parametrize("kind", ["zipf 1.6", "lognormal"])
-def test_control_half_of_that_excess_does_not_hold(kind: str) -> None:
+def test_half_of_that_excess_does_not_hold(kind: str) -> None:
     counts, width = drawn_counts(kind), 2048
     hashes = hash_identifiers("payee", map(str, range(counts.size)), hash_key=bytes(32), depth=4)
     sketch = sketch_of(hashes, counts, width=width)

@@ -118,7 +118,7 @@ def test_a_row_alone_is_the_row_of_a_batch_whatever_the_base_score() -> None:
         np.testing.assert_array_equal(alone, scorer.margins(rows[:4], threads=1))
 
 
-def test_control_a_contribution_that_is_lost_is_noticed() -> None:
+def test_a_contribution_that_is_lost_is_noticed() -> None:
     rows, labels = drawn(1, 300, 0.1, 1.0)
     content = stock_model(rows, labels, rounds=10)
     model = read_model(content, schema=contract_schema(CONTRACT), source="stock")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 #: Version of everything that a store keeps; another one is refused.
-STORE_VERSION = "1"
+STORE_VERSION = "2"
 
 
 @dataclass

@@ -14,7 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from fraudfed.evaluation.fairness import gaps
 from fraudfed.evaluation.score_histogram import Bounded
 from fraudfed.lab.governance.figures import Figure, FigureBook, escaped
-from fraudfed.lab.governance.records import MONITOR_FILE, OUTCOMES_FILE, Records
+from fraudfed.lab.governance.records import OUTCOMES_FILE, Records
 from fraudfed.lab.report.judged import read_groups
 
 #: Documents and their titles, in the order in which they are read.
@@ -99,16 +99,19 @@ def _facts(records: Records) -> dict[str, Any]:
         else "no other reading was evaluated",
         "stage": "not recorded" if stage is None else "see serving/lifecycle.json",
         "outcomes": records.documents.get(OUTCOMES_FILE),
-        "monitor": _monitor_of(records),
-        "other_monitor": records.documents.get(MONITOR_FILE) is not None
-        and _monitor_of(records) is None,
+        **_monitor_of(records),
     }
 
 
-def _monitor_of(records: Records) -> Any:
-    """Return what monitoring found last, if it watched a model of this run."""
-    found = records.documents.get(MONITOR_FILE)
-    return found if found is not None and found["run_id"] == records.run_id else None
+def _monitor_of(records: Records) -> dict[str, Any]:
+    """Return what monitoring found last and its file, and whether that is of another run."""
+    found = records.monitoring
+    if found is None:
+        return {"monitor": None, "other_monitor": False}
+    file, document = found
+    if document["report"]["run_id"] != records.run_id:
+        return {"monitor": None, "other_monitor": True}
+    return {"monitor": document["report"], "monitor_file": file, "other_monitor": False}
 
 
 def _source(name: str) -> str:

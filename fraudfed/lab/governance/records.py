@@ -23,11 +23,12 @@ RUN_FILES: Final = (
     "calibration.json",
     "evaluation/evaluation.json",
 )
-#: What ``bank-node monitor`` and ``bank-node outcomes report`` found last.
-MONITOR_FILE: Final = "serving/monitor.json"
+#: Reports of ``bank-node monitor``: their names begin with the week and end with the run.
+MONITORING: Final = "serving/monitoring"
+#: What ``bank-node outcomes report`` found last.
 OUTCOMES_FILE: Final = "serving/outcomes.json"
 #: Files of the bank, below its state directory.
-BANK_FILES: Final = ("serving/lifecycle.json", MONITOR_FILE, OUTCOMES_FILE)
+BANK_FILES: Final = ("serving/lifecycle.json", OUTCOMES_FILE)
 #: A run id is a directory name.
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 #: Bytes of the result that the members have signed, one file after the other, by kind of run.
@@ -81,7 +82,8 @@ class Records:
             )
         documents: dict[str, Any] = {}
         sha256: dict[str, str] = {}
-        for root, names in ((directory, RUN_FILES), (state, BANK_FILES)):
+        of_bank = (*BANK_FILES, *_last_report(state, run_id))
+        for root, names in ((directory, RUN_FILES), (state, of_bank)):
             for name in names:
                 if not (root / name).is_file():
                     continue
@@ -90,6 +92,14 @@ class Records:
                 documents[name] = _parsed(content, root / name)
         kind = str(documents["record.json"].get("result", {}).get("kind"))
         return cls(run_id, documents, sha256, _result_hash(directory, kind))
+
+    @property
+    def monitoring(self) -> tuple[str, Any] | None:
+        """The last report of monitoring: of this run, or of another if this one has none."""
+        for file, document in self.documents.items():
+            if file.startswith(MONITORING):
+                return file, document
+        return None
 
     def find(self, file: str, pointer: str) -> Any:
         """Return a value by file and RFC 6901 pointer; None where there is none."""
@@ -103,6 +113,12 @@ class Records:
             else:
                 return None
         return value
+
+
+def _last_report(state: Path, run_id: str) -> list[str]:
+    names = sorted(path.name for path in (state / MONITORING).glob("*.json"))
+    of_run = [name for name in names if name.endswith(f"-{run_id}.json")]
+    return [f"{MONITORING}/{name}" for name in (of_run or names)[-1:]]
 
 
 def _read(path: Path) -> bytes:

@@ -332,7 +332,7 @@ def test_a_store_of_other_terms_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(where / "features.sqlite") as database:
         database.execute("UPDATE fact SET value = '0' WHERE name = 'version'")
     database.close()
-    with pytest.raises(StateError, match="version is '0', expected '1'"):
+    with pytest.raises(StateError, match="version is '0', expected '2'"):
         open_store(where, CARD)
     (where / "features.sqlite").write_bytes(b"no database at all, but some text" * 99)
     for name in where.glob("*-wal"):
