@@ -308,13 +308,13 @@ class RunFailedError(FraudFedError):
 
 
 class ServerError(FraudFedError):
-    """The aggregator met a failure it has no better name for."""
+    """A service met a failure it has no better name for."""
 
     exit_code = 12
     http_status = 500
     slug = "server"
     title = "Unexpected failure in the aggregator"
-    what_to_do = "Ask the operator to look into the aggregator's log; then try again."
+    what_to_do = "Look into the service's log, or ask its operator to; then try again."
 
 
 class KeepOwnError(FraudFedError):

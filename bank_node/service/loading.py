@@ -73,10 +73,8 @@ class Sources:
             If a file cannot be read or used, or no model is in charge.
         """
         stages = StageDirectory.of_state(self.state.path).read()
-        run_id, champion = self._champion(stages)
+        run_id, champion = self._champion(stages, terms)
         found = StoreTerms.of(champion.contract)
-        if terms is not None:
-            _check_same(found, terms)
         bundle = Bundle(
             champion,
             found.builder().names,
@@ -87,24 +85,24 @@ class Sources:
         )
         return self._with_challenger(bundle, stages, found)
 
-    def _champion(self, stages: Stages) -> tuple[str, Scorer]:
+    def _champion(self, stages: Stages, terms: StoreTerms | None) -> tuple[str, Scorer]:
         if self.model is not None or self.run_id is not None:
             run = self.state.current_run(self.run_id)
             path = self.state.model_path(run.run_id) if self.model is None else self.model
-            return run.run_id, Scorer.read(path, run.contract)
+            return run.run_id, _read(path, run.contract, terms)
         staged = stages.holder(Stage.CHAMPION)
         if staged is None:
             raise StateError(
                 f"{self.state.path}: has no champion, expected a model that somebody put in "
                 "charge; do that with 'bank-node models promote', or name one with --run or --model"
             )
-        return staged.run_id, self._staged(staged)
+        return staged.run_id, self._staged(staged, terms)
 
     def _second(self, stages: Stages, terms: StoreTerms) -> Scorer | None:
         if self.second_run is not None:
             return self._of_run(self.second_run, terms)
         staged = stages.holder(Stage.FALLBACK)
-        return None if staged is None else _checked(self._staged(staged), terms)
+        return None if staged is None else self._staged(staged, terms)
 
     def _with_challenger(self, bundle: Bundle, stages: Stages, terms: StoreTerms) -> Bundle:
         if self.challenger_run is not None:
@@ -114,19 +112,19 @@ class Sources:
         if staged is None:
             return bundle
         try:
-            challenger = _checked(self._staged(staged), terms)
+            challenger = self._staged(staged, terms)
             return replace(bundle, challenger=challenger)
         except FraudFedError:
             # It has no say: the service starts, and swaps, without it.
             _log.exception("the challenger of the life cycle cannot be used; it scores nothing")
             return bundle
 
-    def _staged(self, model: StagedModel) -> Scorer:
+    def _staged(self, model: StagedModel, terms: StoreTerms | None) -> Scorer:
         directory = StageDirectory.of_state(self.state.path)
         # Whether it is the file that was staged is not asked where models are read.
         content = directory.content(model)
         path = directory.model_path(model.sha256)
-        scorer = Scorer.read(path, self.state.current_run(model.run_id).contract)
+        scorer = _read(path, self.state.current_run(model.run_id).contract, terms)
         if scorer.sha256 != model.sha256:
             raise StateError(f"{path}: has changed while it was read; read it again")
         if scorer.calibration is not None:
@@ -139,7 +137,7 @@ class Sources:
 
     def _of_run(self, run_id: str, terms: StoreTerms) -> Scorer:
         contract = self.state.current_run(run_id).contract
-        return _checked(Scorer.read(self.state.model_path(run_id), contract), terms)
+        return _read(self.state.model_path(run_id), contract, terms)
 
     def _policy(self, champion: Scorer, run_id: str) -> Policy | None:
         if self.policy is None:
@@ -172,9 +170,11 @@ class Sources:
         return Tables(shared, hashlib.sha256("".join(digests).encode()).hexdigest())
 
 
-def _checked(scorer: Scorer, terms: StoreTerms) -> Scorer:
-    _check_same(StoreTerms.of(scorer.contract), terms)
-    return scorer
+def _read(path: Path, contract: DataContract, terms: StoreTerms | None) -> Scorer:
+    if terms is not None:
+        # Before the model: read by the columns of another recipe, it is none.
+        _check_same(StoreTerms.of(contract), terms)
+    return Scorer.read(path, contract)
 
 
 def _check_same(found: StoreTerms, expected: StoreTerms) -> None:

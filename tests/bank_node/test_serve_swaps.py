@@ -14,6 +14,7 @@ from oracles.shared_risk import KEY, risk_spec, solo_tables
 from serving_kit.scored_bank import DAY, OTHER_DELAY_RUN, OTHER_RUN, START, put
 from serving_kit.service_process import ServiceProcess
 from serving_kit.shared_bank import (
+    INBOUND_RUN,
     LAST_DAY,
     SHARED_RUNS,
     SharedBank,
@@ -207,6 +208,7 @@ def test_what_cannot_be_served_is_refused_and_nothing_changes(
         assert serving(service) == before
 
     refused({"run_id": OTHER_DELAY_RUN}, "risk_delay_days is 7, expected 0")
+    refused({"run_id": INBOUND_RUN}, "the model's recipe is 'fraudfed-inbound")
     text = policy.read_text()
     for other, words in (
         (text.split("[[rules]]", maxsplit=1)[0], "it can never alert"),
