@@ -32,6 +32,7 @@ from federations.bank_process import finish, start_bank
 from federations.bank_states import Banks, serving
 
 from bank_node.data.contract import load_training_rows
+from bank_node.data.risk_days import day_text
 from bank_node.state.directory import TABLES_FILE, StateDirectory
 from bank_node.state.risk_file import read_risk_file
 from bank_node.vault.vault import PlainVault
@@ -262,3 +263,50 @@ def test_a_damaged_file_of_tables_is_named(federation: Federation, run_bank) -> 
             assert federation.key.hex() not in ended.err
     finally:
         path.write_bytes(whole)
+
+
+def test_what_one_bank_takes_back_is_missing_in_the_next_tables_of_all(
+    federation: Federation, run_bank
+) -> None:
+    """The last test of this file: it adds a day to the tables."""
+    rows = pd.read_parquet(federation.files[0])
+    prompt = rows["label_time"] - rows["event_time"] < DAY
+    wrong = str(rows.loc[(rows["is_fraud"] == 1) & prompt, "transaction_id"].iloc[0])
+
+    def frauds(bank: int) -> int:
+        asked = ("risk", "lookup", "terminal", "t0", *federation.where(bank)[:2])
+        ended = run_bank(*asked, "--purpose", "test", "--json")
+        assert ended.code == 0, ended.err
+        (found,) = json.loads(ended.out)["found"]
+        return max(window["frauds"]["upper"] for window in found["windows"])
+
+    before = [frauds(bank) for bank in range(3)]
+    assert len(set(before)) == 1
+    assert before[0] > 1
+    day = SPEC.last_day + 1
+    reason = "the customer had paid it after all"
+    ended = run_bank(
+        *("risk", "correct", wrong, *federation.where(0)),
+        *("--day", day_text(day), "--reason", reason),
+    )
+    assert ended.code == 0, ended.err
+    next_day = SPEC.model_copy(update={"first_day": day, "last_day": day})
+    run_id = federation.banks.aggregator.create_run(
+        risk_run(federation.banks.key_epoch.epoch, risk=next_day)
+    )
+    federation.everybody("risk", "update", "--run", run_id)
+    directories = [federation.directory(bank) for bank in range(3)]
+    tables = [
+        read_risk_file(
+            directory.path / "runs" / run_id / TABLES_FILE, vault=PlainVault(), name="risk.tables"
+        ).keyed.tables
+        for directory in directories
+    ]
+    assert len({one.to_bytes() for one in tables}) == 1
+    (counted,) = tables[0].days
+    # Once for the terminal and once for its merchant; nobody sees of which bank.
+    assert counted.corrections.sum(axis=1).tolist() == [2, 2]
+    assert counted.frauds.sum() == 0
+    assert [frauds(bank) for bank in range(3)] == [before[0] - 1] * 3
+    audits = [directory.audit_path.read_text() for directory in directories]
+    assert [reason in text for text in audits] == [True, False, False]
