@@ -146,6 +146,9 @@ def test_the_same_payment_gets_the_same_answer_and_another_one_a_conflict(
 def test_a_wrong_payment_is_a_problem_document(
     service: ServiceProcess, change: dict[str, Any], status: int, words: str
 ) -> None:
+    # Of whom nobody asks; without a payment before it, none is late.
+    nobody = {key: "nobody" for key in ROWS[-1] if key.endswith("_id")}
+    assert service.post("/v1/observe", {**ROWS[-1], **nobody}).status_code == 200
     answer = service.post("/v1/score", {**ROWS[-1], "transaction_id": "wrong", **change})
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -210,6 +213,15 @@ def test_probes_metrics_and_the_description_are_there(service: ServiceProcess) -
     assert {"/v1/score", "/v1/observe", "/v1/payments", "/v1/swap"} <= set(document["paths"])
     assert service.client.get("/v1/nowhere").status_code == 404
     assert service.client.get("/v1/score").status_code == 405
+
+
+def test_a_site_that_points_its_name_here_is_refused(service: ServiceProcess) -> None:
+    """DNS rebinding: to the browser the service then is that site."""
+    for name in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1", "[", ""):
+        answer = service.client.get("/v1/serving", headers={"Host": name})
+        assert 400 <= answer.status_code < 500, (name, answer.text)
+    for name in ("localhost", "127.0.0.1:1", "[::1]"):
+        assert service.client.get("/v1/serving", headers={"Host": name}).status_code == 200
 
 
 def test_a_body_above_the_limit_is_refused(service: ServiceProcess) -> None:

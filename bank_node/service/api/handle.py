@@ -5,14 +5,22 @@ import hmac
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from bank_node.service.api.describe import TITLES
 from bank_node.service.api.services import service
-from fraudfed.errors import AuthError, ProtocolError, RateLimitedError, UnavailableError
+from fraudfed.errors import (
+    AuthError,
+    ForbiddenError,
+    ProtocolError,
+    RateLimitedError,
+    UnavailableError,
+)
 from fraudfed.http.server import handling
 from fraudfed.http.server.declare import Endpoint, Endpoints, View
 from fraudfed.http.server.problems import Refusing
@@ -112,6 +120,8 @@ def _finish(response: Response) -> Response:
 
 def _require_token(limits: Limits) -> None:
     if limits.token is None:
+        if not request.is_secure:
+            _require_own_name()
         return
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # Digests: their comparison takes the same time whatever was sent, and its length.
@@ -119,3 +129,23 @@ def _require_token(limits: Limits) -> None:
     expected = hashlib.sha256(limits.token.encode()).digest()
     if not hmac.compare_digest(sent, expected) or scheme.lower() != "bearer":
         raise AuthError("no valid token was sent; send 'Authorization: Bearer TOKEN'")
+
+
+def _require_own_name() -> None:
+    """Refuse a page in a browser here whose site lets its own name point to this machine.
+
+    Raises
+    ------
+    ForbiddenError
+        If the caller calls this machine by another name than loopback has (DNS rebinding).
+    """
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+        is_own = name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        is_own = False
+    if not is_own:
+        raise ForbiddenError(
+            "a service without a token is called by a name of loopback; call localhost or "
+            "127.0.0.1, or set a token (--token-file)"
+        )
