@@ -115,6 +115,12 @@ def state(tmp_path: Path, finished: tuple[bytes, Any]) -> StateDirectory:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow keeps the artifacts of a database in the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_run_is_logged_once_and_its_model_scores_the_same(
     run_bank: RunBank, state: StateDirectory, finished: tuple[bytes, Any], tmp_path: Path
 ) -> None:
