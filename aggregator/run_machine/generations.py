@@ -7,6 +7,8 @@ joins comes in at once, and one that a bank declines to continue with is turned 
 
 * a run never has fewer banks than ``least_banks``: it waits for those that are missing then;
 * at least one bank of a generation took part in the one that began before it, and knows the trees;
+* while an entrant of a generation has shown nothing in it, no other is formed but by its deadline,
+  without it: it may not have the work yet from which those that stay would continue;
 * a generation begins when every one of its banks has agreed to it, and to no other since;
 * rounds of different generations have different numbers.
 """
@@ -77,7 +79,7 @@ def join(run: Run, current: Round | None, event: Join) -> Transition:
         joined = replace(joined, ready=_with(joined.ready, readiness))
         effects = (*effects, MemberReady(readiness))
         return _started_if_complete(Transition(joined, current, effects))
-    if _nothing_is_summed(run, current):
+    if _nothing_is_summed(run, current) and not _coming_in(run, current):
         # With a bank that is back the others continue as if it had never left.
         step = _form(joined, current, leaving=(), entering=(bank,), reason=f"{bank} joined")
         return replace(step, effects=(*effects, *step.effects))
@@ -96,6 +98,13 @@ def drop(run: Run, current: Round | None, event: Drop) -> Transition:
         raise ConflictError(
             f"run {run.run_id}: {bank} does not take part in generation {run.generation}, "
             f"{names(run.banks)} do; nobody was dropped"
+        )
+    coming = [one for one in _coming_in(run, current) if one != bank]
+    if coming:
+        raise ConflictError(
+            f"run {run.run_id}: {names(coming)} is just coming into generation {run.generation}, "
+            "and may not have the work so far; nobody was dropped: try again in a moment, or drop "
+            "the bank that does not come in"
         )
     if not _can_go_on(run, leaving=(bank,)):
         raise ConflictError(
@@ -201,6 +210,21 @@ def _nothing_is_summed(run: Run, current: Round | None) -> bool:
     if run.state is RunState.GATHERING:
         return True
     return current is None and run.round_number == run.first_round and not run.votes
+
+
+def _coming_in(run: Run, current: Round | None) -> tuple[str, ...]:
+    """Return the entrants of a generation that has begun that have shown nothing in it yet.
+
+    A bank contributes or votes when the work that it was handed is on its disk; until then it holds
+    no step from which others could continue. All contribute before a round closes.
+    """
+    if run.state is not RunState.TRAINING or run.first_step == 0:
+        return ()
+    if run.round_number > run.first_round:
+        return ()
+    shown = {bank for bank, _ in (() if current is None else current.contributions)}
+    shown |= {bank for bank, _ in run.votes}
+    return tuple(bank for bank in run.entrants if bank not in shown)
 
 
 def _can_go_on(run: Run, *, leaving: Iterable[str]) -> bool:

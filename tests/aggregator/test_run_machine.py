@@ -812,6 +812,30 @@ def test_nobody_comes_into_a_step_that_may_be_summed() -> None:
     assert (run.state, run.banks, run.waiting) == (RunState.TRAINING, ("a", "b"), ("c",))
 
 
+def test_no_other_set_is_formed_while_a_bank_is_just_coming_in() -> None:
+    """What it holds may be too old for those that stay, who then could never go on."""
+    run = replace(
+        loose("a", "b", "c"),
+        cohort=("a", "b", "c", "d"),
+        state=RunState.GATHERING,
+        generation=2,
+        entrants=("c",),
+        round_number=4,
+    )
+    ready = [BecomeReady(2, Readiness(bank, step)) for bank, step in (("a", 5), ("b", 5), ("c", 1))]
+    run, _ = after(run, *ready)
+    assert (run.state, run.first_step) == (RunState.TRAINING, 5)
+    with pytest.raises(ConflictError, match="c is just coming into generation 2"):
+        advance(run, None, Drop("a", "gone"))
+    late = advance(run, None, Join("d")).run
+    assert (late.state, late.banks, late.waiting) == (RunState.TRAINING, ("a", "b", "c"), ("d",))
+    assert advance(run, None, Drop("c", "gone")).run.banks == ("a", "b")
+    # Of a contribution its bank has the work on disk.
+    run, current = after(run, Contribute("c", 4, replace(TERMS, step=5), "c/4"))
+    left = advance(run, current, Drop("a", "gone")).run
+    assert (left.state, left.banks, left.entrants) == (RunState.GATHERING, ("b", "c"), ())
+
+
 def with_stranger(**changes: object) -> Run:
     """Return a run whose banks a, b and c are joined by d."""
     settings: dict[str, object] = {

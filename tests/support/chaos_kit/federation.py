@@ -217,13 +217,23 @@ class Federation:
             If the aggregator refuses it though the run goes on.
         """
         body = DropRequest(bank=bank, reason=reason).model_dump_json()
-        answer = self.http.post(
-            f"/v1/runs/{self.run_id}/drops",
-            content=body,
-            headers={"Content-Type": "application/json"},
-        )
-        if not answer.is_success and self.status() is not None and not self.is_over():
-            raise ChaosError(f"{bank} cannot be dropped: {answer.text}")
+
+        def dropped() -> bool:
+            answer = self.http.post(
+                f"/v1/runs/{self.run_id}/drops",
+                content=body,
+                headers={"Content-Type": "application/json"},
+            )
+            # Refused for a moment while another bank is coming in.
+            refused = answer.status_code == httpx.codes.CONFLICT
+            if not answer.is_success and not refused and not self._has_ended():
+                raise ChaosError(f"{bank} cannot be dropped: {answer.text}")
+            return answer.is_success or self._has_ended()
+
+        self.wait_until(dropped, f"the drop of {bank}")
+
+    def _has_ended(self) -> bool:
+        return self.status() is not None and self.is_over()
 
     def audit(self) -> list[AuditEntry]:
         """Return the aggregator's audit log of the run."""
