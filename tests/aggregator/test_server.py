@@ -286,7 +286,7 @@ def test_broken_requests_get_problem_documents(state: StateDirectory, key: TestK
 
 def test_nothing_secret_is_in_reach_of_the_service() -> None:
     code = (
-        "import sys, json, aggregator.cli; "
+        "import sys, json, aggregator.cli, aggregator.service.app, aggregator.service.server; "
         "print(json.dumps([m for m in sys.modules if m.startswith('fraudfed.')]))"
     )
     found = subprocess.run(

@@ -156,7 +156,7 @@ def test_it_decides_nothing_before_it_is_promoted(made: SharedRuns) -> None:
     assert (now.champion, now.challenger) == (None, sha256)
     assert on_probation(state, MODEL_RUN, sha256)
     require_warn_only(state, MODEL_RUN, sha256, warn_only=True, source="policy.toml")
-    with pytest.raises(ConfigurationError, match="expected warn_only = true"):
+    with pytest.raises(ConfigurationError, match="warn_only is false, expected true"):
         require_warn_only(state, MODEL_RUN, sha256, warn_only=False, source="policy.toml")
     # At a bank that took part nothing of this holds.
     assert not on_probation(made.state(MEMBERS[0]), MODEL_RUN, sha256)

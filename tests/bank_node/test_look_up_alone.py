@@ -112,7 +112,8 @@ def test_other_banks_reports_alone_block_nothing(state: StateDirectory, policy: 
         sent(3, OTHER, LARGE),
         sent(4, OTHER, 50_000),
     ]
-    with ServiceProcess(state.path, "--policy", str(policy), "--deadline-ms", "20000") as service:
+    options = ("--run", RUN, "--policy", str(policy), "--deadline-ms", "20000")
+    with ServiceProcess(state.path, *options) as service:
         answers = service.post("/v1/score", {"payments": asked}).json()["answers"]
         assert [one["step"] for one in answers] == ["full"] * 4
         assert [one["action"] for one in answers] == ["warn", "block", "block", "allow"]
@@ -148,8 +149,12 @@ def test_the_policy_says_how_far_a_look_up_goes(
         row[NAMES.index("amount")] = amount
         return Judged(Step.FULL, True, 0, scorer, scorer.row(row), row, row)
 
-    assert decide(policy, payment, judged(3, 50_000)).action.value == done
-    assert decide(policy, payment, judged(3, LARGE)).action.value == "block"
-    assert decide(policy, payment, judged(np.nan, LARGE)).action.value == "block"
-    assert decide(policy, payment, judged(0, 50_000)).action.value == "allow"
-    assert decide(policy, payment, Judged(Step.FALLBACK, True, None)).action.value == "allow"
+    def action(judged: Judged) -> str:
+        decided = decide(policy, payment, judged, amount_minor=payment.amount_minor)
+        return decided.action.value
+
+    assert action(judged(3, 50_000)) == done
+    assert action(judged(3, LARGE)) == "block"
+    assert action(judged(np.nan, LARGE)) == "block"
+    assert action(judged(0, 50_000)) == "allow"
+    assert action(Judged(Step.FALLBACK, True, None)) == "allow"

@@ -76,9 +76,10 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     scoring = ScoringService(
         Sources(state, RUN),
         terms,
-        open_store("memory:", terms),
+        open_store("memory:", terms, secret=bytes(32)),
         DecisionLog(state.serving_path / "decisions", state.vault),
         LabelHistory(state.serving_path / "outcomes", state.vault),
+        state.serving_path,
         deadline_seconds=5.0,
     )
     app = create_app(scoring, Limits(TOKEN, Rates(1e9)), lookups=LookupDesk(state))

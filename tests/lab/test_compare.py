@@ -81,6 +81,7 @@ def test_json_form_holds_what_readers_look_for() -> None:
             "windows",
             "chosen",
             "gain_interval",
+            "gate",
             *MODELS,
         }
         for model in MODELS:

@@ -103,6 +103,10 @@ class ShownDecision(Answer):
     with_reasons: bool
     risk_age_days: int | None
     bundle_seconds: int
+    payee_id: str | None
+    payer_id: str | None
+    merchant_id: str | None
+    terminal_id: str | None
     labels: tuple["HeardLabel", ...]
 
 

@@ -162,7 +162,7 @@ def found(rows: pd.DataFrame, threshold: float) -> Found:
         return part / total if total else None
 
     return Found(
-        precision=rows["label"][alerted].mean() if alerted.any() else None,
+        precision=rows["label"][alerted].astype(np.float64).mean() if alerted.any() else None,
         cases=n_found / n_cases,
         first_seen_cases=n_first_found / n_first if n_first else None,
         value=of_total(frauds["amount"][alerted[frauds.index]].sum()),
