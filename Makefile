@@ -8,6 +8,7 @@
 # make sanitize  the compiled parts under the sanitizers: addresses, undefined behaviour, data races
 # make docs   build the documentation site in build/site
 # make test-roles  a federation in which each program has the packages of its role alone
+# make types  mypy alone, as CI does on each Python
 # make test-python  types, and all tests that start no processes: what another Python can change
 # make test-newest  lint, types and some tests with the newest release of every package, not the locked ones
 # make mlflow  a server of MLflow in an environment of its own, for the test of tracking
@@ -33,7 +34,7 @@ C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: help mlflow demo test test-no-ext test-roles test-python test-newest sanitize fuzz chaos docs install lock lint format clean
+.PHONY: help mlflow demo test test-no-ext test-roles types test-python test-newest sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -82,8 +83,10 @@ test-newest:
 	PYTHON=$(PYTHON) .ci/newest
 
 # What another Python can change: what its packages' types say, and what runs. Real processes on it are in test-roles.
-test-python: $(STAMP)
+types: $(STAMP)
 	$(BIN)/mypy
+
+test-python: types
 	$(FEW_DRAWS) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not e2e and not fuzz and not chaos'
 
 # Address and undefined behaviour, then data races (of the boosting engine, which has threads).
