@@ -87,7 +87,7 @@ class WatchedWeek(Answer):
     is_young : bool or None
         Less than 95 % of them are reported: the figures below will move.
     precision, precision_lower, precision_upper : float or None
-        As of now, divided by completeness and by its ends; as known if there is none.
+        As known now, divided by completeness and by its ends; as known if there is none.
     recall : float or None
     fraud_minor, saved_minor : int or None
         Money of frauds, and of those held or blocked (of a file: alerted on), divided by

@@ -168,7 +168,7 @@ def _is_true(watch: Watch) -> bool:
         bool((metric.counts >= 0).all() and (metric.counts <= bound).all())
         for metric, bound in zip(watch.metrics, bounds, strict=True)
     )
-    # As of now at least those of the week's own end; alerted ones are among all.
+    # By now at least those of the week's own end; alerted ones are among all.
     frauds = watch.frauds.counts
     grows = bool((frauds[:, :, 0] <= frauds[:, :, 1]).all())
     return within and grows and bool((frauds[..., 1] <= frauds[..., 0]).all())

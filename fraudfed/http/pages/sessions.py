@@ -66,7 +66,7 @@ class Sessions:
         return Session(secrets.token_urlsafe(16), subject, now, now)
 
     def write(self, session: Session) -> str:
-        """Return the value of the session's cookie, as of now."""
+        """Return the value of the session's cookie as it is now."""
         seen = replace(session, seen=int(self._clock()))
         content = base64.urlsafe_b64encode(json.dumps(asdict(seen)).encode()).decode()
         return f"{content}.{self._mac('session', content)}"
