@@ -128,6 +128,7 @@ def test_a_contribution_that_is_lost_is_noticed() -> None:
     assert abs(float(kept.sum()) - found.margin) > 100 * BOUND
 
 
+@pytest.mark.filterwarnings("ignore:.*is deprecated:UserWarning")
 @pytest.mark.parametrize("booster", ["dart", "gblinear"])
 def test_models_that_are_no_plain_sum_of_trees_are_refused(booster: str, tmp_path: Path) -> None:
     rows, labels = drawn(2, 200, 0.0, 1.0)
@@ -145,5 +146,6 @@ def test_models_that_are_no_plain_sum_of_trees_are_refused(booster: str, tmp_pat
     if booster == "dart":
         parameters["rate_drop"] = 0.5
     path.write_bytes(bytes(xgboost.train(parameters, matrix, 6).save_raw("json")))
-    with pytest.raises(StateError, match=booster):
+    # Newer releases of XGBoost write dart's weights into a booster of another name.
+    with pytest.raises(StateError, match=f"{booster}|has one that is not known"):
         Scorer.read(path, DataContract(kind="table", features=CONTRACT.features[: len(names)]))
