@@ -9,7 +9,7 @@ what it needs summed and is sent the sum. ``carry_out`` runs one; ``fraudfed.sea
 many at once, with one sum for all.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
+from fraudfed.privacy.releases import NoisedRelease
 
 
 class Communicator(Protocol):
@@ -57,6 +58,37 @@ class Communicator(Protocol):
             If an element of the sum lies outside its bounds; at all banks alike.
         FraudFedError
             If the round failed; never a wrong number.
+        """
+        ...
+
+
+class NoisingCommunicator(Communicator, Protocol):
+    """Adds integer vectors and noise over the banks of a cohort whose run has privacy terms."""
+
+    def noised_sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+        release: NoisedRelease,
+    ) -> Int64Array:
+        """Return the elementwise sum of ``values`` and of the noise of all banks.
+
+        Each bank adds its part of the noise before anything leaves it.
+
+        Parameters
+        ----------
+        values, bound, low, label
+            As ``sum``. The bounds are those of the values' sum; room for noise is added to them.
+        release : NoisedRelease
+            The same at every bank.
+
+        Raises
+        ------
+        SumError, FraudFedError
+            As ``sum``.
         """
         ...
 
@@ -130,6 +162,10 @@ def check_bound(
         )
 
 
+#: Draws the noise of a release for an array of some shape; int64.
+DrawNoise: TypeAlias = Callable[[NoisedRelease, tuple[int, ...]], Int64Array]
+
+
 class SoloCommunicator:
     """A cohort of one: returns its input. Trains on one machine, and is the oracle in tests."""
 
@@ -144,3 +180,28 @@ class SoloCommunicator:
         """Return a copy of ``values``, which are the sum, after checking it against its bounds."""
         check_bound(values, bound, low=low, label=label)
         return values.copy()
+
+
+class NoisySoloCommunicator(SoloCommunicator):
+    """A cohort of one whose sums carry noise: what one machine would release.
+
+    Parameters
+    ----------
+    draw_noise : callable
+    """
+
+    def __init__(self, draw_noise: DrawNoise) -> None:
+        self._draw_noise = draw_noise
+
+    def noised_sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+        release: NoisedRelease,
+    ) -> Int64Array:
+        """Return ``values`` after checking them against their bounds, and noise on top."""
+        check_bound(values, bound, low=low, label=label)
+        return values + self._draw_noise(release, values.shape)
