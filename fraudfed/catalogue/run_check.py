@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fraudfed.catalogue.privacy_check import check_privacy
 from fraudfed.catalogue.recipes import Recipe, contract_features, find_recipe
 from fraudfed.catalogue.search_check import check_search
 from fraudfed.errors import ConfigurationError, ParameterError, RunDescriptionError
@@ -62,15 +63,19 @@ def check_run(spec: RunSpec) -> None:
 
 
 def check_parameters(spec: RunSpec) -> BoosterParams:
-    """Return the parameters of a training, if they are some and fit its features.
+    """Return the parameters of a training, if they are some and fit its features and terms.
 
     Raises
     ------
     ParameterError
+    RunDescriptionError
+        If the contract does not fit the privacy terms.
     """
     params = BoosterParams.parse(spec.parameters)
     if spec.contract is not None:
         params.resolve_monotone_constraints(_columns(spec.contract))
+        if spec.privacy is not None:
+            check_privacy(spec.privacy, params, spec.contract)
     return params
 
 

@@ -49,12 +49,14 @@ from fraudfed.wire.messages import (
     FeatureSpec,
     FeatureType,
     LabelHorizon,
+    PrivacySpec,
     PublicKeyMessage,
     RiskSpec,
     RunSpec,
 )
 
 KEY = PublicKeyMessage(n="ff", fingerprint="1" * 64)
+PRIVACY: dict[str, Any] = {"epsilon": 3.0, "tolerated_colluders": 1, "declared_rows": 1000}
 NO = (Finding(subject="max_depth", allowed=False, reason="is 9, outside [1, 6]"),)
 YES = (Finding(subject="max_depth", allowed=True, reason="is 5, within [1, 6]"),)
 
@@ -186,6 +188,7 @@ def test_every_field_is_covered(run: PinnedRun, data: st.DataObject) -> None:
         "identifier_rules": None,
         "like": "another-run",
         "without": ["bank_z"],
+        "privacy": PRIVACY,
         # Not for plain tables: tests/bank_node/test_contract_terms.py.
         **dict.fromkeys(
             (
@@ -212,6 +215,33 @@ def test_every_field_is_covered(run: PinnedRun, data: st.DataObject) -> None:
     changed = PinnedRun.model_validate(document)
     assert approval_hash(changed) != approval_hash(run)
     assert any(name.startswith(".".join(where)) for name in differences(run, changed))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epsilon": 2.0},
+        {"delta": 1e-7},
+        {"unit": "customer"},
+        {"history": "none"},
+        {"way": "histograms"},
+        {"cuts": "contract"},
+        {"tolerated_colluders": 0},
+        {"declared_rows": 999},
+        {"gradient_cap": 2.0},
+        {"row_cap": 8},
+        {"features_per_tree": 2},
+        {"cuts_share": 0.1},
+        {"counts_share": 0.0},
+        {"metric_share": 0.0},
+    ],
+)
+def test_every_privacy_term_is_covered(changes: dict[str, Any]) -> None:
+    one, other = pinned(privacy=PRIVACY), pinned(privacy={**PRIVACY, **changes})
+    assert set(changes) < set(PrivacySpec.model_fields)
+    assert approval_hash(one) != approval_hash(other)
+    assert differences(one, other) == tuple(f"spec.privacy.{name}" for name in changes)
+    assert differences(one, pinned()) == ("spec.privacy",)
 
 
 def test_the_hash_is_this_one() -> None:

@@ -5,6 +5,7 @@ published message never changes, a new one is added instead. Times are UTC epoch
 The OpenAPI document is generated from these classes.
 """
 
+from fraudfed.privacy.terms import History, PrivacyUnit, PrivateCuts, TrainingWay
 from fraudfed.wire.messages.base import (
     PROTOCOL_VERSION,
     BankName,
@@ -38,6 +39,7 @@ from fraudfed.wire.messages.members import (
 )
 from fraudfed.wire.messages.monitor import MonitorSpec
 from fraudfed.wire.messages.population import Population
+from fraudfed.wire.messages.privacy import PrivacySpec
 from fraudfed.wire.messages.results import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -105,6 +107,7 @@ __all__ = [
     "HandoverSignature",
     "HandoverSignatures",
     "Health",
+    "History",
     "Invite",
     "InviteRequest",
     "Join",
@@ -123,6 +126,9 @@ __all__ = [
     "ModelVisibility",
     "MonitorSpec",
     "Population",
+    "PrivacySpec",
+    "PrivacyUnit",
+    "PrivateCuts",
     "Problem",
     "PublicKeyHex",
     "PublicKeyMessage",
@@ -150,6 +156,7 @@ __all__ = [
     "SharedResult",
     "SignatureHex",
     "StatisticsSpec",
+    "TrainingWay",
     "WaitsFor",
     "parse",
 ]

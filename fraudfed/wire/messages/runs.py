@@ -16,6 +16,7 @@ from fraudfed.wire.messages.base import (
 from fraudfed.wire.messages.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
 from fraudfed.wire.messages.monitor import MonitorSpec
+from fraudfed.wire.messages.privacy import PrivacySpec
 from fraudfed.wire.messages.risk import RiskSpec
 from fraudfed.wire.messages.search import SearchSpec
 from fraudfed.wire.messages.statistics import StatisticsSpec
@@ -66,6 +67,9 @@ class RunSpec(Message):
     """Search only: candidates, and how long each of them is grown."""
     monitor: MonitorSpec | None = None
     """Monitor only: which model, and which weeks."""
+    privacy: PrivacySpec | None = None
+    """Training only: the bound on what all that is opened shows of one row or customer. None: sums
+    are opened exactly."""
     model_visibility: ModelVisibility = ModelVisibility.AGGREGATOR
     require_confirmed_roster: bool = False
     """Banks take part only if they have confirmed every member's fingerprint."""
@@ -89,6 +93,8 @@ class RunSpec(Message):
                 raise ValueError(f"a {kind.value} run has {kind.value}, and no other run has")
         if (self.kind is RunKind.RISK) != (self.contract is None):
             raise ValueError("a risk run has no contract, and every other run has one")
+        if self.privacy is not None:
+            self._hold_private(self.privacy)
         if self.kind not in (RunKind.RISK, RunKind.STATISTICS, RunKind.MONITOR):
             return self
         if self.parameters:
@@ -99,6 +105,16 @@ class RunSpec(Message):
                 f"the {what} of a {self.kind.value} run are for members: model_visibility 'members'"
             )
         return self
+
+    def _hold_private(self, privacy: PrivacySpec) -> None:
+        if self.kind is not RunKind.TRAINING:
+            raise ValueError(f"a {self.kind.value} run has no privacy terms, only a training has")
+        if self.min_cohort < privacy.tolerated_colluders + 2:
+            raise ValueError(
+                f"min_cohort is {self.min_cohort}, expected at least "
+                f"{privacy.tolerated_colluders + 2}: two banks more than the "
+                f"{privacy.tolerated_colluders} of tolerated_colluders, whose noise does not count"
+            )
 
 
 class RunCreated(Message):

@@ -64,6 +64,7 @@ def run() -> dict[str, Any]:
         "risk": None,
         "statistics": None,
         "monitor": None,
+        "privacy": None,
         "without": [],
         "search": None,
         "model_visibility": "members",
