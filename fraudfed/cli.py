@@ -32,6 +32,7 @@ _BENCH = {
     "serve": "fraudfed.lab.bench.serve.command:serve_command",
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
+_ATTACK: dict[str, str] = {}
 
 
 @click.group(
@@ -52,6 +53,11 @@ def cli() -> None:
 @cli.group(commands=CommandsOnDemand(_BENCH))
 def bench() -> None:
     """Measure fraudfed against a reference in the same run."""
+
+
+@cli.group(commands=CommandsOnDemand(_ATTACK))
+def attack() -> None:
+    """Try published attacks on models of our own."""
 
 
 def main() -> None:

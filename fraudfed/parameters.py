@@ -30,8 +30,21 @@ EVAL_METRICS = ("logloss", "auc", "aucpr", "error")
 
 #: Ours alone, or handed to ``xgboost.train`` apart from its parameters.
 NOT_XGBOOST = frozenset(
-    {"num_boost_round", "early_stopping_rounds", "xgboost_version", "statistics_bits"}
+    {
+        "num_boost_round",
+        "early_stopping_rounds",
+        "xgboost_version",
+        "statistics_bits",
+        "min_child_banks",
+        "min_bank_rows",
+    }
 )
+
+#: Banks that can be counted in one sum: more than any consortium has, and 12 bits of a slot.
+MOST_BANKS = 4095
+#: What a bank alone cannot meet: it trains its own models without. They came after the others.
+OF_SEVERAL_BANKS = ("min_child_banks", "min_bank_rows")
+_FIRST_DEFAULTS = {"min_child_banks": 0, "min_bank_rows": 1}
 
 #: By position, or as sorted (name, direction) pairs.
 MonotoneConstraints: TypeAlias = tuple[int, ...] | tuple[tuple[str, int], ...]
@@ -94,6 +107,8 @@ _INTEGERS = {
     "seed": _Range(0, 2**53),
     "num_boost_round": _Range(1, 100_000),
     "statistics_bits": _Range(1, 24),
+    "min_child_banks": _Range(0, MOST_BANKS),
+    "min_bank_rows": _Range(1, 1_000_000_000),
 }
 _CHOICES = {
     "grow_policy": ("depthwise", "lossguide"),
@@ -173,6 +188,11 @@ class BoosterParams:
     statistics_bits : int
         Significant bits of the node statistics that the published model carries. Rows can be
         rebuilt from exact ones (TimberStrike, arXiv 2506.07605); predictions do not need them.
+    min_child_banks : int
+        Least number of banks with rows in a child; 0 does not count banks. With 1 bank and more
+        asked for, no tree has a split.
+    min_bank_rows : int
+        From how many sampled rows a bank counts for a child.
 
     Raises
     ------
@@ -207,6 +227,8 @@ class BoosterParams:
     tree_method: str = "hist"
     xgboost_version: str = NEWEST_RULES
     statistics_bits: int = 6
+    min_child_banks: int = 0
+    min_bank_rows: int = 1
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}
@@ -272,6 +294,18 @@ class BoosterParams:
             written[_WRITTEN_NAMES.get(name, name)] = value
         return written
 
+    def defining(self) -> dict[str, Any]:
+        """Return what a training is recognised by: ``to_mapping``, less what came later.
+
+        A parameter that an earlier release did not know is left out at its default, so that what
+        that release began can be resumed.
+        """
+        return {
+            name: value
+            for name, value in self.to_mapping().items()
+            if name not in OF_SEVERAL_BANKS or value != _FIRST_DEFAULTS[name]
+        }
+
     def resolve_monotone_constraints(self, schema: Columns) -> tuple[int, ...]:
         """Return one direction (-1, 0 or 1) per feature of ``schema``.
 
@@ -311,6 +345,11 @@ class BoosterParams:
         for position, entry in enumerate(self.monotone_constraints):
             items.append(entry if isinstance(entry, tuple) else (position, entry))
         return items
+
+
+def alone(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training's parameters as a bank alone uses them: it cannot count other banks."""
+    return {name: value for name, value in parameters.items() if name not in OF_SEVERAL_BANKS}
 
 
 def can_lie_between(name: str, low: float | None, high: float | None) -> bool:

@@ -10,7 +10,7 @@ from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS
 from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.evaluation.drift.watch import Watch
-from fraudfed.parameters import BoosterParams
+from fraudfed.parameters import MOST_BANKS, BoosterParams
 from fraudfed.search.lockstep import MOST_VALUES
 from fraudfed.secure_sum.header import HEADER_BITS
 from fraudfed.statistics.counts import N_COARSE, N_PARTS
@@ -24,6 +24,8 @@ _COUNT_BITS: Final = ASSUMED_ROWS.bit_length()
 ASSUMED_DAILY_PAYMENTS: Final = 1 << 24
 #: Nodes whose children share one sum (``fraudfed.boosting.growth.grower``).
 _NODES_PER_SUM = 256
+#: How often the banks of a split are counted, at most (``fraudfed.boosting.growth.presence``).
+_TRIES = 3
 #: Passes of the search for cuts, from 8 to 20 bits in steps of 4 (``fraudfed.boosting.cuts``).
 _CUT_PASSES = 4
 _FIRST_PASS_BUCKETS = 256
@@ -49,10 +51,11 @@ def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: in
     rounds, ciphertexts = _preparation(contract, params, key_bits=key_bits)
     sums, nodes = _sums_of_a_tree(params)
     trees = params.num_boost_round
-    rounds += trees * sums
+    counts, counted = _counts_of_a_tree(params, key_bits=key_bits)
+    rounds += trees * (sums + counts)
     # A node's sums fill whole ciphertexts only together with those of its round.
     values, bits = _node_sums(contract, params)
-    ciphertexts += trees * (_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums)
+    ciphertexts += trees * (_ciphertexts(values * nodes, bits, key_bits=key_bits) + sums + counted)
     selects = params.early_stopping_rounds is not None
     if selects:
         rounds += trees
@@ -89,9 +92,10 @@ def search_cost(
     for params in candidates:
         values, bits = _node_sums(contract, params)
         sums, nodes = _sums_of_a_tree(params)
-        cost = _ciphertexts(values * nodes, bits, key_bits=key_bits) + sums
+        counts, counted = _counts_of_a_tree(params, key_bits=key_bits)
+        cost = _ciphertexts(values * nodes, bits, key_bits=key_bits) + sums + counted
         by_tree.append((cost, values * nodes))
-        longest = max(longest, sums)
+        longest = max(longest, sums + counts)
     by_tree.sort(reverse=True)
     compared = _ciphertexts(2 * N_COARSE_CELLS + 2, _COUNT_BITS, key_bits=key_bits)
     before = 0
@@ -197,6 +201,16 @@ def _sums_of_a_tree(params: BoosterParams) -> tuple[int, int]:
     # A sibling with other columns does not follow from its parent.
     has_siblings = params.colsample_bylevel * params.colsample_bynode < 1.0
     return sums, 1 + pairs * (2 if has_siblings else 1)
+
+
+def _counts_of_a_tree(params: BoosterParams, *, key_bits: int) -> tuple[int, int]:
+    """Return the sums of one tree that count banks, at most, and their ciphertexts."""
+    if params.min_child_banks == 0:
+        return 0, 0
+    sums, _ = _sums_of_a_tree(params)
+    # Both sides of both children of all nodes that share a sum.
+    each = _ciphertexts(4 * _NODES_PER_SUM, MOST_BANKS.bit_length(), key_bits=key_bits)
+    return _TRIES * sums, _TRIES * sums * each
 
 
 def _ciphertexts(values: int, bits: int, *, key_bits: int) -> int:

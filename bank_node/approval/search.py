@@ -9,6 +9,7 @@ from bank_node.approval.facts import ReviewedCandidate, ReviewedRung, RunFacts, 
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval.judging import judging_reveals
 from bank_node.approval.training import (
+    counted_banks,
     least_rows,
     readers,
     reveals_of_any,
@@ -202,6 +203,11 @@ def _reveals(run: PinnedRun, params: tuple[BoosterParams, ...]) -> Iterator[str]
             else ", and on many more once the model is sure of them."
         )
     )
+    counting = [each for each in params if each.min_child_banks]
+    if counting:
+        yield counted_banks(
+            min(counting, key=lambda each: (each.min_child_banks, each.min_bank_rows))
+        )
     yield (
         "Of each candidate, again and again: how the frauds and the other payments of the select "
         "window are spread over the scores, of all banks together, and the mean of the banks' own "

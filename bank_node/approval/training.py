@@ -300,6 +300,8 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
             else ", and on many more once the model is sure of them."
         )
     )
+    if params.min_child_banks:
+        yield counted_banks(params)
     if params.early_stopping_rounds is not None:
         yield f"After each tree, {', '.join(params.eval_metric)} on the validation rows of all."
     if is_judged(contract, selects=params.early_stopping_rounds is not None):
@@ -307,6 +309,15 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
     yield (
         f"The model: its splits, leaf weights and node statistics to {params.statistics_bits} "
         f"significant bits. It is read by {readers(run)}."
+    )
+
+
+def counted_banks(params: BoosterParams) -> str:
+    """Return what counting banks reveals, in words."""
+    least = f"{params.min_bank_rows} row{'s' * (params.min_bank_rows > 1)}"
+    return (
+        f"For both sides of every split that is tried, how many banks have at least {least} there, "
+        f"not which (min_child_banks: a split needs {params.min_child_banks} on each side)."
     )
 
 

@@ -18,7 +18,7 @@ from fraudfed.dtypes import Float32Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import SELECT, TRAIN, Windows
-from fraudfed.parameters import BoosterParams
+from fraudfed.parameters import BoosterParams, alone
 from fraudfed.search.running import SearchProgress
 from fraudfed.search.search import search
 from fraudfed.wire.messages import RunKind, SearchSpec
@@ -204,7 +204,7 @@ def _best(
     threads: int | None,
 ) -> tuple[Model, str | None, float | None]:
     part = windows.train.schema
-    common = without_absent(plan.common, whole, part)
+    common = alone(without_absent(plan.common, whole, part))
     if plan.spec is None or windows.select is None:
         # There are no rows to stop by.
         given = {key: value for key, value in common.items() if key != "early_stopping_rounds"}
@@ -219,7 +219,7 @@ def _best(
         )
         return result.model, None, None
     candidates = tuple(
-        each.model_copy(update={"parameters": without_absent(each.parameters, whole, part)})
+        each.model_copy(update={"parameters": alone(without_absent(each.parameters, whole, part))})
         for each in plan.spec.candidates
     )
 

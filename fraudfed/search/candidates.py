@@ -77,7 +77,7 @@ def search_digest(candidates: tuple[Candidate, ...], spec: SearchSpec) -> bytes:
     """Return the SHA-256 of everything that a search is defined by, 32 bytes."""
     document = {
         "candidates": [
-            [each.name, each.min_child_share, each.given.to_mapping()] for each in candidates
+            [each.name, each.min_child_share, each.given.defining()] for each in candidates
         ],
         "rungs": [[rung.trees, rung.alive] for rung in spec.rungs],
         "select_by": spec.select_by.value,

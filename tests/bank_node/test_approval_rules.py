@@ -234,6 +234,8 @@ NUMBERS = {
     "num_boost_round": st.integers(1, 1000),
     "seed": st.integers(0, 2**53),
     "statistics_bits": st.integers(1, 24),
+    "min_child_banks": st.integers(0, 5),
+    "min_bank_rows": st.integers(1, 100),
     "early_stopping_rounds": st.none() | st.integers(1, 100),
 }
 ENDS = st.tuples(

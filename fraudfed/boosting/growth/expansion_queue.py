@@ -23,6 +23,11 @@ class Candidate:
     split: Split
 
 
+def gains_something(split: Split) -> bool:
+    """Tell whether a split gains more than rounding does; others are never queued."""
+    return bool(split.loss_change > LEAST_LOSS_CHANGE)
+
+
 @dataclass
 class ExpansionQueue:
     """Hands out nodes to split, in batches whose nodes do not depend on each other.
@@ -36,14 +41,11 @@ class ExpansionQueue:
     _n_leaves: int = field(default=1, init=False)
     _heap: list[tuple[float, int, Candidate]] = field(default_factory=list, init=False)
 
-    def push(self, candidate: Candidate) -> bool:
-        """Add a node, unless its split gains nothing; tell whether it was added."""
-        loss_change = candidate.split.loss_change
-        if not loss_change > LEAST_LOSS_CHANGE:
-            return False
-        first = -float(loss_change) if self.params.grow_policy == "lossguide" else 0.0
+    def push(self, candidate: Candidate) -> None:
+        """Add a node whose split ``gains_something``."""
+        loss_change = float(candidate.split.loss_change)
+        first = -loss_change if self.params.grow_policy == "lossguide" else 0.0
         heapq.heappush(self._heap, (first, candidate.node, candidate))
-        return True
 
     def pop(self) -> list[Candidate]:
         """Return the next nodes to split, counting their leaves; none ends the tree."""

@@ -1,7 +1,8 @@
 """Grow one tree, as XGBoost's ``hist`` does, with every sum taken over all banks.
 
 One secure sum gives the root, and one more each batch of split nodes (a level, if it has at most
-256 of them). The order of steps is that of ``src/tree/updater_quantile_hist.cc``.
+256 of them); with ``min_child_banks``, sums that count banks follow each of them. The order of
+steps is that of ``src/tree/updater_quantile_hist.cc``.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ from fraudfed.boosting.gain import (
     WeightBounds,
     to_double,
 )
-from fraudfed.boosting.growth.expansion_queue import Candidate, ExpansionQueue
+from fraudfed.boosting.growth.expansion_queue import (
+    Candidate,
+    ExpansionQueue,
+    gains_something,
+)
 from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
+from fraudfed.boosting.growth.presence import MOST_TRIES, BankCounter, TriedSplit
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
@@ -135,7 +141,8 @@ def growing_tree(
     histograms = HistogramSummer(binned, gradients, bounds=bounds, bins=bins, tree_index=tree_index)
     columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
     rows = RowPartition(binned, is_sampled)
-    return (yield from _Grower(binned, params, histograms, columns, rows).grow())
+    banks = BankCounter(binned, params, tree_index=tree_index)
+    return (yield from _Grower(binned, params, histograms, columns, rows, banks).grow())
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +164,10 @@ class _Grower:
         histograms: HistogramSummer,
         columns: ColumnSampler,
         rows: RowPartition,
+        banks: BankCounter,
     ) -> None:
         self._cuts = binned.cuts
+        self._banks = banks
         self._histograms = histograms
         self._columns = columns
         self._rows = rows
@@ -207,7 +216,7 @@ class _Grower:
             possible=np.ones(int(self._cuts.offsets[-1]), dtype=np.bool_),
         )
         self._tree.add_root(weight, _as_float(hessian))
-        self._queue_best_split(0, pooled, features)
+        yield from self._queue_best_splits([(0, pooled, features)])
 
     def _split(self, batch: list[Candidate]) -> list[tuple[int, int]]:
         """Turn leaves into splits, send their rows to two new leaves each; return the numbers."""
@@ -307,9 +316,13 @@ class _Grower:
                 for parent, numbers in families
             ]
         )
-        for (_, numbers), pooled in zip(families, pairs, strict=True):
-            for number, histogram in zip(numbers, pooled, strict=True):
-                self._queue_best_split(number, histogram, features[number])
+        yield from self._queue_best_splits(
+            [
+                (number, histogram, features[number])
+                for (_, numbers), pooled in zip(families, pairs, strict=True)
+                for number, histogram in zip(numbers, pooled, strict=True)
+            ]
+        )
 
     def _features_of(self, number: int) -> Int64Array:
         """Return the features on which a node may be split; none if it surely stays a leaf."""
@@ -328,13 +341,48 @@ class _Grower:
             possible=node.possible,
         )
 
-    def _queue_best_split(self, number: int, pooled: PooledHistogram, features: Int64Array) -> None:
+    def _queue_best_splits(
+        self, found: list[tuple[int, PooledHistogram, Int64Array]]
+    ) -> Summing[None]:
+        """Queue the best split of each of some nodes: on which of their features it may be."""
+        waiting = found
+        for _ in range(MOST_TRIES):
+            best = [
+                (number, pooled, features, split)
+                for number, pooled, features in waiting
+                if (split := self._best_split(number, pooled, features)) is not None
+            ]
+            if not best:
+                return
+            if not self._banks.is_on:
+                enough = np.ones(len(best), dtype=np.bool_)
+            else:
+                enough = yield from self._banks.counting(
+                    [self._tried(number, split) for number, _, _, split in best]
+                )
+            waiting = []
+            for (number, pooled, features, split), is_enough in zip(best, enough, strict=True):
+                if is_enough:
+                    node = self._leaves[number]
+                    self._queue.push(Candidate(node=number, depth=node.depth, split=split))
+                    self._pooled[number] = pooled
+                else:
+                    # The next best is on another column: edges beside this one are as thin.
+                    waiting.append((number, pooled, features[features != split.feature]))
+
+    def _best_split(
+        self, number: int, pooled: PooledHistogram, features: Int64Array
+    ) -> Split | None:
+        """Return the best split of a node that gains something."""
         node = self._leaves[number]
         split = self._finder.find(pooled.sums, node.sums, features, node.bounds)
-        if split is None:
-            return
-        if self._queue.push(Candidate(node=number, depth=node.depth, split=split)):
-            self._pooled[number] = pooled
+        return split if split is not None and gains_something(split) else None
+
+    def _tried(self, number: int, split: Split) -> TriedSplit:
+        node = self._leaves[number]
+        return TriedSplit(
+            self._rows.sampled(node.rows), RowSplit(node.rows, split.feature, self._table(split))
+        )
 
     def _weights_and_gains(
         self, sums: Int64Array, bounds: list[WeightBounds]

@@ -267,7 +267,7 @@ class TrainingState:
 
 def params_digest(params: BoosterParams) -> bytes:
     """Return the SHA-256 of all parameters, 32 bytes."""
-    return _digest(params.to_mapping())
+    return _digest(params.defining())
 
 
 def progress_after(

@@ -17,7 +17,7 @@ from fraudfed.privacy.releases import NoisedRelease
 #: ICML 2021, theorem 9: it falls as exp(-pi^2 sigma^2)).
 LEAST_PART_VARIANCE = 1 << 16
 #: A little above ln 2, as a fraction of whole numbers.
-_LN_2, _LN_2_OF = 6931471806, 10**10
+_LN_2, _LN_2_OF = 6_931_471_806, 10_000_000_000
 
 
 def draw(release: NoisedRelease, shape: tuple[int, ...]) -> Int64Array:
