@@ -74,6 +74,7 @@ SUMS: Final = MappingProxyType(
         "base-score": _refused("the share of frauds is a parameter or noised"),
         "cuts": _refused("edges of bins are in the contract or noised"),
         "histogram": _refused("bins carry noise"),
+        "presence": _refused("how many banks have rows in a leaf is an exact count of them"),
         "metric": _refused("each look at metrics would cost a part of the bound"),
         "validation rows": _refused("there is no early stopping under privacy terms"),
         "judge": _refused("metrics are released once, with noise"),
