@@ -91,7 +91,7 @@ class TrainingTable:
         if self.weights is not None and self.weights.shape != (n_rows,):
             raise ValueError(f"weights have shape {self.weights.shape}, expected ({n_rows},)")
         customers = self.customers
-        if customers is not None and (customers.dtype, customers.shape) != (np.int64, (n_rows,)):
+        if customers is not None and (customers.dtype != np.int64 or customers.shape != (n_rows,)):
             raise ValueError(
                 f"customers have shape {customers.shape} and dtype {customers.dtype}, expected "
                 f"({n_rows},) and int64"
