@@ -207,7 +207,7 @@ class PrivacyApproval(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epsilon: Annotated[float, Field(gt=0, le=100)]
+    max_epsilon: Annotated[float, Field(gt=0, le=20)]
     max_delta: Annotated[float, Field(gt=0, le=1e-4)] = 1e-6
     units: Annotated[tuple[PrivacyUnit, ...], Field(min_length=1)] = tuple(PrivacyUnit)
     histories: Annotated[tuple[History, ...], Field(min_length=1)] = tuple(History)
