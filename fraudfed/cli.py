@@ -25,6 +25,7 @@ _BENCH = {
     "gate": "fraudfed.lab.bench.gate.command:gate_command",
     "generate": "fraudfed.lab.bench.generate:generate_command",
     "load": "fraudfed.lab.bench.load.command:load_command",
+    "noise": "fraudfed.lab.bench.noise:noise_command",
     "power": "fraudfed.lab.bench.power:power_command",
     "reasons": "fraudfed.lab.bench.reasons.command:reasons_command",
     "scale": "fraudfed.lab.bench.scale:scale_command",

@@ -27,6 +27,11 @@ def check_privacy(privacy: PrivacySpec, params: BoosterParams, contract: DataCon
             "terms: each look at the validation rows would cost a part of the bound; say the "
             "number of trees"
         )
+    if params.min_child_banks > 0:
+        raise ParameterError(
+            f"min_child_banks is {params.min_child_banks}, expected 0 under privacy terms: how "
+            "many banks have rows on a side of a split is an exact count of rows"
+        )
     if privacy.counts_share == 0 and params.base_score is None:
         raise ParameterError(
             "base_score is not given and counts_share is 0, expected one of both: under privacy "

@@ -1,19 +1,23 @@
 """What is written down of one noised release: everything that its rho follows from."""
 
+import re
+from collections.abc import Iterable
 from datetime import date
 from fractions import Fraction
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from fraudfed.privacy.accounting import on_grid
+from fraudfed.privacy.distance import part_of, rho_of_release
+from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.privacy.terms import PrivacyUnit
 
 
 def _fraction(value: object) -> object:
-    if isinstance(value, str):
-        numerator, _, denominator = value.partition("/")
-        return Fraction(int(numerator), int(denominator or "1"))
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(/[1-9][0-9]*)?", value):
+        return Fraction(value)
     return value
 
 
@@ -27,10 +31,9 @@ Exact = Annotated[
 
 
 class DayBlocks(BaseModel):
-    """The days, in UTC, whose rows a release is about: a period without gaps, known to everybody.
+    """Days, in UTC, whose rows a release is about: a period without gaps.
 
-    A period is charged whole, whether or not there are rows on each of its days: which days have
-    rows is for the bank alone.
+    A period is charged whole, whether or not there are rows on each of its days.
 
     Attributes
     ----------
@@ -49,10 +52,43 @@ class DayBlocks(BaseModel):
             raise ValueError("last is before first")
         return self
 
-    def names(self) -> tuple[str, ...]:
-        """Return the name of each block."""
-        days = range(self.first.toordinal(), self.last.toordinal() + 1)
-        return tuple(date.fromordinal(day).isoformat() for day in days)
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+class Blocks(BaseModel):
+    """What a release is about: the days of its rows, or whole files of rows without times.
+
+    Attributes
+    ----------
+    days : DayBlocks or None
+    tables : tuple of str
+        Keys of the ledger of sets, 32 hexadecimal digits, sorted; two files with a key in common
+        may hold the same rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: DayBlocks | None = None
+    tables: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Blocks":
+        if (self.days is None) == (not self.tables):
+            raise ValueError("blocks are either days or tables")
+        if list(self.tables) != sorted(set(self.tables)):
+            raise ValueError("the tables are not sorted, or one is there twice")
+        return self
+
+    @classmethod
+    def of_days(cls, first: date, last: date) -> "Blocks":
+        """Return the days from first to last, both included."""
+        return cls(days=DayBlocks(first=first, last=last))
+
+    @classmethod
+    def of_table(cls, keys: Iterable[str]) -> "Blocks":
+        """Return the block of a file without times, by its keys in the ledger of sets."""
+        return cls(tables=tuple(sorted(set(keys))))
 
 
 class PrivacyEvent(BaseModel):
@@ -61,6 +97,7 @@ class PrivacyEvent(BaseModel):
     Attributes
     ----------
     version : int
+    run_id : str
     label : str
         Of the sum.
     unit : PrivacyUnit
@@ -76,14 +113,16 @@ class PrivacyEvent(BaseModel):
     moved : Fraction
         Largest sum of (change / sigma)^2 by one unit: (L2 / sigma)^2.
     least_variance, largest_variance : int
-        sigma^2 over the values, units^2, after t parts are subtracted.
+        sigma^2 over the values, units^2, of what is left without t parts.
     rho : Fraction
         With the distance term, on the grid of ``accounting``.
+    blocks : Blocks
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
+    run_id: Annotated[str, Field(min_length=1, max_length=100)]
     label: Annotated[str, Field(min_length=1, max_length=200)]
     unit: PrivacyUnit
     adjacency: Literal["add-or-remove"] = "add-or-remove"
@@ -95,6 +134,7 @@ class PrivacyEvent(BaseModel):
     least_variance: Annotated[int, Field(ge=1)]
     largest_variance: Annotated[int, Field(ge=1)]
     rho: Exact
+    blocks: Blocks
 
     @model_validator(mode="after")
     def _consistent(self) -> "PrivacyEvent":
@@ -106,4 +146,52 @@ class PrivacyEvent(BaseModel):
             raise ValueError("least_variance is above largest_variance")
         if self.tolerated_colluders >= len(self.banks):
             raise ValueError("no bank of the set is honest")
+        if list(self.banks) != sorted(set(self.banks)):
+            raise ValueError("the banks are not sorted, or one is there twice")
         return self
+
+    @classmethod
+    def of(
+        cls,
+        release: NoisedRelease,
+        *,
+        run_id: str,
+        label: str,
+        unit: PrivacyUnit,
+        banks: Iterable[str],
+        generation: int,
+        tolerated_colluders: int,
+        n_values: int,
+        blocks: Blocks,
+    ) -> "PrivacyEvent":
+        """Return the event of a release in a set of banks.
+
+        Raises
+        ------
+        ParameterError
+            If a bank's own noise is below 2^8 units, or no bank is honest.
+        """
+        members = tuple(sorted(banks))
+        honest = len(members) - tolerated_colluders
+        variances = np.asarray(release.variance, dtype=np.int64)
+        least, largest = int(variances.min()), int(variances.max())
+        rho = rho_of_release(
+            release.moved,
+            n_values=n_values,
+            part_variance=part_of(least, honest=honest),
+            honest=honest,
+        )
+        return cls(
+            run_id=run_id,
+            label=label,
+            unit=unit,
+            banks=members,
+            generation=generation,
+            tolerated_colluders=tolerated_colluders,
+            n_values=n_values,
+            moved=release.moved,
+            least_variance=least,
+            largest_variance=largest,
+            rho=rho,
+            blocks=blocks,
+        )

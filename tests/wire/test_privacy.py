@@ -100,6 +100,7 @@ def test_no_other_kind_of_run_has_privacy_terms(other: dict[str, Any]) -> None:
     [
         ({}, {"subsample": 0.5}, {}, "a public draw, so it hides nobody"),
         ({}, {"early_stopping_rounds": 5}, {}, "each look at the validation rows would cost"),
+        ({}, {"min_child_banks": 2}, {}, "an exact count of rows"),
         ({"counts_share": 0}, {}, {}, "declared or noised, never exact"),
         ({"unit": "customer"}, {}, {}, "names no customers"),
     ],

@@ -8,7 +8,7 @@
  * and a denominator times a byte below 2^72. The distance d is below (steps + 2) t^2 < 2^80. All are
  * unsigned, so nothing can overflow without being defined.
  *
- * The time depends on what is drawn; see fraudfed/privacy/noise/ahead.py. The GIL is released.
+ * The time depends on what is drawn: callers draw where it does not show. The GIL is released.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
