@@ -2,6 +2,7 @@
 
 from fraudfed.errors import RunDescriptionError
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.accounting import usable_delta
 from fraudfed.privacy.parameters import check_private_params
 from fraudfed.privacy.terms import History, PrivacyUnit, PrivateCuts
 from fraudfed.wire.messages import DataContract, FeatureType, PrivacySpec
@@ -13,10 +14,12 @@ def check_privacy(privacy: PrivacySpec, params: BoosterParams, contract: DataCon
     Raises
     ------
     ParameterError
-        If a parameter would open what no noise covers, or would spend the bound for nothing.
+        If a parameter would open what no noise covers, or would spend the bound for nothing; or if
+        delta does not pay for the tails of the noise.
     RunDescriptionError
         If the data have no such unit, or another history.
     """
+    usable_delta(privacy.epsilon, privacy.delta)
     check_private_params(params, privacy.terms())
     if privacy.cuts is PrivateCuts.CONTRACT:
         _check_cuts(params, contract)
