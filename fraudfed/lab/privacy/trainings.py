@@ -36,8 +36,9 @@ from fraudfed.privacy.noise.drawing import draw
 from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
 
-#: Terms of a training without noise: the plan's noise, which is not drawn, then hides nothing.
-_NO_BOUND = 500.0
+#: Epsilon and delta of a training without noise: the plan's noise is not drawn, and so small that
+#: tests of significance, which know nothing of that, hide nothing.
+_NO_BOUND = (40.0, 0.4)
 #: Declared rows are a round number above the true one, as a consortium would declare them.
 _ROUND_ROWS = 100_000
 #: Rows scored at a time.
@@ -103,9 +104,10 @@ def train_one(training: Training, tables: WorldTables, *, delta: float, threads:
             declared_rows=declared,
             n_features=table.schema.n_features,
         )
+        epsilon, of_delta = _NO_BOUND if training.epsilon is None else (training.epsilon, delta)
         terms = PrivacyTerms(
-            epsilon=_NO_BOUND if training.epsilon is None else training.epsilon,
-            delta=delta,
+            epsilon=epsilon,
+            delta=of_delta,
             way=TrainingWay(training.model),
             tolerated_colluders=0,
             declared_rows=declared,
