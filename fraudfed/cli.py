@@ -35,6 +35,7 @@ _BENCH = {
 }
 _ATTACK: dict[str, str] = {}
 _PRIVACY = {
+    "audit": "fraudfed.lab.privacy.audit:audit_command",
     "curve": "fraudfed.lab.privacy.curve:curve_command",
 }
 
