@@ -15,20 +15,20 @@ from fraudfed.errors import ConfigurationError, DataError, StateError
 from fraudfed.evaluation.metrics import auprc
 from fraudfed.gate.cases import JudgedCases
 from fraudfed.intake.windows import JUDGE, TRAIN
-from fraudfed.lab.privacy import curve as curve_module
 from fraudfed.lab.privacy.arrays import WorldTables
 from fraudfed.lab.privacy.case import OWN, CurveCase, Training, chosen_banks, trainings_of
 from fraudfed.lab.privacy.curve import run_curve, world_of
 from fraudfed.lab.privacy.figures import reached
 from fraudfed.lab.privacy.presets import loudness_of, parameters_of
 from fraudfed.lab.privacy.results import CurveResults
-from fraudfed.lab.privacy.trainings import Trained
+from fraudfed.lab.privacy.trainings import Trained, train_one
 from fraudfed.lab.privacy.worlds import write_world
 from fraudfed.lab.report.privacy_curve import curve_page, curve_plot, read_curve
 from fraudfed.privacy.sizes import MEASURED, MeasuredSize, advice
 from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
 
 _CONFIG = world_of("small", customers=200, days=90, banks=3, size_exponent=0.6, seed=5)
+_TRAIN_ONE = "fraudfed.lab.privacy.curve.train_one"
 _CASE = CurveCase(
     ways=(TrainingWay.CYCLIC,),
     epsilons=(10.0, 1.0),
@@ -86,9 +86,8 @@ def test_the_command_trains_everything_and_its_numbers_are_those_of_the_stored_s
             if point["model"] == "exact"
             else [f"cyclic-plain-{bound}-{repeat}" for repeat in range(point["repeats"])]
         )
-        values = [
-            auprc(np.load(out / "scores" / f"{name}.npy")[known], labels[known]) for name in names
-        ]
+        found = [np.load(out / "scores" / f"{name}.npy")[known] for name in names]
+        values = [auprc(scores, labels[known]) or 0.0 for scores in found]
         assert point["auprc"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
         assert point["auprc"]["lowest"] == pytest.approx(min(values), abs=1e-6)
         assert point["auprc"]["highest"] == pytest.approx(max(values), abs=1e-6)
@@ -104,7 +103,6 @@ def test_a_curve_that_was_stopped_goes_on_and_ends_with_the_same_figures(
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     given: dict[str, Trained] = {}
-    trained = curve_module.train_one
     limit = 4
     asked: list[str] = []
 
@@ -112,7 +110,7 @@ def test_a_curve_that_was_stopped_goes_on_and_ends_with_the_same_figures(
         # Noise is fresh each time: both curves get the same trainings.
         asked.append(training.name)
         if training.name not in given:
-            given[training.name] = trained(training, *args, **more)
+            given[training.name] = train_one(training, *args, **more)
         return given[training.name]
 
     def until_stopped(training: Training, *args: Any, **more: Any) -> Trained:
@@ -120,16 +118,16 @@ def test_a_curve_that_was_stopped_goes_on_and_ends_with_the_same_figures(
             raise KeyboardInterrupt
         return remembered(training, *args, **more)
 
-    monkeypatch.setattr(curve_module, "train_one", remembered)
+    monkeypatch.setattr(_TRAIN_ONE, remembered)
     run_curve(_CASE, tables, whole, threads=1)
-    monkeypatch.setattr(curve_module, "train_one", until_stopped)
+    monkeypatch.setattr(_TRAIN_ONE, until_stopped)
     with pytest.raises(KeyboardInterrupt):
         run_curve(_CASE, tables, stopped, threads=1)
     assert not (stopped / "curve.json").exists()
     # The line of the training that was under way is torn: it is trained again.
     with (stopped / "trainings.jsonl").open("a") as stream:
         stream.write('{"name": "cyc')
-    monkeypatch.setattr(curve_module, "train_one", remembered)
+    monkeypatch.setattr(_TRAIN_ONE, remembered)
     asked.clear()
     run_curve(_CASE, tables, stopped, threads=1)
     everything = [each.name for each in trainings_of(_CASE, tables.banks, has_shared=True)]
@@ -151,7 +149,7 @@ def test_more_repeats_only_train_what_is_new(
         rows = tables.rows(JUDGE, training.bank)
         return Trained(scores[rows], {"trees": 1, "cpu_seconds": 1.0, "parameters": {}})
 
-    monkeypatch.setattr(curve_module, "train_one", instant)
+    monkeypatch.setattr(_TRAIN_ONE, instant)
     run_curve(_CASE, tables, tmp_path, threads=1)
     asked.clear()
     run_curve(replace(_CASE, repeats=3), tables, tmp_path, threads=1)

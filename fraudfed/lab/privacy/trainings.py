@@ -27,6 +27,7 @@ from fraudfed.lab.privacy.case import EXACT, OWN, Training
 from fraudfed.lab.privacy.presets import (
     EXACT_COMMON,
     EXACT_TREES,
+    FEATURES_PER_TREE,
     OWN_CANDIDATES,
     PATIENCE,
     parameters_of,
@@ -111,6 +112,7 @@ def train_one(training: Training, tables: WorldTables, *, delta: float, threads:
             way=TrainingWay(training.model),
             tolerated_colluders=0,
             declared_rows=declared,
+            features_per_tree=min(FEATURES_PER_TREE, table.schema.n_features),
         )
         communicator = NoisySoloCommunicator(_no_noise if training.epsilon is None else draw)
         result = train_private(
@@ -152,6 +154,7 @@ def _best(
             settings,
             matrix,
             EXACT_TREES,
+            FEATURES_PER_TREE,
             evals=[(evaluated, "select")] if can_choose else [],
             early_stopping_rounds=PATIENCE if can_choose else None,
             verbose_eval=False,
