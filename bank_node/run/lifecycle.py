@@ -129,7 +129,7 @@ def _erase_key(state: StateDirectory, run_id: str) -> None:
     try:
         state.agreements(run_id).end()
         run = state.pinned_run(run_id)
-        if run is not None and run.spec.privacy is not None:
+        if run is not None and run.spec.noise_terms is not None:
             # Nobody opens what this bank has not revealed: it need not be paid for.
             state.outbox(run_id).forget_payloads()
             state.privacy_ledger().release_unrevealed(run_id)
@@ -187,7 +187,7 @@ def _checked(
         ledger=state.ledger(),
         outbox=state.outbox(run.run_id),
         log=state.round_log(run.run_id),
-        privacy_ledger=None if run.spec.privacy is None else state.privacy_ledger(),
+        privacy_ledger=None if run.spec.noise_terms is None else state.privacy_ledger(),
     )
 
 
