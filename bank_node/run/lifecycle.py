@@ -14,6 +14,7 @@ from bank_node.logs import RUN
 from bank_node.run.abort import abort_reason, tell_others
 from bank_node.run.agreeing import Agreeing
 from bank_node.run.agreement.epoch_check import check_epoch
+from bank_node.run.agreement.exactness import check_exact
 from bank_node.run.agreement.partners import check_members
 from bank_node.run.agreement.pinning import pin_run
 from bank_node.run.attempt import have_accepted, work_to_the_end
@@ -165,6 +166,7 @@ def _checked(
 ) -> RunContext:
     """Check everything that needs neither the bank's data nor another bank; pin the run."""
     run, rules = PinnedRun.of(status), state.config.rules
+    check_exact(run, state.config.privacy)
     job.accept(run, rules, state)
     # At every start, on the very bytes that this start works with.
     require_approved(state, run, job.weigh(run, state.config.approval))

@@ -276,11 +276,11 @@ def test_counts_are_right_on_average_over_identifiers(seed: int, counters: list[
 
 
 def test_what_noise_makes_is_taken_off_late() -> None:
-    window = np.array([-5, 0, 9, 11, 20, 100], dtype=np.int64) * SCALE
+    window = np.array([-5, 0, 9, 20, 40, 100], dtype=np.int64) * SCALE
     variance = np.full(6, 100 * SCALE, dtype=np.int64)
-    assert settled(window, variance, kind="transactions").tolist() == [0, 0, 9, 11, 20, 100]
-    assert settled(window, variance, kind="frauds").tolist() == [0, 0, 0, 2, 15, 99]
-    assert settled(window, 0 * variance, kind="frauds").tolist() == [0, 0, 9, 11, 20, 100]
+    assert settled(window, variance, kind="transactions").tolist() == [0, 0, 9, 20, 40, 100]
+    assert settled(window, variance, kind="frauds").tolist() == [0, 0, 0, 0, 30, 96]
+    assert settled(window, 0 * variance, kind="frauds").tolist() == [0, 0, 9, 20, 40, 100]
 
 
 def test_look_ups_say_how_far_noise_goes() -> None:

@@ -4,10 +4,10 @@ Of each day an identifier has one counter c in the row of its kind, whose counte
 w columns. Everything else lies in it with a share of 1 / w: ``(c w - T) / (w - 1)`` is right on
 average (the estimator of count-mean sketches; no least of several rows, which noise would pull
 down). Noise and error are 0 on average, so they are added up over the days of a window as they are.
-Only then is what a count cannot be cut off: payments below 0, and of reports f with noise of
-variance v the part that noise makes, ``f max(0, 1 - v / f^2)`` (W. James, C. Stein, "Estimation
-with quadratic loss", Berkeley Symposium 1961, in its positive part, for one count). So a rate of
-fraud where the noise is louder than all reports is 0, and not the noise's.
+Only then is cut off what a count cannot be: payments below 0, and of reports f with noise of
+standard deviation s what noise makes, ``f max(0, 1 - (2 s / f)^2)`` (the non-negative garrote of
+one count: L. Breiman, Technometrics 37(4), 1995, pages 373-384, section 2). So a rate of fraud is 0
+where noise alone could make it, and hardly changed where it could not.
 
 All in integers of 2^-16 until then, as windows of different builders begin on different days: the
 same bits whatever else is looked up.
@@ -24,6 +24,8 @@ from fraudfed.wire.messages import RiskSpec
 
 #: Of values of one day and of windows: rows times 2^16.
 SCALE: Final = 1 << 16
+#: Of the noise, below which reports are taken for it.
+_DEVIATIONS: Final = 2.0
 
 
 def unbiased(row: CountArray, columns: Int64Array) -> Int64Array:
@@ -66,9 +68,10 @@ def settled(windows: Int64Array, variances: Int64Array, *, kind: str) -> Int64Ar
     counts: Float64Array = np.maximum(windows / SCALE, 0.0)
     if kind == "frauds":
         squares = counts * counts
-        is_loud = squares > variances / SCALE
-        kept = np.zeros_like(counts)
-        np.divide(variances / SCALE, squares, out=kept, where=is_loud)
-        counts = np.where(is_loud, counts * (1.0 - kept), 0.0)
+        threshold = _DEVIATIONS**2 * (variances / SCALE)
+        is_loud = squares > threshold
+        noise = np.zeros_like(counts)
+        np.divide(threshold, squares, out=noise, where=is_loud)
+        counts = np.where(is_loud, counts * (1.0 - noise), 0.0)
     rounded: Int64Array = np.floor(counts + 0.5).astype(np.int64)
     return rounded

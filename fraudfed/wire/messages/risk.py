@@ -31,7 +31,7 @@ SketchWidth: TypeAlias = Annotated[int, Field(ge=16, le=2**22), AfterValidator(_
 class RiskPrivacy(Message):
     """What all tables of a month may show of one customer of one bank; see docs/shared-risk.md."""
 
-    epsilon: Annotated[float, Field(gt=0, le=64)]
+    epsilon: Annotated[float, Field(gt=0, le=20)]
     """The bound for one customer of one bank and one calendar month (UTC) of entry."""
     delta: Annotated[float, Field(ge=1e-12, le=1e-4)] = 1e-6
     """The probability with which the bound need not hold."""
