@@ -89,7 +89,7 @@ def train_private(
     """
     check_private(params, terms, table, edges=edges)
     engine = load_engine(threads)
-    plan = plan_of(terms, params, n_numeric=_n_numeric(table), max_weight=table.max_weight)
+    plan = _plan(params, terms, table)
     bounds = private_bounds(terms, plan)
     if start is None:
         state = _prepare(params, terms, table, plan, bounds, communicator, engine, edges=edges)
@@ -135,7 +135,7 @@ def check_private(
             "the privacy unit is the customer, and the rows do not say whose they are; train on "
             "transactions, or choose the unit row"
         )
-    plan = plan_of(terms, params, n_numeric=_n_numeric(table), max_weight=table.max_weight)
+    plan = _plan(params, terms, table)
     private_bounds(terms, plan)
     check_rows(table, what="training rows")
     if table.n_rows > terms.declared_rows:
@@ -189,8 +189,14 @@ def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
             )
 
 
-def _n_numeric(table: TrainingTable) -> int:
-    return sum(n == 0 for n in table.schema.n_categories)
+def _plan(params: BoosterParams, terms: PrivacyTerms, table: TrainingTable) -> PrivacyPlan:
+    return plan_of(
+        terms,
+        params,
+        n_features=table.schema.n_features,
+        n_numeric=sum(n == 0 for n in table.schema.n_categories),
+        max_weight=table.max_weight,
+    )
 
 
 def _prepare(
