@@ -36,6 +36,7 @@ _BENCH = {
 _ATTACK: dict[str, str] = {}
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
+    "audit-training": "fraudfed.lab.privacy.whole_training:audit_training_command",
 }
 
 

@@ -1,0 +1,121 @@
+"""The audit of whole trainings: nothing that is opened says more of a row than is claimed.
+
+Noise is drawn from fixed keys, so that no test can fail by chance.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.train import TrainResult
+from fraudfed.communicator import DrawNoise
+from fraudfed.dtypes import Int64Array
+from fraudfed.lab.bench.workload import synthetic_table
+from fraudfed.lab.privacy import whole_training
+from fraudfed.lab.privacy.whole_training import (
+    TrainingAuditFigures,
+    audit_training,
+    audit_training_command,
+    with_canary,
+)
+from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.noise.sampler import sample
+from fraudfed.privacy.releases import NoisedRelease
+from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
+
+PARAMS = BoosterParams(
+    num_boost_round=3, max_depth=2, max_bin=8, min_child_weight=0, max_delta_step=1
+)
+WAYS = tuple(TrainingWay)
+
+
+def fixed_noise() -> DrawNoise:
+    """Return what draws other noise each time, and the same in each run of the tests."""
+    numbers: Iterator[int] = count()
+
+    def draw(release: NoisedRelease, shape: tuple[int, ...]) -> Int64Array:
+        key = hashlib.sha256(str(next(numbers)).encode()).digest()
+        return sample(np.broadcast_to(np.asarray(release.variance, dtype=np.int64), shape), key)
+
+    return draw
+
+
+def no_noise(release: NoisedRelease, shape: tuple[int, ...]) -> Int64Array:
+    return np.zeros(shape, dtype=np.int64)
+
+
+def audited(way: TrainingWay, *, trials: int, **changed: Any) -> TrainingAuditFigures:
+    terms = PrivacyTerms(
+        epsilon=3.0, way=way, features_per_tree=2, tolerated_colluders=1, declared_rows=1000
+    )
+    table = synthetic_table(120, 3, np.random.default_rng(5), prevalence=0.1)
+    return audit_training(
+        PARAMS, terms, table, trials=trials, **{"draw_noise": fixed_noise(), **changed}
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_whole_training_opens_no_more_than_it_claims(way: TrainingWay) -> None:
+    figures = audited(way, trials=3)
+    assert figures.exact_leaks == ()
+    assert figures.largest_mu <= figures.claimed_mu
+    # And the canary is one: what it moves is not far from what any row may.
+    assert figures.largest_mu > 0.5 * figures.claimed_mu
+    # Metrics have a share of the budget that is not spent here.
+    assert 2.5 < figures.epsilon < 3
+    assert figures.holds
+    assert "nothing contradicts the claim" in figures.to_text()
+
+
+def test_control_without_noise_the_training_is_found_out() -> None:
+    figures = audited(TrainingWay.CYCLIC, trials=20, draw_noise=no_noise)
+    assert figures.wrong_in == figures.wrong_out == 0
+    assert figures.epsilon_of_gaussian > figures.epsilon
+    assert not figures.holds
+    assert "THE CLAIM IS BROKEN" in figures.to_text()
+
+
+def test_control_a_sum_without_noise_that_knows_the_row_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = whole_training.train_private
+
+    def counting(
+        params: Any, terms: Any, table: TrainingTable, *args: Any, **named: Any
+    ) -> TrainResult:
+        rows = np.array([table.n_rows], dtype=np.int64)
+        args[0].sum(rows, bound=1000, low=0, label="rows")
+        return train(params, terms, table, *args, **named)
+
+    monkeypatch.setattr(whole_training, "train_private", counting)
+    figures = audited(TrainingWay.CYCLIC, trials=1)
+    assert figures.exact_leaks == ("rows",)
+    assert not figures.holds
+
+
+def test_control_a_row_of_more_weight_than_is_claimed_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A canary that is there three times stands for a row that nothing scales down."""
+    monkeypatch.setattr(
+        whole_training, "with_canary", lambda table: with_canary(with_canary(with_canary(table)))
+    )
+    figures = audited(TrainingWay.CYCLIC, trials=1)
+    assert figures.largest_mu > figures.claimed_mu
+    assert not figures.holds
+
+
+def test_the_command_prints_a_document() -> None:
+    arguments = ["--rows", "60", "--features", "2", "--trees", "1", "--trials", "10", "--json"]
+    result = CliRunner().invoke(audit_training_command, arguments)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.output)
+    assert document["exact_leaks"] == []
+    assert document["way"] == "cyclic"
