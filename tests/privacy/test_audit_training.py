@@ -6,6 +6,7 @@ Noise is drawn from fixed keys, so that no test can fail by chance.
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -23,12 +24,11 @@ from fraudfed.lab.privacy.whole_training import (
     TrainingAuditFigures,
     audit_training,
     audit_training_command,
-    with_canary,
 )
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.noise.sampler import sample
 from fraudfed.privacy.releases import NoisedRelease
-from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit, TrainingWay
 
 PARAMS = BoosterParams(
     num_boost_round=3, max_depth=2, max_bin=8, min_child_weight=0, max_delta_step=1
@@ -51,13 +51,30 @@ def no_noise(release: NoisedRelease, shape: tuple[int, ...]) -> Int64Array:
     return np.zeros(shape, dtype=np.int64)
 
 
-def audited(way: TrainingWay, *, trials: int, **changed: Any) -> TrainingAuditFigures:
+def audited(
+    way: TrainingWay,
+    *,
+    trials: int,
+    canary_rows: int = 1,
+    draw_noise: DrawNoise | None = None,
+    **changed: Any,
+) -> TrainingAuditFigures:
     terms = PrivacyTerms(
-        epsilon=3.0, way=way, features_per_tree=2, tolerated_colluders=1, declared_rows=1000
+        epsilon=3.0,
+        way=way,
+        features_per_tree=2,
+        tolerated_colluders=1,
+        declared_rows=1000,
+        **changed,
     )
     table = synthetic_table(120, 3, np.random.default_rng(5), prevalence=0.1)
     return audit_training(
-        PARAMS, terms, table, trials=trials, **{"draw_noise": fixed_noise(), **changed}
+        PARAMS,
+        terms,
+        replace(table, customers=np.arange(table.n_rows) % 40),
+        trials=trials,
+        canary_rows=canary_rows,
+        draw_noise=draw_noise or fixed_noise(),
     )
 
 
@@ -100,16 +117,25 @@ def test_control_a_sum_without_noise_that_knows_the_row_is_named(
     assert not figures.holds
 
 
-def test_control_a_row_of_more_weight_than_is_claimed_is_seen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A canary that is there three times stands for a row that nothing scales down."""
-    monkeypatch.setattr(
-        whole_training, "with_canary", lambda table: with_canary(with_canary(with_canary(table)))
-    )
-    figures = audited(TrainingWay.CYCLIC, trials=1)
+def test_control_a_row_of_more_weight_than_is_claimed_is_seen() -> None:
+    """Three rows stand for one that nothing scales down."""
+    figures = audited(TrainingWay.CYCLIC, trials=1, canary_rows=3)
     assert figures.largest_mu > figures.claimed_mu
     assert not figures.holds
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rows", [1, 12])
+def test_all_rows_of_a_customer_together_move_no_more_than_is_claimed(
+    way: TrainingWay, rows: int
+) -> None:
+    figures = audited(
+        way, trials=2, canary_rows=rows, unit=PrivacyUnit.CUSTOMER, gradient_cap=2.0, row_cap=12
+    )
+    assert figures.exact_leaks == ()
+    assert figures.largest_mu <= figures.claimed_mu
+    # Twelve frauds reach the cap in every tree, one reaches half of it.
+    assert figures.largest_mu > (0.2 if rows == 1 else 0.5) * figures.claimed_mu
 
 
 def test_the_command_prints_a_document() -> None:

@@ -187,10 +187,25 @@ class TrainingAuditFigures:
         )
 
 
-def with_canary(table: TrainingTable) -> TrainingTable:
-    """Return the table and one fraud more, whose values are like nobody else's."""
-    features = np.concatenate([table.features, table.features.max(axis=0, keepdims=True) * 4])
-    return replace(table, features=features, labels=np.append(table.labels, np.float32(1.0)))
+def with_canary(table: TrainingTable, *, rows: int = 1) -> TrainingTable:
+    """Return the table and one unit more: frauds whose values are like nobody else's.
+
+    Parameters
+    ----------
+    table : TrainingTable
+    rows : int
+        Of the unit; all are one customer's, if the table knows customers.
+    """
+    row = table.features.max(axis=0, keepdims=True) * 4
+    customers = table.customers
+    if customers is not None:
+        customers = np.append(customers, np.repeat(customers.max() + 1, rows))
+    return replace(
+        table,
+        features=np.concatenate([table.features, np.repeat(row, rows, axis=0)]),
+        labels=np.append(table.labels, np.ones(rows, dtype=np.float32)),
+        customers=customers,
+    )
 
 
 def audit_training(
@@ -199,6 +214,7 @@ def audit_training(
     table: TrainingTable,
     *,
     trials: int,
+    canary_rows: int = 1,
     confidence: float = 0.999,
     draw_noise: DrawNoise = draw,
 ) -> TrainingAuditFigures:
@@ -211,6 +227,8 @@ def audit_training(
     table : TrainingTable
         Without the canary.
     trials : int
+    canary_rows : int
+        Rows of the canary; more than one if the unit is the customer.
     confidence : float
     draw_noise : callable
         Tests break it.
@@ -220,7 +238,7 @@ def audit_training(
     FraudFedError
         As ``train_private``.
     """
-    tables = {False: table, True: with_canary(table)}
+    tables = {False: table, True: with_canary(table, rows=canary_rows)}
     schema = table.schema
     plan = plan_of(
         terms, params, n_numeric=schema.n_categories.count(0), n_features=schema.n_features
