@@ -31,7 +31,7 @@ FEW_DRAWS := FRAUDFED_TEST_DRAWS=0.1
 C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 
 # Tests that compare the compiled modules with their counterparts in Python, and feed them bad input.
-COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py \
+COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py tests/privacy/test_sampler.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
 .PHONY: help mlflow demo test test-no-ext test-roles types test-python test-newest sanitize fuzz chaos docs install lock lint format clean
@@ -74,7 +74,8 @@ test-no-ext: $(STAMP)
 	rm -rf build/no-ext build/lib* build/temp* build/bdist*
 	CC=/bin/false $(BIN)/python $(PIP) install --no-deps --no-build-isolation --target build/no-ext .
 	cd build/no-ext && ! find . -name '*.so' | grep .
-	$(FEW_DRAWS) PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 --dist worksteal tests/paillier tests/secure_sum tests/boosting
+	$(FEW_DRAWS) PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 --dist worksteal tests/paillier tests/secure_sum tests/boosting \
+		tests/privacy/test_sampler.py tests/privacy/test_noise.py
 
 test-roles:
 	PYTHON=$(PYTHON) .ci/roles
@@ -97,7 +98,7 @@ sanitize: $(STAMP)
 		$(BIN)/python setup.py -q build --build-base build/sanitize/a --build-lib build/sanitize/address
 	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=thread" FRAUDFED_EXTRA_LDFLAGS="-fsanitize=thread" \
 		$(BIN)/python setup.py -q build --build-base build/sanitize/t --build-lib build/sanitize/thread
-	for part in _ifma _engine _packing; do \
+	for part in _ifma _engine _packing _sampler; do \
 		for kind in address thread; do find build/sanitize/$$kind -name "$$part.*.so" | grep . || exit 1; done; \
 	done
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \

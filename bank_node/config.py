@@ -1,20 +1,22 @@
 """``bank.toml``: who this bank is, where its aggregator is, and what it agrees to.
 
-The bank's program writes everything but the tables ``[rules]``, ``[approval]``, ``[tls]`` and
-``[lookups]``, which are the bank's own to edit.
+The bank's program writes everything but the tables ``[rules]``, ``[approval]``, ``[tls]``,
+``[lookups]`` and ``[privacy]``, which are the bank's own to edit.
 """
 
 import json
 import math
 import tomllib
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from bank_node.approval_rules import ApprovalRules
-from fraudfed.errors import ConfigurationError, StateError
+from fraudfed.errors import ConfigurationError, ParameterError, StateError
+from fraudfed.privacy.accounting import RUNS_OF_A_LIFE, rho_of, usable_delta
 from fraudfed.wire.messages import BankName, ModelVisibility, PublicKeyHex, RunKind
 
 M = TypeVar("M", bound=BaseModel)
@@ -126,6 +128,38 @@ class LookupRules(BaseModel):
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36_525)] = 731
 
 
+class PrivacyRules(BaseModel):
+    """``[privacy]``: what runs with privacy terms may tell of this bank's rows, over their life.
+
+    Attributes
+    ----------
+    epsilon, delta : float
+        The bound for one unit, over all such runs together: of the rows of each day, of each file
+        without times, and of each customer in runs whose unit is the customer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epsilon: Annotated[float, Field(ge=0)] = 10.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+
+    @model_validator(mode="after")
+    def _pays_for_tails(self) -> "PrivacyRules":
+        try:
+            self.usable_delta()
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def rho(self) -> Fraction:
+        """Return the budget as the ledger keeps it, rounded down."""
+        return rho_of(self.epsilon, self.usable_delta())
+
+    def usable_delta(self) -> Fraction:
+        """Return what is left of delta once the tails of the noise of all runs are paid for."""
+        return usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
+
+
 class BankConfig(BaseModel):
     """Contents of ``bank.toml``.
 
@@ -140,6 +174,9 @@ class BankConfig(BaseModel):
         The public halves of ``identity.key``, hexadecimal.
     audit_key : str or None
         The key that the aggregator signs its audit log with, as first seen.
+    privacy_ledger : str or None
+        Mark of the privacy ledger that belongs to this bank; None in a directory of an earlier
+        release that has not opened one yet.
     last_runs : dict of RunKind to str
         The run of each kind that this bank took part in last.
     """
@@ -153,11 +190,13 @@ class BankConfig(BaseModel):
     signing_key: PublicKeyHex
     agreement_key: PublicKeyHex
     audit_key: PublicKeyHex | None = None
+    privacy_ledger: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     last_runs: dict[RunKind, RunId] = Field(default_factory=dict)
     rules: CohortRules = CohortRules()
     approval: ApprovalRules = ApprovalRules()
     tls: TlsFiles = TlsFiles()
     lookups: LookupRules = LookupRules()
+    privacy: PrivacyRules = PrivacyRules()
 
     def last_run(self, kind: RunKind) -> RunId | None:
         """Return the run of a kind that this bank took part in last."""
@@ -170,9 +209,11 @@ class BankConfig(BaseModel):
     def to_toml(self) -> str:
         """Return the text of the file; unset entries are left out."""
         entries = self.model_dump(mode="json", exclude_none=True, exclude={"approval"})
-        tables = {name: entries.pop(name) for name in ("last_runs", "rules", "tls", "lookups")}
+        tables = {
+            name: entries.pop(name) for name in ("last_runs", "rules", "tls", "lookups", "privacy")
+        }
         tables |= self.approval.to_tables()
-        edited = "[rules], [approval], [tls] and [lookups]"
+        edited = "[rules], [approval], [tls], [lookups] and [privacy]"
         lines = [f"# Written by bank-node; the tables {edited} may be edited."]
         lines += _entries(entries)
         for name, table in tables.items():

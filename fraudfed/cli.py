@@ -25,6 +25,7 @@ _BENCH = {
     "gate": "fraudfed.lab.bench.gate.command:gate_command",
     "generate": "fraudfed.lab.bench.generate:generate_command",
     "load": "fraudfed.lab.bench.load.command:load_command",
+    "noise": "fraudfed.lab.bench.noise:noise_command",
     "power": "fraudfed.lab.bench.power:power_command",
     "reasons": "fraudfed.lab.bench.reasons.command:reasons_command",
     "scale": "fraudfed.lab.bench.scale:scale_command",
@@ -33,6 +34,10 @@ _BENCH = {
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
 _ATTACK: dict[str, str] = {}
+_PRIVACY = {
+    "audit": "fraudfed.lab.privacy.audit:audit_command",
+    "curve": "fraudfed.lab.privacy.curve:curve_command",
+}
 
 
 @click.group(
@@ -58,6 +63,11 @@ def bench() -> None:
 @cli.group(commands=CommandsOnDemand(_ATTACK))
 def attack() -> None:
     """Try published attacks on models of our own."""
+
+
+@cli.group(commands=CommandsOnDemand(_PRIVACY))
+def privacy() -> None:
+    """Measure what noise protects, and what it costs."""
 
 
 def main() -> None:

@@ -31,7 +31,8 @@
       |- ServerError                   12    500   unexpected failure inside the aggregator
       |- KeepOwnError                  13    422   a gate: this bank's own model is better
       |- UndecidedError                14    422   a gate: too little is known to decide
-      '- LimitBrokenError              15    422   a gate: the model does not reach a limit
+      |- LimitBrokenError              15    422   a gate: the model does not reach a limit
+      '- PrivacyBudgetError            16    422   a bank's rows have no privacy budget left for it
 
 A message says what, what it got, what it expected, and what to do, on one line. Its twin
 ``what_to_do`` says the last alone, for ``--json``: in general for the class, or as the place that
@@ -345,6 +346,19 @@ class LimitBrokenError(FraudFedError):
     slug = "limit-broken"
     title = "Model does not reach a limit"
     what_to_do = "Do not deploy the shared model before a person has looked at the limit."
+
+
+class PrivacyBudgetError(FraudFedError):
+    """The rows of a run have less of this bank's privacy budget left than the run costs."""
+
+    exit_code = 16
+    http_status = 422
+    slug = "privacy-budget"
+    title = "Privacy budget is used up"
+    what_to_do = (
+        "Take part with rows of other days, or in a run with a smaller epsilon; what was revealed "
+        "is never refunded."
+    )
 
 
 def error_classes() -> dict[str, type[FraudFedError]]:

@@ -36,6 +36,7 @@ from fraudfed.errors import (
     NotFoundError,
     OverloadedError,
     ParameterError,
+    PrivacyBudgetError,
     ProtocolError,
     RateLimitedError,
     RunDescriptionError,
@@ -87,6 +88,7 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     KeepOwnError: AbortReason.STOPPED,
     UndecidedError: AbortReason.STOPPED,
     LimitBrokenError: AbortReason.STOPPED,
+    PrivacyBudgetError: None,
     KeyboardInterrupt: None,
     SystemExit: None,
 }

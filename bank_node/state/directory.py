@@ -11,6 +11,7 @@
       audit.log               everything that left this bank, chained and signed
       risk.corrections        reports of fraud that this bank has taken back, and why, sealed
       ledger                  with which sets of banks sums were revealed; nothing resets it
+      privacy.ledger          what noised sums have told of this bank's rows; nothing resets it
       keys/
         epoch-<n>.key         key package of a key epoch, sealed
         epoch-<n>.json        the key epoch as accepted: any other under its number is refused
@@ -60,6 +61,7 @@ from bank_node.state.corrections import Corrections
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.pinned_run import PinnedRun
+from bank_node.state.privacy_ledger import PrivacyLedger
 from bank_node.state.risk_file import RiskFile, read_risk_file
 from bank_node.state.round_log import RoundLog
 from bank_node.vault.key_sources import KeySource, Source
@@ -93,6 +95,7 @@ _ROSTER = "roster.json"
 _APPROVALS = "approvals.log"
 _AUDIT = "audit.log"
 _LEDGER = "ledger"
+_PRIVACY_LEDGER = "privacy.ledger"
 _CORRECTIONS = "risk.corrections"
 _LOCK = ".lock"
 _SERVING = "serving"
@@ -172,6 +175,8 @@ class StateDirectory:
                 vault = create_vault(temporary / _VAULT, source)
             write_new(temporary / _IDENTITY, vault.seal(_IDENTITY, identity.expose_bytes()))
             Ledger.create(temporary / _LEDGER, vault=vault)
+            mark = PrivacyLedger.create(temporary / _PRIVACY_LEDGER)
+            config = config.model_copy(update={"privacy_ledger": mark})
             own = PinnedRoster.of(identity.member(config.name), now=int(time.time()))
             save_roster(temporary / _ROSTER, own)
             write_atomic(temporary / _CONFIG, config.to_toml().encode())
@@ -278,6 +283,21 @@ class StateDirectory:
     def ledger(self) -> Ledger:
         """Return the ledger of sets; raises StateError as ``Ledger``."""
         return Ledger(self.path / _LEDGER, open_vault=lambda: self.vault)
+
+    def privacy_ledger(self) -> PrivacyLedger:
+        """Return the ledger of what noised sums told; raises StateError as ``PrivacyLedger``.
+
+        A directory of an earlier release gets an empty one, once; the caller holds the lock then.
+        """
+        path, mark = self.path / _PRIVACY_LEDGER, self.config.privacy_ledger
+        if mark is None:
+            # Made, and not named yet: the program was killed in between.
+            with contextlib.suppress(FileExistsError):
+                PrivacyLedger.create(path)
+        ledger = PrivacyLedger(path, budget=self.config.privacy.rho(), mark=mark)
+        if mark is None:
+            self.save_config(self.config.model_copy(update={"privacy_ledger": ledger.mark}))
+        return ledger
 
     def approvals(self) -> Approvals:
         """Return what people at this bank have reviewed and approved."""

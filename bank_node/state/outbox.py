@@ -5,16 +5,18 @@ context would carry the same masks, and their difference would show the differen
 statistics to anybody who holds the Paillier key and both seeds. So a contribution is written down,
 durably, with the seed of its self mask before it is sent; and the box that reveals the seed, with
 the commitments that it was made under, before that is sent. A program that was started again sends
-those bytes again.
+those bytes again. The key that the noise of a contribution was drawn with lies beside the seed, and
+goes when that goes; it is revealed to nobody.
 
-Law: for one context at most one contribution, one seed and one box are ever kept, and what is sent
-for it is always those bytes, whatever is killed and whenever. What the outbox has forgotten is
-never made again, so a seed that was not revealed until then never is.
+Law: for one context at most one contribution, one seed, one key of noise and one box are ever kept,
+and what is sent for it is always those bytes, whatever is killed and whenever. What the outbox has
+forgotten is never made again, so a seed that was not revealed until then never is.
 
 The file is a row of ``fraudfed.container`` records and grows at its end only. A record holds its
-kind (1 byte) and its context (32). A contribution follows with the length of its seed as the vault
-has sealed it, with its context (4, big-endian), that, and its frame; an opening with the number of
-commitments (4, big-endian), these (32 each) and its frame. Frames are for others to see.
+kind (1 byte) and its context (32). A contribution follows with the length of its secrets as the
+vault has sealed them (4, big-endian), these - context, seed and, under privacy terms, the key of
+the noise, 32 bytes each - and its frame; an opening with the number of commitments (4, big-endian),
+these (32 each) and its frame. Frames are for others to see.
 """
 
 import os
@@ -34,7 +36,7 @@ from fraudfed.secure_sum.self_masks import SEED_BYTES
 
 _RECORD = Container(
     magic=b"FFOB",
-    version=2,
+    version=3,
     what="a record of an outbox",
     advice="this bank no longer knows what it sealed and cannot continue with this run: restore "
     "the file if it is the very newest copy, or take part in a new run",
@@ -63,6 +65,9 @@ class Kept:
     seed : bytes or None
         Of the contribution's self mask, 32 bytes. SECRET until ``opening`` is sent. None if it was
         forgotten: it is never revealed then.
+    noise_key : bytes or None
+        That the noise in the contribution was drawn with, 32 bytes. SECRET for good: it is never
+        sent. None without noise, or if it was forgotten.
     opening : bytes or None
         The frame. None if it was forgotten, or never kept.
     commitments : tuple of str or None
@@ -73,6 +78,7 @@ class Kept:
     seed: bytes | None = field(default=None, repr=False)
     opening: bytes | None = field(default=None, repr=False)
     commitments: tuple[str, ...] | None = None
+    noise_key: bytes | None = field(default=None, repr=False)
 
     def __reduce__(self) -> str:
         raise TypeError("a seed is secret and cannot be copied or pickled")
@@ -143,15 +149,24 @@ class Outbox:
         commitments, box = (None, None) if opening is None else _split_opening(opening)
         if contribution is None:
             return Kept(opening=box, commitments=commitments)
+        seed, noise_key = self._secrets_in(contribution, bytes.fromhex(context_digest))
         return Kept(
             contribution=_frame_of(contribution),
-            seed=self._seed_in(contribution, bytes.fromhex(context_digest)),
+            seed=seed,
             opening=box,
             commitments=commitments,
+            noise_key=noise_key,
         )
 
     def keep(
-        self, context_digest: str, frame: bytes, *, seed: bytes, label: str, round_number: int
+        self,
+        context_digest: str,
+        frame: bytes,
+        *,
+        seed: bytes,
+        label: str,
+        round_number: int,
+        noise_key: bytes | None = None,
     ) -> None:
         """Keep a contribution; it may be sent when this returns, as it survives a crash then.
 
@@ -159,6 +174,8 @@ class Outbox:
         ----------
         seed : bytes
             Of its self mask, 32 bytes. SECRET.
+        noise_key : bytes or None
+            Of the noise in it, 32 bytes. SECRET.
 
         Raises
         ------
@@ -167,10 +184,11 @@ class Outbox:
         StateError
             If the file cannot be written: it is as before, and nothing may be sent.
         ValueError
-            If the seed has another length.
+            If the seed or the key has another length.
         """
-        if len(seed) != SEED_BYTES:
-            raise ValueError(f"a seed of {len(seed)} bytes, expected {SEED_BYTES}")
+        for name, secret in (("seed", seed), ("key of noise", noise_key)):
+            if secret is not None and len(secret) != SEED_BYTES:
+                raise ValueError(f"a {name} of {len(secret)} bytes, expected {SEED_BYTES}")
         check_digest(f"sum {label!r}: context", context_digest)
         context = bytes.fromhex(context_digest)
         if context in self._places:
@@ -181,7 +199,7 @@ class Outbox:
                 "again, and never seals a second one, as the two would show their difference; ask "
                 "the operator for a new run",
             )
-        sealed = self._vault.seal(self._name, context + seed)
+        sealed = self._vault.seal(self._name, context + seed + (noise_key or b""))
         place = self._append(_Kind.CONTRIBUTION, context, _COUNT.pack(len(sealed)), sealed, frame)
         self._places[context] = _Places(contribution=place)
 
@@ -214,7 +232,7 @@ class Outbox:
         places.opening = self._append(_Kind.OPENING, context, payload)
 
     def forget_payloads(self) -> None:
-        """Drop what no round will ask for again, and all seeds; the contexts stay used up.
+        """Drop what no round will ask for again, and all secrets; the contexts stay used up.
 
         A seed that was not revealed is gone from the file then, so what it masks never opens. What
         a file system keeps of blocks that no file has is not in this program's hands.
@@ -252,15 +270,19 @@ class Outbox:
             raise self._unreadable(error) from error
         return _RECORD.unpack(data, source=f"{self._path}: byte {start}")[_HEAD_BYTES:]
 
-    def _seed_in(self, payload: bytes, context: bytes) -> bytes:
+    def _secrets_in(self, payload: bytes, context: bytes) -> tuple[bytes, bytes | None]:
         (size,) = _COUNT.unpack(payload[: _COUNT.size])
         opened = self._vault.unseal(self._name, payload[_COUNT.size : _COUNT.size + size])
-        if len(opened) != _DIGEST_BYTES + SEED_BYTES or opened[:_DIGEST_BYTES] != context:
+        has_noise = len(opened) == _DIGEST_BYTES + 2 * SEED_BYTES
+        if (len(opened) != _DIGEST_BYTES + SEED_BYTES and not has_noise) or opened[
+            :_DIGEST_BYTES
+        ] != context:
             raise KeyMaterialError(
                 f"{self._path}: holds the seed of another context; somebody has put it there: "
                 "restore the very newest copy, or take part in a new run"
             )
-        return opened[_DIGEST_BYTES:]
+        seed_end = _DIGEST_BYTES + SEED_BYTES
+        return opened[_DIGEST_BYTES:seed_end], opened[seed_end:] if has_noise else None
 
     def _take(self, record: Framed) -> None:
         """Take a whole record over; refuses what this program never writes."""

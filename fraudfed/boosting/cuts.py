@@ -41,13 +41,13 @@ from fraudfed.communicator import Communicator, Summing, SumRequest, carry_out
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.held_sums import hold_buckets, hold_parts
 
-_FIRST_BITS = 8
+FIRST_BITS = 8
 #: 1 sign bit, 8 bits of exponent, 11 of the significand.
 DEFAULT_RESOLUTION_BITS = 20
 
 
 @dataclass
-class _Search:
+class BucketSearch:
     """Public state of one feature: the buckets that hold rows, ascending, of mixed width.
 
     Attributes
@@ -67,6 +67,14 @@ class _Search:
     max_bin: int
     #: Heavy buckets of the present state, once they were asked for.
     _heavy_now: BoolArray | None = field(default=None, init=False)
+
+    @classmethod
+    def begin(cls, counts: Int64Array, *, max_bin: int) -> "BucketSearch":
+        """Return the state after the first pass: rows of all buckets of the first width."""
+        lows = np.arange(1 << FIRST_BITS, dtype=np.int64) << (KEY_BITS - FIRST_BITS)
+        holds = counts > 0
+        bits = np.full(np.count_nonzero(holds), FIRST_BITS, dtype=np.int64)
+        return cls(lows=lows[holds], bits=bits, counts=counts[holds], max_bin=max_bin)
 
     @property
     def _has_bin_per_bucket(self) -> bool:
@@ -211,7 +219,7 @@ def finding_cuts(
     engine: Engine | None = None,
 ) -> Summing[Cuts]:
     """Find bin edges as ``find_cuts`` does, and leave the sums to the caller."""
-    if resolution_bits not in range(_FIRST_BITS, KEY_BITS + 1, STEP_BITS):
+    if resolution_bits not in range(FIRST_BITS, KEY_BITS + 1, STEP_BITS):
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
     schema = table.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
@@ -234,7 +242,7 @@ def finding_cuts(
     return Cuts(schema=schema, values=values, counts=counts)
 
 
-def _first_pass(counter: KeyCounter, *, max_bin: int, n_rows: int) -> Summing[list[_Search]]:
+def _first_pass(counter: KeyCounter, *, max_bin: int, n_rows: int) -> Summing[list[BucketSearch]]:
     n_features = counter.columns.size
     if n_features == 0:
         return []
@@ -246,20 +254,11 @@ def _first_pass(counter: KeyCounter, *, max_bin: int, n_rows: int) -> Summing[li
         values=local.reshape(n_features, -1), bound=n_rows, low=0, label="cuts:pass 1"
     )
     hold_buckets(pooled, n_rows=n_rows)
-    lows = np.arange(1 << _FIRST_BITS, dtype=np.int64) << (KEY_BITS - _FIRST_BITS)
-    return [
-        _Search(
-            lows=lows[counts > 0],
-            bits=np.full(np.count_nonzero(counts), _FIRST_BITS, dtype=np.int64),
-            counts=counts[counts > 0],
-            max_bin=max_bin,
-        )
-        for counts in pooled
-    ]
+    return [BucketSearch.begin(counts, max_bin=max_bin) for counts in pooled]
 
 
 def _refine(
-    searches: list[_Search],
+    searches: list[BucketSearch],
     positions: list[Int64Array],
     counter: KeyCounter,
     *,

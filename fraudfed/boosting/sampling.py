@@ -22,8 +22,8 @@ _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 
-#: First word of a hashed sequence: keeps the four kinds of draws independent of each other.
-_ROWS, _TREE_COLUMNS, _LEVEL_COLUMNS, _NODE_COLUMNS = range(4)
+#: First word of a hashed sequence: keeps the kinds of draws independent of each other.
+_ROWS, _TREE_COLUMNS, _LEVEL_COLUMNS, _NODE_COLUMNS, _FEATURE_ORDER, _SPLITS = range(6)
 
 #: The one bit pattern that stands for every NaN.
 _MISSING_BITS = np.uint32(0x7FC00000)
@@ -135,6 +135,29 @@ def _draw_columns(features: Int64Array, fraction: float, draw: tuple[int, ...]) 
     ranks = _absorb(start, features.astype(np.uint64))
     drawn: Int64Array = np.sort(features[np.argsort(ranks, kind="stable")[:count]])
     return drawn
+
+
+def ranked_features(n_features: int, *, seed: int, draw: int) -> Int64Array:
+    """Return all features in an order that a hash says.
+
+    Parameters
+    ----------
+    n_features : int
+    seed, draw : int
+        Non-negative; equal at every bank.
+
+    Returns
+    -------
+    ndarray of shape (n_features,), dtype=int64
+    """
+    start = np.full(n_features, _hash(_FEATURE_ORDER, seed, draw), dtype=np.uint64)
+    ranks = _absorb(start, np.arange(n_features, dtype=np.uint64))
+    return np.argsort(ranks, kind="stable").astype(np.int64)
+
+
+def drawn_below(n: int, *, seed: int, words: tuple[int, ...]) -> int:
+    """Draw a number from 0 to n - 1 by a hash of ``seed`` and ``words``; n below 2^32."""
+    return (_hash(_SPLITS, seed, *words) >> 32) * n >> 32
 
 
 def _words(values: Float32Array) -> UInt64Array:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.column_names import feature_fault, twins
-from fraudfed.dtypes import Float32Array
+from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
 
 #: Rows looked through at a time for infinite values.
@@ -65,6 +65,9 @@ class TrainingTable:
         Sample weights in (0, max_weight]; None means 1 for every row.
     max_weight : float
         Public bound of the weights, the same at every bank.
+    customers : ndarray of shape (n_rows,), dtype=int64, or None
+        Whose row it is, numbers of this bank's own. Only a private training whose unit is the
+        customer looks at them.
     """
 
     schema: FeatureSchema
@@ -72,6 +75,7 @@ class TrainingTable:
     labels: Float32Array
     weights: Float32Array | None = None
     max_weight: float = 1.0
+    customers: Int64Array | None = None
 
     def __post_init__(self) -> None:
         n_rows = self.labels.shape[0]
@@ -86,6 +90,12 @@ class TrainingTable:
                 raise ValueError(f"{name} have dtype {array.dtype}, expected float32")
         if self.weights is not None and self.weights.shape != (n_rows,):
             raise ValueError(f"weights have shape {self.weights.shape}, expected ({n_rows},)")
+        customers = self.customers
+        if customers is not None and (customers.dtype != np.int64 or customers.shape != (n_rows,)):
+            raise ValueError(
+                f"customers have shape {customers.shape} and dtype {customers.dtype}, expected "
+                f"({n_rows},) and int64"
+            )
 
     @property
     def n_rows(self) -> int:

@@ -231,9 +231,9 @@ def test_every_flipped_byte_is_noticed(path) -> None:
 
 
 def test_a_file_of_a_newer_release_is_named(path) -> None:
-    newer = dataclasses.replace(module._RECORD, version=3)
+    newer = dataclasses.replace(module._RECORD, version=4)
     path.write_bytes(newer.pack(bytes([2]), bytes(32), b"sealed in a way that is yet to come"))
-    with pytest.raises(StateError, match=r"format version 3, this release reads 2"):
+    with pytest.raises(StateError, match=r"format version 4, this release reads 3"):
         Outbox(path)
 
 

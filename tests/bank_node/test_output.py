@@ -35,6 +35,7 @@ _GOES_ON = {
     "not-found": False,
     "overloaded": True,
     "parameter": False,
+    "privacy-budget": True,
     "protocol": False,
     "rate-limited": True,
     "run-description": False,

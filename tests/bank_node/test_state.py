@@ -96,6 +96,7 @@ def test_everything_is_private(state, run, key_epoch, key_package) -> None:
             "roster.json",
             "audit.log",
             "ledger",
+            "privacy.ledger",
             ".lock",
             "keys",
             "runs",
@@ -357,7 +358,7 @@ def test_a_seed_in_the_place_of_another_does_not_open(state, run) -> None:
     kept = outbox._payload(outbox._places[b"\x11" * 32].contribution)
     assert kept is not None
     with pytest.raises(KeyMaterialError, match="another context"):
-        outbox._seed_in(kept, b"\x22" * 32)
+        outbox._secrets_in(kept, b"\x22" * 32)
 
 
 def test_control_without_a_vault_the_file_shows_the_seed(state, run) -> None:

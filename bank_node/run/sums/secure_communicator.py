@@ -9,6 +9,10 @@ What this bank sends is noise until it reveals the seed of its self mask, in one
 context. It reveals only what it sealed itself and still holds the seed of, for a product that comes
 with its own commitment, and if the gate lets it; and it writes the box down before it sends it.
 Nothing here is decided by the bank's own values: they are sealed as they are.
+
+In a run with privacy terms only what is declared free is summed exactly. Everything else carries
+noise of every bank, which is set aside in the privacy ledger before it is sealed, and charged
+before its box is sent.
 """
 
 import contextlib
@@ -20,6 +24,7 @@ from bank_node.http.client import wait_for
 from bank_node.logs import ROUND
 from bank_node.run.context import RunContext
 from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.noising import OwnNoise, PrivateSums, noise_of
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.reveal import RevealGate
 from bank_node.state.outbox import Kept
@@ -33,7 +38,9 @@ from fraudfed.errors import (
     StateError,
     SumError,
 )
+from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.noise_keys import new_noise_key
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
@@ -105,6 +112,8 @@ class SecureCommunicator:
         Makes noise while this bank waits; None makes all of it when it is needed.
     times : PhaseTimes or None
         Adds to these figures.
+    private : PrivateSums or None
+        Of a run with privacy terms.
 
     Attributes
     ----------
@@ -126,6 +135,7 @@ class SecureCommunicator:
         gate: RevealGate,
         noise: NoiseAhead | None = None,
         times: PhaseTimes | None = None,
+        private: PrivateSums | None = None,
     ) -> None:
         self._client = context.client
         self._session = session
@@ -140,6 +150,7 @@ class SecureCommunicator:
         self._outbox = context.outbox
         self._log = context.log
         self._noise = noise
+        self._private = private
         self._transcript = start.transcript
         self.times = PhaseTimes() if times is None else times
         self.round_number = start.round_number
@@ -174,15 +185,55 @@ class SecureCommunicator:
         StateError
             If this bank no longer holds what it has sent, or cannot write down what it seals or
             reveals.
+        ConfigurationError
+            If the run has privacy terms, and the sum is not declared free under them.
         FraudFedError
             What the gate raises, if this bank may not reveal.
         TransportError, ProtocolError
             If the aggregator cannot be reached or answers what does not belong here.
         """
+        return self._summed(values, bound=bound, low=low, label=label, release=None)
+
+    def noised_sum(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None = None,
+        label: str,
+        release: NoisedRelease,
+    ) -> Int64Array:
+        """Return the sum with the noise of all banks; see ``NoisingCommunicator.noised_sum``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the run has no privacy terms, or the sum is not declared as one with noise.
+        CohortError
+            If too few banks are left without the tolerated colluders.
+        FraudFedError
+            As ``sum``; or what the privacy ledger raises if its budget does not hold the release.
+        """
+        return self._summed(values, bound=bound, low=low, label=label, release=release)
+
+    def _summed(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None,
+        label: str,
+        release: NoisedRelease | None,
+    ) -> Int64Array:
         self.times.mark(label.partition(":")[0])
+        noise = noise_of(
+            self._private, release, values.shape, label=label, n_banks=len(self._roster)
+        )
         if values.size == 0:
             # The shape is the same at every bank: there is nothing to send at any of them.
             return values.copy()
+        if noise is not None:
+            bound, low = noise.widened(bound, low)
         ROUND.set(self.round_number)
         layout = self._session.layout(bound, values.shape, low=low)
         context = self._session.context(
@@ -203,7 +254,7 @@ class SecureCommunicator:
                 f"{', '.join(self._roster)}; continue with the current banks"
             )
         else:
-            found = self._take_part(values, layout, context)
+            found = self._take_part(values, noise, layout, context)
         total = self._session.combine(found.boxes, layout, context, commitments=found.commitments)
         self._transcript = self._transcript.advance(context, total)
         self._log.append(
@@ -219,12 +270,18 @@ class SecureCommunicator:
         self.times.values += values.size
         return total
 
-    def _take_part(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> _Boxes:
+    def _take_part(
+        self,
+        values: Int64Array,
+        noise: OwnNoise | None,
+        layout: SlotLayout,
+        context: RoundContext,
+    ) -> _Boxes:
         """Contribute, reveal, and return the boxes of all."""
         kept = self._outbox.find(context.digest)
         is_known = kept is not None
         if kept is None:
-            kept = self._seal(values, layout, context)
+            kept = self._seal(values, noise, layout, context)
         frame, seed = self._held(kept)
         self.times.mark("encrypt")
         product = self._exchange_product(frame, context, is_known=is_known)
@@ -244,14 +301,20 @@ class SecureCommunicator:
             mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
             header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
             opening, commitments = frames.encode(header, box), product.commitments
-            self._gate.require()
+            self._require_reveal(noise, context)
             self._outbox.keep_opening(context.digest, opening, commitments=commitments)
         else:
-            self._gate.require()
+            self._require_reveal(noise, context)
         self.times.mark("open")
         boxes = self._exchange_openings(opening, context, commitments, is_known=is_known)
         self.times.mark("wait")
         return boxes
+
+    def _require_reveal(self, noise: OwnNoise | None, context: RoundContext) -> None:
+        """Ask whether this bank may reveal; what that costs is durable then."""
+        self._gate.require()
+        if self._private is not None and noise is not None:
+            self._private.charges.commit(context.digest)
 
     def _held(self, kept: Kept) -> tuple[bytes, bytes]:
         """Return the one frame that is ever sent under a context, and the seed of its self mask."""
@@ -263,14 +326,27 @@ class SecureCommunicator:
             )
         return kept.contribution, kept.seed
 
-    def _seal(self, values: Int64Array, layout: SlotLayout, context: RoundContext) -> Kept:
-        """Seal the only contribution to a context, and write it down with its seed."""
+    def _seal(
+        self,
+        values: Int64Array,
+        noise: OwnNoise | None,
+        layout: SlotLayout,
+        context: RoundContext,
+    ) -> Kept:
+        """Seal the only contribution to a context, and write it down with its secrets."""
         if self._start.contributed and self.round_number == self._start.closed_rounds:
             raise StateError(
                 f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
                 f"{self.round_number} that its state directory does not know; restore the "
                 "newest copy, or ask the operator to drop this bank and start it again"
             )
+        noise_key = None
+        if self._private is not None and noise is not None:
+            self._private.charges.reserve(
+                context.digest, label=context.label, release=noise.release, n_values=values.size
+            )
+            noise_key = new_noise_key(context, values, bank=self._bank)
+            values = values + noise.draw(noise_key)
         sealed = self._session.seal(values, layout, context)
         width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
         header = self._header(
@@ -287,11 +363,12 @@ class SecureCommunicator:
             seed=sealed.seed,
             label=context.label,
             round_number=self.round_number,
+            noise_key=noise_key,
         )
         if self._noise is not None:
             self._noise.used(count)
         self.times.ciphertexts += count
-        return Kept(contribution=frame, seed=sealed.seed)
+        return Kept(contribution=frame, seed=sealed.seed, noise_key=noise_key)
 
     def _exchange_product(
         self, frame: bytes, context: RoundContext, *, is_known: bool

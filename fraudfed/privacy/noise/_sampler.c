@@ -5,10 +5,10 @@
  * here: a test reads this text for it.
  *
  * Widths: a variance is at most 2^62, so the scale t at most 2^31 + 1, t^2 and 2v below 2^63 + 2^33,
- * and a denominator times a byte below 2^72. The distance d is below (steps + 2) t^2 < 2^84. All are
+ * and a denominator times a byte below 2^72. The distance d is below (steps + 2) t^2 < 2^80. All are
  * unsigned, so nothing can overflow without being defined.
  *
- * The time depends on what is drawn; see fraudfed/privacy/noise/ahead.py. The GIL is released.
+ * The time depends on what is drawn: callers draw where it does not show. The GIL is released.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -18,7 +18,7 @@ typedef unsigned __int128 uint128;
 
 #define MAXIMUM_VARIANCE (UINT64_C(1) << 62)
 /* So that d fits: what the caller may allow at most. */
-#define MAXIMUM_STEPS (UINT64_C(1) << 20)
+#define MAXIMUM_STEPS (UINT64_C(1) << 16)
 
 /* What is left of the stream. When it is used up, `ended` is set and 255 is read; what is computed
  * then counts for nothing, and every loop ends. */

@@ -22,8 +22,8 @@ from collections.abc import Callable
 #: Sigma of 2^31 units. Above it the C would leave its 64 bits.
 MAXIMUM_VARIANCE = 1 << 62
 #: Whole multiples of the scale that a draw of algorithm 2 may reach: more comes up with probability
-#: exp(-2^20), so the bytes are not random.
-MAXIMUM_STEPS = 1 << 20
+#: exp(-2^16), so the bytes are not random.
+MAXIMUM_STEPS = 1 << 16
 
 #: Gives the next byte of the stream.
 NextByte = Callable[[], int]

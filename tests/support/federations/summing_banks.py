@@ -54,6 +54,7 @@ class SummingBanks:
         )
         facts = changes.pop("facts", FACTS)
         gate = changes.pop("gate", OpenGate())
+        private = changes.pop("private", None)
         start = StartingPoint(
             round_number=0,
             step=0,
@@ -68,7 +69,9 @@ class SummingBanks:
             **changes,
         }
         context = make_context(member.name, member.client, run=self.run_id, **known)
-        return SecureCommunicator(context, session, roster=self.roster, start=start, gate=gate)
+        return SecureCommunicator(
+            context, session, roster=self.roster, start=start, gate=gate, private=private
+        )
 
     def outbox(self, index: int) -> Path:
         return self.root / f"{self.members[index].name}.sealed"

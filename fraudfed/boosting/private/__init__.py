@@ -1,0 +1,1 @@
+"""Training under differential privacy: what is opened carries noise, all else follows from it."""

@@ -1,0 +1,297 @@
+"""Train under differential privacy, by one of three ways; every bank ends with the same bytes.
+
+Law: what leaves a bank enters one of the plan's noised sums. The model follows from what these
+open to, from what was declared, and from public parameters; resumed from any of its states, the
+training continues as if it had not been interrupted, given the same opened sums.
+
+``fraudfed.privacy.plan`` says how much noise each sum carries and how far one unit can move it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from fraudfed.boosting.bins import BinnedTable, bin_table
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.engine.pages import huge_empty
+from fraudfed.boosting.engine.protocol import Engine
+from fraudfed.boosting.model import Model
+from fraudfed.boosting.objective import base_margin, gradients
+from fraudfed.boosting.private.bounds import PrivateBounds, private_bounds
+from fraudfed.boosting.private.counts import start_of
+from fraudfed.boosting.private.cuts import declared_cuts, find_private_cuts
+from fraudfed.boosting.private.gradients import PrivateGradients
+from fraudfed.boosting.private.margins import add_tree
+from fraudfed.boosting.private.state import check_private_start, first_state
+from fraudfed.boosting.private.ways import TreeGrower, grower_of
+from fraudfed.boosting.resume.state import TrainingState, TreeProgress, progress_after
+from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
+from fraudfed.boosting.train import TrainResult
+from fraudfed.boosting.tree import Tree
+from fraudfed.communicator import NoisingCommunicator
+from fraudfed.dtypes import Float32Array, Int64Array
+from fraudfed.errors import DataError, ParameterError
+from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.plan import PrivacyPlan, plan_of
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit, PrivateCuts, TrainingWay
+
+logger = logging.getLogger(__name__)
+
+#: A tree of the ways whose trees are full has 2^depth leaves.
+_DEEPEST = 10
+
+
+def train_private(
+    params: BoosterParams,
+    terms: PrivacyTerms,
+    table: TrainingTable,
+    communicator: NoisingCommunicator,
+    *,
+    edges: Mapping[str, Float32Array] | None = None,
+    start: TrainingState | None = None,
+    on_step: Callable[[TrainingState], None] | None = None,
+    on_tree: Callable[[TreeProgress], None] | None = None,
+    threads: int | None = None,
+) -> TrainResult:
+    """Train a model over the rows of all banks with noise.
+
+    Parameters
+    ----------
+    params : BoosterParams
+        The same at every bank.
+    terms : PrivacyTerms
+        The same at every bank.
+    table : TrainingTable
+        This bank's rows; there may be none. For the unit customer it has ``customers``.
+    communicator : NoisingCommunicator
+    edges : mapping of str to ndarray of shape (n,), dtype=float32, or None
+        Declared cuts of numeric features, ascending; needed if ``terms.cuts`` is ``contract``.
+    start : TrainingState or None
+        Where to continue, the same at every bank; None is from the beginning.
+    on_step : callable or None
+        Called with the state after each step that this call finishes: the preparation, each tree.
+    on_tree : callable or None
+        Called after each tree that this call grows, after ``on_step``.
+    threads : int or None
+        Threads for this bank's rows; they change no result. None is as many as the process may
+        use cores.
+
+    Raises
+    ------
+    ParameterError, DataError
+        As ``check_private``.
+    StateError
+        If ``start`` is none that this training can have come to.
+    FraudFedError
+        If a sum fails.
+    """
+    check_private(params, terms, table, edges=edges)
+    engine = load_engine(threads)
+    plan = _plan(params, terms, table)
+    bounds = private_bounds(terms, plan)
+    if start is None:
+        state = _prepare(params, terms, table, plan, bounds, communicator, engine, edges=edges)
+        if on_step is not None:
+            on_step(state)
+    else:
+        check_private_start(start, params, terms, table.schema)
+        state = start
+    boosting = _PrivateBoosting(params, terms, table, plan, bounds, state, engine)
+    while len(boosting.trees) < params.num_boost_round:
+        progress = boosting.add_tree(communicator)
+        logger.debug("tree %d: %s", progress.tree_index, progress)
+        if on_step is not None:
+            on_step(boosting.state())
+        if on_tree is not None:
+            on_tree(progress)
+    return boosting.result()
+
+
+def check_private(
+    params: BoosterParams,
+    terms: PrivacyTerms,
+    table: TrainingTable,
+    *,
+    edges: Mapping[str, Float32Array] | None = None,
+) -> None:
+    """Check parameters, terms and this bank's rows before another bank waits for it.
+
+    Raises
+    ------
+    ParameterError
+        As ``check_private_params``; or if cuts are declared where none are asked for, or do not fit
+        the features; or if the unit is the customer and the rows do not say whose they are.
+    DataError
+        If a row breaks the contract of ``TrainingTable``, or there are more than were declared.
+    """
+    check_private_params(params, terms)
+    check_schema(table.schema)
+    if terms.cuts is PrivateCuts.CONTRACT:
+        declared_cuts(table.schema, edges or {}, max_bin=params.max_bin)
+    if terms.unit is PrivacyUnit.CUSTOMER and table.customers is None:
+        raise ParameterError(
+            "the privacy unit is the customer, and the rows do not say whose they are; train on "
+            "transactions, or choose the unit row"
+        )
+    plan = _plan(params, terms, table)
+    private_bounds(terms, plan)
+    check_rows(table, what="training rows")
+    if table.n_rows > terms.declared_rows:
+        raise DataError(
+            f"there are {table.n_rows} training rows at this bank alone, and the run declares "
+            f"{terms.declared_rows} for all banks; a run with more declared rows is needed"
+        )
+
+
+def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
+    """Check that parameters have a meaning under privacy terms; knows no rows.
+
+    Raises
+    ------
+    ParameterError
+        If not, naming the parameter.
+    """
+    refused = {
+        "subsample": (params.subsample < 1.0, "which rows are drawn is public and hides nobody"),
+        "early_stopping_rounds": (
+            params.early_stopping_rounds is not None,
+            "each metric would cost a part of the budget",
+        ),
+        "monotone_constraints": (
+            any(direction for _, direction in params.constrained()),
+            "noised sums are not held to directions",
+        ),
+        "grow_policy": (params.grow_policy != "depthwise", "trees grow level by level"),
+        "max_depth": (
+            not 1 <= params.max_depth <= _DEEPEST,
+            f"expected 1 to {_DEEPEST}",
+        ),
+        "max_leaves": (
+            params.max_leaves > 0 and terms.way is not TrainingWay.CYCLIC,
+            "trees of this way are full",
+        ),
+        "max_delta_step": (
+            params.max_delta_step <= 0.0,
+            "a leaf's step needs a limit where sums carry noise: 1 is a good one",
+        ),
+    }
+    for name in ("colsample_bytree", "colsample_bylevel", "colsample_bynode"):
+        refused[name] = (
+            getattr(params, name) < 1.0,
+            "the way of training chooses the features (features_per_tree)",
+        )
+    for name, (is_refused, reason) in refused.items():
+        if is_refused:
+            raise ParameterError(
+                f"parameter {name} is {getattr(params, name)!r} in a private training: {reason}"
+            )
+
+
+def _plan(params: BoosterParams, terms: PrivacyTerms, table: TrainingTable) -> PrivacyPlan:
+    return plan_of(
+        terms,
+        params,
+        n_features=table.schema.n_features,
+        n_numeric=sum(n == 0 for n in table.schema.n_categories),
+        max_weight=table.max_weight,
+    )
+
+
+def _prepare(
+    params: BoosterParams,
+    terms: PrivacyTerms,
+    table: TrainingTable,
+    plan: PrivacyPlan,
+    bounds: PrivateBounds,
+    communicator: NoisingCommunicator,
+    engine: Engine,
+    *,
+    edges: Mapping[str, Float32Array] | None,
+) -> TrainingState:
+    """Find base score and cuts: step 0."""
+    table = _of_unit(terms, table)
+    base_score, counts = start_of(
+        params, table, plan, bounds, communicator, declared_rows=terms.declared_rows
+    )
+    if terms.cuts is PrivateCuts.CONTRACT:
+        cuts = declared_cuts(table.schema, edges or {}, max_bin=params.max_bin)
+    else:
+        cuts = find_private_cuts(params, table, plan, bounds, communicator, engine)
+    return first_state(params, terms, cuts=cuts, base_score=base_score, counts=counts)
+
+
+def _of_unit(terms: PrivacyTerms, table: TrainingTable) -> TrainingTable:
+    """Return the rows as the unit sees them: whose they are matters for the unit customer only."""
+    return table if terms.unit is PrivacyUnit.CUSTOMER else replace(table, customers=None)
+
+
+class _PrivateBoosting:
+    """The state as it grows, and this bank's rows."""
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        terms: PrivacyTerms,
+        table: TrainingTable,
+        plan: PrivacyPlan,
+        bounds: PrivateBounds,
+        state: TrainingState,
+        engine: Engine,
+    ) -> None:
+        self._params = params
+        self._table = _of_unit(terms, table)
+        self._start = state
+        self.trees: list[Tree] = list(state.trees)
+        self._history = list(state.history)
+        self._binned: BinnedTable = bin_table(table, state.cuts, engine=engine)
+        self._limits = PrivateGradients(plan, self._table.customers)
+        self._grower: TreeGrower = grower_of(params, terms, plan, bounds, self._binned)
+        self._margins: Float32Array = np.full(
+            table.n_rows, base_margin(state.base_score), dtype=np.float32
+        )
+        for tree in self.trees:
+            add_tree(tree, self._binned, self._margins)
+        #: Gradients and hessians, overwritten for each tree.
+        self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
+
+    def add_tree(self, communicator: NoisingCommunicator) -> TreeProgress:
+        """Grow the next tree."""
+        gradients(
+            self._margins,
+            self._table.labels,
+            self._table.weights,
+            scale_pos_weight=self._params.scale_pos_weight,
+            engine=self._binned.engine,
+            out=self._pairs,
+        )
+        self._limits.bound(self._pairs)
+        tree = self._grower.grow(self._pairs, self.trees, communicator)
+        add_tree(tree, self._binned, self._margins)
+        self.trees.append(tree)
+        progress = progress_after(self._history, tree, {}, n_trees=self._params.num_boost_round)
+        self._history.append(progress)
+        return progress
+
+    def state(self) -> TrainingState:
+        """Return the state after the last tree."""
+        return replace(self._start, trees=tuple(self.trees), history=tuple(self._history))
+
+    def result(self) -> TrainResult:
+        """Return the model and how it came about."""
+        model = Model(
+            trees=tuple(self.trees),
+            base_score=self._start.base_score,
+            schema=self._table.schema,
+            scale_pos_weight=self._params.scale_pos_weight,
+            statistics_bits=self._params.statistics_bits,
+        )
+        return TrainResult(
+            model=model,
+            history=tuple(self._history),
+            cuts=self._binned.cuts,
+            counts=self._start.counts,
+            best_iteration=None,
+            margins=self._margins,
+        )

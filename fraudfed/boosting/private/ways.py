@@ -1,0 +1,203 @@
+"""The three ways of training: each grows the next tree from this bank's gradients."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.growth.partition import assign_leaves
+from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.private.bounds import PrivateBounds
+from fraudfed.boosting.private.cyclic import feature_of_tree, tree_over_bins
+from fraudfed.boosting.private.histograms import HistogramReleases, NoisedHistogramGrower
+from fraudfed.boosting.private.leaves import leaf_sums, release_leaves
+from fraudfed.boosting.private.random_splits import drawn_tree
+from fraudfed.boosting.tree import Tree
+from fraudfed.communicator import NoisingCommunicator
+from fraudfed.dtypes import Int64Array
+from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.plan import PlannedRelease, PrivacyPlan, paired_variance, variance_of
+from fraudfed.privacy.releases import NoisedRelease
+from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
+
+
+class TreeGrower(Protocol):
+    """Grows trees over one bank's binned rows."""
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """Return the next tree.
+
+        Parameters
+        ----------
+        pairs : ndarray of shape (n_rows, 2), dtype=int64
+            Bounded gradients and hessians, units of 2^-16.
+        trees : sequence of Tree
+            All before it.
+        communicator : NoisingCommunicator
+        """
+        ...
+
+
+def grower_of(
+    params: BoosterParams,
+    terms: PrivacyTerms,
+    plan: PrivacyPlan,
+    bounds: PrivateBounds,
+    binned: BinnedTable,
+) -> TreeGrower:
+    """Return what grows trees by the terms' way."""
+    bins, nodes, leaves = plan.bins, plan.nodes, plan.leaves
+    if terms.way is TrainingWay.CYCLIC and bins is not None:
+        return CyclicGrower(params, bins, bounds, binned)
+    if terms.way is TrainingWay.RANDOM_SPLITS and leaves is not None:
+        return RandomSplitsGrower(params, leaves, bounds, binned)
+    if bins is None or nodes is None or leaves is None:
+        raise ValueError(f"the plan lacks a release of the way {terms.way}")
+    return HistogramsGrower(
+        params,
+        HistogramReleases(bins, nodes, leaves),
+        bounds,
+        binned,
+        n_features=terms.features_per_tree,
+    )
+
+
+class CyclicGrower:
+    """Grows trees over one feature each.
+
+    Parameters
+    ----------
+    params : BoosterParams
+    planned : PlannedRelease
+        Of the bins of a feature.
+    bounds : PrivateBounds
+    binned : BinnedTable
+    """
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        planned: PlannedRelease,
+        bounds: PrivateBounds,
+        binned: BinnedTable,
+    ) -> None:
+        self._params = params
+        self._variance = variance_of(planned.release)
+        self._release = NoisedRelease(
+            variance=paired_variance(self._variance), moved=planned.release.moved
+        )
+        self._bounds = bounds
+        self._binned = binned
+        self._rows = np.arange(binned.n_rows, dtype=np.uint32)
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """See ``TreeGrower``."""
+        cuts = self._binned.cuts
+        feature = feature_of_tree(
+            len(trees), n_features=cuts.schema.n_features, seed=self._params.seed
+        )
+        order = HistogramOrder(self._rows, np.array([feature], dtype=np.int64))
+        (here,) = HistogramBuilder(self._binned, pairs).build([order])
+        present = here.histogram[:, cuts.offsets[feature] : cuts.offsets[feature + 1]]
+        missing = here.total[:, None] - present.sum(axis=1, keepdims=True)
+        local = np.concatenate((present, missing), axis=1)
+        highs, lows = self._bounds.pairs(local.shape[1])
+        opened = communicator.noised_sum(
+            local,
+            bound=highs,
+            low=lows,
+            label=f"noised-bins:tree {len(trees)}",
+            release=self._release,
+        )
+        return tree_over_bins(
+            opened, feature=feature, cuts=cuts, params=self._params, variance=self._variance
+        )
+
+
+class RandomSplitsGrower:
+    """Draws trees, and has their leaves released.
+
+    Parameters
+    ----------
+    params : BoosterParams
+    planned : PlannedRelease
+        Of the leaves of a tree.
+    bounds : PrivateBounds
+    binned : BinnedTable
+    """
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        planned: PlannedRelease,
+        bounds: PrivateBounds,
+        binned: BinnedTable,
+    ) -> None:
+        self._params = params
+        self._planned = planned
+        self._bounds = bounds
+        self._binned = binned
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """See ``TreeGrower``."""
+        drawn = drawn_tree(len(trees), cuts=self._binned.cuts, params=self._params)
+        return release_leaves(
+            drawn,
+            leaf_sums(self._binned, pairs, assign_leaves(drawn, self._binned)),
+            tree_index=len(trees),
+            params=self._params,
+            planned=self._planned,
+            bounds=self._bounds,
+            communicator=communicator,
+        )
+
+
+class HistogramsGrower:
+    """Grows trees from noised histograms.
+
+    Parameters
+    ----------
+    params : BoosterParams
+    releases : HistogramReleases
+    bounds : PrivateBounds
+    binned : BinnedTable
+    n_features : int
+        Of each tree.
+    """
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        releases: HistogramReleases,
+        bounds: PrivateBounds,
+        binned: BinnedTable,
+        *,
+        n_features: int,
+    ) -> None:
+        self._params = params
+        self._releases = releases
+        self._bounds = bounds
+        self._binned = binned
+        self._n_features = n_features
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """See ``TreeGrower``."""
+        grower = NoisedHistogramGrower(
+            len(trees),
+            params=self._params,
+            n_features=self._n_features,
+            releases=self._releases,
+            bounds=self._bounds,
+            binned=self._binned,
+            pairs=pairs,
+        )
+        return grower.grow(communicator)
