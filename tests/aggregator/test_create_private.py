@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 from federations.fake_banks import Federation, TestKey
 from federations.server_process import ServerProcess, run_command
 
-from aggregator.cli import main
 from aggregator.commands.creating.privacy_options import say_privacy
+from aggregator.commands.creating.training import create_training
 from aggregator.service.state_directory import StateDirectory
+from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import PrivacySpec, RunSpec
 
 TRAINING = ("--train-until", "2026-06-30", "--param", "max_depth=2")
@@ -83,8 +84,8 @@ def test_without_a_bound_there_are_no_terms(server: Federation) -> None:
 
 def refused(*options: str) -> Result:
     """Run the command in this process; what is refused needs no aggregator."""
-    arguments = ["runs", "create-training", "--url", "http://127.0.0.1:9", *TRAINING, *options]
-    return CliRunner().invoke(main, arguments)
+    arguments = ["--url", "http://127.0.0.1:9", *TRAINING, *options]
+    return CliRunner().invoke(create_training, arguments)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
     token.write_text("fft_" + "x" * 43)
     token.chmod(0o600)
     found = refused(*options, "--token-file", str(token))
-    assert found.exit_code == 2
-    assert said in found.output
+    assert isinstance(found.exception, ConfigurationError)
+    assert said in str(found.exception)
 
 
 def test_what_was_measured_is_said_before_a_run_is_opened(
