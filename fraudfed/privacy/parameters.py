@@ -54,6 +54,14 @@ def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
             params.min_child_banks > 0,
             "how many banks have rows on a side of a split is an exact count of rows",
         ),
+        "min_bank_share": (
+            params.min_bank_share > 0.0,
+            "what share a bank has in a leaf follows from exact sums",
+        ),
+        "max_bank_weight": (
+            params.max_bank_weight > 0.0,
+            "the factor of a bank's rows would follow from all of them, so one row would move all",
+        ),
         "base_score": (
             params.base_score is None and terms.counts_share <= 0.0,
             "and counts_share is 0: the share of frauds is declared or noised, never exact",
