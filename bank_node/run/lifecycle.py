@@ -125,11 +125,16 @@ def take_part(
 
 
 def _erase_key(state: StateDirectory, run_id: str) -> None:
-    """Erase the ephemeral key of a run that has ended for this bank; raises no fraudfed error."""
+    """Erase the secrets of a run that has ended for this bank; raises no fraudfed error."""
     try:
         state.agreements(run_id).end()
+        run = state.pinned_run(run_id)
+        if run is not None and run.spec.privacy is not None:
+            # Nobody opens what this bank has not revealed: it need not be paid for.
+            state.outbox(run_id).forget_payloads()
+            state.privacy_ledger().release_unrevealed(run_id)
     except FraudFedError as failure:
-        _log.warning("the key of the run could not be erased: %s", failure)
+        _log.warning("the secrets of the run could not be erased: %s", failure)
 
 
 def _of_finished_run(record: RunRecord[R], status: RunStatus) -> RunRecord[R]:
@@ -182,6 +187,7 @@ def _checked(
         ledger=state.ledger(),
         outbox=state.outbox(run.run_id),
         log=state.round_log(run.run_id),
+        privacy_ledger=None if run.spec.privacy is None else state.privacy_ledger(),
     )
 
 

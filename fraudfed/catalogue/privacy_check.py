@@ -2,6 +2,7 @@
 
 from fraudfed.errors import ParameterError, RunDescriptionError
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.accounting import usable_delta
 from fraudfed.privacy.terms import History, PrivacyUnit
 from fraudfed.wire.messages import DataContract, PrivacySpec
 
@@ -12,10 +13,12 @@ def check_privacy(privacy: PrivacySpec, params: BoosterParams, contract: DataCon
     Raises
     ------
     ParameterError
-        If a parameter would open what no noise covers, or would spend the bound for nothing.
+        If a parameter would open what no noise covers, or would spend the bound for nothing; or if
+        delta does not pay for the tails of the noise.
     RunDescriptionError
         If the data have no such unit, or another history.
     """
+    usable_delta(privacy.epsilon, privacy.delta)
     if params.subsample < 1:
         raise ParameterError(
             f"subsample is {params.subsample:g}, expected 1 under privacy terms: which rows a tree "
