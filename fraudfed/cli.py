@@ -33,7 +33,9 @@ _BENCH = {
     "serve": "fraudfed.lab.bench.serve.command:serve_command",
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
-_ATTACK: dict[str, str] = {}
+_ATTACK = {
+    "poison": "fraudfed.lab.attack.poison.command:poison_command",
+}
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
     "curve": "fraudfed.lab.privacy.curve:curve_command",

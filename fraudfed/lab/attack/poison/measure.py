@@ -33,7 +33,7 @@ DEFENCES: Final[Mapping[str, Mapping[str, float]]] = {
     NO_DEFENCE: {},
     "min_child_banks=3": {"min_child_banks": 3},
     "min_child_banks=3 min_bank_share=0.06": {"min_child_banks": 3, "min_bank_share": 0.06},
-    "min_child_banks=4 min_bank_share=0.1": {"min_child_banks": 4, "min_bank_share": 0.1},
+    "min_child_banks=3 min_bank_share=0.1": {"min_child_banks": 3, "min_bank_share": 0.1},
     "max_bank_weight, half of a mean bank": {"max_bank_weight": 0.5},
 }
 
