@@ -30,7 +30,7 @@ from fraudfed.parameters import BoosterParams
 from fraudfed.payments.columns import MERCHANT_CATEGORIES
 
 SETTINGS: dict[str, Any] = {
-    "num_boost_round": 25,
+    "num_boost_round": 15,
     "eta": 0.3,
     "max_depth": 4,
     "min_child_weight": 5,
@@ -48,7 +48,7 @@ class Poisoned:
     """One small world, with the models that tests compare; made once, and changed by none."""
 
     def __init__(self) -> None:
-        self.world: PoisonWorld = make_world(11, customers=900)
+        self.world: PoisonWorld = make_world(11, customers=600)
         *banks, liar = self.world.banks()
         self.honest = [bank.train for bank in banks]
         self.victims = [

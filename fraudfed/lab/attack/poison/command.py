@@ -26,7 +26,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 
 @click.command("poison")
 @number_option("--worlds", 3, "Worlds, each with a seed of its own.")
-@number_option("--customers", 1_500, "Customers of the five banks of a world.", least=300)
+@number_option("--customers", 1_000, "Customers of the five banks of a world.", least=300)
 @number_option("--trees", 40, "Trees of every model.")
 @click.option(
     "--share",
