@@ -22,6 +22,7 @@ import numpy as np
 from fraudfed.boosting.growth.expansion_queue import LEAST_LOSS_CHANGE
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.parameters import longest_step
 from fraudfed.privacy.plan import HESSIAN_RATIO, PRIVATE_BITS
 
 #: Deviations by which children must differ. Of a synthetic world's 2 million rows a threshold of 5
@@ -84,7 +85,7 @@ class NoisedGain:
     Parameters
     ----------
     params : BoosterParams
-        Its penalties, ``min_child_weight``, ``gamma`` and ``max_delta_step``, which is above 0.
+        Its penalties, ``min_child_weight``, ``gamma`` and ``longest_step``.
     variance : int
         Of the gradient of a released cell, in units of 2^-16.
     """
@@ -93,7 +94,7 @@ class NoisedGain:
         self._lambda = params.reg_lambda
         self._alpha = params.reg_alpha
         self._least_hessian = params.min_child_weight
-        self._longest_step = params.max_delta_step
+        self._longest_step = longest_step(params)
         self._least_gain = max(float(LEAST_LOSS_CHANGE), params.gamma)
         self.sigma = math.sqrt(variance) / (1 << PRIVATE_BITS)
         self._sigma_hessian = self.sigma * float(HESSIAN_RATIO)
