@@ -33,7 +33,11 @@ _BENCH = {
     "serve": "fraudfed.lab.bench.serve.command:serve_command",
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
-_ATTACK: dict[str, str] = {}
+_ATTACK = {
+    "differencing": "fraudfed.lab.attack.differencing.command:differencing_command",
+    "membership": "fraudfed.lab.attack.membership.command:membership_command",
+    "reconstruction": "fraudfed.lab.attack.reconstruction.command:reconstruction_command",
+}
 
 
 @click.group(
