@@ -34,7 +34,10 @@ _BENCH = {
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
 _ATTACK = {
+    "differencing": "fraudfed.lab.attack.differencing.command:differencing_command",
+    "membership": "fraudfed.lab.attack.membership.command:membership_command",
     "poison": "fraudfed.lab.attack.poison.command:poison_command",
+    "reconstruction": "fraudfed.lab.attack.reconstruction.command:reconstruction_command",
 }
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
