@@ -159,15 +159,18 @@ class PrivacyRules(BaseModel):
     @model_validator(mode="after")
     def _pays_for_tails(self) -> "PrivacyRules":
         try:
-            usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
+            self.usable_delta()
         except ParameterError as error:
             raise ValueError(str(error)) from None
         return self
 
     def rho(self) -> Fraction:
-        """Return the budget, after the tails of the noise of all runs are paid for."""
-        delta = usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
-        return rho_of(self.epsilon, delta)
+        """Return the budget as the ledger keeps it, rounded down."""
+        return rho_of(self.epsilon, self.usable_delta())
+
+    def usable_delta(self) -> Fraction:
+        """Return what is left of delta once the tails of the noise of all runs are paid for."""
+        return usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
 
 
 class BankConfig(BaseModel):

@@ -34,6 +34,10 @@ _BENCH = {
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
 _ATTACK: dict[str, str] = {}
+_PRIVACY = {
+    "audit": "fraudfed.lab.privacy.audit:audit_command",
+    "curve": "fraudfed.lab.privacy.curve:curve_command",
+}
 
 
 @click.group(
@@ -59,6 +63,11 @@ def bench() -> None:
 @cli.group(commands=CommandsOnDemand(_ATTACK))
 def attack() -> None:
     """Try published attacks on models of our own."""
+
+
+@cli.group(commands=CommandsOnDemand(_PRIVACY))
+def privacy() -> None:
+    """Measure what noise protects, and what it costs."""
 
 
 def main() -> None:
