@@ -37,6 +37,7 @@ _ATTACK: dict[str, str] = {}
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
     "curve": "fraudfed.lab.privacy.curve:curve_command",
+    "audit-training": "fraudfed.lab.privacy.whole_training:audit_training_command",
 }
 
 

@@ -30,13 +30,29 @@ def check_privacy(privacy: PrivacySpec, params: BoosterParams, contract: DataCon
             "privacy: unit is customer, and the data contract is of a table, which names no "
             "customers; use unit row, or transactions"
         )
+    check_history_features(privacy.history, contract)
     if privacy.history is History.NONE and contract.shared_risk:
         raise RunDescriptionError(
             f"privacy: history is none, and the data contract names {len(contract.shared_risk)} "
             "risk tables, which hold other customers' payments; leave them out, or say where they "
             "come from"
         )
-    check_history_features(privacy.history, contract)
+
+
+def _check_cuts(params: BoosterParams, contract: DataContract) -> None:
+    for spec in contract.features:
+        if spec.type is not FeatureType.NUMERIC:
+            continue
+        if spec.cuts is None:
+            raise RunDescriptionError(
+                f"privacy: cuts are those of the contract, and feature {spec.name!r} has none "
+                "there; give all numeric features cuts, or have them found with noise"
+            )
+        if len(spec.cuts) >= params.max_bin:
+            raise RunDescriptionError(
+                f"privacy: feature {spec.name!r} has {len(spec.cuts)} cuts, which make "
+                f"{len(spec.cuts) + 1} bins, and max_bin is {params.max_bin}"
+            )
 
 
 def check_history_features(history: History, contract: DataContract) -> None:
@@ -67,19 +83,3 @@ def check_history_features(history: History, contract: DataContract) -> None:
             f"other customers {where} ({found[0]} is the first); leave them out, or say history "
             "'declared': then the bound is of rows or customers with these traces left in"
         )
-
-
-def _check_cuts(params: BoosterParams, contract: DataContract) -> None:
-    for spec in contract.features:
-        if spec.type is not FeatureType.NUMERIC:
-            continue
-        if spec.cuts is None:
-            raise RunDescriptionError(
-                f"privacy: cuts are those of the contract, and feature {spec.name!r} has none "
-                "there; give all numeric features cuts, or have them found with noise"
-            )
-        if len(spec.cuts) >= params.max_bin:
-            raise RunDescriptionError(
-                f"privacy: feature {spec.name!r} has {len(spec.cuts)} cuts, which make "
-                f"{len(spec.cuts) + 1} bins, and max_bin is {params.max_bin}"
-            )
