@@ -59,8 +59,8 @@ def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
             "what share a bank has in a leaf follows from exact sums",
         ),
         "max_bank_weight": (
-            params.max_bank_weight > 0.0,
-            "the factor of a bank's rows would follow from all of them, so one row would move all",
+            params.max_bank_weight > 0,
+            "one row more changes the weights of all rows of its bank, which no bound covers",
         ),
         "base_score": (
             params.base_score is None and terms.counts_share <= 0.0,
