@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from fraudfed.wire.messages import RiskEntity
+from fraudfed.wire.messages import History, PrivacyUnit, RiskEntity
 
 #: Stands for everything, where a bank leaves a choice to the run.
 ANY: Final = "any"
@@ -192,6 +192,28 @@ class SearchApproval(BaseModel):
     max_trees: Annotated[int, Field(ge=1)]
 
 
+class PrivacyApproval(BaseModel):
+    """``[approval.privacy]``: the privacy terms of trainings that need no person.
+
+    Attributes
+    ----------
+    max_epsilon, max_delta : float
+        Largest bound of one training; what all of them cost together is a matter of ``[privacy]``.
+    units : tuple of PrivacyUnit
+    histories : tuple of History
+    required : bool
+        A training without privacy terms needs a person.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_epsilon: Annotated[float, Field(gt=0, le=20)]
+    max_delta: Annotated[float, Field(gt=0, le=1e-4)] = 1e-6
+    units: Annotated[tuple[PrivacyUnit, ...], Field(min_length=1)] = tuple(PrivacyUnit)
+    histories: Annotated[tuple[History, ...], Field(min_length=1)] = tuple(History)
+    required: Annotated[bool, Field(strict=True)] = False
+
+
 class ApprovalRules(BaseModel):
     """``[approval]``: the runs that need no person at this bank.
 
@@ -215,6 +237,8 @@ class ApprovalRules(BaseModel):
         How large a search may be, beside what holds for trainings. None: no search.
     monitor : MonitorApproval, "any" or None
         None: no monitor run.
+    privacy : PrivacyApproval, "any" or None
+        Which privacy terms a training may have, beside what holds for trainings. None: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -229,6 +253,7 @@ class ApprovalRules(BaseModel):
     statistics: Literal["any"] | StatisticsApproval | None = None
     search: Literal["any"] | SearchApproval | None = None
     monitor: Literal["any"] | MonitorApproval | None = None
+    privacy: Literal["any"] | PrivacyApproval | None = None
 
     @field_validator("risk", mode="before")
     @classmethod
@@ -266,6 +291,15 @@ class ApprovalRules(BaseModel):
             raise ValueError(f'expected "{ANY}" or a table [approval.monitor]')
         return value
 
+    @field_validator("privacy", mode="before")
+    @classmethod
+    def _privacy(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return PrivacyApproval.model_validate(value)
+        if value is not None and value != ANY and not isinstance(value, PrivacyApproval):
+            raise ValueError(f'expected "{ANY}" or a table [approval.privacy]')
+        return value
+
     @model_validator(mode="after")
     def _parameters_are_said(self) -> "ApprovalRules":
         if self.columns and self.parameters is None:
@@ -287,7 +321,7 @@ class ApprovalRules(BaseModel):
         parameters = entries.pop("parameters", None)
         if parameters is not None and not isinstance(self.parameters, dict):
             entries["parameters"] = parameters
-        kinds = ("risk", "statistics", "search", "monitor")
+        kinds = ("risk", "statistics", "search", "monitor", "privacy")
         by_kind = {kind: entries.pop(kind, None) for kind in kinds}
         entries |= {kind: found for kind, found in by_kind.items() if found == ANY}
         if isinstance(self.parameters, dict):

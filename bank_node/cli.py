@@ -36,6 +36,7 @@ _COMMANDS = {
     "calibrate": "bank_node.commands.calibrate:calibrate",
     "risk": "bank_node.commands.risk.command:risk",
     "audit": "bank_node.commands.audit:audit",
+    "privacy": "bank_node.commands.privacy:privacy",
     "monitor-run": "bank_node.commands.serving.monitor:monitor_run",
     "pages": "bank_node.commands.serving.pages:pages",
     "adopt": "bank_node.commands.serving.adopt:adopt",

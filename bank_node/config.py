@@ -128,6 +128,15 @@ class LookupRules(BaseModel):
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36_525)] = 731
 
 
+class ExactRuns(StrEnum):
+    """What becomes of runs whose sums are exact."""
+
+    ALLOW = "allow"
+    """They need the same approval as ever."""
+    REFUSE = "refuse"
+    """This bank takes part in none."""
+
+
 class PrivacyRules(BaseModel):
     """``[privacy]``: what runs with privacy terms may tell of this bank's rows, over their life.
 
@@ -136,25 +145,32 @@ class PrivacyRules(BaseModel):
     epsilon, delta : float
         The bound for one unit, over all such runs together: of the rows of each day, of each file
         without times, and of each customer in runs whose unit is the customer.
+    exact_runs : ExactRuns
+        Whether this bank takes part in runs without privacy terms, which the bound does not cover:
+        trainings, searches, statistics, risk tables and monitoring.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epsilon: Annotated[float, Field(ge=0)] = 10.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    exact_runs: ExactRuns = ExactRuns.ALLOW
 
     @model_validator(mode="after")
     def _pays_for_tails(self) -> "PrivacyRules":
         try:
-            usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
+            self.usable_delta()
         except ParameterError as error:
             raise ValueError(str(error)) from None
         return self
 
     def rho(self) -> Fraction:
-        """Return the budget, after the tails of the noise of all runs are paid for."""
-        delta = usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
-        return rho_of(self.epsilon, delta)
+        """Return the budget as the ledger keeps it, rounded down."""
+        return rho_of(self.epsilon, self.usable_delta())
+
+    def usable_delta(self) -> Fraction:
+        """Return what is left of delta once the tails of the noise of all runs are paid for."""
+        return usable_delta(self.epsilon, self.delta, runs=RUNS_OF_A_LIFE)
 
 
 class BankConfig(BaseModel):

@@ -38,6 +38,11 @@ _ATTACK = {
     "membership": "fraudfed.lab.attack.membership.command:membership_command",
     "reconstruction": "fraudfed.lab.attack.reconstruction.command:reconstruction_command",
 }
+_PRIVACY = {
+    "audit": "fraudfed.lab.privacy.audit:audit_command",
+    "curve": "fraudfed.lab.privacy.curve:curve_command",
+    "audit-training": "fraudfed.lab.privacy.whole_training:audit_training_command",
+}
 
 
 @click.group(
@@ -63,6 +68,11 @@ def bench() -> None:
 @cli.group(commands=CommandsOnDemand(_ATTACK))
 def attack() -> None:
     """Try published attacks on models of our own."""
+
+
+@cli.group(commands=CommandsOnDemand(_PRIVACY))
+def privacy() -> None:
+    """Measure what noise protects, and what it costs."""
 
 
 def main() -> None:

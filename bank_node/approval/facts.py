@@ -46,6 +46,32 @@ class ReviewedParameter(ReviewPart):
     given: bool
 
 
+class PrivacyFacts(ReviewPart):
+    """The privacy terms of a training, in words.
+
+    Attributes
+    ----------
+    epsilon, delta : float
+    unit : {"row", "customer"}
+    hides : str
+        Whose presence the bound hides.
+    history, way, cuts : str
+    tolerated_colluders, declared_rows : int
+    not_covered : tuple of str
+    """
+
+    epsilon: float
+    delta: float
+    unit: str
+    hides: str
+    history: str
+    way: str
+    cuts: str
+    tolerated_colluders: int
+    declared_rows: int
+    not_covered: tuple[str, ...]
+
+
 class TrainingFacts(ReviewPart):
     """What a training uses.
 
@@ -75,6 +101,8 @@ class TrainingFacts(ReviewPart):
         All of them, defaults included; None if this bank refuses them.
     validation : str
         Which rows decide when to stop.
+    privacy : PrivacyFacts or None
+        None: sums are opened exactly.
     """
 
     kind: Literal["training"] = "training"
@@ -97,6 +125,7 @@ class TrainingFacts(ReviewPart):
     currency: str | None = None
     parameters: tuple[ReviewedParameter, ...] | None
     validation: str
+    privacy: PrivacyFacts | None = None
 
 
 class RiskFacts(ReviewPart):

@@ -10,7 +10,8 @@ def price_of_repeating(state: StateDirectory, run: PinnedRun) -> tuple[str, ...]
     """Return what a run shows by its difference to earlier ones, and what that costs this bank.
 
     Earlier ones are those that this bank revealed sums in, with the same contract, candidates and
-    counts, and another cohort. Whether the rows are the same ones only the data tell: the ledger
+    counts, and another cohort; none of them has privacy terms, as sums with noise show no
+    difference of single banks. Whether the rows are the same ones only the data tell: the ledger
     asks them when the run begins.
 
     Raises
@@ -59,6 +60,8 @@ def _earlier(state: StateDirectory, run: PinnedRun) -> Iterator[PinnedRun]:
         if other is None or other.run_id == run.run_id or other.cohort == run.cohort:
             continue
         mine, its = run.spec, other.spec
+        if mine.privacy is not None or its.privacy is not None:
+            continue
         same = (mine.kind, mine.contract, mine.risk, mine.statistics, mine.search) == (
             *(its.kind, its.contract, its.risk, its.statistics, its.search),
         )

@@ -9,6 +9,7 @@ from bank_node.approval.cost import training_cost
 from bank_node.approval.facts import ReviewedColumn, ReviewedParameter, RunFacts, TrainingFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval.judging import is_judged, judging_reveals
+from bank_node.approval.privacy import privacy_facts, private_reveals, weigh_privacy
 from bank_node.approval_rules import ANY, Allowed, ApprovalRules, ends_of
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.dtypes import FIXED_POINT_ONE
@@ -36,7 +37,8 @@ def weigh_training(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
 
     Law: all of it is allowed exactly if every column, label and weight among them, matches a
     pattern of ``columns``, every parameter lies within its ends or has its default if it has none,
-    and ``max_weight`` and the number of categories of each column are within theirs.
+    ``max_weight`` and the number of categories of each column are within theirs, and so are the
+    privacy terms.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def weigh_training(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
         *weigh_columns(contract, rules.columns),
         *weigh_limits(contract, rules),
         *_weigh_parameters(run, rules),
+        *weigh_privacy(run.spec.privacy, rules),
     )
 
 
@@ -214,6 +217,7 @@ def what_is_used(run: PinnedRun, params: BoosterParams | None, *, validation: st
         currency=_currency(contract),
         parameters=None if params is None else _parameters(run, params),
         validation=validation,
+        privacy=None if run.spec.privacy is None else privacy_facts(run.spec.privacy),
     )
 
 
@@ -282,6 +286,11 @@ def least_rows(params: BoosterParams, *, max_weight: float) -> int:
 def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
     contract = run.contract
     n_features, trees = len(contract.features), params.num_boost_round
+    if run.spec.privacy is not None:
+        yield from private_reveals(
+            run.spec.privacy, banks=_banks(run), trees=trees, readers=readers(run)
+        )
+        return
     yield from reveals_of_any(run, max_bin=params.max_bin)
     depth = "no limit of depth" if params.max_depth == 0 else f"up to {params.max_depth} deep"
     leaves = "" if params.max_leaves == 0 else f", up to {params.max_leaves} leaves"
@@ -314,7 +323,7 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
 
 def counted_banks(params: BoosterParams) -> str:
     """Return what counting banks reveals, in words."""
-    least = f"{params.min_bank_rows} row{'s' * (params.min_bank_rows > 1)}"
+    least = f"{params.min_bank_share:.3g} of its hessians" if params.min_bank_share else "a row"
     return (
         f"For both sides of every split that is tried, how many banks have at least {least} there, "
         f"not which (min_child_banks: a split needs {params.min_child_banks} on each side)."
@@ -325,13 +334,17 @@ def reveals_of_any(run: PinnedRun, *, max_bin: int) -> Iterator[str]:
     """Yield what every training and search reveals before the first tree."""
     yield (
         "Every bank that takes part, and no one else, reads sums over all banks that take part "
-        f"(at least {min(run.spec.min_cohort, len(run.cohort))} of the {len(run.cohort)}), never "
+        f"({_banks(run)}), never "
         "of one bank: the numbers of rows and of frauds, and all that follows."
     )
     yield (
         f"For each numeric column, how many rows lie in each of up to {max_bin} ranges of "
         "values (about 0.05 % wide where rows are dense), and which ranges are empty."
     )
+
+
+def _banks(run: PinnedRun) -> str:
+    return f"at least {min(run.spec.min_cohort, len(run.cohort))} of the {len(run.cohort)}"
 
 
 def readers(run: PinnedRun) -> str:

@@ -203,6 +203,14 @@ def _record_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _verdict_text(verdict: dict[str, Any]) -> str:
     """Return the line of a verdict, from its record."""
+    noised = verdict.get("noised")
+    if noised is not None:
+        auprc = noised["auprc"]
+        text = "not known for the noise" if auprc is None else f"about {auprc['estimate']:.4f}"
+        return (
+            f"AUPRC {text} on about {noised['rows']:,} payments of all banks, with noise, window "
+            f"{verdict['window']}"
+        )
     if verdict["report"] is None:
         return f"not: {verdict['note']}"
     known = verdict["report"]["readings"][0]

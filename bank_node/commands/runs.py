@@ -205,12 +205,29 @@ def _training_tables(about: TrainingFacts) -> list["Table"]:
         ]
         rows.append(("payments", about.population or "all that the recipe judges"))
         rows.append(("currency", about.currency or "amounts are compared as they stand"))
+    rows += _privacy_rows(about)
     for name, value in rows:
         data.add_row(name, _text(value))
     parameters = _table("parameter", "value", "", title="parameters")
     for one in about.parameters or ():
         parameters.add_row(_text(one.name), _text(one.value), "" if one.given else "default")
     return [data, _columns_table(about.columns, about.recipe), parameters]
+
+
+def _privacy_rows(about: TrainingFacts) -> list[tuple[str, str]]:
+    privacy = about.privacy
+    if privacy is None:
+        return [("privacy", "no terms: sums over all banks are opened exactly")]
+    return [
+        ("privacy", f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g}"),
+        ("of whom", privacy.hides),
+        ("not covered", "; ".join(privacy.not_covered)),
+        ("history", privacy.history),
+        ("way", privacy.way),
+        ("edges of bins", privacy.cuts),
+        ("noise without", f"{privacy.tolerated_colluders} banks that may collude"),
+        ("declared rows", f"at most {privacy.declared_rows:,} of all banks"),
+    ]
 
 
 def _alerts(alerts_per_day: int | None) -> str:

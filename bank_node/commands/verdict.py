@@ -8,6 +8,7 @@ from fraudfed.console import say, stdout_console
 
 if TYPE_CHECKING:
     from bank_node.jobs.judging import Verdict
+    from fraudfed.evaluation.private.report import Noised, NoisedReport
     from fraudfed.evaluation.report import PooledReport, ReadMetrics
     from fraudfed.evaluation.score_histogram import Bounded
 
@@ -17,6 +18,13 @@ _ONE_PER_CENT = 0.01
 def show_verdict(verdict: "Verdict | None") -> None:
     """Print a table of the metrics; a line if there are none."""
     if verdict is None:
+        return
+    if verdict.noised is not None:
+        table = facts_table(f"all banks' rows with noise, window {verdict.window}")
+        for name, text in noised_facts(verdict.noised):
+            table.add_row(name, text)
+        stdout_console().print(table)
+        say(f"judged {verdict.note}; with noise, so in place of all else (docs/metrics.md)")
         return
     if verdict.report is None:
         say(f"not judged: {verdict.note}")
@@ -61,6 +69,27 @@ def _metrics(found: "ReadMetrics", of: str) -> Iterator[tuple[str, str]]:
     yield "precision of these alerts", bounded_text(at.precision)
     if at.saved_from_alert is not None:
         yield "money saved from the first alert on", bounded_text(at.saved_from_alert)
+
+
+def noised_facts(report: "NoisedReport") -> Iterator[tuple[str, str]]:
+    """Yield names and values of what is shown of a noised release."""
+    off = f"each of {report.n_counts} counts is off by {report.count_noise:,.1f} (one sigma)"
+    yield "payments", f"about {report.rows:,}, about {report.frauds:,} frauds; {off}"
+    if report.row_cap is not None:
+        yield "payments of a customer", f"at most {report.row_cap:,} were counted"
+    yield "AUPRC", noised_text(report.auprc)
+    yield "ROC AUC", noised_text(report.auc)
+    at = report.at_budget
+    yield f"recall with {at.alerts:,} alerts", noised_text(at.recall)
+    yield "precision of these alerts", noised_text(at.precision)
+    yield "log loss", noised_text(report.log_loss)
+
+
+def noised_text(value: "Noised | None") -> str:
+    """Return a value with its ends, or why there is none."""
+    if value is None:
+        return "too few frauds or clean payments for the noise"
+    return f"{value.estimate:.4f} ({value.low:.4f} to {value.high:.4f})"
 
 
 def bounded_text(value: "Bounded | None") -> str:

@@ -159,6 +159,7 @@ def load_training_rows(
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
     shares: TableShares | None = None,
+    with_customers: bool = False,
 ) -> TrainingRows:
     """Read, check and convert a bank's file for training.
 
@@ -172,6 +173,8 @@ def load_training_rows(
         Risk tables, for a contract that ``needs_tables``.
     shares : TableShares or None
         Which shares of a plain table select and judge; None: all of it is trained on.
+    with_customers : bool
+        Whether the rows to train on say whose they are; a plain table names no customers.
 
     Raises
     ------
@@ -184,7 +187,7 @@ def load_training_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     if contract.kind == "transactions":
-        return _transactions(file, contract, mapping, shared)
+        return _transactions(file, contract, mapping, shared, with_customers=with_customers)
     return _plain_table(file, contract, shares or TableShares())
 
 
@@ -394,6 +397,8 @@ def _transactions(
     contract: DataContract,
     mapping: Mapping | None,
     shared: SharedRisk | None,
+    *,
+    with_customers: bool,
 ) -> TrainingRows:
     problems, extra = _problems(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
@@ -414,7 +419,9 @@ def _transactions(
     frauds = known_frauds(raw, built, members)
     cutoff_warnings = check_cutoffs(frauds, contract, source=str(file.path))
     judged = built if contract.population is None else built.take(members)
-    windows = windows_in_time(judged, raw.rows, contract, weights=row_weights)
+    windows = windows_in_time(
+        judged, raw.rows, contract, weights=row_weights, with_customers=with_customers
+    )
     check_train_window(windows, judged.n_rows, contract, source=str(file.path))
     if shared is not None:
         check_training_days(shared, windows.periods.values())

@@ -4,13 +4,18 @@ The rows are those of the window that judges, and where a run has none, of the o
 result says which. They are used once: the verdict is part of the state from then on, so that a bank
 which continues, and a set of banks that changes, does not sum over them again.
 
+Under privacy terms a verdict is made of one noised release, and of nothing else; where the terms
+leave no share for it there is none.
+
 Law: the same rows give the same verdict, with the same bytes, at every bank and after any crash.
 """
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, Literal, Self, TypeVar
+from fractions import Fraction
+from typing import Final, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,13 +25,18 @@ from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, NoisingCommunicator
 from fraudfed.errors import StateError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.evaluation.plan import MOST_OWN_GROUPS, PAYMENT_GROUPS, JudgingPlan
 from fraudfed.evaluation.pooled import check_judged_rows, judge
+from fraudfed.evaluation.private.own_counts import check_customers
+from fraudfed.evaluation.private.release import NoisedJudging, judge_noised
+from fraudfed.evaluation.private.report import NoisedReport
 from fraudfed.evaluation.report import PooledReport
 from fraudfed.intake.windows import JUDGE, SELECT, Windows
+from fraudfed.privacy.accounting import rho_of, usable_delta
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
 from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
@@ -48,6 +58,10 @@ _SHARES: Final = (
     "on one row in five, chosen by a hash of its content: no later than those trained on, so "
     "better than life"
 )
+_NOT_TOLD: Final = (
+    "the run's privacy terms leave no share of the bound for metrics (metric_share 0): nothing is "
+    "told of how good the model is"
+)
 _ONE_CLASS: Final = "no bank has a fraud there, or none a clean payment: there is nothing to judge"
 
 
@@ -61,12 +75,15 @@ class Verdict(RecordPart):
     note : str
         What that means for the numbers.
     report : PooledReport or None
-        None without such rows, or if they are of one class.
+        None without such rows, if they are of one class, or under privacy terms.
+    noised : NoisedReport or None
+        In place of ``report``, under privacy terms.
     """
 
     window: Literal["judge", "select"] | None = None
     note: str
     report: PooledReport | None = None
+    noised: NoisedReport | None = None
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes."""
@@ -151,26 +168,33 @@ class Judging:
     window : {"judge", "select"} or None
     note : str
     plan : JudgingPlan
+    noised : NoisedJudging or None
+        Under privacy terms: the only thing that is released.
     """
 
     rows: JudgedRows | None = None
     window: Literal["judge", "select"] | None = None
     note: str = NOTES[None]
     plan: JudgingPlan = field(default_factory=JudgingPlan)
+    noised: NoisedJudging | None = None
 
     @classmethod
-    def of(cls, windows: Windows, contract: DataContract) -> "Judging":
+    def of(
+        cls, windows: Windows, contract: DataContract, *, terms: PrivacyTerms | None = None
+    ) -> "Judging":
         """Choose the rows, and check them before this bank joins.
 
         Parameters
         ----------
         windows : Windows
         contract : DataContract
+        terms : PrivacyTerms or None
+            Of a run with privacy terms.
 
         Raises
         ------
-        DataError
-            As ``check_judged_rows``.
+        DataError, ParameterError
+            As ``check_judged_rows`` and ``under``.
         """
         rows: JudgedRows | None = None
         window: Literal["judge", "select"] | None = None
@@ -189,7 +213,34 @@ class Judging:
         if contract.alerts_per_day is not None:
             n_alerts = contract.alerts_per_day * contract.judged_days
         plan = JudgingPlan(n_alerts=n_alerts, groups={**PAYMENT_GROUPS, **own_groups})
-        return cls(rows, window, note, plan)
+        judging = cls(rows, window, note, plan)
+        return judging if terms is None else judging.under(terms)
+
+    def under(self, terms: PrivacyTerms) -> "Judging":
+        """Return how the model of a run with privacy terms is judged.
+
+        Parameters
+        ----------
+        terms : PrivacyTerms
+            With a ``metric_share`` of 0 nothing is told, and no row is looked at.
+
+        Raises
+        ------
+        DataError
+            If customers are the unit and the rows name none.
+        ParameterError
+            As ``NoisedJudging.of``.
+        """
+        if terms.metric_share == 0:
+            return Judging(note=_NOT_TOLD)
+        if self.rows is None:
+            return self
+        row_cap = terms.row_cap if terms.unit is PrivacyUnit.CUSTOMER else None
+        if row_cap is not None:
+            check_customers(self.rows.outcomes)
+        whole = rho_of(terms.epsilon, usable_delta(terms.epsilon, terms.delta))
+        rho = Fraction(terms.metric_share) * whole
+        return replace(self, noised=NoisedJudging.of(rho=rho, row_cap=row_cap))
 
     @property
     def without_rows(self) -> Verdict | None:
@@ -197,19 +248,51 @@ class Judging:
         return Verdict(note=self.note) if self.rows is None else None
 
     def judge(
-        self, model: Model, communicator: Communicator, progress: RunProgress, *, threads: int
+        self,
+        model: Model,
+        communicator: Communicator,
+        progress: RunProgress,
+        *,
+        threads: int,
     ) -> Verdict:
-        """Judge a model with the other banks; raises as ``fraudfed.evaluation.pooled.judge``."""
+        """Judge a model with the other banks.
+
+        Raises
+        ------
+        FraudFedError
+            As ``fraudfed.evaluation.pooled.judge``, or ``private.release.judge_noised``.
+        """
         if self.rows is None:
             return Verdict(note=self.note)
         progress.steps("judging", 0, 1, self.note)
         margins = predict_margins(model, self.rows.features, threads=threads)
+        if self.noised is not None:
+            told = judge_noised(
+                margins,
+                self.rows.outcomes,
+                _noising(communicator),
+                judging=self.noised,
+                plan=self.plan,
+                # Which of a customer's rows count is for this bank alone to know; a contribution
+                # that was sealed before a crash is sent again as it was.
+                draw=np.random.default_rng(secrets.randbits(256)),
+            )
+            progress.steps("judging", 1, 1, self.note)
+            verdict = Verdict(window=self.window, note=self.note, noised=told)
+            _log.info("model judged", extra={"judged": summary(verdict)})
+            return verdict
         report = judge(margins, self.rows.outcomes, communicator, plan=self.plan)
         progress.steps("judging", 1, 1, self.note)
         note = self.note if report is not None else _ONE_CLASS
         verdict = Verdict(window=self.window, note=note, report=report)
         _log.info("model judged", extra={"judged": summary(verdict)})
         return verdict
+
+
+def _noising(communicator: Communicator) -> NoisingCommunicator:
+    if not hasattr(communicator, "noised_sum"):
+        raise TypeError("a run with privacy terms needs a communicator that adds noise")
+    return cast(NoisingCommunicator, communicator)
 
 
 def _own_groups(contract: DataContract) -> dict[str, tuple[str, ...]]:
@@ -252,4 +335,7 @@ def summary(verdict: Verdict) -> dict[str, float | int | str | None]:
             name: None if value is None else round(value.estimate, 6)
             for name, value in values.items()
         }
+    if verdict.noised is not None:
+        auprc = verdict.noised.auprc
+        found["noised_auprc"] = None if auprc is None else round(auprc.estimate, 6)
     return found

@@ -1,9 +1,9 @@
 """Train the run's model with the other banks: the job of a training."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from bank_node.approval.facts import RunFacts
 from bank_node.approval.findings import Finding
@@ -15,6 +15,7 @@ from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
+from bank_node.jobs.risk.private_history import check_private_history
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -23,16 +24,20 @@ from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, StateDirectory
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
+from fraudfed.boosting.private.state import check_private_start
+from fraudfed.boosting.private.train import check_private, train_private_checked
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
 from fraudfed.boosting.table import TrainingTable, check_schema
-from fraudfed.boosting.train import check_tables, train_checked
+from fraudfed.boosting.train import TrainResult, check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, NoisingCommunicator
+from fraudfed.dtypes import Float32Array
 from fraudfed.errors import StateError
 from fraudfed.features.publication import features_file
-from fraudfed.intake.plain_table import contract_schema
+from fraudfed.intake.plain_table import contract_schema, declared_edges
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import RunKind
 
@@ -107,9 +112,9 @@ class TrainingJob:
     record_type = TrainingRecord
 
     def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
-        """Accept a run's description; raises as ``check_run``."""
-        del state
+        """Accept a run's description; raises as ``check_run`` and ``check_private_history``."""
         check_run(run, rules)
+        check_private_history(run, state)
 
     def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
         """Weigh columns, limits and parameters; raises as ``weigh_training``."""
@@ -131,6 +136,7 @@ class TrainingJob:
         """
         run, options = context.run, context.options
         params = check_run(run, context.rules)
+        terms = None if run.spec.privacy is None else run.spec.privacy.terms()
         shared = training_tables(context.state, run.contract)
         rows = load_training_rows(
             options.data,
@@ -138,6 +144,7 @@ class TrainingJob:
             mapping=options.mapping,
             shared=shared,
             shares=TableShares.of_run(run.spec),
+            with_customers=terms is not None and terms.unit is PrivacyUnit.CUSTOMER,
         )
         windows = rows.windows
         table = windows.train
@@ -145,12 +152,15 @@ class TrainingJob:
         n_rows = sum(count.rows for count in windows.counts.values())
         _log.info("%d rows meet the data contract", n_rows)
         # Once this bank has joined, nothing may depend on its own rows.
-        check_tables(params, table, validation)
+        if terms is None:
+            check_tables(params, table, validation)
+        else:
+            check_private(params, terms, table, edges=declared_edges(run.contract))
         return TrainingWork(
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, run.contract),
+            judging=Judging.of(windows, run.contract) if terms is None else Judging(),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(
@@ -160,6 +170,8 @@ class TrainingJob:
             ),
             progress=context.progress,
             threads=options.threads,
+            terms=terms,
+            edges=declared_edges(run.contract),
         )
 
     def describe(self, run: PinnedRun, content: bytes) -> TrainingResult:
@@ -206,6 +218,10 @@ class TrainingWork:
         The ledger's keys of the file.
     progress : RunProgress
     threads : int
+    terms : PrivacyTerms or None
+        Of a training under differential privacy.
+    edges : mapping of str to ndarray of shape (n,), dtype=float32
+        Cuts that the contract declares; only a training with terms takes them.
     """
 
     params: BoosterParams
@@ -217,6 +233,8 @@ class TrainingWork:
     row_keys: tuple[str, ...]
     progress: RunProgress
     threads: int
+    terms: PrivacyTerms | None = None
+    edges: Mapping[str, Float32Array] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -244,6 +262,9 @@ class TrainingWork:
 
     def _decode(self, data: bytes) -> TrainingState:
         state = TrainingState.from_bytes(data, schema=self.table.schema)
+        if self.terms is not None:
+            check_private_start(state, self.params, self.terms, self.table.schema)
+            return state
         check_state(
             state,
             self.params,
@@ -258,7 +279,12 @@ class TrainingWork:
     def regroup(
         self, state: JudgedState[TrainingState], *, more_rows: int
     ) -> JudgedState[TrainingState]:
-        """Return the state from which another set of banks continues; a verdict stays."""
+        """Return the state from which another set of banks continues; a verdict stays.
+
+        Under privacy terms the declared rows bound all sets of banks: nothing changes.
+        """
+        if self.terms is not None:
+            return state
         return JudgedState(state.work.regrouped(more_rows=more_rows), state.verdict)
 
     def run(
@@ -268,7 +294,13 @@ class TrainingWork:
         start: JudgedState[TrainingState] | None,
         on_step: Callable[[JudgedState[TrainingState]], None],
     ) -> Outcome[TrainingResult]:
-        """Train to the end and judge the model; raises as ``train_checked`` and ``judge``."""
+        """Train to the end and judge the model.
+
+        Raises
+        ------
+        FraudFedError
+            As ``train_checked`` or ``train_private_checked``, and ``judge``.
+        """
         last = None if start is None else start.work
         done = 0 if last is None else len(last.trees)
         self.progress.steps("trees", done, self.params.num_boost_round, "")
@@ -278,16 +310,7 @@ class TrainingWork:
             last = state
             on_step(JudgedState(state))
 
-        result = train_checked(
-            self.params,
-            self.table,
-            communicator,
-            validation=self.validation,
-            start=last,
-            on_step=on_training_step,
-            on_tree=self._on_tree,
-            threads=self.threads,
-        )
+        result = self._train(communicator, last, on_training_step)
         verdict = self.judging.without_rows if start is None else start.verdict
         if verdict is None:
             verdict = self.judging.judge(
@@ -307,6 +330,36 @@ class TrainingWork:
                 history=tuple(_tree_record(tree) for tree in result.history),
                 verdict=verdict,
             ),
+        )
+
+    def _train(
+        self,
+        communicator: Communicator,
+        start: TrainingState | None,
+        on_step: Callable[[TrainingState], None],
+    ) -> TrainResult:
+        if self.terms is None:
+            return train_checked(
+                self.params,
+                self.table,
+                communicator,
+                validation=self.validation,
+                start=start,
+                on_step=on_step,
+                on_tree=self._on_tree,
+                threads=self.threads,
+            )
+        return train_private_checked(
+            self.params,
+            self.terms,
+            self.table,
+            # That of a run with privacy terms adds noise.
+            cast(NoisingCommunicator, communicator),
+            edges=self.edges,
+            start=start,
+            on_step=on_step,
+            on_tree=self._on_tree,
+            threads=self.threads,
         )
 
     def _on_tree(self, tree: TreeProgress) -> None:

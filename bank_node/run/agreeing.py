@@ -216,7 +216,7 @@ class Agreeing:
         if last is None or last.generation < number:
             # In this order: where the next agreement is on disk, nothing of the last one can be
             # opened any more.
-            self._context.outbox.forget_payloads()
+            self._context.forget_sealed()
             place = f"{self._run.run_id} {number} {self._bank}"
             binding = f"{place} {self._local_sha256}".encode()
             key = EphemeralKey.generate(binding)

@@ -5,12 +5,14 @@ checkpoint; then what was sealed for earlier rounds is forgotten.
 """
 
 from bank_node.http.client import wait_for
+from bank_node.run.budget import RunBudget, RunCharges
 from bank_node.run.context import RunContext
 from bank_node.run.generations import Entry
 from bank_node.run.job import Outcome, S, Work
 from bank_node.run.record import R
 from bank_node.run.reveals import LedgerGate
 from bank_node.run.sums.noise_ahead import NoiseAhead
+from bank_node.run.sums.noising import PrivateSums
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.secure_communicator import SecureCommunicator
 from bank_node.run.vote import Accepted, ModelVote, check_signatures
@@ -51,6 +53,7 @@ def work_to_the_end(
         gate=gate,
         noise=noise,
         times=times,
+        private=_private_sums(context, work, entry),
     )
 
     def on_step(state: S) -> None:
@@ -61,12 +64,22 @@ def work_to_the_end(
             transcript=communicator.transcript,
         )
         context.checkpoints.save(after)
-        context.outbox.forget_payloads()
+        context.forget_sealed()
         communicator.step = gate.step = state.n_steps
         times.mark("checkpoint")
 
     with noise:
         return work.run(communicator, start=entry.start, on_step=on_step)
+
+
+def _private_sums(context: RunContext, work: Work[S, R], entry: Entry[S]) -> PrivateSums | None:
+    """Return how the sums of a generation carry noise; None in a run without privacy terms."""
+    budget = RunBudget.of(context, work.sources(None))
+    if budget is None:
+        return None
+    number = entry.checkpoint.generation
+    charges = RunCharges(context, budget, number=number, banks=entry.banks)
+    return PrivateSums(budget.terms, charges)
 
 
 def have_accepted(context: RunContext, entry: Entry[S], content: bytes) -> Accepted:

@@ -14,6 +14,7 @@ from bank_node.state.directory import StateDirectory
 from bank_node.state.ledger import Ledger
 from bank_node.state.outbox import Outbox
 from bank_node.state.pinned_run import PinnedRun
+from bank_node.state.privacy_ledger import PrivacyLedger
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping
@@ -74,6 +75,8 @@ class RunContext:
         What this bank has sealed in the run.
     log : RoundLog
         What protected each round, over the whole run.
+    privacy_ledger : PrivacyLedger or None
+        What noised sums have told of this bank's rows; None in a run without privacy terms.
     """
 
     state: StateDirectory
@@ -89,6 +92,7 @@ class RunContext:
     ledger: Ledger
     outbox: Outbox
     log: RoundLog
+    privacy_ledger: PrivacyLedger | None = None
 
     @property
     def run_id(self) -> str:
@@ -104,3 +108,18 @@ class RunContext:
     def client(self) -> AggregatorClient:
         """The way to the aggregator."""
         return self.connection.client
+
+    def forget_sealed(self) -> None:
+        """Erase what was sealed in finished steps, or for a set of banks that is given up.
+
+        What was set aside for sums that this bank has not revealed by then is given back: with the
+        seeds of their masks erased, nobody ever opens them.
+
+        Raises
+        ------
+        StateError
+            If outbox or privacy ledger cannot be written.
+        """
+        self.outbox.forget_payloads()
+        if self.privacy_ledger is not None:
+            self.privacy_ledger.release_unrevealed(self.run_id)

@@ -374,7 +374,7 @@ class Generations(Generic[S, R]):
         status = self._agreeing.agree(
             generation,
             step=0 if last is None else last.step,
-            more_rows=0 if self._is_counted(generation, last) else rows_bound(self._work.n_rows),
+            more_rows=self._more_rows(generation, last),
         )
 
         def question(wait: float) -> RunStatus | None:
@@ -398,6 +398,12 @@ class Generations(Generic[S, R]):
                 f"within {self._timeout_seconds:g} s; ask them, or wait longer with "
                 "--cohort-timeout"
             )
+
+    def _more_rows(self, generation: Generation, last: Checkpoint | None) -> int:
+        """Return what this bank says of its rows: nothing where the run declares their number."""
+        if self._run.spec.noise_terms is not None or self._is_counted(generation, last):
+            return 0
+        return rows_bound(self._work.n_rows)
 
     def _is_counted(self, generation: Generation, last: Checkpoint | None) -> bool:
         """Tell whether every step that others may continue from counts this bank's rows."""

@@ -349,6 +349,18 @@ class PrivacyLedger:
         self._give_back(charge)
         return True
 
+    def release_unrevealed(self, run_id: str) -> int:
+        """Give back everything that is reserved in a run and not committed; return how much it is.
+
+        As ``release``, for callers that have erased all seeds of the run.
+        """
+        reserved = [
+            context
+            for context, charge in self._charges.items()
+            if charge.event.run_id == run_id and charge.state is ChargeState.RESERVED
+        ]
+        return sum(self.release(context) for context in reserved)
+
     # Inside
 
     def _counted(self) -> Iterable[Charge]:

@@ -155,6 +155,8 @@ def _search_points(result: SearchRunResult) -> Iterator[Point]:
 
 def _verdict_points(verdict: Verdict, *, step: int) -> Iterator[Point]:
     """Yield the metrics of all banks' rows of the judge window."""
+    if verdict.noised is not None and verdict.noised.auprc is not None:
+        yield Point("judge.noised_auprc", verdict.noised.auprc.estimate, step)
     if verdict.report is None:
         return
     known = verdict.report.known

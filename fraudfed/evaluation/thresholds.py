@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.dtypes import Int64Array
-from fraudfed.evaluation.score_histogram import Bounded, ScoreHistogram
+from fraudfed.evaluation.score_histogram import Bounded, RankedCounts, ScoreHistogram
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Between:
         return Bounded(min(max(middle / whole, low), high), low, high)
 
 
-def at_budget(rows: ScoreHistogram, n_alerts: int) -> Between:
+def at_budget(rows: RankedCounts, n_alerts: int) -> Between:
     """Return where at most ``n_alerts`` rows are alerted on."""
     alerts = _from_above(rows.negatives + rows.positives)
     return _between(alerts, float(n_alerts))
@@ -54,7 +54,7 @@ def at_false_positive_rate(rows: ScoreHistogram, rate: float) -> Between:
     return _between(false, rate * n_clean, kept=kept)
 
 
-def precision_between(rows: ScoreHistogram, between: Between, n_alerts: int) -> Bounded | None:
+def precision_between(rows: RankedCounts, between: Between, n_alerts: int) -> Bounded | None:
     """Return the share of frauds among at most ``n_alerts`` alerts; None if there can be none.
 
     Its ends: the alerts between the edges are all clean, or all fraud.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.errors import DataError
 from fraudfed.evaluation.outcomes import Outcomes
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.payments.columns import CHANNELS, LABEL_COLUMNS, MERCHANT_CATEGORIES
@@ -58,6 +59,27 @@ def outcomes_of(rows: pd.DataFrame, positions: Int64Array, labels: Float32Array)
         is_first_seen=first_seen(rows, positions),
         cells=_cells(judged, labels),
     )
+
+
+def customers_of(rows: pd.DataFrame, positions: Int64Array) -> Int64Array:
+    """Return whose payments these are, as numbers of this bank's own.
+
+    Returns
+    -------
+    ndarray of shape (n_positions,), dtype=int64
+
+    Raises
+    ------
+    DataError
+        If a payment has no customer.
+    """
+    codes = _codes(rows.iloc[positions], "customer_id")
+    if codes is None or (codes < 0).any():
+        raise DataError(
+            "the privacy unit is the customer, and a payment has no customer_id; give every "
+            "payment one"
+        )
+    return codes
 
 
 def outcomes_without_times(labels: Float32Array) -> Outcomes:

@@ -170,3 +170,12 @@ def contract_schema(contract: DataContract) -> FeatureSchema:
         n_categories=tuple(len(spec.categories or ()) for spec in contract.features),
         categories=tuple(spec.categories or () for spec in contract.features),
     )
+
+
+def declared_edges(contract: DataContract) -> dict[str, Float32Array]:
+    """Return the cuts that a contract declares, by feature; ascending."""
+    return {
+        spec.name: np.array(spec.cuts, dtype=np.float32)
+        for spec in contract.features
+        if spec.cuts is not None
+    }

@@ -26,6 +26,7 @@ from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.table import FeatureTable
 from fraudfed.intake.outcomes import (
+    customers_of,
     known_compromised,
     outcomes_of,
     outcomes_without_times,
@@ -143,6 +144,7 @@ def windows_in_time(
     contract: DataContract,
     *,
     weights: Float32Array | None = None,
+    with_customers: bool = False,
 ) -> Windows:
     """Divide a bank's payments by the contract's cut-offs.
 
@@ -161,6 +163,8 @@ def windows_in_time(
     contract : DataContract
         Of transactions.
     weights : ndarray of shape (n_raw_rows,), dtype=float32, or None
+    with_customers : bool
+        Whether the rows to train on say whose they are (``customer_id``).
     """
     horizon = horizon_seconds(rows, built.positions, contract.label_horizon_days)
     stopped = stopped_payments(rows)[built.positions]
@@ -199,6 +203,7 @@ def windows_in_time(
             labels=labels[chosen],
             weights=None if own_weights is None else own_weights[chosen],
             max_weight=contract.max_weight,
+            customers=customers_of(rows, built.positions[chosen]) if with_customers else None,
         )
 
     def judged(name: str, start: int | None, until: int | None) -> JudgedRows | None:

@@ -112,6 +112,7 @@ def plan_of(
     terms: PrivacyTerms,
     params: BoosterParams,
     *,
+    n_features: int,
     n_numeric: int,
     max_weight: float = 1.0,
 ) -> PrivacyPlan:
@@ -121,8 +122,8 @@ def plan_of(
     ----------
     terms : PrivacyTerms
     params : BoosterParams
-    n_numeric : int
-        Numeric features, of which cuts are sought.
+    n_features, n_numeric : int
+        Features, and those of them that are numeric: their cuts are sought.
     max_weight : float
         Public bound of the rows' weights.
 
@@ -154,7 +155,7 @@ def plan_of(
     releases = {
         "cuts": _planned("cuts", rho["cuts"], CUTS_PASSES, n_numeric * (count_cap * one_row) ** 2),
         "counts": _planned("counts", rho["counts"], 1, (count_cap * row_norm) ** 2),
-        **_of_trees(terms, params, left, unit_norm**2),
+        **_of_trees(terms, params, left, unit_norm**2, n_features=n_features),
     }
     return PrivacyPlan(
         rho=total,
@@ -196,7 +197,12 @@ def _seeks_cuts(terms: PrivacyTerms, n_numeric: int) -> bool:
 
 
 def _of_trees(
-    terms: PrivacyTerms, params: BoosterParams, rho: Fraction, squared_norm: int
+    terms: PrivacyTerms,
+    params: BoosterParams,
+    rho: Fraction,
+    squared_norm: int,
+    *,
+    n_features: int,
 ) -> dict[str, PlannedRelease | None]:
     n_trees, depth = params.num_boost_round, params.max_depth
     if terms.way is TrainingWay.CYCLIC:
@@ -205,7 +211,7 @@ def _of_trees(
         return {"leaves": _planned("leaves", rho, n_trees, squared_norm)}
     of_leaves, of_nodes = LEAVES_SHARE * rho, TOTALS_SHARE * rho
     levels = n_trees * depth
-    in_bins = terms.features_per_tree * squared_norm
+    in_bins = min(terms.features_per_tree, n_features) * squared_norm
     return {
         "bins": _planned("bins", rho - of_leaves - of_nodes, levels, in_bins),
         "nodes": _planned("nodes", of_nodes, levels, squared_norm),

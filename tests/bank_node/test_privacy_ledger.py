@@ -265,15 +265,14 @@ def test_no_order_of_calls_ever_lowers_what_was_revealed(
 def test_a_run_is_refused_before_it_is_joined_and_may_continue_with_what_it_has(path: Path) -> None:
     ledger = opened(path)
     ledger.reserve(context(1), event("1/4", run="old"))
-    ask = {"unit": PrivacyUnit.ROW, "run_id": "new"}
-    ledger.check_affordable(Fraction(3, 4), ONE_DAY, **ask)
+    ledger.check_affordable(Fraction(3, 4), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
     with pytest.raises(PrivacyBudgetError, match=r"run new: it costs .*; nothing was sent; take"):
-        ledger.check_affordable(Fraction(4, 5), ONE_DAY, **ask)
+        ledger.check_affordable(Fraction(4, 5), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
     # Half of it is charged when the bank is started again: the same plan still fits.
     ledger.reserve(context(2), event("1/2", run="new"))
-    ledger.check_affordable(Fraction(3, 4), ONE_DAY, **ask)
+    ledger.check_affordable(Fraction(3, 4), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
     with pytest.raises(PrivacyBudgetError):
-        ledger.check_affordable(Fraction(4, 5), ONE_DAY, **ask)
+        ledger.check_affordable(Fraction(4, 5), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
 
 
 def test_a_run_for_customers_asks_their_account_too(path: Path) -> None:

@@ -96,6 +96,7 @@ def test_everything_is_private(state, run, key_epoch, key_package) -> None:
             "roster.json",
             "audit.log",
             "ledger",
+            "privacy.ledger",
             ".lock",
             "keys",
             "runs",

@@ -157,6 +157,7 @@ _PLACES = {
     *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
     *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
     ("bank_node/commands/evaluate.py", "print"),
+    ("bank_node/commands/privacy.py", "print"),
     *((f"bank_node/commands/serving/{name}.py", "print") for name in ("models", "monitor")),
 }
 

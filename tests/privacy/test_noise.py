@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fraudfed.communicator import NoisySoloCommunicator
 from fraudfed.errors import BoundError
 from fraudfed.native import load_native
+from fraudfed.privacy.distance import LEAST_PART_VARIANCE, part_of
 from fraudfed.privacy.noise import drawing
-from fraudfed.privacy.noise.drawing import LEAST_PART_VARIANCE, draw, part_variance, tail
+from fraudfed.privacy.noise.drawing import draw, part_variance, tail
 from fraudfed.privacy.noise.reference import MAXIMUM_VARIANCE
 from fraudfed.privacy.noise.sampler import sample
 from fraudfed.privacy.releases import NoisedRelease
@@ -40,6 +41,7 @@ def test_what_colluders_leave_has_the_variance(
     ).tolist()
     honest = n_banks - colluders
     for part, variance in zip(parts, variances, strict=True):
+        assert part == part_of(variance, honest=honest)
         assert honest * part >= variance
         assert honest * (part - 1) < variance
 

@@ -32,6 +32,22 @@ def test_every_cohort_is_measured(package: KeyPackage) -> None:
     assert f"key 512 bits, kernel {select_kernel().name}, best of 2" in text
 
 
+def test_sums_with_noise_are_measured_beside_exact_ones(package: KeyPackage) -> None:
+    result = run_secure_sum(package, banks=(2, 3), values=100, repeats=2, noise=True)
+    two, three = (cost.noised for cost in result.cohorts)
+    # Of two banks with one colluder, one would be left.
+    assert two is None
+    assert three is not None
+    assert min(three.seal_ratio, three.open_ratio, three.draws_per_second) > 0
+    # 16 fractional bits less, and room for the noise: slots are narrower.
+    assert three.bytes_ratio < 1
+    assert three.bytes == pytest.approx(three.bytes_ratio * result.cohorts[1].bytes)
+    assert "with noise: seal" in result.to_text()
+    without = run_secure_sum(package, banks=(3,), values=100, repeats=1)
+    assert without.cohorts[0].noised is None
+    assert "with noise" not in without.to_text()
+
+
 def test_command_prints_json() -> None:
     arguments = ["--json", "--values", "200", "--banks", "2", "--key-bits", "2048"]
     result = CliRunner().invoke(secure_sum_command, [*arguments, "--repeats", "1"])

@@ -42,7 +42,7 @@ def test_no_terms_is_the_default() -> None:
     ("changes", "message"),
     [
         ({"epsilon": 0}, "epsilon"),
-        ({"epsilon": 101}, "epsilon"),
+        ({"epsilon": 21}, "epsilon"),
         ({"epsilon": "inf"}, "epsilon"),
         ({"delta": 0}, "delta"),
         ({"delta": 0.01}, "delta"),
@@ -98,6 +98,7 @@ def test_no_other_kind_of_run_has_privacy_terms(other: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("privacy", "parameters", "contract", "message"),
     [
+        ({"epsilon": 20, "delta": 1e-12}, {}, {}, "the tails of 1 runs take more"),
         ({}, {"subsample": 0.5}, {}, "a public draw, so it hides nobody"),
         ({}, {"early_stopping_rounds": 5}, {}, "each look at the validation rows would cost"),
         ({}, {"min_child_banks": 2}, {}, "an exact count of rows"),

@@ -26,6 +26,11 @@ from aggregator.commands.creating.like_run import (
     repeated,
     run_to_repeat,
 )
+from aggregator.commands.creating.privacy_options import (
+    privacy_fields,
+    privacy_options,
+    say_privacy,
+)
 from aggregator.commands.creating.run_options import (
     DAY,
     active_epoch,
@@ -57,6 +62,8 @@ from fraudfed.wire.messages import (
 
 _OPTIONS: Final = "options"
 DEFAULT_PRESET: Final = "fraud"
+#: The default with ``--epsilon``.
+PRIVATE_PRESET: Final = "private"
 
 
 @click.command(
@@ -139,13 +146,16 @@ def create_run(
         "    --shared-risk latest --param max_depth=6 --without 'terminal_*' --dry-run",
         "aggregator runs create-training --contract contract.json --preset quick",
         "aggregator runs create-training --from-search RUN_ID",
+        "aggregator runs create-training --train-until 2026-06-30 --epsilon 3 \\",
+        "    --declared-rows 20000000",
     ),
 )
 @client_options
 @contract_options
 @click.option(
     "--preset",
-    help=f"Training parameters by name; 'runs presets' lists them.  [default: {DEFAULT_PRESET}]",
+    help="Training parameters by name; 'runs presets' lists them.  "
+    f"[default: {DEFAULT_PRESET}; {PRIVATE_PRESET} with --epsilon]",
 )
 @click.option(
     "--param",
@@ -160,6 +170,7 @@ def create_run(
     help="Parameters that a search has chosen. RUN_ID: on its contract, up to its last cut-off; "
     "FILE: a bank's search.json, on the contract that the other options say.",
 )
+@privacy_options
 @visibility_option
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
@@ -181,7 +192,11 @@ def create_training(
     connection = {key: options.pop(key) for key in CLIENT_OPTIONS}
     if from_search is not None:
         refuse_own_parameters(preset, assignments)
-    run_fields = {"model_visibility": ModelVisibility(visibility), **given_fields(options)}
+    run_fields = {
+        "model_visibility": ModelVisibility(visibility),
+        "privacy": privacy_fields(options),
+        **given_fields(options),
+    }
     if from_search is not None and not is_file_of_search(from_search):
         refuse_own_contract(options)
         with opened_client(**connection) as client:
@@ -195,8 +210,9 @@ def create_training(
         say_refit(chosen)
         return answer
     if from_search is None:
-        found, of = None, f"preset {preset or DEFAULT_PRESET}"
-        parameters = _parameters(preset or DEFAULT_PRESET, assignments)
+        default = DEFAULT_PRESET if run_fields["privacy"] is None else PRIVATE_PRESET
+        found, of = None, f"preset {preset or default}"
+        parameters = _parameters(preset or default, assignments)
     else:
         found = chosen_in_file(Path(from_search))
         parameters, of = found.parameters, f"parameters of {found.winner!r}"
@@ -224,6 +240,7 @@ def create_training(
 
 
 def _say_opened(spec: RunSpec, epoch: KeyEpochStatus, of: str) -> None:
+    say_privacy(spec)
     n_features = 0 if spec.contract is None else len(spec.contract.features)
     say(
         f"{spec.name}: {n_features} features, {of}, key epoch {spec.key_epoch} with "

@@ -42,6 +42,8 @@ def check_members(run: PinnedRun, trust: Trust) -> None:
         counts members which nobody has confirmed.
     CohortError
         As ``Trust.require_enough``.
+    ConfigurationError
+        If the noise of the run's sums counts on more banks than this bank does.
     """
     spec = run.spec
     if spec.require_confirmed_roster and trust.kind is not TrustKind.CONFIRMED:
@@ -52,6 +54,17 @@ def check_members(run: PinnedRun, trust: Trust) -> None:
         )
     trust.require_members(run.cohort)
     trust.require_enough(run.cohort, where=f"run {spec.name!r}: its cohort")
+    terms = spec.noise_terms
+    if terms is None:
+        return
+    counted = terms.tolerated_colluders
+    if counted < trust.tolerated_colluders:
+        raise ConfigurationError(
+            f"run {spec.name!r}: the noise of its sums suffices without that of {counted} banks "
+            "(tolerated_colluders of its privacy terms), this bank tolerates "
+            f"{trust.tolerated_colluders} that put their parts together; nothing was sent: ask for "
+            "a run that tolerates as many, or lower tolerated_colluders in bank.toml"
+        )
 
 
 def check_partners(generation: Generation, run: PinnedRun, bank: str) -> None:

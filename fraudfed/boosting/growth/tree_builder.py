@@ -62,6 +62,10 @@ class TreeBuilder:
             self._nodes.append(_Record(node, value, hessian, value))
         return record.left, record.right
 
+    def set_hessian(self, node: int, sum_hessian: np.float32) -> None:
+        """State the hessian of a node that was not known when the node was added."""
+        self._nodes[node].sum_hessian = sum_hessian
+
     def build(self) -> Tree:
         """Return the tree as arrays."""
         nodes = self._nodes

@@ -9,10 +9,8 @@ from fraudfed.errors import ParameterError
 from fraudfed.privacy.plan import PRIVATE_BITS, PrivacyPlan
 from fraudfed.privacy.terms import PrivacyTerms
 
-#: As of ``objective.LARGEST_SUM``: sums and differences of them stay in int64.
+#: As of ``objective.LARGEST_SUM``: sums and their noise stay in int64.
 _LARGEST_SUM = 2**62
-#: Bits that sums of 2^-16 are shifted by once they are open.
-_SHIFTED = 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def private_bounds(terms: PrivacyTerms, plan: PrivacyPlan) -> PrivateBounds:
     """
     rows = terms.declared_rows
     gradient = rows * plan.row_norm
-    if gradient << _SHIFTED > _LARGEST_SUM:
+    if gradient > _LARGEST_SUM:
         raise ParameterError(
             f"declared_rows is {rows}: sums over so many rows of weight "
             f"{plan.row_norm / (1 << PRIVATE_BITS):g} exceed 62 bits; declare fewer rows, or lower "

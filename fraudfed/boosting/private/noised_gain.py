@@ -9,8 +9,7 @@ as in XGBoost, with a penalty that grows with the noise of H: where H is not kno
 weight is drawn towards 0 (``RIDGE_SIGMAS`` is k). A split must pass two tests, or the node stays a
 leaf:
 
-* the weights of the children differ by at least ``SPLIT_SIGMAS`` deviations of that difference, so
-  that noise alone hardly ever splits;
+* the weights of the children differ by at least ``SPLIT_SIGMAS`` deviations of that difference;
 * its gain less what noise alone is expected to gain is above ``gamma``.
 """
 
@@ -23,12 +22,15 @@ import numpy as np
 from fraudfed.boosting.growth.expansion_queue import LEAST_LOSS_CHANGE
 from fraudfed.dtypes import BoolArray, Float64Array, Int64Array
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.parameters import longest_step
 from fraudfed.privacy.plan import HESSIAN_RATIO, PRIVATE_BITS
 
-#: Deviations by which children must differ: noise alone passes once in 1.7 million tries.
-SPLIT_SIGMAS: Final = 5.0
-#: Deviations of a sum of hessians by which its node's weight is shrunk.
-RIDGE_SIGMAS: Final = 2.0
+#: Deviations by which children must differ. Of a synthetic world's 2 million rows a threshold of 5
+#: found fewer frauds at each epsilon from 0.3 to 3: a split that is noise does little harm beside
+#: the ridge, and one that is not found does.
+SPLIT_SIGMAS: Final = 2.0
+#: Deviations of a sum of hessians by which its node's weight is shrunk; the same search found 4.
+RIDGE_SIGMAS: Final = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class NoisedGain:
     Parameters
     ----------
     params : BoosterParams
-        Its penalties, ``min_child_weight``, ``gamma`` and ``max_delta_step``, which is above 0.
+        Its penalties, ``min_child_weight``, ``gamma`` and ``longest_step``.
     variance : int
         Of the gradient of a released cell, in units of 2^-16.
     """
@@ -92,7 +94,7 @@ class NoisedGain:
         self._lambda = params.reg_lambda
         self._alpha = params.reg_alpha
         self._least_hessian = params.min_child_weight
-        self._longest_step = params.max_delta_step
+        self._longest_step = longest_step(params)
         self._least_gain = max(float(LEAST_LOSS_CHANGE), params.gamma)
         self.sigma = math.sqrt(variance) / (1 << PRIVATE_BITS)
         self._sigma_hessian = self.sigma * float(HESSIAN_RATIO)

@@ -17,6 +17,7 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.errors import StateError
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.parameters import longest_step
 from fraudfed.privacy.terms import PrivacyTerms
 
 #: Of several float32 roundings.
@@ -79,7 +80,7 @@ def check_private_start(
         raise _refused("its base score is no probability")
     if params.base_score is not None and state.base_score != params.base_score:
         raise _refused("its base score is not that of the parameters")
-    longest = params.max_delta_step * params.eta * _SLACK
+    longest = longest_step(params) * params.eta * _SLACK
     for tree in state.trees:
         _check_tree(tree, params, longest=longest)
 

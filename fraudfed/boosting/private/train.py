@@ -34,13 +34,11 @@ from fraudfed.communicator import NoisingCommunicator
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError, ParameterError
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.parameters import check_private_params
 from fraudfed.privacy.plan import PrivacyPlan, plan_of
-from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit, PrivateCuts, TrainingWay
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit, PrivateCuts
 
 logger = logging.getLogger(__name__)
-
-#: A tree of the ways whose trees are full has 2^depth leaves.
-_DEEPEST = 10
 
 
 def train_private(
@@ -88,8 +86,45 @@ def train_private(
         If a sum fails.
     """
     check_private(params, terms, table, edges=edges)
+    return train_private_checked(
+        params,
+        terms,
+        table,
+        communicator,
+        edges=edges,
+        start=start,
+        on_step=on_step,
+        on_tree=on_tree,
+        threads=threads,
+    )
+
+
+def train_private_checked(
+    params: BoosterParams,
+    terms: PrivacyTerms,
+    table: TrainingTable,
+    communicator: NoisingCommunicator,
+    *,
+    edges: Mapping[str, Float32Array] | None = None,
+    start: TrainingState | None = None,
+    on_step: Callable[[TrainingState], None] | None = None,
+    on_tree: Callable[[TreeProgress], None] | None = None,
+    threads: int | None = None,
+) -> TrainResult:
+    """Train on rows that ``check_private`` has accepted: nothing fails by one bank's rows alone.
+
+    Parameters
+    ----------
+    params, terms, table, communicator, edges, start, on_step, on_tree, threads
+        As ``train_private``.
+
+    Raises
+    ------
+    StateError, FraudFedError
+        As ``train_private``.
+    """
     engine = load_engine(threads)
-    plan = plan_of(terms, params, n_numeric=_n_numeric(table), max_weight=table.max_weight)
+    plan = _plan(params, terms, table)
     bounds = private_bounds(terms, plan)
     if start is None:
         state = _prepare(params, terms, table, plan, bounds, communicator, engine, edges=edges)
@@ -135,7 +170,7 @@ def check_private(
             "the privacy unit is the customer, and the rows do not say whose they are; train on "
             "transactions, or choose the unit row"
         )
-    plan = plan_of(terms, params, n_numeric=_n_numeric(table), max_weight=table.max_weight)
+    plan = _plan(params, terms, table)
     private_bounds(terms, plan)
     check_rows(table, what="training rows")
     if table.n_rows > terms.declared_rows:
@@ -145,52 +180,14 @@ def check_private(
         )
 
 
-def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
-    """Check that parameters have a meaning under privacy terms; knows no rows.
-
-    Raises
-    ------
-    ParameterError
-        If not, naming the parameter.
-    """
-    refused = {
-        "subsample": (params.subsample < 1.0, "which rows are drawn is public and hides nobody"),
-        "early_stopping_rounds": (
-            params.early_stopping_rounds is not None,
-            "each metric would cost a part of the budget",
-        ),
-        "monotone_constraints": (
-            any(direction for _, direction in params.constrained()),
-            "noised sums are not held to directions",
-        ),
-        "grow_policy": (params.grow_policy != "depthwise", "trees grow level by level"),
-        "max_depth": (
-            not 1 <= params.max_depth <= _DEEPEST,
-            f"expected 1 to {_DEEPEST}",
-        ),
-        "max_leaves": (
-            params.max_leaves > 0 and terms.way is not TrainingWay.CYCLIC,
-            "trees of this way are full",
-        ),
-        "max_delta_step": (
-            params.max_delta_step <= 0.0,
-            "a leaf's step needs a limit where sums carry noise: 1 is a good one",
-        ),
-    }
-    for name in ("colsample_bytree", "colsample_bylevel", "colsample_bynode"):
-        refused[name] = (
-            getattr(params, name) < 1.0,
-            "the way of training chooses the features (features_per_tree)",
-        )
-    for name, (is_refused, reason) in refused.items():
-        if is_refused:
-            raise ParameterError(
-                f"parameter {name} is {getattr(params, name)!r} in a private training: {reason}"
-            )
-
-
-def _n_numeric(table: TrainingTable) -> int:
-    return sum(n == 0 for n in table.schema.n_categories)
+def _plan(params: BoosterParams, terms: PrivacyTerms, table: TrainingTable) -> PrivacyPlan:
+    return plan_of(
+        terms,
+        params,
+        n_features=table.schema.n_features,
+        n_numeric=sum(n == 0 for n in table.schema.n_categories),
+        max_weight=table.max_weight,
+    )
 
 
 def _prepare(

@@ -6,13 +6,16 @@ from typing import Protocol
 import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.private.bounds import PrivateBounds
 from fraudfed.boosting.private.cyclic import feature_of_tree, tree_over_bins
+from fraudfed.boosting.private.histograms import HistogramReleases, NoisedHistogramGrower
+from fraudfed.boosting.private.leaves import leaf_sums, release_leaves
+from fraudfed.boosting.private.random_splits import drawn_tree
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import NoisingCommunicator
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import ParameterError
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import PlannedRelease, PrivacyPlan, paired_variance, variance_of
 from fraudfed.privacy.releases import NoisedRelease
@@ -46,9 +49,20 @@ def grower_of(
     binned: BinnedTable,
 ) -> TreeGrower:
     """Return what grows trees by the terms' way."""
-    if terms.way is TrainingWay.CYCLIC and plan.bins is not None:
-        return CyclicGrower(params, plan.bins, bounds, binned)
-    raise ParameterError(f"way {terms.way} is not there yet")
+    bins, nodes, leaves = plan.bins, plan.nodes, plan.leaves
+    if terms.way is TrainingWay.CYCLIC and bins is not None:
+        return CyclicGrower(params, bins, bounds, binned)
+    if terms.way is TrainingWay.RANDOM_SPLITS and leaves is not None:
+        return RandomSplitsGrower(params, leaves, bounds, binned)
+    if bins is None or nodes is None or leaves is None:
+        raise ValueError(f"the plan lacks a release of the way {terms.way}")
+    return HistogramsGrower(
+        params,
+        HistogramReleases(bins, nodes, leaves),
+        bounds,
+        binned,
+        n_features=terms.features_per_tree,
+    )
 
 
 class CyclicGrower:
@@ -103,3 +117,87 @@ class CyclicGrower:
         return tree_over_bins(
             opened, feature=feature, cuts=cuts, params=self._params, variance=self._variance
         )
+
+
+class RandomSplitsGrower:
+    """Draws trees, and has their leaves released.
+
+    Parameters
+    ----------
+    params : BoosterParams
+    planned : PlannedRelease
+        Of the leaves of a tree.
+    bounds : PrivateBounds
+    binned : BinnedTable
+    """
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        planned: PlannedRelease,
+        bounds: PrivateBounds,
+        binned: BinnedTable,
+    ) -> None:
+        self._params = params
+        self._planned = planned
+        self._bounds = bounds
+        self._binned = binned
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """See ``TreeGrower``."""
+        drawn = drawn_tree(len(trees), cuts=self._binned.cuts, params=self._params)
+        return release_leaves(
+            drawn,
+            leaf_sums(self._binned, pairs, assign_leaves(drawn, self._binned)),
+            tree_index=len(trees),
+            params=self._params,
+            planned=self._planned,
+            bounds=self._bounds,
+            communicator=communicator,
+        )
+
+
+class HistogramsGrower:
+    """Grows trees from noised histograms.
+
+    Parameters
+    ----------
+    params : BoosterParams
+    releases : HistogramReleases
+    bounds : PrivateBounds
+    binned : BinnedTable
+    n_features : int
+        Of each tree.
+    """
+
+    def __init__(
+        self,
+        params: BoosterParams,
+        releases: HistogramReleases,
+        bounds: PrivateBounds,
+        binned: BinnedTable,
+        *,
+        n_features: int,
+    ) -> None:
+        self._params = params
+        self._releases = releases
+        self._bounds = bounds
+        self._binned = binned
+        self._n_features = n_features
+
+    def grow(
+        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+    ) -> Tree:
+        """See ``TreeGrower``."""
+        grower = NoisedHistogramGrower(
+            len(trees),
+            params=self._params,
+            n_features=self._n_features,
+            releases=self._releases,
+            bounds=self._bounds,
+            binned=self._binned,
+            pairs=pairs,
+        )
+        return grower.grow(communicator)

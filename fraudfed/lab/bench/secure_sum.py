@@ -1,7 +1,8 @@
 """What a secure sum costs: against bare Paillier on the same values, and against CKKS.
 
 The bare side packs the same digits into plaintexts without a header, encrypts and decrypts them.
-It lives here only: the product has no way to leave masks or tags out.
+It lives here only: the product has no way to leave masks or tags out. On request the same number of
+values is summed with noise, as under privacy terms, beside the exact sum.
 """
 
 import hashlib
@@ -25,14 +26,50 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, key_bits_option, number_option, threads_option
 from fraudfed.paillier.kernels.kernel import select_kernel
 from fraudfed.paillier.vector import CiphertextVector
+from fraudfed.privacy.noise.drawing import part_variance, tail
+from fraudfed.privacy.noise.sampler import sample
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.header import HEADER_BITS, MAXIMUM_BANKS
+from fraudfed.secure_sum.noise_keys import new_noise_key
 from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
 
 #: Bits of the bound of a value: the gradients of 2^16 rows in fixed point with 32 fractional bits.
 _BOUND_BITS = 48
+#: Under privacy terms: 16 fractional bits, noise of a sigma of 64 rows, and one tolerated colluder.
+_NOISED_BOUND_BITS = 32
+_NOISE_VARIANCE = 1 << 44
+_COLLUDERS = 1
+#: As ``bank_node.run.sums.noising``: what fixes how far the noise may reach.
+_VALUES_OF_A_RUN = 1 << 40
+
+
+@dataclass(frozen=True)
+class NoisedCost:
+    """Cost of a sum with noise for one bank, per value, and against the exact sum of one shape.
+
+    Attributes
+    ----------
+    seal_microseconds, seal_ratio : float
+        From the values to the payload: key, draw and adding included.
+    open_microseconds, open_ratio : float
+    total_ratio : float
+        Sealing and opening together.
+    draws_per_second : float
+        Of the sampler alone, on one core.
+    bytes, bytes_ratio : float
+        Slots have 16 fractional bits less, and room for the noise.
+    """
+
+    seal_microseconds: float
+    seal_ratio: float
+    open_microseconds: float
+    open_ratio: float
+    total_ratio: float
+    draws_per_second: float
+    bytes: float
+    bytes_ratio: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +94,8 @@ class CohortCost:
     seal_values_per_second, open_values_per_second : float
         Of the secure sum in wall time, with all threads. What is opened is this bank's shard, so
         that k banks open k times as many values in the same time.
+    noised : NoisedCost or None
+        With ``--noise``, from three banks on.
     """
 
     banks: int
@@ -71,6 +110,7 @@ class CohortCost:
     bytes_ratio: float
     seal_values_per_second: float
     open_values_per_second: float
+    noised: NoisedCost | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +162,14 @@ class SecureSumResult:
             f"{cost.open_values_per_second / 1e6:.2f} M values/s opened"
             for cost in self.cohorts
         ]
+        lines += [
+            f"{cost.banks:5}  with noise: seal {noised.seal_ratio:.3f}, open "
+            f"{noised.open_ratio:.3f}, together {noised.total_ratio:.3f}, bytes "
+            f"{noised.bytes_ratio:.3f} of the exact sum; {noised.draws_per_second / 1e6:.2f} M "
+            "draws/s"
+            for cost in self.cohorts
+            if (noised := cost.noised) is not None
+        ]
         lines += [TENSEAL_MISSING] if self.ckks is None else self.ckks.to_lines()
         lines += [
             f"values    {self.values} of {self.bound_bits} bits, key {self.key_bits} bits, "
@@ -133,7 +181,13 @@ class SecureSumResult:
 
 
 def run_secure_sum(
-    package: KeyPackage, *, banks: tuple[int, ...], values: int, threads: int = 1, repeats: int = 5
+    package: KeyPackage,
+    *,
+    banks: tuple[int, ...],
+    values: int,
+    threads: int = 1,
+    repeats: int = 5,
+    noise: bool = False,
 ) -> SecureSumResult:
     """Measure one bank's work in cohorts of these sizes.
 
@@ -147,6 +201,8 @@ def run_secure_sum(
         Of the measurement in wall time.
     repeats : int
         Repetitions of each side, by turns.
+    noise : bool
+        Measure sums with noise, too.
     """
     date, load = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()[0]
     largest = np.int64((1 << _BOUND_BITS) // max(banks))
@@ -154,7 +210,8 @@ def run_secure_sum(
     part = (np.arange(values, dtype=np.int64) * 0x9E3779B97F4A7C1) % (2 * largest) - largest
     return SecureSumResult(
         cohorts=tuple(
-            _measure(package, count, part, threads=threads, repeats=repeats) for count in banks
+            _measure(package, count, part, threads=threads, repeats=repeats, noise=noise)
+            for count in banks
         ),
         values=values,
         bound_bits=_BOUND_BITS,
@@ -170,16 +227,27 @@ def run_secure_sum(
 
 
 def _measure(
-    package: KeyPackage, n_banks: int, part: Int64Array, *, threads: int, repeats: int
+    package: KeyPackage,
+    n_banks: int,
+    part: Int64Array,
+    *,
+    threads: int,
+    repeats: int,
+    noise: bool,
 ) -> CohortCost:
     own, bare = _Own(package, n_banks, part), _Bare(package, n_banks, part)
     threaded = _Own(package, n_banks, part, threads=threads)
     # On one thread, the time of this process is the work, whatever else the machine does.
     cpu, wall = time.process_time, time.perf_counter
-    steps = (
+    steps = [
         *((own.seal, cpu), (bare.seal, cpu), (own.open, cpu), (bare.open, cpu)),
         *((threaded.seal, wall), (threaded.open, wall)),
-    )
+    ]
+    noised = None
+    if noise and n_banks >= _COLLUDERS + 2:
+        small = part >> (_BOUND_BITS - _NOISED_BOUND_BITS)
+        noised = _Noised(package, n_banks, small)
+        steps += [(noised.seal, cpu), (noised.open, cpu), (noised.draw, cpu)]
     least = [float("inf")] * len(steps)
     for repeat in range(repeats):
         least = [
@@ -201,6 +269,22 @@ def _measure(
         bytes_ratio=own_bytes / bare_bytes,
         seal_values_per_second=part.size / least[4],
         open_values_per_second=part.size / least[5],
+        noised=None if noised is None else _noised_cost(noised, own, least, part.size),
+    )
+
+
+def _noised_cost(noised: "_Noised", own: "_Own", least: list[float], n_values: int) -> NoisedCost:
+    seal, opening, draw = least[6:]
+    own_seal, own_opening = least[0], least[2]
+    return NoisedCost(
+        seal_microseconds=seal / n_values * 1e6,
+        seal_ratio=seal / own_seal,
+        open_microseconds=opening / n_values * 1e6,
+        open_ratio=opening / own_opening,
+        total_ratio=(seal + opening) / (own_seal + own_opening),
+        draws_per_second=n_values / draw,
+        bytes=len(noised.payload) / n_values,
+        bytes_ratio=len(noised.payload) / len(own.payload),
     )
 
 
@@ -239,7 +323,7 @@ class _Own:
             )
             for name in roster
         ]
-        self._layout = self._banks[0].layout(1 << _BOUND_BITS, part.shape)
+        self._layout = self._banks[0].layout(self._bound(n_banks), part.shape)
         self._run_id = secrets.token_hex(16)
         self._context = self._new_context(0)
         # Sealed by all once, outside the measurement, so that there is something to open.
@@ -252,6 +336,9 @@ class _Own:
         self._shards = [product.shard(shard, n_banks).data for shard in range(n_banks)]
         self._boxes = [self._open_shard(shard) for shard in range(n_banks)]
         self.payload = self._sealed[0].payload
+
+    def _bound(self, n_banks: int) -> int:  # noqa: ARG002 - more banks need more noise
+        return 1 << _BOUND_BITS
 
     def _open_shard(self, shard: int) -> bytes:
         return self._banks[shard].open_shard(
@@ -284,6 +371,33 @@ class _Own:
             self._boxes, self._layout, self._context, commitments=self._commitments
         )
         _check(total, self._part, len(self._banks))
+
+
+class _Noised(_Own):
+    """The same with noise of the measured bank; what is opened holds none, and costs the same."""
+
+    def _bound(self, n_banks: int) -> int:
+        reach = tail(
+            _NOISE_VARIANCE,
+            n_banks=n_banks,
+            tolerated_colluders=_COLLUDERS,
+            n_values=_VALUES_OF_A_RUN,
+        )
+        return (1 << _NOISED_BOUND_BITS) + int(reach)
+
+    def draw(self, repeat: int) -> None:
+        self._noise(self._new_context(1 + repeat))
+
+    def seal(self, repeat: int) -> None:
+        context = self._new_context(1 + repeat)
+        self._banks[0].seal(self._part + self._noise(context), self._layout, context)
+
+    def _noise(self, context: RoundContext) -> Int64Array:
+        parts = part_variance(
+            _NOISE_VARIANCE, n_banks=len(self._banks), tolerated_colluders=_COLLUDERS
+        )
+        key = new_noise_key(context, self._part, bank="bank0")
+        return sample(np.full(self._part.shape, int(parts), dtype=np.int64), key)
 
 
 class _Bare:
@@ -353,9 +467,10 @@ def _check(total: Int64Array, part: Int64Array, n_banks: int) -> None:
 @key_bits_option
 @threads_option("Threads of the measurement in wall time.")
 @number_option("--repeats", 5, "Repetitions of each measurement; the least counts.")
+@click.option("--noise", is_flag=True, help="Measure sums with noise beside exact ones.")
 @figures_of(SecureSumResult)
 def secure_sum_command(
-    banks: tuple[int, ...], values: int, key_bits: int, threads: int, repeats: int
+    banks: tuple[int, ...], values: int, key_bits: int, threads: int, repeats: int, noise: bool
 ) -> SecureSumResult:
     """Compare the secure sum with Paillier without masks, counts and tags, and with CKKS."""
     package = KeyPackage.generate(key_bits)
@@ -365,4 +480,5 @@ def secure_sum_command(
         values=values,
         threads=threads,
         repeats=repeats,
+        noise=noise,
     )

@@ -18,7 +18,13 @@ _HASH_KEY = bytes(range(32))
 _SKETCH_WIDTH = 8192
 
 
-def risk_of_banks(banks: Iterable[pd.DataFrame], *, first_day: int, days: int) -> SharedRisk:
+def risk_of_banks(
+    banks: Iterable[pd.DataFrame],
+    *,
+    first_day: int,
+    days: int,
+    transaction_width: int = _SKETCH_WIDTH,
+) -> SharedRisk:
     """Sum what all banks enter.
 
     Parameters
@@ -29,12 +35,14 @@ def risk_of_banks(banks: Iterable[pd.DataFrame], *, first_day: int, days: int) -
         Days since 1970-01-01 UTC.
     days : int
         Of the period.
+    transaction_width : int
+        Columns of the sketch of a day's payments.
     """
     spec = RiskSpec(
         first_day=first_day,
         last_day=first_day + days - 1,
         delay_days=0,
-        transaction_width=_SKETCH_WIDTH,
+        transaction_width=transaction_width,
     )
     parts = [risk_entries(payments, spec, hash_key=_HASH_KEY) for payments in banks]
     everything = RiskEntries(

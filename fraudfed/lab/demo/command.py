@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import JsonValue
@@ -43,6 +44,7 @@ from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import DemoSummary, difference_lines, format_table
 from fraudfed.lab.report.mules import format_mules
 from fraudfed.lab.report.page import render_report
+from fraudfed.lab.report.privacy_curve import read_curve
 from fraudfed.parameters import BoosterParams, overridden, parse_assignments
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.reading.report import ProblemReport, report_lines, report_of
@@ -186,6 +188,11 @@ class DemoAnswer(Answer):
     help="At the end leave the aggregator, one bank's pages and its scoring service up until "
     "Ctrl-C.",
 )
+@click.option(
+    "--privacy-curve",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="curve.json of `fraudfed privacy curve`, to show in the report.",
+)
 @click.option("--quiet", is_flag=True, help="Print the table only.")
 @json_option(DemoAnswer)
 def demo_command(
@@ -212,6 +219,7 @@ def demo_command(
     port: int,
     out: Path,
     keep: bool,
+    privacy_curve: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -243,6 +251,7 @@ def demo_command(
             f"--banks {banks}: expected at least {MIN_BANKS}; with fewer, the sum minus a bank's "
             "own part is another bank's statistic"
         )
+    curve = None if privacy_curve is None else read_curve(privacy_curve)
     work = _prepare(out)
     console = stderr_console(quiet=quiet, own_text=True)
     stages = Stages(lambda text: console.print(f"[dim]{text}[/dim]"))
@@ -273,7 +282,7 @@ def demo_command(
             stages=stages,
             on_progress=advance,
         )
-    _write(result, out)
+    _write(result, out, curve)
     if as_json:
         summary, report, model = (str(out / name) for name in _FILES)
         answer = DemoAnswer(
@@ -541,9 +550,11 @@ class _Advance:
         self._progress.update(self._task, completed=trees)
 
 
-def _write(result: DemoResult, out: Path) -> None:
+def _write(result: DemoResult, out: Path, curve: dict[str, Any] | None) -> None:
     summary = json.dumps(result.summary.to_json(), indent=2, allow_nan=False) + "\n"
-    report = render_report(result.summary, scores=result.scores, labels=result.labels)
+    report = render_report(
+        result.summary, scores=result.scores, labels=result.labels, privacy_curve=curve
+    )
     (out / "model.json").write_bytes(result.model_json)
     (out / "summary.json").write_text(summary)
     (out / "report.html").write_text(report)

@@ -6,6 +6,7 @@ summary gives the same bytes.
 
 from collections.abc import Mapping
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from fraudfed.lab.report.plots import (
     reliability,
     search_curves,
 )
+from fraudfed.lab.report.privacy_curve import curve_section
 
 _TEMPLATE = "report.html.j2"
 #: Features shown; the long tail says little.
@@ -55,6 +57,7 @@ def render_report(
     curves: Mapping[str, Mapping[str, PrecisionRecallCurve]] | None = None,
     scores: Mapping[str, npt.NDArray[np.floating]] | None = None,
     labels: npt.NDArray[np.floating] | None = None,
+    privacy_curve: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page.
 
@@ -67,6 +70,8 @@ def render_report(
         Scores on the rows of all banks that judge, drawn as one more figure.
     labels : ndarray of shape (n_rows,)
         Labels of the same rows; given exactly if ``scores`` are.
+    privacy_curve : mapping or None
+        The JSON of ``fraudfed privacy curve``, for a section of its own.
 
     Returns
     -------
@@ -98,6 +103,7 @@ def render_report(
         alerts=_alerts(summary),
         calibration=_calibration(summary),
         searched=_searched(summary),
+        privacy=None if privacy_curve is None else curve_section(privacy_curve),
         mules=[] if summary.mules is None else mule_rows(summary.mules),
     )
 

@@ -8,14 +8,11 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
+from fraudfed.privacy.distance import LEAST_PART_VARIANCE
 from fraudfed.privacy.noise.keystream import KEY_BYTES
 from fraudfed.privacy.noise.sampler import check_variances, sample
 from fraudfed.privacy.releases import NoisedRelease
 
-#: A bank's part has at least this variance: sigma of 2^8 units. A sum of discrete Gaussians is no
-#: discrete Gaussian; at this width what it differs by is far below 2^-60 (Kairouz, Liu, Steinke,
-#: ICML 2021, theorem 9: it falls as exp(-pi^2 sigma^2)).
-LEAST_PART_VARIANCE = 1 << 16
 #: A little above ln 2, as a fraction of whole numbers.
 _LN_2, _LN_2_OF = 6_931_471_806, 10_000_000_000
 
@@ -63,7 +60,8 @@ def part_variance(
     Raises
     ------
     BoundError
-        If a part would be too narrow (sigma below 2^8 units) or too wide, or nobody is left.
+        If a part would be too narrow (sigma below 2^8 units, which ``privacy.distance`` builds on)
+        or too wide, or nobody is left.
     """
     honest = n_banks - tolerated_colluders
     if tolerated_colluders < 0 or honest < 1:

@@ -1,6 +1,8 @@
 """What every bank's data must look like."""
 
+import itertools
 import reprlib
+import struct
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeAlias
@@ -65,6 +67,10 @@ FeatureName: TypeAlias = Annotated[
 Category: TypeAlias = Annotated[str, AfterValidator(_writable("category", category_fault))]
 
 
+#: An edge between bins; a float32 that is not the largest.
+Cut: TypeAlias = Annotated[float, Field(allow_inf_nan=False, ge=-1e38, le=1e38)]
+
+
 class FeatureType(StrEnum):
     """How a feature column is read."""
 
@@ -83,6 +89,9 @@ class FeatureSpec(Message):
     nullable: bool = True
     """False: a missing value (NaN, empty) is a data error. True: missing values are learnt from."""
     description: str = ""
+    cuts: Annotated[tuple[Cut, ...], Field(min_length=1, max_length=255)] | None = None
+    """Numeric only: edges between bins, ascending; a value at an edge lies above it. Public, so
+    they cost a training with privacy terms nothing; other trainings find edges of their own."""
     unit: Annotated[str, Field(max_length=100)] | None = None
     """With it a feature of transactions is an own column of the consortium: read from the file, and
     not made by the recipe. ``code`` for a categorical one, ``1`` for a count or a ratio."""
@@ -103,6 +112,18 @@ class FeatureSpec(Message):
                 f"description of {self.name!r} is empty; say in a sentence what the column means, "
                 "so that every bank fills it alike"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_ascend(self) -> Self:
+        if self.cuts is None:
+            return self
+        if self.type is not FeatureType.NUMERIC:
+            raise ValueError(f"cuts of {self.name!r}: only a numeric feature has some")
+        # What is one float32 is one edge.
+        edges = [struct.unpack("<f", struct.pack("<f", cut))[0] for cut in self.cuts]
+        if any(low >= high for low, high in itertools.pairwise(edges)):
+            raise ValueError(f"cuts of {self.name!r} must ascend, also once they are float32")
         return self
 
     @model_validator(mode="after")

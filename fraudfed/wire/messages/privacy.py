@@ -13,8 +13,8 @@ from fraudfed.privacy.terms import (
 )
 from fraudfed.wire.messages.base import Message
 
-#: More says hardly anything: an attacker who guesses may be right e^100 times as often.
-_MOST_EPSILON = 100.0
+#: More says nothing: an attacker who guesses may be right e^20 times as often.
+_MOST_EPSILON = 20.0
 #: The chance that nothing holds; it stays far below one in the number of rows.
 _MOST_DELTA = 1e-4
 #: A sum of gradients with 16 fractional bits stays within 63 bits: 2^31 rows, weights to 2^15.
