@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fraudfed.boosting.bank_weight import bound_weight
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.boosting.table import TrainingTable
@@ -33,7 +34,7 @@ DEFENCES: Final[Mapping[str, Mapping[str, float]]] = {
     NO_DEFENCE: {},
     "min_child_banks=3": {"min_child_banks": 3},
     "min_child_banks=3 min_bank_share=0.06": {"min_child_banks": 3, "min_bank_share": 0.06},
-    "min_child_banks=4 min_bank_share=0.1": {"min_child_banks": 4, "min_bank_share": 0.1},
+    "min_child_banks=3 min_bank_share=0.1": {"min_child_banks": 3, "min_bank_share": 0.1},
     "max_bank_weight, half of a mean bank": {"max_bank_weight": 0.5},
 }
 
@@ -188,10 +189,10 @@ def _federated(
     """Train over several banks; on one table where that gives the same bytes."""
     if not extra:
         return _solo(parameters, together(tables))
-    settings = {**parameters, **extra}
-    if "max_bank_weight" in settings:
-        settings["max_bank_weight"] *= sum(table.n_rows for table in tables) / len(tables)
-    return train_together(BoosterParams.parse(settings), tables)
+    if "max_bank_weight" in extra:
+        most = extra["max_bank_weight"] * sum(table.n_rows for table in tables) / len(tables)
+        return _solo(parameters, together([bound_weight(table, most) for table in tables]))
+    return train_together(BoosterParams.parse({**parameters, **extra}), tables)
 
 
 def _evasions(

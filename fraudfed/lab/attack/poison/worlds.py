@@ -145,10 +145,12 @@ def rows_at(rows: TrainingTable, chosen: Int64Array) -> TrainingTable:
 
 
 def together(tables: Sequence[TrainingTable]) -> TrainingTable:
-    """Lay tables without weights into one."""
+    """Lay tables into one; all of them have weights, or none."""
     first = tables[0]
+    weights = [table.weights for table in tables if table.weights is not None]
     return replace(
         first,
         features=np.asfortranarray(np.concatenate([table.features for table in tables])),
         labels=np.concatenate([table.labels for table in tables]),
+        weights=np.concatenate(weights) if weights else None,
     )
