@@ -41,8 +41,8 @@ _ATTACK = {
 }
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
-    "curve": "fraudfed.lab.privacy.curve:curve_command",
     "audit-training": "fraudfed.lab.privacy.whole_training:audit_training_command",
+    "curve": "fraudfed.lab.privacy.curve:curve_command",
 }
 
 

@@ -160,7 +160,7 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, run.contract) if terms is None else Judging(),
+            judging=Judging.of(windows, run.contract, terms=terms),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(

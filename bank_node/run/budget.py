@@ -120,11 +120,7 @@ def _refusal(budget: RunBudget | RiskBudget, ledger: PrivacyLedger, run_id: str)
     together: dict[Blocks, Fraction] = {}
     for rho, blocks in budget.costs():
         together[blocks] = together.get(blocks, Fraction(0)) + rho
-    for blocks, rho in together.items():
-        found = ledger.refusal(rho, blocks, unit=budget.terms.unit, run_id=run_id)
-        if found is not None:
-            return found
-    return None
+    return ledger.refusal(together, unit=budget.terms.unit, run_id=run_id)
 
 
 def require_ledger(context: RunContext) -> PrivacyLedger:

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bank_node.approval.facts import RiskFacts, RiskPrivacyFacts
+from bank_node.approval.risk import risk_facts, weigh_risk
+from bank_node.approval_rules import ApprovalRules
 from bank_node.config import BankConfig, CohortRules, ExactRuns, PrivacyRules
 from bank_node.jobs.risk.history import fitting_files
 from bank_node.jobs.risk.private_history import check_private_history
+from bank_node.jobs.risk.report import risk_report
 from bank_node.jobs.risk.run import check_risk_run
 from bank_node.run.agreement.exactness import check_exact
 from bank_node.run.budget import RiskBudget
@@ -147,6 +151,44 @@ def config_of() -> BankConfig:
         signing_key=identity.signing_key,
         agreement_key=identity.agreement_key,
     )
+
+
+def test_a_person_is_shown_what_the_noise_hides_and_decides() -> None:
+    run = risk_run(NOISED)
+    facts = risk_facts(run, key_bits=3072)
+    assert isinstance(facts.about, RiskFacts)
+    noise = RiskNoise.of(run.risk)
+    assert facts.about.privacy == RiskPrivacyFacts(
+        epsilon=3.0,
+        delta=1e-6,
+        tolerated_colluders=1,
+        payment_noise=noise.payment_sigma,
+        fraud_noise=noise.fraud_sigma,
+    )
+    text = " ".join(facts.reveals)
+    assert "no more than epsilon 3 allows" in text
+    assert "at an entity that only this bank knows" not in text
+    assert facts.cost is not None
+    # One release a step; exact tables open totals as well.
+    assert facts.cost.rounds == 1
+    table = {"max_days": 10, "min_customers": 1, "entities": ["terminal", "merchant", "payee"]}
+    (found,) = [
+        each
+        for each in weigh_risk(run, ApprovalRules.model_validate({"risk": table}))
+        if not each.allowed
+    ]
+    assert found.subject == "noise in risk tables"
+    exact = risk_facts(risk_run(RISK), key_bits=3072)
+    assert isinstance(exact.about, RiskFacts)
+    assert exact.about.privacy is None
+
+
+def test_what_a_bank_holds_is_shown_with_its_noise(state: StateDirectory) -> None:
+    exact, noised = risk_report(state)["runs"]
+    assert exact["frauds"]["noise"] == 0.0
+    sigma = RiskNoise.of(RiskSpec.model_validate(NOISED)).fraud_sigma
+    assert noised["frauds"]["noise"] == pytest.approx(sigma)
+    assert noised["frauds"]["depth"] == 1
 
 
 def tables(risk: dict[str, Any]) -> KeyedTables:

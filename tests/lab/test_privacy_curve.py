@@ -1,6 +1,7 @@
 """The curve over bounds: figures follow from stored scores, and a stop changes none of them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from examples.reports import example
 
 from fraudfed.cli import cli
 from fraudfed.errors import ConfigurationError, DataError, StateError
@@ -23,6 +25,7 @@ from fraudfed.lab.privacy.presets import loudness_of, parameters_of
 from fraudfed.lab.privacy.results import CurveResults
 from fraudfed.lab.privacy.trainings import Trained, train_one
 from fraudfed.lab.privacy.worlds import write_world
+from fraudfed.lab.report.page import render_report
 from fraudfed.lab.report.privacy_curve import curve_page, curve_plot, read_curve
 from fraudfed.privacy.sizes import MEASURED, MeasuredSize, advice
 from fraudfed.privacy.terms import PrivacyTerms, TrainingWay
@@ -274,6 +277,18 @@ def test_plot_and_section_are_the_same_bytes_again_and_show_the_figures(tmp_path
         file.write_text(other)
         with pytest.raises(DataError, match="no curve"):
             read_curve(file)
+
+
+def test_the_demos_report_shows_a_curve_and_still_needs_nothing_but_itself() -> None:
+    summary, curves = example()
+    without = render_report(summary, curves=curves)
+    assert "What differential privacy costs" not in without
+    shown = render_report(summary, curves=curves, privacy_curve=_document())
+    assert "What differential privacy costs" in shown
+    ids = re.findall(r'\bid="([^"]+)"', shown)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", shown)) <= set(ids)
+    assert "http:" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", shown)
 
 
 _TERMS = PrivacyTerms(epsilon=3.0, tolerated_colluders=1, declared_rows=2_000_000)

@@ -49,7 +49,7 @@ def payments(*, customer_of_others: str = "other-{}") -> pd.DataFrame:
 
 def plan(unit: PrivacyUnit) -> PrivacyPlan:
     terms = PrivacyTerms(epsilon=1, unit=unit, tolerated_colluders=1, declared_rows=10_000)
-    return plan_of(terms, BoosterParams(num_boost_round=10), n_numeric=1)
+    return plan_of(terms, BoosterParams(num_boost_round=10), n_features=1, n_numeric=1)
 
 
 def noised_bins_of(

@@ -40,7 +40,7 @@ def plan(
         epsilon=3, unit=unit, way=way, tolerated_colluders=1, declared_rows=10**6, gradient_cap=cap
     )
     params = BoosterParams(num_boost_round=50, max_depth=3, scale_pos_weight=scale_pos_weight)
-    return plan_of(terms, params, n_numeric=5, max_weight=max_weight)
+    return plan_of(terms, params, n_features=5, n_numeric=5, max_weight=max_weight)
 
 
 def largest_square(pairs: Int64Array, ratio: Fraction = HESSIAN_RATIO) -> int:

@@ -64,6 +64,7 @@ risk = "any"
 statistics = "any"
 search = "any"
 monitor = "any"
+privacy = "any"
 """
 
 

@@ -32,7 +32,7 @@ PATIENCE: Final = 20
 #: every feature), step and depth. Loud signals pay for many small steps.
 _STEPS: Final[Mapping[str, tuple[tuple[float, int, float, int], ...]]] = MappingProxyType(
     {
-        TrainingWay.CYCLIC: ((20.0, 8, 0.3, 5), (4.0, 4, 0.4, 5), (0.0, 2, 0.5, 5)),
+        TrainingWay.CYCLIC: ((20.0, 5, 0.4, 5), (4.0, 4, 0.4, 5), (0.0, 2, 0.5, 5)),
         TrainingWay.HISTOGRAMS: ((20.0, 40, 0.3, 3), (4.0, 20, 0.4, 3), (0.0, 10, 0.5, 2)),
         TrainingWay.RANDOM_SPLITS: ((20.0, 250, 0.4, 6), (4.0, 150, 0.5, 6), (0.0, 80, 0.5, 5)),
     }

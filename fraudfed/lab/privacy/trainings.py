@@ -154,7 +154,6 @@ def _best(
             settings,
             matrix,
             EXACT_TREES,
-            FEATURES_PER_TREE,
             evals=[(evaluated, "select")] if can_choose else [],
             early_stopping_rounds=PATIENCE if can_choose else None,
             verbose_eval=False,

@@ -144,10 +144,12 @@ def main() -> None:
     )
     print("|--:|--:|---|---|--:|--:|--:|")
     rng = np.random.default_rng(0)
+    # What is entered depends on neither.
+    spec = spec_of(EPSILONS[0], first_day, last_day, factor=1)
+    own = joined([risk_entries(bank, spec, hash_key=KEY, draw=rng) for bank in banks])
     for epsilon in EPSILONS:
         for factor in FACTORS:
             spec = spec_of(epsilon, first_day, last_day, factor=factor)
-            own = joined([risk_entries(bank, spec, hash_key=KEY, draw=rng) for bank in banks])
             start = RiskTables(spec, hash_key_id(KEY))
             tables = sum_tables(times(own, factor), NoisySoloCommunicator(draw), start=start)
             shared = SharedRisk([KeyedTables(tables, KEY)])
