@@ -128,6 +128,15 @@ class LookupRules(BaseModel):
     retention_days: Annotated[int, Field(strict=True, ge=1, le=36_525)] = 731
 
 
+class ExactRuns(StrEnum):
+    """What becomes of runs whose sums are exact."""
+
+    ALLOW = "allow"
+    """They need the same approval as ever."""
+    REFUSE = "refuse"
+    """This bank takes part in none."""
+
+
 class PrivacyRules(BaseModel):
     """``[privacy]``: what runs with privacy terms may tell of this bank's rows, over their life.
 
@@ -136,12 +145,16 @@ class PrivacyRules(BaseModel):
     epsilon, delta : float
         The bound for one unit, over all such runs together: of the rows of each day, of each file
         without times, and of each customer in runs whose unit is the customer.
+    exact_runs : ExactRuns
+        Whether this bank takes part in runs without privacy terms, which the bound does not cover:
+        trainings, searches, statistics, risk tables and monitoring.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epsilon: Annotated[float, Field(ge=0)] = 10.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    exact_runs: ExactRuns = ExactRuns.ALLOW
 
     @model_validator(mode="after")
     def _pays_for_tails(self) -> "PrivacyRules":

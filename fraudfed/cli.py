@@ -33,9 +33,15 @@ _BENCH = {
     "serve": "fraudfed.lab.bench.serve.command:serve_command",
     "train": "fraudfed.lab.bench.train.command:train_command",
 }
-_ATTACK: dict[str, str] = {}
+_ATTACK = {
+    "differencing": "fraudfed.lab.attack.differencing.command:differencing_command",
+    "membership": "fraudfed.lab.attack.membership.command:membership_command",
+    "poison": "fraudfed.lab.attack.poison.command:poison_command",
+    "reconstruction": "fraudfed.lab.attack.reconstruction.command:reconstruction_command",
+}
 _PRIVACY = {
     "audit": "fraudfed.lab.privacy.audit:audit_command",
+    "audit-training": "fraudfed.lab.privacy.whole_training:audit_training_command",
     "curve": "fraudfed.lab.privacy.curve:curve_command",
 }
 

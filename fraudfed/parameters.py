@@ -36,15 +36,16 @@ NOT_XGBOOST = frozenset(
         "xgboost_version",
         "statistics_bits",
         "min_child_banks",
-        "min_bank_rows",
+        "min_bank_share",
+        "max_bank_weight",
     }
 )
 
 #: Banks that can be counted in one sum: more than any consortium has, and 12 bits of a slot.
 MOST_BANKS = 4095
-#: What a bank alone cannot meet: it trains its own models without. They came after the others.
-OF_SEVERAL_BANKS = ("min_child_banks", "min_bank_rows")
-_FIRST_DEFAULTS = {"min_child_banks": 0, "min_bank_rows": 1}
+#: What is about several banks: one alone trains its own models without. They came last.
+OF_SEVERAL_BANKS = ("min_child_banks", "min_bank_share", "max_bank_weight")
+_FIRST_DEFAULTS = {"min_child_banks": 0, "min_bank_share": 0.0, "max_bank_weight": 0.0}
 
 #: By position, or as sorted (name, direction) pairs.
 MonotoneConstraints: TypeAlias = tuple[int, ...] | tuple[tuple[str, int], ...]
@@ -95,6 +96,8 @@ _FLOATS = {
     "colsample_bylevel": _FRACTION,
     "colsample_bynode": _FRACTION,
     "scale_pos_weight": _Range(0.0, 65536.0, low_is_open=True),
+    "min_bank_share": _Range(0.0, 1.0),
+    "max_bank_weight": _NON_NEGATIVE,
     "base_score": _Range(0.0, 1.0, low_is_open=True, high_is_open=True),
 }
 _INTEGERS = {
@@ -108,7 +111,6 @@ _INTEGERS = {
     "num_boost_round": _Range(1, 100_000),
     "statistics_bits": _Range(1, 24),
     "min_child_banks": _Range(0, MOST_BANKS),
-    "min_bank_rows": _Range(1, 1_000_000_000),
 }
 _CHOICES = {
     "grow_policy": ("depthwise", "lossguide"),
@@ -191,8 +193,10 @@ class BoosterParams:
     min_child_banks : int
         Least number of banks with rows in a child; 0 does not count banks. With 1 bank and more
         asked for, no tree has a split.
-    min_bank_rows : int
-        From how many sampled rows a bank counts for a child.
+    min_bank_share : float
+        From which share of a child's pooled hessian a bank counts for it; 0 is from one row on.
+    max_bank_weight : float
+        Most that all training rows of one bank weigh together; 0 is no limit.
 
     Raises
     ------
@@ -228,7 +232,8 @@ class BoosterParams:
     xgboost_version: str = NEWEST_RULES
     statistics_bits: int = 6
     min_child_banks: int = 0
-    min_bank_rows: int = 1
+    min_bank_share: float = 0.0
+    max_bank_weight: float = 0.0
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}

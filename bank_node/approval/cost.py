@@ -10,6 +10,7 @@ from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS
 from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.dtypes import FIXED_POINT_ONE
 from fraudfed.evaluation.drift.watch import Watch
+from fraudfed.features.shared_risk.noise import FRACTION_BITS, RiskNoise
 from fraudfed.parameters import MOST_BANKS, BoosterParams
 from fraudfed.search.lockstep import MOST_VALUES
 from fraudfed.secure_sum.header import HEADER_BITS
@@ -36,6 +37,8 @@ _METRIC_VALUES = 1 << 14
 _DEEPEST = ASSUMED_ROWS.bit_length()
 #: Of the 256 that the numbers of a statistics run are counted in first.
 _FILLED_CELLS = 32
+#: Standard deviations of the noise that a slot has room for: sqrt(2 ln 2 * 101), and a little.
+_NOISE_REACH = 13
 
 
 def training_cost(contract: DataContract, params: BoosterParams, *, key_bits: int) -> CostEstimate:
@@ -145,6 +148,14 @@ def risk_cost(spec: RiskSpec, *, key_bits: int) -> CostEstimate:
     days = spec.last_day - spec.first_day + 1
     steps = -(-days // spec.days_per_step)
     bits = ASSUMED_DAILY_PAYMENTS.bit_length()
+    if spec.privacy is not None:
+        # One release a step, of wider slots: fractional bits, the declared bound, and the noise.
+        noise = RiskNoise.of(spec)
+        reach = _NOISE_REACH * math.isqrt(max(noise.payments, noise.frauds))
+        bits = ((spec.privacy.most_a_day << FRACTION_BITS) + 2 * reach).bit_length()
+        counters = days * spec.n_rows * (spec.transaction_width + spec.fraud_width)
+        ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps
+        return _cost(steps, ciphertexts, key_bits=key_bits, rows=ASSUMED_DAILY_PAYMENTS)
     # Frauds and corrections have sketches of one width.
     counters = days * spec.depth * (spec.transaction_width + 2 * spec.fraud_width)
     ciphertexts = _ciphertexts(counters, bits, key_bits=key_bits) + steps

@@ -128,6 +128,25 @@ class TrainingFacts(ReviewPart):
     privacy: PrivacyFacts | None = None
 
 
+class RiskPrivacyFacts(ReviewPart):
+    """What noise in risk tables hides.
+
+    Attributes
+    ----------
+    epsilon, delta : float
+        The bound for one customer of one bank and one calendar month.
+    tolerated_colluders : int
+    payment_noise, fraud_noise : float
+        Standard deviation of one counter of a day, in counts.
+    """
+
+    epsilon: float
+    delta: float
+    tolerated_colluders: int
+    payment_noise: float
+    fraud_noise: float
+
+
 class RiskFacts(ReviewPart):
     """What a risk run counts; days are ISO dates."""
 
@@ -142,6 +161,7 @@ class RiskFacts(ReviewPart):
     transaction_width: int
     fraud_width: int
     days_per_step: int
+    privacy: RiskPrivacyFacts | None = None
 
 
 class StatisticsFacts(ReviewPart):

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from bank_node.approval.cost import risk_cost
-from bank_node.approval.facts import RiskFacts, RunFacts
+from bank_node.approval.facts import RiskFacts, RiskPrivacyFacts, RunFacts
 from bank_node.approval.findings import Finding, finding
 from bank_node.approval_rules import ANY, ApprovalRules, RiskApproval
 from bank_node.data.risk_days import day_text
 from bank_node.state.pinned_run import PinnedRun
+from fraudfed.features.shared_risk.noise import RiskNoise
+from fraudfed.wire.messages import RiskSpec
 
 
 def weigh_risk(run: PinnedRun, rules: ApprovalRules) -> tuple[Finding, ...]:
@@ -34,6 +36,13 @@ def _weigh(run: PinnedRun, rules: RiskApproval) -> Iterator[Finding]:
         for_it=f"are {days}, at most {rules.max_days}",
         against=f"are {days}, above the {rules.max_days} of max_days",
     )
+    if spec.privacy is not None:
+        yield Finding(
+            subject="noise in risk tables",
+            allowed=False,
+            reason="is approved by no rule: a person decides what it may cost of [privacy]",
+        )
+        return
     yield finding(
         "min_customers",
         spec.min_customers >= rules.min_customers,
@@ -69,14 +78,45 @@ def risk_facts(run: PinnedRun, *, key_bits: int) -> RunFacts:
         transaction_width=spec.transaction_width,
         fraud_width=spec.fraud_width,
         days_per_step=spec.days_per_step,
+        privacy=_privacy(spec),
     )
     return RunFacts(
         about=about, cost=risk_cost(spec, key_bits=key_bits), reveals=tuple(_reveals(run, about))
     )
 
 
+def _privacy(spec: RiskSpec) -> RiskPrivacyFacts | None:
+    if spec.privacy is None:
+        return None
+    noise = RiskNoise.of(spec)
+    return RiskPrivacyFacts(
+        epsilon=spec.privacy.epsilon,
+        delta=spec.privacy.delta,
+        tolerated_colluders=spec.privacy.tolerated_colluders,
+        payment_noise=noise.payment_sigma,
+        fraud_noise=noise.fraud_sigma,
+    )
+
+
 def _reveals(run: PinnedRun, about: RiskFacts) -> Iterator[str]:
     entities = ", ".join(about.entities)
+    if about.privacy is not None:
+        of = about.privacy
+        yield (
+            f"For each of {about.n_days} days and each {entities}: how many payments and how many "
+            "reported frauds all banks that take part had there together, each count with noise of "
+            f"{of.payment_noise:,.1f} and {of.fraud_noise:,.1f} (one standard deviation). Of one "
+            f"customer of this bank all days of a month together show no more than epsilon "
+            f"{of.epsilon:g} allows (delta {of.delta:g}), unless more than "
+            f"{of.tolerated_colluders} of the other banks subtract their noise."
+        )
+        yield (
+            "Counted are one payment of each customer and day and kind, and two reports of each "
+            "customer and month, chosen by this bank. A customer of two banks is two customers, "
+            "and a month is bounded by itself: a year shows twelve times as much."
+        )
+        yield "The members alone read the tables; the aggregator holds them sealed."
+        return
     yield (
         f"For each of {about.n_days} days and each {entities}: about how many payments and how "
         "many reported frauds all banks that take part had there together "

@@ -206,7 +206,7 @@ def _reveals(run: PinnedRun, params: tuple[BoosterParams, ...]) -> Iterator[str]
     counting = [each for each in params if each.min_child_banks]
     if counting:
         yield counted_banks(
-            min(counting, key=lambda each: (each.min_child_banks, each.min_bank_rows))
+            min(counting, key=lambda each: (each.min_child_banks, each.min_bank_share))
         )
     yield (
         "Of each candidate, again and again: how the frauds and the other payments of the select "

@@ -323,7 +323,7 @@ def _reveals(run: PinnedRun, params: BoosterParams) -> Iterator[str]:
 
 def counted_banks(params: BoosterParams) -> str:
     """Return what counting banks reveals, in words."""
-    least = f"{params.min_bank_rows} row{'s' * (params.min_bank_rows > 1)}"
+    least = f"{params.min_bank_share:.3g} of its hessians" if params.min_bank_share else "a row"
     return (
         f"For both sides of every split that is tried, how many banks have at least {least} there, "
         f"not which (min_child_banks: a split needs {params.min_child_banks} on each side)."

@@ -326,6 +326,14 @@ def _risk_table(about: RiskFacts) -> "Table":
         ),
         ("days in one step", str(about.days_per_step)),
     ]
+    if about.privacy is not None:
+        of = about.privacy
+        text = (
+            f"epsilon {of.epsilon:g}, delta {of.delta:g} for a customer and month; one count of a "
+            f"day is off by {of.payment_noise:,.1f} payments, {of.fraud_noise:,.1f} reports; "
+            f"without the noise of {of.tolerated_colluders} banks"
+        )
+        rows.append(("noise", text))
     for name, value in rows:
         table.add_row(name, _text(value))
     return table

@@ -35,6 +35,8 @@ from fraudfed.evaluation.private.release import NoisedJudging, judge_noised
 from fraudfed.evaluation.private.report import NoisedReport
 from fraudfed.evaluation.report import PooledReport
 from fraudfed.intake.windows import JUDGE, SELECT, Windows
+from fraudfed.privacy.accounting import rho_of, usable_delta
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
 from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
@@ -177,18 +179,22 @@ class Judging:
     noised: NoisedJudging | None = None
 
     @classmethod
-    def of(cls, windows: Windows, contract: DataContract) -> "Judging":
+    def of(
+        cls, windows: Windows, contract: DataContract, *, terms: PrivacyTerms | None = None
+    ) -> "Judging":
         """Choose the rows, and check them before this bank joins.
 
         Parameters
         ----------
         windows : Windows
         contract : DataContract
+        terms : PrivacyTerms or None
+            Of a run with privacy terms.
 
         Raises
         ------
-        DataError
-            As ``check_judged_rows``.
+        DataError, ParameterError
+            As ``check_judged_rows`` and ``under``.
         """
         rows: JudgedRows | None = None
         window: Literal["judge", "select"] | None = None
@@ -207,17 +213,16 @@ class Judging:
         if contract.alerts_per_day is not None:
             n_alerts = contract.alerts_per_day * contract.judged_days
         plan = JudgingPlan(n_alerts=n_alerts, groups={**PAYMENT_GROUPS, **own_groups})
-        return cls(rows, window, note, plan)
+        judging = cls(rows, window, note, plan)
+        return judging if terms is None else judging.under(terms)
 
-    def under(self, *, rho: Fraction, row_cap: int | None) -> "Judging":
+    def under(self, terms: PrivacyTerms) -> "Judging":
         """Return how the model of a run with privacy terms is judged.
 
         Parameters
         ----------
-        rho : Fraction
-            What the metrics may cost; 0: nothing is told, and no row is looked at.
-        row_cap : int or None
-            Most rows of one customer that count; None where the unit is a row.
+        terms : PrivacyTerms
+            With a ``metric_share`` of 0 nothing is told, and no row is looked at.
 
         Raises
         ------
@@ -226,12 +231,15 @@ class Judging:
         ParameterError
             As ``NoisedJudging.of``.
         """
-        if rho == 0:
+        if terms.metric_share == 0:
             return Judging(note=_NOT_TOLD)
         if self.rows is None:
             return self
+        row_cap = terms.row_cap if terms.unit is PrivacyUnit.CUSTOMER else None
         if row_cap is not None:
             check_customers(self.rows.outcomes)
+        whole = rho_of(terms.epsilon, usable_delta(terms.epsilon, terms.delta))
+        rho = Fraction(terms.metric_share) * whole
         return replace(self, noised=NoisedJudging.of(rho=rho, row_cap=row_cap))
 
     @property

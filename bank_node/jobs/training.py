@@ -15,6 +15,7 @@ from bank_node.data.digest import windows_digest
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
+from bank_node.jobs.risk.private_history import check_private_history
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -111,9 +112,9 @@ class TrainingJob:
     record_type = TrainingRecord
 
     def accept(self, run: PinnedRun, rules: CohortRules, state: StateDirectory) -> None:
-        """Accept a run's description; raises as ``check_run``."""
-        del state
+        """Accept a run's description; raises as ``check_run`` and ``check_private_history``."""
         check_run(run, rules)
+        check_private_history(run, state)
 
     def weigh(self, run: PinnedRun, approval: ApprovalRules) -> tuple[Finding, ...]:
         """Weigh columns, limits and parameters; raises as ``weigh_training``."""
@@ -159,7 +160,7 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, run.contract) if terms is None else Judging(),
+            judging=Judging.of(windows, run.contract, terms=terms),
             rows_read=n_rows,
             data_sha256=windows_digest(windows),
             row_keys=row_keys(

@@ -1,4 +1,4 @@
-"""What a training with privacy terms costs this bank, and of which of its rows.
+"""What a run with privacy terms costs this bank, and of which of its rows.
 
 The privacy ledger is asked for the whole plan before the bank joins, and before it agrees to
 another set of banks; each sum is set aside in it before it is sealed, and charged before its box is
@@ -12,13 +12,15 @@ from fractions import Fraction
 from bank_node.run.charges import GenerationCharges
 from bank_node.run.context import RunContext
 from bank_node.state.privacy_ledger import PrivacyLedger
-from fraudfed.catalogue.privacy_days import privacy_days
+from fraudfed.catalogue.privacy_days import days_of_months, privacy_days
 from fraudfed.errors import StateError
-from fraudfed.privacy.accounting import rho_of, usable_delta
+from fraudfed.features.shared_risk.noise import RiskNoise, steps_of
+from fraudfed.privacy.accounting import on_grid, rho_of, usable_delta
 from fraudfed.privacy.declared import kind_of
 from fraudfed.privacy.events import Blocks
 from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.privacy.terms import PrivacyTerms
+from fraudfed.wire.messages import RiskSpec
 
 #: Of the sum over the rows that judge; all others are over those that train.
 _JUDGING = "noised-scores"
@@ -42,7 +44,7 @@ class RunBudget:
     judges: Blocks
 
     @classmethod
-    def of(cls, context: RunContext, keys: Sequence[str]) -> "RunBudget | None":
+    def of(cls, context: RunContext, keys: Sequence[str]) -> "RunBudget | RiskBudget | None":
         """Return the budget of a run; None without privacy terms.
 
         Parameters
@@ -51,6 +53,8 @@ class RunBudget:
             The ledger's, of the file: ``Work.sources``.
         """
         spec = context.run.spec
+        if spec.risk is not None:
+            return None if spec.noise_terms is None else RiskBudget(spec.noise_terms, spec.risk)
         if spec.privacy is None or spec.contract is None:
             return None
         days = privacy_days(spec.contract)
@@ -70,13 +74,53 @@ class RunBudget:
         judging = total * Fraction(terms.metric_share)
         return ((total - judging, self.trains), (judging, self.judges))
 
+    def blocks_of(self, label: str) -> Blocks:
+        """Return the rows that a sum is about."""
+        return self.judges if kind_of(label) == _JUDGING else self.trains
+
     def refusal(self, ledger: PrivacyLedger, run_id: str) -> str | None:
         """Return why the plan cannot be paid for, or None if it can. Nothing is written."""
-        for rho, blocks in self.costs():
-            found = ledger.refusal(rho, blocks, unit=self.terms.unit, run_id=run_id)
-            if found is not None:
-                return found
-        return None
+        return _refusal(self, ledger, run_id)
+
+
+@dataclass(frozen=True)
+class RiskBudget:
+    """What tables with noise cost, month by month: a step is about all rows of its months.
+
+    Attributes
+    ----------
+    terms : PrivacyTerms
+    spec : RiskSpec
+    """
+
+    terms: PrivacyTerms
+    spec: RiskSpec
+
+    def costs(self) -> tuple[tuple[Fraction, Blocks], ...]:
+        """Return the rho of each step and its months."""
+        noise = RiskNoise.of(self.spec)
+        return tuple(
+            (on_grid(noise.moved(days) / 2), self._blocks(days)) for days in steps_of(self.spec)
+        )
+
+    def blocks_of(self, label: str) -> Blocks:
+        """Return the months of the step that a sum is of."""
+        first = int(label.partition(":")[2])
+        return self._blocks(next(days for days in steps_of(self.spec) if days.start == first))
+
+    def refusal(self, ledger: PrivacyLedger, run_id: str) -> str | None:
+        """Return why all steps together cannot be paid for, or None if they can."""
+        return _refusal(self, ledger, run_id)
+
+    def _blocks(self, days: range) -> Blocks:
+        return Blocks(days=days_of_months(days))
+
+
+def _refusal(budget: RunBudget | RiskBudget, ledger: PrivacyLedger, run_id: str) -> str | None:
+    together: dict[Blocks, Fraction] = {}
+    for rho, blocks in budget.costs():
+        together[blocks] = together.get(blocks, Fraction(0)) + rho
+    return ledger.refusal(together, unit=budget.terms.unit, run_id=run_id)
 
 
 def require_ledger(context: RunContext) -> PrivacyLedger:
@@ -101,33 +145,36 @@ class RunCharges:
     Parameters
     ----------
     context : RunContext
-    budget : RunBudget
+    budget : RunBudget or RiskBudget
     number : int
         Of the generation.
     banks : sequence of str
     """
 
     def __init__(
-        self, context: RunContext, budget: RunBudget, *, number: int, banks: Sequence[str]
+        self,
+        context: RunContext,
+        budget: RunBudget | RiskBudget,
+        *,
+        number: int,
+        banks: Sequence[str],
     ) -> None:
         self._ledger = require_ledger(context)
-        self._trains, self._judges = (
-            GenerationCharges(
-                self._ledger,
-                budget.terms,
-                blocks,
-                run_id=context.run_id,
-                number=number,
-                banks=banks,
-            )
-            for blocks in (budget.trains, budget.judges)
-        )
+        self._budget = budget
+        self._run_id, self._number, self._banks = context.run_id, number, tuple(banks)
 
     def reserve(
         self, context_digest: str, *, label: str, release: NoisedRelease, n_values: int
     ) -> None:
         """Set aside what a release costs, durably; raises as ``GenerationCharges.reserve``."""
-        charges = self._judges if kind_of(label) == _JUDGING else self._trains
+        charges = GenerationCharges(
+            self._ledger,
+            self._budget.terms,
+            self._budget.blocks_of(label),
+            run_id=self._run_id,
+            number=self._number,
+            banks=self._banks,
+        )
         charges.reserve(context_digest, label=label, release=release, n_values=n_values)
 
     def commit(self, context_digest: str) -> None:

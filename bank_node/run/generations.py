@@ -401,7 +401,7 @@ class Generations(Generic[S, R]):
 
     def _more_rows(self, generation: Generation, last: Checkpoint | None) -> int:
         """Return what this bank says of its rows: nothing where the run declares their number."""
-        if self._run.spec.privacy is not None or self._is_counted(generation, last):
+        if self._run.spec.noise_terms is not None or self._is_counted(generation, last):
             return 0
         return rows_bound(self._work.n_rows)
 

@@ -14,6 +14,7 @@ from bank_node.logs import RUN
 from bank_node.run.abort import abort_reason, tell_others
 from bank_node.run.agreeing import Agreeing
 from bank_node.run.agreement.epoch_check import check_epoch
+from bank_node.run.agreement.exactness import check_exact
 from bank_node.run.agreement.partners import check_members
 from bank_node.run.agreement.pinning import pin_run
 from bank_node.run.attempt import have_accepted, work_to_the_end
@@ -129,7 +130,7 @@ def _erase_key(state: StateDirectory, run_id: str) -> None:
     try:
         state.agreements(run_id).end()
         run = state.pinned_run(run_id)
-        if run is not None and run.spec.privacy is not None:
+        if run is not None and run.spec.noise_terms is not None:
             # Nobody opens what this bank has not revealed: it need not be paid for.
             state.outbox(run_id).forget_payloads()
             state.privacy_ledger().release_unrevealed(run_id)
@@ -165,6 +166,7 @@ def _checked(
 ) -> RunContext:
     """Check everything that needs neither the bank's data nor another bank; pin the run."""
     run, rules = PinnedRun.of(status), state.config.rules
+    check_exact(run, state.config.privacy)
     job.accept(run, rules, state)
     # At every start, on the very bytes that this start works with.
     require_approved(state, run, job.weigh(run, state.config.approval))
@@ -187,7 +189,7 @@ def _checked(
         ledger=state.ledger(),
         outbox=state.outbox(run.run_id),
         log=state.round_log(run.run_id),
-        privacy_ledger=None if run.spec.privacy is None else state.privacy_ledger(),
+        privacy_ledger=None if run.spec.noise_terms is None else state.privacy_ledger(),
     )
 
 

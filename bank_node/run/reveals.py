@@ -69,7 +69,7 @@ def check_joinable(context: RunContext, work: Work[S, R], status: RunStatus) -> 
     generation = status.generation
     banks = {*generation.banks, *status.waiting, context.bank}
     refused = refusal(context, work, generation.number, banks, step=None)
-    if refused is not None and context.run.spec.privacy is not None:
+    if refused is not None and context.run.spec.noise_terms is not None:
         raise PrivacyBudgetError(f"{refused}; the run was not joined, and nothing was sent")
     if refused is not None:
         raise CohortError(f"{refused}; the run was not joined: {ADVICE}")
@@ -98,7 +98,7 @@ class LedgerGate:
         self, context: RunContext, work: Work[S, R], number: int, banks: Sequence[str], *, step: int
     ) -> None:
         self._ledger = context.ledger
-        self._is_noised = context.run.spec.privacy is not None
+        self._is_noised = context.run.spec.noise_terms is not None
         self._set_changes = _ANY_SETS if self._is_noised else context.rules.set_changes
         self._sources = work.sources
         self._reveal = reveal_of(context, number, banks)

@@ -23,7 +23,7 @@ that was removed, or replaced by an empty one, is noticed.
 
 import itertools
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
@@ -211,43 +211,30 @@ class PrivacyLedger:
         )
 
     def refusal(
-        self, rho: Fraction, blocks: Blocks, *, unit: PrivacyUnit, run_id: str
+        self, costs: Mapping[Blocks, Fraction], *, unit: PrivacyUnit, run_id: str
     ) -> str | None:
         """Return why a run cannot be paid for, or None if it can. Nothing is written.
 
-        What the run has been charged already counts as a part of ``rho``: a run that continues asks
-        with its whole plan again.
+        What the run has been charged already counts as a part of its costs: a run that continues
+        asks with its whole plan again.
 
         Parameters
         ----------
-        rho : Fraction
-            Of the whole plan.
-        blocks : Blocks
+        costs : mapping of Blocks to Fraction
+            rho of the whole plan, by what it is about.
         unit : PrivacyUnit
         run_id : str
         """
-        left = rho - self.spent(blocks, run_id=run_id)
-        if left > 0 and (found := self._too_much(left, blocks)):
-            return f"run {run_id}: {found}"
+        for blocks, rho in costs.items():
+            left = rho - self.spent(blocks, run_id=run_id)
+            if left > 0 and (found := self._too_much(left, blocks)):
+                return f"run {run_id}: {found}"
         if unit is PrivacyUnit.CUSTOMER:
-            left = rho - self.spent_by_customers(run_id=run_id)
+            # A customer may have rows in all of them.
+            left = sum(costs.values(), Fraction(0)) - self.spent_by_customers(run_id=run_id)
             if left > 0 and (found := self._too_much_for_customers(left)):
                 return f"run {run_id}: {found}"
         return None
-
-    def check_affordable(
-        self, rho: Fraction, blocks: Blocks, *, unit: PrivacyUnit, run_id: str
-    ) -> None:
-        """Refuse a run that cannot be paid for, before it is joined; as ``refusal``.
-
-        Raises
-        ------
-        PrivacyBudgetError
-            If a block, or the account of all customers, has less left.
-        """
-        found = self.refusal(rho, blocks, unit=unit, run_id=run_id)
-        if found is not None:
-            raise PrivacyBudgetError(f"{found}; nothing was sent", what_to_do=_ADVICE)
 
     def charge(self, context: str) -> Charge | None:
         """Return what is charged for a context, if anything was ever reserved."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fraudfed.boosting.bank_weight import bound_weight
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.booster import Booster, margins_after
 from fraudfed.boosting.bounds.pooled_counts import (
@@ -203,6 +204,7 @@ def train_checked(
         If a sum fails.
     """
     engine = load_engine(threads)
+    table = bound_weight(table, params.max_bank_weight)
     if start is not None:
         _check_start(start, params, table, validation)
     state = _prepare(params, table, validation, communicator, engine) if start is None else start

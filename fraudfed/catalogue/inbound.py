@@ -9,6 +9,7 @@ from fraudfed.catalogue.recipe import (
     FAN_IN_DAYS,
     WINDOW_DAYS,
     FeatureDefinition,
+    Others,
     risk_windows,
     shared_windows,
 )
@@ -112,6 +113,8 @@ INBOUND_FEATURES: tuple[FeatureDefinition, ...] = (
         "account_age_seconds",
         "s",
         "time since the account was first paid, 0 at first sight; missing without account",
+        # Two customers may have one account.
+        others=Others.OF_BANK,
     ),
     FeatureDefinition(
         "seconds_since_activity",
@@ -142,6 +145,7 @@ INBOUND_FEATURES: tuple[FeatureDefinition, ...] = (
             "1",
             f"distinct customers of the bank whom the payer paid in the last {days} x 24 h, before "
             "this payment; missing without payer",
+            others=Others.OF_BANK,
         )
         for days in FAN_IN_DAYS
     ),
@@ -176,6 +180,7 @@ INBOUND_FEATURES: tuple[FeatureDefinition, ...] = (
         "frauds among outbound payments of the bank's customers to the payer's account that were "
         "reported in the last 30 x 24 h, before this payment; each not before risk_delay_days "
         "after it was paid; missing without payer",
+        others=Others.OF_BANK,
     ),
     FeatureDefinition(
         "customer_reported_30d",

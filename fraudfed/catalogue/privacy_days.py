@@ -1,7 +1,7 @@
 """Whose rows a training with privacy terms speaks about, as days that everybody knows."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from fraudfed.privacy.events import DayBlocks
@@ -41,6 +41,21 @@ def privacy_days(contract: DataContract) -> PrivacyDays | None:
     if start is not None and until is not None:
         judges = _days(start, until)
     return PrivacyDays(_days(contract.train_from, contract.train_until), judges)
+
+
+def days_of_months(days: range) -> DayBlocks:
+    """Return all days of the months (UTC) that some days lie in.
+
+    Parameters
+    ----------
+    days : range
+        Days since 1970-01-01, at least one.
+    """
+    epoch = _FIRST_DAY.toordinal()
+    first = date.fromordinal(epoch + days[0]).replace(day=1)
+    last = date.fromordinal(epoch + days[-1])
+    after = (last.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return DayBlocks(first=first, last=after - timedelta(days=1))
 
 
 def _days(start: int | None, until: int | None) -> DayBlocks:

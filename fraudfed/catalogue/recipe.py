@@ -6,6 +6,7 @@ a new recipe version.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fraudfed.payments.columns import CHANNELS, MERCHANT_CATEGORIES
 from fraudfed.wire.messages import FeatureType
@@ -27,6 +28,17 @@ RISK_ENTITIES = ("terminal", "merchant", "payee")
 CATEGORIES = {"channel": CHANNELS, "merchant_category": MERCHANT_CATEGORIES}
 
 
+class Others(StrEnum):
+    """Whose payments a feature holds beside those of the payment's own customer."""
+
+    NOBODY = "nobody"
+    """No other customer's."""
+    OF_BANK = "of-bank"
+    """Of other customers of the same bank, as they are."""
+    IN_TABLES = "in-tables"
+    """Of other customers of any bank, out of the tables of shared risk."""
+
+
 @dataclass(frozen=True)
 class FeatureDefinition:
     """One feature column.
@@ -40,12 +52,15 @@ class FeatureDefinition:
         Definition in one sentence, with when it is missing.
     categories : tuple of str, or None
         Values in code order; None for a numeric feature.
+    others : Others
+        Whose traces the feature holds.
     """
 
     name: str
     unit: str
     description: str
     categories: tuple[str, ...] | None = None
+    others: Others = Others.NOBODY
 
     @property
     def kind(self) -> FeatureType:
@@ -74,13 +89,16 @@ def _customer_windows() -> list[FeatureDefinition]:
     return counts + means
 
 
-def fraud_rate_definition(prefix: str, days: int, *, without: str) -> FeatureDefinition:
+def fraud_rate_definition(
+    prefix: str, days: int, *, without: str, others: Others
+) -> FeatureDefinition:
     """Define the rate that belongs to a count of frauds and one of payments."""
     return FeatureDefinition(
         f"{prefix}_fraud_rate_{days}d",
         "1",
         f"f / (max(c, f) + {PRIOR_PAYMENTS}) with f = {prefix}_fraud_count_{days}d and "
         f"c = {prefix}_count_{days}d; missing without {without}",
+        others=others,
     )
 
 
@@ -104,6 +122,7 @@ def risk_windows(
             "1",
             f"{payments} in the {days} x 24 h that ended risk_delay_days ago; missing without "
             f"{without}",
+            others=Others.OF_BANK,
         )
         for days in WINDOW_DAYS
     ]
@@ -114,10 +133,14 @@ def risk_windows(
             f"{frauds} that were reported in the last {days} x 24 h, before this payment, whenever "
             f"they were paid; each not before risk_delay_days after it was paid; missing without "
             f"{without}",
+            others=Others.OF_BANK,
         )
         for days in WINDOW_DAYS
     ]
-    rates = [fraud_rate_definition(entity, days, without=without) for days in WINDOW_DAYS]
+    rates = [
+        fraud_rate_definition(entity, days, without=without, others=Others.OF_BANK)
+        for days in WINDOW_DAYS
+    ]
     return counts + fraud_counts + rates
 
 
@@ -181,6 +204,7 @@ FEATURES: tuple[FeatureDefinition, ...] = (
             "1",
             f"distinct customers of the bank who paid the payee in the last {days} x 24 h, before "
             "this payment; missing without payee",
+            others=Others.OF_BANK,
         )
         for days in FAN_IN_DAYS
     ),
@@ -219,6 +243,7 @@ def shared_windows(entity: str, *, at: str, without: str) -> list[FeatureDefinit
             "1",
             f"payments {at} that all banks entered for {window.format(days=days)}, at "
             f"or above the true number; missing without {without}",
+            others=Others.IN_TABLES,
         )
         for days in WINDOW_DAYS
     ]
@@ -228,11 +253,13 @@ def shared_windows(entity: str, *, at: str, without: str) -> list[FeatureDefinit
             "1",
             f"frauds {at} that all banks entered for {window.format(days=days)}, at or "
             f"above the true number; missing without {without}",
+            others=Others.IN_TABLES,
         )
         for days in WINDOW_DAYS
     ]
     rates = [
-        fraud_rate_definition(f"shared_{entity}", days, without=without) for days in WINDOW_DAYS
+        fraud_rate_definition(f"shared_{entity}", days, without=without, others=Others.IN_TABLES)
+        for days in WINDOW_DAYS
     ]
     return counts + fraud_counts + rates
 

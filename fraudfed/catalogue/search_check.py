@@ -53,6 +53,12 @@ def check_search(spec: SearchSpec, common: Mapping[str, Any]) -> tuple[BoosterPa
                 "one of them out"
             )
         found[key] = candidate.name
+    limits = {params.max_bank_weight for params, _ in found}
+    if len(limits) > 1:
+        raise ParameterError(
+            f"candidates have {len(limits)} values of max_bank_weight, expected one: they share "
+            "the weights of their rows; give it to all candidates together"
+        )
     return tuple(params for params, _ in found)
 
 

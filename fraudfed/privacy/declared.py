@@ -70,6 +70,7 @@ SUMS: Final = MappingProxyType(
         "noised-nodes": _noised("gradients and hessians of each node"),
         "noised-leaves": _noised("gradients and hessians of each leaf"),
         "noised-scores": _noised("rows of each class by range of their score, at the end"),
+        "noised-risk": _noised("payments and reports of each day, in tables of shared risk"),
         "rows": _refused("the number of rows is declared, and of each class it is noised"),
         "base-score": _refused("the share of frauds is a parameter or noised"),
         "cuts": _refused("edges of bins are in the contract or noised"),

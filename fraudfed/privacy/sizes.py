@@ -1,7 +1,7 @@
 """What was measured: from which size and epsilon on a model under a bound beats what banks have.
 
-The table is that of docs/privacy.md, "What it costs, measured"; a test holds both together. It
-speaks of the world that was measured, and of nobody's own data: it is a warning, not a limit.
+The table is that of docs/privacy-cost.md; a test holds both together. It speaks of the world that
+was measured, and of nobody's own data: it is a warning, not a limit.
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,10 @@ class MeasuredSize:
         return self.private / self.noiseless
 
 
-#: All points that were measured.
+#: All points that were measured; ``fraudfed.lab.publish.privacy`` writes them.
+# publish: measured
 MEASURED: Final[tuple[MeasuredSize, ...]] = ()
+# end
 
 
 def advice(
@@ -71,13 +73,13 @@ def advice(
     if not better:
         return (
             f"{what}: no size that was measured had a model with noise that beat what banks have "
-            "alone; see docs/privacy.md, What it costs"
+            "alone; see docs/privacy-cost.md"
         )
     near = min(better, key=lambda point: (point.epsilon > terms.epsilon, point.rows, point.epsilon))
     return (
         f"{what}: not measured to beat what banks have alone; the nearest that did has "
         f"{_millions(near.rows)} million rows and epsilon {near.epsilon:g}. Expect the gate to "
-        "keep banks' own models; see docs/privacy.md, What it costs"
+        "keep banks' own models; see docs/privacy-cost.md"
     )
 
 

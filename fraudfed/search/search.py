@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fraudfed.boosting.bank_weight import bound_weight
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.table import TrainingTable, check_rows
 from fraudfed.boosting.train import check_tables
@@ -151,6 +152,8 @@ def search_checked(
     """
     candidates = read_candidates(spec, common, table.schema)
     engine = load_engine(threads)
+    # The same for all candidates, as ``check_search`` has seen to.
+    table = bound_weight(table, candidates[0].given.max_bank_weight)
     rows = SelectRows.of(select)
     if start is not None:
         _check_start(start, candidates, spec, table)

@@ -316,6 +316,18 @@ def test_a_dry_run_of_a_risk_run_prints_it(sent: list[RunSpec], tmp_path: Path) 
     assert sent[0] == sent[1]
 
 
+def test_a_risk_run_with_noise_is_described_by_its_epsilon(sent: list[RunSpec]) -> None:
+    options = ["2026-01-01", "2026-01-31", "--epsilon", "3"]
+    assert run_command("runs", "create-risk", *options).returncode == 0
+    (spec,) = sent
+    assert spec.risk is not None
+    assert spec.risk.privacy is not None
+    assert (spec.risk.privacy.epsilon, spec.risk.privacy.tolerated_colluders) == (3.0, 1)
+    assert (spec.risk.depth, spec.risk.min_customers, spec.risk.days_per_step) == (1, 1, 31)
+    # What is typed is not replaced, but refused.
+    assert_fails(run_command("runs", "create-risk", *options, "--depth", "4"), 2, "expected 1")
+
+
 def finished(run_id: str, first: int, last: int, **changes: Any) -> RunStatus:
     """Return what the service says of a finished risk run of three banks."""
     risk = {"first_day": first, "last_day": last, "delay_days": 0, **changes}

@@ -434,7 +434,7 @@ def table(contract: DataContract, n_rows: int = 3000) -> TrainingTable:
         {"max_depth": 4, "colsample_bynode": 0.5, "subsample": 0.5},
         {"max_depth": 4, "early_stopping_rounds": 9, "eval_metric": ["logloss", "auc", "aucpr"]},
         {"max_depth": 1, "min_child_weight": 1e8},
-        {"max_depth": 4, "min_child_banks": 1, "min_bank_rows": 40},
+        {"max_depth": 4, "min_child_banks": 1, "min_bank_share": 0.4},
         {"max_depth": 0, "max_leaves": 9, "grow_policy": "lossguide", "min_child_banks": 1},
     ],
     ids=str,

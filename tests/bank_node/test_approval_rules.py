@@ -235,7 +235,8 @@ NUMBERS = {
     "seed": st.integers(0, 2**53),
     "statistics_bits": st.integers(1, 24),
     "min_child_banks": st.integers(0, 5),
-    "min_bank_rows": st.integers(1, 100),
+    "min_bank_share": st.floats(0, 1, width=32),
+    "max_bank_weight": st.floats(0, 1000, width=32),
     "early_stopping_rounds": st.none() | st.integers(1, 100),
 }
 ENDS = st.tuples(

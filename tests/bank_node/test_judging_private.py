@@ -20,7 +20,9 @@ from fraudfed.errors import DataError
 from fraudfed.intake.windows import windows_by_share
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.accounting import rho_of, usable_delta
 from fraudfed.privacy.releases import NoisedRelease
+from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 TABLE = synthetic_table(1500, 3, np.random.default_rng(0), prevalence=0.4)
@@ -28,6 +30,9 @@ WINDOWS = windows_by_share(TABLE, seed=0, select=True, judge=True)
 CONTRACT = DataContract(features=(FeatureSpec(name="a"),), kind="table")
 PARAMS = BoosterParams.parse({"num_boost_round": 3, "max_depth": 2, "max_bin": 8})
 MODEL = train(PARAMS, WINDOWS.train, SoloCommunicator()).model
+TERMS = PrivacyTerms(
+    epsilon=10.0, tolerated_colluders=1, declared_rows=2000, metric_share=0.05, row_cap=16
+)
 PROGRESS = RunProgress(Console(), enabled=False)
 
 
@@ -61,18 +66,18 @@ def judged(judging: Judging) -> tuple[Verdict, Recording]:
 
 
 def test_one_noised_release_is_all_that_is_opened() -> None:
-    rho = Fraction(1, 50)
-    verdict, seen = judged(Judging.of(WINDOWS, CONTRACT).under(rho=rho, row_cap=None))
+    verdict, seen = judged(Judging.of(WINDOWS, CONTRACT, terms=TERMS))
     assert seen.exact == []
     ((label, release, values),) = seen.noised
     assert label == "noised-scores"
-    assert release.moved / 2 <= rho
+    whole = rho_of(TERMS.epsilon, usable_delta(TERMS.epsilon, TERMS.delta))
+    assert 0.999 * 0.05 * whole < release.moved / 2 <= Fraction(0.05) * whole
     assert WINDOWS.judge is not None
     # Every row is in one count, in units of 2^-16.
     assert int(values.sum()) == WINDOWS.judge.n_rows << 16
     assert verdict.report is None
     assert verdict.noised is not None
-    assert verdict.noised.count_noise == pytest.approx(5.0, rel=0.01)
+    assert verdict.noised.count_noise == pytest.approx(float(1 / release.moved) ** 0.5)
     assert verdict.window == "judge"
     assert Verdict.from_bytes(verdict.to_bytes()) == verdict
 
@@ -84,7 +89,7 @@ def test_control_without_terms_exact_counts_are_opened() -> None:
 
 
 def test_no_share_for_metrics_means_no_verdict() -> None:
-    judging = Judging.of(WINDOWS, CONTRACT).under(rho=Fraction(0), row_cap=None)
+    judging = Judging.of(WINDOWS, CONTRACT).under(replace(TERMS, metric_share=0.0))
     verdict, seen = judged(judging)
     assert (seen.exact, seen.noised) == ([], [])
     assert judging.without_rows == verdict
@@ -93,14 +98,15 @@ def test_no_share_for_metrics_means_no_verdict() -> None:
 
 
 def test_customers_as_unit_need_customers() -> None:
+    by_customer = replace(TERMS, unit=PrivacyUnit.CUSTOMER)
     with pytest.raises(DataError, match="name no customers"):
-        Judging.of(WINDOWS, CONTRACT).under(rho=Fraction(1, 50), row_cap=16)
+        Judging.of(WINDOWS, CONTRACT, terms=by_customer)
     assert WINDOWS.judge is not None
     outcomes = replace(
         WINDOWS.judge.outcomes, customers=np.zeros(WINDOWS.judge.n_rows, dtype=np.int64)
     )
     windows = replace(WINDOWS, judge=replace(WINDOWS.judge, outcomes=outcomes))
-    verdict, seen = judged(Judging.of(windows, CONTRACT).under(rho=Fraction(1, 50), row_cap=16))
+    verdict, seen = judged(Judging.of(windows, CONTRACT, terms=by_customer))
     # All rows are one customer's.
     assert int(seen.noised[0][2].sum()) == 16 << 16
     assert verdict.noised is not None
@@ -108,7 +114,9 @@ def test_customers_as_unit_need_customers() -> None:
 
 
 def test_people_are_told_that_it_is_noised(capsys: pytest.CaptureFixture[str]) -> None:
-    verdict, _ = judged(Judging.of(WINDOWS, CONTRACT).under(rho=Fraction(10), row_cap=None))
+    verdict, _ = judged(
+        Judging.of(WINDOWS, CONTRACT).under(replace(TERMS, epsilon=20.0, metric_share=0.5))
+    )
     assert verdict.noised is not None
     assert verdict.noised.auprc is not None
     show_verdict(verdict)
@@ -118,11 +126,11 @@ def test_people_are_told_that_it_is_noised(capsys: pytest.CaptureFixture[str]) -
     line = _verdict_text(json.loads(verdict.to_bytes()))
     assert line.startswith(f"AUPRC about {verdict.noised.auprc.estimate:.4f} on about")
     assert "too few" in noised_text(None)
-    loud, _ = judged(Judging.of(WINDOWS, CONTRACT).under(rho=Fraction(1, 10**6), row_cap=None))
+    loud, _ = judged(Judging.of(WINDOWS, CONTRACT).under(replace(TERMS, epsilon=0.01)))
     assert "not known for the noise" in _verdict_text(json.loads(loud.to_bytes()))
 
 
 def test_a_run_without_noise_to_add_is_a_fault() -> None:
-    judging = Judging.of(WINDOWS, CONTRACT).under(rho=Fraction(1), row_cap=None)
+    judging = Judging.of(WINDOWS, CONTRACT, terms=TERMS)
     with pytest.raises(TypeError, match="adds noise"):
         judging.judge(MODEL, SoloCommunicator(), PROGRESS, threads=1)

@@ -262,28 +262,73 @@ def test_no_order_of_calls_ever_lowers_what_was_revealed(
 # Before a run is joined
 
 
+def refused(
+    ledger: PrivacyLedger,
+    rho: str,
+    blocks: Blocks = ONE_DAY,
+    *,
+    unit: PrivacyUnit = PrivacyUnit.ROW,
+    run: str = "new",
+) -> str | None:
+    before = ledger.charges()
+    found = ledger.refusal({blocks: Fraction(rho)}, unit=unit, run_id=run)
+    assert ledger.charges() == before
+    return found
+
+
 def test_a_run_is_refused_before_it_is_joined_and_may_continue_with_what_it_has(path: Path) -> None:
     ledger = opened(path)
     ledger.reserve(context(1), event("1/4", run="old"))
-    ledger.check_affordable(Fraction(3, 4), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
-    with pytest.raises(PrivacyBudgetError, match=r"run new: it costs .*; nothing was sent; take"):
-        ledger.check_affordable(Fraction(4, 5), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
+    assert refused(ledger, "3/4") is None
+    wanted = "run new: it costs a rho of 0.8, and day 2026-01-01 has 0.75 of 1 left for its life"
+    assert refused(ledger, "4/5") == wanted
     # Half of it is charged when the bank is started again: the same plan still fits.
     ledger.reserve(context(2), event("1/2", run="new"))
-    ledger.check_affordable(Fraction(3, 4), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
-    with pytest.raises(PrivacyBudgetError):
-        ledger.check_affordable(Fraction(4, 5), ONE_DAY, unit=PrivacyUnit.ROW, run_id="new")
+    assert refused(ledger, "3/4") is None
+    assert refused(ledger, "4/5") is not None
 
 
 def test_a_run_for_customers_asks_their_account_too(path: Path) -> None:
     ledger = opened(path)
     ledger.reserve(context(1), event("1/2", days(0, 1), unit=PrivacyUnit.CUSTOMER))
-    found = ledger.refusal(
-        Fraction(3, 5), days(50, 60), unit=PrivacyUnit.CUSTOMER, run_id="another"
-    )
+    found = refused(ledger, "3/5", days(50, 60), unit=PrivacyUnit.CUSTOMER)
     assert found is not None
     assert "customers" in found
-    assert ledger.refusal(Fraction(3, 5), days(50, 60), unit=PrivacyUnit.ROW, run_id="x") is None
+    assert refused(ledger, "3/5", days(50, 60)) is None
+
+
+def test_the_account_of_customers_pays_for_all_parts_of_a_plan_together(path: Path) -> None:
+    ledger = opened(path)
+    parts = {days(0, 9): Fraction(3, 5), days(20, 29): Fraction(3, 5)}
+    ask = ledger.refusal
+    assert ask(parts, unit=PrivacyUnit.ROW, run_id="r") is None
+    found = ask(parts, unit=PrivacyUnit.CUSTOMER, run_id="r")
+    assert found is not None
+    assert "it costs a rho of 1.2" in found
+    # What it has been charged counts, in whichever part.
+    ledger.reserve(context(1), event("1/2", days(0, 9), unit=PrivacyUnit.CUSTOMER))
+    found = ask(parts, unit=PrivacyUnit.CUSTOMER, run_id="r")
+    assert found is not None
+    assert "it costs a rho of 0.7, and the account of all customers" in found
+
+
+def test_what_a_run_did_not_reveal_is_given_back_and_no_other_runs(path: Path) -> None:
+    ledger = opened(path)
+    for number, run in enumerate(("r", "r", "other")):
+        ledger.reserve(context(number), event(run=run))
+    ledger.commit(context(0))
+    assert ledger.release_unrevealed("r") == 1
+    assert ledger.release_unrevealed("r") == 0
+    states = [one.state for one in opened(path).charges()]
+    assert states == [ChargeState.COMMITTED, ChargeState.RELEASED, ChargeState.RESERVED]
+    assert opened(path).spent(ONE_DAY) == 2 * event().rho
+
+
+def test_a_window_without_ends_is_charged_to_all_days(path: Path) -> None:
+    ledger = opened(path)
+    ledger.reserve(context(1), event("1/2", Blocks.of_days(date(1970, 1, 1), date.max)))
+    assert ledger.spent(ONE_DAY) == Fraction(1, 2)
+    assert [one.name for one in ledger.totals()] == ["1970-01-01 to 9999-12-31"]
 
 
 # What survives

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from aggregator.commands.creating.contract_options import (
     contract_options,
@@ -293,6 +294,19 @@ def _parameters(preset: str, assignments: tuple[str, ...]) -> dict[str, Any]:
     RiskSpec, "min_customers", "Customers of a bank that an entity needs before it is counted."
 )
 @number_option(RiskSpec, "days_per_step", "Days that are summed together.")
+@click.option(
+    "--epsilon",
+    type=float,
+    help="Give every count noise: the bound for one customer of a bank and one month. One row of "
+    "columns for each entity, a month in a step.",
+)
+@click.option(
+    "--tolerated-colluders",
+    type=int,
+    default=1,
+    show_default=True,
+    help="With --epsilon: banks whose noise does not count.",
+)
 @run_options
 @answers(RunOrSpec, show_run_or_spec)
 def create_risk_run(
@@ -301,6 +315,8 @@ def create_risk_run(
     name: str | None,
     key_epoch: int | None,
     entities: tuple[str, ...],
+    epsilon: float | None,
+    tolerated_colluders: int,
     dry_run: bool,
     **options: Any,
 ) -> RunOrSpec:
@@ -321,6 +337,7 @@ def create_risk_run(
             "last_day": seconds_of(last_day) // SECONDS_PER_DAY,
             "entities": entities or tuple(RiskEntity),
             **options,
+            **_noise_fields(epsilon, tolerated_colluders),
         },
     }
     described(fields, source=_OPTIONS)
@@ -328,6 +345,19 @@ def create_risk_run(
         epoch = active_epoch(client, key_epoch, source="--key-epoch")
         spec = described({**fields, "key_epoch": epoch.key_epoch.epoch}, source=_OPTIONS)
         return open_run(client, spec, epoch, source=_OPTIONS, dry_run=dry_run)
+
+
+def _noise_fields(epsilon: float | None, tolerated_colluders: int) -> dict[str, Any]:
+    """Return what ``--epsilon`` says of a risk run; what was typed stays, and may be refused."""
+    if epsilon is None:
+        return {}
+    # A month is charged once if it is summed at once.
+    usual = {"depth": 1, "min_customers": 1, "days_per_step": 31}
+    source = click.get_current_context().get_parameter_source
+    return {
+        **{name: n for name, n in usual.items() if source(name) is ParameterSource.DEFAULT},
+        "privacy": {"epsilon": epsilon, "tolerated_colluders": tolerated_colluders},
+    }
 
 
 def _show_presets(found: ListedPresets) -> None:

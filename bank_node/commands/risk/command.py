@@ -105,6 +105,11 @@ def _show_held(held: HeldRisk) -> None:
 
 
 def _shown(sketch: SketchFacts) -> str:
+    if sketch.noise:
+        return (
+            f"{sketch.depth} x {sketch.width}, about {sketch.largest_total:,} on the fullest day: "
+            f"each count is off by {sketch.noise:,.1f} (one sigma of its noise)"
+        )
     return (
         f"{sketch.depth} x {sketch.width}, {sketch.largest_total:,} on the fullest day: "
         f"{sketch.expected_excess:.2g} too many on average, up to {sketch.excess_bound:.2g} "

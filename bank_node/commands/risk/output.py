@@ -15,7 +15,10 @@ class UpdatedRisk(Answer):
 
 
 class SketchFacts(Answer):
-    """The fullest day's sketch of a kind, and how far its counts may be off."""
+    """The fullest day's sketch of a kind, and how far its counts may be off.
+
+    ``noise`` is the standard deviation of one counter; 0 in exact tables.
+    """
 
     depth: int
     width: int
@@ -24,6 +27,7 @@ class SketchFacts(Answer):
     excess_bound: float
     failure_probability: float
     false_presence: float
+    noise: float
 
 
 class RiskRun(Answer):

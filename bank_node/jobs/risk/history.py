@@ -70,13 +70,23 @@ def scoring_tables(state: StateDirectory, contract: DataContract) -> SharedRisk 
 
 
 def fitting_files(files: Sequence[RiskFile], contract: DataContract) -> list[RiskFile]:
-    """Return the tables that a model of a contract scores with, in their order."""
+    """Return the tables that a model of a contract scores with, in their order.
+
+    They carry noise if, and only if, those that the model was trained with do.
+    """
     needed = _needed_entities(contract)
+    trained_with = set(contract.shared_risk)
+    kinds = {
+        file.keyed.tables.spec.privacy is not None
+        for file in files
+        if file.registry_sha256 in trained_with
+    } or {False}
     return [
         file
         for file in files
         if file.keyed.tables.spec.delay_days == contract.risk_delay_days
         and needed <= set(file.keyed.tables.spec.entities)
+        and (file.keyed.tables.spec.privacy is not None) in kinds
     ]
 
 

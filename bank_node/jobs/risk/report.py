@@ -1,7 +1,8 @@
 """What a bank has of risk tables: days, sizes and errors, as ``bank-node risk show`` prints it."""
 
 from itertools import pairwise
-from typing import Any
+from statistics import NormalDist
+from typing import Any, Final
 
 import numpy as np
 
@@ -9,8 +10,12 @@ from bank_node.data.risk_days import day_text
 from bank_node.jobs.risk.history import risk_files
 from bank_node.state.directory import StateDirectory
 from bank_node.state.risk_file import RiskFile
-from fraudfed.features.shared_risk.sketch import excess_bound, false_presence
+from fraudfed.features.shared_risk.noise import RiskNoise
+from fraudfed.features.shared_risk.sketch import CountArray, excess_bound, false_presence
 from fraudfed.features.shared_risk.tables import RiskTables
+
+#: Of the bound that is shown of counts with noise.
+_FAILURE: Final = 0.05
 
 
 def risk_report(state: StateDirectory) -> dict[str, Any]:
@@ -52,6 +57,8 @@ def _run(file: RiskFile) -> dict[str, Any]:
 def _sketches(tables: RiskTables, kind: str, *, width: int) -> dict[str, Any]:
     """Describe the fullest sketch of a kind: the others err less."""
     sketches = [getattr(day, kind) for day in tables.days]
+    if tables.spec.privacy is not None:
+        return _noised_sketches(tables, sketches, kind, width=width)
     fullest = max(sketches, key=lambda sketch: int(sketch[0].sum(dtype=np.int64)))
     total = int(fullest[0].sum(dtype=np.int64))
     off = excess_bound(total=total, width=width, depth=tables.spec.depth)
@@ -63,6 +70,27 @@ def _sketches(tables: RiskTables, kind: str, *, width: int) -> dict[str, Any]:
         "excess_bound": off.bound,
         "failure_probability": off.failure_probability,
         "false_presence": false_presence(fullest),
+        "noise": 0.0,
+    }
+
+
+def _noised_sketches(
+    tables: RiskTables, sketches: list[CountArray], kind: str, *, width: int
+) -> dict[str, Any]:
+    """Describe sketches with noise: an estimate is right on average, and off both ways."""
+    noise = RiskNoise.of(tables.spec)
+    sigma = noise.payment_sigma if kind == "transactions" else noise.fraud_sigma
+    fullest = max(sketches, key=lambda sketch: int(sketch.sum(dtype=np.int64)))
+    return {
+        "depth": 1,
+        "width": width,
+        "largest_total": max(int(fullest.sum(axis=1, dtype=np.int64).max()), 0),
+        "expected_excess": 0.0,
+        "excess_bound": NormalDist().inv_cdf(1 - _FAILURE) * sigma,
+        "failure_probability": _FAILURE,
+        # What a look-up of any other identifier would find loud.
+        "false_presence": float((fullest > 2 * sigma).mean()),
+        "noise": sigma,
     }
 
 

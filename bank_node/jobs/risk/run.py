@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from bank_node.approval.facts import RunFacts
@@ -26,7 +28,7 @@ from bank_node.state.pinned_run import PinnedRun
 from bank_node.state.risk_file import RiskFile
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
-from fraudfed.errors import StateError
+from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.shared_risk import RiskEntries, RiskTables, risk_entries, sum_tables
 from fraudfed.features.shared_risk.entries import CUSTOMER_DAYS
@@ -62,10 +64,17 @@ def check_risk_run(run: PinnedRun, rules: CohortRules) -> None:
     Raises
     ------
     ConfigurationError
-        If it is no risk run, or this bank allows no results for the members alone.
+        If it is no risk run, this bank allows no results for the members alone, or it has a
+        minimum of customers where tables carry noise.
     """
-    _ = run.risk
     check_visibility(run, rules)
+    if run.risk.privacy is not None and (rules.min_risk_customers or 1) > 1:
+        raise ConfigurationError(
+            f"run {run.spec.name!r}: its tables carry noise, and this bank counts payments only "
+            f"where {rules.min_risk_customers} customers paid (min_risk_customers): one customer "
+            "would decide what of others is counted, which the noise does not cover; take the line "
+            "out of bank.toml, or ask for a run without privacy"
+        )
 
 
 def counted_spec(run: PinnedRun, rules: CohortRules) -> RiskSpec:
@@ -105,12 +114,19 @@ class RiskJob:
         options, counted = context.options, counted_spec(context.run, context.rules)
         transactions = load_transactions(options.data, mapping=options.mapping)
         hash_key = derive_risk_key(context.epoch.package)
-        entries = risk_entries(
-            transactions,
-            counted,
-            hash_key=hash_key,
-            corrections=[kept.correction for kept in context.state.corrections().all()],
-        )
+        corrections = [kept.correction for kept in context.state.corrections().all()]
+        entries = risk_entries(transactions, counted, hash_key=hash_key, corrections=corrections)
+        unbounded = entries
+        if counted.privacy is not None:
+            # Which rows of a customer count is drawn anew at each start, by this bank alone; the
+            # digest is of all that there are, and what was sealed is sent again as it was.
+            entries = risk_entries(
+                transactions,
+                counted,
+                hash_key=hash_key,
+                corrections=corrections,
+                draw=np.random.default_rng(secrets.randbits(256)),
+            )
         _log.info(
             "%d payments meet the schema; %d counts of payments, %d of frauds and %d of "
             "corrections are entered",
@@ -126,6 +142,7 @@ class RiskJob:
             begin=RiskTables(context.run.risk, hash_key_id(hash_key)),
             day_keys=day_keys(counted.first_day, counted.last_day, context.ledger),
             progress=context.progress,
+            unbounded=unbounded,
         )
 
     def describe(self, run: PinnedRun, content: bytes) -> RiskResult:
@@ -178,18 +195,22 @@ class RiskWork:
     day_keys : tuple of str
         The ledger's key of each day of the run.
     progress : RunProgress
+    unbounded : RiskEntries or None
+        What it would enter without bounds for each customer; None: the same.
     """
 
     entries: RiskEntries
     begin: RiskTables
     day_keys: tuple[str, ...]
     progress: RunProgress
+    unbounded: RiskEntries | None = None
 
     @property
     def data_sha256(self) -> str:
-        """Digest of what this bank enters."""
+        """Digest of what this bank enters, or may enter."""
         digest = hashlib.sha256(b"fraudfed risk entries v2\0")
-        entered = (self.entries.transactions, self.entries.frauds, self.entries.corrections)
+        of = self.entries if self.unbounded is None else self.unbounded
+        entered = (of.transactions, of.frauds, of.corrections)
         for entries in entered:
             digest.update(len(entries.days).to_bytes(8, "little"))
             digest.update(entries.days.astype("<i8").tobytes())

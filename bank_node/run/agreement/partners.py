@@ -54,9 +54,10 @@ def check_members(run: PinnedRun, trust: Trust) -> None:
         )
     trust.require_members(run.cohort)
     trust.require_enough(run.cohort, where=f"run {spec.name!r}: its cohort")
-    if spec.privacy is None:
+    terms = spec.noise_terms
+    if terms is None:
         return
-    counted = spec.privacy.tolerated_colluders
+    counted = terms.tolerated_colluders
     if counted < trust.tolerated_colluders:
         raise ConfigurationError(
             f"run {spec.name!r}: the noise of its sums suffices without that of {counted} banks "

@@ -141,7 +141,7 @@ def growing_tree(
     histograms = HistogramSummer(binned, gradients, bounds=bounds, bins=bins, tree_index=tree_index)
     columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
     rows = RowPartition(binned, is_sampled)
-    banks = BankCounter(binned, params, tree_index=tree_index)
+    banks = BankCounter(binned, gradients, params, tree_index=tree_index)
     return (yield from _Grower(binned, params, histograms, columns, rows, banks).grow())
 
 
@@ -381,7 +381,9 @@ class _Grower:
     def _tried(self, number: int, split: Split) -> TriedSplit:
         node = self._leaves[number]
         return TriedSplit(
-            self._rows.sampled(node.rows), RowSplit(node.rows, split.feature, self._table(split))
+            self._rows.sampled(node.rows),
+            RowSplit(node.rows, split.feature, self._table(split)),
+            hessians=(split.left[1], split.right[1]),
         )
 
     def _weights_and_gains(

@@ -1,12 +1,16 @@
 """How many banks have rows on either side of a split: the least that a split rests on.
 
-Law: with ``min_child_banks`` m, every node below the root holds at least ``min_bank_rows`` sampled
-rows of each of m banks. So no leaf is about the rows of fewer, and no bank alone makes one.
+Law: with ``min_child_banks`` m and ``min_bank_share`` s, m banks at least have rows in every node
+below the root, and each of them has s of the node's hessian or more. So no leaf is about the rows
+of fewer, and no bank makes one in which the others hardly are.
 
-A bank adds 1 for a side where it has enough rows, and 0 otherwise: the sum says how many banks have
-them and not which. It is a sum like any other: nobody can check that a bank adds 0 or 1, or that it
-tells the truth. The law holds for banks that run this program on whatever rows; of m banks that are
-counted, m less those whose program lies have rows (docs/attacks.md).
+Why a share and not a number of rows: a bank that plants rows plants many where others have a few,
+so that others are there and decide nothing (docs/attacks.md has the measurement).
+
+A bank adds 1 for a side where it has its share, and 0 otherwise: the sum says how many banks have
+it and not which. It is a sum like any other: nobody can check that a bank adds 0 or 1, or that it
+tells the truth. The law holds for banks that run this program, on whatever rows. If the rows of t
+banks may lie, m is t + 2 at least: two others then have their share, too.
 """
 
 from collections.abc import Sequence
@@ -35,10 +39,13 @@ class TriedSplit:
     rows : ndarray of shape (n_sampled,), dtype=uint32
         This bank's sampled rows in the node.
     split : RowSplit
+    hessians : tuple of int
+        Pooled fixed-point sums of hessians of the left child and of the right one.
     """
 
     rows: UInt32Array
     split: RowSplit
+    hessians: tuple[int, int]
 
 
 class BankCounter:
@@ -48,15 +55,25 @@ class BankCounter:
     ----------
     binned : BinnedTable
         This bank's rows.
+    gradients : ndarray of shape (n_rows, 2), dtype=int64
+        Gradient and hessian of each row in fixed point.
     params : BoosterParams
     tree_index : int
         Part of the label of each sum.
     """
 
-    def __init__(self, binned: BinnedTable, params: BoosterParams, *, tree_index: int) -> None:
+    def __init__(
+        self,
+        binned: BinnedTable,
+        gradients: Int64Array,
+        params: BoosterParams,
+        *,
+        tree_index: int,
+    ) -> None:
         self._bins = binned.bins
+        self._hessians = gradients[:, 1]
         self._least_banks = params.min_child_banks
-        self._least_rows = params.min_bank_rows
+        self._least_share = params.min_bank_share
         self._tree_index = tree_index
         self._n_sums = 0
 
@@ -79,13 +96,13 @@ class BankCounter:
         FraudFedError
             If the sum fails.
         """
-        here: Int64Array = np.array(
-            [self._rows_of_sides(each) for each in tried], dtype=np.int64
+        here: BoolArray = np.array(
+            [side for each in tried for side in self._sides(each)], dtype=np.bool_
         ).reshape(-1, 2)
         label = f"presence:tree {self._tree_index} step {self._n_sums}"
         self._n_sums += 1
         banks = yield SumRequest(
-            values=(here >= self._least_rows).astype(np.int64),
+            values=here.astype(np.int64),
             bound=MOST_BANKS,
             low=0,
             label=label,
@@ -93,7 +110,15 @@ class BankCounter:
         enough = banks >= self._least_banks
         return enough[:, 0] & enough[:, 1]
 
-    def _rows_of_sides(self, tried: TriedSplit) -> tuple[int, int]:
-        codes = self._bins[tried.split.feature][tried.rows]
-        n_left = int(np.count_nonzero(tried.split.table[codes]))
-        return n_left, tried.rows.size - n_left
+    def _sides(self, tried: TriedSplit) -> tuple[bool, bool]:
+        """Tell whether this bank counts for the left child, and for the right one."""
+        is_left = tried.split.table[self._bins[tried.split.feature][tried.rows]]
+        hessians = self._hessians[tried.rows]
+        left, right = (
+            int(hessians[side].sum()) if bool(side.any()) else None for side in (is_left, ~is_left)
+        )
+        return self._counts(left, tried.hessians[0]), self._counts(right, tried.hessians[1])
+
+    def _counts(self, own: int | None, pooled: int) -> bool:
+        # A bank without rows has no share, whatever the least one is.
+        return own is not None and own >= self._least_share * pooled

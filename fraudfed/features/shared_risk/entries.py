@@ -19,9 +19,17 @@ import pandas as pd
 
 from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.shared_risk.sketch import hash_identifiers, rotated, sketch_of
+from fraudfed.features.shared_risk.months import months
+from fraudfed.features.shared_risk.noise import PAYMENTS_A_DAY, REPORTS_A_MONTH
+from fraudfed.features.shared_risk.sketch import (
+    columns_of,
+    hash_identifiers,
+    rotated,
+    sketch_of,
+)
 from fraudfed.features.table import rows_of_direction
 from fraudfed.payments.columns import LABEL_COLUMNS, OUTBOUND
+from fraudfed.privacy.bounding import at_most
 from fraudfed.wire.messages import RiskEntity, RiskSpec
 
 #: Distinct customers are counted over this many days; the day of the payment is the last.
@@ -71,11 +79,14 @@ class Entries:
         At least 1.
     hashes : ndarray of shape (n_entries, depth), dtype=uint32
         Of the identifier that is counted.
+    rows : ndarray of shape (n_entries,), dtype=int64, or None
+        In a run with privacy the row of a sketch that counts it; None: each row does.
     """
 
     days: Int64Array
     counts: Int64Array
     hashes: UInt32Array
+    rows: Int64Array | None = None
 
     def totals(self, days: range) -> Int64Array:
         """Return the sum of all counts of each day; shape (len(days),), dtype=int64."""
@@ -88,6 +99,26 @@ class Entries:
         """Return the sketch of a day; shape (depth, width), dtype=int64."""
         inside = self._inside(range(day, day + 1))
         return sketch_of(self.hashes[inside], self.counts[inside], width=width)
+
+    def sketch_by_row(self, day: int, *, n_rows: int, width: int) -> Int64Array:
+        """Return the sketch of a day in which each entry has one counter, in the row of its kind.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, width), dtype=int64
+
+        Raises
+        ------
+        ValueError
+            If the entries are not those of a run with privacy.
+        """
+        if self.rows is None:
+            raise ValueError("entries of a run without privacy have a counter in each row")
+        inside = self._inside(range(day, day + 1))
+        sketch = np.zeros((n_rows, width), dtype=np.int64)
+        columns = columns_of(self.hashes[inside], 0, width=width)
+        np.add.at(sketch, (self.rows[inside], columns), self.counts[inside])
+        return sketch
 
     def _inside(self, days: range) -> slice:
         first, stop = self.days.searchsorted([days.start, days.stop])
@@ -116,6 +147,7 @@ def risk_entries(
     *,
     hash_key: bytes,
     corrections: Sequence[Correction] = (),
+    draw: np.random.Generator | None = None,
 ) -> RiskEntries:
     """Count a bank's payments and reported frauds per entity and day of entry.
 
@@ -136,6 +168,9 @@ def risk_entries(
     corrections : sequence of Correction
         All that the bank has ever made. The fraud of each is entered for its own day whatever the
         label of the payment says by now.
+    draw : Generator or None
+        With privacy: the bank's own, from secret entropy; it chooses which rows of a customer
+        count. None bounds nothing: only for a digest of what there is.
 
     Returns
     -------
@@ -158,6 +193,12 @@ def risk_entries(
         reported = transactions["label_time"].to_numpy()[is_fraud].astype(np.int64)
         fraud_day[is_fraud] = np.maximum(entry_day[is_fraud], reported // SECONDS_PER_DAY)
     customers = pd.factorize(transactions["customer_id"])[0].astype(np.int64, copy=False)
+    bounds = None
+    if spec.privacy is not None:
+        corrections = ()
+        if draw is not None:
+            bounds = _Bounds(customers, entry_day, draw)
+            is_fraud &= bounds.reports(is_fraud, fraud_day)
     payments, frauds, taken_back = (_Collected(spec, hash_key) for _ in range(3))
     for entity in spec.entities:
         name = f"{entity.value}_id"
@@ -171,7 +212,8 @@ def risk_entries(
             codes[rows], event_day[rows], customers[rows], least=spec.min_customers
         )
         texts = np.asarray(identifiers, dtype=object)
-        payments.add(entity.value, texts, codes[rows[enough]], entry_day[rows[enough]])
+        counted = rows[enough] if bounds is None else bounds.payments(rows[enough])
+        payments.add(entity.value, texts, codes[counted], entry_day[counted])
         fraud = has_entity & is_fraud
         frauds.add(entity.value, texts, codes[fraud], fraud_day[fraud])
     for each in corrections:
@@ -210,6 +252,39 @@ def _with_customers(
     return begun - ended >= least
 
 
+@dataclass(frozen=True, eq=False)
+class _Bounds:
+    """Which payments and reports of each customer are entered.
+
+    Payments without a customer (code -1) count as one customer's.
+    """
+
+    customers: Int64Array
+    entry_day: Int64Array
+    draw: np.random.Generator
+
+    def payments(self, rows: Int64Array) -> Int64Array:
+        """Return those of some payments that are counted: one of each customer and day."""
+        units = pd.factorize(
+            pd.MultiIndex.from_arrays([self.customers[rows], self.entry_day[rows]])
+        )[0]
+        return rows[at_most(units.astype(np.int64), PAYMENTS_A_DAY, draw=self.draw)]
+
+    def reports(self, is_fraud: BoolArray, fraud_day: Int64Array) -> BoolArray:
+        """Tell which reports are entered: of each customer and month those of the first days.
+
+        Not drawn over the month: a bank that enters its days one by one keeps to the bound.
+        """
+        rows = np.flatnonzero(is_fraud)
+        days = fraud_day[rows]
+        units = pd.factorize(pd.MultiIndex.from_arrays([self.customers[rows], months(days)]))[0]
+        kept = np.zeros(is_fraud.size, dtype=np.bool_)
+        kept[rows[at_most(units.astype(np.int64), REPORTS_A_MONTH, draw=self.draw, order=days)]] = (
+            True
+        )
+        return kept
+
+
 class _Collected:
     """Entries of one kind of entity after the other."""
 
@@ -219,6 +294,7 @@ class _Collected:
         self._days: list[Int64Array] = [np.empty(0, dtype=np.int64)]
         self._counts: list[Int64Array] = [np.empty(0, dtype=np.int64)]
         self._hashes: list[UInt32Array] = [np.empty((0, spec.depth), dtype=np.uint32)]
+        self._rows: list[Int64Array] = [np.empty(0, dtype=np.int64)]
 
     def add(
         self, entity: str, identifiers: npt.NDArray[np.object_], codes: Int64Array, days: Int64Array
@@ -237,6 +313,8 @@ class _Collected:
         self._days.append(keys % n_days + self._spec.first_day)
         self._counts.append(counts.astype(np.int64))
         self._hashes.append(hashes[position])
+        row = self._spec.entities.index(RiskEntity(entity))
+        self._rows.append(np.full(keys.size, row, dtype=np.int64))
 
     def add_one(self, entity: str, identifier: str, day: int, *, rotation: int = 0) -> None:
         """Add one count of one identifier, unless the day lies outside of the run."""
@@ -248,6 +326,8 @@ class _Collected:
         self._days.append(np.array([day], dtype=np.int64))
         self._counts.append(np.ones(1, dtype=np.int64))
         self._hashes.append(rotated(hashes, rotation))
+        row = self._spec.entities.index(RiskEntity(entity))
+        self._rows.append(np.array([row], dtype=np.int64))
 
     def entries(self) -> Entries:
         """Return everything in the order of days."""
@@ -257,4 +337,5 @@ class _Collected:
             days=days[order],
             counts=np.concatenate(self._counts)[order],
             hashes=np.concatenate(self._hashes)[order],
+            rows=None if self._spec.privacy is None else np.concatenate(self._rows)[order],
         )

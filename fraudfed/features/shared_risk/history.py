@@ -15,6 +15,9 @@ lag days before t, and of these, for each day of entry, the newest. What it need
 run that has the day: what banks enter for a day does not depend on when they look, so that is the
 table that would have been published in time by the banks of that run. So a run that comes later
 never changes a feature that an earlier one gives.
+
+Tables with noise (runs with privacy) are looked up by ``noised``: their counts may lie below the
+truth. They are never mixed with exact ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +27,7 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.errors import DataError
+from fraudfed.features.shared_risk.noised import day_variance, settled, unbiased
 from fraudfed.features.shared_risk.sketch import (
     CountArray,
     columns_of,
@@ -73,8 +77,8 @@ class WindowCounts:
     Attributes
     ----------
     transactions, frauds : ndarray of shape (n_windows, n_questions), dtype=int64
-        At or above the truth, except that days without a table count as empty, and that a
-        correction may meet another identifier's in every row of a sketch.
+        At or above the truth, except that days without a table count as empty, that a correction
+        may meet another identifier's in every row of a sketch, and that noise goes both ways.
     """
 
     transactions: Int64Array
@@ -116,13 +120,15 @@ class SharedRisk:
     entities : tuple of RiskEntity
         What each of the tables counts by.
     publication_lag_days : int
+    is_noised : bool
+        Whether all tables are of runs with privacy; else none is.
     first_day, last_day : int
         First and last day of entry that is covered, days since 1970-01-01 UTC.
 
     Raises
     ------
     DataError
-        If there are no tables, or they differ in delay.
+        If there are no tables, or they differ in delay, or some have noise and some do not.
     ValueError
         If the lag is negative.
     """
@@ -140,6 +146,13 @@ class SharedRisk:
                 "one for all; choose runs of one delay"
             )
         self.delay_days = delays[0]
+        noised = {spec.privacy is not None for spec in specs}
+        if len(noised) > 1:
+            raise DataError(
+                "some risk tables carry noise and some are exact, expected one kind: exact ones "
+                "show what the noise hides; choose runs of one kind"
+            )
+        self.is_noised = noised == {True}
         self.entities = tuple(
             entity for entity in RiskEntity if all(entity in spec.entities for spec in specs)
         )
@@ -279,6 +292,18 @@ class SharedRisk:
             stop = max(min(int(asked.max()), self.last_day + 1), first)
             places = _Places(entity, block)
             for kind, counts in (("transactions", found.transactions), ("frauds", found.frauds)):
+                if self.is_noised:
+                    asked_rows = (rows, codes[rows] - start, asked)
+                    self._fill_noised(
+                        counts,
+                        kind,
+                        places,
+                        range(first, stop),
+                        int(days[rows[0]]),
+                        asked_rows,
+                        widths,
+                    )
+                    continue
                 total = self._running_total(kind, places, range(first, stop), int(days[rows[0]]))
                 which = codes[rows] - start
                 end = np.clip(asked, first, stop) - first
@@ -289,6 +314,39 @@ class SharedRisk:
                     day = int(days[rows[0]])
                     for corrected in self._taken_back(total, places, range(first, stop), day):
                         _take_back(counts, corrected, rows, which, asked, widths)
+
+    def _fill_noised(
+        self,
+        counts: Int64Array,
+        kind: str,
+        places: "_Places",
+        span: range,
+        day: int,
+        questions: tuple[Int64Array, Int64Array, Int64Array],
+        widths: Sequence[int],
+    ) -> None:
+        """Answer questions from tables with noise, changing ``counts`` in place.
+
+        ``questions`` are their numbers, their identifiers, and the days behind their windows.
+        """
+        rows, which, asked = questions
+        total = np.zeros((len(span) + 1, len(places.identifiers)), dtype=np.int64)
+        variance = np.zeros(len(span) + 1, dtype=np.int64)
+        for index, entered in enumerate(span):
+            total[index + 1], variance[index + 1] = total[index], variance[index]
+            seen = self._table_of(entered, day)
+            if seen is not None:
+                spec = seen.run.tables.spec
+                row = getattr(seen.table, kind)[spec.entities.index(places.entity)]
+                columns = places.columns(seen.run.hash_key, (1, row.size))[0]
+                total[index + 1] += unbiased(row, columns)
+                variance[index + 1] += day_variance(spec, kind=kind)
+        end = np.clip(asked, span.start, span.stop) - span.start
+        for index, width in enumerate(widths):
+            begin = np.clip(asked - width, span.start, span.stop) - span.start
+            counts[index, rows] = settled(
+                total[end, which] - total[begin, which], variance[end] - variance[begin], kind=kind
+            )
 
     def _taken_back(
         self, total: Int64Array, places: "_Places", span: range, day: int
@@ -350,7 +408,7 @@ class _Places:
 
     def __init__(self, entity: RiskEntity, identifiers: Sequence[str]) -> None:
         self.identifiers = identifiers
-        self._entity = entity
+        self.entity = entity
         self._hashes: dict[tuple[bytes, int], UInt32Array] = {}
         self._columns: dict[tuple[bytes, tuple[int, ...]], list[Int64Array]] = {}
 
@@ -372,7 +430,7 @@ class _Places:
     def _hashed(self, hash_key: bytes, depth: int) -> UInt32Array:
         if (hash_key, depth) not in self._hashes:
             self._hashes[hash_key, depth] = hash_identifiers(
-                self._entity, self.identifiers, hash_key=hash_key, depth=depth
+                self.entity, self.identifiers, hash_key=hash_key, depth=depth
             )
         return self._hashes[hash_key, depth]
 

@@ -18,16 +18,23 @@ probability. Theorem 1 of the first paper bounds the same by the total alone, an
 The columns of an identifier are the same on every day, so days are not independent: the sketches of
 a window are added up first, and the bound is that of their sum. Where days of a window lie in
 sketches of several keys or sizes, each kind takes an equal part of the error (the union bound).
+
+Of tables with noise (runs with privacy) an identifier has one counter, in the row of its kind. What
+others and the noise add to it is drawn as in any other counter of the row, so the same bound holds
+from below. From above there is the noise alone: others only add.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from fraudfed.dtypes import Int64Array, UInt32Array
 from fraudfed.features.shared_risk.history import KeyedTables, SharedRisk
+from fraudfed.features.shared_risk.noised import SCALE, day_variance, settled, unbiased
 from fraudfed.features.shared_risk.sketch import hash_identifiers, rotated
 from fraudfed.features.shared_risk.tables import DayTable
 from fraudfed.wire.messages import RiskEntity
@@ -169,6 +176,10 @@ class RiskLookup:
             for width in self._widths
         }
         stacks: _Stacks = {}
+        self._layers: dict[tuple[str, int], tuple[_Layer, ...]] = {}
+        self._corrections: dict[int, _Corrections] = {}
+        if shared.is_noised:
+            return
         self._layers = {
             (kind, width): self._made(kind, width, stacks)
             for kind in ("transactions", "frauds")
@@ -204,6 +215,8 @@ class RiskLookup:
             If the tables do not count by the entity.
         """
         self._shared.check_entity(entity)
+        if self._shared.is_noised:
+            return tuple(self._noised(entity, identifier, width) for width in self._widths)
         # Keyed hashes take longer than all else, and tables of one key share them.
         hashes = _Hashes(entity, identifier)
         return tuple(
@@ -214,6 +227,41 @@ class RiskLookup:
                 frauds=self._interval("frauds", width, hashes),
             )
             for width in self._widths
+        )
+
+    def _noised(self, entity: RiskEntity, identifier: str, width: int) -> Window:
+        """Look one identifier up in tables with noise."""
+        hashes, found = _Hashes(entity, identifier), {}
+        for kind in ("transactions", "frauds"):
+            total = variance = 0
+            sums: dict[tuple[bytes, int], tuple[int, Int64Array]] = {}
+            for day in range(self.last_day - width + 1, self.last_day + 1):
+                if day not in self._seen:
+                    continue
+                run, table = self._seen[day]
+                spec = run.tables.spec
+                row = getattr(table, kind)[spec.entities.index(entity)].astype(np.int64)
+                at = int(hashes.of(run.hash_key, 1)[0, 0]) & (row.size - 1)
+                total += int(unbiased(row, np.array([at], dtype=np.int64))[0])
+                variance += day_variance(spec, kind=kind)
+                _, before = sums.get((run.hash_key, row.size), (at, np.zeros_like(row)))
+                sums[run.hash_key, row.size] = at, before + row
+            lower = upper = 0
+            for at, row in sums.values():
+                excess = likely_excess(row[None], failure=self._failure / len(sums))
+                lower += max(int(row[at]) - excess, 0)
+                upper += int(row[at])
+            deviations = NormalDist().inv_cdf(1.0 - self._failure)
+            upper += math.ceil(deviations * math.sqrt(variance / SCALE))
+            window = np.array([total], dtype=np.int64)
+            count = int(settled(window, np.array([variance], dtype=np.int64), kind=kind)[0])
+            most = max(count, upper, 0)
+            found[kind] = Interval(count=count, lower=min(lower, count), upper=most)
+        return Window(
+            days=width,
+            missing=self._missing[width],
+            payments=found["transactions"],
+            frauds=found["frauds"],
         )
 
     def _made(self, kind: str, width: int, longest: _Stacks) -> tuple[_Layer, ...]:

@@ -3,17 +3,28 @@
 Law: the tables depend on what all banks enter together, not on how it is split over them. All that
 passes between banks goes through ``Communicator.sum``. Each step sums some days, in two rounds:
 first the totals of the days, then their sketches, whose counters are bounded by the totals.
+
+With privacy a step is one release: the sketches alone, with noise in each counter. Nobody learns a
+total; bounds are declared, and no sketch is left out.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
-from fraudfed.communicator import Communicator
+from fraudfed.communicator import Communicator, NoisingCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.features.shared_risk.entries import RiskEntries
-from fraudfed.features.shared_risk.tables import MAX_DAY_TOTAL, DayTable, RiskTables, packed
+from fraudfed.features.shared_risk.noise import FRACTION_BITS, RiskNoise
+from fraudfed.features.shared_risk.tables import (
+    MAX_DAY_TOTAL,
+    DayTable,
+    RiskTables,
+    packed,
+    packed_signed,
+)
 from fraudfed.held_sums import hold_day_totals, hold_sketch
 from fraudfed.wire.messages import RiskSpec
 
@@ -34,6 +45,7 @@ def sum_tables(
     entries : RiskEntries
         This bank's; it may have none.
     communicator : Communicator
+        A ``NoisingCommunicator`` where the run has privacy.
     start : RiskTables
         Without days at the beginning; the same at every bank.
     on_step : callable or None
@@ -51,7 +63,12 @@ def sum_tables(
     while not tables.is_complete:
         first = spec.first_day + len(tables.days)
         days = range(first, min(first + spec.days_per_step, spec.last_day + 1))
-        tables = replace(tables, days=(*tables.days, *_sum_days(entries, communicator, spec, days)))
+        summed = (
+            _sum_days(entries, communicator, spec, days)
+            if spec.privacy is None
+            else _sum_days_with_noise(entries, _noising(communicator), spec, days)
+        )
+        tables = replace(tables, days=(*tables.days, *summed))
         if on_step is not None:
             on_step(tables)
     return tables
@@ -95,4 +112,47 @@ def _sum_days(
             hold_sketch(sketch, total=total)
             sketches.append(packed(sketch))
         tables.append(DayTable(*sketches))
+    return tables
+
+
+def _noising(communicator: Communicator) -> NoisingCommunicator:
+    if not hasattr(communicator, "noised_sum"):
+        raise TypeError("a risk run with privacy needs a communicator that adds noise")
+    return cast(NoisingCommunicator, communicator)
+
+
+def _sum_days_with_noise(
+    entries: RiskEntries, communicator: NoisingCommunicator, spec: RiskSpec, days: range
+) -> list[DayTable]:
+    """Return the tables of some days of a run with privacy: one step, one release."""
+    if spec.privacy is None:
+        raise ValueError("a risk run without privacy has no noise")
+    noise = RiskNoise.of(spec)
+    n_rows = spec.n_rows
+    kinds = ((entries.transactions, spec.transaction_width), (entries.frauds, spec.fraud_width))
+    values = np.concatenate(
+        [
+            counted.sketch_by_row(day, n_rows=n_rows, width=width).ravel()
+            for day in days
+            for counted, width in kinds
+        ]
+    )
+    payments, frauds = (n_rows * width for _, width in kinds)
+    summed = communicator.noised_sum(
+        values << FRACTION_BITS,
+        bound=spec.privacy.most_a_day << FRACTION_BITS,
+        low=0,
+        label=f"noised-risk:{days.start}",
+        release=noise.release(days, payments=payments, frauds=frauds),
+    )
+    # To whole counts: half up, which is the same at every bank and changes no bound.
+    whole = (summed + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS
+    tables = []
+    for of_day in whole.reshape(len(days), payments + frauds):
+        transactions, reports = (
+            packed_signed(part.reshape(n_rows, width))
+            for part, (_, width) in zip(np.split(of_day, [payments]), kinds, strict=True)
+        )
+        nothing = np.zeros((n_rows, spec.fraud_width), dtype=np.int8)
+        tables.append(DayTable(transactions, reports, nothing))
     return tables

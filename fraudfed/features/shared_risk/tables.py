@@ -10,7 +10,8 @@ They are a ``fraudfed.container`` of::
         counters, row after row
 
 Numbers are little-endian. Counters take as few bytes as the largest of a sketch needs: most days
-need one. A general compressor would do better, but its bytes change with its version, and banks
+need one. Those of a run with privacy may be negative: two's complement, as narrow. A general
+compressor would do better, but its bytes change with its version, and banks
 vote on the hash of these.
 """
 
@@ -37,7 +38,8 @@ _LENGTH_BYTES = 4
 MAX_DAY_TOTAL = 1 << 40
 #: A description of a risk run is far shorter.
 _MOST_HEAD_BYTES = 64 * 1024
-_COUNTERS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
+_COUNTERS: dict[int, np.dtype[np.integer]] = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
+_SIGNED: dict[int, np.dtype[np.integer]] = {size: np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +48,12 @@ class DayTable:
 
     Attributes
     ----------
-    transactions : ndarray of shape (depth, transaction_width), of an unsigned integer type
-    frauds : ndarray of shape (depth, fraud_width), of an unsigned integer type
-    corrections : ndarray of shape (depth, fraud_width), of an unsigned integer type
-        Reports that were taken back on the day, under columns rotated by the report's day.
+    transactions : ndarray of shape (n_rows, transaction_width), of an integer type
+        Unsigned; signed with noise, where it may be negative.
+    frauds : ndarray of shape (n_rows, fraud_width), of an integer type
+    corrections : ndarray of shape (n_rows, fraud_width), of an integer type
+        Reports that were taken back on the day, under columns rotated by the report's day. Zeros
+        in a run with privacy.
     """
 
     transactions: CountArray
@@ -89,16 +93,23 @@ class RiskTables:
         """Whether every day of the run is there."""
         return len(self.days) == self.n_days
 
+    @property
+    def _types(self) -> dict[int, np.dtype[np.integer]]:
+        return _COUNTERS if self.spec.privacy is None else _SIGNED
+
+    def _size_of(self, sketch: CountArray) -> int:
+        return _counter_bytes(sketch) if self.spec.privacy is None else _signed_bytes(sketch)
+
     def to_bytes(self) -> bytes:
         """Return canonical bytes."""
         head = _head(self.spec, self.key_id)
         parts = [_length(len(head)), head, _length(len(self.days))]
         for day in self.days:
             for sketch in (day.transactions, day.frauds, day.corrections):
-                size = _counter_bytes(sketch)
+                size = self._size_of(sketch)
                 parts.append(bytes([size]))
                 if size:
-                    parts.append(sketch.astype(_COUNTERS[size]).tobytes())
+                    parts.append(sketch.astype(self._types[size]).tobytes())
         return _CONTAINER.pack(*parts)
 
     @classmethod
@@ -124,13 +135,14 @@ class RiskTables:
             raise _damaged(f"the head is malformed ({error})") from None
         if head != _head(spec, key_id) or len(key_id) != 16:
             raise _damaged("the head is not in canonical form")
-        of_frauds = (spec.depth, spec.fraud_width)
-        shapes = ((spec.depth, spec.transaction_width), of_frauds, of_frauds)
+        of_frauds = (spec.n_rows, spec.fraud_width)
+        shapes = ((spec.n_rows, spec.transaction_width), of_frauds, of_frauds)
+        read = reader.sketch if spec.privacy is None else reader.signed_sketch
         n_days = reader.length()
         tables = cls(spec, key_id)
         if n_days > tables.n_days or (n_days % spec.days_per_step and n_days != tables.n_days):
             raise _damaged(f"it has {n_days} of {tables.n_days} days")
-        days = tuple(DayTable(*(reader.sketch(shape) for shape in shapes)) for _ in range(n_days))
+        days = tuple(DayTable(*(read(shape) for shape in shapes)) for _ in range(n_days))
         reader.finish()
         return cls(spec, key_id, days)
 
@@ -146,6 +158,20 @@ def packed(sketch: CountArray) -> CountArray:
     return sketch.astype(np.dtype(f"u{max(size, 1)}"))
 
 
+def packed_signed(sketch: CountArray) -> CountArray:
+    """Return a sketch with noise in the narrowest signed type that holds its counters."""
+    return sketch.astype(np.dtype(f"i{max(_signed_bytes(sketch), 1)}"))
+
+
+def _signed_bytes(sketch: CountArray) -> int:
+    least, most = int(sketch.min()), int(sketch.max())
+    if least == most == 0:
+        return 0
+    return next(
+        size for size in _SIGNED if -(1 << (8 * size - 1)) <= least <= most < 1 << (8 * size - 1)
+    )
+
+
 def _counter_bytes(sketch: CountArray) -> int:
     largest = int(sketch.max())
     if largest == 0:
@@ -154,7 +180,11 @@ def _counter_bytes(sketch: CountArray) -> int:
 
 
 def _head(spec: RiskSpec, key_id: bytes) -> bytes:
-    fields = {"spec": spec.model_dump(mode="json"), "key_id": key_id.hex()}
+    described = spec.model_dump(mode="json")
+    if spec.privacy is None:
+        # Tables without privacy are the bytes that they were before there was any.
+        del described["privacy"]
+    fields = {"spec": described, "key_id": key_id.hex()}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
@@ -201,6 +231,20 @@ class _Reader:
         if (totals != totals[0]).any() or totals[0] > MAX_DAY_TOTAL:
             raise _damaged("the rows of a sketch do not hold the entries of one day")
         return counters
+
+    def signed_sketch(self, shape: tuple[int, int]) -> CountArray:
+        size = self.take(1)[0]
+        if size == 0:
+            return np.broadcast_to(np.int8(0), shape)
+        if size not in _SIGNED:
+            raise _damaged(f"a counter has {size} bytes")
+        raw = self.take(size * shape[0] * shape[1])
+        counters = np.frombuffer(raw, dtype=_SIGNED[size]).astype(np.dtype(f"i{size}"))
+        if _signed_bytes(counters) != size:
+            raise _damaged("a sketch is not in canonical form")
+        if max(-int(counters.min()), int(counters.max())) > MAX_DAY_TOTAL:
+            raise _damaged("a counter is above what a day can hold")
+        return counters.reshape(shape)
 
     def finish(self) -> None:
         if self._at != len(self._data):

@@ -99,6 +99,10 @@ def _facts(records: Records) -> dict[str, Any]:
         else "no other reading was evaluated",
         "stage": "not recorded" if stage is None else "see serving/lifecycle.json",
         "outcomes": records.documents.get(OUTCOMES_FILE),
+        "attacks": {
+            name: records.documents.get(f"attacks/{name}.json")
+            for name in ("membership", "reconstruction", "differencing")
+        },
         **_monitor_of(records),
     }
 

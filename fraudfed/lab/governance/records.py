@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from fraudfed.errors import ConfigurationError, StateError
 
-#: Files of a run, below its directory; the first two are there of every finished run.
+#: Files of a run, below its directory; the first two are there of every finished run. Those of
+#: attacks are what ``fraudfed attack`` printed with ``--json``; a person puts them there.
 RUN_FILES: Final = (
     "run.json",
     "record.json",
@@ -22,6 +23,9 @@ RUN_FILES: Final = (
     "judged.json",
     "calibration.json",
     "evaluation/evaluation.json",
+    "attacks/membership.json",
+    "attacks/reconstruction.json",
+    "attacks/differencing.json",
 )
 #: Reports of ``bank-node monitor``: their names begin with the week and end with the run.
 MONITORING: Final = "serving/monitoring"

@@ -40,6 +40,7 @@ def run_curve(
     work: Path,
     *,
     threads: int,
+    trains: bool = True,
     announce: Callable[[str], None] = lambda _line: None,
 ) -> CurveFigures:
     """Train what is missing, and compute the figures of all that is there.
@@ -51,6 +52,8 @@ def run_curve(
     work : Path
         Keeps the trainings, and gets ``curve.json``, ``curve.svg`` and ``curve.html``.
     threads : int
+    trains : bool
+        False only computes the figures of what is there.
     announce : callable
         Given a line before every training.
 
@@ -71,7 +74,7 @@ def run_curve(
     wanted = list(trainings_of(case, tables.banks, has_shared=tables.has_shared))
     done = results.done()
     for number, training in enumerate(wanted, start=1):
-        if training.name in done:
+        if training.name in done or not trains:
             continue
         announce(f"training {number} of {len(wanted)}: {training.name}")
         results.add(training, train_one(training, tables, delta=case.delta, threads=threads), {})
@@ -187,6 +190,13 @@ def _claim(work: Path, case: CurveCase, tables: WorldTables) -> None:
     show_default=True,
     help="Train an exact model over all rows, too.",
 )
+@click.option(
+    "--train/--no-train",
+    "trains",
+    default=True,
+    show_default=True,
+    help="Train what is missing; else show the figures of what is there.",
+)
 @threads_option("Threads.")
 @figures_of(CurveFigures)
 def curve_command(
@@ -207,6 +217,7 @@ def curve_command(
     shared_risk: bool,
     reference_banks: int,
     exact: bool,
+    trains: bool,
     threads: int,
 ) -> CurveFigures:
     """Train over bounds and ways, and plot what they cost beside what banks have alone.
@@ -245,7 +256,9 @@ def curve_command(
         tables = write_world(config, out / "rows")
         if tables.facts["config"] != json.loads(json.dumps(config.as_dict())):
             raise StateError(f"{out}: holds other rows; choose another --out")
-    return run_curve(case, tables, out, threads=threads, announce=lambda line: say(line, err=True))
+    return run_curve(
+        case, tables, out, threads=threads, trains=trains, announce=lambda line: say(line, err=True)
+    )
 
 
 def world_of(

@@ -28,9 +28,17 @@ EXACT_COMMON: Final[Mapping[str, Any]] = MappingProxyType(
 EXACT_TREES: Final = 150
 PATIENCE: Final = 20
 
-#: Least loudness, rounds and step: loud signals pay for many small steps. For the way cyclic a
-#: round is a tree for every feature.
-_ROUNDS: Final = ((20.0, 8, 0.3), (4.0, 4, 0.4), (0.0, 2, 0.5))
+#: By way, from loud to silent: least loudness, trees (of the way cyclic: rounds, each a tree for
+#: every feature), step and depth. Loud signals pay for many small steps.
+_STEPS: Final[Mapping[str, tuple[tuple[float, int, float, int], ...]]] = MappingProxyType(
+    {
+        TrainingWay.CYCLIC: ((20.0, 5, 0.4, 5), (4.0, 4, 0.4, 5), (0.0, 2, 0.5, 5)),
+        TrainingWay.HISTOGRAMS: ((20.0, 40, 0.3, 3), (4.0, 20, 0.4, 3), (0.0, 10, 0.5, 2)),
+        TrainingWay.RANDOM_SPLITS: ((20.0, 250, 0.4, 6), (4.0, 150, 0.5, 6), (0.0, 80, 0.5, 5)),
+    }
+)
+#: Features of a tree of the way histograms.
+FEATURES_PER_TREE: Final = 8
 
 
 def loudness_of(epsilon: float | None, declared_rows: int) -> float:
@@ -51,10 +59,12 @@ def parameters_of(
     declared_rows, n_features : int
     """
     loudness = loudness_of(epsilon, declared_rows)
-    rounds, eta = next((rounds, eta) for least, rounds, eta in _ROUNDS if loudness >= least)
-    common = {"lambda": 1.0, "max_delta_step": 4, "max_bin": 32, "eta": eta}
-    if way == TrainingWay.CYCLIC:
-        return common | {"num_boost_round": rounds * n_features, "max_depth": 4}
-    if way == TrainingWay.HISTOGRAMS:
-        return common | {"num_boost_round": 8 * rounds, "max_depth": 3}
-    return common | {"num_boost_round": 50 * rounds, "max_depth": 4}
+    trees, eta, depth = next(rest for least, *rest in _STEPS[way] if loudness >= least)
+    return {
+        "num_boost_round": trees * n_features if way == TrainingWay.CYCLIC else trees,
+        "eta": eta,
+        "max_depth": int(depth),
+        "max_bin": 32,
+        "max_delta_step": 4,
+        "lambda": 1.0,
+    }

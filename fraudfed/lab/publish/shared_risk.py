@@ -128,7 +128,7 @@ def main() -> None:
     for widths in WIDTHS:
         spec = _spec(first, last, widths)
         entered = [risk_entries(bank, spec, hash_key=KEY) for bank in banks]
-        tables = sum_tables(_joined(entered), SoloCommunicator(), start=_begin(spec))
+        tables = sum_tables(joined(entered), SoloCommunicator(), start=_begin(spec))
         shared = SharedRisk([KeyedTables(tables, KEY)])
         cells = []
         for kind, estimates in zip(
@@ -157,22 +157,24 @@ def _begin(spec: RiskSpec) -> RiskTables:
     return RiskTables(spec, hash_key_id(KEY))
 
 
-def _joined(parts: list[RiskEntries]) -> RiskEntries:
+def joined(parts: list[RiskEntries]) -> RiskEntries:
     """Return what all banks entered as if one had."""
 
-    def joined(entries: list[Entries]) -> Entries:
+    def together(entries: list[Entries]) -> Entries:
         days = np.concatenate([part.days for part in entries])
         order = np.argsort(days, kind="stable")
+        rows = [part.rows for part in entries if part.rows is not None]
         return Entries(
             days=days[order],
             counts=np.concatenate([part.counts for part in entries])[order],
             hashes=np.concatenate([part.hashes for part in entries])[order],
+            rows=None if not rows else np.concatenate(rows)[order],
         )
 
     return RiskEntries(
-        joined([part.transactions for part in parts]),
-        joined([part.frauds for part in parts]),
-        joined([part.corrections for part in parts]),
+        together([part.transactions for part in parts]),
+        together([part.frauds for part in parts]),
+        together([part.corrections for part in parts]),
     )
 
 

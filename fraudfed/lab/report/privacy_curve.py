@@ -128,8 +128,11 @@ def curve_section(figures: Mapping[str, Any]) -> Markup:
         for row in rows
     )
     titles = Markup("").join(Markup("<th>{}</th>").format(title) for title in head)
+    label = "AUPRC and share of cases found over epsilon, by way of training"
     # The plot is matplotlib's own output, which escapes every text it is given.
-    drawn = Markup(svg[svg.index("<svg") :])  # noqa: S704
+    drawn = Markup(  # noqa: S704
+        svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    )
     return Markup(
         '<h2 id="privacy">What differential privacy costs</h2>\n'
         "<p>{} training rows of {} banks with {} frauds, delta {}. A bound of epsilon holds for "

@@ -47,7 +47,7 @@ from fraudfed.wire.messages.results import (
     ModelSignature,
     ModelSignatures,
 )
-from fraudfed.wire.messages.risk import RiskEntity, RiskSpec
+from fraudfed.wire.messages.risk import RiskEntity, RiskPrivacy, RiskSpec
 from fraudfed.wire.messages.rounds import (
     FrameHeader,
     FrameKind,
@@ -135,6 +135,7 @@ __all__ = [
     "Ready",
     "ReadyBank",
     "RiskEntity",
+    "RiskPrivacy",
     "RiskSpec",
     "Roster",
     "RoundList",

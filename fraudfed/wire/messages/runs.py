@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fraudfed.privacy.terms import PrivacyTerms
 from fraudfed.wire.messages.base import (
     BankName,
     EpochNumber,
@@ -84,6 +85,12 @@ class RunSpec(Message):
     without: tuple[BankName, ...] = ()
     """Banks of the key epoch's roster that are not in the cohort, sorted by name."""
 
+    @property
+    def noise_terms(self) -> PrivacyTerms | None:
+        """The terms under which sums carry noise, in a training or a risk run; None: none do."""
+        described = self.privacy if self.risk is None else self.risk.privacy
+        return None if described is None else described.terms()
+
     @model_validator(mode="after")
     def _kind_matches(self) -> Self:
         if self.without != tuple(sorted(set(self.without))):
@@ -93,8 +100,13 @@ class RunSpec(Message):
                 raise ValueError(f"a {kind.value} run has {kind.value}, and no other run has")
         if (self.kind is RunKind.RISK) != (self.contract is None):
             raise ValueError("a risk run has no contract, and every other run has one")
-        if self.privacy is not None:
-            self._hold_private(self.privacy)
+        if self.privacy is not None and self.kind is not RunKind.TRAINING:
+            raise ValueError(
+                f"a {self.kind.value} run has no privacy terms, only a training has; of risk "
+                "tables they stand in risk.privacy"
+            )
+        if self.noise_terms is not None:
+            self._hold_enough_banks(self.noise_terms.tolerated_colluders)
         if self.kind not in (RunKind.RISK, RunKind.STATISTICS, RunKind.MONITOR):
             return self
         if self.parameters:
@@ -106,14 +118,11 @@ class RunSpec(Message):
             )
         return self
 
-    def _hold_private(self, privacy: PrivacySpec) -> None:
-        if self.kind is not RunKind.TRAINING:
-            raise ValueError(f"a {self.kind.value} run has no privacy terms, only a training has")
-        if self.min_cohort < privacy.tolerated_colluders + 2:
+    def _hold_enough_banks(self, colluders: int) -> None:
+        if self.min_cohort < colluders + 2:
             raise ValueError(
-                f"min_cohort is {self.min_cohort}, expected at least "
-                f"{privacy.tolerated_colluders + 2}: two banks more than the "
-                f"{privacy.tolerated_colluders} of tolerated_colluders, whose noise does not count"
+                f"min_cohort is {self.min_cohort}, expected at least {colluders + 2}: two banks "
+                f"more than the {colluders} of tolerated_colluders, whose noise does not count"
             )
 
 

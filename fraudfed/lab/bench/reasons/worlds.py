@@ -45,11 +45,14 @@ class WorldRows:
         Payments from the split on.
     kinds : ndarray of shape (n_rows,), dtype=object
         The true kind of fraud of each, reported or not; empty for honest payments.
+    bank_rows : tuple of int
+        How many of the rows of ``train`` each bank has, in their order.
     """
 
     train: TrainingTable
     later: Float32Array
     kinds: np.ndarray
+    bank_rows: tuple[int, ...] = ()
 
     @property
     def schema(self) -> FeatureSchema:
@@ -96,7 +99,12 @@ def world_rows(preset: str, recipe: str, *, seed: int) -> WorldRows:
         trained.append(TrainingTable(built.schema, built.values[early], labels[early]))
         later.append(built.values[late])
         kinds.append(judged["fraud_kind"].fillna("").to_numpy(dtype=object)[late])
-    return WorldRows(pool(trained), np.concatenate(later), np.concatenate(kinds))
+    return WorldRows(
+        pool(trained),
+        np.concatenate(later),
+        np.concatenate(kinds),
+        tuple(table.n_rows for table in trained),
+    )
 
 
 def _early(config: WorldConfig, rows: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Rebuilds training rows from the statistics of an exported model."""
