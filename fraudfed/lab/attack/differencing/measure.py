@@ -32,7 +32,8 @@ class Counts:
     @property
     def frauds(self) -> Float64Array:
         """Of every cell."""
-        return self.values[1]
+        found: Float64Array = self.values[1]
+        return found
 
 
 def counts_of(table: TrainingTable, cells: Cells) -> Counts:

@@ -131,7 +131,7 @@ def _spread(counts: Int64Array, total: int) -> Int64Array:
     if counts.sum() in (0, total):
         return counts
     shares = counts * (total / counts.sum())
-    whole = np.floor(shares).astype(np.int64)
+    whole: Int64Array = np.floor(shares).astype(np.int64)
     missing = total - int(whole.sum())
     whole[np.argsort(whole - shares, kind="stable")[:missing]] += 1
     return whole
@@ -254,4 +254,5 @@ def _solve(
     if found.x is not None:
         for copy in range(copies):
             np.add.at(share, (row, leaf), found.x[copy * n_ways : (copy + 1) * n_ways])
-    return np.argmax(share, axis=1)
+    leaves: IndexArray = np.argmax(share, axis=1)
+    return leaves

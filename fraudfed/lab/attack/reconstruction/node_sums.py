@@ -87,7 +87,7 @@ def row_sums(margins: Float32Array, labels: Float32Array, params: BoosterParams)
 
 def base_margin(model: Model) -> np.float32:
     """Return the margin of all rows before the first tree."""
-    return np.float32(logit(np.float32(model.base_score)))
+    return np.float32(logit(float(np.float32(model.base_score))))
 
 
 def first_counts(model: Model, params: BoosterParams) -> Int64Array:
