@@ -46,6 +46,7 @@ from fraudfed.wire.messages import (
     Generation,
     HandoverSignatures,
     KeyEpoch,
+    PrivacySpec,
     PublicKeyMessage,
     ReadyBank,
     RunState,
@@ -267,6 +268,18 @@ def test_a_power_of_two_hides_the_number_of_rows(n_rows: int) -> None:
     assert bound >= max(n_rows, 1)
     if n_rows:
         assert bound < 2 * n_rows
+
+
+def test_a_bank_that_comes_in_late_says_nothing_of_its_rows_under_privacy_terms(
+    place, table
+) -> None:
+    told = generation()
+    bank = place.bank(Script(place.status(told)), table)
+    assert bank._more_rows(told, None) == 64
+    privacy = PrivacySpec(epsilon=1.0, tolerated_colluders=1, declared_rows=1000)
+    spec = place.run.spec.model_copy(update={"privacy": privacy})
+    bank._run = place.run.model_copy(update={"spec": spec})
+    assert bank._more_rows(told, None) == 0
 
 
 # Beginning and going on
