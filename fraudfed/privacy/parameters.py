@@ -54,6 +54,10 @@ def check_private_params(params: BoosterParams, terms: PrivacyTerms) -> None:
             params.min_child_banks > 0,
             "how many banks have rows on a side of a split is an exact count of rows",
         ),
+        "min_bank_share": (
+            params.min_bank_share > 0.0,
+            "what share a bank has in a leaf follows from exact sums",
+        ),
         "max_bank_weight": (
             params.max_bank_weight > 0,
             "one row more changes the weights of all rows of its bank, which no bound covers",

@@ -46,7 +46,20 @@ class MeasuredSize:
 
 #: All points that were measured; ``fraudfed.lab.publish.privacy`` writes them.
 # publish: measured
-MEASURED: Final[tuple[MeasuredSize, ...]] = ()
+MEASURED: Final[tuple[MeasuredSize, ...]] = (
+    MeasuredSize(205635, TrainingWay.CYCLIC, 10, 0.2381, 0.2524, 0.0497),
+    MeasuredSize(205635, TrainingWay.CYCLIC, 3, 0.1919, 0.2524, 0.0497),
+    MeasuredSize(205635, TrainingWay.CYCLIC, 1, 0.1021, 0.2524, 0.0497),
+    MeasuredSize(205635, TrainingWay.CYCLIC, 0.3, 0.0398, 0.2524, 0.0497),
+    MeasuredSize(205635, TrainingWay.HISTOGRAMS, 10, 0.1803, 0.2724, 0.0497),
+    MeasuredSize(205635, TrainingWay.HISTOGRAMS, 3, 0.1285, 0.2724, 0.0497),
+    MeasuredSize(205635, TrainingWay.HISTOGRAMS, 1, 0.0786, 0.2724, 0.0497),
+    MeasuredSize(205635, TrainingWay.HISTOGRAMS, 0.3, 0.0173, 0.2724, 0.0497),
+    MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 10, 0.1812, 0.2584, 0.0497),
+    MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 3, 0.1558, 0.2584, 0.0497),
+    MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 1, 0.0739, 0.2584, 0.0497),
+    MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 0.3, 0.0360, 0.2584, 0.0497),
+)
 # end
 
 

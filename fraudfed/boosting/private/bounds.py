@@ -11,6 +11,8 @@ from fraudfed.privacy.terms import PrivacyTerms
 
 #: As of ``objective.LARGEST_SUM``: sums and their noise stay in int64.
 _LARGEST_SUM = 2**62
+#: One of each class.
+_LEAST_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ def private_bounds(terms: PrivacyTerms, plan: PrivacyPlan) -> PrivateBounds:
     Raises
     ------
     ParameterError
-        If sums of so many rows could leave 62 bits.
+        If sums of so many rows could leave 62 bits, or the rows cannot be of both classes.
     """
     rows = terms.declared_rows
+    if rows < _LEAST_ROWS:
+        raise ParameterError(f"declared_rows is {rows}, expected at least {_LEAST_ROWS}")
     gradient = rows * plan.row_norm
     if gradient > _LARGEST_SUM:
         raise ParameterError(

@@ -9,15 +9,19 @@ import xgboost
 
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import read_model
+from fraudfed.boosting.private.train import train_private
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.presets import find_preset
 from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.communicator import SoloCommunicator
+from fraudfed.communicator import NoisySoloCommunicator, SoloCommunicator
 from fraudfed.dtypes import Float32Array, IndexArray
 from fraudfed.lab.bench.reasons.worlds import world_rows
 from fraudfed.lab.oracle.references import matrix_of
+from fraudfed.lab.privacy.presets import parameters_of as private_parameters
 from fraudfed.parameters import BoosterParams, overridden
+from fraudfed.privacy.noise.drawing import draw
+from fraudfed.privacy.terms import PrivacyTerms
 
 #: Seeds of two worlds that have nothing to do with each other lie so far apart.
 OTHER_WORLD: Final = 1000
@@ -80,6 +84,25 @@ def exact_trainer(params: BoosterParams, *, threads: int) -> Trainer:
 
     def trained(table: TrainingTable) -> Model:
         model = train(params, table, SoloCommunicator(), threads=threads).model
+        return published(model)
+
+    return trained
+
+
+def noised_trainer(terms: PrivacyTerms, *, threads: int) -> Trainer:
+    """Return a training under terms of privacy, with parameters found beforehand for them."""
+
+    def trained(table: TrainingTable) -> Model:
+        found = private_parameters(
+            terms.way,
+            epsilon=terms.epsilon,
+            declared_rows=terms.declared_rows,
+            n_features=table.schema.n_features,
+        )
+        params = BoosterParams.parse(found)
+        model = train_private(
+            params, terms, table, NoisySoloCommunicator(draw), threads=threads
+        ).model
         return published(model)
 
     return trained

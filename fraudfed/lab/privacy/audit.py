@@ -30,12 +30,11 @@ from fraudfed.privacy.distance import rho_of_release
 from fraudfed.privacy.noise.drawing import part_variance
 from fraudfed.privacy.noise.keystream import KEY_BYTES
 from fraudfed.privacy.noise.sampler import sample
+from fraudfed.privacy.plan import PRIVATE_BITS, paired_variance
 from fraudfed.privacy.releases import NoisedRelease
 
-#: A row's gradient of full weight: 16 fractional bits.
-_UNIT = 1 << 16
-#: sigma of hessians by sigma of gradients; see docs/privacy.md.
-_HESSIAN_SHARE = Fraction(5, 16)
+#: A row's gradient of full weight.
+_UNIT = 1 << PRIVATE_BITS
 #: Trials at a time: a few megabytes.
 _BATCH = 2_000
 #: A threshold halfway, and the one that should say most without assuming a Gaussian.
@@ -142,16 +141,13 @@ class AuditedSum:
     @classmethod
     def of(cls, rho: Fraction, *, bins: int) -> "AuditedSum":
         """Return the sum whose noise costs at most ``rho``."""
-        least = Fraction(_UNIT * _UNIT) / (2 * rho)
-        variances = np.array(
-            [math.ceil(least), math.ceil(least * _HESSIAN_SHARE**2)], dtype=np.int64
-        )
+        gradient = math.ceil(Fraction(_UNIT * _UNIT) / (2 * rho))
         change = np.zeros((bins, 2), dtype=np.int64)
         change[bins // 2, 0] = _UNIT
         return cls(
             NoisedRelease(
-                variance=np.broadcast_to(variances, change.shape),
-                moved=Fraction(_UNIT * _UNIT, int(variances[0])),
+                variance=np.broadcast_to(paired_variance(gradient).reshape(2), change.shape),
+                moved=Fraction(_UNIT * _UNIT, gradient),
             ),
             change,
         )

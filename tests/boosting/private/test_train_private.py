@@ -131,6 +131,8 @@ def test_a_state_of_other_terms_is_refused() -> None:
         ({"max_depth": 0, "max_leaves": 4}, "max_depth"),
         ({"max_depth": 11}, "max_depth"),
         ({"min_child_banks": 2}, "min_child_banks"),
+        ({"min_child_banks": 2, "min_bank_share": 0.1}, "min_bank_share|min_child_banks"),
+        ({"max_bank_weight": 100.0}, "max_bank_weight"),
         ({"colsample_bytree": 0.5}, "colsample_bytree"),
         ({"colsample_bylevel": 0.5}, "colsample_bylevel"),
         ({"colsample_bynode": 0.5}, "colsample_bynode"),

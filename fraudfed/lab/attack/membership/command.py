@@ -5,17 +5,24 @@ import numpy as np
 
 from data_gen.settings.presets import PRESETS
 from fraudfed.console import examples, say
+from fraudfed.errors import ConfigurationError
+from fraudfed.lab.attack.membership.challenges import Kind
 from fraudfed.lab.attack.membership.measure import infer_membership
 from fraudfed.lab.attack.membership.result import MembershipFigures
 from fraudfed.lab.attack.worlds import (
     OTHER_WORLD,
     OVERFITTED,
+    Trainer,
     exact_trainer,
+    noised_trainer,
     parameters_of,
     rows_of,
 )
-from fraudfed.lab.bench.options import figures_of, number_option, threads_option
+from fraudfed.lab.bench.options import FiniteRange, figures_of, number_option, threads_option
+from fraudfed.privacy.terms import PrivacyTerms
 
+#: Of the claim of a model with noise.
+_DELTA = 1e-6
 DEFAULT, TOO_CLOSE = "default", "overfitted"
 
 
@@ -40,6 +47,12 @@ DEFAULT, TOO_CLOSE = "default", "overfitted"
     show_default=True,
     help="Parameters of the attacked model.",
 )
+@click.option(
+    "--epsilon",
+    type=FiniteRange(0.0, 100.0, min_open=True),
+    default=None,
+    help="Attack a model that is trained with noise under this bound for one row.",
+)
 @number_option("--rows", 20_000, "Rows of the attacked training, 0: all.", least=0)
 @number_option("--shadows", 16, "Shadow models.", least=2)
 @number_option("--each", 200, "Challenges of each kind.", least=10)
@@ -50,6 +63,7 @@ DEFAULT, TOO_CLOSE = "default", "overfitted"
 def membership_command(
     world: str,
     target: str,
+    epsilon: float | None,
     rows: int,
     shadows: int,
     each: int,
@@ -63,11 +77,29 @@ def membership_command(
     """
     attacked = rows_of(world, seed=seed, rows=rows)
     other = rows_of(world, seed=seed + OTHER_WORLD, rows=0)
-    params = parameters_of({} if target == DEFAULT else OVERFITTED)
+    trainer: Trainer
+    if epsilon is None:
+        params = parameters_of({} if target == DEFAULT else OVERFITTED)
+        trainer = exact_trainer(params, threads=threads)
+    elif target == DEFAULT:
+        terms = PrivacyTerms(
+            epsilon=epsilon,
+            delta=_DELTA,
+            tolerated_colluders=0,
+            # Room for every canary: how many there are is decided by coins.
+            declared_rows=attacked.n_rows + len(Kind) * each * copies,
+        )
+        trainer = noised_trainer(terms, threads=threads)
+        target = f"{terms.way.value} trees with noise, epsilon {epsilon:g}"
+    else:
+        raise ConfigurationError(
+            f"--target {target} with --epsilon {epsilon:g}: a training with noise has parameters "
+            "of its own; leave one of the two out"
+        )
     kinds = infer_membership(
         attacked,
         other,
-        exact_trainer(params, threads=threads),
+        trainer,
         shadows=shadows,
         each=each,
         copies=copies,
@@ -81,7 +113,7 @@ def membership_command(
         rows=attacked.n_rows,
         shadows=shadows,
         target=target,
-        epsilon=None,
-        delta=None,
+        epsilon=epsilon,
+        delta=None if epsilon is None else _DELTA,
         kinds=kinds,
     )

@@ -34,7 +34,7 @@ _MISSED = 1000.0
 _LEAST_LIKELY = 1e-9
 #: Up to so many unknowns are whole numbers, and so many nodes of the search for them are looked at:
 #: a limit in nodes gives the same answer on every machine, one in seconds would not.
-_MOST_WHOLE, _NODES, _GAP = 20_000, 200, 0.01
+_MOST_WHOLE, _NODES, _GAP = 4_000, 200, 0.01
 #: Beyond, each row may go to so many leaves, the likeliest.
 _KEPT_LEAVES = 6
 

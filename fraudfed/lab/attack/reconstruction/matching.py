@@ -65,7 +65,8 @@ class Ranks:
             apart = (one != other).astype(np.float64)
         else:
             apart = np.abs(one - other)
-        return np.where(gone | also_gone, (gone != also_gone).astype(np.float64), apart)
+        found: Float64Array = np.where(gone | also_gone, gone != also_gone, apart)
+        return found
 
 
 def matched_hits(ranks: Ranks, true: Float32Array, guessed: Float32Array) -> BoolArray:
