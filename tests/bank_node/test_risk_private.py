@@ -43,7 +43,7 @@ def test_tables_with_noise_over_real_processes(tmp_path: Path, key_package: KeyP
             start_bank(*("--quiet", "risk", "update", "--state", banks.state(name), "--data", file))
             for name, file in zip(banks.names, files, strict=False)
         ]
-        ended = [finish(process) for process in processes]
+        ended = [finish(process, 600) for process in processes]
         assert [end.code for end in ended] == [0, 0, 0], [end.err for end in ended]
         # One round for each step.
         assert aggregator.status(run_id).round_number == 2
