@@ -131,7 +131,8 @@ def _all(
 def _mean(
     curves: Sequence[Mapping[str, Any]], model: str, epsilon: float | None, figure: str
 ) -> float | None:
-    values = [point[figure] for point in _all(curves, model, epsilon)]
+    # A curve without banks that train alone has 0 for their means.
+    values = [point[figure] for point in _all(curves, model, epsilon) if point["bank_auprc"]]
     return sum(values) / len(values) if values else None
 
 
@@ -194,8 +195,13 @@ def _cost(
         _spread(points, "auprc"),
         kept,
         _spread(points, "case_recall"),
-        f"{sum(point['bank_auprc'] for point in points) / len(points):.3f}",
-        f"{sum(point['bank_case_recall'] for point in points) / len(points):.3f}",
+        *(
+            "-" if value is None else f"{value:.3f}"
+            for value in (
+                _mean(curves, model, epsilon, figure)
+                for figure in ("bank_auprc", "bank_case_recall")
+            )
+        ),
     )
 
 
