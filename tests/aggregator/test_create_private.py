@@ -59,7 +59,7 @@ def test_every_term_has_an_option(server: Federation) -> None:
     given = {
         "delta": ("--delta", "1e-7", 1e-7),
         "unit": ("--privacy-unit", "customer", "customer"),
-        "history": ("--privacy-history", "none", "none"),
+        "history": ("--privacy-history", "declared", "declared"),
         "way": ("--privacy-way", "random-splits", "random-splits"),
         "cuts": ("--privacy-cuts", "noised", "noised"),
         "tolerated_colluders": ("--tolerated-colluders", "0", 0),
@@ -75,6 +75,17 @@ def test_every_term_has_an_option(server: Federation) -> None:
     for name, (_, _, value) in given.items():
         assert privacy[name] == value, name
     assert set(given) | {"epsilon", "declared_rows", "protocol_version"} == set(privacy)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("history", ["none", "dp-tables"])
+def test_a_history_that_the_features_do_not_have_is_refused(
+    server: Federation, history: str
+) -> None:
+    options = (*BOUND, "--privacy-history", history, "--dry-run")
+    found = run_command("runs", "create-training", *TRAINING, *options)
+    assert found.returncode == 2
+    assert f"history is {history}, and" in found.stderr
 
 
 @pytest.mark.e2e

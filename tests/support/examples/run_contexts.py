@@ -40,7 +40,7 @@ def make_context(
     Parameters
     ----------
     run : PinnedRun or str
-        The run, or its id alone.
+        The run, or the id alone of one without privacy terms.
     key_epoch : KeyEpoch or int
         The key epoch, or its number alone.
     known
@@ -49,7 +49,7 @@ def make_context(
     settings: dict[str, Any] = {
         "state": SimpleNamespace(config=SimpleNamespace(name=bank)),
         "connection": SimpleNamespace(client=client, identity=identity),
-        "run": SimpleNamespace(run_id=run) if isinstance(run, str) else run,
+        "run": _exact_run(run) if isinstance(run, str) else run,
         "epoch": AcceptedEpoch(
             SimpleNamespace(epoch=key_epoch) if isinstance(key_epoch, int) else key_epoch,
             package,
@@ -67,3 +67,7 @@ def make_context(
         **known,
     }
     return RunContext(**settings)
+
+
+def _exact_run(run_id: str) -> Any:
+    return SimpleNamespace(run_id=run_id, spec=SimpleNamespace(noise_terms=None, privacy=None, risk=None))
