@@ -6,9 +6,10 @@ The noise of a metric M is taken from its slopes: the sum over all counts of
 ``((M(count + sigma) - M(count - sigma)) / 2)^2`` is the variance that independent noise of sigma in
 each count makes, to first order (the delta method: A. W. van der Vaart, "Asymptotic Statistics",
 Cambridge 1998, theorem 3.1); a step of one sigma smooths over the bend at 0. Nothing is drawn, so
-every bank has the same ends. They are widened by 1.96 such standard deviations. Tests hold them to
-hold 19 times out of 20. Where fewer frauds or clean rows are left than ``LEAST_DEVIATIONS`` of the
-noise of their total, nothing is said.
+every bank has the same ends. They are widened by 1.96 such standard deviations. First order is too
+small where frauds are few: of 60 draws of an AUPRC 49 lay within this part of the ends alone.
+Where fewer frauds or clean rows are left than ``LEAST_DEVIATIONS`` of the noise of their total,
+nothing is said.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ FRACTION_BITS: Final = 16
 UNIT: Final = 1 << FRACTION_BITS
 #: A total below so many standard deviations of its noise says nothing.
 LEAST_DEVIATIONS: Final = 5.0
-#: Of a normal variable, 19 times out of 20.
+#: Of a normal variable 19 times out of 20; the estimates are one to first order only.
 _DEVIATIONS: Final = 1.96
 
 _Metric = Callable[["_Rows"], Bounded | None]

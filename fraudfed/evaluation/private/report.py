@@ -11,8 +11,8 @@ class Noised:
     ----------
     estimate : float
     low, high : float
-        Where the metric of the counted rows lies, as far as the order of rows within a range and,
-        19 times out of 20, the noise leave it open.
+        Where the metric of the counted rows lies, as far as the order of rows within a range
+        leaves it open, and 1.96 standard deviations of the noise more on either side.
     noise : float
         Standard deviation of the estimate that the noise makes.
     """

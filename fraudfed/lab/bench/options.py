@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from fraudfed.console import answers
+from fraudfed.errors import FraudFedError
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
 from fraudfed.threads import MAX_THREADS, usable_cores
 
@@ -52,9 +53,19 @@ class Figures(Protocol):
         ...
 
 
-def figures_of(shape: type[Figures]) -> Callable[[F], F]:
-    """``answers`` of a command that returns figures with a report of their own."""
-    return answers(shape, lambda figures: click.echo(figures.to_text()))
+def figures_of(
+    shape: type[Figures], *, fails: Callable[[Any], FraudFedError | None] = lambda _: None
+) -> Callable[[F], F]:
+    """``answers`` of a command that returns figures with a report of their own.
+
+    Parameters
+    ----------
+    shape : type
+        Of the figures.
+    fails : callable
+        As of ``answers``.
+    """
+    return answers(shape, lambda figures: click.echo(figures.to_text()), fails=fails)
 
 
 def number_option(

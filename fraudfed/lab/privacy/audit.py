@@ -21,6 +21,7 @@ from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.errors import ParameterError
 from fraudfed.lab.bench.options import FiniteRange, figures_of, number_option
 from fraudfed.lab.privacy.lower_bounds import (
+    broken_claim,
     epsilon_of_errors,
     epsilon_of_gaussian,
     upper_bound,
@@ -304,7 +305,7 @@ def _sharpest(mu: float, *, trials: int, delta: float, error: float) -> float:
     help="That no bound is wrong.",
 )
 @number_option("--tries", 1, "Audits that this one is counted among (Bonferroni).")
-@figures_of(AuditFigures)
+@figures_of(AuditFigures, fails=broken_claim)
 def audit_command(
     epsilon: float,
     delta: float,

@@ -8,13 +8,33 @@ trials; the exact ones of Clopper and Pearson hold for every number of trials.
 import math
 from fractions import Fraction
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 
 from fraudfed.dtypes import Float64Array
+from fraudfed.errors import FraudFedError
 from fraudfed.privacy.accounting import gaussian_epsilon
 
 _HALVINGS = 60
+
+
+class Audit(Protocol):
+    """The figures of an audit."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing contradicts what is claimed."""
+
+
+def broken_claim(audit: Audit) -> FraudFedError | None:
+    """Return what a command ends with if its audit contradicts the claim."""
+    if audit.holds:
+        return None
+    return FraudFedError(
+        "the audit shows more of a row than is claimed; this is a defect of fraudfed or of the "
+        "machine's randomness: report it, and open no run with privacy terms meanwhile"
+    )
 
 
 def upper_bound(successes: int, trials: int, *, error: float) -> float:

@@ -27,6 +27,7 @@ def run() -> dict[str, Any]:
         "name": "amount",
         "type": "numeric",
         "categories": None,
+        "cuts": None,
         "nullable": True,
         "description": "",
         "unit": None,
