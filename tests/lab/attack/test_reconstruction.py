@@ -148,7 +148,7 @@ def test_the_rows_themselves_in_any_order_are_right_throughout(seed, n_rows) -> 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32), n_rows=st.integers(2, 60), n_leaves=st.integers(1, 8))
 def test_rows_are_spread_such_that_sums_come_out(seed, n_rows, n_leaves) -> None:
-    """Law: of any sums that some whole assignment has, to within a row."""
+    """Law: any sums that some whole assignment has, to within a fifth of a row."""
     generator = np.random.default_rng(seed)
     likely = generator.random((n_rows, n_leaves)) * (generator.random((n_rows, n_leaves)) < 0.7)
     true = generator.integers(n_leaves, size=n_rows)
@@ -169,7 +169,7 @@ def test_rows_are_spread_such_that_sums_come_out(seed, n_rows, n_leaves) -> None
     shares = spread(likely, sums, pairs, np.ones(n_rows), drawn=1.0)
     assert np.allclose(shares.sum(axis=1), 1.0)
     assert (shares[likely == 0.0] == 0.0).all()
-    assert np.abs(shares.T @ pairs - totals).max() < 0.5
+    assert np.abs(shares.T @ pairs - totals).max() < 0.2
     leaves = settled(shares)
     assert (likely[np.arange(n_rows), leaves] > 0.0).all()
 
