@@ -1,6 +1,6 @@
 """Rows and models that attacks are tried on: of synthetic worlds, whose truth is known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +10,7 @@ import xgboost
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.model_reader import read_model
 from fraudfed.boosting.private.train import train_private
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.presets import find_preset
 from fraudfed.catalogue.recipe import RECIPE
@@ -72,6 +72,17 @@ def banks_of(preset: str, *, seed: int) -> tuple[TrainingTable, ...]:
 def part_of(table: TrainingTable, rows: IndexArray) -> TrainingTable:
     """Return some rows of a table, in the order given."""
     return replace(table, features=table.features[rows], labels=table.labels[rows])
+
+
+def columns_of(table: TrainingTable, names: Sequence[str]) -> TrainingTable:
+    """Return some columns of a table, in the order given."""
+    schema = table.schema
+    places = [schema.names.index(name) for name in names]
+    return replace(
+        table,
+        features=np.ascontiguousarray(table.features[:, places]),
+        schema=FeatureSchema(tuple(names), tuple(schema.n_categories[place] for place in places)),
+    )
 
 
 def parameters_of(given: Mapping[str, Any]) -> BoosterParams:

@@ -38,6 +38,7 @@ FOUND = {
         "frauds",
         (
             CaseFigures(
+                "all",
                 "default",
                 6,
                 2196,

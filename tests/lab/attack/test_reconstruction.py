@@ -12,21 +12,24 @@ from fraudfed.boosting.model import Model
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
+from fraudfed.lab.attack.reconstruction import chain
 from fraudfed.lab.attack.reconstruction.cells import Cells, leaf_boxes
 from fraudfed.lab.attack.reconstruction.marginals import Marginals
 from fraudfed.lab.attack.reconstruction.matching import Ranks, matched_hits
 from fraudfed.lab.attack.reconstruction.measure import Question, attack_model
-from fraudfed.lab.attack.reconstruction.node_sums import first_counts
+from fraudfed.lab.attack.reconstruction.node_sums import LeafSums, first_counts
+from fraudfed.lab.attack.reconstruction.proportional import settled, spread
 from fraudfed.lab.attack.reconstruction.result import CaseFigures, ReconstructionFigures
 from fraudfed.lab.attack.worlds import OVERFITTED, published
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.parameters import BoosterParams
 
-CLOSE = BoosterParams.parse({**OVERFITTED, "num_boost_round": 40})
+CLOSE = BoosterParams.parse({**OVERFITTED, "num_boost_round": 20})
+FEW_TREES = BoosterParams.parse({**OVERFITTED, "num_boost_round": 3})
 BLUNT = BoosterParams.parse({"num_boost_round": 25, "min_child_weight": 20.0, "max_depth": 4})
 
 
-def small_table(seed: int, n_rows: int = 80, n_features: int = 5) -> TrainingTable:
+def small_table(seed: int, n_rows: int, n_features: int) -> TrainingTable:
     return synthetic_table(n_rows, n_features, np.random.default_rng(seed), prevalence=0.4)
 
 
@@ -35,8 +38,8 @@ def trained(params: BoosterParams, table: TrainingTable) -> Model:
 
 
 @cache
-def attacked(params: BoosterParams, bits: int) -> CaseFigures:
-    tables = small_table(0), small_table(1)
+def attacked(params: BoosterParams, bits: int, n_features: int = 2) -> CaseFigures:
+    tables = small_table(0, 80, n_features), small_table(1, 80, n_features)
     generator = np.random.default_rng(3)
     question = Question.of(*tables, targets=len(tables[0].labels), generator=generator)
     return attack_model(
@@ -68,13 +71,23 @@ def test_control_a_model_that_remembers_its_rows_gives_them_away(bits: int) -> N
     case = attacked(CLOSE, bits)
     assert case.counts_right.estimate == 1.0
     assert case.smallest_leaf == 1
-    assert case.mean("attack") > case.mean("guess") + 0.02
-    assert case.mean("attack") > case.mean("control") + 0.02
-    assert case.mean("attack") > case.mean("elsewhere") + 0.02
+    for reference in ("guess", "control", "elsewhere"):
+        assert case.mean("attack") > case.mean(reference) + 0.08
+
+
+@pytest.mark.parametrize("bits", [6, 24])
+def test_rows_spread_in_proportion_are_given_away_too(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with many rows: in proportion they are found less well than in whole numbers, but are."""
+    monkeypatch.setattr(chain, "_MOST_WHOLE_ROWS", 0)
+    case = attacked.__wrapped__(CLOSE, bits)
+    for reference in ("guess", "control", "elsewhere"):
+        assert case.mean("attack") > case.mean(reference) + 0.05
 
 
 def test_a_model_with_large_leaves_gives_no_attribute_away() -> None:
-    case = attacked(BLUNT, 6)
+    case = attacked(BLUNT, 6, n_features=5)
     assert case.recovered == ()
     assert case.smallest_leaf >= 40 or not case.attributes
 
@@ -132,10 +145,62 @@ def test_the_rows_themselves_in_any_order_are_right_throughout(seed, n_rows) -> 
     assert hits.all()
 
 
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), n_rows=st.integers(2, 60), n_leaves=st.integers(1, 8))
+def test_rows_are_spread_such_that_sums_come_out(seed, n_rows, n_leaves) -> None:
+    """Law: any sums that some whole assignment has, to within a fifth of a row."""
+    generator = np.random.default_rng(seed)
+    likely = generator.random((n_rows, n_leaves)) * (generator.random((n_rows, n_leaves)) < 0.7)
+    true = generator.integers(n_leaves, size=n_rows)
+    likely[np.arange(n_rows), true] += 0.1
+    probability = generator.uniform(0.05, 0.95, size=n_rows)
+    gradient = probability - (generator.random(n_rows) < 0.4)
+    pairs = np.stack([gradient, probability * (1 - probability)], axis=1)
+    totals = np.zeros((n_leaves, 2))
+    np.add.at(totals, true, pairs)
+    weights = generator.normal(size=n_leaves)
+    sums = LeafSums(
+        weights,
+        totals[:, 0] + weights * totals[:, 1],
+        np.ones(n_leaves, dtype=bool),
+        totals[:, 1],
+        totals[:, 1],
+    )
+    shares = spread(likely, sums, pairs, np.ones(n_rows), drawn=1.0)
+    assert np.allclose(shares.sum(axis=1), 1.0)
+    assert (shares[likely == 0.0] == 0.0).all()
+    assert np.abs(shares.T @ pairs - totals).max() < 0.2
+    leaves = settled(shares)
+    assert (likely[np.arange(n_rows), leaves] > 0.0).all()
+
+
+def test_figures_are_given_by_the_attributes_with_most_gain() -> None:
+    tables = small_table(0, 80, 5), small_table(1, 80, 5)
+    generator = np.random.default_rng(3)
+    question = Question.of(*tables, targets=80, generator=generator).about(["f0", "f1", "f2"])
+    models = (trained(FEW_TREES, question.world), trained(FEW_TREES, question.other))
+    case = attack_model(
+        question,
+        models,
+        FEW_TREES,
+        parameters="of the test",
+        bits=6,
+        trees=3,
+        generator=generator,
+        attributes=1,
+    )
+    (only,) = case.attributes
+    gains = np.zeros(3)
+    for tree in models[0].trees:
+        np.add.at(gains, tree.split_features, tree.loss_changes)
+    assert only.attribute == question.world.schema.names[int(gains.argmax())]
+
+
 def test_figures_say_what_is_recovered() -> None:
     case = attacked(CLOSE, 24)
-    figures = ReconstructionFigures("w", 1, 80, 80, 25, "rows", (case, replace(case)))
+    figures = ReconstructionFigures("w", 1, 80, 80, 20, "rows", (case, replace(case)))
     text = figures.to_text()
-    assert text.count("of the test, 24 bits") == 2
+    assert text.count("all columns, of the test, 24 bits") == 2
+    assert set(case.recovered) <= set(case.better_than_guess)
     for each in case.attributes:
         assert f"`{each.attribute}`" in text

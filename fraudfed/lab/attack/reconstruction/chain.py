@@ -2,17 +2,15 @@
 
 The first tree gives counts of rows of each label in each leaf, with the box of the leaf. Each
 further tree tells leaves' sums of gradients and hessians apart, and the gradient of a rebuilt row
-is known: it has gone a known way. So rows are assigned to leaves by a linear program that keeps the
-sums, and among all that do takes the likeliest by the public marginals. TimberStrike
-(arXiv 2506.07605) solves the same with whole numbers; the program here has so few equations that
-its solutions are whole but for a few rows.
+is known: it has gone a known way. So rows are assigned to leaves such that the sums are kept, and
+among all such ways one takes the likeliest by the public marginals. TimberStrike
+(arXiv 2506.07605) solves this with whole numbers, which is done here for some hundred rows
+(``whole``); more are spread in proportion (``proportional``).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_matrix
 
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.tree import Tree
@@ -20,23 +18,19 @@ from fraudfed.dtypes import BoolArray, Float32Array, Float64Array, IndexArray, I
 from fraudfed.lab.attack.reconstruction.cells import Cells, LeafBoxes, leaf_boxes
 from fraudfed.lab.attack.reconstruction.marginals import Marginals
 from fraudfed.lab.attack.reconstruction.node_sums import (
-    LeafSums,
     base_margin,
     first_counts,
     leaf_sums,
     row_sums,
 )
+from fraudfed.lab.attack.reconstruction.proportional import settled, spread
+from fraudfed.lab.attack.reconstruction.whole import solved
 from fraudfed.parameters import BoosterParams
 
-#: What a missed unit of gradient costs against the negative logarithm of a likelihood.
-_MISSED = 1000.0
 #: Likelihoods below it cost no more.
 _LEAST_LIKELY = 1e-9
-#: Up to so many unknowns are whole numbers, and so many nodes of the search for them are looked at:
-#: a limit in nodes gives the same answer on every machine, one in seconds would not.
-_MOST_WHOLE, _NODES, _GAP = 4_000, 200, 0.01
-#: Beyond, each row may go to so many leaves, the likeliest.
-_KEPT_LEAVES = 6
+#: Up to so many rows, and unknowns, are assigned by a program in whole numbers.
+_MOST_WHOLE_ROWS, _MOST_WHOLE = 200, 4_000
 
 
 @dataclass(eq=False)
@@ -84,7 +78,8 @@ def rebuild(
     trees : int
         How many of the model's trees are used.
     most_rows : pair of int
-        Of each label: where there are more, each rebuilt row stands for several.
+        Of each label, about: where there are more, each rebuilt row stands for several. Every leaf
+        of the first tree that holds rows of a label has at least one.
     """
     rows = _from_first_tree(model, params, cells, known, most_rows=most_rows)
     for tree in model.trees[1:trees]:
@@ -111,11 +106,11 @@ def _from_first_tree(
     for label in (0, 1):
         # A tree that drew some of the rows only says how all are spread.
         whole = _spread(counted[:, label], known[label])
-        stands_for = max(1.0, known[label] / most_rows[label])
-        shown = _spread(whole, round(known[label] / stands_for))
+        few = min(1.0, most_rows[label] / max(1, known[label]))
+        shown = np.ceil(whole * few).astype(np.int64)
         leaves.append(np.repeat(np.arange(len(shown)), shown))
         labels.append(np.full(int(shown.sum()), label, dtype=np.float32))
-        counts.append(np.full(int(shown.sum()), stands_for))
+        counts.append(np.repeat(whole / np.maximum(1, shown), shown))
     leaf = np.concatenate(leaves)
     margins = base_margin(model) + values[leaf]
     return RebuiltRows(
@@ -151,8 +146,15 @@ def _assign(
     boxes = LeafBoxes(boxes.nodes[order], boxes.masks[order], tuple(boxes.asked[i] for i in order))
     likely = _likelihoods(rows, boxes, cells, marginals)
     sums = leaf_sums(tree, model, params)
-    pairs = row_sums(rows.margins, rows.labels, params) * rows.counts[:, None]
-    leaf = _solve(likely, sums, pairs, drawn=params.subsample)
+    pairs = row_sums(rows.margins, rows.labels, params)
+    if len(likely) <= _MOST_WHOLE_ROWS and np.count_nonzero(likely) <= _MOST_WHOLE:
+        leaf = solved(likely, sums, pairs * rows.counts[:, None], drawn=params.subsample)
+    else:
+        shares = spread(likely, sums, pairs, rows.counts, drawn=params.subsample)
+        leaf = np.empty(len(shares), dtype=np.int64)
+        for label in (0, 1):
+            at = rows.labels == label
+            leaf[at] = settled(shares[at])
     rows.boxes &= boxes.masks[leaf]
     rows.margins += tree.split_conditions[boxes.nodes[leaf]]
 
@@ -162,97 +164,16 @@ def _likelihoods(
 ) -> Float64Array:
     """Return how likely each row is in each leaf by the marginals, (n_rows, n_leaves); 0: never."""
     likely = np.ones((len(rows.labels), len(boxes.nodes)))
+    features = sorted({feature for asked in boxes.asked for feature in asked})
     for label in (0, 1):
-        at = rows.labels == label
+        at = np.flatnonzero(rows.labels == label)
         # What no row of the marginals has, the model's own rows may have all the same.
         mass = np.maximum(marginals[label].mass, _LEAST_LIKELY)
-        for leaf, asked in enumerate(boxes.asked):
-            for feature in asked:
-                span = cells.span(feature)
-                here = rows.boxes[at, span]
-                weights = here * mass[span]
-                both = (here & boxes.masks[leaf, span]) * mass[span]
-                likely[at, leaf] *= both.sum(axis=1) / weights.sum(axis=1)
+        for feature in features:
+            span = cells.span(feature)
+            # Many leaves ask the same of a feature.
+            asked, which = np.unique(boxes.masks[:, span], axis=0, return_inverse=True)
+            weights = rows.boxes[at, span] * mass[span]
+            inside = (weights @ asked.T) / weights.sum(axis=1, keepdims=True)
+            likely[at] *= inside[:, which.ravel()]
     return likely
-
-
-def _likeliest(likely: Float64Array) -> Float64Array:
-    """Leave each row its likeliest leaves, where there are too many unknowns for whole numbers."""
-    if np.count_nonzero(likely) <= _MOST_WHOLE:
-        return likely
-    least = np.sort(likely, axis=1)[:, -_KEPT_LEAVES:][:, :1]
-    kept: Float64Array = np.where(likely >= least, likely, 0.0)
-    return kept
-
-
-def _solve(
-    likely: Float64Array, sums: LeafSums, pairs: Float64Array, *, drawn: float
-) -> IndexArray:
-    """Return the leaf of each row, shape (n_rows,).
-
-    The unknowns are, for each row and each leaf that it can be in, how much of it is there; twice
-    if trees draw rows, once for a row that was drawn and once for one that was not and counts in no
-    sum. Further unknowns are by how much each equation and each interval is missed.
-    """
-    row, leaf = np.nonzero(_likeliest(likely))
-    n_rows, n_leaves = likely.shape
-    cost = -np.log(np.maximum(likely[row, leaf], _LEAST_LIKELY))
-    costs = [cost - np.log(drawn)]
-    if drawn < 1.0:
-        costs.append(cost - np.log1p(-drawn))
-    n_ways, copies = len(row), len(costs)
-    g, h = pairs[row, 0], pairs[row, 1]
-    exact = sums.is_exact[leaf]
-    # Rows of the matrix: one for each rebuilt row, one for each leaf's equation, one for its H.
-    at_equation, at_interval = n_rows + leaf, n_rows + n_leaves + leaf
-    ways = np.arange(n_ways)
-    parts = [(row + 0, ways + copy * n_ways, np.ones(n_ways)) for copy in range(copies)]
-    parts.append((at_equation[exact], ways[exact], (g + sums.weights[leaf] * h)[exact]))
-    parts.append((at_interval, ways, h))
-    first = copies * n_ways
-    every = np.arange(n_leaves)
-    for number, sign in enumerate((1.0, -1.0)):
-        parts.append((n_rows + every, first + number * n_leaves + every, np.full(n_leaves, sign)))
-        parts.append(
-            (
-                n_rows + n_leaves + every,
-                first + (2 + number) * n_leaves + every,
-                np.full(n_leaves, sign),
-            )
-        )
-    # H is a number of its own between its ends.
-    parts.append((n_rows + n_leaves + every, first + 4 * n_leaves + every, np.full(n_leaves, -1.0)))
-    n_unknown = first + 5 * n_leaves
-    matrix = coo_matrix(
-        (
-            np.concatenate([part[2] for part in parts]),
-            (
-                np.concatenate([part[0] for part in parts]),
-                np.concatenate([part[1] for part in parts]),
-            ),
-        ),
-        shape=(n_rows + 2 * n_leaves, n_unknown),
-    ).tocsr()
-    right = np.concatenate(
-        [np.ones(n_rows), np.where(sums.is_exact, sums.offsets, 0.0), np.zeros(n_leaves)]
-    )
-    upper = np.full(n_unknown, np.inf)
-    lower = np.zeros(n_unknown)
-    lower[-n_leaves:], upper[-n_leaves:] = sums.least, sums.most
-    objective = np.concatenate([*costs, np.full(4 * n_leaves, _MISSED), np.zeros(n_leaves)])
-    is_whole = np.zeros(n_unknown)
-    if np.count_nonzero(likely) <= _MOST_WHOLE:
-        is_whole[:first] = 1
-    found = milp(
-        objective,
-        constraints=LinearConstraint(matrix, right, right),
-        bounds=Bounds(lower, upper),
-        integrality=is_whole,
-        options={"node_limit": _NODES, "mip_rel_gap": _GAP},
-    )
-    share = likely.copy() if found.x is None else np.zeros_like(likely)
-    if found.x is not None:
-        for copy in range(copies):
-            np.add.at(share, (row, leaf), found.x[copy * n_ways : (copy + 1) * n_ways])
-    leaves: IndexArray = np.argmax(share, axis=1)
-    return leaves

@@ -1,5 +1,6 @@
 """``fraudfed attack reconstruction``: what the statistics in a model file give away of rows."""
 
+import itertools
 from typing import Any, Final
 
 import click
@@ -14,17 +15,28 @@ from fraudfed.lab.attack.reconstruction.result import CaseFigures, Reconstructio
 from fraudfed.lab.attack.worlds import OTHER_WORLD, parameters_of, rows_of
 from fraudfed.lab.bench.options import figures_of, number_option, threads_option
 
-#: The defaults, and parameters under which a leaf may hold one row.
+#: Deep trees of all rows and columns, whose leaves may hold one row.
+_UNGUARDED: Final[dict[str, Any]] = {
+    "min_child_weight": 0,
+    "max_depth": 12,
+    "max_bin": 256,
+    "max_delta_step": 0,
+    "subsample": 1.0,
+    "colsample_bytree": 1.0,
+}
+#: The defaults; no guards; and none but the default ``min_child_weight``.
 CASES: Final[dict[str, dict[str, Any]]] = {
     "default": {},
-    "unguarded": {
-        "min_child_weight": 0,
-        "max_depth": 8,
-        "max_delta_step": 0,
-        "subsample": 1.0,
-        "colsample_bytree": 1.0,
+    "unguarded": _UNGUARDED,
+    "large leaves": {
+        name: value for name, value in _UNGUARDED.items() if name != "min_child_weight"
     },
 }
+#: Columns of the attacked models: all, and those of the payment and its customer.
+COLUMNS: Final = ("all", "payment")
+#: What is derived from what others did: with it a few splits tell frauds from the rest, and leaves
+#: say little about anything else.
+_OF_OTHERS: Final = ("payee_", "terminal_", "merchant_count", "merchant_fraud", "shared_")
 #: Bits of node statistics: as published by default, and as they are.
 _BITS = (6, 24)
 
@@ -33,7 +45,7 @@ _BITS = (6, 24)
     "reconstruction",
     epilog=examples(
         "fraudfed attack reconstruction",
-        "fraudfed attack reconstruction --rows 200 --targets 200 --trees-used 20",
+        "fraudfed attack reconstruction --rows 20000 --attributes 5",
     ),
 )
 @click.option(
@@ -45,41 +57,60 @@ _BITS = (6, 24)
 )
 @number_option("--rows", 0, "Rows of the training, 0: all.", least=0)
 @number_option(
-    "--targets", 600, "Rows in question: frauds, or all if there are not more.", least=10
+    "--targets", 1000, "Rows in question: frauds, or all if there are not more.", least=10
 )
 @number_option("--trees-used", 3, "Trees that the attack uses.")
+@number_option(
+    "--attributes", 10, "Attributes to match rows by, those with most gain; 0: all.", least=0
+)
 @number_option("--seed", 42, "Of the world.", least=0)
 @threads_option("Threads.")
 @figures_of(ReconstructionFigures)
 def reconstruction_command(
-    world: str, rows: int, targets: int, trees_used: int, seed: int, threads: int
+    world: str,
+    rows: int,
+    targets: int,
+    trees_used: int,
+    attributes: int,
+    seed: int,
+    threads: int,
 ) -> ReconstructionFigures:
     """Rebuild training rows from the statistics of an exported model (TimberStrike).
 
-    With the default parameters and without guards, with rounded and unrounded node statistics;
-    beside a guess from public marginals, rows of another world, and a model of another world.
+    With the default parameters, without guards, and with none but large leaves; with rounded and
+    unrounded node statistics; on all columns and on those of the payment and its customer alone.
+    Beside it stand a guess from public marginals, rows of another world, and a model of another
+    world.
     """
     generator = np.random.default_rng(seed)
     tables = tuple(rows_of(world, seed=each, rows=rows) for each in (seed, seed + OTHER_WORLD))
     question = Question.of(tables[0], tables[1], targets=targets, generator=generator)
     cases: list[CaseFigures] = []
-    for name, given in CASES.items():
+    for columns, name in itertools.product(COLUMNS, CASES):
+        asked = question if columns == "all" else question.about(_own_columns(question))
         # The attack looks at no later trees.
-        params = parameters_of({**given, "num_boost_round": trees_used})
+        params = parameters_of({**CASES[name], "num_boost_round": trees_used})
         models = tuple(
-            train(params, table, SoloCommunicator(), threads=threads).model for table in tables
+            train(params, table, SoloCommunicator(), threads=threads).model
+            for table in (asked.world, asked.other)
         )
         for bits in _BITS:
             case = attack_model(
-                question,
+                asked,
                 (models[0], models[1]),
                 params,
                 parameters=name,
                 bits=bits,
                 trees=trees_used,
                 generator=generator,
+                columns=columns,
+                attributes=attributes,
             )
-            say(f"{name}, {bits} bits: {len(case.recovered)} attributes recovered", err=True)
+            say(
+                f"{columns} columns, {name}, {bits} bits: {len(case.better_than_guess)} of "
+                f"{len(case.attributes)} attributes better than a guess",
+                err=True,
+            )
             cases.append(case)
     return ReconstructionFigures(
         world=world,
@@ -90,3 +121,7 @@ def reconstruction_command(
         question=question.words,
         cases=tuple(cases),
     )
+
+
+def _own_columns(question: Question) -> list[str]:
+    return [name for name in question.world.schema.names if not name.startswith(_OF_OTHERS)]

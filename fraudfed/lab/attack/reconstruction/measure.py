@@ -1,6 +1,6 @@
 """Reconstruction of the rows of a world from models that were trained on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +16,13 @@ from fraudfed.lab.attack.reconstruction.marginals import Marginals
 from fraudfed.lab.attack.reconstruction.matching import Ranks, matched_hits
 from fraudfed.lab.attack.reconstruction.node_sums import first_counts
 from fraudfed.lab.attack.reconstruction.result import AttributeFigures, CaseFigures
-from fraudfed.lab.attack.worlds import published
+from fraudfed.lab.attack.worlds import columns_of, published
 from fraudfed.parameters import BoosterParams
 
 #: Rows that are not in question are rebuilt as so many at most: they only fill up the sums.
-_MOST_OTHERS = 400
-#: Guesses are drawn so often, and their shares averaged.
-_DRAWS = 2
+_MOST_OTHERS = 300
+#: Within what is known of them rows are drawn so often, and shares averaged.
+_DRAWS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,12 @@ class Question:
             rows = np.sort(generator.choice(rows, size=targets, replace=False))
         return cls(world, other, rows, labels)
 
+    def about(self, names: Sequence[str]) -> "Question":
+        """Return the same question about some columns only."""
+        return replace(
+            self, world=columns_of(self.world, names), other=columns_of(self.other, names)
+        )
+
     @property
     def words(self) -> str:
         """Which rows, for people."""
@@ -75,6 +81,8 @@ def attack_model(
     bits: int,
     trees: int,
     generator: np.random.Generator,
+    columns: str = "all",
+    attributes: int = 0,
 ) -> CaseFigures:
     """Attack a model, and beside it one of another world.
 
@@ -90,33 +98,34 @@ def attack_model(
         Statistics bits of the published models.
     trees : int
     generator : numpy.random.Generator
+    columns : str
+        What the columns are called that the models were trained on.
+    attributes : int
+        Rows are matched, and figures given, by so many attributes of those that the attacked trees
+        ask for, the ones with most gain; 0 is all.
     """
     params = replace(params, statistics_bits=bits)
     model, control = (published(replace(each, statistics_bits=bits)) for each in models)
-    asked = _asked_features(model, trees)
+    asked = _most_important(model, trees, attributes)
     true = question.world.features[question.rows][:, asked]
     ranks = Ranks.of(_schema_of(question.world, asked), true)
+    mine = _rebuilt(question, question.world, model, params, trees=trees)
+    others = _rebuilt(question, question.other, control, params, trees=trees)
+    blank = replace(mine[0], boxes=np.ones_like(mine[0].boxes))
 
-    def hits(guessed: Float32Array) -> Float64Array:
-        found: Float64Array = matched_hits(ranks, true, guessed[:, asked]).astype(np.float64)
-        return found
+    def share(draw: Callable[[], Float32Array]) -> Float64Array:
+        """Return the share of rows with each attribute right, the mean of some draws."""
+        found = [matched_hits(ranks, true, draw()[:, asked]).mean(axis=0) for _ in range(_DRAWS)]
+        mean: Float64Array = np.mean(found, axis=0)
+        return mean
 
-    rebuilt, marginals = _rebuilt(question, question.world, model, params, trees=trees)
-    attack = hits(_filled(rebuilt, marginals, question, generator))
-    guesses, controls, elsewhere = [], [], []
-    other_rebuilt, other_marginals = _rebuilt(
-        question, question.other, control, params, trees=trees
-    )
-    for _ in range(_DRAWS):
-        blank = replace(rebuilt, boxes=np.ones_like(rebuilt.boxes))
-        guesses.append(hits(_filled(blank, marginals, question, generator)).mean(axis=0))
-        controls.append(
-            hits(_filled(other_rebuilt, other_marginals, question, generator)).mean(axis=0)
-        )
-        elsewhere.append(hits(_rows_elsewhere(question, generator)).mean(axis=0))
-    counts = attack.sum(axis=0).astype(int)
+    attack = share(lambda: _filled(*mine, question, generator))
+    guess = share(lambda: _filled(blank, mine[1], question, generator))
+    elsewhere = share(lambda: _rows_elsewhere(question, generator))
+    other_model = share(lambda: _filled(*others, question, generator))
     confidence = 1.0 - 0.05 / max(1, len(asked))
     return CaseFigures(
+        columns=columns,
         parameters=parameters,
         statistics_bits=bits,
         smallest_leaf=int(first_counts(model, params).sum(axis=1).min()),
@@ -124,10 +133,13 @@ def attack_model(
         attributes=tuple(
             AttributeFigures(
                 attribute=question.world.schema.names[feature],
-                attack=share_of(int(counts[place]), len(true), confidence=confidence),
-                guess=float(np.mean(guesses, axis=0)[place]),
-                elsewhere=float(np.mean(elsewhere, axis=0)[place]),
-                control=float(np.mean(controls, axis=0)[place]),
+                # Draws are of the same rows: they make the share steadier, not the rows more.
+                attack=share_of(
+                    round(float(attack[place]) * len(true)), len(true), confidence=confidence
+                ),
+                guess=float(guess[place]),
+                elsewhere=float(elsewhere[place]),
+                control=float(other_model[place]),
             )
             for place, feature in enumerate(asked)
         ),
@@ -224,6 +236,18 @@ def _asked_features(model: Model, trees: int) -> list[int]:
     for tree in model.trees[:trees]:
         found |= set(tree.split_features[tree.left_children != NO_CHILD].tolist())
     return sorted(found)
+
+
+def _most_important(model: Model, trees: int, most: int) -> list[int]:
+    """Return the features with most gain in the attacked trees, in their order; 0: all asked."""
+    gains = np.zeros(model.schema.n_features)
+    for tree in model.trees[:trees]:
+        inner = tree.left_children != NO_CHILD
+        np.add.at(gains, tree.split_features[inner], tree.loss_changes[inner].astype(np.float64))
+    asked = _asked_features(model, trees)
+    if not most:
+        return asked
+    return sorted(sorted(asked, key=lambda feature: -float(gains[feature]))[:most])
 
 
 def _schema_of(table: TrainingTable, features: Sequence[int]) -> FeatureSchema:

@@ -7,13 +7,13 @@ from fraudfed.lab.attack.binomial import Share
 
 @dataclass(frozen=True)
 class AttributeFigures:
-    """One attribute of the rows in question, of those that the attacked trees ask for.
+    """One attribute of the rows in question, of those that the attacked trees ask for most.
 
     Attributes
     ----------
     attribute : str
     attack : Share
-        Of rows whose attribute is right; the interval allows for looking at all attributes.
+        Of rows whose attribute is right; the interval allows for looking at all attributes given.
     guess : float
         Reference: the same share of rows drawn from public marginals.
     elsewhere : float
@@ -29,9 +29,14 @@ class AttributeFigures:
     control: float
 
     @property
+    def beats_guess(self) -> bool:
+        """Whether the attack does better than the guess from public marginals."""
+        return self.attack.low > self.guess
+
+    @property
     def is_recovered(self) -> bool:
         """Whether the attack does better than the guess, and than an attack on another model."""
-        return self.attack.low > max(self.guess, self.control)
+        return self.beats_guess and self.attack.low > self.control
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class CaseFigures:
 
     Attributes
     ----------
+    columns : str
+        Which the model was trained on.
     parameters : str
     statistics_bits : int
     smallest_leaf : int
@@ -47,19 +54,25 @@ class CaseFigures:
     counts_right : Share
         Of leaves of the first tree whose rows of both labels were read exactly.
     attributes : tuple of AttributeFigures
+    better_than_guess : tuple of str
+        Attributes that are recovered better than by a guess from public marginals.
     recovered : tuple of str
-        Attributes that are recovered better than by a guess.
+        Those of them that are recovered better than from a model of another world, too.
     """
 
+    columns: str
     parameters: str
     statistics_bits: int
     smallest_leaf: int
     counts_right: Share
     attributes: tuple[AttributeFigures, ...]
+    better_than_guess: tuple[str, ...] = field(init=False)
     recovered: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        better = tuple(each.attribute for each in self.attributes if each.beats_guess)
         found = tuple(each.attribute for each in self.attributes if each.is_recovered)
+        object.__setattr__(self, "better_than_guess", better)
         object.__setattr__(self, "recovered", found)
 
     def mean(self, of: str) -> float:
@@ -103,29 +116,37 @@ class ReconstructionFigures:
             f"reconstruction: world {self.world}, seed {self.seed}, {self.rows:,} rows; "
             f"{self.targets:,} {self.question}; {self.trees} trees of each model",
             "",
-            "| parameters | bits | smallest leaf | leaves read exactly | attributes | attack | "
-            "guess | other world | other model | recovered |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+            "| columns | parameters | bits | smallest leaf | leaves read exactly | attributes | "
+            "attack | guess | other world | other model | better than guess | recovered |",
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         for case in self.cases:
             means = (f"{case.mean(of):.3f}" for of in ("attack", "guess", "elsewhere", "control"))
             lines.append(
-                f"| {case.parameters} | {case.statistics_bits} | {case.smallest_leaf:,} | "
-                f"{case.counts_right} | {len(case.attributes)} | {' | '.join(means)} | "
-                f"{len(case.recovered)} |"
+                f"| {case.columns} | {case.parameters} | {case.statistics_bits} | "
+                f"{case.smallest_leaf:,} | "
+                f"{case.counts_right if case.counts_right.tries else ''} | "
+                f"{len(case.attributes)} | {' | '.join(means)} | "
+                f"{len(case.better_than_guess)} | {len(case.recovered)} |"
             )
         for case in self.cases:
             lines += [
                 "",
-                f"{case.parameters}, {case.statistics_bits} bits",
+                f"{case.columns} columns, {case.parameters}, {case.statistics_bits} bits",
                 "",
                 "| attribute | attack | guess | other world | other model | |",
                 "|---|--:|--:|--:|--:|---|",
                 *(
                     f"| `{each.attribute}` | {each.attack} | {each.guess:.3f} | "
                     f"{each.elsewhere:.3f} | {each.control:.3f} | "
-                    f"{'recovered' if each.is_recovered else ''} |"
+                    f"{_words_of(each)} |"
                     for each in case.attributes
                 ),
             ]
         return "\n".join(lines)
+
+
+def _words_of(figures: AttributeFigures) -> str:
+    if figures.is_recovered:
+        return "recovered"
+    return "better than guess" if figures.beats_guess else ""
