@@ -70,4 +70,6 @@ def make_context(
 
 
 def _exact_run(run_id: str) -> Any:
-    return SimpleNamespace(run_id=run_id, spec=SimpleNamespace(noise_terms=None, privacy=None, risk=None))
+    return SimpleNamespace(
+        run_id=run_id, spec=SimpleNamespace(noise_terms=None, privacy=None, risk=None)
+    )
