@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import fraudfed.privacy.noise as noise_package
 from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.errors import BoundError, KeyMaterialError
 from fraudfed.native import load_native
@@ -29,7 +28,8 @@ from fraudfed.privacy.noise.sampler import sample
 
 NATIVE = load_native("fraudfed.privacy.noise._sampler")
 compiled = pytest.mark.skipif(NATIVE.module is None, reason=NATIVE.reason or "it is there")
-FOLDER = Path(noise_package.__file__).parent
+# Of the checkout: an installation has no C files.
+FOLDER = Path(__file__).parents[2] / "fraudfed" / "privacy" / "noise"
 LARGEST = reference.MAXIMUM_VARIANCE
 #: A million where the compiled sampler is there.
 DRAWS = 1_000_000 if NATIVE.module is not None else 20_000
