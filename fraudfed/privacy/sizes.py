@@ -59,6 +59,23 @@ MEASURED: Final[tuple[MeasuredSize, ...]] = (
     MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 3, 0.1558, 0.2584, 0.0497),
     MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 1, 0.0739, 0.2584, 0.0497),
     MeasuredSize(205635, TrainingWay.RANDOM_SPLITS, 0.3, 0.0360, 0.2584, 0.0497),
+    MeasuredSize(622200, TrainingWay.CYCLIC, 10, 0.2111, 0.2190, 0.1177),
+    MeasuredSize(622200, TrainingWay.CYCLIC, 3, 0.1822, 0.2190, 0.1177),
+    MeasuredSize(622200, TrainingWay.CYCLIC, 1, 0.1284, 0.2190, 0.1177),
+    MeasuredSize(622200, TrainingWay.CYCLIC, 0.3, 0.0683, 0.2190, 0.1177),
+    MeasuredSize(622200, TrainingWay.HISTOGRAMS, 10, 0.1833, 0.2309, 0.1177),
+    MeasuredSize(622200, TrainingWay.HISTOGRAMS, 3, 0.1428, 0.2309, 0.1177),
+    MeasuredSize(622200, TrainingWay.HISTOGRAMS, 1, 0.0901, 0.2309, 0.1177),
+    MeasuredSize(622200, TrainingWay.HISTOGRAMS, 0.3, 0.0496, 0.2309, 0.1177),
+    MeasuredSize(622200, TrainingWay.RANDOM_SPLITS, 10, 0.2047, 0.2376, 0.1177),
+    MeasuredSize(622200, TrainingWay.RANDOM_SPLITS, 3, 0.1629, 0.2376, 0.1177),
+    MeasuredSize(622200, TrainingWay.RANDOM_SPLITS, 1, 0.1203, 0.2376, 0.1177),
+    MeasuredSize(622200, TrainingWay.RANDOM_SPLITS, 0.3, 0.0519, 0.2376, 0.1177),
+    MeasuredSize(2049828, TrainingWay.CYCLIC, 10, 0.2355, 0.2381, 0.1913),
+    MeasuredSize(2049828, TrainingWay.CYCLIC, 3, 0.2212, 0.2381, 0.1913),
+    MeasuredSize(2049828, TrainingWay.CYCLIC, 1, 0.1916, 0.2381, 0.1913),
+    MeasuredSize(2049828, TrainingWay.CYCLIC, 0.3, 0.1315, 0.2381, 0.1913),
+    MeasuredSize(2049828, TrainingWay.HISTOGRAMS, 10, 0.2163, 0.2446, 0.1913),
 )
 # end
 
