@@ -70,7 +70,7 @@ def test_the_example_of_approval_is_a_table_that_is_read() -> None:
     example = re.search(r"```toml\n(.*?)```", section("Approval without a person"), re.S)
     assert example is not None
     found = RulesFile.model_validate(tomllib.loads(example[1])).approval
-    names = ("parameters", "risk", "statistics", "search", "monitor")
+    names = ("parameters", "risk", "statistics", "search", "monitor", "privacy")
     tables = {f"approval.{name}" for name in names}
     assert set(found.to_tables()) == {"approval", *tables}
 

@@ -66,13 +66,18 @@ def test_all_releases_cost_at_most_what_the_terms_allow(
     scale: float,
 ) -> None:
     params = BoosterParams(num_boost_round=trees, max_depth=depth, scale_pos_weight=scale)
-    plan = plan_of(
-        terms,
-        params,
-        n_features=numeric + categorical,
-        n_numeric=numeric,
-        max_weight=max_weight,
-    )
+    try:
+        plan = plan_of(
+            terms,
+            params,
+            n_features=numeric + categorical,
+            n_numeric=numeric,
+            max_weight=max_weight,
+        )
+    except ParameterError as error:
+        # A small budget for large weights asks for more noise than a sum can hold; refused.
+        assert "62 bits" in str(error)  # noqa: PT017
+        return
     allowed = rho_of(terms.epsilon, usable_delta(terms.epsilon, terms.delta))
     spent = ledger_total(plan) + plan.metric_rho
     assert spent <= allowed
