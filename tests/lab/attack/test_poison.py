@@ -13,7 +13,7 @@ from fraudfed.boosting.train import train
 from fraudfed.cli import cli
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import BoundError, DataError
-from fraudfed.evaluation.evasion import find_evasion
+from fraudfed.gate.evasion import find_evasion
 from fraudfed.lab.attack.poison.banks_in_process import train_together
 from fraudfed.lab.attack.poison.judging import Victim, harm_of
 from fraudfed.lab.attack.poison.measure import NO_DEFENCE, NO_POISON, TRIGGER, Trial

@@ -12,9 +12,9 @@ from fraudfed.boosting.predict import predict_margins
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.evaluation.evasion import find_evasion
 from fraudfed.evaluation.metrics import auprc
 from fraudfed.gate.alerts import threshold
+from fraudfed.gate.evasion import find_evasion
 from fraudfed.lab.attack.poison.banks_in_process import train_together
 from fraudfed.lab.attack.poison.judging import Harm, Victim, gate_verdicts, harm_of
 from fraudfed.lab.attack.poison.planting import Trigger, flipped, online_frauds, planted
