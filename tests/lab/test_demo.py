@@ -213,14 +213,16 @@ def test_a_generated_world_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "fraudfed-demo").symlink_to(tmp_path / "out")
     found = run_readme(tmp_path)
     own = pd.read_parquet(state / "scores.parquet")["score"].to_numpy()
-    np.testing.assert_array_equal(found, own)
+    # Margins are the same bits everywhere; the last bit of XGBoost's sigmoid is the C library's,
+    # which has another expf for another processor.
+    np.testing.assert_array_max_ulp(found, own, maxulp=1)
     some = exported[exported["channel"].isin(["transfer", "atm"])].iloc[::-1]
     frame = some[booster.feature_names].copy()
     for name in ("channel", "merchant_category"):
         met = frame[name].dropna().unique()
         frame[name] = pd.Categorical(frame[name].astype(object), categories=met)
     again = booster.predict(xgboost.DMatrix(frame, enable_categorical=True))
-    np.testing.assert_array_equal(again, own[some.index])
+    np.testing.assert_array_equal(again, found[some.index])
 
 
 def check_governance(state: Path, summary: dict[str, Any], out: Path) -> None:

@@ -23,7 +23,9 @@ with ProgramGroup(logs=work / "logs") as group, nested:
     program = group.start("served", ["aggregator", "serve", "--state", sys.argv[2], "--port", "0"])
     group.wait_for_line(program, "aggregator listening on ", seconds=60)
     print(program.process.pid, flush=True)
-    time.sleep(600)
+    # In short waits: a signal that comes just before a long one is answered only after it.
+    for _ in range(6000):
+        time.sleep(0.1)
 """
 
 
@@ -74,7 +76,12 @@ def test_a_service_does_not_outlive_the_command_that_started_it(
         assert len(pids) >= 2
         assert all(map(is_alive, pids))
         os.kill(parent.pid, number)
-        code = parent.wait(WAIT_SECONDS)
+        try:
+            code = parent.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Leaving the block waits for it, without an end.
+            parent.kill()
+            raise
     if number is signal.SIGTERM:
         assert code == 143
         # In order: the parent has waited for it.
