@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train-3m": ("train", "--rows", "3000000"),
     "train-network": ("train", "--rtt", "10", "--mbit", "100"),
     "aggregator-memory": ("aggregator-memory",),
-    "scale": ("scale",),
+    "growth": ("growth",),
     "generate": ("generate", "--customers", "200000", "--days", "180"),
     "generate-two": ("generate", "--customers", "200000", "--days", "180", "--workers", "2"),
     "features": ("features",),
@@ -100,7 +100,7 @@ def _machines(results: Results) -> str:
     for name in COMMANDS:
         if name not in results:
             continue
-        # ``scale`` keeps what it ran on with its base case.
+        # ``growth`` keeps what it ran on with its base case.
         found = results[name].get("base", results[name])
         machine = found.get("machine", {})
         versions = machine.get("versions", found.get("versions", {}))
@@ -228,10 +228,10 @@ def _ciphertexts(results: Results) -> str:
 
 
 def _growth(results: Results) -> str:
-    if "scale" not in results:
+    if "growth" not in results:
         return _NOTHING
     rows = []
-    for name, dimension in results["scale"]["dimensions"].items():
+    for name, dimension in results["growth"]["dimensions"].items():
         points, fitted = dimension["points"], dimension["exponents"]
         aggregator = [point["aggregator_peak_memory_bytes"] / 2**20 for point in points]
         rows.append(
