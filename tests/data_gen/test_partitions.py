@@ -61,7 +61,7 @@ def test_partitions_hold_the_rows_of_the_whole_file(whole: Path, parted: Path) -
         assert {**bank, "files": 0} == {**before, "files": 0}
         files = [parted / file["path"] for file in bank["files"]]
         assert files == sorted((parted / bank["name"] / "transactions").iterdir())
-        assert len(files) > 1
+        assert bank["rows"] < ROWS or len(files) > 1
         tables = [pq.read_table(path) for path in files]
         assert [table.num_rows for table in tables] == [file["rows"] for file in bank["files"]]
         expected = pq.read_table(whole / bank["name"] / "transactions.parquet")
