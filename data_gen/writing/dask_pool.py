@@ -84,7 +84,7 @@ class DaskPool:
             # Not pure: a job is done for the file that it writes, and never taken from a cache.
             futures = client.map(_run_job, list(jobs), pure=False)
             try:
-                finished = as_completed(futures, with_results=True)  # type: ignore[no-untyped-call]
+                finished = as_completed(futures, with_results=True)
                 for _, (amount, _result) in finished:
                     done += amount
                     report(done)
