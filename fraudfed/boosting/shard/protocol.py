@@ -24,7 +24,7 @@ is asked for something that depends on them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.engine.protocol import Engine, KeyCounter
@@ -69,7 +69,7 @@ class GradientCap:
     Attributes
     ----------
     row_norm : int
-        Of a row, units of 2^-16 (``private.gradients`` has the norm).
+        Of a row, units of 2^-16 (``shard.capped`` has the norm).
     unit_norm : int or None
         Of all rows of a customer together; None if the unit is the row.
     """
@@ -204,7 +204,9 @@ class BoostedRows(Protocol):
         """
 
     def add(self, tree: Tree) -> None:
-        """Add a tree that has grown elsewhere: to each margin, in float32, the value of its leaf.
+        """Add a tree that was not grown here, or not to the end: to each margin, in float32.
+
+        A tree that grows over these rows and is not finished is given up.
 
         Parameters
         ----------
@@ -340,7 +342,7 @@ class Shard(Protocol):
             Sums of the significands of the weights, by exponent; a row without weight weighs 1.
         """
 
-    def scaled(self, factor: float) -> "Shard":
+    def scaled(self, factor: float) -> Self:
         """Return the same rows, each with its weight times a factor (``shard.weights.scaled``).
 
         Parameters
