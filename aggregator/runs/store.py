@@ -381,7 +381,7 @@ class RunStore:
         except BaseException:
             self._cache.commit_failed(step.run.run_id)
             raise
-        self._cache.was_committed(before, step, payload.product, mark=mark)
+        self._cache.was_committed(before, step, payload, mark=mark)
 
     # Changes of other processes
 
