@@ -117,7 +117,7 @@ lock:
 	build/lock/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		> build/lock/requires
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt
-	for role in lab bank aggregator; do \
+	for role in lab bank bank-full aggregator; do \
 		$(LOCK) --extra $$role --constraint requirements/dev.txt --output-file requirements/$$role.txt || exit; \
 	done
 
