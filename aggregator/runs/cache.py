@@ -247,8 +247,9 @@ class RunCache:
         """
         run_id = step.run.run_id
         for effect in step.effects:
-            if isinstance(effect, machine.ContributionAccepted) and payload.product is not None:
-                self.products.keep(run_id, effect.number, payload.product, mark=mark)
+            if isinstance(effect, machine.ContributionAccepted):
+                if payload.product is not None:
+                    self.products.keep(run_id, effect.number, payload.product, mark=mark)
                 self._commitments_so_far.add(
                     run_id, effect.number, effect.bank, payload.commitment.encode()
                 )
