@@ -191,6 +191,40 @@ def load_training_rows(
     return _plain_table(file, contract, shares or TableShares())
 
 
+def open_rows(path: Location, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a bank's rows without reading them; raises as ``load_training_rows``."""
+    check_contract(contract)
+    return _open(path, contract.kind, mapping)
+
+
+def read_piece(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    analysis: Collection[str] = (),
+) -> RawTransactions:
+    """Read and check some of a bank's transactions, with labels or without.
+
+    Parameters
+    ----------
+    file : DataFile
+        A piece of what ``open_rows`` opened.
+    contract : DataContract
+        Of transactions.
+    mapping : Mapping or None
+    analysis : collection of str
+        Columns for analysis that are read where the file has them.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    problems = _problems(file)
+    return _read(file, contract, mapping, problems, extra={}, needs_labels=False, analysis=analysis)
+
+
 def load_later_rows(
     path: Location,
     contract: DataContract,
