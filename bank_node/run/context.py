@@ -1,7 +1,6 @@
 """What a bank knows of a run while it takes part: fixed once everything was checked."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from bank_node.config import CohortRules
 from bank_node.consortium.ceremony import AcceptedEpoch
@@ -18,6 +17,7 @@ from bank_node.state.privacy_ledger import PrivacyLedger
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.reading.location import Location
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunOptions:
         Cores that this bank's work may use at once; no result depends on it.
     """
 
-    data: Path
+    data: Location
     mapping: Mapping | None = None
     run_id: str | None = None
     round_timeout_seconds: float | None = None

@@ -40,7 +40,7 @@ from fraudfed.errors import (
     StateError,
 )
 from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
-from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import open_data
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
@@ -82,7 +82,7 @@ def take_part(
         As ``fraudfed.errors`` says; the state directory holds what is needed to continue.
     """
     job = jobs[kind]
-    DataFile.open(options.data)
+    open_data(options.data)
     with connect(state, passphrase) as connection:
         client = connection.client
         observed = observe_roster(state, client)

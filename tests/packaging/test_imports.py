@@ -16,8 +16,9 @@ from packaging.utils import canonicalize_name
 
 #: Extras that a program asks for by name where it can use them; it works without them.
 OPTIONAL = {
-    "fraudfed": ["bench", "kfp", "screenshots"],
-    "bank_node": ["keyring", "mlflow", "pkcs11", "redis"],
+    "fraudfed": ["bench", "dask", "kfp", "object-store", "postgresql", "screenshots"],
+    "bank_node": ["dask", "keyring", "mlflow", "object-store", "pkcs11", "postgresql", "redis"],
+    "data_gen": ["dask"],
 }
 #: The extra that each program needs.
 ROLE_OF = {
@@ -26,8 +27,9 @@ ROLE_OF = {
     "data_gen": "lab",
     "fraudfed": "lab",
 }
-#: Chosen by a URL at run time, and the driver's own choice.
-NOT_IMPORTED = {"psycopg"}
+#: Chosen by a URL at run time, and the driver's own choice; and where zoneinfo finds time zones on
+#: a system that has none of its own.
+NOT_IMPORTED = {"psycopg", "tzdata"}
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -129,7 +131,7 @@ def test_nothing_is_installed_that_nothing_imports() -> None:
         if role != "lab":
             reached = set(distributions(reached_from(modules(package))))
             assert names(extra(role)) - reached <= NOT_IMPORTED
-    assert names(extra("lab")) | names(extra("bench")) <= used
+    assert names(extra("lab")) | names(extra("bench")) <= used | NOT_IMPORTED
 
 
 def test_the_search_sees_what_hides() -> None:
