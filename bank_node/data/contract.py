@@ -49,6 +49,7 @@ from fraudfed.intake.windows import (
 )
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract, RunSpec
 
@@ -189,6 +190,12 @@ def load_training_rows(
     if contract.kind == "transactions":
         return _transactions(file, contract, mapping, shared, with_customers=with_customers)
     return _plain_table(file, contract, shares or TableShares())
+
+
+def open_rows(path: Path, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a bank's rows without reading them; raises as ``load_training_rows``."""
+    check_contract(contract)
+    return _open(path, contract.kind, mapping)
 
 
 def load_later_rows(
@@ -377,7 +384,32 @@ def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
     )
 
 
+def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
+    """Read, check and convert one partition of a plain table; it may have no rows.
+
+    Parameters
+    ----------
+    part : Partition
+    contract : DataContract
+    shares : TableShares
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    return _plain_windows(part.open(), contract, shares)[0]
+
+
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
+    windows, n_rows = _plain_windows(file, contract, shares)
+    return TrainingRows(windows, n_rows, _warnings(file, windows))
+
+
+def _plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares
+) -> tuple[Windows, int]:
+    """Return the windows of a plain table, and its number of rows."""
     rows = read_plain_table(file, contract, _problems(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
@@ -389,7 +421,7 @@ def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) ->
         max_weight=contract.max_weight,
     )
     windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
-    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
+    return windows, rows.n_rows
 
 
 def _transactions(
