@@ -26,6 +26,7 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 
 @click.command("check-data")
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 @answers(CheckedData, show_checked, fails=failure_of)
 def check_data(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     run_id: str | None,
     against: str | None,
@@ -109,7 +110,7 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @answers(ExportedFeatures, _show_exported)
 def features(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     out: Path,
     run_id: str | None,

@@ -22,6 +22,7 @@ from fraudfed.console import examples, say
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 
 def _show(scored: Scored) -> None:
@@ -44,7 +45,7 @@ def _show(scored: Scored) -> None:
 @answers(Scored, _show)
 def score(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     out: Path,
     model: Path | None,

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,6 +48,7 @@ from fraudfed.intake.windows import (
 )
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import Location, open_data
 from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract, RunSpec
@@ -130,13 +130,13 @@ class ScoringRows:
 
 
 def load_transactions(
-    path: Path, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
+    path: Location, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
 ) -> pd.DataFrame:
     """Read and check raw transactions, of whatever run.
 
     Parameters
     ----------
-    path : Path
+    path : Location
     mapping : Mapping or None
         How the file's columns become those of transactions; None: they are those.
     analysis : collection of str
@@ -154,7 +154,7 @@ def load_transactions(
 
 
 def load_training_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -166,7 +166,7 @@ def load_training_rows(
 
     Parameters
     ----------
-    path : Path
+    path : Location
     contract : DataContract
     mapping : Mapping or None
         How the file's columns become those of the contract; None: they are those.
@@ -192,14 +192,14 @@ def load_training_rows(
     return _plain_table(file, contract, shares or TableShares())
 
 
-def open_rows(path: Path, contract: DataContract, mapping: Mapping | None) -> DataFile:
+def open_rows(path: Location, contract: DataContract, mapping: Mapping | None) -> DataFile:
     """Open a bank's rows without reading them; raises as ``load_training_rows``."""
     check_contract(contract)
     return _open(path, contract.kind, mapping)
 
 
 def load_later_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     start: int,
@@ -264,7 +264,7 @@ def load_later_rows(
 
 
 def load_built_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -303,7 +303,7 @@ def load_built_rows(
 
 
 def load_features(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -327,7 +327,7 @@ def load_features(
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
-        tell_left_out(members, contract, str(file.path))
+        tell_left_out(members, contract, file.name)
         built = built.take(members)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
@@ -335,7 +335,7 @@ def load_features(
 
 
 def load_scoring_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -368,16 +368,16 @@ def load_scoring_rows(
     return ScoringRows(rows.features, identifiers)
 
 
-def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
+def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     """Open a file; a plain table's columns get the names that its mapping gives them."""
     if mapping is None:
-        return DataFile.open(path)
+        return open_data(path)
     if mapping.kind != kind:
         raise ConfigurationError(
             f"mapping: is for kind {mapping.kind!r}, the run's data are of kind {kind!r}; choose "
             "another mapping, or none"
         )
-    return DataFile.open(
+    return open_data(
         path,
         source_names=mapping.source_names if kind == "table" else None,
         file_format=mapping.file,
@@ -449,12 +449,12 @@ def _transactions(
     built = _build(file, raw, contract, shared)
     members, population_warnings = _members(file, raw, built, contract)
     frauds = known_frauds(raw, built, members)
-    cutoff_warnings = check_cutoffs(frauds, contract, source=str(file.path))
+    cutoff_warnings = check_cutoffs(frauds, contract, source=file.name)
     judged = built if contract.population is None else built.take(members)
     windows = windows_in_time(
         judged, raw.rows, contract, weights=row_weights, with_customers=with_customers
     )
-    check_train_window(windows, judged.n_rows, contract, source=str(file.path))
+    check_train_window(windows, judged.n_rows, contract, source=file.name)
     if shared is not None:
         check_training_days(shared, windows.periods.values())
     recipe = contract_recipe(contract)
@@ -488,17 +488,17 @@ def _read(
     )
     rows = own.put_into(converted(raw.rows, contract, mapping, problems))
     problems.raise_any()
-    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, str(file.path)))
+    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, file.name))
 
 
 def _members(
     file: DataFile, raw: RawTransactions, built: FeatureTable, contract: DataContract
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """Tell which of the built rows are in the contract's population; refuse if none is."""
-    chosen, warnings = population_rows(raw.rows, built.positions, contract, str(file.path))
+    chosen, warnings = population_rows(raw.rows, built.positions, contract, file.name)
     if not chosen.any() and contract.population is not None:
         raise DataError(
-            f"{file.path}: none of {len(chosen)} payments is in the run's population "
+            f"{file.name}: none of {len(chosen)} payments is in the run's population "
             f"({population_text(contract.population)}), expected some; give the data of those "
             "payments, or leave this run to the other banks"
         )
@@ -521,13 +521,13 @@ def _build(
     others = len(raw.rows) - built.n_rows
     if built.n_rows == 0:
         raise DataError(
-            f"{file.path}: none of {others} payments is {recipe.direction}, expected "
+            f"{file.name}: none of {others} payments is {recipe.direction}, expected "
             f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
         )
     if others:
         _log.info(
             "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",
-            *(file.path, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
+            *(file.name, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
         )
     return built
 
@@ -547,14 +547,14 @@ def _warnings(
     classes = np.unique(table.labels)
     if len(classes) == 1:
         found.append(
-            f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
+            f"{file.name}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
             "class, training continues with the others'"
         )
     for name in (SELECT, JUDGE):
         count = windows.counts.get(name)
         if count is not None and not count.frauds:
             found.append(
-                f"{file.path}: none of {count.rows} payments of the window to {name} by is a "
+                f"{file.name}: none of {count.rows} payments of the window to {name} by is a "
                 "reported fraud; this bank adds nothing to what the others' frauds say there"
             )
     empty = [
@@ -564,7 +564,7 @@ def _warnings(
     ]
     if empty:
         without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.path}: {without}no row has a value in {shortened(', '.join(empty))}")
+        found.append(f"{file.name}: {without}no row has a value in {shortened(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)

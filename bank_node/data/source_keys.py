@@ -15,7 +15,6 @@ A file with other rows - a month more, a row corrected in every column - has oth
 """
 
 import hashlib
-from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,8 +23,8 @@ import pyarrow.compute as pc
 
 from fraudfed.dtypes import Float32Array, Float64Array, UInt64Array
 from fraudfed.reading import cells
-from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
+from fraudfed.reading.location import Location, open_data
 
 #: Columns of fewer different values say little about rows: two months could have them in common.
 _FEWEST_VALUES: Final = 16
@@ -44,13 +43,13 @@ class KeyMaker(Protocol):
 
 
 def row_keys(
-    path: Path, maker: KeyMaker, *, file_format: FileFormat = PLAIN_CSV
+    path: Location, maker: KeyMaker, *, file_format: FileFormat = PLAIN_CSV
 ) -> tuple[str, ...]:
     """Return the keys of a file's rows.
 
     Parameters
     ----------
-    path : Path
+    path : Location
         CSV or Parquet.
     maker : KeyMaker
     file_format : FileFormat
@@ -67,7 +66,7 @@ def row_keys(
         If the file cannot be read.
     """
     digests, telling = [], []
-    for column in DataFile.open(path, file_format=file_format).everything():
+    for column in open_data(path, file_format=file_format).everything():
         digest, is_telling = _digest(column, file_format)
         digests.append(digest)
         if is_telling:

@@ -1,7 +1,6 @@
 """What a bank knows of a run while it takes part: fixed once everything was checked."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bank_node.config import CohortRules
@@ -19,6 +18,7 @@ from bank_node.state.privacy_ledger import PrivacyLedger
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.reading.location import Location
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,7 +45,7 @@ class RunOptions:
         The Dask cluster that the rows are worked on; None is this machine. No result depends on it.
     """
 
-    data: Path
+    data: Location
     mapping: Mapping | None = None
     run_id: str | None = None
     round_timeout_seconds: float | None = None

@@ -15,11 +15,12 @@ from fraudfed.features import FeatureTable
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
 
 def export_features(
-    data: Path,
+    data: Location,
     out: Path,
     *,
     contract: DataContract,

@@ -13,11 +13,12 @@ from bank_node.serving.scorer import Scorer
 from bank_node.serving.table_file import check_output, write_table
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
 
 def score_file(
-    data: Path,
+    data: Location,
     out: Path,
     *,
     model: Path,

@@ -18,6 +18,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
+from fraudfed.foreign_text import visible
 from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, PLACE, is_messages
@@ -82,26 +83,27 @@ class DataFile:
         DataError
             If the file is missing, empty, of another kind, or has no readable header.
         """
+        shown = visible(str(path))
         if isinstance(path, Path):
             if is_messages(path) and path.exists():
                 return cls(path, False, MESSAGE_COLUMNS, dict(source_names or {}), file_format)
             if not path.is_file():
                 found = "a directory" if path.is_dir() else "no such file"
-                raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
+                raise DataError(f"{shown}: {found}, expected a CSV or Parquet file; check the path")
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             raise DataError(
-                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
+                f"{shown}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
                 ".xml of ISO 20022 messages; convert or rename the file"
             )
         is_csv = suffix == _CSV
         try:
             if stamp_of(path).size == 0:
-                raise DataError(f"{path}: the file is empty, expected a header and rows")
+                raise DataError(f"{shown}: the file is empty, expected a header and rows")
             columns = _csv_header(path, file_format) if is_csv else _parquet_header(path)
         except OSError as error:
             raise DataError(
-                f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
+                f"{shown}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
         if file_format.number_repeated:
             columns = _numbered(columns)
@@ -110,7 +112,7 @@ class DataFile:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return str(self.path)
+        return visible(str(self.path))
 
     @property
     def file_columns(self) -> tuple[str, ...]:
@@ -398,7 +400,7 @@ def _csv_header(path: AnyPath, how: FileFormat) -> tuple[str, ...]:
             f"{path}: the header cannot be read as CSV ({shortened(str(error))}); is it a CSV file?"
         ) from None
     if header is None:
-        raise DataError(f"{path}: the file is empty, expected a header and rows")
+        raise DataError(f"{visible(str(path))}: the file is empty, expected a header and rows")
     return tuple(header)
 
 
@@ -425,8 +427,8 @@ def _parquet_header(path: AnyPath) -> tuple[str, ...]:
             return tuple(file.schema_arrow.names)
     except pa.ArrowException as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({shortened(str(error))}); the file is damaged or "
-            "cut off"
+            f"{visible(str(path))}: cannot be read as Parquet ({shortened(str(error))}); the file "
+            "is damaged or cut off"
         ) from None
 
 

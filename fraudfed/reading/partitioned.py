@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
+from fraudfed.foreign_text import visible
 from fraudfed.reading import cells
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
@@ -56,7 +57,7 @@ class PartitionedFile(DataFile):
     @property
     def name(self) -> str:
         """What messages call it."""
-        return self.shown
+        return visible(self.shown)
 
     @property
     def place_column(self) -> None:
@@ -257,7 +258,8 @@ def _check_one_kind(paths: Sequence[AnyPath]) -> None:
     for path in paths[1:]:
         if kind(path) != kind(paths[0]):
             raise DataError(
-                f"{path}: is {kind(path)}, expected {kind(paths[0])} as {paths[0]}; name the files "
+                f"{visible(str(path))}: is {kind(path)}, expected {kind(paths[0])} as "
+                f"{visible(str(paths[0]))}; name the files "
                 "of one format by a glob"
             )
 

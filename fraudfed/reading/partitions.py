@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
+from fraudfed.foreign_text import visible
 from fraudfed.reading.cells import TEXT
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
@@ -65,7 +66,7 @@ class Partition:
     @property
     def name(self) -> str:
         """The file, for messages; several partitions may be of one."""
-        return str(self.path)
+        return visible(str(self.path))
 
     @property
     def n_rows(self) -> int | None:
@@ -107,13 +108,13 @@ class Partition:
             found = stamp_of(self.path)
         except OSError as error:
             raise DataError(
-                f"{self.path}: was there when the data were listed and cannot be read now "
+                f"{self.name}: was there when the data were listed and cannot be read now "
                 f"({error.strerror or type(error).__name__}); start the command again when nothing "
                 "writes to the data"
             ) from error
         if found != self.stamp:
             raise DataError(
-                f"{self.path}: has changed while it was read: got {found.size:,} bytes of version "
+                f"{self.name}: has changed while it was read: got {found.size:,} bytes of version "
                 f"{found.version}, expected {self.stamp.size:,} of {self.stamp.version}; start the "
                 "command again when nothing writes to the data"
             )

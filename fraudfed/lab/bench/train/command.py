@@ -104,6 +104,7 @@ def run_train(
     records = [bank.record for bank in run.banks]
     seconds = max(record["last_process"]["run_seconds"] for record in records)
     reference = statistics.median(pooled)
+    banks, rounds = tuple(BankCost.of(record) for record in records), run.status.round_number
     alone = own_machines(
         {record["bank"]: record["last_process"] for record in records},
         aggregator_cpu_seconds=run.aggregator.cpu_seconds,
@@ -122,8 +123,9 @@ def run_train(
             "consortium": federation.set_up_seconds,
             "processes": run.seconds - seconds,
         },
-        rounds=run.status.round_number,
-        banks=tuple(BankCost.of(record) for record in records),
+        rounds=rounds,
+        round_trips_per_round=max(sum(bank.requests.values()) for bank in banks) / rounds,
+        banks=banks,
         aggregator_cpu_seconds=run.aggregator.cpu_seconds,
         aggregator_peak_memory_bytes=run.aggregator.peak_bytes,
         network=tuple(
