@@ -30,7 +30,8 @@ from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
 from fraudfed.intake.outcomes import outcomes_without_times
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import JUDGE, SELECT, TRAIN, WindowCounts, Windows, labelled_table
-from fraudfed.reading.partitions import Partition
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.partitions import Partition, partitions_of
 from fraudfed.search.selection import MOST_CASES, SelectRows
 from fraudfed.wire.messages import DataContract
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DIGEST_DOMAIN: Final = b"fraudfed rows in partitions v1\0"
+#: Rows of a part that can be made smaller, about: what a worker needs several times of in memory.
+_MOST_ROWS: Final = 1 << 21
 #: Rows of a part that this machine hands out, at most.
 _HANDED_ROWS: Final = 1 << 18
 
@@ -103,24 +106,20 @@ class SpreadJudged:
 
 def spread_rows(
     client: "Client",
-    partitions: Sequence[Partition],
+    file: DataFile,
     contract: DataContract,
     shares: TableShares,
-    *,
-    source: str,
 ) -> SpreadRows:
     """Let workers read a bank's plain table, and check what each has read.
 
     Parameters
     ----------
     client : Client
-    partitions : sequence of Partition
+    file : DataFile
         Workers see the same files under the same names.
     contract : DataContract
         Of a plain table.
     shares : TableShares
-    source : str
-        What messages call all of it.
 
     Raises
     ------
@@ -128,7 +127,10 @@ def spread_rows(
         Naming file, row, column, value and what was expected; or if there is no row.
     ClusterError
     """
-    work = Work(client)
+    work, source = Work(client), file.name
+    about = sum(part.n_rows_about for part in partitions_of(file))
+    # As few parts as keep all workers busy: each is a piece of work at each level of a tree.
+    partitions = partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
     reading = _Reading(work, [_Source(part, contract, shares) for part in partitions])
     told = reading.facts()
     counts: dict[str, WindowCounts] = {}

@@ -14,7 +14,6 @@ from fraudfed.boosting.table import TrainingTable
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.privacy.terms import PrivacyTerms
-from fraudfed.reading.partitions import partitions_of
 from fraudfed.search.selection import SelectRows
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def _spread(
 ) -> JobRows:
     contract, options = context.run.contract, context.options
     file = open_rows(options.data, contract, options.mapping)
-    rows = spread_rows(cluster, partitions_of(file), contract, shares, source=file.name)
+    rows = spread_rows(cluster, file, contract, shares)
     return JobRows(
         train=rows.train,
         select=rows.select,

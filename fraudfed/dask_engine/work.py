@@ -95,6 +95,12 @@ class Work:
         """Workers that are there now."""
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
+    @property
+    def n_threads(self) -> int:
+        """Pieces of work that are done at once; at least 1."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, sum(int(each["nthreads"]) for each in workers))
+
     def by_worker(self, given: Sequence["Future"]) -> list[int]:
         """Return the order in which parts of one worker stand side by side."""
         with cluster_failures():
