@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fraudfed.boosting.shard.protocol import Shard
-
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.spread import hand_out, spread_rows
 from bank_node.jobs.judging import Judging
 from bank_node.run.context import RunContext
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fraudfed.boosting.shard.protocol import Shard
 from pydantic import ValidationError
 
 from bank_node.approval.facts import RunFacts
@@ -27,6 +26,7 @@ from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, SEARCH_FILE, StateDirectory
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.catalogue.run_check import check_candidates, check_contract, check_select_window
 from fraudfed.communicator import Communicator

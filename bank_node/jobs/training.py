@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from fraudfed.boosting.shard.protocol import Shard
-
 from bank_node.approval.facts import RunFacts
 from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
@@ -30,6 +28,7 @@ from fraudfed.boosting.private.state import check_private_start
 from fraudfed.boosting.private.train import check_private, train_private_checked
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import TrainResult, check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
