@@ -41,6 +41,7 @@ from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
     JUDGE,
     SELECT,
+    WindowCounts,
     Windows,
     contract_columns,
     windows_by_share,
@@ -146,9 +147,9 @@ def load_transactions(
     DataError
         Naming file, row, column, value and what was expected.
     """
-    file = _open(path, "transactions", mapping)
+    file = open_rows(path, "transactions", mapping)
     return read_transactions(
-        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
 
 
@@ -185,7 +186,7 @@ def load_training_rows(
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
     check_contract(contract)
-    file = _open(path, contract.kind, mapping)
+    file = open_rows(path, contract.kind, mapping)
     if contract.kind == "transactions":
         return _transactions(file, contract, mapping, shared, with_customers=with_customers)
     return _plain_table(file, contract, shares or TableShares())
@@ -225,8 +226,8 @@ def load_later_rows(
         As ``load_training_rows``; or if the file ends before ``as_of``.
     """
     check_contract(contract)
-    file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    file = open_rows(path, contract.kind, mapping)
+    problems = problems_of(file)
     raw = _read(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
     )
@@ -286,9 +287,9 @@ def load_built_rows(
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = _open(path, contract.kind, mapping)
+    file = open_rows(path, contract.kind, mapping)
     raw = _read(
-        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
@@ -315,8 +316,8 @@ def load_features(
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    file = open_rows(path, contract.kind, mapping)
+    raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
@@ -351,8 +352,8 @@ def load_scoring_rows(
         identifiers = pa.array(built.transaction_id, pa.string())
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
-    file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    file = open_rows(path, contract.kind, mapping)
+    problems = problems_of(file)
     extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
         extra[_ID] = pa.string()
@@ -361,7 +362,7 @@ def load_scoring_rows(
     return ScoringRows(rows.features, identifiers)
 
 
-def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
+def open_rows(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     """Open a file; a plain table's columns get the names that its mapping gives them."""
     if mapping is None:
         return open_data(path)
@@ -378,7 +379,7 @@ def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
 
 
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
-    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
@@ -400,7 +401,7 @@ def _transactions(
     *,
     with_customers: bool,
 ) -> TrainingRows:
-    problems, extra = _problems(file), {}
+    problems, extra = problems_of(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
     raw = _read(
@@ -500,7 +501,8 @@ def _build(
     return built
 
 
-def _problems(file: DataFile) -> Problems:
+def problems_of(file: DataFile) -> Problems:
+    """Return an empty collection of what is wrong with a file; it says what shows all of it."""
     return file.problems(where_all="`bank-node check-data` lists all of them")
 
 
@@ -511,28 +513,68 @@ def _warnings(
     absent: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found, table = list(more), windows.train
-    classes = np.unique(table.labels)
-    if len(classes) == 1:
+    table = windows.train
+    n_missing = [
+        int(np.count_nonzero(np.isnan(table.features[:, index])))
+        for index in range(table.schema.n_features)
+    ]
+    return row_warnings(
+        file.name,
+        windows.counts,
+        table.schema.names,
+        n_rows=table.n_rows,
+        labels_seen=tuple(float(label) for label in np.unique(table.labels)),
+        n_missing=n_missing,
+        absent=absent,
+        more=more,
+    )
+
+
+def row_warnings(
+    source: str,
+    counts: MappingOf[str, WindowCounts],
+    names: Sequence[str],
+    *,
+    n_rows: int,
+    labels_seen: Sequence[float],
+    n_missing: Sequence[int],
+    absent: Sequence[str] = (),
+    more: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Log and return what is allowed of rows and yet unusual.
+
+    Parameters
+    ----------
+    source : str
+        What messages call the data.
+    counts : mapping of str to WindowCounts
+    names : sequence of str of length n_features
+    n_rows : int
+        To train on.
+    labels_seen : sequence of float
+        The labels that those have.
+    n_missing : sequence of int of length n_features
+        How many of those have no value.
+    absent, more : sequence of str
+        Columns that are not there, and further warnings, which come first.
+    """
+    found = list(more)
+    if len(labels_seen) == 1:
         found.append(
-            f"{file.name}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
+            f"{source}: all {n_rows} labels are {labels_seen[0]:g}; this bank alone has one "
             "class, training continues with the others'"
         )
     for name in (SELECT, JUDGE):
-        count = windows.counts.get(name)
+        count = counts.get(name)
         if count is not None and not count.frauds:
             found.append(
-                f"{file.name}: none of {count.rows} payments of the window to {name} by is a "
+                f"{source}: none of {count.rows} payments of the window to {name} by is a "
                 "reported fraud; this bank adds nothing to what the others' frauds say there"
             )
-    empty = [
-        name
-        for index, name in enumerate(table.schema.names)
-        if np.isnan(table.features[:, index]).all()
-    ]
+    empty = [name for name, count in zip(names, n_missing, strict=True) if count == n_rows]
     if empty:
         without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.name}: {without}no row has a value in {shortened(', '.join(empty))}")
+        found.append(f"{source}: {without}no row has a value in {shortened(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)
