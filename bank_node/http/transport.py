@@ -10,6 +10,7 @@ import http.client
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -74,6 +75,12 @@ class Purpose:
     label: str | None = None
     context: str | None = None
 
+    def counted_as(self, target: str) -> str:
+        """Return what the request counts as: its kind, or what of a round is asked for."""
+        if self.kind != "question" or self.round_number is None:
+            return self.kind
+        return target.partition("?")[0].rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -112,6 +119,12 @@ class Transport:
     retry : RetryPolicy
         Patience per request, in seconds.
 
+    Attributes
+    ----------
+    requests : Counter of str
+        Requests that left so far, by ``Purpose.counted_as``: each is a round trip, and one that is
+        sent again is another.
+
     Raises
     ------
     ConfigurationError
@@ -123,6 +136,7 @@ class Transport:
     ) -> None:
         self.url = check_url(url)
         self.retry = retry
+        self.requests: Counter[str] = Counter()
         self._caller = caller
         secured = self.url.startswith("https:")
         self._http = HttpConnections(self.url, trust=read_tls_files(tls) if secured else None)
@@ -214,6 +228,7 @@ class Transport:
         # On disk before it leaves, if it carries or changes anything.
         durable = request.method != "GET"
         self._write_down(event="sent", durable=durable, **facts)
+        self.requests[purpose.counted_as(request.target)] += 1
         with mapped_errors(self._http.route):
             answer = self._http.send(
                 request.method,

@@ -82,6 +82,21 @@ def test_each_bank_has_its_share_and_the_same_work(figures: dict[str, Any]) -> N
 
 
 @pytest.mark.e2e
+def test_a_round_takes_two_round_trips_and_a_run_a_few_more(figures: dict[str, Any]) -> None:
+    """Contribution and opening, each with what it waits for: docs/decisions/0077."""
+    for bank in figures["banks"]:
+        requests = dict(bank["requests"])
+        # Answers wait for the other banks; an aggregator that has no room to wait says so at once.
+        asked = requests.pop("product", 0) + requests.pop("openings", 0)
+        assert requests.pop("contribution") == requests.pop("opening") == figures["rounds"]
+        assert asked <= figures["rounds"]
+        # The vote, its acceptance and signatures, and what was asked before the first round.
+        assert sum(requests.values()) <= 8
+    most = max(sum(bank["requests"].values()) for bank in figures["banks"])
+    assert figures["round_trips_per_round"] == pytest.approx(most / figures["rounds"])
+
+
+@pytest.mark.e2e
 def test_bytes_are_ciphertexts_openings_and_frames(figures: dict[str, Any]) -> None:
     banks, rounds = figures["banks"], figures["rounds"]
     count = banks[0]["ciphertexts"]

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("fraudfed", "bank_node", "aggregator", "data_gen")
 #: The extras that have a lock file.
-ROLES = ("bank", "aggregator", "lab", "dev")
+ROLES = ("bank", "bank-full", "aggregator", "lab", "dev")
 
 
 def _config() -> configparser.ConfigParser:

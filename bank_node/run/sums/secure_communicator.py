@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from bank_node.http.client import wait_for
 from bank_node.logs import ROUND
 from bank_node.run.context import RunContext
@@ -39,6 +41,7 @@ from fraudfed.errors import (
     SumError,
 )
 from fraudfed.privacy.releases import NoisedRelease
+from fraudfed.secure_sum import pieces
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.noise_keys import new_noise_key
 from fraudfed.secure_sum.packing import SlotLayout
@@ -192,7 +195,33 @@ class SecureCommunicator:
         TransportError, ProtocolError
             If the aggregator cannot be reached or answers what does not belong here.
         """
-        return self._summed(values, bound=bound, low=low, label=label, release=None)
+        most = pieces.most_plaintexts(self._session.public_key)
+        if pieces.is_surely_one(values.size, self._session.public_key, most=most):
+            return self._summed(values, bound=bound, low=low, label=label, release=None)
+        return self._sum_in_pieces(values, bound=bound, low=low, label=label, most=most)
+
+    def _sum_in_pieces(
+        self,
+        values: Int64Array,
+        *,
+        bound: int | Int64Array,
+        low: int | Int64Array | None,
+        label: str,
+        most: int,
+    ) -> Int64Array:
+        """Return the sum of a wide vector: one round after the other, each below a bound of bytes.
+
+        A bank that is started again cuts at the same places and continues with the open round.
+        """
+        whole = self._session.layout(bound, values.shape, low=low)
+        highs, lows, parts = whole.highs, whole.lows, pieces.cut(whole, most=most)
+        del whole
+        flat, total = values.reshape(-1), np.empty(values.size, dtype=np.int64)
+        for part in parts:
+            total[part] = self._summed(
+                flat[part], bound=highs[part], low=lows[part], label=label, release=None
+            )
+        return total.reshape(values.shape)
 
     def noised_sum(
         self,

@@ -114,6 +114,7 @@ class Federation:
         contract: DataContract,
         parameters: Mapping[str, Any],
         threads: int | None = None,
+        options: Sequence[str] = (),
         on_progress: Callable[[int], None] = lambda _trees: None,
     ) -> RunOutcome:
         """Train a model.
@@ -124,6 +125,7 @@ class Federation:
         name : of the run
         contract, parameters : of the run
         threads : of each bank node; None leaves it the choice
+        options : further ones of each bank node
         on_progress : called with the number of trees finished so far
 
         Raises
@@ -136,7 +138,11 @@ class Federation:
         )
         limits = () if threads is None else ("--threads", str(threads))
         return self._run(
-            spec, files, ("train",), limits, lambda node: on_progress(_trees_finished(node))
+            spec,
+            files,
+            ("train",),
+            (*limits, *options),
+            lambda node: on_progress(_trees_finished(node)),
         )
 
     def search(

@@ -84,6 +84,8 @@ class LightBank:
     request_seconds : list of float
         How long each request took from its signature to the end of its answer, and with it what
         it waited for the other banks.
+    sent_bytes, received_bytes : int
+        Of bodies.
     """
 
     def __init__(self, name: str, url: str, identity: Identity | None = None) -> None:
@@ -91,6 +93,7 @@ class LightBank:
         self.url = url
         self.identity = Identity.generate() if identity is None else identity
         self.request_seconds: list[float] = []
+        self.sent_bytes = self.received_bytes = 0
         self._caller = _Caller(url)
 
     def send(self, method: str, target: str, body: Message | bytes | None = None) -> bytes:
@@ -111,7 +114,14 @@ class LightBank:
         )
         answer = self._caller.call(method, target, headers={**headers, **signature}, body=data)
         self.request_seconds.append(time.perf_counter() - started)
+        self.sent_bytes += len(data or b"")
+        self.received_bytes += len(answer)
         return answer
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.request_seconds.clear()
+        self.sent_bytes = self.received_bytes = 0
 
     def joining(self, run_id: str) -> Join:
         """Return what it joins a run with; no sum is made, so the key is forgotten."""
