@@ -41,6 +41,7 @@ from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
     JUDGE,
     SELECT,
+    WindowCounts,
     Windows,
     contract_columns,
     windows_by_share,
@@ -149,7 +150,7 @@ def load_transactions(
     """
     file = _open(path, "transactions", mapping)
     return read_transactions(
-        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
 
 
@@ -222,7 +223,7 @@ def read_piece(
     DataError
         Naming file, row, column, value and what was expected.
     """
-    problems = _problems(file)
+    problems = problems_of(file)
     return _read(file, contract, mapping, problems, extra={}, needs_labels=False, analysis=analysis)
 
 
@@ -261,7 +262,7 @@ def load_later_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     raw = _read(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
     )
@@ -323,7 +324,7 @@ def load_built_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = _read(
-        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
@@ -351,7 +352,7 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
@@ -387,7 +388,7 @@ def load_scoring_rows(
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
         extra[_ID] = pa.string()
@@ -438,7 +439,7 @@ def _plain_windows(
     file: DataFile, contract: DataContract, shares: TableShares
 ) -> tuple[Windows, int]:
     """Return the windows of a plain table, and its number of rows."""
-    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
@@ -460,7 +461,7 @@ def _transactions(
     *,
     with_customers: bool,
 ) -> TrainingRows:
-    problems, extra = _problems(file), {}
+    problems, extra = problems_of(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
     raw = _read(
@@ -560,7 +561,8 @@ def _build(
     return built
 
 
-def _problems(file: DataFile) -> Problems:
+def problems_of(file: DataFile) -> Problems:
+    """Return an empty collection of what is wrong with a file; it says what shows all of it."""
     return file.problems(where_all="`bank-node check-data` lists all of them")
 
 
@@ -571,28 +573,68 @@ def _warnings(
     absent: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found, table = list(more), windows.train
-    classes = np.unique(table.labels)
-    if len(classes) == 1:
+    table = windows.train
+    n_missing = [
+        int(np.count_nonzero(np.isnan(table.features[:, index])))
+        for index in range(table.schema.n_features)
+    ]
+    return row_warnings(
+        file.name,
+        windows.counts,
+        table.schema.names,
+        n_rows=table.n_rows,
+        labels_seen=tuple(float(label) for label in np.unique(table.labels)),
+        n_missing=n_missing,
+        absent=absent,
+        more=more,
+    )
+
+
+def row_warnings(
+    source: str,
+    counts: MappingOf[str, WindowCounts],
+    names: Sequence[str],
+    *,
+    n_rows: int,
+    labels_seen: Sequence[float],
+    n_missing: Sequence[int],
+    absent: Sequence[str] = (),
+    more: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Log and return what is allowed of rows and yet unusual.
+
+    Parameters
+    ----------
+    source : str
+        What messages call the data.
+    counts : mapping of str to WindowCounts
+    names : sequence of str of length n_features
+    n_rows : int
+        To train on.
+    labels_seen : sequence of float
+        The labels that those have.
+    n_missing : sequence of int of length n_features
+        How many of those have no value.
+    absent, more : sequence of str
+        Columns that are not there, and further warnings, which come first.
+    """
+    found = list(more)
+    if len(labels_seen) == 1:
         found.append(
-            f"{file.name}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
+            f"{source}: all {n_rows} labels are {labels_seen[0]:g}; this bank alone has one "
             "class, training continues with the others'"
         )
     for name in (SELECT, JUDGE):
-        count = windows.counts.get(name)
+        count = counts.get(name)
         if count is not None and not count.frauds:
             found.append(
-                f"{file.name}: none of {count.rows} payments of the window to {name} by is a "
+                f"{source}: none of {count.rows} payments of the window to {name} by is a "
                 "reported fraud; this bank adds nothing to what the others' frauds say there"
             )
-    empty = [
-        name
-        for index, name in enumerate(table.schema.names)
-        if np.isnan(table.features[:, index]).all()
-    ]
+    empty = [name for name, count in zip(names, n_missing, strict=True) if count == n_rows]
     if empty:
         without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.name}: {without}no row has a value in {shortened(', '.join(empty))}")
+        found.append(f"{source}: {without}no row has a value in {shortened(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)
