@@ -49,6 +49,7 @@ from fraudfed.intake.windows import (
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location, open_data
+from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract, RunSpec
 
@@ -411,7 +412,32 @@ def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     )
 
 
+def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
+    """Read, check and convert one partition of a plain table; it may have no rows.
+
+    Parameters
+    ----------
+    part : Partition
+    contract : DataContract
+    shares : TableShares
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    return _plain_windows(part.open(), contract, shares)[0]
+
+
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
+    windows, n_rows = _plain_windows(file, contract, shares)
+    return TrainingRows(windows, n_rows, _warnings(file, windows))
+
+
+def _plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares
+) -> tuple[Windows, int]:
+    """Return the windows of a plain table, and its number of rows."""
     rows = read_plain_table(file, contract, _problems(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
@@ -423,7 +449,7 @@ def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) ->
         max_weight=contract.max_weight,
     )
     windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
-    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
+    return windows, rows.n_rows
 
 
 def _transactions(
