@@ -317,8 +317,8 @@ print(*sorted(found.service_names()))
 @with_tools
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.bank.yaml"])
 def test_the_specification_of_compose_has_no_objection(name: str) -> None:
-    # Anchors and merges are YAML's, not Compose's; variables are replaced before it is read. Engines
-    # take a tag beside a digest, this parser takes one of the two.
+    # Anchors and merges are YAML's, not Compose's; variables are replaced before it is read. An
+    # engine takes a tag beside a digest, this parser one of the two.
     text = yaml.safe_dump(yaml.safe_load((DEPLOY / name).read_text()))
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", re.sub(r":[\w.-]+@sha256:", "@sha256:", text))
 
