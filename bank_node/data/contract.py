@@ -20,6 +20,7 @@ from bank_node.data.contract_terms import (
 )
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
+from bank_node.data.row_warnings import row_warnings
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import (
     check_candidates,
@@ -39,9 +40,6 @@ from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
-    JUDGE,
-    SELECT,
-    WindowCounts,
     Windows,
     contract_columns,
     windows_by_share,
@@ -50,7 +48,8 @@ from fraudfed.intake.windows import (
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location, open_data
-from fraudfed.reading.problems import Problems, shortened
+from fraudfed.reading.partitions import Partition
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
@@ -147,7 +146,7 @@ def load_transactions(
     DataError
         Naming file, row, column, value and what was expected.
     """
-    file = open_rows(path, "transactions", mapping)
+    file = _open(path, "transactions", mapping)
     return read_transactions(
         file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
@@ -186,10 +185,16 @@ def load_training_rows(
         If the contract cannot be met by this release, or the mapping is of another kind.
     """
     check_contract(contract)
-    file = open_rows(path, contract.kind, mapping)
+    file = _open(path, contract.kind, mapping)
     if contract.kind == "transactions":
         return _transactions(file, contract, mapping, shared, with_customers=with_customers)
     return _plain_table(file, contract, shares or TableShares())
+
+
+def open_rows(path: Location, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a bank's rows without reading them; raises as ``load_training_rows``."""
+    check_contract(contract)
+    return _open(path, contract.kind, mapping)
 
 
 def load_later_rows(
@@ -226,7 +231,7 @@ def load_later_rows(
         As ``load_training_rows``; or if the file ends before ``as_of``.
     """
     check_contract(contract)
-    file = open_rows(path, contract.kind, mapping)
+    file = _open(path, contract.kind, mapping)
     problems = problems_of(file)
     raw = _read(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
@@ -287,7 +292,7 @@ def load_built_rows(
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = open_rows(path, contract.kind, mapping)
+    file = _open(path, contract.kind, mapping)
     raw = _read(
         file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
@@ -316,7 +321,7 @@ def load_features(
         As ``load_training_rows``.
     """
     check_contract(contract)
-    file = open_rows(path, contract.kind, mapping)
+    file = _open(path, contract.kind, mapping)
     raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
@@ -352,7 +357,7 @@ def load_scoring_rows(
         identifiers = pa.array(built.transaction_id, pa.string())
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
-    file = open_rows(path, contract.kind, mapping)
+    file = _open(path, contract.kind, mapping)
     problems = problems_of(file)
     extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
@@ -362,7 +367,7 @@ def load_scoring_rows(
     return ScoringRows(rows.features, identifiers)
 
 
-def open_rows(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
+def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     """Open a file; a plain table's columns get the names that its mapping gives them."""
     if mapping is None:
         return open_data(path)
@@ -378,7 +383,32 @@ def open_rows(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     )
 
 
+def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
+    """Read, check and convert one partition of a plain table; it may have no rows.
+
+    Parameters
+    ----------
+    part : Partition
+    contract : DataContract
+    shares : TableShares
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    return _plain_windows(part.open(), contract, shares)[0]
+
+
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
+    windows, n_rows = _plain_windows(file, contract, shares)
+    return TrainingRows(windows, n_rows, _warnings(file, windows))
+
+
+def _plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares
+) -> tuple[Windows, int]:
+    """Return the windows of a plain table, and its number of rows."""
     rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
@@ -390,7 +420,7 @@ def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) ->
         max_weight=contract.max_weight,
     )
     windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
-    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
+    return windows, rows.n_rows
 
 
 def _transactions(
@@ -528,53 +558,3 @@ def _warnings(
         absent=absent,
         more=more,
     )
-
-
-def row_warnings(
-    source: str,
-    counts: MappingOf[str, WindowCounts],
-    names: Sequence[str],
-    *,
-    n_rows: int,
-    labels_seen: Sequence[float],
-    n_missing: Sequence[int],
-    absent: Sequence[str] = (),
-    more: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Log and return what is allowed of rows and yet unusual.
-
-    Parameters
-    ----------
-    source : str
-        What messages call the data.
-    counts : mapping of str to WindowCounts
-    names : sequence of str of length n_features
-    n_rows : int
-        To train on.
-    labels_seen : sequence of float
-        The labels that those have.
-    n_missing : sequence of int of length n_features
-        How many of those have no value.
-    absent, more : sequence of str
-        Columns that are not there, and further warnings, which come first.
-    """
-    found = list(more)
-    if len(labels_seen) == 1:
-        found.append(
-            f"{source}: all {n_rows} labels are {labels_seen[0]:g}; this bank alone has one "
-            "class, training continues with the others'"
-        )
-    for name in (SELECT, JUDGE):
-        count = counts.get(name)
-        if count is not None and not count.frauds:
-            found.append(
-                f"{source}: none of {count.rows} payments of the window to {name} by is a "
-                "reported fraud; this bank adds nothing to what the others' frauds say there"
-            )
-    empty = [name for name, count in zip(names, n_missing, strict=True) if count == n_rows]
-    if empty:
-        without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{source}: {without}no row has a value in {shortened(', '.join(empty))}")
-    for text in found:
-        _log.warning("%s", text)
-    return tuple(found)
