@@ -9,11 +9,12 @@ from bank_node.data.spread import hand_out, spread_rows
 from bank_node.data.streamed_table import stream_training_rows
 from bank_node.jobs.judging import Judging
 from bank_node.run.context import RunContext
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.shard.mapped import mapped_shard
 from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.intake.on_disk import map_rows
 from fraudfed.intake.streamed import bytes_in_memory, piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
 from fraudfed.reading.partitions import ROWS
@@ -112,7 +113,14 @@ def _on_disk(
     windows = rows.windows
     judged, window = windows.judged
     return JobRows(
-        train=map_rows(windows.train, memory_limit=memory_limit, threads=options.threads),
+        train=mapped_shard(
+            windows.train.schema,
+            windows.train.pieces(),
+            max_weight=windows.train.max_weight,
+            has_weights=windows.train.has_weights,
+            engine=load_engine(options.threads),
+            memory_limit=memory_limit,
+        ),
         select=windows.select,
         validation=windows.validation,
         judging=Judging.by(judged, window, contract, terms=terms),

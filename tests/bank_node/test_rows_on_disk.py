@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bank_node.data import streamed
+from bank_node.data import streamed_table
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.data.streamed_table import stream_training_rows
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.shard.mapped import mapped_shard
 from fraudfed.boosting.train import check_tables, train
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.errors import DataError
-from fraudfed.intake import on_disk
-from fraudfed.intake.on_disk import DiskRoom, map_rows
 from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
@@ -64,30 +63,19 @@ def test_the_same_model_from_disk_as_from_memory(
     shares = TableShares(seed=params.seed, select=params.early_stopping_rounds is not None)
     whole = load_training_rows(data, CONTRACT, shares=shares).windows
     expected = train(params, whole.train, SoloCommunicator(), validation=whole.validation)
-    monkeypatch.setattr(streamed, "piece_rows", lambda *_: 60)
-    monkeypatch.setattr(on_disk, "_LEAST_PART_ROWS", 1)
-    monkeypatch.setattr(on_disk, "_PART_ROWS", 150)
+    monkeypatch.setattr(streamed_table, "piece_rows", lambda *_: 60)
     found = stream_training_rows(data, CONTRACT, shares=shares, memory_limit=LIMIT).windows
-    shard = map_rows(found.train, memory_limit=LIMIT, threads=1)
-    assert len(shard.parts) > 2  # type: ignore[attr-defined]
+    rows = found.train
+    shard = mapped_shard(
+        rows.schema,
+        rows.pieces(),
+        max_weight=rows.max_weight,
+        has_weights=rows.has_weights,
+        engine=load_engine(1),
+        memory_limit=LIMIT,
+        part_rows=150,
+    )
+    assert len(shard.parts) > 2
     check_tables(params, shard, found.validation)
     result = train(params, shard, SoloCommunicator(), validation=found.validation)
     assert result.model.to_json() == expected.model.to_json()
-
-
-def test_a_room_on_disk_keeps_what_was_written_and_says_when_it_is_full(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    room = DiskRoom()
-    with room:
-        array = room.empty((7, 1000), np.int64)
-        array[:] = np.arange(7000).reshape(7, 1000)
-    assert (array == np.arange(7000).reshape(7, 1000)).all()
-    assert room.empty((0, 3), np.float32).shape == (0, 3)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(on_disk.os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"no room on disk for 8 bytes of rows .No space left"):
-        room.empty((1,), np.int64)
