@@ -105,7 +105,7 @@ sanitize: $(STAMP)
 		$(BIN)/python setup.py -q build --build-base build/sanitize/a --build-lib build/sanitize/address
 	FRAUDFED_EXTRA_CFLAGS="-g -O1 -fsanitize=thread" FRAUDFED_EXTRA_LDFLAGS="-fsanitize=thread" \
 		$(BIN)/python setup.py -q build --build-base build/sanitize/t --build-lib build/sanitize/thread
-	for part in _ifma _engine _packing _sampler; do \
+	for part in _adx _ifma _engine _packing _sampler; do \
 		for kind in address thread; do find build/sanitize/$$kind -name "$$part.*.so" | grep . || exit 1; done; \
 	done
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \

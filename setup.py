@@ -30,6 +30,7 @@ EXTENSIONS = [
     )
     for name, source in (
         ("fraudfed.boosting.engine._engine", "fraudfed/boosting/engine/_engine.c"),
+        ("fraudfed.paillier.kernels._adx", "fraudfed/paillier/kernels/_adx.c"),
         ("fraudfed.paillier.kernels._ifma", "fraudfed/paillier/kernels/_ifma.c"),
         ("fraudfed.privacy.noise._sampler", "fraudfed/privacy/noise/_sampler.c"),
         ("fraudfed.secure_sum._packing", "fraudfed/secure_sum/_packing.c"),

@@ -1,5 +1,6 @@
 """Settings of the service, each with its default; read from an optional JSON file."""
 
+import ipaddress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -50,6 +51,8 @@ class ServiceConfig(BaseModel):
     """Processes that serve at once, each with its threads; more than one on PostgreSQL only."""
     max_waiting: Annotated[int, Field(ge=1, le=4000)] = 256
     """Requests that wait for other banks at once; more than the banks of all runs."""
+    max_wait_seconds: Annotated[int, Field(ge=1, le=MAX_WAIT_SECONDS)] = MAX_WAIT_SECONDS
+    """Longest that a request waits for other banks; less than any proxy waits for an answer."""
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 200
     """Of one bank or token, on average over ten seconds; above it the answer is 429."""
     anonymous_requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 50
@@ -72,6 +75,8 @@ class ServiceConfig(BaseModel):
     """PEM file with the certificate's private key; None if it is in the certificate's file."""
     path_prefix: str = ""
     """Path of the host under which the service stands, as a proxy in front leaves it there."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front that X-Forwarded-For and -Prefix count from."""
     client_ca: Path | None = None
     """PEM file of root certificates: every client must present a certificate of one of them."""
 
@@ -82,6 +87,16 @@ class ServiceConfig(BaseModel):
             return check_prefix(prefix, what="is")
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}; give an address, or a network as 10.0.0.0/8") from None
+        return texts
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

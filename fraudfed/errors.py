@@ -32,7 +32,8 @@
       |- KeepOwnError                  13    422   a gate: this bank's own model is better
       |- UndecidedError                14    422   a gate: too little is known to decide
       |- LimitBrokenError              15    422   a gate: the model does not reach a limit
-      '- PrivacyBudgetError            16    422   a bank's rows have no privacy budget left for it
+      |- PrivacyBudgetError            16    422   a bank's rows have no privacy budget left for it
+      '- ClusterError                  17    503   the Dask cluster is gone, or its workers unfit
 
 A message says what, what it got, what it expected, and what to do, on one line. Its twin
 ``what_to_do`` says the last alone, for ``--json``: in general for the class, or as the place that
@@ -358,6 +359,19 @@ class PrivacyBudgetError(FraudFedError):
     what_to_do = (
         "Take part with rows of other days, or in a run with a smaller epsilon; what was revealed "
         "is never refunded."
+    )
+
+
+class ClusterError(FraudFedError):
+    """The Dask cluster cannot be reached, has gone, or its workers cannot do the work."""
+
+    exit_code = 17
+    http_status = 503
+    slug = "cluster"
+    title = "Dask cluster cannot be used"
+    what_to_do = (
+        "See that scheduler and workers run, then give the same command again: it continues where "
+        "it stopped."
     )
 
 

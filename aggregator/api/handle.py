@@ -77,10 +77,14 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
         if g.caller.bank is not None:
             _require_certificate(g.caller.bank)
     elif not endpoint.always:
-        services().admission.charge_anonymous(request.remote_addr or "")
+        services().admission.charge_anonymous(_sender())
     if place is not None:
         place.assign(g.caller.actor)
     query = handling.read_query(endpoint)
+    if isinstance(query, WaitQuery):
+        # Answered before a proxy in between gives it up: the caller asks again.
+        longest = services().config.max_wait_seconds
+        query = query.model_copy(update={"wait": min(query.wait, longest)})
     if query is not None:
         arguments["query"] = query
     length = _body_length(endpoint)
@@ -118,6 +122,11 @@ def _call(endpoint: Endpoint, view: View, address: dict[str, Any], place: Place 
             return view(**arguments)
 
 
+def _sender() -> str:
+    """Return the address that the request came from, behind proxies that are trusted."""
+    return services().forwarded.sender(request.environ)
+
+
 def _asks_who(endpoint: Endpoint) -> bool:
     if endpoint.access is Access.MONITOR:
         return services().config.metrics is not MetricsAccess.OPEN
@@ -129,7 +138,7 @@ def _authenticated(head: RequestHead) -> Caller:
         return services().authenticator.authenticate(head)
     except AuthError:
         # Only the one that fails: a bank behind the same address is not held up.
-        services().admission.charge_anonymous(request.remote_addr or "")
+        services().admission.charge_anonymous(_sender())
         raise
 
 
@@ -212,10 +221,11 @@ def _subject(address: dict[str, Any]) -> str:
 
 def _body_length(endpoint: Endpoint) -> int:
     config = services().config
-    limit = config.max_body_bytes if isinstance(endpoint.reads, tuple) else config.max_json_bytes
+    setting = "max_body_bytes" if isinstance(endpoint.reads, tuple) else "max_json_bytes"
+    limit = getattr(config, setting)
     if not endpoint.access.roles:
         limit = min(limit, MOST_UNKNOWN_BYTES)
-    return handling.body_length(endpoint, most=limit, service="aggregator")
+    return handling.body_length(endpoint, most=limit, service="aggregator", setting=setting)
 
 
 def _respond_to(endpoint: Endpoint, exchange: Exchange, place: Place | None) -> Response:

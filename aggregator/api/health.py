@@ -1,5 +1,7 @@
 """Is the service there, can it work, and what does it offer."""
 
+from flask import request
+
 from aggregator.api.declare import Access, Endpoint
 from aggregator.api.services import services
 from fraudfed import __version__
@@ -51,4 +53,7 @@ def ready() -> Health:
 )
 def openapi() -> Binary:
     """Return the OpenAPI document."""
-    return Binary(services().openapi, JSON)
+    found = services()
+    # A proxy that takes the prefix away may tell it; one that leaves it is known by the setting.
+    prefix = found.config.path_prefix or found.forwarded.prefix(request.environ)
+    return Binary(found.openapi(prefix), JSON)

@@ -1,5 +1,6 @@
 """What views work with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import current_app
@@ -13,6 +14,7 @@ from aggregator.consortium.members import Members
 from aggregator.guards.admission import Admission
 from aggregator.guards.auth import Authenticator
 from aggregator.guards.bodies import Bodies
+from aggregator.guards.forwarded import Forwarded
 from aggregator.guards.refusals import Refusals
 from aggregator.monitoring.metrics import Metrics
 from aggregator.monitoring.readiness import Readiness
@@ -42,8 +44,9 @@ class Services:
     admission: Admission
     readiness: Readiness
     metrics: Metrics
-    openapi: bytes
-    """The OpenAPI document, JSON."""
+    openapi: Callable[[str], bytes]
+    """The OpenAPI document of a service under a path (empty for none), JSON."""
+    forwarded: Forwarded
 
 
 def services() -> Services:

@@ -19,7 +19,7 @@ from fraudfed.errors import (
 from fraudfed.foreign_text import visible
 from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
-from fraudfed.http.failures import unreachable
+from fraudfed.http.failures import refused_in_between, unreachable
 from fraudfed.http.trust import read_trust
 from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
 from fraudfed.wire.messages import (
@@ -182,6 +182,7 @@ class OperatorClient:
     def _content(
         self, method: str, path: str, body: Message | None = None, *, answer_bytes: int
     ) -> bytes:
+        content = None if body is None else body.model_dump_json().encode()
         try:
             got = self._http.send(
                 method,
@@ -193,7 +194,7 @@ class OperatorClient:
                     "User-Agent": f"fraudfed/{__version__}",
                     **({} if body is None else {"Content-Type": JSON}),
                 },
-                body=None if body is None else body.model_dump_json().encode(),
+                body=content,
                 answer_seconds=_ANSWER_SECONDS,
                 answer_bytes=answer_bytes,
             )
@@ -202,7 +203,7 @@ class OperatorClient:
             raise TransportError(unreachable(self._http.route, error, advice=advice)) from None
         if HTTPStatus.OK <= got.status < HTTPStatus.MULTIPLE_CHOICES:
             return got.content
-        raise _error_of(got)
+        raise _error_of(got, self._url, sent_bytes=len(content or b""))
 
 
 def _segment(text: str, what: str) -> str:
@@ -211,7 +212,7 @@ def _segment(text: str, what: str) -> str:
     return text
 
 
-def _error_of(answer: Answer) -> FraudFedError:
+def _error_of(answer: Answer, url: str, *, sent_bytes: int) -> FraudFedError:
     """Return the exception that a problem document stands for."""
     try:
         problem = parse_message(Problem, answer.content, source=_SOURCE)
@@ -221,7 +222,8 @@ def _error_of(answer: Answer) -> FraudFedError:
                 f"{_SOURCE} is status {answer.status} and leads to {answer.leads_to}, which is not "
                 "followed; if the aggregator is there, give its address"
             )
-        return ProtocolError(
+        refused = refused_in_between(url, answer.status, sent_bytes=sent_bytes)
+        return refused or ProtocolError(
             f"{_SOURCE} is status {answer.status} without a problem document; is this "
             "address an aggregator?"
         )

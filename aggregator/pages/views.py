@@ -284,7 +284,7 @@ def _take_place() -> None:
     place = g.pages_place.enter_context(services().admission.place())
     session = g.get("pages_session")
     if session is None or not session.subject:
-        services().admission.charge_anonymous(request.remote_addr or "")
+        services().admission.charge_anonymous(services().forwarded.sender(request.environ))
         place.assign(ANONYMOUS.actor)
     else:
         services().admission.charge(f"page:{session.subject}")

@@ -3,7 +3,8 @@
 Only public operations: ciphertexts are multiplied modulo N^2 and cut into shards.
 """
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 
 from fraudfed.errors import CiphertextError, ForbiddenError, ProtocolError
 from fraudfed.paillier.keys import PublicKey
@@ -81,11 +82,26 @@ def read_opening(body: bytes, *, run_id: str, round_number: int, bank: str) -> F
     return header
 
 
-def multiply(running: bytes | None, factor: CiphertextVector) -> bytes:
-    """Multiply one contribution into the running product (None before the first)."""
-    if running is None:
-        return factor.data
-    return CiphertextVector(factor.public_key, running).product(factor).data
+class Factors:
+    """Contributions that are multiplied into a round together, in one step.
+
+    Their own product is made once, however often the running one has changed meanwhile: what
+    several worker processes have in hand is multiplied at the same time, and only that last
+    multiplication is done by one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[tuple[int, ...], CiphertextVector] | None = None
+
+    def into(self, running: bytes | None, factors: Sequence[CiphertextVector]) -> bytes:
+        """Return the running product (None before the first) times all factors, at least one."""
+        which = tuple(map(id, factors))
+        if self._made is None or self._made[0] != which:
+            self._made = which, reduce(CiphertextVector.product, factors)
+        together = self._made[1]
+        if running is None:
+            return together.data
+        return CiphertextVector(together.public_key, running).product(together).data
 
 
 def product_frame(

@@ -18,6 +18,7 @@ from aggregator.storage.schema import (
     VoteRow,
 )
 from aggregator.storage.statement import Statement
+from fraudfed.paillier.vector import CiphertextVector
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class Payload:
     """Bytes that belong to an event; the state machine knows only their digests."""
 
     received_bytes: int = 0
+    factor: CiphertextVector | None = None
+    """The ciphertexts of a contribution, to be multiplied into the running product."""
     product: bytes | None = None
-    """The running product with this contribution in it."""
+    """The running product with this contribution in it; None if it is written with a later one."""
+    is_first_product: bool = False
+    """Whether there is no product of the round yet."""
     commitment: str = ""
     """Of the contribution, to the seed of its self mask."""
     opening: bytes | None = None
@@ -158,10 +163,10 @@ def write_effect(
             accepted = {"bank": bank, "position": position, "sha256": digest}
             accepted["commitment"] = payload.commitment
             _write_accepted(connection, _CONTRIBUTION, run_id, number, accepted, payload, now=now)
-            if position == 0:
+            if payload.product is not None and payload.is_first_product:
                 product = {"run_id": run_id, "number": number, "data": payload.product}
                 _FIRST_PRODUCT.change(connection, product)
-            else:
+            elif payload.product is not None:
                 product = {"of_run": run_id, "of_number": number, "product": payload.product}
                 _NEXT_PRODUCT.change(connection, product)
         case machine.ProductComplete(number):

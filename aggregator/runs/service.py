@@ -183,25 +183,21 @@ class RunService:
             # Outside the lock: this is the long part, and needs only the bank's own ciphertexts.
             vector.check()
 
-        def multiply(step: machine.Transition) -> Payload:
+        def received(step: machine.Transition) -> Payload:
             if not step.has(machine.ContributionAccepted):
                 return Payload()
-            running = self._store.product(run_id, number)
-            return Payload(
-                received_bytes=len(body),
-                product=combine.multiply(running, vector),
-                commitment=header.commitment or "",
-            )
+            commitment = header.commitment or ""
+            return Payload(received_bytes=len(body), factor=vector, commitment=commitment)
 
-        step = self._changes.apply(run_id, event, caller, number=number, payload=multiply)
+        step = self._changes.apply(run_id, event, caller, number=number, payload=received)
         _raise_failure(step)
         if step.has(machine.GenerationFormed):
             raise CohortChangedError(
                 f"run {run_id}: contribution to round {number} refused, generation "
                 f"{step.run.generation} is formed for step {event.terms.step}; agree to it"
             )
-        received = len(step.round.contributions) if step.round else 0
-        return _receipt(step.run, number, received)
+        arrived = len(step.round.contributions) if step.round else 0
+        return _receipt(step.run, number, arrived)
 
     def product(
         self, run_id: str, number: int, bank: str, *, shard: int | None = None, seconds: float

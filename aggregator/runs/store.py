@@ -8,6 +8,7 @@ threads or processes cannot overwrite each other.
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Select, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
@@ -46,6 +47,15 @@ from fraudfed.wire.messages import (
     RunStatus,
     WaitsFor,
 )
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One accepted event, as it is written: what it does, its bytes and its audit records."""
+
+    step: machine.Transition
+    payload: Payload
+    records: Sequence[AuditRecord]
 
 
 class StaleError(Exception):
@@ -361,14 +371,15 @@ class RunStore:
 
     # Writing runs
 
-    def commit(
-        self,
-        before: Snapshot,
-        step: machine.Transition,
-        payload: Payload,
-        records: Sequence[AuditRecord],
-    ) -> None:
-        """Make all effects of a transition durable with their audit records, or none.
+    def commit(self, before: Snapshot, accepted: Sequence[Accepted]) -> None:
+        """Make all effects of transitions durable with their audit records, or none.
+
+        Parameters
+        ----------
+        before : Snapshot
+            What the first transition was decided on.
+        accepted : sequence of Accepted
+            At least one; each is decided on what the one before it leaves.
 
         Raises
         ------
@@ -377,11 +388,13 @@ class RunStore:
         """
         mark = self._cache.products.mark
         try:
-            self._write(before, step, payload, records)
+            self._write(before, accepted)
         except BaseException:
-            self._cache.commit_failed(step.run.run_id)
+            self._cache.commit_failed(before.run.run_id)
             raise
-        self._cache.was_committed(before, step, payload.product, mark=mark)
+        for one in accepted:
+            self._cache.was_committed(before, one.step, one.payload, mark=mark)
+            before = replace(before, run=one.step.run, version=before.version + 1)
 
     # Changes of other processes
 
@@ -400,20 +413,14 @@ class RunStore:
         """Forget what is remembered of a run that another process has brought to a version."""
         self._cache.was_changed_elsewhere(run_id, version)
 
-    def _write(
-        self,
-        before: Snapshot,
-        step: machine.Transition,
-        payload: Payload,
-        records: Sequence[AuditRecord],
-    ) -> None:
-        run, now = step.run, _now()
+    def _write(self, before: Snapshot, accepted: Sequence[Accepted]) -> None:
+        run, now = accepted[-1].step.run, _now()
+        version = before.version + len(accepted)
         statement = _RUN_CHANGED if run.state in _GOING_ON else _RUN_ENDED
-        contributed = step.has(machine.ContributionAccepted)
         row = {
             "of_run": run.run_id,
             "of_version": before.version,
-            "version": before.version + 1,
+            "version": version,
             "state": run.state.value,
             "round_number": run.round_number,
             "generation": run.generation,
@@ -423,19 +430,25 @@ class RunStore:
             "step_round": run.step_round,
             "model_sha256": run.model_sha256,
             "failure": run.failure,
-            "more_bytes": payload.received_bytes,
-            "more_ciphertexts": step.round.terms.count if contributed and step.round else 0,
+            "more_bytes": sum(one.payload.received_bytes for one in accepted),
+            "more_ciphertexts": sum(
+                one.step.round.terms.count
+                for one in accepted
+                if one.step.round and one.step.has(machine.ContributionAccepted)
+            ),
             "now": now,
         }
 
         def write(written: Transaction) -> None:
             if statement.change(written.connection, row) != 1:
                 raise StaleError
-            for effect in step.effects:
-                write_effect(written.connection, step, effect, payload, now=now)
-            for record in records:
-                self._trail.append(written, record)
-            written.announce(run.run_id, version=before.version + 1, wakes=step.wakes)
+            for one in accepted:
+                for effect in one.step.effects:
+                    write_effect(written.connection, one.step, effect, one.payload, now=now)
+                for record in one.records:
+                    self._trail.append(written, record)
+            wakes = any(one.step.wakes for one in accepted)
+            written.announce(run.run_id, version=version, wakes=wakes)
 
         self._database.transaction("change-run", Kind.WRITE, write)
 

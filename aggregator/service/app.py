@@ -34,6 +34,7 @@ from aggregator.guards.addresses import OUTSIDE, under_prefix
 from aggregator.guards.admission import Admission
 from aggregator.guards.auth import ACCEPT_SIGNATURE, Authenticator
 from aggregator.guards.bodies import Bodies
+from aggregator.guards.forwarded import Forwarded
 from aggregator.guards.refusals import BURST, PER_MINUTE, Refusals
 from aggregator.monitoring.logs import add_to_context, clear_context
 from aggregator.monitoring.metrics import Metrics
@@ -81,10 +82,12 @@ def declared_endpoints() -> tuple[Endpoint, ...]:
     return tuple(endpoint for group in _GROUPS for endpoint, _ in group.declared)
 
 
-@functools.cache
-def _document() -> bytes:
-    """Return the OpenAPI document, which is the same in every process of a release."""
-    return json.dumps(openapi_document(declared_endpoints()), indent=2).encode()
+@functools.lru_cache(maxsize=8)
+def _document(prefix: str) -> bytes:
+    """Return the OpenAPI document of a service under a path (empty for none)."""
+    document = openapi_document(declared_endpoints())
+    document["servers"] = [{"url": prefix or "/"}]
+    return json.dumps(document, indent=2).encode()
 
 
 def create_app(
@@ -157,7 +160,8 @@ def create_app(
             room_bytes=_ROOM_FOR_BODIES * config.max_body_bytes,
         ),
         metrics=measured,
-        openapi=_document(),
+        openapi=_document,
+        forwarded=Forwarded(config.trusted_proxies),
     )
     application: Any = under_prefix(app.wsgi_app, config.path_prefix)
     app.wsgi_app = application  # type: ignore[method-assign]

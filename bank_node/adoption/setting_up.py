@@ -6,7 +6,6 @@ alerts a score stands for differs from bank to bank. It needs no label.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.gate.alerts import threshold
 from fraudfed.intake.windows import contract_columns
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
 #: Of payments that the threshold is from.
@@ -39,12 +39,12 @@ class OwnPayments:
         None: one payment in 200.
     """
 
-    path: Path
+    path: Location
     mapping: Mapping | None = None
     alerts_per_day: float | None = None
 
 
-def require_no_mistake(compared: ComparedFile, path: Path) -> None:
+def require_no_mistake(compared: ComparedFile, path: Location) -> None:
     """Refuse data that differ from the other banks' as a mistake does.
 
     Raises

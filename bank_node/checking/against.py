@@ -4,7 +4,6 @@ The sums hold this bank's own part: it is taken out first, as it was entered. So
 with the other banks together, however the file has changed since. It needs no network.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bank_node.config import CohortRules, check_run_id
@@ -14,6 +13,7 @@ from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import Answer, say
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import StateError
+from fraudfed.reading.location import Location
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
@@ -115,7 +115,7 @@ def others_of(state: StateDirectory, run: PinnedRun) -> "Statistics":
 def compare_file(
     state: StateDirectory,
     run: PinnedRun,
-    path: Path,
+    path: Location,
     *,
     mapping: "Mapping | None" = None,
     shared: "SharedRisk | None" = None,
@@ -149,7 +149,7 @@ def compare_file(
 def compare_with(
     others: "Statistics",
     run: PinnedRun,
-    path: Path,
+    path: Location,
     rules: CohortRules,
     *,
     hash_key: bytes,

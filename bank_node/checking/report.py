@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bank_node.checking.against import ComparedFile, show_compared
@@ -12,6 +11,7 @@ from fraudfed.reading.report import ProblemReport, report_lines
 
 if TYPE_CHECKING:
     from bank_node.data.contract import TrainingRows
+    from fraudfed.reading.location import Location
     from fraudfed.wire.messages import LabelHorizon
 
 
@@ -122,7 +122,7 @@ class CheckedData(Answer):
     against: ComparedFile | None = None
 
 
-def checked_rows(path: Path, rows: "TrainingRows", *, horizon: "LabelHorizon") -> CheckedData:
+def checked_rows(path: "Location", rows: "TrainingRows", *, horizon: "LabelHorizon") -> CheckedData:
     """Return what is worth knowing about rows that meet the contract.
 
     Parameters

@@ -1,13 +1,12 @@
 """What ``check-data`` says of data without labels, such as payment messages: fit to be scored."""
 
-from pathlib import Path
-
 import numpy as np
 
 from bank_node.checking.report import CheckedData, MissingValues
 from bank_node.data.contract import load_features
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
 
@@ -17,7 +16,7 @@ def has_no_labels(mapping: Mapping | None) -> bool:
 
 
 def checked_without_labels(
-    path: Path, contract: DataContract, *, mapping: Mapping | None, shared: SharedRisk | None
+    path: Location, contract: DataContract, *, mapping: Mapping | None, shared: SharedRisk | None
 ) -> CheckedData:
     """Check transactions as for scoring, and count what their features miss.
 

@@ -23,6 +23,7 @@ from fraudfed.console import examples, say
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 _TIME = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -71,7 +72,7 @@ def _show(found: Calibrated) -> None:
 @answers(Calibrated, _show)
 def calibrate(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     model: Path | None,
     start: datetime | None,

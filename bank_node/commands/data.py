@@ -7,6 +7,7 @@ import click
 
 from bank_node.checking.against import compare_file, statistics_run
 from bank_node.checking.report import CheckedData, checked_rows, failure_of, show_checked
+from bank_node.commands.memory import bounded_by, memory_option
 from bank_node.commands.options import (
     answers,
     data_option,
@@ -26,6 +27,7 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 
 @click.command("check-data")
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 @answers(CheckedData, show_checked, fails=failure_of)
 def check_data(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     run_id: str | None,
     against: str | None,
@@ -105,14 +107,16 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @map_option
 @out_option
 @last_run_option
+@memory_option
 @passphrase_option
 @answers(ExportedFeatures, _show_exported)
 def features(
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     out: Path,
     run_id: str | None,
+    memory_limit: str | None,
     passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
@@ -123,5 +127,12 @@ def features(
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
     shared = scoring_tables(state, run.contract)
-    count = export_features(data, out, contract=run.contract, mapping=mapping, shared=shared)
+    count = export_features(
+        data,
+        out,
+        contract=run.contract,
+        mapping=mapping,
+        shared=shared,
+        bounded=bounded_by(memory_limit, path),
+    )
     return ExportedFeatures(out=str(out), rows=count, features=len(run.contract.features))

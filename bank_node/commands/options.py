@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,12 +66,65 @@ def facts_table(title: str) -> "Table":
 state_option = click.option(
     "--state", "path", type=PATH, required=True, help="State directory of the bank."
 )
-data_option = click.option(
-    "--data",
-    type=PATH,
-    required=True,
-    help="The bank's data: .csv, .parquet, or .xml of ISO 20022 messages.",
+_QUERY = "fraudfed.query"
+_DATA_HELP = (
+    "The bank's data: .csv, .parquet, or .xml of ISO 20022 messages; a directory or 'a glob' of "
+    "them, s3://..., or postgresql://... with --query."
 )
+
+
+def _keep_query(context: click.Context, _parameter: click.Parameter, query: str | None) -> None:
+    context.meta[_QUERY] = query
+
+
+def _location(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> "Location | None":
+    # Only commands that read data import what reads it.
+    from fraudfed.errors import ConfigurationError
+    from fraudfed.reading.location import parse_location
+
+    query: str | None = context.meta.get(_QUERY)
+    if text is not None:
+        return parse_location(text, query=query)
+    if query is not None:
+        raise ConfigurationError(
+            f"--query: is given without {parameter.opts[0]}, expected postgresql://... there; give "
+            "both or neither"
+        )
+    return None
+
+
+def rows_option(name: str, *, required: bool, help: str) -> Callable[[F], F]:
+    """Return the option that names rows to read, and ``--query`` beside it.
+
+    Parameters
+    ----------
+    name : str
+        As ``--data``; the command is given a ``Location``, or None.
+    required : bool
+    help : str
+    """
+
+    def add(command: F) -> F:
+        query = click.option(
+            "--query",
+            default=None,
+            metavar="SQL|FILE",
+            is_eager=True,
+            expose_value=False,
+            callback=_keep_query,
+            help=f"With {name} postgresql://...: the SELECT whose rows are read, or a file .sql.",
+        )
+        rows = click.option(
+            name, metavar="PATH|URL", required=required, callback=_location, help=help
+        )
+        return rows(query(command))
+
+    return add
+
+
+data_option = rows_option("--data", required=True, help=_DATA_HELP)
 
 
 def _load_mapping(

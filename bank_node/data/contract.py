@@ -4,7 +4,6 @@ import logging
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,6 +41,7 @@ from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
     JUDGE,
     SELECT,
+    WindowCounts,
     Windows,
     contract_columns,
     windows_by_share,
@@ -49,6 +49,8 @@ from fraudfed.intake.windows import (
 )
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import Location, open_data
+from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import Problems, shortened
 from fraudfed.wire.messages import DataContract, RunSpec
 
@@ -129,13 +131,13 @@ class ScoringRows:
 
 
 def load_transactions(
-    path: Path, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
+    path: Location, *, mapping: Mapping | None = None, analysis: Collection[str] = ()
 ) -> pd.DataFrame:
     """Read and check raw transactions, of whatever run.
 
     Parameters
     ----------
-    path : Path
+    path : Location
     mapping : Mapping or None
         How the file's columns become those of transactions; None: they are those.
     analysis : collection of str
@@ -148,12 +150,12 @@ def load_transactions(
     """
     file = _open(path, "transactions", mapping)
     return read_transactions(
-        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
 
 
 def load_training_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -165,7 +167,7 @@ def load_training_rows(
 
     Parameters
     ----------
-    path : Path
+    path : Location
     contract : DataContract
     mapping : Mapping or None
         How the file's columns become those of the contract; None: they are those.
@@ -191,8 +193,42 @@ def load_training_rows(
     return _plain_table(file, contract, shares or TableShares())
 
 
+def open_rows(path: Location, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a bank's rows without reading them; raises as ``load_training_rows``."""
+    check_contract(contract)
+    return _open(path, contract.kind, mapping)
+
+
+def read_piece(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    analysis: Collection[str] = (),
+) -> RawTransactions:
+    """Read and check some of a bank's transactions, with labels or without.
+
+    Parameters
+    ----------
+    file : DataFile
+        A piece of what ``open_rows`` opened.
+    contract : DataContract
+        Of transactions.
+    mapping : Mapping or None
+    analysis : collection of str
+        Columns for analysis that are read where the file has them.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    problems = problems_of(file)
+    return _read(file, contract, mapping, problems, extra={}, needs_labels=False, analysis=analysis)
+
+
 def load_later_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     start: int,
@@ -226,7 +262,7 @@ def load_later_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     raw = _read(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
     )
@@ -257,7 +293,7 @@ def load_later_rows(
 
 
 def load_built_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -288,7 +324,7 @@ def load_built_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = _read(
-        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
@@ -296,7 +332,7 @@ def load_built_rows(
 
 
 def load_features(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -316,11 +352,11 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
-        tell_left_out(members, contract, str(file.path))
+        tell_left_out(members, contract, file.name)
         built = built.take(members)
     if shared is not None:
         check_scoring_days(shared, built.event_time)
@@ -328,7 +364,7 @@ def load_features(
 
 
 def load_scoring_rows(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     mapping: Mapping | None = None,
@@ -352,7 +388,7 @@ def load_scoring_rows(
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
         extra[_ID] = pa.string()
@@ -361,24 +397,49 @@ def load_scoring_rows(
     return ScoringRows(rows.features, identifiers)
 
 
-def _open(path: Path, kind: str, mapping: Mapping | None) -> DataFile:
+def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     """Open a file; a plain table's columns get the names that its mapping gives them."""
     if mapping is None:
-        return DataFile.open(path)
+        return open_data(path)
     if mapping.kind != kind:
         raise ConfigurationError(
             f"mapping: is for kind {mapping.kind!r}, the run's data are of kind {kind!r}; choose "
             "another mapping, or none"
         )
-    return DataFile.open(
+    return open_data(
         path,
         source_names=mapping.source_names if kind == "table" else None,
         file_format=mapping.file,
     )
 
 
+def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
+    """Read, check and convert one partition of a plain table; it may have no rows.
+
+    Parameters
+    ----------
+    part : Partition
+    contract : DataContract
+    shares : TableShares
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    return _plain_windows(part.open(), contract, shares)[0]
+
+
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
-    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    windows, n_rows = _plain_windows(file, contract, shares)
+    return TrainingRows(windows, n_rows, _warnings(file, windows))
+
+
+def _plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares
+) -> tuple[Windows, int]:
+    """Return the windows of a plain table, and its number of rows."""
+    rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
@@ -389,7 +450,7 @@ def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) ->
         max_weight=contract.max_weight,
     )
     windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
-    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
+    return windows, rows.n_rows
 
 
 def _transactions(
@@ -400,7 +461,7 @@ def _transactions(
     *,
     with_customers: bool,
 ) -> TrainingRows:
-    problems, extra = _problems(file), {}
+    problems, extra = problems_of(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
     raw = _read(
@@ -417,12 +478,12 @@ def _transactions(
     built = _build(file, raw, contract, shared)
     members, population_warnings = _members(file, raw, built, contract)
     frauds = known_frauds(raw, built, members)
-    cutoff_warnings = check_cutoffs(frauds, contract, source=str(file.path))
+    cutoff_warnings = check_cutoffs(frauds, contract, source=file.name)
     judged = built if contract.population is None else built.take(members)
     windows = windows_in_time(
         judged, raw.rows, contract, weights=row_weights, with_customers=with_customers
     )
-    check_train_window(windows, judged.n_rows, contract, source=str(file.path))
+    check_train_window(windows, judged.n_rows, contract, source=file.name)
     if shared is not None:
         check_training_days(shared, windows.periods.values())
     recipe = contract_recipe(contract)
@@ -456,17 +517,17 @@ def _read(
     )
     rows = own.put_into(converted(raw.rows, contract, mapping, problems))
     problems.raise_any()
-    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, str(file.path)))
+    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, file.name))
 
 
 def _members(
     file: DataFile, raw: RawTransactions, built: FeatureTable, contract: DataContract
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """Tell which of the built rows are in the contract's population; refuse if none is."""
-    chosen, warnings = population_rows(raw.rows, built.positions, contract, str(file.path))
+    chosen, warnings = population_rows(raw.rows, built.positions, contract, file.name)
     if not chosen.any() and contract.population is not None:
         raise DataError(
-            f"{file.path}: none of {len(chosen)} payments is in the run's population "
+            f"{file.name}: none of {len(chosen)} payments is in the run's population "
             f"({population_text(contract.population)}), expected some; give the data of those "
             "payments, or leave this run to the other banks"
         )
@@ -489,18 +550,19 @@ def _build(
     others = len(raw.rows) - built.n_rows
     if built.n_rows == 0:
         raise DataError(
-            f"{file.path}: none of {others} payments is {recipe.direction}, expected "
+            f"{file.name}: none of {others} payments is {recipe.direction}, expected "
             f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
         )
     if others:
         _log.info(
             "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",
-            *(file.path, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
+            *(file.name, built.n_rows, len(raw.rows), recipe.direction, recipe.name),
         )
     return built
 
 
-def _problems(file: DataFile) -> Problems:
+def problems_of(file: DataFile) -> Problems:
+    """Return an empty collection of what is wrong with a file; it says what shows all of it."""
     return file.problems(where_all="`bank-node check-data` lists all of them")
 
 
@@ -511,28 +573,68 @@ def _warnings(
     absent: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found, table = list(more), windows.train
-    classes = np.unique(table.labels)
-    if len(classes) == 1:
+    table = windows.train
+    n_missing = [
+        int(np.count_nonzero(np.isnan(table.features[:, index])))
+        for index in range(table.schema.n_features)
+    ]
+    return row_warnings(
+        file.name,
+        windows.counts,
+        table.schema.names,
+        n_rows=table.n_rows,
+        labels_seen=tuple(float(label) for label in np.unique(table.labels)),
+        n_missing=n_missing,
+        absent=absent,
+        more=more,
+    )
+
+
+def row_warnings(
+    source: str,
+    counts: MappingOf[str, WindowCounts],
+    names: Sequence[str],
+    *,
+    n_rows: int,
+    labels_seen: Sequence[float],
+    n_missing: Sequence[int],
+    absent: Sequence[str] = (),
+    more: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Log and return what is allowed of rows and yet unusual.
+
+    Parameters
+    ----------
+    source : str
+        What messages call the data.
+    counts : mapping of str to WindowCounts
+    names : sequence of str of length n_features
+    n_rows : int
+        To train on.
+    labels_seen : sequence of float
+        The labels that those have.
+    n_missing : sequence of int of length n_features
+        How many of those have no value.
+    absent, more : sequence of str
+        Columns that are not there, and further warnings, which come first.
+    """
+    found = list(more)
+    if len(labels_seen) == 1:
         found.append(
-            f"{file.path}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
+            f"{source}: all {n_rows} labels are {labels_seen[0]:g}; this bank alone has one "
             "class, training continues with the others'"
         )
     for name in (SELECT, JUDGE):
-        count = windows.counts.get(name)
+        count = counts.get(name)
         if count is not None and not count.frauds:
             found.append(
-                f"{file.path}: none of {count.rows} payments of the window to {name} by is a "
+                f"{source}: none of {count.rows} payments of the window to {name} by is a "
                 "reported fraud; this bank adds nothing to what the others' frauds say there"
             )
-    empty = [
-        name
-        for index, name in enumerate(table.schema.names)
-        if np.isnan(table.features[:, index]).all()
-    ]
+    empty = [name for name, count in zip(names, n_missing, strict=True) if count == n_rows]
     if empty:
         without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.path}: {without}no row has a value in {shortened(', '.join(empty))}")
+        found.append(f"{source}: {without}no row has a value in {shortened(', '.join(empty))}")
     for text in found:
         _log.warning("%s", text)
     return tuple(found)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from fraudfed.errors import ConfigurationError
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.intake.transactions import read_transactions
-from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import Location, open_data
 from fraudfed.reading.pieces import in_pieces, n_rows_about
 
 
@@ -38,12 +37,12 @@ class Pieces:
     read: Read
 
 
-def load_pieces(path: Path, mapping: Mapping | None, *, rows: int) -> Pieces:
+def load_pieces(path: Location, mapping: Mapping | None, *, rows: int) -> Pieces:
     """Open a file of transactions, with labels or without.
 
     Parameters
     ----------
-    path : Path
+    path : Location
     mapping : Mapping or None
         How the file's columns become those of transactions; None: they are those.
     rows : int
@@ -60,7 +59,7 @@ def load_pieces(path: Path, mapping: Mapping | None, *, rows: int) -> Pieces:
         raise ConfigurationError(
             f"mapping: is for kind {mapping.kind!r}, expected one of transactions; choose another"
         )
-    file = DataFile.open(path) if mapping is None else DataFile.open(path, file_format=mapping.file)
+    file = open_data(path) if mapping is None else open_data(path, file_format=mapping.file)
 
     def read(only: Collection[int] | None = None) -> Iterator[pd.DataFrame]:
         for number, piece in enumerate(in_pieces(file, rows=rows)):

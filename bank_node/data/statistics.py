@@ -1,7 +1,6 @@
 """What a bank's file holds, counted as a statistics run asks for it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
 from fraudfed.intake.outcomes import stopped_payments
 from fraudfed.intake.windows import horizon_seconds, labels_as_of
+from fraudfed.reading.location import Location
 from fraudfed.statistics.contents import Contents, contents_of
 from fraudfed.statistics.counts import Counts, count
 from fraudfed.statistics.layout import Layout
@@ -45,7 +45,7 @@ class Thresholds:
 
 
 def count_file(
-    path: Path,
+    path: Location,
     contract: DataContract,
     layout: Layout,
     *,
@@ -95,7 +95,7 @@ def count_file(
 
 
 def _transactions(
-    path: Path,
+    path: Location,
     contract: DataContract,
     layout: Layout,
     rows: pd.DataFrame,

@@ -55,6 +55,7 @@ from fraudfed.gate.limits import GateFile, judge_limits, read_gate
 from fraudfed.gate.measured import MeasuredScoring
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import JUDGE, Windows
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class EvaluationOptions:
     threads : int or None
     """
 
-    data: Path
+    data: Location
     mapping: ColumnMapping | None
     gate: Path | None
     costs: Path | None

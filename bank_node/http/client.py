@@ -6,6 +6,7 @@ an answer is simply sent again; see ``bank_node.http.transport``.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from itertools import pairwise
@@ -119,6 +120,11 @@ class AggregatorClient:
     def url(self) -> str:
         """The aggregator's base URL."""
         return self._transport.url
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Requests that left so far, by kind; see ``Transport``."""
+        return self._transport.requests
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,19 +12,19 @@ from bank_node.serving.table_file import write_table
 from fraudfed.errors import DataError
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk.look_up import Interval, Window
-from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV
+from fraudfed.reading.location import Location, open_data
 from fraudfed.wire.messages import RiskEntity
 
 
 def read_identifiers(
-    path: Path, tables: LookupTables, entity: RiskEntity, *, mapping: Mapping | None = None
+    path: Location, tables: LookupTables, entity: RiskEntity, *, mapping: Mapping | None = None
 ) -> list[str]:
     """Return the identifiers of a file, each once, in the order in which they first stand there.
 
     Parameters
     ----------
-    path : Path
+    path : Location
     tables : LookupTables
         Say what an identifier is.
     entity : RiskEntity
@@ -41,7 +41,7 @@ def read_identifiers(
     source = None if mapping is None else mapping.columns.get(column)
     name = column if source is None or source.column is None else source.column
     file_format = PLAIN_CSV if mapping is None else mapping.file
-    file = DataFile.open(path, file_format=file_format)
+    file = open_data(path, file_format=file_format)
     if name not in file.columns:
         raise DataError(
             f"{path}: has no column {name!r}, expected one of identifiers of the {entity.value}; "

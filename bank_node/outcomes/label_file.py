@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import pyarrow as pa
 
 from bank_node.outcomes.label import Heard, LabelSource, Status
 from fraudfed.errors import DataError
+from fraudfed.reading.location import Location, open_data
 
 _HISTORY: Final = ("transaction_id", "time", "status", "source")
 _FINAL: Final = ("transaction_id", "is_fraud", "label_time")
 _OPTIONAL: Final = ("fraud_kind",)
 
 
-def read_labels(path: Path) -> list[Heard]:
+def read_labels(path: Location) -> list[Heard]:
     """Read a file of labels, .csv or .parquet.
 
     Its columns are ``transaction_id``, ``time``, ``status``, ``source``, and perhaps
@@ -41,7 +42,7 @@ def read_labels(path: Path) -> list[Heard]:
     return list(_heard(table[kept], path, is_history=is_history))
 
 
-def _heard(table: pd.DataFrame, path: Path, *, is_history: bool) -> Iterator[Heard]:
+def _heard(table: pd.DataFrame, path: Location, *, is_history: bool) -> Iterator[Heard]:
     for number, values in enumerate(table.itertuples(index=False, name=None), 1):
         row = dict(zip(table.columns, values, strict=True))
         try:
@@ -70,21 +71,11 @@ def _heard(table: pd.DataFrame, path: Path, *, is_history: bool) -> Iterator[Hea
             raise DataError(f"{path}: row {number}: {error}; correct the file") from None
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a small table, .csv (all of it texts) or .parquet; raises DataError if it is none."""
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); name a file of labels"
-        ) from None
-    except ValueError as error:
-        reason = str(error).splitlines()[0] if str(error) else "no table"
-        raise DataError(f"{path}: cannot be read ({reason}); correct the file") from None
-    raise DataError(f"{path}: is neither .csv nor .parquet; give one of them")
+def read_table(path: Location) -> pd.DataFrame:
+    """Read a small table, all columns of CSV as texts; raises DataError if it is none."""
+    file = open_data(path)
+    table: pd.DataFrame = file.read(dict.fromkeys(file.columns, pa.string())).to_pandas()
+    return table
 
 
 def _text(value: Any) -> str:

@@ -21,6 +21,7 @@ from fraudfed.errors import (
     BodyTooLargeError,
     BoundError,
     CiphertextError,
+    ClusterError,
     CohortChangedError,
     CohortError,
     ConfigurationError,
@@ -89,6 +90,7 @@ _REASONS: dict[type[BaseException], AbortReason | None] = {
     UndecidedError: AbortReason.STOPPED,
     LimitBrokenError: AbortReason.STOPPED,
     PrivacyBudgetError: None,
+    ClusterError: None,
     KeyboardInterrupt: None,
     SystemExit: None,
 }

@@ -1,7 +1,7 @@
 """What a bank knows of a run while it takes part: fixed once everything was checked."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bank_node.config import CohortRules
 from bank_node.consortium.ceremony import AcceptedEpoch
@@ -18,6 +18,10 @@ from bank_node.state.privacy_ledger import PrivacyLedger
 from bank_node.state.round_log import RoundLog
 from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.reading.location import Location
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,17 @@ class RunOptions:
         Limit of the wait for the cohort; None waits without limit.
     threads : int
         Cores that this bank's work may use at once; no result depends on it.
+    cluster : distributed.Client or None
+        The Dask cluster that the rows are worked on; None is this machine. No result depends on it.
     """
 
-    data: Path
+    data: Location
     mapping: Mapping | None = None
     run_id: str | None = None
     round_timeout_seconds: float | None = None
     cohort_timeout_seconds: float | None = None
     threads: int = 1
+    cluster: "Client | None" = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections import Counter
 from typing import Any
 
 from bank_node.approval.decision import require_approved
@@ -39,7 +40,7 @@ from fraudfed.errors import (
     StateError,
 )
 from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
-from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import open_data
 from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
@@ -81,7 +82,7 @@ def take_part(
         As ``fraudfed.errors`` says; the state directory holds what is needed to continue.
     """
     job = jobs[kind]
-    DataFile.open(options.data)
+    open_data(options.data)
     with connect(state, passphrase) as connection:
         client = connection.client
         observed = observe_roster(state, client)
@@ -202,6 +203,7 @@ def work_with_others(context: RunContext, job: Job[S, R], work: Work[S, R]) -> R
         As ``take_part``.
     """
     started, times = time.time(), PhaseTimes()
+    before = context.client.requests.copy()
     _log.info("Paillier kernel: %s; %d threads", kernel_note(), context.options.threads)
     generations = Generations(context, work)
     while True:
@@ -222,22 +224,25 @@ def work_with_others(context: RunContext, job: Job[S, R], work: Work[S, R]) -> R
             _log.info("%s", error)
             continue
         times.mark("accept")
-        process = _last_process(context, times, started=started)
+        process = _last_process(context, times, started=started, before=before)
         generation = entry.checkpoint.generation
         return _keep(context, job, accepted, outcome.result, process, generation=generation)
     accepted = take_from_registry(context)
-    process = _last_process(context, times, started=started)
+    process = _last_process(context, times, started=started, before=before)
     result = job.describe(context.run, accepted.content)
     return _keep(context, job, accepted, result, process, generation=None)
 
 
-def _last_process(context: RunContext, times: PhaseTimes, *, started: float) -> LastProcess:
+def _last_process(
+    context: RunContext, times: PhaseTimes, *, started: float, before: Counter[str]
+) -> LastProcess:
     return LastProcess(
         started_at=int(started),
         finished_at=int(time.time()),
         threads=context.options.threads,
         process_cpu_seconds=round(time.process_time(), 3),
         peak_memory_bytes=usage_of(os.getpid()).peak_bytes,
+        requests=dict(sorted((context.client.requests - before).items())),
         **times.to_dict(),
     )
 

@@ -9,7 +9,7 @@ run: its type stands beside the job that makes it.
 from collections.abc import Mapping
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank_node.state.directory import StateDirectory
 from bank_node.state.round_record import RoundRecord
@@ -104,6 +104,8 @@ class LastProcess(RecordPart):
         As ``PhaseTimes``.
     rounds, values, ciphertexts, bytes_sent, bytes_received : int
         As ``PhaseTimes``: rounds that were done again count, rounds of earlier processes do not.
+    requests : dict of kind to int
+        Requests that left meanwhile, each a round trip; none in a record of an earlier release.
     """
 
     started_at: int
@@ -120,6 +122,7 @@ class LastProcess(RecordPart):
     ciphertexts: int
     bytes_sent: int
     bytes_received: int
+    requests: dict[str, int] = Field(default_factory=dict)
 
 
 R = TypeVar("R", bound=RunResult)

@@ -33,6 +33,7 @@ from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.outcomes import outcomes_without_times
 from fraudfed.intake.plain_table import contract_schema
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class _Mature:
 
 
 def calibrate(
-    data: Path,
+    data: Location,
     run: PinnedRun,
     *,
     model: Path,
@@ -194,7 +195,7 @@ def _start(contract: DataContract, start: int | None) -> int:
     return start
 
 
-def _of_table(data: Path, run: PinnedRun, mapping: Mapping | None) -> _Mature:
+def _of_table(data: Location, run: PinnedRun, mapping: Mapping | None) -> _Mature:
     """Return the rows of a table that the run's shares set apart; all if there are none."""
     shares = TableShares.of_run(run.spec)
     windows = load_training_rows(data, run.contract, mapping=mapping, shares=shares).windows
@@ -212,7 +213,7 @@ def _of_table(data: Path, run: PinnedRun, mapping: Mapping | None) -> _Mature:
     return _Mature.of(features, outcomes_without_times(labels), as_of=None)
 
 
-def _too_few(data: Path, contract: DataContract, mature: _Mature, start: int | None) -> str:
+def _too_few(data: Location, contract: DataContract, mature: _Mature, start: int | None) -> str:
     where = ""
     if contract.kind == "transactions":
         where = (

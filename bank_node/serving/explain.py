@@ -5,7 +5,6 @@ contributions again, bit for bit, and the values that its texts were written fro
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from fraudfed.dtypes import Float32Array, Float64Array
 from fraudfed.errors import DataError, StateError
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.reading.location import Location
 from fraudfed.reasons import Catalogue, Reason, group_sums, reasons_in, with_shown
 
 
@@ -95,7 +95,7 @@ def explain_decision(decision: Decision, scorer: Scorer) -> Explanation:
 
 
 def explain_row(
-    data: Path,
+    data: Location,
     transaction: str,
     scorer: Scorer,
     *,

@@ -22,6 +22,7 @@ from fraudfed.features.table import FeatureTable
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import contract_columns
 from fraudfed.payments.fraud_kinds import OTHER, fraud_kind_of
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
 NO_CHANNEL: Final = len(MONITORED_CHANNELS) - 1
@@ -66,7 +67,7 @@ class WatchedRows:
 
 
 def watch_file(
-    path: Path,
+    path: Location,
     contract: DataContract,
     *,
     model: Path,

@@ -84,7 +84,7 @@ def validate_files(paths: Sequence[Path], schema: TableSchema, *, most_faults: i
         A file is missing or cannot be read.
     """
     with _Check(schema) as check:
-        found = tuple(islice(check.faults(paths), most_faults))
+        found = tuple(islice(check.faults([(path,) for path in paths]), most_faults))
         return Validation(files=len(check.starts), rows=check.rows, faults=found)
 
 
@@ -106,20 +106,15 @@ def validate_data_set(directory: Path, schema: TableSchema, *, most_faults: int)
     incoming = [bank["incoming"] for bank in manifest["banks"] if "incoming" in bank]
     for table_schema, banks in ((schema, manifest["banks"]), (INCOMING_SCHEMA, incoming)):
         for suffix in (".parquet", ".csv"):
-            paths = [
-                directory / file["path"]
-                for bank in banks
-                for file in bank["files"]
-                if file["path"].endswith(suffix) and (directory / file["path"]).is_file()
-            ]
+            tables = [_files_of(directory, bank, suffix) for bank in banks]
             room = most_faults - len(faults)
-            if not paths or not room:
+            if not any(tables) or not room:
                 continue
             with _Check(table_schema) as check:
-                faults.extend(islice(check.faults(paths), room))
+                faults.extend(islice(check.faults(tables), room))
                 files, rows = files + len(check.starts), rows + check.rows
                 if len(faults) < most_faults:
-                    faults.extend(_content_faults(directory, banks, check))
+                    faults.extend(_content_faults(banks, tables, check))
     return Validation(files=files, rows=rows, faults=tuple(faults[:most_faults]))
 
 
@@ -142,21 +137,24 @@ def _file_faults(directory: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(str(path), None, None, f"SHA-256 {digest}", f"SHA-256 {entry['sha256']}")
 
 
+def _files_of(directory: Path, bank: dict[str, Any], suffix: str) -> tuple[Path, ...]:
+    """Return the files of one format that are there: one, or the partitions of one table."""
+    paths = [directory / file["path"] for file in bank["files"]]
+    return tuple(path for path in paths if path.suffix == suffix and path.is_file())
+
+
 def _content_faults(
-    directory: Path, banks: Sequence[dict[str, Any]], check: "_Check"
+    banks: Sequence[dict[str, Any]], tables: Sequence[tuple[Path, ...]], check: "_Check"
 ) -> Iterator[Fault]:
-    for bank in banks:
-        for file in bank["files"]:
-            path = str(directory / file["path"])
-            if path not in check.contents:
-                continue
-            rows, digest = check.contents[path]
-            if rows != bank["rows"]:
-                yield Fault(path, None, None, f"{rows} rows", f"{bank['rows']} rows")
-            elif digest != bank["content_sha256"]:
-                yield Fault(
-                    path, None, None, f"content {digest}", f"content {bank['content_sha256']}"
-                )
+    for bank, paths in zip(banks, tables, strict=True):
+        if paths not in check.contents:
+            continue
+        path = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
+        rows, digest = check.contents[paths]
+        if rows != bank["rows"]:
+            yield Fault(path, None, None, f"{rows} rows", f"{bank['rows']} rows")
+        elif digest != bank["content_sha256"]:
+            yield Fault(path, None, None, f"content {digest}", f"content {bank['content_sha256']}")
 
 
 class _Check:
@@ -167,8 +165,8 @@ class _Check:
         self._seen = SeenIds()
         #: First place (row over all files, from 0) of each file that was begun.
         self.starts: dict[Path, int] = {}
-        #: Rows and digest of the content, of each file that was read in full.
-        self.contents: dict[str, tuple[int, str]] = {}
+        #: Rows and digest of the content, of each table that was read in full, by its files.
+        self.contents: dict[tuple[Path, ...], tuple[int, str]] = {}
         self.rows = 0
 
     def __enter__(self) -> "_Check":
@@ -178,39 +176,49 @@ class _Check:
     def __exit__(self, *error: Any) -> None:
         self._seen.__exit__(*error)
 
-    def faults(self, paths: Sequence[Path]) -> Iterator[Fault]:
-        """Yield the faults of all files, file by file; repeated identifiers come last."""
-        for path in paths:
-            self.starts[path] = self.rows
-            yield from self._file(path)
+    def faults(self, tables: Sequence[tuple[Path, ...]]) -> Iterator[Fault]:
+        """Yield the faults of all tables, file by file; repeated identifiers come last.
+
+        Parameters
+        ----------
+        tables : sequence of tuple of Path
+            The files of each; the rows of one follow those of the file before it.
+        """
+        for paths in tables:
+            if paths:
+                yield from self._files(paths)
         yield from self._repeated()
 
-    def _file(self, path: Path) -> Iterator[Fault]:
-        found = columns_of(path)
-        usable, faults = _usable_columns(path, found, self._schema)
-        yield from faults
-        if not usable:
-            return
-        wanted = pa.schema([field for field in self._schema.arrow if field.name in usable])
-        complete = len(wanted) == len(self._schema.columns)
-        digest = ContentDigest(wanted)
+    def _files(self, paths: tuple[Path, ...]) -> Iterator[Fault]:
+        digest = ContentDigest(self._schema.arrow)
+        complete, rows = True, 0
         last_time: int | None = None
-        row = 0
-        try:
-            for table in read_tables(path, wanted):
-                yield from self._table(path, table, row, last_time)
-                if self._schema.time in usable and table.num_rows:
-                    last_time = table[self._schema.time][-1].as_py()
-                if self._schema.identifier in usable:
-                    self._seen.add(table[self._schema.identifier], self.rows)
-                digest.update(table)
-                row += table.num_rows
-                self.rows += table.num_rows
-        except CellError as error:
-            yield Fault(str(path), error.row, error.column or None, error.value, error.expected)
-            return
+        for path in paths:
+            self.starts[path] = self.rows
+            usable, faults = _usable_columns(path, columns_of(path), self._schema)
+            yield from faults
+            wanted = pa.schema([field for field in self._schema.arrow if field.name in usable])
+            complete &= len(wanted) == len(self._schema.columns)
+            if not usable:
+                continue
+            row = 0
+            try:
+                for table in read_tables(path, wanted):
+                    yield from self._table(path, table, row, last_time)
+                    if self._schema.time in usable and table.num_rows:
+                        last_time = table[self._schema.time][-1].as_py()
+                    if self._schema.identifier in usable:
+                        self._seen.add(table[self._schema.identifier], self.rows)
+                    if complete:
+                        digest.update(table)
+                    row += table.num_rows
+                    self.rows += table.num_rows
+            except CellError as error:
+                yield Fault(str(path), error.row, error.column or None, error.value, error.expected)
+                complete = False
+            rows += row
         if complete:
-            self.contents[str(path)] = (row, digest.hexdigest())
+            self.contents[paths] = (rows, digest.hexdigest())
 
     def _table(
         self, path: Path, table: pa.Table, first_row: int, last_time: int | None

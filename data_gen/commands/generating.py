@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,10 +15,17 @@ from data_gen.schema.rules import CREDIT, TRANSACTIONS
 from data_gen.settings.config import WorldConfig
 from data_gen.settings.dials import parse_dials
 from data_gen.writing.output import write
+from data_gen.writing.partitions import PARTITION_ROWS
 from data_gen.writing.progress_bar import progress_bar
 from data_gen.writing.table_files import FORMATS
 from fraudfed.console import answers, examples, stderr_console, stdout_console
 from fraudfed.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from data_gen.writing.dask_pool import DaskPool
+
+PROCESSES: Final = "processes"
+DASK: Final = "dask"
 
 
 def _show_generated(generated: Generated) -> None:
@@ -39,6 +46,7 @@ def _show_generated(generated: Generated) -> None:
     epilog=examples(
         "data-gen generate --out world",
         "data-gen generate --out world --preset retail --workers 2 --format csv",
+        "data-gen generate --out world --preset retail --engine dask --workers 4",
         "data-gen generate --out world --seed 7 --set fraud_travel=0.25",
     )
 )
@@ -73,7 +81,37 @@ def _show_generated(generated: Generated) -> None:
     help="Files to write per bank.",
 )
 @click.option(
-    "--workers", type=int, default=1, show_default=True, help="Processes; the bytes are the same."
+    "--engine",
+    type=click.Choice([PROCESSES, DASK]),
+    default=PROCESSES,
+    show_default=True,
+    help="Where it is made: in processes of this machine, or on a Dask cluster, in partitions.",
+)
+@click.option(
+    "--workers",
+    type=int,
+    help="Processes; the bytes are the same.  [default: 1; with --scheduler, those it has]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="With --engine dask: a cluster that runs already, as tls://host:8786.",
+)
+@click.option(
+    "--dask-tls",
+    metavar="CA,CERT,KEY",
+    help="With --scheduler: three PEM files, with commas between.",
+)
+@click.option(
+    "--dask-insecure",
+    is_flag=True,
+    help="With --scheduler: allow a cluster that anybody on the network can run code on.",
+)
+@click.option(
+    "--partition-rows",
+    type=int,
+    help="Write each bank as Parquet files of whole days, about so many rows each.  "
+    f"[default: one file a bank; with --engine dask {PARTITION_ROWS}]",
 )
 @click.option("--force", is_flag=True, help="Replace a data set that is already in --out.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
@@ -88,11 +126,19 @@ def generate_command(
     fraud_rate: float | None,
     settings: tuple[str, ...],
     file_format: str,
-    workers: int,
+    engine: str,
+    workers: int | None,
+    scheduler: str | None,
+    dask_tls: str | None,
+    dask_insecure: bool,
+    partition_rows: int | None,
     force: bool,
     quiet: bool,
 ) -> Generated:
     """Generate a data set: one directory per bank, and manifest.json."""
+    pool = _cluster(engine, scheduler, workers, tls=dask_tls, insecure=dask_insecure)
+    if pool is not None and partition_rows is None:
+        partition_rows = PARTITION_ROWS
     formats = FORMATS if file_format == "both" else (file_format,)
     named = {
         "seed": seed,
@@ -103,6 +149,11 @@ def generate_command(
     }
     config = _configured(ALL_PRESETS[preset], preset, named, settings)
     if isinstance(config, CreditConfig):
+        if pool is not None or partition_rows is not None:
+            raise ConfigurationError(
+                f"preset {preset!r} is made in seconds, in one file a bank; leave out "
+                "--engine dask and --partition-rows"
+            )
         # This process makes it in seconds, so the number of workers does not matter.
         manifest = write_credit(config, out, formats=formats, force=force, preset=preset)
         positive_rows = manifest["default_rows"]
@@ -112,7 +163,9 @@ def generate_command(
                 config,
                 out,
                 formats=formats,
-                workers=workers,
+                workers=1 if workers is None else workers,
+                pool=pool,
+                partition_rows=partition_rows,
                 force=force,
                 preset=preset,
                 on_progress=on_progress,
@@ -127,6 +180,31 @@ def generate_command(
         positive_rows=positive_rows,
         banks=tuple(bank["name"] for bank in manifest["banks"]),
         content_sha256=manifest["content_sha256"],
+    )
+
+
+def _cluster(
+    engine: str, scheduler: str | None, workers: int | None, *, tls: str | None, insecure: bool
+) -> "DaskPool | None":
+    """Return the cluster that options name; None for processes of this machine."""
+    if engine == PROCESSES:
+        given = {"--scheduler": scheduler, "--dask-tls": tls, "--dask-insecure": insecure}
+        for option, value in given.items():
+            if value:
+                raise ConfigurationError(
+                    f"{option}: is for --engine dask; give it, or leave it out"
+                )
+        return None
+    from data_gen.writing.dask_pool import DaskPool
+    from fraudfed.dask_engine.options import ClusterOptions, TlsFiles
+
+    return DaskPool(
+        ClusterOptions(
+            scheduler=scheduler,
+            workers=workers,
+            tls=None if tls is None else TlsFiles.parse(tls),
+            insecure=insecure,
+        )
     )
 
 

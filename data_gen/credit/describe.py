@@ -14,7 +14,7 @@ from data_gen.credit.bureau import MAX_SCORE, MIN_SCORE
 from data_gen.credit.people import AGE_BANDS, EMPLOYMENTS, SEXES
 from data_gen.credit.schema import CREDIT_SCHEMA, LABEL
 from data_gen.describing.describe import table_of
-from data_gen.describing.summary import data_file
+from data_gen.describing.summary import data_files
 from data_gen.rng import IntArray
 
 _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,7 +51,7 @@ def summarise_credit(directory: Path, manifest: Mapping[str, Any]) -> CreditSumm
         [f for f in CREDIT_SCHEMA.arrow if f.name in (*_GROUPS, "bureau_score", LABEL)]
     )
     for bank in manifest["banks"]:
-        for table in read_tables(data_file(directory, bank), used):
+        for table in read_tables(data_files(directory, bank)[0], used):
             label = table[LABEL].to_numpy()
             for name, values in _GROUPS.items():
                 text = np.asarray(table[name].to_pylist())

@@ -100,18 +100,19 @@ def summarise(directory: Path, manifest: Mapping[str, Any]) -> Summary:
     start = int(manifest["start_time"])
     summary = Summary(banks=banks, n_days=(int(manifest["end_time"]) - start) // DAY_SECONDS)
     for number, bank in enumerate(manifest["banks"]):
-        path = data_file(directory, bank)
-        absent = sorted(set(_USED.names) - set(columns_of(path)))
-        if absent:
-            raise DataError(f"{path}: has no column {absent[0]!r}; run 'data-gen validate'")
-        for table in read_tables(path, _USED):
-            summary.add(number, table, start)
+        for path in data_files(directory, bank):
+            absent = sorted(set(_USED.names) - set(columns_of(path)))
+            if absent:
+                raise DataError(f"{path}: has no column {absent[0]!r}; run 'data-gen validate'")
+            for table in read_tables(path, _USED):
+                summary.add(number, table, start)
     return summary
 
 
-def data_file(directory: Path, bank: Mapping[str, Any]) -> Path:
-    """Return the first file of a bank: the Parquet file if the bank has both formats."""
-    return directory / str(bank["files"][0]["path"])
+def data_files(directory: Path, bank: Mapping[str, Any]) -> list[Path]:
+    """Return the files with a bank's rows: those in Parquet if the bank has both formats."""
+    paths = [directory / str(file["path"]) for file in bank["files"]]
+    return [path for path in paths if path.suffix == paths[0].suffix]
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> IntArray:

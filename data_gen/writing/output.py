@@ -1,9 +1,11 @@
 """Write a world to a directory: streamed, whole or not at all, same bytes for the same seed.
 
-Two phases or three, each divided among worker processes::
+Two phases or three, each divided among worker processes, or among the workers of a Dask cluster::
 
     making    parts of banks (blocks of customers, kinds of fraud) -> events -> spool on disk
     writing   spool -> buckets of time, sorted -> row groups of a bank's files, counts, digests
+
+A bank's payments are one file of each format, or partitions of whole days (``partitions``).
 
 With ``incoming_delay_days`` there is a third: what the banks send each other goes to a spool of its
 own while it is written, and from there to the receiving banks' files.
@@ -11,7 +13,6 @@ own while it is written, and from there to the receiving banks' files.
 A process holds one part or one bucket, so memory does not grow with the number of rows.
 """
 
-import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,22 +20,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from data_gen.categories import CATEGORY_NAMES
-from data_gen.entities.world_parts import BankSide, make_bank_side
 from data_gen.identifiers import to_table
 from data_gen.rng import IntArray
 from data_gen.schema.columns import ARROW_SCHEMA
 from data_gen.schema.rules import TRANSACTIONS
 from data_gen.schema.transactions import TRANSACTION_SCHEMA
 from data_gen.settings.config import WorldConfig
-from data_gen.world.making import World, bank_parts, make_part, make_world
+from data_gen.world.making import bank_parts
 from data_gen.writing.content import ContentDigest
 from data_gen.writing.incoming import spool_arrivals, write_incoming
+from data_gen.writing.making import MakePart, forget_kept, kept_bank, kept_world
 from data_gen.writing.manifest import MANIFEST_NAME, file_entry, make_manifest, read_manifest
-from data_gen.writing.spool import buckets, labelled_events, regroup, spool_part
+from data_gen.writing.partitions import Written, check_partition_rows, write_partitions
+from data_gen.writing.spool import buckets, labelled_events, regroup
 from data_gen.writing.table_files import ROW_GROUP_ROWS, check_formats, open_writers
 from data_gen.writing.tally import BankTally, combined_summary, distances
 from data_gen.writing.target import new_data_set
-from data_gen.writing.workers import Advance, Workers
+from data_gen.writing.workers import Advance, Pool, Report, Workers
 
 _SPOOL_NAME: Final = ".spool"
 # Beside the spools of the banks, whose names begin with a letter.
@@ -75,6 +77,8 @@ def write(
     *,
     formats: Sequence[str] = ("parquet",),
     workers: int = 1,
+    pool: Pool | None = None,
+    partition_rows: int | None = None,
     force: bool = False,
     preset: str | None = None,
     on_progress: OnProgress | None = None,
@@ -91,6 +95,11 @@ def write(
         ``"parquet"``, ``"csv"`` or both.
     workers : int
         Number of processes; the output does not depend on it.
+    pool : Pool or None
+        Where the work is done instead; nor does it depend on that.
+    partition_rows : int or None
+        Write each bank's payments as Parquet files of whole days with about so many rows; None:
+        one file of each format.
     force : bool
         Replace a data set that is already there.
     preset : str, optional
@@ -112,37 +121,17 @@ def write(
         is left behind.
     """
     check_formats(formats)
-    pool = Workers(workers)
+    check_partition_rows(partition_rows, formats)
+    pool = Workers(workers) if pool is None else pool
     # The workers have ended when the directory is moved into place, or removed.
     with new_data_set(out, force=force) as partial, pool:
+        pool.prepare(partial)
         try:
-            banks = _write_banks(config, partial, tuple(formats), pool, on_progress)
+            banks = _write_banks(config, partial, tuple(formats), pool, partition_rows, on_progress)
         finally:
-            _forget()
-        (partial / MANIFEST_NAME).write_bytes(_manifest(config, banks, preset))
+            forget_kept()
+        (partial / MANIFEST_NAME).write_bytes(_manifest(config, banks, preset, partition_rows))
     return read_manifest(out)
-
-
-@dataclass(frozen=True)
-class _MakePart:
-    """Job: make one part of a bank and store it in the spool; returns its rows."""
-
-    config: WorldConfig
-    bank: int
-    part: int
-    spool: Path
-
-    def __call__(self, advance: Advance) -> int:
-        world, side = _bank(self.config, self.bank)
-        rows = spool_part(
-            self.spool / side.name,
-            self.part,
-            make_part(side, world, self.part),
-            start_time=self.config.start_time,
-            end_time=self.config.end_time,
-        )
-        advance(1)
-        return rows
 
 
 @dataclass(frozen=True)
@@ -159,10 +148,10 @@ class _WriteBank:
     first_arrivals: int
 
     def __call__(self, advance: Advance) -> tuple[dict[str, Any], dict[str, IntArray]]:
-        _, side = _bank(self.config, self.bank)
+        _, side = kept_bank(self.config, self.bank)
         spooled = self.spool / side.name
         (self.directory / side.name).mkdir()
-        tally = BankTally(side.world)
+        tally = BankTally(len(side.world.towns))
         digest = ContentDigest(ARROW_SCHEMA)
         stem = self.directory / side.name / "transactions"
         number = 0
@@ -175,7 +164,7 @@ class _WriteBank:
                 for writer in writers.values():
                     writer.write(table)
                 digest.update(table)
-                tally.add(rows.events)
+                tally.add(side.world, rows.events)
                 if self.arrivals is not None:
                     spool_arrivals(
                         side.world,
@@ -210,8 +199,8 @@ class _WriteIncoming:
     formats: tuple[str, ...]
 
     def __call__(self, advance: Advance) -> dict[str, Any]:
-        _, side = _bank(self.config, self.bank)
-        entry = write_incoming(
+        _, side = kept_bank(self.config, self.bank)
+        return write_incoming(
             side,
             parts=self.parts,
             spool=self.arrivals,
@@ -219,32 +208,76 @@ class _WriteIncoming:
             formats=self.formats,
             advance=advance,
         )
-        shutil.rmtree(self.arrivals / side.name)
-        return entry
 
 
 def _write_banks(
     config: WorldConfig,
     directory: Path,
     formats: tuple[str, ...],
-    pool: Workers,
+    pool: Pool,
+    partition_rows: int | None,
     on_progress: OnProgress | None,
-) -> list[tuple[dict[str, Any], dict[str, IntArray]]]:
+) -> list[Written]:
     """Write all banks and return their manifest entries and mixes in the order of the banks."""
     spool = directory / _SPOOL_NAME
-    world = _world(config)
+    world = kept_world(config)
     parts = [bank_parts(world, bank) for bank in range(config.banks)]
     making = [
-        _MakePart(config, bank, part, spool)
+        MakePart(config, bank, part, spool)
         for bank in range(config.banks)
         for part in range(parts[bank])
     ]
     rows = pool.run(making, _reporter(on_progress, "making", len(making)))
     arrivals = None if config.incoming_delay_days is None else spool / _ARRIVALS_NAME
+    report = _reporter(on_progress, "writing", sum(rows))
+    if partition_rows is None:
+        of_bank = [0] * config.banks
+        for job, count in zip(making, rows, strict=True):
+            of_bank[job.bank] += count
+        written, pieces = _write_whole(
+            config, parts, of_bank, spool, directory, formats, arrivals, pool, report
+        )
+    else:
+        written, pieces = write_partitions(
+            config,
+            parts,
+            rows=partition_rows,
+            spool=spool,
+            directory=directory,
+            arrivals=arrivals,
+            dictionary=_DICTIONARY_COLUMNS,
+            pool=pool,
+            report=report,
+        )
+    if arrivals is not None:
+        receiving = [
+            _WriteIncoming(config, bank, pieces, arrivals, directory, formats)
+            for bank in range(config.banks)
+        ]
+        incoming = pool.run(receiving, lambda _done: None)
+        written = [
+            ({**entry, "incoming": more}, mixes)
+            for (entry, mixes), more in zip(written, incoming, strict=True)
+        ]
+    shutil.rmtree(spool)
+    return written
+
+
+def _write_whole(
+    config: WorldConfig,
+    parts: Sequence[int],
+    rows: Sequence[int],
+    spool: Path,
+    directory: Path,
+    formats: tuple[str, ...],
+    arrivals: Path | None,
+    pool: Pool,
+    report: Report,
+) -> tuple[list[Written], int]:
+    """Write a file of each format per bank; return as ``write_partitions`` does."""
     # Where the pieces of each bank begin among those of all banks.
     first_pieces = [0]
-    for bank in range(config.banks):
-        of_bank = sum(count for job, count in zip(making, rows, strict=True) if job.bank == bank)
+    for of_bank in rows:
         first_pieces.append(first_pieces[-1] - (-of_bank // ROW_GROUP_ROWS))
     # The largest bank comes first, so the longest job begins first.
     writing = [
@@ -260,20 +293,7 @@ def _write_banks(
         )
         for bank in range(config.banks)
     ]
-    written = pool.run(writing, _reporter(on_progress, "writing", sum(rows)))
-    if arrivals is not None:
-        receiving = [
-            _WriteIncoming(config, bank, first_pieces[-1], arrivals, directory, formats)
-            for bank in range(config.banks)
-        ]
-        incoming = pool.run(receiving, lambda _done: None)
-        written = [
-            ({**entry, "incoming": more}, mixes)
-            for (entry, mixes), more in zip(written, incoming, strict=True)
-        ]
-        arrivals.rmdir()
-    spool.rmdir()
-    return written
+    return pool.run(writing, report), first_pieces[-1]
 
 
 def _reporter(on_progress: OnProgress | None, phase: str, total: int) -> Callable[[int], None]:
@@ -284,28 +304,11 @@ def _reporter(on_progress: OnProgress | None, phase: str, total: int) -> Callabl
     return report
 
 
-# Making the shared world takes milliseconds, less than sending it. A bank's customers take longer,
-# and the jobs of one bank follow each other, so each process keeps the customers of its last bank.
-@functools.lru_cache(maxsize=1)
-def _world(config: WorldConfig) -> World:
-    return make_world(config)
-
-
-@functools.lru_cache(maxsize=1)
-def _bank(config: WorldConfig, bank: int) -> tuple[World, BankSide]:
-    world = _world(config)
-    return world, make_bank_side(world.shared, bank)
-
-
-def _forget() -> None:
-    _bank.cache_clear()
-    _world.cache_clear()
-
-
 def _manifest(
     config: WorldConfig,
-    banks: Sequence[tuple[dict[str, Any], dict[str, IntArray]]],
+    banks: Sequence[Written],
     preset: str | None,
+    partition_rows: int | None,
 ) -> bytes:
     entries = [entry for entry, _ in banks]
     return make_manifest(
@@ -313,6 +316,7 @@ def _manifest(
         preset=preset,
         config=config.as_dict(),
         facts={
+            **({} if partition_rows is None else {"partition_rows": partition_rows}),
             "start_time": config.start_time,
             "end_time": config.end_time,
             "split_time": config.split_time,

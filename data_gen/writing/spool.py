@@ -6,6 +6,8 @@ order of the parts, sorted by time. So memory holds one part or one bucket, and 
 order (time, part, position in the part) for any bucket size.
 """
 
+import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -107,11 +109,37 @@ def spool_columns(
     index = np.empty(len(hours) + 1, dtype=np.int64)
     index[0], index[-1] = 0, len(records)
     index[1:-1] = np.searchsorted(records["time"], hours[1:], side="left")
-    np.save(_records_path(directory, part), records)
-    np.save(_index_path(directory, part), index)
+    _save(_records_path(directory, part), records)
+    _save(_index_path(directory, part), index)
 
 
-def buckets(directory: Path, parts: int, *, bucket_rows: int = BUCKET_ROWS) -> Iterator[Records]:
+def rows_before_hours(directory: Path, parts: int) -> IntArray:
+    """Return the rows of a bank before each hour of the period; the last is all of them.
+
+    Parameters
+    ----------
+    directory : Path
+        With parts 0 to ``parts - 1``, all of one period.
+    parts : int
+
+    Returns
+    -------
+    ndarray of shape (n_hours + 1,), dtype=int64
+    """
+    rows: IntArray = np.load(_index_path(directory, 0))
+    for part in range(1, parts):
+        rows += np.load(_index_path(directory, part))
+    return rows
+
+
+def buckets(
+    directory: Path,
+    parts: int,
+    *,
+    bucket_rows: int = BUCKET_ROWS,
+    first_hour: int = 0,
+    stop_hour: int | None = None,
+) -> Iterator[Records]:
     """Yield the rows of a bank sorted by (time, part, position in the part), a bucket at a time.
 
     Parameters
@@ -122,8 +150,13 @@ def buckets(directory: Path, parts: int, *, bucket_rows: int = BUCKET_ROWS) -> I
     bucket_rows : int
         Largest bucket, unless a single hour has more rows. The sequence of rows does not
         depend on it.
+    first_hour, stop_hour : int, int or None
+        Which hours of the period, counted from 0; all by default.
     """
-    files = _open_parts(directory, parts, bucket_rows)
+    before = rows_before_hours(directory, parts)
+    stop_hour = len(before) - 1 if stop_hour is None else stop_hour
+    hours = _bucket_hours(before, bucket_rows, first_hour, stop_hour)
+    files = _open_parts(directory, parts, hours)
     for bucket in range(len(files[0].edges) - 1):
         counts = [int(file.edges[bucket + 1] - file.edges[bucket]) for file in files]
         together = np.empty(sum(counts), dtype=files[0].dtype)
@@ -165,12 +198,9 @@ def labelled_events(records: Records) -> LabelledEvents:
     )
 
 
-def _open_parts(directory: Path, parts: int, bucket_rows: int) -> Sequence[_PartFile]:
-    # Read twice rather than kept: only the edges of buckets are needed, and parts are many.
-    rows_before = np.load(_index_path(directory, 0))
-    for part in range(1, parts):
-        rows_before += np.load(_index_path(directory, part))
-    hours = _bucket_hours(rows_before, bucket_rows)
+def _open_parts(directory: Path, parts: int, hours: IntArray) -> Sequence[_PartFile]:
+    # Indices are read twice rather than kept: only the edges of buckets are needed, and parts are
+    # many.
     files = []
     for part in range(parts):
         index = np.load(_index_path(directory, part))
@@ -185,7 +215,9 @@ def _open_parts(directory: Path, parts: int, bucket_rows: int) -> Sequence[_Part
     return files
 
 
-def _bucket_hours(rows_before: IntArray, bucket_rows: int) -> IntArray:
+def _bucket_hours(
+    rows_before: IntArray, bucket_rows: int, first_hour: int, stop_hour: int
+) -> IntArray:
     """Return the hours at which buckets begin, and the end of the last.
 
     Parameters
@@ -193,14 +225,22 @@ def _bucket_hours(rows_before: IntArray, bucket_rows: int) -> IntArray:
     rows_before : ndarray of shape (n_hours + 1,), dtype=int64
         Rows of the bank before each hour; the last is the number of all rows.
     bucket_rows : int
+    first_hour, stop_hour : int
     """
-    n_hours = len(rows_before) - 1
-    hours = [0]
-    while hours[-1] < n_hours:
+    hours = [first_hour]
+    while hours[-1] < stop_hour:
         limit = rows_before[hours[-1]] + bucket_rows
         last = int(np.searchsorted(rows_before, limit, side="right")) - 1
-        hours.append(min(max(last, hours[-1] + 1), n_hours))
+        hours.append(min(max(last, hours[-1] + 1), stop_hour))
     return np.array(hours)
+
+
+def _save(path: Path, values: npt.NDArray[Any]) -> None:
+    """Write a file whole or not at all: a worker that was given up may still write the same."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
+    with beside.open("wb") as file:
+        np.save(file, values)
+    beside.replace(path)
 
 
 def _records_path(directory: Path, part: int) -> Path:

@@ -18,34 +18,49 @@ class BankTally:
 
     Parameters
     ----------
-    world : SharedWorld
-        With the town of each terminal.
+    towns : int
+        Of the world.
     """
 
-    def __init__(self, world: SharedWorld) -> None:
-        self._world = world
+    def __init__(self, towns: int) -> None:
         self._rows = 0
         self._first: int | None = None
         self._last: int | None = None
         self._mixes = {
             "channel": np.zeros(len(CHANNEL_NAMES), dtype=np.int64),
-            "town": np.zeros(len(world.towns), dtype=np.int64),
+            "town": np.zeros(towns, dtype=np.int64),
             "kind": np.zeros(len(KIND_NAMES), dtype=np.int64),
         }
         # First row: no fraud. Other axes: not reported or reported as fraud; paid or blocked.
         self._kinds = np.zeros((len(KIND_NAMES) + 1, 2, 2), dtype=np.int64)
 
-    def add(self, events: Events) -> None:
-        """Add rows sorted by time, none of them before those added earlier."""
+    def add(self, world: SharedWorld, events: Events) -> None:
+        """Add rows sorted by time, none of them before those added earlier.
+
+        Parameters
+        ----------
+        world : SharedWorld
+            With the town of each terminal; not kept, so that a tally is small to send.
+        events : Events
+        """
         if not len(events):
             return
         self._rows += len(events)
         self._first = int(events.time[0]) if self._first is None else self._first
         self._last = int(events.time[-1])
-        for name, counts in mix_counts(self._world, events).items():
+        for name, counts in mix_counts(world, events).items():
             self._mixes[name] += counts
         code = (events.kind.astype(np.intp) + 1) * 4 + events.is_fraud * 2 + events.is_blocked
         self._kinds += np.bincount(code, minlength=self._kinds.size).reshape(self._kinds.shape)
+
+    def merge(self, later: "BankTally") -> None:
+        """Add what another tally of the same bank counted, of rows that come after these."""
+        self._rows += later._rows
+        self._first = later._first if self._first is None else self._first
+        self._last = self._last if later._last is None else later._last
+        for name, counts in later._mixes.items():
+            self._mixes[name] += counts
+        self._kinds += later._kinds
 
     @property
     def mixes(self) -> dict[str, IntArray]:

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_handles
 from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -35,6 +36,27 @@ class Job(Protocol[Result]):
 
     def __call__(self, advance: Advance) -> Result:
         """Do the work, and call ``advance`` often: after a failure, jobs end in this call."""
+        ...
+
+
+class Pool(Protocol):
+    """Where jobs run: this process, processes of this machine (``Workers``) or a Dask cluster."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def prepare(self, directory: Path) -> None:
+        """Refuse a directory that a worker does not see; called before the first job."""
+        ...
+
+    def run(self, jobs: Sequence[Job[Result]], report: Report) -> list[Result]:
+        """Run all jobs and return their results, in the order of the jobs."""
         ...
 
 
@@ -100,6 +122,9 @@ class Workers:
         finally:
             if self._before is not None:
                 signal.signal(signal.SIGINT, self._before)
+
+    def prepare(self, directory: Path) -> None:
+        """Do nothing: the processes of one machine see the same directories."""
 
     def run(self, jobs: Sequence[Job[Result]], report: Report) -> list[Result]:
         """Run all jobs and return their results, in the order of the jobs.

@@ -7,7 +7,9 @@ is printed without its user (``route``).
 import http.client
 import socket
 import ssl
+from http import HTTPStatus
 
+from fraudfed.errors import BodyTooLargeError, FraudFedError
 from fraudfed.foreign_text import visible
 from fraudfed.http.route import Route
 
@@ -88,6 +90,20 @@ def _certificate_advice(error: ssl.SSLCertVerificationError, route: Route) -> st
     if route.proxy is None:
         return advice
     return f"{advice}; if the proxy opens TLS, have this host exempted from that"
+
+
+def refused_in_between(url: str, status: int, *, sent_bytes: int) -> FraudFedError | None:
+    """Return what a refusal without a problem document means: an aggregator sends none without.
+
+    None for one that says nothing better than its status.
+    """
+    if status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return None
+    return BodyTooLargeError(
+        f"{url}: HTTP 413 from a proxy in front of the aggregator: its limit is below the "
+        f"{sent_bytes} bytes of this request; its operator has to raise it (nginx: "
+        "client_max_body_size, 1m unless it is set) to the aggregator's max_body_bytes"
+    )
 
 
 #: What ``HttpConnections`` raises, beside errors of this package.

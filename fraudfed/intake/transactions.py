@@ -115,7 +115,7 @@ def read_transactions(
         read = _mapped_columns(file, mapping, problems, extra, needs_labels=needs_labels)
     check_transactions(
         read.rows,
-        source=str(file.path),
+        source=file.name,
         require_labels=False,
         origin=read.origin,
         problems=problems,
@@ -223,7 +223,7 @@ def _identifiers(
             expected=fault.expected,
             advice=fault.advice,
         )
-    remark = read.column.remark(str(file.path), file.named(name))
+    remark = read.column.remark(file.name, file.named(name))
     if remark is not None:
         _log.warning("%s", remark)
     return read.column.values.to_pandas(), read.wrong
@@ -259,7 +259,7 @@ def _mapped_columns(
     place = {} if file.place_column is None else {file.place_column: pa.string()}
     found = file.read({**types, **extra, **place})
     rows = map_transactions(
-        mapping, found, source=str(file.path), with_labels=with_labels, problems=problems
+        mapping, found, source=file.name, with_labels=with_labels, problems=problems
     )
     wrong = {}
     for name in mapping.columns:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +18,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from fraudfed.errors import DataError
+from fraudfed.foreign_text import visible
 from fraudfed.reading.cells import MISSING_NUMBERS, TEXT
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 from fraudfed.reading.iso20022.files import MESSAGE_COLUMNS, PLACE, is_messages
-from fraudfed.reading.problems import Problems, shortened
+from fraudfed.reading.place import AnyPath, ObjectPath, open_bytes, open_text, readable, stamp_of
+from fraudfed.reading.problems import Placed, Problems, shortened
 
 _log = logging.getLogger(__name__)
 
 _CSV = ".csv"
-_PARQUET = (".parquet", ".pq")
+#: What tables are written in; messages are another matter.
+SUFFIXES = (_CSV, ".parquet", ".pq")
 #: Byte order marks of what is not UTF-8.
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -36,7 +40,7 @@ class DataFile:
 
     Attributes
     ----------
-    path : Path
+    path : Path or ObjectPath
     is_csv : bool
     columns : tuple of str
         All columns of the file, in its order and by its names.
@@ -46,7 +50,10 @@ class DataFile:
         How it is written, if it is CSV; says too what columns of one name are called.
     """
 
-    path: Path
+    #: Whether no rows are an answer, and not a fault.
+    may_be_empty: ClassVar[bool] = False
+
+    path: AnyPath
     is_csv: bool
     columns: tuple[str, ...]
     source_names: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +62,7 @@ class DataFile:
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: AnyPath,
         *,
         source_names: Mapping[str, str] | None = None,
         file_format: FileFormat = PLAIN_CSV,
@@ -64,7 +71,7 @@ class DataFile:
 
         Parameters
         ----------
-        path : Path
+        path : Path or ObjectPath
             Its suffix, in whatever case, says what it is.
         source_names : mapping of str to str, or None
             What columns are called in the file, by what they are called here; the others have one
@@ -76,29 +83,41 @@ class DataFile:
         DataError
             If the file is missing, empty, of another kind, or has no readable header.
         """
-        if is_messages(path) and path.exists():
-            return cls(path, False, MESSAGE_COLUMNS, dict(source_names or {}), file_format)
-        if not path.is_file():
-            found = "a directory" if path.is_dir() else "no such file"
-            raise DataError(f"{path}: {found}, expected a CSV or Parquet file; check the path")
+        shown = visible(str(path))
+        if isinstance(path, Path):
+            if is_messages(path) and path.exists():
+                return cls(path, False, MESSAGE_COLUMNS, dict(source_names or {}), file_format)
+            if not path.is_file():
+                found = "a directory" if path.is_dir() else "no such file"
+                raise DataError(f"{shown}: {found}, expected a CSV or Parquet file; check the path")
         suffix = path.suffix.lower()
-        if suffix != _CSV and suffix not in _PARQUET:
+        if suffix not in SUFFIXES:
             raise DataError(
-                f"{path}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
+                f"{shown}: file type {suffix or 'without suffix'!r}, expected .csv or .parquet, or "
                 ".xml of ISO 20022 messages; convert or rename the file"
             )
         is_csv = suffix == _CSV
         try:
-            if path.stat().st_size == 0:
-                raise DataError(f"{path}: the file is empty, expected a header and rows")
+            if stamp_of(path).size == 0:
+                raise DataError(f"{shown}: the file is empty, expected a header and rows")
             columns = _csv_header(path, file_format) if is_csv else _parquet_header(path)
         except OSError as error:
             raise DataError(
-                f"{path}: cannot be read ({error.strerror or error}); check owner and mode"
+                f"{shown}: cannot be read ({error.strerror or error}); check owner and mode"
             ) from error
         if file_format.number_repeated:
             columns = _numbered(columns)
         return cls(path, is_csv, columns, dict(source_names or {}), file_format)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return visible(str(self.path))
+
+    @property
+    def file_columns(self) -> tuple[str, ...]:
+        """The columns that stand in the file itself."""
+        return self.columns
 
     @property
     def place_column(self) -> str | None:
@@ -113,7 +132,7 @@ class DataFile:
         where_all : str or None
             As in ``Problems``.
         """
-        return Problems(str(self.path), lines=self.lines, where_all=where_all)
+        return Problems(self.name, places=self.places, where_all=where_all)
 
     def require(self, name: str, purpose: str, problems: Problems | None = None) -> bool:
         """Make sure that a column is there exactly once.
@@ -188,9 +207,9 @@ class DataFile:
         ignored = [name for name in self.columns if name not in types]
         # What else a message holds is no news.
         if ignored and self.columns != MESSAGE_COLUMNS:
-            _log.info("%s: columns not used: %s", self.path, ", ".join(ignored))
+            _log.info("%s: columns not used: %s", self.name, ", ".join(ignored))
         try:
-            if is_messages(self.path):
+            if self._is_messages:
                 found = self._read_messages(tuple(types))
             else:
                 found = self._read_csv(types) if self.is_csv else self._read_parquet(tuple(types))
@@ -199,11 +218,11 @@ class DataFile:
                 self._raise_csv_faults()
             reason = " ".join(str(error).split())
             raise DataError(
-                f"{self.path}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
+                f"{self.name}: cannot be read as {'CSV' if self.is_csv else 'Parquet'} "
                 f"({shortened(reason)}); the file is damaged or cut off"
             ) from error
-        if found.num_rows == 0:
-            raise DataError(f"{self.path}: has a header and no rows, expected at least one row")
+        if found.num_rows == 0 and not self.may_be_empty:
+            raise DataError(f"{self.name}: has a header and no rows, expected at least one row")
         return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
 
     def everything(self) -> list[pa.ChunkedArray]:
@@ -215,29 +234,38 @@ class DataFile:
             If the file is damaged, or a row is cut off.
         """
         try:
-            if is_messages(self.path):
+            if self._is_messages:
                 return list(self._read_messages(self.columns).columns)
             if not self.is_csv:
-                with pa_parquet.ParquetFile(self.path) as file:
-                    return list(file.read().columns)
+                return self._read_everything()
             names = [str(place) for place in range(len(self.columns))]
             return list(self._parsed_csv(dict.fromkeys(names, TEXT), names=names).columns)
         except (pa.ArrowException, OSError, UnicodeError) as error:
             if self.is_csv:
                 self._raise_csv_faults()
             raise DataError(
-                f"{self.path}: cannot be read to its end ({' '.join(str(error).split())[:200]}); "
+                f"{self.name}: cannot be read to its end ({' '.join(str(error).split())[:200]}); "
                 "the file is damaged or cut off"
             ) from error
+
+    @property
+    def _is_messages(self) -> bool:
+        return isinstance(self.path, Path) and is_messages(self.path)
+
+    def _read_everything(self) -> list[pa.ChunkedArray]:
+        with readable(self.path) as opened, pa_parquet.ParquetFile(opened) as file:
+            return list(file.read().columns)
 
     def _read_messages(self, names: Sequence[str]) -> pa.Table:
         # Only those with messages need the XML library.
         from fraudfed.reading.iso20022.messages import read_messages
 
+        if isinstance(self.path, ObjectPath):
+            raise TypeError("messages are read on this machine")
         return read_messages(self.path).select(list(names))
 
     def _read_parquet(self, names: Sequence[str]) -> pa.Table:
-        with pa_parquet.ParquetFile(self.path) as file:
+        with readable(self.path) as opened, pa_parquet.ParquetFile(opened) as file:
             there = _numbered if self.file_format.number_repeated else tuple
             if there(file.schema_arrow.names) == tuple(file.schema_arrow.names):
                 return file.read(columns=list(names))
@@ -263,24 +291,25 @@ class DataFile:
         how = self.file_format
         if names is None and how.number_repeated:
             # Arrow would take the first of two columns for both.
-            names = self.columns
-        return pa_csv.read_csv(
-            self.path,
-            read_options=pa_csv.ReadOptions(
-                encoding="utf8" if how.is_utf8 else how.encoding,
-                column_names=None if names is None else list(names),
-                skip_rows_after_names=0 if names is None else 1,
-            ),
-            # Quoted fields may hold line ends, in names of merchants for example.
-            parse_options=pa_csv.ParseOptions(delimiter=how.separator, newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(types),
-                column_types=dict(types),
-                null_values=list(MISSING_NUMBERS),
-                strings_can_be_null=False,
-                decimal_point=how.decimal,
-            ),
-        )
+            names = self.file_columns
+        with readable(self.path) as opened:
+            return pa_csv.read_csv(
+                opened,
+                read_options=pa_csv.ReadOptions(
+                    encoding="utf8" if how.is_utf8 else how.encoding,
+                    column_names=None if names is None else list(names),
+                    skip_rows_after_names=0 if names is None else 1,
+                ),
+                # Quoted fields may hold line ends, in names of merchants for example.
+                parse_options=pa_csv.ParseOptions(delimiter=how.separator, newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    include_columns=list(types),
+                    column_types=dict(types),
+                    null_values=list(MISSING_NUMBERS),
+                    strings_can_be_null=False,
+                    decimal_point=how.decimal,
+                ),
+            )
 
     def place(self, row: int) -> str:
         """Say where a row is: ``row 7 (line 8)`` in CSV, ``row 7`` in Parquet.
@@ -306,7 +335,7 @@ class DataFile:
         if self.is_csv and wanted:
             last = max(wanted)
             try:
-                for number, (line, _) in enumerate(self._csv_rows()):
+                for number, (line, _) in enumerate(self.csv_rows()):
                     if number in wanted:
                         found[number] = line
                     if number >= last:
@@ -315,30 +344,40 @@ class DataFile:
                 pass
         return [found.get(row) for row in rows]
 
+    def places(self, rows: Sequence[int]) -> list[Placed]:
+        """Return where each of some rows is: file, row, line.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Counted from 0.
+        """
+        return [Placed(None, row, line) for row, line in zip(rows, self.lines(rows), strict=True)]
+
     def _raise_csv_faults(self) -> None:
         """Find every row of another length; returns if there is nothing to find."""
         problems = self.problems()
         lengths: list[int] = []
         try:
-            lengths.extend(len(fields) for _, fields in self._csv_rows())
+            lengths.extend(len(fields) for _, fields in self.csv_rows())
         except UnicodeError as error:
             raise _not_text(self.path, self.file_format, error) from None
         except csv.Error as error:
-            raise DataError(f"{self.path}: not readable as CSV ({error}); mend the file") from None
+            raise DataError(f"{self.name}: not readable as CSV ({error}); mend the file") from None
         problems.add_cells(
             "cut_off_row",
             None,
-            np.array(lengths, np.int64) != len(self.columns),
+            np.array(lengths, np.int64) != len(self.file_columns),
             got=lambda row: f"{lengths[row]} fields",
-            expected=f"{len(self.columns)} as in the header",
+            expected=f"{len(self.file_columns)} as in the header",
             advice=f"the row is cut off or a {self.file_format.separator!r} is not quoted",
         )
         problems.raise_any()
 
-    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+    def csv_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield first line number and fields of every data row; blank lines are none."""
         how = self.file_format
-        with self.path.open(encoding=how.python_encoding, newline="") as stream:
+        with open_text(self.path, how.python_encoding) as stream:
             reader = csv.reader(stream, strict=True, delimiter=how.separator)
             header_seen = False
             line = 1
@@ -349,9 +388,9 @@ class DataFile:
                 line = reader.line_num + 1
 
 
-def _csv_header(path: Path, how: FileFormat) -> tuple[str, ...]:
+def _csv_header(path: AnyPath, how: FileFormat) -> tuple[str, ...]:
     try:
-        with path.open(encoding=how.python_encoding, newline="") as stream:
+        with open_text(path, how.python_encoding) as stream:
             rows = csv.reader(stream, strict=True, delimiter=how.separator)
             header = next((fields for fields in rows if fields), None)
     except UnicodeError as error:
@@ -361,15 +400,15 @@ def _csv_header(path: Path, how: FileFormat) -> tuple[str, ...]:
             f"{path}: the header cannot be read as CSV ({shortened(str(error))}); is it a CSV file?"
         ) from None
     if header is None:
-        raise DataError(f"{path}: the file is empty, expected a header and rows")
+        raise DataError(f"{visible(str(path))}: the file is empty, expected a header and rows")
     return tuple(header)
 
 
-def _not_text(path: Path, how: FileFormat, error: UnicodeError) -> DataError:
+def _not_text(path: AnyPath, how: FileFormat, error: UnicodeError) -> DataError:
     """Return the error of a file in another encoding, with the first byte that shows it."""
     advice = "save the file as UTF-8, or name its encoding in a mapping"
     expected = how.encoding.upper()
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         if stream.read(2) in _UTF_16:
             return DataError(f"{path}: is written in UTF-16, expected {expected}; {advice}")
         stream.seek(0)
@@ -382,14 +421,14 @@ def _not_text(path: Path, how: FileFormat, error: UnicodeError) -> DataError:
     return DataError(f"{path}: is not {expected} ({shortened(str(error))}); {advice}")
 
 
-def _parquet_header(path: Path) -> tuple[str, ...]:
+def _parquet_header(path: AnyPath) -> tuple[str, ...]:
     try:
-        with pa_parquet.ParquetFile(path) as file:
+        with readable(path) as opened, pa_parquet.ParquetFile(opened) as file:
             return tuple(file.schema_arrow.names)
     except pa.ArrowException as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({shortened(str(error))}); the file is damaged or "
-            "cut off"
+            f"{visible(str(path))}: cannot be read as Parquet ({shortened(str(error))}); the file "
+            "is damaged or cut off"
         ) from None
 
 

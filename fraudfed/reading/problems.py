@@ -7,6 +7,7 @@ error that holds all of them.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,27 @@ MOST_CELLS = 10
 #: Longest piece of a value that an error message repeats.
 _SHOWN_CHARACTERS = 80
 
-#: Which line of a file each of some rows begins in, rows counted from 0; None where there is none.
-Lines = Callable[[Sequence[int]], Sequence[int | None]]
+
+class Placed(NamedTuple):
+    """Where a row is.
+
+    Attributes
+    ----------
+    file : str or None
+        Which of several files; None where there is one.
+    row : int
+        Of that file, counted from 0.
+    line : int or None
+        Of a CSV file: in which the row begins.
+    """
+
+    file: str | None
+    row: int
+    line: int | None
+
+
+#: Where each of some rows, counted from 0, is.
+Places = Callable[[Sequence[int]], Sequence[Placed]]
 
 
 @dataclass(frozen=True)
@@ -29,24 +49,28 @@ class Cell:
     Attributes
     ----------
     row : int
-        Counted from 1, without the header.
+        Counted from 1, without the header; of its file, where there are several.
     line : int or None
         Of a CSV file, from 1 with the header; None for Parquet.
     got : str
         The value, shortened.
     origin : str or None
         What it was made of, if it is not the file's own: a column and its value.
+    file : str or None
+        Which of several files; None where there is one.
     """
 
     row: int
     line: int | None
     got: str
     origin: str | None = None
+    file: str | None = None
 
     @property
     def place(self) -> str:
-        """``row 7 (line 8)`` in CSV, ``row 7`` in Parquet."""
-        return f"row {self.row}" + ("" if self.line is None else f" (line {self.line})")
+        """``row 7 (line 8)`` in CSV, ``row 7`` in Parquet; of several files it says which."""
+        row = f"row {self.row}" + ("" if self.line is None else f" (line {self.line})")
+        return row if self.file is None else f"{self.file}: {row}"
 
 
 @dataclass(frozen=True)
@@ -125,19 +149,22 @@ class Problems:
     ----------
     source : str
         Where the rows came from, for the error text: a file name.
-    lines : callable or None
-        Tells the lines of rows, where there are lines.
+    places : callable or None
+        Tells where rows are, if their number does not say all of it.
     where_all : str or None
         For the error text: what shows all problems.
     """
 
     def __init__(
-        self, source: str, *, lines: Lines | None = None, where_all: str | None = None
+        self, source: str, *, places: Places | None = None, where_all: str | None = None
     ) -> None:
         self.source = source
-        self._lines = lines
+        self._places = places
+        self._n_placed = 0
         self._where_all = where_all
         self._found: list[Problem] = []
+        #: How the texts of a column of numbers were read, and where first.
+        self._readings: dict[str, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._found)
@@ -189,6 +216,67 @@ class Problems:
         """Add what was found elsewhere in the same rows."""
         self._found.extend(problems)
 
+    def note_reading(self, column: str, how: str, *, of: str | None = None) -> None:
+        """Note as what the texts of a column were read; a problem if it was another before.
+
+        What a text means as a number depends on all of its column: ``true`` is 1 where every text
+        is a truth value, and wrong among numbers. Rows that are read piece by piece must agree.
+
+        Parameters
+        ----------
+        column : str
+            In quotes, as messages name it.
+        how : str
+            ``numbers`` or ``truth values``.
+        of : str or None
+            Where, if not in this source.
+        """
+        place = self.source if of is None else of
+        before, where = self._readings.setdefault(column, (how, place))
+        if before == how:
+            return
+        text = f"one of them in column {column}"
+        sentence = f"column {column} holds {how} in {place}, and {before} in {where}; write numbers"
+        if all(known.sentence != sentence for known in self._found):
+            self.add_whole(
+                "not_a_number", column, sentence, expected=text, advice="write numbers everywhere"
+            )
+
+    def absorb(self, piece: "Problems", *, names_file: bool = False, rows_before: int = 0) -> None:
+        """Add what was found in some of the rows, as if all had been looked at together.
+
+        Parameters
+        ----------
+        piece : Problems
+        names_file : bool
+            Whether each cell says in which file it is.
+        rows_before : int
+            Rows before those of the piece's file, where a cell does not say in which file it is.
+        """
+        for column, (how, where) in piece._readings.items():
+            self.note_reading(column, how, of=where)
+        for new in piece.all():
+            cells = new.cells
+            if names_file:
+                cells = tuple(replace(c, file=c.file or piece.source) for c in cells)
+            elif rows_before:
+                cells = tuple(replace(c, row=c.row + rows_before) for c in cells)
+            self._absorb(replace(new, cells=cells))
+
+    def _absorb(self, new: Problem) -> None:
+        def identity(problem: Problem) -> tuple[object, ...]:
+            told = (problem.kind, problem.column, problem.expected, problem.advice)
+            return (*told, problem.sentence, bool(problem.cells))
+
+        for place, known in enumerate(self._found):
+            if identity(known) != identity(new):
+                continue
+            if known.cells:
+                cells = (*known.cells, *new.cells)[:MOST_CELLS]
+                self._found[place] = replace(known, count=known.count + new.count, cells=cells)
+            return
+        self._found.append(new)
+
     def take(self, error: DataError) -> None:
         """Add what was raised over the same rows."""
         if isinstance(error, ProblemsError) and error.problems:
@@ -197,19 +285,17 @@ class Problems:
             self.add_whole("refused", None, str(error).removeprefix(f"{self.source}: "))
 
     def all(self) -> tuple[Problem, ...]:
-        """Return every problem in the order in which they were found, with the lines of cells."""
-        unplaced = {c.row for problem in self._found for c in problem.cells if c.line is None}
-        if self._lines is None or not unplaced:
-            return tuple(self._found)
-        rows = sorted(unplaced)
-        lines = dict(zip(rows, self._lines([row - 1 for row in rows]), strict=True))
-        self._found = [
-            replace(
-                problem,
-                cells=tuple(replace(c, line=lines.get(c.row, c.line)) for c in problem.cells),
-            )
-            for problem in self._found
-        ]
+        """Return every problem in the order in which they were found, with the places of cells."""
+        new = self._found[self._n_placed :]
+        rows = sorted({c.row for problem in new for c in problem.cells if c.line is None})
+        if self._places is not None and rows:
+            placed = self._places([row - 1 for row in rows])
+            where = dict(zip(rows, placed, strict=True))
+            self._found[self._n_placed :] = [
+                replace(problem, cells=tuple(_at(c, where.get(c.row)) for c in problem.cells))
+                for problem in new
+            ]
+        self._n_placed = len(self._found)
         return tuple(self._found)
 
     def raise_any(self) -> None:
@@ -233,6 +319,12 @@ class Problems:
             problems=found,
             where_all=self._where_all if left else None,
         )
+
+
+def _at(cell: Cell, place: Placed | None) -> Cell:
+    if cell.line is not None or cell.file is not None or place is None:
+        return cell
+    return replace(cell, file=place.file, row=place.row + 1, line=place.line)
 
 
 def shortened(text: str) -> str:

@@ -21,7 +21,7 @@ from aggregator import run_machine
 from aggregator.cli import cli
 from aggregator.config import ServiceConfig, load_config
 from aggregator.runs.effects import Payload
-from aggregator.runs.store import StaleError
+from aggregator.runs.store import Accepted, StaleError
 from aggregator.service.state_directory import StateDirectory
 from aggregator.service.store import Store
 from aggregator.storage.dialect import Kind
@@ -103,9 +103,9 @@ def test_the_database_is_durable_and_guarded(store: Store, federation: Federatio
         run_machine.advance(before.run, None, run_machine.Join(bank, "1" * 64, "2" * 128))
         for bank in names
     ]
-    store.runs.commit(before, steps[0], Payload(), [])
+    store.runs.commit(before, [Accepted(steps[0], Payload(), [])])
     with pytest.raises(StaleError):
-        store.runs.commit(before, steps[1], Payload(), [])
+        store.runs.commit(before, [Accepted(steps[1], Payload(), [])])
     assert store.runs.status(run_id).members == ("bank-a",)
 
 

@@ -22,6 +22,7 @@ _GOES_ON = {
     "ciphertext": False,
     "cohort": True,
     "cohort-changed": True,
+    "cluster": True,
     "configuration": False,
     "confirmation-needed": True,
     "conflict": False,

@@ -64,7 +64,7 @@ def failing_third_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("failing_third_round")
 def test_a_refused_request_is_an_error() -> None:
     package = KeyPackage.generate(2048)
-    found = run_load(banks=3, body_bytes=600, seconds=60, package=package)
+    found = run_load(banks=3, widths=lambda _: (1,), seconds=60, package=package)
     assert found.rounds == 2
     (error,) = found.errors
     assert "round 2" in error

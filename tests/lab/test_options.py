@@ -19,7 +19,7 @@ from fraudfed.cli import cli
         ("parity", "--missing", "nan", "'nan' is no finite number"),
         ("ciphertexts", "--subsample", "nan", "'nan' is no finite number"),
         ("paillier", "--key-bits", "2049", "2049 is odd"),
-        ("scale", "--key-bits", "2047", "not in the range"),
+        ("growth", "--key-bits", "2047", "not in the range"),
         ("secure-sum", "--threads", "0", "not in the range"),
     ],
 )

@@ -95,7 +95,7 @@ def results() -> dict[str, dict[str, Any]]:
         "aggregator-memory": {
             "cohorts": [{"banks": 3, "ratio": 1.0}, {"banks": 30, "ratio": 2.0}],
         },
-        "scale": {
+        "growth": {
             "dimensions": {"banks": {"points": banks, "exponents": exponents}},
             "base": train_result(),
         },

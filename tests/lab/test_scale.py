@@ -1,95 +1,94 @@
-"""``fraudfed bench scale``: what is varied, and what is fitted."""
+"""``fraudfed bench scale``: its rows, pooled XGBoost out of files, and a small case."""
 
-import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from fraudfed.lab.bench import scale
-from fraudfed.lab.bench.scale import (
-    BASE,
-    DIMENSIONS,
-    ScaleFigures,
-    growth_exponent,
-    run_scale,
-    varied,
-)
-from fraudfed.lab.bench.train.result import TrainCase
+from fraudfed.lab.bench.scale import rows as rows_module
+from fraudfed.lab.bench.scale.command import run_scale
+from fraudfed.lab.bench.scale.pooled import train_pooled
+from fraudfed.lab.bench.scale.result import ScaleCase, ScaleFigures
+from fraudfed.lab.bench.scale.rows import bank_rows, scale_contract, write_banks
+from fraudfed.lab.bench.workload import LABEL
 
 
 @given(
-    exponent=st.floats(-3, 3),
-    factor=st.floats(1e-3, 1e6),
-    sizes=st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),
+    n_rows=st.integers(300, 10**9),
+    shares=st.lists(st.floats(0.1, 100.0), min_size=1, max_size=9),
 )
-def test_a_power_law_is_found_exactly(exponent: float, factor: float, sizes: list[int]) -> None:
-    costs = [factor * size**exponent for size in sizes]
-    assert growth_exponent(sizes, costs) == pytest.approx(exponent, abs=1e-6)
+def test_every_row_has_a_bank(n_rows: int, shares: list[float]) -> None:
+    sizes = bank_rows(n_rows, shares)
+    assert min(sizes) >= 1
+    assert abs(sum(sizes) - n_rows) <= len(shares)
+    for size, share in zip(sizes, shares, strict=True):
+        assert size == pytest.approx(n_rows * share / sum(shares), abs=1.5)
 
 
-def test_the_fit_is_of_least_squares() -> None:
-    # Slopes 0 and 2 on either side of the middle one.
-    assert growth_exponent([1, 10, 100], [1, 1, 100]) == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="at least 2"):
-        growth_exponent([1], [1])
-
-
-def test_each_dimension_begins_with_the_base_and_varies_one_thing() -> None:
-    at_base = dataclasses.asdict(BASE)
-    for name, sizes in DIMENSIONS.items():
-        assert varied(BASE, name, sizes[0]) == BASE
-        assert list(sizes) == sorted(set(sizes))
-        for size in sizes[1:]:
-            case = dataclasses.asdict(varied(BASE, name, size))
-            changed = {field for field in case if case[field] != at_base[field]}
-            assert changed == {{"bins": "max_bin", "banks": "shares"}.get(name, name)}
-    assert len(varied(BASE, "banks", 30).shares) == 30
+def test_the_files_are_the_same_and_more_rows_begin_with_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "BLOCK_ROWS", 700)
+    made = [
+        write_banks(sizes, 5, tmp_path / str(number), prevalence=0.1, seed=3)
+        for number, sizes in enumerate([(1500, 10), (1500, 10), (2100, 10)])
+    ]
+    first, again, longer = ([*paths.values()] for paths in made)
+    assert [path.name for path in first] == ["bank_01", "bank_02"]
+    for one, other in zip(first, again, strict=True):
+        files = sorted(one.iterdir())
+        assert [path.name for path in files] == [path.name for path in sorted(other.iterdir())]
+        for path in files:
+            assert path.read_bytes() == (other / path.name).read_bytes()
+    assert len(list(first[0].iterdir())) == 3
+    assert (first[0] / "rows-00001.parquet").read_bytes() == (
+        longer[0] / "rows-00001.parquet"
+    ).read_bytes()
+    table = pq.read_table(longer[0])
+    assert table.num_rows == 2100
+    assert table.column_names == [*(each.name for each in scale_contract(5).features), LABEL]
+    labels = table[LABEL].to_numpy()
+    assert set(labels.tolist()) == {0, 1}
+    assert labels.mean() == pytest.approx(0.1, abs=0.03)
+    # Banks have rows of their own.
+    other = pq.read_table(longer[1])
+    assert not np.isin(other["f0"].to_numpy(), table["f0"].to_numpy()).any()
 
 
 @pytest.mark.e2e
-def test_a_small_case_grows_as_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_case_at_two_sizes(tmp_path: Path) -> None:
     """Real processes; what does not depend on the clock is checked."""
-    monkeypatch.setattr(scale.tempfile, "mkdtemp", lambda prefix: _fresh(tmp_path))
-    base = TrainCase(
-        rows=1000,
-        features=4,
-        trees=2,
-        max_depth=2,
-        max_bin=8,
-        shares=(1.0, 1.0, 1.0),
-        key_bits=2048,
-    )
     said: list[str] = []
-    figures = run_scale(base, {"trees": (2, 6), "banks": (3, 4)}, announce=said.append)
-    assert said == ["base case", "6 trees", "4 banks"]
-    trees, banks = (figures.dimensions[name] for name in ("trees", "banks"))
-    assert [point.size for point in trees.points] == [2, 6]
-    assert [point.trees for point in trees.points] == [2, 6]
-    assert dataclasses.replace(trees.points[0], size=3) == banks.points[0]
-    for dimension in (trees, banks):
-        for point in dimension.points:
-            assert point.identical_trees == point.trees
-            assert min(point.encrypted_seconds, point.reference_seconds) > 0
-        first, last = dimension.points
-        assert dimension.exponents["ciphertexts"] == pytest.approx(
-            growth_exponent([first.size, last.size], [first.ciphertexts, last.ciphertexts])
-        )
-    # The search for cuts comes once: less than in proportion, but it grows.
-    assert 0.0 < trees.exponents["ciphertexts"] <= 1.0
-    # Every bank sends the same, however many they are, up to a bit of width per value.
-    assert abs(banks.exponents["ciphertexts"]) < 0.5
-    shown = figures.to_text()
-    assert "growth, size^e" in shown
-    assert "1000 x 4" in shown
-    assert json.loads(TypeAdapter(ScaleFigures).dump_json(figures))["base"]["case"]["rows"] == 1000
+    case = ScaleCase(features=4, trees=2, max_depth=2, max_bin=8, key_bits=2048, prevalence=0.1)
+    figures = run_scale(case, (600, 1200), tmp_path, announce=said.append)
+    assert said.count("pooled xgboost") == 2
+    assert [size.rows for size in figures.sizes] == [600, 1200]
+    for size in figures.sizes:
+        assert sum(bank.rows for bank in size.banks) == size.rows
+        assert [bank.rows for bank in size.banks] == [
+            size.rows // 2,
+            size.rows * 3 // 10,
+            size.rows // 5,
+        ]
+        assert size.file_bytes > 0
+        assert 0 < size.crypto_cpu_seconds < sum(size.banks[0].cpu_seconds.values())
+        assert min(size.banks[0].peak_memory_bytes, size.pooled[0].peak_memory_bytes) > 2**20
+    assert figures.crypto_spread >= 1.0
+    assert "max_bin 8" in figures.to_text()
+    assert json.loads(TypeAdapter(ScaleFigures).dump_json(figures))["case"]["features"] == 4
     assert not list(tmp_path.iterdir())
 
 
-def _fresh(folder: Path) -> str:
-    path = folder / f"run{len(list(folder.iterdir()))}"
-    path.mkdir()
-    return str(path)
+def test_external_memory_gives_a_model_of_the_same_files(tmp_path: Path) -> None:
+    files = write_banks((400, 300), 4, tmp_path, prevalence=0.2, seed=1)
+    parameters = {"num_boost_round": 2, "max_depth": 2, "max_bin": 8, "xgboost_version": "3.2"}
+    cost = train_pooled(list(files.values()), parameters, threads=1, external_memory=True)
+    assert cost.external_memory
+    assert cost.seconds > 0
+    # Nothing of XGBoost's cache is left.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank_01", "bank_02"]

@@ -12,6 +12,7 @@ from bank_node.commands.options import (
     last_run_option,
     map_option,
     passphrase_option,
+    rows_option,
     state_option,
 )
 from bank_node.commands.output import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bank_node.serving.explain import Explanation
     from bank_node.serving.scorer import Scorer
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
     from fraudfed.reasons import Reason
 
 _DECISIONS: Final = "decisions"
@@ -68,10 +70,9 @@ def _show(explained: Explained) -> None:
 )
 @click.argument("transaction")
 @state_option
-@click.option(
+@rows_option(
     "--data",
-    type=PATH,
-    default=None,
+    required=False,
     help="File that holds the transaction, for one that is not in the log of decisions.",
 )
 @map_option
@@ -95,7 +96,7 @@ def _show(explained: Explained) -> None:
 def explain(
     transaction: str,
     path: Path,
-    data: Path | None,
+    data: "Location | None",
     mapping: "Mapping | None",
     reader: str,
     model: Path | None,

@@ -41,6 +41,7 @@ from fraudfed.errors import NotFoundError
 if TYPE_CHECKING:
     from bank_node.outcomes.label import Label
     from bank_node.outcomes.report import Week
+    from fraudfed.reading.location import Location
 
 _DAY = 86_400
 
@@ -59,7 +60,7 @@ def _show_added(added: AddedLabels) -> None:
 @data_option
 @passphrase_option
 @answers(AddedLabels, _show_added)
-def add(path: Path, data: Path, passphrase_file: Path | None) -> AddedLabels:
+def add(path: Path, data: "Location", passphrase_file: Path | None) -> AddedLabels:
     """Add a file of labels to the history; adding it twice changes nothing."""
     from bank_node.outcomes.label_file import read_labels
 

@@ -20,6 +20,7 @@ from bank_node.commands.options import (
     last_run_option,
     map_option,
     passphrase_option,
+    rows_option,
     state_option,
 )
 from bank_node.state.directory import StateDirectory
@@ -29,6 +30,7 @@ from fraudfed.errors import ConfigurationError
 if TYPE_CHECKING:
     from bank_node.outcomes.past import PastPayment
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 _DAY = 86_400
 
@@ -132,10 +134,9 @@ def _show_tried(tried: TriedPolicies) -> None:
     show_default=True,
     help="Try it on the decisions of so many days, in the log.",
 )
-@click.option(
+@rows_option(
     "--data",
-    type=PATH,
-    default=None,
+    required=False,
     help="Try it on this file of payments and its scores, and not on the log.",
 )
 @map_option
@@ -151,7 +152,7 @@ def try_(
     path: Path,
     against: Path | None,
     days: int,
-    data: Path | None,
+    data: "Location | None",
     mapping: "Mapping | None",
     scores: Path | None,
     costs: Path | None,
@@ -202,7 +203,7 @@ def _of_log(state: StateDirectory, days: int) -> "list[PastPayment]":
     return past_of(decisions, lambda transaction: history.label(transaction, now))
 
 
-def _of_file(data: Path, scores: Path, mapping: "Mapping | None") -> "list[PastPayment]":
+def _of_file(data: "Location", scores: Path, mapping: "Mapping | None") -> "list[PastPayment]":
     from bank_node.data.contract import load_transactions
     from bank_node.outcomes.label_file import read_table
     from bank_node.outcomes.past import past_of_file

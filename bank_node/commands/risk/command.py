@@ -32,6 +32,7 @@ from fraudfed.wire.messages import RunKind
 if TYPE_CHECKING:
     from bank_node.state.corrections import KeptCorrection
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 _SECONDS_PER_DAY = 24 * 60 * 60
 
@@ -158,7 +159,7 @@ def _show_corrected(made: CorrectedReport) -> None:
 def correct(
     transaction_id: str,
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     passphrase_file: Path | None,
     reason: str,

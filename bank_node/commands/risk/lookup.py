@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bank_node.commands.options import PATH, answers, map_option, passphrase_option, state_option
+from bank_node.commands.options import (
+    PATH,
+    answers,
+    map_option,
+    passphrase_option,
+    rows_option,
+    state_option,
+)
 from bank_node.commands.risk.output import (
     CountInterval,
     DayGap,
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from bank_node.lookup.tables import Found
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.features.shared_risk.look_up import Interval
+    from fraudfed.reading.location import Location
 
 
 def _show(looked_up: LookUps) -> None:
@@ -77,10 +85,9 @@ def _text(found: CountInterval, confidence: float) -> str:
 @click.argument("entity", type=click.Choice([entity.value for entity in RiskEntity]))
 @click.argument("identifier", required=False)
 @state_option
-@click.option(
+@rows_option(
     "--data",
-    type=PATH,
-    default=None,
+    required=False,
     help="File with a column ENTITY_id in place of IDENTIFIER, .csv or .parquet.",
 )
 @map_option
@@ -95,7 +102,7 @@ def lookup(
     entity: str,
     identifier: str | None,
     path: Path,
-    data: Path | None,
+    data: "Location | None",
     mapping: "Mapping | None",
     out: Path | None,
     purpose: str,

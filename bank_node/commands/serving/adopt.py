@@ -22,6 +22,7 @@ from fraudfed.console import Answer, examples, say
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 
 class ThresholdFound(Answer):
@@ -151,7 +152,7 @@ def _show(adopted: AdoptedRun) -> None:
 def adopt(
     run_id: str,
     path: Path,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     files: tuple[Path, ...],
     alerts_per_day: float | None,

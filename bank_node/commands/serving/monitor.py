@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bank_node.commands.options import (
-    PATH,
     Output,
     answers,
     end_in_order_when_terminated,
     facts_table,
     map_option,
     passphrase_option,
+    rows_option,
     run_options,
     state_option,
 )
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bank_node.monitoring.decided import DecidingModel
     from bank_node.monitoring.window import Asked
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 #: Weeks before the one under watch that the text shows.
@@ -94,10 +95,9 @@ def _show(report: DriftReport) -> None:
     )
 )
 @state_option
-@click.option(
+@rows_option(
     "--data",
-    type=PATH,
-    default=None,
+    required=False,
     help="Watch a file, scored now, up to the week to watch: .csv, .parquet, or .xml of ISO 20022 "
     "messages.  [default: what 'bank-node serve' decided]",
 )
@@ -139,7 +139,7 @@ def _show(report: DriftReport) -> None:
 @answers(DriftReport, _show)
 def monitor(
     path: Path,
-    data: Path | None,
+    data: "Location | None",
     mapping: "Mapping | None",
     run_id: str | None,
     until: datetime.datetime | None,
@@ -175,7 +175,7 @@ def monitor(
 
 def _of_file(
     state: StateDirectory,
-    data: Path,
+    data: "Location",
     mapping: "Mapping | None",
     run_id: str | None,
     asked: "Asked",

@@ -11,6 +11,7 @@ from bank_node.commands.options import (
     PATH,
     map_option,
     passphrase_option,
+    rows_option,
     state_option,
 )
 from bank_node.commands.output import PagesListening, ServiceListening
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bank_node.service.loading import Sources
     from bank_node.serving.store.arrival import StoreTerms
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.reading.location import Location
 
 _LEAST_TOKEN = 20
 #: Pages made at the same time, of all ``--threads``: payments come first.
@@ -67,9 +69,9 @@ _SAY_EVERY_SECONDS = 5.0
     help="Where payments are remembered: a directory, redis://HOST:PORT/NUMBER, or memory:.  "
     "[default: serving/store]",
 )
-@click.option(
+@rows_option(
     "--warm",
-    type=PATH,
+    required=False,
     help="Fill an empty store with the payments of this file first, CSV or Parquet.",
 )
 @map_option
@@ -134,7 +136,7 @@ def serve(
     challenger_run: str | None,
     max_risk_age_days: int,
     store: str | None,
-    warm: Path | None,
+    warm: "Location | None",
     mapping: "Mapping | None",
     host: str,
     port: int,
@@ -266,7 +268,7 @@ def _fill(
     state: StateDirectory,
     terms: "StoreTerms",
     store: str | None,
-    path: Path,
+    path: "Location",
     mapping: "Mapping | None",
 ) -> None:
     """Fill the store, unless that was done with the same file, and say so."""

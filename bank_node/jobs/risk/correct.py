@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -25,6 +24,7 @@ from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.payments.columns import INBOUND
+from fraudfed.reading.location import Location
 from fraudfed.wire.messages import RiskEntity, RunKind
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class WrongReport:
 
 
 def correct(
-    state: StateDirectory, wrong: WrongReport, *, data: Path, mapping: Mapping | None = None
+    state: StateDirectory, wrong: WrongReport, *, data: Location, mapping: Mapping | None = None
 ) -> KeptCorrection:
     """Write a correction down: the next risk run over its day enters it.
 
@@ -57,7 +57,7 @@ def correct(
     state : StateDirectory
         Locked by this process, and unlocked.
     wrong : WrongReport
-    data : Path
+    data : Location
         File with the payment and its report, as it was counted.
     mapping : Mapping or None
 
@@ -120,7 +120,7 @@ def _checked_reason(text: str) -> str:
     return reason
 
 
-def _row_of(transactions: pd.DataFrame, transaction_id: str, *, source: Path) -> pd.Series:
+def _row_of(transactions: pd.DataFrame, transaction_id: str, *, source: Location) -> pd.Series:
     if "transaction_id" not in transactions.columns:
         raise DataError(
             f"{source}: has no column transaction_id, expected one that names each payment; map "
@@ -141,7 +141,7 @@ def _row_of(transactions: pd.DataFrame, transaction_id: str, *, source: Path) ->
     return row
 
 
-def _report_day(row: pd.Series, *, source: Path) -> int:
+def _report_day(row: pd.Series, *, source: Location) -> int:
     label = row.get("is_fraud")
     if label is None or pd.isna(label) or label != 1:
         raise DataError(
@@ -151,7 +151,7 @@ def _report_day(row: pd.Series, *, source: Path) -> int:
     return int(row["label_time"]) // SECONDS_PER_DAY
 
 
-def _identifiers(row: pd.Series, *, source: Path) -> dict[RiskEntity, str]:
+def _identifiers(row: pd.Series, *, source: Location) -> dict[RiskEntity, str]:
     found = {}
     for entity in RiskEntity:
         identifier = row.get(f"{entity.value}_id")

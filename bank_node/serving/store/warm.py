@@ -29,6 +29,9 @@ from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.payment import payments_of
+from fraudfed.reading.location import Location, open_data
+from fraudfed.reading.partitioned import PartitionedFile
+from fraudfed.reading.place import AnyPath, open_bytes
 from fraudfed.wire.messages import Currency
 
 #: Rows that are read at once, and about as many are packed at once.
@@ -41,10 +44,10 @@ Progress = Callable[[str, int], None]
 _NAMED = np.dtype([("key", KEY), ("row", "<u8")])
 
 
-def file_digest(path: Path, mapping: Mapping | None) -> str:
-    """Return a digest by which a file and its mapping are known again, without reading all of it.
+def file_digest(path: Location, mapping: Mapping | None) -> str:
+    """Return a digest by which data and their mapping are known again, without reading all of them.
 
-    It covers the size and 64 blocks of the file, the first and the last among them: the end of a
+    It covers the size and 64 blocks of each file, the first and the last among them: the end of a
     Parquet file describes all of it.
 
     Raises
@@ -54,12 +57,13 @@ def file_digest(path: Path, mapping: Mapping | None) -> str:
     """
     digest = hashlib.sha256(b"" if mapping is None else mapping.model_dump_json().encode())
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(b"\0" + str(size).encode())
-            for number in range(_BLOCKS):
-                file.seek(max(0, size - _BLOCK_BYTES) * number // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK_BYTES))
+        for each in _files(path):
+            with open_bytes(each) as file:
+                size = file.seek(0, os.SEEK_END)
+                digest.update(b"\0" + str(size).encode())
+                for number in range(_BLOCKS):
+                    file.seek(max(0, size - _BLOCK_BYTES) * number // (_BLOCKS - 1))
+                    digest.update(file.read(_BLOCK_BYTES))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}), expected a file of transactions; "
@@ -68,9 +72,16 @@ def file_digest(path: Path, mapping: Mapping | None) -> str:
     return digest.hexdigest()
 
 
+def _files(path: Location) -> list[AnyPath]:
+    if isinstance(path, Path) and path.is_file():
+        return [path]
+    file = open_data(path)
+    return [file.path] if not isinstance(file, PartitionedFile) else [p.path for p in file.files]
+
+
 def warm_from_file(
     store: PackedStore,
-    path: Path,
+    path: Location,
     *,
     work: Path,
     mapping: Mapping | None = None,
@@ -83,7 +94,7 @@ def warm_from_file(
     ----------
     store : PackedStore
         In which nothing was observed, or which was filled from the same file.
-    path : Path
+    path : Location
     work : Path
         Directory that is made for what does not fit memory, and removed.
     mapping : Mapping or None

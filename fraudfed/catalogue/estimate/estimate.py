@@ -27,6 +27,8 @@ class Estimate:
         By one bank.
     minutes : float
         Wall time from the complete cohort to the result.
+    bank_cpu_seconds, aggregator_cpu_seconds : float
+        Of the largest bank, and of the aggregator.
     bank_memory_bytes, aggregator_memory_bytes : int
         Peak of the largest bank's process, and of the aggregator's.
     setting : Setting
@@ -39,6 +41,8 @@ class Estimate:
     bytes_sent: int
     bytes_received: int
     minutes: float
+    bank_cpu_seconds: float
+    aggregator_cpu_seconds: float
     bank_memory_bytes: int
     aggregator_memory_bytes: int
     setting: Setting
@@ -163,6 +167,8 @@ def _priced(spec: RunSpec, work: Work, features: int, raw: bool, setting: Settin
         bytes_sent=round(sent),
         bytes_received=round(received),
         minutes=seconds / 60.0,
+        bank_cpu_seconds=cpu.largest_bank,
+        aggregator_cpu_seconds=cpu.aggregator,
         bank_memory_bytes=round(bank),
         aggregator_memory_bytes=round(aggregator),
         setting=setting,

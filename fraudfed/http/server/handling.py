@@ -105,7 +105,9 @@ def _single(query: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in query.items()}
 
 
-def body_length(endpoint: Endpoint, *, most: int, service: str, typed: bool = False) -> int:
+def body_length(
+    endpoint: Endpoint, *, most: int, service: str, setting: str | None = None, typed: bool = False
+) -> int:
     """Return the length of the body, which is announced and one that the endpoint takes.
 
     Parameters
@@ -115,6 +117,8 @@ def body_length(endpoint: Endpoint, *, most: int, service: str, typed: bool = Fa
         Bytes.
     service : str
         What refuses it.
+    setting : str or None
+        Its setting of that limit.
     typed : bool
         A body without a media type is refused. A page of any other site may let a browser send one
         without asking this service first, so one that trusts all callers of its address has to.
@@ -136,7 +140,8 @@ def body_length(endpoint: Endpoint, *, most: int, service: str, typed: bool = Fa
     if announced > most:
         raise BodyTooLargeError(
             f"body has {announced} bytes, this {service} accepts {most} at "
-            f"{quote(request.path)}; split the work or ask the operator to raise the limit"
+            f"{quote(request.path)}; split the work or ask the operator to raise "
+            f"{setting or 'the limit'}"
         )
     if announced and endpoint.reads is None:
         raise ProtocolError(

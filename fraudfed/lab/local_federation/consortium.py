@@ -17,7 +17,14 @@ LISTENING = "aggregator listening on "
 
 
 def start_aggregator(
-    group: ProgramGroup, state: Path, *, logs: Path, port: int = 0, threads: int | None = None
+    group: ProgramGroup,
+    state: Path,
+    *,
+    logs: Path,
+    port: int = 0,
+    threads: int | None = None,
+    workers: int | None = None,
+    database: str | None = None,
 ) -> tuple[Program, str]:
     """Initialise and start an aggregator on loopback; return it and its URL.
 
@@ -29,21 +36,28 @@ def start_aggregator(
     logs : Path
     port : int
         0 for any that is free.
-    threads : int or None
+    threads, workers : int or None
         None for its default.
+    database : str or None
+        URL of an empty PostgreSQL database, which stands on a command line for a moment; None is
+        SQLite.
 
     Raises
     ------
     FraudFedError
         If it does not start: its own error.
     """
-    run_program(["aggregator", "init", "--state", str(state)], log=logs / "aggregator-init.log")
+    where = () if database is None else ("--database", database)
+    run_program(
+        ["aggregator", "init", "--state", str(state), *where], log=logs / "aggregator-init.log"
+    )
     server = group.start(
         "aggregator",
         [
             *("aggregator", "--log-format", "json", "serve"),
             *("--state", str(state), "--host", "127.0.0.1", "--port", str(port)),
             *(() if threads is None else ("--threads", str(threads))),
+            *(() if workers is None else ("--workers", str(workers))),
         ],
     )
     return server, group.wait_for_line(server, LISTENING, seconds=_START_SECONDS)

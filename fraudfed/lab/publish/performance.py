@@ -8,16 +8,16 @@ results differ.
 """
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fraudfed.lab.publish.aims import aims_table
+from fraudfed.lab.publish.blocks import NOTHING, table, write_blocks
 from fraudfed.lab.publish.phases import draw_phases
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train-3m": ("train", "--rows", "3000000"),
     "train-network": ("train", "--rtt", "10", "--mbit", "100"),
     "aggregator-memory": ("aggregator-memory",),
-    "scale": ("scale",),
+    "growth": ("growth",),
     "generate": ("generate", "--customers", "200000", "--days", "180"),
     "generate-two": ("generate", "--customers", "200000", "--days", "180", "--workers", "2"),
     "features": ("features",),
@@ -43,11 +43,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 
 Results = Mapping[str, Mapping[str, Any]]
 
-_NOTHING = "Not measured yet.\n"
-_BLOCK = re.compile(
-    r"(<!-- publish: (?P<name>[a-z-]+) -->\n)(?P<text>.*?)(<!-- end -->)",
-    re.DOTALL,
-)
 _TRAININGS = {
     "train": "300,000 rows",
     "train-3m": "3,000,000 rows",
@@ -73,26 +68,7 @@ def render(page: str, results: Results) -> str:
     ValueError
         If a block of the page is unknown, or one of ours is not on the page.
     """
-    seen = []
-
-    def write(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name not in _BLOCKS:
-            raise ValueError(f"page has a block {name!r}, expected one of {', '.join(_BLOCKS)}")
-        seen.append(name)
-        return f"{match[1]}{_BLOCKS[name](results)}{match[4]}"
-
-    written = _BLOCK.sub(write, page)
-    if sorted(seen) != sorted(_BLOCKS):
-        raise ValueError(f"page has the blocks {seen}, expected each of {sorted(_BLOCKS)} once")
-    return written
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return _NOTHING
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return write_blocks(page, {name: block(results) for name, block in _BLOCKS.items()})
 
 
 def _machines(results: Results) -> str:
@@ -100,7 +76,7 @@ def _machines(results: Results) -> str:
     for name in COMMANDS:
         if name not in results:
             continue
-        # ``scale`` keeps what it ran on with its base case.
+        # ``growth`` keeps what it ran on with its base case.
         found = results[name].get("base", results[name])
         machine = found.get("machine", {})
         versions = machine.get("versions", found.get("versions", {}))
@@ -114,7 +90,7 @@ def _machines(results: Results) -> str:
                 ", ".join(f"{package} {number}" for package, number in versions.items()),
             )
         )
-    return _table(("command", "date", "CPU", "cores", "load before", "versions"), rows)
+    return table(("command", "date", "CPU", "cores", "load before", "versions"), rows)
 
 
 def _trainings(results: Results) -> str:
@@ -149,12 +125,12 @@ def _trainings(results: Results) -> str:
         *("same trees", "ciphertexts per tree", "per tree and bank, up / down", "rounds per tree"),
         *("peak memory, bank / aggregator", "set-up, not in it: consortium + processes"),
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _phases(results: Results) -> str:
     if "train" not in results:
-        return _NOTHING
+        return NOTHING
     found = results["train"]
     names = sorted({phase for bank in found["banks"] for phase in bank["wall_seconds"]})
     rows = [
@@ -176,7 +152,7 @@ def _phases(results: Results) -> str:
     head = ("phase", *(f"{bank['name']} ({bank['rows']:,} rows)" for bank in found["banks"]))
     return (
         "![Seconds by phase, wall and CPU, of every bank](performance/phases.svg)\n\n"
-        f"{_table(head, rows)}\n"
+        f"{table(head, rows)}\n"
         f"Seconds, wall / CPU. The aggregator's CPU: {found['aggregator_cpu_seconds']:.2f} s.\n"
     )
 
@@ -214,13 +190,13 @@ def _ciphertexts(results: Results) -> str:
         *("key", "kernel", "encrypt, one thread", "against phe", "all threads"),
         *("decrypt, one thread", "against phe", "all threads", "packed 48-bit values, all threads"),
     )
-    table = _table(head, rows)
+    kernels = table(head, rows)
     ckks = results.get("paillier", {}).get("ckks")
     if ckks is None:
-        return table
+        return kernels
     return (
-        f"{table}\nCKKS (TenSEAL {ckks['version']}, poly {ckks['poly_modulus_degree']}, coeff_mod "
-        f"{'/'.join(map(str, ckks['coefficient_bits']))}) on the same machine: "
+        f"{kernels}\nCKKS (TenSEAL {ckks['version']}, poly {ckks['poly_modulus_degree']}, "
+        f"coeff_mod {'/'.join(map(str, ckks['coefficient_bits']))}) on the same machine: "
         f"{ckks['values_per_second'] / 1e6:.2f} M values/s on one core, "
         f"{ckks['bytes_per_value']:.1f} bytes per value, inexact (error "
         f"{ckks['largest_error']:.0e} of values about 1).\n"
@@ -228,10 +204,10 @@ def _ciphertexts(results: Results) -> str:
 
 
 def _growth(results: Results) -> str:
-    if "scale" not in results:
-        return _NOTHING
+    if "growth" not in results:
+        return NOTHING
     rows = []
-    for name, dimension in results["scale"]["dimensions"].items():
+    for name, dimension in results["growth"]["dimensions"].items():
         points, fitted = dimension["points"], dimension["exponents"]
         aggregator = [point["aggregator_peak_memory_bytes"] / 2**20 for point in points]
         rows.append(
@@ -253,7 +229,7 @@ def _growth(results: Results) -> str:
         *("e of pooled XGBoost", "e of bytes a bank sends", "e of a bank's peak memory"),
         "e of the aggregator's peak memory",
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _data(results: Results) -> str:
@@ -294,7 +270,7 @@ def _data(results: Results) -> str:
             ),
         ]
     head = ("what", "rows", "time", "rows a second and core", "peak memory", "beside it")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 _BLOCKS: Mapping[str, Callable[[Results], str]] = {

@@ -22,7 +22,7 @@ PHASE_COLOURS: Mapping[str, str] = {
     "accept": "#009e73",
 }
 _OTHER = "#000000"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "svg.hashsalt": "fraudfed",
@@ -47,7 +47,7 @@ def draw_phases(figures: Mapping[str, Any]) -> str:
     measured = {name for _, seconds in bars for name in seconds}
     phases = [name for name in PHASE_COLOURS if name in measured]
     phases += sorted(measured.difference(PHASE_COLOURS))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 1.4 + 0.32 * (len(bars) + 1)), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
@@ -83,9 +83,14 @@ def draw_phases(figures: Mapping[str, Any]) -> str:
         axes.tick_params(length=0)
         axes.invert_yaxis()
         figure.legend(loc="outside upper center", ncols=len(phases), frameon=False, fontsize=8)
-        buffer = io.StringIO()
-        figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None}
-        )
-    # Nothing of the run but its numbers goes in: no date, no version of matplotlib.
+        return svg_of(figure)
+
+
+def svg_of(figure: Figure) -> str:
+    """Return a figure as SVG, to be called within its ``rc_context``.
+
+    Nothing of the run but its numbers goes in: no date, no version of matplotlib.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None})
     return re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)

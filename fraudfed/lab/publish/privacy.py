@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from fraudfed.lab.publish.blocks import table, write_blocks
 from fraudfed.lab.report.privacy_curve import curve_plot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,10 +25,6 @@ RESULTS = ROOT / "docs" / "privacy-cost" / "results"
 PAGE = ROOT / "docs" / "privacy-cost.md"
 SIZES = ROOT / "fraudfed" / "privacy" / "sizes.py"
 
-_NOTHING = "Not measured yet.\n"
-_BLOCK = re.compile(
-    r"(<!-- publish: (?P<name>[a-z-]+) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL
-)
 _MEASURED = re.compile(r"(# publish: measured\n)(.*?)(# end\n)", re.DOTALL)
 #: Sizes by name, small to large.
 _SIZES: Mapping[str, str] = {
@@ -54,19 +51,7 @@ def render(page: str, results: Results) -> str:
     ValueError
         If the page lacks a table, or has one more.
     """
-    blocks = {"costs": _costs, "gate": _gates}
-    seen = []
-
-    def write(match: re.Match[str]) -> str:
-        seen.append(match["name"])
-        if match["name"] not in blocks:
-            raise ValueError(f"page has a block {match['name']!r}, expected one of {list(blocks)}")
-        return f"{match[1]}{blocks[match['name']](results)}{match[4]}"
-
-    written = _BLOCK.sub(write, page)
-    if sorted(seen) != sorted(blocks):
-        raise ValueError(f"page has the blocks {seen}, expected each of {sorted(blocks)} once")
-    return written
+    return write_blocks(page, {"costs": _costs(results), "gate": _gates(results)})
 
 
 def render_sizes(source: str, results: Results) -> str:
@@ -168,7 +153,7 @@ def _costs(results: Results) -> str:
             name = "own + shared risk" if shared else "own"
             cells = ("-", "-", "-", "-", "-", f"{value:.3f}", f"{recall[shared]:.3f}")
             rows.append((title, name, *cells))
-    return _table(_HEAD, rows)
+    return table(_HEAD, rows)
 
 
 def _cost(
@@ -236,14 +221,7 @@ def _gates(results: Results) -> str:
         *("rows", "model", "epsilon", "adopt", "keep", "undecided"),
         *("adopted, and worse", "gain where adopted"),
     )
-    return _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return _NOTHING
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table(head, rows)
 
 
 @click.group()

@@ -13,8 +13,10 @@ from typing import Protocol
 from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
+from fraudfed.paillier.kernels import adx, ifma
+from fraudfed.paillier.kernels.adx import AdxKernel
 from fraudfed.paillier.kernels.gmp import GmpKernel
-from fraudfed.paillier.kernels.ifma import IfmaKernel, why_unavailable
+from fraudfed.paillier.kernels.ifma import IfmaKernel
 from fraudfed.paillier.kernels.residues import Residue
 
 
@@ -54,9 +56,12 @@ class Kernel(Protocol):
 @cache
 def _kernels() -> dict[str, Kernel]:
     """Kernels of this installation and CPU, fastest first."""
-    if why_unavailable():
-        return {"gmp": GmpKernel()}
-    return {"ifma": IfmaKernel(), "gmp": GmpKernel()}
+    found: dict[str, Kernel] = {}
+    if not ifma.why_unavailable():
+        found["ifma"] = IfmaKernel()
+    if not adx.why_unavailable():
+        found["adx"] = AdxKernel()
+    return found | {"gmp": GmpKernel()}
 
 
 def kernel_names() -> tuple[str, ...]:
@@ -66,10 +71,17 @@ def kernel_names() -> tuple[str, ...]:
 
 def kernel_note() -> str:
     """Say which kernel runs here and why, in one line for an operator."""
-    reason = why_unavailable()
-    if reason:
-        return f"gmp (ifma does not run here: {reason})"
-    return "ifma (AVX-512 IFMA; sizes that it does not cover fall back to gmp)"
+    without = "sizes that it does not cover fall back to gmp"
+    reason = ifma.why_unavailable()
+    if not reason:
+        return f"ifma (AVX-512 IFMA; {without})"
+    slower = adx.why_unavailable()
+    if not slower:
+        return f"adx (BMI2 and ADX; {without}; ifma does not run here: {reason})"
+    others = f"ifma does not run here: {reason}"
+    if slower != reason:
+        others += f"; nor adx: {slower}"
+    return f"gmp ({others})"
 
 
 def select_kernel(name: str | None = None) -> Kernel:
@@ -84,7 +96,8 @@ def select_kernel(name: str | None = None) -> Kernel:
     if name is None:
         return next(iter(available.values()))
     if name not in available:
-        why = f" (ifma: {why_unavailable()})" if name == "ifma" else ""
+        reasons = {"ifma": ifma.why_unavailable(), "adx": adx.why_unavailable()}
+        why = f" ({name}: {reasons[name]})" if reasons.get(name) else ""
         raise ConfigurationError(
             f"Paillier kernel is {name!r}, expected one of {', '.join(available)}{why}; "
             "leave it out to take the fastest"

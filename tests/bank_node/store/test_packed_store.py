@@ -447,7 +447,7 @@ def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(store, PackedStore)
     for name, match in (
         ("twice.parquet", "rows 1 and 96 have one transaction_id"),
-        ("wrong.parquet", r"wrong.parquet, rows counted from 61: row 11, column 'amount_minor'"),
+        ("wrong.parquet", r"wrong.parquet: row 71, column 'amount_minor'"),
         ("missing.csv", "event_time"),
         ("no.csv", "no.csv: cannot be read"),
     ):

@@ -1,6 +1,8 @@
 """``fraudfed bench load``: rounds without a pause against one aggregator."""
 
 import os
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -8,9 +10,17 @@ from fraudfed.console import answers
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
 from fraudfed.lab.bench.load.light_banks import MOST_BANKS
-from fraudfed.lab.bench.load.rounds import LoadResult, Percentiles, Thirds, run_load
+from fraudfed.lab.bench.load.rounds import (
+    LoadResult,
+    Percentiles,
+    Thirds,
+    ciphertexts_of,
+    run_load,
+)
+from fraudfed.lab.bench.load.widths import histogram_rounds
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import FiniteRange, key_bits_option, number_option
+from fraudfed.paillier.keys import PublicKey
 
 _MOST_RUNS = 100
 #: The aggregator's own limit of threads, less those that no bank holds.
@@ -60,8 +70,9 @@ class LoadFigures(LoadResult):
     def to_text(self) -> str:
         """Return a report for the terminal."""
         lines = [
-            f"load      {self.runs} runs of {self.banks} banks, {self.body_bytes} bytes "
-            f"({self.ciphertexts} ciphertexts, key {self.key_bits} bits) a contribution",
+            f"load      {self.runs} runs of {self.banks} banks, {self.workers} workers; a sum is "
+            f"{self.body_bytes} bytes of a bank ({self.ciphertexts} ciphertexts, key "
+            f"{self.key_bits} bits) in {self.sum_rounds} rounds",
             f"rounds    {self.rounds} in {self.seconds:.0f} s, {self.rounds_per_second:.2f} a "
             f"second, {len(self.errors)} errors",
             _percentiles("round", self.round),
@@ -71,6 +82,13 @@ class LoadFigures(LoadResult):
             _thirds("memory", self.resident_bytes, 2**20),
             _thirds("database", self.database_bytes, 2**20),
             _thirds("its log", self.wal_bytes, 2**20),
+            f"bytes     {self.sent_bytes / 2**20:.1f} MiB to the aggregator, "
+            f"{self.received_bytes / 2**20:.1f} MiB back",
+            *(
+                f"{one.name:9} at most {one.peak_bytes / 2**20:.1f} MiB, CPU {one.cpu_seconds:.1f} "
+                "s with its start"
+                for one in self.processes
+            ),
             f"CPU       aggregator {self.aggregator_cpu_seconds:.1f} s, clients "
             f"{self.client_cpu_seconds:.1f} s ({self.client_share:.0%} of both)",
             f"machine's load average at the end {self.load_average[0]:.2f}",
@@ -95,17 +113,40 @@ def _failure(figures: LoadFigures) -> TransportError | None:
     most=60_000_000,
 )
 @click.option(
+    "--features",
+    type=click.IntRange(1, 100_000),
+    help="Sum histograms of so many features, in as many rounds as banks do, instead of "
+    "--body-bytes.",
+)
+@number_option("--bins", 256, "Bins of each of the features.", least=2, most=65_536)
+@click.option(
     "--seconds",
     type=FiniteRange(1.0, 86_400.0),
     default=300.0,
     show_default=True,
     help="How long to begin rounds.",
 )
+@click.option("--rounds", type=click.IntRange(1), help="Begin no more rounds of each run.")
+@number_option("--workers", 1, "Processes of the aggregator; more than 1 with --database.", most=64)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Empty PostgreSQL database of the aggregator, instead of SQLite.",
+)
 @number_option("--runs", 1, "Runs at once, each of all banks.", most=_MOST_RUNS)
 @key_bits_option
 @answers(LoadFigures, lambda figures: click.echo(figures.to_text()), fails=_failure)
 def load_command(
-    banks: int, body_bytes: int, seconds: float, runs: int, key_bits: int
+    banks: int,
+    body_bytes: int,
+    features: int | None,
+    bins: int,
+    seconds: float,
+    rounds: int | None,
+    workers: int,
+    database: str | None,
+    runs: int,
+    key_bits: int,
 ) -> LoadFigures:
     """Load an aggregator with rounds of banks that only send and wait; an error fails."""
     if banks * runs > _MOST_WAITING:
@@ -113,7 +154,22 @@ def load_command(
             f"--banks {banks} times --runs {runs} wait at once, expected at most {_MOST_WAITING}; "
             "give fewer"
         )
-    package = KeyPackage.generate(key_bits)
+    if workers > 1 and database is None:
+        raise click.UsageError(
+            f"--workers {workers} need PostgreSQL, as SQLite has one writer; give --database"
+        )
+    widths: Callable[[PublicKey], Sequence[int]] = partial(ciphertexts_of, body_bytes=body_bytes)
+    if features is not None:
+        widths = partial(histogram_rounds, features=features, bins=bins)
     return LoadFigures.of(
-        run_load(banks=banks, runs=runs, body_bytes=body_bytes, seconds=seconds, package=package)
+        run_load(
+            banks=banks,
+            runs=runs,
+            widths=widths,
+            seconds=seconds,
+            rounds=rounds,
+            workers=workers,
+            database=database,
+            package=KeyPackage.generate(key_bits),
+        )
     )

@@ -19,8 +19,12 @@ from fraudfed.console import Answer
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.errors import TransportError
 from fraudfed.lab.bench.load.light_banks import LightBank, LightCohort
-from fraudfed.lab.bench.load.served_aggregator import ServedAggregator, served_aggregator
-from fraudfed.paillier.keys import DEFAULT_KEY_BITS
+from fraudfed.lab.bench.load.served_aggregator import (
+    ProcessUsed,
+    ServedAggregator,
+    served_aggregator,
+)
+from fraudfed.paillier.keys import DEFAULT_KEY_BITS, PublicKey
 
 _SAMPLE_SECONDS = 1.0
 _QUESTION_SECONDS = 0.2
@@ -85,10 +89,16 @@ class LoadResult(Answer):
 
     Attributes
     ----------
-    banks, runs, ciphertexts, key_bits : int
-        Banks of each run; ciphertexts of each contribution.
+    banks, runs, workers, key_bits : int
+        Banks of each run; processes of the aggregator that serve.
+    sum_rounds : int
+        Rounds of one sum: a wide histogram is summed in several.
+    ciphertexts : int
+        Of a bank's contributions to one sum.
     body_bytes : int
-        Of the ciphertexts of a contribution.
+        Of those ciphertexts, in all rounds of the sum together.
+    largest_body_bytes : int
+        Of them, in its largest round.
     seconds : float
         How long rounds were begun, and the last ones ended.
     rounds : int
@@ -108,15 +118,22 @@ class LoadResult(Answer):
         Memory of the aggregator.
     database_bytes, wal_bytes : Thirds
         Its database, and the write-ahead log beside it.
+    sent_bytes, received_bytes : int
+        Bodies of all banks' requests, and of the answers to them.
+    processes : tuple of ProcessUsed
+        Of the aggregator; peaks of the rounds alone.
     aggregator_cpu_seconds, client_cpu_seconds : float
         The second is what this measurement itself took: all banks and the sampling.
     """
 
     banks: int
     runs: int
+    workers: int
+    sum_rounds: int
     ciphertexts: int
     key_bits: int
     body_bytes: int
+    largest_body_bytes: int
     seconds: float
     rounds: int
     rounds_per_second: float
@@ -128,16 +145,27 @@ class LoadResult(Answer):
     resident_bytes: Thirds
     database_bytes: Thirds
     wal_bytes: Thirds
+    sent_bytes: int
+    received_bytes: int
+    processes: tuple[ProcessUsed, ...]
     aggregator_cpu_seconds: float
     client_cpu_seconds: float
+
+
+def ciphertexts_of(key: PublicKey, *, body_bytes: int) -> tuple[int, ...]:
+    """Return the ciphertexts of a sum of one round with a body of that size, at least one."""
+    return (max(1, body_bytes // key.ciphertext_bytes),)
 
 
 def run_load(
     *,
     banks: int,
     runs: int = 1,
-    body_bytes: int,
+    widths: Callable[[PublicKey], Sequence[int]],
     seconds: float,
+    rounds: int | None = None,
+    workers: int = 1,
+    database: str | None = None,
     package: KeyPackage | None = None,
 ) -> LoadResult:
     """Load a real ``aggregator serve`` with rounds until the time is over.
@@ -148,10 +176,14 @@ def run_load(
         Of each run; the banks of all runs are the same, each run has connections of its own.
     runs : int
         At once.
-    body_bytes : int
-        Of the ciphertexts of a contribution; rounded down to whole ones, at least one.
+    widths : callable
+        Returns the ciphertexts of each round of a sum under a key; one sum follows the other.
     seconds : float
         No round is begun after that.
+    rounds : int or None
+        Nor after so many of each run.
+    workers, database
+        As ``served_aggregator``.
     package : KeyPackage or None
         None makes one with a key of the default size.
 
@@ -163,24 +195,37 @@ def run_load(
     package = KeyPackage.generate(DEFAULT_KEY_BITS) if package is None else package
     with (
         tempfile.TemporaryDirectory(prefix="fraudfed-load-") as work,
-        served_aggregator(Path(work), threads=banks * runs + _SPARE_THREADS) as served,
+        served_aggregator(
+            Path(work),
+            threads=banks * runs + _SPARE_THREADS,
+            workers=workers,
+            database=database,
+        ) as served,
     ):
         cohorts = LightCohort.enrol_for_runs(
             served.url, served.operator_token, package, banks=banks, runs=runs
         )
-        ciphertexts = max(1, body_bytes // package.public_key.ciphertext_bytes)
-        payload = cohorts[0].payload(ciphertexts)
-        return _load(served, cohorts, payload, seconds)
+        counts = tuple(widths(package.public_key))
+        largest = cohorts[0].payload(max(counts))
+        width = package.public_key.ciphertext_bytes
+        payloads = [largest[: count * width] for count in counts]
+        return _load(served, cohorts, payloads, seconds=seconds, rounds=rounds)
 
 
 def _load(
-    served: ServedAggregator, cohorts: tuple[LightCohort, ...], payload: bytes, seconds: float
+    served: ServedAggregator,
+    cohorts: tuple[LightCohort, ...],
+    payloads: Sequence[bytes],
+    *,
+    seconds: float,
+    rounds: int | None,
 ) -> LoadResult:
     first = cohorts[0]
     banks, key = len(first.banks), first.public_key
     for cohort in cohorts:
         for bank in cohort.banks:
-            bank.request_seconds.clear()
+            bank.forget()
+    served.forget_peak()
     samples = _Samples(served)
     asking = LightBank(first.banks[0].name, served.url, first.banks[0].identity)
     asker = _Repeated(
@@ -190,10 +235,14 @@ def _load(
     cpu, own = served.cpu_seconds(), time.process_time()
     started = time.monotonic()
     with sampler, asker, ThreadPoolExecutor(max_workers=len(cohorts)) as drivers:
-        drives = [drivers.submit(_drive, cohort, payload, started + seconds) for cohort in cohorts]
+        drives = [
+            drivers.submit(_drive, cohort, payloads, until=started + seconds, rounds=rounds)
+            for cohort in cohorts
+        ]
         driven = [drive.result() for drive in drives]
     elapsed = time.monotonic() - started
     own, cpu = time.process_time() - own, served.cpu_seconds() - cpu
+    used = served.used()
     asking.close()
     for cohort in cohorts:
         cohort.close()
@@ -203,40 +252,46 @@ def _load(
     errors += [error for error in (asker.error, sampler.error) if error is not None]
     if not durations:
         raise TransportError(f"no round came to its end: {errors[0]}; the aggregator cannot do it")
+    everybody = [bank for cohort in cohorts for bank in cohort.banks]
+    body_bytes = sum(map(len, payloads))
     return LoadResult(
         banks=banks,
         runs=len(cohorts),
-        ciphertexts=len(payload) // key.ciphertext_bytes,
+        workers=served.workers,
+        sum_rounds=len(payloads),
+        ciphertexts=body_bytes // key.ciphertext_bytes,
         key_bits=key.key_bits,
-        body_bytes=len(payload),
+        body_bytes=body_bytes,
+        largest_body_bytes=max(map(len, payloads)),
         seconds=round(elapsed, 3),
         rounds=len(durations),
         rounds_per_second=round(len(durations) / elapsed, 3),
         errors=tuple(errors),
         round=Percentiles.of(durations),
-        request=Percentiles.of(
-            [s for one in cohorts for b in one.banks for s in b.request_seconds]
-        ),
+        request=Percentiles.of([took for bank in everybody for took in bank.request_seconds]),
         question=Percentiles.of(asking.request_seconds),
         round_ms=Thirds.of([1e3 * took for took in durations]),
         resident_bytes=Thirds.of(samples.resident),
         database_bytes=Thirds.of(samples.database),
         wal_bytes=Thirds.of(samples.wal),
+        sent_bytes=sum(bank.sent_bytes for bank in everybody),
+        received_bytes=sum(bank.received_bytes for bank in everybody),
+        processes=used,
         aggregator_cpu_seconds=round(cpu, 2),
         client_cpu_seconds=round(own, 2),
     )
 
 
 def _drive(
-    cohort: LightCohort, payload: bytes, until: float
+    cohort: LightCohort, payloads: Sequence[bytes], *, until: float, rounds: int | None
 ) -> tuple[list[tuple[float, float]], str | None]:
     """Do rounds of one run; return (end, duration) of each, in seconds, and what ended it early."""
     done: list[tuple[float, float]] = []
     with ThreadPoolExecutor(max_workers=len(cohort.banks)) as pool:
-        while not done or time.monotonic() < until:
+        while not done or (time.monotonic() < until and (rounds is None or len(done) < rounds)):
             started = time.monotonic()
             try:
-                cohort.sum_round(len(done), payload, pool)
+                cohort.sum_round(len(done), payloads[len(done) % len(payloads)], pool)
             except Exception as error:  # counted, whatever it is
                 return done, f"run {cohort.run_id}, round {len(done)}: {error!r}"
             ended = time.monotonic()
@@ -254,10 +309,10 @@ class _Samples:
         self.wal: list[float] = []
 
     def take(self) -> None:
-        sizes = {path.suffix: path.stat().st_size for path in self._served.state.glob("*.db*")}
+        database, log = self._served.stored_bytes()
         self.resident.append(self._served.resident_bytes())
-        self.database.append(sizes[".db"])
-        self.wal.append(sizes.get(".db-wal", 0))
+        self.database.append(database)
+        self.wal.append(log)
 
 
 class _Repeated:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.train.own_machine import OwnMachines
+from fraudfed.lab.bench.train.round_cost import RoundCost
 
 _MEGA = 1e6
 
@@ -73,6 +74,8 @@ class BankCost:
         Numbers summed, those included that need no bits because their bound is 0.
     ciphertexts, bytes_sent, bytes_received : int
         Of round bodies.
+    requests : mapping of kind to int
+        From the complete cohort to the accepted model; each is a round trip.
     ciphertexts_per_tree, bytes_sent_per_tree, bytes_received_per_tree : float
         The same divided by the trees; what the search for cuts took is in it.
     bytes_per_value : float
@@ -91,6 +94,7 @@ class BankCost:
     ciphertexts: int
     bytes_sent: int
     bytes_received: int
+    requests: Mapping[str, int]
     ciphertexts_per_tree: float
     bytes_sent_per_tree: float
     bytes_received_per_tree: float
@@ -113,6 +117,7 @@ class BankCost:
             ciphertexts=process["ciphertexts"],
             bytes_sent=process["bytes_sent"],
             bytes_received=process["bytes_received"],
+            requests=process["requests"],
             ciphertexts_per_tree=process["ciphertexts"] / trees,
             bytes_sent_per_tree=process["bytes_sent"] / trees,
             bytes_received_per_tree=process["bytes_received"] / trees,
@@ -160,8 +165,11 @@ class TrainFigures:
         ceremony; ``processes`` starting the banks' programs, imports, reading and checking files,
         joining, and ending.
     rounds : int
+    round_trips_per_round : float
+        Requests of a bank, of every kind, divided by ``rounds``: of the bank that has most.
     banks : tuple of BankCost
     aggregator_cpu_seconds : float
+    round_cost : RoundCost
     aggregator_peak_memory_bytes : int
     network : tuple of NetworkTraffic
     case : TrainCase
@@ -183,8 +191,10 @@ class TrainFigures:
     own_machines: OwnMachines
     set_up_seconds: Mapping[str, float]
     rounds: int
+    round_trips_per_round: float
     banks: tuple[BankCost, ...]
     aggregator_cpu_seconds: float
+    round_cost: RoundCost
     aggregator_peak_memory_bytes: int
     network: tuple[NetworkTraffic, ...]
     case: TrainCase
@@ -211,6 +221,14 @@ class TrainFigures:
             + ", ".join(f"{name} {took:.1f} s" for name, took in self.set_up_seconds.items()),
             f"rounds                     {self.rounds}, {bank_values:,} values, "
             f"{self.banks[0].bytes_per_value:.1f} bytes sent per value and bank",
+            f"round trips per round      {self.round_trips_per_round:8.2f}    "
+            + ", ".join(f"{kind} {count}" for kind, count in self.banks[0].requests.items()),
+            f"CPU per round, aggregator   {self.round_cost.aggregator_ms:7.1f} ms, "
+            f"{self.round_cost.aggregator_beside_ms:.1f} ms beside checks and products",
+            "  a bank, sends and waits  "
+            + ", ".join(
+                f"{name} {taken:.1f} ms" for name, taken in self.round_cost.bank_beside_ms.items()
+            ),
             "",
             "per tree       rows  ciphertexts    MB up  MB down   peak MiB    CPU s  busy s alone",
             *(

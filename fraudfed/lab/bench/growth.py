@@ -1,4 +1,4 @@
-"""``fraudfed bench scale``: how cost grows with rows, features, bins, trees and banks.
+"""``fraudfed bench growth``: how cost grows with rows, features, bins, trees and banks.
 
 Each is varied alone around a base case, with everything else of ``fraudfed bench train``. The
 exponent e of ``cost = c * size^e`` is fitted by least squares of the logarithms: 0 does not grow, 1
@@ -33,7 +33,7 @@ DIMENSIONS: Mapping[str, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class ScalePoint:
+class GrowthPoint:
     """Cost of one case.
 
     Attributes
@@ -66,7 +66,7 @@ class ScalePoint:
     trees: int
 
     @classmethod
-    def of(cls, size: int, figures: TrainFigures) -> "ScalePoint":
+    def of(cls, size: int, figures: TrainFigures) -> "GrowthPoint":
         """Take what is compared out of one training."""
         return cls(
             size=size,
@@ -101,18 +101,18 @@ class Dimension:
 
     Attributes
     ----------
-    points : tuple of ScalePoint
+    points : tuple of GrowthPoint
         By ascending size.
     exponents : mapping of cost to float
-        Fitted over the points, for each cost of a ``ScalePoint`` in seconds, bytes or ciphertexts.
+        Fitted over the points, for each cost of a ``GrowthPoint`` in seconds, bytes or ciphertexts.
     """
 
-    points: tuple[ScalePoint, ...]
+    points: tuple[GrowthPoint, ...]
     exponents: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class ScaleFigures:
+class GrowthFigures:
     """Everything measured.
 
     Attributes
@@ -187,12 +187,12 @@ def varied(case: TrainCase, dimension: str, size: int) -> TrainCase:
     return dataclasses.replace(case, **{field: size})  # type: ignore[arg-type]  # all are int
 
 
-def run_scale(
+def run_growth(
     base: TrainCase,
     dimensions: Mapping[str, Sequence[int]],
     *,
     announce: Callable[[str], None] = lambda _line: None,
-) -> ScaleFigures:
+) -> GrowthFigures:
     """Train the base case, and every other size of every dimension.
 
     Parameters
@@ -215,10 +215,10 @@ def run_scale(
     at_base = trained(base, "base case")
     found = {}
     for name, sizes in dimensions.items():
-        points = [ScalePoint.of(sizes[0], at_base)]
+        points = [GrowthPoint.of(sizes[0], at_base)]
         for size in sizes[1:]:
             figures = trained(varied(base, name, size), f"{size:,} {name}")
-            points.append(ScalePoint.of(size, figures))
+            points.append(GrowthPoint.of(size, figures))
         exponents = {
             cost: growth_exponent(
                 [point.size for point in points],
@@ -227,10 +227,10 @@ def run_scale(
             for cost in _COSTS
         }
         found[name] = Dimension(tuple(points), exponents)
-    return ScaleFigures(found, at_base)
+    return GrowthFigures(found, at_base)
 
 
-@click.command("scale")
+@click.command("growth")
 @click.option(
     "--vary",
     type=click.Choice(list(DIMENSIONS)),
@@ -240,9 +240,9 @@ def run_scale(
 )
 @key_bits_option
 @threads_option("Of each bank node and of XGBoost.")
-@figures_of(ScaleFigures)
-def scale_command(vary: tuple[str, ...], key_bits: int, threads: int) -> ScaleFigures:
+@figures_of(GrowthFigures)
+def growth_command(vary: tuple[str, ...], key_bits: int, threads: int) -> GrowthFigures:
     """Fit how time, bytes and memory grow with rows, features, bins, trees and banks."""
     base = dataclasses.replace(BASE, key_bits=key_bits, threads=threads)
     dimensions = {name: sizes for name, sizes in DIMENSIONS.items() if name in vary}
-    return run_scale(base, dimensions, announce=lambda line: click.echo(line, err=True))
+    return run_growth(base, dimensions, announce=lambda line: click.echo(line, err=True))

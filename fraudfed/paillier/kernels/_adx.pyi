@@ -1,0 +1,13 @@
+def supported() -> bool: ...
+def common_exponent(n: int, modulus: bytes, exponent: bytes, bases: bytes, /) -> bytes: ...
+def fixed_base_table(n: int, modulus: bytes, base: bytes, window: int, rows: int, /) -> bytes: ...
+def fixed_base_powers(
+    n: int,
+    modulus: bytes,
+    table: bytes,
+    window: int,
+    rows: int,
+    exponents: bytes,
+    exponent_bytes: int,
+    /,
+) -> bytes: ...
