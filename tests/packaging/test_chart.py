@@ -265,8 +265,6 @@ def test_containers_start_commands_that_exist(helm: dict[str, Any]) -> None:
             }
             given = {word for word in rest if word.startswith("--")}
             assert given
-            if "--engine" not in known:
-                given -= {"--engine", "--scheduler", "--workers", "--dask-tls"}
             assert given <= set(known), given - set(known)
 
 
