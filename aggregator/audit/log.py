@@ -26,7 +26,7 @@ from aggregator.storage.statement import Statement
 from aggregator.storage.transaction import Transaction
 from fraudfed.consortium.public.documents import (
     FIRST_PREVIOUS_HASH,
-    sign_audit_entry,
+    signed_audit_fields,
     verify_audit_entry,
 )
 from fraudfed.errors import ProtocolError, StateError
@@ -112,7 +112,7 @@ class AuditTrail:
         written.flush()
         last = _LAST.row(written.connection, {})
         seq, previous = (1, FIRST_PREVIOUS_HASH) if last is None else (last[0] + 1, last[1])
-        entry = sign_audit_entry(
+        row = signed_audit_fields(
             self._key,
             seq=seq,
             time=int(time.time()),
@@ -124,7 +124,6 @@ class AuditTrail:
             body_sha256=record.body_sha256,
             previous_hash=previous,
         )
-        row = entry.model_dump(mode="json", exclude={"protocol_version"})
         _INSERT.change(written.connection, row)
 
     def note(

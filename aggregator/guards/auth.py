@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from aggregator.caller import Caller, Role
 from aggregator.consortium.members import Members, SignedNonce
@@ -60,7 +61,18 @@ class RequestHead:
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, its name in lower case."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return self._first.get(name)
+
+    @cached_property
+    def _first(self) -> dict[str, str]:
+        return {key.lower(): value for key, value in reversed(self.headers)}
+
+    @cached_property
+    def announced_sha256(self) -> bytes:
+        """SHA-256 of the body by the headers; that of no body if there is none."""
+        if not self.has_body:
+            return EMPTY_SHA256
+        return read_content_digest(self.header("content-digest") or "") or _UNANNOUNCED
 
 
 class Authenticator:
@@ -117,7 +129,7 @@ class Authenticator:
             provided=lambda connection: self._members.require_member(connection, verified.keyid),
         )
         # What the bank signed to have sent, whether or not we get to read it.
-        body_sha256 = _announced_sha256(head).hex() if head.has_body else None
+        body_sha256 = head.announced_sha256.hex() if head.has_body else None
         return Caller(verified.keyid, Role.BANK, body_sha256)
 
     def holder_of(self, token: str) -> Caller:
@@ -169,7 +181,7 @@ def require_digest(head: RequestHead, body_sha256: bytes) -> None:
     AuthError
         If it has another one.
     """
-    announced = _announced_sha256(head)
+    announced = head.announced_sha256
     if not hmac.compare_digest(announced, body_sha256):
         raise AuthError(
             f"request body has digest {content_digest(body_sha256)}, its content-digest says "
@@ -183,16 +195,10 @@ def _verify(resolve_key: KeyResolver, head: RequestHead, *, now: int) -> Verifie
         method=head.method,
         target=head.target,
         headers=head.headers,
-        body_sha256=_announced_sha256(head),
+        body_sha256=head.announced_sha256,
         now=now,
     )
 
 
 def _nonce(verified: VerifiedRequest) -> SignedNonce:
     return SignedNonce(verified.nonce, verified.created + MAX_SKEW_SECONDS)
-
-
-def _announced_sha256(head: RequestHead) -> bytes:
-    if not head.has_body:
-        return EMPTY_SHA256
-    return read_content_digest(head.header("content-digest") or "") or _UNANNOUNCED

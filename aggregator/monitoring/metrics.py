@@ -120,6 +120,8 @@ class Metrics:
         )
         # Several for each request: not to be looked up each time.
         self._transactions_of: dict[tuple[str, Kind], Any] = {}
+        self._series: dict[tuple[Any, ...], Any] = {}
+        self._working_now = self._waiting_now = 0
         self._retries = self._counter(
             "transaction_retries",
             "Database transactions that were done again.",
@@ -130,17 +132,22 @@ class Metrics:
 
     def request(self, endpoint: str, status: int, *, seconds: float, sent_bytes: int) -> None:
         """Count an answered request."""
-        self._request_seconds.labels(endpoint, str(status)).observe(seconds)
-        self._sent.labels(endpoint).inc(sent_bytes)
+        self._one(self._request_seconds, endpoint, str(status)).observe(seconds)
+        self._one(self._sent, endpoint).inc(sent_bytes)
 
     def waited(self, endpoint: str, seconds: float) -> None:
         """Count a request that has waited."""
-        self._wait_seconds.labels(endpoint).observe(seconds)
+        self._one(self._wait_seconds, endpoint).observe(seconds)
 
     def at_once(self, working: int, waiting: int) -> None:
         """Note how many requests there are now."""
-        self._working.set(working)
-        self._waiting.set(waiting)
+        # Mostly one of them has changed; the caller lets one thread in at a time.
+        if working != self._working_now:
+            self._working_now = working
+            self._working.set(working)
+        if waiting != self._waiting_now:
+            self._waiting_now = waiting
+            self._waiting.set(waiting)
 
     def problem(self, slug: str) -> None:
         """Count a problem document."""
@@ -150,9 +157,9 @@ class Metrics:
     def body(self, endpoint: str, length: int, *, in_file: bool) -> Iterator[None]:
         """Count a body that was received, and one that is held until the block ends."""
         place = "file" if in_file else "memory"
-        self._received.labels(endpoint).inc(length)
-        self._bodies_received.labels(place).inc()
-        held = self._bodies.labels(place)
+        self._one(self._received, endpoint).inc(length)
+        self._one(self._bodies_received, place).inc()
+        held = self._one(self._bodies, place)
         held.inc()
         try:
             yield
@@ -209,6 +216,14 @@ class Metrics:
         for state, count in self._runs().items():
             runs.add_metric([state], count)
         yield runs
+
+    def _one(self, metric: Any, *labels: str) -> Any:
+        """Return one series; looking it up in the metric takes longer than to count."""
+        key = (id(metric), *labels)
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = metric.labels(*labels)
+        return found
 
     def _transaction_ended(self, name: str, kind: Kind, seconds: float) -> None:
         found = self._transactions_of.get((name, kind))

@@ -12,10 +12,12 @@ all banks of a run fetch at once (``LatestBytes``). ``RunCache`` keeps them in s
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from aggregator import run_machine as machine
+from aggregator.runs.effects import Payload
+from fraudfed.wire import frames
 
 #: Runs that are known at once; a round of one has a few kilobytes.
 _KNOWN_RUNS = 64
@@ -177,6 +179,42 @@ class LatestBytes:
             self._kept.popitem(last=False)
 
 
+class Gathered:
+    """What the banks of a run have sent to its latest round, until all of it is there.
+
+    Then it is joined and need not be read in the database. If a part was accepted by another
+    process or before a restart, it is not all here. Safe to use from many threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parts: OrderedDict[str, tuple[int, dict[str, bytes]]] = OrderedDict()
+
+    def add(self, run_id: str, number: int, bank: str, part: bytes) -> None:
+        """Keep a bank's part of a round; those of another round are forgotten."""
+        with self._lock:
+            kept = self._parts.get(run_id)
+            if kept is None or kept[0] != number:
+                kept = self._parts[run_id] = number, {}
+            kept[1][bank] = part
+            self._parts.move_to_end(run_id)
+            if len(self._parts) > _KEPT_RUNS:
+                self._parts.popitem(last=False)
+
+    def take(self, run_id: str, number: int, banks: Collection[str]) -> dict[str, bytes] | None:
+        """Return the parts of exactly these banks, and keep them no longer; None without all."""
+        with self._lock:
+            kept = self._parts.pop(run_id, None)
+        if kept is None or kept[0] != number or kept[1].keys() != set(banks):
+            return None
+        return kept[1]
+
+    def forget(self, run_id: str) -> None:
+        """Forget what is kept of a run."""
+        with self._lock:
+            self._parts.pop(run_id, None)
+
+
 class RunCache:
     """All that is remembered. Safe to use from many threads."""
 
@@ -185,6 +223,8 @@ class RunCache:
         self.products = LatestBytes()
         self.commitments = LatestBytes()
         self.openings = LatestBytes()
+        self._commitments_so_far = Gathered()
+        self._openings_so_far = Gathered()
 
     def was_read(self, found: Snapshot, number: int) -> None:
         """Note a snapshot that had to be read in the database."""
@@ -194,21 +234,31 @@ class RunCache:
         self.snapshots.was_read(found, number)
 
     def was_committed(
-        self, before: Snapshot, step: machine.Transition, product: bytes | None, *, mark: int
+        self, before: Snapshot, step: machine.Transition, payload: Payload, *, mark: int
     ) -> None:
         """Note that a transition from ``before`` is in the database.
 
         Parameters
         ----------
-        product : bytes or None
-            The running product, if the transition changes it.
+        payload : Payload
+            What was stored with it.
         mark : int
             ``products.mark`` before the commit.
         """
         run_id = step.run.run_id
         for effect in step.effects:
-            if isinstance(effect, machine.ContributionAccepted) and product is not None:
-                self.products.keep(run_id, effect.number, product, mark=mark)
+            if isinstance(effect, machine.ContributionAccepted):
+                if payload.product is not None:
+                    self.products.keep(run_id, effect.number, payload.product, mark=mark)
+                self._commitments_so_far.add(
+                    run_id, effect.number, effect.bank, payload.commitment.encode()
+                )
+            elif isinstance(effect, machine.ProductComplete):
+                self._keep_commitments(step.run, effect.number)
+            elif isinstance(effect, machine.OpeningAccepted) and payload.opening is not None:
+                self._openings_so_far.add(run_id, effect.number, effect.bank, payload.opening)
+            elif isinstance(effect, machine.RoundClosed):
+                self._keep_openings(step.run, effect.number)
             elif isinstance(effect, machine.ProductsExpired):
                 self.products.forget(run_id, before=effect.before)
             elif isinstance(effect, machine.OpeningsExpired):
@@ -217,8 +267,24 @@ class RunCache:
         # After the product: what sees that it is complete must not find the one before.
         self.snapshots.was_committed(before, step)
 
+    def _keep_commitments(self, run: machine.Run, number: int) -> None:
+        parts = self._commitments_so_far.take(run.run_id, number, run.banks)
+        # None are empty in a round that has any.
+        joined = None if parts is None else b" ".join(parts[bank] for bank in sorted(parts))
+        if joined:
+            self.commitments.keep(run.run_id, number, joined)
+
+    def _keep_openings(self, run: machine.Run, number: int) -> None:
+        parts = self._openings_so_far.take(run.run_id, number, run.banks)
+        if parts is not None:
+            # The banks of a generation are sorted by name, and a bank opens the shard of its place.
+            joined = frames.encode_many([parts[bank] for bank in run.banks])
+            self.openings.keep(run.run_id, number, joined)
+
     def commit_failed(self, run_id: str) -> None:
         """Read the run again: whether or not the commit has happened, the database knows."""
+        self._commitments_so_far.forget(run_id)
+        self._openings_so_far.forget(run_id)
         self.snapshots.forget(run_id)
         self.products.forget(run_id)
 

@@ -393,7 +393,7 @@ class RunStore:
             self._cache.commit_failed(before.run.run_id)
             raise
         for one in accepted:
-            self._cache.was_committed(before, one.step, one.payload.product, mark=mark)
+            self._cache.was_committed(before, one.step, one.payload, mark=mark)
             before = replace(before, run=one.step.run, version=before.version + 1)
 
     # Changes of other processes

@@ -43,6 +43,8 @@ _ATTEMPTS = 3
 #: A request is not held longer for the sake of another attempt.
 _RETRY_SECONDS = 5.0
 _PAUSE_SECONDS = 0.02
+#: Connections that are kept between transactions: reads are short, writes one at a time.
+_RESTING = 4
 
 
 class Database:
@@ -58,6 +60,7 @@ class Database:
         """Called when a transaction is done again."""
         self._engines = dialect.engines()
         self._write_lock = threading.Lock()
+        self._resting = Resting()
 
     @classmethod
     def create(cls, dialect: Dialect) -> Self:
@@ -152,6 +155,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._resting.close()
         for engine in self._engines.values():
             engine.dispose()
 
@@ -220,7 +224,7 @@ class Database:
         with contextlib.nullcontext() if kind is Kind.READ else self._write_lock:
             started = time.perf_counter()
             connection = self._begun(kind)
-            with connection, connection.begin():
+            try:
                 progress.phase = Phase.WORK
                 transaction = Transaction(connection, self.dialect, self.origin)
                 try:
@@ -231,6 +235,15 @@ class Database:
                 self.dialect.require_sound(connection)
                 if kind is not Kind.READ:
                     progress.phase = Phase.COMMIT
+                transaction.commit()
+            except BaseException:
+                # Back to the engine, which rolls back whatever is left of it.
+                connection.close()
+                raise
+            if self.dialect.keeps_connections:
+                self._resting.add(connection)
+            else:
+                connection.close()
             self.observe(name, kind, time.perf_counter() - started)
         return result
 
@@ -259,6 +272,14 @@ class Database:
         ``WRITE``: what was written behind for it may have gone with the server (``gave_up``). Its
         sender asks again, from the beginning.
         """
+        resting = self._resting.take()
+        if resting is not None:
+            try:
+                self.dialect.begin(resting, kind)
+            except BaseException:
+                resting.close()
+                raise
+            return resting
         engine = self._engines[kind]
         for may_be_stale in (kind is not Kind.WRITE, False):
             connection = engine.connect()
@@ -296,6 +317,40 @@ class Database:
                 f"database {where} cannot be read or written: {self.dialect.reason(cause)}; check "
                 "the file's owner and mode, and that there is room on the disk"
             ) from None
+
+
+class Resting:
+    """Connections between two transactions. Safe to use from many threads.
+
+    An engine resets a connection that is given back, and makes objects around it when it is taken
+    again: longer than a short transaction of SQLite takes. They serve transactions of all kinds.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: list[Connection] = []
+        self._closed = False
+
+    def take(self) -> Connection | None:
+        """Return the connection that was used last, whose cache is the newest; None if none is."""
+        with self._lock:
+            return self._held.pop() if self._held else None
+
+    def add(self, connection: Connection) -> None:
+        """Keep a connection whose transaction has ended; the engine gets one too many."""
+        with self._lock:
+            if not self._closed and len(self._held) < _RESTING:
+                self._held.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Give all back to their engine, and keep none from now on."""
+        with self._lock:
+            self._closed = True
+            held, self._held = self._held, []
+        for connection in held:
+            connection.close()
 
 
 @dataclass

@@ -41,11 +41,14 @@ class Dialect(ABC):
         The service's own directory on this machine.
     is_shared : bool
         Whether several processes may change runs at once.
+    keeps_connections : bool
+        Whether a connection can wait for its next transaction as it is: nobody else ends it.
     driver_error : type
         Base of all that the driver raises.
     """
 
     is_shared: ClassVar[bool]
+    keeps_connections: ClassVar[bool]
     driver_error: ClassVar[type[Exception]]
 
     def __init__(self, name: str, directory: Path) -> None:

@@ -78,6 +78,7 @@ class PostgreSQL(Dialect):
     """
 
     is_shared: ClassVar[bool] = True
+    keeps_connections: ClassVar[bool] = False
     driver_error: ClassVar[type[Exception]] = psycopg.Error
 
     def __init__(self, url: str, directory: Path) -> None:

@@ -36,6 +36,8 @@ _PASSING = frozenset(
 #: Another connection was in the way.
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BEGIN = {Kind.READ: "BEGIN", Kind.WRITE: "BEGIN IMMEDIATE", Kind.WRITE_BEHIND: "BEGIN IMMEDIATE"}
+#: Whether a commit waits for the disk. A read has nothing to commit.
+_SYNCHRONOUS = {Kind.WRITE: "FULL", Kind.WRITE_BEHIND: "NORMAL"}
 
 
 def damaged(name: str, reason: str) -> DamagedError:
@@ -50,6 +52,7 @@ class SQLite(Dialect):
     """A SQLite file."""
 
     is_shared: ClassVar[bool] = False
+    keeps_connections: ClassVar[bool] = True
     driver_error: ClassVar[type[Exception]] = sqlite3.Error
 
     def __init__(self, path: Path) -> None:
@@ -57,9 +60,11 @@ class SQLite(Dialect):
         self.path = path
 
     def engines(self) -> dict[Kind, Engine]:
-        """Return engines with a sync for each commit, and without."""
-        synced = self._engine("FULL")
-        return {Kind.READ: synced, Kind.WRITE: synced, Kind.WRITE_BEHIND: self._engine("NORMAL")}
+        """Return one engine for all.
+
+        What one connection writes, another has to read again: it forgets its pages.
+        """
+        return dict.fromkeys(Kind, self._engine())
 
     def prepare(self, engine: Engine) -> None:
         """Write ahead from now on; it stands in the file, so only in one that is ours."""
@@ -68,8 +73,15 @@ class SQLite(Dialect):
 
     def begin(self, connection: Connection, kind: Kind) -> None:
         """Begin; a writer takes the lock at once."""
+        cursor = connection.connection.cursor()
+        wanted = _SYNCHRONOUS.get(kind)
+        if wanted is not None and connection.info.get("synchronous") != wanted:
+            # Not as it is, if this fails.
+            connection.info["synchronous"] = None
+            cursor.execute(f"PRAGMA synchronous={wanted}")
+            connection.info["synchronous"] = wanted
         # Upgrading a read lock later can end in "database is locked".
-        connection.connection.cursor().execute(_BEGIN[kind]).close()
+        cursor.execute(_BEGIN[kind]).close()
 
     def require_sound(self, connection: Connection) -> None:
         """Nothing to check: a failed statement leaves the others as they are."""
@@ -101,7 +113,7 @@ class SQLite(Dialect):
             reason = "no answer" if found is None else " ".join(str(found[0]).split())
             raise damaged(self.name, reason)
 
-    def _engine(self, synchronous: str) -> Engine:
+    def _engine(self) -> Engine:
         engine = create_engine(
             f"sqlite:///{self.path}",
             pool_size=_POOL_SIZE,
@@ -114,7 +126,7 @@ class SQLite(Dialect):
         def configure(connection: Any, _record: Any) -> None:
             # Transactions are begun by ``begin``, not by the driver's own guess.
             connection.isolation_level = None
-            for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
+            for pragma in ("synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}").close()
 
         event.listen(engine, "connect", configure)

@@ -28,6 +28,9 @@ class Transaction:
     def session(self) -> Session:
         """The session over the connection, made when it is first asked for."""
         if self._session is None:
+            if not self.connection.in_transaction():
+                # Begun at the database already: the session must not end it as its own.
+                self.connection.begin()
             self._session = Session(self.connection)
         return self._session
 
@@ -40,6 +43,14 @@ class Transaction:
         """Let go of the session; the transaction is not its to end."""
         if self._session is not None:
             self._session.close()
+
+    def commit(self) -> None:
+        """Commit; for the database only."""
+        if self.connection.in_transaction():
+            self.connection.commit()
+        else:
+            # Statements went to the driver only (``statement``): SQLAlchemy has nothing begun.
+            self.connection.dialect.do_commit(self.connection.connection)
 
     def announce(self, run_id: str, *, version: int = 0, wakes: bool = True) -> None:
         """Tell the other processes, once it is committed, that it changes something about a run.

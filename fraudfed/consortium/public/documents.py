@@ -197,6 +197,49 @@ def _audit_document(
     )
 
 
+def signed_audit_fields(
+    signer: Signer,
+    *,
+    seq: int,
+    time: int,
+    kind: str,
+    actor: str,
+    subject: str,
+    status: AuditStatus,
+    detail: str,
+    body_sha256: str | None,
+    previous_hash: str,
+) -> dict[str, str | int | None]:
+    """Return the fields of the entry that follows the one with hash ``previous_hash``.
+
+    For the one that writes the log, who knows that they are within the bounds of ``AuditEntry``.
+    """
+    data = _audit_document(
+        seq=seq,
+        time=time,
+        kind=kind,
+        actor=actor,
+        subject=subject,
+        status=status,
+        detail=detail,
+        body_sha256=body_sha256,
+        previous_hash=previous_hash,
+    )
+    return {
+        "seq": seq,
+        "time": time,
+        "kind": kind,
+        "actor": actor,
+        "subject": subject,
+        "status": status.value,
+        "detail": detail,
+        "body_sha256": body_sha256,
+        "previous_hash": previous_hash,
+        "hash": hashlib.sha256(data).hexdigest(),
+        "signature": signer.sign(data).hex(),
+    }
+
+
 def sign_audit_entry(
     signer: Signer,
     *,
@@ -211,29 +254,19 @@ def sign_audit_entry(
     previous_hash: str,
 ) -> AuditEntry:
     """Make the entry that follows the one with hash ``previous_hash``."""
-    data = _audit_document(
-        seq=seq,
-        time=time,
-        kind=kind,
-        actor=actor,
-        subject=subject,
-        status=status,
-        detail=detail,
-        body_sha256=body_sha256,
-        previous_hash=previous_hash,
-    )
-    return AuditEntry(
-        seq=seq,
-        time=time,
-        kind=kind,
-        actor=actor,
-        subject=subject,
-        status=status,
-        detail=detail,
-        body_sha256=body_sha256,
-        previous_hash=previous_hash,
-        hash=hashlib.sha256(data).hexdigest(),
-        signature=signer.sign(data).hex(),
+    return AuditEntry.model_validate(
+        signed_audit_fields(
+            signer,
+            seq=seq,
+            time=time,
+            kind=kind,
+            actor=actor,
+            subject=subject,
+            status=status,
+            detail=detail,
+            body_sha256=body_sha256,
+            previous_hash=previous_hash,
+        )
     )
 
 

@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.machine import Machine
@@ -34,6 +35,7 @@ from fraudfed.lab.bench.train.result import (
     TrainCase,
     TrainFigures,
 )
+from fraudfed.lab.bench.train.round_cost import RoundCost
 from fraudfed.lab.bench.workload import synthetic_table, table_contract, write_shares
 from fraudfed.lab.local_federation.network import EmulatedNetwork
 from fraudfed.lab.local_federation.run import open_federation
@@ -127,6 +129,12 @@ def run_train(
         round_trips_per_round=max(sum(bank.requests.values()) for bank in banks) / rounds,
         banks=banks,
         aggregator_cpu_seconds=run.aggregator.cpu_seconds,
+        round_cost=RoundCost.of(
+            {record["bank"]: record["last_process"] for record in records},
+            run.status.public_key,
+            aggregator_cpu_seconds=run.aggregator.cpu_seconds,
+            rounds=rounds,
+        ),
         aggregator_peak_memory_bytes=run.aggregator.peak_bytes,
         network=tuple(
             NetworkTraffic(bank, link.up.n_bytes, link.down.n_bytes, link.connections)
@@ -165,7 +173,9 @@ def same_trees_as_xgboost(
 ) -> TreeComparison:
     """Compare a model with XGBoost's on the pooled rows and the same bins, tree by tree."""
     params = BoosterParams.parse(parameters)
-    cuts = find_cuts(table, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows)
+    cuts = find_cuts(
+        LocalShard(table), SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows
+    )
     codes = table_of_bins(table, cuts)
     stock = train_on_bins(codes, params, parameters, threads=threads)
     return compare_trees(model_json, stock, cuts, codes)
