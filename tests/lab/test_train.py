@@ -16,9 +16,12 @@ from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.train.command import same_trees_as_xgboost, train_command
 from fraudfed.lab.bench.train.own_machine import own_machines
 from fraudfed.lab.bench.train.result import BankCost, TrainFigures
+from fraudfed.lab.bench.train.round_cost import RoundCost
 from fraudfed.lab.bench.workload import LABEL, synthetic_table, table_contract, write_shares
 from fraudfed.lab.oracle.same_trees import installed_rules
+from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.parameters import BoosterParams
+from fraudfed.wire.messages import PublicKeyMessage
 
 SMALL = ("--rows", "2000", "--features", "4", "--trees", "3", "--max-depth", "3", "--max-bin", "16")
 KEY_BITS = 2048
@@ -137,6 +140,10 @@ def test_it_says_what_it_ran_on(figures: dict[str, Any]) -> None:
     for peak in (*peaks, figures["aggregator_peak_memory_bytes"]):
         assert 2**25 < peak < 2**30
     assert figures["aggregator_cpu_seconds"] > 0
+    cost = figures["round_cost"]
+    assert cost["aggregator_arithmetic_ms"] > 0
+    assert cost["bank_beside_ms"].keys() == {bank["name"] for bank in figures["banks"]}
+    assert min(cost["bank_beside_ms"].values()) > 0
 
 
 @pytest.mark.e2e
@@ -221,3 +228,14 @@ def test_own_machines_cannot_compute_more_than_their_cores() -> None:
     busy["cpu_seconds"]["sum"] = 40.0
     found = own_machines({"a": busy}, aggregator_cpu_seconds=0.0, cores=2)
     assert found.seconds == pytest.approx(21.0)
+
+
+def test_round_cost_leaves_out_products_noise_and_work() -> None:
+    key = PrivateKey.generate(512, insecure_allow_small_key=True).public
+    message = PublicKeyMessage.model_validate(key.to_hex())
+    one = {**process((1.0, 2.0), (0.3, 9.0)), "ciphertexts": 40}
+    one["main_cpu_seconds"] |= {"sum": 0.2, "wait": 0.1, "accept": 5.0}
+    cost = RoundCost.of({"a": one, "b": one}, message, aggregator_cpu_seconds=0.5, rounds=10)
+    assert cost.aggregator_ms == pytest.approx(50.0)
+    assert cost.aggregator_beside_ms + cost.aggregator_arithmetic_ms == pytest.approx(50.0)
+    assert cost.bank_beside_ms == {"a": pytest.approx(30.0), "b": pytest.approx(30.0)}

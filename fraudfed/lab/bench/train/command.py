@@ -35,6 +35,7 @@ from fraudfed.lab.bench.train.result import (
     TrainCase,
     TrainFigures,
 )
+from fraudfed.lab.bench.train.round_cost import RoundCost
 from fraudfed.lab.bench.workload import synthetic_table, table_contract, write_shares
 from fraudfed.lab.local_federation.network import EmulatedNetwork
 from fraudfed.lab.local_federation.run import open_federation
@@ -128,6 +129,12 @@ def run_train(
         round_trips_per_round=max(sum(bank.requests.values()) for bank in banks) / rounds,
         banks=banks,
         aggregator_cpu_seconds=run.aggregator.cpu_seconds,
+        round_cost=RoundCost.of(
+            {record["bank"]: record["last_process"] for record in records},
+            run.status.public_key,
+            aggregator_cpu_seconds=run.aggregator.cpu_seconds,
+            rounds=rounds,
+        ),
         aggregator_peak_memory_bytes=run.aggregator.peak_bytes,
         network=tuple(
             NetworkTraffic(bank, link.up.n_bytes, link.down.n_bytes, link.connections)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.train.own_machine import OwnMachines
+from fraudfed.lab.bench.train.round_cost import RoundCost
 
 _MEGA = 1e6
 
@@ -168,6 +169,7 @@ class TrainFigures:
         Requests of a bank, of every kind, divided by ``rounds``: of the bank that has most.
     banks : tuple of BankCost
     aggregator_cpu_seconds : float
+    round_cost : RoundCost
     aggregator_peak_memory_bytes : int
     network : tuple of NetworkTraffic
     case : TrainCase
@@ -192,6 +194,7 @@ class TrainFigures:
     round_trips_per_round: float
     banks: tuple[BankCost, ...]
     aggregator_cpu_seconds: float
+    round_cost: RoundCost
     aggregator_peak_memory_bytes: int
     network: tuple[NetworkTraffic, ...]
     case: TrainCase
@@ -220,6 +223,12 @@ class TrainFigures:
             f"{self.banks[0].bytes_per_value:.1f} bytes sent per value and bank",
             f"round trips per round      {self.round_trips_per_round:8.2f}    "
             + ", ".join(f"{kind} {count}" for kind, count in self.banks[0].requests.items()),
+            f"CPU per round, aggregator   {self.round_cost.aggregator_ms:7.1f} ms, "
+            f"{self.round_cost.aggregator_beside_ms:.1f} ms beside checks and products",
+            "  a bank, sends and waits  "
+            + ", ".join(
+                f"{name} {taken:.1f} ms" for name, taken in self.round_cost.bank_beside_ms.items()
+            ),
             "",
             "per tree       rows  ciphertexts    MB up  MB down   peak MiB    CPU s  busy s alone",
             *(
