@@ -29,7 +29,7 @@ from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.run_check import contract_recipe, needs_tables
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.buckets import n_buckets_for
+from fraudfed.features.by_key.buckets import n_buckets_for
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
 from fraudfed.features.shared_risk import SharedRisk
