@@ -20,6 +20,7 @@ from bank_node.data.contract_terms import (
 )
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
+from bank_node.data.row_warnings import row_warnings
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import (
     check_candidates,
@@ -39,9 +40,6 @@ from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
-    JUDGE,
-    SELECT,
-    WindowCounts,
     Windows,
     contract_columns,
     windows_by_share,
@@ -51,7 +49,7 @@ from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location, open_data
 from fraudfed.reading.partitions import Partition
-from fraudfed.reading.problems import Problems, shortened
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
@@ -588,53 +586,3 @@ def _warnings(
         absent=absent,
         more=more,
     )
-
-
-def row_warnings(
-    source: str,
-    counts: MappingOf[str, WindowCounts],
-    names: Sequence[str],
-    *,
-    n_rows: int,
-    labels_seen: Sequence[float],
-    n_missing: Sequence[int],
-    absent: Sequence[str] = (),
-    more: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """Log and return what is allowed of rows and yet unusual.
-
-    Parameters
-    ----------
-    source : str
-        What messages call the data.
-    counts : mapping of str to WindowCounts
-    names : sequence of str of length n_features
-    n_rows : int
-        To train on.
-    labels_seen : sequence of float
-        The labels that those have.
-    n_missing : sequence of int of length n_features
-        How many of those have no value.
-    absent, more : sequence of str
-        Columns that are not there, and further warnings, which come first.
-    """
-    found = list(more)
-    if len(labels_seen) == 1:
-        found.append(
-            f"{source}: all {n_rows} labels are {labels_seen[0]:g}; this bank alone has one "
-            "class, training continues with the others'"
-        )
-    for name in (SELECT, JUDGE):
-        count = counts.get(name)
-        if count is not None and not count.frauds:
-            found.append(
-                f"{source}: none of {count.rows} payments of the window to {name} by is a "
-                "reported fraud; this bank adds nothing to what the others' frauds say there"
-            )
-    empty = [name for name, count in zip(names, n_missing, strict=True) if count == n_rows]
-    if empty:
-        without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{source}: {without}no row has a value in {shortened(', '.join(empty))}")
-    for text in found:
-        _log.warning("%s", text)
-    return tuple(found)

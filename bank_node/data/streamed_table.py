@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from bank_node.data.contract import TableShares, open_rows, problems_of, row_warnings
+from bank_node.data.contract import TableShares, open_rows, problems_of
 from bank_node.data.digest import RowsDigest, joined_digest
-from fraudfed.catalogue.run_check import check_contract
+from bank_node.data.row_warnings import row_warnings
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.streamed import (
     StreamedWindows,
-    bytes_in_memory,
     piece_rows,
     stream_plain_table,
 )
@@ -39,29 +38,6 @@ class StreamedTraining:
         return self.windows.rows_read
 
 
-def fits_memory(
-    path: Location, contract: DataContract, *, mapping: Mapping | None, memory_limit: int
-) -> bool:
-    """Tell whether a training on a plain table stays below a limit with all rows in memory.
-
-    Parameters
-    ----------
-    path : Location
-    contract : DataContract
-        Of a plain table.
-    mapping : Mapping or None
-    memory_limit : int
-        Bytes.
-
-    Raises
-    ------
-    DataError, ConfigurationError
-        As ``load_training_rows``, if the headers cannot be read.
-    """
-    file = open_rows(path, contract, mapping)
-    return bytes_in_memory(file, len(contract.features)) <= memory_limit
-
-
 def stream_training_rows(
     path: Location,
     contract: DataContract,
@@ -86,7 +62,6 @@ def stream_training_rows(
     StateError
         If there is no room on disk for the rows that select and judge.
     """
-    check_contract(contract)
     shares = shares or TableShares()
     file = open_rows(path, contract, mapping)
     schema = contract_schema(contract)

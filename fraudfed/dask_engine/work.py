@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fraudfed.dask_engine.adding import add_answers
-from fraudfed.dask_engine.failures import cluster_failures
+from fraudfed.dask_engine.failures import cluster_failures, scheduler_gone
 from fraudfed.dask_engine.held import HeldBins, HeldRows
 from fraudfed.dask_engine.requests import Answer, unpacked
 from fraudfed.errors import ClusterError
@@ -83,6 +83,8 @@ class Work:
                 except TimeoutError:
                     if future.status != "pending":
                         raise
+                if self._client.status != "running":
+                    raise scheduler_gone()
                 looks = looks + 1 if self.n_workers == 0 else 0
                 if looks >= _LOOKS_WITHOUT_WORKERS:
                     raise ClusterError(
@@ -93,13 +95,18 @@ class Work:
     @property
     def n_workers(self) -> int:
         """Workers that are there now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(self._workers)
+
+    @property
+    def _workers(self) -> dict[str, Any]:
+        # A scheduler that has gone has told nothing.
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        return found
 
     @property
     def n_threads(self) -> int:
         """Pieces of work that are done at once; at least 1."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(1, sum(int(each["nthreads"]) for each in workers))
+        return max(1, sum(int(each["nthreads"]) for each in self._workers.values()))
 
     def by_worker(self, given: Sequence["Future"]) -> list[int]:
         """Return the order in which parts of one worker stand side by side."""

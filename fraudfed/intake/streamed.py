@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +110,13 @@ class StreamedWindows:
     n_missing: Int64Array
     labels_seen: tuple[float, ...]
     periods: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> tuple[JudgedRows | None, Literal["judge", "select"] | None]:
+        """The rows that a model is judged by, and which window they are of."""
+        if self.judge is not None:
+            return self.judge, "judge"
+        return self.select, None if self.select is None else "select"
 
     @property
     def validation(self) -> TrainingTable | None:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from bank_node.data import streamed_table
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.data.digest import windows_digest
-from bank_node.data.streamed_table import fits_memory, stream_training_rows
+from bank_node.data.streamed_table import stream_training_rows
 from fraudfed.boosting.sampling import row_keys
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.errors import DataError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.intake import streamed as intake
 from fraudfed.reading import pieces
+from fraudfed.reading.location import open_data
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType
 
@@ -180,8 +181,7 @@ def test_rows_that_change_between_the_check_and_the_training_are_refused(tmp_pat
 def test_a_limit_decides_by_rows_and_columns(tmp_path: Path) -> None:
     write(rows(1000), tmp_path, [500, 500], ".parquet")
     need = 1000 * (2 * intake._CELL_BYTES + intake._ROW_BYTES)
-    assert fits_memory(tmp_path, CONTRACT, mapping=None, memory_limit=need)
-    assert not fits_memory(tmp_path, CONTRACT, mapping=None, memory_limit=need - 1)
+    assert intake.bytes_in_memory(open_data(tmp_path), 2) == need
     assert intake.piece_rows(1 << 20, 3000) == 1 << 12
     assert intake.piece_rows(1 << 40, 3) == 1 << 18
 

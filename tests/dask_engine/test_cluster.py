@@ -97,7 +97,11 @@ def test_a_scheduler_without_workers_and_one_that_goes_in_the_middle() -> None:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        n_workers=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as elsewhere:
         address = elsewhere.scheduler_address
         too_many = ClusterOptions(scheduler=address, workers=2, wait_seconds=0.5)
