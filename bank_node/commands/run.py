@@ -13,6 +13,7 @@ from bank_node.commands.options import (
     answers,
     end_in_order_when_terminated,
     facts_table,
+    memory_option,
     passphrase_option,
     run_options,
     state_option,
@@ -80,6 +81,7 @@ def _show_record(record: "TrainingRecord") -> None:
 )
 @state_option
 @run_options
+@memory_option
 @engine_options
 @tracking_options
 @answers(_training_record, _show_record)

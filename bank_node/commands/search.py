@@ -10,6 +10,7 @@ from bank_node.commands.options import (
     Output,
     answers,
     end_in_order_when_terminated,
+    memory_option,
     run_options,
     state_option,
 )
@@ -65,6 +66,7 @@ def _show_record(record: "SearchRecord") -> None:
 )
 @state_option
 @run_options
+@memory_option
 @engine_options
 @tracking_options
 @answers(_search_record, _show_record)

@@ -128,7 +128,7 @@ class RowsDigest:
             digest.update(size + text + n_categories.to_bytes(8, "little"))
         digest.update(json.dumps(self._schema.categories).encode())
         digest.update(np.array(self._max_weight, dtype="<f8").tobytes())
-        digest.update(bytes([bool(self._has_weights)]))
+        digest.update(bytes([bool(self._has_weights and self.n_rows)]))
         for number in (self.n_rows, *self._sums):
             digest.update(number.to_bytes(8, "little"))
         return digest.hexdigest()

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.spread import hand_out, spread_rows
+from bank_node.data.streamed_table import stream_training_rows
 from bank_node.jobs.judging import Judging
 from bank_node.run.context import RunContext
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.shard.mapped import mapped_shard
 from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.intake.streamed import bytes_in_memory, piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
+from fraudfed.reading.partitions import ROWS
 from fraudfed.search.selection import SelectRows
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ class JobRows:
         Of all windows.
     digest : str
         The same whenever the bank continues, with the same engine.
+    piece_rows : int or None
+        How many rows whoever reads the data anew reads at a time; None is all.
     """
 
     train: TrainingTable | Shard
@@ -43,6 +50,7 @@ class JobRows:
     judging: Judging
     n_rows: int
     digest: str
+    piece_rows: int | None = None
 
 
 def job_rows(
@@ -73,6 +81,10 @@ def job_rows(
     contract, options, cluster = context.run.contract, context.options, context.options.cluster
     if cluster is not None and contract.kind == "table":
         return _spread(context, cluster, shares, terms=terms)
+    if cluster is None and contract.kind == "table" and options.memory_limit is not None:
+        file = open_rows(options.data, contract, options.mapping)
+        if bytes_in_memory(file, len(contract.features)) > options.memory_limit:
+            return _on_disk(context, shares, terms=terms, memory_limit=options.memory_limit)
     windows = load_training_rows(
         options.data,
         contract,
@@ -91,6 +103,33 @@ def job_rows(
     )
 
 
+def _on_disk(
+    context: RunContext, shares: TableShares, *, terms: PrivacyTerms | None, memory_limit: int
+) -> JobRows:
+    contract, options = context.run.contract, context.options
+    rows = stream_training_rows(
+        options.data, contract, mapping=options.mapping, shares=shares, memory_limit=memory_limit
+    )
+    windows = rows.windows
+    judged, window = windows.judged
+    return JobRows(
+        train=mapped_shard(
+            windows.train.schema,
+            windows.train.pieces(),
+            max_weight=windows.train.max_weight,
+            has_weights=windows.train.has_weights,
+            engine=load_engine(options.threads),
+            memory_limit=memory_limit,
+        ),
+        select=windows.select,
+        validation=windows.validation,
+        judging=Judging.by(judged, window, contract, terms=terms),
+        n_rows=sum(count.rows for count in windows.counts.values()),
+        digest=rows.data_sha256,
+        piece_rows=piece_rows(memory_limit, len(contract.features)),
+    )
+
+
 def _spread(
     context: RunContext, cluster: "Client", shares: TableShares, *, terms: PrivacyTerms | None
 ) -> JobRows:
@@ -104,4 +143,5 @@ def _spread(
         judging=Judging.by(rows.judged, rows.window, contract, terms=terms),
         n_rows=sum(count.rows for count in rows.counts.values()),
         digest=rows.digest,
+        piece_rows=ROWS,
     )

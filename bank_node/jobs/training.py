@@ -165,6 +165,7 @@ class TrainingJob:
                 options.data,
                 context.ledger,
                 file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+                piece_rows=rows.piece_rows,
             ),
             progress=context.progress,
             threads=options.threads,

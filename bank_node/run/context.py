@@ -30,7 +30,7 @@ class RunOptions:
 
     Attributes
     ----------
-    data : Path
+    data : Location
     mapping : Mapping or None
         How the columns of ``data`` become those that the run wants.
     run_id : str or None
@@ -43,6 +43,8 @@ class RunOptions:
         Cores that this bank's work may use at once; no result depends on it.
     cluster : distributed.Client or None
         The Dask cluster that the rows are worked on; None is this machine. No result depends on it.
+    memory_limit : int or None
+        Bytes above which rows stay on disk; None keeps them in memory. No result depends on it.
     """
 
     data: Location
@@ -52,6 +54,7 @@ class RunOptions:
     cohort_timeout_seconds: float | None = None
     threads: int = 1
     cluster: "Client | None" = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)

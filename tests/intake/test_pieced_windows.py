@@ -54,7 +54,8 @@ def pieces_of(
         part = whole.take(np.arange(start, stop))
         part = dataclasses.replace(part, positions=np.arange(stop - start))
         piece = rows.iloc[start:stop]
-        found.append(piece_windows(part, piece, pd.concat(frauds), contract, with_customers=True))
+        known = reported_frauds(piece) if own_reports else pd.concat(frauds)
+        found.append(piece_windows(part, piece, known, contract, with_customers=True))
     return found
 
 
@@ -109,8 +110,15 @@ def test_the_windows_of_pieces_are_those_of_the_whole(
 
 
 def test_control_without_the_other_pieces_reports_some_are_seen_for_the_first_time() -> None:
-    rows, contract = rows_of(3), contract_of(exclude=False)
-    whole = windows_in_time(build_features(rows), rows, contract)
-    pieces = pieces_of(rows, [20, 40, 60], contract, own_reports=True)
+    rows, contract = rows_of(3).sort_values("event_time"), contract_of(exclude=False)
+    # One fraud, in the first piece, reported before the payments that judge.
+    rows["is_fraud"] = np.r_[1, np.zeros(89, dtype=np.int64)]
+    rows["label_time"] = rows["event_time"].to_numpy() + 40 * DAY
+    rows["customer_id"] = "c1"
+    whole = windows_in_time(build_features(rows), rows, contract).judge
+    assert whole is not None
+    assert not whole.outcomes.is_first_seen.any()
+    check_judged([piece.judge for piece in pieces_of(rows, [1], contract)], whole)
+    pieces = pieces_of(rows, [1], contract, own_reports=True)
     with pytest.raises(AssertionError):
-        check_judged([piece.judge for piece in pieces], whole.judge)
+        check_judged([piece.judge for piece in pieces], whole)

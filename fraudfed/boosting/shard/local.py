@@ -136,8 +136,9 @@ class LocalShard:
     def bin(self, cuts: Cuts, *, for_draws: bool = False) -> "LocalBinned":
         """See ``Shard``."""
         with self.room:
+            table = bin_table(self.table, cuts, engine=self.engine)
             return LocalBinned(
-                table=bin_table(self.table, cuts, engine=self.engine),
+                table=replace(table, bins=self.room.keep(table.bins)),
                 labels=self.table.labels,
                 weights=self.table.weights,
                 customers=self.table.customers,

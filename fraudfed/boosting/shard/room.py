@@ -20,7 +20,16 @@ class Room(Protocol):
 
         Raises
         ------
-        DataError
+        StateError
+            If there is no room left.
+        """
+
+    def keep(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an array that only this room refers to: the same, or a copy elsewhere.
+
+        Raises
+        ------
+        StateError
             If there is no room left.
         """
 
@@ -40,6 +49,10 @@ class Memory:
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """See ``Room``."""
         return huge_empty(shape, np.dtype(dtype))
+
+    def keep(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See ``Room``."""
+        return array
 
     def __enter__(self) -> "Memory":
         return self
