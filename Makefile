@@ -11,8 +11,12 @@
 # make types  mypy alone, as CI does on each Python
 # make test-python  types, and all tests that start no processes: what another Python can change
 # make test-newest  lint, types and some tests with the newest release of every package, not the locked ones
+# make deploy-tools  Helm, hadolint and others in an environment of their own, for tests of deploy/
 # make mlflow  a server of MLflow in an environment of its own, for the test of tracking
 # make install  only set up .venv; ROLE=bank, aggregator or lab installs what that role needs
+# make wheel  the wheel of the last commit in dist/, built twice and kept if both have the same bytes
+# make sbom   what each role installs, as CycloneDX, in dist/
+# make release  the wheel, the bills of materials, and an unsigned statement of where they come from
 # make lock   write requirements/*.txt anew, with the newest release of every package
 # make clean  remove .venv and everything that was built, and the folder of the demo
 # With PYTHON=python3.12 each of these uses a virtual environment of that Python's own, .venv-3.12.
@@ -34,7 +38,7 @@ C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 COMPILED_TESTS := tests/paillier tests/secure_sum/test_slots.py tests/privacy/test_sampler.py \
 	$(addprefix tests/boosting/test_,engine.py engine_refusals.py histogram.py workers.py)
 
-.PHONY: help mlflow demo test test-no-ext test-roles types test-python test-newest sanitize fuzz chaos docs install lock lint format clean
+.PHONY: help deploy-tools wheel sbom release mlflow demo test test-no-ext test-roles types test-python test-newest sanitize fuzz chaos docs install lock lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -54,6 +58,9 @@ demo: $(STAMP)
 
 mlflow:
 	.ci/mlflow
+
+deploy-tools:
+	.ci/deploy-tools
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -107,6 +114,22 @@ sanitize: $(STAMP)
 	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
 	PYTHONPATH=build/sanitize/thread \
 		$(BIN)/pytest -s -n 2 --dist worksteal --timeout 1800 tests/boosting/test_engine.py tests/boosting/test_workers.py
+
+wheel: $(STAMP)
+	$(BIN)/python deploy/release/wheel.py --out dist
+
+sbom: $(STAMP)
+	$(BIN)/python deploy/release/sbom.py --out dist
+
+# BUILDER is a URI of the machine or the service that runs this, and stands in the statement.
+BUILDER ?= urn:fraudfed:builder:unnamed
+release: $(STAMP)
+	rm -rf dist && mkdir dist && date -u +%FT%TZ > dist/.started
+	$(MAKE) --no-print-directory wheel sbom
+	$(BIN)/python deploy/release/provenance.py --builder "$(BUILDER)" --started "$$(cat dist/.started)" \
+		--out dist/fraudfed.intoto.json dist/*.whl dist/*.cdx.json
+	rm dist/.started && cd dist && sha256sum * > SHA256SUMS
+	$(BIN)/python deploy/release/provenance.py --check dist/fraudfed.intoto.json
 
 # All Python versions in one file. The roles take the versions that dev has, which are the ones tested.
 LOCK = build/lock/bin/uv pip compile --quiet --universal --python build/lock/bin/python --python-version 3.11 \

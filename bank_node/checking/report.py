@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from bank_node.checking.against import ComparedFile, show_compared
 from fraudfed.console import Answer, say, stdout_console
 from fraudfed.errors import DataError
+from fraudfed.foreign_text import visible
 from fraudfed.reading.report import ProblemReport, report_lines
 
 if TYPE_CHECKING:
     from bank_node.data.contract import TrainingRows
+    from bank_node.data.streamed_table import StreamedTraining
     from fraudfed.reading.location import Location
     from fraudfed.wire.messages import LabelHorizon
 
@@ -90,6 +92,8 @@ class CheckedData(Answer):
     path : str
     rows_read, rows : int or None
         In the file; for training. None if the file has problems, as is what follows.
+    files : int or None
+        How many files the data lie in; None for one that was named by itself.
     period : (int, int) or None
         First and last event time, UTC epoch seconds; None for a plain table.
     prevalence : float or None
@@ -111,6 +115,7 @@ class CheckedData(Answer):
     path: str
     rows_read: int | None = None
     rows: int | None = None
+    files: int | None = None
     period: tuple[int, int] | None = None
     prevalence: float | None = None
     population: int | None = None
@@ -127,7 +132,7 @@ def checked_rows(path: "Location", rows: "TrainingRows", *, horizon: "LabelHoriz
 
     Parameters
     ----------
-    path : Path
+    path : Location
         Their file.
     rows : TrainingRows
     horizon : LabelHorizon
@@ -166,7 +171,7 @@ def checked_rows(path: "Location", rows: "TrainingRows", *, horizon: "LabelHoriz
     table, periods = rows.windows.train, rows.windows.periods
     counts = np.count_nonzero(np.isnan(table.features), axis=0).tolist()
     return CheckedData(
-        path=str(path),
+        path=visible(str(path)),
         rows_read=rows.rows_read,
         rows=table.n_rows,
         period=periods.get("train"),
@@ -195,6 +200,33 @@ def failure_of(checked: CheckedData) -> DataError | None:
     return None if checked.problems is None else DataError(checked.problems.summary)
 
 
+def checked_streamed(path: "Location", rows: "StreamedTraining") -> CheckedData:
+    """Return the same of a plain table that was read a piece at a time.
+
+    Parameters
+    ----------
+    path : Location
+    rows : StreamedTraining
+    """
+    windows = rows.windows
+    train = windows.train
+    return CheckedData(
+        path=visible(str(path)),
+        rows_read=rows.rows_read,
+        rows=train.n_rows,
+        prevalence=train.n_positives / max(train.n_rows, 1),
+        features=tuple(
+            MissingValues(feature=name, missing=count, share=count / max(train.n_rows, 1))
+            for name, count in zip(train.schema.names, windows.n_missing.tolist(), strict=True)
+        ),
+        windows=tuple(
+            CheckedWindow(name=name, period=None, **asdict(count))
+            for name, count in windows.counts.items()
+        ),
+        warnings=rows.warnings,
+    )
+
+
 def show_checked(checked: CheckedData) -> None:
     """Print the report for people.
 
@@ -216,6 +248,8 @@ def _show_facts(checked: CheckedData) -> None:
     facts = Table(title=checked.path, show_header=False)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
+    if checked.files is not None:
+        facts.add_row("files", f"{checked.files:,}")
     facts.add_row("rows in the file", f"{checked.rows_read:,}")
     if checked.population is not None:
         facts.add_row("payments in the population", f"{checked.population:,}")

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bank_node.checking.against import compare_file, statistics_run
-from bank_node.checking.report import CheckedData, checked_rows, failure_of, show_checked
+from bank_node.checking.report import (
+    CheckedData,
+    checked_rows,
+    checked_streamed,
+    failure_of,
+    show_checked,
+)
+from bank_node.commands.memory import bounded_by, memory_option
 from bank_node.commands.options import (
     answers,
     data_option,
@@ -20,13 +27,16 @@ from bank_node.commands.output import ExportedFeatures
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say
+from fraudfed.foreign_text import visible
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.reading.report import report_of
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from fraudfed.features.mappings.mapping import Mapping
+    from fraudfed.features.shared_risk import SharedRisk
     from fraudfed.reading.location import Location
+    from fraudfed.wire.messages import DataContract
 
 
 @click.command("check-data")
@@ -57,7 +67,6 @@ def check_data(
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
     from bank_node.checking.unlabelled import checked_without_labels, has_no_labels
-    from bank_node.data.contract import load_training_rows
     from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import scoring_tables, training_tables
     from bank_node.run.choose import known_run
@@ -85,15 +94,39 @@ def check_data(
         if without_labels:
             checked = checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
         else:
-            rows = load_training_rows(data, run.contract, mapping=mapping, shared=shared)
-            checked = checked_rows(data, rows, horizon=run.contract.label_horizon_days)
+            checked = _checked(data, run.contract, mapping=mapping, shared=shared)
     except ProblemsError as error:
-        return CheckedData(path=str(data), problems=report_of(error))
+        return CheckedData(path=visible(str(data)), problems=report_of(error))
     if compared_with is None:
         return checked
     shared = training_tables(state, compared_with.contract)
     compared = compare_file(state, compared_with, data, mapping=mapping, shared=shared)
     return checked.model_copy(update={"against": compared})
+
+
+def _checked(
+    data: "Location",
+    contract: "DataContract",
+    *,
+    mapping: "Mapping | None",
+    shared: "SharedRisk | None",
+) -> CheckedData:
+    """Check all rows at once, or piece by piece if they need more memory than there is to use."""
+    from bank_node.data.contract import load_training_rows, open_rows
+    from bank_node.data.streamed_table import stream_training_rows
+    from fraudfed.intake.streamed import bytes_in_memory
+    from fraudfed.memory import default_limit
+    from fraudfed.reading.partitioned import PartitionedFile
+
+    file, limit = open_rows(data, contract, mapping), default_limit()
+    if contract.kind == "table" and bytes_in_memory(file, len(contract.features)) > limit:
+        streamed = stream_training_rows(data, contract, mapping=mapping, memory_limit=limit)
+        checked = checked_streamed(data, streamed)
+    else:
+        rows = load_training_rows(data, contract, mapping=mapping, shared=shared)
+        checked = checked_rows(data, rows, horizon=contract.label_horizon_days)
+    files = len(file.files) if isinstance(file, PartitionedFile) else None
+    return checked.model_copy(update={"files": files})
 
 
 def _show_exported(exported: ExportedFeatures) -> None:
@@ -106,6 +139,7 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @map_option
 @out_option
 @last_run_option
+@memory_option
 @passphrase_option
 @answers(ExportedFeatures, _show_exported)
 def features(
@@ -114,6 +148,7 @@ def features(
     mapping: "Mapping | None",
     out: Path,
     run_id: str | None,
+    memory_limit: str | None,
     passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
@@ -124,5 +159,12 @@ def features(
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
     shared = scoring_tables(state, run.contract)
-    count = export_features(data, out, contract=run.contract, mapping=mapping, shared=shared)
+    count = export_features(
+        data,
+        out,
+        contract=run.contract,
+        mapping=mapping,
+        shared=shared,
+        bounded=bounded_by(memory_limit, path),
+    )
     return ExportedFeatures(out=str(out), rows=count, features=len(run.contract.features))

@@ -196,6 +196,22 @@ def run_options(command: F) -> F:
     return command
 
 
+def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
+    from fraudfed.memory import default_limit, parse_bytes
+
+    return default_limit() if text is None else parse_bytes(text)
+
+
+memory_option = click.option(
+    "--memory-limit",
+    default=None,
+    metavar="AMOUNT",
+    callback=_memory_limit,
+    help="Memory to use, as 4GiB: rows that need more stay on disk.  [default: half of what the "
+    "machine or the control group has]",
+)
+
+
 def end_in_order_when_terminated() -> None:
     """Let SIGTERM end what is at hand in order, as an exception does."""
     signal.signal(signal.SIGTERM, _terminate)

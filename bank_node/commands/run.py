@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.keys import held_key_epochs
 from bank_node.commands.members import roster_members, trust_facts
 from bank_node.commands.options import (
@@ -12,6 +13,7 @@ from bank_node.commands.options import (
     answers,
     end_in_order_when_terminated,
     facts_table,
+    memory_option,
     passphrase_option,
     run_options,
     state_option,
@@ -39,6 +41,7 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.jobs.training import TrainingRecord
+    from fraudfed.dask_engine.options import ClusterOptions
 
 #: ``status`` is asked by people and by monitoring; neither waits long.
 _STATUS_PATIENCE_SECONDS = 2.0
@@ -78,6 +81,8 @@ def _show_record(record: "TrainingRecord") -> None:
 )
 @state_option
 @run_options
+@memory_option
+@engine_options
 @tracking_options
 @answers(_training_record, _show_record)
 @click.pass_obj
@@ -88,6 +93,7 @@ def train(
     passphrase_file: Path | None,
     tracking_uri: str | None,
     experiment: str,
+    cluster: "ClusterOptions | None",
     **options: Any,
 ) -> "TrainingRecord":
     """Train the run's model together with the other banks.
@@ -103,9 +109,14 @@ def train(
     tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
-    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
+    with (
+        opened(cluster) as client,
+        state.locked(),
+        RunProgress(output.console, enabled=output.progress) as progress,
+    ):
+        chosen = RunOptions(**options, cluster=client)
         record: TrainingRecord = take_part(
-            state, RunOptions(**options), RunKind.TRAINING, JOBS, progress, passphrase=passphrase
+            state, chosen, RunKind.TRAINING, JOBS, progress, passphrase=passphrase
         )
     track_or_warn(state, record.run_id, tracking)
     return record

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bank_node.commands.memory import bounded_by, memory_option
 from bank_node.commands.options import (
     PATH,
     answers,
@@ -41,6 +42,7 @@ def _show(scored: Scored) -> None:
     "--model", type=PATH, default=None, help="Model file.  [default: the run's accepted model]"
 )
 @last_run_option
+@memory_option
 @passphrase_option
 @answers(Scored, _show)
 def score(
@@ -50,6 +52,7 @@ def score(
     out: Path,
     model: Path | None,
     run_id: str | None,
+    memory_limit: str | None,
     passphrase_file: Path | None,
 ) -> Scored:
     """Score a file with the trained model; needs no network."""
@@ -63,6 +66,12 @@ def score(
     chosen = state.model_path(run.run_id) if model is None else model
     shared = scoring_tables(state, run.contract)
     count, has_probabilities = score_file(
-        data, out, model=chosen, contract=run.contract, mapping=mapping, shared=shared
+        data,
+        out,
+        model=chosen,
+        contract=run.contract,
+        mapping=mapping,
+        shared=shared,
+        bounded=bounded_by(memory_limit, path),
     )
     return Scored(out=str(out), rows=count, probabilities=has_probabilities)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     Output,
     answers,
     end_in_order_when_terminated,
+    memory_option,
     run_options,
     state_option,
 )
@@ -21,6 +23,7 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.jobs.search import SearchRecord
+    from fraudfed.dask_engine.options import ClusterOptions
 
 
 def _search_record() -> "type[SearchRecord]":
@@ -63,6 +66,8 @@ def _show_record(record: "SearchRecord") -> None:
 )
 @state_option
 @run_options
+@memory_option
+@engine_options
 @tracking_options
 @answers(_search_record, _show_record)
 @click.pass_obj
@@ -73,6 +78,7 @@ def search(
     passphrase_file: Path | None,
     tracking_uri: str | None,
     experiment: str,
+    cluster: "ClusterOptions | None",
     **options: Any,
 ) -> "SearchRecord":
     """Find the best of several sets of parameters, and its model, with the other banks.
@@ -88,9 +94,14 @@ def search(
     tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
-    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
+    with (
+        opened(cluster) as client,
+        state.locked(),
+        RunProgress(output.console, enabled=output.progress) as progress,
+    ):
+        chosen = RunOptions(**options, cluster=client)
         record: SearchRecord = take_part(
-            state, RunOptions(**options), RunKind.SEARCH, JOBS, progress, passphrase=passphrase
+            state, chosen, RunKind.SEARCH, JOBS, progress, passphrase=passphrase
         )
     track_or_warn(state, record.run_id, tracking)
     return record

@@ -20,6 +20,7 @@ from bank_node.data.contract_terms import (
 )
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
+from bank_node.data.row_warnings import row_warnings
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import (
     check_candidates,
@@ -39,8 +40,6 @@ from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
 from fraudfed.intake.transactions import RawTransactions, read_transactions
 from fraudfed.intake.windows import (
-    JUDGE,
-    SELECT,
     Windows,
     contract_columns,
     windows_by_share,
@@ -49,7 +48,8 @@ from fraudfed.intake.windows import (
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location, open_data
-from fraudfed.reading.problems import Problems, shortened
+from fraudfed.reading.partitions import Partition
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def load_transactions(
     """
     file = _open(path, "transactions", mapping)
     return read_transactions(
-        file, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
 
 
@@ -191,6 +191,40 @@ def load_training_rows(
     return _plain_table(file, contract, shares or TableShares())
 
 
+def open_rows(path: Location, contract: DataContract, mapping: Mapping | None) -> DataFile:
+    """Open a bank's rows without reading them; raises as ``load_training_rows``."""
+    check_contract(contract)
+    return _open(path, contract.kind, mapping)
+
+
+def read_piece(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    analysis: Collection[str] = (),
+) -> RawTransactions:
+    """Read and check some of a bank's transactions, with labels or without.
+
+    Parameters
+    ----------
+    file : DataFile
+        A piece of what ``open_rows`` opened.
+    contract : DataContract
+        Of transactions.
+    mapping : Mapping or None
+    analysis : collection of str
+        Columns for analysis that are read where the file has them.
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    problems = problems_of(file)
+    return _read(file, contract, mapping, problems, extra={}, needs_labels=False, analysis=analysis)
+
+
 def load_later_rows(
     path: Location,
     contract: DataContract,
@@ -226,7 +260,7 @@ def load_later_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     raw = _read(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
     )
@@ -288,7 +322,7 @@ def load_built_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     raw = _read(
-        file, contract, mapping, _problems(file), extra={}, needs_labels=False, analysis=analysis
+        file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
@@ -316,7 +350,7 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, _problems(file), extra={}, needs_labels=False)
+    raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
@@ -352,7 +386,7 @@ def load_scoring_rows(
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = _problems(file)
+    problems = problems_of(file)
     extra = {}
     if file.has(_ID) and file.require(_ID, "identifier", problems):
         extra[_ID] = pa.string()
@@ -377,8 +411,33 @@ def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
     )
 
 
+def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
+    """Read, check and convert one partition of a plain table; it may have no rows.
+
+    Parameters
+    ----------
+    part : Partition
+    contract : DataContract
+    shares : TableShares
+
+    Raises
+    ------
+    DataError
+        Naming file, row, column, value and what was expected.
+    """
+    return _plain_windows(part.open(), contract, shares)[0]
+
+
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
-    rows = read_plain_table(file, contract, _problems(file), with_labels=True)
+    windows, n_rows = _plain_windows(file, contract, shares)
+    return TrainingRows(windows, n_rows, _warnings(file, windows))
+
+
+def _plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares
+) -> tuple[Windows, int]:
+    """Return the windows of a plain table, and its number of rows."""
+    rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
@@ -389,7 +448,7 @@ def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) ->
         max_weight=contract.max_weight,
     )
     windows = windows_by_share(table, seed=shares.seed, select=shares.select, judge=shares.judge)
-    return TrainingRows(windows, rows.n_rows, _warnings(file, windows))
+    return windows, rows.n_rows
 
 
 def _transactions(
@@ -400,7 +459,7 @@ def _transactions(
     *,
     with_customers: bool,
 ) -> TrainingRows:
-    problems, extra = _problems(file), {}
+    problems, extra = problems_of(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
     raw = _read(
@@ -500,7 +559,8 @@ def _build(
     return built
 
 
-def _problems(file: DataFile) -> Problems:
+def problems_of(file: DataFile) -> Problems:
+    """Return an empty collection of what is wrong with a file; it says what shows all of it."""
     return file.problems(where_all="`bank-node check-data` lists all of them")
 
 
@@ -511,28 +571,18 @@ def _warnings(
     absent: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    found, table = list(more), windows.train
-    classes = np.unique(table.labels)
-    if len(classes) == 1:
-        found.append(
-            f"{file.name}: all {table.n_rows} labels are {classes[0]:g}; this bank alone has one "
-            "class, training continues with the others'"
-        )
-    for name in (SELECT, JUDGE):
-        count = windows.counts.get(name)
-        if count is not None and not count.frauds:
-            found.append(
-                f"{file.name}: none of {count.rows} payments of the window to {name} by is a "
-                "reported fraud; this bank adds nothing to what the others' frauds say there"
-            )
-    empty = [
-        name
-        for index, name in enumerate(table.schema.names)
-        if np.isnan(table.features[:, index]).all()
+    table = windows.train
+    n_missing = [
+        int(np.count_nonzero(np.isnan(table.features[:, index])))
+        for index in range(table.schema.n_features)
     ]
-    if empty:
-        without = f"there is no column {', '.join(absent)}: " if absent else ""
-        found.append(f"{file.name}: {without}no row has a value in {shortened(', '.join(empty))}")
-    for text in found:
-        _log.warning("%s", text)
-    return tuple(found)
+    return row_warnings(
+        file.name,
+        windows.counts,
+        table.schema.names,
+        n_rows=table.n_rows,
+        labels_seen=tuple(float(label) for label in np.unique(table.labels)),
+        n_missing=n_missing,
+        absent=absent,
+        more=more,
+    )

@@ -1,23 +1,38 @@
 """Which rows a run was begun with: a bank that is started again must train on the same.
 
 With other rows the bank's parts of the later sums would not fit those of the earlier ones, and no
-other bank could notice.
+other bank could notice. No model depends on the order of rows or on the files that they lie in, so
+neither does the digest: a table may be divided anew, and a query answer in another order.
+
+Each row becomes two numbers of 64 bits, the sums over its words times a weight of their place
+(Lemire, Kaser, "Strongly universal string hashing is fast", The Computer Journal 57, 2014, section
+3), mixed as SplitMix64 mixes; over the rows they are added up modulo 2^64. This finds rows that
+differ by mistake. It is no commitment: somebody who chooses rows could make two tables alike.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
 
 import numpy as np
 
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.dtypes import Float32Array, Int64Array, UInt64Array
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.intake.windows import Windows
 
-_DOMAIN = b"fraudfed training rows v1\0"
-_WINDOWS_DOMAIN = b"fraudfed windows v1\0"
+_DOMAIN: Final = b"fraudfed training rows v2\0"
+_WINDOWS_DOMAIN: Final = b"fraudfed windows v2\0"
 
-#: Rows made contiguous at a time; their bytes stay in the processor's cache.
-_ROWS_AT_ONCE = 1 << 12
+#: Rows hashed at a time; what is made of them stays in the processor's cache.
+_ROWS_AT_ONCE: Final = 1 << 12
+#: The finaliser of SplitMix64, as in ``fraudfed.boosting.sampling``.
+_MULTIPLIERS: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_SHIFTS: Final = (np.uint64(30), np.uint64(27), np.uint64(31))
+_LOW_WORD: Final = np.uint64(0xFFFFFFFF)
+_MISSING_BITS: Final = np.uint32(0x7FC00000)
 
 
 def windows_digest(windows: Windows) -> str:
@@ -28,50 +43,25 @@ def windows_digest(windows: Windows) -> str:
     windows : Windows
         Of train, select and judge in this order; that a window is not there is part of it.
     """
+    return joined_digest(data_digest(windows.train), windows.select, windows.judge)
+
+
+def joined_digest(train: str, select: JudgedRows | None, judge: JudgedRows | None) -> str:
+    """Return ``windows_digest`` where that of the rows to train on is known already."""
     digest = hashlib.sha256(_WINDOWS_DOMAIN)
-    digest.update(data_digest(windows.train).encode())
-    for rows in (windows.select, windows.judge):
+    digest.update(train.encode())
+    for rows in (select, judge):
         digest.update(b"-" if rows is None else _judged_digest(rows).encode())
     return digest.hexdigest()
 
 
-def _judged_digest(rows: JudgedRows) -> str:
-    outcomes, table = (
-        rows.outcomes,
-        TrainingTable(
-            schema=rows.schema,
-            features=rows.features,
-            # NaN, for a censored row, is no label of training; here it is one of three values.
-            labels=rows.outcomes.labels,
-            weights=rows.weights,
-            max_weight=rows.max_weight,
-        ),
-    )
-    digest = hashlib.sha256(data_digest(table).encode())
-    others = {
-        "is_blocked": outcomes.is_blocked,
-        "event_time": outcomes.event_time,
-        "amounts": outcomes.amounts,
-        "customers": outcomes.customers,
-        "cards": outcomes.cards,
-        "accounts": outcomes.accounts,
-        "is_first_seen": outcomes.is_first_seen,
-        **{f"cell {name}": values for name, values in outcomes.cells.items()},
-    }
-    for name, values in sorted(others.items()):
-        digest.update(name.encode() + b"\0")
-        if values is not None:
-            digest.update(b"+" + np.ascontiguousarray(values, dtype="<i8").data)
-    return digest.hexdigest()
-
-
 def data_digest(table: TrainingTable) -> str:
-    """Return a SHA-256 over everything of the rows that training can see, hexadecimal.
+    """Return a digest of everything of the rows that training can see, hexadecimal.
 
-    Law: two tables have the same digest exactly when schema, bound of the weights, and features,
-    labels and weights in their order are the same, bit by bit, except that a missing value is a
-    missing value whatever the bits of its NaN (up to a collision of SHA-256). Layout in memory
-    and byte order of the machine do not matter.
+    Law: two tables have the same digest exactly when schema, bound of the weights, and the rows
+    (features, label, weight) in whatever order are the same, bit by bit, except that a missing
+    value is a missing value whatever the bits of its NaN; up to a collision of 128 bits that
+    nobody looked for. Layout in memory and byte order of the machine do not matter.
 
     It is kept on this bank's disk only: a reader could test guesses of the rows with it.
 
@@ -79,20 +69,166 @@ def data_digest(table: TrainingTable) -> str:
     ----------
     table : TrainingTable
     """
-    digest = hashlib.sha256(_DOMAIN)
-    for name, n_categories in zip(table.schema.names, table.schema.n_categories, strict=True):
-        text = name.encode()
-        digest.update(len(text).to_bytes(8, "little") + text + n_categories.to_bytes(8, "little"))
-    digest.update(json.dumps(table.schema.categories).encode())
-    digest.update(np.array(table.max_weight, dtype="<f8").tobytes())
-    for array in (table.features, table.labels, table.weights):
-        # The number of axes in front: an array that is missing has none.
-        shape = () if array is None else array.shape
-        digest.update(np.array([len(shape), *shape], dtype="<u8").tobytes())
-        if array is None:
-            continue
-        for start in range(0, len(array), _ROWS_AT_ONCE):
-            block = array[start : start + _ROWS_AT_ONCE].astype("<f4", order="C", copy=True)
-            block[np.isnan(block)] = np.nan
-            digest.update(block.data)
+    rows = RowsDigest(table.schema, max_weight=table.max_weight)
+    rows.add(table)
+    return rows.hexdigest()
+
+
+class RowsDigest:
+    """The digest of rows that come a piece at a time; ``data_digest`` says of what.
+
+    Parameters
+    ----------
+    schema : FeatureSchema
+    max_weight : float
+
+    Attributes
+    ----------
+    n_rows : int
+        So far.
+    """
+
+    def __init__(self, schema: FeatureSchema, *, max_weight: float) -> None:
+        self._schema = schema
+        self._max_weight = max_weight
+        self._has_weights: bool | None = None
+        self._sums = [0, 0]
+        self.n_rows = 0
+
+    def add(self, table: TrainingTable) -> None:
+        """Add rows of the same schema, all of them with weights or all without."""
+        has_weights = table.weights is not None
+        if table.n_rows and self._has_weights not in (None, has_weights):
+            raise ValueError("some rows have weights and others have none")
+        if table.n_rows or self._has_weights is None:
+            self._has_weights = has_weights
+        for block in _blocks(table):
+            for number, hashes in enumerate(block):
+                self._sums[number] = _added(self._sums[number], hashes)
+        self.n_rows += table.n_rows
+
+    def merge(self, other: "RowsDigest") -> None:
+        """Add what was collected elsewhere, of other rows of the same data."""
+        if other.n_rows and self.n_rows and self._has_weights != other._has_weights:
+            raise ValueError("some rows have weights and others have none")
+        if other.n_rows or self._has_weights is None:
+            self._has_weights = other._has_weights
+        self._sums = [
+            (own + more) % 2**64 for own, more in zip(self._sums, other._sums, strict=True)
+        ]
+        self.n_rows += other.n_rows
+
+    def hexdigest(self) -> str:
+        """Return the digest of the rows so far."""
+        digest = hashlib.sha256(_DOMAIN)
+        names = zip(self._schema.names, self._schema.n_categories, strict=True)
+        for name, n_categories in names:
+            text = name.encode()
+            size = len(text).to_bytes(8, "little")
+            digest.update(size + text + n_categories.to_bytes(8, "little"))
+        digest.update(json.dumps(self._schema.categories).encode())
+        digest.update(np.array(self._max_weight, dtype="<f8").tobytes())
+        digest.update(bytes([bool(self._has_weights and self.n_rows)]))
+        for number in (self.n_rows, *self._sums):
+            digest.update(number.to_bytes(8, "little"))
+        return digest.hexdigest()
+
+
+def _judged_digest(rows: JudgedRows) -> str:
+    """Return a digest of rows with all that is known of them, in whatever order.
+
+    Of codes it counts which rows have one in common, and not which number that is.
+    """
+    outcomes = rows.outcomes
+    table = TrainingTable(
+        schema=rows.schema,
+        features=rows.features,
+        # NaN, for a censored row, is no label of training; here it is one of three values.
+        labels=outcomes.labels,
+        weights=rows.weights,
+        max_weight=rows.max_weight,
+    )
+    digest = hashlib.sha256(data_digest(table).encode())
+    values = {
+        "is_blocked": outcomes.is_blocked,
+        "event_time": outcomes.event_time,
+        "amounts": outcomes.amounts,
+        "is_first_seen": outcomes.is_first_seen,
+        **{f"cell {name}": cells for name, cells in outcomes.cells.items()},
+    }
+    codes = {
+        "customers": outcomes.customers,
+        "cards": outcomes.cards,
+        "accounts": outcomes.accounts,
+    }
+    for name, column in sorted({**values, **codes}.items()):
+        digest.update(name.encode() + (b"\0-" if column is None else b"\0+"))
+    if not rows.n_rows:
+        return digest.hexdigest()
+    known = [values[name] for name in sorted(values)]
+    both = [np.concatenate(parts) for parts in zip(*_blocks(table), strict=True)]
+    for number, hashes in enumerate(both):
+        weights = iter(_weights(2 * (len(values) + len(codes)) + 1, 2 + number))
+        whole = hashes * next(weights)
+        for column in known:
+            low, high = next(weights), next(weights)
+            if column is not None:
+                words = np.ascontiguousarray(column, dtype=np.int64).view(np.uint64)
+                whole += low * (words & _LOW_WORD) + high * (words >> np.uint64(32))
+        whole = _mixed(whole)
+        # What a row has in common with others: the sum of their hashes without any code.
+        shared = whole.copy()
+        for name in sorted(codes):
+            weight, of = next(weights), codes[name]
+            if of is not None:
+                shared += weight * _of_groups(whole, of)
+        digest.update(_added(0, _mixed(shared)).to_bytes(8, "little"))
     return digest.hexdigest()
+
+
+def _of_groups(hashes: UInt64Array, codes: Int64Array) -> UInt64Array:
+    """Return for each row the mixed sum over the rows with its code; 0 for code -1."""
+    sums = np.zeros(int(codes.max()) + 2, dtype=np.uint64)
+    np.add.at(sums, codes, hashes)
+    sums[:-1] = _mixed(sums[:-1])
+    sums[-1] = 0
+    found: UInt64Array = sums[codes]
+    return found
+
+
+def _blocks(table: TrainingTable) -> Iterator[tuple[UInt64Array, UInt64Array]]:
+    """Yield both numbers of each row, some rows after others."""
+    columns: list[Float32Array] = [*table.features.T, table.labels]
+    if table.weights is not None:
+        columns.append(table.weights)
+    first, second = (_weights(len(columns) + 1, number) for number in (0, 1))
+    for start in range(0, table.n_rows, _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, table.n_rows)
+        one = np.full(stop - start, first[-1], dtype=np.uint64)
+        two = np.full(stop - start, second[-1], dtype=np.uint64)
+        for place, column in enumerate(columns):
+            values = np.ascontiguousarray(column[start:stop])
+            words = np.where(np.isnan(values), _MISSING_BITS, values.view(np.uint32))
+            wide = words.astype(np.uint64)
+            one += wide * first[place]
+            two += wide * second[place]
+        yield _mixed(one), _mixed(two)
+
+
+def _mixed(values: UInt64Array) -> UInt64Array:
+    mixed = values
+    for shift, multiplier in zip(_SHIFTS, _MULTIPLIERS, strict=False):
+        mixed = (mixed ^ (mixed >> shift)) * multiplier
+    found: UInt64Array = mixed ^ (mixed >> _SHIFTS[2])
+    return found
+
+
+def _added(total: int, hashes: UInt64Array) -> int:
+    return (total + int(np.add.reduce(hashes, dtype=np.uint64))) % 2**64
+
+
+@cache
+def _weights(count: int, number: int) -> tuple[np.uint64, ...]:
+    """Return odd weights of the places of a row; the same in every process."""
+    drawn = np.random.Generator(np.random.PCG64(number)).integers(0, 2**64, count, dtype=np.uint64)
+    return tuple(drawn | np.uint64(1))

@@ -15,6 +15,7 @@ A file with other rows - a month more, a row corrected in every column - has oth
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -22,14 +23,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraudfed.dtypes import Float32Array, Float64Array, UInt64Array
+from fraudfed.intake.streamed import MappedColumn
 from fraudfed.reading import cells
+from fraudfed.reading.file import DataFile
 from fraudfed.reading.file_format import PLAIN_CSV, FileFormat
 from fraudfed.reading.location import Location, open_data
+from fraudfed.reading.pieces import in_pieces
 
 #: Columns of fewer different values say little about rows: two months could have them in common.
 _FEWEST_VALUES: Final = 16
 #: Rows hashed at a time; what is made of them stays in the processor's cache.
 _ROWS_AT_ONCE: Final = 1 << 12
+#: Values whose bytes are hashed at a time.
+_VALUES_AT_ONCE: Final = 1 << 20
 #: Values by which most columns show of which kind they are, before all are read.
 _FIRST_VALUES: Final = 64
 
@@ -43,7 +49,11 @@ class KeyMaker(Protocol):
 
 
 def row_keys(
-    path: Location, maker: KeyMaker, *, file_format: FileFormat = PLAIN_CSV
+    path: Location,
+    maker: KeyMaker,
+    *,
+    file_format: FileFormat = PLAIN_CSV,
+    piece_rows: int | None = None,
 ) -> tuple[str, ...]:
     """Return the keys of a file's rows.
 
@@ -54,6 +64,9 @@ def row_keys(
     maker : KeyMaker
     file_format : FileFormat
         How the file is written, if it is CSV.
+    piece_rows : int or None
+        Read so many rows at a time, and keep columns on disk; None reads all at once. The keys are
+        the same.
 
     Returns
     -------
@@ -64,10 +77,16 @@ def row_keys(
     ------
     DataError
         If the file cannot be read.
+    StateError
+        If there is no room on disk.
     """
-    digests, telling = [], []
-    for column in open_data(path, file_format=file_format).everything():
-        digest, is_telling = _digest(column, file_format)
+    file, digests, telling = open_data(path, file_format=file_format), [], []
+    found: Iterator[tuple[bytes, bool]]
+    if piece_rows is None:
+        found = (_digest(column, file_format) for column in file.everything())
+    else:
+        found = _digests_in_pieces(file, piece_rows)
+    for digest, is_telling in found:
         digests.append(digest)
         if is_telling:
             telling.append(digest)
@@ -90,12 +109,89 @@ def day_keys(first_day: int, last_day: int, maker: KeyMaker) -> tuple[str, ...]:
 def _digest(column: pa.ChunkedArray, how: FileFormat) -> tuple[bytes, bool]:
     """Return a digest of a column's values in whatever order, and whether they tell rows apart."""
     numbers = _as_numbers(column, how)
-    if numbers is not None:
-        values = np.sort(numbers)
-        is_telling = _is_telling(values) and not _is_counter(values)
-        return hashlib.sha256(b"numbers\0" + values.astype("<f4").tobytes()).digest(), is_telling
-    hashes = np.sort(_text_hashes(column))
-    return hashlib.sha256(b"texts\0" + hashes.astype("<u8").tobytes()).digest(), _is_telling(hashes)
+    return _digest_of(_text_hashes(column) if numbers is None else numbers)
+
+
+def _digest_of(values: Float32Array | UInt64Array) -> tuple[bytes, bool]:
+    """Return the same of float32 numbers or of hashes of texts; they are sorted in place."""
+    values.sort()
+    is_telling, is_numbers = _is_telling(values), values.dtype == np.float32
+    digest = hashlib.sha256(b"numbers\0" if is_numbers else b"texts\0")
+    little = "<f4" if is_numbers else "<u8"
+    if is_numbers and _is_counter(values):
+        is_telling = False
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        digest.update(values[start : start + _VALUES_AT_ONCE].astype(little).tobytes())
+    return digest.digest(), is_telling
+
+
+class _Column:
+    """A column that is read piece by piece, as what all of its values are.
+
+    It is taken for numbers, then for times, and then for texts: a piece that is none of it begins
+    the column anew as the next.
+    """
+
+    def __init__(self, how: FileFormat) -> None:
+        self._how = how
+        self._steps = [_numbers, _times]
+        self._is_truths: bool | None = None
+        self._values = MappedColumn(1)
+        #: Whether the pieces so far were not all of the column.
+        self.starts_anew = False
+
+    def add(self, piece: pa.ChunkedArray) -> None:
+        """Take the values of a piece."""
+        if self.starts_anew:
+            return
+        if not self._steps:
+            self._values.add(_text_hashes(piece))
+            return
+        step, plain = self._steps[0], cells.plain(piece)
+        values = step(plain, self._how)
+        if values is not None and step is _numbers and not np.isnan(values).all():
+            is_truths = cells.are_truths(plain)
+            if self._is_truths not in (None, is_truths):
+                # All of it together are neither.
+                values = None
+            self._is_truths = is_truths
+        if values is not None:
+            self._values.add(_narrowed(values))
+            return
+        self._steps.pop(0)
+        self._values = MappedColumn(1, np.float32 if self._steps else np.uint64)
+        self.starts_anew = True
+
+    def digest(self) -> tuple[bytes, bool]:
+        """Return what ``_digest`` does."""
+        return _digest_of(self._values.mapped().reshape(-1))
+
+
+def _digests_in_pieces(file: DataFile, rows: int) -> Iterator[tuple[bytes, bool]]:
+    columns = [_Column(file.file_format) for _ in file.columns]
+    unread = columns
+    while unread:
+        for piece in in_pieces(file, rows=rows):
+            for column, values in zip(columns, _in_order(file, piece), strict=True):
+                if column in unread:
+                    column.add(values)
+        unread = [column for column in unread if column.starts_anew]
+        for column in unread:
+            column.starts_anew = False
+    return (column.digest() for column in columns)
+
+
+def _in_order(file: DataFile, piece: DataFile) -> Sequence[pa.ChunkedArray]:
+    """Return the columns of a piece in the order of the whole."""
+    own: list[pa.ChunkedArray] = piece.everything()
+    if piece.columns == file.columns:
+        return own
+    left = list(zip(piece.columns, own, strict=True))
+    found: list[pa.ChunkedArray] = []
+    for name in file.columns:
+        place = next(i for i, (other, _) in enumerate(left) if other == name)
+        found.append(left.pop(place)[1])
+    return found
 
 
 def _as_numbers(column: pa.ChunkedArray, how: FileFormat) -> Float32Array | None:
@@ -107,13 +203,17 @@ def _as_numbers(column: pa.ChunkedArray, how: FileFormat) -> Float32Array | None
         values = step(column, how)
         if values is None:
             continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrowed: Float32Array = values.astype(np.float32)
-        # One zero, and one NaN whatever its bits.
-        narrowed += np.float32(0)
-        narrowed[np.isnan(narrowed)] = np.nan
-        return narrowed
+        return _narrowed(values)
     return None
+
+
+def _narrowed(values: Float64Array) -> Float32Array:
+    """Return values as training has them, with one zero, and one NaN whatever its bits."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrowed: Float32Array = values.astype(np.float32)
+    narrowed += np.float32(0)
+    narrowed[np.isnan(narrowed)] = np.nan
+    return narrowed
 
 
 def _numbers(column: pa.ChunkedArray, how: FileFormat) -> Float64Array | None:
@@ -181,10 +281,23 @@ def _weights(count: int) -> UInt64Array:
 
 def _is_telling(ordered: Float32Array | UInt64Array) -> bool:
     """Tell whether there are enough different values, given in order."""
-    present = ordered[~np.isnan(ordered)]
-    return int(np.count_nonzero(present[1:] != present[:-1])) + 1 >= _FEWEST_VALUES
+    different, last = 0, None
+    for start in range(0, len(ordered), _VALUES_AT_ONCE):
+        present = ordered[start : start + _VALUES_AT_ONCE]
+        present = present[~np.isnan(present)]
+        if not len(present):
+            continue
+        different += int(np.count_nonzero(present[1:] != present[:-1]))
+        different += last is None or bool(present[0] != last)
+        last = present[-1]
+        if different >= _FEWEST_VALUES:
+            return True
+    return False
 
 
-def _is_counter(ordered: Float32Array) -> bool:
+def _is_counter(ordered: Float32Array | UInt64Array) -> bool:
     """Tell whether these are row numbers, which every file of as many rows has."""
-    return bool((np.diff(ordered) == 1).all())
+    return all(
+        bool((np.diff(ordered[start : start + _VALUES_AT_ONCE + 1]) == 1).all())
+        for start in range(0, len(ordered), _VALUES_AT_ONCE)
+    )

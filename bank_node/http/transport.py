@@ -8,11 +8,12 @@ a signature, time and nonce of its own: an aggregator refuses what it has seen.
 import contextlib
 import http.client
 import logging
+import math
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from bank_node.config import TlsFiles
@@ -32,7 +33,7 @@ from fraudfed.errors import (
 from fraudfed.foreign_text import visible
 from fraudfed.http.address import check_url
 from fraudfed.http.connections import Answer, HttpConnections
-from fraudfed.http.failures import is_final, reason_of, unreachable
+from fraudfed.http.failures import is_final, reason_of, refused_in_between, unreachable
 from fraudfed.http.route import Route
 from fraudfed.http.trust import Trust, read_trust
 from fraudfed.wire.media_types import BINARY, JSON, PROBLEM
@@ -46,6 +47,10 @@ MESSAGE_BYTES = 2 * 1024 * 1024
 _MOST_HOLD_OFF_SECONDS = 3600.0
 #: The aggregator is restarting or overloaded: not an answer to the question.
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+#: A proxy gave up waiting for an answer: from then on questions ask for one earlier, in this share
+#: of the time that it took, and never more often than once a second.
+_SHARE = 0.7
+_LEAST_WAIT_SECONDS = 1.0
 _PROBLEM_PREFIX = "urn:fraudfed:problem:"
 
 
@@ -101,9 +106,12 @@ class _NoAnswerError(Exception):
     Never leaves this module, and is no fraudfed error: those are found by their slug.
     """
 
-    def __init__(self, message: str, *, hold_off_seconds: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, hold_off_seconds: float = 0.0, is_given_up_between: bool = False
+    ) -> None:
         super().__init__(message)
         self.hold_off_seconds = hold_off_seconds
+        self.is_given_up_between = is_given_up_between
 
 
 class Transport:
@@ -139,6 +147,7 @@ class Transport:
         self.requests: Counter[str] = Counter()
         self._caller = caller
         secured = self.url.startswith("https:")
+        self._longest_wait = math.inf
         self._http = HttpConnections(self.url, trust=read_tls_files(tls) if secured else None)
 
     def close(self) -> None:
@@ -198,10 +207,17 @@ class Transport:
         )
         attempts = self.retry.start()
         while True:
+            held = min(wait, self._longest_wait)
+            target = path.replace(f"wait={wait:g}", f"wait={held:g}", 1) if held < wait else path
+            begun = self.retry.clock()
             try:
-                return self._checked(self._send(request, purpose), expect)
+                answer = self._send(replace(request, target=target), purpose)
+                return self._checked(answer, expect, sent_bytes=len(content or b""))
             except _NoAnswerError as error:
                 _log.debug("%s %s: %s", method, path, error)
+                if error.is_given_up_between and held:
+                    lasted = self.retry.clock() - begun
+                    self._longest_wait = max(_LEAST_WAIT_SECONDS, min(held, _SHARE * lasted))
                 if not attempts.again(at_least_seconds=error.hold_off_seconds):
                     raise TransportError(
                         f"{error} ({attempts.attempts} attempts in "
@@ -254,6 +270,7 @@ class Transport:
                 f"{self.url}: HTTP {answer.status}; the aggregator is restarting or "
                 "overloaded: try again later",
                 hold_off_seconds=_retry_after_seconds(answer),
+                is_given_up_between=answer.status == HTTPStatus.GATEWAY_TIMEOUT,
             )
         return answer
 
@@ -261,9 +278,9 @@ class Transport:
         if self._caller is not None:
             self._caller.audit.append(durable=durable, **facts)
 
-    def _checked(self, answer: Answer, expect: str) -> Answer:
+    def _checked(self, answer: Answer, expect: str, *, sent_bytes: int) -> Answer:
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise self._problem(answer)
+            raise self._problem(answer, sent_bytes=sent_bytes)
         if answer.status == HTTPStatus.NO_CONTENT:
             if expect == BINARY:
                 return answer
@@ -283,10 +300,13 @@ class Transport:
             )
         return answer
 
-    def _problem(self, answer: Answer) -> FraudFedError:
+    def _problem(self, answer: Answer, *, sent_bytes: int) -> FraudFedError:
         """Turn a problem document back into the error it was made from."""
         status = answer.status
         if _content_type(answer) != PROBLEM:
+            refused = refused_in_between(self.url, status, sent_bytes=sent_bytes)
+            if refused is not None:
+                return refused
             at_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR
             cls: type[FraudFedError] = ServerError if at_fault else ProtocolError
             return cls(

@@ -20,6 +20,7 @@ from typing import Final, Generic, Literal, Self, TypeVar, cast
 import numpy as np
 from pydantic import ValidationError
 
+from bank_node.data.spread import SpreadJudged
 from bank_node.run.job import StepState
 from bank_node.run.progress import RunProgress
 from bank_node.run.record import RecordPart
@@ -163,7 +164,7 @@ class Judging:
 
     Attributes
     ----------
-    rows : JudgedRows or None
+    rows : JudgedRows, SpreadJudged or None
         None at every bank if the run keeps none.
     window : {"judge", "select"} or None
     note : str
@@ -172,7 +173,7 @@ class Judging:
         Under privacy terms: the only thing that is released.
     """
 
-    rows: JudgedRows | None = None
+    rows: JudgedRows | SpreadJudged | None = None
     window: Literal["judge", "select"] | None = None
     note: str = NOTES[None]
     plan: JudgingPlan = field(default_factory=JudgingPlan)
@@ -202,12 +203,24 @@ class Judging:
             rows, window = windows.judge, "judge"
         elif windows.select is not None:
             rows, window = windows.select, "select"
+        return cls.by(rows, window, contract, terms=terms)
+
+    @classmethod
+    def by(
+        cls,
+        rows: JudgedRows | SpreadJudged | None,
+        window: Literal["judge", "select"] | None,
+        contract: DataContract,
+        *,
+        terms: PrivacyTerms | None = None,
+    ) -> "Judging":
+        """Take rows that have been chosen; for the rest as ``of``."""
         note = NOTES[window]
         if window == "judge" and contract.kind == "table":
             note = _SHARES
         own_groups = _own_groups(contract)
         if rows is not None:
-            rows = _with_groups(rows, own_groups)
+            rows = _with_groups(rows, own_groups) if isinstance(rows, JudgedRows) else rows
             check_judged_rows(rows.outcomes)
         n_alerts = None
         if contract.alerts_per_day is not None:
@@ -265,7 +278,10 @@ class Judging:
         if self.rows is None:
             return Verdict(note=self.note)
         progress.steps("judging", 0, 1, self.note)
-        margins = predict_margins(model, self.rows.features, threads=threads)
+        if isinstance(self.rows, SpreadJudged):
+            margins = self.rows.margins(model)
+        else:
+            margins = predict_margins(model, self.rows.features, threads=threads)
         if self.noised is not None:
             told = judge_noised(
                 margins,

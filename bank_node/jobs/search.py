@@ -13,11 +13,11 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.search import search_facts, weigh_search
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import TableShares, load_training_rows
-from bank_node.data.digest import windows_digest
+from bank_node.data.contract import TableShares
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
+from bank_node.jobs.rows import job_rows
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -26,19 +26,20 @@ from bank_node.run.record import RecordPart, RunRecord, RunResult
 from bank_node.state.directory import FEATURES_FILE, MODEL_FILE, SEARCH_FILE, StateDirectory
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.boosting.model_reader import read_model
-from fraudfed.boosting.table import check_schema
+from fraudfed.boosting.shard.protocol import Shard
+from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.catalogue.run_check import check_candidates, check_contract, check_select_window
 from fraudfed.communicator import Communicator
 from fraudfed.errors import StateError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema
-from fraudfed.intake.windows import Windows
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.search.held_state import check_search_state
 from fraudfed.search.running import SearchProgress, is_finished
 from fraudfed.search.search import check_search, search_checked
+from fraudfed.search.selection import SelectRows
 from fraudfed.search.state import SearchState
 from fraudfed.wire.messages import RunKind, SearchSpec, SelectBy
 from fraudfed.wire.search_results import decode, encode
@@ -160,32 +161,29 @@ class SearchJob:
         run, options = context.run, context.options
         spec, common = run.search, run.spec.parameters
         params = check_run(run, context.rules)
-        rows = load_training_rows(
-            options.data,
-            run.contract,
-            mapping=options.mapping,
+        rows = job_rows(
+            context,
+            TableShares(seed=params[0].seed, select=True, judge=True),
             shared=training_tables(context.state, run.contract),
-            shares=TableShares(seed=params[0].seed, select=True, judge=True),
         )
-        windows = rows.windows
-        if windows.select is None:
+        if rows.select is None:
             raise ValueError("a search has rows to select by")
         # Once this bank has joined, nothing may depend on its own rows.
-        check_search(spec, common, windows.train, windows.select)
-        n_rows = sum(count.rows for count in windows.counts.values())
-        _log.info("%d rows meet the data contract", n_rows)
+        check_search(spec, common, rows.train, rows.select)
+        _log.info("%d rows meet the data contract", rows.n_rows)
         return SearchWork(
             spec=spec,
             common=common,
-            windows=windows,
-            select=windows.select,
-            judging=Judging.of(windows, run.contract),
-            rows_read=n_rows,
-            data_sha256=windows_digest(windows),
+            table=rows.train,
+            select=rows.select,
+            judging=rows.judging,
+            rows_read=rows.n_rows,
+            data_sha256=rows.digest,
             row_keys=row_keys(
                 options.data,
                 context.ledger,
                 file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+                piece_rows=rows.piece_rows,
             ),
             progress=context.progress,
             threads=options.threads,
@@ -266,8 +264,9 @@ class SearchWork:
     spec : SearchSpec
     common : dict
         Parameters that all candidates share.
-    windows : Windows
-    select : JudgedRows
+    table : TrainingTable or Shard
+        Rows to train on.
+    select : JudgedRows or SelectRows
         The rows that candidates are compared on.
     judging : Judging
         Rows that the winner is judged by.
@@ -283,8 +282,8 @@ class SearchWork:
 
     spec: SearchSpec
     common: dict[str, Any]
-    windows: Windows
-    select: JudgedRows
+    table: TrainingTable | Shard
+    select: JudgedRows | SelectRows
     judging: Judging
     rows_read: int
     data_sha256: str
@@ -295,7 +294,7 @@ class SearchWork:
     @property
     def n_rows(self) -> int:
         """Rows to train on."""
-        return self.windows.train.n_rows
+        return self.table.n_rows
 
     def sources(self, step: int | None) -> tuple[str, ...]:
         """Return the keys of the file: every step sums over its rows."""
@@ -319,7 +318,7 @@ class SearchWork:
         return state
 
     def _decode(self, data: bytes) -> SearchState:
-        table = self.windows.train
+        table = self.table
         state = SearchState.from_bytes(data, schema=table.schema)
         check_search_state(
             state, self.spec, self.common, schema=table.schema, max_weight=table.max_weight
@@ -353,7 +352,7 @@ class SearchWork:
         found = search_checked(
             self.spec,
             self.common,
-            self.windows.train,
+            self.table,
             self.select,
             communicator,
             start=last,

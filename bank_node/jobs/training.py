@@ -10,12 +10,12 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import TableShares, load_training_rows
-from bank_node.data.digest import windows_digest
+from bank_node.data.contract import TableShares
 from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.risk.private_history import check_private_history
+from bank_node.jobs.rows import job_rows
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -28,6 +28,7 @@ from fraudfed.boosting.private.state import check_private_start
 from fraudfed.boosting.private.train import check_private, train_private_checked
 from fraudfed.boosting.resume.held_state import check_state
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import TrainResult, check_tables, train_checked
 from fraudfed.catalogue.run_check import check_contract, check_parameters
@@ -138,19 +139,16 @@ class TrainingJob:
         params = check_run(run, context.rules)
         terms = None if run.spec.privacy is None else run.spec.privacy.terms()
         shared = training_tables(context.state, run.contract)
-        rows = load_training_rows(
-            options.data,
-            run.contract,
-            mapping=options.mapping,
+        rows = job_rows(
+            context,
+            TableShares.of_run(run.spec),
             shared=shared,
-            shares=TableShares.of_run(run.spec),
+            terms=terms,
             with_customers=terms is not None and terms.unit is PrivacyUnit.CUSTOMER,
         )
-        windows = rows.windows
-        table = windows.train
-        validation = windows.validation if params.early_stopping_rounds is not None else None
-        n_rows = sum(count.rows for count in windows.counts.values())
-        _log.info("%d rows meet the data contract", n_rows)
+        table = rows.train
+        validation = rows.validation if params.early_stopping_rounds is not None else None
+        _log.info("%d rows meet the data contract", rows.n_rows)
         # Once this bank has joined, nothing may depend on its own rows.
         if terms is None:
             check_tables(params, table, validation)
@@ -160,13 +158,14 @@ class TrainingJob:
             params=params,
             table=table,
             validation=validation,
-            judging=Judging.of(windows, run.contract, terms=terms),
-            rows_read=n_rows,
-            data_sha256=windows_digest(windows),
+            judging=rows.judging,
+            rows_read=rows.n_rows,
+            data_sha256=rows.digest,
             row_keys=row_keys(
                 options.data,
                 context.ledger,
                 file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+                piece_rows=rows.piece_rows,
             ),
             progress=context.progress,
             threads=options.threads,
@@ -204,9 +203,9 @@ class TrainingWork:
     Attributes
     ----------
     params : BoosterParams
-    table : TrainingTable
+    table : TrainingTable or Shard
         Rows to train on.
-    validation : TrainingTable or None
+    validation : TrainingTable, Shard or None
         Rows for the metrics.
     judging : Judging
         Rows that the model is judged by.
@@ -225,8 +224,8 @@ class TrainingWork:
     """
 
     params: BoosterParams
-    table: TrainingTable
-    validation: TrainingTable | None
+    table: TrainingTable | Shard
+    validation: TrainingTable | Shard | None
     judging: Judging = field(default_factory=Judging)
     rows_read: int
     data_sha256: str

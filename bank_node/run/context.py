@@ -1,6 +1,7 @@
 """What a bank knows of a run while it takes part: fixed once everything was checked."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bank_node.config import CohortRules
 from bank_node.consortium.ceremony import AcceptedEpoch
@@ -19,6 +20,9 @@ from fraudfed.consortium.trust import Trust
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.reading.location import Location
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -26,7 +30,7 @@ class RunOptions:
 
     Attributes
     ----------
-    data : Path
+    data : Location
     mapping : Mapping or None
         How the columns of ``data`` become those that the run wants.
     run_id : str or None
@@ -37,6 +41,10 @@ class RunOptions:
         Limit of the wait for the cohort; None waits without limit.
     threads : int
         Cores that this bank's work may use at once; no result depends on it.
+    cluster : distributed.Client or None
+        The Dask cluster that the rows are worked on; None is this machine. No result depends on it.
+    memory_limit : int or None
+        Bytes above which rows stay on disk; None keeps them in memory. No result depends on it.
     """
 
     data: Location
@@ -45,6 +53,8 @@ class RunOptions:
     round_timeout_seconds: float | None = None
     cohort_timeout_seconds: float | None = None
     threads: int = 1
+    cluster: "Client | None" = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)

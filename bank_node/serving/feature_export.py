@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from bank_node.data.contract import load_features, load_scoring_rows
-from bank_node.serving.table_file import check_output, write_table
+from bank_node.data.contract import ScoringRows, load_features, load_scoring_rows
+from bank_node.data.streamed import Bounded, stream_built_rows, stream_scoring_rows
+from bank_node.serving.table_file import check_output, write_pieces, write_table
 from fraudfed.dtypes import Float32Array
 from fraudfed.features import FeatureTable
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import LABEL_NOT_KNOWN
+from fraudfed.intake.windows import contract_columns
 from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract, FeatureSpec
 
@@ -26,6 +28,7 @@ def export_features(
     contract: DataContract,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
+    bounded: Bounded | None = None,
 ) -> int:
     """Write a row for every payment of ``data`` that the recipe judges, in its order.
 
@@ -42,6 +45,8 @@ def export_features(
         How the columns of ``data`` become those of the contract.
     shared : SharedRisk or None
         Risk tables, for a contract that ``needs_tables``.
+    bounded : Bounded or None
+        None reads all of ``data`` into memory.
 
     Returns
     -------
@@ -58,21 +63,44 @@ def export_features(
         If ``out`` cannot be written.
     """
     check_output(out)
-    if contract.kind == "transactions":
-        built = load_features(data, contract, mapping=mapping, shared=shared)
-        columns = _about(built, contract)
-        indices = [built.names.index(spec.name) for spec in contract.features]
-        values = built.values.T[indices].T
-    else:
-        rows = load_scoring_rows(data, contract, mapping=mapping)
-        columns = {} if rows.identifiers is None else {"transaction_id": rows.identifiers}
-        values = rows.features
     # A CSV file has texts, no dictionaries.
     as_dictionary = out.suffix.lower() != ".csv"
+
+    def built_table(built: FeatureTable) -> pa.Table:
+        values = contract_columns(built, contract)
+        return _exported(_about(built, contract), values, contract, as_dictionary=as_dictionary)
+
+    def plain_table(rows: ScoringRows) -> pa.Table:
+        columns = {} if rows.identifiers is None else {"transaction_id": rows.identifiers}
+        return _exported(columns, rows.features, contract, as_dictionary=as_dictionary)
+
+    if bounded is not None:
+        if contract.kind == "transactions":
+            built = stream_built_rows(data, contract, bounded, mapping=mapping, shared=shared)
+            return write_pieces(
+                (built_table(piece.built) for piece in built if piece.built.n_rows), out
+            )
+        rows = stream_scoring_rows(data, contract, bounded, mapping=mapping)
+        return write_pieces(map(plain_table, rows), out)
+    if contract.kind == "transactions":
+        table = built_table(load_features(data, contract, mapping=mapping, shared=shared))
+    else:
+        table = plain_table(load_scoring_rows(data, contract, mapping=mapping))
+    write_table(table, out)
+    return int(table.num_rows)
+
+
+def _exported(
+    about: dict[str, pa.Array],
+    values: Float32Array,
+    contract: DataContract,
+    *,
+    as_dictionary: bool,
+) -> pa.Table:
+    columns = dict(about)
     for column, spec in zip(values.T, contract.features, strict=True):
         columns[spec.name] = _feature(column, spec, as_dictionary=as_dictionary)
-    write_table(pa.table(columns), out)
-    return len(values)
+    return pa.table(columns)
 
 
 def _about(built: FeatureTable, contract: DataContract) -> dict[str, pa.Array]:

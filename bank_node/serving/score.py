@@ -3,14 +3,16 @@
 Law: the scores are those of ``xgboost.Booster.predict`` on the same features (``scorer``).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from bank_node.data.contract import load_scoring_rows
+from bank_node.data.contract import ScoringRows, load_scoring_rows
+from bank_node.data.streamed import Bounded, stream_scoring_rows
 from bank_node.serving.scorer import Scorer
-from bank_node.serving.table_file import check_output, write_table
+from bank_node.serving.table_file import check_output, write_pieces, write_table
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.reading.location import Location
@@ -25,6 +27,7 @@ def score_file(
     contract: DataContract,
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
+    bounded: Bounded | None = None,
 ) -> tuple[int, bool]:
     """Write ``transaction_id`` (or ``row``, from 1) and ``score`` for every row of ``data``.
 
@@ -38,6 +41,8 @@ def score_file(
         How the columns of ``data`` become those of the contract.
     shared : SharedRisk or None
         Risk tables, for a contract that ``needs_tables``.
+    bounded : Bounded or None
+        None reads all of ``data`` into memory.
 
     Returns
     -------
@@ -57,15 +62,30 @@ def score_file(
     """
     check_output(out)
     scorer = Scorer.read(model, contract)
-    rows = load_scoring_rows(data, contract, mapping=mapping, shared=shared)
+    if bounded is None:
+        rows = load_scoring_rows(data, contract, mapping=mapping, shared=shared)
+        table = _scored(scorer, rows, 0)
+        write_table(table, out)
+        return table.num_rows, scorer.calibration is not None
+    pieces = stream_scoring_rows(data, contract, bounded, mapping=mapping, shared=shared)
+    return write_pieces(_scored_pieces(scorer, pieces), out), scorer.calibration is not None
+
+
+def _scored_pieces(scorer: Scorer, pieces: Iterator[ScoringRows]) -> Iterator[pa.Table]:
+    first_row = 0
+    for rows in pieces:
+        yield _scored(scorer, rows, first_row)
+        first_row += len(rows.features)
+
+
+def _scored(scorer: Scorer, rows: ScoringRows, first_row: int) -> pa.Table:
     scores = scorer.scores(rows.features)
-    count = len(scores)
     if rows.identifiers is None:
-        identifiers = ("row", pa.array(np.arange(1, count + 1, dtype=np.int64)))
+        number = first_row + np.arange(1, len(scores) + 1, dtype=np.int64)
+        identifiers = ("row", pa.array(number))
     else:
         identifiers = ("transaction_id", rows.identifiers)
     columns = [identifiers, ("score", pa.array(scores))]
     if scorer.calibration is not None:
         columns.append(("probability", pa.array(scorer.calibration.of(scores))))
-    write_table(pa.table(dict(columns)), out)
-    return count, scorer.calibration is not None
+    return pa.table(dict(columns))

@@ -1,6 +1,9 @@
 """Tables that a bank writes for itself: CSV or Parquet, by the suffix of the file."""
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -45,3 +48,41 @@ def write_table(table: pa.Table, out: Path) -> None:
     """
     writer = _WRITERS[out.suffix.lower()]
     write_stream(out, lambda stream: writer(table, stream))
+
+
+def write_pieces(pieces: Iterable[pa.Table], out: Path) -> int:
+    """Write tables of the same columns one after the other, as ``write_table`` writes one.
+
+    Parameters
+    ----------
+    pieces : iterable of Arrow table
+        At least one; made while they are written, so what ends them ends the file.
+    out : Path
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    StateError
+        If ``out`` cannot be written: it is as before.
+    """
+    found = iter(pieces)
+    first = next(found)
+    n_rows = 0
+
+    def write(stream: IO[bytes]) -> None:
+        nonlocal n_rows
+        if out.suffix.lower() == ".csv":
+            writer = pa_csv.CSVWriter(stream, first.schema)
+        else:
+            writer = pa_parquet.ParquetWriter(stream, first.schema)
+        with writer:
+            for piece in itertools.chain([first], found):
+                writer.write_table(piece)
+                n_rows += piece.num_rows
+
+    write_stream(out, write)
+    return n_rows

@@ -202,7 +202,6 @@ def _cluster(
         ClusterOptions(
             scheduler=scheduler,
             workers=workers,
-            dashboard=None,
             tls=None if tls is None else TlsFiles.parse(tls),
             insecure=insecure,
         )

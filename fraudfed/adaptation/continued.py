@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fraudfed.adaptation.logistic_fit import log_loss
-from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import sigmoid
 from fraudfed.boosting.growth.grower import grow_tree
-from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.model import Model
-from fraudfed.boosting.objective import gradient_bounds, gradients
+from fraudfed.boosting.objective import gradient_bounds
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.boosting.sampling import row_keys
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
@@ -121,40 +120,36 @@ def _grow(
     The log loss of ``watched`` after each tree is appended to ``losses``.
     """
     table, engine, alone = part.table, load_engine(threads), SoloCommunicator()
-    cuts = find_cuts(
-        table, alone, max_bin=PARAMETERS.max_bin, n_rows_total=table.n_rows, engine=engine
-    )
-    binned = bin_table(table, cuts, engine=engine)
-    margins = part.margins.copy()
+    shard = LocalShard(table, engine)
+    cuts = find_cuts(shard, alone, max_bin=PARAMETERS.max_bin, n_rows_total=table.n_rows)
+    rows = shard.bin(cuts).start_from(part.margins.copy())
     if watched is not None:
-        watched_bins = bin_table(watched.table, cuts, engine=engine)
-        watched_margins = watched.margins.copy()
-    n_positives = int(np.count_nonzero(table.labels == 1))
-    reach = MarginRange(low=float(margins.min()), high=float(margins.max()))
+        later = LocalShard(watched.table, engine).bin(cuts).start_from(watched.margins.copy())
+    reach = MarginRange(low=float(part.margins.min()), high=float(part.margins.max()))
     trees: list[Tree] = []
     for index in range(n_trees):
-        pair = gradients(margins, table.labels, None, scale_pos_weight=1.0, engine=engine)
+        growing = rows.grow(scale_pos_weight=1.0)
         low, high = sigmoid(np.array([reach.low, reach.high], dtype=np.float32))
         grown = grow_tree(
-            binned,
-            pair,
+            growing,
+            cuts,
             PARAMETERS,
             alone,
+            engine=engine,
             tree_index=index,
             bounds=NodeBounds(
                 n_rows=table.n_rows,
-                n_negatives=table.n_rows - n_positives,
-                n_positives=n_positives,
+                n_negatives=table.n_rows - shard.n_positives,
+                n_positives=shard.n_positives,
                 row=gradient_bounds(max_weight=1.0, scale_pos_weight=1.0),
                 min_probability=float(low),
                 max_probability=float(high),
             ),
         )
-        grown.add_to(margins)
+        growing.finish(grown.tree.split_conditions)
         reach = reach.after(grown.tree)
         trees.append(grown.tree)
         if watched is not None and losses is not None:
-            leaves = assign_leaves(grown.tree, watched_bins)
-            leaves.add_values(grown.tree.split_conditions, watched_margins)
-            losses.append(log_loss(watched_margins, watched.table.labels))
+            later.add(grown.tree)
+            losses.append(log_loss(later.margins(), watched.table.labels))
     return trees

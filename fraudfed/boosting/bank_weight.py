@@ -5,14 +5,15 @@ was agreed. It binds a bank's data and not a bank's program: what is added to a 
 nobody's to check (docs/decisions/0076-what-binds-a-bank-that-lies.md).
 """
 
-from dataclasses import replace
+from typing import TypeVar
 
-import numpy as np
+from fraudfed.boosting.shard.protocol import Shard
+from fraudfed.boosting.shard.weights import total_of
 
-from fraudfed.boosting.table import TrainingTable
+_Shard = TypeVar("_Shard", bound=Shard)
 
 
-def bound_weight(table: TrainingTable, most: float) -> TrainingTable:
+def bound_weight(shard: _Shard, most: float) -> _Shard:
     """Return a bank's rows with weights whose sum is at most ``most``.
 
     All weights shrink by one factor, rounded toward zero; none grows. Every bank gets weights, so
@@ -20,21 +21,12 @@ def bound_weight(table: TrainingTable, most: float) -> TrainingTable:
 
     Parameters
     ----------
-    table : TrainingTable
-        Rows that ``check_rows`` accepts.
+    shard : Shard
+        Rows that were checked.
     most : float
-        0 is no bound: the table itself.
+        0 is no bound: the shard itself.
     """
     if most == 0:
-        return table
-    weights = np.ones_like(table.labels) if table.weights is None else table.weights
-    exact = weights.astype(np.float64)
-    total = float(exact.sum())
-    if total <= most:
-        return replace(table, weights=weights)
-    wanted = exact * (most / total)
-    scaled = wanted.astype(np.float32)
-    scaled = np.where(scaled > wanted, np.nextafter(scaled, np.float32(0.0)), scaled)
-    # A weight of 0 would break the contract of a table.
-    least = np.finfo(np.float32).smallest_subnormal
-    return replace(table, weights=np.maximum(scaled, least).astype(np.float32))
+        return shard
+    total = total_of(shard.weight_parts())
+    return shard.scaled(1.0 if total <= most else most / total)

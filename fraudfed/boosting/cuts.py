@@ -33,10 +33,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
-from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.keys import KEY_BITS, N_PARTS, STEP_BITS, values_from_keys
-from fraudfed.boosting.engine.protocol import Engine, KeyCounter
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.engine.protocol import KeyCounter
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.communicator import Communicator, Summing, SumRequest, carry_out
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.held_sums import hold_buckets, hold_parts
@@ -159,13 +158,12 @@ class BucketSearch:
 
 
 def find_cuts(
-    table: TrainingTable,
+    shard: Shard,
     communicator: Communicator,
     *,
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
-    engine: Engine | None = None,
 ) -> Cuts:
     """Find the bin edges of the pooled rows.
 
@@ -173,7 +171,7 @@ def find_cuts(
 
     Parameters
     ----------
-    table : TrainingTable
+    shard : Shard
         This bank's rows; there may be none.
     communicator : Communicator
     max_bin : int
@@ -183,8 +181,6 @@ def find_cuts(
     resolution_bits : int
         Leading bits of a key that edges are found to: 8 to 32 in steps of 4. At 32 every edge is
         a value that some row has.
-    engine : Engine or None
-        None is ``load_engine()``.
 
     Returns
     -------
@@ -201,30 +197,24 @@ def find_cuts(
         If a sum fails.
     """
     finding = finding_cuts(
-        table,
-        max_bin=max_bin,
-        n_rows_total=n_rows_total,
-        resolution_bits=resolution_bits,
-        engine=engine,
+        shard, max_bin=max_bin, n_rows_total=n_rows_total, resolution_bits=resolution_bits
     )
     return carry_out(finding, communicator)
 
 
 def finding_cuts(
-    table: TrainingTable,
+    shard: Shard,
     *,
     max_bin: int,
     n_rows_total: int,
     resolution_bits: int = DEFAULT_RESOLUTION_BITS,
-    engine: Engine | None = None,
 ) -> Summing[Cuts]:
     """Find bin edges as ``find_cuts`` does, and leave the sums to the caller."""
     if resolution_bits not in range(FIRST_BITS, KEY_BITS + 1, STEP_BITS):
         raise ValueError(f"resolution_bits is {resolution_bits}, expected 8, 12, ... 32")
-    schema = table.schema
+    schema = shard.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
-    engine = load_engine() if engine is None else engine
-    counter = engine.key_counter(table.features, np.array(numeric, dtype=np.int64))
+    counter = shard.key_counter(np.array(numeric, dtype=np.int64))
     searches = yield from _first_pass(counter, max_bin=max_bin, n_rows=n_rows_total)
     for number in itertools.count(2):
         positions = [search.unfinished(resolution_bits) for search in searches]

@@ -10,22 +10,18 @@ ties counted half, ``aucpr`` as step-wise average precision (scikit-learn's
 ``average_precision_score``; XGBoost interpolates between the steps).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fraudfed.boosting.engine.elementary import log, sigmoid
-from fraudfed.boosting.engine.logistic import to_fixed_point
-from fraudfed.boosting.score_cells import N_COARSE_CELLS, coarse_cells_of, count_cells
+from fraudfed.boosting.score_cells import N_COARSE_CELLS
 from fraudfed.communicator import Communicator
-from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.held_sums import hold_ranking, hold_share
 from fraudfed.parameters import EVAL_METRICS
 
-#: XGBoost's lower bound of a probability in logloss.
-_LEAST_PROBABILITY = 1e-16
-#: -ln of it, rounded up: no row loses more.
+#: -ln of 1e-16, XGBoost's lower bound of a probability in logloss, rounded up: no row loses more.
 _LARGEST_LOSS = 37 * FIXED_POINT_ONE
 #: Rows whose losses add up to less than ``2^62``, as all sums do.
 _MOST_LOSSES = 2**62 // _LARGEST_LOSS
@@ -48,8 +44,7 @@ def is_better(metric: str, value: float, than: float) -> bool:
 
 def pooled_metrics(
     names: Sequence[str],
-    margins: Float32Array,
-    labels: Float32Array,
+    parts: Mapping[str, Int64Array],
     communicator: Communicator,
     *,
     n_rows: int,
@@ -61,8 +56,8 @@ def pooled_metrics(
     ----------
     names : sequence of str
         From ``logloss``, ``auc``, ``aucpr``, ``error``; equal at every bank.
-    margins, labels : ndarray of shape (n_rows of this bank,), dtype=float32
-        There may be none.
+    parts : mapping of str to ndarray, dtype=int64
+        Of this bank's rows, for these names: ``shard.protocol.BoostedRows.metric_parts``.
     communicator : Communicator
     n_rows, n_positives : int
         Pooled counts, both classes among them.
@@ -84,33 +79,23 @@ def pooled_metrics(
     unknown = [name for name in names if name not in EVAL_METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}, expected one of {EVAL_METRICS}")
-    parts: dict[str, Int64Array] = {}
     bounds: dict[str, Int64Array] = {}
     if "logloss" in names:
-        parts["logloss"] = _losses(margins, labels)
         bounds["logloss"] = np.array([n_rows * _LARGEST_LOSS], dtype=np.int64)
     if "error" in names:
-        wrong = (sigmoid(margins) > np.float32(0.5)) != (labels == 1)
-        parts["error"] = np.array([np.count_nonzero(wrong)], dtype=np.int64)
         bounds["error"] = np.array([n_rows], dtype=np.int64)
     if "auc" in names or "aucpr" in names:
-        parts["ranking"] = count_cells(
-            coarse_cells_of(margins),
-            (labels == 1).astype(np.int64),
-            n_cells=N_COARSE_CELLS,
-            n_classes=2,
-        ).ravel()
         bounds["ranking"] = np.repeat(
             np.array([n_rows - n_positives, n_positives], dtype=np.int64), N_COARSE_CELLS
         )
     pooled = communicator.sum(
-        np.concatenate(list(parts.values())),
+        np.concatenate([parts[name] for name in bounds]),
         bound=np.concatenate(list(bounds.values())),
         low=0,
         label="metric:" + "+".join(names),
     )
-    stops = np.cumsum([part.size for part in parts.values()])[:-1]
-    sums = dict(zip(parts, np.split(pooled, stops), strict=True))
+    stops = np.cumsum([bound.size for bound in bounds.values()])[:-1]
+    sums = dict(zip(bounds, np.split(pooled, stops), strict=True))
     values: dict[str, float] = {}
     for name in names:
         if name == "logloss":
@@ -162,10 +147,3 @@ def average_precision(negatives: Int64Array, positives: Int64Array) -> float:
         if positive:
             area += positive * (found / seen)
     return area / found
-
-
-def _losses(margins: Float32Array, labels: Float32Array) -> Int64Array:
-    probability = sigmoid(margins)
-    of_label = np.where(labels == 1, probability, np.float32(1.0) - probability)
-    kept = np.maximum(of_label.astype(np.float64), _LEAST_PROBABILITY)
-    return np.array([to_fixed_point(-log(kept)).sum()], dtype=np.int64)

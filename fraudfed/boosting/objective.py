@@ -15,9 +15,8 @@ import numpy as np
 
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import logit, sigmoid
-from fraudfed.boosting.engine.logistic import effective_weights, to_fixed_point
 from fraudfed.boosting.engine.protocol import Engine
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.communicator import Communicator, Summing, SumRequest, carry_out
 from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.errors import DataError
@@ -76,7 +75,7 @@ def gradient_bounds(*, max_weight: float, scale_pos_weight: float) -> GradientBo
     Parameters
     ----------
     max_weight : float
-        ``TrainingTable.max_weight``.
+        ``Shard.max_weight``.
     scale_pos_weight : float
         Factor on the weight of positives.
     """
@@ -129,7 +128,7 @@ def gradients(
 
 
 def estimate_base_score(
-    table: TrainingTable,
+    shard: Shard,
     communicator: Communicator,
     *,
     scale_pos_weight: float,
@@ -143,7 +142,7 @@ def estimate_base_score(
 
     Parameters
     ----------
-    table : TrainingTable
+    shard : Shard
         This bank's rows. Whether there are weights at all is public and equal at every bank;
         without, no sum is needed beyond the given counts.
     communicator : Communicator
@@ -161,32 +160,29 @@ def estimate_base_score(
         If the sum fails.
     """
     estimating = estimating_base_score(
-        table, scale_pos_weight=scale_pos_weight, n_rows=n_rows, n_positives=n_positives
+        shard, scale_pos_weight=scale_pos_weight, n_rows=n_rows, n_positives=n_positives
     )
     return carry_out(estimating, communicator)
 
 
 def estimating_base_score(
-    table: TrainingTable, *, scale_pos_weight: float, n_rows: int, n_positives: int
+    shard: Shard, *, scale_pos_weight: float, n_rows: int, n_positives: int
 ) -> Summing[np.float32]:
     """Estimate as ``estimate_base_score`` does, and leave the sum to the caller."""
     newton = abs(scale_pos_weight - 1.0) > _EPSILON
     factor = scale_pos_weight if newton else 1.0
-    if table.weights is None:
+    if not shard.has_weights:
         positive = n_positives * float(np.float32(factor))
         negative = float(n_rows - n_positives)
     else:
-        bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=factor)
+        bounds = gradient_bounds(max_weight=shard.max_weight, scale_pos_weight=factor)
         bounds.check_rows(n_rows, n_positives)
-        weight = effective_weights(table.labels, table.weights, scale_pos_weight=factor)
-        fixed = to_fixed_point(weight)
-        is_positive = table.labels == 1
         most = np.array(
             [n_positives * bounds.gradient, (n_rows - n_positives) * bounds.negative_gradient],
             dtype=np.int64,
         )
         sums = yield SumRequest(
-            values=np.array([fixed[is_positive].sum(), fixed[~is_positive].sum()], dtype=np.int64),
+            values=shard.masses(scale_pos_weight=factor),
             bound=most,
             low=0,
             label="base-score",

@@ -11,12 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from fraudfed.boosting.bins import FLOAT32_MAX, Cuts, bin_table
+from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import sigmoid
-from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.model import Model
-from fraudfed.boosting.objective import base_margin
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Float32Array, Int32Array
@@ -73,13 +72,11 @@ def growing_margins(
     n_rows = len(features)
     table = TrainingTable(model.schema, features, np.zeros(n_rows, dtype=np.float32))
     cuts = _cuts(model.trees, model.schema)
-    binned = bin_table(table, cuts, engine=load_engine(threads))
-    margins = np.full(n_rows, base_margin(model.base_score), dtype=np.float32)
-    yield margins
+    rows = LocalShard(table, load_engine(threads)).bin(cuts).start((), model.base_score)
+    yield rows.margins()
     for tree in model.trees:
-        known = replace(tree, split_bins=_split_bins(tree, cuts))
-        assign_leaves(known, binned).add_values(tree.split_conditions, margins)
-        yield margins
+        rows.add(replace(tree, split_bins=_split_bins(tree, cuts)))
+        yield rows.margins()
 
 
 def predict(model: Model, features: Float32Array, *, threads: int | None = None) -> Float32Array:

@@ -118,7 +118,7 @@ def check_schema(schema: FeatureSchema) -> None:
         raise DataError("feature names are not distinct; rename one of them")
 
 
-def check_rows(table: TrainingTable, *, what: str) -> None:
+def check_rows(table: TrainingTable, *, what: str, first_row: int = 0) -> None:
     """Check labels, weights and features; the message names row and column, no value.
 
     Parameters
@@ -126,6 +126,8 @@ def check_rows(table: TrainingTable, *, what: str) -> None:
     table : TrainingTable
     what : str
         Names the rows in the message.
+    first_row : int
+        Number of the table's first row in the message.
 
     Raises
     ------
@@ -134,14 +136,15 @@ def check_rows(table: TrainingTable, *, what: str) -> None:
     bad = np.flatnonzero((table.labels != 0) & (table.labels != 1))
     if bad.size:
         raise DataError(
-            f"{what}: the label of row {bad[0]} is not 0 or 1; correct the label column"
+            f"{what}: the label of row {first_row + bad[0]} is not 0 or 1; correct the label column"
         )
     if table.weights is not None:
         bad = np.flatnonzero(~((table.weights > 0) & (table.weights <= table.max_weight)))
         if bad.size:
             raise DataError(
-                f"{what}: the weight of row {bad[0]} is not in (0, {table.max_weight:g}]; "
-                "correct the weight column or raise max_weight in the data contract"
+                f"{what}: the weight of row {first_row + bad[0]} is not in "
+                f"(0, {table.max_weight:g}]; correct the weight column or raise max_weight in the "
+                "data contract"
             )
     any_infinite = _has_infinity(table.features)
     for feature, name in enumerate(table.schema.names):
@@ -158,7 +161,7 @@ def check_rows(table: TrainingTable, *, what: str) -> None:
             valid = ~np.isinf(column)
             expected = "a finite number or missing"
         if not valid.all():
-            row = int(np.argmin(valid))
+            row = first_row + int(np.argmin(valid))
             raise DataError(f"{what}: feature {name!r} of row {row} is not {expected}")
 
 

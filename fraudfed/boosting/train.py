@@ -12,20 +12,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fraudfed.boosting.bank_weight import bound_weight
-from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
-from fraudfed.boosting.booster import Booster, margins_after
+from fraudfed.boosting.bins import Cuts
+from fraudfed.boosting.booster import Booster
 from fraudfed.boosting.bounds.pooled_counts import (
     PooledCounts,
     count_rows,
     count_validation_rows,
 )
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.engine.protocol import Engine
-from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.metrics import check_validation_rows, pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import (
@@ -38,8 +33,9 @@ from fraudfed.boosting.resume.state import (
     params_digest,
     progress_after,
 )
-from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
+from fraudfed.boosting.shard.local import shard_of
+from fraudfed.boosting.shard.protocol import BoostedRows, Shard
+from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator, carry_out
 from fraudfed.dtypes import Float32Array
@@ -64,9 +60,8 @@ class TrainResult:
         Training rows of the banks of the preparation, validation rows of those of the last step.
     best_iteration : int or None
         Best tree by the last metric; None without validation.
-    margins : ndarray of shape (n_rows,), dtype=float32
-        Sum of base margin and leaf values of this bank's training rows over all trees grown.
-        Private to the bank.
+    rows : BoostedRows
+        This bank's training rows after all trees grown. Private to the bank.
     """
 
     model: Model
@@ -74,15 +69,24 @@ class TrainResult:
     cuts: Cuts
     counts: PooledCounts
     best_iteration: int | None
-    margins: Float32Array
+    rows: BoostedRows
+
+    @property
+    def margins(self) -> Float32Array:
+        """Base margin and leaf values of this bank's training rows over all trees grown.
+
+        Shape (n_rows,), dtype=float32; private to the bank. Not for rows that need more than one
+        machine.
+        """
+        return self.rows.margins()
 
 
 def train(
     params: BoosterParams,
-    table: TrainingTable,
+    rows: TrainingTable | Shard,
     communicator: Communicator,
     *,
-    validation: TrainingTable | None = None,
+    validation: TrainingTable | Shard | None = None,
     start: TrainingState | None = None,
     on_step: Callable[[TrainingState], None] | None = None,
     on_tree: Callable[[TreeProgress], None] | None = None,
@@ -94,13 +98,13 @@ def train(
     ----------
     params : BoosterParams
         The same at every bank.
-    table : TrainingTable
-        This bank's training rows; there may be none. Schema, ``max_weight`` and whether there are
-        weights are the same at every bank.
+    rows : TrainingTable or Shard
+        This bank's training rows, in memory or wherever; there may be none. Schema, ``max_weight``
+        and whether there are weights are the same at every bank.
     communicator : Communicator
-    validation : TrainingTable or None
-        This bank's rows for the metrics. Every bank of the cohort gives a table (it may have no
-        rows), or none does.
+    validation : TrainingTable, Shard or None
+        This bank's rows for the metrics. Every bank of the cohort gives some (there may be none of
+        them), or none does.
     start : TrainingState or None
         Where to continue, the same at every bank; None is from the beginning. With another set of
         banks it must be ``regrouped``. A finished training returns its result without any sum.
@@ -110,8 +114,8 @@ def train(
     on_tree : callable or None
         Called after each tree that this call grows, after ``on_step``.
     threads : int or None
-        Threads for this bank's rows; they change no result. None is as many as the process may
-        use cores.
+        Threads for rows that come as a table; they change no result. None is as many as the process
+        may use cores.
 
     Raises
     ------
@@ -120,10 +124,12 @@ def train(
     StateError, FraudFedError
         As ``train_checked``.
     """
-    check_tables(params, table, validation)
+    rows = shard_of(rows, threads=threads)
+    validation = None if validation is None else shard_of(validation, threads=threads)
+    check_tables(params, rows, validation)
     return train_checked(
         params,
-        table,
+        rows,
         communicator,
         validation=validation,
         start=start,
@@ -134,7 +140,9 @@ def train(
 
 
 def check_tables(
-    params: BoosterParams, table: TrainingTable, validation: TrainingTable | None
+    params: BoosterParams,
+    rows: TrainingTable | Shard,
+    validation: TrainingTable | Shard | None,
 ) -> None:
     """Check this bank's rows: all that can be wrong with them, before another bank waits for it.
 
@@ -143,7 +151,7 @@ def check_tables(
 
     Parameters
     ----------
-    params, table, validation
+    params, rows, validation
         As ``train``.
 
     Raises
@@ -154,31 +162,33 @@ def check_tables(
         If a row breaks the contract of ``TrainingTable``, or there are so many that this bank's own
         sums could leave 62 bits.
     """
-    params.resolve_monotone_constraints(table.schema)
+    rows = shard_of(rows)
+    params.resolve_monotone_constraints(rows.schema)
     if params.early_stopping_rounds is not None and validation is None:
         raise ParameterError(
             f"parameter early_stopping_rounds is {params.early_stopping_rounds} but there are no "
             "validation rows; give some at every bank, or leave the parameter out"
         )
-    check_schema(table.schema)
-    check_rows(table, what="training rows")
+    check_schema(rows.schema)
+    rows.check("training rows")
     if validation is not None:
-        if validation.schema != table.schema:
+        validation = shard_of(validation)
+        if validation.schema != rows.schema:
             raise DataError(
                 "validation rows have another schema than training rows; use the same features"
             )
-        check_rows(validation, what="validation rows")
+        validation.check("validation rows")
         check_validation_rows(params.eval_metric, validation.n_rows)
-    row = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
-    row.check_rows(table.n_rows, int(np.count_nonzero(table.labels == 1)))
+    row = gradient_bounds(max_weight=rows.max_weight, scale_pos_weight=params.scale_pos_weight)
+    row.check_rows(rows.n_rows, rows.n_positives)
 
 
 def train_checked(
     params: BoosterParams,
-    table: TrainingTable,
+    rows: TrainingTable | Shard,
     communicator: Communicator,
     *,
-    validation: TrainingTable | None = None,
+    validation: TrainingTable | Shard | None = None,
     start: TrainingState | None = None,
     on_step: Callable[[TrainingState], None] | None = None,
     on_tree: Callable[[TreeProgress], None] | None = None,
@@ -188,7 +198,7 @@ def train_checked(
 
     Parameters
     ----------
-    params, table, communicator, validation, start, on_step, on_tree, threads
+    params, rows, communicator, validation, start, on_step, on_tree, threads
         As ``train``.
 
     Raises
@@ -203,16 +213,16 @@ def train_checked(
     FraudFedError
         If a sum fails.
     """
-    engine = load_engine(threads)
-    table = bound_weight(table, params.max_bank_weight)
+    shard = bound_weight(shard_of(rows, threads=threads), params.max_bank_weight)
+    watched = None if validation is None else shard_of(validation, threads=threads)
     if start is not None:
-        _check_start(start, params, table, validation)
-    state = _prepare(params, table, validation, communicator, engine) if start is None else start
-    boosting = _Boosting(params, table, communicator, state, engine)
+        _check_start(start, params, shard, watched)
+    state = _prepare(params, shard, watched, communicator) if start is None else start
+    boosting = _Boosting(params, shard, communicator, state)
     if start is None and on_step is not None:
         on_step(state)
-    if validation is not None and not boosting.is_finished:
-        boosting.watch(validation)
+    if watched is not None and not boosting.is_finished:
+        boosting.watch(watched)
     while not boosting.is_finished:
         progress = boosting.add_tree()
         logger.debug("tree %d: %s", progress.tree_index, progress)
@@ -226,15 +236,15 @@ def train_checked(
 def _check_start(
     start: TrainingState,
     params: BoosterParams,
-    table: TrainingTable,
-    validation: TrainingTable | None,
+    shard: Shard,
+    validation: Shard | None,
 ) -> None:
     if start.of_params != params_digest(params):
         raise StateError(
             "training state is of a training with other parameters; resume it with those that it "
             "began with"
         )
-    if start.cuts.schema != table.schema:
+    if start.cuts.schema != shard.schema:
         raise StateError(
             "training state is of a training with other features; resume it with the data "
             "contract that it began with"
@@ -249,34 +259,27 @@ def _check_start(
 
 def _prepare(
     params: BoosterParams,
-    table: TrainingTable,
-    validation: TrainingTable | None,
+    shard: Shard,
+    validation: Shard | None,
     communicator: Communicator,
-    engine: Engine,
 ) -> TrainingState:
     """Count the rows, estimate the base score and find the cuts: step 0."""
-    counts = count_rows(table, validation, communicator)
-    bounds = gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
+    counts = count_rows(shard, validation, communicator)
+    bounds = gradient_bounds(max_weight=shard.max_weight, scale_pos_weight=params.scale_pos_weight)
     bounds.check_rows(counts.n_rows, counts.n_positives)
     check_validation_rows(params.eval_metric, counts.n_validation_rows)
     base_score = params.base_score
     if base_score is None:
         base_score = float(
             estimate_base_score(
-                table,
+                shard,
                 communicator,
                 scale_pos_weight=params.scale_pos_weight,
                 n_rows=counts.n_rows,
                 n_positives=counts.n_positives,
             )
         )
-    cuts = find_cuts(
-        table,
-        communicator,
-        max_bin=params.max_bin,
-        n_rows_total=counts.n_rows,
-        engine=engine,
-    )
+    cuts = find_cuts(shard, communicator, max_bin=params.max_bin, n_rows_total=counts.n_rows)
     return TrainingState(
         of_params=params_digest(params),
         num_boost_round=params.num_boost_round,
@@ -292,26 +295,18 @@ class _Boosting:
     def __init__(
         self,
         params: BoosterParams,
-        table: TrainingTable,
+        shard: Shard,
         communicator: Communicator,
         state: TrainingState,
-        engine: Engine,
     ) -> None:
         self._params = params
-        self._table = table
         self._communicator = communicator
         self._start = state
         self._counts = state.counts
         self._history = list(state.history)
-        self._binned = bin_table(table, state.cuts, engine=engine)
-        self._booster = Booster(
-            params,
-            table,
-            state,
-            binned=self._binned,
-            row_keys=row_keys(table) if params.subsample < 1.0 else None,
-        )
-        self._watched: _Watched | None = None
+        binned = shard.bin(state.cuts, for_draws=params.subsample < 1.0)
+        self._booster = Booster(params, binned, state, max_weight=shard.max_weight)
+        self._watched: BoostedRows | None = None
 
     @property
     def _trees(self) -> list[Tree]:
@@ -326,7 +321,7 @@ class _Boosting:
     def _best_iteration(self) -> int | None:
         return self._history[-1].best_iteration if self._history else None
 
-    def watch(self, validation: TrainingTable) -> None:
+    def watch(self, validation: Shard) -> None:
         """Compute metrics after each coming tree; counts the rows if the banks are others now."""
         if self._start.counts_validation:
             n_rows, n_positives = count_validation_rows(validation, self._communicator)
@@ -334,16 +329,22 @@ class _Boosting:
             self._counts = replace(
                 self._counts, n_validation_rows=n_rows, n_validation_positives=n_positives
             )
-        binned = bin_table(validation, self._binned.cuts, engine=self._binned.engine)
-        margins = margins_after(binned, self._trees, self._start.base_score)
-        self._watched = _Watched(binned, validation.labels, margins)
+        binned = validation.bin(self._start.cuts)
+        self._watched = binned.start(self._trees, self._start.base_score)
 
     def add_tree(self) -> TreeProgress:
         """Grow the next tree."""
         tree = carry_out(self._booster.adding_tree(), self._communicator)
         metrics: dict[str, float] = {}
         if self._watched is not None:
-            metrics = self._watched.add(tree, self._params, self._communicator, self._counts)
+            self._watched.add(tree)
+            metrics = pooled_metrics(
+                self._params.eval_metric,
+                self._watched.metric_parts(self._params.eval_metric),
+                self._communicator,
+                n_rows=self._counts.n_validation_rows,
+                n_positives=self._counts.n_validation_positives,
+            )
         progress = progress_after(
             self._history, tree, metrics, n_trees=self._params.num_boost_round
         )
@@ -376,7 +377,7 @@ class _Boosting:
         model = Model(
             trees=tuple(kept),
             base_score=self._start.base_score,
-            schema=self._table.schema,
+            schema=self._start.cuts.schema,
             scale_pos_weight=self._params.scale_pos_weight,
             attributes=attributes,
             statistics_bits=self._params.statistics_bits,
@@ -384,31 +385,8 @@ class _Boosting:
         return TrainResult(
             model=model,
             history=tuple(self._history),
-            cuts=self._binned.cuts,
+            cuts=self._start.cuts,
             counts=self._counts,
             best_iteration=best,
-            margins=self._booster.margins,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Watched:
-    """Validation rows and their margins."""
-
-    binned: BinnedTable
-    labels: Float32Array
-    margins: Float32Array
-
-    def add(
-        self, tree: Tree, params: BoosterParams, communicator: Communicator, counts: PooledCounts
-    ) -> dict[str, float]:
-        """Add a tree to the margins and return the pooled metrics."""
-        assign_leaves(tree, self.binned).add_values(tree.split_conditions, self.margins)
-        return pooled_metrics(
-            params.eval_metric,
-            self.margins,
-            self.labels,
-            communicator,
-            n_rows=counts.n_validation_rows,
-            n_positives=counts.n_validation_positives,
+            rows=self._booster.rows,
         )

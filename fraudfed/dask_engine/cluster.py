@@ -22,6 +22,18 @@ _log = logging.getLogger(__name__)
 #: failed task to their logs, arguments included; what went wrong comes back as a value instead.
 _QUIET = {"distributed": "error", "distributed.worker": "critical", "bokeh": "critical"}
 _EXTRA = ("bokeh", "dask", "distributed")
+#: What Dask does beside the work, for people who look for what is slow in their own programs: each
+#: of these costs more than a small piece of work, and this engine reads none of it.
+_WITHOUT_OVERHEAD = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.low-level-log-length": 0,
+    "distributed.diagnostics.computations.nframes": 0,
+    "distributed.diagnostics.nvml": False,
+}
 _LOCAL_HOST = "127.0.0.1"
 
 
@@ -48,7 +60,7 @@ def open_cluster(options: ClusterOptions) -> "Iterator[Client]":
     except ImportError as error:
         raise missing_extra(error) from error
     with contextlib.ExitStack() as opened:
-        opened.enter_context(dask.config.set({"logging": _QUIET}))
+        opened.enter_context(dask.config.set({"logging": _QUIET, **_WITHOUT_OVERHEAD}))
         _quieten()
         if options.scheduler is None:
             client = _started(options, opened)
@@ -82,6 +94,7 @@ def _started(options: ClusterOptions, opened: contextlib.ExitStack) -> "Client":
                 security=True,
                 memory_limit=options.memory_limit or "auto",
                 dashboard_address=options.dashboard,
+                scheduler_kwargs={"dashboard_address": options.dashboard or f"{_LOCAL_HOST}:0"},
                 worker_dashboard_address=None,
                 local_directory=directory,
                 silence_logs=logging.CRITICAL,

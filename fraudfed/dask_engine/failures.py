@@ -15,6 +15,14 @@ def missing_extra(error: ImportError) -> ConfigurationError:
     )
 
 
+def scheduler_gone() -> ClusterError:
+    """Return what to say where the connection to a scheduler that was there is lost."""
+    return ClusterError(
+        "cluster: the scheduler has gone; what the banks have finished is kept, start it and give "
+        "the same command again"
+    )
+
+
 @contextlib.contextmanager
 def cluster_failures() -> Iterator[None]:
     """Turn what ``distributed`` raises while it works into one line.
@@ -37,10 +45,7 @@ def cluster_failures() -> Iterator[None]:
             "partitions"
         ) from error
     except (CancelledError, asyncio.CancelledError, CommClosedError) as error:
-        raise ClusterError(
-            "cluster: the scheduler has gone; what the banks have finished is kept, start it and "
-            "give the same command again"
-        ) from error
+        raise scheduler_gone() from error
     except (TimeoutError, OSError) as error:
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise ClusterError(

@@ -128,3 +128,14 @@ def n_buckets_for(n_rows: int, *, memory_bytes: int) -> int:
     memory_bytes : int
     """
     return max(1, min(MOST_BUCKETS, -(-n_rows * BUCKET_ROW_BYTES // max(memory_bytes, 1))))
+
+
+def repeated_identifier(identifiers: pa.ChunkedArray) -> tuple[str, int, int] | None:
+    """Return the first text that occurs again, with the places of its first two occurrences."""
+    texts = identifiers.to_pandas()
+    again = np.flatnonzero(texts.duplicated().to_numpy(dtype=np.bool_))
+    if not again.size:
+        return None
+    value = str(texts.iloc[again[0]])
+    first, second = np.flatnonzero((texts == value).to_numpy(dtype=np.bool_))[:2]
+    return value, int(first), int(second)

@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 
 from fraudfed.catalogue.recipe import CATEGORIES, RISK_ENTITIES
+from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.features.column_store import ColumnStore, require_columns
 from fraudfed.features.currency import in_currency
 from fraudfed.features.formulas import FeatureColumns, category_codes, payment_features
 from fraudfed.features.key_groups import (
     KEY_GROUPS,
     Columns,
+    KeyGroup,
     RawColumns,
+    group_names,
     put_group,
     put_shared,
 )
@@ -112,6 +115,43 @@ def build_features(
         positions=positions,
     )
     return with_own_columns(built, own_columns, whole)
+
+
+def payment_table(
+    judged: pd.DataFrame,
+    positions: Int64Array,
+    columns_of: Callable[[KeyGroup], Float32Array],
+    *,
+    shared: bool,
+) -> FeatureTable:
+    """Return the features of payments whose key groups are built already.
+
+    Parameters
+    ----------
+    judged : DataFrame
+        Outbound payments.
+    positions : ndarray of shape (n_judged,), dtype=int64
+        Their rows in the table that they were taken of.
+    columns_of : callable
+        Gives the columns of a group, as ``group_columns``.
+    shared : bool
+        Whether the groups have columns that come from other banks.
+    """
+    raw = RawColumns.of(judged)
+    columns = ColumnStore(raw.n_rows, feature_schema(shared=shared))
+    put_payment(columns, raw, judged)
+    for group in KEY_GROUPS:
+        names = group_names(group, shared=shared)
+        columns.put_all(zip(names, columns_of(group).T, strict=True))
+    return FeatureTable(
+        schema=columns.schema,
+        values=columns.finish(),
+        labels=raw.labels,
+        event_time=raw.time,
+        label_time=raw.label_time,
+        transaction_id=judged["transaction_id"].to_numpy(dtype=object),
+        positions=positions,
+    )
 
 
 def put_payment(columns: Columns, raw: RawColumns, transactions: pd.DataFrame) -> None:

@@ -23,18 +23,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.catalogue.recipe import RECIPE
-from fraudfed.dtypes import Int64Array
+from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.features.buckets import (
     bucket_numbers,
     group_rows,
     group_schema,
     key_hashes,
+    repeated_identifier,
     rows_by_bucket,
 )
-from fraudfed.features.build import put_payment
-from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.build import payment_table
+from fraudfed.features.column_store import require_columns
 from fraudfed.features.key_groups import (
     KEY_GROUPS,
     KeyGroup,
@@ -44,7 +44,7 @@ from fraudfed.features.key_groups import (
 )
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
-from fraudfed.features.table import FeatureTable, feature_schema, rows_of_direction
+from fraudfed.features.table import FeatureTable, rows_of_direction
 from fraudfed.intake.spill import SpilledTable, SpilledValues
 from fraudfed.payments.columns import OUTBOUND
 from fraudfed.wire.messages import FeatureSpec
@@ -231,11 +231,10 @@ def _divide_identifiers(
 
 
 def _check_unique(found: pa.Table, source: str) -> None:
-    texts = found[_ID].to_pandas()
-    again = np.flatnonzero(texts.duplicated().to_numpy(dtype=np.bool_))
-    if again.size:
-        value = texts.iloc[again[0]]
-        first, second = found["row"].to_numpy()[np.flatnonzero(texts == value)[:2]] + 1
+    again = repeated_identifier(found[_ID])
+    if again is not None:
+        value, *places = again
+        first, second = found["row"].to_numpy()[places] + 1
         raise DataError(
             f"{source}: column {_ID!r}: rows {first} and {second} have {value!r}, expected an "
             "identifier that no earlier row has; leave the repeated row out"
@@ -248,22 +247,13 @@ def _joined(
     """Return the features of a piece, whose columns are the next ones in each bucket."""
     positions = rows_of_direction(rows, OUTBOUND)
     judged = rows.iloc[positions]
-    raw = RawColumns.of(judged)
-    columns = ColumnStore(raw.n_rows, feature_schema(RECIPE, shared=shared))
-    put_payment(columns, raw, judged)
-    for group in KEY_GROUPS:
+
+    def columns_of(group: KeyGroup) -> Float32Array:
         names = group_names(group, shared=shared)
-        together = np.full((raw.n_rows, len(names)), np.nan, dtype=np.float32)
+        together = np.full((len(judged), len(names)), np.nan, dtype=np.float32)
         for bucket, these in enumerate(_by_bucket(judged, group, n_buckets)):
             if these.size:
                 together[these] = values[group.name].take(bucket, these.size)
-        columns.put_all(zip(names, together.T, strict=True))
-    return FeatureTable(
-        schema=columns.schema,
-        values=columns.finish(),
-        labels=raw.labels,
-        event_time=raw.time,
-        label_time=raw.label_time,
-        transaction_id=judged[_ID].to_numpy(dtype=object),
-        positions=positions,
-    )
+        return together
+
+    return payment_table(judged, positions, columns_of, shared=shared)

@@ -5,7 +5,7 @@ second; which cut-off judges the payment makes no difference to it.
 """
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.evaluation.outcomes import Outcomes
+from fraudfed.features.buckets import key_hashes
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.payments.columns import CHANNELS, LABEL_COLUMNS, MERCHANT_CATEGORIES
 from fraudfed.payments.fraud_kinds import FRAUD_KINDS, OTHER, fraud_kind_of
@@ -35,7 +36,28 @@ def stopped_payments(rows: pd.DataFrame) -> BoolArray:
     return (rows["is_blocked"] == 1).fillna(False).to_numpy(dtype=np.bool_)
 
 
-def outcomes_of(rows: pd.DataFrame, positions: Int64Array, labels: Float32Array) -> Outcomes:
+#: Gives each name of a column a number of its own, -1 where there is none.
+Code: TypeAlias = Callable[["pd.Series[str]"], Int64Array]
+
+
+def by_order(names: "pd.Series[str]") -> Int64Array:
+    """Return the place of each name in the order in which they come; for all rows at once."""
+    return pd.factorize(names)[0].astype(np.int64, copy=False)
+
+
+def by_hash(names: "pd.Series[str]") -> Int64Array:
+    """Return 63 bits of a hash of each name: the same in every piece of the rows.
+
+    Of 10 million names two have the same number with a probability of 5 in 1 million.
+    """
+    numbers = (key_hashes(names) >> np.uint64(1)).astype(np.int64)
+    numbers[names.isna().to_numpy(dtype=np.bool_)] = -1
+    return numbers
+
+
+def outcomes_of(
+    rows: pd.DataFrame, positions: Int64Array, labels: Float32Array, *, code: Code = by_order
+) -> Outcomes:
     """Return the outcomes of some payments.
 
     Parameters
@@ -46,6 +68,8 @@ def outcomes_of(rows: pd.DataFrame, positions: Int64Array, labels: Float32Array)
         Which of them are judged.
     labels : ndarray of shape (n_positions,), dtype=float32
         As of the cut-off.
+    code : callable
+        How customers, cards and accounts are numbered.
     """
     judged = rows.iloc[positions]
     return Outcomes(
@@ -53,15 +77,15 @@ def outcomes_of(rows: pd.DataFrame, positions: Int64Array, labels: Float32Array)
         is_blocked=stopped_payments(judged),
         event_time=judged["event_time"].to_numpy(dtype=np.int64),
         amounts=judged["amount_minor"].to_numpy(dtype=np.int64),
-        customers=_codes(judged, "customer_id"),
-        cards=_codes(judged, "card_id"),
-        accounts=_codes(judged, "payee_id"),
+        customers=_codes(judged, "customer_id", code),
+        cards=_codes(judged, "card_id", code),
+        accounts=_codes(judged, "payee_id", code),
         is_first_seen=first_seen(rows, positions),
         cells=_cells(judged, labels),
     )
 
 
-def customers_of(rows: pd.DataFrame, positions: Int64Array) -> Int64Array:
+def customers_of(rows: pd.DataFrame, positions: Int64Array, *, code: Code = by_order) -> Int64Array:
     """Return whose payments these are, as numbers of this bank's own.
 
     Returns
@@ -73,7 +97,7 @@ def customers_of(rows: pd.DataFrame, positions: Int64Array) -> Int64Array:
     DataError
         If a payment has no customer.
     """
-    codes = _codes(rows.iloc[positions], "customer_id")
+    codes = _codes(rows.iloc[positions], "customer_id", code)
     if codes is None or (codes < 0).any():
         raise DataError(
             "the privacy unit is the customer, and a payment has no customer_id; give every "
@@ -179,11 +203,9 @@ class _Reports:
         return found
 
 
-def _codes(judged: pd.DataFrame, name: str) -> Int64Array | None:
-    """Return codes of a column's names in the order in which they come, -1 for none."""
-    if name not in judged.columns:
-        return None
-    return pd.factorize(judged[name])[0].astype(np.int64, copy=False)
+def _codes(judged: pd.DataFrame, name: str, code: Code) -> Int64Array | None:
+    """Return a number for each of a column's names, -1 for none."""
+    return code(judged[name]) if name in judged.columns else None
 
 
 def _cells(judged: pd.DataFrame, labels: Float32Array) -> dict[str, Int64Array]:

@@ -26,6 +26,8 @@ from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.table import FeatureTable
 from fraudfed.intake.outcomes import (
+    Code,
+    by_order,
     customers_of,
     known_compromised,
     outcomes_of,
@@ -145,6 +147,7 @@ def windows_in_time(
     *,
     weights: Float32Array | None = None,
     with_customers: bool = False,
+    code: Code = by_order,
 ) -> Windows:
     """Divide a bank's payments by the contract's cut-offs.
 
@@ -165,6 +168,8 @@ def windows_in_time(
     weights : ndarray of shape (n_raw_rows,), dtype=float32, or None
     with_customers : bool
         Whether the rows to train on say whose they are (``customer_id``).
+    code : callable
+        How customers, cards and accounts are numbered.
     """
     horizon = horizon_seconds(rows, built.positions, contract.label_horizon_days)
     stopped = stopped_payments(rows)[built.positions]
@@ -203,7 +208,9 @@ def windows_in_time(
             labels=labels[chosen],
             weights=None if own_weights is None else own_weights[chosen],
             max_weight=contract.max_weight,
-            customers=customers_of(rows, built.positions[chosen]) if with_customers else None,
+            customers=(
+                customers_of(rows, built.positions[chosen], code=code) if with_customers else None
+            ),
         )
 
     def judged(name: str, start: int | None, until: int | None) -> JudgedRows | None:
@@ -226,7 +233,7 @@ def windows_in_time(
         return JudgedRows(
             schema=schema,
             features=_rows_of(columns, chosen),
-            outcomes=outcomes_of(rows, built.positions[chosen], labels),
+            outcomes=outcomes_of(rows, built.positions[chosen], labels, code=code),
             weights=None if own_weights is None else own_weights[chosen],
             max_weight=contract.max_weight,
         )

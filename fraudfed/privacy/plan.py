@@ -7,7 +7,7 @@ What one unit moves
 -------------------
 Gradients and hessians are summed in units of 2^-16. Let w be the largest effective weight of a
 row, in these units and rounded up: ``row_norm``. Training rounds each row so that ``g^2 + (h /
-s)^2 <= w^2`` with s = 5/16 (``fraudfed.boosting.private.gradients``; h = |g| (1 - |g|) makes that
+s)^2 <= w^2`` with s = 5/16 (``fraudfed.boosting.shard.capped``; h = |g| (1 - |g|) makes that
 free). With ``sigma_h >= s sigma_g`` a row that is in one released cell then moves it by ``(g /
 sigma_g)^2 + (h / sigma_h)^2 <= (w / sigma_g)^2``, and one in m cells by m times as much. For the
 unit customer the same holds with ``C w`` for all rows of a customer together: the norms of

@@ -124,6 +124,26 @@ def numbers(
     return values, np.zeros(len(values), np.bool_)
 
 
+def are_truths(column: pa.ChunkedArray) -> bool:
+    """Tell whether ``numbers`` takes texts as truth values: the first that is there is one.
+
+    Parameters
+    ----------
+    column : chunked Arrow array of shape (n_rows,)
+        Of which ``numbers`` finds no text wrong.
+    """
+    column = plain(column)
+    if not is_text(column.type):
+        return False
+    for start in range(0, len(column), 1 << 12):
+        trimmed = pc.utf8_trim_whitespace(column.slice(start, 1 << 12))
+        missing = pc.is_in(trimmed, value_set=pa.array(MISSING_NUMBERS, TEXT))
+        known = trimmed.filter(pc.invert(pc.or_(missing, pc.is_null(trimmed))))
+        if len(known):
+            return str(known[0].as_py()).lower() in _TRUTHS
+    return False
+
+
 def texts(column: pa.ChunkedArray) -> tuple[TextColumn, BoolArray]:
     """Return the texts of a column; an empty one counts as missing.
 

@@ -208,6 +208,9 @@ def number_column(
         _add_wrong_type(file, name, plain.type, "numbers", problems)
         return None
     values, wrong = cells.numbers(plain, file.file_format)
+    if not (wrong.all() or np.isnan(values).all()):
+        how = "truth values" if cells.are_truths(plain) else "numbers"
+        problems.note_reading(file.named(name), how)
     problems.add_cells(
         "not_a_number",
         file.named(name),

@@ -163,6 +163,8 @@ class Problems:
         self._n_placed = 0
         self._where_all = where_all
         self._found: list[Problem] = []
+        #: How the texts of a column of numbers were read, and where first.
+        self._readings: dict[str, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._found)
@@ -213,6 +215,67 @@ class Problems:
     def extend(self, problems: Iterable[Problem]) -> None:
         """Add what was found elsewhere in the same rows."""
         self._found.extend(problems)
+
+    def note_reading(self, column: str, how: str, *, of: str | None = None) -> None:
+        """Note as what the texts of a column were read; a problem if it was another before.
+
+        What a text means as a number depends on all of its column: ``true`` is 1 where every text
+        is a truth value, and wrong among numbers. Rows that are read piece by piece must agree.
+
+        Parameters
+        ----------
+        column : str
+            In quotes, as messages name it.
+        how : str
+            ``numbers`` or ``truth values``.
+        of : str or None
+            Where, if not in this source.
+        """
+        place = self.source if of is None else of
+        before, where = self._readings.setdefault(column, (how, place))
+        if before == how:
+            return
+        text = f"one of them in column {column}"
+        sentence = f"column {column} holds {how} in {place}, and {before} in {where}; write numbers"
+        if all(known.sentence != sentence for known in self._found):
+            self.add_whole(
+                "not_a_number", column, sentence, expected=text, advice="write numbers everywhere"
+            )
+
+    def absorb(self, piece: "Problems", *, names_file: bool = False, rows_before: int = 0) -> None:
+        """Add what was found in some of the rows, as if all had been looked at together.
+
+        Parameters
+        ----------
+        piece : Problems
+        names_file : bool
+            Whether each cell says in which file it is.
+        rows_before : int
+            Rows before those of the piece's file, where a cell does not say in which file it is.
+        """
+        for column, (how, where) in piece._readings.items():
+            self.note_reading(column, how, of=where)
+        for new in piece.all():
+            cells = new.cells
+            if names_file:
+                cells = tuple(replace(c, file=c.file or piece.source) for c in cells)
+            elif rows_before:
+                cells = tuple(replace(c, row=c.row + rows_before) for c in cells)
+            self._absorb(replace(new, cells=cells))
+
+    def _absorb(self, new: Problem) -> None:
+        def identity(problem: Problem) -> tuple[object, ...]:
+            told = (problem.kind, problem.column, problem.expected, problem.advice)
+            return (*told, problem.sentence, bool(problem.cells))
+
+        for place, known in enumerate(self._found):
+            if identity(known) != identity(new):
+                continue
+            if known.cells:
+                cells = (*known.cells, *new.cells)[:MOST_CELLS]
+                self._found[place] = replace(known, count=known.count + new.count, cells=cells)
+            return
+        self._found.append(new)
 
     def take(self, error: DataError) -> None:
         """Add what was raised over the same rows."""

@@ -15,19 +15,22 @@ class ProblemCell(Answer):
     Attributes
     ----------
     row : int
-        Counted from 1, without the header.
+        Counted from 1, without the header; of its file, where there are several.
     line : int or None
         Of a CSV file, from 1 with the header.
     got : str
         What stands there, shortened.
     origin : str or None
         Column and value that it was made of, where a mapping made it.
+    file : str or None
+        Which of several files; None where there is one.
     """
 
     row: int
     line: int | None
     got: str
     origin: str | None
+    file: str | None = None
 
 
 class DataProblem(Answer):
@@ -133,7 +136,8 @@ def report_lines(report: ProblemReport) -> list[str]:
 def _cell_line(cell: ProblemCell) -> str:
     line = "" if cell.line is None else f" (line {cell.line})"
     origin = "" if cell.origin is None else f", from {cell.origin}"
-    return f"row {cell.row}{line}: {cell.got}{origin}"
+    file = "" if cell.file is None else f"{cell.file}: "
+    return f"{file}row {cell.row}{line}: {cell.got}{origin}"
 
 
 def _words(kind: str) -> str:
@@ -146,7 +150,9 @@ def _data_problem(problem: Problem) -> DataProblem:
         column=problem.column,
         count=problem.count,
         cells=tuple(
-            ProblemCell(row=cell.row, line=cell.line, got=cell.got, origin=cell.origin)
+            ProblemCell(
+                row=cell.row, line=cell.line, got=cell.got, origin=cell.origin, file=cell.file
+            )
             for cell in problem.cells
         ),
         expected=problem.expected,

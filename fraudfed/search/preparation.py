@@ -5,9 +5,8 @@ import numpy as np
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, check_classes
 from fraudfed.boosting.cuts import finding_cuts
-from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.objective import GradientBounds, estimating_base_score, gradient_bounds
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.communicator import Summing, SumRequest
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
@@ -23,17 +22,16 @@ from fraudfed.wire.messages.search import SearchSpec
 def preparing(
     candidates: tuple[Candidate, ...],
     spec: SearchSpec,
-    table: TrainingTable,
+    shard: Shard,
     rows: SelectRows,
-    engine: Engine,
 ) -> Summing[SearchState]:
     """Count the rows of both windows, then find base scores and cuts side by side.
 
     The state that is returned does not have its own cost yet.
     """
-    of_table = np.array([table.n_rows, np.count_nonzero(table.labels == 1)], dtype=np.int64)
+    of_shard = np.array([shard.n_rows, shard.n_positives], dtype=np.int64)
     counts = yield SumRequest(
-        values=np.concatenate((of_table, select_counts(rows))),
+        values=np.concatenate((of_shard, select_counts(rows))),
         bound=MAX_POOLED_ROWS,
         low=0,
         label="rows",
@@ -43,18 +41,16 @@ def preparing(
     select = held_select(counts[2:])
     params = [candidate.params(n_positives) for candidate in candidates]
     for each in params:
-        bounds_of(each, table).check_rows(n_rows, n_positives)
+        bounds_of(each, shard).check_rows(n_rows, n_positives)
     factors = sorted({each.scale_pos_weight for each in params if each.base_score is None})
     widths = sorted({each.max_bin for each in params})
     estimates = [
         estimating_base_score(
-            table, scale_pos_weight=factor, n_rows=n_rows, n_positives=n_positives
+            shard, scale_pos_weight=factor, n_rows=n_rows, n_positives=n_positives
         )
         for factor in factors
     ]
-    cuts = [
-        finding_cuts(table, max_bin=width, n_rows_total=n_rows, engine=engine) for width in widths
-    ]
+    cuts = [finding_cuts(shard, max_bin=width, n_rows_total=n_rows) for width in widths]
     work: list[Summing[np.float32 | Cuts]] = [*estimates, *cuts]
     results = yield from together(work)
     scores = [float(each) for each in results if not isinstance(each, Cuts)]
@@ -80,15 +76,15 @@ def preparing(
     )
 
 
-def bounds_of(params: BoosterParams, table: TrainingTable) -> GradientBounds:
+def bounds_of(params: BoosterParams, shard: Shard) -> GradientBounds:
     """Return the bounds of a row's gradient for one candidate."""
-    return gradient_bounds(max_weight=table.max_weight, scale_pos_weight=params.scale_pos_weight)
+    return gradient_bounds(max_weight=shard.max_weight, scale_pos_weight=params.scale_pos_weight)
 
 
 def select_counts(rows: SelectRows) -> Int64Array:
     """Return this bank's rows, frauds and weight; shape (3,), dtype=int64."""
-    n_positives = np.count_nonzero(rows.table.labels == 1)
-    return np.array([rows.table.n_rows, n_positives, rows.weight], dtype=np.int64)
+    shard = rows.shard
+    return np.array([shard.n_rows, shard.n_positives, rows.weight], dtype=np.int64)
 
 
 def held_select(sums: Int64Array) -> SelectCounts:

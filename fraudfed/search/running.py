@@ -2,17 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from fraudfed.boosting.bins import BinnedTable, bin_table
-from fraudfed.boosting.booster import Booster, margins_after
+from fraudfed.boosting.booster import Booster
 from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS
-from fraudfed.boosting.engine.protocol import Engine
-from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.model import Model
-from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.shard.protocol import BoostedRows, Shard
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Summing, SumRequest
-from fraudfed.dtypes import Float32Array, UInt64Array
 from fraudfed.search.candidates import Candidate
 from fraudfed.search.halving import (
     Point,
@@ -80,35 +75,31 @@ class RunningSearch:
         self,
         candidates: tuple[Candidate, ...],
         spec: SearchSpec,
-        table: TrainingTable,
+        shard: Shard,
         rows: SelectRows,
         state: SearchState,
-        engine: Engine,
     ) -> None:
         self._candidates = candidates
         self._spec = spec
         self._rows = rows
         self._state = state
         self._params = [each.params(state.n_positives) for each in candidates]
-        self._schema = table.schema
+        self._schema = shard.schema
         alive = [number for number, each in enumerate(state.candidates) if each.is_alive]
         widths = {self._params[number].max_bin for number in alive}
-        binned = {width: bin_table(table, state.cuts[width], engine=engine) for width in widths}
-        self._select = {
-            width: bin_table(rows.table, state.cuts[width], engine=engine) for width in widths
+        drawn = {
+            self._params[number].max_bin for number in alive if self._params[number].subsample < 1.0
         }
-        keys: UInt64Array | None = None
-        if any(self._params[number].subsample < 1.0 for number in alive):
-            keys = row_keys(table)
+        binned = {width: shard.bin(state.cuts[width], for_draws=width in drawn) for width in widths}
+        select = {width: rows.shard.bin(state.cuts[width]) for width in widths}
         #: Of live candidates, by their number in the plan.
         self._growing: dict[int, _Growing] = {}
         for number in alive:
             params = self._params[number]
             training = state.training(number, params)
-            booster = Booster(params, table, training, binned=binned[params.max_bin], row_keys=keys)
-            select = self._select[params.max_bin]
-            margins = margins_after(select, training.trees, training.base_score)
-            self._growing[number] = _Growing(booster, select, margins)
+            booster = Booster(params, binned[params.max_bin], training, max_weight=shard.max_weight)
+            of_select = select[params.max_bin].start(training.trees, training.base_score)
+            self._growing[number] = _Growing(booster, of_select)
 
     @property
     def is_finished(self) -> bool:
@@ -144,7 +135,7 @@ class RunningSearch:
             else:
                 points = [[each] for each in found]
         for each, tree in zip(self._growing.values(), trees, strict=True):
-            each.add_to_select(tree)
+            each.select.add(tree)
         n_trees = state.n_trees + 1
         if self._ends_rung(n_trees):
             last = yield from self._evaluating(select, n_trees)
@@ -239,8 +230,8 @@ class RunningSearch:
             self._spec.select_by is SelectBy.POOLED and _is_in_last_rung(self._spec, trees)
         )
         return evaluating(
-            [each.margins for each in self._growing.values()],
-            self._rows,
+            [each.select for each in self._growing.values()],
+            self._rows.weight,
             select,
             trees=trees,
             with_pooled=with_pooled,
@@ -291,12 +282,7 @@ class RunningSearch:
 
 @dataclass(frozen=True, eq=False)
 class _Growing:
-    """A live candidate: its trees, and the margins of this bank's select rows."""
+    """A live candidate: its trees, and this bank's select rows after them."""
 
     booster: Booster
-    select: BinnedTable
-    margins: Float32Array
-
-    def add_to_select(self, tree: Tree) -> None:
-        """Add a tree to the margins of the select rows."""
-        assign_leaves(tree, self.select).add_values(tree.split_conditions, self.margins)
+    select: BoostedRows

@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from fraudfed.boosting.bank_weight import bound_weight
-from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.table import TrainingTable, check_rows
+from fraudfed.boosting.shard.local import shard_of
+from fraudfed.boosting.shard.protocol import Shard
+from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import check_tables
 from fraudfed.communicator import Communicator, carry_out
 from fraudfed.errors import DataError, StateError
@@ -38,8 +37,8 @@ logger = logging.getLogger(__name__)
 def search(
     spec: SearchSpec,
     common: Mapping[str, Any],
-    table: TrainingTable,
-    select: JudgedRows,
+    rows: TrainingTable | Shard,
+    select: JudgedRows | SelectRows,
     communicator: Communicator,
     *,
     start: SearchState | None = None,
@@ -55,9 +54,9 @@ def search(
         Candidates and rungs, the same at every bank.
     common : mapping of str to value
         Parameters that all candidates share, under XGBoost's names.
-    table : TrainingTable
-        This bank's training rows; there may be none.
-    select : JudgedRows
+    rows : TrainingTable or Shard
+        This bank's training rows, in memory or wherever; there may be none.
+    select : JudgedRows or SelectRows
         This bank's rows of the select window; there may be none. What is censored is left out.
     communicator : Communicator
         ``SoloCommunicator`` for a bank's own search.
@@ -70,8 +69,8 @@ def search(
     on_progress : callable or None
         Called after each tree that this call grows, after ``on_step``.
     threads : int or None
-        Threads for this bank's rows; they change no result. None is as many as the process may
-        use cores.
+        Threads for rows in memory; they change no result. None is as many as the process may use
+        cores.
 
     Raises
     ------
@@ -80,11 +79,13 @@ def search(
     StateError, FraudFedError
         As ``search_checked``.
     """
-    check_search(spec, common, table, select)
+    rows = shard_of(rows, threads=threads)
+    select = _select_of(select, threads)
+    check_search(spec, common, rows, select)
     return search_checked(
         spec,
         common,
-        table,
+        rows,
         select,
         communicator,
         start=start,
@@ -95,7 +96,10 @@ def search(
 
 
 def check_search(
-    spec: SearchSpec, common: Mapping[str, Any], table: TrainingTable, select: JudgedRows
+    spec: SearchSpec,
+    common: Mapping[str, Any],
+    rows: TrainingTable | Shard,
+    select: JudgedRows | SelectRows,
 ) -> None:
     """Check candidates and this bank's rows, before another bank waits for it.
 
@@ -107,24 +111,29 @@ def check_search(
         If a row breaks the contract of ``TrainingTable``, the windows have different features, or
         there are so many rows that this bank's own sums could leave 62 bits.
     """
-    candidates = read_candidates(spec, common, table.schema)
-    check_tables(candidates[0].given, table, None)
-    n_positives = int(np.count_nonzero(table.labels == 1))
+    rows = shard_of(rows)
+    select = _select_of(select, None)
+    candidates = read_candidates(spec, common, rows.schema)
+    check_tables(candidates[0].given, rows, None)
     for candidate in candidates:
-        bounds_of(candidate.given, table).check_rows(table.n_rows, n_positives)
-    if select.schema != table.schema:
+        bounds_of(candidate.given, rows).check_rows(rows.n_rows, rows.n_positives)
+    if select.shard.schema != rows.schema:
         raise DataError(
             "rows of the select window have another schema than training rows; use the same "
             "features"
         )
-    check_rows(SelectRows.of(select).table, what="rows of the select window")
+    select.shard.check("rows of the select window")
+
+
+def _select_of(select: JudgedRows | SelectRows, threads: int | None) -> SelectRows:
+    return select if isinstance(select, SelectRows) else SelectRows.of(select, threads=threads)
 
 
 def search_checked(
     spec: SearchSpec,
     common: Mapping[str, Any],
-    table: TrainingTable,
-    select: JudgedRows,
+    rows: TrainingTable | Shard,
+    select: JudgedRows | SelectRows,
     communicator: Communicator,
     *,
     start: SearchState | None = None,
@@ -136,7 +145,7 @@ def search_checked(
 
     Parameters
     ----------
-    spec, common, table, select, communicator, start, on_step, on_progress, threads
+    spec, common, rows, select, communicator, start, on_step, on_progress, threads
         As ``search``.
 
     Raises
@@ -150,22 +159,22 @@ def search_checked(
     FraudFedError
         If a sum fails.
     """
-    candidates = read_candidates(spec, common, table.schema)
-    engine = load_engine(threads)
+    shard = shard_of(rows, threads=threads)
+    judged = _select_of(select, threads)
+    candidates = read_candidates(spec, common, shard.schema)
     # The same for all candidates, as ``check_search`` has seen to.
-    table = bound_weight(table, candidates[0].given.max_bank_weight)
-    rows = SelectRows.of(select)
+    shard = bound_weight(shard, candidates[0].given.max_bank_weight)
     if start is not None:
-        _check_start(start, candidates, spec, table)
+        _check_start(start, candidates, spec, shard)
     state = start
     if state is None:
         meter = Meter()
-        counted = meter.metered(preparing(candidates, spec, table, rows, engine))
+        counted = meter.metered(preparing(candidates, spec, shard, judged))
         state = carry_out(counted, communicator)
         state = replace(state, rounds=meter.rounds, values=meter.values)
         if on_step is not None:
             on_step(state)
-    running = RunningSearch(candidates, spec, table, rows, state, engine)
+    running = RunningSearch(candidates, spec, shard, judged, state)
     while not running.is_finished:
         meter = Meter()
         carry_out(meter.metered(running.step()), communicator)
@@ -180,14 +189,14 @@ def search_checked(
 
 
 def _check_start(
-    start: SearchState, candidates: tuple[Candidate, ...], spec: SearchSpec, table: TrainingTable
+    start: SearchState, candidates: tuple[Candidate, ...], spec: SearchSpec, shard: Shard
 ) -> None:
     if start.of_search != search_digest(candidates, spec):
         raise StateError(
             "search state is of a search with other candidates, rungs or parameters; resume it "
             "with those that it began with"
         )
-    if any(cuts.schema != table.schema for cuts in start.cuts.values()):
+    if any(cuts.schema != shard.schema for cuts in start.cuts.values()):
         raise StateError(
             "search state is of a search with other features; resume it with the data contract "
             "that it began with"

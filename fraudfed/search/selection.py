@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.metrics import average_precision
-from fraudfed.boosting.score_cells import N_COARSE_CELLS, coarse_cells_of, count_cells
+from fraudfed.boosting.score_cells import N_COARSE_CELLS
+from fraudfed.boosting.shard.local import shard_of
+from fraudfed.boosting.shard.protocol import BoostedRows, Shard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import Summing, SumRequest
-from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.evaluation.bank_metric import METRIC_ONE, metric_units
 from fraudfed.evaluation.cases import Cases
 from fraudfed.evaluation.outcomes import JudgedRows
@@ -38,25 +39,25 @@ class SelectRows:
 
     Attributes
     ----------
-    table : TrainingTable
+    shard : Shard
     weight : int
-        Of this bank.
+        Of this bank: its cases, and ``MOST_CASES`` at most; 0 without rows of both classes.
     """
 
-    table: TrainingTable
+    shard: Shard
     weight: int
 
     @classmethod
-    def of(cls, rows: JudgedRows) -> "SelectRows":
-        """Leave out what is censored, and count the cases."""
+    def of(cls, rows: JudgedRows, *, threads: int | None = None) -> "SelectRows":
+        """Leave out what is censored, and count the cases; ``threads`` change no result."""
         known = ~rows.outcomes.is_censored
         table = TrainingTable(
             schema=rows.schema, features=rows.features[known], labels=rows.outcomes.labels[known]
         )
-        n_positives = int(np.count_nonzero(table.labels == 1))
-        if not 0 < n_positives < table.n_rows:
-            return cls(table, weight=0)
-        return cls(table, weight=min(Cases.of(rows.outcomes).n_cases, MOST_CASES))
+        shard = shard_of(table, threads=threads)
+        if not 0 < shard.n_positives < shard.n_rows:
+            return cls(shard, weight=0)
+        return cls(shard, weight=min(Cases.of(rows.outcomes).n_cases, MOST_CASES))
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class SelectCounts:
 
 
 def evaluating(
-    margins: Sequence[Float32Array],
-    rows: SelectRows,
+    candidates: Sequence[BoostedRows],
+    weight: int,
     counts: SelectCounts,
     *,
     trees: int,
@@ -87,12 +88,13 @@ def evaluating(
 
     Parameters
     ----------
-    margins : sequence of ndarray of shape (n_rows,), dtype=float32
-        Of this bank's select rows, for each candidate.
-    rows : SelectRows
+    candidates : sequence of BoostedRows
+        This bank's select rows after the trees of each candidate.
+    weight : int
+        Of this bank.
     counts : SelectCounts
     trees : int
-        That the margins have.
+        That each candidate has.
     with_pooled : bool
 
     Returns
@@ -105,15 +107,13 @@ def evaluating(
     SumError
         If the sums are none of the rows.
     """
-    own = [
-        own_units(each, rows.table.labels) * rows.weight if rows.weight else 0 for each in margins
-    ]
+    own = [own_units(each) * weight if weight else 0 for each in candidates]
     values = [np.array(own, dtype=np.int64)]
     bounds = [np.full(len(own), counts.weight * METRIC_ONE, dtype=np.int64)]
     if with_pooled:
         of_labels = np.array([counts.n_rows - counts.n_positives, counts.n_positives])
-        for each in margins:
-            values.append(_ranking(each, rows.table.labels).reshape(-1))
+        for each in candidates:
+            values.append(each.metric_parts(["aucpr"])["ranking"])
             bounds.append(np.repeat(of_labels, N_COARSE_CELLS))
     sums = yield SumRequest(
         values=np.concatenate(values),
@@ -138,7 +138,7 @@ def evaluating(
     return points
 
 
-def own_units(margins: Float32Array, labels: Float32Array) -> int:
+def own_units(rows: BoostedRows) -> int:
     """Return one bank's exact average precision in units of ``2**-METRIC_BITS``.
 
     The same number as ``evaluation.bank_metric.bank_auprc``, without sorting all rows: it is asked
@@ -146,16 +146,11 @@ def own_units(margins: Float32Array, labels: Float32Array) -> int:
 
     Parameters
     ----------
-    margins, labels : ndarray of shape (n_rows,), dtype=float32
+    rows : BoostedRows
         At least one row has label 1.
     """
-    is_positive = labels == 1
-    thresholds, n_found = np.unique(margins[is_positive], return_counts=True)
-    others = margins[~is_positive]
-    others = others[others >= thresholds[0]]
-    # Position i: negatives at or above threshold i, and below the next one.
-    position = np.searchsorted(thresholds, others, side="right") - 1
-    n_false = np.bincount(position, minlength=thresholds.size)
+    thresholds, n_found = rows.case_margins()
+    n_false = rows.count_others(thresholds)
     found = np.cumsum(n_found[::-1]).tolist()
     false = np.cumsum(n_false[::-1]).tolist()
     area = math.fsum(
@@ -163,12 +158,3 @@ def own_units(margins: Float32Array, labels: Float32Array) -> int:
         for step, at, wrong in zip(n_found[::-1].tolist(), found, false, strict=True)
     )
     return metric_units(area / found[-1])
-
-
-def _ranking(margins: Float32Array, labels: Float32Array) -> Int64Array:
-    return count_cells(
-        coarse_cells_of(margins),
-        (labels == 1).astype(np.int64),
-        n_cells=N_COARSE_CELLS,
-        n_classes=2,
-    )

@@ -123,7 +123,7 @@ class SecureSum:
         self._signing_keys = openings.load_signing_keys(signing_keys, roster)
         self._threads = threads
         self._encryptor = key_package.private_key.encryptor(threads=threads)
-        self._coefficients: tuple[str, TagCoefficients] | None = None
+        self._coefficients: dict[str, TagCoefficients] = {}
 
     def __repr__(self) -> str:
         return f"<SecureSum of {self._bank!r} under {self.public_key.fingerprint[:16]}...>"
@@ -395,13 +395,16 @@ class SecureSum:
             )
 
     def _tag_coefficients(self, layout: SlotLayout, context: RoundContext) -> TagCoefficients:
-        """Return the context's coefficients; those of the last context are kept."""
-        if self._coefficients is None or self._coefficients[0] != context.digest:
-            coefficients = TagCoefficients(
-                self._key_package.expose_secret(),
-                context.digest,
-                firsts=layout.firsts,
-                n_values=layout.n_values,
-            )
-            self._coefficients = context.digest, coefficients
-        return self._coefficients[1]
+        """Return the context's coefficients; those of the last two contexts are kept."""
+        # Read once, and replaced whole: another thread may seal the next context meanwhile.
+        kept = self._coefficients
+        if context.digest in kept:
+            return kept[context.digest]
+        coefficients = TagCoefficients(
+            self._key_package.expose_secret(),
+            context.digest,
+            firsts=layout.firsts,
+            n_values=layout.n_values,
+        )
+        self._coefficients = dict([*list(kept.items())[-1:], (context.digest, coefficients)])
+        return coefficients

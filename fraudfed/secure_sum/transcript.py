@@ -63,18 +63,27 @@ class Transcript:
         """HMAC-SHA256 of all that was, lower-case hexadecimal: ``RoundContext.previous``."""
         return self._digest
 
-    def advance(self, context: RoundContext, total: Int64Array) -> "Transcript":
+    def advance(
+        self, context: RoundContext, total: Int64Array, *, began: "Transcript | None" = None
+    ) -> "Transcript":
         """Return the transcript after the round of ``context`` opened to ``total``.
+
+        Parameters
+        ----------
+        began : Transcript or None
+            Before the first piece of the sum that the round is a piece of: all pieces follow on
+            that. None for a sum in one round, which follows on this transcript.
 
         Raises
         ------
         ProtocolError
             If the context does not follow on this transcript, or the sum is not one of it.
         """
-        if context.previous != self._digest:
+        expected = (self if began is None else began).digest
+        if context.previous != expected:
             raise ProtocolError(
                 f"sum {context.label!r}: its context follows on transcript "
-                f"{context.previous[:16]}..., expected {self._digest[:16]}...; advance the "
+                f"{context.previous[:16]}..., expected {expected[:16]}...; advance the "
                 "transcript once after every round"
             )
         if total.dtype != np.int64 or total.size != context.n_values:

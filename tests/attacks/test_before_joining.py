@@ -14,6 +14,7 @@ from bank_node.jobs.training import TrainingJob
 from bank_node.run.progress import RunProgress
 from fraudfed.boosting import metrics
 from fraudfed.boosting import train as boosting
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import DataError
 from fraudfed.parameters import BoosterParams
@@ -80,7 +81,7 @@ def test_after_joining_no_rule_looks_at_a_banks_own_rows(
     def looks(*rows: object, **named: object) -> None:
         raise AssertionError("looked at own rows")
 
-    monkeypatch.setattr(boosting, "check_rows", looks)
+    monkeypatch.setattr(LocalShard, "check", looks)
     monkeypatch.setattr(boosting, "check_tables", looks)
     monkeypatch.setattr(training, "check_tables", looks)
     assert work.run(SoloCommunicator(), start=None, on_step=lambda state: None).result.trees == 2

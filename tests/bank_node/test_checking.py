@@ -11,11 +11,15 @@ from examples.published_tables import handbook_rows
 from federations.bank_process import Finished
 from federations.commands import run_in_process
 
+from bank_node.cli import cli
+from bank_node.commands import options
 from bank_node.config import BankConfig
 from bank_node.data.contract import load_scoring_rows, load_training_rows
 from bank_node.state.directory import StateDirectory
 from bank_node.state.pinned_run import PinnedRun
+from fraudfed import memory
 from fraudfed.cli import main
+from fraudfed.console import commands_of
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import DataError
 from fraudfed.features import RECIPE, contract_features
@@ -88,7 +92,13 @@ def test_every_problem_is_reported_at_once(
     assert numbers["column"] == "'amount'"
     assert numbers["count"] == 14
     assert [cell["row"] for cell in numbers["cells"]] == list(range(21, 31))
-    assert numbers["cells"][0] == {"row": 21, "line": 22, "got": "'0,5'", "origin": None}
+    assert numbers["cells"][0] == {
+        "row": 21,
+        "line": 22,
+        "got": "'0,5'",
+        "origin": None,
+        "file": None,
+    }
 
     ended = run_bank("score", *where, "--out", tmp_path / "s.csv", "--model", path)
     assert ended.code in (3, 5)
@@ -190,3 +200,65 @@ def test_every_problem_of_transactions_under_our_names(tmp_path: Path) -> None:
     with pytest.raises(ProblemsError) as failure:
         load_training_rows(tmp_path / "rows.csv", TRANSACTIONS)
     assert "label_before_payment" in {problem.kind for problem in failure.value.problems}
+
+
+def test_a_directory_is_checked_with_its_files_by_name_and_names_are_printed_safely(
+    state: StateDirectory,
+    make_rows,
+    tmp_path: Path,
+    run_bank: Callable[..., Finished],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = tmp_path / "rows"
+    data.mkdir()
+    good = make_rows()
+    good.iloc[:25].to_csv(data / "a.csv", index=False)
+    good.iloc[25:].to_csv(data / "b\x1b[2J\u202e.csv", index=False)
+    where = ("--state", state.path, "--data", data)
+    whole = json.loads(run_bank("check-data", *where, "--json").out)
+    assert (whole["files"], whole["rows"], whole["problems"]) == (2, 60, None)
+    assert "files" in run_bank("check-data", *where).out
+    # A piece at a time it is the same.
+    monkeypatch.setattr(memory, "default_limit", lambda: 1)
+    assert json.loads(run_bank("check-data", *where, "--json").out) == whole
+    monkeypatch.undo()
+    spoiled(make_rows, data / "b\x1b[2J\u202e.csv")
+    ended = run_bank("check-data", *where)
+    assert ended.code == 3
+    for text in (ended.out, ended.err):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert "b\\x1b[2J\\u202e.csv: row 21 (line 22): '0,5'" in ended.out
+    cells = json.loads(run_bank("check-data", *where, "--json").out)["result"]["problems"]
+    assert cells["problems"][0]["cells"][0]["file"].endswith("b\\x1b[2J\\u202e.csv")
+
+
+def test_mistakes_about_where_data_lie_are_one_line(
+    state: StateDirectory, tmp_path: Path, run_bank: Callable[..., Finished]
+) -> None:
+    secret = "postgresql://u:geheim@127.0.0.1:1/d"
+    for arguments, code, message in (
+        (("--data", secret), 2, "--query: missing beside --data postgresql://"),
+        (("--data", secret, "--query", "SELECT 1"), 6, "postgresql://u@127.0.0.1:1/d: the server"),
+        (("--data", "x.csv", "--query", "SELECT 1"), 2, "--query: goes with --data postgresql"),
+        (("--data", tmp_path / "*.csv"), 3, "no file matches"),
+        (("--data", "nosuch://bucket/x"), 2, "fsspec knows no such store"),
+    ):
+        ended = run_bank("check-data", "--state", state.path, *arguments)
+        assert ended.code == code, ended.err
+        assert message in ended.error()
+        assert "geheim" not in ended.out + ended.err
+    ended = run_bank("serve", "--state", state.path, "--query", "SELECT 1")
+    assert ended.code == 2
+    assert "--query: is given without --warm" in ended.error()
+
+
+def test_there_is_one_way_in_for_data() -> None:
+    found = {
+        (name, parameter.opts[0]): parameter.callback
+        for name, command in commands_of(cli).items()
+        for parameter in command.params
+        if parameter.opts[0] in ("--data", "--warm", "--transactions")
+    }
+    assert len(found) > 15
+    assert set(found.values()) == {options._location}

@@ -26,6 +26,7 @@ from fraudfed.consortium.identity import Identity
 from fraudfed.consortium.public.signatures import verify_request
 from fraudfed.errors import (
     AuthError,
+    BodyTooLargeError,
     ConfigurationError,
     ConflictError,
     FraudFedError,
@@ -163,6 +164,52 @@ def test_a_restarting_aggregator_is_asked_again(script, client, clock, status) -
     ids = {headers["X-Request-Id"] for _, _, headers, _ in script.requests}
     assert len(ids) == 1, "a repeated request is the same request"
     assert len(clock.delays) == 2
+
+
+def test_a_wait_that_a_proxy_gives_up_is_shorter_from_then_on(script, client, clock) -> None:
+    """A gateway that waits five seconds for an answer costs one request, not every long poll."""
+
+    def waits() -> None:
+        clock.now += 5.0 if len(script.answers) > 1 else 0.0
+
+    script.on_request = waits
+    script.say(504)
+    script.say(204)
+    assert client.openings("run-1", 3) is None
+    script.on_request = None
+    assert client.openings("run-1", 3) is None
+    assert client.openings("run-1", 3, wait_seconds=2) is None
+    paths = [path.partition("?")[2] for _, path, _, _ in script.requests]
+    assert paths == ["wait=25", "wait=3.5", "wait=3.5", "wait=2"]
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_an_aggregator_that_restarts_shortens_no_wait(script, client, status: int) -> None:
+    script.say(status)
+    script.say(204)
+    assert client.openings("run-1", 3) is None
+    assert {path.partition("?")[2] for _, path, _, _ in script.requests} == {"wait=25"}
+
+
+def test_a_body_that_a_proxy_does_not_take_names_the_proxys_setting(script, client) -> None:
+    script.say(413, "text/html", b"<html>413 Request Entity Too Large</html>")
+    header = FrameHeader(
+        kind=FrameKind.CONTRIBUTION,
+        run_id="run-1",
+        round_number=0,
+        label="histogram:0",
+        context="a" * 64,
+        bank="bank-a",
+        count=1,
+        item_bytes=8,
+        commitment="b" * 64,
+    )
+    frame = frames.encode(header, bytes(8))
+    with pytest.raises(BodyTooLargeError) as failure:
+        client.contribute(frame)
+    for words in (script.url, f"{len(frame)} bytes", "nginx: client_max_body_size"):
+        assert words in str(failure.value)
+    assert len(script.requests) == 1
 
 
 def test_the_patience_is_used_up_with_growing_delays(script, client, clock) -> None:

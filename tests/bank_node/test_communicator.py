@@ -77,7 +77,7 @@ def test_noise_is_made_while_a_bank_waits_and_only_then(make_cohort) -> None:
     alone = cohort.bank(0)
     session = alone._session
     with Watched(session) as noise:
-        alone._noise = noise
+        alone._exchanges.noise = noise
         cohort.banks[0] = alone
         values = np.arange(200, dtype=np.int64)
         for _ in range(3):

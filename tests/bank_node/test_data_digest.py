@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data.digest import data_digest
+from bank_node.data.digest import RowsDigest, data_digest
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 
 
@@ -61,7 +61,45 @@ def test_every_bit_of_a_value_counts(name, place, bit) -> None:
     assert data_digest(other) != data_digest(table)
 
 
-def test_order_shape_schema_and_bound_count() -> None:
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), rows=st.integers(1, 40), weights=st.booleans())
+def test_neither_order_nor_division_counts(data, rows, weights) -> None:
+    table = make_table(rows, weights=weights)
+    order = np.array(data.draw(st.permutations(range(rows))))
+
+    def some(chosen) -> TrainingTable:
+        return dataclasses.replace(
+            table,
+            features=table.features[chosen],
+            labels=table.labels[chosen],
+            weights=None if table.weights is None else table.weights[chosen],
+        )
+
+    ends = sorted(data.draw(st.lists(st.integers(0, rows), max_size=4)))
+    whole = RowsDigest(table.schema, max_weight=table.max_weight)
+    for start, end in zip([0, *ends], [*ends, rows], strict=True):
+        part = RowsDigest(table.schema, max_weight=table.max_weight)
+        part.add(some(order[start:end]))
+        whole.merge(part)
+    assert whole.n_rows == rows
+    assert whole.hexdigest() == data_digest(some(order)) == data_digest(table)
+
+
+def test_values_of_two_rows_that_change_places_and_rows_that_come_twice_count() -> None:
+    table = make_table(7)
+    swapped, twice = table.features.copy(), table.features.copy()
+    swapped[[2, 3], 0] = swapped[[3, 2], 0]
+    twice[2] = twice[4]
+    thrice = table.features.copy()
+    thrice[4] = thrice[2]
+    digests = {
+        data_digest(dataclasses.replace(table, features=features))
+        for features in (table.features, swapped, twice, thrice)
+    }
+    assert len(digests) == 4
+
+
+def test_shape_schema_and_bound_count() -> None:
     table = make_table()
     schema = table.schema
     others = [
@@ -69,6 +107,7 @@ def test_order_shape_schema_and_bound_count() -> None:
         make_table(weights=False),
         dataclasses.replace(table, max_weight=2.0),
         dataclasses.replace(table, features=table.features[::-1]),
+        dataclasses.replace(table, features=table.features[:, ::-1]),
         dataclasses.replace(table, labels=table.weights, weights=table.labels),
         dataclasses.replace(table, schema=FeatureSchema(("a", "b", "d"), schema.n_categories)),
         dataclasses.replace(table, schema=FeatureSchema(schema.names, (0, 0, 5))),
@@ -85,4 +124,4 @@ def test_a_fixed_vector() -> None:
         features=np.array([[1.5, 2], [np.nan, 0]], dtype=np.float32),
         labels=np.array([0, 1], dtype=np.float32),
     )
-    assert data_digest(table) == "e3b1cf7ca32f1449dfcc9437df266c76d166ad325520890cac6bd31acdb6b51a"
+    assert data_digest(table) == "9aef0930ebbbc3666f11d1418652e98743039a6b27c1c1cdad4c964136c015a9"

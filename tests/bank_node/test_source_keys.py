@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bank_node.data.source_keys import day_keys, row_keys
 from bank_node.state.ledger import Ledger
 from fraudfed.errors import DataError
+from fraudfed.reading import pieces
 
 N_ROWS = 60
 
@@ -153,3 +154,28 @@ def test_no_order_of_rows_or_columns_changes_a_key(
 def test_days_have_a_key_each_whatever_was_counted(ledger: Ledger) -> None:
     assert len(set(day_keys(-3, 400, ledger))) == 404
     assert set(day_keys(5, 9, ledger)) & set(day_keys(9, 12, ledger)) == set(day_keys(9, 9, ledger))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_files_and_pieces_have_the_keys_of_the_table_that_they_were(
+    tmp_path: Path, ledger: Ledger, keys, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    table = rows()
+    # Of a kind that shows late: numbers, then a text; truth values, then numbers.
+    table["late"] = [str(n) for n in range(N_ROWS - 1)] + ["text"]
+    table["mixed"] = ["true"] * 30 + ["5"] * 30
+    table["times"] = [f"2026-01-{1 + n // 3:02d}" for n in range(N_ROWS)]
+    whole = keys(table, csv=suffix == ".csv")
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number, (start, stop) in enumerate([(0, 20), (20, 20), (20, 59), (59, 60)]):
+        part, path = table.iloc[start:stop], parts / f"{3 - number}{suffix}"
+        part = part if number else part[list(reversed(part.columns))]
+        if suffix == ".csv":
+            part.to_csv(path, index=False)
+        else:
+            part.to_parquet(path, index=False, row_group_size=7)
+    monkeypatch.setattr(pieces, "_SMALL_CSV_BYTES", 0)
+    monkeypatch.setattr(pieces, "_BLOCK_BYTES", 512)
+    for piece_rows in (None, 5, 1000):
+        assert set(row_keys(parts, ledger, piece_rows=piece_rows)) == whole

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudfed.boosting.bank_weight import bound_weight
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import FeatureSchema, TrainingTable, check_rows
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.search_check import check_search
@@ -37,7 +38,7 @@ def rows_of(n_rows: int, seed: int, weights: Any = None) -> TrainingTable:
 )
 def test_the_sum_is_bounded_and_no_weight_grows(weights: list[float], most: float) -> None:
     table = rows_of(len(weights), 1, weights)
-    bounded = bound_weight(table, most)
+    bounded = bound_weight(LocalShard(table), most).table
     assert bounded.weights is not None
     assert table.weights is not None
     total = float(bounded.weights.astype(np.float64).sum())
@@ -52,7 +53,8 @@ def test_the_sum_is_bounded_and_no_weight_grows(weights: list[float], most: floa
 
 def test_no_bound_is_the_table_itself() -> None:
     table = rows_of(20, 1)
-    assert bound_weight(table, 0.0) is table
+    shard = LocalShard(table)
+    assert bound_weight(shard, 0.0) is shard
     params = BoosterParams.parse(SETTINGS)
     spelt = BoosterParams.parse({**SETTINGS, "max_bank_weight": 0})
     assert params == spelt
@@ -73,7 +75,7 @@ def test_a_training_with_a_bound_is_one_of_rows_that_each_bank_has_scaled() -> N
         return train(params, tables[bank], communicator).model.to_json()
 
     models = run_cohort(2, program)
-    scaled = [bound_weight(table, 60) for table in tables]
+    scaled = [bound_weight(LocalShard(table), 60).table for table in tables]
     pooled = TrainingTable(
         SCHEMA,
         np.asfortranarray(np.concatenate([table.features for table in scaled])),

@@ -17,7 +17,6 @@ from fraudfed.boosting.bounds.rows import MarginRange, NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.engine.elementary import logit, sigmoid
 from fraudfed.boosting.growth.grower import _Grower
-from fraudfed.boosting.growth.partition import RowSplit
 from fraudfed.boosting.objective import gradient_bounds, gradients
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
@@ -241,8 +240,10 @@ def test_control_a_bin_wrongly_taken_for_empty_is_noticed(
     table = synthetic_table(2000, 4, np.random.default_rng(1), prevalence=0.1)
     right = _Grower._possible
 
-    def swapped(self: _Grower, of_node: BoolArray, split: RowSplit) -> tuple[BoolArray, BoolArray]:
-        left, right_ = right(self, of_node, split)
+    def swapped(
+        self: _Grower, of_node: BoolArray, feature: int, table: BoolArray
+    ) -> tuple[BoolArray, BoolArray]:
+        left, right_ = right(self, of_node, feature, table)
         return right_, left
 
     monkeypatch.setattr(_Grower, "_possible", swapped)
@@ -327,7 +328,9 @@ def nowhere(self: Cuts, n_rows: int) -> BoolArray:
     return np.zeros(len(self.values), dtype=np.bool_)
 
 
-def everywhere(self: _Grower, of_node: BoolArray, split: RowSplit) -> tuple[BoolArray, BoolArray]:
+def everywhere(
+    self: _Grower, of_node: BoolArray, feature: int, table: BoolArray
+) -> tuple[BoolArray, BoolArray]:
     return of_node, of_node
 
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts, bin_table
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.keys import keys_from_values, values_from_keys
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.communicator import SoloCommunicator
 
@@ -38,7 +39,7 @@ def table_of(features: np.ndarray, n_categories: tuple[int, ...] | None = None) 
 
 def solo_cuts(features: np.ndarray, **options: int) -> Cuts:
     table = table_of(features)
-    return find_cuts(table, SoloCommunicator(), n_rows_total=table.n_rows, **options)
+    return find_cuts(LocalShard(table), SoloCommunicator(), n_rows_total=table.n_rows, **options)
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 50), elements=finite | ordinary))
@@ -57,7 +58,9 @@ def test_cuts_do_not_depend_on_the_partition(
 
     def program(bank: int, communicator: CohortCommunicator) -> Cuts:
         mine = table_of(features[bank_of_row == bank])
-        return find_cuts(mine, communicator, max_bin=max_bin, n_rows_total=len(features))
+        return find_cuts(
+            LocalShard(mine), communicator, max_bin=max_bin, n_rows_total=len(features)
+        )
 
     expected = solo_cuts(features, max_bin=max_bin)
     for found in run_cohort(n_banks, program):
@@ -219,7 +222,7 @@ def test_the_rows_of_every_bin_are_known(
 
 def test_nothing_is_known_of_the_rows_of_a_category() -> None:
     table = table_of(np.array([[0.0, 1.0], [2.0, 5.0], [0.0, 1.0]]), n_categories=(3, 0))
-    cuts = find_cuts(table, SoloCommunicator(), max_bin=4, n_rows_total=3)
+    cuts = find_cuts(LocalShard(table), SoloCommunicator(), max_bin=4, n_rows_total=3)
     assert list(cuts.counts) == [1]
     assert cuts.is_complete(3).tolist() == [False, True]
     assert cuts.is_complete(4).tolist() == [False, False]
@@ -228,7 +231,7 @@ def test_nothing_is_known_of_the_rows_of_a_category() -> None:
 
 def test_categories_need_no_search() -> None:
     table = table_of(np.array([[2.0], [0.0]], dtype=np.float32), n_categories=(4,))
-    cuts = find_cuts(table, SoloCommunicator(), max_bin=2, n_rows_total=2)
+    cuts = find_cuts(LocalShard(table), SoloCommunicator(), max_bin=2, n_rows_total=2)
     np.testing.assert_array_equal(cuts.values[0], [0.0, 1.0, 2.0, 3.0])
 
 
@@ -238,7 +241,7 @@ def test_one_sum_per_pass_with_bounds_from_public_counts() -> None:
 
     def program(bank: int, communicator: CohortCommunicator) -> list[tuple[str, int]]:
         mine = table_of(features[bank::3])
-        find_cuts(mine, communicator, max_bin=8, n_rows_total=300)
+        find_cuts(LocalShard(mine), communicator, max_bin=8, n_rows_total=300)
         calls = list(communicator.log)
         communicator.sum(np.zeros(1, dtype=np.int64), bound=0, label="end")
         return [(call.label, int(np.prod(call.shape))) for call in calls]

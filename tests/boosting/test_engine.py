@@ -16,9 +16,11 @@ from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBounds, to_double
-from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder, LocalSums
 from fraudfed.boosting.objective import gradients
+from fraudfed.boosting.shard.local import LocalShard
+from fraudfed.boosting.shard.partition import RowPartition, RowRange, RowSplit
+from fraudfed.boosting.shard.protocol import SumsOfNodes
+from fraudfed.boosting.shard.sums import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
@@ -167,16 +169,16 @@ def test_histograms_of_many_blocks_are_equal(
         for rows, wanted in zip(chosen, features, strict=True)
     ]
 
-    def run(threads: int) -> list[LocalSums]:
+    def run(threads: int) -> SumsOfNodes:
         table = dataclasses.replace(binned, engine=load_engine(threads))
         return HistogramBuilder(table, pairs).build(orders)
 
     with numpy_only():
         expected = run(1)
     for threads in THREADS:
-        for found, sums in zip(run(threads), expected, strict=True):
-            np.testing.assert_array_equal(found.histogram, sums.histogram)
-            np.testing.assert_array_equal(found.total, sums.total)
+        found = run(threads)
+        np.testing.assert_array_equal(found.histograms, expected.histograms)
+        np.testing.assert_array_equal(found.totals, expected.totals)
 
 
 # ---- partition ----
@@ -325,14 +327,14 @@ def test_splits_of_real_histograms_are_equal(version: str) -> None:
     n_found = 0
     for _ in range(150):
         chosen = np.flatnonzero(rng.random(rows.n_rows) < rng.uniform(0.01, 1.0))
-        [sums] = builder.build([HistogramOrder(chosen.astype(np.uint32), features)])
-        gradient, hessian = to_double(sums.total.reshape(2, 1))
+        sums = builder.build([HistogramOrder(chosen.astype(np.uint32), features)])
+        gradient, hessian = to_double(sums.totals.reshape(2, 1))
         gain = formula.gain(gradient, hessian, UNBOUNDED)[0]
-        node = NodeSums(int(sums.total[0]), int(sums.total[1]), gain)
+        node = NodeSums(int(sums.totals[0, 0]), int(sums.totals[0, 1]), gain)
 
-        def run(node: NodeSums = node, sums: LocalSums = sums) -> Split | None:
+        def run(node: NodeSums = node, sums: SumsOfNodes = sums) -> Split | None:
             finder = SplitFinder(params, binned.cuts, formula, load_engine())
-            return finder.find(sums.histogram, node, features, UNBOUNDED)
+            return finder.find(sums.histograms[0], node, features, UNBOUNDED)
 
         found, expected = both(run)
         assert found == expected
@@ -396,16 +398,15 @@ def test_cuts_bins_and_calls_are_equal(layout: str, max_bin: int, resolution_bit
 
     def run(threads: int) -> tuple[list[bytes], list[tuple[str, bytes, bytes]], bytes, str]:
         recorder = RecordingCommunicator()
-        engine = load_engine(threads)
+        shard = LocalShard(table, load_engine(threads))
         cuts = find_cuts(
-            table,
+            shard,
             recorder,
             max_bin=max_bin,
             n_rows_total=table.n_rows,
             resolution_bits=resolution_bits,
-            engine=engine,
         )
-        bins = bin_table(table, cuts, engine=engine).bins
+        bins = shard.bin(cuts).table.bins
         edges = [values.tobytes() for values in cuts.values]
         return edges, recorder.calls, bins.tobytes(), bins.dtype.name
 
@@ -431,7 +432,7 @@ def test_cuts_of_small_tables_are_equal(
     def run() -> tuple[list[bytes], list[tuple[str, bytes, bytes]]]:
         recorder = RecordingCommunicator()
         cuts = find_cuts(
-            table,
+            LocalShard(table),
             recorder,
             max_bin=max_bin,
             n_rows_total=max(n_rows, 1),

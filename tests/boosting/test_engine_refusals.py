@@ -11,8 +11,8 @@ from kernels import compiled, needs_engine, numpy_only
 from fraudfed.boosting.bins import BinnedTable, Cuts, bin_table
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS
-from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.shard.partition import RowPartition, RowRange, RowSplit
+from fraudfed.boosting.shard.sums import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.threads import MAX_THREADS
 

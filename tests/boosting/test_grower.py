@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cohorts.exact import CohortCommunicator, run_cohort
 from cohorts.recording import RecordingCommunicator
+from examples.shards import growing_over, grown_over
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import (
@@ -20,13 +21,14 @@ from oracles.trees import (
 
 from fraudfed.boosting.bins import FLOAT32_MAX
 from fraudfed.boosting.bounds.rows import NodeBounds
-from fraudfed.boosting.growth.grower import GrownTree, grow_tree
-from fraudfed.boosting.growth.partition import assign_leaves
+from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.objective import gradient_bounds
 from fraudfed.boosting.sampling import ColumnSampler, sample_rows
+from fraudfed.boosting.shard.local import LocalGrowing
+from fraudfed.boosting.shard.partition import assign_leaves
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.dtypes import FIXED_POINT_ONE, Int64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, Float32Array, Int64Array
 from fraudfed.parameters import BoosterParams
 
 NUMERIC = {"n_bins": (16, 32, 8, 20, 5)}
@@ -157,16 +159,15 @@ def test_backward_before_the_first_bin_sends_all_present_values_right() -> None:
 def test_every_row_gets_the_value_of_its_leaf() -> None:
     rows = random_rows(np.random.default_rng(8), n_rows=3000, **{**CATEGORICAL, "missing": 0.2})
 
-    def check(grown: GrownTree) -> None:
-        leaves = assign_leaves(grown.tree, rows.binned()).of_rows()
-        np.testing.assert_array_equal(grown.leaves.of_rows(), leaves)
-        values = grown.tree.split_conditions[leaves]
-        np.testing.assert_array_equal(grown.row_leaf_values, values)
-        margins = np.linspace(-1.0, 1.0, rows.n_rows, dtype=np.float32)
-        expected = margins + values
-        grown.add_to(margins)
+    def check(tree: Tree, growing: LocalGrowing, margins: Float32Array) -> None:
+        leaves = assign_leaves(tree, rows.binned()).of_rows()
+        np.testing.assert_array_equal(growing.leaves().of_rows(), leaves)
+        expected = margins + tree.split_conditions[leaves]
+        before = margins.copy()
+        growing.finish(tree.split_conditions)
         np.testing.assert_array_equal(margins, expected)
-        assert (grown.tree.left_children[leaves] == -1).all()
+        margins[:] = before
+        assert (tree.left_children[leaves] == -1).all()
 
     boost(rows, BoosterParams(max_depth=5), 3, on_tree=check)
 
@@ -178,12 +179,19 @@ def test_rows_outside_the_sample_do_not_shape_the_tree_but_get_its_values() -> N
     params = BoosterParams(max_depth=4, subsample=0.6, seed=3)
     binned = rows.binned()
     pairs = _pairs(rows)
-    grown = grow_tree(
-        binned, pairs, params, SoloCommunicator(), tree_index=2, bounds=_wide(rows), row_keys=keys
-    )
     drawn = sample_rows(keys, seed=3, tree_index=2, fraction=params.subsample)
     assert 0.5 < drawn.mean() < 0.7
-    only_drawn = grow_tree(
+    growing = growing_over(binned, pairs, drawn)
+    grown = grow_tree(
+        growing,
+        binned.cuts,
+        params,
+        SoloCommunicator(),
+        engine=binned.engine,
+        tree_index=2,
+        bounds=_wide(rows),
+    )
+    only_drawn = grown_over(
         rows.take(drawn).binned(),
         pairs[drawn],
         BoosterParams(max_depth=4),
@@ -193,20 +201,13 @@ def test_rows_outside_the_sample_do_not_shape_the_tree_but_get_its_values() -> N
     )
     assert_equal_trees(grown.tree, only_drawn.tree)
     expected = assign_leaves(grown.tree, binned).of_rows()
-    np.testing.assert_array_equal(grown.leaves.of_rows(), expected)
+    np.testing.assert_array_equal(growing.leaves().of_rows(), expected)
 
 
-def test_subsampling_without_row_keys_is_refused() -> None:
+def test_a_draw_from_rows_without_keys_is_refused() -> None:
     rows = random_rows(np.random.default_rng(9), n_rows=100, **MISSING)
-    with pytest.raises(ValueError, match="one row key per row"):
-        grow_tree(
-            rows.binned(),
-            _pairs(rows),
-            BoosterParams(subsample=0.5),
-            SoloCommunicator(),
-            tree_index=0,
-            bounds=_wide(rows),
-        )
+    with pytest.raises(ValueError, match="not binned for it"):
+        boost(rows, BoosterParams(subsample=0.5), 1)
 
 
 def test_a_column_sample_by_tree_is_a_table_with_fewer_columns() -> None:
@@ -260,7 +261,7 @@ def test_each_node_splits_best_among_its_own_columns(
             is_categorical=(False,) * allowed.size,
             labels=here.labels,
         )
-        stump = grow_tree(
+        stump = grown_over(
             narrow.binned(),
             pairs,
             BoosterParams(max_depth=1),
@@ -350,7 +351,7 @@ def test_children_too_light_to_be_split_are_not_summed() -> None:
 def test_gradients_of_another_shape_are_refused() -> None:
     rows = random_rows(np.random.default_rng(2), n_rows=100, n_bins=(4,))
     with pytest.raises(ValueError, match=r"expected \(100, 2\)"):
-        grow_tree(
+        grown_over(
             rows.binned(),
             np.zeros((99, 2), dtype=np.int64),
             BoosterParams(),
@@ -391,7 +392,7 @@ def _wide(rows: Rows) -> NodeBounds:
 
 
 def _grow_alone(rows: Rows, params: BoosterParams, *, tree_index: int) -> Tree:
-    return grow_tree(
+    return grown_over(
         rows.binned(),
         _pairs(rows),
         params,

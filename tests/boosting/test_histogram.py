@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cohorts.exact import CohortCommunicator, run_cohort
 from cohorts.recording import RecordingCommunicator
+from examples.shards import RowSets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.trees import bounds_of
@@ -13,9 +14,9 @@ from oracles.trees import bounds_of
 from fraudfed.boosting.bins import BinnedTable, Cuts
 from fraudfed.boosting.bounds.bins import BinBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.objective import GradientBounds, gradient_bounds, gradients
+from fraudfed.boosting.shard.sums import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.communicator import SoloCommunicator, carry_out
 from fraudfed.dtypes import Int64Array
@@ -67,12 +68,11 @@ def test_sums_are_exact_at_any_magnitude(seed: int, n_rows: int, bits: int, n_or
         for _ in range(n_orders)
     ]
     found = HistogramBuilder(binned, gradients).build(orders)
-    assert len(found) == n_orders
-    for order, sums in zip(orders, found, strict=True):
-        assert sums.histogram.dtype == np.int64
+    assert found.histograms.dtype == np.int64
+    for order, histogram, total in zip(orders, found.histograms, found.totals, strict=True):
         expected = _expected(binned, gradients, order.rows, order.features.tolist())
-        np.testing.assert_array_equal(sums.histogram, expected)
-        np.testing.assert_array_equal(sums.total, gradients[order.rows].sum(axis=0))
+        np.testing.assert_array_equal(histogram, expected)
+        np.testing.assert_array_equal(total, gradients[order.rows].sum(axis=0))
 
 
 def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
@@ -82,8 +82,8 @@ def test_a_plain_float64_sum_would_be_wrong_where_limbs_are_right() -> None:
     values = np.array([2**60 + 1, -(2**60) - 3, 2**53 + 1], dtype=np.int64)
     gradients = np.stack((values, values), axis=1)
     order = HistogramOrder(np.arange(3, dtype=np.uint32), np.array([0]))
-    [found] = HistogramBuilder(binned, gradients).build([order])
-    assert found.histogram[:, 0].tolist() == [2**53 - 1] * 2
+    found = HistogramBuilder(binned, gradients).build([order])
+    assert found.histograms[0, :, 0].tolist() == [2**53 - 1] * 2
     assert int(values.astype(np.float64).sum()) != 2**53 - 1
 
 
@@ -119,14 +119,15 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
     binned = _complete(_binned(rng, 60)) if is_complete else _binned(rng, 60)
     pairs, bounds = _labelled(rng, 60)
     recorder = RecordingCommunicator()
+    sets = RowSets(binned, pairs)
     summer = HistogramSummer(
-        binned,
-        pairs,
+        sets,
+        binned.cuts,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
-    carry_out(summer.sum_root(np.arange(60, dtype=np.uint32), rng.random(4) < 0.8), recorder)
+    carry_out(summer.sum_root(rng.random(4) < 0.8), recorder)
     recorder.sums.clear()
     families, contents, n_slots = [], [], 0
     # One bin of each feature without a missing value follows from the others and the total.
@@ -143,7 +144,9 @@ def test_wanted_sums_of_children_are_right_however_they_came_about(
         for part in (rows[is_left], rows[~is_left]):
             gradient, hessian = pairs[part].sum(axis=0).tolist()
             wanted = rng.random(4) < 0.5
-            demands.append(ChildDemand(gradient, hessian, part, wanted, np.ones(13, np.bool_)))
+            node = 1 + len(contents)
+            sets.sets[node] = part
+            demands.append(ChildDemand(gradient, hessian, node, wanted, np.ones(13, np.bool_)))
             contents.append((part, wanted))
         families.append((parent, demands[0], demands[1]))
         either = demands[0].wanted | demands[1].wanted
@@ -166,16 +169,17 @@ def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
     binned = _complete(_binned(np.random.default_rng(5), 60))
     pairs, bounds = _labelled(np.random.default_rng(6), 60)
     recorder = RecordingCommunicator()
+    sets = RowSets(binned, pairs)
     summer = HistogramSummer(
-        binned,
-        pairs,
+        sets,
+        binned.cuts,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
     rows = np.arange(60, dtype=np.uint32)
     wanted = np.ones(4, dtype=np.bool_)
-    parent, _, _ = carry_out(summer.sum_root(rows, wanted), recorder)
+    parent, _, _ = carry_out(summer.sum_root(wanted), recorder)
     # Split on the last bin of the third feature, which lies at 4 + 4.
     is_left = binned.bins[2] < 4
     demands = []
@@ -183,12 +187,13 @@ def test_a_bin_that_a_split_has_emptied_takes_no_slot() -> None:
         possible = np.ones(13, dtype=np.bool_)
         possible[4:9] = [side == 0] * 4 + [side == 1]
         gradient, hessian = pairs[part].sum(axis=0).tolist()
-        demands.append(ChildDemand(gradient, hessian, part, wanted, possible))
+        sets.sets[1 + side] = part
+        demands.append(ChildDemand(gradient, hessian, 1 + side, wanted, possible))
     recorder.sums.clear()
     asked = summer.sum_children([(parent, demands[0], demands[1])])
     pooled = carry_out(asked, recorder)[0]
     for histogram, demand in zip(pooled, demands, strict=True):
-        expected = _expected(binned, pairs, demand.rows, [0, 1, 2, 3])
+        expected = _expected(binned, pairs, sets.sets[demand.node], [0, 1, 2, 3])
         np.testing.assert_array_equal(histogram.sums, expected)
     # The smaller child is right: of the third feature all but the derived bin are empty.
     assert demands[1].hessian < demands[0].hessian
@@ -205,13 +210,13 @@ def test_the_root_is_pooled_with_its_totals_in_one_sum() -> None:
         rows = np.arange(bank, 90, 3)
         part = BinnedTable(cuts=binned.cuts, bins=np.ascontiguousarray(binned.bins[:, rows]))
         summer = HistogramSummer(
-            part,
-            pairs[rows],
+            RowSets(part, pairs[rows]),
+            part.cuts,
             bounds=bounds,
             bins=BinBounds.before_training(binned.cuts, bounds),
             tree_index=0,
         )
-        asked = summer.sum_root(np.arange(30, dtype=np.uint32), wanted)
+        asked = summer.sum_root(wanted)
         result = carry_out(asked, communicator)
         assert [call.shape for call in communicator.log] == [(2, 3 + 5 + 4 + 1)]
         return result
@@ -226,12 +231,12 @@ def test_gradients_beyond_their_public_bound_are_refused() -> None:
     binned = _binned(np.random.default_rng(1), 10)
     bounds = NodeBounds(10, 5, 5, row=GradientBounds(1000, 1000, 1000, 1000))
     summer = HistogramSummer(
-        binned,
-        np.full((10, 2), 1001, dtype=np.int64),
+        RowSets(binned, np.full((10, 2), 1001, dtype=np.int64)),
+        binned.cuts,
         bounds=bounds,
         bins=BinBounds.before_training(binned.cuts, bounds),
         tree_index=0,
     )
-    asked = summer.sum_root(np.arange(10, dtype=np.uint32), np.ones(4, dtype=np.bool_))
+    asked = summer.sum_root(np.ones(4, dtype=np.bool_))
     with pytest.raises(BoundError, match="outside the public bound"):
         carry_out(asked, SoloCommunicator())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from fraudfed.boosting.metrics import is_better, pooled_metrics
+from fraudfed.boosting.shard.tallies import metric_parts
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.parameters import EVAL_METRICS
 
@@ -24,8 +25,7 @@ def sample(seed: int, n_rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:
 def solo(names: list[str], margins: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return pooled_metrics(
         names,
-        margins,
-        labels,
+        metric_parts(names, margins, labels),
         SoloCommunicator(),
         n_rows=labels.size,
         n_positives=int(labels.sum()),
@@ -86,8 +86,7 @@ def test_every_bank_finds_the_value_of_the_pooled_rows(n_banks: int) -> None:
         mine = bank_of_row == bank
         return pooled_metrics(
             names,
-            margins[mine],
-            labels[mine],
+            metric_parts(names, margins[mine], labels[mine]),
             communicator,
             n_rows=labels.size,
             n_positives=int(labels.sum()),

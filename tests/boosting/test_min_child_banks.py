@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.booster import Booster
-from fraudfed.boosting.growth.partition import assign_leaves
 from fraudfed.boosting.growth.presence import MOST_TRIES
 from fraudfed.boosting.resume.state import TrainingState, params_digest
 from fraudfed.boosting.sampling import row_keys, sample_rows
+from fraudfed.boosting.shard.local import LocalShard
+from fraudfed.boosting.shard.partition import assign_leaves
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.tree import Tree
@@ -206,10 +207,8 @@ def test_models_that_grow_together_count_their_banks_together() -> None:
 
         train(every[2], tables[bank], recording, on_step=keep)
         assert state is not None
-        binned = bin_table(tables[bank], state.cuts)
-        boosters = [
-            Booster(params, tables[bank], state, binned=binned, row_keys=None) for params in every
-        ]
+        binned = LocalShard(tables[bank]).bin(state.cuts)
+        boosters = [Booster(params, binned, state, max_weight=1.0) for params in every]
         before = len(recording.sums)
         trees = carry_out(together([each.adding_tree() for each in boosters]), recording)
         # A level takes one sum, and up to three that count; the deepest model sets the pace.

@@ -11,13 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fraudfed.boosting.engine.elementary import sigmoid
+from fraudfed.boosting.engine.logistic import to_fixed_point
 from fraudfed.boosting.objective import (
     base_margin,
     estimate_base_score,
     gradient_bounds,
     gradients,
-    to_fixed_point,
 )
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import FIXED_POINT_ONE
@@ -138,7 +139,7 @@ def test_base_score_is_xgboosts_estimate(
         mine = bank_of_row == bank
         part = table_of(labels[mine], None if weights is None else weights[mine], 2.0)
         return estimate_base_score(
-            part,
+            LocalShard(part),
             communicator,
             scale_pos_weight=scale_pos_weight,
             n_rows=n_rows,
@@ -155,7 +156,7 @@ def test_weights_that_vanish_in_fixed_point_are_refused() -> None:
     table = table_of(labels, np.full(2, 1e-12, dtype=np.float32), 1.0)
     with pytest.raises(DataError, match="scale the weights up"):
         estimate_base_score(
-            table, SoloCommunicator(), scale_pos_weight=1.0, n_rows=2, n_positives=1
+            LocalShard(table), SoloCommunicator(), scale_pos_weight=1.0, n_rows=2, n_positives=1
         )
 
 

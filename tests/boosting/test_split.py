@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.gain import UNBOUNDED, GainFormula, NodeSums, WeightBounds, to_double
-from fraudfed.boosting.growth.partition import goes_left
+from fraudfed.boosting.shard.tables import goes_left
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.table import FeatureSchema

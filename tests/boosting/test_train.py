@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kernels import numpy_only
 
 from fraudfed.boosting.metrics import pooled_metrics
+from fraudfed.boosting.shard.tallies import metric_parts
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
 from fraudfed.boosting.train import TrainResult, TreeProgress, train
 from fraudfed.communicator import SoloCommunicator
@@ -194,8 +195,9 @@ def test_early_stopping_is_xgboosts_rule(metric: str) -> None:
     data = xgboost.DMatrix(held_out.features, feature_names=list(held_out.schema.names))
     again = pooled_metrics(
         params.eval_metric,
-        booster.predict(data, output_margin=True),
-        held_out.labels,
+        metric_parts(
+            params.eval_metric, booster.predict(data, output_margin=True), held_out.labels
+        ),
         SoloCommunicator(),
         n_rows=held_out.n_rows,
         n_positives=int(held_out.labels.sum()),

@@ -13,7 +13,7 @@ from examples.histograms import N_ROWS, sums, table
 from kernels import needs_engine, numpy_only
 
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.histograms.local import HistogramBuilder
+from fraudfed.boosting.shard.sums import HistogramBuilder
 from fraudfed.threads import usable_cores
 
 

@@ -120,7 +120,7 @@ def test_a_cluster_writes_the_same_bytes(
     parted: Path, tmp_path: Path, config: WorldConfig, workers: int
 ) -> None:
     reached: list[Progress] = []
-    pool = DaskPool(ClusterOptions(workers=workers, dashboard=None))
+    pool = DaskPool(ClusterOptions(workers=workers))
     write(
         config,
         tmp_path / "world",
@@ -147,7 +147,7 @@ def test_a_worker_that_does_not_see_the_directory_is_named(tmp_path: Path) -> No
         def run(self, function: object, path: str) -> dict[str, bool]:
             return {"tls://a:1": True, "tls://b:1": False}
 
-    pool = DaskPool(ClusterOptions(workers=1, dashboard=None))
+    pool = DaskPool(ClusterOptions(workers=1))
     pool._client = Client()  # type: ignore[assignment]
     with pytest.raises(StateError, match="worker tls://b:1 does not see"):
         pool.prepare(tmp_path / "out")

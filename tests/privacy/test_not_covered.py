@@ -13,7 +13,7 @@ import pytest
 from oracles.features import DAY, HOUR, START, table
 
 from fraudfed.boosting.objective import gradients
-from fraudfed.boosting.private.gradients import PrivateGradients
+from fraudfed.boosting.shard.capped import PrivateGradients
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.features import FeatureTable, build_features
 from fraudfed.parameters import BoosterParams

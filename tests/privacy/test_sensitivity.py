@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudfed.boosting.objective import gradients
-from fraudfed.boosting.private.gradients import SHIFT, PrivateGradients
+from fraudfed.boosting.shard.capped import SHIFT, PrivateGradients
 from fraudfed.dtypes import Int64Array
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import (

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples.shards import rows_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,4 +94,4 @@ def test_a_banks_own_metric_is_that_of_evaluation(seed: int, n: int, steps: int)
     margins = (rng.integers(0, steps, n) / 7 - 2).astype(np.float32)
     labels = np.zeros(n, dtype=np.float32)
     labels[rng.permutation(n)[: rng.integers(1, n)]] = 1
-    assert own_units(margins, labels) == bank_auprc(margins, labels)
+    assert own_units(rows_with(margins, labels)) == bank_auprc(margins, labels)

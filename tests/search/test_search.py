@@ -10,10 +10,9 @@ import pytest
 from cohorts.exact import run_cohort
 from examples.searched import CANDIDATES, COMMON, SELECT, SPEC, TABLE, alone, only, part_of, rows
 
-from fraudfed.boosting.bins import bin_table
-from fraudfed.boosting.booster import margins_after
 from fraudfed.boosting.metrics import average_precision
 from fraudfed.boosting.score_cells import N_COARSE_CELLS, coarse_cells_of, count_cells
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import SoloCommunicator
@@ -100,7 +99,8 @@ def margins_of(trained: TrainResult, rows_: JudgedRows) -> Float32Array:
     known = ~rows_.outcomes.is_censored
     table = TrainingTable(rows_.schema, rows_.features[known], rows_.outcomes.labels[known])
     model = trained.model
-    return margins_after(bin_table(table, trained.cuts), model.trees, model.base_score)
+    rows = LocalShard(table).bin(trained.cuts).start(model.trees, model.base_score)
+    return rows.margins()
 
 
 def test_points_are_what_evaluation_says_of_the_same_trees() -> None:

@@ -17,40 +17,32 @@ before its box is sent.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bank_node.http.client import wait_for
 from bank_node.logs import ROUND
 from bank_node.run.context import RunContext
+from bank_node.run.sums.exchanges import Boxes, RoundExchanges
 from bank_node.run.sums.noise_ahead import NoiseAhead
 from bank_node.run.sums.noising import OwnNoise, PrivateSums, noise_of
 from bank_node.run.sums.phases import PhaseTimes
 from bank_node.run.sums.reveal import RevealGate
+from bank_node.run.sums.under_way import UnderWay
 from bank_node.state.outbox import Kept
 from bank_node.state.round_record import RoundRecord
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import (
-    CohortChangedError,
-    CohortError,
-    ConflictError,
-    NotFoundError,
-    StateError,
-    SumError,
-)
+from fraudfed.errors import CohortChangedError, StateError
 from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.secure_sum import pieces
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.noise_keys import new_noise_key
 from fraudfed.secure_sum.packing import SlotLayout
+from fraudfed.secure_sum.self_masks import Sealed
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames
-from fraudfed.wire.messages import FrameHeader, FrameKind
-
-T = TypeVar("T")
+from fraudfed.wire.messages import FrameKind
 
 
 @dataclass(frozen=True)
@@ -81,20 +73,38 @@ class StartingPoint:
     catches_up: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """One round as this bank takes part in it.
+
+    Attributes
+    ----------
+    values : ndarray of shape ``layout.shape``, dtype=int64
+    layout : SlotLayout
+    context : RoundContext
+    noise : OwnNoise or None
+    ahead : Sealed or None
+        What was sealed before its turn, and has not left this process.
+    """
+
+    values: Int64Array
+    layout: SlotLayout
+    context: RoundContext
+    noise: OwnNoise | None = None
+    ahead: Sealed | None = None
+
+
 @dataclass(frozen=True)
-class _Product:
-    """What this bank opens of the product, and the commitments of all banks beside it."""
+class _Found:
+    """What a round gave, and what it cost on the wire."""
 
-    shard: bytes
-    commitments: tuple[str, ...]
+    boxes: Boxes
+    bytes_sent: int
+    bytes_received: int
 
 
-@dataclass(frozen=True)
-class _Boxes:
-    """The boxes of all banks, and the commitments that this bank's own was made under, if known."""
-
-    boxes: list[bytes]
-    commitments: tuple[str, ...] | None
+def _nothing() -> None:
+    """Nothing has to be settled before this bank reveals."""
 
 
 class SecureCommunicator:
@@ -140,22 +150,27 @@ class SecureCommunicator:
         times: PhaseTimes | None = None,
         private: PrivateSums | None = None,
     ) -> None:
-        self._client = context.client
         self._session = session
         self._run_id = context.run_id
         self._epoch = context.epoch.key_epoch.epoch
         self._roster = roster
         self._bank = context.bank
         self._shard = roster.index(context.bank)
-        self._round_timeout_seconds = context.options.round_timeout_seconds
         self._start = start
         self._gate = gate
         self._outbox = context.outbox
         self._log = context.log
-        self._noise = noise
         self._private = private
         self._transcript = start.transcript
         self.times = PhaseTimes() if times is None else times
+        self._exchanges = RoundExchanges(
+            context,
+            roster=roster,
+            ciphertext_bytes=session.public_key.ciphertext_bytes,
+            times=self.times,
+            catches_up=start.catches_up,
+        )
+        self._exchanges.noise = noise
         self.round_number = start.round_number
         self.step = start.step
 
@@ -211,16 +226,48 @@ class SecureCommunicator:
     ) -> Int64Array:
         """Return the sum of a wide vector: one round after the other, each below a bound of bytes.
 
+        No piece needs the sum of another, so all have the transcript before the first in their
+        contexts. While one travels, the next is sealed and the last one is combined, in a thread
+        beside this one. Nothing of the next leaves before its turn; and this bank reveals nothing
+        of a piece before the piece before it was combined without a fault.
+
         A bank that is started again cuts at the same places and continues with the open round.
         """
+        self.times.mark(label.partition(":")[0])
+        noise_of(self._private, None, values.shape, label=label, n_banks=len(self._roster))
         whole = self._session.layout(bound, values.shape, low=low)
         highs, lows, parts = whole.highs, whole.lows, pieces.cut(whole, most=most)
         del whole
         flat, total = values.reshape(-1), np.empty(values.size, dtype=np.int64)
-        for part in parts:
-            total[part] = self._summed(
-                flat[part], bound=highs[part], low=lows[part], label=label, release=None
+        first, before = self.round_number, self._transcript
+
+        def prepared(index: int) -> _Turn:
+            part, number = parts[index], first + index
+            turn = self._turn(
+                flat[part], highs[part], lows[part], label=label, number=number, transcript=before
             )
+            if number < self._start.closed_rounds or turn.context.digest in self._outbox:
+                return turn
+            return replace(turn, ahead=self._session.seal(turn.values, turn.layout, turn.context))
+
+        with UnderWay[_Turn, Int64Array](prepared, len(parts), drop=self._keep_unsent) as under_way:
+            for part in parts:
+                turn = under_way.next()
+                found = self._boxes_of(turn, under_way.settle)
+
+                def combine(turn: _Turn = turn, found: _Found = found) -> Int64Array:
+                    return self._combined(turn, found)
+
+                def then(
+                    sums: Int64Array,
+                    part: slice = part,
+                    turn: _Turn = turn,
+                    found: _Found = found,
+                ) -> None:
+                    total[part] = sums
+                    self._close(turn, found, sums, began=before)
+
+                under_way.later(combine, then)
         return total.reshape(values.shape)
 
     def noised_sum(
@@ -263,60 +310,97 @@ class SecureCommunicator:
             return values.copy()
         if noise is not None:
             bound, low = noise.widened(bound, low)
-        ROUND.set(self.round_number)
+        turn = self._turn(
+            values, bound, low, label=label, number=self.round_number, transcript=self._transcript
+        )
+        found = self._boxes_of(replace(turn, noise=noise))
+        total = self._combined(turn, found)
+        self._close(turn, found, total)
+        return total
+
+    def _turn(
+        self,
+        values: Int64Array,
+        bound: int | Int64Array,
+        low: int | Int64Array | None,
+        *,
+        label: str,
+        number: int,
+        transcript: Transcript,
+    ) -> _Turn:
         layout = self._session.layout(bound, values.shape, low=low)
         context = self._session.context(
             layout,
             run_id=self._run_id,
             epoch=self._epoch,
-            round_number=self.round_number,
+            round_number=number,
             label=label,
-            transcript=self._transcript,
+            transcript=transcript,
         )
+        return _Turn(values, layout, context)
+
+    def _boxes_of(self, turn: _Turn, settle: Callable[[], None] = _nothing) -> _Found:
+        """Take part in a round, or read it if it is closed; return the boxes of all.
+
+        Parameters
+        ----------
+        settle : callable
+            Called before this bank reveals; what it raises ends the round here.
+        """
+        context, number = turn.context, turn.context.round_number
+        ROUND.set(number)
         sent, received = self.times.bytes_sent, self.times.bytes_received
-        if self.round_number < self._start.closed_rounds:
+        if number < self._start.closed_rounds:
             kept = self._outbox.find(context.digest)
-            found = self._read_openings(context, None if kept is None else kept.commitments)
+            boxes = self._exchanges.read(context, None if kept is None else kept.commitments)
         elif self._start.catches_up:
             raise CohortChangedError(
-                f"run {self._run_id}: round {self.round_number} was not closed by the banks "
+                f"run {self._run_id}: round {number} was not closed by the banks "
                 f"{', '.join(self._roster)}; continue with the current banks"
             )
         else:
-            found = self._take_part(values, noise, layout, context)
-        total = self._session.combine(found.boxes, layout, context, commitments=found.commitments)
-        self._transcript = self._transcript.advance(context, total)
-        self._log.append(
-            RoundRecord.verified(
-                context, self._session.public_key, ciphertexts=layout.n_plaintexts
-            ),
+            boxes = self._take_part(turn, settle)
+        return _Found(
+            boxes,
             bytes_sent=self.times.bytes_sent - sent,
             bytes_received=self.times.bytes_received - received,
+        )
+
+    def _combined(self, turn: _Turn, found: _Found) -> Int64Array:
+        boxes, commitments = found.boxes.boxes, found.boxes.commitments
+        return self._session.combine(boxes, turn.layout, turn.context, commitments=commitments)
+
+    def _close(
+        self, turn: _Turn, found: _Found, total: Int64Array, *, began: Transcript | None = None
+    ) -> None:
+        """Continue the history with a round that was combined without a fault."""
+        self._transcript = self._transcript.advance(turn.context, total, began=began)
+        self._log.append(
+            RoundRecord.verified(
+                turn.context, self._session.public_key, ciphertexts=turn.layout.n_plaintexts
+            ),
+            bytes_sent=found.bytes_sent,
+            bytes_received=found.bytes_received,
         )
         self.times.mark("open")
         self.round_number += 1
         self.times.rounds += 1
-        self.times.values += values.size
-        return total
+        self.times.values += turn.values.size
 
-    def _take_part(
-        self,
-        values: Int64Array,
-        noise: OwnNoise | None,
-        layout: SlotLayout,
-        context: RoundContext,
-    ) -> _Boxes:
+    def _take_part(self, turn: _Turn, settle: Callable[[], None]) -> Boxes:
         """Contribute, reveal, and return the boxes of all."""
+        layout, context, noise = turn.layout, turn.context, turn.noise
         kept = self._outbox.find(context.digest)
         is_known = kept is not None
         if kept is None:
-            kept = self._seal(values, noise, layout, context)
-        frame, seed = self._held(kept)
+            kept = self._seal(turn)
+        frame, seed = self._held(kept, context)
         self.times.mark("encrypt")
-        product = self._exchange_product(frame, context, is_known=is_known)
+        product = self._exchanges.product(frame, context, is_known=is_known)
         self.times.mark("sum")
+        settle()
         if product is None:
-            return self._read_openings(context, kept.commitments)
+            return self._exchanges.read(context, kept.commitments)
         opening, commitments = kept.opening, kept.commitments
         if opening is None or commitments is None:
             box = self._session.open_shard(
@@ -328,14 +412,14 @@ class SecureCommunicator:
                 commitments=product.commitments,
             )
             mine = len(range(self._shard, layout.n_plaintexts, len(self._roster)))
-            header = self._header(FrameKind.OPENING, context, count=mine, item_bytes=0)
+            header = self._exchanges.header(FrameKind.OPENING, context, count=mine, item_bytes=0)
             opening, commitments = frames.encode(header, box), product.commitments
             self._require_reveal(noise, context)
             self._outbox.keep_opening(context.digest, opening, commitments=commitments)
         else:
             self._require_reveal(noise, context)
         self.times.mark("open")
-        boxes = self._exchange_openings(opening, context, commitments, is_known=is_known)
+        boxes = self._exchanges.openings(opening, context, commitments, is_known=is_known)
         self.times.mark("wait")
         return boxes
 
@@ -345,44 +429,53 @@ class SecureCommunicator:
         if self._private is not None and noise is not None:
             self._private.charges.commit(context.digest)
 
-    def _held(self, kept: Kept) -> tuple[bytes, bytes]:
+    def _held(self, kept: Kept, context: RoundContext) -> tuple[bytes, bytes]:
         """Return the one frame that is ever sent under a context, and the seed of its self mask."""
         if kept.contribution is None or kept.seed is None:
             raise StateError(
-                f"run {self._run_id}: round {self.round_number} is open, but this bank no "
+                f"run {self._run_id}: round {context.round_number} is open, but this bank no "
                 "longer holds what it sealed for it; its state directory is not the newest: "
                 "restore that, or ask the operator to drop this bank and start it again"
             )
         return kept.contribution, kept.seed
 
-    def _seal(
-        self,
-        values: Int64Array,
-        noise: OwnNoise | None,
-        layout: SlotLayout,
-        context: RoundContext,
-    ) -> Kept:
+    def _seal(self, turn: _Turn) -> Kept:
         """Seal the only contribution to a context, and write it down with its secrets."""
-        if self._start.contributed and self.round_number == self._start.closed_rounds:
+        values, context, number = turn.values, turn.context, turn.context.round_number
+        if self._start.contributed and number == self._start.closed_rounds:
             raise StateError(
                 f"run {self._run_id}: the aggregator holds a contribution of this bank to round "
-                f"{self.round_number} that its state directory does not know; restore the "
+                f"{number} that its state directory does not know; restore the "
                 "newest copy, or ask the operator to drop this bank and start it again"
             )
         noise_key = None
-        if self._private is not None and noise is not None:
+        if self._private is not None and turn.noise is not None:
             self._private.charges.reserve(
-                context.digest, label=context.label, release=noise.release, n_values=values.size
+                context.digest,
+                label=context.label,
+                release=turn.noise.release,
+                n_values=values.size,
             )
             noise_key = new_noise_key(context, values, bank=self._bank)
-            values = values + noise.draw(noise_key)
-        sealed = self._session.seal(values, layout, context)
-        width, count = self._session.public_key.ciphertext_bytes, layout.n_plaintexts
-        header = self._header(
+            values = values + turn.noise.draw(noise_key)
+        sealed = turn.ahead
+        if sealed is None:
+            sealed = self._session.seal(values, turn.layout, context)
+        kept = self._keep(turn, sealed, noise_key=noise_key)
+        count = turn.layout.n_plaintexts
+        if self._exchanges.noise is not None:
+            self._exchanges.noise.used(count)
+        self.times.ciphertexts += count
+        return kept
+
+    def _keep(self, turn: _Turn, sealed: Sealed, *, noise_key: bytes | None = None) -> Kept:
+        context = turn.context
+        header = self._exchanges.header(
             FrameKind.CONTRIBUTION,
             context,
-            count=count,
-            item_bytes=width,
+            count=turn.layout.n_plaintexts,
+            item_bytes=self._session.public_key.ciphertext_bytes,
+            step=self.step,
             commitment=sealed.commitment,
         )
         frame = frames.encode(header, sealed.payload)
@@ -391,195 +484,14 @@ class SecureCommunicator:
             frame,
             seed=sealed.seed,
             label=context.label,
-            round_number=self.round_number,
+            round_number=context.round_number,
             noise_key=noise_key,
         )
-        if self._noise is not None:
-            self._noise.used(count)
-        self.times.ciphertexts += count
         return Kept(contribution=frame, seed=sealed.seed, noise_key=noise_key)
 
-    def _exchange_product(
-        self, frame: bytes, context: RoundContext, *, is_known: bool
-    ) -> _Product | None:
-        """Send this bank's ciphertexts; return its shard of the product of all banks'.
-
-        None if the round was closed meanwhile, which needs that this bank was there before.
-        """
-        try:
-            found, shard = self._exchange(
-                frame,
-                lambda wait: self._client.contribute(frame, wait_seconds=wait),
-                lambda wait: self._client.product(
-                    self._run_id, self.round_number, shard=self._shard, wait_seconds=wait
-                ),
-                context,
-                what="contributions",
-            )
-        except NotFoundError:
-            if not is_known:
-                raise
-            return None
-        width = self._session.public_key.ciphertext_bytes
-        self._check(found, FrameKind.PRODUCT, context, item_bytes=width)
-        self.times.bytes_received += len(shard)
-        return _Product(bytes(shard), found.commitments or ())
-
-    def _exchange_openings(
-        self,
-        frame: bytes,
-        context: RoundContext,
-        commitments: tuple[str, ...],
-        *,
-        is_known: bool,
-    ) -> _Boxes:
-        """Send this bank's box; return all banks' in the order of the roster."""
-        try:
-            found = self._exchange(
-                frame,
-                lambda wait: self._client.send_opening(frame, wait_seconds=wait),
-                self._ask_openings,
-                context,
-                what="openings",
-            )
-        except CohortChangedError:
-            raise
-        except ConflictError:
-            # An older copy of the state directory may lack the box that was sent, and the box
-            # around the same numbers is another one each time.
-            if not is_known:
-                raise
-            return self._read_openings(context, commitments)
-        return _Boxes(self._checked_openings(found, context), commitments)
-
-    def _read_openings(self, context: RoundContext, commitments: tuple[str, ...] | None) -> _Boxes:
-        """Return the boxes of a round that this bank has contributed to before.
-
-        Parameters
-        ----------
-        commitments : tuple of str or None
-            That this bank's own box was made under; None if it no longer holds that.
-        """
-        try:
-            found = self._waited(self._ask_openings, context, what="openings")
-        except NotFoundError:
-            if self._start.catches_up:
-                raise CohortChangedError(
-                    f"run {self._run_id}: round {self.round_number} is no longer kept; continue "
-                    "with the current banks"
-                ) from None
-            raise StateError(
-                f"run {self._run_id}: the others have finished the step of round "
-                f"{self.round_number}, and its sums are no longer kept; this state directory is "
-                "not the newest: restore that, or ask the operator to drop this bank and start it "
-                "again"
-            ) from None
-        return _Boxes(self._checked_openings(found, context), commitments)
-
-    def _ask_openings(self, wait: float) -> tuple[int, list[tuple[FrameHeader, memoryview]]] | None:
-        return self._client.openings(self._run_id, self.round_number, wait_seconds=wait)
-
-    def _checked_openings(
-        self, found: tuple[int, list[tuple[FrameHeader, memoryview]]], context: RoundContext
-    ) -> list[bytes]:
-        size, openings = found
-        self.times.bytes_received += size
-        senders = tuple(header.bank for header, _ in openings)
-        if senders != self._roster:
-            raise SumError(
-                f"sum {context.label!r}, round {self.round_number}: openings are of "
-                f"{', '.join(str(name) for name in senders)}, expected one of each of "
-                f"{', '.join(self._roster)}; the aggregator is at fault"
-            )
-        for header, _ in openings:
-            self._check(header, FrameKind.OPENING, context, item_bytes=0)
-        return [bytes(content) for _, content in openings]
-
-    def _header(
-        self,
-        kind: FrameKind,
-        context: RoundContext,
-        *,
-        count: int,
-        item_bytes: int,
-        commitment: str | None = None,
-    ) -> FrameHeader:
-        return FrameHeader(
-            kind=kind,
-            run_id=self._run_id,
-            round_number=self.round_number,
-            label=context.label,
-            context=context.digest,
-            bank=self._bank,
-            shard=self._shard if kind is FrameKind.OPENING else None,
-            step=self.step if kind is FrameKind.CONTRIBUTION else 0,
-            count=count,
-            item_bytes=item_bytes,
-            commitment=commitment,
-        )
-
-    def _check(
-        self, found: FrameHeader, kind: FrameKind, context: RoundContext, *, item_bytes: int
-    ) -> None:
-        """Refuse a frame that is not of this round."""
-        expected = {
-            "kind": kind,
-            "run_id": self._run_id,
-            "round_number": self.round_number,
-            "label": context.label,
-            "context": context.digest,
-            "item_bytes": item_bytes,
-        }
-        for name, value in expected.items():
-            if getattr(found, name) != value:
-                raise ConflictError(
-                    f"sum {context.label!r}, round {self.round_number}: the aggregator answers "
-                    f"with {name} {getattr(found, name)!r}, expected {value!r}; the banks do not "
-                    "run the same program on the same run, or the aggregator is at fault"
-                )
-
-    def _exchange(
-        self,
-        frame: bytes,
-        send: Callable[[float], T | None],
-        ask: Callable[[float], T | None],
-        context: RoundContext,
-        *,
-        what: str,
-    ) -> T:
-        """Send and wait for the other banks.
-
-        Parameters
-        ----------
-        send, ask : callable
-            Each with the seconds that the aggregator may hold the answer back: what sends the frame
-            and gives the answer, and what asks again for the answer alone.
-        """
-        is_sent = False
-
-        def question(wait: float) -> T | None:
-            nonlocal is_sent
-            if is_sent:
-                return ask(wait)
-            answer = send(wait)
-            is_sent = True
-            self.times.bytes_sent += len(frame)
-            return answer
-
-        return self._waited(question, context, what=what)
-
-    def _waited(
-        self, question: Callable[[float], T | None], context: RoundContext, *, what: str
-    ) -> T:
-        """Wait for the other banks: all of a round's waiting is done here."""
-        waiting = contextlib.nullcontext() if self._noise is None else self._noise.while_waiting()
-        with waiting:
-            answer = wait_for(question, seconds=self._round_timeout_seconds)
-        if answer is None:
-            raise CohortError(
-                f"sum {context.label!r}, round {self.round_number}: the {what} of all "
-                f"{len(self._roster)} banks were not complete after "
-                f"{self._round_timeout_seconds:g} s; a bank is down or too slow: ask the others, "
-                "then start this bank again, with a longer --round-timeout"
-            )
-        return answer
+    def _keep_unsent(self, turn: _Turn) -> None:
+        """Write down what was sealed and not sent: a context is sealed once in a process."""
+        if turn.ahead is not None:
+            # What cannot be written down has not left either.
+            with contextlib.suppress(StateError):
+                self._keep(turn, turn.ahead)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.communicator import Communicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import DataError
@@ -32,16 +32,14 @@ class PooledCounts:
     n_validation_positives: int = 0
 
 
-def count_rows(
-    table: TrainingTable, validation: TrainingTable | None, communicator: Communicator
-) -> PooledCounts:
+def count_rows(shard: Shard, validation: Shard | None, communicator: Communicator) -> PooledCounts:
     """Count the rows of all banks in one sum.
 
     Parameters
     ----------
-    table : TrainingTable
+    shard : Shard
         This bank's training rows.
-    validation : TrainingTable or None
+    validation : Shard or None
     communicator : Communicator
 
     Raises
@@ -51,7 +49,7 @@ def count_rows(
     SumError
         If the counts are none of rows.
     """
-    parts = [table] if validation is None else [table, validation]
+    parts = [shard] if validation is None else [shard, validation]
     local = np.concatenate([_count(part) for part in parts])
     pooled = communicator.sum(local, bound=MAX_POOLED_ROWS, low=0, label="rows").tolist()
     counts = PooledCounts(*pooled)
@@ -61,7 +59,7 @@ def count_rows(
     return counts
 
 
-def count_validation_rows(validation: TrainingTable, communicator: Communicator) -> tuple[int, int]:
+def count_validation_rows(validation: Shard, communicator: Communicator) -> tuple[int, int]:
     """Count the validation rows, and those with label 1, of the current banks.
 
     Returns
@@ -82,8 +80,8 @@ def count_validation_rows(validation: TrainingTable, communicator: Communicator)
     return n_rows, n_positives
 
 
-def _count(table: TrainingTable) -> Int64Array:
-    return np.array([table.n_rows, np.count_nonzero(table.labels == 1)], dtype=np.int64)
+def _count(shard: Shard) -> Int64Array:
+    return np.array([shard.n_rows, shard.n_positives], dtype=np.int64)
 
 
 def check_classes(what: str, n_rows: int, n_positives: int) -> None:

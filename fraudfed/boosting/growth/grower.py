@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable
+from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
+from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.gain import (
     UNBOUNDED,
     BoundsOfNodes,
@@ -25,68 +26,58 @@ from fraudfed.boosting.growth.expansion_queue import (
     ExpansionQueue,
     gains_something,
 )
-from fraudfed.boosting.growth.partition import LeafRows, RowPartition, RowRange, RowSplit, goes_left
 from fraudfed.boosting.growth.presence import MOST_TRIES, BankCounter, TriedSplit
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
-from fraudfed.boosting.sampling import ColumnSampler, sample_rows
+from fraudfed.boosting.sampling import ColumnSampler
+from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit
+from fraudfed.boosting.shard.tables import goes_left
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator, Summing, carry_out
-from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array, UInt64Array
+from fraudfed.dtypes import FIXED_POINT_ONE, BoolArray, Float32Array, Int64Array
 from fraudfed.parameters import BoosterParams
 
 
 @dataclass(frozen=True, eq=False)
 class GrownTree:
-    """A tree and where this bank's rows ended.
+    """A tree, equal at every bank. The rows that it grew over are not finished yet.
 
     Attributes
     ----------
     tree : Tree
-        Equal at every bank.
-    leaves : LeafRows
-        Also of rows outside the sample.
     bounds : TreeBounds
         What its root says of the coming ones, if all rows were sampled.
     """
 
     tree: Tree
-    leaves: LeafRows
     bounds: TreeBounds
-
-    @property
-    def row_leaf_values(self) -> Float32Array:
-        """What the tree adds to each row's margin; shape (n_rows,)."""
-        return self.tree.split_conditions[self.leaves.of_rows()]
-
-    def add_to(self, margins: Float32Array) -> None:
-        """Add ``row_leaf_values`` to margins of shape (n_rows,), in place."""
-        self.leaves.add_values(self.tree.split_conditions, margins)
 
 
 def grow_tree(
-    binned: BinnedTable,
-    gradients: Int64Array,
+    rows: GrowingRows,
+    cuts: Cuts,
     params: BoosterParams,
     communicator: Communicator,
     *,
+    engine: Engine,
     tree_index: int,
     bounds: NodeBounds,
     bins: BinBounds | None = None,
-    row_keys: UInt64Array | None = None,
 ) -> GrownTree:
     """Grow one tree over the rows of all banks.
 
     Parameters
     ----------
-    binned : BinnedTable
-        This bank's rows.
-    gradients : ndarray of shape (n_rows, 2), dtype=int64
-        Gradient and hessian of each row in fixed point.
+    rows : GrowingRows
+        This bank's rows, all in node 0; afterwards in the leaves of the tree, and not finished.
+    cuts : Cuts
+        That the rows are binned by.
     params : BoosterParams
     communicator : Communicator
+    engine : Engine
+        Scans the pooled sums.
     tree_index : int
         Number of the tree in the model; with ``params.seed`` it chooses rows and columns.
     bounds : NodeBounds
@@ -94,55 +85,36 @@ def grow_tree(
     bins : BinBounds or None
         What is publicly known of single bins; None is what counts say. With row sampling it must
         not be from other trees.
-    row_keys : ndarray of shape (n_rows,), dtype=uint64, or None
-        From ``sampling.row_keys``; needed if ``params.subsample`` is below 1.
 
     Raises
     ------
-    ValueError
-        If rows are to be sampled and ``row_keys`` is None, or shapes do not fit.
     FraudFedError
         If a sum fails.
     """
     growing = growing_tree(
-        binned,
-        gradients,
-        params,
-        tree_index=tree_index,
-        bounds=bounds,
-        bins=bins,
-        row_keys=row_keys,
+        rows, cuts, params, engine=engine, tree_index=tree_index, bounds=bounds, bins=bins
     )
     return carry_out(growing, communicator)
 
 
 def growing_tree(
-    binned: BinnedTable,
-    gradients: Int64Array,
+    rows: GrowingRows,
+    cuts: Cuts,
     params: BoosterParams,
     *,
+    engine: Engine,
     tree_index: int,
     bounds: NodeBounds,
     bins: BinBounds | None = None,
-    row_keys: UInt64Array | None = None,
 ) -> Summing[GrownTree]:
     """Grow one tree as ``grow_tree`` does, and leave its sums to the caller."""
-    if gradients.shape != (binned.n_rows, 2):
-        raise ValueError(f"gradients have shape {gradients.shape}, expected ({binned.n_rows}, 2)")
-    is_sampled: BoolArray | None = None
-    if params.subsample < 1.0:
-        if row_keys is None or row_keys.shape != (binned.n_rows,):
-            raise ValueError(f"subsample is {params.subsample}: give one row key per row")
-        is_sampled = sample_rows(
-            row_keys, seed=params.seed, tree_index=tree_index, fraction=params.subsample
-        )
     if bins is None:
-        bins = BinBounds.before_training(binned.cuts, bounds)
-    histograms = HistogramSummer(binned, gradients, bounds=bounds, bins=bins, tree_index=tree_index)
-    columns = ColumnSampler(params, n_features=binned.cuts.schema.n_features, tree_index=tree_index)
-    rows = RowPartition(binned, is_sampled)
-    banks = BankCounter(binned, gradients, params, tree_index=tree_index)
-    return (yield from _Grower(binned, params, histograms, columns, rows, banks).grow())
+        bins = BinBounds.before_training(cuts, bounds)
+    histograms = HistogramSummer(rows, cuts, bounds=bounds, bins=bins, tree_index=tree_index)
+    columns = ColumnSampler(params, n_features=cuts.schema.n_features, tree_index=tree_index)
+    banks = BankCounter(rows, params, tree_index=tree_index)
+    grower = _Grower(rows, cuts, params, engine, histograms, columns, banks)
+    return (yield from grower.grow())
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,27 +124,27 @@ class _Node:
     depth: int
     sums: NodeSums
     bounds: WeightBounds
-    rows: RowRange
     possible: BoolArray
 
 
 class _Grower:
     def __init__(
         self,
-        binned: BinnedTable,
+        rows: GrowingRows,
+        cuts: Cuts,
         params: BoosterParams,
+        engine: Engine,
         histograms: HistogramSummer,
         columns: ColumnSampler,
-        rows: RowPartition,
         banks: BankCounter,
     ) -> None:
-        self._cuts = binned.cuts
+        self._cuts = cuts
         self._banks = banks
         self._histograms = histograms
         self._columns = columns
         self._rows = rows
-        self._formula = GainFormula(params, binned.cuts.schema)
-        self._finder = SplitFinder(params, binned.cuts, self._formula, binned.engine)
+        self._formula = GainFormula(params, cuts.schema)
+        self._finder = SplitFinder(params, cuts, self._formula, engine)
         self._queue = ExpansionQueue(params)
         self._tree = TreeBuilder(eta=params.eta)
         #: Leaves of the tree so far, and what is known of those that wait in the queue.
@@ -193,26 +165,17 @@ class _Grower:
                     if self._queue.may_split_children(candidate)
                 ]
             )
-        leaves = self._rows.leaves(
-            list(self._leaves), [node.rows for node in self._leaves.values()]
-        )
-        return GrownTree(
-            tree=self._tree.build(), leaves=leaves, bounds=self._histograms.tree_bounds
-        )
+        return GrownTree(tree=self._tree.build(), bounds=self._histograms.tree_bounds)
 
     def _start_root(self) -> Summing[None]:
-        rows = self._rows.root
         features = self._columns.node_features(depth=0, node=0)
-        pooled, gradient, hessian = yield from self._histograms.sum_root(
-            self._rows.sampled(rows), self._mask(features)
-        )
+        pooled, gradient, hessian = yield from self._histograms.sum_root(self._mask(features))
         sums = np.array([[gradient], [hessian]], dtype=np.int64)
         ((weight,), (gain,)) = self._weights_and_gains(sums, [UNBOUNDED])
         self._leaves[0] = _Node(
             depth=0,
             sums=NodeSums(gradient=gradient, hessian=hessian, gain=gain),
             bounds=UNBOUNDED,
-            rows=rows,
             possible=np.ones(int(self._cuts.offsets[-1]), dtype=np.bool_),
         )
         self._tree.add_root(weight, _as_float(hessian))
@@ -233,22 +196,24 @@ class _Grower:
         weights, gains = self._weights_and_gains(
             sums.reshape(-1, 2).T, [bounds for node in nodes for bounds in (node.bounds,) * 3]
         )
-        splits = [
-            RowSplit(node.rows, candidate.split.feature, self._table(candidate.split))
-            for node, candidate in zip(nodes, batch, strict=True)
-        ]
-        children = self._rows.split(splits)
-        return [
+        tables = [self._table(candidate.split) for candidate in batch]
+        children = [
             self._add_children(
                 candidate,
                 node,
                 weights[3 * i : 3 * i + 3],
                 gains[3 * i : 3 * i + 3],
-                children[i],
-                self._possible(node.possible, splits[i]),
+                self._possible(node.possible, candidate.split.feature, tables[i]),
             )
             for i, (candidate, node) in enumerate(zip(batch, nodes, strict=True))
         ]
+        self._rows.split(
+            [
+                NodeSplit(candidate.node, candidate.split.feature, table, *numbers)
+                for candidate, table, numbers in zip(batch, tables, children, strict=True)
+            ]
+        )
+        return children
 
     def _add_children(
         self,
@@ -256,7 +221,6 @@ class _Grower:
         node: _Node,
         weights: Float32Array,
         gains: Float32Array,
-        rows: tuple[RowRange, RowRange],
         possible: tuple[BoolArray, BoolArray],
     ) -> tuple[int, int]:
         """Add two leaves in place of one; weights and gains are of the node, left and right."""
@@ -276,18 +240,19 @@ class _Grower:
                 depth=node.depth + 1,
                 sums=NodeSums(*sums, gain=gains[1 + side]),
                 bounds=bounds[side],
-                rows=rows[side],
                 possible=possible[side],
             )
         return numbers
 
-    def _possible(self, of_node: BoolArray, split: RowSplit) -> tuple[BoolArray, BoolArray]:
+    def _possible(
+        self, of_node: BoolArray, feature: int, table: BoolArray
+    ) -> tuple[BoolArray, BoolArray]:
         """Return the bins that can hold rows of the left child, and of the right one."""
-        start, stop = self._cuts.offsets[split.feature : split.feature + 2]
+        start, stop = self._cuts.offsets[feature : feature + 2]
         left, right = of_node.copy(), of_node.copy()
         # The last entry of the table is for missing values, which lie in no bin.
-        left[start:stop] &= split.table[:-1]
-        right[start:stop] &= ~split.table[:-1]
+        left[start:stop] &= table[:-1]
+        right[start:stop] &= ~table[:-1]
         return left, right
 
     def _table(self, split: Split) -> BoolArray:
@@ -336,7 +301,7 @@ class _Grower:
         return ChildDemand(
             gradient=node.sums.gradient,
             hessian=node.sums.hessian,
-            rows=self._rows.sampled(node.rows),
+            node=number,
             wanted=self._mask(features),
             possible=node.possible,
         )
@@ -379,10 +344,8 @@ class _Grower:
         return split if split is not None and gains_something(split) else None
 
     def _tried(self, number: int, split: Split) -> TriedSplit:
-        node = self._leaves[number]
         return TriedSplit(
-            self._rows.sampled(node.rows),
-            RowSplit(node.rows, split.feature, self._table(split)),
+            NodeSplit(number, split.feature, self._table(split)),
             hessians=(split.left[1], split.right[1]),
         )
 

@@ -19,10 +19,9 @@ from typing import Final
 
 import numpy as np
 
-from fraudfed.boosting.bins import BinnedTable
-from fraudfed.boosting.growth.partition import RowSplit
+from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit
 from fraudfed.communicator import Summing, SumRequest
-from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
+from fraudfed.dtypes import BoolArray
 from fraudfed.parameters import MOST_BANKS, BoosterParams
 
 #: Best splits of a node that are asked about, one column after the other, before it stays a leaf.
@@ -36,15 +35,12 @@ class TriedSplit:
 
     Attributes
     ----------
-    rows : ndarray of shape (n_sampled,), dtype=uint32
-        This bank's sampled rows in the node.
-    split : RowSplit
+    split : NodeSplit
     hessians : tuple of int
         Pooled fixed-point sums of hessians of the left child and of the right one.
     """
 
-    rows: UInt32Array
-    split: RowSplit
+    split: NodeSplit
     hessians: tuple[int, int]
 
 
@@ -53,10 +49,8 @@ class BankCounter:
 
     Parameters
     ----------
-    binned : BinnedTable
+    rows : GrowingRows
         This bank's rows.
-    gradients : ndarray of shape (n_rows, 2), dtype=int64
-        Gradient and hessian of each row in fixed point.
     params : BoosterParams
     tree_index : int
         Part of the label of each sum.
@@ -64,14 +58,12 @@ class BankCounter:
 
     def __init__(
         self,
-        binned: BinnedTable,
-        gradients: Int64Array,
+        rows: GrowingRows,
         params: BoosterParams,
         *,
         tree_index: int,
     ) -> None:
-        self._bins = binned.bins
-        self._hessians = gradients[:, 1]
+        self._rows = rows
         self._least_banks = params.min_child_banks
         self._least_share = params.min_bank_share
         self._tree_index = tree_index
@@ -96,8 +88,14 @@ class BankCounter:
         FraudFedError
             If the sum fails.
         """
+        sides = self._rows.sides([each.split for each in tried])
         here: BoolArray = np.array(
-            [side for each in tried for side in self._sides(each)], dtype=np.bool_
+            [
+                self._counts(side[0], side[1], pooled)
+                for each, own in zip(tried, sides.tolist(), strict=True)
+                for side, pooled in zip(own, each.hessians, strict=True)
+            ],
+            dtype=np.bool_,
         ).reshape(-1, 2)
         label = f"presence:tree {self._tree_index} step {self._n_sums}"
         self._n_sums += 1
@@ -110,15 +108,7 @@ class BankCounter:
         enough = banks >= self._least_banks
         return enough[:, 0] & enough[:, 1]
 
-    def _sides(self, tried: TriedSplit) -> tuple[bool, bool]:
-        """Tell whether this bank counts for the left child, and for the right one."""
-        is_left = tried.split.table[self._bins[tried.split.feature][tried.rows]]
-        hessians = self._hessians[tried.rows]
-        left, right = (
-            int(hessians[side].sum()) if bool(side.any()) else None for side in (is_left, ~is_left)
-        )
-        return self._counts(left, tried.hessians[0]), self._counts(right, tried.hessians[1])
-
-    def _counts(self, own: int | None, pooled: int) -> bool:
+    def _counts(self, n_rows: int, own: int, pooled: int) -> bool:
+        """Tell whether this bank counts for a side."""
         # A bank without rows has no share, whatever the least one is.
-        return own is not None and own >= self._least_share * pooled
+        return n_rows > 0 and own >= self._least_share * pooled

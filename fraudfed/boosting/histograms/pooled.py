@@ -12,18 +12,19 @@ and so is what is derived from it.
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.bins import BinBounds, TreeBounds
 from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.bounds.sums import SumBounds
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.histograms.segments import Segments
+from fraudfed.boosting.shard.protocol import GrowingRows, SumOrder
 from fraudfed.communicator import Summing, SumRequest
-from fraudfed.dtypes import BoolArray, Int64Array, UInt32Array
+from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.held_sums import hold_gradients, hold_missing, hold_sets, hold_siblings
 
 
@@ -50,8 +51,8 @@ class ChildDemand:
     ----------
     gradient, hessian : int
         The child's pooled fixed-point sums.
-    rows : ndarray of shape (n_sampled,), dtype=uint32
-        This bank's sampled rows in the child.
+    node : int
+        Number of the child.
     wanted : ndarray of shape (n_features,), dtype=bool
         Features on which the child may be split; none if it stays a leaf.
     possible : ndarray of shape (total_bins,), dtype=bool
@@ -60,7 +61,7 @@ class ChildDemand:
 
     gradient: int
     hessian: int
-    rows: UInt32Array
+    node: int
     wanted: BoolArray
     possible: BoolArray
 
@@ -74,10 +75,9 @@ class _Order:
     parent: PooledHistogram
 
     @property
-    def local(self) -> HistogramOrder:
-        """What this bank adds up: nothing of a child whose sums all follow from its sibling's."""
-        rows = self.child.rows if self.features.size else self.child.rows[:0]
-        return HistogramOrder(rows, self.features)
+    def is_summed(self) -> bool:
+        """Whether anything is to be summed."""
+        return self.features.size > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +131,9 @@ class HistogramSummer:
 
     Parameters
     ----------
-    binned : BinnedTable
-    gradients : ndarray of shape (n_rows, 2), dtype=int64
+    rows : GrowingRows
+        This bank's rows.
+    cuts : Cuts
     bounds : NodeBounds
     bins : BinBounds
     tree_index : int
@@ -148,8 +149,8 @@ class HistogramSummer:
 
     def __init__(
         self,
-        binned: BinnedTable,
-        gradients: Int64Array,
+        rows: GrowingRows,
+        cuts: Cuts,
         *,
         bounds: NodeBounds,
         bins: BinBounds,
@@ -159,21 +160,16 @@ class HistogramSummer:
         self._bins = bins
         self._tree_index = tree_index
         self._n_sums = 0
-        self._local = HistogramBuilder(binned, gradients)
-        self._offsets = binned.cuts.offsets
-        self._is_complete = binned.cuts.is_complete(bounds.n_rows)
-        self._bin_features = np.repeat(
-            np.arange(binned.cuts.schema.n_features), np.diff(self._offsets)
-        )
+        self._rows = rows
+        self._offsets = cuts.offsets
+        self._is_complete = cuts.is_complete(bounds.n_rows)
+        self._bin_features = np.repeat(np.arange(cuts.schema.n_features), np.diff(self._offsets))
 
-    def sum_root(
-        self, rows: UInt32Array, wanted: BoolArray
-    ) -> Summing[tuple[PooledHistogram, int, int]]:
+    def sum_root(self, wanted: BoolArray) -> Summing[tuple[PooledHistogram, int, int]]:
         """Sum the root's histogram and its two totals in one secure sum.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_sampled,), dtype=uint32
         wanted : ndarray of shape (n_features,), dtype=bool
 
         Returns
@@ -188,13 +184,13 @@ class HistogramSummer:
             If the sum fails.
         """
         features = np.flatnonzero(wanted)
-        (here,) = self._local.build([HistogramOrder(rows, features)])
+        here = self._rows.sums([SumOrder(0, features)])
         # The last set is all rows; the histogram has none.
         sets = np.append(self._bins_of(wanted), self._offsets[-1])
         limits = self._bins.of_root(self._bounds).take(sets)
         segments = self._segments([features])
         is_derived = np.append(segments.derived(limits.hessian[:-1]), False)
-        local = np.column_stack((here.histogram, here.total))[:, sets]
+        local = np.column_stack((here.histograms[0], here.totals[0]))[:, sets]
         pooled = yield from self._sum(local, limits, is_derived)
         missing = segments.derive(pooled[:, :-1], is_derived[:-1], totals=pooled[:, -1:])
         hold_sets(pooled, limits.lows, limits.highs)
@@ -282,13 +278,12 @@ class HistogramSummer:
         hold_missing(missing, of_nodes.lows, of_nodes.highs)
 
     def _sum_orders(self, orders: list[_Order]) -> Summing[list[PooledHistogram]]:
-        built = self._local.build([order.local for order in orders])
         histograms: list[PooledHistogram] = []
         places: list[Int64Array] = []
-        for order, here in zip(orders, built, strict=True):
+        for order, here in zip(orders, self._own(orders), strict=True):
             is_known = np.zeros_like(order.child.wanted)
             is_known[order.features] = True
-            histograms.append(PooledHistogram(here.histogram, is_known))
+            histograms.append(PooledHistogram(here, is_known))
             places.append(self._bins_of(is_known))
         asked = _Asked.of(orders, places)
         if asked.bins.size == 0:
@@ -307,6 +302,19 @@ class HistogramSummer:
         for histogram, bins, part in zip(histograms, places, parts, strict=True):
             histogram.sums[:, bins] = part
         return histograms
+
+    def _own(self, orders: list[_Order]) -> Iterator[Int64Array]:
+        """Yield this bank's histogram of each order, shape (2, total_bins).
+
+        It is zero, and no row is read, of a child whose sums all follow from its sibling's.
+        """
+        asked = [SumOrder(order.child.node, order.features) for order in orders if order.is_summed]
+        summed = iter(self._rows.sums(asked).histograms if asked else ())
+        for order in orders:
+            if order.is_summed:
+                yield next(summed)
+            else:
+                yield np.zeros((2, int(self._offsets[-1])), dtype=np.int64)
 
     def _limits(self, asked: "_Asked") -> SumBounds:
         """Return the bounds of all orders' bins, one order after the other."""

@@ -9,13 +9,11 @@ import numpy as np
 
 from fraudfed.boosting.bounds.pooled_counts import PooledCounts
 from fraudfed.boosting.engine.elementary import sigmoid
-from fraudfed.boosting.engine.logistic import effective_weights
 from fraudfed.boosting.private.bounds import PrivateBounds
-from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.parameters import BoosterParams
-from fraudfed.privacy.plan import PRIVATE_BITS, PrivacyPlan, variance_of
+from fraudfed.privacy.plan import PrivacyPlan, variance_of
 
 #: Of a training whose base score was declared, so that its state has counts of both classes.
 _ANY = 1
@@ -23,12 +21,13 @@ _ANY = 1
 
 def start_of(
     params: BoosterParams,
-    table: TrainingTable,
+    shard: Shard,
     plan: PrivacyPlan,
     bounds: PrivateBounds,
     communicator: NoisingCommunicator,
     *,
     declared_rows: int,
+    customer_rows: int | None,
 ) -> tuple[float, PooledCounts]:
     """Return the base score and stand-ins for counts, in one noised sum or none.
 
@@ -36,12 +35,14 @@ def start_of(
     ----------
     params : BoosterParams
         With a base score there is nothing to sum.
-    table : TrainingTable
+    shard : Shard
         This bank's rows.
     plan : PrivacyPlan
     bounds : PrivateBounds
     communicator : NoisingCommunicator
     declared_rows : int
+    customer_rows : int or None
+        Rows that a customer weighs at most; None if the unit is the row.
 
     Returns
     -------
@@ -61,7 +62,11 @@ def start_of(
         return params.base_score, PooledCounts(declared_rows, _ANY)
     release = plan.counts.release
     opened = communicator.noised_sum(
-        _masses(table, params, plan),
+        shard.capped_masses(
+            scale_pos_weight=params.scale_pos_weight,
+            row_norm=plan.row_norm,
+            customer_rows=customer_rows,
+        ),
         bound=bounds.gradient,
         low=0,
         label="noised-counts",
@@ -81,39 +86,3 @@ def start_of(
     share = positive / (positive + negative)
     n_positives = min(max(round(share * declared_rows), 1), declared_rows - 1)
     return float(score), PooledCounts(declared_rows, n_positives)
-
-
-def _masses(table: TrainingTable, params: BoosterParams, plan: PrivacyPlan) -> Int64Array:
-    """Return the weights of negatives and of positives, units of 2^-16.
-
-    Of a customer no more than ``count_cap`` rows weigh. All of a customer's rows weigh less then,
-    instead of some of them nothing: there is no draw to keep secret, or to repeat after a crash.
-    """
-    if table.weights is None and table.customers is None:
-        n_positives = int(np.count_nonzero(table.labels == 1))
-        one = 1 << PRIVATE_BITS
-        positive = min(math.floor(params.scale_pos_weight * one), plan.row_norm)
-        return np.array(
-            [(table.n_rows - n_positives) * one, n_positives * positive], dtype=np.int64
-        )
-    weights = effective_weights(
-        table.labels, table.weights, scale_pos_weight=params.scale_pos_weight
-    ).astype(np.float64)
-    units = np.minimum(np.floor(weights * (1 << PRIVATE_BITS)), plan.row_norm)
-    if table.customers is not None:
-        units = np.floor(units * _factors(units, table.customers, plan))
-    is_positive = table.labels == 1
-    # Whole numbers that add up to less than 2^53 are exact.
-    sums = [units[~is_positive].sum(), units[is_positive].sum()]
-    return np.array(sums, dtype=np.float64).astype(np.int64)
-
-
-def _factors(units: Float64Array, customers: Int64Array, plan: PrivacyPlan) -> Float64Array:
-    """Return by how much each row weighs less, so that no customer weighs more than the cap."""
-    _, codes = np.unique(customers, return_inverse=True)
-    totals = np.bincount(codes, weights=units)
-    most = plan.count_cap * plan.row_norm
-    # Below the exact quotient, so that neither division nor product rounds above the cap.
-    factors = np.where(totals > most, most / np.maximum(totals, 1.0) * (1.0 - 2.0**-50), 1.0)
-    of_rows: Float64Array = factors[codes]
-    return of_rows

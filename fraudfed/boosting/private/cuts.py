@@ -15,12 +15,11 @@ import numpy as np
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.cuts import DEFAULT_RESOLUTION_BITS, BucketSearch
 from fraudfed.boosting.engine.keys import KEY_BITS, N_PARTS, STEP_BITS
-from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.private.bounds import PrivateBounds
-from fraudfed.boosting.sampling import row_keys
-from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.boosting.shard.protocol import Shard
+from fraudfed.boosting.table import FeatureSchema
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
+from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import ParameterError
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import CUTS_PASSES, PRIVATE_BITS, PrivacyPlan, variance_of
@@ -75,27 +74,29 @@ def declared_cuts(
 
 def find_private_cuts(
     params: BoosterParams,
-    table: TrainingTable,
+    shard: Shard,
     plan: PrivacyPlan,
     bounds: PrivateBounds,
     communicator: NoisingCommunicator,
-    engine: Engine,
+    *,
+    customer_rows: int | None,
 ) -> Cuts:
     """Find bin edges in ``CUTS_PASSES`` noised sums; none if no feature is numeric.
+
+    Of each customer ``customer_rows`` rows are counted at most; None is every row.
 
     Raises
     ------
     FraudFedError
         If a sum fails.
     """
-    schema = table.schema
+    schema = shard.schema
     numeric = [f for f in range(schema.n_features) if not schema.is_categorical(f)]
     found: dict[int, Float32Array] = {}
     if numeric and plan.cuts is not None:
         release = plan.cuts.release
         threshold = THRESHOLD_SIGMAS * math.sqrt(variance_of(release)) / (1 << PRIVATE_BITS)
-        features = _capped(table, plan).features
-        counter = engine.key_counter(features, np.array(numeric, dtype=np.int64))
+        counter = shard.key_counter(np.array(numeric, dtype=np.int64), customer_rows=customer_rows)
 
         def noised(local: Int64Array, number: int) -> Int64Array:
             opened = communicator.noised_sum(
@@ -154,21 +155,3 @@ def _refine(search: BucketSearch, positions: Int64Array, parts: Int64Array) -> N
     lost = positions[is_lost]
     search.bits[lost] = np.maximum(search.bits[lost], DEFAULT_RESOLUTION_BITS)
     search.refine(positions[~is_lost], parts[~is_lost])
-
-
-def _capped(table: TrainingTable, plan: PrivacyPlan) -> TrainingTable:
-    """Return at most ``count_cap`` rows of each customer; all rows for the unit row.
-
-    Which rows these are says a hash of their content. The bound holds for any choice that depends
-    on that customer's rows alone, so it needs no secret, and a replay after a crash counts alike.
-    """
-    if table.customers is None:
-        return table
-    keys = row_keys(table)
-    order = np.lexsort((keys, table.customers))
-    owners = table.customers[order]
-    starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]) if owners.size else owners
-    position = np.arange(owners.size) - np.repeat(starts, np.diff(np.append(starts, owners.size)))
-    kept: BoolArray = np.zeros(owners.size, dtype=np.bool_)
-    kept[order[position < plan.count_cap]] = True
-    return TrainingTable(table.schema, table.features[kept], table.labels[kept])

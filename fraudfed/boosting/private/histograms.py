@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudfed.boosting.bins import BinnedTable
-from fraudfed.boosting.growth.partition import RowPartition, RowRange, RowSplit, goes_left
+from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.growth.tree_builder import TreeBuilder
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.private.bin_splits import BinSet, BinSplit, best_bin_split, ordered_bins
 from fraudfed.boosting.private.bounds import PrivateBounds
 from fraudfed.boosting.private.cyclic import split_condition
 from fraudfed.boosting.private.leaves import leaf_sums, release_leaves
 from fraudfed.boosting.private.noised_gain import NoisedGain, NoisedSums, noised_sums
 from fraudfed.boosting.sampling import ranked_features
+from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit, SumOrder
+from fraudfed.boosting.shard.tables import goes_left
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import Int64Array
+from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import PlannedRelease, paired_variance, variance_of
 from fraudfed.privacy.releases import NoisedRelease
@@ -32,10 +32,9 @@ _ZERO = np.float32(0.0)
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """A node that may be split: its number, this bank's rows, and what is left of each feature."""
+    """A node that may be split: its number, and what is left of each feature."""
 
     number: int
-    rows: RowRange
     bins: dict[int, BinSet]
 
 
@@ -64,8 +63,9 @@ class NoisedHistogramGrower:
         That the tree may split on.
     releases : HistogramReleases
     bounds : PrivateBounds
-    binned : BinnedTable
-    pairs : ndarray of shape (n_rows, 2), dtype=int64
+    rows : GrowingRows
+        Finished once the tree has grown.
+    cuts : Cuts
     """
 
     def __init__(
@@ -76,20 +76,17 @@ class NoisedHistogramGrower:
         n_features: int,
         releases: HistogramReleases,
         bounds: PrivateBounds,
-        binned: BinnedTable,
-        pairs: Int64Array,
+        rows: GrowingRows,
+        cuts: Cuts,
     ) -> None:
         self._tree_index = tree_index
         self._params = params
         self._releases = releases
         self._bounds = bounds
-        self._binned = binned
-        self._pairs = pairs
-        self._cuts = binned.cuts
+        self._rows = rows
+        self._cuts = cuts
         drawn = ranked_features(self._cuts.schema.n_features, seed=params.seed, draw=tree_index)
         self._features = np.sort(drawn[:n_features])
-        self._local = HistogramBuilder(binned, pairs)
-        self._rows = RowPartition(binned)
         self._variances = variance_of(releases.bins.release), variance_of(releases.nodes.release)
         self._gain = NoisedGain(params, self._variances[0])
         self._builder = TreeBuilder(eta=params.eta)
@@ -108,18 +105,12 @@ class NoisedHistogramGrower:
             feature: BinSet(np.arange(n, dtype=np.int64), has_missing=True)
             for feature, n in sizes.items()
         }
-        level = [_Node(0, self._rows.root, whole)]
-        leaves: dict[int, RowRange] = {}
+        level = [_Node(0, whole)]
         for depth in range(self._params.max_depth):
             if not level:
                 break
             opened = self._release(level, depth, communicator)
             found = [self._best(node, sums) for node, sums in zip(level, opened, strict=True)]
-            leaves |= {
-                node.number: node.rows
-                for node, split in zip(level, found, strict=True)
-                if split is None
-            }
             level = self._split(
                 [
                     (node, split, sums[0])
@@ -127,32 +118,31 @@ class NoisedHistogramGrower:
                     if split is not None
                 ]
             )
-        leaves |= {node.number: node.rows for node in level}
-        rows = self._rows.leaves(list(leaves), list(leaves.values()))
-        return release_leaves(
-            self._builder.build(),
-            leaf_sums(self._binned, self._pairs, rows),
+        grown = self._builder.build()
+        tree = release_leaves(
+            grown,
+            leaf_sums(grown, self._rows),
             tree_index=self._tree_index,
             params=self._params,
             planned=self._releases.leaves,
             bounds=self._bounds,
             communicator=communicator,
         )
+        self._rows.finish(tree.split_conditions)
+        return tree
 
     def _release(
         self, level: list[_Node], depth: int, communicator: NoisingCommunicator
     ) -> list[tuple[NoisedSums, dict[int, NoisedSums]]]:
         """Return the noised sums of each node as a whole, and of its bins by feature."""
-        built = self._local.build(
-            [HistogramOrder(self._rows.sampled(node.rows), self._features) for node in level]
-        )
+        own = self._rows.sums([SumOrder(node.number, self._features) for node in level])
         parts: list[Int64Array] = []
-        for here in built:
-            parts.append(here.total[:, None])
+        for histogram, total in zip(own.histograms, own.totals, strict=True):
+            parts.append(total[:, None])
             for feature in self._features.tolist():
                 bins = slice(self._cuts.offsets[feature], self._cuts.offsets[feature + 1])
-                present = here.histogram[:, bins]
-                missing = here.total - present.sum(axis=1)
+                present = histogram[:, bins]
+                missing = total - present.sum(axis=1)
                 parts.append(np.concatenate((present, missing[:, None]), axis=1))
         local = np.concatenate(parts, axis=1)
         of_bins, of_nodes = self._variances
@@ -208,14 +198,7 @@ class NoisedHistogramGrower:
         """Split nodes, and send this bank's rows on."""
         if not chosen:
             return []
-        chosen = sorted(chosen, key=lambda each: (each[0].rows.begin, each[0].rows.stop))
-        ranges = self._rows.split(
-            [
-                RowSplit(node.rows, found.split.feature, self._table(found))
-                for node, found, _ in chosen
-            ]
-        )
-        sides = dict(zip([node.number for node, _, _ in chosen], ranges, strict=True))
+        splits: list[NodeSplit] = []
         level: list[_Node] = []
         for node, found, total in sorted(chosen, key=lambda each: each[0].number):
             numbers = self._builder.add_split(
@@ -227,13 +210,13 @@ class NoisedHistogramGrower:
                 child_hessians=(_ZERO, _ZERO),
             )
             self._builder.set_hessian(node.number, np.float32(max(total.hessians[0], 0.0)))
-            for number, rows, side in zip(
-                numbers, sides[node.number], (found.left, found.right), strict=True
-            ):
-                level.append(_Node(number, rows, {**node.bins, found.split.feature: side}))
+            splits.append(NodeSplit(node.number, found.split.feature, self._table(found), *numbers))
+            for number, side in zip(numbers, (found.left, found.right), strict=True):
+                level.append(_Node(number, {**node.bins, found.split.feature: side}))
+        self._rows.split(splits)
         return level
 
-    def _table(self, found: BinSplit) -> np.ndarray:
+    def _table(self, found: BinSplit) -> BoolArray:
         split = found.split
         return goes_left(
             len(self._cuts.values[split.feature]),

@@ -5,12 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from fraudfed.boosting.bins import BinnedTable
-from fraudfed.boosting.growth.partition import LeafRows
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.private.bounds import PrivateBounds
 from fraudfed.boosting.private.noised_gain import NoisedGain, noised_sums
-from fraudfed.boosting.tree import Tree
+from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit, SumOrder
+from fraudfed.boosting.shard.tables import table_of
+from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.communicator import NoisingCommunicator
 from fraudfed.dtypes import Int64Array
 from fraudfed.parameters import BoosterParams
@@ -22,8 +22,26 @@ from fraudfed.privacy.releases import NoisedRelease
 LEAF_SIGMAS: Final = 2.0
 
 
-def leaf_sums(binned: BinnedTable, pairs: Int64Array, leaves: LeafRows) -> Int64Array:
-    """Sum the gradients of this bank's rows in each leaf.
+def send_down(tree: Tree, rows: GrowingRows, cuts: Cuts) -> None:
+    """Split rows that are all in the root as a tree does, level by level."""
+    level = [0]
+    while inner := [node for node in level if not tree.is_leaf(node)]:
+        splits = [
+            NodeSplit(
+                node,
+                int(tree.split_features[node]),
+                table_of(tree, node, cuts),
+                int(tree.left_children[node]),
+                int(tree.right_children[node]),
+            )
+            for node in inner
+        ]
+        rows.split(splits)
+        level = [child for split in splits for child in (split.left, split.right)]
+
+
+def leaf_sums(tree: Tree, rows: GrowingRows) -> Int64Array:
+    """Sum the gradients of this bank's rows in each leaf of the tree that they were split by.
 
     Returns
     -------
@@ -31,12 +49,9 @@ def leaf_sums(binned: BinnedTable, pairs: Int64Array, leaves: LeafRows) -> Int64
         In the order of the leaves' numbers.
     """
     nothing = np.empty(0, dtype=np.int64)
-    orders = [
-        HistogramOrder(leaves.order[begin:stop], nothing) for begin, stop in leaves.ranges.tolist()
-    ]
-    sums = HistogramBuilder(binned, pairs).build(orders)
-    totals = np.array([each.total for each in sums], dtype=np.int64)
-    return np.ascontiguousarray(totals[np.argsort(leaves.numbers)].T)
+    leaves = np.flatnonzero(tree.left_children == NO_CHILD).tolist()
+    sums = rows.sums([SumOrder(leaf, nothing) for leaf in leaves])
+    return np.ascontiguousarray(sums.totals.T)
 
 
 def release_leaves(

@@ -11,27 +11,20 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
-
-from fraudfed.boosting.bins import BinnedTable, bin_table
-from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.engine.pages import huge_empty
-from fraudfed.boosting.engine.protocol import Engine
 from fraudfed.boosting.model import Model
-from fraudfed.boosting.objective import base_margin, gradients
 from fraudfed.boosting.private.bounds import PrivateBounds, private_bounds
 from fraudfed.boosting.private.counts import start_of
 from fraudfed.boosting.private.cuts import declared_cuts, find_private_cuts
-from fraudfed.boosting.private.gradients import PrivateGradients
-from fraudfed.boosting.private.margins import add_tree
 from fraudfed.boosting.private.state import check_private_start, first_state
 from fraudfed.boosting.private.ways import TreeGrower, grower_of
 from fraudfed.boosting.resume.state import TrainingState, TreeProgress, progress_after
-from fraudfed.boosting.table import TrainingTable, check_rows, check_schema
+from fraudfed.boosting.shard.local import shard_of
+from fraudfed.boosting.shard.protocol import BoostedRows, GradientCap, Shard
+from fraudfed.boosting.table import TrainingTable, check_schema
 from fraudfed.boosting.train import TrainResult
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import Float32Array, Int64Array
+from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, ParameterError
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.parameters import check_private_params
@@ -44,7 +37,7 @@ logger = logging.getLogger(__name__)
 def train_private(
     params: BoosterParams,
     terms: PrivacyTerms,
-    table: TrainingTable,
+    rows: TrainingTable | Shard,
     communicator: NoisingCommunicator,
     *,
     edges: Mapping[str, Float32Array] | None = None,
@@ -61,8 +54,9 @@ def train_private(
         The same at every bank.
     terms : PrivacyTerms
         The same at every bank.
-    table : TrainingTable
-        This bank's rows; there may be none. For the unit customer it has ``customers``.
+    rows : TrainingTable or Shard
+        This bank's rows, in memory or wherever; there may be none. For the unit customer a table
+        has ``customers``.
     communicator : NoisingCommunicator
     edges : mapping of str to ndarray of shape (n,), dtype=float32, or None
         Declared cuts of numeric features, ascending; needed if ``terms.cuts`` is ``contract``.
@@ -73,8 +67,8 @@ def train_private(
     on_tree : callable or None
         Called after each tree that this call grows, after ``on_step``.
     threads : int or None
-        Threads for this bank's rows; they change no result. None is as many as the process may
-        use cores.
+        Threads for rows that come as a table; they change no result. None is as many as the process
+        may use cores.
 
     Raises
     ------
@@ -85,11 +79,12 @@ def train_private(
     FraudFedError
         If a sum fails.
     """
-    check_private(params, terms, table, edges=edges)
+    rows = shard_of(rows, threads=threads)
+    check_private(params, terms, rows, edges=edges)
     return train_private_checked(
         params,
         terms,
-        table,
+        rows,
         communicator,
         edges=edges,
         start=start,
@@ -102,7 +97,7 @@ def train_private(
 def train_private_checked(
     params: BoosterParams,
     terms: PrivacyTerms,
-    table: TrainingTable,
+    rows: TrainingTable | Shard,
     communicator: NoisingCommunicator,
     *,
     edges: Mapping[str, Float32Array] | None = None,
@@ -115,7 +110,7 @@ def train_private_checked(
 
     Parameters
     ----------
-    params, terms, table, communicator, edges, start, on_step, on_tree, threads
+    params, terms, rows, communicator, edges, start, on_step, on_tree, threads
         As ``train_private``.
 
     Raises
@@ -123,17 +118,17 @@ def train_private_checked(
     StateError, FraudFedError
         As ``train_private``.
     """
-    engine = load_engine(threads)
-    plan = _plan(params, terms, table)
+    shard = shard_of(rows, threads=threads)
+    plan = _plan(params, terms, shard)
     bounds = private_bounds(terms, plan)
     if start is None:
-        state = _prepare(params, terms, table, plan, bounds, communicator, engine, edges=edges)
+        state = _prepare(params, terms, shard, plan, bounds, communicator, edges=edges)
         if on_step is not None:
             on_step(state)
     else:
-        check_private_start(start, params, terms, table.schema)
+        check_private_start(start, params, terms, shard.schema)
         state = start
-    boosting = _PrivateBoosting(params, terms, table, plan, bounds, state, engine)
+    boosting = _PrivateBoosting(params, terms, shard, plan, bounds, state)
     while len(boosting.trees) < params.num_boost_round:
         progress = boosting.add_tree(communicator)
         logger.debug("tree %d: %s", progress.tree_index, progress)
@@ -147,7 +142,7 @@ def train_private_checked(
 def check_private(
     params: BoosterParams,
     terms: PrivacyTerms,
-    table: TrainingTable,
+    rows: TrainingTable | Shard,
     *,
     edges: Mapping[str, Float32Array] | None = None,
 ) -> None:
@@ -162,60 +157,64 @@ def check_private(
         If a row breaks the contract of ``TrainingTable``, or there are more than were declared.
     """
     check_private_params(params, terms)
-    check_schema(table.schema)
+    rows = shard_of(rows)
+    check_schema(rows.schema)
     if terms.cuts is PrivateCuts.CONTRACT:
-        declared_cuts(table.schema, edges or {}, max_bin=params.max_bin)
-    if terms.unit is PrivacyUnit.CUSTOMER and table.customers is None:
+        declared_cuts(rows.schema, edges or {}, max_bin=params.max_bin)
+    if terms.unit is PrivacyUnit.CUSTOMER and not rows.caps_customers:
         raise ParameterError(
             "the privacy unit is the customer, and the rows do not say whose they are; train on "
             "transactions, or choose the unit row"
         )
-    plan = _plan(params, terms, table)
+    plan = _plan(params, terms, rows)
     private_bounds(terms, plan)
-    check_rows(table, what="training rows")
-    if table.n_rows > terms.declared_rows:
+    rows.check("training rows")
+    if rows.n_rows > terms.declared_rows:
         raise DataError(
-            f"there are {table.n_rows} training rows at this bank alone, and the run declares "
+            f"there are {rows.n_rows} training rows at this bank alone, and the run declares "
             f"{terms.declared_rows} for all banks; a run with more declared rows is needed"
         )
 
 
-def _plan(params: BoosterParams, terms: PrivacyTerms, table: TrainingTable) -> PrivacyPlan:
+def _plan(params: BoosterParams, terms: PrivacyTerms, shard: Shard) -> PrivacyPlan:
     return plan_of(
         terms,
         params,
-        n_features=table.schema.n_features,
-        n_numeric=sum(n == 0 for n in table.schema.n_categories),
-        max_weight=table.max_weight,
+        n_features=shard.schema.n_features,
+        n_numeric=sum(n == 0 for n in shard.schema.n_categories),
+        max_weight=shard.max_weight,
     )
 
 
 def _prepare(
     params: BoosterParams,
     terms: PrivacyTerms,
-    table: TrainingTable,
+    shard: Shard,
     plan: PrivacyPlan,
     bounds: PrivateBounds,
     communicator: NoisingCommunicator,
-    engine: Engine,
     *,
     edges: Mapping[str, Float32Array] | None,
 ) -> TrainingState:
     """Find base score and cuts: step 0."""
-    table = _of_unit(terms, table)
+    # Whose the rows are matters for the unit customer only.
+    customer_rows = plan.count_cap if terms.unit is PrivacyUnit.CUSTOMER else None
     base_score, counts = start_of(
-        params, table, plan, bounds, communicator, declared_rows=terms.declared_rows
+        params,
+        shard,
+        plan,
+        bounds,
+        communicator,
+        declared_rows=terms.declared_rows,
+        customer_rows=customer_rows,
     )
     if terms.cuts is PrivateCuts.CONTRACT:
-        cuts = declared_cuts(table.schema, edges or {}, max_bin=params.max_bin)
+        cuts = declared_cuts(shard.schema, edges or {}, max_bin=params.max_bin)
     else:
-        cuts = find_private_cuts(params, table, plan, bounds, communicator, engine)
+        cuts = find_private_cuts(
+            params, shard, plan, bounds, communicator, customer_rows=customer_rows
+        )
     return first_state(params, terms, cuts=cuts, base_score=base_score, counts=counts)
-
-
-def _of_unit(terms: PrivacyTerms, table: TrainingTable) -> TrainingTable:
-    """Return the rows as the unit sees them: whose they are matters for the unit customer only."""
-    return table if terms.unit is PrivacyUnit.CUSTOMER else replace(table, customers=None)
 
 
 class _PrivateBoosting:
@@ -225,41 +224,25 @@ class _PrivateBoosting:
         self,
         params: BoosterParams,
         terms: PrivacyTerms,
-        table: TrainingTable,
+        shard: Shard,
         plan: PrivacyPlan,
         bounds: PrivateBounds,
         state: TrainingState,
-        engine: Engine,
     ) -> None:
         self._params = params
-        self._table = _of_unit(terms, table)
         self._start = state
         self.trees: list[Tree] = list(state.trees)
         self._history = list(state.history)
-        self._binned: BinnedTable = bin_table(table, state.cuts, engine=engine)
-        self._limits = PrivateGradients(plan, self._table.customers)
-        self._grower: TreeGrower = grower_of(params, terms, plan, bounds, self._binned)
-        self._margins: Float32Array = np.full(
-            table.n_rows, base_margin(state.base_score), dtype=np.float32
+        self._cap = GradientCap(
+            plan.row_norm, plan.unit_norm if terms.unit is PrivacyUnit.CUSTOMER else None
         )
-        for tree in self.trees:
-            add_tree(tree, self._binned, self._margins)
-        #: Gradients and hessians, overwritten for each tree.
-        self._pairs: Int64Array = huge_empty((table.n_rows, 2), np.int64)
+        self._grower: TreeGrower = grower_of(params, terms, plan, bounds, state.cuts)
+        self._rows: BoostedRows = shard.bin(state.cuts).start(state.trees, state.base_score)
 
     def add_tree(self, communicator: NoisingCommunicator) -> TreeProgress:
         """Grow the next tree."""
-        gradients(
-            self._margins,
-            self._table.labels,
-            self._table.weights,
-            scale_pos_weight=self._params.scale_pos_weight,
-            engine=self._binned.engine,
-            out=self._pairs,
-        )
-        self._limits.bound(self._pairs)
-        tree = self._grower.grow(self._pairs, self.trees, communicator)
-        add_tree(tree, self._binned, self._margins)
+        growing = self._rows.grow(scale_pos_weight=self._params.scale_pos_weight, cap=self._cap)
+        tree = self._grower.grow(self._rows, growing, self.trees, communicator)
         self.trees.append(tree)
         progress = progress_after(self._history, tree, {}, n_trees=self._params.num_boost_round)
         self._history.append(progress)
@@ -274,15 +257,15 @@ class _PrivateBoosting:
         model = Model(
             trees=tuple(self.trees),
             base_score=self._start.base_score,
-            schema=self._table.schema,
+            schema=self._start.cuts.schema,
             scale_pos_weight=self._params.scale_pos_weight,
             statistics_bits=self._params.statistics_bits,
         )
         return TrainResult(
             model=model,
             history=tuple(self._history),
-            cuts=self._binned.cuts,
+            cuts=self._start.cuts,
             counts=self._start.counts,
             best_iteration=None,
-            margins=self._margins,
+            rows=self._rows,
         )

@@ -1,21 +1,23 @@
-"""The three ways of training: each grows the next tree from this bank's gradients."""
+"""The three ways of training: each grows the next tree from this bank's gradients.
+
+Each adds it to the margins as well: the rows lie in the leaves of a tree that was grown over nodes;
+of a tree over one feature, a look at a row's bin says its leaf.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from fraudfed.boosting.bins import BinnedTable
-from fraudfed.boosting.growth.partition import assign_leaves
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.private.bounds import PrivateBounds
 from fraudfed.boosting.private.cyclic import feature_of_tree, tree_over_bins
 from fraudfed.boosting.private.histograms import HistogramReleases, NoisedHistogramGrower
-from fraudfed.boosting.private.leaves import leaf_sums, release_leaves
+from fraudfed.boosting.private.leaves import leaf_sums, release_leaves, send_down
 from fraudfed.boosting.private.random_splits import drawn_tree
+from fraudfed.boosting.shard.protocol import BoostedRows, GrowingRows, SumOrder
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import Int64Array
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import PlannedRelease, PrivacyPlan, paired_variance, variance_of
 from fraudfed.privacy.releases import NoisedRelease
@@ -26,14 +28,19 @@ class TreeGrower(Protocol):
     """Grows trees over one bank's binned rows."""
 
     def grow(
-        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+        self,
+        rows: BoostedRows,
+        growing: GrowingRows,
+        trees: Sequence[Tree],
+        communicator: NoisingCommunicator,
     ) -> Tree:
-        """Return the next tree.
+        """Return the next tree, which was added to the margins.
 
         Parameters
         ----------
-        pairs : ndarray of shape (n_rows, 2), dtype=int64
-            Bounded gradients and hessians, units of 2^-16.
+        rows : BoostedRows
+        growing : GrowingRows
+            Of these rows, with bounded gradients in units of 2^-16.
         trees : sequence of Tree
             All before it.
         communicator : NoisingCommunicator
@@ -46,21 +53,21 @@ def grower_of(
     terms: PrivacyTerms,
     plan: PrivacyPlan,
     bounds: PrivateBounds,
-    binned: BinnedTable,
+    cuts: Cuts,
 ) -> TreeGrower:
     """Return what grows trees by the terms' way."""
     bins, nodes, leaves = plan.bins, plan.nodes, plan.leaves
     if terms.way is TrainingWay.CYCLIC and bins is not None:
-        return CyclicGrower(params, bins, bounds, binned)
+        return CyclicGrower(params, bins, bounds, cuts)
     if terms.way is TrainingWay.RANDOM_SPLITS and leaves is not None:
-        return RandomSplitsGrower(params, leaves, bounds, binned)
+        return RandomSplitsGrower(params, leaves, bounds, cuts)
     if bins is None or nodes is None or leaves is None:
         raise ValueError(f"the plan lacks a release of the way {terms.way}")
     return HistogramsGrower(
         params,
         HistogramReleases(bins, nodes, leaves),
         bounds,
-        binned,
+        cuts,
         n_features=terms.features_per_tree,
     )
 
@@ -74,7 +81,8 @@ class CyclicGrower:
     planned : PlannedRelease
         Of the bins of a feature.
     bounds : PrivateBounds
-    binned : BinnedTable
+    cuts : Cuts
+        That the rows are binned by.
     """
 
     def __init__(
@@ -82,7 +90,7 @@ class CyclicGrower:
         params: BoosterParams,
         planned: PlannedRelease,
         bounds: PrivateBounds,
-        binned: BinnedTable,
+        cuts: Cuts,
     ) -> None:
         self._params = params
         self._variance = variance_of(planned.release)
@@ -90,21 +98,23 @@ class CyclicGrower:
             variance=paired_variance(self._variance), moved=planned.release.moved
         )
         self._bounds = bounds
-        self._binned = binned
-        self._rows = np.arange(binned.n_rows, dtype=np.uint32)
+        self._cuts = cuts
 
     def grow(
-        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+        self,
+        rows: BoostedRows,
+        growing: GrowingRows,
+        trees: Sequence[Tree],
+        communicator: NoisingCommunicator,
     ) -> Tree:
         """See ``TreeGrower``."""
-        cuts = self._binned.cuts
+        cuts = self._cuts
         feature = feature_of_tree(
             len(trees), n_features=cuts.schema.n_features, seed=self._params.seed
         )
-        order = HistogramOrder(self._rows, np.array([feature], dtype=np.int64))
-        (here,) = HistogramBuilder(self._binned, pairs).build([order])
-        present = here.histogram[:, cuts.offsets[feature] : cuts.offsets[feature + 1]]
-        missing = here.total[:, None] - present.sum(axis=1, keepdims=True)
+        own = growing.sums([SumOrder(0, np.array([feature], dtype=np.int64))])
+        present = own.histograms[0][:, cuts.offsets[feature] : cuts.offsets[feature + 1]]
+        missing = own.totals[0][:, None] - present.sum(axis=1, keepdims=True)
         local = np.concatenate((present, missing), axis=1)
         highs, lows = self._bounds.pairs(local.shape[1])
         opened = communicator.noised_sum(
@@ -114,9 +124,11 @@ class CyclicGrower:
             label=f"noised-bins:tree {len(trees)}",
             release=self._release,
         )
-        return tree_over_bins(
+        tree = tree_over_bins(
             opened, feature=feature, cuts=cuts, params=self._params, variance=self._variance
         )
+        rows.add(tree)
+        return tree
 
 
 class RandomSplitsGrower:
@@ -128,7 +140,8 @@ class RandomSplitsGrower:
     planned : PlannedRelease
         Of the leaves of a tree.
     bounds : PrivateBounds
-    binned : BinnedTable
+    cuts : Cuts
+        That the rows are binned by.
     """
 
     def __init__(
@@ -136,27 +149,34 @@ class RandomSplitsGrower:
         params: BoosterParams,
         planned: PlannedRelease,
         bounds: PrivateBounds,
-        binned: BinnedTable,
+        cuts: Cuts,
     ) -> None:
         self._params = params
         self._planned = planned
         self._bounds = bounds
-        self._binned = binned
+        self._cuts = cuts
 
     def grow(
-        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+        self,
+        rows: BoostedRows,  # noqa: ARG002 - they are finished as they grew
+        growing: GrowingRows,
+        trees: Sequence[Tree],
+        communicator: NoisingCommunicator,
     ) -> Tree:
         """See ``TreeGrower``."""
-        drawn = drawn_tree(len(trees), cuts=self._binned.cuts, params=self._params)
-        return release_leaves(
+        drawn = drawn_tree(len(trees), cuts=self._cuts, params=self._params)
+        send_down(drawn, growing, self._cuts)
+        tree = release_leaves(
             drawn,
-            leaf_sums(self._binned, pairs, assign_leaves(drawn, self._binned)),
+            leaf_sums(drawn, growing),
             tree_index=len(trees),
             params=self._params,
             planned=self._planned,
             bounds=self._bounds,
             communicator=communicator,
         )
+        growing.finish(tree.split_conditions)
+        return tree
 
 
 class HistogramsGrower:
@@ -167,7 +187,8 @@ class HistogramsGrower:
     params : BoosterParams
     releases : HistogramReleases
     bounds : PrivateBounds
-    binned : BinnedTable
+    cuts : Cuts
+        That the rows are binned by.
     n_features : int
         Of each tree.
     """
@@ -177,18 +198,22 @@ class HistogramsGrower:
         params: BoosterParams,
         releases: HistogramReleases,
         bounds: PrivateBounds,
-        binned: BinnedTable,
+        cuts: Cuts,
         *,
         n_features: int,
     ) -> None:
         self._params = params
         self._releases = releases
         self._bounds = bounds
-        self._binned = binned
+        self._cuts = cuts
         self._n_features = n_features
 
     def grow(
-        self, pairs: Int64Array, trees: Sequence[Tree], communicator: NoisingCommunicator
+        self,
+        rows: BoostedRows,  # noqa: ARG002 - they are finished as they grew
+        growing: GrowingRows,
+        trees: Sequence[Tree],
+        communicator: NoisingCommunicator,
     ) -> Tree:
         """See ``TreeGrower``."""
         grower = NoisedHistogramGrower(
@@ -197,7 +222,7 @@ class HistogramsGrower:
             n_features=self._n_features,
             releases=self._releases,
             bounds=self._bounds,
-            binned=self._binned,
-            pairs=pairs,
+            rows=growing,
+            cuts=self._cuts,
         )
         return grower.grow(communicator)

@@ -15,9 +15,9 @@ import click
 import numpy as np
 import xgboost
 
-from fraudfed.boosting.bins import bin_table
 from fraudfed.boosting.cuts import find_cuts
 from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.communicator import SoloCommunicator
@@ -266,15 +266,10 @@ def _train_ours(
 ) -> tuple[TrainResult, _Times]:
     """Train, and find cuts and bins once more by themselves: training is the rest."""
     started = time.perf_counter()
-    engine = load_engine(threads)
-    cuts = find_cuts(
-        table,
-        SoloCommunicator(),
-        max_bin=params.max_bin,
-        n_rows_total=table.n_rows,
-        engine=engine,
+    shard = LocalShard(table, load_engine(threads))
+    shard.bin(
+        find_cuts(shard, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows)
     )
-    bin_table(table, cuts, engine=engine)
     prepared = time.perf_counter()
     result = train(params, table, SoloCommunicator(), threads=threads)
     total = time.perf_counter() - prepared

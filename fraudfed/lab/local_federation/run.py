@@ -115,6 +115,7 @@ class Federation:
         parameters: Mapping[str, Any],
         threads: int | None = None,
         options: Sequence[str] = (),
+        engines: Mapping[str, Sequence[str]] | None = None,
         on_progress: Callable[[int], None] = lambda _trees: None,
     ) -> RunOutcome:
         """Train a model.
@@ -126,6 +127,7 @@ class Federation:
         contract, parameters : of the run
         threads : of each bank node; None leaves it the choice
         options : further ones of each bank node
+        engines : further ones of some banks alone, that say where they work on their rows
         on_progress : called with the number of trees finished so far
 
         Raises
@@ -143,6 +145,7 @@ class Federation:
             ("train",),
             (*limits, *options),
             lambda node: on_progress(_trees_finished(node)),
+            engines=engines,
         )
 
     def search(
@@ -217,6 +220,8 @@ class Federation:
         command: tuple[str, ...],
         options: tuple[str, ...],
         on_progress: Callable[[Program], None],
+        *,
+        engines: Mapping[str, Sequence[str]] | None = None,
     ) -> RunOutcome:
         """Open a run and let every bank take part in it with its file."""
         run_id = self._consortium.create_run(spec, file=self._work / f"{spec.name}.json")
@@ -228,6 +233,7 @@ class Federation:
                 [
                     *("bank-node", "--log-format", "json", *command, "--run", run_id, *options),
                     *("--state", str(self.states[bank]), "--data", str(file)),
+                    *(engines or {}).get(bank, ()),
                 ],
             )
             for bank, file in files.items()

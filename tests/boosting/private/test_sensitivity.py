@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from private_tables import PARAMS, part_of, table_of, terms_of
 
 from fraudfed.boosting.objective import gradients
-from fraudfed.boosting.private import gradients as bounding
-from fraudfed.boosting.private.gradients import PrivateGradients
 from fraudfed.boosting.private.train import train_private
+from fraudfed.boosting.shard import capped as bounding
+from fraudfed.boosting.shard.capped import PrivateGradients
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.dtypes import Int64Array
 from fraudfed.parameters import BoosterParams

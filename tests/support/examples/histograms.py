@@ -7,7 +7,7 @@ from oracles.trees import random_rows
 
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.boosting.histograms.local import HistogramBuilder, HistogramOrder
+from fraudfed.boosting.shard.sums import HistogramBuilder, HistogramOrder
 from fraudfed.dtypes import Int64Array
 
 N_ROWS = 80_000
@@ -22,5 +22,4 @@ def table(threads: int) -> tuple[BinnedTable, Int64Array]:
 
 def sums(builder: HistogramBuilder, n_rows: int) -> bytes:
     order = HistogramOrder(np.arange(n_rows, dtype=np.uint32), np.arange(3))
-    [sums] = builder.build([order])
-    return sums.histogram.tobytes()
+    return builder.build([order]).histograms[0].tobytes()

@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from cohorts.exact import CohortCommunicator, SumCall, run_cohort
+from examples.shards import grown_over
 
 from fraudfed.boosting.bins import Cuts, bin_table
 from fraudfed.boosting.bounds.rows import NodeBounds
 from fraudfed.boosting.cuts import find_cuts
-from fraudfed.boosting.growth.grower import grow_tree
 from fraudfed.boosting.metrics import pooled_metrics
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.objective import base_margin, estimate_base_score, gradient_bounds, gradients
 from fraudfed.boosting.resume.state import TrainingState
-from fraudfed.boosting.sampling import row_keys
+from fraudfed.boosting.sampling import row_keys, sample_rows
+from fraudfed.boosting.shard.local import LocalShard
+from fraudfed.boosting.shard.tallies import metric_parts
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import TrainResult, train
 from fraudfed.boosting.tree import Tree
@@ -187,14 +189,14 @@ def simulate(params: BoosterParams, banks: Sequence[Bank], stages: Sequence[Stag
     if base_score is None:
         base_score = float(
             estimate_base_score(
-                first,
+                LocalShard(first),
                 solo,
                 scale_pos_weight=params.scale_pos_weight,
                 n_rows=first.n_rows,
                 n_positives=int(first.labels.sum()),
             )
         )
-    found = find_cuts(first, solo, max_bin=params.max_bin, n_rows_total=first.n_rows)
+    found = find_cuts(LocalShard(first), solo, max_bin=params.max_bin, n_rows_total=first.n_rows)
     cuts = Cuts(schema=found.schema, values=found.values)
     trees: list[Tree] = []
     metrics: list[dict[str, float]] = []
@@ -210,8 +212,11 @@ def simulate(params: BoosterParams, banks: Sequence[Bank], stages: Sequence[Stag
         metrics.append(
             pooled_metrics(
                 params.eval_metric,
-                _margins(validation, trees, base_score),
-                validation.labels,
+                metric_parts(
+                    params.eval_metric,
+                    _margins(validation, trees, base_score),
+                    validation.labels,
+                ),
                 solo,
                 n_rows=validation.n_rows,
                 n_positives=int(validation.labels.sum()),
@@ -254,8 +259,11 @@ def _grow(
         here.weights,
         scale_pos_weight=params.scale_pos_weight,
     )
+    drawn = sample_rows(
+        row_keys(here), seed=params.seed, tree_index=len(trees), fraction=params.subsample
+    )
     row = gradient_bounds(max_weight=here.max_weight, scale_pos_weight=params.scale_pos_weight)
-    return grow_tree(
+    return grown_over(
         bin_table(here, cuts),
         pairs,
         params,
@@ -263,7 +271,7 @@ def _grow(
         tree_index=len(trees),
         # As many rows of either label as there are in all: no bound is of interest here.
         bounds=NodeBounds(here.n_rows, here.n_rows, here.n_rows, row),
-        row_keys=row_keys(here),
+        is_sampled=drawn,
     ).tree
 
 

@@ -14,8 +14,10 @@ import xgboost
 
 from fraudfed.boosting.bins import FLOAT32_MAX, BinnedTable, Cuts
 from fraudfed.boosting.bounds.rows import NodeBounds
-from fraudfed.boosting.growth.grower import GrownTree, grow_tree
-from fraudfed.boosting.objective import GradientBounds, base_margin, gradient_bounds, gradients
+from fraudfed.boosting.growth.grower import grow_tree
+from fraudfed.boosting.objective import GradientBounds, gradient_bounds
+from fraudfed.boosting.shard.local import LocalBinned, LocalGrowing
+from fraudfed.boosting.shard.protocol import RowDraw
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import Communicator, SoloCommunicator
@@ -125,33 +127,37 @@ def boost(
     *,
     pooled_labels: Float32Array | None = None,
     max_weight: float = 64.0,
-    on_tree: Callable[[GrownTree], None] | None = None,
+    on_tree: Callable[[Tree, LocalGrowing, Float32Array], None] | None = None,
 ) -> list[Tree]:
-    """Grow trees one after the other on the logistic loss; labels of all banks, if several."""
-    binned = rows.binned()
-    margins = np.full(rows.n_rows, base_margin(0.5), dtype=np.float32)
+    """Grow trees one after the other on the logistic loss; labels of all banks, if several.
+
+    ``on_tree`` gets each tree, the rows in its leaves before they are finished, and their margins.
+    """
+    binned = LocalBinned(rows.binned(), rows.labels, rows.weights, keys=rows.keys)
+    boosted = binned.start((), 0.5)
     bounds = bounds_of(
         rows.labels if pooled_labels is None else pooled_labels,
         gradient_bounds(max_weight=max_weight, scale_pos_weight=params.scale_pos_weight),
     )
     trees = []
     for tree_index in range(n_trees):
-        pairs = gradients(
-            margins, rows.labels, rows.weights, scale_pos_weight=params.scale_pos_weight
-        )
-        grown = grow_tree(
-            binned,
-            pairs,
+        draw = None
+        if params.subsample < 1.0:
+            draw = RowDraw(params.seed, tree_index, params.subsample)
+        growing = boosted.grow(scale_pos_weight=params.scale_pos_weight, draw=draw)
+        tree = grow_tree(
+            growing,
+            binned.cuts,
             params,
             SoloCommunicator() if communicator is None else communicator,
+            engine=binned.engine,
             tree_index=tree_index,
             bounds=bounds,
-            row_keys=rows.keys,
-        )
-        margins += grown.row_leaf_values
-        trees.append(grown.tree)
+        ).tree
+        trees.append(tree)
         if on_tree is not None:
-            on_tree(grown)
+            on_tree(tree, growing, boosted.margins())
+        growing.finish(tree.split_conditions)
     return trees
 
 

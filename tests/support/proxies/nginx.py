@@ -50,9 +50,9 @@ def around(*blocks: str, upstream: str, home: Path) -> str:
     home : Path
         Where nginx keeps bodies.
     """
-    text = CONFIGURATION.read_text().replace(deployed_server(), "\n".join(blocks))
-    text = text.replace("server aggregator:8765", f"server {upstream}")
-    return text.replace("/tmp/", f"{home}/")
+    text = CONFIGURATION.read_text().replace("server aggregator:8765", f"server {upstream}")
+    whole, ours = (one.replace("/tmp/", f"{home}/") for one in (text, deployed_server()))
+    return whole.replace(ours, "\n".join(blocks))
 
 
 def in_the_clear(server: str, port: int) -> str:

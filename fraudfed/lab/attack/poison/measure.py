@@ -9,6 +9,7 @@ import numpy as np
 from fraudfed.boosting.bank_weight import bound_weight
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
@@ -191,7 +192,9 @@ def _federated(
         return _solo(parameters, together(tables))
     if "max_bank_weight" in extra:
         most = extra["max_bank_weight"] * sum(table.n_rows for table in tables) / len(tables)
-        return _solo(parameters, together([bound_weight(table, most) for table in tables]))
+        return _solo(
+            parameters, together([bound_weight(LocalShard(table), most).table for table in tables])
+        )
     return train_together(BoosterParams.parse({**parameters, **extra}), tables)
 
 

@@ -48,7 +48,15 @@ _EPOCH = 1
 
 
 class _Caller:
-    """One kept connection to the aggregator; for one thread at a time."""
+    """One kept connection to the aggregator; for one thread at a time.
+
+    Attributes
+    ----------
+    is_late : bool
+        The last answer said that the other banks are not there yet.
+    """
+
+    is_late = False
 
     def __init__(self, url: str) -> None:
         server = urlsplit(url)
@@ -64,6 +72,7 @@ class _Caller:
         content = answer.read()
         if answer.status >= http.client.BAD_REQUEST:
             raise TransportError(f"{method} {target}: HTTP {answer.status}: {content[:300]!r}")
+        self.is_late = answer.status in (http.client.ACCEPTED, http.client.NO_CONTENT)
         return content
 
     def close(self) -> None:
@@ -117,6 +126,13 @@ class LightBank:
         self.sent_bytes += len(data or b"")
         self.received_bytes += len(answer)
         return answer
+
+    def exchange(self, target: str, body: bytes, *, answer: str) -> bytes:
+        """Send a part of a round, and ask at ``answer`` for what comes of it until it is there."""
+        found = self.send("POST", f"{target}?wait={_WAIT_SECONDS}", body)
+        while self._caller.is_late:
+            found = self.send("GET", answer)
+        return found
 
     def forget(self) -> None:
         """Count from here."""
@@ -236,12 +252,18 @@ class LightCohort:
         where = f"/v1/runs/{self.run_id}/rounds/{number}"
         width = self.public_key.ciphertext_bytes
         frame = self._frame(FrameKind.CONTRIBUTION, bank, number, count, width, payload)
-        product = bank.send("POST", f"{where}/contributions?wait={_WAIT_SECONDS}", frame)
+        product = bank.exchange(
+            f"{where}/contributions",
+            frame,
+            answer=f"{where}/product?shard={place}&wait={_WAIT_SECONDS}",
+        )
         mine = shard_length(count, place, banks)
         _require(frames.decode(product, source=bank.name)[0].count == mine, "shard of the product")
         box = secrets.token_bytes(mine * (width // 2) + BOX_OVERHEAD_BYTES)
         opening = self._frame(FrameKind.OPENING, bank, number, mine, 0, box, shard=place)
-        openings = bank.send("POST", f"{where}/openings?wait={_WAIT_SECONDS}", opening)
+        openings = bank.exchange(
+            f"{where}/openings", opening, answer=f"{where}/openings?wait={_WAIT_SECONDS}"
+        )
         found = frames.decode_many(openings, source=bank.name)
         _require(len(found) == banks and bytes(found[place][1]) == box, "openings")
 

@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from fraudfed.boosting.cuts import find_cuts
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.lab.bench.machine import Machine
@@ -172,7 +173,9 @@ def same_trees_as_xgboost(
 ) -> TreeComparison:
     """Compare a model with XGBoost's on the pooled rows and the same bins, tree by tree."""
     params = BoosterParams.parse(parameters)
-    cuts = find_cuts(table, SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows)
+    cuts = find_cuts(
+        LocalShard(table), SoloCommunicator(), max_bin=params.max_bin, n_rows_total=table.n_rows
+    )
     codes = table_of_bins(table, cuts)
     stock = train_on_bins(codes, params, parameters, threads=threads)
     return compare_trees(model_json, stock, cuts, codes)

@@ -1,4 +1,4 @@
-"""Local histograms of one bank: exact sums of gradients and hessians per bin."""
+"""Histograms of rows on this machine: exact sums of gradients and hessians per bin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
+from fraudfed.boosting.shard.protocol import SumsOfNodes
 from fraudfed.dtypes import Int64Array, UInt32Array
 
 
@@ -23,23 +24,6 @@ class HistogramOrder:
 
     rows: UInt32Array
     features: Int64Array
-
-
-@dataclass(frozen=True, eq=False)
-class LocalSums:
-    """Sums over this bank's rows of one order.
-
-    Attributes
-    ----------
-    histogram : ndarray of shape (2, total_bins), dtype=int64
-        Gradients in row 0, hessians in row 1; missing values are left out. Zero in the bins of
-        features that were not asked for.
-    total : ndarray of shape (2,), dtype=int64
-        Gradient and hessian of the rows, missing values or not.
-    """
-
-    histogram: Int64Array
-    total: Int64Array
 
 
 class HistogramBuilder:
@@ -62,7 +46,7 @@ class HistogramBuilder:
         self._n_bins = int(binned.cuts.offsets[-1])
         self._sums = binned.packed.sums_of(gradients)
 
-    def build(self, orders: Sequence[HistogramOrder]) -> list[LocalSums]:
+    def build(self, orders: Sequence[HistogramOrder]) -> SumsOfNodes:
         """Sum the gradients of several sets of rows, each over the bins of some features.
 
         All in one call, so that threads share many small nodes as well as a single large one.
@@ -75,4 +59,4 @@ class HistogramBuilder:
             histograms,
             totals,
         )
-        return [LocalSums(*pair) for pair in zip(histograms, totals, strict=True)]
+        return SumsOfNodes(histograms, totals)

@@ -7,6 +7,7 @@ import numpy as np
 
 from fraudfed.boosting.bins import BinnedTable
 from fraudfed.boosting.engine.protocol import Engine
+from fraudfed.boosting.shard.tables import table_of
 from fraudfed.boosting.tree import Tree
 from fraudfed.dtypes import BoolArray, Float32Array, Int32Array, Int64Array, UInt32Array
 
@@ -36,7 +37,7 @@ class RowSplit:
     rows : RowRange
     feature : int
     table : ndarray of shape (n_bins + 1,), dtype=bool
-        From ``goes_left``.
+        From ``tables.goes_left``.
     """
 
     rows: RowRange
@@ -54,18 +55,28 @@ class RowPartition:
     binned : BinnedTable
     is_sampled : ndarray of shape (n_rows,), dtype=bool, or None
         None is every row.
+    order : ndarray of shape (n_rows,), dtype=uint32, or None
+        Where to keep the order; None is a new array.
     """
 
-    def __init__(self, binned: BinnedTable, is_sampled: BoolArray | None = None) -> None:
+    def __init__(
+        self,
+        binned: BinnedTable,
+        is_sampled: BoolArray | None = None,
+        *,
+        order: UInt32Array | None = None,
+    ) -> None:
         self._engine = binned.engine
         n_rows = binned.n_rows
+        self._order = np.empty(n_rows, dtype=np.uint32) if order is None else order
         if is_sampled is None:
-            self._order = np.arange(n_rows, dtype=np.uint32)
+            self._order[:] = np.arange(n_rows, dtype=np.uint32)
             self.root = RowRange(0, n_rows, n_rows)
         else:
-            parts = (np.flatnonzero(is_sampled), np.flatnonzero(~is_sampled))
-            self._order = np.concatenate(parts).astype(np.uint32)
-            self.root = RowRange(0, parts[0].size, n_rows)
+            drawn = np.flatnonzero(is_sampled)
+            self._order[: drawn.size] = drawn
+            self._order[drawn.size :] = np.flatnonzero(~is_sampled)
+            self.root = RowRange(0, drawn.size, n_rows)
         self._sorter = self._engine.row_sorter(binned.bins, self._order)
 
     def sampled(self, rows: RowRange) -> UInt32Array:
@@ -162,15 +173,22 @@ class LeafRows:
         self.engine.add_leaf_values(self.order, self.ranges, values[self.numbers], margins)
 
 
-def assign_leaves(tree: Tree, binned: BinnedTable) -> LeafRows:
-    """Send every row down a tree."""
-    partition = RowPartition(binned)
+def assign_leaves(tree: Tree, binned: BinnedTable, *, order: UInt32Array | None = None) -> LeafRows:
+    """Send every row down a tree; ``order`` as of ``RowPartition``."""
+    partition = RowPartition(binned, order=order)
     level = {0: partition.root}
     leaves: dict[int, RowRange] = {}
     while level:
         leaves |= {node: rows for node, rows in level.items() if tree.is_leaf(node)}
         inner = [node for node in level if not tree.is_leaf(node)]
-        pairs = partition.split([_split_of(tree, node, level[node], binned) for node in inner])
+        pairs = partition.split(
+            [
+                RowSplit(
+                    level[node], int(tree.split_features[node]), table_of(tree, node, binned.cuts)
+                )
+                for node in inner
+            ]
+        )
         level = {
             child: rows
             for node, pair in zip(inner, pairs, strict=True)
@@ -179,40 +197,3 @@ def assign_leaves(tree: Tree, binned: BinnedTable) -> LeafRows:
             )
         }
     return partition.leaves(list(leaves), list(leaves.values()))
-
-
-def _split_of(tree: Tree, node: int, rows: RowRange, binned: BinnedTable) -> RowSplit:
-    feature = int(tree.split_features[node])
-    table = goes_left(
-        len(binned.cuts.values[feature]),
-        split_bin=int(tree.split_bins[node]),
-        right_categories=tree.right_categories[node],
-        is_categorical=bool(tree.is_categorical[node]),
-        default_left=bool(tree.default_left[node]),
-    )
-    return RowSplit(rows, feature, table)
-
-
-def goes_left(
-    n_bins: int,
-    *,
-    split_bin: int,
-    right_categories: tuple[int, ...],
-    is_categorical: bool,
-    default_left: bool,
-) -> BoolArray:
-    """Tabulate a split over the bins of its feature.
-
-    Returns
-    -------
-    ndarray of shape (n_bins + 1,), dtype=bool
-        The last entry is for a missing value.
-    """
-    left = np.empty(n_bins + 1, dtype=np.bool_)
-    if is_categorical:
-        left[:n_bins] = True
-        left[list(right_categories)] = False
-    else:
-        left[:n_bins] = np.arange(n_bins) <= split_bin
-    left[n_bins] = default_left
-    return left

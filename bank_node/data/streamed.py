@@ -1,0 +1,231 @@
+"""A bank's rows as its contract wants them, piece by piece, in bounded memory.
+
+Law: put together, the pieces are what ``contract`` gives of all rows at once, bit by bit.
+
+Transactions are read twice, and what features look at lies on disk meanwhile (``intake.bucketed``),
+in files without a name that are gone with the process. Rows of a plain table are on their own.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from bank_node.data.contract import ScoringRows, open_rows, read_piece
+from bank_node.data.contract_terms import tell_left_out
+from bank_node.data.risk_days import check_scoring_days
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.run_check import contract_recipe, needs_tables
+from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features.buckets import n_buckets_for
+from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.features.population import in_population, population_text
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.table import FeatureTable
+from fraudfed.intake.bucketed import build_in_buckets
+from fraudfed.intake.plain_table import read_plain_table
+from fraudfed.intake.windows import contract_columns
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.location import Location
+from fraudfed.reading.pieces import in_pieces, n_rows_about
+from fraudfed.wire.messages import DataContract
+
+_log = logging.getLogger(__name__)
+
+_ID: Final = "transaction_id"
+#: What a row of a piece takes while it is read, checked and joined: texts and numbers of all
+#: columns as Python has them, and its features twice.
+_PIECE_ROW_BYTES: Final = 4096
+_LEAST_PIECE_ROWS: Final = 1 << 12
+_MOST_PIECE_ROWS: Final = 1 << 18
+#: The interpreter and its libraries; no limit can be below it.
+BASE_BYTES: Final = 400 << 20
+LEAST_MEMORY: Final = 512 << 20
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """How to keep a command within some memory.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        Of the whole process, about; ``LEAST_MEMORY`` or more.
+    directory : Path
+        On whose disk rows may lie meanwhile.
+    """
+
+    memory_bytes: int
+    directory: Path
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < LEAST_MEMORY:
+            raise ConfigurationError(
+                f"--memory-limit is {self.memory_bytes >> 20} MiB, expected "
+                f"{LEAST_MEMORY >> 20} MiB or more; give more, or leave it out"
+            )
+
+    @property
+    def work_bytes(self) -> int:
+        """What is left for one piece and one bucket, each half of it."""
+        return (self.memory_bytes - BASE_BYTES) // 2
+
+    @property
+    def piece_rows(self) -> int:
+        """Rows of a piece."""
+        rows = self.work_bytes // _PIECE_ROW_BYTES
+        return max(_LEAST_PIECE_ROWS, min(_MOST_PIECE_ROWS, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltRows:
+    """Some payments with features.
+
+    Attributes
+    ----------
+    first_row : int
+        Of the piece among all rows, from 0.
+    rows : DataFrame
+        All of the piece, as ``load_built_rows`` gives those of a file.
+    built : FeatureTable
+        Of those in the recipe and the population.
+    """
+
+    first_row: int
+    rows: pd.DataFrame
+    built: FeatureTable
+
+
+def stream_built_rows(
+    location: Location,
+    contract: DataContract,
+    bounded: Bounded,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+    analysis: Collection[str] = (),
+) -> Iterator[BuiltRows]:
+    """Yield what ``contract.load_built_rows`` gives, piece by piece; raises as it does.
+
+    Parameters
+    ----------
+    location, contract, mapping, shared, analysis
+        As ``load_built_rows``.
+    bounded : Bounded
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_built_rows``; also if the contract's recipe cannot be built in parts.
+    StateError
+        If there is no room on disk.
+    """
+    file = open_rows(location, contract, mapping)
+    if needs_tables(contract) != (shared is not None):
+        raise ValueError("shared must be given exactly for a contract that needs risk tables")
+    recipe = contract_recipe(contract)
+    if recipe.name != RECIPE:
+        raise ConfigurationError(
+            f"recipe {recipe.name!r} is built in memory only, expected {RECIPE!r}; leave out "
+            "--memory-limit"
+        )
+
+    def read() -> Iterator[pd.DataFrame]:
+        for piece in in_pieces(file, rows=bounded.piece_rows):
+            yield read_piece(piece, contract, mapping, analysis=analysis).rows
+
+    n_built = n_members = 0
+    pieces = build_in_buckets(
+        read,
+        directory=bounded.directory,
+        n_buckets=n_buckets_for(n_rows_about(file), memory_bytes=bounded.work_bytes),
+        risk_delay_days=contract.risk_delay_days,
+        shared=shared,
+        own_columns=contract.own_columns,
+        source=file.name,
+    )
+    days = _Days()
+    for piece in pieces:
+        chosen = _members(piece.rows, piece.features, contract, file)
+        built = piece.features if chosen.all() else piece.features.take(chosen)
+        n_built, n_members = n_built + chosen.size, n_members + built.n_rows
+        days.add(built.event_time)
+        yield BuiltRows(piece.first_row, piece.rows, built)
+    if not n_built:
+        raise DataError(
+            f"{file.name}: no payment is {recipe.direction}, expected {recipe.purpose} (recipe "
+            f"{recipe.name!r}); say so in column 'direction'"
+        )
+    if not n_members and contract.population is not None:
+        raise DataError(
+            f"{file.name}: none of {n_built} payments is in the run's population "
+            f"({population_text(contract.population)}), expected some; give the data of those "
+            "payments, or leave this run to the other banks"
+        )
+    if contract.population is not None:
+        tell_left_out(np.arange(n_built) < n_members, contract, file.name)
+    if shared is not None:
+        check_scoring_days(shared, days.ends())
+
+
+def stream_scoring_rows(
+    location: Location,
+    contract: DataContract,
+    bounded: Bounded,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+) -> Iterator[ScoringRows]:
+    """Yield what ``contract.load_scoring_rows`` gives, piece by piece; raises as it does.
+
+    Parameters
+    ----------
+    location, contract, mapping, shared
+        As ``load_scoring_rows``.
+    bounded : Bounded
+    """
+    if contract.kind == "transactions":
+        for some in stream_built_rows(location, contract, bounded, mapping=mapping, shared=shared):
+            if some.built.n_rows:
+                names = pa.array(some.built.transaction_id, pa.string())
+                yield ScoringRows(contract_columns(some.built, contract), names)
+        return
+    file = open_rows(location, contract, mapping)
+    for piece in in_pieces(file, rows=bounded.piece_rows):
+        problems = piece.problems(where_all=_WHERE_ALL)
+        extra = {}
+        if piece.has(_ID) and piece.require(_ID, "identifier", problems):
+            extra[_ID] = pa.string()
+        rows = read_plain_table(piece, contract, problems, with_labels=False, extra=extra)
+        identifiers = rows.extra[_ID].combine_chunks() if extra else None
+        yield ScoringRows(rows.features, identifiers)
+
+
+_WHERE_ALL: Final = "`bank-node check-data` lists all of them"
+
+
+def _members(
+    rows: pd.DataFrame, built: FeatureTable, contract: DataContract, file: DataFile
+) -> BoolArray:
+    return in_population(rows, contract.population, source=file.name)[built.positions]
+
+
+class _Days:
+    """The first and the last event time of some payments."""
+
+    def __init__(self) -> None:
+        self._found: list[int] = []
+
+    def add(self, event_time: Int64Array) -> None:
+        if event_time.size:
+            both = [*self._found, int(event_time.min()), int(event_time.max())]
+            self._found = [min(both), max(both)]
+
+    def ends(self) -> Int64Array:
+        return np.array(self._found, dtype=np.int64)

@@ -1,0 +1,147 @@
+"""What a training or a search takes of this bank's rows, wherever they are worked on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bank_node.data.contract import TableShares, load_training_rows, open_rows
+from bank_node.data.digest import windows_digest
+from bank_node.data.spread import hand_out, spread_rows
+from bank_node.data.streamed_table import stream_training_rows
+from bank_node.jobs.judging import Judging
+from bank_node.run.context import RunContext
+from fraudfed.boosting.engine.choice import load_engine
+from fraudfed.boosting.shard.mapped import mapped_shard
+from fraudfed.boosting.shard.protocol import Shard
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.evaluation.outcomes import JudgedRows
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.intake.streamed import bytes_in_memory, piece_rows
+from fraudfed.privacy.terms import PrivacyTerms
+from fraudfed.reading.partitions import ROWS
+from fraudfed.search.selection import SelectRows
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True, eq=False)
+class JobRows:
+    """A bank's rows as a job takes them.
+
+    Attributes
+    ----------
+    train : TrainingTable or Shard
+    select : JudgedRows, SelectRows or None
+        To choose by; None where the run has no such window.
+    validation : TrainingTable, Shard or None
+        The rows of ``select`` whose labels are known.
+    judging : Judging
+    n_rows : int
+        Of all windows.
+    digest : str
+        The same whenever the bank continues, with the same engine.
+    piece_rows : int or None
+        How many rows whoever reads the data anew reads at a time; None is all.
+    """
+
+    train: TrainingTable | Shard
+    select: JudgedRows | SelectRows | None
+    validation: TrainingTable | Shard | None
+    judging: Judging
+    n_rows: int
+    digest: str
+    piece_rows: int | None = None
+
+
+def job_rows(
+    context: RunContext,
+    shares: TableShares,
+    *,
+    shared: SharedRisk | None,
+    terms: PrivacyTerms | None = None,
+    with_customers: bool = False,
+) -> JobRows:
+    """Read this bank's rows for a run.
+
+    Parameters
+    ----------
+    context : RunContext
+        Its options say where the rows are, and where they are worked on.
+    shares, shared, with_customers
+        As ``load_training_rows``.
+    terms : PrivacyTerms or None
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows`` and ``Judging.of``.
+    ClusterError
+        If a cluster that was asked for has gone.
+    """
+    contract, options, cluster = context.run.contract, context.options, context.options.cluster
+    if cluster is not None and contract.kind == "table":
+        return _spread(context, cluster, shares, terms=terms)
+    if cluster is None and contract.kind == "table" and options.memory_limit is not None:
+        file = open_rows(options.data, contract, options.mapping)
+        if bytes_in_memory(file, len(contract.features)) > options.memory_limit:
+            return _on_disk(context, shares, terms=terms, memory_limit=options.memory_limit)
+    windows = load_training_rows(
+        options.data,
+        contract,
+        mapping=options.mapping,
+        shared=shared,
+        shares=shares,
+        with_customers=with_customers,
+    ).windows
+    return JobRows(
+        train=windows.train if cluster is None else hand_out(cluster, windows.train),
+        select=windows.select,
+        validation=windows.validation,
+        judging=Judging.of(windows, contract, terms=terms),
+        n_rows=sum(count.rows for count in windows.counts.values()),
+        digest=windows_digest(windows),
+    )
+
+
+def _on_disk(
+    context: RunContext, shares: TableShares, *, terms: PrivacyTerms | None, memory_limit: int
+) -> JobRows:
+    contract, options = context.run.contract, context.options
+    rows = stream_training_rows(
+        options.data, contract, mapping=options.mapping, shares=shares, memory_limit=memory_limit
+    )
+    windows = rows.windows
+    judged, window = windows.judged
+    return JobRows(
+        train=mapped_shard(
+            windows.train.schema,
+            windows.train.pieces(),
+            max_weight=windows.train.max_weight,
+            has_weights=windows.train.has_weights,
+            engine=load_engine(options.threads),
+            memory_limit=memory_limit,
+        ),
+        select=windows.select,
+        validation=windows.validation,
+        judging=Judging.by(judged, window, contract, terms=terms),
+        n_rows=sum(count.rows for count in windows.counts.values()),
+        digest=rows.data_sha256,
+        piece_rows=piece_rows(memory_limit, len(contract.features)),
+    )
+
+
+def _spread(
+    context: RunContext, cluster: "Client", shares: TableShares, *, terms: PrivacyTerms | None
+) -> JobRows:
+    contract, options = context.run.contract, context.options
+    file = open_rows(options.data, contract, options.mapping)
+    rows = spread_rows(cluster, file, contract, shares)
+    return JobRows(
+        train=rows.train,
+        select=rows.select,
+        validation=rows.validation,
+        judging=Judging.by(rows.judged, rows.window, contract, terms=terms),
+        n_rows=sum(count.rows for count in rows.counts.values()),
+        digest=rows.digest,
+        piece_rows=ROWS,
+    )

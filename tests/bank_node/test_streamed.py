@@ -1,0 +1,158 @@
+"""Rows read and built in pieces: what is written is what it is when all is read at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+
+from bank_node.commands.memory import bounded_by, memory_bytes
+from bank_node.data import streamed
+from bank_node.data.streamed import Bounded
+from bank_node.serving.feature_export import export_features
+from bank_node.serving.score import score_file
+from data_gen.settings.config import WorldConfig
+from data_gen.world.making import generate
+from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.features import RECIPE, contract_features
+from fraudfed.wire.messages import DataContract, FeatureSpec, LabelHorizon, Population
+
+CONTRACT = DataContract(
+    kind="transactions",
+    features=contract_features(),
+    recipe=RECIPE,
+    label_horizon_days=LabelHorizon(days=7),
+)
+TABLE = DataContract(kind="table", features=(FeatureSpec(name="x"), FeatureSpec(name="y")))
+ROWS = 400
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces and buckets as small as no limit would make them."""
+    monkeypatch.setattr(Bounded, "piece_rows", ROWS)
+    monkeypatch.setattr(streamed, "n_buckets_for", lambda n_rows, *, memory_bytes: 5)
+
+
+@pytest.fixture(scope="module")
+def payments(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    _, rows = next(iter(generate(WorldConfig(seed=3, banks=3, customers=200, days=30))))
+    assert len(rows) > 3 * ROWS
+    return rows
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory, payments: pd.DataFrame) -> Path:
+    """Uneven files, in no order of time, one of them empty."""
+    directory = tmp_path_factory.mktemp("parts") / "rows"
+    directory.mkdir()
+    shuffled = payments.sample(frac=1.0, random_state=0)
+    for number, (start, stop) in enumerate([(0, 900), (900, 900), (900, 950), (950, None)]):
+        shuffled.iloc[start:stop].to_parquet(directory / f"{number}.parquet", row_group_size=300)
+    return directory
+
+
+@pytest.fixture
+def bounded(tmp_path: Path) -> Bounded:
+    return Bounded(1 << 30, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_features_in_pieces_are_those_of_all_at_once(
+    parts: Path, suffix: str, tmp_path: Path, bounded: Bounded
+) -> None:
+    whole, pieces = (tmp_path / f"{name}.{suffix}" for name in ("whole", "pieces"))
+    count = export_features(parts, whole, contract=CONTRACT)
+    assert export_features(parts, pieces, contract=CONTRACT, bounded=bounded) == count
+    if suffix == "csv":
+        assert pieces.read_bytes() == whole.read_bytes()
+    else:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(pieces), pd.read_parquet(whole), check_exact=True
+        )
+    assert pieces.stat().st_mode & 0o777 == 0o600
+    assert sorted(tmp_path.iterdir()) == sorted([whole, pieces])
+
+
+def test_those_outside_the_population_are_history_and_not_written(
+    parts: Path,
+    payments: pd.DataFrame,
+    tmp_path: Path,
+    bounded: Bounded,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    few = CONTRACT.model_copy(update={"population": Population(channels=("transfer",))})
+    whole, pieces = tmp_path / "whole.csv", tmp_path / "pieces.csv"
+    count = export_features(parts, whole, contract=few)
+    told = caplog.text
+    caplog.clear()
+    assert export_features(parts, pieces, contract=few, bounded=bounded) == count
+    assert pieces.read_bytes() == whole.read_bytes()
+    assert caplog.text.splitlines()[-1].split("payments", 1)[1] in told
+    others = tmp_path / "others.parquet"
+    payments[payments["channel"] == "pos"].to_parquet(others)
+    with pytest.raises(DataError, match=r"none of \d+ payments is in the run's population"):
+        export_features(others, pieces, contract=few, bounded=bounded)
+    # It is as before.
+    assert pieces.read_bytes() == whole.read_bytes()
+
+
+def test_scores_in_pieces_are_those_of_all_at_once(
+    payments: pd.DataFrame, parts: Path, tmp_path: Path, bounded: Bounded
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(3 * ROWS, 2)), columns=["x", "y"])
+    table.to_parquet(tmp_path / "rows.parquet", row_group_size=ROWS)
+    model = _model(tmp_path / "model.json", TABLE, rng)
+    whole, pieces = tmp_path / "whole.csv", tmp_path / "pieces.csv"
+    data = tmp_path / "rows.parquet"
+    assert score_file(data, whole, model=model, contract=TABLE) == (3 * ROWS, False)
+    found = score_file(data, pieces, model=model, contract=TABLE, bounded=bounded)
+    assert found == (3 * ROWS, False)
+    # Numbers of rows continue over the pieces.
+    assert pieces.read_bytes() == whole.read_bytes()
+    model = _model(tmp_path / "other.json", CONTRACT, rng)
+    score_file(parts, whole, model=model, contract=CONTRACT)
+    score_file(parts, pieces, model=model, contract=CONTRACT, bounded=bounded)
+    assert pieces.read_bytes() == whole.read_bytes()
+    assert len(pd.read_csv(pieces)) == len(payments)
+
+
+def _model(path: Path, contract: DataContract, rng: np.random.Generator) -> Path:
+    n = len(contract.features)
+    names = [spec.name for spec in contract.features]
+    types = ["q" if spec.categories is None else "c" for spec in contract.features]
+    values = rng.integers(0, 2, (200, n)).astype(np.float32)
+    matrix = xgboost.DMatrix(
+        values,
+        label=rng.integers(0, 2, 200),
+        feature_names=names,
+        feature_types=types,
+        enable_categorical=True,
+    )
+    params = {"objective": "binary:logistic", "max_depth": 3}
+    xgboost.train(params, matrix, num_boost_round=3).save_model(path)
+    return path
+
+
+def test_a_repeated_identifier_is_found_over_all_files(
+    parts: Path, payments: pd.DataFrame, tmp_path: Path, bounded: Bounded
+) -> None:
+    out = tmp_path / "more"
+    out.mkdir()
+    for number, start in enumerate((0, 500)):
+        payments.iloc[start : start + 501].to_parquet(out / f"{number}.parquet")
+    with pytest.raises(DataError, match="rows 501 and 502 have"):
+        export_features(out, tmp_path / "x.csv", contract=CONTRACT, bounded=bounded)
+
+
+def test_a_limit_has_a_unit_and_is_not_too_small(tmp_path: Path) -> None:
+    assert memory_bytes("4GiB") == 4 << 30
+    assert memory_bytes("700mib") == 700 << 20
+    for text in ("4", "4GB", "-1GiB", "1.5GiB", "GiB", "4 GiB"):
+        with pytest.raises(ConfigurationError, match="expected a whole number and a unit"):
+            memory_bytes(text)
+    assert bounded_by(None, tmp_path) is None
+    with pytest.raises(ConfigurationError, match="--memory-limit is 100 MiB, expected 512 MiB"):
+        bounded_by("100MiB", tmp_path)
