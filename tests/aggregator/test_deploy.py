@@ -22,6 +22,7 @@ from aggregator.service.state_directory import StateDirectory
 from bank_node.cli import cli as bank_cli
 from fraudfed.errors import (
     AuthError,
+    ClusterError,
     FraudFedError,
     ServerError,
     StateError,
@@ -41,8 +42,11 @@ with_tools = pytest.mark.skipif(
 )
 #: A restart may cure what is behind these exit codes: a bug's moment, the network, the other side.
 MAY_PASS = {FraudFedError.exit_code, TransportError.exit_code, ServerError.exit_code}
-#: A full disk, and a clock that was wrong, may pass at a bank as well.
-MAY_PASS_AT_A_BANK = {*MAY_PASS, StateError.exit_code, AuthError.exit_code}
+#: A full disk, a clock that was wrong and a cluster that is away may pass at a bank as well.
+MAY_PASS_AT_A_BANK = {
+    *MAY_PASS,
+    *(StateError.exit_code, AuthError.exit_code, ClusterError.exit_code),
+}
 
 Instruction = tuple[str, str]
 
