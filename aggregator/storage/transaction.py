@@ -1,6 +1,7 @@
 """What the work of a transaction is given: the connection, and rows as objects where they help."""
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from aggregator.storage.announcement import Announcement
@@ -46,11 +47,18 @@ class Transaction:
 
     def commit(self) -> None:
         """Commit; for the database only."""
-        if self.connection.in_transaction():
-            self.connection.commit()
-        else:
-            # Statements went to the driver only (``statement``): SQLAlchemy has nothing begun.
-            self.connection.dialect.do_commit(self.connection.connection)
+        connection = self.connection
+        if connection.in_transaction():
+            connection.commit()
+            return
+        # Statements went to the driver only (``statement``): SQLAlchemy has nothing begun.
+        driver = connection.dialect.loaded_dbapi
+        try:
+            connection.dialect.do_commit(connection.connection)
+        except driver.Error as error:
+            if connection.dialect.is_disconnect(error, connection.connection, None):
+                connection.invalidate(error)
+            raise DBAPIError("COMMIT", (), error) from error
 
     def announce(self, run_id: str, *, version: int = 0, wakes: bool = True) -> None:
         """Tell the other processes, once it is committed, that it changes something about a run.

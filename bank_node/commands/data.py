@@ -13,12 +13,13 @@ from bank_node.checking.report import (
     failure_of,
     show_checked,
 )
-from bank_node.commands.memory import bounded_by, memory_option
 from bank_node.commands.options import (
     answers,
+    bounded_by,
     data_option,
     last_run_option,
     map_option,
+    memory_option,
     out_option,
     passphrase_option,
     state_option,

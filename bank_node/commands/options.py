@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from bank_node.data.streamed import Bounded
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.reading.location import Location
 
@@ -161,6 +162,25 @@ last_run_option = click.option(
 out_option = click.option(
     "--out", type=PATH, required=True, help="File to write, .csv or .parquet."
 )
+
+
+memory_option = click.option(
+    "--memory-limit",
+    "memory_limit",
+    default=None,
+    metavar="SIZE",
+    help="Read and build in pieces, within about so much memory, as 4GiB.  [default: all at once]",
+)
+
+
+def bounded_by(memory_limit: str | None, state: Path) -> "Bounded | None":
+    """Return the limit that was asked for; rows lie on the disk of the state directory."""
+    if memory_limit is None:
+        return None
+    from bank_node.data.streamed import Bounded
+    from fraudfed.dask_engine.options import parse_bytes
+
+    return Bounded(parse_bytes("--memory-limit", memory_limit), state)
 
 
 def run_options(command: F) -> F:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bank_node.commands.memory import bounded_by, memory_option
 from bank_node.commands.options import (
     PATH,
     answers,
+    bounded_by,
     data_option,
     last_run_option,
     map_option,
+    memory_option,
     out_option,
     passphrase_option,
     state_option,

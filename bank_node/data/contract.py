@@ -54,7 +54,7 @@ from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
 
-_ID = "transaction_id"
+_ID, WEIGHT = "transaction_id", " weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,26 +203,29 @@ def read_piece(
     mapping: Mapping | None,
     *,
     analysis: Collection[str] = (),
-) -> RawTransactions:
+    with_weights: bool = False,
+) -> pd.DataFrame:
     """Read and check some of a bank's transactions, with labels or without.
 
     Parameters
     ----------
-    file : DataFile
-        A piece of what ``open_rows`` opened.
-    contract : DataContract
-        Of transactions.
-    mapping : Mapping or None
-    analysis : collection of str
-        Columns for analysis that are read where the file has them.
-
-    Raises
-    ------
-    DataError
-        Naming file, row, column, value and what was expected.
+    file, contract, mapping, analysis
+        As ``load_built_rows``, which raises what this does; a piece of ``open_rows``.
+    with_weights : bool
+        Whether weights stand beside them, in column ``WEIGHT``, if the contract has some.
     """
-    problems = problems_of(file)
-    return _read(file, contract, mapping, problems, extra={}, needs_labels=False, analysis=analysis)
+    problems, extra = problems_of(file), {}
+    weight = contract.weight if with_weights else None
+    if weight is not None and file.require(weight, "weight", problems):
+        extra[weight] = pa.float64()
+    raw = _read(
+        file, contract, mapping, problems, extra=extra, needs_labels=False, analysis=analysis
+    )
+    if weight is None:
+        return raw.rows
+    found = raw.rows.assign(**{WEIGHT: read_weights(file, contract, raw.extra, problems)})
+    problems.raise_any()
+    return found
 
 
 def load_later_rows(

@@ -16,21 +16,29 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bank_node.data.contract import ScoringRows, open_rows, read_piece
-from bank_node.data.contract_terms import tell_left_out
-from bank_node.data.risk_days import check_scoring_days
+from bank_node.data.contract import (
+    WEIGHT,
+    ScoringRows,
+    open_rows,
+    read_piece,
+)
+from bank_node.data.contract_terms import KnownFrauds, tell_left_out
+from bank_node.data.cutoffs import check_cutoffs, check_train_window
+from bank_node.data.risk_days import check_scoring_days, check_training_days
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.run_check import contract_recipe, needs_tables
-from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import ConfigurationError, DataError
-from fraudfed.features.buckets import n_buckets_for
+from fraudfed.features.by_key.buckets import n_buckets_for
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.features.table import FeatureTable
+from fraudfed.features.table import FeatureTable, rows_of_direction
 from fraudfed.intake.bucketed import build_in_buckets
+from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
+from fraudfed.intake.pieced_windows import piece_windows, reported_frauds
 from fraudfed.intake.plain_table import read_plain_table
-from fraudfed.intake.windows import contract_columns
+from fraudfed.intake.windows import Windows, contract_columns
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
 from fraudfed.reading.pieces import in_pieces, n_rows_about
@@ -110,6 +118,7 @@ def stream_built_rows(
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
     analysis: Collection[str] = (),
+    gathered: "Gathered | None" = None,
 ) -> Iterator[BuiltRows]:
     """Yield what ``contract.load_built_rows`` gives, piece by piece; raises as it does.
 
@@ -118,6 +127,8 @@ def stream_built_rows(
     location, contract, mapping, shared, analysis
         As ``load_built_rows``.
     bounded : Bounded
+    gathered : Gathered or None
+        With it, rows have weights beside them; it is complete before the first piece.
 
     Raises
     ------
@@ -138,7 +149,14 @@ def stream_built_rows(
 
     def read() -> Iterator[pd.DataFrame]:
         for piece in in_pieces(file, rows=bounded.piece_rows):
-            yield read_piece(piece, contract, mapping, analysis=analysis).rows
+            rows = read_piece(
+                piece, contract, mapping, analysis=analysis, with_weights=gathered is not None
+            )
+            if gathered is not None:
+                gathered.add(rows, contract, file)
+            yield rows
+        if gathered is not None:
+            gathered.finish(file)
 
     n_built = n_members = 0
     pieces = build_in_buckets(
@@ -170,8 +188,122 @@ def stream_built_rows(
         )
     if contract.population is not None:
         tell_left_out(np.arange(n_built) < n_members, contract, file.name)
-    if shared is not None:
+    if shared is not None and gathered is None:
         check_scoring_days(shared, days.ends())
+
+
+def stream_windows(
+    location: Location,
+    contract: DataContract,
+    bounded: Bounded,
+    *,
+    mapping: Mapping | None = None,
+    shared: SharedRisk | None = None,
+    with_customers: bool = False,
+) -> Iterator[Windows]:
+    """Yield the windows of ``contract.load_training_rows``, piece by piece; raises as it does.
+
+    Customers, cards and accounts have numbers that are the same in all pieces.
+
+    Parameters
+    ----------
+    location, contract, mapping, shared, with_customers
+        As ``load_training_rows``, for transactions.
+    bounded : Bounded
+    """
+    gathered, source = Gathered(), str(location)
+    periods: list[tuple[int, int]] = []
+    n_rows = n_train = 0
+    windows: Windows | None = None
+    for piece in stream_built_rows(
+        location,
+        contract,
+        bounded,
+        mapping=mapping,
+        shared=shared,
+        analysis=ANALYSIS_COLUMNS,
+        gathered=gathered,
+    ):
+        if windows is None:
+            for text in check_cutoffs(gathered.known, contract, source=source):
+                _log.warning("%s", text)
+        windows = piece_windows(
+            piece.built,
+            piece.rows,
+            gathered.frauds,
+            contract,
+            weights=weights_of(piece.rows),
+            with_customers=with_customers,
+        )
+        periods += windows.periods.values()
+        n_rows, n_train = n_rows + piece.built.n_rows, n_train + windows.train.n_rows
+        yield windows
+    if windows is not None and not n_train:
+        check_train_window(windows, n_rows, contract, source=source)
+    if shared is not None and periods:
+        check_training_days(shared, periods)
+
+
+def weights_of(rows: pd.DataFrame) -> Float32Array | None:
+    """Return the weights that ``read_piece`` has put beside payments."""
+    return rows[WEIGHT].to_numpy(dtype=np.float32) if WEIGHT in rows.columns else None
+
+
+class Gathered:
+    """What the windows of a piece have to know of all pieces; added up in the first reading."""
+
+    def __init__(self) -> None:
+        self._reports: list[pd.DataFrame] = []
+        self._end = 0
+        self._any_label = False
+        self._is_complete = False
+
+    def add(self, rows: pd.DataFrame, contract: DataContract, file: DataFile) -> None:
+        """Add a piece; the second reading adds nothing."""
+        if self._is_complete:
+            return
+        frauds = reported_frauds(rows)
+        self._reports.append(frauds)
+        self._end = max(self._end, int(rows["event_time"].max()))
+        if "is_fraud" not in rows.columns:
+            raise DataError(
+                f"{file.name}: columns 'is_fraud' and 'label_time' are missing, needed for "
+                "training; add them"
+            )
+        self._any_label |= bool(rows["is_fraud"].notna().any())
+        judged = np.zeros(len(rows), dtype=np.bool_)
+        judged[rows_of_direction(rows, contract_recipe(contract).direction)] = True
+        judged &= in_population(rows, contract.population, source=file.name)
+        judged &= (rows["is_fraud"] == 1).fillna(False).to_numpy(dtype=np.bool_)
+        if judged.any():
+            self._end = max(self._end, int(rows["label_time"].iloc[judged.nonzero()[0]].max()))
+
+    def finish(self, file: DataFile) -> None:
+        """Say that all pieces were added.
+
+        Raises
+        ------
+        DataError
+            If no label is known.
+        """
+        self._is_complete = True
+        if not self._any_label:
+            raise DataError(
+                f"{file.name}: no row has a label, expected 0 or 1 in column 'is_fraud'; add them"
+            )
+
+    @property
+    def frauds(self) -> pd.DataFrame:
+        """``reported_frauds`` of all pieces."""
+        if len(self._reports) > 1:
+            self._reports = [pd.concat(self._reports)]
+        return self._reports[0]
+
+    @property
+    def known(self) -> KnownFrauds:
+        """When the data end; of the frauds themselves nothing."""
+        nothing = np.empty(0, dtype=np.int64)
+        return KnownFrauds(nothing, nothing, None, self._end, None)
 
 
 def stream_scoring_rows(

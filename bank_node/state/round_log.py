@@ -6,7 +6,7 @@ anybody else and secures nothing: it makes ``record.json`` whole.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ class RoundLog:
                 "done again with read() first"
             )
         logged = LoggedRound(record, bytes_sent, bytes_received)
-        text = json.dumps(asdict(logged), sort_keys=True, separators=(",", ":")).encode()
+        fields = {**vars(logged), "record": record.to_dict()}
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
         data, start = _RECORD.pack(text), self._ends[-1] if self._ends else 0
         append_whole(self._path, data, at=start, sync=False)
         self._rounds.append(logged)

@@ -30,10 +30,13 @@ _WITHOUT_OVERHEAD = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.tick.interval": "500ms",
     "distributed.admin.low-level-log-length": 0,
     "distributed.diagnostics.computations.nframes": 0,
     "distributed.diagnostics.nvml": False,
 }
+#: How often a cluster on this machine tells itself how many workers it has.
+_SYNC_SECONDS = 30
 _LOCAL_HOST = "127.0.0.1"
 
 
@@ -98,6 +101,7 @@ def _started(options: ClusterOptions, opened: contextlib.ExitStack) -> "Client":
                 worker_dashboard_address=None,
                 local_directory=directory,
                 silence_logs=logging.CRITICAL,
+                scheduler_sync_interval=_SYNC_SECONDS,
             )
         )
     except (OSError, TimeoutError, RuntimeError) as error:

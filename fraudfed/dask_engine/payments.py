@@ -9,8 +9,8 @@
 
 Every arrow is a piece of work of Dask: rows travel from worker to worker, and what is lost with a
 worker is made again. The code of a bucket is that which builds features in memory
-(``features.key_groups``), and in a bucket the rows of the parts stand in the order of the parts. So
-neither the number of buckets, nor that of parts, nor who works makes a difference to any bit.
+(``features.by_key.groups``), and in a bucket the rows of the parts stand in the order of the parts.
+So neither the number of buckets, nor that of parts, nor who works makes a difference to any bit.
 
 A part that cannot be used has something else in its place, what is wrong with it; that is passed on
 as it is.
@@ -26,22 +26,22 @@ import pyarrow as pa
 
 from fraudfed.dtypes import Float32Array
 from fraudfed.errors import DataError, FraudFedError
-from fraudfed.features.buckets import (
+from fraudfed.features.build import payment_table
+from fraudfed.features.by_key.buckets import (
     bucket_numbers,
     group_rows,
     group_schema,
     repeated_identifier,
     rows_by_bucket,
 )
-from fraudfed.features.build import payment_table
-from fraudfed.features.column_store import require_columns
-from fraudfed.features.key_groups import (
+from fraudfed.features.by_key.groups import (
     KEY_GROUPS,
     KeyGroup,
     RawColumns,
     group_columns,
     group_names,
 )
+from fraudfed.features.column_store import require_columns
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import FeatureTable, rows_of_direction

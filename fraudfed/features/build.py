@@ -15,10 +15,7 @@ import pandas as pd
 
 from fraudfed.catalogue.recipe import CATEGORIES, RISK_ENTITIES
 from fraudfed.dtypes import Float32Array, Int64Array
-from fraudfed.features.column_store import ColumnStore, require_columns
-from fraudfed.features.currency import in_currency
-from fraudfed.features.formulas import FeatureColumns, category_codes, payment_features
-from fraudfed.features.key_groups import (
+from fraudfed.features.by_key.groups import (
     KEY_GROUPS,
     Columns,
     KeyGroup,
@@ -27,6 +24,9 @@ from fraudfed.features.key_groups import (
     put_group,
     put_shared,
 )
+from fraudfed.features.column_store import ColumnStore, require_columns
+from fraudfed.features.currency import in_currency
+from fraudfed.features.formulas import FeatureColumns, category_codes, payment_features
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import FeatureTable, feature_schema, rows_of_direction

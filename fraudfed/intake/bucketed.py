@@ -25,7 +25,8 @@ import pyarrow as pa
 
 from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError
-from fraudfed.features.buckets import (
+from fraudfed.features.build import payment_table
+from fraudfed.features.by_key.buckets import (
     bucket_numbers,
     group_rows,
     group_schema,
@@ -33,15 +34,14 @@ from fraudfed.features.buckets import (
     repeated_identifier,
     rows_by_bucket,
 )
-from fraudfed.features.build import payment_table
-from fraudfed.features.column_store import require_columns
-from fraudfed.features.key_groups import (
+from fraudfed.features.by_key.groups import (
     KEY_GROUPS,
     KeyGroup,
     RawColumns,
     group_columns,
     group_names,
 )
+from fraudfed.features.column_store import require_columns
 from fraudfed.features.own_columns import with_own_columns
 from fraudfed.features.shared_risk.history import SharedRisk
 from fraudfed.features.table import FeatureTable, rows_of_direction

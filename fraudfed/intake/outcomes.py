@@ -13,7 +13,7 @@ import pandas as pd
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import DataError
 from fraudfed.evaluation.outcomes import Outcomes
-from fraudfed.features.buckets import key_hashes
+from fraudfed.features.by_key.buckets import key_hashes
 from fraudfed.features.formulas import SECONDS_PER_DAY
 from fraudfed.payments.columns import CHANNELS, LABEL_COLUMNS, MERCHANT_CATEGORIES
 from fraudfed.payments.fraud_kinds import FRAUD_KINDS, OTHER, fraud_kind_of

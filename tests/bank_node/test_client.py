@@ -222,6 +222,18 @@ def test_the_patience_is_used_up_with_growing_delays(script, client, clock) -> N
     assert all(d <= min(5.0, 0.1 * 2**i) for i, d in enumerate(clock.delays))
 
 
+def test_requests_are_counted_by_kind_also_those_sent_again(script, client) -> None:
+    script.answers = []
+    script.say(503)
+    script.say(200, JSON, HEALTH)
+    client.health()
+    script.answers = []
+    script.say(204, BINARY, b"")
+    assert client.product("r", 3, shard=0, wait_seconds=0) is None
+    assert client.openings("r", 3, wait_seconds=0) is None
+    assert client.requests == {"health": 2, "product": 1, "openings": 1}
+
+
 def test_retry_after_is_respected(script, client, clock) -> None:
     script.say(503, Retry_After="7")
     script.say(200, JSON, HEALTH)

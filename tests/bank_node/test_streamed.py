@@ -7,15 +7,22 @@ import pandas as pd
 import pytest
 import xgboost
 
-from bank_node.commands.memory import bounded_by, memory_bytes
+from bank_node.commands.options import bounded_by
 from bank_node.data import streamed
-from bank_node.data.streamed import Bounded
+from bank_node.data.contract import load_training_rows
+from bank_node.data.streamed import Bounded, stream_windows
 from bank_node.serving.feature_export import export_features
 from bank_node.serving.score import score_file
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
+from fraudfed.boosting.shard.local import LocalShard
+from fraudfed.boosting.shard.parts import PartedShard
+from fraudfed.boosting.train import train
+from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
+from fraudfed.intake.pieced_windows import total_counts
+from fraudfed.parameters import BoosterParams
 from fraudfed.wire.messages import DataContract, FeatureSpec, LabelHorizon, Population
 
 CONTRACT = DataContract(
@@ -26,6 +33,7 @@ CONTRACT = DataContract(
 )
 TABLE = DataContract(kind="table", features=(FeatureSpec(name="x"), FeatureSpec(name="y")))
 ROWS = 400
+DAY_ONE = LabelHorizon(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +47,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def payments(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     _, rows = next(iter(generate(WorldConfig(seed=3, banks=3, customers=200, days=30))))
     assert len(rows) > 3 * ROWS
-    return rows
+    # Frauds in every window and piece, each reported an hour later.
+    is_fraud = np.arange(len(rows)) % 17 == 0
+    hour_later = rows["event_time"] + 3_600
+    return rows.assign(
+        is_fraud=is_fraud.astype(np.int8),
+        label_time=hour_later.where(is_fraud, rows["label_time"]),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +161,50 @@ def test_a_repeated_identifier_is_found_over_all_files(
         export_features(out, tmp_path / "x.csv", contract=CONTRACT, bounded=bounded)
 
 
-def test_a_limit_has_a_unit_and_is_not_too_small(tmp_path: Path) -> None:
-    assert memory_bytes("4GiB") == 4 << 30
-    assert memory_bytes("700mib") == 700 << 20
-    for text in ("4", "4GB", "-1GiB", "1.5GiB", "GiB", "4 GiB"):
-        with pytest.raises(ConfigurationError, match="expected a whole number and a unit"):
-            memory_bytes(text)
+def test_a_limit_is_a_size_and_not_too_small(tmp_path: Path) -> None:
     assert bounded_by(None, tmp_path) is None
+    assert bounded_by("4GiB", tmp_path) == Bounded(4 << 30, tmp_path)
+    with pytest.raises(ConfigurationError, match="--memory-limit is '4 apples'"):
+        bounded_by("4 apples", tmp_path)
     with pytest.raises(ConfigurationError, match="--memory-limit is 100 MiB, expected 512 MiB"):
         bounded_by("100MiB", tmp_path)
+
+
+def test_a_model_trained_on_pieces_has_the_bytes_of_one_trained_at_once(
+    parts: Path, payments: pd.DataFrame, bounded: Bounded
+) -> None:
+    end = int(payments["event_time"].max()) + 1
+    contract = CONTRACT.model_copy(
+        update={"train_until": end - 6 * 86_400, "select_until": end, "label_horizon_days": DAY_ONE}
+    )
+    whole = load_training_rows(parts, contract).windows
+    pieces = list(stream_windows(parts, contract, bounded))
+    assert len(pieces) > 3
+    assert total_counts(pieces) == whole.counts
+    params = BoosterParams(num_boost_round=4, max_depth=3, eta=0.3)
+    at_once = train(params, whole.train, SoloCommunicator(), validation=whole.validation)
+    shards = [
+        PartedShard([LocalShard(table) for table in tables if table is not None])
+        for tables in ([w.train for w in pieces], [w.validation for w in pieces])
+    ]
+    in_pieces = train(params, shards[0], SoloCommunicator(), validation=shards[1])
+    assert in_pieces.model.to_json() == at_once.model.to_json()
+    assert in_pieces.history == at_once.history
+
+
+def test_pieces_without_a_label_or_too_short_are_refused(
+    payments: pd.DataFrame, tmp_path: Path, bounded: Bounded
+) -> None:
+    path = tmp_path / "rows.parquet"
+    unknown = payments.astype({"is_fraud": "Int64", "label_time": "Int64"})
+    unknown[["is_fraud", "label_time"]] = pd.NA
+    unknown.to_parquet(path)
+    with pytest.raises(DataError, match="no row has a label"):
+        list(stream_windows(path, CONTRACT, bounded))
+    payments.drop(columns=["is_fraud", "label_time"]).to_parquet(path)
+    with pytest.raises(DataError, match="'is_fraud' and 'label_time' are missing"):
+        list(stream_windows(path, CONTRACT, bounded))
+    payments.to_parquet(path)
+    late = CONTRACT.model_copy(update={"train_until": 2**31})
+    with pytest.raises(DataError, match="train_until"):
+        list(stream_windows(path, late, bounded))

@@ -17,7 +17,7 @@ from oracles.shared_risk import risk_spec, solo_history
 
 from fraudfed.errors import DataError
 from fraudfed.features import FeatureTable, build_features
-from fraudfed.features.buckets import (
+from fraudfed.features.by_key.buckets import (
     bucket_numbers,
     group_rows,
     group_schema,
@@ -25,7 +25,7 @@ from fraudfed.features.buckets import (
     n_buckets_for,
     rows_by_bucket,
 )
-from fraudfed.features.key_groups import KEY_GROUPS, RawColumns, group_columns, group_names
+from fraudfed.features.by_key.groups import KEY_GROUPS, RawColumns, group_columns, group_names
 from fraudfed.features.table import feature_schema
 from fraudfed.intake import bucketed
 from fraudfed.intake.bucketed import BuiltPiece, ReadPieces, build_in_buckets

@@ -11,6 +11,8 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.bench.load.command import load_command
 from fraudfed.lab.bench.load.light_banks import LightCohort
 from fraudfed.lab.bench.load.rounds import Percentiles, Thirds, run_load
+from fraudfed.lab.bench.load.widths import histogram_rounds
+from fraudfed.secure_sum.pieces import PIECE_BYTES
 
 OPTIONS = ["--banks", "3", "--body-bytes", "6000", "--seconds", "1", "--key-bits", "2048"]
 
@@ -38,7 +40,12 @@ def test_the_command_counts_the_rounds_of_all_runs() -> None:
     assert (found["ciphertexts"], found["body_bytes"]) == (11, 5632)
     assert found["rounds"] >= 2
     assert found["round"]["count"] == found["rounds"]
-    assert found["request"]["count"] == found["rounds"] * 3 * 2
+    # More where a wait was too short, on a busy machine.
+    assert found["request"]["count"] >= found["rounds"] * 3 * 2
+    assert found["sent_bytes"] > found["rounds"] * 3 * 5632
+    assert found["received_bytes"] > 0
+    assert [one["name"] for one in found["processes"]] == ["main", "worker 1"]
+    assert all(one["peak_bytes"] > 1_000_000 for one in found["processes"])
     assert found["question"]["count"] >= 1
     assert found["resident_bytes"]["most"] > 1_000_000
     assert found["wal_bytes"]["most"] > 0
@@ -84,3 +91,35 @@ def test_more_banks_than_the_service_has_threads_are_refused() -> None:
     ended = CliRunner().invoke(load_command, ["--banks", "200", "--runs", "5"])
     assert ended.exit_code == 2
     assert "expected at most 900" in " ".join(ended.output.split())
+
+
+def test_workers_without_a_database_that_several_can_write_are_refused() -> None:
+    ended = CliRunner().invoke(load_command, ["--workers", "2"])
+    assert ended.exit_code == 2
+    assert "give --database" in " ".join(ended.output.split())
+
+
+def test_a_wide_histogram_is_summed_in_the_pieces_of_banks() -> None:
+    key = KeyPackage.generate(2048).public_key
+    narrow, wide = (histogram_rounds(key, features=n, bins=64) for n in (30, 3000))
+    most = PIECE_BYTES // key.ciphertext_bytes
+    assert len(narrow) == 1
+    # 384,000 values of 54 bits, 36 to a plaintext.
+    assert sum(wide) == 384_000 // 36 + 1
+    assert all(count <= most for count in wide)
+    assert histogram_rounds(key, features=3000, bins=256)[:2] == (most, most)
+
+
+@pytest.mark.e2e
+def test_the_command_sums_wide_histograms_a_given_number_of_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fraudfed.lab.bench.load.widths.most_plaintexts", lambda _: 40)
+    options = ["--features", "50", "--bins", "32", "--rounds", "2", "--seconds", "60", "--json"]
+    ended = CliRunner().invoke(
+        load_command, ["--banks", "3", "--key-bits", "2048", *options], catch_exceptions=False
+    )
+    found = json.loads(ended.stdout)
+    assert (found["rounds"], found["sum_rounds"], found["errors"]) == (2, 3, [])
+    assert found["largest_body_bytes"] == 40 * 512
+    assert found["body_bytes"] == found["ciphertexts"] * 512 > 2 * found["largest_body_bytes"]

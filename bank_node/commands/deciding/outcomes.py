@@ -26,6 +26,7 @@ from bank_node.commands.deciding.common import (
     opened,
     seconds,
 )
+from bank_node.commands.deciding.week_text import completeness_text, ends_text
 from bank_node.commands.kept import OUTCOMES_REPORT, keep_report
 from bank_node.commands.options import (
     answers,
@@ -34,7 +35,6 @@ from bank_node.commands.options import (
     passphrase_option,
     state_option,
 )
-from bank_node.commands.week_text import completeness_text, ends_text
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.errors import NotFoundError
 

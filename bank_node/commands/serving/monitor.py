@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bank_node.commands.deciding.week_text import completeness_text, ends_text
 from bank_node.commands.options import (
     Output,
     answers,
@@ -19,7 +20,6 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
-from bank_node.commands.week_text import completeness_text, ends_text
 from bank_node.consortium.connection import read_passphrase
 from bank_node.monitoring.report import DriftReport
 from bank_node.state.directory import StateDirectory

@@ -1,23 +1,21 @@
-"""What boosting asks of an engine: all work on one bank's rows, and the scan of all bin edges.
+"""What a shard on this machine asks of an engine: work on rows, and the scan of all bin edges.
 
 Law: the same call gives the same bytes on any engine, with any number of threads. Sums are of
 integers; every floating-point step is one IEEE 754 operation in a fixed order, and a step that
 rounds says so. ``NumpyEngine`` is the reference that the others are held against.
 
-There are two engines, and ``load_engine`` chooses: compiled kernels with threads, or NumPy. An
-engine that spreads the rows over several machines answers the same calls:
+There are two engines, and ``load_engine`` chooses: compiled kernels with threads, or NumPy. They
+are called by ``shard.local``, which answers for rows on one machine; rows that lie elsewhere have
+shards of their own (``shard.protocol``), whose workers call an engine for their parts:
 
 * ``key_counter``, ``bin_values``: the values of the table become bin codes;
 * ``logistic_gradients``: margins become gradients and hessians;
 * ``pack_bins``: the codes become histograms of sets of rows;
 * ``row_sorter``, ``add_leaf_values``: rows go to nodes, and leaf values to their margins.
 
-It adds up the integers of its parts, in any order. ``numeric_scan`` works on pooled sums, not on
-rows, and can be left to the other engines. Arrays with an axis of rows (bin codes, gradients,
-margins, the order of rows) go back into the engine they came from. Only these modules read them as
-well: ``sampling`` hashes rows, ``metrics`` and ``bounds.pooled_counts`` count them, ``objective``
-sums their weights for the base score, ``growth.partition`` cuts their order into nodes, and
-``train`` sets their first margins.
+``numeric_scan`` works on pooled sums, not on rows: it is asked of the engine on this machine,
+wherever the rows lie. Arrays with an axis of rows (bin codes, gradients, margins, the order of
+rows) go back into the engine they came from, and are read in ``shard`` alone.
 
 Shapes: ``n_rows`` rows of this bank, ``n_features`` features, ``total_bins`` bins of all features.
 The bins of feature ``f`` lie at ``offsets[f] .. offsets[f + 1]`` of a histogram; ``offsets`` has

@@ -152,7 +152,7 @@ def check_private(
     ------
     ParameterError
         As ``check_private_params``; or if cuts are declared where none are asked for, or do not fit
-        the features; or if the unit is the customer and the rows do not say whose they are.
+        the features; or if the unit is the customer and the shard does not bound customers.
     DataError
         If a row breaks the contract of ``TrainingTable``, or there are more than were declared.
     """
@@ -163,8 +163,9 @@ def check_private(
         declared_cuts(rows.schema, edges or {}, max_bin=params.max_bin)
     if terms.unit is PrivacyUnit.CUSTOMER and not rows.caps_customers:
         raise ParameterError(
-            "the privacy unit is the customer, and the rows do not say whose they are; train on "
-            "transactions, or choose the unit row"
+            "the privacy unit is the customer, and the rows do not say whose they are, or lie in "
+            "several parts, where a customer's cannot be bounded together; train on transactions "
+            "in memory, or choose the unit row"
         )
     plan = _plan(params, terms, rows)
     private_bounds(terms, plan)

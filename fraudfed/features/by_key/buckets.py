@@ -1,6 +1,6 @@
 """Rows divided by key: into buckets whose columns can be computed one after the other, anywhere.
 
-A bucket holds all payments of some keys of one group (``key_groups``), and of each payment only
+A bucket holds all payments of some keys of one group (``groups``), and of each payment only
 what the group looks at. Which bucket a key is in follows from a hash of it: SipHash-2-4 under a
 fixed key, as ``pandas.util.hash_array`` computes it, the same in every process. No value depends on
 the choice; it only has to be the same for the same key while one table is built.
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fraudfed.dtypes import Int64Array, UInt64Array
-from fraudfed.features.key_groups import KeyGroup, RawColumns
+from fraudfed.features.by_key.groups import KeyGroup, RawColumns
 
 #: 16 bytes; public, and the same for ever: no secret depends on which bucket a key is in.
 _HASH_KEY: Final = "fraudfed buckets"
