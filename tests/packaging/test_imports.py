@@ -86,7 +86,7 @@ def reached_from(starts: dict[str, Path]) -> dict[str, Path]:
 def distributions(paths: dict[str, Path]) -> dict[str, str]:
     """Return the distributions that modules import, each with a module that does."""
     known = packages_distributions()
-    local = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    local = {path.stem for folder in ("tests", "deploy") for path in (ROOT / folder).rglob("*.py")}
     local |= {path.name for path in (ROOT / "tests" / "support").iterdir() if path.is_dir()}
     found: dict[str, str] = {}
     for name, path in sorted(paths.items()):
