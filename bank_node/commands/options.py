@@ -222,10 +222,11 @@ def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: st
     return default_limit() if text is None else parse_bytes(text)
 
 
-memory_option = click.option(
+#: Of a command that trains; ``memory_option`` is of one whose every row is like another.
+training_memory_option = click.option(
     "--memory-limit",
     default=None,
-    metavar="AMOUNT",
+    metavar="SIZE",
     callback=_memory_limit,
     help="Memory to use, as 4GiB: rows that need more stay on disk.  [default: half of what the "
     "machine or the control group has]",

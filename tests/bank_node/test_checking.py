@@ -262,3 +262,16 @@ def test_there_is_one_way_in_for_data() -> None:
     }
     assert len(found) > 15
     assert set(found.values()) == {options._location}
+
+
+def test_each_command_has_the_memory_option_of_its_kind() -> None:
+    found = {
+        name: parameter.callback is not None
+        for name, command in commands_of(cli).items()
+        for parameter in command.params
+        if parameter.opts[0] == "--memory-limit"
+    }
+    # Those that train have a limit without being told; for the others nothing is all at once.
+    trains = {name for name, has_default in found.items() if has_default}
+    assert trains == {"train", "search"}
+    assert {"features", "score"} <= set(found)
