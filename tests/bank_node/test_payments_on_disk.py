@@ -1,5 +1,6 @@
 """Payments that do not fit into memory train, select and judge as they do in memory."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from examples.run_contexts import make_context
+from federations.bank_process import Finished, finish
+from federations.bank_states import Banks
 from private_tables import terms_of
 from rich.console import Console
 
@@ -24,8 +27,10 @@ from bank_node.run.context import RunOptions
 from bank_node.run.progress import RunProgress
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
+from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.shard.parts import PartedShard
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.evaluation.outcomes import JudgedRows
@@ -278,3 +283,38 @@ def test_payments_of_a_recipe_in_memory_are_read_at_once_with_a_warning(
     monkeypatch.setattr(streamed, "RECIPE", "another")
     assert bounded_rows(parts, contract, **where) is None
     assert f"recipe {RECIPE!r} is built in memory only" in caplog.text
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("on_disk")
+def test_a_bank_whose_payments_do_not_fit_trains_with_others_to_the_same_model(
+    make_banks: Callable[..., Banks],
+    run_bank: Callable[..., Finished],
+    payments: pd.DataFrame,
+    contract: DataContract,
+    tmp_path: Path,
+) -> None:
+    few = contract.model_copy(update={"features": contract_features()[:6], "select_until": None})
+    parameters = {"num_boost_round": 2, "max_depth": 2, "max_bin": 8}
+    banks = make_banks(contract=few, parameters=parameters)
+    files = [tmp_path / f"{number}.parquet" for number in range(3)]
+    customers = payments["customer_id"].astype("category").cat.codes % 3
+    for number, file in enumerate(files):
+        payments[customers == number].to_parquet(file, row_group_size=200)
+    others = [banks.train(banks.names[place], files[place]) for place in (0, 2)]
+    # This process has the patches.
+    where = ("--state", banks.state(banks.names[1]), "--data", files[1], "--run", banks.run_id)
+    own = run_bank("--quiet", "train", *where, "--memory-limit", "512MiB")
+    assert [own.code, *(finish(other).code for other in others)] == [0, 0, 0], own.err
+    whole = [load_training_rows(file, few).windows for file in files]
+    pooled = PartedShard([LocalShard(windows.train) for windows in whole])
+    expected = train(BoosterParams.parse(parameters), pooled, SoloCommunicator()).model.to_json()
+    for name in banks.names:
+        found = banks.state(name) / "runs" / banks.run_id / "model.json"
+        assert found.read_bytes() == expected
+    verdicts = [banks.record(name)["result"]["verdict"] for name in banks.names]
+    assert verdicts == [verdicts[0]] * 3
+    assert verdicts[0]["window"] == "judge"
+    assert banks.record(banks.names[1])["result"]["rows"] == sum(
+        count.rows for count in whole[1].counts.values()
+    )
