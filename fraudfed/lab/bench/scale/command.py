@@ -118,15 +118,16 @@ def _run_size(
             contract=scale_contract(case.features),
             parameters=parameters,
             threads=case.threads,
-            options=_options(case),
+            options=() if case.memory_limit is None else ("--memory-limit", case.memory_limit),
+            engines=_engines(case, next(iter(directories))),
         )
     return _figures(case, rows, run, pooled, generated, _size_of(directories.values()))
 
 
-def _options(case: ScaleCase) -> tuple[str, ...]:
-    limit = () if case.memory_limit is None else ("--memory-limit", case.memory_limit)
-    engine = () if case.engine == "local" else ("--engine", case.engine)
-    return (*limit, *engine)
+def _engines(case: ScaleCase, largest: str) -> dict[str, tuple[str, ...]]:
+    if case.engine == "local":
+        return {}
+    return {largest: ("--engine", case.engine, "--workers", str(case.threads))}
 
 
 def _size_of(directories: Iterable[Path]) -> int:
@@ -186,7 +187,7 @@ def _figures(
     type=click.Choice(["local", "dask"]),
     default="local",
     show_default=True,
-    help="What does the work on each bank's rows.",
+    help="What does the work on the rows of the largest bank; dask with --threads workers.",
 )
 @click.option(
     "--memory-limit",
