@@ -5,7 +5,6 @@ others. What comes to this machine is counts, digests, what is wrong with a row,
 that judge their labels and scores.
 """
 
-import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from bank_node.data.contract import TableShares, load_plain_part
-from bank_node.data.digest import windows_digest
+from bank_node.data.digest import JudgedDigest, RowsDigest, joined_digest
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DIGEST_DOMAIN: Final = b"fraudfed rows in partitions v1\0"
 #: Rows of a part that can be made smaller, about: what a worker needs several times of in memory.
 _MOST_ROWS: Final = 1 << 21
 #: Rows of a part that this machine hands out, at most.
@@ -63,7 +61,7 @@ class SpreadRows:
         Which of them.
     counts : mapping of str to WindowCounts
     digest : str
-        Of all rows, part by part.
+        ``windows_digest`` of all rows, whatever the parts.
     """
 
     train: DaskShard
@@ -172,9 +170,6 @@ def spread_rows(
     if window is not None:
         labels = np.concatenate([each.judged_labels for each in told])
         judged = SpreadJudged(outcomes_without_times(labels), work, reading.keep(window))
-    digest = hashlib.sha256(_DIGEST_DOMAIN)
-    for each in told:
-        digest.update(each.digest.encode())
     return SpreadRows(
         train=shard(TRAIN, facts),
         select=select,
@@ -182,7 +177,7 @@ def spread_rows(
         judged=judged,
         window=window,
         counts=counts,
-        digest=digest.hexdigest(),
+        digest=_joined([each.digests for each in told]),
     )
 
 
@@ -257,8 +252,37 @@ class _Told:
 
     number: int
     counts: Mapping[str, WindowCounts]
-    digest: str
+    digests: "_Digests"
     judged_labels: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Digests:
+    """Of the windows of a part."""
+
+    train: RowsDigest
+    select: JudgedDigest | None
+    judge: JudgedDigest | None
+
+    @classmethod
+    def of(cls, windows: Windows) -> "_Digests":
+        train = RowsDigest(windows.train.schema, max_weight=windows.train.max_weight)
+        train.add(windows.train)
+        select, judge = (
+            None if rows is None else JudgedDigest.of(rows)
+            for rows in (windows.select, windows.judge)
+        )
+        return cls(train, select, judge)
+
+
+def _joined(parts: Sequence[_Digests]) -> str:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole.train.merge(part.train)
+        for own, more in ((whole.select, part.select), (whole.judge, part.judge)):
+            if own is not None and more is not None:
+                own.merge(more)
+    return joined_digest(whole.train.hexdigest(), whole.select, whole.judge)
 
 
 class _HeldWindows:
@@ -348,7 +372,7 @@ def _tell(held: _HeldWindows | Answer) -> Answer:
     told = _Told(
         held.number,
         windows.counts,
-        windows_digest(windows),
+        _Digests.of(windows),
         np.empty(0, np.float32) if judged is None else judged.outcomes.labels,
     )
     return Answer([told])

@@ -39,7 +39,7 @@ class JobRows:
     n_rows : int
         Of all windows.
     digest : str
-        The same whenever the bank continues, with the same engine.
+        The same whenever the bank continues, with whatever engine.
     piece_rows : int or None
         How many rows whoever reads the data anew reads at a time; None is all.
     """
