@@ -178,7 +178,7 @@ def bounded_by(memory_limit: str | None, state: Path) -> "Bounded | None":
     if memory_limit is None:
         return None
     from bank_node.data.streamed import Bounded
-    from fraudfed.dask_engine.options import parse_bytes
+    from fraudfed.memory import parse_bytes
 
     return Bounded(parse_bytes("--memory-limit", memory_limit), state)
 
@@ -217,9 +217,9 @@ def run_options(command: F) -> F:
 
 
 def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
-    from fraudfed.memory import default_limit, parse_bytes
+    from fraudfed.memory import LEAST, default_limit, parse_bytes
 
-    return default_limit() if text is None else parse_bytes(text)
+    return default_limit() if text is None else parse_bytes("--memory-limit", text, least=LEAST)
 
 
 #: Of a command that trains; ``memory_option`` is of one whose every row is like another.
