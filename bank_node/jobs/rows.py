@@ -1,11 +1,11 @@
 """What a training or a search takes of this bank's rows, wherever they are worked on."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
-from bank_node.data.spread import hand_out, spread_rows
+from bank_node.data.spread import SpreadRows, hand_out, spread_rows
+from bank_node.data.spread_payments import can_spread, spread_payments
 from bank_node.data.streamed_table import stream_training_rows
 from bank_node.jobs.judging import Judging
 from bank_node.run.context import RunContext
@@ -19,9 +19,7 @@ from fraudfed.intake.streamed import bytes_in_memory, piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
 from fraudfed.reading.partitions import ROWS
 from fraudfed.search.selection import SelectRows
-
-if TYPE_CHECKING:
-    from distributed import Client
+from fraudfed.wire.messages import DataContract
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +77,15 @@ def job_rows(
         If a cluster that was asked for has gone.
     """
     contract, options, cluster = context.run.contract, context.options, context.options.cluster
-    if cluster is not None and contract.kind == "table":
-        return _spread(context, cluster, shares, terms=terms)
+    if cluster is not None:
+        file = open_rows(options.data, contract, options.mapping)
+        if contract.kind == "table":
+            rows = spread_rows(cluster, file, contract, shares)
+            return _spread(rows, contract, terms=terms)
+        # A customer's rows may lie in several parts, where only one machine could cap them.
+        if can_spread(options.data, file, contract) and not with_customers:
+            rows = spread_payments(cluster, file, contract, options.mapping, shared=shared)
+            return _spread(rows, contract, terms=terms)
     if cluster is None and contract.kind == "table" and options.memory_limit is not None:
         file = open_rows(options.data, contract, options.mapping)
         if bytes_in_memory(file, len(contract.features)) > options.memory_limit:
@@ -130,12 +135,7 @@ def _on_disk(
     )
 
 
-def _spread(
-    context: RunContext, cluster: "Client", shares: TableShares, *, terms: PrivacyTerms | None
-) -> JobRows:
-    contract, options = context.run.contract, context.options
-    file = open_rows(options.data, contract, options.mapping)
-    rows = spread_rows(cluster, file, contract, shares)
+def _spread(rows: SpreadRows, contract: DataContract, *, terms: PrivacyTerms | None) -> JobRows:
     return JobRows(
         train=rows.train,
         select=rows.select,
