@@ -2,15 +2,18 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bank_node.data.contract import TrainingRows, load_training_rows, open_rows
+from bank_node.data.contract import TableShares, TrainingRows, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.spread_payments import can_spread, spread_payments
+from bank_node.jobs.rows import JobRows, job_rows
+from bank_node.run.context import RunOptions
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
 from fraudfed.boosting.model import Model
@@ -19,12 +22,13 @@ from fraudfed.boosting.resume.state import TreeProgress
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.communicator import SoloCommunicator
+from fraudfed.dask_engine.shard import DaskShard
 from fraudfed.errors import DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.query import Query
 from fraudfed.search.selection import SelectRows
-from fraudfed.wire.messages import DataContract, LabelHorizon, Population
+from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, LabelHorizon, Population
 
 pytestmark = pytest.mark.e2e
 
@@ -126,6 +130,40 @@ def test_so_they_do_in_a_population_of_which_compromised_ones_are_left_out(
     whole = load_training_rows(parts, few)
     assert whole.windows.counts["judge"].known_compromised
     check(cluster, parts, few, whole)
+
+
+def test_a_job_takes_the_same_rows_wherever_they_are_worked_on(
+    cluster: Any, payments: pd.DataFrame, contract: DataContract, tmp_path: Path
+) -> None:
+    # A column of the consortium's own makes groups of payments that are judged.
+    modes = FeatureSpec(
+        name="entry_mode",
+        type=FeatureType.CATEGORICAL,
+        categories=("chip", "magstripe"),
+        description="how the card was read",
+        unit="code",
+    )
+    own = contract.model_copy(update={"features": (*contract.features, modes)})
+    entry_mode = np.array(["chip", "magstripe", None])[np.arange(len(payments)) % 3]
+    data = tmp_path / "payments.parquet"
+    payments.assign(entry_mode=entry_mode).to_parquet(data, row_group_size=400)
+    run = SimpleNamespace(contract=own)
+
+    def rows_on(client: Any) -> JobRows:
+        options = RunOptions(data, cluster=client)
+        context: Any = SimpleNamespace(run=run, options=options)
+        return job_rows(context, TableShares(), shared=None)
+
+    spread, local = rows_on(cluster), rows_on(None)
+    assert isinstance(spread.train, DaskShard)
+    assert (spread.digest, spread.n_rows) == (local.digest, local.n_rows)
+    for judging in (spread.judging, local.judging):
+        assert judging.rows is not None
+    cells, expected = (each.judging.rows.outcomes.cells for each in (spread, local))  # type: ignore[union-attr]
+    assert cells.keys() == expected.keys() >= {"entry_mode", "channel"}
+    for name in expected:
+        np.testing.assert_array_equal(cells[name], expected[name])
+    assert spread.judging.plan == local.judging.plan
 
 
 def test_what_one_machine_refuses_is_refused(
