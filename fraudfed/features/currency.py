@@ -205,7 +205,8 @@ def _half_up(amount: int, ratio: Fraction) -> int:
 
 def _half_up_column(amounts: Int64Array, ratio: Fraction) -> Int64Array:
     """Do the same for many: in int64 where that holds, else in Python's whole numbers."""
-    largest = int(amounts.max())
+    # At least 1: beside amounts of 0 the factor itself may be too large.
+    largest = max(int(amounts.max()), 1)
     numerator, denominator = ratio.numerator, ratio.denominator
     if 2 * largest * numerator + denominator < 1 << 63 and 2 * denominator < 1 << 63:
         converted: Int64Array = (2 * amounts * numerator + denominator) // (2 * denominator)

@@ -48,7 +48,9 @@ def load(
         rules=None,
         state=None,
         ledger=ledger_at(directory / "sets.ledger"),
-        options=SimpleNamespace(data=file, mapping=None, threads=1),
+        options=SimpleNamespace(
+            data=file, mapping=None, threads=1, cluster=None, memory_limit=None
+        ),
         progress=RunProgress(Console(), enabled=False),
     )
     return TrainingJob().load(context)

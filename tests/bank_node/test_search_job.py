@@ -46,7 +46,7 @@ def work_of(path: Path, bank: int = 0) -> SearchWork:
     return SearchWork(
         spec=SPEC,
         common=COMMON,
-        windows=windows,
+        table=windows.train,
         select=windows.select,
         judging=Judging.of(windows, CONTRACT),
         rows_read=300,

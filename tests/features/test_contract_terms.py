@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracles.contract_terms import CURRENCY, OWN_COLUMNS, TERMS, with_contract_terms
 from oracles.features import DAY, START, random_table, table
@@ -42,6 +42,7 @@ def half_up(amount: int, rate: str, source: str, target: str) -> int:
     target=codes,
     rate=rates,
 )
+@example(amounts=[0], source="JPY", target="KWD", rate="999999999999.000000000001")
 @settings(max_examples=150, deadline=None)
 def test_conversion_is_that_of_fractions(
     amounts: list[int], source: str, target: str, rate: str
