@@ -15,7 +15,6 @@ from bank_node.checking.report import (
 )
 from bank_node.commands.options import (
     answers,
-    bounded_by,
     data_option,
     last_run_option,
     map_option,
@@ -149,10 +148,11 @@ def features(
     mapping: "Mapping | None",
     out: Path,
     run_id: str | None,
-    memory_limit: str | None,
+    memory_limit: int,
     passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
+    from bank_node.data.streamed import bounded_rows
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.feature_export import export_features
 
@@ -160,12 +160,15 @@ def features(
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
     shared = scoring_tables(state, run.contract)
+    bounded = bounded_rows(
+        data, run.contract, mapping=mapping, memory_limit=memory_limit, directory=path
+    )
     count = export_features(
         data,
         out,
         contract=run.contract,
         mapping=mapping,
         shared=shared,
-        bounded=bounded_by(memory_limit, path),
+        bounded=bounded,
     )
     return ExportedFeatures(out=str(out), rows=count, features=len(run.contract.features))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from bank_node.data.streamed import Bounded
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.reading.location import Location
 
@@ -164,23 +163,20 @@ out_option = click.option(
 )
 
 
+def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
+    from fraudfed.memory import LEAST, default_limit, parse_bytes
+
+    return default_limit() if text is None else parse_bytes("--memory-limit", text, least=LEAST)
+
+
 memory_option = click.option(
     "--memory-limit",
-    "memory_limit",
     default=None,
     metavar="SIZE",
-    help="Read and build in pieces, within about so much memory, as 4GiB.  [default: all at once]",
+    callback=_memory_limit,
+    help="Memory to use, as 4GiB: rows that need more are worked on in pieces, on disk.  [default: "
+    "half of what the machine or the control group has]",
 )
-
-
-def bounded_by(memory_limit: str | None, state: Path) -> "Bounded | None":
-    """Return the limit that was asked for; rows lie on the disk of the state directory."""
-    if memory_limit is None:
-        return None
-    from bank_node.data.streamed import Bounded
-    from fraudfed.memory import parse_bytes
-
-    return Bounded(parse_bytes("--memory-limit", memory_limit), state)
 
 
 def run_options(command: F) -> F:
@@ -214,23 +210,6 @@ def run_options(command: F) -> F:
     ):
         command = option(command)
     return command
-
-
-def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
-    from fraudfed.memory import LEAST, default_limit, parse_bytes
-
-    return default_limit() if text is None else parse_bytes("--memory-limit", text, least=LEAST)
-
-
-#: Of a command that trains; ``memory_option`` is of one whose every row is like another.
-training_memory_option = click.option(
-    "--memory-limit",
-    default=None,
-    metavar="SIZE",
-    callback=_memory_limit,
-    help="Memory to use, as 4GiB: rows that need more stay on disk.  [default: half of what the "
-    "machine or the control group has]",
-)
 
 
 def end_in_order_when_terminated() -> None:

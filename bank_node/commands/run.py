@@ -13,10 +13,10 @@ from bank_node.commands.options import (
     answers,
     end_in_order_when_terminated,
     facts_table,
+    memory_option,
     passphrase_option,
     run_options,
     state_option,
-    training_memory_option,
 )
 from bank_node.commands.output import (
     LedgerUse,
@@ -81,7 +81,7 @@ def _show_record(record: "TrainingRecord") -> None:
 )
 @state_option
 @run_options
-@training_memory_option
+@memory_option
 @engine_options
 @tracking_options
 @answers(_training_record, _show_record)

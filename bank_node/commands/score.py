@@ -8,7 +8,6 @@ import click
 from bank_node.commands.options import (
     PATH,
     answers,
-    bounded_by,
     data_option,
     last_run_option,
     map_option,
@@ -53,11 +52,12 @@ def score(
     out: Path,
     model: Path | None,
     run_id: str | None,
-    memory_limit: str | None,
+    memory_limit: int,
     passphrase_file: Path | None,
 ) -> Scored:
     """Score a file with the trained model; needs no network."""
     # xgboost takes a second to import, which no other command needs.
+    from bank_node.data.streamed import bounded_rows
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.score import score_file
 
@@ -66,6 +66,9 @@ def score(
     run = state.current_run(run_id)
     chosen = state.model_path(run.run_id) if model is None else model
     shared = scoring_tables(state, run.contract)
+    bounded = bounded_rows(
+        data, run.contract, mapping=mapping, memory_limit=memory_limit, directory=path
+    )
     count, has_probabilities = score_file(
         data,
         out,
@@ -73,6 +76,6 @@ def score(
         contract=run.contract,
         mapping=mapping,
         shared=shared,
-        bounded=bounded_by(memory_limit, path),
+        bounded=bounded,
     )
     return Scored(out=str(out), rows=count, probabilities=has_probabilities)

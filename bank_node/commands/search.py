@@ -10,9 +10,9 @@ from bank_node.commands.options import (
     Output,
     answers,
     end_in_order_when_terminated,
+    memory_option,
     run_options,
     state_option,
-    training_memory_option,
 )
 from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.verdict import show_verdict
@@ -66,7 +66,7 @@ def _show_record(record: "SearchRecord") -> None:
 )
 @state_option
 @run_options
-@training_memory_option
+@memory_option
 @engine_options
 @tracking_options
 @answers(_search_record, _show_record)

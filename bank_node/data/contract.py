@@ -204,6 +204,7 @@ def read_piece(
     *,
     analysis: Collection[str] = (),
     with_weights: bool = False,
+    currencies: set[str] | None = None,
 ) -> pd.DataFrame:
     """Read and check some of a bank's transactions, with labels or without.
 
@@ -213,6 +214,8 @@ def read_piece(
         As ``load_built_rows``, which raises what this does; a piece of ``open_rows``.
     with_weights : bool
         Whether weights stand beside them, in column ``WEIGHT``, if the contract has some.
+    currencies : set of str or None
+        Takes those of the amounts as they were read.
     """
     problems, extra = problems_of(file), {}
     weight = contract.weight if with_weights else None
@@ -221,6 +224,8 @@ def read_piece(
     raw = _read(
         file, contract, mapping, problems, extra=extra, needs_labels=False, analysis=analysis
     )
+    if currencies is not None:
+        currencies.update(raw.currencies)
     if weight is None:
         return raw.rows
     found = raw.rows.assign(**{WEIGHT: read_weights(file, contract, raw.extra, problems)})
@@ -518,7 +523,9 @@ def _read(
     )
     rows = own.put_into(converted(raw.rows, contract, mapping, problems))
     problems.raise_any()
-    return replace(raw, rows=rows, warnings=currency_warnings(raw.rows, contract, file.name))
+    currencies = tuple(raw.rows["currency"].unique()) if "currency" in raw.rows.columns else ()
+    warnings = currency_warnings(currencies, contract, file.name)
+    return replace(raw, rows=rows, warnings=warnings, currencies=currencies)
 
 
 def _members(

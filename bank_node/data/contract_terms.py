@@ -1,6 +1,7 @@
 """What a contract adds to the recipe, in a bank's file: own columns, currencies, the population."""
 
 import logging
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -172,12 +173,12 @@ def converted(
     return in_currency(rows, contract.currency, refuse)
 
 
-def currency_warnings(rows: pd.DataFrame, contract: DataContract, source: str) -> tuple[str, ...]:
+def currency_warnings(
+    currencies: Collection[str], contract: DataContract, source: str
+) -> tuple[str, ...]:
     """Say that amounts of several currencies are compared as they stand, if they are."""
-    if contract.currency is not None or "currency" not in rows.columns:
-        return ()
-    codes = sorted(rows["currency"].unique())
-    if len(codes) == 1:
+    codes = sorted(set(currencies))
+    if contract.currency is not None or len(codes) < 2:
         return ()
     return (
         f"{source}: amounts are in {len(codes)} currencies ({', '.join(codes[:10])}), and the "
@@ -210,14 +211,15 @@ def population_rows(
         If the population is chosen by channel, and the file does not say the channels.
     """
     chosen = in_population(rows, contract.population, source=source)[positions]
-    if contract.population is None:
-        return chosen, ()
-    count, who = int(np.count_nonzero(chosen)), population_text(contract.population)
-    if 0 < count < _FEW_ROWS:
-        return chosen, (
-            f"{source}: only {count} of {len(chosen)} payments are in the run's population ({who})",
-        )
-    return chosen, ()
+    return chosen, few_warnings(int(np.count_nonzero(chosen)), len(chosen), contract, source)
+
+
+def few_warnings(count: int, n_rows: int, contract: DataContract, source: str) -> tuple[str, ...]:
+    """Say that only a few of the payments that the recipe judges are in the population."""
+    if contract.population is None or not 0 < count < _FEW_ROWS:
+        return ()
+    who = population_text(contract.population)
+    return (f"{source}: only {count} of {n_rows} payments are in the run's population ({who})",)
 
 
 def tell_left_out(chosen: BoolArray, contract: DataContract, source: str) -> None:

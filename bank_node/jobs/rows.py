@@ -1,11 +1,15 @@
 """What a training or a search takes of this bank's rows, wherever they are worked on."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
 from bank_node.data.spread import SpreadRows, hand_out, spread_rows
 from bank_node.data.spread_payments import can_spread, spread_payments
+from bank_node.data.streamed import Bounded, bounded_rows
+from bank_node.data.streamed_payments import PaymentStream
 from bank_node.data.streamed_table import stream_training_rows
 from bank_node.jobs.judging import Judging
 from bank_node.run.context import RunContext
@@ -13,9 +17,10 @@ from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.shard.mapped import mapped_shard
 from fraudfed.boosting.shard.protocol import Shard
 from fraudfed.boosting.table import TrainingTable
+from fraudfed.errors import ConfigurationError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.intake.streamed import bytes_in_memory, piece_rows
+from fraudfed.intake.streamed import piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
 from fraudfed.reading.partitions import ROWS
 from fraudfed.search.selection import SelectRows
@@ -72,7 +77,10 @@ def job_rows(
     Raises
     ------
     DataError, ConfigurationError
-        As ``load_training_rows`` and ``Judging.of``.
+        As ``load_training_rows`` and ``Judging.of``; or if customers are to be bounded, and their
+        rows do not fit into memory.
+    StateError
+        If there is no room on disk for rows that do not fit.
     ClusterError
         If a cluster that was asked for has gone.
     """
@@ -86,10 +94,24 @@ def job_rows(
         if can_spread(options.data, file, contract) and not with_customers:
             rows = spread_payments(cluster, file, contract, options.mapping, shared=shared)
             return _spread(rows, contract, terms=terms)
-    if cluster is None and contract.kind == "table" and options.memory_limit is not None:
-        file = open_rows(options.data, contract, options.mapping)
-        if bytes_in_memory(file, len(contract.features)) > options.memory_limit:
+    if cluster is None and options.memory_limit is not None:
+        bounded = bounded_rows(
+            options.data,
+            contract,
+            mapping=options.mapping,
+            memory_limit=options.memory_limit,
+            directory=Path(tempfile.gettempdir()),
+        )
+        if bounded is not None and contract.kind == "table":
             return _on_disk(context, shares, terms=terms, memory_limit=options.memory_limit)
+        if bounded is not None:
+            if with_customers:
+                raise ConfigurationError(
+                    f"--memory-limit is {options.memory_limit >> 20} MiB, and the rows need more; "
+                    "the privacy unit is the customer, whose rows are bounded together in memory: "
+                    "give a larger limit"
+                )
+            return _payments_on_disk(context, bounded, shared=shared, terms=terms)
     windows = load_training_rows(
         options.data,
         contract,
@@ -132,6 +154,35 @@ def _on_disk(
         n_rows=sum(count.rows for count in windows.counts.values()),
         digest=rows.data_sha256,
         piece_rows=piece_rows(memory_limit, len(contract.features)),
+    )
+
+
+def _payments_on_disk(
+    context: RunContext,
+    bounded: Bounded,
+    *,
+    shared: SharedRisk | None,
+    terms: PrivacyTerms | None,
+) -> JobRows:
+    contract, options = context.run.contract, context.options
+    stream = PaymentStream(options.data, contract, bounded, mapping=options.mapping, shared=shared)
+    train = mapped_shard(
+        stream.schema,
+        stream.pieces(),
+        max_weight=contract.max_weight,
+        has_weights=contract.weight is not None,
+        engine=load_engine(options.threads),
+        memory_limit=bounded.memory_bytes,
+    )
+    rows = stream.finish()
+    return JobRows(
+        train=train,
+        select=rows.windows.select,
+        validation=rows.windows.validation,
+        judging=Judging.of(rows.windows, contract, terms=terms),
+        n_rows=sum(count.rows for count in rows.windows.counts.values()),
+        digest=rows.data_sha256,
+        piece_rows=bounded.piece_rows,
     )
 
 

@@ -8,7 +8,7 @@ Law: the windows of the pieces, one after the other, are those of all rows at on
 and accounts have other numbers, which are the same in every piece.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -70,11 +70,11 @@ def piece_windows(
     )
 
 
-def total_counts(pieces: Sequence[Windows]) -> dict[str, WindowCounts]:
-    """Add up what the windows of all pieces hold."""
+def total_counts(pieces: Iterable[Mapping[str, WindowCounts]]) -> dict[str, WindowCounts]:
+    """Add up the ``counts`` of the windows of all pieces."""
     found: dict[str, WindowCounts] = {}
-    for piece in pieces:
-        for name, count in piece.counts.items():
+    for counts in pieces:
+        for name, count in counts.items():
             before = found.get(name, WindowCounts(0, 0, 0))
             found[name] = WindowCounts(
                 rows=before.rows + count.rows,

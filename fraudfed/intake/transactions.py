@@ -37,11 +37,14 @@ class RawTransactions:
         Further columns of the file that were asked for.
     warnings : tuple of str
         What is allowed and yet unusual.
+    currencies : tuple of str
+        Of the amounts before they were converted; empty if the data do not say.
     """
 
     rows: pd.DataFrame
     extra: pa.Table
     warnings: tuple[str, ...] = ()
+    currencies: tuple[str, ...] = ()
 
     @property
     def absent(self) -> list[str]:

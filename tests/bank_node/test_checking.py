@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ from fraudfed import memory
 from fraudfed.cli import main
 from fraudfed.console import commands_of
 from fraudfed.consortium.identity import Identity
-from fraudfed.errors import DataError
+from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.mappings.mapping import load_mapping
 from fraudfed.reading.problems import ProblemsError
@@ -264,14 +265,20 @@ def test_there_is_one_way_in_for_data() -> None:
     assert set(found.values()) == {options._location}
 
 
-def test_each_command_has_the_memory_option_of_its_kind() -> None:
+def test_there_is_one_memory_limit_with_one_default(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
-        name: parameter.callback is not None
+        name: parameter
         for name, command in commands_of(cli).items()
         for parameter in command.params
         if parameter.opts[0] == "--memory-limit"
     }
-    # Those that train have a limit without being told; for the others nothing is all at once.
-    trains = {name for name, has_default in found.items() if has_default}
-    assert trains == {"train", "search"}
-    assert {"features", "score"} <= set(found)
+    assert set(found) == {"features", "score", "search", "train"}
+    monkeypatch.setattr(memory, "default_limit", lambda: 5 << 30)
+    context = click.Context(click.Command("x"))
+    for parameter in found.values():
+        assert parameter.callback is options._memory_limit
+        assert options._memory_limit(context, parameter, None) == 5 << 30
+        assert options._memory_limit(context, parameter, "4GiB") == 4 << 30
+        for text in ("4 apples", "100MiB"):
+            with pytest.raises(ConfigurationError, match=f"--memory-limit is '{text}'"):
+                options._memory_limit(context, parameter, text)

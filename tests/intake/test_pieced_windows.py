@@ -106,7 +106,7 @@ def test_the_windows_of_pieces_are_those_of_the_whole(
     same_groups(np.concatenate([table.customers for table in train]), whole.train.customers)
     check_judged([piece.select for piece in pieces], whole.select)
     check_judged([piece.judge for piece in pieces], whole.judge)
-    assert total_counts(pieces) == whole.counts
+    assert total_counts(piece.counts for piece in pieces) == whole.counts
 
 
 def test_control_without_the_other_pieces_reports_some_are_seen_for_the_first_time() -> None:
