@@ -173,10 +173,12 @@ def _check_strings(
         return
     allowed = allowed_values(column)
     if allowed is not None:
+        # Few values occur, and the list has thousands: pandas would convert it for every piece.
+        unknown = list(set(series.dropna().unique()).difference(allowed))
         rows.add(
             "unknown_value",
             series,
-            ~missing & ~series.isin(allowed).to_numpy(dtype=np.bool_),
+            ~missing & series.isin(unknown).to_numpy(dtype=np.bool_),
             expected=allowed_text(column),
             advice="map the bank's own values to these",
         )
