@@ -16,6 +16,7 @@ LEAST: Final = 1 << 29
 
 _UNITS: Final = {
     "": 1,
+    "B": 1,
     "KB": 10**3,
     "MB": 10**6,
     "GB": 10**9,
@@ -27,24 +28,31 @@ _UNITS: Final = {
 }
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(option: str, text: str, *, least: int = 1) -> int:
     """Read an amount of memory: ``4GiB``, ``1.5 GB``, or a number of bytes.
+
+    Parameters
+    ----------
+    option : str
+        What it was given for.
+    text : str
+    least : int
 
     Raises
     ------
     ConfigurationError
-        If it is none, or less than ``LEAST``.
+        If it is none, or less than ``least``.
     """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([A-Za-z]*)", text.strip())
     unit = None if found is None else _UNITS.get(found[2].upper())
-    if found is None or unit is None:
+    if found is None or unit is None or float(found[1]) == 0:
         raise ConfigurationError(
-            f"memory limit: got {text!r}, expected an amount such as 4GiB, 512MiB or 8GB"
+            f"{option} is {text!r}, expected an amount such as 4GiB, 512MiB or 8GB"
         )
     amount = int(float(found[1]) * unit)
-    if amount < LEAST:
+    if amount < least:
         raise ConfigurationError(
-            f"memory limit: got {text!r}, expected at least {LEAST >> 20} MiB; give more"
+            f"{option} is {text!r}, expected at least {least >> 20} MiB; give more"
         )
     return amount
 

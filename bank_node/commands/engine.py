@@ -12,9 +12,9 @@ from fraudfed.dask_engine.options import (
     MOST_WORKERS,
     ClusterOptions,
     TlsFiles,
-    parse_bytes,
 )
 from fraudfed.errors import ConfigurationError
+from fraudfed.memory import parse_bytes
 
 if TYPE_CHECKING:
     from distributed import Client

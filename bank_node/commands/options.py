@@ -164,9 +164,9 @@ out_option = click.option(
 
 
 def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
-    from fraudfed.memory import default_limit, parse_bytes
+    from fraudfed.memory import LEAST, default_limit, parse_bytes
 
-    return default_limit() if text is None else parse_bytes(text)
+    return default_limit() if text is None else parse_bytes("--memory-limit", text, least=LEAST)
 
 
 memory_option = click.option(

@@ -33,6 +33,8 @@ _MULTIPLIERS: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111
 _SHIFTS: Final = (np.uint64(30), np.uint64(27), np.uint64(31))
 _LOW_WORD: Final = np.uint64(0xFFFFFFFF)
 _MISSING_BITS: Final = np.uint32(0x7FC00000)
+#: Customers, cards and accounts of judged rows.
+_N_CODES: Final = 3
 
 
 def windows_digest(windows: Windows) -> str:
@@ -46,12 +48,17 @@ def windows_digest(windows: Windows) -> str:
     return joined_digest(data_digest(windows.train), windows.select, windows.judge)
 
 
-def joined_digest(train: str, select: JudgedRows | None, judge: JudgedRows | None) -> str:
-    """Return ``windows_digest`` where that of the rows to train on is known already."""
+def joined_digest(
+    train: str,
+    select: "JudgedRows | JudgedDigest | None",
+    judge: "JudgedRows | JudgedDigest | None",
+) -> str:
+    """Return ``windows_digest`` where some of it is known already."""
     digest = hashlib.sha256(_WINDOWS_DOMAIN)
     digest.update(train.encode())
     for rows in (select, judge):
-        digest.update(b"-" if rows is None else _judged_digest(rows).encode())
+        known = JudgedDigest.of(rows) if isinstance(rows, JudgedRows) else rows
+        digest.update(b"-" if known is None else known.hexdigest().encode())
     return digest.hexdigest()
 
 
@@ -134,65 +141,134 @@ class RowsDigest:
         return digest.hexdigest()
 
 
-def _judged_digest(rows: JudgedRows) -> str:
-    """Return a digest of rows with all that is known of them, in whatever order.
+class JudgedDigest:
+    """The digest of judged rows with all that is known of them, in whatever order and pieces.
 
-    Of codes it counts which rows have one in common, and not which number that is.
+    Of codes it counts which rows have one in common, and not which number that is. So where rows
+    have codes, 16 bytes of each are kept until the end, and the codes; else nothing of a row.
+
+    Parameters
+    ----------
+    schema : FeatureSchema
+    max_weight : float
     """
-    outcomes = rows.outcomes
-    table = TrainingTable(
-        schema=rows.schema,
-        features=rows.features,
-        # NaN, for a censored row, is no label of training; here it is one of three values.
-        labels=outcomes.labels,
-        weights=rows.weights,
-        max_weight=rows.max_weight,
-    )
-    digest = hashlib.sha256(data_digest(table).encode())
-    values = {
-        "is_blocked": outcomes.is_blocked,
-        "event_time": outcomes.event_time,
-        "amounts": outcomes.amounts,
-        "is_first_seen": outcomes.is_first_seen,
-        **{f"cell {name}": cells for name, cells in outcomes.cells.items()},
-    }
-    codes = {
-        "customers": outcomes.customers,
-        "cards": outcomes.cards,
-        "accounts": outcomes.accounts,
-    }
-    for name, column in sorted({**values, **codes}.items()):
-        digest.update(name.encode() + (b"\0-" if column is None else b"\0+"))
-    if not rows.n_rows:
+
+    def __init__(self, schema: FeatureSchema, *, max_weight: float) -> None:
+        self._rows = RowsDigest(schema, max_weight=max_weight)
+        self._known = b""
+        self._n_values = 0
+        self._sums = [0, 0]
+        #: Of rows with codes, piece by piece: both numbers of each row, and its codes by name.
+        self._kept: list[tuple[list[UInt64Array], dict[str, Int64Array | None]]] = []
+
+    @classmethod
+    def of(cls, rows: JudgedRows) -> "JudgedDigest":
+        """Return the digest of rows that are all at hand, or of one piece."""
+        found = cls(rows.schema, max_weight=rows.max_weight)
+        found.add(rows)
+        return found
+
+    def add(self, rows: JudgedRows) -> None:
+        """Add a piece of the same schema, of which the same is known as of the others."""
+        outcomes = rows.outcomes
+        table = TrainingTable(
+            schema=rows.schema,
+            features=rows.features,
+            # NaN, for a censored row, is no label of training; here it is one of three values.
+            labels=outcomes.labels,
+            weights=rows.weights,
+            max_weight=rows.max_weight,
+        )
+        values = {
+            "is_blocked": outcomes.is_blocked,
+            "event_time": outcomes.event_time,
+            "amounts": outcomes.amounts,
+            "is_first_seen": outcomes.is_first_seen,
+            **{f"cell {name}": cells for name, cells in outcomes.cells.items()},
+        }
+        codes = {
+            "customers": outcomes.customers,
+            "cards": outcomes.cards,
+            "accounts": outcomes.accounts,
+        }
+        known = b"".join(
+            name.encode() + (b"\0-" if column is None else b"\0+")
+            for name, column in sorted({**values, **codes}.items(), key=lambda pair: pair[0])
+        )
+        if self._known not in (b"", known):
+            raise ValueError("more is known of some rows than of others")
+        self._known, self._n_values = known, len(values)
+        self._rows.add(table)
+        if not rows.n_rows:
+            return
+        columns = [values[name] for name in sorted(values)]
+        wholes = []
+        for number, hashes in enumerate(map(np.concatenate, zip(*_blocks(table), strict=True))):
+            weights = iter(self._weights(number))
+            whole = hashes * next(weights)
+            for column in columns:
+                low, high = next(weights), next(weights)
+                if column is not None:
+                    words = np.ascontiguousarray(column, dtype=np.int64).view(np.uint64)
+                    whole += low * (words & _LOW_WORD) + high * (words >> np.uint64(32))
+            wholes.append(_mixed(whole))
+        if any(column is not None for column in codes.values()):
+            self._kept.append((wholes, codes))
+            return
+        for number, whole in enumerate(wholes):
+            self._sums[number] = _added(self._sums[number], _mixed(whole))
+
+    def merge(self, other: "JudgedDigest") -> None:
+        """Add what was collected elsewhere, of other rows of the same data."""
+        if self._known and other._known not in (b"", self._known):
+            raise ValueError("more is known of some rows than of others")
+        if other._known:
+            self._known, self._n_values = other._known, other._n_values
+        self._rows.merge(other._rows)
+        self._sums = [
+            (own + more) % 2**64 for own, more in zip(self._sums, other._sums, strict=True)
+        ]
+        self._kept += other._kept
+
+    def hexdigest(self) -> str:
+        """Return the digest of the rows so far."""
+        digest = hashlib.sha256(self._rows.hexdigest().encode())
+        digest.update(self._known)
+        if not self._rows.n_rows:
+            return digest.hexdigest()
+        for number in (0, 1):
+            total = self._sums[number]
+            if self._kept:
+                total = _added(total, self._shared(number))
+            digest.update(total.to_bytes(8, "little"))
         return digest.hexdigest()
-    known = [values[name] for name in sorted(values)]
-    both = [np.concatenate(parts) for parts in zip(*_blocks(table), strict=True)]
-    for number, hashes in enumerate(both):
-        weights = iter(_weights(2 * (len(values) + len(codes)) + 1, 2 + number))
-        whole = hashes * next(weights)
-        for column in known:
-            low, high = next(weights), next(weights)
-            if column is not None:
-                words = np.ascontiguousarray(column, dtype=np.int64).view(np.uint64)
-                whole += low * (words & _LOW_WORD) + high * (words >> np.uint64(32))
-        whole = _mixed(whole)
-        # What a row has in common with others: the sum of their hashes without any code.
+
+    def _shared(self, number: int) -> UInt64Array:
+        """Add to each row's number what the row has in common with others."""
+        whole = np.concatenate([wholes[number] for wholes, _ in self._kept])
+        weights = iter(self._weights(number)[1 + 2 * self._n_values :])
+        # The sum of the others' hashes without any code.
         shared = whole.copy()
-        for name in sorted(codes):
-            weight, of = next(weights), codes[name]
-            if of is not None:
-                shared += weight * _of_groups(whole, of)
-        digest.update(_added(0, _mixed(shared)).to_bytes(8, "little"))
-    return digest.hexdigest()
+        for name in sorted(self._kept[0][1]):
+            weight, columns = next(weights), [codes[name] for _, codes in self._kept]
+            there = [column for column in columns if column is not None]
+            if there:
+                shared += weight * _of_groups(whole, np.concatenate(there))
+        return _mixed(shared)
+
+    def _weights(self, number: int) -> tuple[np.uint64, ...]:
+        return _weights(2 * (self._n_values + _N_CODES) + 1, 2 + number)
 
 
 def _of_groups(hashes: UInt64Array, codes: Int64Array) -> UInt64Array:
     """Return for each row the mixed sum over the rows with its code; 0 for code -1."""
-    sums = np.zeros(int(codes.max()) + 2, dtype=np.uint64)
-    np.add.at(sums, codes, hashes)
-    sums[:-1] = _mixed(sums[:-1])
-    sums[-1] = 0
-    found: UInt64Array = sums[codes]
+    # Codes may be hashes: their places among all codes are small.
+    named, places = np.unique(codes, return_inverse=True)
+    sums = np.zeros(named.size, dtype=np.uint64)
+    np.add.at(sums, places.reshape(-1), hashes)
+    sums = _mixed(sums)
+    sums[named == -1] = 0
+    found: UInt64Array = sums[places.reshape(-1)]
     return found
 
 

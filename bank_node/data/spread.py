@@ -1,21 +1,21 @@
 """A bank's rows on a Dask cluster: each partition is read and checked by the worker that keeps it.
 
 Rows of a plain table belong to a window by their content alone, so a partition needs nothing of the
-others. What comes to this machine is counts, digests, what is wrong with a row, and of the rows
-that judge their labels and scores.
+others; for payments see ``spread_payments``. What comes to this machine is counts, digests, what is
+wrong with a row, and of the rows that judge their outcomes and scores.
 """
 
-import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import pandas as pd
 
 from bank_node.data.contract import TableShares, load_plain_part
-from bank_node.data.digest import windows_digest
+from bank_node.data.digest import JudgedDigest, RowsDigest, joined_digest
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.model import Model
 from fraudfed.boosting.predict import predict_margins
@@ -24,10 +24,10 @@ from fraudfed.dask_engine.held import HeldRows
 from fraudfed.dask_engine.requests import Answer, packed, unpacked
 from fraudfed.dask_engine.shard import DaskShard, TableFacts
 from fraudfed.dask_engine.work import Work
-from fraudfed.dtypes import Float32Array
+from fraudfed.dtypes import Float32Array, Int64Array
 from fraudfed.errors import DataError, FraudFedError
+from fraudfed.evaluation.cases import Cases
 from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
-from fraudfed.intake.outcomes import outcomes_without_times
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.intake.windows import JUDGE, SELECT, TRAIN, WindowCounts, Windows, labelled_table
 from fraudfed.reading.file import DataFile
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DIGEST_DOMAIN: Final = b"fraudfed rows in partitions v1\0"
 #: Rows of a part that can be made smaller, about: what a worker needs several times of in memory.
 _MOST_ROWS: Final = 1 << 21
 #: Rows of a part that this machine hands out, at most.
@@ -63,7 +62,7 @@ class SpreadRows:
         Which of them.
     counts : mapping of str to WindowCounts
     digest : str
-        Of all rows, part by part.
+        ``windows_digest`` of all rows, whatever the parts.
     """
 
     train: DaskShard
@@ -82,9 +81,12 @@ class SpreadJudged:
     Attributes
     ----------
     outcomes : Outcomes
+    names : tuple of str
+        Of the features.
     """
 
     outcomes: Outcomes
+    names: tuple[str, ...]
     work: Work
     parts: "Callable[[], Sequence[Future]]"
 
@@ -95,13 +97,25 @@ class SpreadJudged:
         ------
         ClusterError
         """
-        message = packed(model)
-        given = [self.work.give("score", _score, each, message) for each in self.parts()]
+        found: Float32Array = self._each("score", _score, packed(model))
+        return found
+
+    def with_groups(self, names: Collection[str]) -> "SpreadJudged":
+        """Return the rows with the codes of some of their columns as groups; -1 is missing."""
+        if not names:
+            return self
+        columns = [self.names.index(name) for name in names]
+        codes = self._each("groups", _codes, packed(columns))
+        cells = {**self.outcomes.cells, **dict(zip(names, codes.T, strict=True))}
+        return replace(self, outcomes=replace(self.outcomes, cells=cells))
+
+    def _each(self, what: str, function: Callable[..., Answer], message: bytes) -> Any:
+        given = [self.work.give(what, function, each, message) for each in self.parts()]
         answer = self.work.receive(given)
         if answer.refusal is not None:
             raise answer.refusal
         found = sorted(answer.value, key=lambda pair: int(pair[0]))
-        return np.concatenate([margins for _, margins in found])
+        return np.concatenate([values for _, values in found])
 
 
 def spread_rows(
@@ -131,8 +145,37 @@ def spread_rows(
     about = sum(part.n_rows_about for part in partitions_of(file))
     # As few parts as keep all workers busy: each is a piece of work at each level of a tree.
     partitions = partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
-    reading = _Reading(work, [_Source(part, contract, shares) for part in partitions])
+    messages = [packed(_Source(part, contract, shares)) for part in partitions]
+
+    def make() -> "list[Future]":
+        return [
+            work.give("read", _read, number, message) for number, message in enumerate(messages)
+        ]
+
+    reading = Reading(work, make)
     told = reading.facts()
+    if not any(count.rows for each in told for count in each.counts.values()):
+        raise DataError(
+            f"{source}: {len(partitions)} partitions and no row in any of them, expected at least "
+            "one row"
+        )
+    return rows_of(reading, told, contract, source)
+
+
+def rows_of(
+    reading: "Reading", told: "Sequence[Told]", contract: DataContract, source: str
+) -> SpreadRows:
+    """Return rows that workers have read, and what is known of them all.
+
+    Parameters
+    ----------
+    reading : Reading
+    told : sequence of Told
+        What ``reading`` says of each part.
+    contract : DataContract
+    source : str
+        What messages call the data.
+    """
     counts: dict[str, WindowCounts] = {}
     for name in (TRAIN, SELECT, JUDGE):
         found = [each.counts[name] for each in told if name in each.counts]
@@ -141,12 +184,8 @@ def spread_rows(
                 rows=sum(one.rows for one in found),
                 frauds=sum(one.frauds for one in found),
                 censored=sum(one.censored for one in found),
+                known_compromised=sum(one.known_compromised for one in found),
             )
-    if not sum(one.rows for one in counts.values()):
-        raise DataError(
-            f"{source}: {len(partitions)} partitions and no row in any of them, expected at least "
-            "one row"
-        )
     _warn(source, counts)
     facts = TableFacts(
         contract_schema(contract), contract.max_weight, has_weights=contract.weight is not None
@@ -155,26 +194,27 @@ def spread_rows(
 
     def shard(name: str, of: TableFacts) -> DaskShard:
         return DaskShard(
-            work, lambda: reading.windows(name), of, engine, forget_source=reading.forget
+            reading.work, lambda: reading.windows(name), of, engine, forget_source=reading.forget
         )
 
     select = None
-    if shares.select:
+    if SELECT in counts:
         of_select = shard(SELECT, facts)
-        has_both = 0 < counts[SELECT].frauds < counts[SELECT].rows
-        # Without customers, each fraud is a case.
-        weight = min(counts[SELECT].frauds, MOST_CASES) if has_both else 0
+        known = counts[SELECT].rows - counts[SELECT].censored
+        weight = 0
+        if 0 < counts[SELECT].frauds < known:
+            frauds = together([each.select_frauds for each in told if each.select_frauds])
+            weight = min(Cases.of(frauds).n_cases, MOST_CASES)
         select = SelectRows(of_select, weight)
     window: Literal["judge", "select"] | None = None
-    if shares.judge or shares.select:
-        window = "judge" if shares.judge else "select"
+    if JUDGE in counts or SELECT in counts:
+        window = "judge" if JUDGE in counts else "select"
     judged = None
     if window is not None:
-        labels = np.concatenate([each.judged_labels for each in told])
-        judged = SpreadJudged(outcomes_without_times(labels), work, reading.keep(window))
-    digest = hashlib.sha256(_DIGEST_DOMAIN)
-    for each in told:
-        digest.update(each.digest.encode())
+        outcomes = together([each.judged for each in told if each.judged is not None])
+        judged = SpreadJudged(
+            outcomes, contract_schema(contract).names, reading.work, reading.keep(window)
+        )
     return SpreadRows(
         train=shard(TRAIN, facts),
         select=select,
@@ -182,7 +222,46 @@ def spread_rows(
         judged=judged,
         window=window,
         counts=counts,
-        digest=digest.hexdigest(),
+        digest=_joined([each.digests for each in told]),
+    )
+
+
+def together(parts: Sequence[Outcomes]) -> Outcomes:
+    """Put the outcomes of parts one after the other, with codes from 0 in the order they come.
+
+    Parameters
+    ----------
+    parts : sequence of Outcomes
+        One at least; of all of them the same is known.
+    """
+
+    def joined(name: str) -> Any:
+        columns = [getattr(part, name) for part in parts]
+        return None if columns[0] is None else np.concatenate(columns)
+
+    def coded(name: str) -> Int64Array | None:
+        codes = joined(name)
+        if codes is None:
+            return None
+        found: Int64Array = pd.factorize(codes)[0].astype(np.int64, copy=False)
+        if (codes < 0).any():
+            # No name has no number: those that come after the first such row move up by one.
+            nobody = int(found[np.argmax(codes < 0)])
+            found = np.where(codes < 0, -1, found - (found > nobody))
+        return found
+
+    return Outcomes(
+        labels=joined("labels"),
+        is_blocked=joined("is_blocked"),
+        event_time=joined("event_time"),
+        amounts=joined("amounts"),
+        customers=coded("customers"),
+        cards=coded("cards"),
+        accounts=coded("accounts"),
+        is_first_seen=joined("is_first_seen"),
+        cells={
+            name: np.concatenate([part.cells[name] for part in parts]) for name in parts[0].cells
+        },
     )
 
 
@@ -252,16 +331,58 @@ class _Source:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
-    """What this machine learns of a part."""
+class Told:
+    """What this machine learns of a part.
+
+    Attributes
+    ----------
+    number : int
+    counts, periods
+        As in ``Windows``.
+    digests : digests of the windows
+    judged : Outcomes or None
+        Of the rows that judge, or else of those that select.
+    select_frauds : Outcomes or None
+    """
 
     number: int
     counts: Mapping[str, WindowCounts]
-    digest: str
-    judged_labels: Float32Array
+    periods: Mapping[str, tuple[int, int]]
+    digests: "_Digests"
+    judged: Outcomes | None
+    select_frauds: Outcomes | None
 
 
-class _HeldWindows:
+@dataclass(frozen=True, eq=False)
+class _Digests:
+    """Of the windows of a part."""
+
+    train: RowsDigest
+    select: JudgedDigest | None
+    judge: JudgedDigest | None
+
+    @classmethod
+    def of(cls, windows: Windows) -> "_Digests":
+        train = RowsDigest(windows.train.schema, max_weight=windows.train.max_weight)
+        train.add(windows.train)
+        select, judge = (
+            None if rows is None else JudgedDigest.of(rows)
+            for rows in (windows.select, windows.judge)
+        )
+        return cls(train, select, judge)
+
+
+def _joined(parts: Sequence[_Digests]) -> str:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole.train.merge(part.train)
+        for own, more in ((whole.select, part.select), (whole.judge, part.judge)):
+            if own is not None and more is not None:
+                own.merge(more)
+    return joined_digest(whole.train.hexdigest(), whole.select, whole.judge)
+
+
+class HeldWindows:
     """A partition as a worker has read it."""
 
     def __init__(self, number: int, windows: Windows) -> None:
@@ -291,29 +412,36 @@ class _HeldJudged:
         return self.features.nbytes
 
 
-class _Reading:
-    """Partitions as workers read them; read again where they are needed again."""
+class Reading:
+    """Partitions as workers read them; read again where they are needed again.
 
-    def __init__(self, work: Work, sources: Sequence[_Source]) -> None:
-        self._work = work
-        self._sources = sources
+    Parameters
+    ----------
+    work : Work
+    make : callable
+        Gives the reading of all parts out: each a ``HeldWindows``, or an answer that refuses.
+    """
+
+    def __init__(self, work: Work, make: "Callable[[], list[Future]]") -> None:
+        self.work = work
+        self._make = make
         self._read: list[Future] | None = None
 
-    def facts(self) -> list[_Told]:
+    def facts(self) -> list[Told]:
         """Read everything, and return what is known of each part, in their order."""
-        given = [self._work.give("look", _tell, each) for each in self._parts()]
-        answer = self._work.receive(given)
+        given = [self.work.give("look", _tell, each) for each in self._parts()]
+        answer = self.work.receive(given)
         if answer.refusal is not None:
             raise answer.refusal
         return sorted(answer.value, key=lambda told: int(told.number))
 
     def windows(self, name: str) -> "list[Future]":
         """Give out the rows of a window, part by part."""
-        return [self._work.give(name, _window, each, name) for each in self._parts()]
+        return [self.work.give(name, _window, each, name) for each in self._parts()]
 
     def keep(self, name: str) -> "Callable[[], Sequence[Future]]":
         """Keep the rows that judge, until they have."""
-        kept = [self._work.give(name, _judged, each, name) for each in self._parts()]
+        kept = [self.work.give(name, _judged, each, name) for each in self._parts()]
         return lambda: kept
 
     def forget(self) -> None:
@@ -322,39 +450,39 @@ class _Reading:
 
     def _parts(self) -> "list[Future]":
         if self._read is None:
-            self._read = [
-                self._work.give("read", _read, number, packed(source))
-                for number, source in enumerate(self._sources)
-            ]
+            self._read = self._make()
         return self._read
 
 
 # What workers call.
 
 
-def _read(number: int, source: bytes) -> _HeldWindows | Answer:
+def _read(number: int, source: bytes) -> HeldWindows | Answer:
     found: _Source = unpacked(source)
     try:
-        return _HeldWindows(number, load_plain_part(found.partition, found.contract, found.shares))
+        return HeldWindows(number, load_plain_part(found.partition, found.contract, found.shares))
     except FraudFedError as error:
         return Answer(refusal=error, refused_by=number)
 
 
-def _tell(held: _HeldWindows | Answer) -> Answer:
+def _tell(held: HeldWindows | Answer) -> Answer:
     if isinstance(held, Answer):
         return held
     windows = held.windows
     judged = windows.judge if windows.judge is not None else windows.select
-    told = _Told(
+    select, outcomes = windows.select, None if judged is None else judged.outcomes
+    told = Told(
         held.number,
         windows.counts,
-        windows_digest(windows),
-        np.empty(0, np.float32) if judged is None else judged.outcomes.labels,
+        windows.periods,
+        _Digests.of(windows),
+        outcomes,
+        None if select is None else select.outcomes.take(select.outcomes.labels == 1),
     )
     return Answer([told])
 
 
-def _window(held: _HeldWindows | Answer, name: str) -> HeldRows | Answer:
+def _window(held: HeldWindows | Answer, name: str) -> HeldRows | Answer:
     if isinstance(held, Answer):
         return held
     if name == TRAIN:
@@ -362,13 +490,13 @@ def _window(held: _HeldWindows | Answer, name: str) -> HeldRows | Answer:
     return HeldRows(held.number, labelled_table(_rows_that_judge(held, name)))
 
 
-def _judged(held: _HeldWindows | Answer, name: str) -> _HeldJudged | Answer:
+def _judged(held: HeldWindows | Answer, name: str) -> _HeldJudged | Answer:
     if isinstance(held, Answer):
         return held
     return _HeldJudged(held.number, _rows_that_judge(held, name))
 
 
-def _rows_that_judge(held: _HeldWindows, name: str) -> JudgedRows:
+def _rows_that_judge(held: HeldWindows, name: str) -> JudgedRows:
     rows = held.windows.judge if name == JUDGE else held.windows.select
     if rows is None:
         raise ValueError(f"there is no window {name}")
@@ -380,3 +508,10 @@ def _score(held: _HeldJudged | Answer, message: bytes) -> Answer:
         return held
     model: Model = unpacked(message)
     return Answer([(held.number, predict_margins(model, held.features, threads=1))])
+
+
+def _codes(held: _HeldJudged | Answer, message: bytes) -> Answer:
+    if isinstance(held, Answer):
+        return held
+    codes = held.features[:, unpacked(message)]
+    return Answer([(held.number, np.where(np.isnan(codes), -1, codes).astype(np.int64))])

@@ -220,7 +220,10 @@ class Judging:
             note = _SHARES
         own_groups = _own_groups(contract)
         if rows is not None:
-            rows = _with_groups(rows, own_groups) if isinstance(rows, JudgedRows) else rows
+            if isinstance(rows, SpreadJudged):
+                rows = rows.with_groups(own_groups)
+            else:
+                rows = _with_groups(rows, own_groups)
             check_judged_rows(rows.outcomes)
         n_alerts = None
         if contract.alerts_per_day is not None:

@@ -3,11 +3,11 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
-from bank_node.data.spread import hand_out, spread_rows
+from bank_node.data.spread import SpreadRows, hand_out, spread_rows
+from bank_node.data.spread_payments import can_spread, spread_payments
 from bank_node.data.streamed import Bounded, bounded_rows
 from bank_node.data.streamed_payments import PaymentStream
 from bank_node.data.streamed_table import stream_training_rows
@@ -24,9 +24,7 @@ from fraudfed.intake.streamed import piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
 from fraudfed.reading.partitions import ROWS
 from fraudfed.search.selection import SelectRows
-
-if TYPE_CHECKING:
-    from distributed import Client
+from fraudfed.wire.messages import DataContract
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +42,7 @@ class JobRows:
     n_rows : int
         Of all windows.
     digest : str
-        The same whenever the bank continues, with the same engine.
+        The same whenever the bank continues, with whatever engine.
     piece_rows : int or None
         How many rows whoever reads the data anew reads at a time; None is all.
     """
@@ -87,8 +85,15 @@ def job_rows(
         If a cluster that was asked for has gone.
     """
     contract, options, cluster = context.run.contract, context.options, context.options.cluster
-    if cluster is not None and contract.kind == "table":
-        return _spread(context, cluster, shares, terms=terms)
+    if cluster is not None:
+        file = open_rows(options.data, contract, options.mapping)
+        if contract.kind == "table":
+            rows = spread_rows(cluster, file, contract, shares)
+            return _spread(rows, contract, terms=terms)
+        # A customer's rows may lie in several parts, where only one machine could cap them.
+        if can_spread(options.data, file, contract) and not with_customers:
+            rows = spread_payments(cluster, file, contract, options.mapping, shared=shared)
+            return _spread(rows, contract, terms=terms)
     if cluster is None and options.memory_limit is not None:
         bounded = bounded_rows(
             options.data,
@@ -181,12 +186,7 @@ def _payments_on_disk(
     )
 
 
-def _spread(
-    context: RunContext, cluster: "Client", shares: TableShares, *, terms: PrivacyTerms | None
-) -> JobRows:
-    contract, options = context.run.contract, context.options
-    file = open_rows(options.data, contract, options.mapping)
-    rows = spread_rows(cluster, file, contract, shares)
+def _spread(rows: SpreadRows, contract: DataContract, *, terms: PrivacyTerms | None) -> JobRows:
     return JobRows(
         train=rows.train,
         select=rows.select,

@@ -1,6 +1,5 @@
 """Which cluster a command is to use: what its options say, checked before anything is opened."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,26 +12,6 @@ MOST_WORKERS: Final = 1024
 DEFAULT_WAIT_SECONDS: Final = 60.0
 #: A free port, for this machine only.
 DEFAULT_DASHBOARD: Final = "127.0.0.1:0"
-#: Bytes of each unit; a number alone is bytes.
-_UNITS: Final = {
-    "": 1,
-    "B": 1,
-    **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)},
-    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
-}
-
-
-def parse_bytes(option: str, text: str) -> int:
-    """Read a size, as ``8GiB``.
-
-    Raises
-    ------
-    ConfigurationError
-    """
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([A-Za-z]{0,3})", text)
-    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
-        raise ConfigurationError(f"{option} is {text!r}, expected a size as 8GiB or 500MB")
-    return int(float(found[1]) * _UNITS[found[2]])
 
 
 @dataclass(frozen=True)

@@ -280,5 +280,5 @@ def test_there_is_one_memory_limit_with_one_default(monkeypatch: pytest.MonkeyPa
         assert options._memory_limit(context, parameter, None) == 5 << 30
         assert options._memory_limit(context, parameter, "4GiB") == 4 << 30
         for text in ("4 apples", "100MiB"):
-            with pytest.raises(ConfigurationError, match=f"memory limit: got '{text}'"):
+            with pytest.raises(ConfigurationError, match=f"--memory-limit is '{text}'"):
                 options._memory_limit(context, parameter, text)

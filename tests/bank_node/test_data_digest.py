@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.data.digest import RowsDigest, data_digest
+from bank_node.data.digest import JudgedDigest, RowsDigest, data_digest
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
+from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
 
 
 def make_table(rows: int = 5, *, weights: bool = True) -> TrainingTable:
@@ -83,6 +84,48 @@ def test_neither_order_nor_division_counts(data, rows, weights) -> None:
         whole.merge(part)
     assert whole.n_rows == rows
     assert whole.hexdigest() == data_digest(some(order)) == data_digest(table)
+
+
+def judged(table: TrainingTable, chosen, *, named: bool, codes: int = 1) -> JudgedRows:
+    places = np.arange(table.n_rows, dtype=np.int64)
+    return JudgedRows(
+        schema=table.schema,
+        features=table.features[chosen],
+        outcomes=Outcomes(
+            labels=table.labels[chosen],
+            is_blocked=(places % 3 == 0)[chosen],
+            event_time=places[chosen] if named else None,
+            customers=(places // 2 * codes)[chosen] if named else None,
+            accounts=np.where(places % 5 == 0, -1, places % 4 * codes)[chosen] if named else None,
+        ),
+        max_weight=table.max_weight,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), rows=st.integers(1, 30), named=st.booleans())
+def test_of_judged_rows_neither_order_division_nor_numbering_counts(data, rows, named) -> None:
+    table = make_table(rows)
+    order = np.array(data.draw(st.permutations(range(rows))))
+    ends = sorted(data.draw(st.lists(st.integers(0, rows), max_size=3)))
+    whole = JudgedDigest(table.schema, max_weight=table.max_weight)
+    for start, end in zip([0, *ends], [*ends, rows], strict=True):
+        # Numbers as hashes are: near 2**63.
+        part = judged(table, order[start:end], named=named, codes=2**55 + 1)
+        whole.merge(JudgedDigest.of(part))
+    expected = JudgedDigest.of(judged(table, np.arange(rows), named=named))
+    assert whole.hexdigest() == expected.hexdigest()
+
+
+def test_of_judged_rows_it_counts_which_share_a_customer() -> None:
+    table = make_table(6)
+    rows = judged(table, np.arange(6), named=True)
+    other = dataclasses.replace(
+        rows, outcomes=dataclasses.replace(rows.outcomes, customers=np.arange(6) % 3)
+    )
+    assert JudgedDigest.of(rows).hexdigest() != JudgedDigest.of(other).hexdigest()
+    with pytest.raises(ValueError, match="more is known"):
+        JudgedDigest.of(rows).merge(JudgedDigest.of(judged(table, np.arange(6), named=False)))
 
 
 def test_values_of_two_rows_that_change_places_and_rows_that_come_twice_count() -> None:

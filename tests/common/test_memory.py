@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.memory import default_limit, parse_bytes, usable_memory
+from fraudfed.memory import LEAST, default_limit, parse_bytes, usable_memory
 
 
 @pytest.mark.parametrize(
@@ -16,16 +16,24 @@ from fraudfed.memory import default_limit, parse_bytes, usable_memory
         ("600mib", 600 << 20),
         ("1000000000", 10**9),
         ("2TB", 2 * 10**12),
+        ("4096", 4096),
+        ("100 B", 100),
     ],
 )
 def test_an_amount_is_read(text: str, amount: int) -> None:
-    assert parse_bytes(text) == amount
+    assert parse_bytes("--memory-limit", text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "much", "4 Gigs", "-1GB", "1e9", "511MiB", "4GiB or so"])
+@pytest.mark.parametrize("text", ["", "much", "GiB", "4 Gigs", "-1GB", "0", "1e9", "4GiB or so"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="memory limit: got"):
-        parse_bytes(text)
+    with pytest.raises(ConfigurationError, match=r"--memory-limit is .*, expected an amount"):
+        parse_bytes("--memory-limit", text)
+
+
+def test_less_than_is_asked_for_is_refused() -> None:
+    assert parse_bytes("--memory-limit", "512MiB", least=LEAST) == LEAST
+    with pytest.raises(ConfigurationError, match="expected at least 512 MiB; give more"):
+        parse_bytes("--memory-limit", "511MiB", least=LEAST)
 
 
 def group(root: Path, line: str, files: dict[str, str]) -> Path:

@@ -13,8 +13,10 @@ from examples.spread import in_parts, make_table, shard_on
 from federations.watched import CONTRACT, make_rows
 
 from bank_node.data.contract import TableShares, load_training_rows
+from bank_node.data.digest import windows_digest
 from bank_node.data.spread import hand_out, spread_rows
 from fraudfed.boosting.predict import predict_margins
+from fraudfed.boosting.resume.state import TrainingState
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dask_engine import workers
@@ -141,12 +143,49 @@ def test_windows_of_partitions_are_those_of_one_file(cluster: Any, tmp_path: Pat
     margins = predict_margins(model, whole.judge.features, threads=1)
     np.testing.assert_array_equal(found.judged.margins(model), margins)
     np.testing.assert_array_equal(found.judged.outcomes.labels, whole.judge.outcomes.labels)
-    again = spread_rows(cluster, open_data(folder), CONTRACT, SHARES)
-    assert again.digest == found.digest
+    assert found.digest == windows_digest(whole)
     handed = train(
         params, hand_out(cluster, whole.train), SoloCommunicator(), validation=whole.validation
     )
     assert handed.model.to_json() == expected.to_json()
+
+
+def test_a_run_is_continued_with_other_parts_and_on_the_other_engine(
+    cluster: Any, tmp_path: Path
+) -> None:
+    rows = make_rows(600)
+    first = spread_rows(cluster, open_data(write_parts(tmp_path / "parts", rows)), CONTRACT, SHARES)
+    # The same rows in another order, and in one file of many row groups.
+    whole = tmp_path / "whole.parquet"
+    rows.iloc[::-1].to_parquet(whole, index=False, row_group_size=100)
+    second = spread_rows(cluster, open_data(whole), CONTRACT, SHARES)
+    local = load_training_rows(whole, CONTRACT, shares=SHARES).windows
+    assert first.digest == second.digest == windows_digest(local)
+    params = BoosterParams(num_boost_round=4, max_depth=3)
+    states: list[bytes] = []
+    expected = train(
+        params,
+        first.train,
+        SoloCommunicator(),
+        validation=first.validation,
+        on_step=lambda state: states.append(state.to_bytes()),
+    ).model.to_json()
+    schema = first.train.schema
+    for step, (train_rows, validation) in (
+        (2, (second.train, second.validation)),
+        (3, (local.train, local.validation)),
+    ):
+        start = TrainingState.from_bytes(states[step - 1], schema=schema)
+        found = train(params, train_rows, SoloCommunicator(), validation=validation, start=start)
+        assert found.model.to_json() == expected
+
+
+def test_other_rows_in_parts_have_another_digest(cluster: Any, tmp_path: Path) -> None:
+    rows = make_rows(600)
+    first = spread_rows(cluster, open_data(write_parts(tmp_path / "a", rows)), CONTRACT, SHARES)
+    rows.loc[450, "hour"] = (rows.loc[450, "hour"] + 1) % 24
+    other = spread_rows(cluster, open_data(write_parts(tmp_path / "b", rows)), CONTRACT, SHARES)
+    assert other.digest != first.digest
 
 
 def test_a_bad_cell_is_named_with_its_file_and_no_worker_logs_it(

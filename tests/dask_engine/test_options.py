@@ -10,7 +10,7 @@ from bank_node.cli import cli
 from fraudfed.dask_engine import cluster as cluster_module
 from fraudfed.dask_engine.addresses import is_safe
 from fraudfed.dask_engine.cluster import open_cluster
-from fraudfed.dask_engine.options import ClusterOptions, TlsFiles, parse_bytes
+from fraudfed.dask_engine.options import ClusterOptions, TlsFiles
 from fraudfed.errors import ConfigurationError
 
 SAFE = ["tls://10.0.0.7:8786", "wss://dask.bank:443", "tcp://127.0.0.1:8786", "tcp://[::1]:8786"]
@@ -54,19 +54,6 @@ def test_rows_travel_in_the_clear_only_if_somebody_has_said_so(address: str) -> 
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         ClusterOptions(**options).check()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("8GiB", 8 << 30), ("1.5 GB", 1_500_000_000), ("4096", 4096)]
-)
-def test_sizes(text: str, expected: int) -> None:
-    assert parse_bytes("--worker-memory", text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "GiB", "8gib", "-1", "0", "1e9", "8 GiB x"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected a size as 8GiB"):
-        parse_bytes("--worker-memory", text)
 
 
 def test_three_files_of_tls_have_to_be_there(tmp_path: Path) -> None:

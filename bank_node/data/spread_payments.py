@@ -1,0 +1,292 @@
+"""A bank's payments on a Dask cluster: workers read them, and build what features look back at.
+
+::
+
+    part      -> payments, read and checked -> end of the data; reports of frauds
+    payments  -> features (``fraudfed.dask_engine.payments``, a shuffle by key)
+    features, and the reports of all parts -> windows in time
+
+This machine learns of the parts when their data end, how many payments there are, and what
+``spread`` says. The names and reports of all frauds are gathered by a worker.
+
+Law: rows, outcomes and digest are those of ``contract.load_training_rows``.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bank_node.data.contract import read_piece
+from bank_node.data.contract_terms import KnownFrauds
+from bank_node.data.cutoffs import check_cutoffs, check_train_window
+from bank_node.data.risk_days import check_training_days
+from bank_node.data.spread import HeldWindows, Reading, SpreadRows, rows_of
+from bank_node.data.streamed import weights_of
+from fraudfed.boosting.table import TrainingTable
+from fraudfed.catalogue.recipe import RECIPE
+from fraudfed.catalogue.run_check import contract_recipe, needs_tables
+from fraudfed.dask_engine.payments import (
+    BUCKET_ROWS,
+    Building,
+    HeldFeatures,
+    HeldPayments,
+    HeldReports,
+    all_reports,
+    build_parts,
+)
+from fraudfed.dask_engine.requests import Answer, packed, unpacked
+from fraudfed.dask_engine.work import Work
+from fraudfed.errors import DataError, FraudFedError
+from fraudfed.features.mappings.mapping import Mapping
+from fraudfed.features.population import in_population, population_text
+from fraudfed.features.shared_risk import SharedRisk
+from fraudfed.features.table import rows_of_direction
+from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
+from fraudfed.intake.pieced_windows import piece_windows
+from fraudfed.intake.plain_table import contract_schema
+from fraudfed.intake.windows import TRAIN, Windows
+from fraudfed.reading.file import DataFile
+from fraudfed.reading.iso20022.files import is_messages
+from fraudfed.reading.location import Location
+from fraudfed.reading.partitions import Partition, partitions_of
+from fraudfed.reading.query import Query
+from fraudfed.wire.messages import DataContract
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_log = logging.getLogger(__name__)
+
+#: Rows of a part that can be made smaller, about: texts and numbers of payments take 1 kB each.
+_MOST_ROWS = 1 << 20
+#: Fewer rows than this need no bucket of their own.
+_LEAST_BUCKET_ROWS = 1 << 12
+
+
+def can_spread(location: Location, file: DataFile, contract: DataContract) -> bool:
+    """Tell whether workers can build a contract's features; else this machine has to.
+
+    Messages and the answer to a query lie on this machine, and the features of another recipe are
+    built in memory only.
+
+    Parameters
+    ----------
+    location : Location
+    file : DataFile
+        What it names.
+    contract : DataContract
+        Of transactions.
+    """
+    is_here = isinstance(file.path, Path) and is_messages(file.path)
+    is_here |= isinstance(location, Query)
+    return contract_recipe(contract).name == RECIPE and not is_here
+
+
+def spread_payments(
+    client: "Client",
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    shared: SharedRisk | None,
+) -> SpreadRows:
+    """Let workers read a bank's payments, build their features, and check them.
+
+    Parameters
+    ----------
+    client : Client
+    file : DataFile
+        For which ``can_spread``; workers see the same files under the same names.
+    contract : DataContract
+        Of transactions.
+    mapping : Mapping or None
+    shared : SharedRisk or None
+        Risk tables, for a contract that ``needs_tables``.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As ``load_training_rows``.
+    ClusterError
+    """
+    if needs_tables(contract) != (shared is not None):
+        raise ValueError("shared must be given exactly for a contract that needs risk tables")
+    work, source = Work(client), file.name
+    about = sum(part.n_rows_about for part in partitions_of(file))
+    partitions = [
+        part
+        for part in partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
+        if part.n_rows != 0
+    ]
+    if not partitions:
+        raise DataError(f"{source}: has no row in any of its partitions, expected at least one row")
+    messages = [packed(_Source(part, contract, mapping)) for part in partitions]
+    how = Building(
+        n_buckets=max(
+            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
+        ),
+        risk_delay_days=contract.risk_delay_days,
+        own_columns=contract.own_columns,
+        source=source,
+        refused=_refused,
+    )
+    terms = packed((contract, source))
+    read: list[Future] = []
+
+    def parts() -> "list[Future]":
+        # What was read to look at it is what features are built of; later it is read anew.
+        found = read or [
+            work.give("read", _read, number, each) for number, each in enumerate(messages)
+        ]
+        return list(found)
+
+    def windows() -> "list[Future]":
+        payments = parts()
+        read.clear()
+        reports = all_reports(work.give, payments)
+        built = build_parts(work.give, payments, how, shared=shared)
+        return [work.give("windows", _windows, each, reports, terms) for each in built]
+
+    read += parts()
+    _check(work.receive([work.give("look", _look, each, terms) for each in read]), contract, source)
+    reading = Reading(work, windows)
+    told = reading.facts()
+    n_train = sum(each.counts[TRAIN].rows - each.counts[TRAIN].censored for each in told)
+    if not n_train:
+        nothing = np.empty((0, len(contract.features)), np.float32)
+        none = TrainingTable(contract_schema(contract), nothing, nothing[:, 0])
+        n_rows = sum(count.rows for each in told for count in each.counts.values())
+        check_train_window(Windows(none), n_rows, contract, source=source)
+    periods = [period for each in told for period in each.periods.values()]
+    if shared is not None and periods:
+        check_training_days(shared, periods)
+    return rows_of(reading, told, contract, source)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a part comes from."""
+
+    partition: Partition
+    contract: DataContract
+    mapping: Mapping | None
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What this machine has to know of a part before features are built.
+
+    Attributes
+    ----------
+    end : int
+        The latest payment or report, UTC epoch seconds.
+    any_label : bool
+    n_judged, n_members : int
+        Payments of the recipe's direction, and of those in the population.
+    """
+
+    end: int
+    any_label: bool
+    n_judged: int
+    n_members: int
+
+
+def _check(answer: Answer, contract: DataContract, source: str) -> None:
+    """Refuse data without labels, without payments, or that end too early."""
+    if answer.refusal is not None:
+        raise answer.refusal
+    found: list[_Looked] = answer.value
+    recipe = contract_recipe(contract)
+    if not any(each.any_label for each in found):
+        raise DataError(
+            f"{source}: no row has a label, expected 0 or 1 in column 'is_fraud'; add them"
+        )
+    n_judged = sum(each.n_judged for each in found)
+    if not n_judged:
+        raise DataError(
+            f"{source}: no payment is {recipe.direction}, expected {recipe.purpose} (recipe "
+            f"{recipe.name!r}); say so in column 'direction'"
+        )
+    if contract.population is not None and not any(each.n_members for each in found):
+        raise DataError(
+            f"{source}: none of {n_judged} payments is in the run's population "
+            f"({population_text(contract.population)}), expected some; give the data of those "
+            "payments, or leave this run to the other banks"
+        )
+    nothing = np.empty(0, dtype=np.int64)
+    known = KnownFrauds(nothing, nothing, None, max(each.end for each in found), None)
+    for text in check_cutoffs(known, contract, source=source):
+        _log.warning("%s", text)
+
+
+# What workers call.
+
+
+def _refused(error: FraudFedError) -> Answer:
+    return Answer(refusal=error, refused_by=0)
+
+
+def _read(number: int, source: bytes) -> HeldPayments | Answer:
+    found: _Source = unpacked(source)
+    try:
+        rows = read_piece(
+            found.partition.open(),
+            found.contract,
+            found.mapping,
+            analysis=ANALYSIS_COLUMNS,
+            with_weights=True,
+        )
+    except FraudFedError as error:
+        return Answer(refusal=error, refused_by=number)
+    return HeldPayments(number, rows)
+
+
+def _look(held: HeldPayments | Answer, message: bytes) -> Answer:
+    if isinstance(held, Answer):
+        return held
+    contract, source = unpacked(message)
+    rows = held.rows
+    if not len(rows):
+        return Answer([_Looked(0, False, 0, 0)])
+    try:
+        if "is_fraud" not in rows.columns:
+            raise DataError(
+                f"{source}: columns 'is_fraud' and 'label_time' are missing, needed for training; "
+                "add them"
+            )
+        judged = rows_of_direction(rows, contract_recipe(contract).direction)
+        members = judged[in_population(rows, contract.population, source=source)[judged]]
+    except FraudFedError as error:
+        return Answer(refusal=error, refused_by=held.number)
+    is_fraud = (rows["is_fraud"] == 1).fillna(False).to_numpy(dtype=np.bool_)
+    reports = rows["label_time"].iloc[members[is_fraud[members]]].to_list()
+    end = max([int(rows["event_time"].max()), *map(int, reports)])
+    any_label = bool(rows["is_fraud"].notna().any())
+    return Answer([_Looked(end, any_label, judged.size, members.size)])
+
+
+def _windows(held: HeldFeatures | Answer, reports: Any, message: bytes) -> HeldWindows | Answer:
+    if isinstance(held, Answer):
+        return held
+    if not isinstance(reports, HeldReports):
+        refused: Answer = reports
+        return refused
+    rows, built = held.rows, held.built
+    contract, source = unpacked(message)
+    try:
+        members = in_population(rows, contract.population, source=source)
+        return HeldWindows(
+            held.number,
+            piece_windows(
+                built.take(members[built.positions]),
+                rows,
+                reports.frauds,
+                contract,
+                weights=weights_of(rows),
+            ),
+        )
+    except FraudFedError as error:
+        return Answer(refusal=error, refused_by=held.number)
