@@ -168,7 +168,9 @@ def test_margins_stay_within_the_range_of_the_published_leaves() -> None:
         rows,
         BoosterParams(max_depth=3),
         12,
-        on_tree=lambda grown: values.append(grown.row_leaf_values),
+        on_tree=lambda tree, growing, _margins: values.append(
+            tree.split_conditions[growing.leaves().of_rows()]
+        ),
     )
     for tree, value in zip(trees, values, strict=True):
         margins += value
