@@ -41,7 +41,6 @@ PLOT = ROOT / "docs" / "scaling" / "rows.svg"
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "local": ("scale", "--memory-limit", "4GiB"),
     "dask": ("scale", "--rows", "3000000", "--engine", "dask"),
-    "memory": ("scale", "--rows", "3000000"),
 }
 _MASKS = "masks"
 #: Consortia of the arithmetic: banks, and rows of all of them together.
@@ -166,8 +165,7 @@ def _pooled(results: Results) -> str:
 
 def _engines(results: Results) -> str:
     titles = {
-        "memory": "local, in memory",
-        "local": "local, 4 GiB at most",
+        "local": "local, in memory",
         "dask": "Dask, workers on the same machine",
     }
     rows = [
