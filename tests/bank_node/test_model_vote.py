@@ -1,6 +1,7 @@
 """A model is kept only with the signature of every bank of the cohort."""
 
 import hashlib
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -154,6 +155,7 @@ class Registry:
     def __init__(self, body: bytes, signatures: ModelSignatures) -> None:
         self.body, self.signatures = body, signatures
         self.status: RunStatus | None = None
+        self.requests = Counter[str]()
 
     def run(self, run_id: str) -> RunStatus:
         assert self.status is not None

@@ -235,7 +235,7 @@ def test_control_parts_that_are_not_added_up_give_another_model(
 
     def forgetful(self: PartedRows, **given_: Any) -> Any:
         growing = grow(self, **given_)
-        growing.parts = growing.parts[:1] * len(growing.parts)
+        growing.parts = growing.parts[:1]
         return growing
 
     monkeypatch.setattr(PartedRows, "grow", forgetful)
