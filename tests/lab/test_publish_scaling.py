@@ -37,7 +37,10 @@ def test_the_page_is_written_from_results() -> None:
     assert "| encrypt | 1.2 s | 1.2 s |" in page
     assert "| 300,000 | on disk | 3 s | 5 s | 2.00 GiB |" in page
     assert "| Dask, workers on the same machine | 105 s | 100 s | 0123456789abcdef |" in page
-    assert "| `fraudfed bench scale --memory-limit 4GiB` | 2026-01-02 | A | 0.10 |" in page
+    assert (
+        "| `fraudfed bench scale --rows 300000 --rows 3000000 --memory-limit 4GiB` | 2026-01-02 | A | 0.10 |"
+        in page
+    )
     assert publish.render(page, {}).count("Not measured yet.") == 5
 
 
@@ -74,8 +77,9 @@ def test_the_published_page_holds_the_results() -> None:
     results = publish.load_results()
     page = publish.PAGE.read_text()
     assert publish.render(page, results) == page
-    if "local" in results:
-        assert publish.PLOT.read_text() == draw_scaling(results["local"]["sizes"])
+    sizes = publish._all_sizes(results)
+    assert sizes
+    assert publish.PLOT.read_text() == draw_scaling(sizes)
 
 
 def test_an_unknown_block_is_refused(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ PLOT = ROOT / "docs" / "scaling" / "rows.svg"
 
 #: What is measured for the page: ``fraudfed bench ... --json`` of each.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "local": ("scale", "--memory-limit", "4GiB"),
+    "local": ("scale", *("--rows", "300000", "--rows", "3000000"), "--memory-limit", "4GiB"),
+    "large": ("scale", "--rows", "30000000", "--memory-limit", "4GiB"),
     "dask": ("scale", "--rows", "3000000", "--engine", "dask"),
 }
 _MASKS = "masks"
@@ -113,6 +114,10 @@ def _gib(n_bytes: float) -> str:
     return f"{n_bytes / 2**30:.2f} GiB"
 
 
+def _all_sizes(results: Results) -> list[Mapping[str, Any]]:
+    return [size for name in ("local", "large") for size in results.get(name, {}).get("sizes", ())]
+
+
 def _sizes(results: Results) -> str:
     rows = [
         (
@@ -126,7 +131,7 @@ def _sizes(results: Results) -> str:
             _gib(max(bank["peak_memory_bytes"] for bank in size["banks"])),
             _gib(size["aggregator_peak_memory_bytes"]),
         )
-        for size in results.get("local", {}).get("sizes", ())
+        for size in _all_sizes(results)
     ]
     head = (
         *("rows", "training", "own machines", "pooled XGBoost", "times", "own machines, times"),
@@ -136,7 +141,7 @@ def _sizes(results: Results) -> str:
 
 
 def _phases(results: Results) -> str:
-    sizes = results.get("local", {}).get("sizes", ())
+    sizes = _all_sizes(results)
     if not sizes:
         return NOTHING
     largest = [size["banks"][0] for size in sizes]
@@ -157,7 +162,7 @@ def _pooled(results: Results) -> str:
             f"{cost['train_seconds']:.0f} s",
             _gib(cost["peak_memory_bytes"]),
         )
-        for size in results.get("local", {}).get("sizes", ())
+        for size in _all_sizes(results)
         for cost in size["pooled"]
     ]
     return table(("rows", "bins", "reading, cuts, bins", "trees", "memory"), rows)
@@ -288,8 +293,9 @@ def write() -> None:
     """Write page and plot."""
     results = load_results()
     PAGE.write_text(render(PAGE.read_text(), results))
-    if results.get("local", {}).get("sizes"):
-        PLOT.write_text(draw_scaling(results["local"]["sizes"]))
+    sizes = _all_sizes(results)
+    if sizes:
+        PLOT.write_text(draw_scaling(sizes))
 
 
 if __name__ == "__main__":

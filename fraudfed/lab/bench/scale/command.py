@@ -31,8 +31,6 @@ from fraudfed.lab.local_federation.run import RunOutcome, open_federation
 from fraudfed.lab.oracle.same_trees import installed_rules
 
 _SIZES = (300_000, 3_000_000, 30_000_000)
-#: From this number of rows on XGBoost is measured in its external memory mode as well.
-_EXTERNAL_ROWS = 10_000_000
 
 
 def run_scale(
@@ -97,7 +95,7 @@ def _run_size(
         "xgboost_version": installed_rules(),
     }
     pooled: list[PooledCost] = []
-    for external in (False, True) if rows >= _EXTERNAL_ROWS else (False,):
+    for external in (False, True) if case.external_memory else (False,):
         announce("pooled xgboost" + (", external memory" if external else ""))
         pooled.append(
             train_pooled(
@@ -195,6 +193,11 @@ def _figures(
     default=None,
     help="Of each bank node, as `bank-node train --memory-limit`.",
 )
+@click.option(
+    "--external-memory",
+    is_flag=True,
+    help="Measure XGBoost in its external memory mode as well: many times slower.",
+)
 @threads_option("Of each bank node and of XGBoost.")
 @figures_of(ScaleFigures)
 def scale_command(
@@ -204,6 +207,7 @@ def scale_command(
     key_bits: int,
     engine: str,
     memory_limit: str | None,
+    external_memory: bool,
     threads: int,
 ) -> ScaleFigures:
     """Measure one training as rows grow, out of partitioned files, beside pooled XGBoost."""
@@ -213,6 +217,7 @@ def scale_command(
         key_bits=key_bits,
         engine=engine,
         memory_limit=memory_limit,
+        external_memory=external_memory,
         threads=threads,
     )
     work = Path(tempfile.mkdtemp(prefix="fraudfed-bench-"))

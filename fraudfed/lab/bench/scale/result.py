@@ -29,6 +29,8 @@ class ScaleCase:
         Of the largest bank: ``local``, or ``dask`` with workers on this machine.
     memory_limit : str or None
         Of each bank node, as its option ``--memory-limit``.
+    external_memory : bool
+        Whether XGBoost is measured in its external memory mode as well.
     seed : int
     """
 
@@ -42,6 +44,7 @@ class ScaleCase:
     threads: int = 1
     engine: str = "local"
     memory_limit: str | None = None
+    external_memory: bool = False
     seed: int = 0
 
 
