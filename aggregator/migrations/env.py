@@ -4,6 +4,10 @@ from alembic import context
 
 from aggregator.storage.schema import Base
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+connection = context.config.attributes["connection"]
+if not connection.in_transaction():
+    # Begun at the database already: Alembic must not end it as its own.
+    connection.begin()
+context.configure(connection=connection, target_metadata=Base.metadata)
 with context.begin_transaction():
     context.run_migrations()
