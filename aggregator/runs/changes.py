@@ -5,8 +5,8 @@ The commit holds the change's entry in the audit log. It fails if the run has ch
 read; then the change starts over. One thread of a process changes a run at a time, which makes that
 rare within one process; it is no part of the correctness.
 
-Banks send at the same moment: whoever has its turn takes along what has queued up for the same
-round meanwhile. All of that is one transaction, with one running product and one sync to disk, and
+Banks send at the same moment. The change that has its turn takes along those that wait for the same
+round. All of that is one transaction, with one running product and one sync to disk, and
 each change is decided on what the one before it leaves, as if they came one by one. What is refused
 behind a change that is not durable yet is decided anew once it is.
 """

@@ -44,7 +44,7 @@ class JobRows:
     digest : str
         The same whenever the bank continues, with whatever engine.
     piece_rows : int or None
-        How many rows whoever reads the data anew reads at a time; None is all.
+        Rows that a later reading of the data takes at a time; None is all.
     """
 
     train: TrainingTable | Shard
