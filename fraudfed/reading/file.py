@@ -115,6 +115,11 @@ class DataFile:
         return visible(str(self.path))
 
     @property
+    def is_beginning(self) -> bool:
+        """Whether it is a whole file, or the first piece of one."""
+        return True
+
+    @property
     def file_columns(self) -> tuple[str, ...]:
         """The columns that stand in the file itself."""
         return self.columns
@@ -205,8 +210,8 @@ class DataFile:
         """
         types = {self._source(name): kind for name, kind in columns.items()}
         ignored = [name for name in self.columns if name not in types]
-        # What else a message holds is no news.
-        if ignored and self.columns != MESSAGE_COLUMNS:
+        # What else a message holds is no news, nor what every piece of a file has.
+        if ignored and self.is_beginning and self.columns != MESSAGE_COLUMNS:
             _log.info("%s: columns not used: %s", self.name, ", ".join(ignored))
         try:
             if self._is_messages:

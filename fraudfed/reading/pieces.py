@@ -42,6 +42,11 @@ class FilePiece(DataFile):
     whole: PartitionFile = field(kw_only=True)
     first_row: int = field(kw_only=True)
 
+    @property
+    def is_beginning(self) -> bool:
+        """Whether no row of the file is before these."""
+        return self.first_row == 0
+
     def places(self, rows: Sequence[int]) -> list[Placed]:
         """As ``DataFile.places``, with rows and lines of the whole file."""
         return self.whole.places([row + self.first_row for row in rows])
