@@ -12,6 +12,8 @@ pytestmark = pytest.mark.e2e
 
 #: A short one: `make chaos` is the long one, with seeds of its own.
 SEED = 20
+#: Slow enough that a fast machine is not at the end before the last fault.
+PACE = 0.1
 SEQUENCE = [
     ChaosKind.CUT_REQUEST,
     ChaosKind.BANK_KILL,
@@ -32,7 +34,7 @@ SEQUENCE = [
 def test_faults_change_nothing_but_who_takes_part(tmp_path: Path) -> None:
     omitted = left_out(tmp_path / "scratch")
     sequence = [kind for kind in SEQUENCE if kind not in omitted]
-    setting = Setting(with_disks=NEEDS_ROOT.isdisjoint(omitted), deadline_seconds=4)
+    setting = Setting(with_disks=NEEDS_ROOT.isdisjoint(omitted), deadline_seconds=4, pace=PACE)
     workload = Workload(banks=3, rows=300, trees=50)
     report = run_chaos(SEED, workload, tmp_path / "run", setting, sequence=sequence)
     print(to_text([report], omitted))

@@ -60,6 +60,8 @@ class Setting:
         Of the run and of every bank.
     patience_seconds : float
         Whatever the test waits for is over long before, or something hangs.
+    pace : float
+        Seconds by which every request that sends something is late while faults happen.
     environment : mapping of str to str
         What the programs get beside ours.
     before_bank_starts : callable or None
@@ -73,6 +75,7 @@ class Setting:
     deadline_seconds: int = 600
     min_cohort: int = 2
     patience_seconds: float = 120.0
+    pace: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     before_bank_starts: Callable[[Path, Path, int], None] | None = None
 
@@ -333,7 +336,7 @@ def federation(
         traffic = Traffic()
         proxies = {
             name: stack.enter_context(
-                FaultProxy(url, random=Random(random.random()), traffic=traffic)
+                FaultProxy(url, random=Random(random.random()), traffic=traffic, pace=setting.pace)
             )
             for name in parts
         }

@@ -51,6 +51,9 @@ class FaultProxy(Proxy):
         Decides where a body is cut and whether the other end sees a reset.
     traffic : Traffic or None
         Shared by the proxies of several banks, whose requests then overtake each other.
+    pace : float
+        Seconds that every sending request is held back until ``be_clean``: a run that is not over
+        before its faults are, however fast the machine is.
 
     Attributes
     ----------
@@ -68,9 +71,11 @@ class FaultProxy(Proxy):
         *,
         random: Random | None = None,
         traffic: Traffic | None = None,
+        pace: float = 0.0,
     ) -> None:
         self._random = Random(0) if random is None else random
         self._traffic = Traffic() if traffic is None else traffic
+        self._pace = pace
         self._replay_later: list[Exchange] = []
         self.plan = FaultPlan() if plan is None else plan
         self.counts: Counter[FaultKind] = Counter()
@@ -78,7 +83,8 @@ class FaultProxy(Proxy):
         super().__init__(upstream)
 
     def be_clean(self) -> None:
-        """Only forward from now on."""
+        """Only forward from now on, and at once."""
+        self._pace = 0.0
         self.plan.clear()
         with self._lock:
             self._replay_later.clear()
@@ -97,6 +103,8 @@ class FaultProxy(Proxy):
 
     def serve(self, handler: Handler, exchange: Exchange) -> None:
         """Forward a request, or let a fault happen to it."""
+        if self._pace and exchange.method == "POST":
+            self._closing.wait(self._pace)
         fault = self.plan.take(exchange.method, exchange.path)
         if fault is None:
             self._pass(handler, exchange)
