@@ -90,6 +90,8 @@ def test_a_stranger_sees_at_once_which_bank_is_waited_for_and_it_stays_true(
         seen.page.click("text=test run")
         live = seen.page.locator("[data-live]")
         assert "tree" in live.inner_text()
+        # The page's own parts are no news.
+        seen.page.wait_for_load_state("load")
         number = len(seen.requests)
         federation["bank-02"].contribute(0, [1, 2], label="histogram:tree 3 step 1")
         opened = federation["bank-02"].open(0, 2, 0, label="histogram:tree 3 step 1")

@@ -197,7 +197,7 @@ def test_files_of_both_kinds_are_read(tmp_path: Path) -> None:
         ("transaction_id,time,status,source\na,-4,reported,customer\n", "time is -4"),
         ("transaction_id,time,status,source\n,4,reported,customer\n", "transaction_id is empty"),
         ("transaction_id,is_fraud,label_time\na,2,4\n", "row 1: is_fraud is '2'"),
-        ("", "cannot be read"),
+        ("", "the file is empty"),
     ],
 )
 def test_a_wrong_file_is_refused_by_row_and_column(tmp_path: Path, text: str, named: str) -> None:

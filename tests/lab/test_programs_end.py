@@ -14,10 +14,12 @@ pytestmark = pytest.mark.e2e
 WAIT_SECONDS = 60.0
 #: Starts an aggregator, says so, and waits for what may come.
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from fraudfed.lab.local_federation.processes import ProgramGroup
 
+# As a shell starts it; a parent that ignores the signal hands that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 work, nested = Path(sys.argv[1]), ProgramGroup(logs=Path(sys.argv[1]) / "inner")
 with ProgramGroup(logs=work / "logs") as group, nested:
     program = group.start("served", ["aggregator", "serve", "--state", sys.argv[2], "--port", "0"])
@@ -44,6 +46,15 @@ def descendants(pid: int) -> list[int]:
     return found + [one for child in found for one in descendants(child)]
 
 
+def service_and_worker(pid: int) -> list[int]:
+    """Wait until a service, which says first that it listens, has its worker."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (others := descendants(pid)):
+        assert time.monotonic() < deadline, "the service has no worker"
+        time.sleep(0.05)
+    return [pid, *others]
+
+
 def all_ended(pids: list[int]) -> bool:
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -66,19 +77,15 @@ def test_a_service_does_not_outlive_the_command_that_started_it(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        # As a shell does; a parent that ignores it would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as parent:
-        assert parent.stdout is not None
-        service = int(parent.stdout.readline())
-        pids = [service, *descendants(service)]
-        # The service's main process and its worker.
-        assert len(pids) >= 2
-        assert all(map(is_alive, pids))
-        os.kill(parent.pid, number)
         try:
+            assert parent.stdout is not None
+            service = int(parent.stdout.readline())
+            pids = service_and_worker(service)
+            assert all(map(is_alive, pids))
+            os.kill(parent.pid, number)
             code = parent.wait(WAIT_SECONDS)
-        except subprocess.TimeoutExpired:
+        except BaseException:
             # Leaving the block waits for it, without an end.
             parent.kill()
             raise
