@@ -11,10 +11,9 @@ from fraudfed.foreign_text import visible
 from fraudfed.reading.report import ProblemReport, report_lines
 
 if TYPE_CHECKING:
-    from bank_node.data.contract import TrainingRows
-    from bank_node.data.streamed_table import StreamedTraining
+    from bank_node.checking.facts import Facts
     from fraudfed.reading.location import Location
-    from fraudfed.wire.messages import LabelHorizon
+    from fraudfed.wire.messages import DataContract
 
 
 class MissingValues(Answer):
@@ -127,25 +126,29 @@ class CheckedData(Answer):
     against: ComparedFile | None = None
 
 
-def checked_rows(path: "Location", rows: "TrainingRows", *, horizon: "LabelHorizon") -> CheckedData:
+def checked_data(
+    path: "Location",
+    facts: "Facts",
+    contract: "DataContract",
+    *,
+    warnings: tuple[str, ...],
+) -> CheckedData:
     """Return what is worth knowing about rows that meet the contract.
 
     Parameters
     ----------
     path : Location
-        Their file.
-    rows : TrainingRows
-    horizon : LabelHorizon
-        Of the contract.
+        Where they are.
+    facts : Facts
+    contract : DataContract
+    warnings : tuple of str
     """
-    import numpy as np
-
     from bank_node.checking.fraud_kinds import count_fraud_kinds
     from bank_node.checking.reporting_curve import channel_curves, curve_lines, reporting_curve
 
-    reporting, warnings = None, rows.warnings
-    if rows.frauds is not None:
-        frauds = rows.frauds
+    reporting, horizon = None, contract.label_horizon_days
+    if facts.frauds is not None:
+        frauds = facts.frauds
         curve = reporting_curve(frauds.event_time, frauds.label_time, end=frauds.end)
         by_channel = channel_curves(
             frauds.event_time,
@@ -167,23 +170,21 @@ def checked_rows(path: "Location", rows: "TrainingRows", *, horizon: "LabelHoriz
         )
         if kinds.warning is not None:
             warnings = (*warnings, f"{path}: {kinds.warning}")
-
-    table, periods = rows.windows.train, rows.windows.periods
-    counts = np.count_nonzero(np.isnan(table.features), axis=0).tolist()
+    rows = max(facts.rows, 1)
     return CheckedData(
         path=visible(str(path)),
-        rows_read=rows.rows_read,
-        rows=table.n_rows,
-        period=periods.get("train"),
-        prevalence=float(np.mean(table.labels, dtype=np.float64)),
+        rows_read=facts.rows_read,
+        rows=facts.rows,
+        period=facts.periods.get("train"),
+        prevalence=facts.frauds_trained / rows,
         features=tuple(
-            MissingValues(feature=name, missing=count, share=count / table.n_rows)
-            for name, count in zip(table.schema.names, counts, strict=True)
+            MissingValues(feature=spec.name, missing=count, share=count / rows)
+            for spec, count in zip(contract.features, facts.n_missing.tolist(), strict=True)
         ),
-        population=rows.population,
+        population=facts.population,
         windows=tuple(
-            CheckedWindow(name=name, period=periods.get(name), **asdict(count))
-            for name, count in rows.windows.counts.items()
+            CheckedWindow(name=name, period=facts.periods.get(name), **asdict(count))
+            for name, count in facts.counts.items()
         ),
         reporting=reporting,
         warnings=warnings,
@@ -198,33 +199,6 @@ def failure_of(checked: CheckedData) -> DataError | None:
     checked : CheckedData
     """
     return None if checked.problems is None else DataError(checked.problems.summary)
-
-
-def checked_streamed(path: "Location", rows: "StreamedTraining") -> CheckedData:
-    """Return the same of a plain table that was read a piece at a time.
-
-    Parameters
-    ----------
-    path : Location
-    rows : StreamedTraining
-    """
-    windows = rows.windows
-    train = windows.train
-    return CheckedData(
-        path=visible(str(path)),
-        rows_read=rows.rows_read,
-        rows=train.n_rows,
-        prevalence=train.n_positives / max(train.n_rows, 1),
-        features=tuple(
-            MissingValues(feature=name, missing=count, share=count / max(train.n_rows, 1))
-            for name, count in zip(train.schema.names, windows.n_missing.tolist(), strict=True)
-        ),
-        windows=tuple(
-            CheckedWindow(name=name, period=None, **asdict(count))
-            for name, count in windows.counts.items()
-        ),
-        warnings=rows.warnings,
-    )
 
 
 def show_checked(checked: CheckedData) -> None:

@@ -1,11 +1,8 @@
 """What ``check-data`` says of data without labels, such as payment messages: fit to be scored."""
 
-import numpy as np
-
+from bank_node.checking.facts import BuiltFacts
 from bank_node.checking.report import CheckedData, MissingValues
-from bank_node.data.contract import load_features
 from fraudfed.features.mappings.mapping import Mapping
-from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract
 
@@ -16,39 +13,25 @@ def has_no_labels(mapping: Mapping | None) -> bool:
 
 
 def checked_without_labels(
-    path: Location, contract: DataContract, *, mapping: Mapping | None, shared: SharedRisk | None
+    path: Location, contract: DataContract, facts: BuiltFacts
 ) -> CheckedData:
-    """Check transactions as for scoring, and count what their features miss.
+    """Return what is worth knowing about transactions that can be scored.
 
     Parameters
     ----------
-    path : Path
+    path : Location
     contract : DataContract
         Of kind ``transactions``.
-    mapping : Mapping or None
-    shared : SharedRisk or None
-        Risk tables, for a contract that needs them.
-
-    Raises
-    ------
-    DataError, ConfigurationError
-        As ``load_features``.
+    facts : BuiltFacts
     """
-    built = load_features(path, contract, mapping=mapping, shared=shared)
-    counts = np.count_nonzero(np.isnan(built.values), axis=0).tolist()
-    missing = dict(zip(built.names, counts, strict=True))
     return CheckedData(
         path=str(path),
-        rows_read=built.n_rows,
+        rows_read=facts.rows,
         rows=0,
-        period=(int(built.event_time.min()), int(built.event_time.max())),
+        period=(facts.first, facts.last),
         features=tuple(
-            MissingValues(
-                feature=spec.name,
-                missing=missing[spec.name],
-                share=missing[spec.name] / built.n_rows,
-            )
-            for spec in contract.features
+            MissingValues(feature=spec.name, missing=missing, share=missing / facts.rows)
+            for spec, missing in zip(contract.features, facts.n_missing.tolist(), strict=True)
         ),
         warnings=(
             "the mapping says nothing of labels: the rows can be scored, and not trained on",

@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bank_node.checking.against import compare_file, statistics_run
-from bank_node.checking.report import (
-    CheckedData,
-    checked_rows,
-    checked_streamed,
-    failure_of,
-    show_checked,
-)
+from bank_node.checking.report import CheckedData, failure_of, show_checked
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     answers,
     data_option,
@@ -33,10 +28,9 @@ from fraudfed.reading.report import report_of
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
+    from fraudfed.dask_engine.options import ClusterOptions
     from fraudfed.features.mappings.mapping import Mapping
-    from fraudfed.features.shared_risk import SharedRisk
     from fraudfed.reading.location import Location
-    from fraudfed.wire.messages import DataContract
 
 
 @click.command("check-data")
@@ -55,6 +49,8 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Compare with the other banks of this statistics run, whose contract is the default.",
 )
+@memory_option
+@engine_options
 @passphrase_option
 @answers(CheckedData, show_checked, fails=failure_of)
 def check_data(
@@ -63,10 +59,13 @@ def check_data(
     mapping: "Mapping | None",
     run_id: str | None,
     against: str | None,
+    memory_limit: int,
+    cluster: "ClusterOptions | None",
     passphrase_file: Path | None,
 ) -> CheckedData:
     """Check a file against the run's data contract; sends nothing of it."""
-    from bank_node.checking.unlabelled import checked_without_labels, has_no_labels
+    from bank_node.checking.check import Where, check_rows, check_without_labels
+    from bank_node.checking.unlabelled import has_no_labels
     from bank_node.jobs.registry import JOBS
     from bank_node.jobs.risk.history import scoring_tables, training_tables
     from bank_node.run.choose import known_run
@@ -90,11 +89,12 @@ def check_data(
     without_labels = run.contract.kind == "transactions" and has_no_labels(mapping)
     tables = scoring_tables if without_labels else training_tables
     shared = tables(state, run.contract)
+    check = check_without_labels if without_labels else check_rows
     try:
-        if without_labels:
-            checked = checked_without_labels(data, run.contract, mapping=mapping, shared=shared)
-        else:
-            checked = _checked(data, run.contract, mapping=mapping, shared=shared)
+        with opened(cluster) as client:
+            checked = check(
+                data, run.contract, Where(memory_limit, client), mapping=mapping, shared=shared
+            )
     except ProblemsError as error:
         return CheckedData(path=visible(str(data)), problems=report_of(error))
     if compared_with is None:
@@ -102,31 +102,6 @@ def check_data(
     shared = training_tables(state, compared_with.contract)
     compared = compare_file(state, compared_with, data, mapping=mapping, shared=shared)
     return checked.model_copy(update={"against": compared})
-
-
-def _checked(
-    data: "Location",
-    contract: "DataContract",
-    *,
-    mapping: "Mapping | None",
-    shared: "SharedRisk | None",
-) -> CheckedData:
-    """Check all rows at once, or piece by piece if they need more memory than there is to use."""
-    from bank_node.data.contract import load_training_rows, open_rows
-    from bank_node.data.streamed_table import stream_training_rows
-    from fraudfed.intake.streamed import bytes_in_memory
-    from fraudfed.memory import default_limit
-    from fraudfed.reading.partitioned import PartitionedFile
-
-    file, limit = open_rows(data, contract, mapping), default_limit()
-    if contract.kind == "table" and bytes_in_memory(file, len(contract.features)) > limit:
-        streamed = stream_training_rows(data, contract, mapping=mapping, memory_limit=limit)
-        checked = checked_streamed(data, streamed)
-    else:
-        rows = load_training_rows(data, contract, mapping=mapping, shared=shared)
-        checked = checked_rows(data, rows, horizon=contract.label_horizon_days)
-    files = len(file.files) if isinstance(file, PartitionedFile) else None
-    return checked.model_copy(update={"files": files})
 
 
 def _show_exported(exported: ExportedFeatures) -> None:

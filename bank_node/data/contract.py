@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from bank_node.data.contract_terms import (
+    CHECK_WEIGHTS,
     KnownFrauds,
-    OwnValues,
-    converted,
-    currency_warnings,
+    check_judged,
     known_frauds,
     population_rows,
+    read_with_terms,
     tell_left_out,
 )
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
@@ -29,16 +28,15 @@ from fraudfed.catalogue.run_check import (
     needs_tables,
 )
 from fraudfed.dtypes import BoolArray, Float32Array
-from fraudfed.errors import ConfigurationError, DataError
+from fraudfed.errors import ConfigurationError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features import FeatureTable
 from fraudfed.features.builders import build_recipe
 from fraudfed.features.mappings.mapping import Mapping
-from fraudfed.features.population import population_text
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.plain_table import contract_schema, read_plain_table, read_weights
-from fraudfed.intake.transactions import RawTransactions, read_transactions
+from fraudfed.intake.transactions import AmongMany, RawTransactions, read_transactions
 from fraudfed.intake.windows import (
     Windows,
     contract_columns,
@@ -205,6 +203,9 @@ def read_piece(
     analysis: Collection[str] = (),
     with_weights: bool = False,
     currencies: set[str] | None = None,
+    among: AmongMany | None = None,
+    problems: Problems | None = None,
+    needs_labels: bool = False,
 ) -> pd.DataFrame:
     """Read and check some of a bank's transactions, with labels or without.
 
@@ -216,18 +217,32 @@ def read_piece(
         Whether weights stand beside them, in column ``WEIGHT``, if the contract has some.
     currencies : set of str or None
         Takes those of the amounts as they were read.
+    among, needs_labels
+        As for ``read_transactions``.
+    problems : Problems or None
+        Takes what is wrong, which is raised all the same.
     """
-    problems, extra = problems_of(file), {}
+    extra: dict[str, pa.DataType] = {}
+    # An empty collection of problems is false.
+    problems = problems_of(file) if problems is None else problems
     weight = contract.weight if with_weights else None
     if weight is not None and file.require(weight, "weight", problems):
         extra[weight] = pa.float64()
-    raw = _read(
-        file, contract, mapping, problems, extra=extra, needs_labels=False, analysis=analysis
+    raw = read_with_terms(
+        file,
+        contract,
+        mapping,
+        problems,
+        extra=extra,
+        needs_labels=needs_labels,
+        analysis=analysis,
+        among=among,
     )
     if currencies is not None:
         currencies.update(raw.currencies)
     if weight is None:
         return raw.rows
+    problems.begin(CHECK_WEIGHTS)
     found = raw.rows.assign(**{WEIGHT: read_weights(file, contract, raw.extra, problems)})
     problems.raise_any()
     return found
@@ -269,7 +284,7 @@ def load_later_rows(
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
     problems = problems_of(file)
-    raw = _read(
+    raw = read_with_terms(
         file, contract, mapping, problems, extra={}, needs_labels=True, analysis=ANALYSIS_COLUMNS
     )
     built = _build(file, raw, contract, shared)
@@ -329,7 +344,7 @@ def load_built_rows(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(
+    raw = read_with_terms(
         file, contract, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     )
     built = _build(file, raw, contract, shared)
@@ -358,7 +373,7 @@ def load_features(
     """
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    raw = _read(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
+    raw = read_with_terms(file, contract, mapping, problems_of(file), extra={}, needs_labels=False)
     built = _build(file, raw, contract, shared)
     members, _ = _members(file, raw, built, contract)
     if contract.population is not None:
@@ -433,19 +448,20 @@ def load_plain_part(part: Partition, contract: DataContract, shares: TableShares
     DataError
         Naming file, row, column, value and what was expected.
     """
-    return _plain_windows(part.open(), contract, shares)[0]
+    file = part.open()
+    return plain_windows(file, contract, shares, problems_of(file))[0]
 
 
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:
-    windows, n_rows = _plain_windows(file, contract, shares)
+    windows, n_rows = plain_windows(file, contract, shares, problems_of(file))
     return TrainingRows(windows, n_rows, _warnings(file, windows))
 
 
-def _plain_windows(
-    file: DataFile, contract: DataContract, shares: TableShares
+def plain_windows(
+    file: DataFile, contract: DataContract, shares: TableShares, problems: Problems
 ) -> tuple[Windows, int]:
-    """Return the windows of a plain table, and its number of rows."""
-    rows = read_plain_table(file, contract, problems_of(file), with_labels=True)
+    """Return the windows of a plain table, and its number of rows; raises with all problems."""
+    rows = read_plain_table(file, contract, problems, with_labels=True)
     if rows.labels is None:
         raise ValueError("rows were read without labels")
     table = TrainingTable(
@@ -470,7 +486,7 @@ def _transactions(
     problems, extra = problems_of(file), {}
     if contract.weight is not None and file.require(contract.weight, "weight", problems):
         extra[contract.weight] = pa.float64()
-    raw = _read(
+    raw = read_with_terms(
         file,
         contract,
         mapping,
@@ -489,7 +505,7 @@ def _transactions(
     windows = windows_in_time(
         judged, raw.rows, contract, weights=row_weights, with_customers=with_customers
     )
-    check_train_window(windows, judged.n_rows, contract, source=file.name)
+    check_train_window(windows.train.n_rows, judged.n_rows, contract, source=file.name)
     if shared is not None:
         check_training_days(shared, windows.periods.values())
     recipe = contract_recipe(contract)
@@ -500,45 +516,13 @@ def _transactions(
     return TrainingRows(windows, len(raw.rows), warnings, population, frauds)
 
 
-def _read(
-    file: DataFile,
-    contract: DataContract,
-    mapping: Mapping | None,
-    problems: Problems,
-    *,
-    extra: MappingOf[str, pa.DataType],
-    needs_labels: bool,
-    analysis: Collection[str] = (),
-) -> RawTransactions:
-    """Read transactions with all that the contract wants of them."""
-    own = OwnValues(file, contract, mapping, problems)
-    raw = read_transactions(
-        file,
-        mapping,
-        problems,
-        extra={**extra, **own.types},
-        needs_labels=needs_labels,
-        analysis=analysis,
-        check_extra=own.take,
-    )
-    rows = own.put_into(converted(raw.rows, contract, mapping, problems))
-    problems.raise_any()
-    currencies = tuple(raw.rows["currency"].unique()) if "currency" in raw.rows.columns else ()
-    warnings = currency_warnings(currencies, contract, file.name)
-    return replace(raw, rows=rows, warnings=warnings, currencies=currencies)
-
-
 def _members(
     file: DataFile, raw: RawTransactions, built: FeatureTable, contract: DataContract
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """Tell which of the built rows are in the contract's population; refuse if none is."""
     chosen, warnings = population_rows(raw.rows, built.positions, contract, file.name)
-    if not chosen.any() and contract.population is not None:
-        raise DataError(
-            f"{file.name}: none of {len(chosen)} payments is in the run's population "
-            f"({population_text(contract.population)}), expected some; give the data of those "
-            "payments, or leave this run to the other banks"
-        )
+    n_members = int(np.count_nonzero(chosen))
+    check_judged(len(raw.rows), len(chosen), n_members, contract, file.name)
     return chosen, warnings
 
 
@@ -556,11 +540,8 @@ def _build(
         own_columns=contract.own_columns,
     )
     others = len(raw.rows) - built.n_rows
-    if built.n_rows == 0:
-        raise DataError(
-            f"{file.name}: none of {others} payments is {recipe.direction}, expected "
-            f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
-        )
+    if not built.n_rows:
+        check_judged(len(raw.rows), 0, 0, contract, file.name)
     if others:
         _log.info(
             "%s: %d of %d payments are %s, the others are no part of what recipe %r judges",

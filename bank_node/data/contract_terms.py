@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fraudfed.catalogue.run_check import contract_recipe
 from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.errors import DataError
 from fraudfed.features.currency import in_currency
 from fraudfed.features.mappings.mapped_own import mapped_own_column, own_source
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population, population_text
 from fraudfed.features.table import FeatureTable
-from fraudfed.intake.transactions import RawTransactions
+from fraudfed.intake.transactions import AmongMany, RawTransactions, read_transactions
 from fraudfed.reading.columns import categorical_feature, numeric_feature
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
@@ -30,6 +32,9 @@ _FEW_ROWS = 1000
 
 
 FRAUD_KIND = "fraud_kind"
+#: Numbers of checks (``Problems.begin``), behind those of ``read_transactions``; amounts are
+#: converted only if all before found nothing, and weights are read only if amounts are fine.
+CHECK_OWN, CHECK_AMOUNTS, CHECK_WEIGHTS = 5, 10, 11
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,8 @@ class OwnValues:
 
     def take(self, found: pa.Table) -> None:
         """Check the own columns of a table that has at least the columns of ``types``."""
-        for spec, how in self._sources:
+        for place, (spec, how) in enumerate(self._sources):
+            self._problems.begin(CHECK_OWN, place)
             if how.column is not None and how.column not in found.column_names:
                 continue
             column = mapped_own_column(how, found, spec, self._file.named, self._problems)
@@ -173,6 +179,50 @@ def converted(
     return in_currency(rows, contract.currency, refuse)
 
 
+def read_with_terms(
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None,
+    problems: Problems,
+    *,
+    extra: MappingOf[str, pa.DataType],
+    needs_labels: bool,
+    analysis: Collection[str] = (),
+    among: AmongMany | None = None,
+) -> RawTransactions:
+    """Read transactions with all that the contract wants of them.
+
+    Parameters
+    ----------
+    file, mapping, problems, extra, needs_labels, analysis, among
+        As for ``read_transactions``.
+    contract : DataContract
+        Of transactions.
+
+    Raises
+    ------
+    DataError
+        With every problem: first those of the columns, or else those of amounts to convert.
+    """
+    own = OwnValues(file, contract, mapping, problems)
+    raw = read_transactions(
+        file,
+        mapping,
+        problems,
+        extra={**extra, **own.types},
+        needs_labels=needs_labels,
+        analysis=analysis,
+        check_extra=own.take,
+        among=among,
+    )
+    problems.begin(CHECK_AMOUNTS)
+    rows = own.put_into(converted(raw.rows, contract, mapping, problems))
+    problems.raise_any()
+    currencies = tuple(raw.rows["currency"].unique()) if "currency" in raw.rows.columns else ()
+    warnings = currency_warnings(currencies, contract, file.name)
+    return replace(raw, rows=rows, warnings=warnings, currencies=currencies)
+
+
 def currency_warnings(
     currencies: Collection[str], contract: DataContract, source: str
 ) -> tuple[str, ...]:
@@ -212,6 +262,36 @@ def population_rows(
     """
     chosen = in_population(rows, contract.population, source=source)[positions]
     return chosen, few_warnings(int(np.count_nonzero(chosen)), len(chosen), contract, source)
+
+
+def check_judged(
+    n_rows: int, n_judged: int, n_members: int, contract: DataContract, source: str
+) -> None:
+    """Refuse data without a payment for the recipe, or without one in the population.
+
+    Parameters
+    ----------
+    n_rows, n_judged, n_members : int
+        Payments of the data, of the recipe's direction, and of those in the population.
+    contract : DataContract
+    source : str
+
+    Raises
+    ------
+    DataError
+    """
+    recipe = contract_recipe(contract)
+    if not n_judged:
+        raise DataError(
+            f"{source}: none of {n_rows} payments is {recipe.direction}, expected "
+            f"{recipe.purpose} (recipe {recipe.name!r}); say so in column 'direction'"
+        )
+    if not n_members and contract.population is not None:
+        raise DataError(
+            f"{source}: none of {n_judged} payments is in the run's population "
+            f"({population_text(contract.population)}), expected some; give the data of those "
+            "payments, or leave this run to the other banks"
+        )
 
 
 def few_warnings(count: int, n_rows: int, contract: DataContract, source: str) -> tuple[str, ...]:

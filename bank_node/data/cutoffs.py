@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from bank_node.data.contract_terms import KnownFrauds
 from fraudfed.errors import DataError
 from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.intake.windows import Windows
 from fraudfed.wire.messages import DataContract
 
 _CUTOFFS = ("train_until", "select_until", "judge_until")
@@ -80,16 +79,21 @@ def check_as_of(as_of: int, end: int, *, source: str) -> None:
         )
 
 
-def check_train_window(
-    windows: Windows, n_rows: int, contract: DataContract, *, source: str
-) -> None:
+def check_train_window(n_train: int, n_rows: int, contract: DataContract, *, source: str) -> None:
     """Refuse a file without a payment to train on.
+
+    Parameters
+    ----------
+    n_train, n_rows : int
+        Payments to train on, and all that are judged.
+    contract : DataContract
+    source : str
 
     Raises
     ------
     DataError
     """
-    if windows.train.n_rows:
+    if n_train:
         return
     until, start = contract.train_until, contract.train_from
     if until is None:

@@ -12,7 +12,9 @@ This machine learns of the parts when their data end, how many payments there ar
 Law: rows, outcomes and digest are those of ``contract.load_training_rows``.
 """
 
+import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bank_node.data.contract import read_piece
-from bank_node.data.contract_terms import KnownFrauds
+from bank_node.data.contract_terms import KnownFrauds, check_judged
 from bank_node.data.cutoffs import check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_training_days
 from bank_node.data.spread import HeldWindows, Reading, SpreadRows, rows_of
 from bank_node.data.streamed import weights_of
-from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.run_check import contract_recipe, needs_tables
 from fraudfed.dask_engine.payments import (
@@ -41,17 +42,18 @@ from fraudfed.dask_engine.requests import Answer, packed, unpacked
 from fraudfed.dask_engine.work import Work
 from fraudfed.errors import DataError, FraudFedError
 from fraudfed.features.mappings.mapping import Mapping
-from fraudfed.features.population import in_population, population_text
+from fraudfed.features.population import in_population
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import rows_of_direction
 from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.pieced_windows import piece_windows
-from fraudfed.intake.plain_table import contract_schema
-from fraudfed.intake.windows import TRAIN, Windows
+from fraudfed.intake.transactions import AmongMany
+from fraudfed.intake.windows import TRAIN
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.iso20022.files import is_messages
 from fraudfed.reading.location import Location
 from fraudfed.reading.partitions import Partition, partitions_of
+from fraudfed.reading.pieces import has_rows, n_rows_about
 from fraudfed.reading.query import Query
 from fraudfed.wire.messages import DataContract
 
@@ -66,11 +68,17 @@ _MOST_ROWS = 1 << 20
 _LEAST_BUCKET_ROWS = 1 << 12
 
 
-def can_spread(location: Location, file: DataFile, contract: DataContract) -> bool:
+def can_spread(
+    location: Location,
+    file: DataFile,
+    contract: DataContract,
+    mapping: Mapping | None = None,
+) -> bool:
     """Tell whether workers can build a contract's features; else this machine has to.
 
     Messages and the answer to a query lie on this machine, and the features of another recipe are
-    built in memory only.
+    built in memory only. A mapping that numbers the rows of all files needs to know how many each
+    has, which CSV does not say.
 
     Parameters
     ----------
@@ -79,10 +87,51 @@ def can_spread(location: Location, file: DataFile, contract: DataContract) -> bo
         What it names.
     contract : DataContract
         Of transactions.
+    mapping : Mapping or None
     """
     is_here = isinstance(file.path, Path) and is_messages(file.path)
     is_here |= isinstance(location, Query)
+    numbers_rows = mapping is not None and any(how.row_number for how in mapping.columns.values())
+    is_here |= numbers_rows and file.is_csv
     return contract_recipe(contract).name == RECIPE and not is_here
+
+
+def payment_parts(work: Work, file: DataFile) -> list[Partition]:
+    """Return the parts that workers read, each of which has a row.
+
+    Raises
+    ------
+    DataError
+        If there is no row.
+    """
+    about = n_rows_about(file)
+    partitions = [
+        part
+        for part in partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
+        if has_rows(part)
+    ]
+    if not partitions:
+        raise file.no_rows()
+    return partitions
+
+
+def rows_before(partitions: Sequence[Partition]) -> list[int]:
+    """Return how many rows are in the parts before each; those of CSV count as none."""
+    return [0, *itertools.accumulate(part.n_rows or 0 for part in partitions)][:-1]
+
+
+def building(work: Work, file: DataFile, contract: DataContract) -> Building:
+    """Return how the features of a contract are built on a cluster."""
+    about = n_rows_about(file)
+    return Building(
+        n_buckets=max(
+            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
+        ),
+        risk_delay_days=contract.risk_delay_days,
+        own_columns=contract.own_columns,
+        source=file.name,
+        refused=_refused,
+    )
 
 
 def spread_payments(
@@ -115,24 +164,12 @@ def spread_payments(
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
     work, source = Work(client), file.name
-    about = sum(part.n_rows_about for part in partitions_of(file))
-    partitions = [
-        part
-        for part in partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
-        if part.n_rows != 0
+    partitions = payment_parts(work, file)
+    messages = [
+        packed(_Source(part, contract, mapping, before))
+        for part, before in zip(partitions, rows_before(partitions), strict=True)
     ]
-    if not partitions:
-        raise DataError(f"{source}: has no row in any of its partitions, expected at least one row")
-    messages = [packed(_Source(part, contract, mapping)) for part in partitions]
-    how = Building(
-        n_buckets=max(
-            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
-        ),
-        risk_delay_days=contract.risk_delay_days,
-        own_columns=contract.own_columns,
-        source=source,
-        refused=_refused,
-    )
+    how = building(work, file, contract)
     terms = packed((contract, source))
     read: list[Future] = []
 
@@ -148,18 +185,17 @@ def spread_payments(
         read.clear()
         reports = all_reports(work.give, payments)
         built = build_parts(work.give, payments, how, shared=shared)
-        return [work.give("windows", _windows, each, reports, terms) for each in built]
+        return [work.give("windows", windows_of_part, each, reports, terms) for each in built]
 
     read += parts()
-    _check(work.receive([work.give("look", _look, each, terms) for each in read]), contract, source)
+    looked = work.receive([work.give("look", look_at_part, each, terms) for each in read])
+    for text in check_looked(looked, contract, source).warnings:
+        _log.warning("%s", text)
     reading = Reading(work, windows)
     told = reading.facts()
     n_train = sum(each.counts[TRAIN].rows - each.counts[TRAIN].censored for each in told)
-    if not n_train:
-        nothing = np.empty((0, len(contract.features)), np.float32)
-        none = TrainingTable(contract_schema(contract), nothing, nothing[:, 0])
-        n_rows = sum(count.rows for each in told for count in each.counts.values())
-        check_train_window(Windows(none), n_rows, contract, source=source)
+    n_rows = sum(count.rows for each in told for count in each.counts.values())
+    check_train_window(n_train, n_rows, contract, source=source)
     periods = [period for each in told for period in each.periods.values()]
     if shared is not None and periods:
         check_training_days(shared, periods)
@@ -173,53 +209,49 @@ class _Source:
     partition: Partition
     contract: DataContract
     mapping: Mapping | None
+    rows_before: int
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """What this machine has to know of a part before features are built.
+class Looked:
+    """What this machine has to know of a part before features are built; parts add up.
 
     Attributes
     ----------
     end : int
         The latest payment or report, UTC epoch seconds.
     any_label : bool
-    n_judged, n_members : int
-        Payments of the recipe's direction, and of those in the population.
+    n_rows, n_judged, n_members : int
+        Payments, those of the recipe's direction, and of those the ones in the population.
+    warnings : tuple of str
+        Of all parts together.
     """
 
     end: int
     any_label: bool
+    n_rows: int
     n_judged: int
     n_members: int
+    warnings: tuple[str, ...] = ()
 
 
-def _check(answer: Answer, contract: DataContract, source: str) -> None:
-    """Refuse data without labels, without payments, or that end too early."""
+def check_looked(answer: Answer, contract: DataContract, source: str) -> Looked:
+    """Refuse data without labels, without payments, or that end too early; return their sums."""
     if answer.refusal is not None:
         raise answer.refusal
-    found: list[_Looked] = answer.value
-    recipe = contract_recipe(contract)
+    found: list[Looked] = answer.value
     if not any(each.any_label for each in found):
         raise DataError(
             f"{source}: no row has a label, expected 0 or 1 in column 'is_fraud'; add them"
         )
-    n_judged = sum(each.n_judged for each in found)
-    if not n_judged:
-        raise DataError(
-            f"{source}: no payment is {recipe.direction}, expected {recipe.purpose} (recipe "
-            f"{recipe.name!r}); say so in column 'direction'"
-        )
-    if contract.population is not None and not any(each.n_members for each in found):
-        raise DataError(
-            f"{source}: none of {n_judged} payments is in the run's population "
-            f"({population_text(contract.population)}), expected some; give the data of those "
-            "payments, or leave this run to the other banks"
-        )
-    nothing = np.empty(0, dtype=np.int64)
-    known = KnownFrauds(nothing, nothing, None, max(each.end for each in found), None)
-    for text in check_cutoffs(known, contract, source=source):
-        _log.warning("%s", text)
+    n_rows, n_judged, n_members = (
+        sum(getattr(each, name) for each in found) for name in ("n_rows", "n_judged", "n_members")
+    )
+    check_judged(n_rows, n_judged, n_members, contract, source)
+    nothing, end = np.empty(0, dtype=np.int64), max(each.end for each in found)
+    known = KnownFrauds(nothing, nothing, None, end, None)
+    warnings = check_cutoffs(known, contract, source=source)
+    return Looked(end, True, n_rows, n_judged, n_members, warnings)
 
 
 # What workers call.
@@ -238,19 +270,19 @@ def _read(number: int, source: bytes) -> HeldPayments | Answer:
             found.mapping,
             analysis=ANALYSIS_COLUMNS,
             with_weights=True,
+            among=AmongMany(found.rows_before),
         )
     except FraudFedError as error:
         return Answer(refusal=error, refused_by=number)
     return HeldPayments(number, rows)
 
 
-def _look(held: HeldPayments | Answer, message: bytes) -> Answer:
+def look_at_part(held: HeldPayments | Answer, message: bytes) -> Answer:
+    """Look at payments before features are built: an answer of one ``Looked``."""
     if isinstance(held, Answer):
         return held
     contract, source = unpacked(message)
     rows = held.rows
-    if not len(rows):
-        return Answer([_Looked(0, False, 0, 0)])
     try:
         if "is_fraud" not in rows.columns:
             raise DataError(
@@ -265,10 +297,13 @@ def _look(held: HeldPayments | Answer, message: bytes) -> Answer:
     reports = rows["label_time"].iloc[members[is_fraud[members]]].to_list()
     end = max([int(rows["event_time"].max()), *map(int, reports)])
     any_label = bool(rows["is_fraud"].notna().any())
-    return Answer([_Looked(end, any_label, judged.size, members.size)])
+    return Answer([Looked(end, any_label, len(rows), judged.size, members.size)])
 
 
-def _windows(held: HeldFeatures | Answer, reports: Any, message: bytes) -> HeldWindows | Answer:
+def windows_of_part(
+    held: HeldFeatures | Answer, reports: Any, message: bytes
+) -> HeldWindows | Answer:
+    """Divide the payments of a part in time; ``reports`` are those of all parts."""
     if isinstance(held, Answer):
         return held
     if not isinstance(reports, HeldReports):

@@ -7,7 +7,7 @@ in files without a name that are gone with the process. Rows of a plain table ar
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from bank_node.data.contract import (
 )
 from bank_node.data.contract_terms import (
     KnownFrauds,
+    check_judged,
     currency_warnings,
     few_warnings,
     tell_left_out,
@@ -36,7 +37,7 @@ from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features.by_key.buckets import n_buckets_for
 from fraudfed.features.mappings.mapping import Mapping
-from fraudfed.features.population import in_population, population_text
+from fraudfed.features.population import in_population
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable, rows_of_direction
 from fraudfed.intake.bucketed import build_in_buckets
@@ -44,7 +45,7 @@ from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.pieced_windows import piece_windows, reported_frauds
 from fraudfed.intake.plain_table import read_plain_table
 from fraudfed.intake.streamed import bytes_in_memory
-from fraudfed.intake.transactions import RawTransactions
+from fraudfed.intake.transactions import AmongMany, RawTransactions
 from fraudfed.intake.windows import Windows, contract_columns
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
@@ -201,6 +202,7 @@ def stream_built_rows(
         )
 
     def read() -> Iterator[pd.DataFrame]:
+        among = AmongMany()
         for piece in in_pieces(file, rows=bounded.piece_rows):
             rows = read_piece(
                 piece,
@@ -209,14 +211,16 @@ def stream_built_rows(
                 analysis=analysis,
                 with_weights=gathered is not None,
                 currencies=None if gathered is None else gathered.currencies,
+                among=among,
             )
+            among = AmongMany(among.rows_before + len(rows))
             if gathered is not None:
                 gathered.add(rows, contract, file)
             yield rows
         if gathered is not None:
-            gathered.finish(file)
+            gathered.finish(contract, file)
 
-    n_built = n_members = 0
+    n_rows = n_built = n_members = 0
     pieces = build_in_buckets(
         read,
         directory=bounded.directory,
@@ -230,20 +234,11 @@ def stream_built_rows(
     for piece in pieces:
         chosen = _members(piece.rows, piece.features, contract, file)
         built = piece.features if chosen.all() else piece.features.take(chosen)
+        n_rows += len(piece.rows)
         n_built, n_members = n_built + chosen.size, n_members + built.n_rows
         days.add(built.event_time)
         yield BuiltRows(piece.first_row, piece.rows, built)
-    if not n_built:
-        raise DataError(
-            f"{file.name}: no payment is {recipe.direction}, expected {recipe.purpose} (recipe "
-            f"{recipe.name!r}); say so in column 'direction'"
-        )
-    if not n_members and contract.population is not None:
-        raise DataError(
-            f"{file.name}: none of {n_built} payments is in the run's population "
-            f"({population_text(contract.population)}), expected some; give the data of those "
-            "payments, or leave this run to the other banks"
-        )
+    check_judged(n_rows, n_built, n_members, contract, file.name)
     if gathered is not None:
         gathered.warnings += few_warnings(n_members, n_built, contract, file.name)
         return
@@ -262,6 +257,7 @@ def stream_windows(
     shared: SharedRisk | None = None,
     with_customers: bool = False,
     gathered: "Gathered | None" = None,
+    watch: Callable[[BuiltRows], None] = lambda _piece: None,
 ) -> Iterator[Windows]:
     """Yield the windows of ``contract.load_training_rows``, piece by piece; raises as it does.
 
@@ -275,6 +271,8 @@ def stream_windows(
     gathered : Gathered or None
         Says behind the last piece what is unusual of all of them; None logs nothing of it but what
         is said of the cut-offs.
+    watch : callable
+        Is shown each piece before its windows are made.
     """
     tells, source = gathered is None, open_rows(location, contract, mapping).name
     gathered = gathered or Gathered()
@@ -295,6 +293,7 @@ def stream_windows(
             about_cutoffs = check_cutoffs(gathered.known, contract, source=source)
             for text in about_cutoffs if tells else ():
                 _log.warning("%s", text)
+        watch(piece)
         windows = piece_windows(
             piece.built,
             piece.rows,
@@ -306,8 +305,8 @@ def stream_windows(
         periods += windows.periods.values()
         n_rows, n_train = n_rows + piece.built.n_rows, n_train + windows.train.n_rows
         yield windows
-    if windows is not None and not n_train:
-        check_train_window(windows, n_rows, contract, source=source)
+    if windows is not None:
+        check_train_window(n_train, n_rows, contract, source=source)
     if shared is not None and periods:
         check_training_days(shared, periods)
     gathered.warnings += currency_warnings(gathered.currencies, contract, source) + about_cutoffs
@@ -341,6 +340,7 @@ class Gathered:
         self._reports: list[pd.DataFrame] = []
         self._end = 0
         self._any_label = False
+        self._n_judged = (0, 0)
         self._is_complete = False
 
     def add(self, rows: pd.DataFrame, contract: DataContract, file: DataFile) -> None:
@@ -360,24 +360,28 @@ class Gathered:
         self._any_label |= bool(rows["is_fraud"].notna().any())
         judged = np.zeros(len(rows), dtype=np.bool_)
         judged[rows_of_direction(rows, contract_recipe(contract).direction)] = True
+        n_judged, n_members = self._n_judged
+        n_judged += int(np.count_nonzero(judged))
         judged &= in_population(rows, contract.population, source=file.name)
+        self._n_judged = n_judged, n_members + int(np.count_nonzero(judged))
         judged &= (rows["is_fraud"] == 1).fillna(False).to_numpy(dtype=np.bool_)
         if judged.any():
             self._end = max(self._end, int(rows["label_time"].iloc[judged.nonzero()[0]].max()))
 
-    def finish(self, file: DataFile) -> None:
+    def finish(self, contract: DataContract, file: DataFile) -> None:
         """Say that all pieces were added.
 
         Raises
         ------
         DataError
-            If no label is known.
+            If no label is known, or there is no payment for the contract.
         """
         self._is_complete = True
         if not self._any_label:
             raise DataError(
                 f"{file.name}: no row has a label, expected 0 or 1 in column 'is_fraud'; add them"
             )
+        check_judged(self.n_rows, *self._n_judged, contract, file.name)
 
     @property
     def frauds(self) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def job_rows(
             rows = spread_rows(cluster, file, contract, shares)
             return _spread(rows, contract, terms=terms)
         # A customer's rows may lie in several parts, where only one machine could cap them.
-        if can_spread(options.data, file, contract) and not with_customers:
+        if can_spread(options.data, file, contract, options.mapping) and not with_customers:
             rows = spread_payments(cluster, file, contract, options.mapping, shared=shared)
             return _spread(rows, contract, terms=terms)
     if cluster is None and options.memory_limit is not None:

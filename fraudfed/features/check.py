@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,26 @@ from fraudfed.dtypes import BoolArray
 from fraudfed.payments.code_lists import allowed_text, allowed_values
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.reading.problems import Problems
+
+#: Numbers of checks (``Problems.begin``), behind those of whoever has read the rows.
+CHECK_COLUMNS: Final = 2
+_CHECK_ROWS: Final = 3
+#: What is said of a column, in the order in which it is looked for.
+_KINDS: Final = (
+    "missing_value",
+    "not_a_text",
+    "unknown_value",
+    "not_a_number",
+    "not_a_whole_number",
+    "out_of_range",
+    "repeated_value",
+    "half_a_label",
+    "label_before_payment",
+)
+#: Those that look at more than one column, or at more than one row; behind all others.
+OF_LABELS: Final = ("half_a_label", "label_before_payment")
+REPEATED: Final = "repeated_value"
+_PLACES: Final = {column.name: place for place, column in enumerate(COLUMNS)}
 
 _StringSeries: TypeAlias = "pd.Series[Any]"
 
@@ -27,6 +47,7 @@ def check_transactions(
     origin: Origin | None = None,
     problems: Problems | None = None,
     known_wrong: Mapping[str, BoolArray] | None = None,
+    repeated: BoolArray | None = None,
 ) -> None:
     """Check a raw transaction table; return if it is fit for :func:`build_features`.
 
@@ -46,6 +67,9 @@ def check_transactions(
         Takes every violation, instead of an exception.
     known_wrong : mapping of str to ndarray of shape (n_rows,), dtype=bool, or None
         By column: cells with a problem already, of which no more is said.
+    repeated : ndarray of shape (n_rows,), dtype=bool, or None
+        Rows whose identifier an earlier row has, where these are some rows of many; None: these are
+        all.
 
     Raises
     ------
@@ -55,6 +79,7 @@ def check_transactions(
     """
     found = Problems(source) if problems is None else problems
     rows = _Rows(found, origin, known_wrong or {})
+    found.begin(CHECK_COLUMNS, -1)
     for column in COLUMNS:
         if column.name not in transactions.columns:
             if column.optional or (not require_labels and column.name in LABEL_COLUMNS):
@@ -77,7 +102,7 @@ def check_transactions(
                 nullable = column.nullable or (not require_labels and column.name in LABEL_COLUMNS)
                 _check_column(transactions[column.name], column, nullable=nullable, rows=rows)
         if "transaction_id" in transactions.columns:
-            _check_unique(transactions["transaction_id"], rows=rows)
+            _check_unique(transactions["transaction_id"], repeated, rows=rows)
         if {"event_time", *LABEL_COLUMNS} <= set(transactions.columns):
             _check_labels(transactions, rows=rows)
     if problems is None:
@@ -99,9 +124,19 @@ class _Rows:
         self.problems.add_whole(kind, None if column is None else repr(column), sentence)
 
     def add(
-        self, kind: str, series: _StringSeries, bad: BoolArray, *, expected: str, advice: str
+        self,
+        kind: str,
+        series: _StringSeries,
+        bad: BoolArray,
+        *,
+        expected: str,
+        advice: str,
+        beside: "_StringSeries | None" = None,
     ) -> None:
-        """Add a problem of the rows of ``bad``, but those with another one already."""
+        """Add a problem of the rows of ``bad``, but those with another one already.
+
+        What stands ``beside`` a value is shown with it.
+        """
         name = str(series.name)
         known = self.known_wrong.get(name)
         if known is not None:
@@ -110,11 +145,20 @@ class _Rows:
             return
         self.wrong[name] = self.wrong.get(name, np.zeros(len(bad), np.bool_)) | bad
         origin = self.origin
+        is_of_rows = kind == REPEATED or kind in OF_LABELS
+        place = (_CHECK_ROWS, 0) if is_of_rows else (CHECK_COLUMNS, _PLACES.get(name, 0))
+        self.problems.begin(*place, _KINDS.index(kind))
+
+        def got(row: int) -> str:
+            if beside is None:
+                return _shown(series, row)
+            return f"{_shown(series, row)} beside {beside.name} {_shown(beside, row)}"
+
         self.problems.add_cells(
             kind,
             repr(name),
             bad,
-            got=lambda row: _shown(series, row),
+            got=got,
             expected=expected,
             advice=advice,
             origin=None if origin is None else lambda row: origin(name, row),
@@ -230,11 +274,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def _check_unique(series: _StringSeries, *, rows: _Rows) -> None:
+def _check_unique(series: _StringSeries, repeated: BoolArray | None, *, rows: _Rows) -> None:
+    if repeated is None:
+        repeated = series.duplicated().to_numpy(dtype=np.bool_)
     rows.add(
-        "repeated_value",
+        REPEATED,
         series,
-        series.duplicated().to_numpy(dtype=np.bool_) & series.notna().to_numpy(dtype=np.bool_),
+        repeated & series.notna().to_numpy(dtype=np.bool_),
         expected="an identifier that no earlier row has",
         advice="leave the repeated row out",
     )
@@ -270,12 +316,11 @@ def _check_labels(transactions: pd.DataFrame, *, rows: _Rows) -> None:
         return
     early = np.zeros(len(transactions), dtype=np.bool_)
     early[both] = known[both].to_numpy() < event[both].to_numpy()
-    if early.any():
-        first = int(event.iloc[int(np.argmax(early))])
-        rows.add(
-            "label_before_payment",
-            known,
-            early,
-            expected=f"at or after the event_time {first}",
-            advice="a label cannot be known before the payment; mend the times",
-        )
+    rows.add(
+        "label_before_payment",
+        known,
+        early,
+        expected="a time at or after the event_time",
+        advice="a label cannot be known before the payment; mend the times",
+        beside=event,
+    )

@@ -78,8 +78,10 @@ def read_plain_table(
     found = file.read(types)
     features = read_features(file, contract, found, problems)
     row_labels = row_weights = None
+    problems.begin(2)
     if with_labels and contract.label in types:
         row_labels = labels(file, contract.label, found[contract.label], problems)
+    problems.begin(3)
     if with_labels:
         row_weights = read_weights(file, contract, found, problems)
     problems.raise_any()
@@ -122,7 +124,8 @@ def read_features(
     ndarray of shape (n_rows, n_features), dtype=float32
     """
     values = np.empty((len(contract.features), found.num_rows), dtype=np.float32)
-    for row, spec in zip(values, contract.features, strict=True):
+    for place, (row, spec) in enumerate(zip(values, contract.features, strict=True)):
+        problems.begin(1, place)
         if spec.name not in found.column_names:
             row[:] = np.nan
         elif spec.type is FeatureType.NUMERIC:

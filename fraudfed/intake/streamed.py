@@ -170,25 +170,21 @@ def plain_pieces(
     """
     names_file, before = False, dict[str, int]()
     if isinstance(file, PartitionedFile):
-        names_file, before = file.names_files, _rows_before(file)
+        names_file, before = file.names_files, file.rows_before
     for piece in in_pieces(file, rows=rows):
         found = piece.problems()
         try:
             read = read_plain_table(piece, contract, found, with_labels=with_labels)
         except ProblemsError:
+            # Rows of another length are no problem of cells: they come before everything else.
+            if not len(found):
+                raise
             read = None
         problems.absorb(found, names_file=names_file, rows_before=before.get(str(piece.path), 0))
         if read is not None and not len(problems):
             yield read
+    problems.keep(lambda _problem: True)
     problems.raise_any()
-
-
-def _rows_before(file: PartitionedFile) -> dict[str, int]:
-    before, count = {}, 0
-    for part in file.files:
-        before[str(part.path)] = count
-        count += part.n_rows or 0
-    return before
 
 
 def stream_plain_table(

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable, Collection
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fraudfed.dtypes import BoolArray
+from fraudfed.dtypes import BoolArray, Int64Array
 from fraudfed.features.check import Origin, check_transactions
 from fraudfed.features.identifiers import DEFAULT_KINDS, IdentifierKind, read_identifiers
 from fraudfed.features.mappings.mapped import map_transactions, origin_of, source_types
@@ -23,6 +23,9 @@ from fraudfed.reading.problems import Problems
 _log = logging.getLogger(__name__)
 
 _KINDS = {column.name: column.kind for column in COLUMNS}
+_ID = "transaction_id"
+#: Numbers of checks (``Problems.begin``), before and behind those of ``check_transactions``.
+_COLUMNS, _LABELS = 1, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,47 @@ class RawTransactions:
         ]
 
 
+@dataclass(eq=False)
+class AmongMany:
+    """What these rows have to do with others of the same data; filled in when they were read.
+
+    Attributes
+    ----------
+    rows_before : int
+        Rows of the data before these.
+    repeated : ndarray of int64
+        Rows of the data, counted from 0, whose identifier an earlier row has; given.
+    identifiers : Series of shape (n_rows,)
+    is_wrong : ndarray of shape (n_rows,), dtype=bool
+        Identifiers that have a problem already.
+    any_label, lacks_labels : bool
+        Whether a row has a label; whether there could be labels, and none is there.
+    unread : tuple of str
+        Columns that could not be made, because one of their cells is wrong.
+    """
+
+    rows_before: int = 0
+    repeated: Int64Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    identifiers: "pd.Series[str]" = field(default_factory=lambda: pd.Series([], dtype=object))
+    is_wrong: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    any_label: bool = False
+    lacks_labels: bool = False
+    unread: tuple[str, ...] = ()
+
+    def note(self, read: "_Read") -> None:
+        """Note what only all rows together can say."""
+        rows, nothing = read.rows, np.zeros(len(read.rows), dtype=np.bool_)
+        if _ID in rows:
+            self.identifiers, self.is_wrong = rows[_ID], read.wrong.get(_ID, nothing)
+        self.any_label = "is_fraud" in rows and bool(rows["is_fraud"].notna().any())
+        self.lacks_labels = "is_fraud" in rows and not self.any_label
+        self.unread = read.unread
+
+    def repeats(self, n_rows: int) -> BoolArray:
+        """Tell which of these rows are in ``repeated``."""
+        return np.isin(np.arange(n_rows) + self.rows_before, self.repeated)
+
+
 @dataclass(frozen=True, eq=False)
 class _Read:
     """What was made of a file's columns, before it is checked.
@@ -71,12 +115,15 @@ class _Read:
     origin : callable or None
     wrong : dict of str to ndarray of shape (n_rows,), dtype=bool
         Cells by column that have a problem already.
+    unread : tuple of str
+        As in ``AmongMany``.
     """
 
     rows: pd.DataFrame
     found: pa.Table
     origin: Origin | None
     wrong: dict[str, BoolArray]
+    unread: tuple[str, ...] = ()
 
 
 def read_transactions(
@@ -88,6 +135,7 @@ def read_transactions(
     needs_labels: bool,
     analysis: Collection[str] = (),
     check_extra: Callable[[pa.Table], None] = lambda _extra: None,
+    among: AmongMany | None = None,
 ) -> RawTransactions:
     """Read and check transactions.
 
@@ -106,6 +154,9 @@ def read_transactions(
         Columns for analysis that are wanted where the file has them; a mapping gives all it has.
     check_extra : callable
         Called with the further columns before anything is raised, to add their problems.
+    among : AmongMany or None
+        Where these are some rows of many: takes what only all of them can say, instead of
+        ``problems``.
 
     Raises
     ------
@@ -115,7 +166,12 @@ def read_transactions(
     if mapping is None:
         read = _own_columns(file, problems, extra, analysis, needs_labels=needs_labels)
     else:
-        read = _mapped_columns(file, mapping, problems, extra, needs_labels=needs_labels)
+        rows_before = 0 if among is None else among.rows_before
+        read = _mapped_columns(
+            file, mapping, problems, extra, needs_labels=needs_labels, rows_before=rows_before
+        )
+    if among is not None:
+        among.note(read)
     check_transactions(
         read.rows,
         source=file.name,
@@ -123,18 +179,26 @@ def read_transactions(
         origin=read.origin,
         problems=problems,
         known_wrong=read.wrong,
+        repeated=None if among is None else among.repeats(len(read.rows)),
     )
-    if needs_labels and "is_fraud" in read.rows and read.rows["is_fraud"].isna().all():
-        problems.add_whole(
-            "no_labels",
-            "'is_fraud'",
-            "no row has a label, expected 0 or 1 in column 'is_fraud'",
-            expected="0 or 1",
-        )
+    can_tell = needs_labels and among is None and "is_fraud" in read.rows
+    if can_tell and read.rows["is_fraud"].isna().all():
+        add_no_labels(problems)
     further = read.found.select(list(extra))
     check_extra(further)
     problems.raise_any()
     return RawTransactions(read.rows, further)
+
+
+def add_no_labels(problems: Problems) -> None:
+    """Say that no row of data to train on has a label."""
+    problems.begin(_LABELS)
+    problems.add_whole(
+        "no_labels",
+        "'is_fraud'",
+        "no row has a label, expected 0 or 1 in column 'is_fraud'",
+        expected="0 or 1",
+    )
 
 
 def _own_columns(
@@ -167,7 +231,8 @@ def _own_columns(
     found = file.read({**types, **extra})
     rows: dict[str, object] = {}
     wrong = {}
-    for column in wanted:
+    for place, column in enumerate(wanted):
+        problems.begin(_COLUMNS, place)
         if column.name not in types:
             # What is missing is said; the others are checked all the same.
             rows[column.name] = [None] * found.num_rows
@@ -218,6 +283,7 @@ def _identifiers(
 ) -> tuple[object, BoolArray]:
     read = read_identifiers(values, kind)
     for fault in read.faults:
+        problems.then(int(fault.kind != "not_a_text"))
         problems.add_cells(
             fault.kind,
             file.named(name),
@@ -243,6 +309,7 @@ def _mapped_columns(
     extra: MappingOf[str, pa.DataType],
     *,
     needs_labels: bool,
+    rows_before: int,
 ) -> _Read:
     if needs_labels and not mapping.has_labels:
         problems.add_whole(
@@ -262,7 +329,12 @@ def _mapped_columns(
     place = {} if file.place_column is None else {file.place_column: pa.string()}
     found = file.read({**types, **extra, **place})
     rows = map_transactions(
-        mapping, found, source=file.name, with_labels=with_labels, problems=problems
+        mapping,
+        found,
+        source=file.name,
+        with_labels=with_labels,
+        problems=problems,
+        rows_before=rows_before,
     )
     wrong = {}
     for name in mapping.columns:
@@ -270,4 +342,5 @@ def _mapped_columns(
             nothing = None if _KINDS[name] is ColumnKind.STRING else np.nan
             rows[name] = [nothing] * found.num_rows
             wrong[name] = np.ones(found.num_rows, np.bool_)
-    return _Read(rows, found, origin_of(mapping, found, place=file.place_column), wrong)
+    origin = origin_of(mapping, found, place=file.place_column)
+    return _Read(rows, found, origin, wrong, tuple(wrong))

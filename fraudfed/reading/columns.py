@@ -47,9 +47,12 @@ def numeric_feature(
     limit = float(np.finfo(np.float32).max)
     infinite = np.isinf(values)
     numbers = _Numbers(file, name, values, problems)
+    problems.then(1)
     numbers.add("not_finite", infinite, "a finite number or nothing (missing)")
     too_large = np.isinf(narrowed) & ~infinite
+    problems.then(2)
     numbers.add("too_large", too_large, f"a number within +-{limit:.8g} (float32)")
+    problems.then(3)
     if not nullable:
         numbers.add("missing_value", np.isnan(values) & ~wrong, "a number (not nullable)")
     return narrowed
@@ -106,6 +109,7 @@ def categorical_feature(
         expected=allowed,
         advice=_ADVICE,
     )
+    problems.then(1)
     if not nullable:
         problems.add_cells(
             "missing_value",
@@ -138,6 +142,7 @@ def labels(file: DataFile, name: str, column: pa.ChunkedArray, problems: Problem
         return np.full(len(column), np.nan, np.float32)
     values, wrong = read
     bad = ~np.isin(values, (0.0, 1.0)) & ~wrong
+    problems.then(1)
     _Numbers(file, name, values, problems).add("not_a_label", bad, _LABEL)
     return values.astype(np.float32)
 
@@ -173,6 +178,7 @@ def weights(
     # Compared after rounding: what is summed is the float32.
     bad = ~((narrowed > 0) & (narrowed <= np.float32(max_weight))) & ~wrong
     expected = f"a weight above 0 and at most {max_weight:g}"
+    problems.then(1)
     _Numbers(file, name, values, problems).add("not_a_weight", bad, expected)
     return narrowed
 

@@ -139,6 +139,10 @@ class DataFile:
         """
         return Problems(self.name, places=self.places, where_all=where_all)
 
+    def no_rows(self) -> DataError:
+        """Return what is wrong if there is no row."""
+        return DataError(f"{self.name}: has a header and no rows, expected at least one row")
+
     def require(self, name: str, purpose: str, problems: Problems | None = None) -> bool:
         """Make sure that a column is there exactly once.
 
@@ -227,7 +231,7 @@ class DataFile:
                 f"({shortened(reason)}); the file is damaged or cut off"
             ) from error
         if found.num_rows == 0 and not self.may_be_empty:
-            raise DataError(f"{self.name}: has a header and no rows, expected at least one row")
+            raise self.no_rows()
         return found.select([self._source(name) for name in columns]).rename_columns(list(columns))
 
     def everything(self) -> list[pa.ChunkedArray]:

@@ -64,6 +64,15 @@ class PartitionedFile(DataFile):
         """Nothing but file and number says where a row comes from."""
         return
 
+    @property
+    def rows_before(self) -> dict[str, int]:
+        """Rows of the files before each, by its path; those of CSV, which nobody counts, as 0."""
+        before, count = {}, 0
+        for part in self.files:
+            before[str(part.path)] = count
+            count += part.n_rows or 0
+        return before
+
     def read(self, columns: Mapping[str, pa.DataType]) -> pa.Table:
         """Read some columns of all files; raises as ``DataFile.read``."""
         tables = [part.open().read(columns) for part in self.files]
@@ -73,11 +82,15 @@ class PartitionedFile(DataFile):
             tables = [part.open().read(texts) for part in self.files]
         tables = [table for table in tables if table.num_rows]
         if not tables:
-            raise DataError(
-                f"{self.name}: {_counted(len(self.files))} and no row in any of them, expected at "
-                "least one row"
-            )
+            raise self.no_rows()
         return joined(tables)
+
+    def no_rows(self) -> DataError:
+        """Return what is wrong if no file has a row."""
+        return DataError(
+            f"{self.name}: {_counted(len(self.files))} and no row in any of them, expected at "
+            "least one row"
+        )
 
     def everything(self) -> list[pa.ChunkedArray]:
         """Read every column of all files; raises as ``DataFile.everything``."""

@@ -88,7 +88,7 @@ def in_pieces(file: DataFile, *, rows: int) -> Iterator[DataFile]:
             any_rows = True
             yield piece
     if not any_rows:
-        raise DataError(f"{file.name}: has a header and no rows, expected at least one row")
+        raise file.no_rows()
 
 
 def pieces_of(part: Partition, *, rows: int) -> Iterator[DataFile]:
@@ -107,9 +107,7 @@ def pieces_of(part: Partition, *, rows: int) -> Iterator[DataFile]:
     """
     file = part.open()
     if _is_small(part, rows):
-        if part.n_rows is None and not _has_rows(file):
-            return
-        if part.n_rows != 0:
+        if has_rows(part):
             yield file
         return
     first, tables, count = 0, [], 0
@@ -138,8 +136,11 @@ def _is_small(part: Partition, rows: int) -> bool:
     return part.n_rows_about <= rows or part.stamp.size <= _SMALL_CSV_BYTES
 
 
-def _has_rows(file: PartitionFile) -> bool:
-    return next(file.csv_rows(), None) is not None
+def has_rows(part: Partition) -> bool:
+    """Tell whether a partition has a row; of CSV the first one is read."""
+    if part.n_rows is not None:
+        return part.n_rows > 0
+    return next(part.open().csv_rows(), None) is not None
 
 
 def _piece(file: PartitionFile, tables: list[pa.Table], first: int) -> FilePiece:

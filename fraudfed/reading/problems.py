@@ -6,7 +6,7 @@ error that holds all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +92,8 @@ class Problem:
         What to do.
     sentence : str or None
         Says what is wrong where no cells do; advice included.
+    check : tuple of int
+        Which check found it (``Problems.begin``); says nothing of the problem itself.
     """
 
     kind: str
@@ -101,6 +103,7 @@ class Problem:
     expected: str
     advice: str
     sentence: str | None = None
+    check: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def text(self) -> str:
@@ -163,11 +166,29 @@ class Problems:
         self._n_placed = 0
         self._where_all = where_all
         self._found: list[Problem] = []
+        self._check: tuple[int, ...] = ()
+        self._begun: tuple[int, ...] = ()
         #: How the texts of a column of numbers were read, and where first.
         self._readings: dict[str, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def begin(self, *check: int) -> None:
+        """Say which check comes now, so that problems of pieces can stand in the order of checks.
+
+        Parameters
+        ----------
+        *check : int
+            Checks of one file come in ascending order; those with the same number stay in the order
+            in which they were added.
+        """
+        self._check = check
+        self._begun = check
+
+    def then(self, step: int) -> None:
+        """Say which part of the check comes now; the parts before have lower numbers."""
+        self._check = (*self._begun, step)
 
     def add_cells(
         self,
@@ -204,13 +225,15 @@ class Problems:
             Cell(row + 1, None, shortened(got(row)), None if origin is None else origin(row))
             for row in first
         )
-        self._found.append(Problem(kind, column, count, cells, expected, advice))
+        self._found.append(Problem(kind, column, count, cells, expected, advice, check=self._check))
 
     def add_whole(
         self, kind: str, column: str | None, sentence: str, *, expected: str = "", advice: str = ""
     ) -> None:
         """Add a problem of a whole column, or of the file."""
-        self._found.append(Problem(kind, column, 1, (), expected, advice, sentence))
+        self._found.append(
+            Problem(kind, column, 1, (), expected, advice, sentence, check=self._check)
+        )
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Add what was found elsewhere in the same rows."""
@@ -277,10 +300,28 @@ class Problems:
             return
         self._found.append(new)
 
+    def placed(self) -> "Problems":
+        """Return the same without what tells places, which are known: small, and may be pickled."""
+        found = Problems(self.source, where_all=self._where_all)
+        found._found, found._readings = list(self.all()), self._readings
+        found._n_placed = len(found._found)
+        return found
+
+    def recount(self, kind: str, count: int) -> None:
+        """Say how many cells have a problem of a kind, of which only the first were added."""
+        self._found = [
+            replace(each, count=count) if each.kind == kind else each for each in self._found
+        ]
+
+    def keep(self, wanted: Callable[[Problem], bool]) -> None:
+        """Leave out problems that nobody would have looked for, and sort the others by check."""
+        self._found = sorted(filter(wanted, self.all()), key=lambda problem: problem.check)
+        self._n_placed = len(self._found)
+
     def take(self, error: DataError) -> None:
         """Add what was raised over the same rows."""
         if isinstance(error, ProblemsError) and error.problems:
-            self._found.extend(error.problems)
+            self._found += [replace(each, check=self._check) for each in error.problems]
         else:
             self.add_whole("refused", None, str(error).removeprefix(f"{self.source}: "))
 

@@ -64,6 +64,7 @@ def map_transactions(
     source: str,
     with_labels: bool,
     problems: Problems | None = None,
+    rows_before: int = 0,
 ) -> pd.DataFrame:
     """Return raw transactions, one per row of the table.
 
@@ -80,6 +81,8 @@ def map_transactions(
         False leaves the labels out.
     problems : Problems or None
         Takes what is wrong, instead of an exception.
+    rows_before : int
+        Rows of the data before those of the table, for columns that number them.
 
     Returns
     -------
@@ -95,10 +98,12 @@ def map_transactions(
     """
     numbers: dict[str, Float64Array] = {}
     texts: dict[str, pd.Series[str]] = {}
-    for name, how in _wanted(mapping, with_labels=with_labels).items():
+    for place, (name, how) in enumerate(_wanted(mapping, with_labels=with_labels).items()):
+        if problems is not None:
+            problems.begin(1, place)
         try:
             if _IS_TEXT[name]:
-                texts[name] = _text(mapping, name, table, source=source)
+                texts[name] = _text(mapping, name, table, source=source, rows_before=rows_before)
             elif how.delay_seconds is None:
                 numbers[name] = _number(mapping, name, table, source=source)
         except DataError as error:
@@ -156,11 +161,13 @@ def _wanted(mapping: Mapping, *, with_labels: bool) -> dict[str, ColumnSource]:
     }
 
 
-def _text(mapping: Mapping, name: str, table: pa.Table, *, source: str) -> "pd.Series[str]":
+def _text(
+    mapping: Mapping, name: str, table: pa.Table, *, source: str, rows_before: int
+) -> "pd.Series[str]":
     how, kind = mapping.columns[name], mapping.identifier_kinds.get(name)
     text: TextColumn
     if how.row_number:
-        numbers = pa.array(np.arange(1, table.num_rows + 1)).cast(TEXT)
+        numbers = pa.array(np.arange(1, table.num_rows + 1) + rows_before).cast(TEXT)
         text = pa.chunked_array([pc.utf8_lpad(numbers, _ROW_DIGITS, "0")])
     elif how.column is None:
         text = pa.chunked_array([pa.repeat(pa.scalar(how.constant, TEXT), len(table))])
