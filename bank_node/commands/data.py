@@ -13,9 +13,11 @@ from bank_node.checking.report import (
     failure_of,
     show_checked,
 )
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     answers,
     data_option,
+    end_in_order_when_terminated,
     last_run_option,
     map_option,
     memory_option,
@@ -33,6 +35,7 @@ from fraudfed.reading.report import report_of
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
+    from fraudfed.dask_engine.options import ClusterOptions
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.features.shared_risk import SharedRisk
     from fraudfed.reading.location import Location
@@ -140,6 +143,7 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @out_option
 @last_run_option
 @memory_option
+@engine_options
 @passphrase_option
 @answers(ExportedFeatures, _show_exported)
 def features(
@@ -149,6 +153,7 @@ def features(
     out: Path,
     run_id: str | None,
     memory_limit: int,
+    cluster: "ClusterOptions | None",
     passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
@@ -156,6 +161,7 @@ def features(
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.feature_export import export_features
 
+    end_in_order_when_terminated()
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
@@ -163,12 +169,14 @@ def features(
     bounded = bounded_rows(
         data, run.contract, mapping=mapping, memory_limit=memory_limit, directory=path
     )
-    count = export_features(
-        data,
-        out,
-        contract=run.contract,
-        mapping=mapping,
-        shared=shared,
-        bounded=bounded,
-    )
+    with opened(cluster) as client:
+        count = export_features(
+            data,
+            out,
+            contract=run.contract,
+            mapping=mapping,
+            shared=shared,
+            bounded=bounded,
+            cluster=client,
+        )
     return ExportedFeatures(out=str(out), rows=count, features=len(run.contract.features))

@@ -67,7 +67,7 @@ _LEAST_BUCKET_ROWS = 1 << 12
 
 
 def can_spread(location: Location, file: DataFile, contract: DataContract) -> bool:
-    """Tell whether workers can build a contract's features; else this machine has to.
+    """Tell whether workers can read rows and build their features; else this machine has to.
 
     Messages and the answer to a query lie on this machine, and the features of another recipe are
     built in memory only.
@@ -78,11 +78,11 @@ def can_spread(location: Location, file: DataFile, contract: DataContract) -> bo
     file : DataFile
         What it names.
     contract : DataContract
-        Of transactions.
     """
     is_here = isinstance(file.path, Path) and is_messages(file.path)
     is_here |= isinstance(location, Query)
-    return contract_recipe(contract).name == RECIPE and not is_here
+    is_built = contract.kind == "transactions"
+    return not is_here and (not is_built or contract_recipe(contract).name == RECIPE)
 
 
 def spread_payments(
@@ -115,31 +115,15 @@ def spread_payments(
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
     work, source = Work(client), file.name
-    about = sum(part.n_rows_about for part in partitions_of(file))
-    partitions = [
-        part
-        for part in partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
-        if part.n_rows != 0
-    ]
-    if not partitions:
-        raise DataError(f"{source}: has no row in any of its partitions, expected at least one row")
-    messages = [packed(_Source(part, contract, mapping)) for part in partitions]
-    how = Building(
-        n_buckets=max(
-            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
-        ),
-        risk_delay_days=contract.risk_delay_days,
-        own_columns=contract.own_columns,
-        source=source,
-        refused=_refused,
-    )
+    partitions, how = payment_parts(work, file, contract)
+    messages = [packed(PaymentSource(part, contract, mapping)) for part in partitions]
     terms = packed((contract, source))
     read: list[Future] = []
 
     def parts() -> "list[Future]":
         # What was read to look at it is what features are built of; later it is read anew.
         found = read or [
-            work.give("read", _read, number, each) for number, each in enumerate(messages)
+            work.give("read", read_payments, number, each) for number, each in enumerate(messages)
         ]
         return list(found)
 
@@ -166,13 +150,60 @@ def spread_payments(
     return rows_of(reading, told, contract, source)
 
 
+def payment_parts(
+    work: Work, file: DataFile, contract: DataContract
+) -> tuple[list[Partition], Building]:
+    """Divide payments between workers, and say how their features are built.
+
+    Parameters
+    ----------
+    work : Work
+    file : DataFile
+    contract : DataContract
+        Of transactions.
+
+    Raises
+    ------
+    DataError
+        If there is no row.
+    """
+    about = sum(part.n_rows_about for part in partitions_of(file))
+    # As few parts as keep all workers busy.
+    rows = min(_MOST_ROWS, max(1, about // work.n_threads))
+    partitions = [part for part in partitions_of(file, rows=rows) if part.n_rows != 0]
+    if not partitions:
+        raise DataError(
+            f"{file.name}: has no row in any of its partitions, expected at least one row"
+        )
+    how = Building(
+        n_buckets=max(
+            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
+        ),
+        risk_delay_days=contract.risk_delay_days,
+        own_columns=contract.own_columns,
+        source=file.name,
+        refused=_refused,
+    )
+    return partitions, how
+
+
 @dataclass(frozen=True)
-class _Source:
-    """Where a part comes from."""
+class PaymentSource:
+    """Where a part comes from, and what is read of it.
+
+    Attributes
+    ----------
+    partition : Partition
+    contract : DataContract
+    mapping : Mapping or None
+    for_training : bool
+        With what windows, judgement and weights need.
+    """
 
     partition: Partition
     contract: DataContract
     mapping: Mapping | None
+    for_training: bool = True
 
 
 @dataclass(frozen=True)
@@ -229,15 +260,16 @@ def _refused(error: FraudFedError) -> Answer:
     return Answer(refusal=error, refused_by=0)
 
 
-def _read(number: int, source: bytes) -> HeldPayments | Answer:
-    found: _Source = unpacked(source)
+def read_payments(number: int, source: bytes) -> HeldPayments | Answer:
+    """Read and check a part, given as a packed ``PaymentSource``."""
+    found: PaymentSource = unpacked(source)
     try:
         rows = read_piece(
             found.partition.open(),
             found.contract,
             found.mapping,
-            analysis=ANALYSIS_COLUMNS,
-            with_weights=True,
+            analysis=ANALYSIS_COLUMNS if found.for_training else (),
+            with_weights=found.for_training,
         )
     except FraudFedError as error:
         return Answer(refusal=error, refused_by=number)
