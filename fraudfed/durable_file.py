@@ -6,7 +6,9 @@ can read them. A log grows by ``append_whole``: whole records, or nothing.
 """
 
 import contextlib
+import glob
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from fraudfed.errors import StateError
 PRIVATE_FILE = 0o600
 #: Only the owner enters.
 PRIVATE_DIRECTORY = 0o700
+#: What ``tempfile`` puts at the end of a name.
+_DRAFT_SUFFIX = re.compile(r"[a-z0-9_]{8}")
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
@@ -145,10 +149,14 @@ def make_durable(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of writes to ``path`` that a crash cut off."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    """Remove the temporary files of writes to ``path`` that a crash cut off.
+
+    Nothing else is removed, whatever other programs call their files beside it.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _DRAFT_SUFFIX.fullmatch(leftover.name.removeprefix(f".{path.name}.")):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 Law: the report is the same wherever the rows are looked at, whatever the pieces and parts.
 """
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from bank_node.checking.report import CheckedData, checked_data
 from bank_node.checking.unlabelled import checked_without_labels
 from bank_node.data.contract import load_features, load_training_rows, open_rows
 from bank_node.data.spread_payments import can_spread
-from bank_node.data.streamed import bounded_rows
+from bank_node.data.streamed import Bounded, bounded_rows
 from bank_node.data.streamed_table import stream_training_rows
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
@@ -25,6 +26,8 @@ from fraudfed.wire.messages import DataContract
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,18 @@ def check_without_labels(
     DataError, ConfigurationError, StateError, ClusterError
         As ``check_rows``.
     """
-    bounded = bounded_rows(
-        data,
-        contract,
-        mapping=mapping,
-        memory_limit=where.memory_limit,
-        directory=Path(tempfile.gettempdir()),
-    )
-    if where.cluster is not None and can_spread(
-        data, open_rows(data, contract, mapping), contract, mapping
-    ):
+    if _spreads(data, contract, where, mapping):
         # Only for those that use a cluster.
         from bank_node.checking.spread import spread_unlabelled
 
         facts = spread_unlabelled(where.cluster, data, contract, mapping=mapping, shared=shared)
-    elif bounded is not None:
-        facts = check_unlabelled(data, contract, bounded, mapping=mapping, shared=shared)
-    else:
+        return checked_without_labels(data, contract, facts)
+    bounded = _bounded(data, contract, where, mapping)
+    if bounded is None:
         built = load_features(data, contract, mapping=mapping, shared=shared)
         facts = BuiltFacts.of(built, contract)
+    else:
+        facts = check_unlabelled(data, contract, bounded, mapping=mapping, shared=shared)
     return checked_without_labels(data, contract, facts)
 
 
@@ -128,13 +124,12 @@ def _facts(
     shared: SharedRisk | None,
 ) -> tuple[Facts, tuple[str, ...]]:
     file = open_rows(data, contract, mapping)
-    if where.cluster is not None:
+    if _spreads(data, contract, where, mapping):
         from bank_node.checking.spread import spread_checked, spread_table
 
         if contract.kind == "table":
             return spread_table(where.cluster, file, contract)
-        if can_spread(data, file, contract, mapping):
-            return spread_checked(where.cluster, file, contract, mapping=mapping, shared=shared)
+        return spread_checked(where.cluster, file, contract, mapping=mapping, shared=shared)
     if contract.kind == "table":
         if bytes_in_memory(file, len(contract.features)) > where.memory_limit:
             streamed = stream_training_rows(
@@ -142,14 +137,32 @@ def _facts(
             )
             return Facts.of_streamed(streamed), streamed.warnings
     else:
-        bounded = bounded_rows(
-            data,
-            contract,
-            mapping=mapping,
-            memory_limit=where.memory_limit,
-            directory=Path(tempfile.gettempdir()),
-        )
+        bounded = _bounded(data, contract, where, mapping)
         if bounded is not None:
             return check_payments(data, contract, bounded, mapping=mapping, shared=shared)
     rows = load_training_rows(data, contract, mapping=mapping, shared=shared)
     return Facts.of_rows(rows), rows.warnings
+
+
+def _spreads(data: Location, contract: DataContract, where: Where, mapping: Mapping | None) -> bool:
+    if where.cluster is None:
+        return False
+    file = open_rows(data, contract, mapping)
+    if can_spread(data, file, contract, mapping):
+        return True
+    _log.warning(
+        "%s: these rows are read and worked on in this program, the workers cannot", file.name
+    )
+    return False
+
+
+def _bounded(
+    data: Location, contract: DataContract, where: Where, mapping: Mapping | None
+) -> Bounded | None:
+    return bounded_rows(
+        data,
+        contract,
+        mapping=mapping,
+        memory_limit=where.memory_limit,
+        directory=Path(tempfile.gettempdir()),
+    )

@@ -11,7 +11,6 @@ the values that a report names. Law: the report is that of this machine alone, w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,11 +30,11 @@ from bank_node.data.contract_terms import (
 from bank_node.data.cutoffs import check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.spread_payments import (
-    building,
+    PaymentSource,
     check_looked,
     look_at_part,
     payment_parts,
-    rows_before,
+    payment_sources,
     windows_of_part,
 )
 from fraudfed.catalogue.run_check import contract_recipe
@@ -56,7 +55,6 @@ from fraudfed.intake.repeated import Repeated, divided_identifiers, repeated_row
 from fraudfed.intake.transactions import AmongMany
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
-from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import DataContract
 
@@ -65,17 +63,6 @@ if TYPE_CHECKING:
 
 #: A row's place among all parts: the number of its part, and this many bits for its row.
 _ROW_BITS: Final = 40
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Where a part comes from, and what it is checked for."""
-
-    partition: Partition
-    contract: DataContract
-    mapping: Mapping | None
-    rows_before: int
-    for_training: bool
 
 
 class _Checking:
@@ -102,14 +89,10 @@ class _Checking:
         for_training: bool,
     ) -> None:
         self.work = Work(client)
-        self.how = building(self.work, file, contract)
+        partitions, self.how = payment_parts(self.work, file, contract)
         self.terms = packed((contract, file.name))
         self.looks = Looks(file, for_training=for_training)
-        partitions = payment_parts(self.work, file)
-        self._parts = [
-            packed(_Part(part, contract, mapping, before, for_training))
-            for part, before in zip(partitions, rows_before(partitions), strict=True)
-        ]
+        self._parts = payment_sources(partitions, contract, mapping, for_training=for_training)
         self._checked = [
             self.work.give("check", _check, number, part) for number, part in enumerate(self._parts)
         ]
@@ -253,7 +236,7 @@ def spread_table(
     work, looks = Work(client), Looks(file, for_training=False)
     given = [
         work.give("check", _check_table, number, packed((part, contract)))
-        for number, part in enumerate(payment_parts(work, file))
+        for number, part in enumerate(payment_parts(work, file, contract)[0])
     ]
     found = sorted(_value(work.receive(given)), key=lambda each: int(each[0]))
     for _, look, _ in found:
@@ -306,7 +289,7 @@ class _Divided:
 
 
 def _check(number: int, message: bytes) -> _Checked | Answer:
-    part: _Part = unpacked(message)
+    part: PaymentSource = unpacked(message)
     among = AmongMany(part.rows_before)
     try:
         look, rows = _look(part, among)
@@ -316,7 +299,7 @@ def _check(number: int, message: bytes) -> _Checked | Answer:
 
 
 def _check_again(number: int, message: bytes, repeated: Sequence[int]) -> Answer:
-    part: _Part = unpacked(message)
+    part: PaymentSource = unpacked(message)
     among = AmongMany(part.rows_before, np.array(repeated, dtype=np.int64) + part.rows_before)
     try:
         return Answer([(number, _look(part, among)[0])])
@@ -324,7 +307,7 @@ def _check_again(number: int, message: bytes, repeated: Sequence[int]) -> Answer
         return Answer(refusal=error, refused_by=number)
 
 
-def _look(part: _Part, among: AmongMany) -> tuple[Look, pd.DataFrame | None]:
+def _look(part: PaymentSource, among: AmongMany) -> tuple[Look, pd.DataFrame | None]:
     file = part.partition.open()
     return look_at(file, part.contract, part.mapping, among, for_training=part.for_training)
 

@@ -11,6 +11,7 @@ from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     answers,
     data_option,
+    end_in_order_when_terminated,
     last_run_option,
     map_option,
     memory_option,
@@ -71,6 +72,8 @@ def check_data(
     from bank_node.run.choose import known_run
     from fraudfed.catalogue.run_check import check_run
 
+    # A cluster that was started ends with the command.
+    end_in_order_when_terminated()
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
     compared_with = None if against is None else statistics_run(state, against)
@@ -115,6 +118,7 @@ def _show_exported(exported: ExportedFeatures) -> None:
 @out_option
 @last_run_option
 @memory_option
+@engine_options
 @passphrase_option
 @answers(ExportedFeatures, _show_exported)
 def features(
@@ -124,6 +128,7 @@ def features(
     out: Path,
     run_id: str | None,
     memory_limit: int,
+    cluster: "ClusterOptions | None",
     passphrase_file: Path | None,
 ) -> ExportedFeatures:
     """Write the features of a file, to look at or to train another model on; needs no network."""
@@ -131,6 +136,7 @@ def features(
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.feature_export import export_features
 
+    end_in_order_when_terminated()
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
@@ -138,12 +144,14 @@ def features(
     bounded = bounded_rows(
         data, run.contract, mapping=mapping, memory_limit=memory_limit, directory=path
     )
-    count = export_features(
-        data,
-        out,
-        contract=run.contract,
-        mapping=mapping,
-        shared=shared,
-        bounded=bounded,
-    )
+    with opened(cluster) as client:
+        count = export_features(
+            data,
+            out,
+            contract=run.contract,
+            mapping=mapping,
+            shared=shared,
+            bounded=bounded,
+            cluster=client,
+        )
     return ExportedFeatures(out=str(out), rows=count, features=len(run.contract.features))

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     PATH,
     answers,
     data_option,
+    end_in_order_when_terminated,
     last_run_option,
     map_option,
     memory_option,
@@ -22,6 +24,7 @@ from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say
 
 if TYPE_CHECKING:
+    from fraudfed.dask_engine.options import ClusterOptions
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.reading.location import Location
 
@@ -32,7 +35,11 @@ def _show(scored: Scored) -> None:
 
 
 @click.command(
-    epilog=examples("bank-node score --state bank-a --data new.parquet --out scores.csv")
+    epilog=examples(
+        "bank-node score --state bank-a --data new.parquet --out scores.csv",
+        "bank-node score --state bank-a --data payments/ --out scores.parquet --engine dask "
+        "--scheduler tls://host:8786",
+    )
 )
 @state_option
 @data_option
@@ -43,6 +50,7 @@ def _show(scored: Scored) -> None:
 )
 @last_run_option
 @memory_option
+@engine_options
 @passphrase_option
 @answers(Scored, _show)
 def score(
@@ -53,6 +61,7 @@ def score(
     model: Path | None,
     run_id: str | None,
     memory_limit: int,
+    cluster: "ClusterOptions | None",
     passphrase_file: Path | None,
 ) -> Scored:
     """Score a file with the trained model; needs no network."""
@@ -61,6 +70,7 @@ def score(
     from bank_node.jobs.risk.history import scoring_tables
     from bank_node.serving.score import score_file
 
+    end_in_order_when_terminated()
     state = StateDirectory(path)
     state.unlock(read_passphrase(passphrase_file))
     run = state.current_run(run_id)
@@ -69,13 +79,15 @@ def score(
     bounded = bounded_rows(
         data, run.contract, mapping=mapping, memory_limit=memory_limit, directory=path
     )
-    count, has_probabilities = score_file(
-        data,
-        out,
-        model=chosen,
-        contract=run.contract,
-        mapping=mapping,
-        shared=shared,
-        bounded=bounded,
-    )
+    with opened(cluster) as client:
+        count, has_probabilities = score_file(
+            data,
+            out,
+            model=chosen,
+            contract=run.contract,
+            mapping=mapping,
+            shared=shared,
+            bounded=bounded,
+            cluster=client,
+        )
     return Scored(out=str(out), rows=count, probabilities=has_probabilities)

@@ -20,6 +20,7 @@ from bank_node.data.contract_terms import (
 from bank_node.data.cutoffs import check_as_of, check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.row_warnings import row_warnings
+from bank_node.data.scoring_rows import ScoringRows, read_scoring_rows
 from fraudfed.boosting.table import TrainingTable
 from fraudfed.catalogue.run_check import (
     check_candidates,
@@ -27,7 +28,7 @@ from fraudfed.catalogue.run_check import (
     contract_recipe,
     needs_tables,
 )
-from fraudfed.dtypes import BoolArray, Float32Array
+from fraudfed.dtypes import BoolArray
 from fraudfed.errors import ConfigurationError
 from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features import FeatureTable
@@ -52,7 +53,7 @@ from fraudfed.wire.messages import DataContract, RunSpec
 
 _log = logging.getLogger(__name__)
 
-_ID, WEIGHT = "transaction_id", " weight"
+WEIGHT = " weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,21 +110,6 @@ class TableShares:
             return cls(seed=first.seed, select=True, judge=True)
         params = BoosterParams.parse(spec.parameters)
         return cls(seed=params.seed, select=params.early_stopping_rounds is not None)
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringRows:
-    """Rows to score.
-
-    Attributes
-    ----------
-    features : ndarray of shape (n_rows, n_features), dtype=float32
-    identifiers : Arrow array of shape (n_rows,), or None
-        ``transaction_id`` where the file has it.
-    """
-
-    features: Float32Array
-    identifiers: pa.Array | None
 
 
 def load_transactions(
@@ -409,13 +395,7 @@ def load_scoring_rows(
         return ScoringRows(contract_columns(built, contract), identifiers)
     check_contract(contract)
     file = _open(path, contract.kind, mapping)
-    problems = problems_of(file)
-    extra = {}
-    if file.has(_ID) and file.require(_ID, "identifier", problems):
-        extra[_ID] = pa.string()
-    rows = read_plain_table(file, contract, problems, with_labels=False, extra=extra)
-    identifiers = rows.extra[_ID].combine_chunks() if extra else None
-    return ScoringRows(rows.features, identifiers)
+    return read_scoring_rows(file, contract, problems_of(file))
 
 
 def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:

@@ -74,7 +74,7 @@ def can_spread(
     contract: DataContract,
     mapping: Mapping | None = None,
 ) -> bool:
-    """Tell whether workers can build a contract's features; else this machine has to.
+    """Tell whether workers can read rows and build their features; else this machine has to.
 
     Messages and the answer to a query lie on this machine, and the features of another recipe are
     built in memory only. A mapping that numbers the rows of all files needs to know how many each
@@ -86,52 +86,14 @@ def can_spread(
     file : DataFile
         What it names.
     contract : DataContract
-        Of transactions.
     mapping : Mapping or None
     """
     is_here = isinstance(file.path, Path) and is_messages(file.path)
     is_here |= isinstance(location, Query)
+    is_built = contract.kind == "transactions"
     numbers_rows = mapping is not None and any(how.row_number for how in mapping.columns.values())
-    is_here |= numbers_rows and file.is_csv
-    return contract_recipe(contract).name == RECIPE and not is_here
-
-
-def payment_parts(work: Work, file: DataFile) -> list[Partition]:
-    """Return the parts that workers read, each of which has a row.
-
-    Raises
-    ------
-    DataError
-        If there is no row.
-    """
-    about = n_rows_about(file)
-    partitions = [
-        part
-        for part in partitions_of(file, rows=min(_MOST_ROWS, max(1, about // work.n_threads)))
-        if has_rows(part)
-    ]
-    if not partitions:
-        raise file.no_rows()
-    return partitions
-
-
-def rows_before(partitions: Sequence[Partition]) -> list[int]:
-    """Return how many rows are in the parts before each; those of CSV count as none."""
-    return [0, *itertools.accumulate(part.n_rows or 0 for part in partitions)][:-1]
-
-
-def building(work: Work, file: DataFile, contract: DataContract) -> Building:
-    """Return how the features of a contract are built on a cluster."""
-    about = n_rows_about(file)
-    return Building(
-        n_buckets=max(
-            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
-        ),
-        risk_delay_days=contract.risk_delay_days,
-        own_columns=contract.own_columns,
-        source=file.name,
-        refused=_refused,
-    )
+    is_here |= is_built and numbers_rows and file.is_csv
+    return not is_here and (not is_built or contract_recipe(contract).name == RECIPE)
 
 
 def spread_payments(
@@ -164,19 +126,15 @@ def spread_payments(
     if needs_tables(contract) != (shared is not None):
         raise ValueError("shared must be given exactly for a contract that needs risk tables")
     work, source = Work(client), file.name
-    partitions = payment_parts(work, file)
-    messages = [
-        packed(_Source(part, contract, mapping, before))
-        for part, before in zip(partitions, rows_before(partitions), strict=True)
-    ]
-    how = building(work, file, contract)
+    partitions, how = payment_parts(work, file, contract)
+    messages = payment_sources(partitions, contract, mapping)
     terms = packed((contract, source))
     read: list[Future] = []
 
     def parts() -> "list[Future]":
         # What was read to look at it is what features are built of; later it is read anew.
         found = read or [
-            work.give("read", _read, number, each) for number, each in enumerate(messages)
+            work.give("read", read_payments, number, each) for number, each in enumerate(messages)
         ]
         return list(found)
 
@@ -202,14 +160,76 @@ def spread_payments(
     return rows_of(reading, told, contract, source)
 
 
+def payment_parts(
+    work: Work, file: DataFile, contract: DataContract
+) -> tuple[list[Partition], Building]:
+    """Divide payments between workers, and say how their features are built.
+
+    Parameters
+    ----------
+    work : Work
+    file : DataFile
+    contract : DataContract
+        Of transactions.
+
+    Raises
+    ------
+    DataError
+        If there is no row.
+    """
+    about = n_rows_about(file)
+    # As few parts as keep all workers busy.
+    rows = min(_MOST_ROWS, max(1, about // work.n_threads))
+    partitions = [part for part in partitions_of(file, rows=rows) if has_rows(part)]
+    if not partitions:
+        raise file.no_rows()
+    how = Building(
+        n_buckets=max(
+            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
+        ),
+        risk_delay_days=contract.risk_delay_days,
+        own_columns=contract.own_columns,
+        source=file.name,
+        refused=_refused,
+    )
+    return partitions, how
+
+
 @dataclass(frozen=True)
-class _Source:
-    """Where a part comes from."""
+class PaymentSource:
+    """Where a part comes from, and what is read of it.
+
+    Attributes
+    ----------
+    partition : Partition
+    contract : DataContract
+    mapping : Mapping or None
+    for_training : bool
+        With what windows, judgement and weights need.
+    rows_before : int
+        Rows of the data before the part; 0 where CSV does not say it.
+    """
 
     partition: Partition
     contract: DataContract
     mapping: Mapping | None
-    rows_before: int
+    for_training: bool = True
+    rows_before: int = 0
+
+
+def payment_sources(
+    partitions: Sequence[Partition],
+    contract: DataContract,
+    mapping: Mapping | None,
+    *,
+    for_training: bool = True,
+) -> list[bytes]:
+    """Return a packed ``PaymentSource`` of each part."""
+    before = [0, *itertools.accumulate(part.n_rows or 0 for part in partitions)]
+    return [
+        packed(PaymentSource(part, contract, mapping, for_training, rows_before))
+        for part, rows_before in zip(partitions, before[:-1], strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -261,15 +281,16 @@ def _refused(error: FraudFedError) -> Answer:
     return Answer(refusal=error, refused_by=0)
 
 
-def _read(number: int, source: bytes) -> HeldPayments | Answer:
-    found: _Source = unpacked(source)
+def read_payments(number: int, source: bytes) -> HeldPayments | Answer:
+    """Read and check a part, given as a packed ``PaymentSource``."""
+    found: PaymentSource = unpacked(source)
     try:
         rows = read_piece(
             found.partition.open(),
             found.contract,
             found.mapping,
-            analysis=ANALYSIS_COLUMNS,
-            with_weights=True,
+            analysis=ANALYSIS_COLUMNS if found.for_training else (),
+            with_weights=found.for_training,
             among=AmongMany(found.rows_before),
         )
     except FraudFedError as error:

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from bank_node.data.contract import (
     WEIGHT,
-    ScoringRows,
     open_rows,
+    problems_of,
     read_piece,
 )
 from bank_node.data.contract_terms import (
@@ -31,6 +31,7 @@ from bank_node.data.contract_terms import (
 )
 from bank_node.data.cutoffs import check_cutoffs, check_train_window
 from bank_node.data.risk_days import check_scoring_days, check_training_days
+from bank_node.data.scoring_rows import ScoringRows, read_scoring_rows
 from fraudfed.catalogue.recipe import RECIPE
 from fraudfed.catalogue.run_check import contract_recipe, needs_tables
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
@@ -43,18 +44,17 @@ from fraudfed.features.table import FeatureTable, rows_of_direction
 from fraudfed.intake.bucketed import build_in_buckets
 from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.pieced_windows import piece_windows, reported_frauds
-from fraudfed.intake.plain_table import read_plain_table
-from fraudfed.intake.streamed import bytes_in_memory
+from fraudfed.intake.streamed import bytes_in_memory, piece_rows, read_in_pieces
 from fraudfed.intake.transactions import AmongMany, RawTransactions
-from fraudfed.intake.windows import Windows, contract_columns
+from fraudfed.intake.windows import Windows
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
 from fraudfed.reading.pieces import in_pieces, n_rows_about
+from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract
 
 _log = logging.getLogger(__name__)
 
-_ID: Final = "transaction_id"
 #: What a payment takes in memory if all are read and built at once. Measured above the libraries'
 #: own share, with every column of the generator: 1,130 bytes each at 500,000 payments, 1,350 at
 #: 200,000. Once features are there less is needed: training on them takes no more.
@@ -403,34 +403,25 @@ def stream_scoring_rows(
     bounded: Bounded,
     *,
     mapping: Mapping | None = None,
-    shared: SharedRisk | None = None,
 ) -> Iterator[ScoringRows]:
-    """Yield what ``contract.load_scoring_rows`` gives, piece by piece; raises as it does.
+    """Yield what ``contract.load_scoring_rows`` gives of a plain table, piece by piece.
+
+    It raises as ``load_scoring_rows`` does, behind the last piece: who takes pieces keeps none of
+    them then.
 
     Parameters
     ----------
-    location, contract, mapping, shared
+    location, contract, mapping
         As ``load_scoring_rows``.
     bounded : Bounded
     """
-    if contract.kind == "transactions":
-        for some in stream_built_rows(location, contract, bounded, mapping=mapping, shared=shared):
-            if some.built.n_rows:
-                names = pa.array(some.built.transaction_id, pa.string())
-                yield ScoringRows(contract_columns(some.built, contract), names)
-        return
     file = open_rows(location, contract, mapping)
-    for piece in in_pieces(file, rows=bounded.piece_rows):
-        problems = piece.problems(where_all=_WHERE_ALL)
-        extra = {}
-        if piece.has(_ID) and piece.require(_ID, "identifier", problems):
-            extra[_ID] = pa.string()
-        rows = read_plain_table(piece, contract, problems, with_labels=False, extra=extra)
-        identifiers = rows.extra[_ID].combine_chunks() if extra else None
-        yield ScoringRows(rows.features, identifiers)
 
+    def read(piece: DataFile, problems: Problems) -> ScoringRows:
+        return read_scoring_rows(piece, contract, problems)
 
-_WHERE_ALL: Final = "`bank-node check-data` lists all of them"
+    rows = min(bounded.piece_rows, piece_rows(bounded.memory_bytes, len(contract.features)))
+    yield from read_in_pieces(file, problems_of(file), read, rows=rows)
 
 
 def _members(

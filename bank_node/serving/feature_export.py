@@ -1,16 +1,19 @@
 """Write the features that a run's model looks at, to be looked at or trained on.
 
-What is written is the bank's own: its rows, and what it knows of shared risk. Nothing is sent.
+What is written is the bank's own: its rows, and what it knows of shared risk. It stays there.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from bank_node.data.contract import ScoringRows, load_features, load_scoring_rows
-from bank_node.data.streamed import Bounded, stream_built_rows, stream_scoring_rows
-from bank_node.serving.table_file import check_output, write_pieces, write_table
+from bank_node.data.scoring_rows import ScoringRows
+from bank_node.data.streamed import Bounded
+from bank_node.serving.lines import lines_of
+from bank_node.serving.table_file import check_output, write_pieces
 from fraudfed.dtypes import Float32Array
 from fraudfed.features import FeatureTable
 from fraudfed.features.mappings.mapping import Mapping
@@ -19,6 +22,9 @@ from fraudfed.features.table import LABEL_NOT_KNOWN
 from fraudfed.intake.windows import contract_columns
 from fraudfed.reading.location import Location
 from fraudfed.wire.messages import DataContract, FeatureSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def export_features(
@@ -29,6 +35,7 @@ def export_features(
     mapping: Mapping | None = None,
     shared: SharedRisk | None = None,
     bounded: Bounded | None = None,
+    cluster: "Client | None" = None,
 ) -> int:
     """Write a row for every payment of ``data`` that the recipe judges, in its order.
 
@@ -47,6 +54,8 @@ def export_features(
         Risk tables, for a contract that ``needs_tables``.
     bounded : Bounded or None
         None reads all of ``data`` into memory.
+    cluster : Client or None
+        As for ``lines_of``.
 
     Returns
     -------
@@ -61,33 +70,41 @@ def export_features(
         If ``out`` is neither ``.csv`` nor ``.parquet``.
     StateError
         If ``out`` cannot be written.
+    ClusterError
+        If the cluster has gone.
     """
     check_output(out)
     # A CSV file has texts, no dictionaries.
-    as_dictionary = out.suffix.lower() != ".csv"
+    make = FeaturesOf(contract, as_dictionary=out.suffix.lower() != ".csv")
+    lines = lines_of(
+        data, contract, make, mapping=mapping, shared=shared, bounded=bounded, cluster=cluster
+    )
+    return write_pieces(lines, out)
 
-    def built_table(built: FeatureTable) -> pa.Table:
-        values = contract_columns(built, contract)
-        return _exported(_about(built, contract), values, contract, as_dictionary=as_dictionary)
 
-    def plain_table(rows: ScoringRows) -> pa.Table:
-        columns = {} if rows.identifiers is None else {"transaction_id": rows.identifiers}
-        return _exported(columns, rows.features, contract, as_dictionary=as_dictionary)
+@dataclass(frozen=True, eq=False)
+class FeaturesOf:
+    """Makes a line of each row: what is known of it, and its features.
 
-    if bounded is not None:
-        if contract.kind == "transactions":
-            built = stream_built_rows(data, contract, bounded, mapping=mapping, shared=shared)
-            return write_pieces(
-                (built_table(piece.built) for piece in built if piece.built.n_rows), out
-            )
-        rows = stream_scoring_rows(data, contract, bounded, mapping=mapping)
-        return write_pieces(map(plain_table, rows), out)
-    if contract.kind == "transactions":
-        table = built_table(load_features(data, contract, mapping=mapping, shared=shared))
-    else:
-        table = plain_table(load_scoring_rows(data, contract, mapping=mapping))
-    write_table(table, out)
-    return int(table.num_rows)
+    Attributes
+    ----------
+    contract : DataContract
+    as_dictionary : bool
+        Whether categories are numbers, with all names beside them.
+    """
+
+    contract: DataContract
+    as_dictionary: bool
+
+    def __call__(self, rows: FeatureTable | ScoringRows) -> pa.Table:
+        """Put some rows into a table."""
+        if isinstance(rows, FeatureTable):
+            values = contract_columns(rows, self.contract)
+            about = _about(rows, self.contract)
+        else:
+            values = rows.features
+            about = {} if rows.identifiers is None else {"transaction_id": rows.identifiers}
+        return _exported(about, values, self.contract, as_dictionary=self.as_dictionary)
 
 
 def _exported(

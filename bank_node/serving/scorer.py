@@ -143,9 +143,9 @@ class Scorer:
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
-    def scores(self, features: Float32Array) -> Float32Array:
-        """Return the model's probabilities of rows; shape (n_rows,), dtype=float32."""
-        return sigmoid(self.margins(features))
+    def scores(self, features: Float32Array, *, threads: int | None = None) -> Float32Array:
+        """Return the model's probabilities of rows, as ``margins`` takes them."""
+        return sigmoid(self.margins(features, threads=threads))
 
     def row(self, row: Float32Array, *, contributions: bool = True) -> RowScore:
         """Score one row.

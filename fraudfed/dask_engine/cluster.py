@@ -34,6 +34,8 @@ _WITHOUT_OVERHEAD = {
     "distributed.admin.low-level-log-length": 0,
     "distributed.diagnostics.computations.nframes": 0,
     "distributed.diagnostics.nvml": False,
+    # A model, risk tables or rows that are handed out are large on purpose.
+    "distributed.admin.large-graph-warning-threshold": "1 TiB",
 }
 #: How often a cluster on this machine tells itself how many workers it has.
 _SYNC_SECONDS = 30

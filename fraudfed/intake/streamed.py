@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from fraudfed.reading.partitioned import PartitionedFile
 from fraudfed.reading.pieces import in_pieces, n_rows_about
 from fraudfed.reading.problems import Problems, ProblemsError
 from fraudfed.wire.messages import DataContract
+
+T = TypeVar("T")
 
 #: What a cell of a table costs in memory when all of it is read at once: as Arrow reads it, as
 #: float32, and as a bin. Measured: 916 MiB at 3 million rows of 30 features.
@@ -141,48 +143,47 @@ def piece_rows(memory_limit: int, n_features: int) -> int:
     return min(max(fit, _LEAST_PIECE_ROWS), _MOST_PIECE_ROWS)
 
 
-def plain_pieces(
+def read_in_pieces(
     file: DataFile,
-    contract: DataContract,
     problems: Problems,
+    read: Callable[[DataFile, Problems], T],
     *,
     rows: int,
-    with_labels: bool = True,
-) -> Iterator[PlainRows]:
-    """Read and check a plain table a piece at a time; faults are raised behind the last piece.
+) -> Iterator[T]:
+    """Read and check a table a piece at a time; faults are raised behind the last piece.
 
-    Pieces in which something is wrong are not yielded.
+    Pieces in which something is wrong are not yielded, nor is one behind them.
 
     Parameters
     ----------
     file : DataFile
-    contract : DataContract
     problems : Problems
         Of the file; takes those of all pieces, as if they had been looked at together.
+    read : callable
+        Reads a piece; adds what is wrong to the piece's own problems, and raises them.
     rows : int
         Of a piece, about.
-    with_labels : bool
 
     Raises
     ------
     DataError
-        With every problem, as ``read_plain_table``.
+        With every problem of all pieces.
     """
     names_file, before = False, dict[str, int]()
     if isinstance(file, PartitionedFile):
         names_file, before = file.names_files, file.rows_before
     for piece in in_pieces(file, rows=rows):
         found = piece.problems()
+        result = None
         try:
-            read = read_plain_table(piece, contract, found, with_labels=with_labels)
+            result = read(piece, found)
         except ProblemsError:
             # Rows of another length are no problem of cells: they come before everything else.
             if not len(found):
                 raise
-            read = None
         problems.absorb(found, names_file=names_file, rows_before=before.get(str(piece.path), 0))
-        if read is not None and not len(problems):
-            yield read
+        if result is not None and not len(problems):
+            yield result
     problems.keep(lambda _problem: True)
     problems.raise_any()
 
@@ -229,8 +230,11 @@ def stream_plain_table(
     totals = {"read": 0, "train": 0, "positives": 0}
     has_weights = contract.weight is not None
 
+    def read_piece(piece: DataFile, problems: Problems) -> PlainRows:
+        return read_plain_table(piece, contract, problems, with_labels=True)
+
     def divided(problems: Problems) -> Iterator[Any]:
-        for read in plain_pieces(file, contract, problems, rows=rows):
+        for read in read_in_pieces(file, problems, read_piece, rows=rows):
             if read.labels is None:
                 raise ValueError("rows were read without labels")
             totals["read"] += read.n_rows

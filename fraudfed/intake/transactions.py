@@ -16,7 +16,7 @@ from fraudfed.features.mappings.mapped import map_transactions, origin_of, sourc
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.reading import cells
-from fraudfed.reading.columns import number_column
+from fraudfed.reading.columns import number_column, text_column
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.problems import Problems
 
@@ -251,31 +251,11 @@ def _own_column(
     if column.kind is not ColumnKind.STRING:
         read = number_column(file, name, values, problems)
         return (np.full(len(values), np.nan), everything) if read is None else read
-    plain = cells.plain(values)
-    if not (cells.is_text(plain.type) or cells.is_number(plain.type)):
-        advice = cells.type_advice(plain.type)
-        problems.add_whole(
-            "wrong_type",
-            file.named(name),
-            f"column {file.named(name)} has type {plain.type}, expected texts or whole numbers; "
-            f"{advice}",
-            expected="texts or whole numbers",
-            advice=advice,
-        )
-        return [None] * len(values), everything
-    kind = DEFAULT_KINDS.get(name)
-    if kind is not None:
+    kind, plain = DEFAULT_KINDS.get(name), cells.plain(values)
+    if kind is not None and (cells.is_text(plain.type) or cells.is_number(plain.type)):
         return _identifiers(file, name, plain, kind, problems)
-    text, odd = cells.texts(plain)
-    problems.add_cells(
-        "not_a_text",
-        file.named(name),
-        odd,
-        got=lambda row: cells.shown(plain, row),
-        expected="a text or a whole number",
-        advice="write identifiers as text",
-    )
-    return text.to_pandas(), odd
+    found = text_column(file, name, plain, problems)
+    return ([None] * len(values), everything) if found is None else (found[0].to_pandas(), found[1])
 
 
 def _identifiers(

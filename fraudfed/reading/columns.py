@@ -228,6 +228,41 @@ def number_column(
     return values, wrong
 
 
+def text_column(
+    file: DataFile, name: str, column: pa.ChunkedArray, problems: Problems
+) -> tuple[cells.TextColumn, BoolArray] | None:
+    """Return a column's texts, and which cells are none; those go to ``problems``.
+
+    Parameters
+    ----------
+    file : DataFile
+    name : str
+    column : chunked Arrow array of shape (n_rows,)
+    problems : Problems
+
+    Returns
+    -------
+    texts : chunked Arrow array of shape (n_rows,), of large strings
+        As ``cells.texts``.
+    wrong : ndarray of shape (n_rows,), dtype=bool
+        None instead of both for a type that holds no texts.
+    """
+    plain = cells.plain(column)
+    if not (cells.is_text(plain.type) or cells.is_number(plain.type)):
+        _add_wrong_type(file, name, plain.type, "texts or whole numbers", problems)
+        return None
+    text, odd = cells.texts(plain)
+    problems.add_cells(
+        "not_a_text",
+        file.named(name),
+        odd,
+        got=lambda row: cells.shown(plain, row),
+        expected="a text or a whole number",
+        advice="write identifiers as text",
+    )
+    return text, odd
+
+
 class _Numbers:
     """A column of numbers, some of which are wrong."""
 

@@ -265,6 +265,11 @@ class Problems:
                 "not_a_number", column, sentence, expected=text, advice="write numbers everywhere"
             )
 
+    @property
+    def readings(self) -> dict[str, tuple[str, str]]:
+        """As what each column of numbers was read, and where first; for ``note_reading``."""
+        return dict(self._readings)
+
     def absorb(self, piece: "Problems", *, names_file: bool = False, rows_before: int = 0) -> None:
         """Add what was found in some of the rows, as if all had been looked at together.
 
@@ -276,7 +281,7 @@ class Problems:
         rows_before : int
             Rows before those of the piece's file, where a cell does not say in which file it is.
         """
-        for column, (how, where) in piece._readings.items():
+        for column, (how, where) in piece.readings.items():
             self.note_reading(column, how, of=where)
         for new in piece.all():
             cells = new.cells

@@ -137,7 +137,7 @@ def test_a_damaged_agreement_is_refused_and_shows_nothing(path: Path) -> None:
 def test_what_a_killed_program_left_behind_is_removed(path: Path) -> None:
     said = agreement()
     opened(path).agree(said)
-    leftover = path.parent / f".{path.name}.half"
+    leftover = path.parent / f".{path.name}.ab12_xyz"
     leftover.write_bytes(b"half a file with a key")
     assert same(opened(path).last, said)
     assert not leftover.exists()

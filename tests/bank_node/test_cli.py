@@ -709,6 +709,35 @@ def test_scores_are_xgboosts(joined, tmp_path, run_bank, make_rows, model_file, 
 
 
 @pytest.mark.e2e
+def test_workers_write_the_scores_and_features_of_one_machine(
+    joined, tmp_path, run_bank, make_rows, model_file
+) -> None:
+    data = tmp_path / "parts"
+    data.mkdir()
+    for number in range(2):
+        rows = make_rows(seed=number, n_rows=50).drop(columns="label")
+        rows.to_parquet(data / f"{number}.parquet")
+    for command, more in (("score", ("--model", model_file)), ("features", ())):
+        written = []
+        for engine in ((), ("--engine", "dask", "--workers", "1", "--dashboard", "off")):
+            out = tmp_path / f"{command}{len(engine)}.parquet"
+            where = ("--state", joined, "--data", data, "--out", out)
+            ended = run_bank(command, *where, *more, *engine)
+            assert ended.code == 0, ended.err
+            assert ("Dask cluster: 1 worker" in ended.err) is bool(engine)
+            written.append(out.read_bytes())
+        assert written[1] == written[0]
+    # A cluster that is not there, and an option without the engine that it is for.
+    where = ("--state", joined, "--data", data, "--out", out, "--model", model_file)
+    ended = run_bank("score", *where, "--engine", "dask", "--scheduler", "tcp://192.0.2.1:8786")
+    assert ended.code == 2
+    ended = run_bank("score", *where, "--workers", "2")
+    assert ended.code == 2
+    assert "--workers is for --engine dask" in ended.error()
+    assert out.read_bytes() == written[0]
+
+
+@pytest.mark.e2e
 def test_scoring_that_cannot_be(joined, tmp_path, run_bank, good_file, model_file) -> None:
     where = ("--state", joined, "--data", good_file)
     (tmp_path / "bad.json").write_text("{}")

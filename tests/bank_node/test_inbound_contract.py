@@ -1,6 +1,7 @@
 """A contract of incoming payments at a bank: what is trained on, scored and written."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,3 +91,17 @@ def test_features_of_one_recipe_are_none_of_the_other() -> None:
     with pytest.raises(ConfigurationError, match="names 0 risk tables, expected them exactly for"):
         check_contract(CONTRACT.model_copy(update={"features": shared}))
     assert needs_tables(CONTRACT.model_copy(update={"features": shared}))
+
+
+def test_what_workers_cannot_build_is_built_here_and_that_is_said(
+    frame: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "both.parquet"
+    frame.to_parquet(file)
+    here, asked = tmp_path / "here.parquet", tmp_path / "asked.parquet"
+    export_features(file, here, contract=CONTRACT)
+    # No cluster is asked anything.
+    cluster: Any = object()
+    export_features(file, asked, contract=CONTRACT, cluster=cluster)
+    assert asked.read_bytes() == here.read_bytes()
+    assert "read and worked on in this program" in caplog.text
