@@ -119,6 +119,7 @@ def compare_file(
     *,
     mapping: "Mapping | None" = None,
     shared: "SharedRisk | None" = None,
+    memory_limit: int | None = None,
 ) -> ComparedFile:
     """Return how a file differs from what the other banks entered in a statistics run.
 
@@ -132,6 +133,8 @@ def compare_file(
     mapping : Mapping or None
     shared : SharedRisk or None
         For a contract that ``needs_tables``.
+    memory_limit : int or None
+        As for ``count_file``.
 
     Raises
     ------
@@ -143,7 +146,16 @@ def compare_file(
         hash_key = derive_risk_key(state.key_package(run.spec.key_epoch))
     others = others_of(state, run)
     rules = state.config.rules
-    return compare_with(others, run, path, rules, hash_key=hash_key, mapping=mapping, shared=shared)
+    return compare_with(
+        others,
+        run,
+        path,
+        rules,
+        hash_key=hash_key,
+        mapping=mapping,
+        shared=shared,
+        memory_limit=memory_limit,
+    )
 
 
 def compare_with(
@@ -155,6 +167,7 @@ def compare_with(
     hash_key: bytes,
     mapping: "Mapping | None" = None,
     shared: "SharedRisk | None" = None,
+    memory_limit: int | None = None,
 ) -> ComparedFile:
     """Return how a file differs from sums of other banks.
 
@@ -168,7 +181,7 @@ def compare_with(
         This bank's own.
     hash_key : bytes of length 32
         That identifiers were hashed under.
-    mapping, shared
+    mapping, shared, memory_limit
         As for ``compare_file``.
 
     Raises
@@ -188,6 +201,7 @@ def compare_with(
         hash_key=hash_key,
         mapping=mapping,
         shared=shared,
+        memory_limit=memory_limit,
     )
     found = differences(
         own,

@@ -5,7 +5,7 @@ to build features (``bank_node.data.streamed``). Kept in memory are a piece, a b
 known fraud its times, names, kind and channel.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from bank_node.checking.facts import BuiltFacts, Facts
-from bank_node.checking.looks import Look, Looks, look_at
 from bank_node.data.contract import open_rows
 from bank_node.data.contract_terms import known_frauds
+from bank_node.data.looks.look import Reading
+from bank_node.data.looks.pieces import check_problems
 from bank_node.data.row_warnings import row_warnings
 from bank_node.data.streamed import (
     Bounded,
@@ -25,83 +26,15 @@ from bank_node.data.streamed import (
     stream_windows,
 )
 from fraudfed.catalogue.run_check import contract_recipe
-from fraudfed.features.by_key.buckets import n_buckets_for
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.features.table import FeatureTable
-from fraudfed.intake.repeated import Repeated, SpilledIdentifiers
-from fraudfed.intake.transactions import AmongMany, RawTransactions
+from fraudfed.intake.transactions import RawTransactions
 from fraudfed.intake.windows import Windows
-from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
-from fraudfed.reading.pieces import in_pieces, n_rows_about
 from fraudfed.wire.messages import DataContract
 
 _NOTHING: Final = pa.table({})
-
-
-def check_problems(
-    file: DataFile,
-    contract: DataContract,
-    mapping: Mapping | None,
-    bounded: Bounded,
-    *,
-    for_training: bool,
-) -> None:
-    """Read everything once, and raise what is wrong.
-
-    Parameters
-    ----------
-    file : DataFile
-    contract : DataContract
-        Of transactions.
-    mapping : Mapping or None
-    bounded : Bounded
-    for_training : bool
-        Whether labels and weights are needed.
-
-    Raises
-    ------
-    ProblemsError
-        With every problem, as if all rows had been looked at together.
-    DataError
-        If the data cannot be read.
-    StateError
-        If there is no room on disk.
-    """
-    looks = Looks(file, for_training=for_training)
-    n_buckets = n_buckets_for(n_rows_about(file), memory_bytes=bounded.work_bytes)
-    with SpilledIdentifiers(bounded.directory, n_buckets) as identifiers:
-        for piece in in_pieces(file, rows=bounded.piece_rows):
-            among = AmongMany(identifiers.n_rows)
-            look, _ = look_at(piece, contract, mapping, among, for_training=for_training)
-            identifiers.add(among.identifiers, among.is_wrong)
-            looks.add(look)
-        repeated = identifiers.repeated()
-    if looks.wants_repeated(repeated):
-        again = _look_again(file, contract, mapping, bounded, repeated, for_training=for_training)
-        looks.add_repeated(repeated, again)
-    looks.raise_any()
-
-
-def _look_again(
-    file: DataFile,
-    contract: DataContract,
-    mapping: Mapping | None,
-    bounded: Bounded,
-    repeated: Repeated,
-    *,
-    for_training: bool,
-) -> Iterator[Look]:
-    """Yield looks at the pieces that have the first rows with repeated identifiers."""
-    places, rows_before = np.array(repeated.first, dtype=np.int64), 0
-    for piece in in_pieces(file, rows=bounded.piece_rows):
-        if not (places >= rows_before).any():
-            return
-        among = AmongMany(rows_before, places)
-        look, _ = look_at(piece, contract, mapping, among, for_training=for_training)
-        rows_before += look.n_rows
-        yield look
 
 
 def check_payments(
@@ -121,7 +54,7 @@ def check_payments(
     bounded : Bounded
     """
     file = open_rows(location, contract, mapping)
-    check_problems(file, contract, mapping, bounded, for_training=True)
+    check_problems(file, Reading(mapping, contract, for_training=True), bounded)
     gathered, pieces, parts = Gathered(), list[BuiltRows](), list[Facts]()
     for windows in stream_windows(
         location,
@@ -209,6 +142,6 @@ def check_unlabelled(
     bounded : Bounded
     """
     file = open_rows(location, contract, mapping)
-    check_problems(file, contract, mapping, bounded, for_training=False)
+    check_problems(file, Reading(mapping, contract), bounded)
     pieces = stream_built_rows(location, contract, bounded, mapping=mapping, shared=shared)
     return BuiltFacts.together([BuiltFacts.of(each.built, contract) for each in pieces])

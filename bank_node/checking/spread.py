@@ -10,15 +10,11 @@ This machine learns of a part what is wrong with it and what ``Facts`` counts: n
 the values that a report names. Law: the report is that of this machine alone, whatever the parts.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from bank_node.checking.facts import BuiltFacts, Facts
-from bank_node.checking.looks import Look, Looks, look_at
 from bank_node.checking.pieces import payment_facts, warnings_of
 from bank_node.data.contract import TableShares, open_rows, plain_windows, problems_of
 from bank_node.data.contract_terms import (
@@ -28,116 +24,34 @@ from bank_node.data.contract_terms import (
     tell_left_out,
 )
 from bank_node.data.cutoffs import check_train_window
+from bank_node.data.looks.look import Look, Looks, Reading
+from bank_node.data.looks.workers import WorkerLooks, value_of
 from bank_node.data.risk_days import check_scoring_days, check_training_days
 from bank_node.data.spread_payments import (
-    PaymentSource,
     check_looked,
     look_at_part,
     payment_parts,
-    payment_sources,
     windows_of_part,
 )
 from fraudfed.catalogue.run_check import contract_recipe
 from fraudfed.dask_engine.payments import (
     HeldFeatures,
-    HeldPayments,
     all_reports,
     build_parts,
 )
 from fraudfed.dask_engine.requests import Answer, packed, unpacked
 from fraudfed.dask_engine.work import Work
-from fraudfed.dtypes import BoolArray
 from fraudfed.errors import FraudFedError
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.features.population import in_population
 from fraudfed.features.shared_risk import SharedRisk
-from fraudfed.intake.repeated import Repeated, divided_identifiers, repeated_rows
-from fraudfed.intake.transactions import AmongMany
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import DataContract
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
-
-#: A row's place among all parts: the number of its part, and this many bits for its row.
-_ROW_BITS: Final = 40
-
-
-class _Checking:
-    """Payments that workers have read and checked.
-
-    Parameters
-    ----------
-    client : Client
-    file : DataFile
-    contract : DataContract
-        Of transactions.
-    mapping : Mapping or None
-    for_training : bool
-        Whether labels and weights are needed.
-    """
-
-    def __init__(
-        self,
-        client: "Client",
-        file: DataFile,
-        contract: DataContract,
-        mapping: Mapping | None,
-        *,
-        for_training: bool,
-    ) -> None:
-        self.work = Work(client)
-        partitions, self.how = payment_parts(self.work, file, contract)
-        self.terms = packed((contract, file.name))
-        self.looks = Looks(file, for_training=for_training)
-        self._parts = payment_sources(partitions, contract, mapping, for_training=for_training)
-        self._checked = [
-            self.work.give("check", _check, number, part) for number, part in enumerate(self._parts)
-        ]
-
-    def raise_problems(self) -> None:
-        """Raise everything that is wrong; raises as ``looks.Looks.raise_any``."""
-        for look in self.each("tell", _tell, self._checked):
-            self.looks.add(look)
-        repeated = self._repeated()
-        if self.looks.wants_repeated(repeated):
-            rows: dict[int, list[int]] = {}
-            for place in repeated.first:
-                number, row = divmod(place, 1 << _ROW_BITS)
-                rows.setdefault(number, []).append(row)
-            again = [
-                self.work.give("check-again", _check_again, number, self._parts[number], these)
-                for number, these in sorted(rows.items())
-            ]
-            self.looks.add_repeated(repeated, self._sorted(again))
-        self.looks.raise_any()
-
-    def payments(self) -> "list[Future]":
-        """Give out the payments of all parts, which workers keep no longer than they need them."""
-        held = [self.work.give("payments", _payments, each) for each in self._checked]
-        self._checked = []
-        return held
-
-    def each(self, what: str, function: Callable[..., Answer], *parts: "Sequence[Future]") -> Any:
-        """Return what each part says, in their order."""
-        return self._sorted(
-            [self.work.give(what, function, *given) for given in zip(*parts, strict=True)]
-        )
-
-    def _repeated(self) -> Repeated:
-        n_buckets = self.how.n_buckets
-        divided = [self.work.give("divide-ids", _divide, each, n_buckets) for each in self._checked]
-        found = []
-        for bucket in range(n_buckets):
-            chunks = [self.work.give("take-ids", _take, each, bucket) for each in divided]
-            found.append(self.work.give("check-ids", _check_ids, *chunks))
-        return Repeated.together(_value(self.work.receive(found)))
-
-    def _sorted(self, given: "list[Future]") -> list[Any]:
-        found = _value(self.work.receive(given))
-        return [value for _, value in sorted(found, key=lambda pair: int(pair[0]))]
+    from distributed import Client
 
 
 def spread_checked(
@@ -163,16 +77,19 @@ def spread_checked(
     ClusterError
         If the cluster has gone.
     """
-    checking = _Checking(client, file, contract, mapping, for_training=True)
+    work, terms = Work(client), packed((contract, file.name))
+    partitions, building = payment_parts(work, file, contract)
+    how = Reading(mapping, contract, for_training=True)
+    checking = WorkerLooks(work, file, partitions, how, n_buckets=building.n_buckets)
     checking.raise_problems()
-    work, terms, held = checking.work, checking.terms, checking.payments()
+    held = checking.payments()
     looked = check_looked(
         work.receive([work.give("look", look_at_part, each, terms) for each in held]),
         contract,
         file.name,
     )
     reports = all_reports(work.give, held)
-    built = build_parts(work.give, held, checking.how, shared=shared)
+    built = build_parts(work.give, held, building, shared=shared)
     n_parts = len(built)
     parts = checking.each("count", _count, built, [reports] * n_parts, [terms] * n_parts)
     facts = Facts.together(parts)
@@ -206,11 +123,13 @@ def spread_unlabelled(
         As for ``load_features``.
     """
     file = open_rows(data, contract, mapping)
-    checking = _Checking(client, file, contract, mapping, for_training=False)
+    work, terms = Work(client), packed((contract, file.name))
+    partitions, building = payment_parts(work, file, contract)
+    how = Reading(mapping, contract)
+    checking = WorkerLooks(work, file, partitions, how, n_buckets=building.n_buckets)
     checking.raise_problems()
-    held = checking.payments()
-    built = build_parts(checking.work.give, held, checking.how, shared=shared)
-    parts = checking.each("count", _count_built, built, [checking.terms] * len(built))
+    built = build_parts(work.give, checking.payments(), building, shared=shared)
+    parts = checking.each("count", _count_built, built, [terms] * len(built))
     n_judged = sum(n_built for n_built, _ in parts)
     n_members = sum(facts.rows for _, facts in parts)
     check_judged(checking.looks.n_rows, n_judged, n_members, contract, file.name)
@@ -238,7 +157,7 @@ def spread_table(
         work.give("check", _check_table, number, packed((part, contract)))
         for number, part in enumerate(payment_parts(work, file, contract)[0])
     ]
-    found = sorted(_value(work.receive(given)), key=lambda each: int(each[0]))
+    found = sorted(value_of(work.receive(given)), key=lambda each: int(each[0]))
     for _, look, _ in found:
         looks.add(look)
     looks.raise_any()
@@ -246,111 +165,15 @@ def spread_table(
     return facts, warnings_of(file.name, facts, contract)
 
 
-def _value(answer: Answer) -> Any:
-    if answer.refusal is not None:
-        raise answer.refusal
-    return answer.value
-
-
 # What workers call. What Dask writes to its logs of these is nothing of a row.
 
 
-class _Checked:
-    """A part that was checked: what is wrong with it, its payments if nothing is, identifiers."""
-
-    def __init__(
-        self, number: int, look: Look, rows: pd.DataFrame | None, among: AmongMany
-    ) -> None:
-        self.number = number
-        self.look = look
-        self.rows = rows
-        self.identifiers: pd.Series[str] = among.identifiers
-        self.is_wrong: BoolArray = among.is_wrong
-
-    def __repr__(self) -> str:
-        return f"<payments of part {self.number}>"
-
-    def __sizeof__(self) -> int:
-        rows = 0 if self.rows is None else int(self.rows.memory_usage(deep=True).sum())
-        return rows + int(self.identifiers.memory_usage(deep=True))
-
-
-class _Divided:
-    """Identifiers by bucket, or those of one bucket."""
-
-    def __init__(self, tables: Sequence[Any]) -> None:
-        self.tables = tables
-
-    def __repr__(self) -> str:
-        return "<identifiers>"
-
-    def __sizeof__(self) -> int:
-        return sum(int(each.nbytes) for each in self.tables)
-
-
-def _check(number: int, message: bytes) -> _Checked | Answer:
-    part: PaymentSource = unpacked(message)
-    among = AmongMany(part.rows_before)
-    try:
-        look, rows = _look(part, among)
-    except FraudFedError as error:
-        return Answer(refusal=error, refused_by=number)
-    return _Checked(number, look, rows, among)
-
-
-def _check_again(number: int, message: bytes, repeated: Sequence[int]) -> Answer:
-    part: PaymentSource = unpacked(message)
-    among = AmongMany(part.rows_before, np.array(repeated, dtype=np.int64) + part.rows_before)
-    try:
-        return Answer([(number, _look(part, among)[0])])
-    except FraudFedError as error:
-        return Answer(refusal=error, refused_by=number)
-
-
-def _look(part: PaymentSource, among: AmongMany) -> tuple[Look, pd.DataFrame | None]:
-    file = part.partition.open()
-    return look_at(file, part.contract, part.mapping, among, for_training=part.for_training)
-
-
-def _tell(checked: _Checked | Answer) -> Answer:
-    return checked if isinstance(checked, Answer) else Answer([(checked.number, checked.look)])
-
-
-def _divide(checked: _Checked | Answer, n_buckets: int) -> _Divided | Answer:
-    if isinstance(checked, Answer):
-        return checked
-    rows = np.arange(len(checked.identifiers), dtype=np.int64)
-    places = (checked.number << _ROW_BITS) + rows
-    return _Divided(
-        divided_identifiers(checked.identifiers, checked.is_wrong, places, n_buckets=n_buckets)
-    )
-
-
-def _take(divided: _Divided | Answer, bucket: int) -> _Divided | Answer:
-    return divided if isinstance(divided, Answer) else _Divided([divided.tables[bucket]])
-
-
-def _check_ids(*chunks: _Divided | Answer) -> Answer:
-    tables = []
-    for chunk in chunks:
-        if isinstance(chunk, Answer):
-            return chunk
-        tables += chunk.tables
-    return Answer([repeated_rows(pa.concat_tables(tables))])
-
-
-def _payments(checked: _Checked | Answer) -> HeldPayments | Answer:
-    if isinstance(checked, Answer):
-        return checked
-    if checked.rows is None:
-        raise ValueError("payments are wanted that were refused")
-    return HeldPayments(checked.number, checked.rows)
-
-
 def _count(held: HeldFeatures | Answer, reports: Any, message: bytes) -> Answer:
+    if isinstance(held, Answer):
+        return held
     divided = windows_of_part(held, reports, message)
-    if isinstance(held, Answer) or isinstance(divided, Answer):
-        return divided if isinstance(divided, Answer) else held
+    if isinstance(divided, Answer):
+        return divided
     contract, source = unpacked(message)
     members = in_population(held.rows, contract.population, source=source)
     built = held.built.take(members[held.built.positions])

@@ -103,7 +103,9 @@ def check_data(
     if compared_with is None:
         return checked
     shared = training_tables(state, compared_with.contract)
-    compared = compare_file(state, compared_with, data, mapping=mapping, shared=shared)
+    compared = compare_file(
+        state, compared_with, data, mapping=mapping, shared=shared, memory_limit=memory_limit
+    )
     return checked.model_copy(update={"against": compared})
 
 

@@ -10,6 +10,7 @@ from bank_node.commands.options import (
     answers,
     end_in_order_when_terminated,
     facts_table,
+    memory_option,
     run_options,
     state_option,
 )
@@ -85,6 +86,7 @@ def _frequent(column: CountedColumn) -> str:
 )
 @state_option
 @run_options
+@memory_option
 @answers(PooledStatistics, _show_statistics)
 @click.pass_obj
 def statistics(

@@ -130,10 +130,15 @@ def load_transactions(
     DataError
         Naming file, row, column, value and what was expected.
     """
-    file = _open(path, "transactions", mapping)
+    file = open_transactions(path, mapping)
     return read_transactions(
         file, mapping, problems_of(file), extra={}, needs_labels=False, analysis=analysis
     ).rows
+
+
+def open_transactions(path: Location, mapping: Mapping | None) -> DataFile:
+    """Open raw transactions without reading them; raises as ``load_transactions``."""
+    return _open(path, "transactions", mapping)
 
 
 def load_training_rows(

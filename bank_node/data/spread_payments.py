@@ -12,7 +12,6 @@ This machine learns of the parts when their data end, how many payments there ar
 Law: rows, outcomes and digest are those of ``contract.load_training_rows``.
 """
 
-import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ from fraudfed.intake.windows import TRAIN
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.iso20022.files import is_messages
 from fraudfed.reading.location import Location
-from fraudfed.reading.partitions import Partition, partitions_of
+from fraudfed.reading.partitions import Partition, partitions_of, rows_before
 from fraudfed.reading.pieces import has_rows, n_rows_about
 from fraudfed.reading.query import Query
 from fraudfed.wire.messages import DataContract
@@ -88,12 +87,16 @@ def can_spread(
     contract : DataContract
     mapping : Mapping or None
     """
-    is_here = isinstance(file.path, Path) and is_messages(file.path)
-    is_here |= isinstance(location, Query)
     is_built = contract.kind == "transactions"
+    can_read = can_read_parts(location, file, mapping if is_built else None)
+    return can_read and (not is_built or contract_recipe(contract).name == RECIPE)
+
+
+def can_read_parts(location: Location, file: DataFile, mapping: Mapping | None) -> bool:
+    """Tell whether workers can read rows; arguments as for ``can_spread``."""
+    is_here = isinstance(file.path, Path) and is_messages(file.path)
     numbers_rows = mapping is not None and any(how.row_number for how in mapping.columns.values())
-    is_here |= is_built and numbers_rows and file.is_csv
-    return not is_here and (not is_built or contract_recipe(contract).name == RECIPE)
+    return not (is_here or isinstance(location, Query) or (numbers_rows and file.is_csv))
 
 
 def spread_payments(
@@ -177,22 +180,30 @@ def payment_parts(
     DataError
         If there is no row.
     """
-    about = n_rows_about(file)
-    # As few parts as keep all workers busy.
-    rows = min(_MOST_ROWS, max(1, about // work.n_threads))
-    partitions = [part for part in partitions_of(file, rows=rows) if has_rows(part)]
-    if not partitions:
-        raise file.no_rows()
     how = Building(
-        n_buckets=max(
-            1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS)
-        ),
+        n_buckets=n_buckets_of(work, file),
         risk_delay_days=contract.risk_delay_days,
         own_columns=contract.own_columns,
         source=file.name,
         refused=_refused,
     )
-    return partitions, how
+    return parts_of(work, file), how
+
+
+def parts_of(work: Work, file: DataFile) -> list[Partition]:
+    """Return parts of some data, each with a row; raises DataError if there is none."""
+    # As few parts as keep all workers busy.
+    rows = min(_MOST_ROWS, max(1, n_rows_about(file) // work.n_threads))
+    partitions = [part for part in partitions_of(file, rows=rows) if has_rows(part)]
+    if not partitions:
+        raise file.no_rows()
+    return partitions
+
+
+def n_buckets_of(work: Work, file: DataFile) -> int:
+    """Return into how many buckets payments of some data are divided by a key."""
+    about = n_rows_about(file)
+    return max(1, -(-about // BUCKET_ROWS), min(work.n_threads, about // _LEAST_BUCKET_ROWS))
 
 
 @dataclass(frozen=True)
@@ -225,10 +236,9 @@ def payment_sources(
     for_training: bool = True,
 ) -> list[bytes]:
     """Return a packed ``PaymentSource`` of each part."""
-    before = [0, *itertools.accumulate(part.n_rows or 0 for part in partitions)]
     return [
-        packed(PaymentSource(part, contract, mapping, for_training, rows_before))
-        for part, rows_before in zip(partitions, before[:-1], strict=True)
+        packed(PaymentSource(part, contract, mapping, for_training, before))
+        for part, before in zip(partitions, rows_before(partitions), strict=True)
     ]
 
 

@@ -138,6 +138,29 @@ def bounded_rows(
     return Bounded(memory_limit, directory)
 
 
+def bounded_transactions(file: DataFile, *, memory_limit: int, directory: Path) -> Bounded | None:
+    """Say how raw transactions of whatever run are read within a limit; None: all at once.
+
+    Parameters
+    ----------
+    file : DataFile
+    memory_limit, directory
+        As for ``bounded_rows``.
+    """
+    if n_rows_about(file) * _PAYMENT_BYTES <= memory_limit:
+        return None
+    return Bounded(memory_limit, directory)
+
+
+def rows_at_once(file: DataFile, contract: DataContract, memory_limit: int | None) -> int | None:
+    """Return how many rows of some data are read at a time within a limit; None is all."""
+    if memory_limit is None or bytes_at_once(file, contract) <= memory_limit:
+        return None
+    if contract.kind == "table":
+        return piece_rows(memory_limit, len(contract.features))
+    return Bounded(memory_limit, Path()).piece_rows
+
+
 def bytes_at_once(file: DataFile, contract: DataContract) -> int:
     """Return about what rows take in memory if all of them are read at once."""
     if contract.kind == "table":
@@ -173,6 +196,7 @@ def stream_built_rows(
     shared: SharedRisk | None = None,
     analysis: Collection[str] = (),
     gathered: "Gathered | None" = None,
+    tells: bool = True,
 ) -> Iterator[BuiltRows]:
     """Yield what ``contract.load_built_rows`` gives, piece by piece; raises as it does.
 
@@ -183,6 +207,9 @@ def stream_built_rows(
     bounded : Bounded
     gathered : Gathered or None
         With it, rows have weights beside them; it is complete before the first piece.
+    tells : bool
+        Without ``gathered``: whether it says what is left out, and which days risk tables lack, as
+        ``load_features`` does and ``load_built_rows`` does not.
 
     Raises
     ------
@@ -241,6 +268,8 @@ def stream_built_rows(
     check_judged(n_rows, n_built, n_members, contract, file.name)
     if gathered is not None:
         gathered.warnings += few_warnings(n_members, n_built, contract, file.name)
+        return
+    if not tells:
         return
     if contract.population is not None:
         tell_left_out(np.arange(n_built) < n_members, contract, file.name)

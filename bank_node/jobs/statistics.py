@@ -13,8 +13,10 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.statistics import statistics_facts, weigh_statistics
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
+from bank_node.data.contract import open_rows
 from bank_node.data.source_keys import row_keys
 from bank_node.data.statistics import Thresholds, count_file
+from bank_node.data.streamed import rows_at_once
 from bank_node.jobs.one_step import OneStepWork
 from bank_node.jobs.risk.history import training_tables
 from bank_node.run.agreement.partners import check_visibility
@@ -100,6 +102,7 @@ class StatisticsJob:
             As ``training_tables``.
         """
         run, options = context.run, context.options
+        file = open_rows(options.data, run.contract, options.mapping)
         layout = layout_of(run)
         least = Thresholds.of(run.statistics, context.rules)
         hash_key = derive_risk_key(context.epoch.package)
@@ -111,6 +114,7 @@ class StatisticsJob:
             hash_key=hash_key,
             mapping=options.mapping,
             shared=training_tables(context.state, run.contract),
+            memory_limit=options.memory_limit,
         )
         _log.info("%d rows are counted; counts below %d are entered as 0", counts.rows, least.count)
         return StatisticsWork(
@@ -118,7 +122,11 @@ class StatisticsJob:
             layout=layout,
             least=least.count,
             hash_key=hash_key,
-            row_keys=row_keys(options.data, context.ledger),
+            row_keys=row_keys(
+                options.data,
+                context.ledger,
+                piece_rows=rows_at_once(file, run.contract, options.memory_limit),
+            ),
             keep_own=lambda own: context.state.keep_own_statistics(run.run_id, own),
             progress=context.progress,
         )

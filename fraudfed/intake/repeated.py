@@ -77,8 +77,8 @@ def repeated_rows(bucket: pa.Table) -> Repeated:
     bucket : Arrow table
         Of ``divided_identifiers``: all pieces, in their order.
     """
-    again = bucket[_ID].to_pandas().duplicated().to_numpy(dtype=np.bool_)
-    again &= ~bucket["is_wrong"].to_numpy().astype(np.bool_)
+    is_wrong = bucket["is_wrong"].to_numpy().astype(np.bool_)
+    again = bucket[_ID].to_pandas().duplicated().to_numpy(dtype=np.bool_) & ~is_wrong
     places = bucket["place"].to_numpy()[again]
     return Repeated(int(places.size), tuple(np.sort(places)[:MOST_CELLS].tolist()))
 

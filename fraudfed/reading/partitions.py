@@ -9,6 +9,7 @@ Partitions come in the order of the bytes of their files' names, then of rows wi
 order is for messages only: a model depends neither on it nor on how rows are divided.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Protocol, runtime_checkable
@@ -282,6 +283,11 @@ def partitions_of(file: DataFile, *, rows: int = ROWS) -> list[Partition]:
     """
     files = file.files if isinstance(file, ManyFiles) else (partition_of(file),)
     return [part for each in files for part in each.split(rows)]
+
+
+def rows_before(partitions: Sequence[Partition]) -> list[int]:
+    """Return how many rows are in the parts before each; those of CSV, uncounted, as none."""
+    return [0, *itertools.accumulate(part.n_rows or 0 for part in partitions)][:-1]
 
 
 @runtime_checkable

@@ -78,7 +78,7 @@ def contents_of(
     features: Mapping[str, Float32Array],
     labels: Float32Array,
     transactions: pd.DataFrame | None,
-    min_customers: int,
+    min_customers: int | None,
 ) -> Contents:
     """Collect what a layout counts.
 
@@ -90,8 +90,9 @@ def contents_of(
     labels : ndarray of shape (n_rows,), dtype=float32
     transactions : DataFrame or None
         The same rows as they were read; None for a plain table.
-    min_customers : int
-        Distinct customers that make an identifier one of ``with_customers``.
+    min_customers : int or None
+        Distinct customers that make an identifier one of ``with_customers``. None leaves
+        identifiers out: these are some rows of many, of which ``identifiers_of`` is asked together.
     """
     raw = {} if transactions is None else _raw_codes(transactions)
     numbers: dict[Column, Float32Array] = {}
@@ -113,7 +114,10 @@ def contents_of(
     identifiers = {}
     if transactions is not None:
         identifiers = {
-            entity: _identifiers(transactions, entity, min_customers) for entity in layout.entities
+            entity: Identifiers([], [])
+            if min_customers is None
+            else identifiers_of(payers_of(transactions, entity), min_customers)
+            for entity in layout.entities
         }
     return Contents(labels, numbers, codes, identifiers)
 
@@ -161,11 +165,25 @@ def _coded(series: "pd.Series[str]", values: tuple[str, ...] | None) -> Int64Arr
     return codes.astype(np.int64)
 
 
-def _identifiers(rows: pd.DataFrame, entity: RiskEntity, min_customers: int) -> Identifiers:
+def payers_of(rows: pd.DataFrame, entity: RiskEntity) -> pd.DataFrame:
+    """Return who paid at which identifiers, each pair once.
+
+    Returns
+    -------
+    DataFrame of shape (n_pairs, 2)
+        ``identifier`` and ``customer``; empty if there is no such column.
+    """
     name = f"{entity.value}_id"
     if name not in rows.columns:
-        return Identifiers([], [])
+        return pd.DataFrame({"identifier": [], "customer": []}, dtype=object)
     pairs = rows[[name, "customer_id"]].dropna().drop_duplicates()
-    customers = pairs.groupby(name, sort=True, observed=True)["customer_id"].size()
+    return pairs.set_axis(["identifier", "customer"], axis="columns")
+
+
+def identifiers_of(pairs: pd.DataFrame, min_customers: int) -> Identifiers:
+    """Return distinct identifiers, sorted, of ``payers_of`` rows that have all of their payers."""
+    customers = (
+        pairs.drop_duplicates().groupby("identifier", sort=True, observed=True)["customer"].size()
+    )
     enough = customers[customers >= min_customers]
     return Identifiers([str(i) for i in customers.index], [str(i) for i in enough.index])

@@ -5,14 +5,15 @@ multiple of ``least``. Rounding all of them is what hides the small ones: else t
 column's large cells leave of the total would be the small cell.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
 from fraudfed.boosting.engine.keys import KEY_BITS, keys_from_values
 from fraudfed.dtypes import BoolArray, Float32Array, Int64Array
-from fraudfed.statistics.contents import MISSING, Contents
+from fraudfed.statistics.contents import MISSING, Contents, Identifiers
 from fraudfed.statistics.layout import Layout
 from fraudfed.statistics.occupancy import cells_of
 from fraudfed.statistics.shapes import shape_counts
@@ -100,10 +101,7 @@ def count(contents: Contents, layout: Layout, *, hash_key: bytes) -> Counts:
         The consortium's, for identifiers.
     """
     is_fraud = contents.labels == 1.0
-    shapes = {
-        entity: shape_counts(identifiers.all)
-        for entity, identifiers in contents.identifiers.items()
-    }
+    shapes = _shapes(contents.identifiers)
     columns = []
     for column in layout.columns:
         if column.entity is not None:
@@ -115,19 +113,89 @@ def count(contents: Contents, layout: Layout, *, hash_key: bytes) -> Counts:
         else:
             columns.append(_coded(contents.codes[column], len(column.cells), is_fraud))
 
-    def cells(entity: RiskEntity, identifiers: list[str]) -> Int64Array:
-        return cells_of(entity, identifiers, hash_key=hash_key, width=layout.width)
-
-    found = contents.identifiers
     return Counts(
         rows=contents.n_rows,
         labelled=int(np.count_nonzero(~np.isnan(contents.labels))),
         frauds=int(np.count_nonzero(is_fraud)),
         columns=tuple(columns),
-        n_identifiers={entity: len(ids.all) for entity, ids in found.items()},
-        cells={entity: cells(entity, ids.with_customers) for entity, ids in found.items()},
-        all_cells={entity: cells(entity, ids.all) for entity, ids in found.items()},
+        **_of_identifiers(contents.identifiers, layout, hash_key),
     )
+
+
+def together(parts: Sequence[Counts]) -> Counts:
+    """Add up the counts of rows that were counted without identifiers.
+
+    Law: the sum is that of all rows, in whatever order and grouping; of one layout.
+
+    Parameters
+    ----------
+    parts : sequence of Counts
+        At least one.
+    """
+    first = parts[0]
+    return replace(
+        first,
+        rows=sum(each.rows for each in parts),
+        labelled=sum(each.labelled for each in parts),
+        frauds=sum(each.frauds for each in parts),
+        columns=tuple(
+            ColumnCounts(
+                missing=sum(each.missing for each in columns),
+                cells=np.sum([each.cells for each in columns], axis=0, dtype=np.int64),
+                frauds=np.sum([each.frauds for each in columns], axis=0, dtype=np.int64),
+                fine=None
+                if columns[0].fine is None
+                else np.sum([each.fine for each in columns], axis=0, dtype=np.int64),
+            )
+            for columns in zip(*(each.columns for each in parts), strict=True)
+        ),
+    )
+
+
+def with_identifiers(
+    counts: Counts,
+    identifiers: Mapping[RiskEntity, Identifiers],
+    layout: Layout,
+    *,
+    hash_key: bytes,
+) -> Counts:
+    """Return counts of rows with those of their identifiers, which ``count`` has not seen.
+
+    Parameters
+    ----------
+    counts : Counts
+    identifiers : mapping of RiskEntity to Identifiers
+    layout : Layout
+    hash_key : bytes of length 32
+    """
+    shapes = _shapes(identifiers)
+    columns = [
+        found
+        if column.entity is None
+        else replace(found, cells=shapes[column.entity][column.name.partition(":")[2]])
+        for column, found in zip(layout.columns, counts.columns, strict=True)
+    ]
+    of_identifiers = _of_identifiers(identifiers, layout, hash_key)
+    return replace(counts, columns=tuple(columns), **of_identifiers)
+
+
+def _shapes(
+    identifiers: Mapping[RiskEntity, Identifiers],
+) -> dict[RiskEntity, Mapping[str, Int64Array]]:
+    return {entity: shape_counts(found.all) for entity, found in identifiers.items()}
+
+
+def _of_identifiers(
+    identifiers: Mapping[RiskEntity, Identifiers], layout: Layout, hash_key: bytes
+) -> dict[str, Any]:
+    def cells(entity: RiskEntity, names: list[str]) -> Int64Array:
+        return cells_of(entity, names, hash_key=hash_key, width=layout.width)
+
+    return {
+        "n_identifiers": {entity: len(ids.all) for entity, ids in identifiers.items()},
+        "cells": {entity: cells(entity, ids.with_customers) for entity, ids in identifiers.items()},
+        "all_cells": {entity: cells(entity, ids.all) for entity, ids in identifiers.items()},
+    }
 
 
 def _numeric(values: Float32Array, is_fraud: BoolArray) -> ColumnCounts:

@@ -13,12 +13,12 @@ from examples.published_tables import handbook_rows, paysim_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bank_node.checking import pieces
 from bank_node.checking.check import Where, check_rows, check_without_labels
 from bank_node.checking.facts import Facts
 from bank_node.data import streamed
 from bank_node.data.contract import load_training_rows, open_rows
 from bank_node.data.contract_terms import KnownFrauds
+from bank_node.data.looks import pieces
 from bank_node.data.streamed import Bounded
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
@@ -185,7 +185,7 @@ def test_problems_stand_in_the_order_of_the_checks_whatever_piece_they_are_in(
 
 
 @pytest.mark.usefixtures("in_pieces")
-def test_control_problems_of_pieces_as_they_come_are_in_another_order(
+def test_problems_of_pieces_as_they_come_would_be_in_another_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = rows(40)
@@ -280,7 +280,7 @@ def test_a_cut_off_row_of_one_file_of_several_is_not_passed_over(
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Payments in uneven files, in no order of time, one of them empty."""
-    _, frame = next(iter(generate(WorldConfig(seed=3, banks=3, customers=40, days=24))))
+    _, frame = next(iter(generate(WorldConfig(seed=3, banks=3, customers=60, days=18))))
     is_fraud = np.arange(len(frame)) % 17 == 0
     frame = frame.assign(
         is_fraud=is_fraud.astype(np.int8),
@@ -303,10 +303,10 @@ def contract(parts: Path) -> DataContract:
         kind="transactions",
         recipe=RECIPE,
         features=contract_features()[:9],
-        label_horizon_days=LabelHorizon(days=3, by_channel={"pos": 1}),
+        label_horizon_days=LabelHorizon(days=3, by_channel={"pos": 2}),
         train_until=end - 8 * DAY,
         select_until=end - 4 * DAY,
-        judge_until=end + 2 * DAY,
+        judge_until=end + 3 * DAY // 2,
         exclude_known_compromised=True,
     )
 

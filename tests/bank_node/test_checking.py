@@ -272,7 +272,15 @@ def test_there_is_one_memory_limit_with_one_default(monkeypatch: pytest.MonkeyPa
         for parameter in command.params
         if parameter.opts[0] == "--memory-limit"
     }
-    assert set(found) == {"features", "score", "search", "train"}
+    assert set(found) == {
+        "check-data",
+        "features",
+        "risk update",
+        "score",
+        "search",
+        "statistics",
+        "train",
+    }
     monkeypatch.setattr(memory, "default_limit", lambda: 5 << 30)
     context = click.Context(click.Command("x"))
     for parameter in found.values():

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bank_node.commands.engine import engine_options, opened
 from bank_node.commands.options import (
     Output,
     answers,
     data_option,
     end_in_order_when_terminated,
     map_option,
+    memory_option,
     passphrase_option,
     run_options,
     state_option,
@@ -31,6 +33,7 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.state.corrections import KeptCorrection
+    from fraudfed.dask_engine.options import ClusterOptions
     from fraudfed.features.mappings.mapping import Mapping
     from fraudfed.reading.location import Location
 
@@ -53,10 +56,17 @@ def _show_updated(updated: UpdatedRisk) -> None:
 @risk.command("update")
 @state_option
 @run_options
+@memory_option
+@engine_options
 @answers(UpdatedRisk, _show_updated)
 @click.pass_obj
 def update(
-    output: Output, /, path: Path, passphrase_file: Path | None, **options: Any
+    output: Output,
+    /,
+    path: Path,
+    passphrase_file: Path | None,
+    cluster: "ClusterOptions | None",
+    **options: Any,
 ) -> UpdatedRisk:
     """Sum the daily tables of a risk run with the other banks.
 
@@ -71,10 +81,13 @@ def update(
     end_in_order_when_terminated()
     state = StateDirectory(path)
     passphrase = read_passphrase(passphrase_file)
-    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = take_part(
-            state, RunOptions(**options), RunKind.RISK, JOBS, progress, passphrase=passphrase
-        )
+    with (
+        opened(cluster) as client,
+        state.locked(),
+        RunProgress(output.console, enabled=output.progress) as progress,
+    ):
+        chosen = RunOptions(**options, cluster=client)
+        record = take_part(state, chosen, RunKind.RISK, JOBS, progress, passphrase=passphrase)
     return UpdatedRisk(
         run_id=record.run_id,
         first_day=day_text(record.result.first_day),

@@ -2,22 +2,18 @@
 
 import hashlib
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-import pandas as pd
 
 from bank_node.approval.facts import RunFacts
 from bank_node.approval.findings import Finding
 from bank_node.approval.risk import risk_facts, weigh_risk
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.contract import load_transactions
 from bank_node.data.risk_days import day_text
 from bank_node.data.source_keys import day_keys
+from bank_node.jobs.risk.counting import count_payments
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -29,8 +25,7 @@ from bank_node.state.risk_file import RiskFile
 from fraudfed.communicator import Communicator
 from fraudfed.consortium.risk_key import derive_risk_key
 from fraudfed.errors import ConfigurationError, StateError
-from fraudfed.features.formulas import SECONDS_PER_DAY
-from fraudfed.features.shared_risk import RiskEntries, RiskTables, risk_entries, sum_tables
+from fraudfed.features.shared_risk import RiskEntries, RiskTables, sum_tables
 from fraudfed.features.shared_risk.entries import CUSTOMER_DAYS
 from fraudfed.features.shared_risk.history import KeyedTables
 from fraudfed.features.shared_risk.sketch import hash_key_id
@@ -112,31 +107,25 @@ class RiskJob:
             If they do not meet the schema of transactions.
         """
         options, counted = context.options, counted_spec(context.run, context.rules)
-        transactions = load_transactions(options.data, mapping=options.mapping)
-        hash_key = derive_risk_key(context.epoch.package)
         corrections = [kept.correction for kept in context.state.corrections().all()]
-        entries = risk_entries(transactions, counted, hash_key=hash_key, corrections=corrections)
-        unbounded = entries
-        if counted.privacy is not None:
-            # Which rows of a customer count is drawn anew at each start, by this bank alone; the
-            # digest is of all that there are, and what was sealed is sent again as it was.
-            entries = risk_entries(
-                transactions,
-                counted,
-                hash_key=hash_key,
-                corrections=corrections,
-                draw=np.random.default_rng(secrets.randbits(256)),
-            )
+        found = count_payments(options, counted, corrections=corrections)
+        hash_key = derive_risk_key(context.epoch.package)
+        # Which rows of a customer count is drawn anew at each start, by this bank alone; the digest
+        # is of all that there are, and what was sealed is sent again as it was.
+        entries, unbounded = (
+            each.entries(counted, hash_key=hash_key, corrections=corrections)
+            for each in (found.counted, found.unbounded)
+        )
         _log.info(
             "%d payments meet the schema; %d counts of payments, %d of frauds and %d of "
             "corrections are entered",
-            len(transactions),
+            found.n_rows,
             *(
                 int(each.counts.sum())
                 for each in (entries.transactions, entries.frauds, entries.corrections)
             ),
         )
-        _warn(transactions, entries, counted)
+        _warn(found.first_day, entries, counted)
         return RiskWork(
             entries=entries,
             begin=RiskTables(context.run.risk, hash_key_id(hash_key)),
@@ -168,11 +157,10 @@ def _result(spec: RiskSpec, content: bytes) -> RiskResult:
     return RiskResult(first_day=spec.first_day, last_day=spec.last_day, table_bytes=len(content))
 
 
-def _warn(transactions: pd.DataFrame, entries: RiskEntries, counted: RiskSpec) -> None:
-    """Say what is allowed and probably not meant."""
+def _warn(begins: int, entries: RiskEntries, counted: RiskSpec) -> None:
+    """Say what is allowed and probably not meant of payments from some day on."""
     if entries.transactions.counts.size == 0:
         _log.warning("no payment is entered: is this the file of the run's days?")
-    begins = int(transactions["event_time"].min()) // SECONDS_PER_DAY
     needed = counted.first_day - counted.delay_days - (CUSTOMER_DAYS - 1)
     if begins > needed and counted.min_customers > 1:
         _log.warning(

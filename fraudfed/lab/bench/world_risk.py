@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fraudfed.communicator import SoloCommunicator
-from fraudfed.features.shared_risk.entries import Entries, RiskEntries, risk_entries
+from fraudfed.features.shared_risk.counting import risk_entries
+from fraudfed.features.shared_risk.entries import Entries, RiskEntries
 from fraudfed.features.shared_risk.history import KeyedTables, SharedRisk
 from fraudfed.features.shared_risk.rounds import sum_tables
 from fraudfed.features.shared_risk.sketch import hash_key_id

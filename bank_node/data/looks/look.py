@@ -21,7 +21,12 @@ from fraudfed.features.check import CHECK_COLUMNS, OF_LABELS, REPEATED
 from fraudfed.features.mappings.mapping import Mapping
 from fraudfed.intake.outcomes import ANALYSIS_COLUMNS
 from fraudfed.intake.repeated import Repeated
-from fraudfed.intake.transactions import AmongMany, RawTransactions, add_no_labels
+from fraudfed.intake.transactions import (
+    AmongMany,
+    RawTransactions,
+    add_no_labels,
+    read_transactions,
+)
 from fraudfed.payments.columns import LABEL_COLUMNS
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.partitioned import PartitionedFile
@@ -29,6 +34,44 @@ from fraudfed.reading.problems import Problem, Problems, ProblemsError
 from fraudfed.wire.messages import DataContract
 
 _ID: Final = "transaction_id"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How payments are read, and what for; small, and may be pickled.
+
+    Attributes
+    ----------
+    mapping : Mapping or None
+    contract : DataContract or None
+        Of transactions; None: raw transactions, of whatever run.
+    for_training : bool
+        Whether labels and the contract's weights are needed.
+    """
+
+    mapping: Mapping | None
+    contract: DataContract | None = None
+    for_training: bool = False
+
+    def read(
+        self, file: DataFile, among: AmongMany, problems: Problems, currencies: set[str]
+    ) -> pd.DataFrame:
+        """Read and check some payments; what is wrong goes to ``problems``, and is raised."""
+        if self.contract is None:
+            return read_transactions(
+                file, self.mapping, problems, extra={}, needs_labels=False, among=among
+            ).rows
+        return read_piece(
+            file,
+            self.contract,
+            self.mapping,
+            analysis=ANALYSIS_COLUMNS if self.for_training else (),
+            with_weights=self.for_training,
+            currencies=currencies,
+            among=among,
+            problems=problems,
+            needs_labels=self.for_training,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,33 +103,22 @@ class Look:
     absent: tuple[str, ...]
 
 
-def look_at(
-    file: DataFile,
-    contract: DataContract,
-    mapping: Mapping | None,
-    among: AmongMany,
-    *,
-    for_training: bool,
-) -> tuple[Look, pd.DataFrame | None]:
+def look_at(file: DataFile, how: Reading, among: AmongMany) -> tuple[Look, pd.DataFrame | None]:
     """Read and check some payments.
 
     Parameters
     ----------
     file : DataFile
         A piece, or a partition.
-    contract : DataContract
-        Of transactions.
-    mapping : Mapping or None
+    how : Reading
     among : AmongMany
         Is filled in.
-    for_training : bool
-        Whether labels and weights are needed.
 
     Returns
     -------
     look : Look
     rows : DataFrame or None
-        As ``read_piece`` gives them; None if something is wrong with them.
+        None if something is wrong with them.
 
     Raises
     ------
@@ -96,17 +128,7 @@ def look_at(
     problems, currencies = problems_of(file), set[str]()
     rows: pd.DataFrame | None = None
     try:
-        rows = read_piece(
-            file,
-            contract,
-            mapping,
-            analysis=ANALYSIS_COLUMNS if for_training else (),
-            with_weights=for_training,
-            currencies=currencies,
-            among=among,
-            problems=problems,
-            needs_labels=for_training,
-        )
+        rows = how.read(file, among, problems, currencies)
     except ProblemsError:
         if not len(problems):
             raise

@@ -1,0 +1,1 @@
+"""What is wrong with a bank's payments, found part by part, here or on workers, and told as one."""
