@@ -134,10 +134,25 @@ def test_problems_in_pieces_are_those_of_all_rows_at_once(
         return {dataclasses.replace(p, cells=p.cells) for p in error.problems}
 
     assert told(found.value) == told(whole.value)
+    # In the order of the checks, whatever piece each is in.
+    assert [p.text for p in found.value.problems] == [p.text for p in whole.value.problems]
     counts = {p.kind: p.count for p in found.value.problems}
     assert counts == {"not_a_label": 22, "unknown_category": 2, "not_a_weight": 1}
     place = f"part-2{suffix}: row 21" + (" (line 22)" if suffix == ".csv" else "")
     assert any(place in p.text for p in found.value.problems)
+
+
+def test_a_row_of_another_length_is_told_first_and_its_file_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    write(rows(40), tmp_path, [20, 20], ".csv")
+    with (tmp_path / "part-1.csv").open("a") as file:
+        file.write("1\n")
+    with pytest.raises(ProblemsError, match="got 1 fields") as whole:
+        load_training_rows(tmp_path, CONTRACT)
+    with pytest.raises(ProblemsError) as found:
+        stream_training_rows(tmp_path, CONTRACT, memory_limit=LIMIT)
+    assert str(found.value) == str(whole.value)
 
 
 def test_one_file_in_pieces_is_told_of_as_the_file_that_it_is(
