@@ -8,7 +8,7 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.paillier.kernels import adx, ifma, kernel
 from fraudfed.paillier.kernels.adx import AdxKernel, why_unavailable, words_for
 from fraudfed.paillier.kernels.gmp import GmpKernel

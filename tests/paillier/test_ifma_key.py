@@ -9,7 +9,7 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.paillier.kernels.ifma import WINDOW_BITS, Square, why_unavailable
 from fraudfed.paillier.kernels.ifma_key import IfmaKey
 from fraudfed.paillier.kernels.kernel import select_kernel

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import CiphertextError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.paillier.kernels.ifma import why_unavailable
 from fraudfed.paillier.kernels.ifma_products import IfmaProducts, products_for
 from fraudfed.paillier.keys import PublicKey

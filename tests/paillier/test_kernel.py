@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.paillier.kernels.ifma import limbs_for, why_unavailable
 from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note, select_kernel
 from fraudfed.paillier.kernels.residues import from_digits, to_digits
