@@ -29,7 +29,7 @@ from fraudfed.lab.bench.scale.rows import scale_contract
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.publish.blocks import NOTHING, table, write_blocks
 from fraudfed.lab.publish.scaling_plot import draw_scaling
-from fraudfed.secure_sum.streams import MaskStream, signed_sum
+from fraudfed.secure_sum.masks.streams import MaskStream, signed_sum
 from fraudfed.wire.messages import RunSpec
 
 ROOT = Path(__file__).resolve().parents[3]
