@@ -46,13 +46,21 @@ def read_scoring_rows(file: DataFile, contract: DataContract, problems: Problems
     DataError
         As ``read_plain_table``; also for an identifier that is no text and no whole number.
     """
-    extra, identifiers = {}, None
-    if file.has(_ID) and file.require(_ID, "identifier", problems):
-        extra[_ID] = pa.string()
-    rows = read_plain_table(file, contract, problems, with_labels=False, extra=extra)
-    if extra:
+    has_names = file.has(_ID) and file.require(_ID, "identifier", problems)
+    names: list[pa.Array] = []
+
+    def take(found: pa.Table) -> None:
         # Texts, whatever the file has: then they are of one type in all files of a table.
-        found = text_column(file, _ID, rows.extra[_ID], problems)
-        problems.raise_any()
-        identifiers = None if found is None else found[0].cast(pa.string()).combine_chunks()
-    return ScoringRows(rows.features, identifiers)
+        read = text_column(file, _ID, found[_ID], problems) if has_names else None
+        if read is not None:
+            names.append(read[0].cast(pa.string()).combine_chunks())
+
+    rows = read_plain_table(
+        file,
+        contract,
+        problems,
+        with_labels=False,
+        extra={_ID: pa.string()} if has_names else None,
+        check_extra=take,
+    )
+    return ScoringRows(rows.features, names[0] if names else None)

@@ -1,6 +1,6 @@
 """A table of features out of a file, as its data contract wants it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +46,7 @@ def read_plain_table(
     *,
     with_labels: bool,
     extra: Mapping[str, pa.DataType] | None = None,
+    check_extra: Callable[[pa.Table], object] = lambda _found: None,
 ) -> PlainRows:
     """Read and check the columns of a contract, and nothing else.
 
@@ -60,6 +61,8 @@ def read_plain_table(
         Whether label and weight are needed; else they are not read.
     extra : mapping of str to Arrow type, or None
         Further columns, as ``DataFile.read`` takes them; each is in the file once.
+    check_extra : callable
+        Is shown what was read, and may add problems.
 
     Raises
     ------
@@ -84,6 +87,7 @@ def read_plain_table(
     problems.begin(3)
     if with_labels:
         row_weights = read_weights(file, contract, found, problems)
+    check_extra(found)
     problems.raise_any()
     return PlainRows(features, row_labels, row_weights, found.select(list(extra or {})))
 

@@ -30,7 +30,7 @@ def table(start: int = 0, stop: int = ROWS) -> pa.Table:
     )
     return pa.table(
         {
-            "transaction_id": [f"t,{row}" for row in rows],
+            "transaction_id": pa.array([f"t,{row}" for row in rows], pa.string()),
             "x": pa.array((rows / 7).astype(np.float32), mask=rows % 4 == 0),
             "row": rows,
             "shop": shops,
