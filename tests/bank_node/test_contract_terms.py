@@ -16,7 +16,8 @@ from oracles.features import DAY, random_table
 from bank_node.approval.digest import approval_hash
 from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
-from bank_node.checking.report import CheckedData, checked_rows, show_checked
+from bank_node.checking.check import Where, check_rows
+from bank_node.checking.report import CheckedData, show_checked
 from bank_node.commands.runs import _training_tables
 from bank_node.data.contract import (
     load_features,
@@ -49,6 +50,8 @@ from fraudfed.wire.messages import (
 
 PARAMS = BoosterParams.parse({"num_boost_round": 4, "max_depth": 3, "max_bin": 16})
 ENTITIES = ("transaction_id", "customer_id", "merchant_id", "terminal_id", "payee_id", "device_id")
+#: In memory.
+HERE = Where(8 << 30)
 DELAYED = TERMS.model_copy(update={"label_horizon_days": LabelHorizon(days=7)})
 #: A bank with names and codes of its own.
 MAPPING = """
@@ -368,7 +371,7 @@ def test_check_data_says_when_frauds_are_reported(
     frame["fraud_kind"] = np.where(frame["is_fraud"] == 1, rng.choice(kinds, 200), None)
     path = tmp_path / "bank.parquet"
     frame.to_parquet(path)
-    checked = checked_rows(path, load_training_rows(path, DELAYED), horizon=LabelHorizon(days=7))
+    checked = check_rows(path, DELAYED, HERE, mapping=None, shared=None)
     members = frame["channel"].isin(["pos", "atm"])
     frauds = frame[members & (frame["is_fraud"] == 1)]
     assert (checked.population, checked.rows_read) == (members.sum(), 200)
@@ -394,17 +397,15 @@ def test_check_data_says_when_frauds_are_reported(
     names["fraud_kind"] = "why"
     amount = frame["amount_minor"] / 10 ** frame["currency"].map(EXPONENTS)
     frame.assign(amount=amount, pem="05").rename(columns=names).to_parquet(path)
-    rows = load_training_rows(path, DELAYED, mapping=parse_mapping(text, source="t"))
-    again = checked_rows(path, rows, horizon=LabelHorizon(days=7))
+    mapped = parse_mapping(text, source="t")
+    again = check_rows(path, DELAYED, HERE, mapping=mapped, shared=None)
     assert again.reporting == checked.reporting
 
 
 def test_a_plain_table_has_no_reporting_curve(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1.0, 2.0], "is_fraud": [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
     contract = DataContract(kind="table", features=(FeatureSpec(name="x"),))
-    checked = checked_rows(
-        tmp_path / "t.csv", load_training_rows(tmp_path / "t.csv", contract), horizon=LabelHorizon()
-    )
+    checked = check_rows(tmp_path / "t.csv", contract, HERE, mapping=None, shared=None)
     assert (checked.reporting, checked.population) == (None, None)
 
 

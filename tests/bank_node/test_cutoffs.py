@@ -10,7 +10,8 @@ import pytest
 from cohorts.exact import run_cohort
 from oracles.features import DAY, START, random_table, table
 
-from bank_node.checking.report import checked_rows, show_checked
+from bank_node.checking.check import Where, check_rows
+from bank_node.checking.report import show_checked
 from bank_node.data.contract import TrainingRows, load_training_rows
 from bank_node.data.digest import windows_digest
 from fraudfed.boosting.table import TrainingTable
@@ -103,8 +104,11 @@ def test_a_window_without_a_fraud_of_this_bank_is_a_warning(tmp_path: Path) -> N
 def test_check_data_says_what_each_window_holds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loaded = load(rows_of(), tmp_path, DataContract(**FIELDS, exclude_known_compromised=True))
-    checked = checked_rows(tmp_path / "bank.parquet", loaded, horizon=LabelHorizon(days=7))
+    contract = DataContract(**FIELDS, exclude_known_compromised=True)
+    loaded = load(rows_of(), tmp_path, contract)
+    checked = check_rows(
+        tmp_path / "bank.parquet", contract, Where(8 << 30), mapping=None, shared=None
+    )
     assert [window.name for window in checked.windows] == ["train", "select", "judge"]
     for window in checked.windows:
         count = loaded.windows.counts[window.name]
