@@ -81,11 +81,13 @@ def report(data: Path, contract: DataContract, *, labels: bool = True, **how: An
     return found.model_dump_json(indent=1)
 
 
-def both(data: Path, contract: DataContract, *, labels: bool = True, **how: Any) -> str:
+def both(
+    data: Path, contract: DataContract, *, labels: bool = True, piece: int = ROWS, **how: Any
+) -> str:
     """Return the report; it is the same at once and in pieces."""
     whole = report(data, contract, labels=labels, **how)
     with pytest.MonkeyPatch.context() as patch:
-        small(patch)
+        small(patch, piece)
         in_pieces = report(data, contract, labels=labels, **how)
     assert in_pieces == whole
     return whole
@@ -337,11 +339,11 @@ def test_what_a_run_cannot_use_is_refused_as_at_once(parts: Path, contract: Data
         ({"train_until": contract.train_until and contract.train_until - 30 * DAY}, "is mature"),
         ({"population": Population(channels=("atm",), direction="inbound")}, "population"),
     ):
-        assert text in both(parts, contract.model_copy(update=change))
+        assert text in both(parts, contract.model_copy(update=change), piece=150)
 
 
 def test_data_without_labels_are_checked_as_at_once(parts: Path, contract: DataContract) -> None:
-    told = both(parts, contract, labels=False)
+    told = both(parts, contract, labels=False, piece=150)
     assert "can be scored" in told
 
 
