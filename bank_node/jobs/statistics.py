@@ -122,7 +122,9 @@ class StatisticsJob:
             layout=layout,
             least=least.count,
             hash_key=hash_key,
-            row_keys=run_row_keys(context, rows_at_once(file, run.contract, options.memory_limit)),
+            row_keys=run_row_keys(
+                context, piece_rows=rows_at_once(file, run.contract, options.memory_limit)
+            ),
             keep_own=lambda own: context.state.keep_own_statistics(run.run_id, own),
             progress=context.progress,
         )
