@@ -149,7 +149,7 @@ def test_a_tables_identifiers_are_texts_whatever_each_file_stores(
         pa.table({"transaction_id": [7, None], "x": [1.0] * 2, "y": [1.0] * 2}), numbers
     )
     export_features(numbers, whole, contract=TABLE)
-    assert pd.read_parquet(whole)["transaction_id"].tolist() == ["7", None]
+    assert pa_parquet.read_table(whole)["transaction_id"].to_pylist() == ["7", None]
 
 
 def test_what_is_wrong_with_a_table_is_said_of_all_pieces_together(
