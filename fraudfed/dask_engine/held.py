@@ -51,6 +51,7 @@ class _Growth:
                 )
             elif isinstance(deed, Add):
                 self.rows.add(deed.tree)
+                self.tree = None
             elif self.tree is None:
                 raise ValueError("there is no tree that grows")
             elif isinstance(deed, Divide):

@@ -354,7 +354,9 @@ class DaskRows:
         """Note what workers will do before they are asked something."""
         self._untold.append(deed)
         self._step += 1
-        if self._growing is None:
+        if self._growing is None or isinstance(deed, Add):
+            # A tree that was begun ends as well where another one is added in its place.
+            self._growing = None
             self._done.append(deed)
             return
         self._growing.append(deed)

@@ -26,6 +26,8 @@ _ADDED_AT_ONCE: Final = 8
 #: How often to look who is there, and how many looks in a row may find no worker.
 _LOOK_SECONDS: Final = 5.0
 _LOOKS_WITHOUT_WORKERS: Final = 12
+#: What a piece of work has found, margins of all rows at most, may take so long to come here.
+_FETCH_SECONDS: Final = 600.0
 
 
 class Work:
@@ -103,10 +105,12 @@ class Work:
             if time.monotonic() >= self._next_look:
                 self._newcomers.look(self._workers)
                 self._next_look = time.monotonic() + _LOOK_SECONDS
+            is_done = future.status != "pending"
             try:
-                return future.result(timeout=_LOOK_SECONDS)
+                return future.result(timeout=_FETCH_SECONDS if is_done else _LOOK_SECONDS)
             except TimeoutError:
-                if future.status != "pending":
+                # If it is not this one call that was too short, it is what a worker has raised.
+                if is_done:
                     raise
             if self._client.status != "running":
                 raise scheduler_gone()

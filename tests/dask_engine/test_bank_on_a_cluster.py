@@ -35,7 +35,9 @@ def write_payments(home: Path) -> tuple[list[Path], DataContract]:
     """Write three banks' payments; the first bank's in parts, one of which is empty."""
     home.mkdir()
     paths = []
-    for place, (_, rows) in enumerate(generate(WorldConfig(seed=3, banks=3, customers=60, days=9))):
+    for place, (_, rows) in enumerate(
+        generate(WorldConfig(seed=3, banks=3, customers=60, days=14))
+    ):
         is_fraud = np.arange(len(rows)) % 17 == 0
         whole = rows.assign(
             is_fraud=is_fraud.astype(np.int8),
@@ -53,8 +55,8 @@ def write_payments(home: Path) -> tuple[list[Path], DataContract]:
         features=contract_features(),
         recipe=RECIPE,
         label_horizon_days=LabelHorizon(days=1),
-        train_until=start + 6 * DAY,
-        judge_until=start + 8 * DAY,
+        train_until=start + 9 * DAY,
+        judge_until=start + 13 * DAY,
     )
 
 

@@ -87,6 +87,16 @@ def test_a_request_that_is_made_again_has_the_same_answer(cluster: Any) -> None:
     np.testing.assert_array_equal(first[1], again[1])
 
 
+def test_an_answer_that_takes_longer_to_come_than_a_look_is_waited_for(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(cluster)
+    given = [work.give("zeros", np.zeros, 1 << 22) for _ in range(3)]
+    monkeypatch.setattr("fraudfed.dask_engine.work._LOOK_SECONDS", 0.001)
+    for each in given:
+        assert work.wait(each).size == 1 << 22
+
+
 def test_a_search_on_a_cluster_gives_the_bytes_of_one_machine(cluster: Any) -> None:
     table = rows(weighted=True)
     work, owner = Work(cluster), np.arange(table.n_rows) % 3
