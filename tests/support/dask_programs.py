@@ -20,9 +20,6 @@ OTHER_RELEASE = """
 from fraudfed.boosting.shard.local import LocalGrowing
 from fraudfed.dask_engine import workers
 
-workers.__version__ = "0.0.9"
-sums = LocalGrowing.sums
-
 
 def other(growing, orders):
     found = sums(growing, orders)
@@ -30,7 +27,11 @@ def other(growing, orders):
     return found
 
 
-LocalGrowing.sums = other
+# Dask loads this file twice.
+if workers.__version__ != "0.0.9":
+    workers.__version__ = "0.0.9"
+    sums = LocalGrowing.sums
+    LocalGrowing.sums = other
 """
 _SECONDS = 60.0
 
