@@ -144,8 +144,10 @@ def test_control_without_the_look_a_worker_that_joins_changes_the_model(
             elsewhere.kill_workers()
             wait_until_joined(client, elsewhere.start_worker(OTHER_RELEASE))
 
-        assert model_on(client, data, join) != expected
-    elsewhere.kill_workers()
+        try:
+            assert model_on(client, data, join) != expected
+        finally:
+            elsewhere.kill_workers()
 
 
 def test_a_worker_without_this_program_that_joins_is_named(
@@ -174,16 +176,16 @@ def test_what_cannot_connect_is_one_line_and_exit_code_17(
         # This program's certificate is not of the scheduler's.
         (elsewhere.address, (tls.ca, *stranger.files)),
         # In the clear, to a port of TLS.
-        (f"tcp://127.0.0.1:{port}", (tls.ca, tls.cert, tls.key)),
+        (f"tcp://127.0.0.1:{port}", ()),
         # Nothing listens there.
         ("tls://127.0.0.1:9", (tls.ca, tls.cert, tls.key)),
     ):
+        options = ("--dask-tls", ",".join(map(str, files))) if files else ()
         ended = run_in_process(
             main,
             "bank-node",
-            *("train", "--state", str(tmp_path / "none"), "--data", str(tmp_path)),
-            *("--engine", "dask", "--scheduler", address),
-            *("--dask-tls", ",".join(map(str, files))),
+            *("train", "--state", str(tmp_path), "--data", str(tmp_path)),
+            *("--engine", "dask", "--scheduler", address, *options),
         )
         lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
         assert ended.returncode == 17, ended.stderr

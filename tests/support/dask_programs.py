@@ -17,21 +17,19 @@ from fraudfed.lab.local_federation.processes import Program, ProgramGroup
 NO_FRAUDFED = "import sys\nsys.modules['fraudfed'] = None\n"
 #: And one that is to be of another release, which computes something else.
 OTHER_RELEASE = """
-from fraudfed.boosting.shard.local import LocalGrowing
+from fraudfed.boosting.shard.local import LocalRows
 from fraudfed.dask_engine import workers
 
 
-def other(growing, orders):
-    found = sums(growing, orders)
-    found.histograms[:, 0] = 0
-    return found
+def other(rows, *, scale_pos_weight, **more):
+    return grow(rows, scale_pos_weight=scale_pos_weight / 2, **more)
 
 
 # Dask loads this file twice.
 if workers.__version__ != "0.0.9":
     workers.__version__ = "0.0.9"
-    sums = LocalGrowing.sums
-    LocalGrowing.sums = other
+    grow = LocalRows.grow
+    LocalRows.grow = other
 """
 _SECONDS = 60.0
 
