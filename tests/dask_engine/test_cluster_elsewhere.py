@@ -22,10 +22,13 @@ from federations.watched import CONTRACT, make_rows
 
 from bank_node.cli import main
 from bank_node.commands import engine
+from bank_node.config import BankConfig
 from bank_node.data.contract import TableShares, load_training_rows
 from bank_node.data.spread import spread_rows
+from bank_node.state.directory import StateDirectory
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
+from fraudfed.consortium.identity import Identity
 from fraudfed.dask_engine import newcomers, work
 from fraudfed.dask_engine.options import ClusterOptions
 from fraudfed.dask_engine.work import Work
@@ -168,6 +171,14 @@ def test_what_cannot_connect_is_one_line_and_exit_code_17(
 ) -> None:
     monkeypatch.setattr(engine, "ClusterOptions", partial(ClusterOptions, wait_seconds=2.0))
     tls, port = elsewhere.tls, elsewhere.address.rpartition(":")[2]
+    identity = Identity.generate()
+    config = BankConfig(
+        name="a",
+        aggregator="http://127.0.0.1:1",
+        signing_key=identity.public.signing_key,
+        agreement_key=identity.public.agreement_key,
+    )
+    state = StateDirectory.create(tmp_path / "bank", config, identity).path
     other = certify(tmp_path, "other")
     stranger = certify(tmp_path, "stranger", other, host="127.0.0.1")
     for address, files in (
@@ -184,7 +195,7 @@ def test_what_cannot_connect_is_one_line_and_exit_code_17(
         ended = run_in_process(
             main,
             "bank-node",
-            *("train", "--state", str(tmp_path), "--data", str(tmp_path)),
+            *("train", "--state", str(state), "--data", str(tmp_path)),
             *("--engine", "dask", "--scheduler", address, *options),
         )
         lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
