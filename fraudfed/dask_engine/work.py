@@ -90,7 +90,8 @@ class Work:
             except (ClusterError, OSError, CancelledError):
                 raise
             except Exception as error:
-                # A worker without this installation cannot even read what it is given.
+                # A worker without this installation ends where it is given something. If it is
+                # started again each time, that is why the piece of work was given up.
                 wrong = self._newcomers.look(self._workers)
                 if not wrong:
                     raise
