@@ -79,20 +79,6 @@ def model_on(client: Any, data: Path, after_first: Callable[[], object] = lambda
     return found.to_json()
 
 
-def test_workers_that_all_die_and_come_back_cost_time_and_no_byte(
-    elsewhere: ClusterElsewhere, data: Path, expected: bytes
-) -> None:
-    def replace_all() -> None:
-        elsewhere.kill_workers()
-        elsewhere.have(1)
-
-    with elsewhere.opened(2) as client:
-        addresses = [client.scheduler.address, *client.scheduler_info(-1)["workers"]]
-        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
-        assert len(addresses) == 3
-        assert model_on(client, data, replace_all) == expected
-
-
 def test_workers_that_all_die_for_good_are_one_line(
     elsewhere: ClusterElsewhere, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,17 +97,22 @@ def test_a_worker_of_another_release_that_joins_is_sent_away(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """All workers die; first strangers come in their place, then one that can do the work."""
     monkeypatch.setattr(work, "_LOOK_SECONDS", 0.5)
     strangers = []
 
-    with elsewhere.opened(1) as client:
+    with elsewhere.opened(2) as client:
+        addresses = [client.scheduler.address, *client.scheduler_info(-1)["workers"]]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        assert len(addresses) == 3
 
         def join() -> None:
             elsewhere.kill_workers()
+            # What was on the others is given to it at once, and it cannot even read what it is.
+            assert elsewhere.start_worker(NO_FRAUDFED).process.wait(60) is not None
             stranger = elsewhere.start_worker(OTHER_RELEASE)
             wait_until_joined(client, stranger)
             strangers.append(stranger)
-            # For a while nobody else is there.
             elsewhere.start_worker()
 
         assert model_on(client, data, join) == expected
@@ -151,21 +142,6 @@ def test_control_without_the_look_a_worker_that_joins_changes_the_model(
             assert model_on(client, data, join) != expected
         finally:
             elsewhere.kill_workers()
-
-
-def test_a_worker_without_this_program_that_joins_ends_and_costs_no_byte(
-    elsewhere: ClusterElsewhere, data: Path, expected: bytes
-) -> None:
-    with elsewhere.opened(1) as client:
-
-        def join() -> None:
-            elsewhere.kill_workers()
-            # What was on the others is given to it at once, and it cannot even read what it is.
-            stranger = elsewhere.start_worker(NO_FRAUDFED)
-            stranger.process.wait(60)
-            elsewhere.start_worker()
-
-        assert model_on(client, data, join) == expected
 
 
 def test_what_cannot_connect_is_one_line_and_exit_code_17(
@@ -207,7 +183,10 @@ def test_what_cannot_connect_is_one_line_and_exit_code_17(
         assert "Traceback" not in ended.stderr
 
 
-def test_a_scheduler_that_is_killed_is_one_line(tmp_path: Path, data: Path) -> None:
+def test_a_scheduler_that_is_killed_is_one_line(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_LOOK_SECONDS", 0.5)
     with cluster_elsewhere(tmp_path / "gone") as found, found.opened(1) as client:
 
         def kill() -> None:
