@@ -7,7 +7,7 @@ import click
 from aggregator.monitoring.logs import LogFormat, configure_logging
 from fraudfed import __version__
 from fraudfed.console import CommandsOnDemand, examples, run_command, schemas_option
-from fraudfed.hardening import keep_memory_private
+from fraudfed.machine.hardening import keep_memory_private
 
 #: Where each command is.
 _COMMANDS = {

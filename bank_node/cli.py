@@ -9,7 +9,7 @@ from bank_node.commands.options import Output
 from bank_node.logs import LOG_LEVELS, configure_logging
 from fraudfed import __version__
 from fraudfed.console import CommandsOnDemand, examples, run_command, schemas_option, stderr_console
-from fraudfed.hardening import keep_memory_private
+from fraudfed.machine.hardening import keep_memory_private
 
 #: Where each command is.
 _COMMANDS = {

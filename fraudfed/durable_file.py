@@ -74,6 +74,23 @@ def write_new(path: Path, data: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
+def make_private(*directories: Path) -> None:
+    """Make directories that only this user enters, the outer one first; what is there stays.
+
+    Raises
+    ------
+    StateError
+        If one cannot be made.
+    """
+    for directory in directories:
+        try:
+            directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"{directory}: cannot be made ({error.strerror or error}); check owner and room"
+            ) from error
+
+
 def append_whole(path: Path, data: bytes, *, at: int, sync: bool) -> None:
     """Write ``data`` behind the first ``at`` bytes of a file; what was behind them is dropped.
 

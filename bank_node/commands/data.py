@@ -115,7 +115,7 @@ def _checked(
     from bank_node.data.contract import load_training_rows, open_rows
     from bank_node.data.streamed_table import stream_training_rows
     from fraudfed.intake.streamed import bytes_in_memory
-    from fraudfed.memory import default_limit
+    from fraudfed.machine.memory import default_limit
     from fraudfed.reading.partitioned import PartitionedFile
 
     file, limit = open_rows(data, contract, mapping), default_limit()

@@ -14,7 +14,7 @@ from fraudfed.dask_engine.options import (
     TlsFiles,
 )
 from fraudfed.errors import ConfigurationError
-from fraudfed.memory import parse_bytes
+from fraudfed.machine.memory import parse_bytes
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -19,7 +19,7 @@ from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.errors import FraudFedError, KeepOwnError, LimitBrokenError, UndecidedError
-from fraudfed.threads import MAX_THREADS, usable_cores
+from fraudfed.machine.threads import MAX_THREADS, usable_cores
 
 if TYPE_CHECKING:
     from bank_node.evaluation.document import Bounds, Evaluation

@@ -12,7 +12,7 @@ import click
 from fraudfed import console
 from fraudfed.console import EXIT_TERMINATED, Shape
 from fraudfed.errors import FraudFedError
-from fraudfed.threads import MAX_THREADS, usable_cores
+from fraudfed.machine.threads import MAX_THREADS, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,7 +164,7 @@ out_option = click.option(
 
 
 def _memory_limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int:
-    from fraudfed.memory import LEAST, default_limit, parse_bytes
+    from fraudfed.machine.memory import LEAST, default_limit, parse_bytes
 
     return default_limit() if text is None else parse_bytes("--memory-limit", text, least=LEAST)
 

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.engine import engine_options, opened
+from bank_node.commands.engine import engine_options
 from bank_node.commands.keys import held_key_epochs
 from bank_node.commands.members import roster_members, trust_facts
 from bank_node.commands.options import (
     Output,
     answers,
-    end_in_order_when_terminated,
     facts_table,
     memory_option,
     passphrase_option,
@@ -27,6 +26,7 @@ from bank_node.commands.output import (
     UsedUp,
 )
 from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
+from bank_node.commands.taking_part import take_part_in
 from bank_node.commands.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
@@ -100,24 +100,16 @@ def train(
 
     A training that was stopped continues when the same command is started again.
     """
-    from bank_node.jobs.registry import JOBS
-    from bank_node.run.context import RunOptions
-    from bank_node.run.lifecycle import take_part
-    from bank_node.run.progress import RunProgress
-
-    end_in_order_when_terminated()
     tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
-    passphrase = read_passphrase(passphrase_file)
-    with (
-        opened(cluster) as client,
-        state.locked(),
-        RunProgress(output.console, enabled=output.progress) as progress,
-    ):
-        chosen = RunOptions(**options, cluster=client)
-        record: TrainingRecord = take_part(
-            state, chosen, RunKind.TRAINING, JOBS, progress, passphrase=passphrase
-        )
+    record: TrainingRecord = take_part_in(
+        RunKind.TRAINING,
+        state,
+        output,
+        passphrase_file=passphrase_file,
+        options=options,
+        cluster=cluster,
+    )
     track_or_warn(state, record.run_id, tracking)
     return record
 

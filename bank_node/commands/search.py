@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.engine import engine_options, opened
+from bank_node.commands.engine import engine_options
 from bank_node.commands.options import (
     Output,
     answers,
-    end_in_order_when_terminated,
     memory_option,
     run_options,
     state_option,
 )
 from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
+from bank_node.commands.taking_part import take_part_in
 from bank_node.commands.verdict import show_verdict
-from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.wire.messages import RunKind
@@ -85,23 +84,15 @@ def search(
 
     A search that was stopped continues when the same command is started again.
     """
-    from bank_node.jobs.registry import JOBS
-    from bank_node.run.context import RunOptions
-    from bank_node.run.lifecycle import take_part
-    from bank_node.run.progress import RunProgress
-
-    end_in_order_when_terminated()
     tracking = checked_tracking(tracking_uri, experiment)
     state = StateDirectory(path)
-    passphrase = read_passphrase(passphrase_file)
-    with (
-        opened(cluster) as client,
-        state.locked(),
-        RunProgress(output.console, enabled=output.progress) as progress,
-    ):
-        chosen = RunOptions(**options, cluster=client)
-        record: SearchRecord = take_part(
-            state, chosen, RunKind.SEARCH, JOBS, progress, passphrase=passphrase
-        )
+    record: SearchRecord = take_part_in(
+        RunKind.SEARCH,
+        state,
+        output,
+        passphrase_file=passphrase_file,
+        options=options,
+        cluster=cluster,
+    )
     track_or_warn(state, record.run_id, tracking)
     return record

@@ -16,7 +16,6 @@ that this bank holds opens a decision of that customer, and no other decision ha
       .lock             held by the one process that adds decisions
 """
 
-import fcntl
 import hashlib
 import hmac
 import os
@@ -36,8 +35,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from bank_node.decisions.customer_keys import KEY_BYTES, TAG_BYTES
 from bank_node.decisions.decision import Decision
 from bank_node.decisions.segment import Place, Segment
+from bank_node.state.lock_file import take_lock
 from bank_node.vault.vault import Vault
-from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, write_new
+from fraudfed.durable_file import make_private, write_new
 from fraudfed.errors import KeyMaterialError, StateError
 
 #: Six years: how long UK firms keep records for the limitation of claims (Limitation Act 1980,
@@ -123,7 +123,12 @@ class DecisionLog:
         self._adding, self._committing = threading.RLock(), threading.Lock()
         self._lock: int | None = None
         if not read_only:
-            self._lock = _take_lock(directory)
+            make_private(directory.parent, directory)
+            self._lock = take_lock(
+                directory / ".lock",
+                held=f"{directory}: another process adds decisions to this log; stop that service "
+                "first",
+            )
         try:
             key = self._log_key(vault)
             self._wrapping = AESGCM(_derived(key, b"wrap"))
@@ -361,25 +366,6 @@ class DecisionLog:
     def _tag(self, what: bytes, identifier: str) -> bytes:
         text = what + b"\0" + identifier.encode()
         return hmac.new(self._tagging, text, hashlib.sha256).digest()[:TAG_BYTES]
-
-
-def _take_lock(directory: Path) -> int:
-    try:
-        for each in (directory.parent, directory):
-            each.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-    except OSError as error:
-        raise StateError(
-            f"{directory}: cannot be used ({error.strerror or error}); check owner and mode"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StateError(
-            f"{directory}: another process adds decisions to this log; stop that service first"
-        ) from None
-    return handle
 
 
 def _number(path: Path) -> int:

@@ -4,13 +4,10 @@ Nothing is sent. Files are written when everything is known, ``evaluation.json``
 the models beside it are those that it speaks of.
 """
 
-import fcntl
 import hashlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from bank_node.evaluation.own_models import OwnModel, better_own, own_plan, trai
 from bank_node.evaluation.wording import advice, decision_sentence
 from bank_node.state.directory import StateDirectory
 from bank_node.state.judge_uses import JudgeUse, JudgeUses
+from bank_node.state.lock_file import locked
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.adaptation.adapted import AdaptedModels, adapted_models
 from fraudfed.boosting.model import Model
@@ -39,7 +37,7 @@ from fraudfed.boosting.model_reader import MOST_MODEL_BYTES, read_model
 from fraudfed.boosting.predict import predict_margins
 from fraudfed.catalogue.run_check import check_candidates, check_contract
 from fraudfed.dtypes import Float32Array
-from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, write_atomic
+from fraudfed.durable_file import make_private, write_atomic
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.evaluation.net_benefit import Costs, net_benefit
 from fraudfed.evaluation.outcomes import JudgedRows
@@ -170,7 +168,10 @@ def evaluate(
     StateError
         If the model is damaged, nothing can be written, or another process evaluates the run.
     """
-    with _locked(_directory(state, run)) as directory:
+    directory = state.run_directory(run.run_id) / EVALUATION_DIRECTORY
+    make_private(directory)
+    busy = f"{directory}: another process evaluates this run; wait until it ends"
+    with locked(directory / _LOCK, held=busy):
         return _evaluate(state, run, content, options, directory, shared=shared, on_tree=on_tree)
 
 
@@ -344,38 +345,6 @@ def _use(run: PinnedRun, windows: Windows) -> JudgeUse:
 def _generator(digest: bytes) -> np.random.Generator:
     """Return the numbers of the bootstrap: the same run and rows, the same resamples."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
-
-
-def _directory(state: StateDirectory, run: PinnedRun) -> Path:
-    directory = state.run_directory(run.run_id) / EVALUATION_DIRECTORY
-    try:
-        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    except OSError as error:
-        raise StateError(
-            f"{directory}: cannot be made ({error.strerror or error}); check owner and room"
-        ) from error
-    return directory
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[Path]:
-    """Hold a run's evaluation against every other process that would write one."""
-    path = directory / _LOCK
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-    except OSError as error:
-        raise StateError(
-            f"{path}: cannot be made ({error.strerror or error}); check owner and room"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield directory
-    except BlockingIOError:
-        raise StateError(
-            f"{directory}: another process evaluates this run; wait until it ends"
-        ) from None
-    finally:
-        os.close(handle)
 
 
 def _write(directory: Path, evaluation: Evaluation, files: Mapping[str, bytes]) -> None:

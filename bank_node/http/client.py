@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from itertools import pairwise
-from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
@@ -108,12 +107,7 @@ class AggregatorClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -12,9 +12,9 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.monitor import monitor_facts, weigh_monitor
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.source_keys import row_keys
 from bank_node.jobs.one_step import OneStepWork
 from bank_node.jobs.risk.history import scoring_tables
+from bank_node.jobs.rows import run_row_keys
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.record import RunRecord, RunResult
@@ -177,7 +177,7 @@ class MonitorJob:
         return MonitorWork(
             own=entered_by(watch, least),
             empty=lambda: empty_watch(run),
-            row_keys=row_keys(options.data, context.ledger),
+            row_keys=run_row_keys(context),
             progress=context.progress,
         )
 

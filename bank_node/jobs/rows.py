@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bank_node.data.contract import TableShares, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
+from bank_node.data.source_keys import row_keys
 from bank_node.data.spread import SpreadRows, hand_out, spread_rows
 from bank_node.data.spread_payments import can_spread, spread_payments
 from bank_node.data.streamed import Bounded, bounded_rows
@@ -22,6 +23,7 @@ from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.shared_risk import SharedRisk
 from fraudfed.intake.streamed import piece_rows
 from fraudfed.privacy.terms import PrivacyTerms
+from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.reading.partitions import ROWS
 from fraudfed.search.selection import SelectRows
 from fraudfed.wire.messages import DataContract
@@ -199,4 +201,27 @@ def _spread(rows: SpreadRows, contract: DataContract, *, terms: PrivacyTerms | N
         n_rows=sum(count.rows for count in rows.counts.values()),
         digest=rows.digest,
         piece_rows=ROWS,
+    )
+
+
+def run_row_keys(context: RunContext, *, piece_rows: int | None = None) -> tuple[str, ...]:
+    """Return the keys by which the ledger of sets knows this bank's rows, in a run of any kind.
+
+    Parameters
+    ----------
+    context : RunContext
+    piece_rows : int or None
+        As ``row_keys``.
+
+    Raises
+    ------
+    DataError, StateError
+        As ``row_keys``.
+    """
+    options = context.options
+    return row_keys(
+        options.data,
+        context.ledger,
+        file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
+        piece_rows=piece_rows,
     )

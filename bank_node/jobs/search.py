@@ -14,10 +14,9 @@ from bank_node.approval.search import search_facts, weigh_search
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.contract import TableShares
-from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
-from bank_node.jobs.rows import job_rows
+from bank_node.jobs.rows import job_rows, run_row_keys
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -35,7 +34,6 @@ from fraudfed.evaluation.outcomes import JudgedRows
 from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema
 from fraudfed.parameters import BoosterParams
-from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.search.held_state import check_search_state
 from fraudfed.search.running import SearchProgress, is_finished
 from fraudfed.search.search import check_search, search_checked
@@ -179,12 +177,7 @@ class SearchJob:
             judging=rows.judging,
             rows_read=rows.n_rows,
             data_sha256=rows.digest,
-            row_keys=row_keys(
-                options.data,
-                context.ledger,
-                file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
-                piece_rows=rows.piece_rows,
-            ),
+            row_keys=run_row_keys(context, piece_rows=rows.piece_rows),
             progress=context.progress,
             threads=options.threads,
         )

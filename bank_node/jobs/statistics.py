@@ -13,10 +13,10 @@ from bank_node.approval.findings import Finding
 from bank_node.approval.statistics import statistics_facts, weigh_statistics
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
-from bank_node.data.source_keys import row_keys
 from bank_node.data.statistics import Thresholds, count_file
 from bank_node.jobs.one_step import OneStepWork
 from bank_node.jobs.risk.history import training_tables
+from bank_node.jobs.rows import run_row_keys
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.record import RunRecord, RunResult
@@ -118,7 +118,7 @@ class StatisticsJob:
             layout=layout,
             least=least.count,
             hash_key=hash_key,
-            row_keys=row_keys(options.data, context.ledger),
+            row_keys=run_row_keys(context),
             keep_own=lambda own: context.state.keep_own_statistics(run.run_id, own),
             progress=context.progress,
         )

@@ -11,11 +11,10 @@ from bank_node.approval.training import training_facts, weigh_training
 from bank_node.approval_rules import ApprovalRules
 from bank_node.config import CohortRules
 from bank_node.data.contract import TableShares
-from bank_node.data.source_keys import row_keys
 from bank_node.jobs.judging import JudgedState, Judging, Verdict
 from bank_node.jobs.risk.history import training_tables
 from bank_node.jobs.risk.private_history import check_private_history
-from bank_node.jobs.rows import job_rows
+from bank_node.jobs.rows import job_rows, run_row_keys
 from bank_node.run.agreement.partners import check_visibility
 from bank_node.run.context import RunContext
 from bank_node.run.job import Outcome
@@ -39,7 +38,6 @@ from fraudfed.features.publication import features_file
 from fraudfed.intake.plain_table import contract_schema, declared_edges
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
-from fraudfed.reading.file_format import PLAIN_CSV
 from fraudfed.wire.messages import RunKind
 
 _log = logging.getLogger(__name__)
@@ -161,12 +159,7 @@ class TrainingJob:
             judging=rows.judging,
             rows_read=rows.n_rows,
             data_sha256=rows.digest,
-            row_keys=row_keys(
-                options.data,
-                context.ledger,
-                file_format=PLAIN_CSV if options.mapping is None else options.mapping.file,
-                piece_rows=rows.piece_rows,
-            ),
+            row_keys=run_row_keys(context, piece_rows=rows.piece_rows),
             progress=context.progress,
             threads=options.threads,
             terms=terms,

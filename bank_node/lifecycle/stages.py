@@ -14,9 +14,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from bank_node.lifecycle.stage_file_lock import held_alone
 from bank_node.lifecycle.stage_history import Move, Stage, StageEvent, StagesNow
-from fraudfed.durable_file import PRIVATE_DIRECTORY, write_atomic
+from bank_node.state.lock_file import locked
+from fraudfed.durable_file import make_private, write_atomic
 from fraudfed.errors import ConfigurationError, StateError
 from fraudfed.wire.messages import Sha256
 
@@ -247,13 +247,9 @@ class StageDirectory:
         StateError
             As ``read``, or if another process holds it.
         """
-        try:
-            self.path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        except OSError as error:
-            raise StateError(
-                f"{self.path}: cannot be made ({error.strerror or error}); check owner and room"
-            ) from error
-        with held_alone(self.path / _LOCK):
+        make_private(self.path)
+        busy = f"{self.path}: another process changes the life cycle; start the command again"
+        with locked(self.path / _LOCK, held=busy):
             yield self.read()
 
     def write(self, stages: Stages, files: dict[str, bytes]) -> None:
@@ -266,12 +262,7 @@ class StageDirectory:
         """
         for name, content in files.items():
             path = self.path / name
-            try:
-                path.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-            except OSError as error:
-                raise StateError(
-                    f"{path.parent}: cannot be made ({error.strerror or error})"
-                ) from error
+            make_private(path.parent)
             write_atomic(path, content)
         text = stages.model_dump_json(indent=1)
         write_atomic(self.path / LIFECYCLE_FILE, text.encode() + b"\n")

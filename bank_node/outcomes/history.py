@@ -4,19 +4,18 @@
 once, sealed by the vault. It may be added to by several processes.
 """
 
-import contextlib
-import fcntl
-import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from bank_node.outcomes.label import Heard, Label, label_of
+from bank_node.state.lock_file import locked
 from bank_node.vault.vault import NO_VAULT, Vault
 from fraudfed.container import Container
-from fraudfed.durable_file import PRIVATE_DIRECTORY, PRIVATE_FILE, append_whole, write_atomic
+from fraudfed.durable_file import append_whole, make_private, write_atomic
 from fraudfed.errors import ConflictError, StateError
 
 _FILE: Final = "labels.log"
@@ -187,19 +186,7 @@ class LabelHistory:
             new.append(each)
         return new
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         directory = self._path.parent
-        try:
-            for each in (directory.parent, directory):
-                each.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-            handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        except OSError as error:
-            raise StateError(
-                f"{directory}: cannot be used ({error.strerror or error}); check owner and mode"
-            ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        make_private(directory.parent, directory)
+        return locked(directory / ".lock", held=None)

@@ -39,9 +39,9 @@ from fraudfed.errors import (
     RunFailedError,
     StateError,
 )
+from fraudfed.machine.usage import usage_of
 from fraudfed.paillier.kernels.kernel import kernel_note, select_kernel
 from fraudfed.reading.location import open_data
-from fraudfed.usage import usage_of
 from fraudfed.wire.messages import RunKind, RunState, RunStatus
 
 _log = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 """What a person sees while a bank takes part in a run: which banks are in, and how far it is."""
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -44,12 +43,7 @@ class RunProgress:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def banks(self, members: tuple[str, ...], total: int) -> None:

@@ -79,6 +79,7 @@ def _swap(scoring: ScoringService) -> None:
     except FraudFedError:
         pass  # the log has it
     except Exception:
+        # Nobody waits for this thread, so nobody else would say it; the old model is still in use.
         _log.exception("the swap failed unexpectedly; the service continues as before")
 
 

@@ -61,6 +61,7 @@ class Shadow:
                 self._keep(decision, challenger.row(own, contributions=False).margin)
                 self._is_failing = False
             except Exception:
+                # Whatever a challenger raises ends neither this thread nor the payments after it.
                 self._failed()
                 # One line, not one for each payment.
                 if not self._is_failing:

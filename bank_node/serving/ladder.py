@@ -192,6 +192,7 @@ class Ladder:
             row = bundle.row_for(scorer, full_row)
             scored = scorer.row(row, contributions=contributions)
         except Exception:
+            # A payment waits for an answer; whatever a model raises, the policy has one.
             _log.exception("a payment could not be scored; the policy's fallback decides")
             return fallback
         return Judged(step, has_state, age, scorer, scored, row, full_row)

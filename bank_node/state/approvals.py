@@ -4,19 +4,16 @@ The file is a row of ``fraudfed.container`` records, one JSON object each; it on
 named by the hash of its description (``bank_node.approval.digest``): no other bytes are approved.
 """
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bank_node.state.lock_file import locked
 from fraudfed.container import Container
-from fraudfed.durable_file import PRIVATE_FILE, append_whole
+from fraudfed.durable_file import append_whole
 from fraudfed.errors import StateError
 from fraudfed.wire.messages import Sha256
 
@@ -101,7 +98,7 @@ class Approvals:
             If the file is damaged or cannot be written: it is as before.
         """
         entry = ApprovalEntry(event=event, hash=hash_, run_id=run_id, at=int(time.time()))
-        with self._alone():
+        with locked(self._path.with_name(f".{self._path.name}.lock"), held=None):
             _, end = self._read()
             data = _RECORD.pack(entry.model_dump_json().encode())
             append_whole(self._path, data, at=end, sync=True)
@@ -121,19 +118,6 @@ class Approvals:
                 raise _RECORD.damaged("it is no approval", source=where) from None
             end = each.end
         return found, end
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        try:
-            lock = self._path.with_name(f".{self._path.name}.lock")
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        except OSError as error:
-            raise self._unusable(error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
     def _unusable(self, error: OSError) -> StateError:
         return StateError(

@@ -27,10 +27,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bank_node.state.ledger_file import LedgerFile
 from bank_node.vault.vault import NO_VAULT, Vault
 from fraudfed.container import Container
-from fraudfed.durable_file import append_whole, make_durable, write_new
-from fraudfed.errors import CohortError, StateError
+from fraudfed.durable_file import write_new
+from fraudfed.errors import CohortError
 from fraudfed.wire.messages import BankName, MemberKeys, PublicKeyHex
 
 _RECORD = Container(
@@ -185,24 +186,11 @@ class Ledger:
         self._path = path
         self._open_vault = open_vault
         self._accounts: dict[str, Account] = {}
-        # The program before may have been killed within its sync; what is found is relied upon.
-        make_durable(path)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise StateError(f"{path}: the ledger is missing; {_RECORD.advice}") from None
-        except OSError as error:
-            raise StateError(
-                f"{path}: cannot be read ({error.strerror or error}); nothing was sent: check "
-                "owner and mode"
-            ) from error
         self._sealed_secret = b""
         self._secret: bytes | None = None
-        self._whole_bytes = 0
-        self._file_bytes = len(data)
-        for record in _RECORD.unpack_row(data, source=str(path)):
+        self._file = LedgerFile(path, _RECORD, name="the ledger", undone="nothing was revealed")
+        for record in self._file.read():
             self._take(bytes(record.content), start=record.start)
-            self._whole_bytes = record.end
         if not self._sealed_secret:
             raise _RECORD.damaged("it does not hold its first record", source=str(path))
 
@@ -318,7 +306,7 @@ class Ledger:
         if not new:
             return
         note = _Note(keys=new, reveal=reveal)
-        self._append(_RECORD.pack(bytes([_Kind.NOTE]), note.model_dump_json().encode()))
+        self._file.append(_Kind.NOTE, note.model_dump_json().encode())
         self._add(note)
 
     def summary(self) -> LedgerSummary:
@@ -327,20 +315,6 @@ class Ledger:
         counted = Counter(account.changes for account in accounts)
         sets = {one.members for account in accounts for one in account.reveals}
         return LedgerSummary(len(sets), dict(sorted(counted.items())))
-
-    def _append(self, data: bytes) -> None:
-        try:
-            found = self._path.stat().st_size
-        except OSError:
-            found = -1
-        if found != self._file_bytes:
-            raise StateError(
-                f"{self._path}: has {found} bytes, expected {self._file_bytes}; another program "
-                "changed it: nothing was revealed; start again"
-            )
-        append_whole(self._path, data, at=self._whole_bytes, sync=True)
-        self._whole_bytes += len(data)
-        self._file_bytes = self._whole_bytes
 
     def _take(self, content: bytes, *, start: int) -> None:
         """Take a whole record over; refuses what this program never writes."""

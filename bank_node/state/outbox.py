@@ -32,7 +32,7 @@ from fraudfed.durable_file import append_whole, make_durable, remove_leftovers, 
 from fraudfed.errors import KeyMaterialError, StateError
 from fraudfed.secure_sum.context import check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
-from fraudfed.secure_sum.self_masks import SEED_BYTES
+from fraudfed.secure_sum.masks.self_masks import SEED_BYTES
 
 _RECORD = Container(
     magic=b"FFOB",

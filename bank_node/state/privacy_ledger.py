@@ -33,8 +33,9 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bank_node.state.ledger_file import LedgerFile
 from fraudfed.container import Container
-from fraudfed.durable_file import append_whole, make_durable, write_new
+from fraudfed.durable_file import write_new
 from fraudfed.errors import PrivacyBudgetError, StateError
 from fraudfed.privacy.accounting import RHO_GRID
 from fraudfed.privacy.events import Blocks, DayBlocks, PrivacyEvent
@@ -144,22 +145,11 @@ class PrivacyLedger:
         # In steps of the grid, of reserved and committed together.
         self._by_blocks: dict[Blocks, int] = {}
         self._of_customers = 0
-        # The program before may have been killed within its sync; what is found is relied upon.
-        make_durable(path)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise StateError(f"{path}: the privacy ledger is missing; {_RECORD.advice}") from None
-        except OSError as error:
-            raise StateError(
-                f"{path}: cannot be read ({error.strerror or error}); nothing was sent: check "
-                "owner and mode"
-            ) from error
-        self._whole_bytes = 0
-        self._file_bytes = len(data)
-        for record in _RECORD.unpack_row(data, source=str(path)):
+        self._file = LedgerFile(
+            path, _RECORD, name="the privacy ledger", undone="nothing was sealed or revealed"
+        )
+        for record in self._file.read():
             self._take(bytes(record.content), start=record.start)
-            self._whole_bytes = record.end
         if not self.mark:
             raise _RECORD.damaged("it does not hold its first record", source=str(path))
         if mark is not None and mark != self.mark:
@@ -295,7 +285,7 @@ class PrivacyLedger:
                 what_to_do=_ADVICE,
             )
         reservation = _Reservation(context=context, event=event)
-        self._append(_Kind.RESERVED, reservation.model_dump_json().encode())
+        self._file.append(_Kind.RESERVED, reservation.model_dump_json().encode())
         self._add(reservation)
 
     def commit(self, context: str) -> None:
@@ -315,7 +305,7 @@ class PrivacyLedger:
             )
         if charge.state is ChargeState.COMMITTED:
             return
-        self._append(_Kind.COMMITTED, bytes.fromhex(context))
+        self._file.append(_Kind.COMMITTED, bytes.fromhex(context))
         charge.state = ChargeState.COMMITTED
 
     def release(self, context: str) -> bool:
@@ -332,7 +322,7 @@ class PrivacyLedger:
         charge = self._charges.get(context)
         if charge is None or charge.state is not ChargeState.RESERVED:
             return False
-        self._append(_Kind.RELEASED, bytes.fromhex(context))
+        self._file.append(_Kind.RELEASED, bytes.fromhex(context))
         self._give_back(charge)
         return True
 
@@ -376,21 +366,6 @@ class PrivacyLedger:
             f"it costs a rho of {float(rho):.4g}, and {name} has {float(self.budget - spent):.4g} "
             f"of {float(self.budget):.4g} left for its life"
         )
-
-    def _append(self, kind: _Kind, content: bytes) -> None:
-        data = _RECORD.pack(bytes([kind]), content)
-        try:
-            found = self._path.stat().st_size
-        except OSError:
-            found = -1
-        if found != self._file_bytes:
-            raise StateError(
-                f"{self._path}: has {found} bytes, expected {self._file_bytes}; another program "
-                "changed it: nothing was sealed or revealed; start again"
-            )
-        append_whole(self._path, data, at=self._whole_bytes, sync=True)
-        self._whole_bytes += len(data)
-        self._file_bytes = self._whole_bytes
 
     def _take(self, content: bytes, *, start: int) -> None:
         """Take a whole record over; refuses what this program never writes."""

@@ -7,7 +7,6 @@ sorted in memory. Equal hashes are only a suspicion: the caller reads both rows 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -28,12 +27,7 @@ class SeenIds:
         self._files = [path.open("wb") for path in self._paths]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
         self._directory.cleanup()

@@ -8,7 +8,6 @@ renames it, so one that is done twice at the same time gives the same file.
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from data_gen.writing.making import forget_kept
@@ -40,12 +39,7 @@ class DaskPool:
         self._client = self._opened.enter_context(open_cluster(self._options))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._opened:
             if self._client is not None and kind is None:
                 # A cluster that runs elsewhere keeps its processes.

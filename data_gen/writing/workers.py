@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_handles
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from fraudfed.errors import ConfigurationError, StateError
@@ -44,12 +44,7 @@ class Pool(Protocol):
 
     def __enter__(self) -> object: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
     def prepare(self, directory: Path) -> None:
         """Refuse a directory that a worker does not see; called before the first job."""
@@ -108,12 +103,7 @@ class Workers:
             self._before = signal.signal(signal.SIGINT, _interrupt_once)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._pool is None:
             return
         try:

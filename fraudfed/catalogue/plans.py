@@ -14,7 +14,7 @@ from typing import Any
 from fraudfed.catalogue.recipes import find_recipe
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import DataContract
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 #: What all candidates of a plan share unless they say otherwise. Training begins at the pooled
 #: prevalence (no ``base_score``): from 0.5, where one payment in a thousand is fraud, the mean

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fraudfed import __version__
 from fraudfed.dask_engine.addresses import is_safe
 from fraudfed.errors import ClusterError, ConfigurationError
-from fraudfed.hardening import keep_memory_private
-from fraudfed.native import load_native
+from fraudfed.machine.hardening import keep_memory_private
+from fraudfed.machine.native import load_native
 
 if TYPE_CHECKING:
     from distributed import Client

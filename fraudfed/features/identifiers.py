@@ -9,8 +9,8 @@ alone, never on other rows. For every kind but a token, canonically equivalent t
 Standard Annex 15) have one form, whatever white space stands around them. A token's form is the
 token.
 
-These rules are version 1 of ``wire.messages.identifier_rules``, which contracts and risk runs name:
-their meaning never changes, other rules are another version.
+These rules are version 1 of ``wire.messages.contract.identifier_rules``, which contracts and risk
+runs name: their meaning never changes, other rules are another version.
 """
 
 import re

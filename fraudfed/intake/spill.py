@@ -9,7 +9,6 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -30,7 +29,26 @@ class _Block:
     size: int
 
 
-class SpilledTable:
+class _Spilled:
+    """What lies in a nameless file of its own; a context manager, which lets go of it.
+
+    Raises
+    ------
+    StateError
+        If no file can be made there.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = _Nameless(directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class SpilledTable(_Spilled):
     """Batches of rows in numbered buckets, written in any order, read bucket by bucket.
 
     A context manager.
@@ -44,20 +62,9 @@ class SpilledTable:
     """
 
     def __init__(self, schema: pa.Schema, directory: Path, *, n_buckets: int) -> None:
+        super().__init__(directory)
         self._schema = schema
-        self._file = _Nameless(directory)
         self._blocks: list[list[_Block]] = [[] for _ in range(n_buckets)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def add(self, bucket: int, rows: pa.Table) -> None:
         """Append rows to a bucket.
@@ -83,7 +90,7 @@ class SpilledTable:
         return pa.Table.from_batches(batches, self._schema)
 
 
-class SpilledValues:
+class SpilledValues(_Spilled):
     """A matrix for each bucket, written whole, read from its first row to its last.
 
     A context manager.
@@ -96,20 +103,9 @@ class SpilledValues:
     """
 
     def __init__(self, n_columns: int, directory: Path, *, n_buckets: int) -> None:
+        super().__init__(directory)
         self._n_columns = n_columns
-        self._file = _Nameless(directory)
         self._next = [0] * n_buckets
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def put(self, bucket: int, values: Float32Array) -> None:
         """Store the rows of a bucket; shape (n_rows, n_columns), row-major."""

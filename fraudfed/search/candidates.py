@@ -10,7 +10,7 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.catalogue.search_check import check_search
 from fraudfed.errors import ParameterError
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages.search import SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages.search import SelectBy
+from fraudfed.wire.messages.kinds.search import SelectBy
 
 
 @dataclass(frozen=True)

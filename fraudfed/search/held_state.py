@@ -14,7 +14,7 @@ from fraudfed.boosting.table import FeatureSchema
 from fraudfed.errors import StateError
 from fraudfed.search.candidates import read_candidates, search_digest
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages.search import SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
 
 
 def check_search_state(

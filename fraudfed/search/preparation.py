@@ -16,7 +16,7 @@ from fraudfed.search.candidates import Candidate, search_digest
 from fraudfed.search.lockstep import together
 from fraudfed.search.selection import SelectCounts, SelectRows
 from fraudfed.search.state import CandidateState, SearchState
-from fraudfed.wire.messages.search import SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
 
 
 def preparing(

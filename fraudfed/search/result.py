@@ -8,7 +8,7 @@ from typing import Any
 from fraudfed.boosting.model import Model
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.halving import Point, measured_best
-from fraudfed.wire.messages.search import SearchSpec, SelectBy
+from fraudfed.wire.messages.kinds.search import SearchSpec, SelectBy
 
 #: What candidates are compared by.
 METRIC = "aucpr"

@@ -22,7 +22,7 @@ from fraudfed.search.preparation import held_select, select_counts
 from fraudfed.search.result import CandidateResult, SearchResult, chosen_params
 from fraudfed.search.selection import SelectCounts, SelectRows, evaluating
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages.search import SearchSpec, SelectBy
+from fraudfed.wire.messages.kinds.search import SearchSpec, SelectBy
 
 
 @dataclass(frozen=True)

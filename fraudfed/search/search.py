@@ -29,7 +29,7 @@ from fraudfed.search.result import SearchResult
 from fraudfed.search.running import RunningSearch, SearchProgress
 from fraudfed.search.selection import SelectRows
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages.search import SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
 
 logger = logging.getLogger(__name__)
 

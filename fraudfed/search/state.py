@@ -12,7 +12,7 @@ import numpy as np
 
 from fraudfed.boosting.bins import Cuts
 from fraudfed.boosting.bounds.bins import BinBounds, rows_of_sets
-from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts
+from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts, check_more_rows
 from fraudfed.boosting.resume.canonical_bytes import StateReader, StateWriter
 from fraudfed.boosting.resume.state import (
     DIGEST_BYTES,
@@ -28,7 +28,7 @@ from fraudfed.boosting.resume.tree_bytes import read_trees, write_trees
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import Tree
 from fraudfed.container import Container
-from fraudfed.errors import DataError, StateError
+from fraudfed.errors import StateError
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.halving import Point
 from fraudfed.search.selection import SelectCounts
@@ -169,13 +169,7 @@ class SearchState:
         ValueError
             If ``more_rows`` is negative.
         """
-        if more_rows < 0:
-            raise ValueError(f"more_rows is {more_rows}, expected at least 0")
-        if self.most_rows + more_rows > MAX_POOLED_ROWS:
-            raise DataError(
-                f"{more_rows} more rows make {self.most_rows + more_rows} in all, expected at most "
-                f"{MAX_POOLED_ROWS}; let fewer banks in, or with fewer rows"
-            )
+        check_more_rows(self.most_rows, more_rows)
         return replace(
             self,
             cuts={

@@ -1,8 +1,8 @@
 /* fraudfed.secure_sum._packing: digits into plaintexts and back, the sums behind their tags, and
  * signed sums of mask streams.
  *
- * The same results as the NumPy in fraudfed/secure_sum/slots.py and streams.py, in one pass each. A
- * plaintext is `n_words` words of 64 bits, little-endian, two's complement: the sum of
+ * The same results as the NumPy in fraudfed/secure_sum/slots.py and masks/streams.py, in one pass
+ * each. A plaintext is `n_words` words of 64 bits, little-endian, two's complement: the sum of
  * d_i 2^(offset_i) over its slots, whose offsets add up their widths from HEADER_BITS on. All
  * functions release the GIL and check every length and width that they rely on.
  *

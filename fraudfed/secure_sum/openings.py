@@ -22,7 +22,7 @@ from fraudfed.paillier.keys import PublicKey
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
 from fraudfed.secure_sum.faults import SumFault, sum_error
-from fraudfed.secure_sum.self_masks import (
+from fraudfed.secure_sum.masks.self_masks import (
     SEED_BYTES,
     commitment_to,
     commitments_digest,

@@ -28,17 +28,17 @@ from fraudfed.secure_sum import plaintexts as codec
 from fraudfed.secure_sum.context import RoundContext, check_digest
 from fraudfed.secure_sum.faults import SumFault, sum_error
 from fraudfed.secure_sum.header import MAXIMUM_BANKS
-from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
-from fraudfed.secure_sum.openings import Signer, centred
-from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.self_masks import (
+from fraudfed.secure_sum.masks.pairwise import MaskUse, PairwiseMasks
+from fraudfed.secure_sum.masks.self_masks import (
     Sealed,
     commitment_to,
     is_committed,
     new_seed,
     self_streams,
 )
-from fraudfed.secure_sum.streams import signed_sum
+from fraudfed.secure_sum.masks.streams import signed_sum
+from fraudfed.secure_sum.openings import Signer, centred
+from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.secure_sum.used_contexts import UsedContexts

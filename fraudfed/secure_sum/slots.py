@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudfed.dtypes import BoolArray, Int64Array, UInt8Array, UInt32Array, UInt64Array
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 
 _WORD_BITS = 64
 _WORD_BYTES = 8

@@ -16,7 +16,7 @@ from attack_kit.sums import BOUND, AttackedSums, make_parts
 from attack_kit.sums_without import without_masks, without_self_masks
 
 from fraudfed.secure_sum.header import HEADER_BITS, Header
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
 
 MakeSums = Callable[..., AttackedSums]
 

@@ -34,12 +34,12 @@ from fraudfed.errors import FraudFedError, KeyMaterialError, ProtocolError, Stat
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum import session as sessions
 from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
+from fraudfed.secure_sum.masks.self_masks import Sealed, self_streams
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.self_masks import Sealed, self_streams
 from fraudfed.secure_sum.session import SecureSum
-from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.secure_sum.used_contexts import UsedContexts
 from fraudfed.wire.messages import (

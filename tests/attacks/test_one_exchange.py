@@ -14,10 +14,10 @@ from cohorts.secure import SummingRound, multiply
 import fraudfed.secure_sum.session as session_module
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.streams import signed_sum
 
 MakeSums = Callable[..., AttackedSums]
 MEMBER = 2

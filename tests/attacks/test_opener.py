@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import FraudFedError, SumError
 from fraudfed.paillier.vector import CiphertextVector, shard_length
-from fraudfed.secure_sum import openings, self_masks
+from fraudfed.secure_sum import openings
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.header import HEADER_BITS
-from fraudfed.secure_sum.self_masks import commitment_to
+from fraudfed.secure_sum.masks import self_masks
+from fraudfed.secure_sum.masks.self_masks import commitment_to
 from fraudfed.secure_sum.tags import TagCoefficients
 
 MakeSums = Callable[..., AttackedSums]

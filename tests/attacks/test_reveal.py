@@ -22,9 +22,9 @@ from attack_kit.sums_without import (
 from cohorts.secure import multiply
 
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum import self_masks
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.header import HEADER_BITS
+from fraudfed.secure_sum.masks import self_masks
 from fraudfed.secure_sum.openings import centred
 
 MakeSums = Callable[..., AttackedSums]

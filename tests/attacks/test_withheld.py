@@ -39,8 +39,8 @@ from fraudfed.errors import (
 )
 from fraudfed.secure_sum import openings
 from fraudfed.secure_sum.faults import SumFault
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.openings import centred
-from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.wire.messages import FrameHeader
 
 Patch = pytest.MonkeyPatch

@@ -18,13 +18,13 @@ from bank_node.config import BankConfig
 from bank_node.data.contract import load_scoring_rows, load_training_rows
 from bank_node.state.directory import StateDirectory
 from bank_node.state.pinned_run import PinnedRun
-from fraudfed import memory
 from fraudfed.cli import main
 from fraudfed.console import commands_of
 from fraudfed.consortium.identity import Identity
 from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.mappings.mapping import load_mapping
+from fraudfed.machine import memory
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.wire.messages import DataContract, PublicKeyMessage, RunKind
 

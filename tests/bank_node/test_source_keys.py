@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from examples.ledgers import ledger_at
+from examples.run_contexts import make_context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bank_node.data.source_keys import day_keys, row_keys
+from bank_node.jobs import monitor, search, statistics, training
+from bank_node.jobs.rows import run_row_keys
+from bank_node.run.context import RunOptions
 from bank_node.state.ledger import Ledger
 from fraudfed.errors import DataError
+from fraudfed.features.mappings.mapping import load_mapping
 from fraudfed.reading import pieces
+from fraudfed.reading.file_format import FileFormat
 
 N_ROWS = 60
 
@@ -179,3 +185,24 @@ def test_files_and_pieces_have_the_keys_of_the_table_that_they_were(
     monkeypatch.setattr(pieces, "_BLOCK_BYTES", 512)
     for piece_rows in (None, 5, 1000):
         assert set(row_keys(parts, ledger, piece_rows=piece_rows)) == whole
+
+
+def test_a_run_knows_rows_however_its_mapping_says_that_they_are_written(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    plain, abroad = tmp_path / "plain.csv", tmp_path / "abroad.csv"
+    rows().to_csv(plain, index=False)
+    rows().to_csv(abroad, index=False, sep=";", decimal=",")
+    written = FileFormat(separator=";", decimal=",")
+    mapping = load_mapping("handbook").model_copy(update={"file": written})
+    options = RunOptions(abroad, mapping=mapping)
+    context = make_context("a", None, run="r1", key_epoch=1, ledger=ledger, options=options)
+    assert set(run_row_keys(context)) == set(row_keys(plain, ledger))
+
+
+@pytest.mark.parametrize(
+    "job", [monitor, search, statistics, training], ids=lambda job: job.__name__
+)
+def test_every_kind_of_run_over_rows_keys_them_in_the_same_way(job) -> None:
+    assert job.run_row_keys is run_row_keys
+    assert not hasattr(job, "row_keys")

@@ -17,7 +17,7 @@ from fraudfed.catalogue.search_check import check_search
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.errors import ParameterError
 from fraudfed.parameters import BoosterParams
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 SCHEMA = FeatureSchema(("a", "b"), (0, 0))
 SETTINGS: dict[str, Any] = {"num_boost_round": 2, "max_depth": 2, "max_bin": 8}

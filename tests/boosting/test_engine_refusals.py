@@ -14,7 +14,7 @@ from fraudfed.boosting.engine.elementary import FRACTIONAL_POWERS
 from fraudfed.boosting.shard.partition import RowPartition, RowRange, RowSplit
 from fraudfed.boosting.shard.sums import HistogramBuilder, HistogramOrder
 from fraudfed.boosting.table import FeatureSchema, TrainingTable
-from fraudfed.threads import MAX_THREADS
+from fraudfed.machine.threads import MAX_THREADS
 
 N_ROWS = 9
 #: Three features of 4, 2 and 3 bins.

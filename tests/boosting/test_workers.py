@@ -14,7 +14,7 @@ from kernels import needs_engine, numpy_only
 
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.shard.sums import HistogramBuilder
-from fraudfed.threads import usable_cores
+from fraudfed.machine.threads import usable_cores
 
 
 def _threads_of_this_process() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from federations.server_process import ServerProcess, run_command
 
-from fraudfed.hardening import keep_memory_private
+from fraudfed.machine.hardening import keep_memory_private
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's own")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.memory import LEAST, default_limit, parse_bytes, usable_memory
+from fraudfed.machine.memory import LEAST, default_limit, parse_bytes, usable_memory
 
 
 @pytest.mark.parametrize(

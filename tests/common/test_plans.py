@@ -6,7 +6,7 @@ from fraudfed.catalogue.plans import PLANS, SearchPlan, find_plan, rising_featur
 from fraudfed.catalogue.recipes import RECIPES, contract_features
 from fraudfed.errors import ConfigurationError
 from fraudfed.wire.messages import DataContract, FeatureSpec
-from fraudfed.wire.messages.search import SearchCandidate
+from fraudfed.wire.messages.kinds.search import SearchCandidate
 
 PLAN = pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
 

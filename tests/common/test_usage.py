@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fraudfed.usage import Usage, usage_of
+from fraudfed.machine.usage import Usage, usage_of
 
 MIB = 2**20
 PROGRAM = """

@@ -30,14 +30,15 @@ from fraudfed.errors import SumError
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum import openings, plaintexts, self_masks, session
+from fraudfed.secure_sum import openings, plaintexts, session
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
 from fraudfed.secure_sum.faults import SumFault
-from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
+from fraudfed.secure_sum.masks import self_masks
+from fraudfed.secure_sum.masks.pairwise import MaskUse, PairwiseMasks
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
-from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames

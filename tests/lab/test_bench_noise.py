@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from fraudfed.lab.bench import noise
 from fraudfed.lab.bench.noise import noise_command, run_noise
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 
 
 def test_all_ways_are_compared() -> None:

@@ -26,7 +26,7 @@ from fraudfed.lab.governance.documents import build
 from fraudfed.lab.governance.records import Records
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.report.compare import MODELS
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 BIN = Path(sys.executable).parent
 #: XGBoost's own parameters: a leaf of the preset `fraud` needs more rows than tests have.

@@ -19,7 +19,7 @@ from fraudfed.lab.demo.tuning import fit_alone, parameters_of, read_choice
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.search import search
 from fraudfed.wire.messages import DataContract, FeatureSpec
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 CONTRACT = DataContract(kind="table", features=(FeatureSpec(name="a"), FeatureSpec(name="b")))
 SCHEMA = FeatureSchema(names=("a", "b"), n_categories=(0, 0), categories=((), ()))

@@ -8,14 +8,17 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudfed.native import load_native
-from fraudfed.paillier.kernels import adx, ifma, kernel
-from fraudfed.paillier.kernels.adx import AdxKernel, why_unavailable, words_for
+from fraudfed.machine.native import load_native
+from fraudfed.paillier.kernels import kernel
+from fraudfed.paillier.kernels.adx import ADX
+from fraudfed.paillier.kernels.compiled import Arithmetic, CompiledKernel
 from fraudfed.paillier.kernels.gmp import GmpKernel
 from fraudfed.paillier.kernels.residues import to_digits
 
 NATIVE = load_native("fraudfed.paillier.kernels._adx").module
-needs_adx = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
+needs_adx = pytest.mark.skipif(
+    bool(ADX.why_unavailable()), reason=ADX.why_unavailable() or "it is there"
+)
 
 #: The largest roots that each size serves, in bits.
 SIZES = {17: 1082, 25: 1594, 33: 2106, 49: 3130}
@@ -42,14 +45,16 @@ def adversarial_residues(root: mpz) -> list[mpz]:
 @pytest.mark.parametrize("words", SIZES)
 def test_equals_gmp_at_every_size_on_the_worst_operands(words: int) -> None:
     for root in adversarial_roots(SIZES[words]):
-        assert words_for(int(root)) == words
+        assert ADX.limbs_for(int(root)) == words
         square, bases = root * root, adversarial_residues(root)
         for exponent in (*EXPONENTS, secrets.randbits(257)):
-            powers = AdxKernel().common_exponent(to_digits(bases, root), mpz(exponent), root)
+            powers = CompiledKernel(ADX).common_exponent(
+                to_digits(bases, root), mpz(exponent), root
+            )
             expected = [gmpy2.powmod(base, exponent, square) for base in bases]
             assert powers == to_digits(expected, root)
         for base in bases[::3]:
-            table = AdxKernel().fixed_base(base, root, exponent_bits=257)
+            table = CompiledKernel(ADX).fixed_base(base, root, exponent_bits=257)
             expected = [gmpy2.powmod(base, e, square) for e in EXPONENTS]
             assert table.powers(EXPONENTS) == to_digits(expected, root)
 
@@ -67,24 +72,24 @@ def test_carries_over_whole_words(digits: list[int], exponent: int, root_words: 
     base = mpz(sum(word << 64 * i for i, word in enumerate(digits))) % (root * root)
     bases = to_digits([base], root)
     expected = GmpKernel().common_exponent(bases, mpz(exponent), root)
-    assert AdxKernel().common_exponent(bases, mpz(exponent), root) == expected
+    assert CompiledKernel(ADX).common_exponent(bases, mpz(exponent), root) == expected
 
 
 def test_sizes_end_where_the_bounds_of_the_products_end() -> None:
     for words, bits in SIZES.items():
         assert bits == 64 * words - 6
-        assert words_for(2**bits - 1) == words
-        assert words_for(2**bits + 1) == {17: 25, 25: 33, 33: 49, 49: None}[words]
-    assert words_for(2**100) is None
+        assert ADX.limbs_for(2**bits - 1) == words
+        assert ADX.limbs_for(2**bits + 1) == {17: 25, 25: 33, 33: 49, 49: None}[words]
+    assert ADX.limbs_for(2**100) is None
 
 
 @needs_adx
 @pytest.mark.parametrize("root", [2**3130 + 1, 2**200], ids=["too-long", "even"])
 def test_other_roots_are_left_to_gmp(root: int) -> None:
     bases = to_digits([mpz(3), mpz(5)], mpz(root))
-    powers = AdxKernel().common_exponent(bases, mpz(1000), mpz(root))
+    powers = CompiledKernel(ADX).common_exponent(bases, mpz(1000), mpz(root))
     assert powers == to_digits([mpz(base) ** 1000 for base in (3, 5)], mpz(root))
-    table = AdxKernel().fixed_base(mpz(7), mpz(root), exponent_bits=20)
+    table = CompiledKernel(ADX).fixed_base(mpz(7), mpz(root), exponent_bits=20)
     assert table.powers([9_999]) == to_digits([mpz(7) ** 9_999], mpz(root))
 
 
@@ -115,9 +120,9 @@ def test_compiled_functions_refuse_lengths_that_do_not_fit() -> None:
 
 
 def test_the_note_names_every_kernel_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ifma, "why_unavailable", lambda: "no IFMA")
-    monkeypatch.setattr(adx, "why_unavailable", lambda: "no ADX")
+    reasons = {"ifma": "no IFMA", "adx": "no ADX"}
+    monkeypatch.setattr(Arithmetic, "why_unavailable", lambda self: reasons[self.name])
     assert kernel.kernel_note() == "gmp (ifma does not run here: no IFMA; nor adx: no ADX)"
-    monkeypatch.setattr(adx, "why_unavailable", lambda: "")
+    reasons["adx"] = ""
     assert kernel.kernel_note().startswith("adx (BMI2 and ADX; sizes that it does not cover")
     assert kernel.kernel_note().endswith("ifma does not run here: no IFMA)")

@@ -9,8 +9,9 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudfed.native import load_native
-from fraudfed.paillier.kernels.ifma import WINDOW_BITS, Square, why_unavailable
+from fraudfed.machine.native import load_native
+from fraudfed.paillier.kernels.compiled import WINDOW_BITS, Square
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.kernels.ifma_key import IfmaKey
 from fraudfed.paillier.kernels.kernel import select_kernel
 from fraudfed.paillier.kernels.residues import Residue
@@ -19,7 +20,9 @@ from fraudfed.paillier.private_key import PrivateKey
 from fraudfed.paillier.vector import CiphertextVector
 
 NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
-pytestmark = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
+pytestmark = pytest.mark.skipif(
+    bool(IFMA.why_unavailable()), reason=IFMA.why_unavailable() or "it is there"
+)
 
 
 @pytest.fixture(scope="module", params=[512, 2048, 3072])
@@ -142,7 +145,7 @@ def test_every_ciphertext_is_blinded(key: PrivateKey) -> None:
     count, together = 20, 8
     vector = key.encryptor().encrypt(list(range(count)))
     parts = key.expose_secret_parts()
-    squares = [Square(mpz(parts[name]), limbs) for name in ("P", "Q")]
+    squares = [Square(IFMA, mpz(parts[name]), limbs) for name in ("P", "Q")]
     one = [square.pack([(mpz(1), mpz(0))]) for square in squares]
     foreign = [square.pack([(mpz(2), mpz(0))]) for square in squares]
 

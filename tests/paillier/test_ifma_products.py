@@ -7,14 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import CiphertextError
-from fraudfed.native import load_native
-from fraudfed.paillier.kernels.ifma import why_unavailable
+from fraudfed.machine.native import load_native
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.kernels.ifma_products import IfmaProducts, products_for
 from fraudfed.paillier.keys import PublicKey
 from fraudfed.paillier.vector import CiphertextVector
 
 NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
-pytestmark = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
+pytestmark = pytest.mark.skipif(
+    bool(IFMA.why_unavailable()), reason=IFMA.why_unavailable() or "it is there"
+)
 
 
 def key_of(bits: int) -> PublicKey:

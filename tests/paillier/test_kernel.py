@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.native import load_native
-from fraudfed.paillier.kernels.ifma import limbs_for, why_unavailable
+from fraudfed.machine.native import load_native
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.kernels.kernel import kernel_names, kernel_note, select_kernel
 from fraudfed.paillier.kernels.residues import from_digits, to_digits
 from fraudfed.paillier.noise import PublicNoise
@@ -23,7 +23,9 @@ from fraudfed.paillier.primes import structured_prime
 from fraudfed.paillier.private_key import PrivateKey
 
 NATIVE = load_native("fraudfed.paillier.kernels._ifma").module
-needs_ifma = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable() or "it is there")
+needs_ifma = pytest.mark.skipif(
+    bool(IFMA.why_unavailable()), reason=IFMA.why_unavailable() or "it is there"
+)
 
 roots = st.integers(1, 2**300).map(lambda x: 2 * x + 1)
 #: The largest roots that each size of the ifma kernel serves, in bits.
@@ -87,7 +89,7 @@ def test_ifma_equals_gmp_at_every_size_on_the_worst_operands(limbs: int) -> None
     kernel = select_kernel("ifma")
     exponents = [0, 1, 2, 15, 16, 255, 256, 2**64 - 1, 2**257 - 1, secrets.randbits(257)]
     for root in adversarial_roots(limbs):
-        assert limbs_for(int(root)) == limbs
+        assert IFMA.limbs_for(int(root)) == limbs
         square, bases = root * root, adversarial_residues(root)
         for exponent in exponents:
             powers = kernel.common_exponent(to_digits(bases, root), mpz(exponent), root)
@@ -103,9 +105,9 @@ def test_ifma_equals_gmp_at_every_size_on_the_worst_operands(limbs: int) -> None
 def test_sizes_end_where_the_bounds_of_the_products_end() -> None:
     for limbs, bits in SIZES.items():
         assert bits == 52 * limbs - 6
-        assert limbs_for(2**bits - 1) == limbs
-        assert limbs_for(2**bits + 1) == {20: 30, 30: 40, 40: 60, 60: None}[limbs]
-    assert limbs_for(2**100) is None
+        assert IFMA.limbs_for(2**bits - 1) == limbs
+        assert IFMA.limbs_for(2**bits + 1) == {20: 30, 30: 40, 40: 60, 60: None}[limbs]
+    assert IFMA.limbs_for(2**100) is None
 
 
 @needs_ifma

@@ -24,7 +24,7 @@ from fraudfed.lab.privacy.lower_bounds import (
     epsilon_of_gaussian,
     upper_bound,
 )
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.privacy.accounting import gaussian_epsilon
 
 DELTA = 1e-6

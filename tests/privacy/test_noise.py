@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fraudfed.communicator import NoisySoloCommunicator
 from fraudfed.errors import BoundError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.privacy.distance import LEAST_PART_VARIANCE, part_of
 from fraudfed.privacy.noise import drawing
 from fraudfed.privacy.noise.drawing import draw, part_variance, tail

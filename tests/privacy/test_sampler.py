@@ -21,7 +21,7 @@ from scipy import stats
 
 from fraudfed.dtypes import Float64Array, Int64Array
 from fraudfed.errors import BoundError, KeyMaterialError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.privacy.noise import reference, sampler
 from fraudfed.privacy.noise.keystream import Keystream
 from fraudfed.privacy.noise.sampler import sample

@@ -10,7 +10,7 @@ from fraudfed.evaluation.bank_metric import bank_auprc
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.halving import Point, Standing, best_point, measured_best, ranked, survivors
 from fraudfed.search.selection import own_units
-from fraudfed.wire.messages.search import SelectBy
+from fraudfed.wire.messages.kinds.search import SelectBy
 
 MEAN, POOLED = SelectBy.MEAN_OF_BANKS, SelectBy.POOLED
 

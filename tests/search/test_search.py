@@ -25,7 +25,7 @@ from fraudfed.search.result import SearchResult
 from fraudfed.search.running import SearchProgress
 from fraudfed.search.search import search
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 
 
 def split(n_rows: int, n_banks: int) -> list[Int64Array]:

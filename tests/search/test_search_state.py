@@ -18,7 +18,7 @@ from fraudfed.search import state as state_module
 from fraudfed.search.halving import Point
 from fraudfed.search.held_state import check_search_state
 from fraudfed.search.state import SearchState
-from fraudfed.wire.messages.search import SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
 
 
 def states_of(spec: SearchSpec = SPEC) -> list[SearchState]:

@@ -12,7 +12,7 @@ from fraudfed.dtypes import Int64Array
 from fraudfed.errors import CiphertextError, SumError
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.faults import SumFault
-from fraudfed.secure_sum.self_masks import commitment_to
+from fraudfed.secure_sum.masks.self_masks import commitment_to
 
 N_BANKS = 4
 BOUND = 2**20

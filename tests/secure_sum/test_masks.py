@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudfed.errors import BoundError, CohortError, KeyMaterialError
-from fraudfed.secure_sum import derivation, slots, streams
+from fraudfed.secure_sum import derivation, slots
 from fraudfed.secure_sum.derivation import derive_key, keystream
-from fraudfed.secure_sum.masks import MaskUse, PairwiseMasks
-from fraudfed.secure_sum.streams import MaskStream, signed_sum
+from fraudfed.secure_sum.masks import streams
+from fraudfed.secure_sum.masks.pairwise import MaskUse, PairwiseMasks
+from fraudfed.secure_sum.masks.streams import MaskStream, signed_sum
 
 DIGEST = "6b" * 32
 laws = settings(max_examples=60, deadline=None)

@@ -24,8 +24,8 @@ from fraudfed.secure_sum import openings, plaintexts, tags, transcript
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.faults import SumFault
 from fraudfed.secure_sum.header import HEADER_BITS, Header
-from fraudfed.secure_sum.self_masks import self_streams
-from fraudfed.secure_sum.streams import signed_sum
+from fraudfed.secure_sum.masks.self_masks import self_streams
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
 BOUND = 2**20

@@ -7,17 +7,17 @@ import pytest
 from cohorts.secure import SummingCohort
 
 from fraudfed.consortium.key_package import KeyPackage
-from fraudfed.secure_sum import self_masks
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
-from fraudfed.secure_sum.openings import signed_bytes
-from fraudfed.secure_sum.self_masks import (
+from fraudfed.secure_sum.masks import self_masks
+from fraudfed.secure_sum.masks.self_masks import (
     commitment_to,
     commitments_digest,
     is_committed,
     new_seed,
     self_streams,
 )
+from fraudfed.secure_sum.openings import signed_bytes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.secure_sum import slots
 
 NATIVE = load_native("fraudfed.secure_sum._packing")

@@ -11,10 +11,10 @@ from scipy.stats import chi2
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
+from fraudfed.secure_sum.masks.self_masks import self_streams
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.plaintexts import make
-from fraudfed.secure_sum.self_masks import self_streams
-from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.tags import TAG_PRIME, TagCoefficients
 
 BUCKETS = 64

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from fraudfed.boosting.engine.choice import load_engine
-from fraudfed.native import DISABLING_VARIABLE, load_native
+from fraudfed.machine.native import DISABLING_VARIABLE, load_native
 
 #: For tests that compare the two engines: with one of them alone there is nothing to compare.
 needs_engine = pytest.mark.skipif(

@@ -12,7 +12,6 @@ from bank_node.commands.deciding.week_text import completeness_text, ends_text
 from bank_node.commands.options import (
     Output,
     answers,
-    end_in_order_when_terminated,
     facts_table,
     map_option,
     passphrase_option,
@@ -20,6 +19,7 @@ from bank_node.commands.options import (
     run_options,
     state_option,
 )
+from bank_node.commands.taking_part import take_part_in
 from bank_node.consortium.connection import read_passphrase
 from bank_node.monitoring.report import DriftReport
 from bank_node.state.directory import StateDirectory
@@ -290,20 +290,13 @@ def monitor_run(
     A run that was stopped continues when the same command is started again.
     """
     from bank_node.jobs.monitor import accepted_counts
-    from bank_node.jobs.registry import JOBS
     from bank_node.monitoring.kept import keep_report
     from bank_node.monitoring.report import drift_report
-    from bank_node.run.context import RunOptions
-    from bank_node.run.lifecycle import take_part
-    from bank_node.run.progress import RunProgress
 
-    end_in_order_when_terminated()
     state = StateDirectory(path)
-    passphrase = read_passphrase(passphrase_file)
-    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = take_part(
-            state, RunOptions(**options), RunKind.MONITOR, JOBS, progress, passphrase=passphrase
-        )
+    record = take_part_in(
+        RunKind.MONITOR, state, output, passphrase_file=passphrase_file, options=options
+    )
     run = state.current_run(record.run_id)
     report = drift_report(
         accepted_counts(state, run).watch,

@@ -36,9 +36,9 @@ from fraudfed.errors import CohortChangedError, StateError
 from fraudfed.privacy.releases import NoisedRelease
 from fraudfed.secure_sum import pieces
 from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.masks.self_masks import Sealed
 from fraudfed.secure_sum.noise_keys import new_noise_key
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.self_masks import Sealed
 from fraudfed.secure_sum.session import SecureSum
 from fraudfed.secure_sum.transcript import Transcript
 from fraudfed.wire import frames

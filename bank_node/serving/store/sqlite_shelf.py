@@ -6,7 +6,6 @@ database whole (``synchronous`` NORMAL); with ``power_safe`` a commit returns wh
 (``synchronous`` FULL). See https://www.sqlite.org/pragma.html#pragma_synchronous.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from typing import TypeVar
 
 from bank_node.serving.store.checkpoints import Checkpoints
 from bank_node.serving.store.shelf import Batch
+from bank_node.state.lock_file import take_lock
+from fraudfed.durable_file import PRIVATE_DIRECTORY
 from fraudfed.errors import StateError, UnavailableError
 
 T = TypeVar("T")
@@ -63,21 +64,17 @@ class SqliteShelf:
     def __init__(self, directory: Path, *, power_safe: bool = False) -> None:
         self._path = directory / "features.sqlite"
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(
                 f"{directory}: cannot be used ({error.strerror}), expected a directory of this "
                 "user; mend its rights or name another one"
             ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise StateError(
-                f"{directory}: another process has the feature store open, expected to be its only "
-                "user; stop that process first"
-            ) from error
+        self._lock = take_lock(
+            directory / "lock",
+            held=f"{directory}: another process has the feature store open, expected to be its "
+            "only user; stop that process first",
+        )
         self._dropped_to = 0
         try:
             self._open(power_safe=power_safe)

@@ -32,6 +32,32 @@ class PooledCounts:
     n_validation_positives: int = 0
 
 
+def check_more_rows(n_rows: int, more_rows: int) -> None:
+    """Refuse banks that come in with more rows than can be summed with those here.
+
+    Parameters
+    ----------
+    n_rows : int
+        Training rows so far, at most.
+    more_rows : int
+        Of the banks that come in, at most.
+
+    Raises
+    ------
+    DataError
+        If they are more than a training may have.
+    ValueError
+        If ``more_rows`` is negative.
+    """
+    if more_rows < 0:
+        raise ValueError(f"more_rows is {more_rows}, expected at least 0")
+    if n_rows + more_rows > MAX_POOLED_ROWS:
+        raise DataError(
+            f"{more_rows} more rows make {n_rows + more_rows} in all, expected at most "
+            f"{MAX_POOLED_ROWS}; let fewer banks in, or with fewer rows"
+        )
+
+
 def count_rows(shard: Shard, validation: Shard | None, communicator: Communicator) -> PooledCounts:
     """Count the rows of all banks in one sum.
 

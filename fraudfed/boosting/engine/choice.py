@@ -3,8 +3,8 @@
 from fraudfed.boosting.engine.compiled import CompiledEngine
 from fraudfed.boosting.engine.numpy_engine import NumpyEngine
 from fraudfed.boosting.engine.protocol import Engine
-from fraudfed.native import load_native
-from fraudfed.threads import MAX_THREADS, usable_cores
+from fraudfed.machine.native import load_native
+from fraudfed.machine.threads import MAX_THREADS, usable_cores
 
 
 def load_engine(threads: int | None = None) -> Engine:

@@ -31,7 +31,6 @@ from fraudfed.boosting.growth.tree_builder import TreeBuilder
 from fraudfed.boosting.histograms.pooled import ChildDemand, HistogramSummer, PooledHistogram
 from fraudfed.boosting.sampling import ColumnSampler
 from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit
-from fraudfed.boosting.shard.tables import goes_left
 from fraudfed.boosting.splits.best import SplitFinder
 from fraudfed.boosting.splits.candidate import Split
 from fraudfed.boosting.tree import Tree
@@ -196,7 +195,7 @@ class _Grower:
         weights, gains = self._weights_and_gains(
             sums.reshape(-1, 2).T, [bounds for node in nodes for bounds in (node.bounds,) * 3]
         )
-        tables = [self._table(candidate.split) for candidate in batch]
+        tables = [candidate.split.table(self._cuts) for candidate in batch]
         children = [
             self._add_children(
                 candidate,
@@ -254,15 +253,6 @@ class _Grower:
         left[start:stop] &= table[:-1]
         right[start:stop] &= ~table[:-1]
         return left, right
-
-    def _table(self, split: Split) -> BoolArray:
-        return goes_left(
-            len(self._cuts.values[split.feature]),
-            split_bin=split.split_bin,
-            right_categories=split.right_categories,
-            is_categorical=split.is_categorical,
-            default_left=split.default_left,
-        )
 
     def _find_splits(
         self, families: list[tuple[PooledHistogram, tuple[int, int]]]
@@ -345,7 +335,7 @@ class _Grower:
 
     def _tried(self, number: int, split: Split) -> TriedSplit:
         return TriedSplit(
-            NodeSplit(number, split.feature, self._table(split)),
+            NodeSplit(number, split.feature, split.table(self._cuts)),
             hessians=(split.left[1], split.right[1]),
         )
 

@@ -19,10 +19,9 @@ from fraudfed.boosting.private.leaves import leaf_sums, release_leaves
 from fraudfed.boosting.private.noised_gain import NoisedGain, NoisedSums, noised_sums
 from fraudfed.boosting.sampling import ranked_features
 from fraudfed.boosting.shard.protocol import GrowingRows, NodeSplit, SumOrder
-from fraudfed.boosting.shard.tables import goes_left
 from fraudfed.boosting.tree import Tree
 from fraudfed.communicator import NoisingCommunicator
-from fraudfed.dtypes import BoolArray, Int64Array
+from fraudfed.dtypes import Int64Array
 from fraudfed.parameters import BoosterParams
 from fraudfed.privacy.plan import PlannedRelease, paired_variance, variance_of
 from fraudfed.privacy.releases import NoisedRelease
@@ -201,27 +200,18 @@ class NoisedHistogramGrower:
         splits: list[NodeSplit] = []
         level: list[_Node] = []
         for node, found, total in sorted(chosen, key=lambda each: each[0].number):
+            split = found.split
             numbers = self._builder.add_split(
                 node.number,
-                found.split,
-                condition=split_condition(found.split, self._cuts),
+                split,
+                condition=split_condition(split, self._cuts),
                 base_weight=np.float32(self._gain.weights(total)[0]),
                 child_weights=(_ZERO, _ZERO),
                 child_hessians=(_ZERO, _ZERO),
             )
             self._builder.set_hessian(node.number, np.float32(max(total.hessians[0], 0.0)))
-            splits.append(NodeSplit(node.number, found.split.feature, self._table(found), *numbers))
+            splits.append(NodeSplit(node.number, split.feature, split.table(self._cuts), *numbers))
             for number, side in zip(numbers, (found.left, found.right), strict=True):
-                level.append(_Node(number, {**node.bins, found.split.feature: side}))
+                level.append(_Node(number, {**node.bins, split.feature: side}))
         self._rows.split(splits)
         return level
-
-    def _table(self, found: BinSplit) -> BoolArray:
-        split = found.split
-        return goes_left(
-            len(self._cuts.values[split.feature]),
-            split_bin=split.split_bin,
-            right_categories=split.right_categories,
-            is_categorical=split.is_categorical,
-            default_left=split.default_left,
-        )

@@ -14,7 +14,7 @@ import numpy as np
 
 from fraudfed.boosting.bins import FLOAT32_MAX, Cuts
 from fraudfed.boosting.bounds.bins import BinBounds, rows_of_sets
-from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts
+from fraudfed.boosting.bounds.pooled_counts import MAX_POOLED_ROWS, PooledCounts, check_more_rows
 from fraudfed.boosting.bounds.sums import SumBounds
 from fraudfed.boosting.metrics import is_better
 from fraudfed.boosting.objective import LARGEST_SUM
@@ -23,7 +23,7 @@ from fraudfed.boosting.resume.tree_bytes import read_trees, write_trees
 from fraudfed.boosting.table import FeatureSchema
 from fraudfed.boosting.tree import NO_CHILD, Tree
 from fraudfed.dtypes import Int64Array
-from fraudfed.errors import DataError, StateError
+from fraudfed.errors import StateError
 from fraudfed.parameters import EVAL_METRICS, BoosterParams
 
 DIGEST_BYTES = 32
@@ -164,13 +164,7 @@ class TrainingState:
         ValueError
             If ``more_rows`` is negative.
         """
-        if more_rows < 0:
-            raise ValueError(f"more_rows is {more_rows}, expected at least 0")
-        if self.most_rows + more_rows > MAX_POOLED_ROWS:
-            raise DataError(
-                f"{more_rows} more rows make {self.most_rows + more_rows} in all, expected at most "
-                f"{MAX_POOLED_ROWS}; let fewer banks in, or with fewer rows"
-            )
+        check_more_rows(self.most_rows, more_rows)
         return replace(
             self,
             cuts=replace(self.cuts, more_rows=self.more_rows + more_rows),

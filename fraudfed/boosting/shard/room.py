@@ -1,6 +1,5 @@
 """Where the arrays of a shard lie: in memory, or elsewhere."""
 
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,12 +34,7 @@ class Room(Protocol):
 
     def __enter__(self) -> "Room": ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Memory:
@@ -57,10 +51,5 @@ class Memory:
     def __enter__(self) -> "Memory":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave everything where it is."""

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudfed.boosting.bins import Cuts
+from fraudfed.boosting.shard.tables import goes_left
+from fraudfed.dtypes import BoolArray
+
 
 @dataclass(frozen=True)
 class Split:
@@ -33,6 +37,16 @@ class Split:
     default_left: bool
     left: tuple[int, int]
     right: tuple[int, int]
+
+    def table(self, cuts: Cuts) -> BoolArray:
+        """Tabulate it over the bins of its feature; see ``goes_left``."""
+        return goes_left(
+            len(cuts.values[self.feature]),
+            split_bin=self.split_bin,
+            right_categories=self.right_categories,
+            is_categorical=self.is_categorical,
+            default_left=self.default_left,
+        )
 
     def precedes(self, other: "Split") -> bool:
         """Tell whether this split wins: larger gain, at a tie the lower feature."""

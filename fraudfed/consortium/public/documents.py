@@ -9,7 +9,7 @@ same bytes exactly when all their fields are equal; no JSON text is ever signed.
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict, Unpack, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -53,6 +53,20 @@ class Signer(Protocol):
 
     def sign(self, data: bytes, /) -> bytes:
         """Return the 64-byte signature over ``data``."""
+
+
+class AuditFields(TypedDict):
+    """What an audit entry says, as ``AuditEntry``: all but its hash and its signature."""
+
+    seq: int
+    time: int
+    kind: str
+    actor: str
+    subject: str
+    status: AuditStatus
+    detail: str
+    body_sha256: str | None
+    previous_hash: str
 
 
 def _document(domain: str, *fields: bytes | str | int) -> bytes:
@@ -171,103 +185,40 @@ def audit_entry_bytes(entry: AuditEntry) -> bytes:
     )
 
 
-def _audit_document(
-    *,
-    seq: int,
-    time: int,
-    kind: str,
-    actor: str,
-    subject: str,
-    status: AuditStatus,
-    detail: str,
-    body_sha256: str | None,
-    previous_hash: str,
-) -> bytes:
+def _audit_document(**fields: Unpack[AuditFields]) -> bytes:
     return _document(
         "audit entry",
-        seq,
-        time,
-        kind,
-        actor,
-        subject,
-        status.value,
-        detail,
-        body_sha256 or "",
-        previous_hash,
+        fields["seq"],
+        fields["time"],
+        fields["kind"],
+        fields["actor"],
+        fields["subject"],
+        fields["status"].value,
+        fields["detail"],
+        fields["body_sha256"] or "",
+        fields["previous_hash"],
     )
 
 
 def signed_audit_fields(
-    signer: Signer,
-    *,
-    seq: int,
-    time: int,
-    kind: str,
-    actor: str,
-    subject: str,
-    status: AuditStatus,
-    detail: str,
-    body_sha256: str | None,
-    previous_hash: str,
+    signer: Signer, **fields: Unpack[AuditFields]
 ) -> dict[str, str | int | None]:
     """Return the fields of the entry that follows the one with hash ``previous_hash``.
 
     For the one that writes the log, who knows that they are within the bounds of ``AuditEntry``.
     """
-    data = _audit_document(
-        seq=seq,
-        time=time,
-        kind=kind,
-        actor=actor,
-        subject=subject,
-        status=status,
-        detail=detail,
-        body_sha256=body_sha256,
-        previous_hash=previous_hash,
-    )
-    return {
-        "seq": seq,
-        "time": time,
-        "kind": kind,
-        "actor": actor,
-        "subject": subject,
-        "status": status.value,
-        "detail": detail,
-        "body_sha256": body_sha256,
-        "previous_hash": previous_hash,
+    data = _audit_document(**fields)
+    said = cast("dict[str, str | int | None]", fields)
+    return said | {
+        "status": fields["status"].value,
         "hash": hashlib.sha256(data).hexdigest(),
         "signature": signer.sign(data).hex(),
     }
 
 
-def sign_audit_entry(
-    signer: Signer,
-    *,
-    seq: int,
-    time: int,
-    kind: str,
-    actor: str,
-    subject: str,
-    status: AuditStatus,
-    detail: str,
-    body_sha256: str | None,
-    previous_hash: str,
-) -> AuditEntry:
+def sign_audit_entry(signer: Signer, **fields: Unpack[AuditFields]) -> AuditEntry:
     """Make the entry that follows the one with hash ``previous_hash``."""
-    return AuditEntry.model_validate(
-        signed_audit_fields(
-            signer,
-            seq=seq,
-            time=time,
-            kind=kind,
-            actor=actor,
-            subject=subject,
-            status=status,
-            detail=detail,
-            body_sha256=body_sha256,
-            previous_hash=previous_hash,
-        )
-    )
+    return AuditEntry.model_validate(signed_audit_fields(signer, **fields))
 
 
 def is_signed_by(signing_key: str, data: bytes, signature: str) -> bool:

@@ -23,7 +23,7 @@ from fraudfed.features import FeatureTable, OnlineFeatures, build_features
 from fraudfed.features.payment import payments_of
 from fraudfed.lab.bench.machine import Machine
 from fraudfed.lab.bench.options import figures_of, number_option
-from fraudfed.usage import usage_of
+from fraudfed.machine.usage import usage_of
 
 _PRESET, _BANKS = "small", 3
 

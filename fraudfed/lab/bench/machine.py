@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fraudfed.threads import usable_cores
+from fraudfed.machine.threads import usable_cores
 
 
 @dataclass(frozen=True)

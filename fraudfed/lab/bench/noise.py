@@ -18,7 +18,7 @@ import numpy as np
 
 from fraudfed.lab.bench.machine import Machine, installed_version
 from fraudfed.lab.bench.options import figures_of, number_option
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.privacy.noise.keystream import KEY_BYTES
 from fraudfed.privacy.noise.reference import gaussian
 from fraudfed.privacy.noise.sampler import sample

@@ -8,8 +8,8 @@ import click
 
 from fraudfed.console import answers
 from fraudfed.errors import FraudFedError
+from fraudfed.machine.threads import MAX_THREADS, usable_cores
 from fraudfed.paillier.keys import DEFAULT_KEY_BITS, MAXIMUM_KEY_BITS, MINIMUM_KEY_BITS
-from fraudfed.threads import MAX_THREADS, usable_cores
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -43,8 +43,8 @@ from fraudfed.lab.oracle.same_trees import (
     train_on_bins,
     xgboost_parameters,
 )
+from fraudfed.machine.threads import usable_cores
 from fraudfed.parameters import BoosterParams
-from fraudfed.threads import usable_cores
 
 
 @dataclass(frozen=True)

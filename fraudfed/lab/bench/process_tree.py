@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fraudfed.usage import descendants, memory_bytes
+from fraudfed.machine.usage import descendants, memory_bytes
 
 #: Seconds between two looks at the memory.
 _LOOK_SECONDS = 0.1

@@ -45,10 +45,10 @@ from fraudfed.lab.report.compare import DemoSummary, difference_lines, format_ta
 from fraudfed.lab.report.mules import format_mules
 from fraudfed.lab.report.page import render_report
 from fraudfed.lab.report.privacy_curve import read_curve
+from fraudfed.machine.threads import usable_cores
 from fraudfed.parameters import BoosterParams, overridden, parse_assignments
 from fraudfed.reading.problems import ProblemsError
 from fraudfed.reading.report import ProblemReport, report_lines, report_of
-from fraudfed.threads import usable_cores
 
 #: Our mark in an output directory: only a directory with it is ever cleared.
 _MARK = ".fraudfed-demo"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraudfed.catalogue.plans import PLANS, SearchPlan, find_plan
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 DEMO = "demo"
 NONE = "none"

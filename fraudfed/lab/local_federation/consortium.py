@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraudfed.lab.local_federation.processes import Program, ProgramGroup, run_program
-from fraudfed.threads import usable_cores
+from fraudfed.machine.threads import usable_cores
 from fraudfed.wire.messages import RunSpec
 
 #: A new consortium's first key epoch.

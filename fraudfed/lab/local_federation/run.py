@@ -18,7 +18,7 @@ from fraudfed.lab.local_federation.consortium import (
     start_aggregator,
 )
 from fraudfed.lab.local_federation.processes import Program, ProgramGroup
-from fraudfed.usage import Usage, usage_of
+from fraudfed.machine.usage import Usage, usage_of
 from fraudfed.wire.messages import (
     DataContract,
     ModelVisibility,

@@ -29,7 +29,7 @@ from fraudfed.lab.bench.scale.rows import scale_contract
 from fraudfed.lab.oracle.same_trees import installed_rules
 from fraudfed.lab.publish.blocks import NOTHING, table, write_blocks
 from fraudfed.lab.publish.scaling_plot import draw_scaling
-from fraudfed.secure_sum.streams import MaskStream, signed_sum
+from fraudfed.secure_sum.masks.streams import MaskStream, signed_sum
 from fraudfed.wire.messages import RunSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -128,6 +128,7 @@ def _sizes(results: Results) -> str:
             f"{size['ratio']:.2f}",
             f"{size['ratio_own_machines']:.2f}",
             f"{size['crypto_cpu_seconds']:.2f} s",
+            f"{1e3 * size['crypto_cpu_seconds'] / size['banks'][0]['ciphertexts']:.2f} ms",
             _gib(max(bank["peak_memory_bytes"] for bank in size["banks"])),
             _gib(size["aggregator_peak_memory_bytes"]),
         )
@@ -135,7 +136,12 @@ def _sizes(results: Results) -> str:
     ]
     head = (
         *("rows", "training", "own machines", "pooled XGBoost", "times", "own machines, times"),
-        *("encryption, CPU of a bank", "memory of a bank, at most", "of the aggregator"),
+        *(
+            "encryption, CPU of a bank",
+            "of a ciphertext",
+            "memory of a bank, at most",
+            "of the aggregator",
+        ),
     )
     return table(head, rows)
 

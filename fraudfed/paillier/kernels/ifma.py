@@ -13,7 +13,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.paillier.kernels.gmp import GmpFixedBase, GmpKernel
 from fraudfed.paillier.kernels.residues import Residue, to_digits
 from fraudfed.paillier.kernels.slices import over_threads

@@ -10,7 +10,7 @@ import numpy as np
 
 from fraudfed.dtypes import Int64Array
 from fraudfed.errors import BoundError
-from fraudfed.native import load_native
+from fraudfed.machine.native import load_native
 from fraudfed.privacy.noise.keystream import Keystream
 from fraudfed.privacy.noise.reference import (
     MAXIMUM_STEPS,

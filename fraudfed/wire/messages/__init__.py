@@ -17,8 +17,10 @@ from fraudfed.wire.messages.base import (
     SignatureHex,
     parse,
 )
-from fraudfed.wire.messages.currency import Currency
-from fraudfed.wire.messages.data_contract import DataContract, FeatureSpec, FeatureType
+from fraudfed.wire.messages.contract.currency import Currency
+from fraudfed.wire.messages.contract.data_contract import DataContract, FeatureSpec, FeatureType
+from fraudfed.wire.messages.contract.label_horizon import LabelHorizon
+from fraudfed.wire.messages.contract.population import Population
 from fraudfed.wire.messages.key_epochs import (
     KeyAcknowledgement,
     KeyEpoch,
@@ -27,7 +29,11 @@ from fraudfed.wire.messages.key_epochs import (
     PublicKeyMessage,
     SealedKey,
 )
-from fraudfed.wire.messages.label_horizon import LabelHorizon
+from fraudfed.wire.messages.kinds.monitor import MonitorSpec
+from fraudfed.wire.messages.kinds.privacy import PrivacySpec
+from fraudfed.wire.messages.kinds.risk import RiskEntity, RiskPrivacy, RiskSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
+from fraudfed.wire.messages.kinds.statistics import StatisticsSpec
 from fraudfed.wire.messages.members import (
     BankRegistration,
     Invite,
@@ -37,9 +43,6 @@ from fraudfed.wire.messages.members import (
     Members,
     Roster,
 )
-from fraudfed.wire.messages.monitor import MonitorSpec
-from fraudfed.wire.messages.population import Population
-from fraudfed.wire.messages.privacy import PrivacySpec
 from fraudfed.wire.messages.results import (
     MODEL_PLAIN_HEADER,
     MODEL_SIGNATURE_HEADER,
@@ -47,7 +50,6 @@ from fraudfed.wire.messages.results import (
     ModelSignature,
     ModelSignatures,
 )
-from fraudfed.wire.messages.risk import RiskEntity, RiskPrivacy, RiskSpec
 from fraudfed.wire.messages.rounds import (
     FrameHeader,
     FrameKind,
@@ -76,10 +78,8 @@ from fraudfed.wire.messages.runs import (
     RunStatus,
     WaitsFor,
 )
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec, SelectBy
 from fraudfed.wire.messages.service import AuditEntry, AuditKey, AuditLog, AuditStatus, Health
 from fraudfed.wire.messages.shares import RunShare, SharedResult
-from fraudfed.wire.messages.statistics import StatisticsSpec
 
 __all__ = [
     "HANDOVER_SIGNATURE_HEADER",

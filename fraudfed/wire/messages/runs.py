@@ -14,13 +14,13 @@ from fraudfed.wire.messages.base import (
     Sha256,
     SignatureHex,
 )
-from fraudfed.wire.messages.data_contract import DataContract
+from fraudfed.wire.messages.contract.data_contract import DataContract
 from fraudfed.wire.messages.key_epochs import PublicKeyMessage
-from fraudfed.wire.messages.monitor import MonitorSpec
-from fraudfed.wire.messages.privacy import PrivacySpec
-from fraudfed.wire.messages.risk import RiskSpec
-from fraudfed.wire.messages.search import SearchSpec
-from fraudfed.wire.messages.statistics import StatisticsSpec
+from fraudfed.wire.messages.kinds.monitor import MonitorSpec
+from fraudfed.wire.messages.kinds.privacy import PrivacySpec
+from fraudfed.wire.messages.kinds.risk import RiskSpec
+from fraudfed.wire.messages.kinds.search import SearchSpec
+from fraudfed.wire.messages.kinds.statistics import StatisticsSpec
 
 
 class ModelVisibility(StrEnum):

@@ -11,10 +11,10 @@ import fraudfed.secure_sum.session as session_module
 from attack_kit.sums import AttackedSums
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.vector import CiphertextVector
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.openings import centred
 from fraudfed.secure_sum.packing import SlotLayout
-from fraudfed.secure_sum.streams import signed_sum
 
 #: Each test of uniformity is failed by honest masks once in a million runs.
 ALPHA = 1e-6

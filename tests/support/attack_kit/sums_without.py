@@ -5,7 +5,7 @@ import pytest
 import fraudfed.secure_sum.session as session_module
 from fraudfed.secure_sum import openings
 from fraudfed.secure_sum.context import RoundContext
-from fraudfed.secure_sum.masks import PairwiseMasks
+from fraudfed.secure_sum.masks.pairwise import PairwiseMasks
 from fraudfed.secure_sum.tags import TagCoefficients
 from fraudfed.secure_sum.used_contexts import UsedContexts
 

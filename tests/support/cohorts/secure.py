@@ -11,10 +11,10 @@ from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.dtypes import Int64Array
 from fraudfed.paillier.vector import CiphertextVector
 from fraudfed.secure_sum.context import RoundContext
+from fraudfed.secure_sum.masks.streams import signed_sum
 from fraudfed.secure_sum.openings import Signer, box, centred
 from fraudfed.secure_sum.packing import SlotLayout
 from fraudfed.secure_sum.session import SecureSum
-from fraudfed.secure_sum.streams import signed_sum
 from fraudfed.secure_sum.transcript import Transcript
 
 ROSTER_DIGEST = hashlib.sha256(b"names and keys of the members").hexdigest()

@@ -12,7 +12,7 @@ from fraudfed.evaluation.outcomes import JudgedRows, Outcomes
 from fraudfed.lab.bench.workload import synthetic_table
 from fraudfed.search.result import SearchResult
 from fraudfed.search.search import search
-from fraudfed.wire.messages.search import SearchCandidate, SearchRung, SearchSpec
+from fraudfed.wire.messages.kinds.search import SearchCandidate, SearchRung, SearchSpec
 
 COMMON: dict[str, Any] = {"eta": 0.3, "max_delta_step": 1, "subsample": 0.8, "max_bin": 12}
 CANDIDATES = (

@@ -19,8 +19,8 @@ from fraudfed.communicator import Communicator
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.local_federation.consortium import FIRST_EPOCH, Consortium, start_aggregator
 from fraudfed.lab.local_federation.processes import ProgramGroup
+from fraudfed.machine.usage import descendants
 from fraudfed.parameters import BoosterParams
-from fraudfed.usage import descendants
 from fraudfed.wire.messages import DataContract, FeatureSpec, FeatureType, RunSpec
 
 BANKS = ("bank_a", "bank_b", "bank_c")

@@ -10,7 +10,7 @@ from fraudfed.console import Answer
 from fraudfed.errors import TransportError
 from fraudfed.lab.local_federation.consortium import start_aggregator
 from fraudfed.lab.local_federation.processes import ProgramGroup
-from fraudfed.usage import children, cpu_seconds, memory_bytes
+from fraudfed.machine.usage import children, cpu_seconds, memory_bytes
 
 _START_SECONDS = 60.0
 

@@ -20,8 +20,8 @@ import xgboost
 
 from fraudfed.lab.bench.workload import LABEL
 from fraudfed.lab.oracle.same_trees import xgboost_parameters
+from fraudfed.machine.usage import memory_bytes
 from fraudfed.parameters import BoosterParams
-from fraudfed.usage import memory_bytes
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from fraudfed.features.payment import Payment, payments_of
 from fraudfed.lab.bench.serve.bank import ServingBank
 from fraudfed.lab.bench.serve.measure import LISTENING, START_SECONDS, post, sent
 from fraudfed.lab.local_federation.processes import ProgramGroup
+from fraudfed.machine.usage import descendants
 from fraudfed.reasons import Catalogue, reasons_in
-from fraudfed.usage import descendants
 
 _AT_ONCE = 250
 _DEADLINE_MS = 60_000

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from fraudfed.wire.messages.base import Message
-from fraudfed.wire.messages.risk import RiskEntity, SketchWidth
+from fraudfed.wire.messages.kinds.risk import RiskEntity, SketchWidth
 
 
 class StatisticsSpec(Message):

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fraudfed.privacy.terms import PrivacyTerms, PrivacyUnit
 from fraudfed.wire.messages.base import Message
-from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
+from fraudfed.wire.messages.contract.identifier_rules import IDENTIFIER_RULES, IdentifierRules
 
 
 class RiskEntity(StrEnum):

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from fraudfed.errors import CohortError, KeyMaterialError
 from fraudfed.secure_sum.derivation import derive_key
-from fraudfed.secure_sum.streams import MaskStream, signed_sum
+from fraudfed.secure_sum.masks.streams import MaskStream, signed_sum
 
 #: An X25519 shared secret (RFC 7748).
 PAIRWISE_SECRET_BYTES = 32

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from fraudfed.secure_sum.context import RoundContext
 from fraudfed.secure_sum.derivation import derive_key
-from fraudfed.secure_sum.streams import MaskStream
+from fraudfed.secure_sum.masks.streams import MaskStream
 
 SEED_BYTES = 32
 _COMMITMENTS_DOMAIN = b"fraudfed round commitments v1\0"

@@ -18,10 +18,10 @@ from fraudfed.column_names import (
 )
 from fraudfed.payments.columns import COLUMNS
 from fraudfed.wire.messages.base import Message, Sha256
-from fraudfed.wire.messages.currency import Currency
-from fraudfed.wire.messages.identifier_rules import IDENTIFIER_RULES, IdentifierRules
-from fraudfed.wire.messages.label_horizon import SECONDS_PER_DAY, Days, LabelHorizon
-from fraudfed.wire.messages.population import Population
+from fraudfed.wire.messages.contract.currency import Currency
+from fraudfed.wire.messages.contract.identifier_rules import IDENTIFIER_RULES, IdentifierRules
+from fraudfed.wire.messages.contract.label_horizon import SECONDS_PER_DAY, Days, LabelHorizon
+from fraudfed.wire.messages.contract.population import Population
 
 _RAW_COLUMNS = frozenset(column.name for column in COLUMNS)
 
