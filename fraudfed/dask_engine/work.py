@@ -103,6 +103,9 @@ class Work:
     def _waited(self, future: "Future") -> Any:
         looks = 0
         while True:
+            # A scheduler that has gone would be waited for by whatever asks it something.
+            if self._client.status != "running":
+                raise scheduler_gone()
             if time.monotonic() >= self._next_look:
                 self._newcomers.look(self._workers)
                 self._next_look = time.monotonic() + _LOOK_SECONDS
