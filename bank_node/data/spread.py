@@ -274,6 +274,7 @@ def hand_out(client: "Client", table: TrainingTable) -> DaskShard:
     ----------
     client : Client
     table : TrainingTable
+        Without customers: what a customer weighs cannot be bounded part by part.
     """
     work = Work(client)
     n_parts = max(work.n_workers, -(-table.n_rows // _HANDED_ROWS))
@@ -283,12 +284,7 @@ def hand_out(client: "Client", table: TrainingTable) -> DaskShard:
             np.linspace(0, table.n_rows, n_parts + 1).astype(int).tolist()
         )
     ]
-    facts = TableFacts(
-        table.schema,
-        table.max_weight,
-        has_weights=table.weights is not None,
-        has_customers=table.customers is not None,
-    )
+    facts = TableFacts(table.schema, table.max_weight, has_weights=table.weights is not None)
 
     def make() -> "list[Future]":
         return [work.give("read", _handed, number, part) for number, part in enumerate(parts)]
@@ -302,7 +298,6 @@ def _part(table: TrainingTable, rows: slice) -> TrainingTable:
         features=table.features[rows],
         labels=table.labels[rows],
         weights=None if table.weights is None else table.weights[rows],
-        customers=None if table.customers is None else table.customers[rows],
     )
 
 

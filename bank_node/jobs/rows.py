@@ -80,7 +80,7 @@ def job_rows(
     ------
     DataError, ConfigurationError
         As ``load_training_rows`` and ``Judging.of``; or if customers are to be bounded, and their
-        rows do not fit into memory.
+        rows do not fit into memory, or are to lie on a cluster.
     StateError
         If there is no room on disk for rows that do not fit.
     ClusterError
@@ -88,12 +88,16 @@ def job_rows(
     """
     contract, options, cluster = context.run.contract, context.options, context.options.cluster
     if cluster is not None:
+        if with_customers:
+            raise ConfigurationError(
+                "--engine dask, and the privacy unit is the customer, whose rows are bounded "
+                "together in the memory of one machine: leave --engine dask out"
+            )
         file = open_rows(options.data, contract, options.mapping)
         if contract.kind == "table":
             rows = spread_rows(cluster, file, contract, shares)
             return _spread(rows, contract, terms=terms)
-        # A customer's rows may lie in several parts, where only one machine could cap them.
-        if can_spread(options.data, file, contract, options.mapping) and not with_customers:
+        if can_spread(options.data, file, contract, options.mapping):
             rows = spread_payments(cluster, file, contract, options.mapping, shared=shared)
             return _spread(rows, contract, terms=terms)
     if cluster is None and options.memory_limit is not None:

@@ -28,6 +28,11 @@ def is_safe(address: str) -> bool:
     return scheme in (*_SAFE_SCHEMES, "inproc") or is_loopback(host)
 
 
+def is_encrypted(address: str) -> bool:
+    """Tell whether an address is one of TLS."""
+    return _parts(address)[0] in _SAFE_SCHEMES
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine itself; names other than localhost are not."""
     if host == "localhost":

@@ -122,7 +122,8 @@ def _reached(options: ClusterOptions, address: str) -> "Client":
         return Client(
             address, timeout=options.wait_seconds, set_as_default=False, name="fraudfed", **settings
         )
-    except (OSError, TimeoutError, ValueError, CommClosedError) as error:
+    except (OSError, TimeoutError, ValueError, RuntimeError, CommClosedError) as error:
+        # RuntimeError: Dask's own configuration asks for TLS, and the address has none.
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise ClusterError(
             f"scheduler {address}: cannot be reached within {options.wait_seconds:g} s ({reason}); "

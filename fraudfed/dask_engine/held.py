@@ -51,6 +51,7 @@ class _Growth:
                 )
             elif isinstance(deed, Add):
                 self.rows.add(deed.tree)
+                self.tree = None
             elif self.tree is None:
                 raise ValueError("there is no tree that grows")
             elif isinstance(deed, Divide):
@@ -78,12 +79,10 @@ class HeldRows:
     def __post_init__(self) -> None:
         # What came from another process lies in the middle of a message.
         table = self.table
-        arrays = (table.features, table.labels, table.weights, table.customers)
+        arrays = (table.features, table.labels, table.weights)
         if not all(array is None or array.flags.aligned for array in arrays):
-            features, labels, weights, customers = map(_aligned, arrays)
-            self.table = replace(
-                table, features=features, labels=labels, weights=weights, customers=customers
-            )
+            features, labels, weights = map(_aligned, arrays)
+            self.table = replace(table, features=features, labels=labels, weights=weights)
         self._shard = LocalShard(self.table, load_engine(_THREADS))
         self._counters: dict[tuple[bytes, int | None], Any] = {}
         self._lock = threading.Lock()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fraudfed.dask_engine.addresses import check_dashboard, check_scheduler
+from fraudfed.dask_engine.addresses import check_dashboard, check_scheduler, is_encrypted
 from fraudfed.errors import ConfigurationError
 
 #: More processes than this on one machine are a mistake in typing.
@@ -103,6 +103,11 @@ class ClusterOptions:
                     "were given theirs when they were started, leave it out"
                 )
             check_scheduler(self.scheduler, insecure=self.insecure)
+            if self.tls is not None and not is_encrypted(self.scheduler):
+                raise ConfigurationError(
+                    f"--dask-tls is given, and --scheduler is {self.scheduler}, which is without "
+                    "TLS; write tls://..., or leave --dask-tls out"
+                )
         elif self.tls is not None:
             raise ConfigurationError(
                 "--dask-tls is for a scheduler elsewhere; a cluster on this machine makes keys of "

@@ -58,13 +58,11 @@ class TableFacts:
     schema : FeatureSchema
     max_weight : float
     has_weights : bool
-    has_customers : bool
     """
 
     schema: FeatureSchema
     max_weight: float = 1.0
     has_weights: bool = False
-    has_customers: bool = False
 
 
 class DaskShard:
@@ -116,8 +114,8 @@ class DaskShard:
 
     @property
     def caps_customers(self) -> bool:
-        """See ``Shard``; a customer's rows may lie in several parts."""
-        return self._facts.has_customers and len(self._counts) == 1
+        """See ``Shard``: a customer's rows may lie in several parts, so no."""
+        return False
 
     @property
     def n_rows(self) -> int:
@@ -149,9 +147,7 @@ class DaskShard:
 
     def scaled(self, factor: float) -> "DaskShard":
         """See ``Shard``."""
-        facts = TableFacts(
-            self.schema, self.max_weight, has_weights=True, has_customers=self._facts.has_customers
-        )
+        facts = TableFacts(self.schema, self.max_weight, has_weights=True)
 
         def make() -> "list[Future]":
             return [self._work.give("weigh", calls.scale_rows, each, factor) for each in self._rows]
@@ -358,7 +354,9 @@ class DaskRows:
         """Note what workers will do before they are asked something."""
         self._untold.append(deed)
         self._step += 1
-        if self._growing is None:
+        if self._growing is None or isinstance(deed, Add):
+            # A tree that was begun ends as well where another one is added in its place.
+            self._growing = None
             self._done.append(deed)
             return
         self._growing.append(deed)

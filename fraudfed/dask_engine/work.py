@@ -5,13 +5,16 @@ answer, however many parts there are. What is given out is small; parts stay whe
 """
 
 import itertools
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from fraudfed.dask_engine.adding import add_answers
 from fraudfed.dask_engine.failures import cluster_failures, scheduler_gone
 from fraudfed.dask_engine.held import HeldBins, HeldRows
+from fraudfed.dask_engine.newcomers import Newcomers, only_alike
 from fraudfed.dask_engine.requests import Answer, unpacked
 from fraudfed.errors import ClusterError
 
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 
 #: Answers that one piece of work adds up.
 _ADDED_AT_ONCE: Final = 8
-#: How often to look whether there is a worker left, and for how long none may be there.
+#: How often to look who is there, and how many looks in a row may find no worker.
 _LOOK_SECONDS: Final = 5.0
 _LOOKS_WITHOUT_WORKERS: Final = 12
+#: What a piece of work has found, margins of all rows at most, may take so long to come here.
+_FETCH_SECONDS: Final = 600.0
 
 
 class Work:
@@ -37,6 +42,8 @@ class Work:
         self._client = client
         self._numbers = itertools.count()
         self._name = uuid.uuid4().hex[:12]
+        self._newcomers = Newcomers(client)
+        self._next_look = time.monotonic() + _LOOK_SECONDS
         #: Pieces of work given out, and answers received: what a test counts.
         self.n_given = 0
         self.n_received = 0
@@ -53,7 +60,9 @@ class Work:
         key = f"{what}-{self._name}-{next(self._numbers)}"
         with cluster_failures():
             # A key of its own: what has been asked once is never the answer to another question.
-            return self._client.submit(function, *arguments, key=key, pure=False)
+            return self._client.submit(
+                only_alike, self._newcomers.own, function, *arguments, key=key, pure=False
+            )
 
     def receive(self, given: Sequence["Future"]) -> Answer:
         """Add answers up on the cluster and return the sum.
@@ -75,22 +84,46 @@ class Work:
 
     def wait(self, future: "Future") -> Any:
         """Return what a piece of work found; raises as ``receive``."""
-        looks = 0
         with cluster_failures():
-            while True:
-                try:
-                    return future.result(timeout=_LOOK_SECONDS)
-                except TimeoutError:
-                    if future.status != "pending":
-                        raise
-                if self._client.status != "running":
-                    raise scheduler_gone()
-                looks = looks + 1 if self.n_workers == 0 else 0
-                if looks >= _LOOKS_WITHOUT_WORKERS:
-                    raise ClusterError(
-                        f"cluster: no worker for {looks * _LOOK_SECONDS:g} s; what the banks have "
-                        "finished is kept, start workers and give the same command again"
-                    )
+            try:
+                return self._waited(future)
+            except (ClusterError, OSError, CancelledError):
+                raise
+            except Exception as error:
+                # A worker without this installation ends where it is given something. If it is
+                # started again each time, that is why the piece of work was given up.
+                wrong = self._newcomers.look(self._workers)
+                if not wrong:
+                    raise
+                raise ClusterError(
+                    f"cluster: {wrong[0]}; it has joined in the middle and was sent away, but a "
+                    "piece of work is lost: give the same command again"
+                ) from error
+
+    def _waited(self, future: "Future") -> Any:
+        looks = 0
+        while True:
+            # A scheduler that has gone would be waited for by whatever asks it something.
+            if self._client.status != "running":
+                raise scheduler_gone()
+            if time.monotonic() >= self._next_look:
+                self._newcomers.look(self._workers)
+                self._next_look = time.monotonic() + _LOOK_SECONDS
+            is_done = future.status != "pending"
+            try:
+                return future.result(timeout=_FETCH_SECONDS if is_done else _LOOK_SECONDS)
+            except TimeoutError:
+                # If it is not this one call that was too short, it is what a worker has raised.
+                if is_done:
+                    raise
+            if self._client.status != "running":
+                raise scheduler_gone()
+            looks = looks + 1 if self.n_workers == 0 else 0
+            if looks >= _LOOKS_WITHOUT_WORKERS:
+                raise ClusterError(
+                    f"cluster: no worker for {looks * _LOOK_SECONDS:g} s; what the banks have "
+                    "finished is kept, start workers and give the same command again"
+                )
 
     @property
     def n_workers(self) -> int:

@@ -78,7 +78,7 @@ def check_workers(client: "Client", *, insecure: bool) -> int:
     own = worker_facts()
     found: Mapping[str, Any] = client.run(worker_facts, on_error="return")
     for address, facts in found.items():
-        fault = _fault(facts, own)
+        fault = fault_of(facts, own)
         if fault is not None:
             raise ClusterError(
                 f"worker {address} {fault}; start every worker from the installation that this "
@@ -107,8 +107,15 @@ def _text(versions: tuple[str, str]) -> str:
     return f"Python {versions[0]} and NumPy {versions[1]}"
 
 
-def _fault(facts: object, own: WorkerFacts) -> str | None:
-    """Return what is wrong with a worker, None if it computes as this process does."""
+def fault_of(facts: object, own: WorkerFacts) -> str | None:
+    """Return what is wrong with a worker, None if it computes as this process does.
+
+    Parameters
+    ----------
+    facts : WorkerFacts or Exception
+        What it answered, or what happened instead.
+    own : WorkerFacts
+    """
     if isinstance(facts, ModuleNotFoundError):
         return f"has no {facts.name}"
     if not isinstance(facts, WorkerFacts):

@@ -6,7 +6,7 @@ import click
 from pydantic import JsonValue
 
 from fraudfed.catalogue.estimate.estimate import Estimate, duration, estimate_run
-from fraudfed.catalogue.estimate.setting import Setting
+from fraudfed.catalogue.estimate.setting import KERNELS, Setting
 from fraudfed.catalogue.run_check import check_run
 from fraudfed.console import Answer, answers, examples, say
 from fraudfed.errors import RunDescriptionError
@@ -96,10 +96,10 @@ def _show(found: EstimateAnswer) -> None:
 @click.option("--one-machine", is_flag=True, help="All programs share one machine, as in a trial.")
 @click.option(
     "--kernel",
-    type=click.Choice(["ifma", "gmp"]),
-    default="ifma",
+    type=click.Choice(KERNELS),
+    default=KERNELS[0],
     show_default=True,
-    help="Of the banks' processors: with AVX-512 IFMA, or any other.",
+    help="Of the banks' processors: with AVX-512 IFMA, with BMI2 and ADX, or any other.",
 )
 @click.option(
     "--rtt",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fraudfed.boosting.train import train
 from fraudfed.catalogue.estimate.estimate import Estimate, estimate_run
-from fraudfed.catalogue.estimate.setting import Setting
+from fraudfed.catalogue.estimate.setting import KERNELS, Setting
 from fraudfed.catalogue.estimate.work import preparation, trees
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dtypes import Int64Array
@@ -102,10 +103,17 @@ def test_more_of_anything_never_costs_less(
 
 
 def test_a_slower_kernel_and_a_longer_key_cost_more() -> None:
-    spec, setting = _spec(num_boost_round=50), Setting()
-    usual = estimate_run(spec, setting).minutes
+    spec = _spec(num_boost_round=50)
+
+    def minutes(**changes: Any) -> float:
+        return estimate_run(spec, dataclasses.replace(Setting(), **changes)).minutes
+
     for change in ({"kernel": "gmp"}, {"key_bits": 4096}, {"mbit": 1.0}):
-        assert estimate_run(spec, dataclasses.replace(setting, **change)).minutes > usual
+        assert minutes(**change) > minutes()
+    by_kernel = [minutes(kernel=name) for name in KERNELS]
+    assert by_kernel == sorted(set(by_kernel))
+    # Of factors of 4096 bits each, which no kernel of ours covers.
+    assert len({minutes(kernel=name, key_bits=8192) for name in KERNELS}) == 1
 
 
 def test_a_risk_run_sends_its_sketches() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from examples.spread import in_parts, make_table, shard_on
+from examples.spread import hold_hungrily, in_parts, make_table, shard_on
 from federations.watched import CONTRACT, make_rows
 
 from bank_node.data.contract import TableShares, load_training_rows
@@ -59,6 +59,8 @@ def _pretend(release: str | None, without_kernels: bool) -> None:
 
 
 def test_workers_of_another_kind_are_named(cluster: Any, monkeypatch) -> None:
+    # One may have been killed by another test, and is started again.
+    cluster.wait_for_workers(2, timeout=60)
     assert check_workers(cluster, insecure=False) == 2
     one = next(iter(cluster.scheduler_info()["workers"]))
     try:
@@ -71,7 +73,7 @@ def test_workers_of_another_kind_are_named(cluster: Any, monkeypatch) -> None:
     finally:
         cluster.run(_pretend, None, False)
     lacks = ModuleNotFoundError("No module named 'fraudfed'", name="fraudfed")
-    assert workers._fault(lacks, workers.worker_facts()) == "has no fraudfed"
+    assert workers.fault_of(lacks, workers.worker_facts()) == "has no fraudfed"
     monkeypatch.setattr(workers, "is_safe", lambda address: False)
     with pytest.raises(ConfigurationError, match="would travel to it in the clear"):
         check_workers(cluster, insecure=False)
@@ -122,6 +124,32 @@ def test_a_scheduler_without_workers_and_one_that_goes_in_the_middle() -> None:
                     SoloCommunicator(),
                     on_tree=lambda _tree: elsewhere.close(),
                 )
+
+
+def test_a_worker_that_is_ended_for_its_memory_is_one_that_dies(tmp_path: Path) -> None:
+    params = BoosterParams(num_boost_round=2, max_depth=2)
+    table = make_table(300)
+    expected = train(params, table, SoloCommunicator()).model.to_json()
+    limit = 640 << 20
+    with open_cluster(ClusterOptions(workers=1, memory_limit=limit, dashboard=None)) as client:
+        assert [each["memory_limit"] for each in client.scheduler_info()["workers"].values()] == [
+            limit
+        ]
+        times = tmp_path / "times"
+        times.mkdir()
+        shard = shard_on(Work(client), in_parts(table, 2), hold_hungrily, times)
+        (times / "once").touch()
+        assert train(params, shard, SoloCommunicator()).model.to_json() == expected
+        assert not list(times.iterdir())
+        # Once more than Dask tries it.
+        client.cluster.scheduler.allowed_failures = 0
+        (times / "again").touch()
+        with pytest.raises(ClusterError, match=r"ended 1 times .* for want of memory; give"):
+            train(
+                params,
+                shard_on(Work(client), in_parts(table, 2), hold_hungrily, times),
+                SoloCommunicator(),
+            )
 
 
 def test_windows_of_partitions_are_those_of_one_file(cluster: Any, tmp_path: Path) -> None:

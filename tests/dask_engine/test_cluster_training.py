@@ -14,6 +14,7 @@ from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dask_engine.work import Work
 from fraudfed.dtypes import Int64Array
+from fraudfed.errors import ClusterError
 from fraudfed.parameters import BoosterParams
 from fraudfed.search.search import search
 from fraudfed.search.selection import SelectRows
@@ -85,6 +86,29 @@ def test_a_request_that_is_made_again_has_the_same_answer(cluster: Any) -> None:
     first, again = boosted.case_margins(), boosted.case_margins()
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
+
+
+def test_an_answer_that_takes_longer_to_come_than_a_look_is_waited_for(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(cluster)
+    given = [work.give("zeros", np.zeros, 1 << 22) for _ in range(3)]
+    monkeypatch.setattr("fraudfed.dask_engine.work._LOOK_SECONDS", 0.001)
+    for each in given:
+        assert work.wait(each).size == 1 << 22
+
+
+def test_work_that_failed_while_a_stranger_was_there_names_the_stranger(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(cluster)
+    failed = work.give("divide", divmod, 1, 0)
+    with pytest.raises(ZeroDivisionError):
+        work.wait(failed)
+    stranger = "worker tls://a:1 has no fraudfed"
+    monkeypatch.setattr(work._newcomers, "look", lambda workers: [stranger])
+    with pytest.raises(ClusterError, match=rf"cluster: {stranger}; .* the same command again"):
+        work.wait(failed)
 
 
 def test_a_search_on_a_cluster_gives_the_bytes_of_one_machine(cluster: Any) -> None:

@@ -47,6 +47,10 @@ def test_rows_travel_in_the_clear_only_if_somebody_has_said_so(address: str) -> 
         ({"scheduler": "http://a:1"}, "expected an address as tls://host:8786"),
         ({"scheduler": "tls://a:1", "memory_limit": 5}, "--worker-memory is for a cluster on this"),
         ({"workers": 1, "tls": TlsFiles(*map(Path, "abc"))}, "--dask-tls is for a scheduler"),
+        (
+            {"scheduler": "tcp://127.0.0.1:1", "tls": TlsFiles(*map(Path, "abc"))},
+            "which is without TLS; write tls://",
+        ),
         ({"workers": 1, "dashboard": "0.0.0.0:8787"}, "asks nobody for a password"),
         ({"workers": 1, "dashboard": "8787"}, "expected HOST:PORT"),
     ],

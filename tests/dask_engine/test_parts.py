@@ -1,19 +1,25 @@
 """Parts that are lost, moved or asked twice give the bytes of one table; no cluster is needed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from cohorts.noising import ChosenNoise, noise_of_labels
 from examples.spread import Forgetful, in_parts, make_table, shard_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from private_tables import PARAMS as PRIVATE_PARAMS
+from private_tables import table_of, terms_of
 
+from fraudfed.boosting.private.train import check_private, train_private
 from fraudfed.boosting.shard.local import LocalShard
 from fraudfed.boosting.train import train
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dask_engine import held
-from fraudfed.errors import ClusterError, DataError
+from fraudfed.errors import ClusterError, DataError, ParameterError
 from fraudfed.parameters import BoosterParams
+from fraudfed.privacy.terms import PrivacyUnit, TrainingWay
 
 PARAMS = BoosterParams(num_boost_round=4, max_depth=3, eta=0.3, subsample=0.7, max_bin=16)
 TABLE = make_table(600)
@@ -41,6 +47,36 @@ def test_whatever_is_lost_the_model_has_the_bytes_of_one_table(
     rows = shard_on(work, in_parts(TABLE, n_parts, seed=seed))
     validation = shard_on(work, in_parts(VALIDATION, n_parts, seed=seed + 1))
     assert model_of(rows, validation, params) == model_of(TABLE, VALIDATION, params)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    n_parts=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    weighted=st.booleans(),
+    way=st.sampled_from(TrainingWay),
+)
+def test_a_private_training_sums_and_makes_the_same_whatever_is_lost(
+    n_parts: int, seed: int, weighted: bool, way: TrainingWay
+) -> None:
+    terms = terms_of(way=way)
+    table = replace(table_of(300, seed=seed, weighted=weighted), customers=None)
+    here, there = (ChosenNoise(noise_of_labels(seed)) for _ in range(2))
+    expected = train_private(PRIVATE_PARAMS, terms, table, here)
+    shard = shard_on(Forgetful(seed, 0.3), in_parts(table, n_parts, seed=seed))
+    check_private(PRIVATE_PARAMS, terms, shard)
+    found = train_private(PRIVATE_PARAMS, terms, shard, there)
+    assert found.model.to_json() == expected.model.to_json()
+    assert here.by_label.keys() == there.by_label.keys()
+    for label, summed in here.by_label.items():
+        np.testing.assert_array_equal(there.by_label[label].values, summed.values)
+
+
+def test_customers_are_not_bounded_on_a_cluster() -> None:
+    terms = terms_of(unit=PrivacyUnit.CUSTOMER, row_cap=4)
+    shard = shard_on(Forgetful(), [replace(table_of(50), customers=None)])
+    with pytest.raises(ParameterError, match=r"the privacy unit is the customer.*several parts"):
+        check_private(PRIVATE_PARAMS, terms, shard)
 
 
 def test_parts_are_really_lost_in_these_tests() -> None:

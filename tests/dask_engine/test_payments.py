@@ -3,7 +3,6 @@
 import itertools
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ import pytest
 from oracles.features import DAY, START, random_table
 from oracles.shared_risk import risk_spec, solo_history
 
-from fraudfed.dask_engine.cluster import open_cluster
-from fraudfed.dask_engine.options import ClusterOptions
 from fraudfed.dask_engine.payments import (
     Building,
     HeldFeatures,
@@ -32,18 +29,12 @@ def as_value(error: FraudFedError) -> str:
     return str(error)
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with open_cluster(ClusterOptions(workers=2)) as opened:
-        yield opened
-
-
-def give_by(client: Any) -> Any:
+def give_by(cluster: Any) -> Any:
     numbers = iter(range(10**9))
 
     def give(what: str, function: Any, *arguments: Any) -> Any:
         key = f"{what}-{id(numbers)}-{next(numbers)}"
-        return client.submit(function, *arguments, key=key, pure=False)
+        return cluster.submit(function, *arguments, key=key, pure=False)
 
     return give
 
@@ -89,43 +80,43 @@ def check(found: list[HeldFeatures], rows: pd.DataFrame, edges: list[int], **opt
     [([0, 150], 1), ([0, 90, 90, 91, 150], 3), ([0, 20, 40, 60, 80, 100, 120, 150], 2)],
 )
 def test_any_parts_and_buckets_give_the_bits_of_memory(
-    client: Any, edges: list[int], n_buckets: int
+    cluster: Any, edges: list[int], n_buckets: int
 ) -> None:
-    rows, give = rows_of(n_buckets, 150), give_by(client)
+    rows, give = rows_of(n_buckets, 150), give_by(cluster)
     shared = solo_history(rows, risk_spec())
     parts = spread(give, rows, edges)
     built = build_parts(give, parts, how(n_buckets, 7), shared=shared)
-    check(client.gather(built), rows, edges, risk_delay_days=7, shared=shared)
-    reports = client.gather(all_reports(give, parts)).frauds
+    check(cluster.gather(built), rows, edges, risk_delay_days=7, shared=shared)
+    reports = cluster.gather(all_reports(give, parts)).frauds
     pd.testing.assert_frame_equal(reports, reported_frauds(rows))
 
 
-def test_a_repeated_identifier_is_found_over_parts(client: Any) -> None:
-    rows, give = rows_of(5, 60), give_by(client)
+def test_a_repeated_identifier_is_found_over_parts(cluster: Any) -> None:
+    rows, give = rows_of(5, 60), give_by(cluster)
     rows.loc[50, "transaction_id"] = rows.loc[3, "transaction_id"]
     built = build_parts(give, spread(give, rows, [0, 30, 60]), how(3))
-    for found in client.gather(built):
+    for found in cluster.gather(built):
         assert "occurs more than once" in found
 
 
-def test_what_is_wrong_with_a_part_is_passed_on(client: Any) -> None:
-    rows, give = rows_of(6, 60), give_by(client)
+def test_what_is_wrong_with_a_part_is_passed_on(cluster: Any) -> None:
+    rows, give = rows_of(6, 60), give_by(cluster)
     parts = spread(give, rows, [0, 30, 60])
     parts[1] = give("read", as_value, "row 3 of part 1 is wrong")
     built = build_parts(give, parts, how(2))
-    assert set(client.gather(built)) == {"row 3 of part 1 is wrong"}
-    assert client.gather(all_reports(give, parts)) == "row 3 of part 1 is wrong"
+    assert set(cluster.gather(built)) == {"row 3 of part 1 is wrong"}
+    assert cluster.gather(all_reports(give, parts)) == "row 3 of part 1 is wrong"
 
 
-def test_a_worker_that_dies_makes_no_difference(client: Any) -> None:
-    rows, give = rows_of(7, 150), give_by(client)
+def test_a_worker_that_dies_makes_no_difference(cluster: Any) -> None:
+    rows, give = rows_of(7, 150), give_by(cluster)
     edges = [0, 50, 100, 150]
     parts = spread(give, rows, edges)
     built = build_parts(give, parts, how(4))
     # Some of it is done; the worker that did it takes it along.
-    client.gather(built[0])
-    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-    check(client.gather(built), rows, edges)
+    cluster.gather(built[0])
+    os.kill(next(iter(cluster.run(os.getpid).values())), signal.SIGKILL)
+    check(cluster.gather(built), rows, edges)
 
 
 def test_rows_on_workers_show_nothing_of_themselves() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from private_tables import terms_of
 
 from bank_node.data.contract import TableShares, TrainingRows, load_training_rows, open_rows
 from bank_node.data.digest import windows_digest
@@ -23,7 +24,7 @@ from fraudfed.boosting.train import train
 from fraudfed.catalogue.inbound import INBOUND_RECIPE
 from fraudfed.communicator import SoloCommunicator
 from fraudfed.dask_engine.shard import DaskShard
-from fraudfed.errors import DataError
+from fraudfed.errors import ConfigurationError, DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.query import Query
@@ -149,12 +150,18 @@ def test_a_job_takes_the_same_rows_wherever_they_are_worked_on(
     payments.assign(entry_mode=entry_mode).to_parquet(data, row_group_size=400)
     run = SimpleNamespace(contract=own)
 
-    def rows_on(client: Any) -> JobRows:
+    def rows_on(client: Any, **given: Any) -> JobRows:
         options = RunOptions(data, cluster=client)
         context: Any = SimpleNamespace(run=run, options=options)
-        return job_rows(context, TableShares(), shared=None)
+        return job_rows(context, TableShares(), shared=None, **given)
 
-    spread, local = rows_on(cluster), rows_on(None)
+    terms = terms_of(metric_share=0.25)
+    spread, local = rows_on(cluster, terms=terms), rows_on(None, terms=terms)
+    for noised in (spread.judging.noised, local.judging.noised):
+        assert noised is not None
+    assert vars(spread.judging.noised.release) == vars(local.judging.noised.release)  # type: ignore[union-attr]
+    with pytest.raises(ConfigurationError, match=r"--engine dask, and the privacy unit is the cus"):
+        rows_on(cluster, with_customers=True)
     assert isinstance(spread.train, DaskShard)
     assert (spread.digest, spread.n_rows) == (local.digest, local.n_rows)
     for judging in (spread.judging, local.judging):

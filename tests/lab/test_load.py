@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from proxies.nginx import free_port
+from proxies.proxy import Proxy
 
 from fraudfed.consortium.key_package import KeyPackage
 from fraudfed.lab.bench.load.command import load_command
@@ -29,10 +31,14 @@ def test_thirds_are_means_in_the_order_of_time() -> None:
 
 
 @pytest.mark.e2e
-def test_the_command_counts_the_rounds_of_all_runs() -> None:
-    ended = CliRunner().invoke(
-        load_command, [*OPTIONS, "--runs", "2", "--json"], catch_exceptions=False
-    )
+def test_the_command_counts_the_rounds_of_all_runs_also_through_a_proxy() -> None:
+    port = free_port()
+    with Proxy(f"http://127.0.0.1:{port}") as proxy:
+        behind = ["--port", str(port), "--through", proxy.url]
+        ended = CliRunner().invoke(
+            load_command, [*OPTIONS, *behind, "--runs", "2", "--json"], catch_exceptions=False
+        )
+        assert proxy.exchanges
     found = json.loads(ended.stdout)
     assert found["errors"] == []
     assert (found["banks"], found["runs"], found["key_bits"]) == (3, 2, 2048)
@@ -91,6 +97,13 @@ def test_more_banks_than_the_service_has_threads_are_refused() -> None:
     ended = CliRunner().invoke(load_command, ["--banks", "200", "--runs", "5"])
     assert ended.exit_code == 2
     assert "expected at most 900" in " ".join(ended.output.split())
+
+
+@pytest.mark.parametrize("options", [["--port", "0"], ["--port", "8700", "--through", "a:80"]])
+def test_a_proxy_without_a_port_to_pass_requests_on_to_is_refused(options: list[str]) -> None:
+    ended = CliRunner().invoke(load_command, ["--through", "http://127.0.0.1:1", *options])
+    assert ended.exit_code == 2
+    assert "expected http://HOST:PORT of a proxy" in " ".join(ended.output.split())
 
 
 def test_workers_without_a_database_that_several_can_write_are_refused() -> None:

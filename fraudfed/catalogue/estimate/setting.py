@@ -1,8 +1,12 @@
 """Where a run takes place: its banks, their rows, their machines and the link between them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from fraudfed.errors import ParameterError
+
+#: Of processors with AVX-512 IFMA, with BMI2 and ADX, and of any other.
+KERNELS: Final = ("ifma", "adx", "gmp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Setting:
     key_bits : int
         Of the Paillier modulus.
     kernel : str
-        ``ifma`` (AVX-512 IFMA) or ``gmp``: which big-integer kernel the banks' processors run.
+        One of ``KERNELS``: which big-integer kernel the banks' processors run.
     cores : int
         Of each machine.
     one_machine : bool
@@ -65,5 +69,7 @@ class Setting:
                     f"estimate: {name} is {value}, expected {low:g} to {high:g}; give the numbers "
                     "of the consortium"
                 )
-        if self.kernel not in ("ifma", "gmp"):
-            raise ParameterError(f"estimate: kernel is {self.kernel!r}, expected ifma or gmp")
+        if self.kernel not in KERNELS:
+            raise ParameterError(
+                f"estimate: kernel is {self.kernel!r}, expected one of {', '.join(KERNELS)}"
+            )

@@ -1,8 +1,10 @@
 """Rows in parts, and a stand-in for a cluster: work that is done in this process, and is lost."""
 
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,35 @@ def hold(number: int, part: bytes) -> HeldRows:
     return HeldRows(number, unpacked(part))
 
 
-def shard_on(work: Work, parts: Sequence[TrainingTable]) -> DaskShard:
-    """Return parts of one table as a shard on a cluster."""
+def hold_hungrily(number: int, part: bytes, times: Path) -> HeldRows:
+    """Take rows, and so many times before more memory than a worker may have; it does not return.
+
+    Parameters
+    ----------
+    times : Path
+        A file for each of them; one is taken away each time.
+    """
+    for each in times.iterdir():
+        each.unlink()
+        taken = np.ones(1 << 30, dtype=np.uint8)
+        time.sleep(60)
+        del taken
+    return hold(number, part)
+
+
+def shard_on(
+    work: Work,
+    parts: Sequence[TrainingTable],
+    take: Callable[..., HeldRows] = hold,
+    *more: Any,
+) -> DaskShard:
+    """Return parts of one table as a shard on a cluster; a worker takes each by ``take``."""
     first, messages = parts[0], [packed(part) for part in parts]
     return DaskShard(
         work,
-        lambda: [work.give("read", hold, number, part) for number, part in enumerate(messages)],
+        lambda: [
+            work.give("read", take, number, part, *more) for number, part in enumerate(messages)
+        ],
         TableFacts(first.schema, first.max_weight, has_weights=first.weights is not None),
         load_engine(1),
     )

@@ -133,6 +133,18 @@ def _failure(figures: LoadFigures) -> TransportError | None:
     metavar="URL",
     help="Empty PostgreSQL database of the aggregator, instead of SQLite.",
 )
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    show_default=True,
+    help="Port of the aggregator on this machine; 0 is any.",
+)
+@click.option(
+    "--through",
+    metavar="URL",
+    help="Where banks call, http://HOST:PORT of a proxy before --port.  [default: the aggregator]",
+)
 @number_option("--runs", 1, "Runs at once, each of all banks.", most=_MOST_RUNS)
 @key_bits_option
 @answers(LoadFigures, lambda figures: click.echo(figures.to_text()), fails=_failure)
@@ -145,6 +157,8 @@ def load_command(
     rounds: int | None,
     workers: int,
     database: str | None,
+    port: int,
+    through: str | None,
     runs: int,
     key_bits: int,
 ) -> LoadFigures:
@@ -158,6 +172,11 @@ def load_command(
         raise click.UsageError(
             f"--workers {workers} need PostgreSQL, as SQLite has one writer; give --database"
         )
+    if through is not None and not (port and through.startswith("http://")):
+        raise click.UsageError(
+            f"--through is {through!r} and --port {port}, expected http://HOST:PORT of a proxy, "
+            "and the port that it passes requests on to"
+        )
     widths: Callable[[PublicKey], Sequence[int]] = partial(ciphertexts_of, body_bytes=body_bytes)
     if features is not None:
         widths = partial(histogram_rounds, features=features, bins=bins)
@@ -170,6 +189,8 @@ def load_command(
             rounds=rounds,
             workers=workers,
             database=database,
+            port=port,
+            through=through,
             package=KeyPackage.generate(key_bits),
         )
     )

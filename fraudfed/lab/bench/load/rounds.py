@@ -166,6 +166,8 @@ def run_load(
     rounds: int | None = None,
     workers: int = 1,
     database: str | None = None,
+    port: int = 0,
+    through: str | None = None,
     package: KeyPackage | None = None,
 ) -> LoadResult:
     """Load a real ``aggregator serve`` with rounds until the time is over.
@@ -182,8 +184,10 @@ def run_load(
         No round is begun after that.
     rounds : int or None
         Nor after so many of each run.
-    workers, database
+    workers, database, port
         As ``served_aggregator``.
+    through : str or None
+        URL that the banks call, of a proxy before that port; None is the aggregator's own.
     package : KeyPackage or None
         None makes one with a key of the default size.
 
@@ -200,10 +204,11 @@ def run_load(
             threads=banks * runs + _SPARE_THREADS,
             workers=workers,
             database=database,
+            port=port,
         ) as served,
     ):
         cohorts = LightCohort.enrol_for_runs(
-            served.url, served.operator_token, package, banks=banks, runs=runs
+            through or served.url, served.operator_token, package, banks=banks, runs=runs
         )
         counts = tuple(widths(package.public_key))
         largest = cohorts[0].payload(max(counts))
@@ -227,7 +232,7 @@ def _load(
             bank.forget()
     served.forget_peak()
     samples = _Samples(served)
-    asking = LightBank(first.banks[0].name, served.url, first.banks[0].identity)
+    asking = LightBank(first.banks[0].name, first.banks[0].url, first.banks[0].identity)
     asker = _Repeated(
         lambda: asking.send("GET", f"/v1/runs/{first.run_id}"), every_seconds=_QUESTION_SECONDS
     )

@@ -122,7 +122,7 @@ def _size_of(database: str) -> int:
 
 @contextmanager
 def served_aggregator(
-    work: Path, *, threads: int, workers: int = 1, database: str | None = None
+    work: Path, *, threads: int, workers: int = 1, database: str | None = None, port: int = 0
 ) -> Iterator[ServedAggregator]:
     """Serve a new aggregator until the block ends.
 
@@ -136,6 +136,8 @@ def served_aggregator(
         More than one on PostgreSQL only.
     database : str or None
         URL of an empty PostgreSQL database; None is SQLite.
+    port : int
+        0 for any that is free.
 
     Raises
     ------
@@ -145,7 +147,7 @@ def served_aggregator(
     state = work / "aggregator"
     with ProgramGroup(logs=work) as group:
         server, url = start_aggregator(
-            group, state, logs=work, threads=threads, workers=workers, database=database
+            group, state, logs=work, threads=threads, workers=workers, database=database, port=port
         )
         served = ServedAggregator(
             url=url,
