@@ -45,10 +45,11 @@ def _split(config: WorldConfig, frame: pd.DataFrame, values: np.ndarray) -> Rows
     return Rows(train=(values[early], known[early]), test=(values[late], label[late]))
 
 
-def _banks(
-    config: WorldConfig, frames: dict[str, pd.DataFrame], *, shared: bool
-) -> tuple[list[Rows], list[str]]:
-    """Return the rows of each bank, ``shared`` with counts over all banks; and feature types."""
+Banks = tuple[list[Rows], list[str]]
+
+
+def _banks(config: WorldConfig, frames: dict[str, pd.DataFrame]) -> tuple[Banks, Banks]:
+    """Return the rows of each bank and feature types, and both with counts over all banks."""
     together = pd.concat(frames.values(), ignore_index=True)
     everywhere = build_features(together)
     names = everywhere.schema.names
@@ -57,20 +58,19 @@ def _banks(
         for index, name in enumerate(names)
         if name.startswith(ENTITIES) and not everywhere.schema.n_categories[index]
     ]
-    rows = []
+    plain, shared = [], []
     start = 0
     for name, frame in frames.items():
         check_transactions(frame, source=name)
         # What is generated is canonical: a bank that reads it changes no identifier.
         pd.testing.assert_frame_equal(canonical_transactions(frame), frame, check_dtype=False)
         values = build_features(frame).values
-        if shared:
-            mine = everywhere.values[start : start + len(frame)]
-            values = np.hstack([values, mine[:, of_entities]])
-        rows.append(_split(config, frame, values))
+        plain.append(_split(config, frame, values))
+        mine = everywhere.values[start : start + len(frame), of_entities]
+        shared.append(_split(config, frame, np.hstack([values, mine])))
         start += len(frame)
     types = ["c" if n else "q" for n in everywhere.schema.n_categories]
-    return rows, types + ["q"] * (len(of_entities) if shared else 0)
+    return (plain, types), (shared, types + ["q"] * len(of_entities))
 
 
 def _mean_precision(banks: list[Rows], types: list[str], *, pooled: bool) -> float:
@@ -97,12 +97,9 @@ def _mean_precision(banks: list[Rows], types: list[str], *, pooled: bool) -> flo
 
 def _four(config: WorldConfig, frames: dict[str, pd.DataFrame]) -> tuple[float, ...]:
     """Return the mean precision of own, own with shared counts, pooled, pooled with counts."""
-    plain = _banks(config, frames, shared=False)
-    shared = _banks(config, frames, shared=True)
+    found = _banks(config, frames)
     return tuple(
-        _mean_precision(*rows, pooled=pooled)
-        for pooled in (False, True)
-        for rows in (plain, shared)
+        _mean_precision(*rows, pooled=pooled) for pooled in (False, True) for rows in found
     )
 
 

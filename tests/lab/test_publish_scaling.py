@@ -16,7 +16,14 @@ def _size(rows: int, seconds: float) -> dict[str, Any]:
         **{"rows": rows, "encrypted_seconds": seconds, "own_machine_seconds": seconds / 2},
         **{"ratio": 4.0, "ratio_own_machines": 2.0, "crypto_cpu_seconds": 3.25},
         **{"wall_seconds": seconds + 5, "model_sha256": "0123456789abcdef" * 4},
-        "banks": [{"rows": rows // 2, "peak_memory_bytes": 3 * 2**30, "cpu_seconds": phases}],
+        "banks": [
+            {
+                "rows": rows // 2,
+                "ciphertexts": 1300,
+                "peak_memory_bytes": 3 * 2**30,
+                "cpu_seconds": phases,
+            }
+        ],
         "aggregator_peak_memory_bytes": 2**27,
         "pooled": [pooled | {"external_memory": False}, pooled | {"external_memory": True}],
     }
@@ -33,7 +40,10 @@ def _results() -> dict[str, dict[str, Any]]:
 
 def test_the_page_is_written_from_results() -> None:
     page = publish.render(publish.PAGE.read_text(), _results())
-    assert "| 3,000,000 | 80 s | 40 s | 20 s | 4.00 | 2.00 | 3.25 s | 3.00 GiB | 0.12 GiB |" in page
+    assert (
+        "| 3,000,000 | 80 s | 40 s | 20 s | 4.00 | 2.00 | 3.25 s | 2.50 ms | 3.00 GiB | 0.12 GiB |"
+        in page
+    )
     assert "| encrypt | 1.2 s | 1.2 s |" in page
     assert "| 300,000 | on disk | 3 s | 5 s | 2.00 GiB |" in page
     assert "| Dask, workers on the same machine | 105 s | 100 s | 0123456789abcdef |" in page

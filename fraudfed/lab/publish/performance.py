@@ -7,6 +7,7 @@ No figure on the page is copied by hand: ``tests/lab/test_publish.py`` fails whe
 results differ.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -50,10 +51,15 @@ _TRAININGS = {
 }
 
 
+#: Folder of what was measured on a processor without AVX-512 IFMA.
+WITHOUT_IFMA = "without-ifma"
+_WITHOUT_IFMA_TRAININGS = {f"{WITHOUT_IFMA}/{name}": what for name, what in _TRAININGS.items()}
+
+
 def load_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Return what was measured, by name of the command; what was not is missing."""
+    """Return what was measured, by file; what was not is missing."""
     found = {}
-    for name in COMMANDS:
+    for name in (*COMMANDS, *_WITHOUT_IFMA_TRAININGS):
         file = folder / f"{name}.json"
         if file.exists():
             found[name] = json.loads(file.read_text())
@@ -73,7 +79,7 @@ def render(page: str, results: Results) -> str:
 
 def _machines(results: Results) -> str:
     rows = []
-    for name in COMMANDS:
+    for name in (*COMMANDS, *_WITHOUT_IFMA_TRAININGS):
         if name not in results:
             continue
         # ``growth`` keeps what it ran on with its base case.
@@ -82,7 +88,7 @@ def _machines(results: Results) -> str:
         versions = machine.get("versions", found.get("versions", {}))
         rows.append(
             (
-                f"`fraudfed bench {' '.join(COMMANDS[name])}`",
+                f"`fraudfed bench {' '.join(COMMANDS[Path(name).name])}`",
                 str(found.get("date", "-"))[:10],
                 str(machine.get("cpu", "-")),
                 str(machine.get("cores", found.get("threads", "-"))),
@@ -93,9 +99,9 @@ def _machines(results: Results) -> str:
     return table(("command", "date", "CPU", "cores", "load before", "versions"), rows)
 
 
-def _trainings(results: Results) -> str:
+def _trainings(results: Results, cases: Mapping[str, str] = _TRAININGS) -> str:
     rows = []
-    for name, what in _TRAININGS.items():
+    for name, what in cases.items():
         if name not in results:
             continue
         found = results[name]
@@ -276,6 +282,7 @@ def _data(results: Results) -> str:
 _BLOCKS: Mapping[str, Callable[[Results], str]] = {
     "aims": aims_table,
     "trainings": _trainings,
+    "trainings-without-ifma": functools.partial(_trainings, cases=_WITHOUT_IFMA_TRAININGS),
     "phases": _phases,
     "ciphertexts": _ciphertexts,
     "growth": _growth,
@@ -291,9 +298,11 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(COMMANDS)))
-def run(names: tuple[str, ...]) -> None:
+@click.option("--without-ifma", is_flag=True, help="Keep them as those of such a processor.")
+def run(names: tuple[str, ...], *, without_ifma: bool) -> None:
     """Measure NAMES, or everything, one after the other."""
-    RESULTS.mkdir(exist_ok=True)
+    folder = RESULTS / WITHOUT_IFMA if without_ifma else RESULTS
+    folder.mkdir(exist_ok=True)
     for name in names or COMMANDS:
         click.echo(f"fraudfed bench {' '.join(COMMANDS[name])}", err=True)
         done = subprocess.run(
@@ -303,7 +312,7 @@ def run(names: tuple[str, ...]) -> None:
         )
         # One line a key: a new measurement shows as what it changes.
         text = json.dumps(json.loads(done.stdout), indent=1, sort_keys=True)
-        (RESULTS / f"{name}.json").write_text(text + "\n")
+        (folder / f"{name}.json").write_text(text + "\n")
 
 
 @cli.command()

@@ -128,6 +128,7 @@ def _sizes(results: Results) -> str:
             f"{size['ratio']:.2f}",
             f"{size['ratio_own_machines']:.2f}",
             f"{size['crypto_cpu_seconds']:.2f} s",
+            f"{1e3 * size['crypto_cpu_seconds'] / size['banks'][0]['ciphertexts']:.2f} ms",
             _gib(max(bank["peak_memory_bytes"] for bank in size["banks"])),
             _gib(size["aggregator_peak_memory_bytes"]),
         )
@@ -135,7 +136,12 @@ def _sizes(results: Results) -> str:
     ]
     head = (
         *("rows", "training", "own machines", "pooled XGBoost", "times", "own machines, times"),
-        *("encryption, CPU of a bank", "memory of a bank, at most", "of the aggregator"),
+        *(
+            "encryption, CPU of a bank",
+            "of a ciphertext",
+            "memory of a bank, at most",
+            "of the aggregator",
+        ),
     )
     return table(head, rows)
 

@@ -44,7 +44,7 @@ def draw_scaling(sizes: Sequence[Mapping[str, Any]]) -> str:
             (
                 [max(bank["peak_memory_bytes"] for bank in size["banks"]) for size in sizes],
                 _OURS,
-                "the largest bank's program",
+                "a bank's program, the largest",
             ),
             ([size["aggregator_peak_memory_bytes"] for size in sizes], _CRYPTO, "aggregator"),
             ([size["pooled"][0]["peak_memory_bytes"] for size in sizes], _POOLED, "pooled XGBoost"),
@@ -54,7 +54,7 @@ def draw_scaling(sizes: Sequence[Mapping[str, Any]]) -> str:
         memory.axhline(_LIMIT_GIB, color="black", linestyle=":", linewidth=1.0)
         memory.set_xlabel("rows of all banks")
         memory.set_ylabel("GiB, at most")
-        memory.legend(frameon=False, fontsize=7)
+        memory.legend(frameon=False, fontsize=7, loc="center right")
         for axes in (time, memory):
             axes.grid(linewidth=0.5, color="#dddddd")
         return svg_of(figure)
