@@ -1,8 +1,8 @@
 """What the compiled kernels share: numbers as their C wants them, tables of a base, and powers.
 
-``_adx.c`` and ``_ifma.c`` have the same functions (``_powers_calls.h``) for limbs of 64 and of 52
-bits. So a kernel is a compiled module, how it cuts numbers, and what follows from that. Same
-integers as ``GmpKernel``, always, which computes what has no size in C.
+``_adx.c`` and ``_ifma.c`` have the same functions for limbs of 64 and of 52 bits. So a kernel is a
+compiled module, how it cuts numbers, and what follows from that. Same integers as ``GmpKernel``,
+always, which computes what has no size in C.
 """
 
 from collections.abc import Iterable, Sequence
